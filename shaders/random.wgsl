@@ -1,0 +1,84 @@
+// Philox4x32-10 (Salmon et al., SC 2011), integer only: the same words on every device. The twin of src/rng.rs.
+
+// Elements, and the blocks of four that hold them.
+const COUNT: u32 = 64u;
+const BLOCKS: u32 = 16u;
+const STREAM: u32 = 0u;
+// Words of the step state.
+const SEED: u32 = 0u;
+const STEP: u32 = 2u;
+
+@group(0) @binding(0) var<storage, read> state: array<u32>;
+@group(0) @binding(1) var<storage, read_write> y: array<f32>;
+@group(0) @binding(2) var<storage, read> x0: array<f32>;
+@group(0) @binding(3) var<storage, read> x1: array<f32>;
+@group(0) @binding(4) var<storage, read> x2: array<f32>;
+@group(0) @binding(5) var<storage, read> x3: array<f32>;
+@group(0) @binding(6) var<storage, read> x4: array<f32>;
+@group(0) @binding(7) var<storage, read_write> words_out: array<u32>;
+
+fn epilogue(value: f32, i: u32) -> f32 { return value; }
+
+// The upper 32 bits of a product, from four products of halves.
+fn high(a: u32, b: u32) -> u32 {
+    let low = (a & 0xffffu) * (b & 0xffffu);
+    let middle = (a >> 16u) * (b & 0xffffu) + (low >> 16u);
+    let other = (a & 0xffffu) * (b >> 16u) + (middle & 0xffffu);
+    return (a >> 16u) * (b >> 16u) + (middle >> 16u) + (other >> 16u);
+}
+
+// Four words: those of elements 4 block to 4 block + 3.
+fn words(block: u32) -> vec4<u32> {
+    var c = vec4<u32>(block, state[STEP], STREAM, 0u);
+    var k = vec2<u32>(state[SEED], state[SEED + 1u]);
+    for (var round = 0u; round < 10u; round++) {
+        let left = c.x;
+        let right = c.z;
+        c = vec4<u32>(
+            high(0xCD9E8D57u, right) ^ c.y ^ k.x,
+            0xCD9E8D57u * right,
+            high(0xD2511F53u, left) ^ c.w ^ k.y,
+            0xD2511F53u * left,
+        );
+        k = vec2<u32>(k.x + 0x9E3779B9u, k.y + 0xBB67AE85u);
+    }
+    return c;
+}
+
+// Multiples of 2^-24 in [0, 1). One invocation draws four.
+@compute @workgroup_size(64)
+fn uniform_draw(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let block = (group.y * groups.x + group.x) * 64u + lane;
+    if block < BLOCKS {
+        let drawn = words(block);
+        for (var j = 0u; j < 4u; j++) {
+            let i = block * 4u + j;
+            if i < COUNT {
+                y[i] = epilogue(f32(drawn[j] >> 8u) * 0.000000059604644775390625, i);
+            }
+        }
+    }
+}
+
+// The words themselves. One invocation draws four.
+@compute @workgroup_size(64)
+fn bits(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let block = (group.y * groups.x + group.x) * 64u + lane;
+    if block < BLOCKS {
+        let drawn = words(block);
+        for (var j = 0u; j < 4u; j++) {
+            let i = block * 4u + j;
+            if i < COUNT {
+                words_out[i] = drawn[j];
+            }
+        }
+    }
+}

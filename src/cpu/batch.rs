@@ -1,0 +1,35 @@
+//! The twin of `shaders/batch.wgsl`.
+
+use super::real::Real;
+use crate::plan::state::OFFSET;
+use rayon::prelude::*;
+
+/// The next rows of a data set of floats.
+pub(super) fn batch_floats<T: Real>(sizes: [usize; 3], x: &[T], permutation: &[u32], state: &[u32], y: &mut [T]) {
+    rows(sizes, permutation, state, y, |y, from| y.copy_from_slice(&x[from..from + y.len()]));
+}
+
+/// The next rows of a data set of bytes, as multiples of 1/255.
+pub(super) fn batch_bytes<T: Real>(sizes: [usize; 3], x: &[u8], permutation: &[u32], state: &[u32], y: &mut [T]) {
+    // The shader's products give the 32-bit quotient, correctly rounded; f64 starts from the same pixels, so that its
+    // results can be held against f32's and PyTorch's.
+    let table: Vec<T> = (0..256).map(|byte| T::from_f64((byte as f32 / 255.0) as f64)).collect();
+    rows(sizes, permutation, state, y, |y, from| {
+        for (y, x) in y.iter_mut().zip(&x[from..]) {
+            *y = table[*x as usize];
+        }
+    });
+}
+
+fn rows<T: Real>(
+    [rows, _count, width]: [usize; 3],
+    permutation: &[u32],
+    state: &[u32],
+    y: &mut [T],
+    copy: impl Fn(&mut [T], usize) + Sync,
+) {
+    y.par_chunks_mut(width).with_min_len(16).enumerate().for_each(|(k, y)| {
+        let row = permutation[(state[OFFSET] as usize + k).min(rows - 1)] as usize;
+        copy(y, row.min(rows - 1) * width);
+    });
+}

@@ -1,0 +1,66 @@
+//! The twin of `shaders/reduce.wgsl`.
+
+use super::elementwise::{Fused, TASK};
+use super::real::Real;
+use rayon::prelude::*;
+
+/// Elements of the source that are computed at a time.
+const CHUNK: usize = 1024;
+/// Sums that are kept side by side, so that additions need not wait for each other and errors stay small.
+const LANES: usize = 16;
+
+/// Partial sums: those of output o are elements s, s + splits, ... of its `length`.
+pub(super) fn sum<T: Real>(constants: [usize; 3], y: &mut [T], fused: &Fused<T>) {
+    reduce(constants, y, fused, T::ZERO, |a, b| a + b);
+}
+
+/// Partial maxima.
+pub(super) fn maximum_of<T: Real>(constants: [usize; 3], y: &mut [T], fused: &Fused<T>) {
+    reduce(constants, y, fused, T::from_f64(f64::NEG_INFINITY), |a, b| if b > a { b } else { a });
+}
+
+fn reduce<T: Real>(
+    [_outputs, length, splits]: [usize; 3],
+    y: &mut [T],
+    fused: &Fused<T>,
+    neutral: T,
+    join: impl Fn(T, T) -> T + Sync,
+) {
+    let outputs = (TASK / length).max(1);
+    y.par_chunks_mut(splits * outputs).enumerate().for_each_init(
+        || (fused.scratch(), vec![T::ZERO; CHUNK.min(length)]),
+        |(scratch, chunk), (task, y)| {
+            for (index, y) in y.chunks_mut(splits).enumerate() {
+                let first = (task * outputs + index) * length;
+                y.fill(neutral);
+                let mut lanes = [neutral; LANES];
+                for start in (0..length).step_by(CHUNK) {
+                    let count = CHUNK.min(length - start);
+                    let values = &mut chunk[..count];
+                    fused.apply(scratch, first + start, values);
+                    if splits == 1 {
+                        for values in values.chunks(LANES) {
+                            for (lane, value) in lanes.iter_mut().zip(values) {
+                                *lane = join(*lane, *value);
+                            }
+                        }
+                    } else {
+                        let mut rest = &values[..];
+                        let mut split = start % splits;
+                        while !rest.is_empty() {
+                            let run = (splits - split).min(rest.len());
+                            for (total, value) in y[split..split + run].iter_mut().zip(rest) {
+                                *total = join(*total, *value);
+                            }
+                            rest = &rest[run..];
+                            split = 0;
+                        }
+                    }
+                }
+                if splits == 1 {
+                    y[0] = lanes.into_iter().fold(neutral, &join);
+                }
+            }
+        },
+    );
+}

@@ -1,0 +1,268 @@
+//! [`Dataset`]: samples of one shape, in the host's memory.
+
+use std::fmt;
+use std::ops::Range;
+
+use crate::error::{Error, Result};
+use crate::shape::Shape;
+use crate::tensor::Values;
+
+/// Samples of one shape, in the host's memory, with a label each where the source has labels.
+///
+/// The values are bytes (a byte `b` stands for `b / 255`) or finite f32. There is always at least one sample.
+#[derive(Clone, PartialEq)]
+pub struct Dataset {
+    name: String,
+    sample_shape: Shape,
+    sample_elements: usize,
+    values: Values,
+    labels: Option<Vec<u8>>,
+}
+
+impl Dataset {
+    /// Samples of bytes, one after another, each of `sample_shape` and row-major.
+    ///
+    /// Fails where there is no sample, where the shape is `[]` or has a zero, or where the bytes are no whole number
+    /// of samples.
+    pub fn from_u8(sample_shape: impl Into<Shape>, bytes: Vec<u8>) -> Result<Dataset> {
+        Dataset::new(sample_shape.into(), Values::U8(bytes))
+    }
+
+    /// Samples of f32, one after another, each of `sample_shape` and row-major.
+    ///
+    /// Fails as [`Dataset::from_u8`] does, and where a value is NaN or infinite.
+    pub fn from_f32(sample_shape: impl Into<Shape>, values: Vec<f32>) -> Result<Dataset> {
+        let dataset = Dataset::new(sample_shape.into(), Values::F32(values))?;
+        if let Values::F32(values) = &dataset.values
+            && let Some(position) = values.iter().position(|value| !value.is_finite())
+        {
+            let (sample, element) = (position / dataset.sample_elements, position % dataset.sample_elements);
+            return Err(Error::invalid(
+                "data",
+                format!("sample {sample}, element {element} is {} (both counted from 0)", values[position]),
+                "remove or replace such values before training",
+            ));
+        }
+        Ok(dataset)
+    }
+
+    fn new(sample_shape: Shape, values: Values) -> Result<Dataset> {
+        let elements = sample_shape.iter().try_fold(1usize, |product, size| product.checked_mul(*size));
+        let sample_elements = match elements {
+            Some(elements) if elements > 0 && !sample_shape.is_empty() => elements,
+            _ => {
+                return Err(Error::invalid(
+                    "data",
+                    format!("a sample cannot have shape {sample_shape}"),
+                    "give at least one size, all above 0, such as [1, 28, 28] or [784]",
+                ));
+            }
+        };
+        if values.is_empty() {
+            return Err(Error::invalid("data", "there is no sample in it", "give at least one sample"));
+        }
+        if !values.len().is_multiple_of(sample_elements) {
+            return Err(Error::invalid(
+                "data",
+                format!(
+                    "{} values are no whole number of samples of shape {sample_shape}, which hold {sample_elements} each",
+                    values.len()
+                ),
+                "check the sample shape",
+            ));
+        }
+        Ok(Dataset { name: "data".into(), sample_shape, sample_elements, values, labels: None })
+    }
+
+    /// The number of samples, at least 1.
+    pub fn len(&self) -> usize {
+        self.values.len() / self.sample_elements
+    }
+
+    /// Whether there is no sample: never, by construction.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The shape of one sample, such as `[1, 28, 28]` (channels, height, width) or `[784]`.
+    pub fn sample_shape(&self) -> &Shape {
+        &self.sample_shape
+    }
+
+    /// All samples' values, one sample after another: [`Values::U8`] or [`Values::F32`].
+    pub fn values(&self) -> &Values {
+        &self.values
+    }
+
+    /// One label per sample, where there are labels. Training does not look at them.
+    pub fn labels(&self) -> Option<&[u8]> {
+        self.labels.as_deref()
+    }
+
+    /// The same samples with these labels. Fails where their number is not the samples'.
+    pub fn with_labels(mut self, labels: Vec<u8>) -> Result<Dataset> {
+        if labels.len() != self.len() {
+            return Err(Error::invalid(
+                "labels",
+                format!("{} labels given for {} samples", labels.len(), self.len()),
+                "give one label per sample",
+            ));
+        }
+        self.labels = Some(labels);
+        Ok(self)
+    }
+
+    /// What to call this data in messages and reports; `data` until named.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The same samples under another name.
+    pub fn with_name(mut self, name: impl Into<String>) -> Dataset {
+        self.name = name.into();
+        self
+    }
+
+    /// The values of the samples in `range` as f32, a byte `b` as `b / 255`.
+    ///
+    /// # Panics
+    ///
+    /// Where `range` reaches past the last sample, as slicing does.
+    pub fn rows_f32(&self, range: Range<usize>) -> Vec<f32> {
+        let elements = range.start * self.sample_elements..range.end * self.sample_elements;
+        match &self.values {
+            Values::U8(values) => values[elements].iter().map(|byte| f32::from(*byte) / 255.0).collect(),
+            Values::F32(values) => values[elements].to_vec(),
+            Values::F64(values) => values[elements].iter().map(|value| *value as f32).collect(),
+            Values::U32(values) => values[elements].iter().map(|value| *value as f32).collect(),
+        }
+    }
+
+    /// The samples at these indices, one after another, in the data's own type; an index may come more than once.
+    ///
+    /// # Panics
+    ///
+    /// Where an index is not below [`Dataset::len`], as indexing does.
+    pub fn gather(&self, indices: &[u32]) -> Values {
+        match &self.values {
+            Values::U8(values) => Values::U8(self.gather_from(values, indices)),
+            Values::F32(values) => Values::F32(self.gather_from(values, indices)),
+            Values::F64(values) => Values::F64(self.gather_from(values, indices)),
+            Values::U32(values) => Values::U32(self.gather_from(values, indices)),
+        }
+    }
+
+    fn gather_from<T: Copy>(&self, values: &[T], indices: &[u32]) -> Vec<T> {
+        let mut gathered = Vec::with_capacity(indices.len() * self.sample_elements);
+        for index in indices {
+            let start = *index as usize * self.sample_elements;
+            gathered.extend_from_slice(&values[start..start + self.sample_elements]);
+        }
+        gathered
+    }
+
+    /// Two data sets, for training and for validation: the last `validation` samples of a permutation drawn from
+    /// `seed` become the second. The same data and seed give the same two, everywhere.
+    ///
+    /// Fails where either would be empty.
+    pub fn split(self, validation: usize, seed: u64) -> Result<(Dataset, Dataset)> {
+        if validation == 0 || validation >= self.len() {
+            return Err(Error::invalid(
+                "validation",
+                format!("{validation} of {} samples leave one side of the split empty", self.len()),
+                format!("give 1 to {} samples, or do not split", self.len().saturating_sub(1)),
+            ));
+        }
+        let Ok(count) = u32::try_from(self.len()) else {
+            return Err(Error::invalid(
+                "validation",
+                format!("{} samples are more than a split can count", self.len()),
+                "use fewer than 4294967296 samples",
+            ));
+        };
+        let mut order: Vec<u32> = (0..count).collect();
+        let mut random = SplitMix::new(seed);
+        for last in (1..order.len()).rev() {
+            order.swap(last, random.below(last + 1));
+        }
+        let (train, held_out) = order.split_at(self.len() - validation);
+        Ok((self.subset(train), self.subset(held_out)))
+    }
+
+    /// A data set from parts that are known to fit each other.
+    pub(super) fn from_parts(name: &str, sample_shape: Shape, values: Values, labels: Option<Vec<u8>>) -> Dataset {
+        let sample_elements = sample_shape.elements();
+        Dataset { name: name.into(), sample_shape, sample_elements, values, labels }
+    }
+
+    fn subset(&self, indices: &[u32]) -> Dataset {
+        let labels = self.labels.as_ref();
+        let labels = labels.map(|labels| indices.iter().map(|index| labels[*index as usize]).collect());
+        Dataset::from_parts(&self.name, self.sample_shape.clone(), self.gather(indices), labels)
+    }
+
+    /// The first `count` samples: all where there are fewer, and one where `count` is 0, since a data set is never
+    /// empty.
+    pub fn take(mut self, count: usize) -> Dataset {
+        let count = count.max(1);
+        let elements = count.saturating_mul(self.sample_elements);
+        match &mut self.values {
+            Values::U8(values) => values.truncate(elements),
+            Values::F32(values) => values.truncate(elements),
+            Values::F64(values) => values.truncate(elements),
+            Values::U32(values) => values.truncate(elements),
+        }
+        if let Some(labels) = &mut self.labels {
+            labels.truncate(count);
+        }
+        self
+    }
+}
+
+/// The name, size and type; never the values, of which there are millions.
+impl fmt::Debug for Dataset {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let kind = match &self.values {
+            Values::U8(_) => "u8",
+            Values::F32(_) => "f32",
+            Values::F64(_) => "f64",
+            Values::U32(_) => "u32",
+        };
+        let labels = if self.labels.is_some() { ", labelled" } else { "" };
+        write!(f, "Dataset(\"{}\", {} x {} {kind}{labels})", self.name, self.len(), self.sample_shape)
+    }
+}
+
+/// SplitMix64: a few lines, no state to speak of, and the same numbers on every machine.
+pub(crate) struct SplitMix(u64);
+
+impl SplitMix {
+    pub(crate) fn new(seed: u64) -> SplitMix {
+        SplitMix(seed)
+    }
+
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// A whole number from 0 to `bound - 1`. The bias of the multiplication is below 2^-32 for any list held here.
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
+        ((u128::from(self.next()) * bound as u128) >> 64) as usize
+    }
+
+    /// A number from 0 up to, not including, 1, in steps of 2^-24.
+    pub(crate) fn unit(&mut self) -> f32 {
+        (self.next() >> 40) as f32 / (1u32 << 24) as f32
+    }
+
+    /// About normal, with mean 0 and deviation 1: a sum of four uniform numbers, never beyond 3.5. It needs no
+    /// logarithm or sine, whose last bits differ between systems.
+    pub(crate) fn normal(&mut self) -> f32 {
+        let sum = self.unit() + self.unit() + self.unit() + self.unit();
+        (sum - 2.0) * 1.732_050_8
+    }
+}

@@ -1,0 +1,189 @@
+//! IDX, the format of MNIST: a magic number with type and rank, big-endian sizes, then the elements, row-major.
+//!
+//! A file may be gzipped, which is seen by its first two bytes and not by its name. A header is only believed as far
+//! as the file bears it out: no more is read than it promises and one byte, to see that nothing follows.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read, Write};
+use std::path::Path;
+
+use flate2::Compression;
+use flate2::read::MultiGzDecoder;
+use flate2::write::GzEncoder;
+
+use super::files::write_atomically;
+use crate::error::{Error, Result};
+use crate::shape::Shape;
+use crate::tensor::{Tensor, Values};
+
+const TYPE_U8: u8 = 0x08;
+const TYPE_F32: u8 = 0x0d;
+/// The ranks read and written; MNIST's are 1 and 3.
+const RANKS: std::ops::RangeInclusive<usize> = 1..=4;
+/// No deflate stream unpacks to more than this many times its length.
+const LARGEST_DEFLATE_RATIO: u64 = 1032;
+/// The help for every kind of damage.
+const GET_AGAIN: &str = "the file is damaged: get it again";
+
+/// Reads an IDX file, gzipped or not, of bytes ([`Values::U8`]) or 32-bit floats ([`Values::F32`]), of rank 1 to 4.
+///
+/// Fails where the file cannot be read, is no IDX file, has another type or rank, a size of 0, sizes that do not fit
+/// in memory, or less or more behind its header than that promises.
+pub fn read_idx(path: impl AsRef<Path>) -> Result<Tensor> {
+    let (shape, values) = read_parts(path.as_ref())?;
+    Tensor::new(shape, values)
+}
+
+/// [`read_idx`] for those who take the values over.
+pub(super) fn read_parts(path: &Path) -> Result<(Shape, Values)> {
+    let mut file = File::open(path).map_err(Error::io("read", path))?;
+    let file_bytes = file.metadata().map_err(Error::io("read", path))?.len();
+    let mut first = Vec::new();
+    (&mut file).take(2).read_to_end(&mut first).map_err(Error::io("read", path))?;
+    let gzipped = is_gzip(&first);
+    // The two bytes are put back in front, so that a pipe can be read as well as a file.
+    let whole = io::Cursor::new(first).chain(BufReader::new(file));
+    if gzipped {
+        read_elements(path, MultiGzDecoder::new(whole), file_bytes.saturating_mul(LARGEST_DEFLATE_RATIO))
+    } else {
+        read_elements(path, whole, file_bytes)
+    }
+}
+
+/// Whether a file that starts so is gzipped.
+pub(super) fn is_gzip(first: &[u8]) -> bool {
+    first.starts_with(&[0x1f, 0x8b])
+}
+
+/// Whether a file that starts so may be an IDX file.
+pub(super) fn is_idx(first: &[u8]) -> bool {
+    first.starts_with(&[0, 0])
+}
+
+/// Reads the header and what it promises from `reader`, which can give at most about `most_bytes`.
+fn read_elements(path: &Path, mut reader: impl Read, most_bytes: u64) -> Result<(Shape, Values)> {
+    let mut magic = Vec::new();
+    (&mut reader).take(4).read_to_end(&mut magic).map_err(|source| unreadable(path, source))?;
+    let &[zero, also_zero, kind, rank] = magic.as_slice() else {
+        return Err(Error::file(path, format!("is only {} bytes long", magic.len()), GET_AGAIN));
+    };
+    if (zero, also_zero) != (0, 0) {
+        return Err(Error::file(
+            path,
+            format!("is no IDX file: it starts with the bytes {zero:02x} {also_zero:02x} {kind:02x} {rank:02x}"),
+            "give an IDX file, whose first two bytes are zero",
+        ));
+    }
+    let element_bytes = element_bytes(path, kind)?;
+    let rank = usize::from(rank);
+    if !RANKS.contains(&rank) {
+        return Err(Error::file(path, format!("has rank {rank}"), "give an IDX file of rank 1 to 4"));
+    }
+
+    let mut header = Vec::new();
+    (&mut reader).take(4 * rank as u64).read_to_end(&mut header).map_err(|source| unreadable(path, source))?;
+    if header.len() < 4 * rank {
+        return Err(Error::file(path, format!("ends within its header of {} bytes", 4 + 4 * rank), GET_AGAIN));
+    }
+    let sizes = header.chunks_exact(4).map(|size| u32::from_be_bytes([size[0], size[1], size[2], size[3]]) as usize);
+    let shape: Shape = sizes.collect();
+    if shape.contains(&0) {
+        return Err(Error::file(path, format!("has shape {shape} and so holds nothing"), "give a file with samples"));
+    }
+    let promised = shape.iter().try_fold(element_bytes, |product, size| product.checked_mul(*size));
+    let Some(promised) = promised.filter(|bytes| *bytes < isize::MAX as usize) else {
+        return Err(Error::file(path, format!("claims shape {shape}, more than memory can address"), GET_AGAIN));
+    };
+
+    let mut bytes = Vec::new();
+    // What the file cannot hold is not asked for; a byte more than promised shows that something follows.
+    let expected = usize::try_from(most_bytes).unwrap_or(usize::MAX).min(promised + 1);
+    if bytes.try_reserve_exact(expected).is_err() {
+        let problem = format!("its {promised} bytes do not fit in memory");
+        return Err(Error::file(path, problem, "use a part of it, or a machine with more memory"));
+    }
+    reader.take(promised as u64 + 1).read_to_end(&mut bytes).map_err(|source| unreadable(path, source))?;
+    if bytes.len() < promised {
+        let problem = format!("shape {shape} promises {promised} bytes, but only {} follow the header", bytes.len());
+        return Err(Error::file(path, problem, GET_AGAIN));
+    }
+    if bytes.len() > promised {
+        let problem = format!("shape {shape} promises {promised} bytes, but more follow the header");
+        return Err(Error::file(path, problem, GET_AGAIN));
+    }
+    let values = match kind {
+        TYPE_F32 => {
+            let floats =
+                bytes.chunks_exact(4).map(|float| f32::from_be_bytes([float[0], float[1], float[2], float[3]]));
+            Values::F32(floats.collect())
+        }
+        _ => Values::U8(bytes),
+    };
+    Ok((shape, values))
+}
+
+/// Bytes per element of the types that are read; the others are refused by name.
+fn element_bytes(path: &Path, kind: u8) -> Result<usize> {
+    let name = match kind {
+        TYPE_U8 => return Ok(1),
+        TYPE_F32 => return Ok(4),
+        0x09 => "signed bytes",
+        0x0b => "16-bit integers",
+        0x0c => "32-bit integers",
+        0x0e => "64-bit floats",
+        _ => "an unknown type",
+    };
+    Err(Error::file(
+        path,
+        format!("holds elements of type {kind:#04x} ({name})"),
+        "convert it to unsigned bytes (0x08) or 32-bit floats (0x0d)",
+    ))
+}
+
+/// A gzip stream that is damaged or ends early is the file's fault; anything else is the system's.
+fn unreadable(path: &Path, source: io::Error) -> Error {
+    match source.kind() {
+        io::ErrorKind::UnexpectedEof => Error::file(path, "its gzip data ends early", GET_AGAIN),
+        io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => {
+            Error::file(path, format!("its gzip data cannot be unpacked ({source})"), GET_AGAIN)
+        }
+        _ => Error::io("read", path)(source),
+    }
+}
+
+/// Writes an IDX file of bytes, gzipped where the name ends in `.gz`. The file appears whole or not at all.
+///
+/// Fails where the rank is not 1 to 4, a size does not fit in 32 bits, the shape does not fit the bytes, or the file
+/// cannot be written.
+pub fn write_idx_u8(path: impl AsRef<Path>, shape: &Shape, bytes: &[u8]) -> Result<()> {
+    let path = path.as_ref();
+    let elements = shape.iter().try_fold(1usize, |product, size| product.checked_mul(*size));
+    if !RANKS.contains(&shape.len()) {
+        return Err(Error::invalid("IDX", format!("shape {shape} has rank {}", shape.len()), "give 1 to 4 sizes"));
+    }
+    if elements != Some(bytes.len()) {
+        let problem = format!("{} bytes given for shape {shape}", bytes.len());
+        return Err(Error::invalid("IDX", problem, "give as many bytes as the shape holds"));
+    }
+    let mut header = vec![0, 0, TYPE_U8, shape.len() as u8];
+    for size in shape.iter() {
+        let Ok(size) = u32::try_from(*size) else {
+            let problem = format!("a size of shape {shape} does not fit in 32 bits");
+            return Err(Error::invalid("IDX", problem, "write the samples to several files"));
+        };
+        header.extend(size.to_be_bytes());
+    }
+    let gzipped = path.extension().is_some_and(|extension| extension == "gz");
+    write_atomically(path, |file| {
+        if gzipped {
+            let mut packed = GzEncoder::new(file, Compression::default());
+            packed.write_all(&header)?;
+            packed.write_all(bytes)?;
+            packed.finish()?;
+        } else {
+            file.write_all(&header)?;
+            file.write_all(bytes)?;
+        }
+        Ok(())
+    })
+}

@@ -1,0 +1,258 @@
+//! Pictures: PNG files in and out, and grids of samples for people to look at.
+
+use std::fs::File;
+use std::io::{self, BufReader, Write};
+use std::path::Path;
+
+use image::codecs::png::{PngDecoder, PngEncoder};
+use image::{ColorType, ExtendedColorType, ImageDecoder, ImageEncoder, Limits};
+
+use super::files::write_atomically;
+use crate::error::{Error, Result};
+use crate::shape::Shape;
+
+/// No picture larger than this is decoded.
+const LARGEST_PICTURE: u64 = 512 << 20;
+/// No deflate stream unpacks to more than this many times its length.
+const LARGEST_DEFLATE_RATIO: u64 = 1032;
+/// The lines between the cells of a grid: their width in pixels and their grey.
+const SEPARATOR: usize = 2;
+const SEPARATOR_GREY: u8 = 128;
+
+/// A picture of bytes: shape `[1, h, w]` (grey) or `[3, h, w]` (red, green, blue), row-major, one plane after another.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Image {
+    shape: Shape,
+    bytes: Vec<u8>,
+}
+
+impl Image {
+    /// A picture from its shape and bytes. Fails where the shape is not `[1, h, w]` or `[3, h, w]` with sizes above 0,
+    /// or where it does not fit the bytes.
+    pub fn new(shape: impl Into<Shape>, bytes: Vec<u8>) -> Result<Image> {
+        let shape = shape.into();
+        check_picture(&shape, bytes.len())?;
+        Ok(Image { shape, bytes })
+    }
+
+    /// A picture from values where 0 is black and 1 is white; see [`to_bytes`]. Fails as [`Image::new`] does.
+    pub fn from_f32(shape: impl Into<Shape>, values: &[f32]) -> Result<Image> {
+        Image::new(shape, to_bytes(values))
+    }
+
+    /// The shape: channels, height, width.
+    pub fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    /// The bytes, one channel's plane after another.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    fn channels(&self) -> usize {
+        self.shape[0]
+    }
+
+    fn height(&self) -> usize {
+        self.shape[1]
+    }
+
+    fn width(&self) -> usize {
+        self.shape[2]
+    }
+}
+
+/// Values as bytes: clamped to 0..=1, times 255, rounded. NaN becomes 0.
+pub fn to_bytes(values: &[f32]) -> Vec<u8> {
+    values.iter().map(|value| (value.clamp(0.0, 1.0) * 255.0).round() as u8).collect()
+}
+
+/// Reads a PNG as a shape `[c, h, w]` and its bytes, one channel's plane after another.
+///
+/// A grey file gives one channel, any other three. 16-bit files are rounded to 8 bits, and transparency is laid over
+/// black. Fails where the file cannot be read, is no PNG, is damaged, or claims a size that its length cannot hold.
+pub fn read_png(path: impl AsRef<Path>) -> Result<(Shape, Vec<u8>)> {
+    let path = path.as_ref();
+    let file = File::open(path).map_err(Error::io("read", path))?;
+    let file_bytes = file.metadata().map_err(Error::io("read", path))?.len();
+
+    let mut limits = Limits::default();
+    limits.max_alloc = Some(LARGEST_PICTURE);
+    let decoder = PngDecoder::with_limits(BufReader::new(file), limits).map_err(|error| damaged(path, error))?;
+    let (width, height) = decoder.dimensions();
+    // A pixel takes at least one bit before compression, so a short file cannot hold a large picture.
+    let least_bytes = u64::from(width) * u64::from(height) / 8;
+    if least_bytes > file_bytes.saturating_mul(LARGEST_DEFLATE_RATIO) {
+        return Err(Error::file(
+            path,
+            format!("claims {width} x {height} pixels, which its {file_bytes} bytes cannot hold"),
+            "the file is damaged: get it again",
+        ));
+    }
+    let decoded_bytes = decoder.total_bytes();
+    if decoded_bytes > LARGEST_PICTURE {
+        return Err(Error::file(
+            path,
+            format!("{width} x {height} pixels are more than {} MiB", LARGEST_PICTURE >> 20),
+            "make the picture smaller",
+        ));
+    }
+    let color = decoder.color_type();
+    let mut decoded = vec![0; decoded_bytes as usize];
+    decoder.read_image(&mut decoded).map_err(|error| damaged(path, error))?;
+
+    let (width, height) = (width as usize, height as usize);
+    let eight_bits = if color.bytes_per_pixel() == color.channel_count() { decoded } else { halve(&decoded) };
+    let (channels, has_alpha) = match color {
+        ColorType::L8 | ColorType::L16 => (1, false),
+        ColorType::La8 | ColorType::La16 => (1, true),
+        ColorType::Rgb8 | ColorType::Rgb16 => (3, false),
+        ColorType::Rgba8 | ColorType::Rgba16 => (3, true),
+        // PNG has no other kind; the enum of the decoder has.
+        other => {
+            let problem = format!("holds pixels of an unusual kind ({other:?})");
+            return Err(Error::file(path, problem, "save it as an 8-bit grey or RGB picture"));
+        }
+    };
+    Ok((Shape::from([channels, height, width]), to_planes(&eight_bits, channels, has_alpha)))
+}
+
+fn damaged(path: &Path, error: image::ImageError) -> Error {
+    match error {
+        image::ImageError::IoError(source) if source.kind() != io::ErrorKind::UnexpectedEof => {
+            Error::io("read", path)(source)
+        }
+        other => {
+            // An error is one line, whatever the decoder says.
+            let said = other.to_string().replace('\n', " ");
+            Error::file(path, format!("is no readable PNG ({said})"), "check that it is a PNG, or get it again")
+        }
+    }
+}
+
+/// 16-bit samples, in the machine's byte order, rounded to 8 bits.
+fn halve(decoded: &[u8]) -> Vec<u8> {
+    let wide = decoded.chunks_exact(2).map(|pair| u32::from(u16::from_ne_bytes([pair[0], pair[1]])));
+    wide.map(|sample| ((sample * 255 + 32_767) / 65_535) as u8).collect()
+}
+
+/// Interleaved pixels as planes, an alpha channel multiplied in: black shows through.
+fn to_planes(interleaved: &[u8], channels: usize, has_alpha: bool) -> Vec<u8> {
+    let step = channels + usize::from(has_alpha);
+    let mut planes = Vec::with_capacity(interleaved.len() / step * channels);
+    for channel in 0..channels {
+        planes.extend(interleaved.chunks_exact(step).map(|pixel| {
+            let value = u32::from(pixel[channel]);
+            let alpha = if has_alpha { u32::from(pixel[channels]) } else { 255 };
+            ((value * alpha + 127) / 255) as u8
+        }));
+    }
+    planes
+}
+
+/// Writes an 8-bit PNG, grey for shape `[1, h, w]` and RGB for `[3, h, w]`; the bytes are one channel's plane after
+/// another. The file appears whole or not at all.
+///
+/// Fails where the shape is another or does not fit the bytes, and where the file cannot be written.
+pub fn write_png(path: impl AsRef<Path>, shape: &Shape, bytes: &[u8]) -> Result<()> {
+    let path = path.as_ref();
+    check_picture(shape, bytes.len())?;
+    let (Ok(height), Ok(width)) = (u32::try_from(shape[1]), u32::try_from(shape[2])) else {
+        return Err(Error::invalid(
+            "picture",
+            format!("shape {shape} is larger than a PNG can be"),
+            "write a smaller picture",
+        ));
+    };
+    let plane = shape[1] * shape[2];
+    let (kind, pixels) = if shape[0] == 1 {
+        (ExtendedColorType::L8, bytes.to_vec())
+    } else {
+        let interleaved = (0..plane).flat_map(|i| [bytes[i], bytes[plane + i], bytes[2 * plane + i]]).collect();
+        (ExtendedColorType::Rgb8, interleaved)
+    };
+    let mut encoded = Vec::new();
+    PngEncoder::new(&mut encoded).write_image(&pixels, width, height, kind).map_err(|error| {
+        Error::file(path, format!("the picture could not be encoded ({error})"), "write a smaller picture")
+    })?;
+    write_atomically(path, |file| file.write_all(&encoded))
+}
+
+fn check_picture(shape: &Shape, bytes: usize) -> Result<()> {
+    let elements = shape.iter().try_fold(1usize, |product, size| product.checked_mul(*size));
+    if shape.len() != 3 || !matches!(shape[0], 1 | 3) || elements == Some(0) {
+        return Err(Error::invalid(
+            "picture",
+            format!("shape {shape} is no picture"),
+            "give [1, height, width] for grey or [3, height, width] for colour",
+        ));
+    }
+    if elements != Some(bytes) {
+        return Err(Error::invalid(
+            "picture",
+            format!("{bytes} bytes given for shape {shape}"),
+            "give as many bytes as the shape holds",
+        ));
+    }
+    Ok(())
+}
+
+/// One picture of many: each inner list is a row of cells, from the top left, with mid-grey lines 2 pixels wide
+/// between them. Every pixel of a cell becomes a square of `scale` x `scale` pixels (0 counts as 1).
+///
+/// Cells may differ in size, a row being as high as its highest and a column as wide as its widest, and rows may
+/// differ in length; what is left over is mid-grey. The result is grey where all cells are, else RGB. Fails where
+/// there is no cell, or where the picture would be larger than memory can address.
+pub fn grid(rows: &[Vec<Image>], scale: usize) -> Result<Image> {
+    let scale = scale.max(1);
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    if columns == 0 {
+        return Err(Error::invalid("grid", "there is no cell in it", "give at least one picture"));
+    }
+    let too_large = || {
+        let problem = format!("{} x {columns} cells at scale {scale} are too large a picture", rows.len());
+        Error::invalid("grid", problem, "show fewer or smaller ones")
+    };
+    let heights = rows.iter().map(|row| row.iter().map(Image::height).max().unwrap_or(0));
+    let widths = (0..columns).map(|c| rows.iter().filter_map(|row| row.get(c)).map(Image::width).max().unwrap_or(0));
+    let (tops, height) = positions(heights, scale).ok_or_else(too_large)?;
+    let (lefts, width) = positions(widths, scale).ok_or_else(too_large)?;
+    let channels = rows.iter().flatten().map(Image::channels).max().unwrap_or(1);
+    let plane = height.checked_mul(width).filter(|plane| *plane <= usize::MAX / 6).ok_or_else(too_large)?;
+
+    let mut bytes = vec![SEPARATOR_GREY; plane * channels];
+    for (row, top) in rows.iter().zip(&tops) {
+        for (cell, left) in row.iter().zip(&lefts) {
+            for channel in 0..channels {
+                // A grey cell in a picture of colours shows its one channel in all three.
+                let source = &cell.bytes[channel.min(cell.channels() - 1) * cell.height() * cell.width()..];
+                for y in 0..cell.height() * scale {
+                    let line = &source[y / scale * cell.width()..][..cell.width()];
+                    let start = channel * plane + (top + y) * width + left;
+                    for (x, pixel) in bytes[start..][..cell.width() * scale].iter_mut().enumerate() {
+                        *pixel = line[x / scale];
+                    }
+                }
+            }
+        }
+    }
+    Image::new([channels, height, width], bytes)
+}
+
+/// Where each of these sizes starts when they are put side by side, scaled, with separators between; and the whole.
+fn positions(sizes: impl Iterator<Item = usize>, scale: usize) -> Option<(Vec<usize>, usize)> {
+    let (mut starts, mut end) = (Vec::new(), 0usize);
+    for (index, size) in sizes.enumerate() {
+        let start = if index == 0 { 0 } else { end.checked_add(SEPARATOR)? };
+        starts.push(start);
+        end = start.checked_add(size.checked_mul(scale)?)?;
+    }
+    Some((starts, end))
+}
+
+/// Writes [`grid`]'s picture as a PNG. Fails as [`grid`] and [`write_png`] do.
+pub fn write_grid(path: impl AsRef<Path>, rows: &[Vec<Image>], scale: usize) -> Result<()> {
+    let picture = grid(rows, scale)?;
+    write_png(path, picture.shape(), picture.bytes())
+}

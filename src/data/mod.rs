@@ -1,0 +1,22 @@
+//! Data on the host: where samples come from, and the pictures that are written back out.
+//!
+//! A [`Dataset`] holds samples of one shape in memory, as bytes where the source has bytes: training keeps them as
+//! bytes on the device too, and turns a byte `b` into `b / 255` when a batch is gathered. [`load`] makes data sets
+//! from the names and paths people type.
+//!
+//! Invariants: a data set is never empty, all its values are finite, and no reader here allocates by a size that a
+//! file merely claims. Nothing here knows a device or a model.
+
+pub mod chart;
+mod dataset;
+pub mod digits;
+mod files;
+mod font;
+pub mod idx;
+pub mod images;
+mod load;
+mod strokes;
+
+pub use dataset::Dataset;
+pub use digits::digits;
+pub use load::{Splits, load};

@@ -1,0 +1,221 @@
+//! Devices: a GPU or the CPU, chosen by name, and sessions that run plans on either.
+
+use crate::cpu;
+use crate::error::{Error, Result};
+use crate::gpu::{self, Gpu, Statistics, adapters};
+use crate::graph::{Graph, Value};
+use crate::plan::{Buffer, Plan};
+use crate::tensor::{DType, Tensor, Values};
+use std::sync::Arc;
+
+/// Something that runs plans. Cheap to clone: clones share the device.
+#[derive(Clone)]
+pub enum Device {
+    /// An adapter, through wgpu.
+    Gpu(Arc<Gpu>),
+    /// The CPU, in f32, on all cores.
+    Cpu,
+    /// The CPU in f64: slow and exact, the oracle.
+    CpuF64,
+}
+
+impl Device {
+    /// The device of a name:
+    ///
+    /// * `auto`: the best real GPU, else the CPU. A software adapter is not taken.
+    /// * `gpu`: the best adapter, a software one where there is no other.
+    /// * `cpu`, `cpu-f64`: the CPU.
+    /// * anything else: the best adapter whose name contains it, in any case.
+    ///
+    /// Fails where no adapter fits, or the adapter cannot be opened.
+    pub fn open(name: &str) -> Result<Device> {
+        match name {
+            "cpu" => Ok(Device::Cpu),
+            "cpu-f64" => Ok(Device::CpuF64),
+            "gpu" => Ok(Device::Gpu(Arc::new(Gpu::open(None)?))),
+            "auto" => match adapters().iter().find(|adapter| !adapter.software) {
+                Some(adapter) => Ok(Device::Gpu(Arc::new(Gpu::open(Some(&adapter.name))?))),
+                None => Ok(Device::Cpu),
+            },
+            name => Ok(Device::Gpu(Arc::new(Gpu::open(Some(name))?))),
+        }
+    }
+
+    /// What to call it: `cpu`, `cpu-f64`, or the adapter's name and driver.
+    pub fn name(&self) -> String {
+        match self {
+            Device::Gpu(gpu) => {
+                let summary = gpu.summary();
+                format!("{} ({}, {})", summary.name, summary.backend, summary.driver_info)
+            }
+            Device::Cpu => "cpu".to_owned(),
+            Device::CpuF64 => "cpu-f64".to_owned(),
+        }
+    }
+
+    /// Checks plans, gives them memory and makes them ready to run. They share buffers of the same name.
+    pub fn load(&self, plans: &[Plan]) -> Result<Session> {
+        Ok(Session(match self {
+            Device::Gpu(gpu) => Inner::Gpu(gpu::Session::new(gpu.clone(), plans)?),
+            Device::Cpu => Inner::Cpu(cpu::Session::new(plans)),
+            Device::CpuF64 => Inner::CpuF64(cpu::Session::new(plans)),
+        }))
+    }
+
+    /// Computes values of a graph once, from its inputs and parameters by name.
+    ///
+    /// ```
+    /// use pinhole::graph::{Graph, Unary};
+    /// use pinhole::tensor::{DType, Tensor};
+    /// let mut graph = Graph::new();
+    /// let x = graph.input("x", [2], DType::Float)?;
+    /// let y = graph.unary(Unary::Square, x)?;
+    /// let x = Tensor::from_f32([2], vec![3.0, -4.0])?;
+    /// let result = pinhole::Device::Cpu.compute(&graph, &[y], &[("x", x)])?;
+    /// assert_eq!(result[0].to_f32(), [9.0, 16.0]);
+    /// # Ok::<(), pinhole::Error>(())
+    /// ```
+    pub fn compute(&self, graph: &Graph, outputs: &[Value], inputs: &[(&str, Tensor)]) -> Result<Vec<Tensor>> {
+        let names: Vec<String> = (0..outputs.len()).map(|index| format!("output {index}")).collect();
+        let named: Vec<(Value, &str)> = outputs.iter().zip(&names).map(|(value, name)| (*value, &name[..])).collect();
+        let plan = Plan::new("compute", graph, &named)?;
+        let layout = crate::plan::ParameterLayout::of(graph);
+        let mut session = self.load(&[plan])?;
+        for (name, tensor) in inputs {
+            match layout.entries().iter().find(|(known, ..)| known == name) {
+                Some((_, shape, offset)) => {
+                    expect(name, shape.elements(), tensor.values().len())?;
+                    session.write_at("parameters", *offset, tensor.values())?;
+                }
+                None => session.write(name, tensor.values())?,
+            }
+        }
+        session.run(0, 1)?;
+        let read = |(value, name): (&Value, &String)| Tensor::new(graph.shape(*value).clone(), session.read(name)?);
+        outputs.iter().zip(&names).map(read).collect()
+    }
+}
+
+/// Plans that are loaded on a device.
+pub struct Session(Inner);
+
+enum Inner {
+    Gpu(gpu::Session),
+    Cpu(cpu::Session<f32>),
+    CpuF64(cpu::Session<f64>),
+}
+
+impl Session {
+    fn buffer(&self, name: &str) -> Result<&Buffer> {
+        let found = match &self.0 {
+            Inner::Gpu(session) => session.buffer(name),
+            Inner::Cpu(session) => session.buffer(name),
+            Inner::CpuF64(session) => session.buffer(name),
+        };
+        found.ok_or_else(|| {
+            Error::invalid(format!("buffer \"{name}\""), "no plan has it", "use the name of an input or output")
+        })
+    }
+
+    /// Fills a buffer. Fails where there is none of this name, or type or length differ.
+    pub fn write(&mut self, name: &str, values: &Values) -> Result<()> {
+        let elements = self.buffer(name)?.elements;
+        expect(name, elements, values.len())?;
+        self.write_at(name, 0, values)
+    }
+
+    /// Writes a part of a buffer, from element `offset` on; on a GPU bytes begin at multiples of four.
+    pub fn write_at(&mut self, name: &str, offset: usize, values: &Values) -> Result<()> {
+        let buffer = self.buffer(name)?;
+        if offset + values.len() > buffer.elements {
+            expect(name, buffer.elements, offset + values.len())?;
+        }
+        let dtype = match values {
+            Values::F32(_) | Values::F64(_) => DType::Float,
+            Values::U32(_) => DType::U32,
+            Values::U8(_) => DType::U8,
+        };
+        if dtype != buffer.dtype {
+            let problem = format!("{dtype:?} given for a buffer of {:?}", buffer.dtype);
+            return Err(Error::invalid(format!("buffer \"{name}\""), problem, "convert the values"));
+        }
+        match &mut self.0 {
+            Inner::Gpu(session) => session.write(name, offset, values),
+            Inner::Cpu(session) => {
+                session.write(name, offset, values);
+                Ok(())
+            }
+            Inner::CpuF64(session) => {
+                session.write(name, offset, values);
+                Ok(())
+            }
+        }
+    }
+
+    /// A buffer's content, after everything submitted has run.
+    pub fn read(&mut self, name: &str) -> Result<Values> {
+        self.buffer(name)?;
+        match &mut self.0 {
+            Inner::Gpu(session) => session.read(name),
+            Inner::Cpu(session) => Ok(session.read(name)),
+            Inner::CpuF64(session) => Ok(session.read(name)),
+        }
+    }
+
+    /// Runs steps of a plan. On a GPU this returns while the last of them still run.
+    pub fn run(&mut self, plan: usize, steps: usize) -> Result<()> {
+        match &mut self.0 {
+            Inner::Gpu(session) => session.run(plan, steps),
+            Inner::Cpu(session) => session.run(plan, steps),
+            Inner::CpuF64(session) => session.run(plan, steps),
+        }
+    }
+
+    /// Waits until everything submitted has run.
+    pub fn wait(&mut self) -> Result<()> {
+        match &mut self.0 {
+            Inner::Gpu(session) => session.wait(),
+            Inner::Cpu(_) | Inner::CpuF64(_) => Ok(()),
+        }
+    }
+
+    /// The metrics of steps that have run, oldest first, each step once.
+    pub fn metrics(&mut self, plan: usize) -> Vec<Vec<f64>> {
+        match &mut self.0 {
+            Inner::Gpu(session) => session.metrics(plan),
+            Inner::Cpu(session) => session.metrics(plan),
+            Inner::CpuF64(session) => session.metrics(plan),
+        }
+    }
+
+    /// Steps of a plan that are worth one call of [`Session::run`] by someone who wants to look up in between.
+    pub fn steps_per_call(&self, plan: usize) -> usize {
+        match &self.0 {
+            Inner::Gpu(session) => session.steps_per_submission(plan),
+            Inner::Cpu(_) | Inner::CpuF64(_) => 1,
+        }
+    }
+
+    /// Fixes the steps of a submission, which are otherwise measured. The CPU has no submissions.
+    pub fn set_steps_per_submission(&mut self, plan: usize, steps: usize) {
+        if let Inner::Gpu(session) = &mut self.0 {
+            session.set_steps_per_submission(plan, steps);
+        }
+    }
+
+    /// Where the host's time went; `None` on the CPU.
+    pub fn statistics(&self) -> Option<Statistics> {
+        match &self.0 {
+            Inner::Gpu(session) => Some(session.statistics()),
+            Inner::Cpu(_) | Inner::CpuF64(_) => None,
+        }
+    }
+}
+
+fn expect(name: &str, elements: usize, given: usize) -> Result<()> {
+    if elements == given {
+        return Ok(());
+    }
+    let problem = format!("{given} elements given, it holds {elements}");
+    Err(Error::invalid(format!("buffer \"{name}\""), problem, "give as many elements as it holds"))
+}

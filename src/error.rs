@@ -1,0 +1,173 @@
+//! One error type. Every variant says what happened, where, and what to do about it, in one line.
+
+use std::path::{Path, PathBuf};
+
+/// What can go wrong, anywhere in the crate.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// An op was given operands that do not fit it. Found while the graph is built.
+    #[error("{op}: {problem} (node {node}{})", named(name))]
+    Graph {
+        /// The op, as its method on [`Graph`](crate::graph::Graph) is called.
+        op: &'static str,
+        /// What disagrees, with the operands' shapes.
+        problem: String,
+        /// The index the node would have had.
+        node: usize,
+        /// The scope the node was built in, such as `encoder.0`; empty outside any.
+        name: String,
+    },
+
+    /// A value given by the caller, in code, in a model file or on the command line, is unusable.
+    #[error("{what}: {problem}; {help}")]
+    Invalid {
+        /// Which value: a key, an argument, a field.
+        what: String,
+        /// Why it cannot be used.
+        problem: String,
+        /// What to do instead.
+        help: String,
+    },
+
+    /// A file could be read but holds something else than it should.
+    #[error("{}: {problem}; {help}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with its content.
+        problem: String,
+        /// What to do.
+        help: String,
+    },
+
+    /// The operating system refused to read or write.
+    #[error("cannot {action} {}: {source}; {}", path.display(), io_help(source))]
+    Io {
+        /// A verb: read, write, create.
+        action: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+
+    /// No adapter fits what was asked for.
+    #[error(
+        "no adapter for device \"{asked}\" (found: {found}); install a Vulkan, Metal or DX12 driver, or use --device cpu"
+    )]
+    NoAdapter {
+        /// What was asked for.
+        asked: String,
+        /// The adapters there are, by name.
+        found: String,
+    },
+
+    /// A plan asks for more than the adapter allows. Found before anything is allocated.
+    #[error("plan \"{plan}\", {place}: {what} is {needed}, the adapter allows {allowed}; {help}")]
+    Limit {
+        /// The plan's name.
+        plan: String,
+        /// The step or the buffer, by number and name.
+        place: String,
+        /// Which limit.
+        what: &'static str,
+        /// What the plan needs.
+        needed: u64,
+        /// What the adapter allows.
+        allowed: u64,
+        /// What would fit.
+        help: &'static str,
+    },
+
+    /// The device has not enough memory.
+    #[error(
+        "out of memory: {asked} bytes asked for {what}, {available} available; use a smaller batch or another device"
+    )]
+    OutOfMemory {
+        /// What the memory was for.
+        what: String,
+        /// Bytes asked for.
+        asked: u64,
+        /// Bytes there, as far as is known.
+        available: String,
+    },
+
+    /// The adapter stopped working: unplugged, reset by its driver, or too slow for the system's watchdog.
+    #[error("the device was lost: {reason}; start again with --resume, or use another --device")]
+    DeviceLost {
+        /// What the driver said.
+        reason: String,
+    },
+
+    /// A shader did not compile, or the device refused a pipeline, a buffer or a launch.
+    #[error(
+        "{place}: {problem}; this is a bug in pinhole or in the driver: please report both lines and `pinhole devices`"
+    )]
+    Shader {
+        /// File, line and column where known, else what was being made.
+        place: String,
+        /// What the compiler or the device said.
+        problem: String,
+    },
+
+    /// The loss became NaN or infinite.
+    #[error(
+        "the loss is {value} at step {step} (epoch {epoch}); lower the learning rate (--lr) or look for extreme values in the data"
+    )]
+    NonFinite {
+        /// The loss.
+        value: f64,
+        /// The step, counted from 1.
+        step: u64,
+        /// The epoch, counted from 1.
+        epoch: u64,
+    },
+}
+
+/// The crate's result.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// An [`Error::Invalid`] from its three parts.
+    pub fn invalid(what: impl Into<String>, problem: impl Into<String>, help: impl Into<String>) -> Error {
+        Error::Invalid { what: what.into(), problem: problem.into(), help: help.into() }
+    }
+
+    /// An [`Error::File`] from its three parts.
+    pub fn file(path: &Path, problem: impl Into<String>, help: impl Into<String>) -> Error {
+        Error::File { path: path.to_owned(), problem: problem.into(), help: help.into() }
+    }
+
+    /// An [`Error::Io`]: `map_err(Error::io("read", path))`.
+    pub fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Error {
+        let path = path.to_owned();
+        move |source| Error::Io { action, path, source }
+    }
+}
+
+fn named(name: &str) -> String {
+    if name.is_empty() { String::new() } else { format!(" \"{name}\"") }
+}
+
+fn io_help(source: &std::io::Error) -> &'static str {
+    match source.kind() {
+        std::io::ErrorKind::NotFound => "check the path",
+        std::io::ErrorKind::PermissionDenied => "check the permissions or choose another path",
+        std::io::ErrorKind::StorageFull => "free some space or choose another path",
+        _ => "check the path and the disk",
+    }
+}
+
+/// The candidate nearest to what was typed, as ` did you mean "x"?`-style help, or a list of all of them.
+pub(crate) fn suggest<'a>(typed: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
+    let candidates: Vec<&str> = candidates.into_iter().collect();
+    let nearest = candidates
+        .iter()
+        .map(|candidate| (strsim::jaro_winkler(typed, candidate), *candidate))
+        .max_by(|a, b| a.0.total_cmp(&b.0));
+    match nearest {
+        Some((likeness, candidate)) if likeness > 0.75 => format!("did you mean \"{candidate}\"?"),
+        _ => format!("known are {}", candidates.join(", ")),
+    }
+}

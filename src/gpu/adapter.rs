@@ -1,0 +1,192 @@
+//! Adapters, and a device opened on one of them.
+
+use crate::error::{Error, Result};
+use crate::plan::Limits;
+use std::sync::{Arc, Mutex};
+
+/// What an adapter says of itself.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct AdapterSummary {
+    /// Its name, by which `--device` finds it.
+    pub name: String,
+    /// Vulkan, Metal or Dx12.
+    pub backend: String,
+    /// DiscreteGpu, IntegratedGpu, VirtualGpu, Cpu or Other.
+    pub kind: String,
+    /// The driver's name.
+    pub driver: String,
+    /// The driver's version.
+    pub driver_info: String,
+    /// Whether it is a program that pretends to be a GPU, such as lavapipe.
+    pub software: bool,
+    /// Storage buffers in a launch.
+    pub storage_buffers: u32,
+    /// Bytes of a binding.
+    pub binding_bytes: u64,
+    /// Bytes of a buffer.
+    pub buffer_bytes: u64,
+    /// Bytes of workgroup memory.
+    pub workgroup_bytes: u32,
+    /// Invocations of a workgroup.
+    pub invocations: u32,
+    /// Fewest and most invocations of a subgroup.
+    pub subgroup: [u32; 2],
+    /// Features that matter to compute: f16, subgroups, timestamps.
+    pub features: Vec<String>,
+}
+
+/// An open GPU.
+pub struct Gpu {
+    pub(super) device: wgpu::Device,
+    pub(super) queue: wgpu::Queue,
+    pub(super) checked: bool,
+    summary: AdapterSummary,
+    limits: Limits,
+    faults: Arc<Mutex<Faults>>,
+}
+
+/// What went wrong outside any call: told by wgpu's callbacks.
+#[derive(Default)]
+struct Faults {
+    lost: Option<String>,
+    uncaptured: Option<String>,
+}
+
+/// Every adapter that can run the kernels, the one `auto` and `gpu` would take first.
+pub fn adapters() -> Vec<AdapterSummary> {
+    found().iter().map(summary).collect()
+}
+
+fn found() -> Vec<wgpu::Adapter> {
+    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle().with_env());
+    let mut adapters = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::all()));
+    let compute = wgpu::DownlevelFlags::COMPUTE_SHADERS;
+    adapters.retain(|adapter| adapter.get_downlevel_capabilities().flags.contains(compute));
+    adapters.sort_by_key(|adapter| match adapter.get_info().device_type {
+        wgpu::DeviceType::DiscreteGpu => 0,
+        wgpu::DeviceType::IntegratedGpu => 1,
+        wgpu::DeviceType::VirtualGpu => 2,
+        wgpu::DeviceType::Other => 3,
+        wgpu::DeviceType::Cpu => 4,
+    });
+    adapters
+}
+
+fn summary(adapter: &wgpu::Adapter) -> AdapterSummary {
+    let (info, limits, features) = (adapter.get_info(), adapter.limits(), adapter.features());
+    let known = [
+        ("shader-f16", wgpu::Features::SHADER_F16),
+        ("subgroup", wgpu::Features::SUBGROUP),
+        ("timestamp-query", wgpu::Features::TIMESTAMP_QUERY),
+        ("pipeline-cache", wgpu::Features::PIPELINE_CACHE),
+    ];
+    AdapterSummary {
+        backend: format!("{:?}", info.backend),
+        kind: format!("{:?}", info.device_type),
+        software: info.device_type == wgpu::DeviceType::Cpu,
+        name: info.name,
+        driver: info.driver,
+        driver_info: info.driver_info,
+        storage_buffers: limits.max_storage_buffers_per_shader_stage,
+        binding_bytes: limits.max_storage_buffer_binding_size,
+        buffer_bytes: limits.max_buffer_size,
+        workgroup_bytes: limits.max_compute_workgroup_storage_size,
+        invocations: limits.max_compute_invocations_per_workgroup,
+        subgroup: [info.subgroup_min_size, info.subgroup_max_size],
+        features: known.iter().filter(|(_, f)| features.contains(*f)).map(|(name, _)| (*name).to_owned()).collect(),
+    }
+}
+
+impl Gpu {
+    /// Opens the best adapter whose name contains `name`, in any case; `None` takes the best of all. Software adapters
+    /// come last. With `PINHOLE_CHECKED=1` in the environment, shaders keep wgpu's bounds checks.
+    pub fn open(name: Option<&str>) -> Result<Gpu> {
+        let adapters = found();
+        let fits = |adapter: &&wgpu::Adapter| match name {
+            Some(name) => adapter.get_info().name.to_lowercase().contains(&name.to_lowercase()),
+            None => true,
+        };
+        let Some(adapter) = adapters.iter().find(fits) else {
+            let names: Vec<String> = adapters.iter().map(|adapter| adapter.get_info().name).collect();
+            let found = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+            return Err(Error::NoAdapter { asked: name.unwrap_or("gpu").to_owned(), found });
+        };
+        let summary = summary(adapter);
+        let limits = adapter.limits();
+        let descriptor = wgpu::DeviceDescriptor {
+            label: Some("pinhole"),
+            required_limits: limits.clone(),
+            memory_hints: wgpu::MemoryHints::Performance,
+            ..Default::default()
+        };
+        let (device, queue) = pollster::block_on(adapter.request_device(&descriptor))
+            .map_err(|error| Error::Shader { place: format!("device {}", summary.name), problem: error.to_string() })?;
+        let faults = Arc::new(Mutex::new(Faults::default()));
+        // The default handler panics.
+        let uncaptured = faults.clone();
+        device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
+            if let Ok(mut faults) = uncaptured.lock() {
+                faults.uncaptured.get_or_insert_with(|| error.to_string());
+            }
+        }));
+        let lost = faults.clone();
+        device.set_device_lost_callback(move |reason, message| {
+            if let Ok(mut faults) = lost.lock() {
+                faults.lost.get_or_insert_with(|| format!("{reason:?} {message}"));
+            }
+        });
+        let limits = Limits {
+            storage_buffers: limits.max_storage_buffers_per_shader_stage as u64,
+            binding_bytes: limits.max_storage_buffer_binding_size,
+            buffer_bytes: limits.max_buffer_size,
+            invocations: limits.max_compute_invocations_per_workgroup.min(limits.max_compute_workgroup_size_x) as u64,
+            workgroups: limits.max_compute_workgroups_per_dimension as u64,
+            alignment: limits.min_storage_buffer_offset_alignment as u64,
+        };
+        let checked = std::env::var_os("PINHOLE_CHECKED").is_some_and(|value| value != "0");
+        Ok(Gpu { device, queue, checked, summary, limits, faults })
+    }
+
+    /// What the adapter says of itself.
+    pub fn summary(&self) -> &AdapterSummary {
+        &self.summary
+    }
+
+    /// What plans are checked against.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Fails where the device was lost or reported an error outside any call.
+    pub fn healthy(&self) -> Result<()> {
+        let Ok(mut faults) = self.faults.lock() else { return Ok(()) };
+        if let Some(reason) = &faults.lost {
+            return Err(Error::DeviceLost { reason: reason.clone() });
+        }
+        match faults.uncaptured.take() {
+            Some(problem) => Err(Error::Shader { place: "launch".to_owned(), problem: one_line(&problem) }),
+            None => Ok(()),
+        }
+    }
+
+    /// Runs a creating call and turns what wgpu reports of it into an error that says what was being made.
+    pub(super) fn scoped<T>(&self, place: impl Fn() -> String, create: impl FnOnce() -> T) -> Result<T> {
+        let memory = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        let internal = self.device.push_error_scope(wgpu::ErrorFilter::Internal);
+        let validation = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
+        let made = create();
+        let faults = [validation, internal, memory].map(|scope| pollster::block_on(scope.pop()));
+        match faults.into_iter().flatten().next() {
+            None => Ok(made),
+            Some(wgpu::Error::OutOfMemory { .. }) => {
+                Err(Error::OutOfMemory { what: place(), asked: 0, available: "less".to_owned() })
+            }
+            Some(error) => Err(Error::Shader { place: place(), problem: one_line(&error.to_string()) }),
+        }
+    }
+}
+
+/// A message of several lines as one.
+fn one_line(message: &str) -> String {
+    message.split_whitespace().collect::<Vec<_>>().join(" ")
+}

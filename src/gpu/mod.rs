@@ -1,0 +1,9 @@
+//! Runs plans on a GPU. The only part of the crate that names wgpu.
+
+mod adapter;
+mod session;
+mod specialise;
+
+pub use adapter::{AdapterSummary, Gpu, adapters};
+pub use session::{Session, Statistics};
+pub use specialise::specialise;

@@ -1,0 +1,426 @@
+//! Plans compiled for a GPU: buffers, pipelines and bind groups made once, then many steps in one submission.
+//!
+//! Nothing is written, mapped or waited for between steps. The host waits only for back-pressure: two submissions may be
+//! in flight.
+
+use super::adapter::Gpu;
+use super::specialise::specialise;
+use crate::error::{Error, Result};
+use crate::plan::{Access, Buffer, Kernel, Plan, Step, state};
+use crate::tensor::{DType, Values};
+use rayon::prelude::*;
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long a submission should last: long enough to hide its cost, short enough for watchdogs and a live desktop.
+const SUBMISSION: Duration = Duration::from_millis(40);
+/// Submissions in flight before the host waits for the oldest.
+const IN_FLIGHT: usize = 2;
+
+/// Where the host's time and the bus's went.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Statistics {
+    /// Launches recorded.
+    pub launches: u64,
+    /// Submissions.
+    pub submissions: u64,
+    /// Host time spent recording and submitting launches.
+    pub recording: Duration,
+    /// Host time spent waiting for the device.
+    pub waiting: Duration,
+    /// Bytes written to the device.
+    pub uploaded: u64,
+}
+
+/// A set of plans on one GPU, sharing their buffers by name.
+pub struct Session {
+    gpu: Arc<Gpu>,
+    plans: Vec<Compiled>,
+    buffers: HashMap<String, Resident>,
+    flights: VecDeque<Flight>,
+    staging: Vec<wgpu::Buffer>,
+    metrics: Vec<VecDeque<Vec<f64>>>,
+    statistics: Statistics,
+    completed: Instant,
+}
+
+struct Resident {
+    buffer: wgpu::Buffer,
+    spec: Buffer,
+}
+
+struct Compiled {
+    launches: Vec<Launch>,
+    ring: Option<Ring>,
+    /// Steps that the next submission takes.
+    steps: usize,
+}
+
+struct Launch {
+    pipeline: wgpu::ComputePipeline,
+    bindings: wgpu::BindGroup,
+    grid: [u32; 3],
+}
+
+/// Where a plan's metrics go, and the step that the device's state stands at.
+struct Ring {
+    buffer: String,
+    state: String,
+    columns: usize,
+    step: u32,
+}
+
+struct Flight {
+    submission: wgpu::SubmissionIndex,
+    plan: usize,
+    steps: usize,
+    submitted: Instant,
+    staging: Option<wgpu::Buffer>,
+}
+
+impl Session {
+    /// Checks the plans against the adapter's limits, then makes all buffers, pipelines and bind groups.
+    pub fn new(gpu: Arc<Gpu>, plans: &[Plan]) -> Result<Session> {
+        for plan in plans {
+            plan.check(gpu.limits())?;
+        }
+        let mut specs: Vec<Buffer> = Vec::new();
+        for buffer in plans.iter().flat_map(|plan| &plan.buffers) {
+            match specs.iter_mut().find(|spec| spec.name == buffer.name) {
+                Some(spec) => spec.elements = spec.elements.max(buffer.elements),
+                None => specs.push(buffer.clone()),
+            }
+        }
+        let total: u64 = specs.iter().map(Buffer::bytes).sum();
+        let mut buffers = HashMap::new();
+        for spec in specs {
+            let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC;
+            let size = spec.bytes().max(4);
+            let descriptor = wgpu::BufferDescriptor { label: Some(&spec.name), size, usage, mapped_at_creation: false };
+            let made = gpu.scoped(|| format!("buffer \"{}\"", spec.name), || gpu.device.create_buffer(&descriptor));
+            let buffer = made.map_err(|error| match error {
+                Error::OutOfMemory { what, .. } => Error::OutOfMemory {
+                    what,
+                    asked: size,
+                    available: format!("of {total} bytes the plan needs, fewer"),
+                },
+                other => other,
+            })?;
+            buffers.insert(spec.name.clone(), Resident { buffer, spec });
+        }
+        let pipelines = compile(&gpu, plans)?;
+        let mut compiled = Vec::new();
+        for plan in plans {
+            compiled.push(Compiled::new(&gpu, plan, &buffers, &pipelines)?);
+        }
+        let metrics = plans.iter().map(|_| VecDeque::new()).collect();
+        Ok(Session {
+            gpu,
+            plans: compiled,
+            buffers,
+            flights: VecDeque::new(),
+            staging: Vec::new(),
+            metrics,
+            statistics: Statistics::default(),
+            completed: Instant::now(),
+        })
+    }
+
+    /// Where time went so far.
+    pub fn statistics(&self) -> Statistics {
+        self.statistics
+    }
+
+    /// The type and length of a buffer.
+    pub fn buffer(&self, name: &str) -> Option<&Buffer> {
+        self.buffers.get(name).map(|resident| &resident.spec)
+    }
+
+    /// Writes values into a buffer from an element on. The caller has checked type and length.
+    pub fn write(&mut self, name: &str, offset: usize, values: &Values) -> Result<()> {
+        let Some(resident) = self.buffers.get(name) else { return Ok(()) };
+        let place = offset as u64 * resident.spec.dtype.bytes();
+        let rounded: Vec<f32>;
+        let padded: Vec<u8>;
+        let bytes: &[u8] = match values {
+            Values::F32(values) => bytemuck::cast_slice(values),
+            Values::F64(values) => {
+                rounded = values.iter().map(|value| *value as f32).collect();
+                bytemuck::cast_slice(&rounded)
+            }
+            Values::U32(values) => bytemuck::cast_slice(values),
+            Values::U8(values) if values.len().is_multiple_of(4) => values,
+            // A write is a multiple of four bytes; buffers of bytes are padded to that.
+            Values::U8(values) => {
+                padded =
+                    values.iter().copied().chain(std::iter::repeat(0)).take(values.len().next_multiple_of(4)).collect();
+                &padded
+            }
+        };
+        self.gpu.queue.write_buffer(&resident.buffer, place, bytes);
+        self.statistics.uploaded += bytes.len() as u64;
+        if let Values::U32(words) = values {
+            for ring in self.plans.iter_mut().filter_map(|plan| plan.ring.as_mut()) {
+                if ring.state == name && offset == 0 && words.len() > state::STEP {
+                    ring.step = words[state::STEP];
+                }
+            }
+        }
+        self.gpu.healthy()
+    }
+
+    /// Reads a buffer back, waiting for everything before it.
+    pub fn read(&mut self, name: &str) -> Result<Values> {
+        self.wait()?;
+        let Some(resident) = self.buffers.get(name) else { return Ok(Values::F32(vec![])) };
+        let (size, elements, dtype) = (resident.buffer.size(), resident.spec.elements, resident.spec.dtype);
+        let descriptor = wgpu::BufferDescriptor {
+            label: Some("read back"),
+            size,
+            usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        };
+        let staging =
+            self.gpu.scoped(|| format!("read back of \"{name}\""), || self.gpu.device.create_buffer(&descriptor))?;
+        let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
+        encoder.copy_buffer_to_buffer(&resident.buffer, 0, &staging, 0, size);
+        let submission = self.gpu.queue.submit([encoder.finish()]);
+        staging.slice(..).map_async(wgpu::MapMode::Read, |_| ());
+        self.poll(submission)?;
+        let bytes = mapped(&staging, size)?;
+        Ok(match dtype {
+            DType::Float => Values::F32(bytemuck::pod_collect_to_vec::<u8, f32>(&bytes)[..elements].to_vec()),
+            DType::U32 => Values::U32(bytemuck::pod_collect_to_vec::<u8, u32>(&bytes)[..elements].to_vec()),
+            DType::U8 => Values::U8(bytes[..elements].to_vec()),
+        })
+    }
+
+    /// Records and submits steps of a plan; returns while the last of them still run.
+    pub fn run(&mut self, plan: usize, steps: usize) -> Result<()> {
+        let mut left = steps;
+        while left > 0 {
+            while self.flights.len() >= IN_FLIGHT {
+                self.land()?;
+            }
+            let steps = left.min(self.plans[plan].steps);
+            self.submit(plan, steps)?;
+            left -= steps;
+        }
+        self.gpu.healthy()
+    }
+
+    /// Waits until everything submitted has run.
+    pub fn wait(&mut self) -> Result<()> {
+        while !self.flights.is_empty() {
+            self.land()?;
+        }
+        self.gpu.healthy()
+    }
+
+    /// The metrics of steps that have run, oldest first, each step once.
+    pub fn metrics(&mut self, plan: usize) -> Vec<Vec<f64>> {
+        self.metrics[plan].drain(..).collect()
+    }
+
+    /// Steps of a plan that fit one submission at the speed seen so far.
+    pub fn steps_per_submission(&self, plan: usize) -> usize {
+        self.plans[plan].steps
+    }
+
+    /// Fixes the steps of a submission instead of measuring, for tests.
+    pub fn set_steps_per_submission(&mut self, plan: usize, steps: usize) {
+        self.plans[plan].steps = steps.clamp(1, state::RING_CAPACITY / 4);
+    }
+
+    fn submit(&mut self, plan: usize, steps: usize) -> Result<()> {
+        let began = Instant::now();
+        let compiled = &mut self.plans[plan];
+        let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
+        {
+            let mut pass = encoder.begin_compute_pass(&Default::default());
+            for _ in 0..steps {
+                for launch in &compiled.launches {
+                    pass.set_pipeline(&launch.pipeline);
+                    pass.set_bind_group(0, &launch.bindings, &[]);
+                    pass.dispatch_workgroups(launch.grid[0], launch.grid[1], launch.grid[2]);
+                }
+            }
+        }
+        let mut staging = None;
+        if let Some(ring) = &mut compiled.ring {
+            let row = 4 * ring.columns as u64;
+            let size = row * state::RING_CAPACITY as u64;
+            let buffer = self.staging.iter().position(|buffer| buffer.size() == size);
+            let buffer = match buffer {
+                Some(position) => self.staging.swap_remove(position),
+                None => self.gpu.device.create_buffer(&wgpu::BufferDescriptor {
+                    label: Some("metrics"),
+                    size,
+                    usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
+                    mapped_at_creation: false,
+                }),
+            };
+            // The steps' rows, in two pieces where the ring wraps around.
+            let first = ring.step as usize % state::RING_CAPACITY;
+            let before_end = steps.min(state::RING_CAPACITY - first);
+            let source = &self.buffers[&ring.buffer].buffer;
+            encoder.copy_buffer_to_buffer(source, first as u64 * row, &buffer, 0, before_end as u64 * row);
+            if before_end < steps {
+                let rest = (steps - before_end) as u64 * row;
+                encoder.copy_buffer_to_buffer(source, 0, &buffer, before_end as u64 * row, rest);
+            }
+            encoder.map_buffer_on_submit(&buffer, wgpu::MapMode::Read, 0..steps as u64 * row, |_| ());
+            ring.step += steps as u32;
+            staging = Some(buffer);
+        }
+        let submission = self.gpu.queue.submit([encoder.finish()]);
+        self.statistics.recording += began.elapsed();
+        self.statistics.launches += (steps * compiled.launches.len()) as u64;
+        self.statistics.submissions += 1;
+        self.flights.push_back(Flight { submission, plan, steps, submitted: began, staging });
+        Ok(())
+    }
+
+    /// Waits for the oldest submission, takes its metrics, and learns from its duration how many steps to submit.
+    fn land(&mut self) -> Result<()> {
+        let Some(flight) = self.flights.pop_front() else { return Ok(()) };
+        self.poll(flight.submission)?;
+        let now = Instant::now();
+        let lasted = now - flight.submitted.max(self.completed);
+        self.completed = now;
+        let compiled = &mut self.plans[flight.plan];
+        if flight.steps == compiled.steps {
+            let fitting = SUBMISSION.as_secs_f64() / (lasted.as_secs_f64() / flight.steps as f64).max(1e-6);
+            compiled.steps = (fitting as usize).clamp(1, (4 * compiled.steps).min(state::RING_CAPACITY / 4));
+        }
+        if let (Some(staging), Some(ring)) = (flight.staging, &compiled.ring) {
+            let bytes = mapped(&staging, (4 * ring.columns * flight.steps) as u64)?;
+            let numbers: Vec<f32> = bytemuck::pod_collect_to_vec(&bytes);
+            let rows = numbers.chunks_exact(ring.columns).map(|row| row.iter().map(|x| *x as f64).collect());
+            self.metrics[flight.plan].extend(rows);
+            self.staging.push(staging);
+        }
+        Ok(())
+    }
+
+    fn poll(&mut self, submission: wgpu::SubmissionIndex) -> Result<()> {
+        let began = Instant::now();
+        let poll = wgpu::PollType::Wait { submission_index: Some(submission), timeout: None };
+        let result = self.gpu.device.poll(poll);
+        self.statistics.waiting += began.elapsed();
+        self.gpu.healthy()?;
+        match result {
+            Ok(_) => Ok(()),
+            Err(error) => Err(Error::DeviceLost { reason: error.to_string() }),
+        }
+    }
+}
+
+/// The bytes of a staging buffer whose mapping is done, unmapped again.
+fn mapped(buffer: &wgpu::Buffer, size: u64) -> Result<Vec<u8>> {
+    let view = buffer
+        .slice(..size)
+        .get_mapped_range()
+        .map_err(|error| Error::DeviceLost { reason: format!("a buffer could not be read back: {error}") })?;
+    let bytes = view.to_vec();
+    drop(view);
+    buffer.unmap();
+    Ok(bytes)
+}
+
+/// Every different kernel of the plans, compiled in parallel, by text and entry point.
+fn compile(gpu: &Gpu, plans: &[Plan]) -> Result<HashMap<(String, Kernel), wgpu::ComputePipeline>> {
+    let mut texts: Vec<(String, Kernel)> = Vec::new();
+    for step in plans.iter().flat_map(|plan| &plan.steps) {
+        let key = (specialise(step)?, step.kernel);
+        if !texts.contains(&key) {
+            texts.push(key);
+        }
+    }
+    texts.into_par_iter().map(|key| pipeline(gpu, &key.0, key.1).map(|pipeline| (key, pipeline))).collect()
+}
+
+fn pipeline(gpu: &Gpu, text: &str, kernel: Kernel) -> Result<wgpu::ComputePipeline> {
+    let row = kernel.row();
+    let path = format!("shaders/{}", row.file);
+    gpu.scoped(
+        || path.clone(),
+        || {
+            let descriptor =
+                wgpu::ShaderModuleDescriptor { label: Some(&path), source: wgpu::ShaderSource::Wgsl(text.into()) };
+            let checks = match gpu.checked {
+                true => wgpu::ShaderRuntimeChecks::checked(),
+                false => wgpu::ShaderRuntimeChecks::unchecked(),
+            };
+            // SAFETY: every index comes from the plan: kernels are guarded by counts that are constants, indices read
+            // from memory are clamped, and loops are bounded by constants. The suite runs all of them checked too.
+            let module = unsafe { gpu.device.create_shader_module_trusted(descriptor, checks) };
+            gpu.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+                label: Some(&kernel.name()),
+                layout: None,
+                module: &module,
+                entry_point: Some(row.entry),
+                compilation_options: wgpu::PipelineCompilationOptions {
+                    zero_initialize_workgroup_memory: false,
+                    ..Default::default()
+                },
+                cache: None,
+            })
+        },
+    )
+}
+
+impl Compiled {
+    fn new(
+        gpu: &Gpu,
+        plan: &Plan,
+        buffers: &HashMap<String, Resident>,
+        pipelines: &HashMap<(String, Kernel), wgpu::ComputePipeline>,
+    ) -> Result<Compiled> {
+        let mut launches = Vec::with_capacity(plan.steps.len());
+        for (index, step) in plan.steps.iter().enumerate() {
+            let pipeline = pipelines[&(specialise(step)?, step.kernel)].clone();
+            let entries: Vec<wgpu::BindGroupEntry> = step
+                .slots
+                .iter()
+                .enumerate()
+                .map(|(position, slot)| {
+                    let resident = &buffers[&plan.buffers[slot.buffer].name];
+                    wgpu::BindGroupEntry {
+                        binding: number(step, position),
+                        resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+                            buffer: &resident.buffer,
+                            offset: slot.offset as u64 * slot.dtype.bytes(),
+                            size: std::num::NonZero::new(slot.bytes()),
+                        }),
+                    }
+                })
+                .collect();
+            let layout = pipeline.get_bind_group_layout(0);
+            let descriptor = wgpu::BindGroupDescriptor { label: Some(&step.label), layout: &layout, entries: &entries };
+            let bindings = gpu.scoped(
+                || format!("step {index} ({} \"{}\")", step.kernel.name(), step.label),
+                || gpu.device.create_bind_group(&descriptor),
+            )?;
+            launches.push(Launch { pipeline, bindings, grid: step.grid() });
+        }
+        let ring = plan.steps.iter().find(|step| step.kernel == Kernel::Advance).map(|step| Ring {
+            buffer: plan.buffers[step.slots[1].buffer].name.clone(),
+            state: plan.buffers[step.slots[2].buffer].name.clone(),
+            columns: step.slots[0].shape.elements(),
+            step: 0,
+        });
+        debug_assert!(plan.steps.iter().all(|step| step.access(usize::MAX) == Access::Read));
+        Ok(Compiled { launches, ring, steps: 1 })
+    }
+}
+
+/// The `@binding` number of a step's slot.
+fn number(step: &Step, position: usize) -> u32 {
+    let row = step.kernel.row();
+    match row.bindings.get(position) {
+        Some(binding) => binding.number,
+        None => row.first_input + (position - row.bindings.len()) as u32,
+    }
+}

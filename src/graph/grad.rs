@@ -1,0 +1,341 @@
+//! Reverse-mode differentiation: one rule per op, each written in ordinary ops and preceded by the derivative in words.
+//!
+//! Kernels never add to their output, so where two gradients meet they are joined by an `Add` node.
+
+use super::graph::{Graph, Value};
+use super::op::{Binary, Op, Reduction, Unary};
+use crate::error::Result;
+use crate::shape::Shape;
+use crate::tensor::DType;
+
+impl Graph {
+    /// The derivative of the scalar `loss` by each of `by`, as new nodes of this graph.
+    ///
+    /// The derivative by a value that `loss` does not depend on is a constant zero. The result can be differentiated
+    /// again. Fails where `loss` is not a scalar of real numbers.
+    pub fn gradients(&mut self, loss: Value, by: &[Value]) -> Result<Vec<Value>> {
+        if self.shape(loss).elements() != 1 || self.node(loss).dtype != DType::Float {
+            return Err(self.error("gradients", format!("the loss must be one number, not {}", self.shape(loss))));
+        }
+        let scope = self.set_scope("");
+        let result = self.backward(loss, by);
+        self.set_scope(scope);
+        result
+    }
+
+    fn backward(&mut self, loss: Value, by: &[Value]) -> Result<Vec<Value>> {
+        // Only nodes on a path from `by` to the loss need a gradient.
+        let mut needed = vec![false; loss.0 + 1];
+        for value in by.iter().filter(|value| value.0 <= loss.0) {
+            needed[value.0] = true;
+        }
+        for index in 0..=loss.0 {
+            needed[index] |= self.nodes()[index].operands.iter().any(|operand| needed[operand.0]);
+        }
+        let mut gradients: Vec<Option<Value>> = vec![None; loss.0 + 1];
+        let shape = self.shape(loss).clone();
+        gradients[loss.0] = Some(self.constant(1.0, shape)?);
+        for index in (0..=loss.0).rev() {
+            let Some(upstream) = gradients[index].filter(|_| needed[index]) else { continue };
+            let node = self.nodes()[index].clone();
+            self.set_scope(node.name.clone());
+            for (position, operand) in node.operands.iter().enumerate() {
+                if !needed[operand.0] {
+                    continue;
+                }
+                let Some(part) = self.rule(&node.op, &node.operands, position, Value(index), upstream)? else {
+                    continue;
+                };
+                gradients[operand.0] = Some(match gradients[operand.0] {
+                    Some(sum) => self.add(sum, part)?,
+                    None => part,
+                });
+            }
+        }
+        by.iter()
+            .map(|value| match gradients.get(value.0).copied().flatten() {
+                Some(gradient) => Ok(gradient),
+                None => {
+                    let shape = self.shape(*value).clone();
+                    self.constant(0.0, shape)
+                }
+            })
+            .collect()
+    }
+
+    /// The part of the gradient that flows from node `y` with gradient `g` to its operand number `position`; `None`
+    /// where it is zero everywhere.
+    fn rule(&mut self, op: &Op, operands: &[Value], position: usize, y: Value, g: Value) -> Result<Option<Value>> {
+        let x = operands[position];
+        let shape = self.shape(x).clone();
+        let gradient = match op {
+            // Sources have no operands; draws and indices do not vary with theirs.
+            Op::Input { .. } | Op::Parameter { .. } | Op::Constant(_) => return Ok(None),
+            Op::RandomUniform { .. } | Op::RandomBits { .. } | Op::Batch => return Ok(None),
+            Op::Unary(unary) => return self.unary_rule(*unary, x, y, g),
+            Op::Binary(binary) => return self.binary_rule(*binary, operands, position, y, g),
+            Op::MatMul { transpose_lhs, transpose_rhs } => {
+                self.matmul_rule(operands, position, g, *transpose_lhs, *transpose_rhs)?
+            }
+            // The trio is bilinear: each derivative is the member that maps the other two shapes to the missing one.
+            Op::Conv2d(window) => match position {
+                0 => self.conv2d_grad_input(g, operands[1], *window, [shape[2], shape[3]])?,
+                _ => self.conv2d_grad_weight(operands[0], g, *window, [shape[2], shape[3]])?,
+            },
+            Op::Conv2dGradInput(window) => match position {
+                0 => self.conv2d(g, operands[1], *window)?,
+                _ => self.conv2d_grad_weight(g, operands[0], *window, [shape[2], shape[3]])?,
+            },
+            Op::Conv2dGradWeight(window) => match position {
+                0 => self.conv2d_grad_input(operands[1], g, *window, [shape[2], shape[3]])?,
+                _ => self.conv2d(operands[0], g, *window)?,
+            },
+            // Each element was read as often as it was repeated: sum over the repetitions.
+            Op::Broadcast => self.sum_to(g, &shape)?,
+            Op::Reshape => self.reshape(g, shape)?,
+            // The inverse order of axes.
+            Op::Permute(axes) => {
+                let mut inverse = vec![0; axes.len()];
+                for (to, from) in axes.iter().enumerate() {
+                    inverse[*from] = to;
+                }
+                self.permute(g, &inverse)?
+            }
+            // What was cut away has no influence: zeros there.
+            Op::Slice { start } => {
+                let after: Vec<usize> =
+                    (0..shape.len()).map(|axis| shape[axis] - start[axis] - self.shape(y)[axis]).collect();
+                self.pad(g, start, &after)?
+            }
+            // The padding is constant: cut it away.
+            Op::Pad { before } => self.slice(g, before, shape)?,
+            // Each operand's own part.
+            Op::Concat { axis } => {
+                let mut start = vec![0; shape.len()];
+                start[*axis] = operands[..position].iter().map(|operand| self.shape(*operand)[*axis]).sum();
+                self.slice(g, &start, shape)?
+            }
+            // Every element counts once.
+            Op::Reduce { reduction: Reduction::Sum, axes } => self.spread(g, axes, &shape)?,
+            // Only the largest elements count; equal ones share.
+            Op::Reduce { reduction: Reduction::Max, axes } => {
+                let largest = self.spread(y, axes, &shape)?;
+                let hit = self.binary(Binary::Equal, x, largest)?;
+                let hits = self.sum(hit, axes)?;
+                let share = self.divide(g, hits)?;
+                let share = self.spread(share, axes, &shape)?;
+                self.multiply(hit, share)?
+            }
+            // Rows flow back to where they came from; indices have no derivative.
+            Op::Gather if position == 0 => self.scatter_add(g, operands[1], shape[0])?,
+            Op::ScatterAdd if position == 0 => self.gather(g, operands[1])?,
+            Op::Gather | Op::ScatterAdd => return Ok(None),
+        };
+        Ok(Some(gradient))
+    }
+
+    fn unary_rule(&mut self, op: Unary, x: Value, y: Value, g: Value) -> Result<Option<Value>> {
+        let slope = match op {
+            // d(-x) = -1
+            Unary::Negate => return self.unary(Unary::Negate, g).map(Some),
+            // d|x| = sign x
+            Unary::Absolute => self.unary(Unary::Sign, x)?,
+            // Constant on both sides of a jump.
+            Unary::Sign | Unary::Step => return Ok(None),
+            // d x² = 2 x
+            Unary::Square => self.scale(x, 2.0)?,
+            // d √x = 1 / (2 √x)
+            Unary::SquareRoot => {
+                let inverse = self.unary(Unary::Reciprocal, y)?;
+                self.scale(inverse, 0.5)?
+            }
+            // d 1/x = -1/x²
+            Unary::Reciprocal => {
+                let square = self.unary(Unary::Square, y)?;
+                self.unary(Unary::Negate, square)?
+            }
+            // d eˣ = eˣ
+            Unary::Exp => y,
+            // d ln x = 1/x
+            Unary::Ln => self.unary(Unary::Reciprocal, x)?,
+            // 1 where it is open. The output is looked at, so that the input need not be kept.
+            Unary::Relu => self.unary(Unary::Step, y)?,
+            // d s = s (1 - s)
+            Unary::Sigmoid => {
+                let rest = self.one_minus(y)?;
+                self.multiply(y, rest)?
+            }
+            // d tanh = 1 - tanh²
+            Unary::Tanh => {
+                let square = self.unary(Unary::Square, y)?;
+                self.one_minus(square)?
+            }
+            // d ln(1 + eˣ) = sigmoid x
+            Unary::Softplus => self.unary(Unary::Sigmoid, x)?,
+            // d x s(x) = s + x s (1 - s) = s + y (1 - s)
+            Unary::Silu => {
+                let sigmoid = self.unary(Unary::Sigmoid, x)?;
+                let rest = self.one_minus(sigmoid)?;
+                let rest = self.multiply(y, rest)?;
+                self.add(sigmoid, rest)?
+            }
+            // d x Φ(x) = Φ(x) + x φ(x)
+            Unary::Gelu => {
+                let scaled = self.scale(x, std::f64::consts::FRAC_1_SQRT_2)?;
+                let erf = self.unary(Unary::Erf, scaled)?;
+                let half = self.scale(erf, 0.5)?;
+                let distribution = self.with_number(Binary::Add, half, 0.5)?;
+                let bell = self.bell(x, -0.5)?;
+                let density = self.scale(bell, 1.0 / (2.0 * std::f64::consts::PI).sqrt())?;
+                let rest = self.multiply(x, density)?;
+                self.add(distribution, rest)?
+            }
+            // d erf x = 2/√π e^(-x²)
+            Unary::Erf => {
+                let bell = self.bell(x, -1.0)?;
+                self.scale(bell, std::f64::consts::FRAC_2_SQRT_PI)?
+            }
+            // d sin = cos
+            Unary::Sine => self.unary(Unary::Cosine, x)?,
+            // d cos = -sin
+            Unary::Cosine => {
+                let sine = self.unary(Unary::Sine, x)?;
+                self.unary(Unary::Negate, sine)?
+            }
+            // The inverse function's derivative is one over the density where it arrives: √(2π) e^(y²/2).
+            Unary::NormalQuantile => {
+                let bell = self.bell(y, 0.5)?;
+                self.scale(bell, (2.0 * std::f64::consts::PI).sqrt())?
+            }
+        };
+        self.multiply(g, slope).map(Some)
+    }
+
+    fn binary_rule(
+        &mut self,
+        op: Binary,
+        operands: &[Value],
+        position: usize,
+        z: Value,
+        g: Value,
+    ) -> Result<Option<Value>> {
+        let (x, y) = (operands[0], operands[1]);
+        let first = position == 0;
+        let slope = match op {
+            // d(x + y) = 1, 1
+            Binary::Add => return Ok(Some(g)),
+            // d(x - y) = 1, -1
+            Binary::Subtract if first => return Ok(Some(g)),
+            Binary::Subtract => return self.unary(Unary::Negate, g).map(Some),
+            // d(x y) = y, x
+            Binary::Multiply => operands[1 - position],
+            // d(x / y) = 1/y, -(x/y)/y
+            Binary::Divide => {
+                let part = self.divide(g, y)?;
+                if first {
+                    return Ok(Some(part));
+                }
+                let part = self.multiply(part, z)?;
+                return self.unary(Unary::Negate, part).map(Some);
+            }
+            // The larger (smaller) one counts; equal ones share, as in PyTorch.
+            Binary::Maximum | Binary::Minimum => {
+                let (this, other) = (operands[position], operands[1 - position]);
+                let wins = match op {
+                    Binary::Maximum => self.binary(Binary::Less, other, this)?,
+                    _ => self.binary(Binary::Less, this, other)?,
+                };
+                let draw = self.binary(Binary::Equal, x, y)?;
+                let draw = self.scale(draw, 0.5)?;
+                self.add(wins, draw)?
+            }
+            // d xʸ = y x^(y-1), xʸ ln x
+            Binary::Power if first => {
+                let exponent = self.with_number(Binary::Subtract, y, 1.0)?;
+                let power = self.binary(Binary::Power, x, exponent)?;
+                self.multiply(y, power)?
+            }
+            Binary::Power => {
+                let logarithm = self.unary(Unary::Ln, x)?;
+                self.multiply(z, logarithm)?
+            }
+            // Constant on both sides of a jump.
+            Binary::Less | Binary::Equal => return Ok(None),
+            // d = sigmoid(x) - y by the logit, -x by the target
+            Binary::BceWithLogits if first => {
+                let sigmoid = self.unary(Unary::Sigmoid, x)?;
+                self.subtract(sigmoid, y)?
+            }
+            Binary::BceWithLogits => self.unary(Unary::Negate, x)?,
+            // 1 where open, else the slope; by the slope: x where closed
+            Binary::LeakyRelu => {
+                let open = self.unary(Unary::Step, x)?;
+                let closed = self.one_minus(open)?;
+                if first {
+                    let leak = self.multiply(closed, y)?;
+                    self.add(open, leak)?
+                } else {
+                    self.multiply(closed, x)?
+                }
+            }
+            // 1 where open, else alpha eˣ = z + alpha; by alpha: eˣ - 1 where closed
+            Binary::Elu => {
+                let open = self.unary(Unary::Step, x)?;
+                let closed = self.one_minus(open)?;
+                if first {
+                    let curve = self.add(z, y)?;
+                    let curve = self.multiply(closed, curve)?;
+                    self.add(open, curve)?
+                } else {
+                    let one = self.constant(1.0, [])?;
+                    let curve = self.binary(Binary::Elu, x, one)?;
+                    self.multiply(closed, curve)?
+                }
+            }
+        };
+        self.multiply(g, slope).map(Some)
+    }
+
+    /// C = A B gives dA = dC Bᵀ and dB = Aᵀ dC; the flags only move the transposes. An operand that served a whole batch
+    /// of products gets the sum over the batch.
+    fn matmul_rule(&mut self, operands: &[Value], position: usize, g: Value, ta: bool, tb: bool) -> Result<Value> {
+        let (a, b) = (operands[0], operands[1]);
+        let gradient = match (position, ta, tb) {
+            (0, false, _) => self.matmul(g, b, false, !tb)?,
+            (0, true, _) => self.matmul(b, g, tb, true)?,
+            (_, _, false) => self.matmul(a, g, !ta, false)?,
+            (_, _, true) => self.matmul(g, a, true, ta)?,
+        };
+        let shape = self.shape(operands[position]).clone();
+        self.sum_to(gradient, &shape)
+    }
+
+    /// Sums over the axes along which `shape` was broadcast to `x`'s shape.
+    fn sum_to(&mut self, x: Value, shape: &Shape) -> Result<Value> {
+        let from = self.shape(x).clone();
+        let lead = from.len() - shape.len();
+        let axes: Vec<usize> =
+            (0..from.len()).filter(|axis| *axis < lead || shape[*axis - lead] != from[*axis]).collect();
+        let sum = self.sum(x, &axes)?;
+        self.reshape(sum, shape.clone())
+    }
+
+    /// Repeats a reduction's result along the axes that it removed.
+    fn spread(&mut self, x: Value, axes: &[usize], shape: &Shape) -> Result<Value> {
+        let kept: Shape = (0..shape.len()).map(|axis| if axes.contains(&axis) { 1 } else { shape[axis] }).collect();
+        let kept = self.reshape(x, kept)?;
+        self.broadcast(kept, shape.clone())
+    }
+
+    fn one_minus(&mut self, x: Value) -> Result<Value> {
+        let one = self.constant(1.0, [])?;
+        self.subtract(one, x)
+    }
+
+    /// e^(factor x²)
+    fn bell(&mut self, x: Value, factor: f64) -> Result<Value> {
+        let square = self.unary(Unary::Square, x)?;
+        let scaled = self.scale(square, factor)?;
+        self.unary(Unary::Exp, scaled)
+    }
+}

@@ -1,0 +1,584 @@
+//! The graph and the methods that build it. Each checks its operands' shapes, so a graph that exists is well formed.
+
+use super::op::{Binary, Op, Reduction, Unary, Window};
+use crate::error::{Error, Result};
+use crate::shape::{Shape, conv_output};
+use crate::tensor::DType;
+
+/// Words of the step state that [`Graph::batch`] and the random ops read: see [`crate::plan::state`].
+pub const STATE_LENGTH: usize = 8;
+
+/// Most elements of one value: kernels index with 32 bits.
+const MAX_ELEMENTS: usize = 1 << 31;
+
+/// A node's result: a handle into the [`Graph`] that made it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Value(pub(crate) usize);
+
+/// An op, what it is applied to, and what comes out.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// What is computed.
+    pub op: Op,
+    /// From what, in the op's order.
+    pub operands: Vec<Value>,
+    /// The result's shape.
+    pub shape: Shape,
+    /// The result's element type.
+    pub dtype: DType,
+    /// The scope it was built in, such as `encoder.0`; empty outside any.
+    pub name: String,
+}
+
+/// A computation with static shapes. Nodes are in an order in which they can be computed.
+#[derive(Clone, Debug, Default)]
+pub struct Graph {
+    nodes: Vec<Node>,
+    scope: String,
+    streams: u32,
+}
+
+impl Graph {
+    /// An empty graph.
+    pub fn new() -> Graph {
+        Graph::default()
+    }
+
+    /// All nodes; a value's operands stand before it.
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// The node behind a value.
+    pub fn node(&self, value: Value) -> &Node {
+        &self.nodes[value.0]
+    }
+
+    /// A value's shape.
+    pub fn shape(&self, value: Value) -> &Shape {
+        &self.nodes[value.0].shape
+    }
+
+    /// Names the nodes built from here on, for errors and printed plans. Returns the name there was.
+    pub fn set_scope(&mut self, name: impl Into<String>) -> String {
+        std::mem::replace(&mut self.scope, name.into())
+    }
+
+    // ------------------------------------------------------------------------------------------------- sources
+
+    /// A value that the caller writes to the device under this name before a run.
+    pub fn input(&mut self, name: &str, shape: impl Into<Shape>, dtype: DType) -> Result<Value> {
+        let shape = shape.into();
+        self.check_size("input", &shape)?;
+        Ok(self.push(Op::Input { name: name.to_owned() }, vec![], shape, dtype))
+    }
+
+    /// A trained value. The same name given twice is the same value, and must have the same shape.
+    pub fn parameter(&mut self, name: &str, shape: impl Into<Shape>) -> Result<Value> {
+        let shape = shape.into();
+        self.check_size("parameter", &shape)?;
+        let known = self.nodes.iter().position(|n| matches!(&n.op, Op::Parameter { name: known } if known == name));
+        if let Some(index) = known {
+            if self.nodes[index].shape != shape {
+                let problem = format!("\"{name}\" is {}, asked for as {shape}", self.nodes[index].shape);
+                return Err(self.error("parameter", problem));
+            }
+            return Ok(Value(index));
+        }
+        Ok(self.push(Op::Parameter { name: name.to_owned() }, vec![], shape, DType::Float))
+    }
+
+    /// One finite number in every element.
+    pub fn constant(&mut self, value: f64, shape: impl Into<Shape>) -> Result<Value> {
+        let shape = shape.into();
+        self.check_size("constant", &shape)?;
+        if !(value.abs() <= f32::MAX as f64) {
+            return Err(self.error("constant", format!("{value} is no finite 32-bit number")));
+        }
+        Ok(self.push(Op::Constant(value), vec![], shape, DType::Float))
+    }
+
+    /// A step state for [`Graph::batch`] and the random ops, `[STATE_LENGTH]` u32, under this name.
+    pub fn state(&mut self, name: &str) -> Result<Value> {
+        self.input(name, [STATE_LENGTH], DType::U32)
+    }
+
+    /// `batch` rows of `data` `[samples, ..]`, in the order of `permutation` `[samples]`, from the state's offset on.
+    /// Bytes become byte/255, correctly rounded.
+    pub fn batch(&mut self, data: Value, permutation: Value, state: Value, batch: usize) -> Result<Value> {
+        let (rows, order) = (self.shape(data).clone(), self.shape(permutation).clone());
+        self.expect_dtype("batch", permutation, DType::U32)?;
+        self.expect_state("batch", state)?;
+        if self.node(data).dtype == DType::U32 {
+            return Err(self.error("batch", "data must be bytes or floats, not u32".into()));
+        }
+        if rows.is_empty() || order.len() != 1 || order[0] != rows[0] {
+            return Err(self.error("batch", format!("data {rows} and permutation {order} differ in samples")));
+        }
+        if batch == 0 || batch > rows[0] {
+            return Err(self.error("batch", format!("batch {batch} is not between 1 and {} samples", rows[0])));
+        }
+        let shape = std::iter::once(batch).chain(rows[1..].iter().copied()).collect();
+        Ok(self.push(Op::Batch, vec![data, permutation, state], shape, DType::Float))
+    }
+
+    /// Uniform draws in `[0, 1)`. Each call is a stream of its own; the same seed and step draw the same numbers.
+    pub fn random_uniform(&mut self, state: Value, shape: impl Into<Shape>) -> Result<Value> {
+        let (shape, stream) = self.random("random_uniform", state, shape.into())?;
+        Ok(self.push(Op::RandomUniform { stream }, vec![state], shape, DType::Float))
+    }
+
+    /// The generator's 32-bit words, as [`rng::words`](crate::rng::words) gives them on the host.
+    pub fn random_bits(&mut self, state: Value, shape: impl Into<Shape>) -> Result<Value> {
+        let (shape, stream) = self.random("random_bits", state, shape.into())?;
+        Ok(self.push(Op::RandomBits { stream }, vec![state], shape, DType::U32))
+    }
+
+    /// Draws from the standard normal distribution.
+    pub fn random_normal(&mut self, state: Value, shape: impl Into<Shape>) -> Result<Value> {
+        let uniform = self.random_uniform(state, shape)?;
+        self.unary(Unary::NormalQuantile, uniform)
+    }
+
+    /// 1 with the given probability, else 0.
+    pub fn random_bernoulli(&mut self, state: Value, probability: f64, shape: impl Into<Shape>) -> Result<Value> {
+        if !(0.0..=1.0).contains(&probability) {
+            let problem = format!("probability {probability} is not between 0 and 1");
+            return Err(self.error("random_bernoulli", problem));
+        }
+        let uniform = self.random_uniform(state, shape)?;
+        let shape = self.shape(uniform).clone();
+        let probability = self.constant(probability, shape)?;
+        self.binary(Binary::Less, uniform, probability)
+    }
+
+    // --------------------------------------------------------------------------------------------- elementwise
+
+    /// An elementwise function of one operand.
+    pub fn unary(&mut self, op: Unary, x: Value) -> Result<Value> {
+        self.expect_dtype(op.name(), x, DType::Float)?;
+        let shape = self.shape(x).clone();
+        Ok(self.push(Op::Unary(op), vec![x], shape, DType::Float))
+    }
+
+    /// An elementwise function of two operands, which are broadcast to a common shape as in NumPy.
+    pub fn binary(&mut self, op: Binary, x: Value, y: Value) -> Result<Value> {
+        self.expect_dtype(op.name(), x, DType::Float)?;
+        self.expect_dtype(op.name(), y, DType::Float)?;
+        let (a, b) = (self.shape(x).clone(), self.shape(y).clone());
+        let Some(shape) = common_shape(&a, &b) else {
+            return Err(self.error(op.name(), format!("shapes do not broadcast: lhs {a} x rhs {b}")));
+        };
+        if let Some(folded) = self.fold(op, x, y, &shape)? {
+            return Ok(folded);
+        }
+        let x = self.broadcast(x, shape.clone())?;
+        let y = self.broadcast(y, shape.clone())?;
+        Ok(self.push(Op::Binary(op), vec![x, y], shape, DType::Float))
+    }
+
+    /// x + y, broadcast.
+    pub fn add(&mut self, x: Value, y: Value) -> Result<Value> {
+        self.binary(Binary::Add, x, y)
+    }
+
+    /// x - y, broadcast.
+    pub fn subtract(&mut self, x: Value, y: Value) -> Result<Value> {
+        self.binary(Binary::Subtract, x, y)
+    }
+
+    /// x y, elementwise and broadcast.
+    pub fn multiply(&mut self, x: Value, y: Value) -> Result<Value> {
+        self.binary(Binary::Multiply, x, y)
+    }
+
+    /// x / y, broadcast.
+    pub fn divide(&mut self, x: Value, y: Value) -> Result<Value> {
+        self.binary(Binary::Divide, x, y)
+    }
+
+    /// A binary op with a number as its second operand.
+    pub fn with_number(&mut self, op: Binary, x: Value, number: f64) -> Result<Value> {
+        let number = self.constant(number, [])?;
+        self.binary(op, x, number)
+    }
+
+    /// x times a number.
+    pub fn scale(&mut self, x: Value, factor: f64) -> Result<Value> {
+        self.with_number(Binary::Multiply, x, factor)
+    }
+
+    // ------------------------------------------------------------------------------------------------ products
+
+    /// The matrix product over the last two axes, each operand optionally transposed. Leading axes must agree, or one
+    /// of the operands has none and serves every product.
+    pub fn matmul(&mut self, lhs: Value, rhs: Value, transpose_lhs: bool, transpose_rhs: bool) -> Result<Value> {
+        self.expect_dtype("matmul", lhs, DType::Float)?;
+        self.expect_dtype("matmul", rhs, DType::Float)?;
+        let (a, b) = (self.shape(lhs).clone(), self.shape(rhs).clone());
+        let shown = |shape: &Shape, transposed| format!("{shape}{}", if transposed { " transposed" } else { "" });
+        let both = format!("lhs {} x rhs {}", shown(&a, transpose_lhs), shown(&b, transpose_rhs));
+        if a.len() < 2 || b.len() < 2 {
+            return Err(self.error("matmul", format!("operands need two axes or more: {both}")));
+        }
+        let (mut m, mut k) = (a[a.len() - 2], a[a.len() - 1]);
+        let (mut inner, mut n) = (b[b.len() - 2], b[b.len() - 1]);
+        if transpose_lhs {
+            (m, k) = (k, m);
+        }
+        if transpose_rhs {
+            (inner, n) = (n, inner);
+        }
+        if k != inner {
+            return Err(self.error("matmul", format!("inner sizes differ: {both}")));
+        }
+        let (batch_a, batch_b) = (&a[..a.len() - 2], &b[..b.len() - 2]);
+        if batch_a != batch_b && !batch_a.is_empty() && !batch_b.is_empty() {
+            return Err(self.error("matmul", format!("leading sizes differ: {both}")));
+        }
+        let batch = if batch_a.is_empty() { batch_b } else { batch_a };
+        let shape: Shape = batch.iter().copied().chain([m, n]).collect();
+        self.check_size("matmul", &shape)?;
+        Ok(self.push(Op::MatMul { transpose_lhs, transpose_rhs }, vec![lhs, rhs], shape, DType::Float))
+    }
+
+    /// Cross-correlation of `x` `[n, c, h, w]` with `weight` `[o, c, r, s]`: `[n, o, p, q]`.
+    pub fn conv2d(&mut self, x: Value, weight: Value, window: Window) -> Result<Value> {
+        let [n, c, h, w] = self.expect_rank4("conv2d", x, "x")?;
+        let [o, wc, r, s] = self.expect_rank4("conv2d", weight, "weight")?;
+        if c != wc {
+            let problem = format!("channels differ: x {} x weight {}", self.shape(x), self.shape(weight));
+            return Err(self.error("conv2d", problem));
+        }
+        let [p, q] = self.positions("conv2d", [h, w], [r, s], window)?;
+        self.check_size("conv2d", &[n, o, p, q].into())?;
+        Ok(self.push(Op::Conv2d(window), vec![x, weight], [n, o, p, q].into(), DType::Float))
+    }
+
+    /// conv2d's derivative by its input: `upstream` `[n, o, p, q]` and `weight` `[o, c, r, s]` give `[n, c, h, w]`, where
+    /// `input` is `[h, w]`. It is also the transposed convolution whose weight is PyTorch's `[in, out, r, s]`.
+    pub fn conv2d_grad_input(
+        &mut self,
+        upstream: Value,
+        weight: Value,
+        window: Window,
+        input: [usize; 2],
+    ) -> Result<Value> {
+        let [n, o, p, q] = self.expect_rank4("conv2d_grad_input", upstream, "upstream")?;
+        let [wo, c, r, s] = self.expect_rank4("conv2d_grad_input", weight, "weight")?;
+        if o != wo {
+            let problem = format!("channels differ: upstream {} x weight {}", self.shape(upstream), self.shape(weight));
+            return Err(self.error("conv2d_grad_input", problem));
+        }
+        if self.positions("conv2d_grad_input", input, [r, s], window)? != [p, q] {
+            let problem = format!("no input of {input:?} gives upstream {} with {window:?}", self.shape(upstream));
+            return Err(self.error("conv2d_grad_input", problem));
+        }
+        let shape: Shape = [n, c, input[0], input[1]].into();
+        self.check_size("conv2d_grad_input", &shape)?;
+        Ok(self.push(Op::Conv2dGradInput(window), vec![upstream, weight], shape, DType::Float))
+    }
+
+    /// conv2d's derivative by its weight: `x` `[n, c, h, w]` and `upstream` `[n, o, p, q]` give `[o, c, r, s]`, where
+    /// `kernel` is `[r, s]`.
+    pub fn conv2d_grad_weight(
+        &mut self,
+        x: Value,
+        upstream: Value,
+        window: Window,
+        kernel: [usize; 2],
+    ) -> Result<Value> {
+        let [n, c, h, w] = self.expect_rank4("conv2d_grad_weight", x, "x")?;
+        let [un, o, p, q] = self.expect_rank4("conv2d_grad_weight", upstream, "upstream")?;
+        if n != un || self.positions("conv2d_grad_weight", [h, w], kernel, window)? != [p, q] {
+            let problem = format!("x {} does not give upstream {}", self.shape(x), self.shape(upstream));
+            return Err(self.error("conv2d_grad_weight", problem));
+        }
+        let shape: Shape = [o, c, kernel[0], kernel[1]].into();
+        Ok(self.push(Op::Conv2dGradWeight(window), vec![x, upstream], shape, DType::Float))
+    }
+
+    // ------------------------------------------------------------------------------------------------ movement
+
+    /// Repeats size-1 and missing leading axes until the shape is `shape`.
+    pub fn broadcast(&mut self, x: Value, shape: impl Into<Shape>) -> Result<Value> {
+        let shape = shape.into();
+        let from = self.shape(x).clone();
+        if from == shape {
+            return Ok(x);
+        }
+        if let Op::Constant(value) = self.node(x).op {
+            return self.constant(value, shape);
+        }
+        self.expect_dtype("broadcast", x, DType::Float)?;
+        if common_shape(&from, &shape).as_ref() != Some(&shape) {
+            return Err(self.error("broadcast", format!("{from} does not broadcast to {shape}")));
+        }
+        self.check_size("broadcast", &shape)?;
+        Ok(self.push(Op::Broadcast, vec![x], shape, DType::Float))
+    }
+
+    /// The same elements under another shape.
+    pub fn reshape(&mut self, x: Value, shape: impl Into<Shape>) -> Result<Value> {
+        let shape = shape.into();
+        if *self.shape(x) == shape {
+            return Ok(x);
+        }
+        if self.shape(x).elements() != shape.elements() {
+            let problem =
+                format!("{} holds {} elements, {shape} another number", self.shape(x), self.shape(x).elements());
+            return Err(self.error("reshape", problem));
+        }
+        if let Op::Constant(value) = self.node(x).op {
+            return self.constant(value, shape);
+        }
+        let dtype = self.node(x).dtype;
+        Ok(self.push(Op::Reshape, vec![x], shape, dtype))
+    }
+
+    /// Reorders axes: output axis `i` is operand axis `axes[i]`.
+    pub fn permute(&mut self, x: Value, axes: &[usize]) -> Result<Value> {
+        self.expect_dtype("permute", x, DType::Float)?;
+        let from = self.shape(x).clone();
+        let mut sorted = axes.to_vec();
+        sorted.sort_unstable();
+        if sorted != (0..from.len()).collect::<Vec<_>>() {
+            return Err(self.error("permute", format!("{axes:?} is no order of the axes of {from}")));
+        }
+        let shape = axes.iter().map(|axis| from[*axis]).collect();
+        Ok(self.push(Op::Permute(axes.to_vec()), vec![x], shape, DType::Float))
+    }
+
+    /// The box of the given shape that begins at `start`.
+    pub fn slice(&mut self, x: Value, start: &[usize], shape: impl Into<Shape>) -> Result<Value> {
+        self.expect_dtype("slice", x, DType::Float)?;
+        let (from, shape) = (self.shape(x).clone(), shape.into());
+        let fits = start.len() == from.len()
+            && shape.len() == from.len()
+            && (0..from.len()).all(|axis| shape[axis] > 0 && start[axis].saturating_add(shape[axis]) <= from[axis]);
+        if !fits {
+            return Err(self.error("slice", format!("{shape} from {start:?} is not inside {from}")));
+        }
+        Ok(self.push(Op::Slice { start: start.to_vec() }, vec![x], shape, DType::Float))
+    }
+
+    /// Zeros around `x`: `before` and `after` along each axis.
+    pub fn pad(&mut self, x: Value, before: &[usize], after: &[usize]) -> Result<Value> {
+        self.expect_dtype("pad", x, DType::Float)?;
+        let from = self.shape(x).clone();
+        if before.len() != from.len() || after.len() != from.len() {
+            return Err(self.error("pad", format!("{before:?} and {after:?} do not match the axes of {from}")));
+        }
+        let shape: Shape = (0..from.len()).map(|axis| before[axis] + from[axis] + after[axis]).collect();
+        self.check_size("pad", &shape)?;
+        Ok(self.push(Op::Pad { before: before.to_vec() }, vec![x], shape, DType::Float))
+    }
+
+    /// Operands one after the other along `axis`; all other sizes agree.
+    pub fn concat(&mut self, operands: &[Value], axis: usize) -> Result<Value> {
+        /// A fused kernel binds seven inputs, so longer lists are joined in groups.
+        const GROUP: usize = 6;
+        let Some(first) = operands.first() else {
+            return Err(self.error("concat", "no operands".into()));
+        };
+        if operands.len() > GROUP {
+            let groups: Result<Vec<Value>> = operands.chunks(GROUP).map(|group| self.concat(group, axis)).collect();
+            return self.concat(&groups?, axis);
+        }
+        let mut shape = self.shape(*first).to_vec();
+        if axis >= shape.len() {
+            return Err(self.error("concat", format!("{:?} has no axis {axis}", shape)));
+        }
+        shape[axis] = 0;
+        for operand in operands {
+            self.expect_dtype("concat", *operand, DType::Float)?;
+            let other = self.shape(*operand).clone();
+            let agree = other.len() == shape.len() && (0..shape.len()).all(|a| a == axis || other[a] == shape[a]);
+            if !agree {
+                let problem = format!("{} and {other} differ beside axis {axis}", self.shape(*first));
+                return Err(self.error("concat", problem));
+            }
+            shape[axis] += other[axis];
+        }
+        self.check_size("concat", &shape.clone().into())?;
+        Ok(self.push(Op::Concat { axis }, operands.to_vec(), shape.into(), DType::Float))
+    }
+
+    // ---------------------------------------------------------------------------------------------- reductions
+
+    /// Joins the elements along `axes`, which disappear from the shape. No axes: the value itself.
+    pub fn reduce(&mut self, reduction: Reduction, x: Value, axes: &[usize]) -> Result<Value> {
+        let name = Op::Reduce { reduction, axes: vec![] }.name();
+        self.expect_dtype(name, x, DType::Float)?;
+        let from = self.shape(x).clone();
+        let mut axes = axes.to_vec();
+        axes.sort_unstable();
+        axes.dedup();
+        if axes.iter().any(|axis| *axis >= from.len()) {
+            return Err(self.error(name, format!("{from} has not all of the axes {axes:?}")));
+        }
+        let shape: Shape = (0..from.len()).filter(|axis| !axes.contains(axis)).map(|axis| from[axis]).collect();
+        if shape.elements() == from.elements() {
+            return self.reshape(x, shape);
+        }
+        Ok(self.push(Op::Reduce { reduction, axes }, vec![x], shape, DType::Float))
+    }
+
+    /// The sum along `axes`.
+    pub fn sum(&mut self, x: Value, axes: &[usize]) -> Result<Value> {
+        self.reduce(Reduction::Sum, x, axes)
+    }
+
+    /// The mean along `axes`. Elements are scaled before they are summed, which fuses into the sum.
+    pub fn mean(&mut self, x: Value, axes: &[usize]) -> Result<Value> {
+        let mut axes = axes.to_vec();
+        axes.sort_unstable();
+        axes.dedup();
+        let count: usize = axes.iter().filter_map(|axis| self.shape(x).get(*axis)).product();
+        let scaled = self.scale(x, 1.0 / count as f64)?;
+        self.sum(scaled, &axes)
+    }
+
+    /// The largest along `axes`.
+    pub fn max(&mut self, x: Value, axes: &[usize]) -> Result<Value> {
+        self.reduce(Reduction::Max, x, axes)
+    }
+
+    /// The mean of all elements: a scalar.
+    pub fn mean_all(&mut self, x: Value) -> Result<Value> {
+        let axes: Vec<usize> = (0..self.shape(x).len()).collect();
+        self.mean(x, &axes)
+    }
+
+    // ------------------------------------------------------------------------------------------------- indexing
+
+    /// The rows of `table` `[v, ..]` that `indices` `[n]` (u32) name: `[n, ..]`. An index beyond the table takes its last row.
+    pub fn gather(&mut self, table: Value, indices: Value) -> Result<Value> {
+        self.expect_dtype("gather", table, DType::Float)?;
+        self.expect_dtype("gather", indices, DType::U32)?;
+        let (from, count) = (self.shape(table).clone(), self.shape(indices).clone());
+        if from.is_empty() || count.len() != 1 {
+            return Err(self.error("gather", format!("table {from} needs an axis, indices {count} exactly one")));
+        }
+        let shape: Shape = std::iter::once(count[0]).chain(from[1..].iter().copied()).collect();
+        self.check_size("gather", &shape)?;
+        Ok(self.push(Op::Gather, vec![table, indices], shape, DType::Float))
+    }
+
+    /// The sum of the rows `x` `[n, ..]` into a table of `rows` zero rows, each at its index; the adjoint of
+    /// [`Graph::gather`]. Each index must be below `rows`.
+    pub fn scatter_add(&mut self, x: Value, indices: Value, rows: usize) -> Result<Value> {
+        self.expect_dtype("scatter_add", x, DType::Float)?;
+        self.expect_dtype("scatter_add", indices, DType::U32)?;
+        let (from, count) = (self.shape(x).clone(), self.shape(indices).clone());
+        if from.is_empty() || count.len() != 1 || from[0] != count[0] || rows == 0 {
+            let problem = format!("{from} has not one row for each of the indices {count}, or the table has no rows");
+            return Err(self.error("scatter_add", problem));
+        }
+        let shape: Shape = std::iter::once(rows).chain(from[1..].iter().copied()).collect();
+        self.check_size("scatter_add", &shape)?;
+        Ok(self.push(Op::ScatterAdd, vec![x, indices], shape, DType::Float))
+    }
+
+    // -------------------------------------------------------------------------------------------------- inside
+
+    /// The error of an op that is about to become the next node.
+    pub(super) fn error(&self, op: &'static str, problem: String) -> Error {
+        Error::Graph { op, problem, node: self.nodes.len(), name: self.scope.clone() }
+    }
+
+    fn push(&mut self, op: Op, operands: Vec<Value>, shape: Shape, dtype: DType) -> Value {
+        debug_assert!(operands.iter().all(|v| v.0 < self.nodes.len()));
+        self.nodes.push(Node { op, operands, shape, dtype, name: self.scope.clone() });
+        Value(self.nodes.len() - 1)
+    }
+
+    /// What needs no node: constants joined, and neutral elements, which gradients produce in number.
+    fn fold(&mut self, op: Binary, x: Value, y: Value, shape: &Shape) -> Result<Option<Value>> {
+        let number = |value: Value| match self.node(value).op {
+            Op::Constant(number) => Some(number),
+            _ => None,
+        };
+        let whole = |value: Value| self.shape(value) == shape;
+        let folded = match (op, number(x), number(y)) {
+            (Binary::Add, Some(a), Some(b)) => return self.constant(a + b, shape.clone()).map(Some),
+            (Binary::Subtract, Some(a), Some(b)) => return self.constant(a - b, shape.clone()).map(Some),
+            (Binary::Multiply, Some(a), Some(b)) => return self.constant(a * b, shape.clone()).map(Some),
+            (Binary::Add, Some(0.0), _) if whole(y) => Some(y),
+            (Binary::Add | Binary::Subtract, _, Some(0.0)) if whole(x) => Some(x),
+            (Binary::Multiply, Some(1.0), _) if whole(y) => Some(y),
+            (Binary::Multiply | Binary::Divide, _, Some(1.0)) if whole(x) => Some(x),
+            _ => None,
+        };
+        Ok(folded)
+    }
+
+    fn random(&mut self, op: &'static str, state: Value, shape: Shape) -> Result<(Shape, u32)> {
+        self.expect_state(op, state)?;
+        self.check_size(op, &shape)?;
+        self.streams += 1;
+        Ok((shape, self.streams - 1))
+    }
+
+    fn positions(&self, op: &'static str, input: [usize; 2], kernel: [usize; 2], window: Window) -> Result<[usize; 2]> {
+        let size = |axis: usize| conv_output(input[axis], kernel[axis], window.stride[axis], window.padding[axis]);
+        match (size(0), size(1)) {
+            (Some(p), Some(q)) => Ok([p, q]),
+            _ => {
+                let Window { stride, padding } = window;
+                let problem = format!(
+                    "kernel {kernel:?} does not fit input {input:?} with stride {stride:?}, padding {padding:?}"
+                );
+                Err(self.error(op, problem))
+            }
+        }
+    }
+
+    fn expect_rank4(&self, op: &'static str, value: Value, role: &str) -> Result<[usize; 4]> {
+        self.expect_dtype(op, value, DType::Float)?;
+        let shape = self.shape(value);
+        match shape[..] {
+            [a, b, c, d] => Ok([a, b, c, d]),
+            _ => Err(self.error(op, format!("{role} needs four axes, has {shape}"))),
+        }
+    }
+
+    fn expect_state(&self, op: &'static str, state: Value) -> Result<()> {
+        self.expect_dtype(op, state, DType::U32)?;
+        match self.shape(state)[..] {
+            [STATE_LENGTH] => Ok(()),
+            _ => Err(self.error(op, format!("a step state is [{STATE_LENGTH}], not {}", self.shape(state)))),
+        }
+    }
+
+    fn expect_dtype(&self, op: &'static str, value: Value, dtype: DType) -> Result<()> {
+        let found = self.node(value).dtype;
+        if found == dtype {
+            return Ok(());
+        }
+        Err(self.error(op, format!("operand {} is {found:?}, not {dtype:?}", self.shape(value))))
+    }
+
+    fn check_size(&self, op: &'static str, shape: &Shape) -> Result<()> {
+        let elements = shape.iter().try_fold(1usize, |product, size| product.checked_mul(*size));
+        match elements {
+            Some(1..=MAX_ELEMENTS) => Ok(()),
+            Some(0) => Err(self.error(op, format!("{shape} has a size of zero"))),
+            _ => Err(self.error(op, format!("{shape} has more than 2^31 elements"))),
+        }
+    }
+}
+
+/// The shape two shapes broadcast to, aligned at their last axes.
+fn common_shape(a: &Shape, b: &Shape) -> Option<Shape> {
+    let rank = a.len().max(b.len());
+    let size = |shape: &Shape, axis: usize| (axis + shape.len()).checked_sub(rank).map_or(1, |axis| shape[axis]);
+    (0..rank)
+        .map(|axis| match (size(a, axis), size(b, axis)) {
+            (x, y) if x == y => Some(x),
+            (1, y) => Some(y),
+            (x, 1) => Some(x),
+            _ => None,
+        })
+        .collect()
+}

@@ -1,0 +1,229 @@
+//! The ops. Every match on [`Op`], [`Unary`] and [`Binary`] in the crate is without a wildcard arm, so the compiler
+//! names each place that a new one must be given.
+
+/// Defines an enum of elementwise ops together with the list of all of them and the name each has in
+/// `shaders/math.wgsl`, `cpu/math.rs` and printed plans: one place for what must agree.
+macro_rules! elementwise_ops {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum $name { $($(#[$variant_doc])* $variant,)* }
+
+        impl $name {
+            /// Every op of this kind.
+            pub const ALL: &[$name] = &[$($name::$variant,)*];
+
+            /// The function's name in `shaders/math.wgsl` and in printed plans.
+            pub fn name(self) -> &'static str {
+                match self { $($name::$variant => $text,)* }
+            }
+        }
+    };
+}
+
+elementwise_ops! {
+    /// An elementwise function of one operand.
+    Unary {
+        /// -x
+        Negate = "negate",
+        /// |x|
+        Absolute = "absolute",
+        /// 1, 0 or -1, as x is positive, zero or negative.
+        Sign = "sign_of",
+        /// 1 where x > 0, else 0.
+        Step = "unit_step",
+        /// x²
+        Square = "square",
+        /// √x
+        SquareRoot = "square_root",
+        /// 1/x
+        Reciprocal = "reciprocal",
+        /// eˣ
+        Exp = "natural_exp",
+        /// The natural logarithm.
+        Ln = "natural_log",
+        /// The larger of x and 0.
+        Relu = "relu",
+        /// 1/(1 + e⁻ˣ)
+        Sigmoid = "sigmoid",
+        /// The hyperbolic tangent.
+        Tanh = "hyperbolic_tangent",
+        /// ln(1 + eˣ)
+        Softplus = "softplus",
+        /// x sigmoid(x): Elfwing et al., arXiv 1702.03118.
+        Silu = "silu",
+        /// x Φ(x), exact: Hendrycks and Gimpel, arXiv 1606.08415.
+        Gelu = "gelu",
+        /// The error function.
+        Erf = "error_function",
+        /// sin x, x in radians.
+        Sine = "sine",
+        /// cos x, x in radians.
+        Cosine = "cosine",
+        /// The inverse of the standard normal's distribution function: turns a uniform draw in `[0, 1)` into a normal one.
+        NormalQuantile = "normal_quantile",
+    }
+}
+
+elementwise_ops! {
+    /// An elementwise function of two operands.
+    Binary {
+        /// x + y
+        Add = "add",
+        /// x - y
+        Subtract = "subtract",
+        /// x y
+        Multiply = "multiply",
+        /// x / y
+        Divide = "divide",
+        /// The larger of the two.
+        Maximum = "maximum",
+        /// The smaller of the two.
+        Minimum = "minimum",
+        /// x to the power y, for x >= 0.
+        Power = "power",
+        /// 1 where x < y, else 0.
+        Less = "less",
+        /// 1 where x = y, else 0.
+        Equal = "equal",
+        /// Binary cross-entropy of target y in `[0, 1]` against the logit x: max(x, 0) - x y + ln(1 + e^-|x|).
+        BceWithLogits = "bce_with_logits",
+        /// x where x > 0, else y x.
+        LeakyRelu = "leaky_relu",
+        /// x where x > 0, else y (eˣ - 1): Clevert et al., arXiv 1511.07289.
+        Elu = "elu",
+    }
+}
+
+/// How a convolution's kernel moves over its input, `[vertical, horizontal]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Window {
+    /// Elements from one position to the next; at least 1.
+    pub stride: [usize; 2],
+    /// Zeros put around the input on each side.
+    pub padding: [usize; 2],
+}
+
+impl Window {
+    /// The same stride and padding in both directions.
+    pub fn square(stride: usize, padding: usize) -> Window {
+        Window { stride: [stride; 2], padding: [padding; 2] }
+    }
+}
+
+/// How a reduction joins elements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reduction {
+    /// The sum.
+    Sum,
+    /// The largest.
+    Max,
+}
+
+/// What a node computes from its operands. Shapes are the node's own, in [`Node`](super::Node).
+#[derive(Clone, Debug, PartialEq)]
+pub enum Op {
+    /// A value the caller writes before a run.
+    Input {
+        /// The name of its buffer on the device.
+        name: String,
+    },
+    /// A trained value.
+    Parameter {
+        /// PyTorch's name, such as `encoder.0.weight`.
+        name: String,
+    },
+    /// One number in every element.
+    Constant(f64),
+    /// An elementwise function.
+    Unary(Unary),
+    /// An elementwise function of two operands of one shape.
+    Binary(Binary),
+    /// `[.., m, k] x [.., k, n] -> [.., m, n]`; a transposed operand has its last two axes swapped first.
+    MatMul {
+        /// The first operand is `[.., k, m]`.
+        transpose_lhs: bool,
+        /// The second operand is `[.., n, k]`.
+        transpose_rhs: bool,
+    },
+    /// `[n, c, h, w]`, `[o, c, r, s]` -> `[n, o, p, q]`: cross-correlation, as PyTorch's conv2d.
+    Conv2d(Window),
+    /// `[n, o, p, q]`, `[o, c, r, s]` -> `[n, c, h, w]`: conv2d's derivative by its input, and transposed convolution.
+    Conv2dGradInput(Window),
+    /// `[n, c, h, w]`, `[n, o, p, q]` -> `[o, c, r, s]`: conv2d's derivative by its weight.
+    Conv2dGradWeight(Window),
+    /// Repeats size-1 and missing leading axes.
+    Broadcast,
+    /// The same elements in the same order under another shape.
+    Reshape,
+    /// Output axis `i` is operand axis `axes[i]`.
+    Permute(Vec<usize>),
+    /// A box cut out of the operand, beginning at `start`.
+    Slice {
+        /// The first kept index along each axis.
+        start: Vec<usize>,
+    },
+    /// Zeros around the operand.
+    Pad {
+        /// Zeros before the operand along each axis; the shape says how many follow.
+        before: Vec<usize>,
+    },
+    /// Operands one after the other along an axis.
+    Concat {
+        /// The axis.
+        axis: usize,
+    },
+    /// Joins the elements along `axes`, which disappear from the shape.
+    Reduce {
+        /// Sum or largest.
+        reduction: Reduction,
+        /// Ascending.
+        axes: Vec<usize>,
+    },
+    /// Rows of a table: `[v, ..]`, indices `[n]` -> `[n, ..]`.
+    Gather,
+    /// Rows summed into a table of zeros: `[n, ..]`, indices `[n]` -> `[v, ..]`.
+    ScatterAdd,
+    /// Uniform draws in `[0, 1)`, multiples of 2⁻²⁴, from the state's seed and step: Philox4x32-10, Salmon et al. 2011.
+    RandomUniform {
+        /// Which stream of the generator.
+        stream: u32,
+    },
+    /// The generator's 32-bit words.
+    RandomBits {
+        /// Which stream of the generator.
+        stream: u32,
+    },
+    /// The next rows of a resident data set in the epoch's order; bytes become multiples of 1/255.
+    Batch,
+}
+
+impl Op {
+    /// The name in errors and printed plans; that of the method on [`Graph`](super::Graph) that makes it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Op::Input { .. } => "input",
+            Op::Parameter { .. } => "parameter",
+            Op::Constant(_) => "constant",
+            Op::Unary(op) => op.name(),
+            Op::Binary(op) => op.name(),
+            Op::MatMul { .. } => "matmul",
+            Op::Conv2d(_) => "conv2d",
+            Op::Conv2dGradInput(_) => "conv2d_grad_input",
+            Op::Conv2dGradWeight(_) => "conv2d_grad_weight",
+            Op::Broadcast => "broadcast",
+            Op::Reshape => "reshape",
+            Op::Permute(_) => "permute",
+            Op::Slice { .. } => "slice",
+            Op::Pad { .. } => "pad",
+            Op::Concat { .. } => "concat",
+            Op::Reduce { reduction: Reduction::Sum, .. } => "sum",
+            Op::Reduce { reduction: Reduction::Max, .. } => "max",
+            Op::Gather => "gather",
+            Op::ScatterAdd => "scatter_add",
+            Op::RandomUniform { .. } => "random_uniform",
+            Op::RandomBits { .. } => "random_bits",
+            Op::Batch => "batch",
+        }
+    }
+}

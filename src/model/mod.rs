@@ -1,0 +1,2 @@
+pub mod preset;
+pub mod spec;

@@ -1,0 +1,338 @@
+//! From the TOML tree to a spec, by hand: every fault names a key's path.
+
+use toml::de::{DeTable, DeValue};
+use toml::{Table, Value};
+
+use super::{LossKind, ModelSpec, OptimizerSpec, TrainSpec};
+use crate::error::suggest;
+use crate::nn::{Activation, Layer};
+use crate::shape::Shape;
+
+/// What is wrong in a model file.
+pub(super) struct Fault {
+    /// The key whose line is meant: an unknown key itself, else the same as `key`.
+    pub(super) at: String,
+    /// The path of the value that is wrong, empty for the whole file.
+    pub(super) key: String,
+    pub(super) problem: String,
+    pub(super) help: String,
+}
+
+impl Fault {
+    pub(super) fn new(key: &str, problem: impl Into<String>, help: impl Into<String>) -> Fault {
+        Fault { at: key.to_owned(), key: key.to_owned(), problem: problem.into(), help: help.into() }
+    }
+}
+
+/// A value and the path of its key.
+struct Item<'a> {
+    key: String,
+    value: &'a Value,
+}
+
+/// A table whose keys are all known.
+struct Keys<'a> {
+    key: String,
+    table: &'a Table,
+}
+
+impl<'a> Item<'a> {
+    fn wrong<T>(&self, expected: &str, help: &str) -> Result<T, Fault> {
+        Err(Fault::new(&self.key, format!("expects {expected}, got {}", shown(self.value)), help))
+    }
+
+    fn whole<T: TryFrom<i64>>(&self) -> Result<T, Fault> {
+        match self.value {
+            Value::Integer(number) => T::try_from(*number).map_err(|_| {
+                Fault::new(&self.key, format!("must not be negative, got {number}"), "use a positive number")
+            }),
+            _ => self.wrong("a whole number", "write 3, say"),
+        }
+    }
+
+    fn number(&self) -> Result<f64, Fault> {
+        match self.value {
+            Value::Float(number) => Ok(*number),
+            Value::Integer(number) => Ok(*number as f64),
+            _ => self.wrong("a number", "write 0.01, say"),
+        }
+    }
+
+    fn flag(&self) -> Result<bool, Fault> {
+        self.value.as_bool().map_or_else(|| self.wrong("true or false", "write one of them, without quotes"), Ok)
+    }
+
+    /// The items of a list.
+    fn list(&self, expected: &str, help: &str) -> Result<Vec<Item<'a>>, Fault> {
+        let Value::Array(values) = self.value else { return self.wrong(expected, help) };
+        Ok(values.iter().enumerate().map(|(i, value)| Item { key: format!("{}.{i}", self.key), value }).collect())
+    }
+
+    fn shape(&self) -> Result<Shape, Fault> {
+        self.list("a list of sizes", "write [1, 28, 28], say")?.iter().map(Item::whole).collect()
+    }
+
+    /// One number for both height and width, or a list of the two.
+    fn pair(&self) -> Result<[usize; 2], Fault> {
+        if self.value.is_array() {
+            let pair = <[usize; 2]>::try_from(self.shape()?.to_vec());
+            return pair.or_else(|_| self.wrong("one or two whole numbers", "write 3 or [3, 5]"));
+        }
+        self.whole().map(|size| [size, size])
+    }
+
+    fn keys(&self, known: &[&str]) -> Result<Keys<'a>, Fault> {
+        let Value::Table(table) = self.value else {
+            return self.wrong("a table", &format!("write {{ {} = .. }}", known[0]));
+        };
+        known_keys(&self.key, table, known)
+    }
+
+    /// `"name"`, or `{ name = settings }`.
+    fn choice(&self, expected: &str, known: &[&str]) -> Result<(&'a str, Option<Item<'a>>), Fault> {
+        let (name, settings) = match self.value {
+            Value::String(name) => (name, None),
+            Value::Table(table) => match table.iter().next() {
+                Some((name, value)) if table.len() == 1 => {
+                    (name, Some(Item { key: format!("{}.{name}", self.key), value }))
+                }
+                _ => {
+                    let keys: Vec<String> = table.keys().map(|key| format!("{key:?}")).collect();
+                    let problem =
+                        format!("expects one {expected}, got a table of {} ({})", table.len(), keys.join(", "));
+                    return Err(Fault::new(&self.key, problem, "write { name = { settings } } or \"name\""));
+                }
+            },
+            _ => {
+                return self.wrong(
+                    &format!("the name of a {expected}, or a table"),
+                    &format!("known are {}", known.join(", ")),
+                );
+            }
+        };
+        if !known.contains(&name.as_str()) {
+            let help = suggest(name, known.iter().copied());
+            return Err(Fault::new(&self.key, format!("unknown {expected} {name:?}"), help));
+        }
+        Ok((name, settings))
+    }
+}
+
+impl<'a> Keys<'a> {
+    fn get(&self, name: &str) -> Option<Item<'a>> {
+        let key = if self.key.is_empty() { name.to_owned() } else { format!("{}.{name}", self.key) };
+        self.table.get(name).map(|value| Item { key, value })
+    }
+
+    fn need(&self, name: &str, example: &str) -> Result<Item<'a>, Fault> {
+        let fault = || Fault::new(&self.key, format!("missing key {name:?}"), format!("write {name} = {example}"));
+        self.get(name).ok_or_else(fault)
+    }
+
+    fn pair(&self, name: &str, default: usize) -> Result<[usize; 2], Fault> {
+        self.get(name).map_or(Ok([default; 2]), |item| item.pair())
+    }
+
+    fn flag(&self, name: &str, default: bool) -> Result<bool, Fault> {
+        self.get(name).map_or(Ok(default), |item| item.flag())
+    }
+
+    fn number(&self, name: &str, default: f64) -> Result<f64, Fault> {
+        self.get(name).map_or(Ok(default), |item| item.number())
+    }
+
+    fn whole<T: TryFrom<i64>>(&self, name: &str, default: T) -> Result<T, Fault> {
+        self.get(name).map_or(Ok(default), |item| item.whole())
+    }
+}
+
+const MODEL_KEYS: [&str; 5] = ["input", "loss", "encoder", "decoder", "train"];
+
+fn known_keys<'a>(key: &str, table: &'a Table, known: &[&str]) -> Result<Keys<'a>, Fault> {
+    let Some(unknown) = table.keys().find(|name| !known.contains(&name.as_str())) else {
+        return Ok(Keys { key: key.to_owned(), table });
+    };
+    // In TOML, whatever follows a [section] line belongs to the section.
+    let help = match MODEL_KEYS.contains(&unknown.as_str()) && key == "train" {
+        true => "put it above the [train] line".to_owned(),
+        false => suggest(unknown, known.iter().copied()),
+    };
+    let at = if key.is_empty() { unknown.clone() } else { format!("{key}.{unknown}") };
+    Err(Fault { at, ..Fault::new(key, format!("unknown key {unknown:?}"), help) })
+}
+
+pub(super) fn read_model(table: &Table) -> Result<ModelSpec, Fault> {
+    if table.is_empty() {
+        return Err(Fault::new("", "the file is empty", "a model has input, loss, encoder, decoder and [train]"));
+    }
+    let keys = known_keys("", table, &MODEL_KEYS)?;
+    let layers = |name: &str| -> Result<Vec<Layer>, Fault> {
+        let help = "write [{ linear = 32 }, \"relu\"], say";
+        keys.need(name, "[{ linear = 32 }]")?.list("a list of layers", help)?.iter().map(read_layer).collect()
+    };
+    // First, since a list that stands below [train] by mistake is an unknown key there and missing here.
+    let train = keys.get("train").map_or_else(|| Ok(TrainSpec::default()), |item| read_train(&item))?;
+    Ok(ModelSpec {
+        input: keys.need("input", "[1, 28, 28]")?.shape()?,
+        loss: read_loss(&keys.need("loss", "\"mse\"")?)?,
+        encoder: layers("encoder")?,
+        decoder: layers("decoder")?,
+        train,
+    })
+}
+
+fn read_loss(item: &Item) -> Result<LossKind, Fault> {
+    let help = "write \"mse\", \"mae\" or \"bce\"";
+    let Value::String(name) = item.value else { return item.wrong("the name of a loss", help) };
+    let unknown = || Fault::new(&item.key, format!("unknown loss {name:?}"), help);
+    LossKind::ALL.into_iter().find(|loss| loss.name() == name).ok_or_else(unknown)
+}
+
+fn read_layer(item: &Item) -> Result<Layer, Fault> {
+    let mut names = vec!["linear", "conv2d", "conv_transpose2d", "flatten", "unflatten"];
+    names.extend(Activation::ALL.iter().map(Activation::name));
+    let (name, settings) = item.choice("layer", &names)?;
+    let needs = |example: &str| Err(Fault::new(&item.key, format!("{name:?} alone lacks its sizes"), example));
+    let activation = Activation::ALL.into_iter().find(|activation| activation.name() == name);
+    match (name, activation, settings) {
+        (_, Some(Activation::LeakyRelu { slope }), Some(item)) => {
+            let slope = item.keys(&["slope"])?.number("slope", slope)?;
+            Ok(Layer::Activation(Activation::LeakyRelu { slope }))
+        }
+        (_, Some(Activation::Elu { alpha }), Some(item)) => {
+            let alpha = item.keys(&["alpha"])?.number("alpha", alpha)?;
+            Ok(Layer::Activation(Activation::Elu { alpha }))
+        }
+        (_, Some(activation), None) => Ok(Layer::Activation(activation)),
+        ("flatten", _, None) => Ok(Layer::Flatten),
+        ("unflatten", _, Some(item)) => Ok(Layer::Unflatten(item.shape()?)),
+        ("linear", _, Some(item)) if !item.value.is_table() => Ok(Layer::Linear { out: item.whole()?, bias: true }),
+        ("linear", _, Some(item)) => {
+            let keys = item.keys(&["out", "bias"])?;
+            Ok(Layer::Linear { out: keys.need("out", "64")?.whole()?, bias: keys.flag("bias", true)? })
+        }
+        ("conv2d", _, Some(item)) => {
+            let keys = item.keys(&["out", "kernel", "stride", "padding", "bias"])?;
+            Ok(Layer::Conv2d {
+                out: keys.need("out", "16")?.whole()?,
+                kernel: keys.need("kernel", "3")?.pair()?,
+                stride: keys.pair("stride", 1)?,
+                padding: keys.pair("padding", 0)?,
+                bias: keys.flag("bias", true)?,
+            })
+        }
+        ("conv_transpose2d", _, Some(item)) => {
+            let keys = item.keys(&["out", "kernel", "stride", "padding", "output_padding", "bias"])?;
+            Ok(Layer::ConvTranspose2d {
+                out: keys.need("out", "16")?.whole()?,
+                kernel: keys.need("kernel", "3")?.pair()?,
+                stride: keys.pair("stride", 1)?,
+                padding: keys.pair("padding", 0)?,
+                output_padding: keys.pair("output_padding", 0)?,
+                bias: keys.flag("bias", true)?,
+            })
+        }
+        (_, _, Some(item)) => Err(Fault::new(&item.key, "takes no settings", format!("write {name:?}"))),
+        ("linear", _, None) => needs("write { linear = 64 }, say"),
+        ("unflatten", _, None) => needs("write { unflatten = [32, 7, 7] }, say"),
+        (_, _, None) => needs(&format!("write {{ {name} = {{ out = 16, kernel = 3 }} }}, say")),
+    }
+}
+
+fn read_train(item: &Item) -> Result<TrainSpec, Fault> {
+    let keys = item.keys(&["batch", "epochs", "seed", "shuffle", "validation", "optimizer"])?;
+    let default = TrainSpec::default();
+    Ok(TrainSpec {
+        batch: keys.whole("batch", default.batch)?,
+        epochs: keys.whole("epochs", default.epochs)?,
+        seed: keys.whole("seed", default.seed)?,
+        shuffle: keys.flag("shuffle", default.shuffle)?,
+        validation: keys.number("validation", default.validation)?,
+        optimizer: keys.get("optimizer").map_or(Ok(default.optimizer), |item| read_optimizer(&item))?,
+    })
+}
+
+fn read_optimizer(item: &Item) -> Result<OptimizerSpec, Fault> {
+    let (name, settings) = item.choice("optimizer", &["adam", "sgd"])?;
+    let mut optimizer = if name == "sgd" { OptimizerSpec::SGD } else { OptimizerSpec::ADAM };
+    let Some(item) = settings else { return Ok(optimizer) };
+    match &mut optimizer {
+        OptimizerSpec::Sgd { lr } => *lr = item.keys(&["lr"])?.number("lr", *lr)?,
+        OptimizerSpec::Adam { lr, betas, eps } => {
+            let keys = item.keys(&["lr", "betas", "eps"])?;
+            *lr = keys.number("lr", *lr)?;
+            *eps = keys.number("eps", *eps)?;
+            if let Some(item) = keys.get("betas") {
+                let (expected, help) = ("a list of two numbers", "write [0.9, 0.999], say");
+                let [first, second] = &item.list(expected, help)?[..] else { return item.wrong(expected, help) };
+                *betas = [first.number()?, second.number()?];
+            }
+        }
+    }
+    Ok(optimizer)
+}
+
+/// The value at a key's path, where every key that there is has been written out.
+pub(super) fn find<'a>(model: &'a mut Value, key: &str) -> Result<&'a mut Value, Fault> {
+    let mut value = model;
+    let mut path: Vec<&str> = Vec::new();
+    for part in key.split('.') {
+        let parent = path.join(".");
+        path.push(part);
+        value = match value {
+            Value::Table(table) => {
+                let known: Vec<String> = table.keys().cloned().collect();
+                let help = match path.len() {
+                    // Layers and optimisers are tables of one key, which says of what kind they are.
+                    3 => format!("it is {}; write {parent}=.. to replace it", known.join(", ")),
+                    _ => suggest(part, known.iter().map(String::as_str)),
+                };
+                table.get_mut(part).ok_or_else(|| Fault::new(&parent, format!("unknown key {part:?}"), help))?
+            }
+            Value::Array(list) => {
+                let help = format!("there are {}, counted from 0", list.len());
+                let entry = part.parse::<usize>().ok().and_then(|index| list.get_mut(index));
+                entry.ok_or_else(|| Fault::new(&parent, format!("no entry {part:?}"), help))?
+            }
+            other => {
+                let problem = format!("{} has no keys", shown(other));
+                return Err(Fault::new(&parent, problem, format!("write {parent}=.. to replace it")));
+            }
+        };
+    }
+    Ok(value)
+}
+
+/// A value as an error message shows it, on one line and not too long.
+fn shown(value: &Value) -> String {
+    let text = match value {
+        Value::String(text) => format!("{text:?}"),
+        Value::Table(_) => return "a table".to_owned(),
+        _ => value.to_string(),
+    };
+    if text.len() <= 40 && !text.contains('\n') { text } else { format!("a long {}", value.type_str()) }
+}
+
+pub(super) fn line_of(text: &str, at: usize) -> Option<usize> {
+    Some(1 + text.get(..at)?.matches('\n').count())
+}
+
+/// The line of a key, or of the innermost table or list around it that the text has.
+pub(super) fn line_of_key(text: &str, key: &str) -> Option<usize> {
+    let model = DeValue::Table(DeTable::parse(text).ok()?.into_inner());
+    let (mut value, mut start) = (&model, None);
+    for part in key.split('.') {
+        let next = match value {
+            DeValue::Table(table) => {
+                table.iter().find(|(name, _)| name.get_ref() == part).map(|(name, value)| (name.span(), value))
+            }
+            DeValue::Array(list) => {
+                part.parse::<usize>().ok().and_then(|index| list.get(index)).map(|value| (value.span(), value))
+            }
+            _ => None,
+        };
+        let Some((span, inner)) = next else { break };
+        (value, start) = (inner.get_ref(), Some(span.start));
+    }
+    line_of(text, start?)
+}

@@ -1,0 +1,119 @@
+//! Memory: where parameters lie, and buffers for everything that lives only within a step.
+//!
+//! Values within a step share a few buffers, their colours. A launch's output is always of another colour than its
+//! inputs, so that inputs are bound read-only: wgpu refuses one buffer both read-only and writable in a launch, and a
+//! single read-write arena would put a barrier between every two launches.
+
+use super::plan::Buffer;
+use crate::graph::{Graph, Op};
+use crate::shape::Shape;
+use crate::tensor::DType;
+
+/// Offsets are multiples of this many elements: 256 bytes, the largest alignment that adapters ask for.
+const ALIGNMENT: usize = 64;
+
+pub(super) fn aligned(elements: usize) -> usize {
+    elements.next_multiple_of(ALIGNMENT)
+}
+
+/// Where each parameter lies in the buffer that holds them all; gradients and moments lie likewise in theirs.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ParameterLayout {
+    entries: Vec<(String, Shape, usize)>,
+    elements: usize,
+}
+
+impl ParameterLayout {
+    /// The layout of these parameters, in this order.
+    pub fn new(parameters: impl IntoIterator<Item = (String, Shape)>) -> ParameterLayout {
+        let mut layout = ParameterLayout::default();
+        for (name, shape) in parameters {
+            let offset = layout.elements;
+            layout.elements += aligned(shape.elements());
+            layout.entries.push((name, shape, offset));
+        }
+        layout
+    }
+
+    /// The layout of a graph's parameters, in the order in which it names them.
+    pub fn of(graph: &Graph) -> ParameterLayout {
+        ParameterLayout::new(graph.nodes().iter().filter_map(|node| match &node.op {
+            Op::Parameter { name } => Some((name.clone(), node.shape.clone())),
+            _ => None,
+        }))
+    }
+
+    /// Each parameter's name, shape and offset in elements.
+    pub fn entries(&self) -> &[(String, Shape, usize)] {
+        &self.entries
+    }
+
+    /// The buffer's length in elements, the gaps between parameters included.
+    pub fn elements(&self) -> usize {
+        self.elements
+    }
+
+    /// A parameter's offset.
+    pub fn offset(&self, name: &str) -> Option<usize> {
+        self.entries.iter().find(|(known, ..)| known == name).map(|(_, _, offset)| *offset)
+    }
+}
+
+/// A value that lives from the launch that writes it to the last that reads it.
+pub(super) struct Transient {
+    pub elements: usize,
+    pub dtype: DType,
+    pub first: usize,
+    pub last: usize,
+    /// Other transients that the launch which writes it reads.
+    pub inputs: Vec<usize>,
+}
+
+/// Gives every transient a buffer and an offset; appends the buffers it needs.
+pub(super) fn allocate(transients: &[Transient], buffers: &mut Vec<Buffer>, limit: usize) -> Vec<(usize, usize)> {
+    struct Colour {
+        buffer: usize,
+        dtype: DType,
+        /// Allocated ranges: start, end, and the last launch that reads them.
+        taken: Vec<(usize, usize, usize)>,
+    }
+    let mut colours: Vec<Colour> = Vec::new();
+    let mut places: Vec<(usize, usize)> = Vec::with_capacity(transients.len());
+    for transient in transients {
+        let size = aligned(transient.elements);
+        let place = colours.iter_mut().find_map(|colour| {
+            let conflict = transient.inputs.iter().any(|input| places[*input].0 == colour.buffer);
+            if conflict || colour.dtype != transient.dtype {
+                return None;
+            }
+            colour.taken.retain(|(_, _, last)| *last >= transient.first);
+            colour.taken.sort_unstable();
+            // The first gap that is large enough.
+            let mut start = 0;
+            for (from, to, _) in &colour.taken {
+                if from - start >= size {
+                    break;
+                }
+                start = *to;
+            }
+            if start + size > limit && start > 0 {
+                return None;
+            }
+            colour.taken.push((start, start + size, transient.last));
+            buffers[colour.buffer].elements = buffers[colour.buffer].elements.max(start + size);
+            Some((colour.buffer, start))
+        });
+        let place = place.unwrap_or_else(|| {
+            let buffer = buffers.len();
+            // Plans that run on one device share these buffers by name, so the name says the type.
+            let kind = if transient.dtype == DType::Float { "work" } else { "words" };
+            let name = format!("{kind} {}", colours.iter().filter(|c| c.dtype == transient.dtype).count());
+            buffers.push(Buffer { name, dtype: transient.dtype, elements: size, persistent: false });
+            let taken = vec![(0, size, transient.last)];
+            colours.push(Colour { buffer, dtype: transient.dtype, taken });
+            (buffer, 0)
+        });
+        places.push(place);
+    }
+    places
+}

@@ -1,0 +1,20 @@
+//! How it is computed: a graph turned into a fixed, printable list of launches with a place in memory for every value.
+//!
+//! [`Plan::new`] decides what fuses with what, in which order launches run, when memory is free again and how large each
+//! grid is. A plan is plain data: no device is known here, and both devices run the same one.
+
+mod fuse;
+mod kernel;
+mod lower;
+mod memory;
+#[allow(clippy::module_inception)] // The folder is named for the layer, the file for the type it defines.
+mod plan;
+mod program;
+pub mod state;
+
+pub use kernel::{Access, Binding, Element, Extent, Fusion, Kernel, Row, TABLE};
+pub use lower::Request;
+pub use memory::ParameterLayout;
+pub use plan::{Buffer, Limits, Plan, Slot, Step};
+pub use program::{Axis, Instruction, Program, Register, View};
+pub use state::{Metrics, Optimizer, State, Training};

@@ -1,0 +1,80 @@
+//! Shapes and the arithmetic of convolution sizes: pure functions, known to graph, plan and model alike.
+
+use std::fmt;
+
+/// The sizes of a value's dimensions, outermost first; row-major. `[]` is a scalar.
+#[derive(Clone, PartialEq, Eq, Hash, Default)]
+pub struct Shape(Vec<usize>);
+
+impl Shape {
+    /// The number of elements; 1 for a scalar.
+    pub fn elements(&self) -> usize {
+        self.0.iter().product()
+    }
+
+    /// Row-major strides, in elements.
+    pub fn strides(&self) -> Vec<usize> {
+        let mut strides = vec![1; self.0.len()];
+        for axis in (1..self.0.len()).rev() {
+            strides[axis - 1] = strides[axis] * self.0[axis];
+        }
+        strides
+    }
+}
+
+impl std::ops::Deref for Shape {
+    type Target = [usize];
+    fn deref(&self) -> &[usize] {
+        &self.0
+    }
+}
+
+impl<T: Into<Vec<usize>>> From<T> for Shape {
+    fn from(sizes: T) -> Shape {
+        Shape(sizes.into())
+    }
+}
+
+impl FromIterator<usize> for Shape {
+    fn from_iter<I: IntoIterator<Item = usize>>(sizes: I) -> Shape {
+        Shape(sizes.into_iter().collect())
+    }
+}
+
+impl fmt::Display for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "{:?}", self.0)
+    }
+}
+
+impl fmt::Debug for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "{:?}", self.0)
+    }
+}
+
+/// Output size of a convolution along one axis: `(input + 2 padding - kernel) / stride + 1`, or `None` where the
+/// kernel is larger than the padded input or a size is zero.
+pub fn conv_output(input: usize, kernel: usize, stride: usize, padding: usize) -> Option<usize> {
+    if input == 0 || kernel == 0 || stride == 0 {
+        return None;
+    }
+    Some((input.checked_add(padding.checked_mul(2)?)?.checked_sub(kernel)?) / stride + 1)
+}
+
+/// Output size of a transposed convolution along one axis:
+/// `(input - 1) stride - 2 padding + kernel + output_padding`, or `None` where that is not positive, or where
+/// `output_padding` is not smaller than `stride`.
+pub fn conv_transpose_output(
+    input: usize,
+    kernel: usize,
+    stride: usize,
+    padding: usize,
+    output_padding: usize,
+) -> Option<usize> {
+    if input == 0 || kernel == 0 || output_padding >= stride {
+        return None;
+    }
+    let whole = (input - 1).checked_mul(stride)?.checked_add(kernel)?.checked_add(output_padding)?;
+    whole.checked_sub(padding.checked_mul(2)?).filter(|size| *size > 0)
+}

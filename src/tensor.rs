@@ -1,0 +1,102 @@
+//! Arrays in the host's memory: what goes to a device and what comes back.
+
+use crate::error::{Error, Result};
+use crate::shape::Shape;
+
+/// The type of an element.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DType {
+    /// A real number: f32 on GPUs and on `cpu`, f64 on `cpu-f64`.
+    Float,
+    /// An index or a counter, u32.
+    U32,
+    /// A byte: a pixel of resident image data.
+    U8,
+}
+
+/// The elements of a [`Tensor`], row-major.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Values {
+    /// 32-bit floats.
+    F32(Vec<f32>),
+    /// 64-bit floats, as the `cpu-f64` device computes.
+    F64(Vec<f64>),
+    /// Unsigned 32-bit integers.
+    U32(Vec<u32>),
+    /// Bytes.
+    U8(Vec<u8>),
+}
+
+/// A host array: a shape and its elements.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tensor {
+    shape: Shape,
+    values: Values,
+}
+
+impl Values {
+    /// The number of elements.
+    pub fn len(&self) -> usize {
+        match self {
+            Values::F32(v) => v.len(),
+            Values::F64(v) => v.len(),
+            Values::U32(v) => v.len(),
+            Values::U8(v) => v.len(),
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl Tensor {
+    /// An array of the given shape. Fails where the number of elements differs from the shape's.
+    pub fn new(shape: impl Into<Shape>, values: Values) -> Result<Tensor> {
+        let shape = shape.into();
+        if shape.elements() != values.len() {
+            return Err(Error::invalid(
+                "tensor",
+                format!("{} elements given for shape {shape}, which holds {}", values.len(), shape.elements()),
+                "give as many elements as the shape holds",
+            ));
+        }
+        Ok(Tensor { shape, values })
+    }
+
+    /// An array of f32.
+    pub fn from_f32(shape: impl Into<Shape>, values: Vec<f32>) -> Result<Tensor> {
+        Tensor::new(shape, Values::F32(values))
+    }
+
+    /// The shape.
+    pub fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    /// The elements.
+    pub fn values(&self) -> &Values {
+        &self.values
+    }
+
+    /// The elements as f32, rounded or converted where they are of another type.
+    pub fn to_f32(&self) -> Vec<f32> {
+        match &self.values {
+            Values::F32(v) => v.clone(),
+            Values::F64(v) => v.iter().map(|x| *x as f32).collect(),
+            Values::U32(v) => v.iter().map(|x| *x as f32).collect(),
+            Values::U8(v) => v.iter().map(|x| *x as f32).collect(),
+        }
+    }
+
+    /// The elements as f64.
+    pub fn to_f64(&self) -> Vec<f64> {
+        match &self.values {
+            Values::F32(v) => v.iter().map(|x| *x as f64).collect(),
+            Values::F64(v) => v.clone(),
+            Values::U32(v) => v.iter().map(|x| *x as f64).collect(),
+            Values::U8(v) => v.iter().map(|x| *x as f64).collect(),
+        }
+    }
+}
