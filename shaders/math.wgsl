@@ -9,8 +9,8 @@
 // Invariants: no entry point, no binding, no `enable`. Infinities and NaN are never constants (WGSL refuses them), and
 // NaN is never looked for by `x != x` (drivers may fold it): both go through the bits of a run-time value. Every
 // product that must be exact is exact because its factors are short, so that contraction to fma changes nothing about
-// it. Rounding to an integer reads the bits of `x + 1.5 * 2^23`, so that no optimiser can cancel the constant. No sum
-// has the shape u + (v * w + x), which Mesa turns into (u + x) + v * w.
+// it. Rounding to an integer reads the bits of `x + 1.5 * 2^23`, so that no optimiser can cancel the constant. Sums
+// like 1 + (v * w + x) are avoided: Mesa turns them into (1 + x) + v * w.
 
 // ln 2 in two parts: the first has 15 significant bits, so that a product with |n| < 512 is exact.
 const LN2_HIGH: f32 = 0.69314575;
@@ -146,7 +146,7 @@ fn log_one_plus(x: f32) -> f32 {
     let sum = 1.0 + x;
     let parts = log_parts(sum);
     // The fraction of the true 1 + x, not of the rounded sum; beyond 2^26 the sum is x itself. Where the exponent is 0
-    // the fraction is x, said outright because an optimiser that factors the general form would lose a small x in 1 + x.
+    // the fraction is x, said outright: an optimiser that factors the general form would lose a small x in 1 + x.
     let scale = power_of_two(-min(parts.exponent, 26));
     let exact = x * scale + (scale - 1.0);
     let fraction = select(select(exact, parts.fraction, parts.exponent > 26), x, parts.exponent == 0);

@@ -152,6 +152,11 @@ impl Session {
         }
     }
 
+    /// Writes the model's parameters.
+    pub fn write_parameters(&mut self, values: &Values) -> Result<()> {
+        self.write("parameters", values)
+    }
+
     /// A buffer's content, after everything submitted has run.
     pub fn read(&mut self, name: &str) -> Result<Values> {
         self.buffer(name)?;

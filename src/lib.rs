@@ -11,5 +11,7 @@ pub mod plan;
 pub mod rng;
 pub mod shape;
 pub mod tensor;
+pub mod train;
 pub use device::{Device, Session};
 pub use error::{Error, Result};
+pub use model::Autoencoder;

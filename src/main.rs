@@ -1,1 +1,7 @@
-fn main() {}
+//! The `pinhole` program: parse, call cli.
+
+mod cli;
+
+fn main() -> std::process::ExitCode {
+    cli::main()
+}

@@ -8,7 +8,7 @@ mod batch;
 mod conv2d;
 mod elementwise;
 mod gather;
-pub mod math;
+mod math;
 mod matmul;
 mod optimizer;
 mod random;

@@ -192,7 +192,7 @@ fn images_from_idx(path: &Path) -> Result<Dataset> {
 }
 
 /// The PNGs of a folder in the order of their names. Hidden files are no pictures, whatever they are called.
-fn png_files(folder: &Path) -> Result<Vec<PathBuf>> {
+pub fn png_files(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut paths = Vec::new();
     for entry in fs::read_dir(folder).map_err(Error::io("read", folder))? {
         let path = entry.map_err(Error::io("read", folder))?.path();

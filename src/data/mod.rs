@@ -10,7 +10,7 @@
 pub mod chart;
 mod dataset;
 pub mod digits;
-mod files;
+pub(crate) mod files;
 mod font;
 pub mod idx;
 pub mod images;
@@ -19,4 +19,4 @@ mod strokes;
 
 pub use dataset::Dataset;
 pub use digits::digits;
-pub use load::{Splits, load};
+pub use load::{Splits, load, png_files};

@@ -4,7 +4,9 @@
 //! layers is PyTorch's `nn.Sequential` in everything that shows in a file: every entry of the list counts in a
 //! parameter's name, activations included, and layouts and default initialisation are PyTorch's.
 
+mod build;
 mod layer;
+pub mod loss;
 
 pub use layer::{Activation, Layer, ParameterSpec};
 

@@ -1,0 +1,114 @@
+//! The program: one file per subcommand. Results go to stdout, everything else to stderr.
+//!
+//! Exit codes: 0, 1 for a failure, 2 for wrong usage, 130 after Ctrl-C.
+
+mod devices;
+mod eval;
+mod plan;
+mod reconstruct;
+mod summary;
+mod train;
+
+use clap::{Parser, Subcommand};
+use pinhole::error::{Error, Result};
+use pinhole::model::ModelSpec;
+use pinhole::{Device, gpu};
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+
+#[derive(Parser)]
+#[command(
+    name = "pinhole",
+    version,
+    about = "Trains and uses autoencoders on any GPU, or on the CPU",
+    max_term_width = 100
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Train a model and keep it in a run directory
+    Train(train::Arguments),
+    /// Measure a trained model's loss and errors on a data set's test part
+    Eval(eval::Arguments),
+    /// Run pictures through a trained model
+    Reconstruct(reconstruct::Arguments),
+    /// Show a model's layers, shapes, parameters and operations
+    Summary(summary::Arguments),
+    /// Show the launches of a model's training step
+    Plan(plan::Arguments),
+    /// Show adapters, drivers, limits and features, and which device `auto` takes
+    Devices(devices::Arguments),
+}
+
+/// How a command ended, when it did not fail.
+enum End {
+    Done,
+    Interrupted,
+}
+
+/// Parses the command line and runs it.
+pub fn main() -> ExitCode {
+    // Usage errors end here, with exit code 2.
+    let arguments = Arguments::parse();
+    let filter = tracing_subscriber::EnvFilter::from_default_env();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let result = match arguments.command {
+        Command::Train(arguments) => train::run(&arguments),
+        Command::Eval(arguments) => eval::run(&arguments),
+        Command::Reconstruct(arguments) => reconstruct::run(&arguments),
+        Command::Summary(arguments) => summary::run(&arguments),
+        Command::Plan(arguments) => plan::run(&arguments),
+        Command::Devices(arguments) => devices::run(&arguments),
+    };
+    match result {
+        Ok(End::Done) => ExitCode::SUCCESS,
+        Ok(End::Interrupted) => ExitCode::from(130),
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Writes a line of results. A reader that closed the pipe wants no more of them, which is no failure.
+fn say(line: &str) -> Result<()> {
+    match writeln!(std::io::stdout(), "{line}") {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Error::io("write", Path::new("standard output"))(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Writes a value as a line of JSON.
+fn say_json(value: &impl serde::Serialize) -> Result<()> {
+    let text = serde_json::to_string(value);
+    say(&text.map_err(|error| Error::invalid("result", error.to_string(), "report this as a bug in pinhole"))?)
+}
+
+/// Opens a device; says so in one line where `auto` finds no GPU.
+fn open_device(name: &str) -> Result<Device> {
+    let device = Device::open(name)?;
+    if name == "auto" && matches!(device, Device::Cpu) {
+        let software: Vec<String> = gpu::adapters().into_iter().map(|adapter| adapter.name).collect();
+        let found = match &software[..] {
+            [] => "no GPU found".to_owned(),
+            names => format!("no GPU found, only software adapters ({})", names.join(", ")),
+        };
+        eprintln!("{found}: computing on the CPU");
+    }
+    Ok(device)
+}
+
+/// A preset, a model file, or the model file of a run directory.
+fn resolve_model(name: &str) -> Result<ModelSpec> {
+    match Path::new(name) {
+        path if path.is_dir() => ModelSpec::read(&path.join("model.toml")),
+        _ => ModelSpec::resolve(name),
+    }
+}

@@ -1,0 +1,29 @@
+//! `pinhole plan`
+
+use super::{End, resolve_model, say};
+use pinhole::error::Result;
+use pinhole::model::Network;
+use pinhole::train::training_plan;
+
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// A preset (conv, dense), a model file or the directory of a run
+    model: String,
+    /// Samples in a step
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    batch: Option<u64>,
+    /// Samples of the data set
+    #[arg(long, default_value_t = 60_000, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    samples: u64,
+}
+
+/// Prints the plan of a training step: a line for each launch.
+pub fn run(arguments: &Arguments) -> Result<End> {
+    let mut spec = resolve_model(&arguments.model)?;
+    if let Some(batch) = arguments.batch {
+        spec.train.batch = batch as usize;
+    }
+    let plan = training_plan(&Network::new(spec)?, arguments.samples as usize)?;
+    say(plan.to_string().trim_end())?;
+    Ok(End::Done)
+}

@@ -1,0 +1,298 @@
+//! `pinhole train`
+
+use super::{End, open_device, resolve_model, say, say_json};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use pinhole::Autoencoder;
+use pinhole::data::{self, Dataset, Splits};
+use pinhole::error::{Error, Result};
+use pinhole::model::ModelSpec;
+use pinhole::train::{EpochReport, Observer, Options, Outcome, RunDirectory, Settings, Trainer};
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// A preset (conv, dense) or a model file
+    #[arg(long, default_value = "conv", value_name = "conv|dense|FILE.toml")]
+    model: String,
+    /// A folder with MNIST's files or PNGs, an IDX file, or the built-in digits
+    #[arg(long, value_name = "DIR|digits[:N]")]
+    data: Option<String>,
+    /// Passes over the training set
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    epochs: Option<u64>,
+    /// Samples in a step
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    batch: Option<u64>,
+    /// End after this many steps, whatever the epochs
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    steps: Option<u64>,
+    /// The learning rate
+    #[arg(long, value_name = "X")]
+    lr: Option<f64>,
+    /// Decides initial weights, shuffling and all else that is random
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Where to compute: the best GPU or else the CPU (auto), any adapter (gpu), the CPU, or an adapter by name
+    #[arg(long, value_name = "auto|gpu|cpu|cpu-f64|NAME")]
+    device: Option<String>,
+    /// Begin with these weights
+    #[arg(long, value_name = "FILE.safetensors", conflicts_with = "resume")]
+    init: Option<PathBuf>,
+    /// Take the samples in the data's own order
+    #[arg(long)]
+    no_shuffle: bool,
+    /// Keep every step's loss in metrics.jsonl
+    #[arg(long)]
+    log_steps: bool,
+    /// Go on with the run in --out, or with the newest one under runs
+    #[arg(long, conflicts_with_all = ["model", "batch", "lr", "seed", "no_shuffle", "set"])]
+    resume: bool,
+    /// The run directory; a new one under runs where not given
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Change any key of the model file, such as train.batch=64 or encoder.0.conv2d.out=32
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+}
+
+/// Trains, and keeps everything in the run directory.
+pub fn run(arguments: &Arguments) -> Result<End> {
+    let interrupted = Arc::new(AtomicBool::new(false));
+    let flag = interrupted.clone();
+    // Without the handler Ctrl-C still ends the program, only less gently.
+    let _ = ctrlc::set_handler(move || {
+        if flag.swap(true, Ordering::SeqCst) {
+            std::process::exit(130);
+        }
+        eprintln!("stopping after the steps under way (again to stop at once)");
+    });
+    let (mut spec, mut settings, resumed) = match arguments.resume {
+        true => {
+            let path = match &arguments.out {
+                Some(path) => path.clone(),
+                None => newest_run(Path::new("runs"))?,
+            };
+            let (run, spec, settings) = RunDirectory::open(&path)?;
+            (spec, settings, Some(run))
+        }
+        false => (resolve_model(&arguments.model)?, Settings::default(), None),
+    };
+    apply(arguments, &mut spec, &mut settings)?;
+    let device = open_device(&settings.device)?;
+    let mut autoencoder = Autoencoder::new(spec, device)?;
+    if let Some(path) = &arguments.init {
+        autoencoder.load_weights(path)?;
+    }
+    let spec = autoencoder.network().spec().clone();
+    let (train, validation) = split(data::load(&settings.data)?, &spec)?;
+    let (network, device) = (autoencoder.network().clone(), autoencoder.device().clone());
+    let options = Options { steps: settings.steps, ..Options::default() };
+    let mut trainer = Trainer::new(&network, &device, &train, validation.as_ref(), options)?;
+    trainer.start(autoencoder.parameters())?;
+    let mut run = match resumed {
+        Some(mut run) => {
+            let checkpoint = run.checkpoint(&network, trainer.moments())?;
+            trainer.restore(&checkpoint)?;
+            run.rewind(&checkpoint)?;
+            run.write_settings(&spec, &settings)?;
+            run
+        }
+        None => {
+            let path = arguments.out.clone().unwrap_or_else(|| next_run(Path::new("runs"), &arguments.model));
+            RunDirectory::create(&path, &spec, &settings, &network, &trainer.checkpoint()?)?
+        }
+    };
+    let shown = match &validation {
+        Some(validation) => format!("{} to validate", validation.len()),
+        None => "none to validate".to_owned(),
+    };
+    eprintln!(
+        "training {} parameters on {} samples of {} ({shown}), on {}, into {}",
+        network.checked().parameter_count(),
+        train.len(),
+        train.name(),
+        device.name(),
+        run.path().display()
+    );
+
+    loop {
+        let mut watcher = Watcher::new(&mut run, &trainer, &settings, &interrupted);
+        let outcome = trainer.epoch(&mut watcher);
+        watcher.bar.finish_and_clear();
+        if let Some(error) = watcher.failure.take() {
+            return Err(error);
+        }
+        match outcome? {
+            Outcome::Epoch(report) => {
+                run.log_epoch(&report)?;
+                save(&mut run, &mut trainer, &mut autoencoder)?;
+                print(&report, spec.train.epochs)?;
+            }
+            Outcome::Stopped => {
+                save(&mut run, &mut trainer, &mut autoencoder)?;
+                let path = run.path().display();
+                eprintln!("stopped after step {}; go on by --resume --out {path}", trainer.progress().step);
+                return Ok(End::Interrupted);
+            }
+            Outcome::Finished => break,
+        }
+    }
+    run.draw_losses()?;
+    run.draw_reconstructions(&autoencoder, validation.as_ref().unwrap_or(&train))?;
+    if let Some(statistics) = trainer.session().statistics() {
+        let each = statistics.recording.as_secs_f64() * 1e6 / statistics.launches.max(1) as f64;
+        eprintln!(
+            "{} launches in {} submissions, {each:.2} microseconds of host time each; {} bytes written to the device",
+            statistics.launches, statistics.submissions, statistics.uploaded
+        );
+    }
+    eprintln!("model, metrics and pictures are in {}", run.path().display());
+    Ok(End::Done)
+}
+
+/// Puts what the command line says over what the model file and the run's settings say.
+fn apply(arguments: &Arguments, spec: &mut ModelSpec, settings: &mut Settings) -> Result<()> {
+    for assignment in &arguments.set {
+        spec.set(assignment)?;
+    }
+    let train = &mut spec.train;
+    if let Some(epochs) = arguments.epochs {
+        train.epochs = epochs as usize;
+    }
+    if let Some(batch) = arguments.batch {
+        train.batch = batch as usize;
+    }
+    if let Some(seed) = arguments.seed {
+        train.seed = seed;
+    }
+    if let Some(rate) = arguments.lr {
+        train.optimizer.set_lr(rate);
+    }
+    train.shuffle &= !arguments.no_shuffle;
+    if let Some(data) = &arguments.data {
+        settings.data.clone_from(data);
+    }
+    if let Some(device) = &arguments.device {
+        settings.device.clone_from(device);
+    }
+    if arguments.steps.is_some() {
+        settings.steps = arguments.steps;
+    }
+    settings.log_steps |= arguments.log_steps;
+    Ok(())
+}
+
+/// The set to train on and the one to validate on: the data's own test part, else what the spec sets aside.
+fn split(splits: Splits, spec: &ModelSpec) -> Result<(Dataset, Option<Dataset>)> {
+    if splits.test.is_some() {
+        return Ok((splits.train, splits.test));
+    }
+    let aside = (splits.train.len() as f64 * spec.train.validation) as usize;
+    if aside == 0 {
+        return Ok((splits.train, None));
+    }
+    let (train, validation) = splits.train.split(aside, spec.train.seed)?;
+    Ok((train, Some(validation)))
+}
+
+/// Saves the checkpoint and the weights.
+fn save(run: &mut RunDirectory, trainer: &mut Trainer, autoencoder: &mut Autoencoder) -> Result<()> {
+    let checkpoint = trainer.checkpoint()?;
+    run.save(&checkpoint, autoencoder.network())?;
+    autoencoder.set_parameters(checkpoint.parameters)?;
+    run.save_weights(autoencoder)
+}
+
+/// An epoch's results: a sentence on a terminal, else a line of JSON.
+fn print(report: &EpochReport, epochs: usize) -> Result<()> {
+    if !std::io::stdout().is_terminal() {
+        return say_json(report);
+    }
+    let mut line = format!("epoch {}/{epochs}: loss {:.6}", report.epoch, report.train_loss);
+    if let (Some(loss), Some(mse)) = (report.val_loss, report.val_mse) {
+        line += &format!(", validation loss {loss:.6}, MSE {mse:.6}");
+    }
+    say(&format!("{line}, {:.1} s", report.seconds))
+}
+
+/// The first free directory for a run of a model: `runs/conv-1` and so on.
+fn next_run(runs: &Path, model: &str) -> PathBuf {
+    let stem = Path::new(model).file_stem().map_or_else(|| "run".into(), |stem| stem.to_string_lossy().into_owned());
+    let mut number = 1;
+    while runs.join(format!("{stem}-{number}")).exists() {
+        number += 1;
+    }
+    runs.join(format!("{stem}-{number}"))
+}
+
+/// The run that was written to last.
+fn newest_run(runs: &Path) -> Result<PathBuf> {
+    let entries = std::fs::read_dir(runs).into_iter().flatten().flatten();
+    let checkpoints = entries.filter_map(|entry| {
+        let modified = entry.path().join("checkpoint.safetensors").metadata().and_then(|file| file.modified()).ok()?;
+        Some((modified, entry.path()))
+    });
+    checkpoints.max().map(|(_, path)| path).ok_or_else(|| {
+        Error::invalid(
+            "--resume",
+            "there is no run under runs",
+            "give --out the directory of a run, or leave --resume out",
+        )
+    })
+}
+
+/// Shows progress, keeps losses, and passes on Ctrl-C.
+struct Watcher<'a> {
+    run: &'a mut RunDirectory,
+    log_steps: bool,
+    bar: ProgressBar,
+    batch: usize,
+    /// Steps before this epoch.
+    first: u64,
+    interrupted: &'a AtomicBool,
+    /// What went wrong while a loss was kept; training ends on it.
+    failure: Option<Error>,
+}
+
+impl<'a> Watcher<'a> {
+    fn new(
+        run: &'a mut RunDirectory,
+        trainer: &Trainer,
+        settings: &Settings,
+        interrupted: &'a AtomicBool,
+    ) -> Watcher<'a> {
+        let progress = trainer.progress();
+        let target = ProgressDrawTarget::stderr_with_hz(10);
+        let bar = ProgressBar::with_draw_target(Some(trainer.steps_per_epoch() as u64), target);
+        let template = "epoch {prefix} {wide_bar} {pos}/{len} {msg} {eta} left";
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style);
+        }
+        bar.set_prefix((progress.epoch + 1).to_string());
+        bar.set_position(progress.position as u64);
+        bar.reset_eta();
+        let first = progress.step - progress.position as u64;
+        let batch = trainer.batch();
+        Watcher { run, log_steps: settings.log_steps, bar, batch, first, interrupted, failure: None }
+    }
+}
+
+impl Observer for Watcher<'_> {
+    fn step(&mut self, step: u64, loss: f64) {
+        self.bar.set_position(step - self.first);
+        if !self.bar.is_hidden() {
+            let rate = self.bar.per_sec() * self.batch as f64;
+            self.bar.set_message(format!("loss {loss:.5} {rate:.0} images/s"));
+        }
+        if self.log_steps && self.failure.is_none() {
+            self.failure = self.run.log_step(step, loss).err();
+        }
+    }
+
+    fn stop(&mut self) -> bool {
+        self.failure.is_some() || self.interrupted.load(Ordering::SeqCst)
+    }
+}

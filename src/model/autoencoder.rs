@@ -1,0 +1,256 @@
+//! An autoencoder on a device: train it, use it, keep it.
+
+use super::network::Network;
+use super::spec::ModelSpec;
+use super::weights;
+use crate::data::Dataset;
+use crate::data::files::write_atomically;
+use crate::device::{Device, Session};
+use crate::error::{Error, Result};
+use crate::graph::Graph;
+use crate::plan::{Plan, Request};
+use crate::shape::Shape;
+use crate::tensor::{DType, Tensor, Values};
+use crate::train::{EpochReport, Observer, Options, Outcome, Trainer, evaluate};
+use std::collections::HashMap;
+use std::io::Write;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+/// Samples that encode, decode and reconstruct handle at a time.
+const BATCH: usize = 256;
+
+/// A model with its weights, on a device.
+///
+/// ```
+/// use pinhole::{Autoencoder, Device, data, model::ModelSpec};
+/// let mut spec = ModelSpec::resolve("dense")?;
+/// spec.train.epochs = 1;
+/// let digits = data::digits(512, 1);
+/// let mut autoencoder = Autoencoder::new(spec, Device::open("cpu")?)?;
+/// let report = autoencoder.fit(&digits, None, &mut ())?;
+/// assert!(report[0].train_loss < 0.7);
+/// let codes = autoencoder.encode(&digits.rows_f32(0..10))?;
+/// assert_eq!(codes.shape()[..], [10, 32]);
+/// # Ok::<(), pinhole::Error>(())
+/// ```
+pub struct Autoencoder {
+    network: Network,
+    device: Device,
+    parameters: Values,
+    /// Plans that are ready to run, with these parameters, for each function and batch.
+    ready: Mutex<HashMap<(Function, usize), Session>>,
+}
+
+/// What a ready plan computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Function {
+    Encode,
+    Decode,
+    Reconstruct,
+}
+
+/// How well a data set is reconstructed. Means over every element.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+pub struct Evaluation {
+    /// The training loss.
+    pub loss: f64,
+    /// The mean squared error.
+    pub mse: f64,
+    /// The mean absolute error.
+    pub mae: f64,
+    /// The peak signal-to-noise ratio for a peak of 1, in decibels: -10 log10(mse).
+    pub psnr: f64,
+    /// Samples.
+    pub samples: usize,
+}
+
+impl Autoencoder {
+    /// A model with initial weights drawn from the spec's seed. Fails where the spec does not fit together.
+    pub fn new(spec: ModelSpec, device: Device) -> Result<Autoencoder> {
+        let network = Network::new(spec)?;
+        let parameters = Values::F32(network.initial(network.spec().train.seed));
+        Ok(Autoencoder { network, device, parameters, ready: Mutex::default() })
+    }
+
+    /// The model that [`Autoencoder::save`] or a training run left in a directory.
+    pub fn load(directory: impl AsRef<Path>, device: Device) -> Result<Autoencoder> {
+        let directory = directory.as_ref();
+        let mut autoencoder = Autoencoder::new(ModelSpec::read(&directory.join("model.toml"))?, device)?;
+        autoencoder.load_weights(directory.join("model.safetensors"))?;
+        Ok(autoencoder)
+    }
+
+    /// Takes the weights of a safetensors file with PyTorch's names. Fails where one is missing, unknown, of another
+    /// shape, or not finite; the weights are then as before.
+    pub fn load_weights(&mut self, path: impl AsRef<Path>) -> Result<()> {
+        let values = weights::File::read(path.as_ref())?.section(self.network.layout(), "")?;
+        self.set_parameters(values)
+    }
+
+    /// Writes `model.toml` and `model.safetensors` into a directory, which is made where it is missing.
+    pub fn save(&self, directory: impl AsRef<Path>) -> Result<()> {
+        let directory = directory.as_ref();
+        std::fs::create_dir_all(directory).map_err(Error::io("create", directory))?;
+        let text = self.network.spec().to_toml();
+        write_atomically(&directory.join("model.toml"), |file| file.write_all(text.as_bytes()))?;
+        self.save_weights(directory.join("model.safetensors"))
+    }
+
+    /// Writes the weights as f32.
+    pub fn save_weights(&self, path: impl AsRef<Path>) -> Result<()> {
+        let values = Values::F32(match &self.parameters {
+            Values::F64(values) => values.iter().map(|value| *value as f32).collect(),
+            Values::F32(values) => values.clone(),
+            Values::U32(_) | Values::U8(_) => vec![],
+        });
+        let section = weights::Section { prefix: "", values: &values };
+        weights::write(path.as_ref(), self.network.layout(), &[section], None)
+    }
+
+    /// The structure.
+    pub fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// The device.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// All parameters, in the network's layout.
+    pub fn parameters(&self) -> &Values {
+        &self.parameters
+    }
+
+    /// One parameter by its name, such as `encoder.0.weight`.
+    pub fn parameter(&self, name: &str) -> Option<Tensor> {
+        let (_, shape, offset) = self.network.layout().entries().iter().find(|(known, ..)| known == name)?;
+        let range = *offset..*offset + shape.elements();
+        let values = match &self.parameters {
+            Values::F64(values) => Values::F64(values[range].to_vec()),
+            Values::F32(values) => Values::F32(values[range].to_vec()),
+            Values::U32(_) | Values::U8(_) => return None,
+        };
+        Tensor::new(shape.clone(), values).ok()
+    }
+
+    /// Takes all parameters, in the network's layout. Fails where their number differs.
+    pub fn set_parameters(&mut self, values: Values) -> Result<()> {
+        let elements = self.network.layout().elements();
+        if values.len() != elements {
+            let problem = format!("{} numbers given, the layout has {elements}", values.len());
+            return Err(Error::invalid("parameters", problem, "give them in the network's layout"));
+        }
+        self.parameters = values;
+        self.ready.get_mut().unwrap_or_else(PoisonError::into_inner).clear();
+        Ok(())
+    }
+
+    /// Trains for the spec's epochs, validating on `validation` after each, and reports every epoch. The observer sees
+    /// steps and epochs as they finish and can stop early; `()` watches nothing.
+    pub fn fit(
+        &mut self,
+        data: &Dataset,
+        validation: Option<&Dataset>,
+        observer: &mut dyn Observer,
+    ) -> Result<Vec<EpochReport>> {
+        let mut trainer = Trainer::new(&self.network, &self.device, data, validation, Options::default())?;
+        trainer.start(&self.parameters)?;
+        let mut reports = Vec::new();
+        loop {
+            match trainer.epoch(observer)? {
+                Outcome::Epoch(report) => reports.push(report),
+                Outcome::Stopped | Outcome::Finished => break,
+            }
+        }
+        let parameters = trainer.parameters()?;
+        drop(trainer);
+        self.set_parameters(parameters)?;
+        Ok(reports)
+    }
+
+    /// The loss and errors over a data set.
+    pub fn evaluate(&self, data: &Dataset) -> Result<Evaluation> {
+        evaluate(&self.network, &self.device, &self.parameters, data)
+    }
+
+    /// Codes of samples given one after the other: `[n, ..latent]`.
+    pub fn encode(&self, samples: &[f32]) -> Result<Tensor> {
+        self.apply(Function::Encode, samples)
+    }
+
+    /// Reconstructions of codes given one after the other: `[n, ..input]`.
+    pub fn decode(&self, codes: &[f32]) -> Result<Tensor> {
+        self.apply(Function::Decode, codes)
+    }
+
+    /// Samples encoded and decoded: `[n, ..input]`.
+    pub fn reconstruct(&self, samples: &[f32]) -> Result<Tensor> {
+        self.apply(Function::Reconstruct, samples)
+    }
+
+    fn apply(&self, function: Function, values: &[f32]) -> Result<Tensor> {
+        let (input, output): (Shape, Shape) = match function {
+            Function::Encode => (self.network.input_shape(1), self.network.latent_shape(1)),
+            Function::Decode => (self.network.latent_shape(1), self.network.input_shape(1)),
+            Function::Reconstruct => (self.network.input_shape(1), self.network.input_shape(1)),
+        };
+        let width = input.elements();
+        if values.is_empty() || !values.len().is_multiple_of(width) {
+            return Err(Error::invalid(
+                "samples",
+                format!("{} numbers are not a positive multiple of the {width} that one takes", values.len()),
+                format!("give each as {width} numbers"),
+            ));
+        }
+        let mut ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut results: Vec<f32> = Vec::new();
+        for samples in values.chunks(BATCH * width) {
+            let batch = samples.len() / width;
+            let session = match ready.entry((function, batch)) {
+                std::collections::hash_map::Entry::Occupied(session) => session.into_mut(),
+                std::collections::hash_map::Entry::Vacant(place) => place.insert(self.prepare(function, batch)?),
+            };
+            session.write("x", &Values::F32(samples.to_vec()))?;
+            session.run(0, 1)?;
+            match session.read("y")? {
+                Values::F32(values) => results.extend(values),
+                Values::F64(values) => results.extend(values.iter().map(|value| *value as f32)),
+                Values::U32(_) | Values::U8(_) => {}
+            }
+        }
+        let shape: Shape = std::iter::once(values.len() / width).chain(output[1..].iter().copied()).collect();
+        Tensor::from_f32(shape, results)
+    }
+
+    fn prepare(&self, function: Function, batch: usize) -> Result<Session> {
+        let mut graph = Graph::new();
+        let y = match function {
+            Function::Encode => {
+                let x = graph.input("x", self.network.input_shape(batch), DType::Float)?;
+                self.network.encode(&mut graph, x)?
+            }
+            Function::Decode => {
+                let x = graph.input("x", self.network.latent_shape(batch), DType::Float)?;
+                self.network.decode(&mut graph, x)?.output
+            }
+            Function::Reconstruct => {
+                let x = graph.input("x", self.network.input_shape(batch), DType::Float)?;
+                let code = self.network.encode(&mut graph, x)?;
+                self.network.decode(&mut graph, code)?.output
+            }
+        };
+        let plan = Plan::build(Request {
+            name: &format!("{function:?}").to_lowercase(),
+            graph: &graph,
+            outputs: vec![(y, "y".to_owned())],
+            layout: self.network.layout(),
+            training: None,
+            metrics: None,
+        })?;
+        let mut session = self.device.load(&[plan])?;
+        session.write_parameters(&self.parameters)?;
+        Ok(session)
+    }
+}

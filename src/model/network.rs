@@ -1,0 +1,128 @@
+//! A model's structure as graphs: encoder, decoder and loss, with one layout of parameters for all of them.
+
+use super::spec::{Checked, LossKind, ModelSpec};
+use crate::error::{Error, Result};
+use crate::graph::{Graph, Value};
+use crate::nn::{Activation, Layer, loss};
+use crate::plan::ParameterLayout;
+use crate::rng::{HostStream, Sequence};
+use crate::shape::Shape;
+
+/// A checked model.
+#[derive(Clone, Debug)]
+pub struct Network {
+    spec: ModelSpec,
+    checked: Checked,
+    layout: ParameterLayout,
+}
+
+/// What the decoder makes of a code.
+#[derive(Clone, Copy, Debug)]
+pub struct Decoded {
+    /// The reconstruction, `[n, ..input]`.
+    pub output: Value,
+    /// What went into the decoder's last sigmoid, where it ends in one.
+    pub logits: Option<Value>,
+}
+
+impl Network {
+    /// Checks a model's shapes and settings.
+    pub fn new(spec: ModelSpec) -> Result<Network> {
+        let checked = spec.validate()?;
+        let layout = ParameterLayout::new(checked.parameters().map(|p| (p.name.clone(), p.shape.clone())));
+        Ok(Network { spec, checked, layout })
+    }
+
+    /// The model file's content.
+    pub fn spec(&self) -> &ModelSpec {
+        &self.spec
+    }
+
+    /// The layers with their shapes.
+    pub fn checked(&self) -> &Checked {
+        &self.checked
+    }
+
+    /// Where each parameter lies.
+    pub fn layout(&self) -> &ParameterLayout {
+        &self.layout
+    }
+
+    /// The shape of a batch of samples.
+    pub fn input_shape(&self, batch: usize) -> Shape {
+        with_batch(batch, &self.spec.input)
+    }
+
+    /// The shape of a batch of codes.
+    pub fn latent_shape(&self, batch: usize) -> Shape {
+        with_batch(batch, &self.checked.latent)
+    }
+
+    /// Initial values of all parameters, in the layout: PyTorch's default rule, drawn from `seed`.
+    pub fn initial(&self, seed: u64) -> Vec<f32> {
+        let mut values = vec![0.0; self.layout.elements()];
+        for (index, (parameter, (_, shape, offset))) in self.checked.parameters().zip(self.layout.entries()).enumerate()
+        {
+            let mut sequence = Sequence::new(seed, HostStream::Initial(index as u32), 0);
+            for value in &mut values[*offset..*offset + shape.elements()] {
+                *value = ((2.0 * sequence.unit() as f64 - 1.0) * parameter.bound) as f32;
+            }
+        }
+        values
+    }
+
+    /// Codes of a batch of samples: `[n, ..input]` to `[n, ..latent]`.
+    pub fn encode(&self, graph: &mut Graph, x: Value) -> Result<Value> {
+        let batch = graph.shape(x)[0];
+        let x = graph.reshape(x, self.input_shape(batch))?;
+        self.checked.encoder.iter().try_fold(x, |x, layer| layer.apply(graph, x))
+    }
+
+    /// Reconstructions of a batch of codes: `[n, ..latent]` to `[n, ..input]`.
+    pub fn decode(&self, graph: &mut Graph, code: Value) -> Result<Decoded> {
+        let batch = graph.shape(code)[0];
+        let mut code = code;
+        let mut logits = None;
+        for layer in &self.checked.decoder {
+            logits = (layer.layer == Layer::Activation(Activation::Sigmoid)).then_some(code);
+            code = layer.apply(graph, code)?;
+        }
+        let shape = self.input_shape(batch);
+        let output = graph.reshape(code, shape.clone())?;
+        let logits = logits.map(|logits| graph.reshape(logits, shape)).transpose()?;
+        Ok(Decoded { output, logits })
+    }
+
+    /// The training loss between a reconstruction and its original: a scalar.
+    pub fn loss(&self, graph: &mut Graph, decoded: Decoded, target: Value) -> Result<Value> {
+        let batch = graph.shape(target)[0];
+        let target = graph.reshape(target, self.input_shape(batch))?;
+        let scope = graph.set_scope("loss");
+        let loss = match (self.spec.loss, decoded.logits) {
+            (LossKind::Mse, _) => loss::mse(graph, decoded.output, target),
+            (LossKind::Mae, _) => loss::mae(graph, decoded.output, target),
+            (LossKind::Bce, Some(logits)) => loss::bce_with_logits(graph, logits, target),
+            (LossKind::Bce, None) => {
+                Err(Error::invalid("loss", "\"bce\" needs a final \"sigmoid\"", "end the decoder with \"sigmoid\""))
+            }
+        };
+        graph.set_scope(scope);
+        loss
+    }
+
+    /// Fails where samples of a data set do not fit the model's input.
+    pub fn accepts(&self, sample: &Shape, data: &str) -> Result<()> {
+        if sample.elements() == self.spec.input.elements() {
+            return Ok(());
+        }
+        Err(Error::invalid(
+            format!("data \"{data}\""),
+            format!("its samples are {sample}, the model's input is {}", self.spec.input),
+            "choose other data, or change the model's `input` and layers",
+        ))
+    }
+}
+
+fn with_batch(batch: usize, shape: &Shape) -> Shape {
+    std::iter::once(batch).chain(shape.iter().copied()).collect()
+}

@@ -1,0 +1,76 @@
+//! Checkpoints: weights, moments and position in one file, so that a run is never half saved.
+
+use crate::error::{Error, Result};
+use crate::model::Network;
+use crate::model::weights::{self, Section};
+use crate::plan::ParameterLayout;
+use crate::tensor::Values;
+use std::path::Path;
+
+/// Where training stands.
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Progress {
+    /// Whole epochs done.
+    pub epoch: u64,
+    /// Steps done of the next one.
+    pub position: usize,
+    /// Steps done since the beginning.
+    pub step: u64,
+    /// Steps of this epoch whose loss is known: behind `position` while the device works.
+    pub reported: u64,
+    /// The sum of this epoch's known losses, each times its samples.
+    pub loss_sum: f64,
+    /// The samples of these.
+    pub loss_samples: u64,
+    /// Seconds spent in this epoch.
+    pub seconds: f64,
+}
+
+/// A training as it stood.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Checkpoint {
+    /// The parameters, in the device's precision.
+    pub parameters: Values,
+    /// The optimiser's moments, laid out like them.
+    pub moments: Vec<Values>,
+    /// Where training stood.
+    pub progress: Progress,
+}
+
+impl Progress {
+    /// Counts a step's loss; returns the step's number, from 1 on.
+    pub(super) fn reported(&mut self, samples: usize, loss: f64) -> u64 {
+        self.reported += 1;
+        self.loss_sum += loss * samples as f64;
+        self.loss_samples += samples as u64;
+        self.step - self.position as u64 + self.reported
+    }
+}
+
+/// The prefix of each moment's tensors.
+const MOMENTS: [&str; 2] = ["optimizer.first_moment.", "optimizer.second_moment."];
+
+impl Checkpoint {
+    /// Writes the file, whole or not at all.
+    pub fn write(&self, path: &Path, layout: &ParameterLayout) -> Result<()> {
+        let mut sections = vec![Section { prefix: "", values: &self.parameters }];
+        sections.extend(MOMENTS.iter().zip(&self.moments).map(|(prefix, values)| Section { prefix, values }));
+        let progress = serde_json::to_string(&self.progress)
+            .map_err(|error| Error::file(path, error.to_string(), "report this as a bug in pinhole"))?;
+        weights::write(path, layout, &sections, Some(("progress", progress)))
+    }
+
+    /// Reads the file of a model trained with an optimiser of so many moments.
+    pub fn read(path: &Path, network: &Network, moments: usize) -> Result<Checkpoint> {
+        let file = weights::File::read(path)?;
+        let help = "start the run again without --resume";
+        let progress = file
+            .metadata("progress")?
+            .ok_or_else(|| Error::file(path, "is no checkpoint: it has no \"progress\"", help))?;
+        let progress = serde_json::from_str(&progress)
+            .map_err(|error| Error::file(path, format!("its \"progress\" cannot be read: {error}"), help))?;
+        let parameters = file.section(network.layout(), "")?;
+        let moments = MOMENTS.iter().take(moments).map(|prefix| file.section(network.layout(), prefix));
+        Ok(Checkpoint { parameters, moments: moments.collect::<Result<_>>()?, progress })
+    }
+}

@@ -1,0 +1,233 @@
+//! A run's directory: what training leaves behind, and enough of it at every moment to go on after a kill.
+//!
+//! The checkpoint is one file and is replaced whole; whatever else a kill leaves ahead of it is cut back on resume.
+
+use super::checkpoint::Checkpoint;
+use super::trainer::EpochReport;
+use crate::data::Dataset;
+use crate::data::chart::line_chart;
+use crate::data::files::write_atomically;
+use crate::data::images::{Image, write_grid};
+use crate::error::{Error, Result};
+use crate::model::{Autoencoder, ModelSpec, Network};
+use std::fs::{self, OpenOptions};
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+const MODEL: &str = "model.toml";
+const WEIGHTS: &str = "model.safetensors";
+const CHECKPOINT: &str = "checkpoint.safetensors";
+const SETTINGS: &str = "run.toml";
+const METRICS: &str = "metrics.jsonl";
+const LOSS_CURVE: &str = "loss.png";
+const RECONSTRUCTIONS: &str = "reconstructions.png";
+
+/// Originals shown above their reconstructions, in a row, and rows of such pairs.
+const PICTURES: [usize; 2] = [10, 3];
+
+/// What a run was started with beside its model: needed to go on with it.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// The data's source, as `--data` takes it.
+    pub data: String,
+    /// The device, as `--device` takes it.
+    pub device: String,
+    /// Steps after which the run ends, where it was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub steps: Option<u64>,
+    /// Whether every step's loss is logged.
+    #[serde(default)]
+    pub log_steps: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings { data: "digits".to_owned(), device: "auto".to_owned(), steps: None, log_steps: false }
+    }
+}
+
+/// A run's directory, open for writing.
+#[derive(Debug)]
+pub struct RunDirectory {
+    path: PathBuf,
+    metrics: Option<BufWriter<fs::File>>,
+}
+
+/// A line of the metrics: an epoch's or a step's.
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(untagged)]
+enum Line {
+    Epoch(EpochReport),
+    Step { step: u64, loss: f64 },
+}
+
+impl RunDirectory {
+    /// Makes a directory for a new run. Fails where one is there already, or where it cannot be written.
+    pub fn create(
+        path: &Path,
+        spec: &ModelSpec,
+        settings: &Settings,
+        network: &Network,
+        start: &Checkpoint,
+    ) -> Result<RunDirectory> {
+        if path.join(MODEL).exists() {
+            let help = "go on with it by --resume, or choose another --out";
+            return Err(Error::file(path, "already holds a run", help));
+        }
+        fs::create_dir_all(path).map_err(Error::io("create", path))?;
+        let mut run = RunDirectory { path: path.to_owned(), metrics: None };
+        run.save(start, network)?;
+        let metrics = path.join(METRICS);
+        write_atomically(&metrics, |_| Ok(()))?;
+        run.write_settings(spec, settings)?;
+        Ok(run)
+    }
+
+    /// Opens a directory to go on with its run: its model, its settings and its last checkpoint's place.
+    pub fn open(path: &Path) -> Result<(RunDirectory, ModelSpec, Settings)> {
+        for name in [MODEL, SETTINGS, CHECKPOINT] {
+            if !path.join(name).is_file() {
+                let problem = format!("holds no run to resume: there is no {name}");
+                return Err(Error::file(path, problem, "give --out the directory of a run, or start without --resume"));
+            }
+        }
+        let spec = ModelSpec::read(&path.join(MODEL))?;
+        let settings = path.join(SETTINGS);
+        let text = fs::read_to_string(&settings).map_err(Error::io("read", &settings))?;
+        let parsed = toml::from_str(&text).map_err(|error| {
+            Error::file(&settings, error.message().to_owned(), "restore the file, or start without --resume")
+        })?;
+        Ok((RunDirectory { path: path.to_owned(), metrics: None }, spec, parsed))
+    }
+
+    /// Writes the run's model and settings, the model last: it marks the directory as a run.
+    pub fn write_settings(&self, spec: &ModelSpec, settings: &Settings) -> Result<()> {
+        let path = self.path.join(SETTINGS);
+        let text = toml::to_string(settings)
+            .map_err(|error| Error::file(&path, error.to_string(), "report this as a bug in pinhole"))?;
+        write_atomically(&path, |file| file.write_all(text.as_bytes()))?;
+        write_atomically(&self.path.join(MODEL), |file| file.write_all(spec.to_toml().as_bytes()))
+    }
+
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The last checkpoint.
+    pub fn checkpoint(&self, network: &Network, moments: usize) -> Result<Checkpoint> {
+        Checkpoint::read(&self.path.join(CHECKPOINT), network, moments)
+    }
+
+    /// Drops metrics that are ahead of a checkpoint: the steps they tell of will be done again.
+    pub fn rewind(&mut self, checkpoint: &Checkpoint) -> Result<()> {
+        let path = self.path.join(METRICS);
+        let text = fs::read_to_string(&path).unwrap_or_default();
+        let progress = &checkpoint.progress;
+        // An epoch that ended early for want of steps was reported under the number of the epoch it is part of.
+        let kept = text.lines().filter(|line| match serde_json::from_str(line) {
+            Ok(Line::Epoch(report)) => report.epoch <= progress.epoch,
+            Ok(Line::Step { step, .. }) => step <= progress.step,
+            Err(_) => false,
+        });
+        let kept: Vec<&str> = kept.collect();
+        self.metrics = None;
+        write_atomically(&path, |file| kept.iter().try_for_each(|line| writeln!(file, "{line}")))
+    }
+
+    /// Appends an epoch's line to the metrics.
+    pub fn log_epoch(&mut self, report: &EpochReport) -> Result<()> {
+        self.log(&Line::Epoch(report.clone()))?;
+        self.flush()
+    }
+
+    /// Appends a step's line to the metrics; it reaches the file with the next epoch's or checkpoint's.
+    pub fn log_step(&mut self, step: u64, loss: f64) -> Result<()> {
+        self.log(&Line::Step { step, loss })
+    }
+
+    fn log(&mut self, line: &Line) -> Result<()> {
+        let path = self.path.join(METRICS);
+        if self.metrics.is_none() {
+            let file = OpenOptions::new().append(true).create(true).open(&path).map_err(Error::io("write", &path))?;
+            self.metrics = Some(BufWriter::new(file));
+        }
+        let text = serde_json::to_string(line)
+            .map_err(|error| Error::file(&path, error.to_string(), "report this as a bug in pinhole"))?;
+        match &mut self.metrics {
+            Some(file) => writeln!(file, "{text}").map_err(Error::io("write", &path)),
+            None => Ok(()),
+        }
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        let path = self.path.join(METRICS);
+        match &mut self.metrics {
+            Some(file) => file.flush().map_err(Error::io("write", &path)),
+            None => Ok(()),
+        }
+    }
+
+    /// Saves a checkpoint and the weights in it.
+    pub fn save(&mut self, checkpoint: &Checkpoint, network: &Network) -> Result<()> {
+        self.flush()?;
+        checkpoint.write(&self.path.join(CHECKPOINT), network.layout())
+    }
+
+    /// Saves the weights for those who use the model.
+    pub fn save_weights(&self, autoencoder: &Autoencoder) -> Result<()> {
+        autoencoder.save_weights(self.path.join(WEIGHTS))
+    }
+
+    /// Draws the loss curve from the metrics.
+    pub fn draw_losses(&self) -> Result<()> {
+        let path = self.path.join(METRICS);
+        let text = fs::read_to_string(&path).map_err(Error::io("read", &path))?;
+        let (mut steps, mut train, mut validation) = (Vec::new(), Vec::new(), Vec::new());
+        for line in text.lines() {
+            match serde_json::from_str(line) {
+                Ok(Line::Epoch(report)) => {
+                    train.push((report.epoch as f64, report.train_loss));
+                    validation.extend(report.val_loss.map(|loss| (report.epoch as f64, loss)));
+                }
+                Ok(Line::Step { step, loss }) => steps.push((step as f64, loss)),
+                Err(_) => {}
+            }
+        }
+        let path = self.path.join(LOSS_CURVE);
+        if steps.len() > 1 {
+            return line_chart(path, &[("training", steps)], "step", "loss");
+        }
+        let mut series = vec![("training", train)];
+        if !validation.is_empty() {
+            series.push(("validation", validation));
+        }
+        line_chart(path, &series, "epoch", "loss")
+    }
+
+    /// Draws originals above their reconstructions, for data that are pictures.
+    pub fn draw_reconstructions(&self, autoencoder: &Autoencoder, data: &Dataset) -> Result<()> {
+        let shape = match data.sample_shape()[..] {
+            [1 | 3, _, _] => data.sample_shape(),
+            _ => match autoencoder.network().spec().input[..] {
+                [1 | 3, _, _] => &autoencoder.network().spec().input,
+                _ => return Ok(()),
+            },
+        };
+        let [columns, rows] = PICTURES;
+        let count = data.len().min(columns * rows);
+        let originals = data.rows_f32(0..count);
+        let reconstructions = autoencoder.reconstruct(&originals)?.to_f32();
+        let width = shape.elements();
+        let mut cells: Vec<Vec<Image>> = Vec::new();
+        for row in 0..count.div_ceil(columns) {
+            let range = row * columns * width..((row + 1) * columns).min(count) * width;
+            for values in [&originals, &reconstructions] {
+                let images = values[range.clone()].chunks(width).map(|image| Image::from_f32(shape.clone(), image));
+                cells.push(images.collect::<Result<_>>()?);
+            }
+        }
+        write_grid(self.path.join(RECONSTRUCTIONS), &cells, (112 / shape[2].max(1)).clamp(1, 4))
+    }
+}

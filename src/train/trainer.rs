@@ -1,0 +1,422 @@
+//! The loop: epochs of steps on a device, validation between them.
+//!
+//! From [`Autoencoder::fit`](crate::Autoencoder::fit) a step goes to [`Trainer::epoch`], to [`Session::run`], to the
+//! device's own session, which launches it.
+
+use super::checkpoint::{Checkpoint, Progress};
+use super::feed::Feed;
+use crate::data::Dataset;
+use crate::device::{Device, Session};
+use crate::error::{Error, Result};
+use crate::graph::{Graph, Value};
+use crate::model::spec::OptimizerSpec;
+use crate::model::{Evaluation, Network};
+use crate::nn::loss;
+use crate::plan::{Metrics, Optimizer, Plan, Request, State, Training};
+use crate::rng::{HostStream, Sequence};
+use crate::tensor::Values;
+use std::time::Instant;
+
+/// What a caller may want to know while training goes on, and its way to end it. All methods do nothing by default.
+pub trait Observer {
+    /// A step has finished: its number from 1 on, and its loss before its update.
+    fn step(&mut self, _step: u64, _loss: f64) {}
+    /// Training should end after the steps that are under way.
+    fn stop(&mut self) -> bool {
+        false
+    }
+}
+
+impl Observer for () {}
+
+/// An epoch's results.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct EpochReport {
+    /// Counted from 1.
+    pub epoch: u64,
+    /// The mean over the epoch's samples of the loss before each update.
+    pub train_loss: f64,
+    /// The loss on the validation set after the epoch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub val_loss: Option<f64>,
+    /// The mean squared error there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub val_mse: Option<f64>,
+    /// Seconds the epoch took, validation included.
+    pub seconds: f64,
+    /// The device.
+    pub device: String,
+}
+
+/// How a trainer departs from the spec.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// End after this many steps, whatever the epochs.
+    pub steps: Option<u64>,
+    /// Bytes of data kept on the device at a time; what the device can bind where not given.
+    pub resident_bytes: Option<u64>,
+    /// Fix the steps of a submission instead of measuring.
+    pub steps_per_submission: Option<usize>,
+}
+
+/// How an epoch ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// It is complete, or the last step that was asked for fell into it.
+    Epoch(EpochReport),
+    /// The observer ended it.
+    Stopped,
+    /// There was nothing left to do.
+    Finished,
+}
+
+/// A training in progress.
+pub struct Trainer<'a> {
+    network: &'a Network,
+    device: &'a Device,
+    session: Session,
+    feed: Feed<'a>,
+    validation: Option<Feed<'a>>,
+    optimizer: Optimizer,
+    options: Options,
+    progress: Progress,
+}
+
+/// The trainer's plans, by their place in its session.
+const TRAIN: usize = 0;
+
+/// Metrics of an evaluation step: loss, mean squared error, mean absolute error.
+const EVALUATION_METRICS: usize = 3;
+
+impl<'a> Trainer<'a> {
+    /// Plans everything and loads it onto the device. Fails where data and model, or plan and device, do not fit.
+    pub fn new(
+        network: &'a Network,
+        device: &'a Device,
+        data: &'a Dataset,
+        validation: Option<&'a Dataset>,
+        options: Options,
+    ) -> Result<Trainer<'a>> {
+        let spec = &network.spec().train;
+        let budget = options.resident_bytes.unwrap_or_else(|| resident_bytes(device));
+        network.accepts(data.sample_shape(), data.name())?;
+        let feed = Feed::new(data, "train", spec.batch, budget)?;
+        let validation = match validation {
+            Some(data) => {
+                network.accepts(data.sample_shape(), data.name())?;
+                Some(Feed::new(data, "validation", spec.batch.min(data.len()), budget)?)
+            }
+            None => None,
+        };
+        let optimizer = optimizer_of(&spec.optimizer);
+        let mut plans = Vec::new();
+        for batch in batches(&feed) {
+            plans.push(train_plan(network, &feed, &optimizer, batch)?);
+        }
+        for feed in &validation {
+            for batch in batches(feed) {
+                plans.push(evaluation_plan(network, feed, batch)?);
+            }
+        }
+        let mut session = device.load(&plans)?;
+        if let Some(steps) = options.steps_per_submission {
+            session.set_steps_per_submission(TRAIN, steps);
+        }
+        Ok(Trainer { network, device, session, feed, validation, optimizer, options, progress: Progress::default() })
+    }
+
+    /// Starts from these parameters, with an optimiser that has seen nothing.
+    pub fn start(&mut self, parameters: &Values) -> Result<()> {
+        let zeros = Values::F32(vec![0.0; self.network.layout().elements()]);
+        self.progress = Progress::default();
+        self.session.write_parameters(parameters)?;
+        for name in self.optimizer.moments() {
+            self.session.write(name, &zeros)?;
+        }
+        Ok(())
+    }
+
+    /// Goes on from a checkpoint.
+    pub fn restore(&mut self, checkpoint: &Checkpoint) -> Result<()> {
+        self.start(&checkpoint.parameters)?;
+        for (name, values) in self.optimizer.moments().iter().zip(&checkpoint.moments) {
+            self.session.write(name, values)?;
+        }
+        self.progress = checkpoint.progress.clone();
+        Ok(())
+    }
+
+    /// Everything that a later [`Trainer::restore`] needs. Waits for the device.
+    pub fn checkpoint(&mut self) -> Result<Checkpoint> {
+        let parameters = self.parameters()?;
+        let moments = self.optimizer.moments().iter().map(|name| self.session.read(name)).collect::<Result<_>>()?;
+        Ok(Checkpoint { parameters, moments, progress: self.progress.clone() })
+    }
+
+    /// The parameters as they stand. Waits for the device.
+    pub fn parameters(&mut self) -> Result<Values> {
+        self.session.read("parameters")
+    }
+
+    /// How far training has come.
+    pub fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
+    /// Steps of a whole epoch.
+    pub fn steps_per_epoch(&self) -> usize {
+        self.feed.steps()
+    }
+
+    /// Samples of an ordinary step.
+    pub fn batch(&self) -> usize {
+        self.feed.batch()
+    }
+
+    /// How many moments the optimiser keeps of every parameter.
+    pub fn moments(&self) -> usize {
+        self.optimizer.moments().len()
+    }
+
+    /// The session, for its statistics.
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// Steps from here to the end of training.
+    pub fn steps_left(&self) -> u64 {
+        let whole = self.network.spec().train.epochs as u64 * self.feed.steps() as u64;
+        self.options.steps.map_or(whole, |steps| steps.min(whole)).saturating_sub(self.progress.step)
+    }
+
+    /// Trains to the end of the epoch that training stands in, and validates.
+    pub fn epoch(&mut self, observer: &mut dyn Observer) -> Result<Outcome> {
+        if self.steps_left() == 0 {
+            return Ok(Outcome::Finished);
+        }
+        let began = Instant::now();
+        self.write_schedule()?;
+        let order = self.order();
+        for (start, end) in self.feed.chunks() {
+            let seen = self.progress.position * self.feed.batch();
+            if seen >= end {
+                continue;
+            }
+            let state = State {
+                seed: self.network.spec().train.seed,
+                step: self.progress.step as u32,
+                position: self.progress.position as u32,
+                offset: (seen - start) as u32,
+            };
+            self.feed.begin(&mut self.session, &order, start, state)?;
+            if !self.chunk(end, observer)? {
+                break;
+            }
+        }
+        self.session.wait()?;
+        self.collect(observer)?;
+        self.progress.seconds += began.elapsed().as_secs_f64();
+        let whole = self.progress.position == self.feed.steps();
+        if !whole && self.steps_left() > 0 {
+            return Ok(Outcome::Stopped);
+        }
+        let validating = Instant::now();
+        let evaluation = self.validate()?;
+        let report = EpochReport {
+            epoch: self.progress.epoch + 1,
+            train_loss: self.progress.loss_sum / self.progress.loss_samples.max(1) as f64,
+            val_loss: evaluation.map(|evaluation| evaluation.loss),
+            val_mse: evaluation.map(|evaluation| evaluation.mse),
+            seconds: self.progress.seconds + validating.elapsed().as_secs_f64(),
+            device: self.device.name(),
+        };
+        let (epoch, step) = (self.progress.epoch + u64::from(whole), self.progress.step);
+        if whole {
+            self.progress = Progress { epoch, step, ..Progress::default() };
+        }
+        Ok(Outcome::Epoch(report))
+    }
+
+    /// Steps up to sample `end` of the epoch. False where they ended before.
+    fn chunk(&mut self, end: usize, observer: &mut dyn Observer) -> Result<bool> {
+        let batch = self.feed.batch();
+        while self.progress.position * batch < end {
+            let left = self.steps_left();
+            if left == 0 || observer.stop() {
+                return Ok(false);
+            }
+            let full = (end - self.progress.position * batch) / batch;
+            let (plan, steps) = match full {
+                0 => (TRAIN + 1, 1),
+                _ => (TRAIN, full.min(left as usize).min(self.session.steps_per_call(TRAIN))),
+            };
+            self.session.run(plan, steps)?;
+            self.progress.position += steps;
+            self.progress.step += steps as u64;
+            self.collect(observer)?;
+        }
+        Ok(true)
+    }
+
+    /// Takes the losses of steps that have run.
+    fn collect(&mut self, observer: &mut dyn Observer) -> Result<()> {
+        let mut plans = vec![(TRAIN, self.feed.batch())];
+        if self.feed.tail() > 0 {
+            plans.push((TRAIN + 1, self.feed.tail()));
+        }
+        for (plan, samples) in plans {
+            for row in self.session.metrics(plan) {
+                let loss = row[0];
+                let step = self.progress.reported(samples, loss);
+                if !loss.is_finite() {
+                    return Err(Error::NonFinite { value: loss, step, epoch: self.progress.epoch + 1 });
+                }
+                observer.step(step, loss);
+            }
+        }
+        Ok(())
+    }
+
+    fn validate(&mut self) -> Result<Option<Evaluation>> {
+        let first = TRAIN + batches(&self.feed).len();
+        match &mut self.validation {
+            Some(feed) => measure(&mut self.session, feed, first).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The order of the epoch's samples.
+    fn order(&self) -> Vec<u32> {
+        let spec = &self.network.spec().train;
+        let count = self.feed.data().len();
+        if spec.shuffle {
+            Sequence::new(spec.seed, HostStream::Shuffle, self.progress.epoch as u32).permutation(count)
+        } else {
+            (0..count as u32).collect()
+        }
+    }
+
+    /// The optimiser's numbers for every step of the epoch.
+    fn write_schedule(&mut self) -> Result<()> {
+        let first = self.progress.step - self.progress.position as u64 + 1;
+        let rate = self.network.spec().train.optimizer.lr();
+        let rows = (0..self.feed.steps() as u64).flat_map(|row| self.optimizer.schedule_row(first + row, rate));
+        self.session.write("schedule", &Values::F64(rows.collect()))
+    }
+}
+
+/// The loss and errors of a model over a data set.
+pub fn evaluate(network: &Network, device: &Device, parameters: &Values, data: &Dataset) -> Result<Evaluation> {
+    network.accepts(data.sample_shape(), data.name())?;
+    let batch = network.spec().train.batch.min(data.len());
+    let mut feed = Feed::new(data, "validation", batch, resident_bytes(device))?;
+    let plans = batches(&feed).into_iter().map(|batch| evaluation_plan(network, &feed, batch));
+    let mut session = device.load(&plans.collect::<Result<Vec<_>>>()?)?;
+    session.write_parameters(parameters)?;
+    measure(&mut session, &mut feed, 0)
+}
+
+/// The plan of one training step of a model on a data set of `samples` samples, as a trainer would run it.
+pub fn training_plan(network: &Network, samples: usize) -> Result<Plan> {
+    let bytes = vec![0; samples * network.spec().input.elements()];
+    let data = Dataset::from_u8(network.spec().input.clone(), bytes)?;
+    let spec = &network.spec().train;
+    let feed = Feed::new(&data, "train", spec.batch, u64::MAX)?;
+    let optimizer = optimizer_of(&spec.optimizer);
+    train_plan(network, &feed, &optimizer, spec.batch)
+}
+
+/// The optimiser that a spec asks for; its rate is the schedule's.
+fn optimizer_of(spec: &OptimizerSpec) -> Optimizer {
+    match spec {
+        OptimizerSpec::Sgd { .. } => Optimizer::Sgd,
+        OptimizerSpec::Adam { betas, eps, .. } => Optimizer::Adam { betas: *betas, epsilon: *eps },
+    }
+}
+
+/// The sizes of a feed's batches: the ordinary one and, where there is one, the last.
+fn batches(feed: &Feed) -> Vec<usize> {
+    [feed.batch(), feed.tail()].into_iter().filter(|batch| *batch > 0).collect()
+}
+
+/// Bytes of data that a device takes at once.
+fn resident_bytes(device: &Device) -> u64 {
+    match device {
+        Device::Gpu(gpu) => gpu.limits().binding_bytes.min(gpu.limits().buffer_bytes),
+        Device::Cpu | Device::CpuF64 => u64::MAX,
+    }
+}
+
+fn train_plan(network: &Network, feed: &Feed, optimizer: &Optimizer, batch: usize) -> Result<Plan> {
+    let mut graph = Graph::new();
+    let (x, state) = feed.read(&mut graph, batch)?;
+    let code = network.encode(&mut graph, x)?;
+    let decoded = network.decode(&mut graph, code)?;
+    let loss = network.loss(&mut graph, decoded, x)?;
+    let names: Vec<String> = network.layout().entries().iter().map(|(name, ..)| name.clone()).collect();
+    let mut parameters = Vec::with_capacity(names.len());
+    for (name, shape, _) in network.layout().entries() {
+        parameters.push(graph.parameter(name, shape.clone())?);
+    }
+    let gradients = graph.gradients(loss, &parameters)?;
+    let values = graph.reshape(loss, [1])?;
+    Plan::build(Request {
+        name: &format!("train {batch}"),
+        graph: &graph,
+        outputs: vec![],
+        layout: network.layout(),
+        training: Some(Training {
+            gradients: names.into_iter().zip(gradients).collect(),
+            optimizer: optimizer.clone(),
+            schedule_rows: feed.steps(),
+        }),
+        metrics: Some(Metrics { state, values, ring: "train.losses".to_owned(), samples: batch }),
+    })
+}
+
+fn evaluation_plan(network: &Network, feed: &Feed, batch: usize) -> Result<Plan> {
+    let mut graph = Graph::new();
+    let (x, state) = feed.read(&mut graph, batch)?;
+    let code = network.encode(&mut graph, x)?;
+    let decoded = network.decode(&mut graph, code)?;
+    let target = graph.reshape(x, network.input_shape(batch))?;
+    let metrics = [
+        network.loss(&mut graph, decoded, x)?,
+        loss::mse(&mut graph, decoded.output, target)?,
+        loss::mae(&mut graph, decoded.output, target)?,
+    ];
+    let metrics: Vec<Value> = metrics.iter().map(|metric| graph.reshape(*metric, [1])).collect::<Result<_>>()?;
+    let values = graph.concat(&metrics, 0)?;
+    Plan::build(Request {
+        name: &format!("evaluate {batch}"),
+        graph: &graph,
+        outputs: vec![],
+        layout: network.layout(),
+        training: None,
+        metrics: Some(Metrics { state, values, ring: "validation.metrics".to_owned(), samples: batch }),
+    })
+}
+
+/// Runs the evaluation plans of a feed, which stand at `first` in the session, over all of its data.
+fn measure(session: &mut Session, feed: &mut Feed, first: usize) -> Result<Evaluation> {
+    let count = feed.data().len();
+    let order: Vec<u32> = (0..count as u32).collect();
+    for (start, end) in feed.chunks() {
+        feed.begin(session, &order, start, State::default())?;
+        session.run(first, (end - start) / feed.batch())?;
+        if (end - start) % feed.batch() > 0 {
+            session.run(first + 1, 1)?;
+        }
+        session.wait()?;
+    }
+    let mut sums = [0.0; EVALUATION_METRICS];
+    for (position, samples) in batches(feed).into_iter().enumerate() {
+        for row in session.metrics(first + position) {
+            for (sum, value) in sums.iter_mut().zip(row) {
+                *sum += value * samples as f64;
+            }
+        }
+    }
+    let [loss, mse, mae] = sums.map(|sum| sum / count as f64);
+    Ok(Evaluation { loss, mse, mae, psnr: -10.0 * mse.log10(), samples: count })
+}
