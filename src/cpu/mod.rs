@@ -6,6 +6,7 @@
 
 mod batch;
 mod conv2d;
+mod double;
 mod elementwise;
 mod gather;
 mod math;

@@ -1,6 +1,6 @@
 //! What the twins ask of a number: f32 with the shaders' own functions, f64 with the standard library's.
 
-use super::math;
+use super::{double, math};
 use crate::graph::{Binary, Unary};
 
 /// f32 or f64.
@@ -99,7 +99,7 @@ macro_rules! real {
 }
 
 real!(f32, math);
-real!(f64, math::double);
+real!(f64, double);
 
 #[inline(always)] // So that the function is part of the loop and the loop is vectorised.
 fn each<T: Copy>(x: &[T], y: &mut [T], function: impl Fn(T) -> T) {

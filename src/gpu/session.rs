@@ -25,8 +25,10 @@ pub struct Statistics {
     pub launches: u64,
     /// Submissions.
     pub submissions: u64,
-    /// Host time spent recording and submitting launches.
+    /// Host time spent recording launches.
     pub recording: Duration,
+    /// Host time spent in submitting calls; software adapters do the work itself in there.
+    pub submitting: Duration,
     /// Host time spent waiting for the device.
     pub waiting: Duration,
     /// Bytes written to the device.
@@ -274,8 +276,11 @@ impl Session {
             ring.step += steps as u32;
             staging = Some(buffer);
         }
-        let submission = self.gpu.queue.submit([encoder.finish()]);
-        self.statistics.recording += began.elapsed();
+        let commands = encoder.finish();
+        let recorded = Instant::now();
+        let submission = self.gpu.queue.submit([commands]);
+        self.statistics.recording += recorded - began;
+        self.statistics.submitting += recorded.elapsed();
         self.statistics.launches += (steps * compiled.launches.len()) as u64;
         self.statistics.submissions += 1;
         self.flights.push_back(Flight { submission, plan, steps, submitted: began, staging });

@@ -113,7 +113,7 @@ impl<'a> Trainer<'a> {
         for batch in batches(&feed) {
             plans.push(train_plan(network, &feed, &optimizer, batch)?);
         }
-        for feed in &validation {
+        if let Some(feed) = &validation {
             for batch in batches(feed) {
                 plans.push(evaluation_plan(network, feed, batch)?);
             }
