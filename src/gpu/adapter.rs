@@ -143,6 +143,7 @@ impl Gpu {
             workgroups: limits.max_compute_workgroups_per_dimension as u64,
             alignment: limits.min_storage_buffer_offset_alignment as u64,
         };
+        tracing::debug!(adapter = summary.name, driver = summary.driver_info, "opened");
         let checked = std::env::var_os("PINHOLE_CHECKED").is_some_and(|value| value != "0");
         Ok(Gpu { device, queue, checked, summary, limits, faults })
     }
@@ -187,6 +188,6 @@ impl Gpu {
 }
 
 /// A message of several lines as one.
-fn one_line(message: &str) -> String {
+pub(super) fn one_line(message: &str) -> String {
     message.split_whitespace().collect::<Vec<_>>().join(" ")
 }
