@@ -9,9 +9,10 @@ use pinhole::device::Session;
 use pinhole::gpu::Gpu;
 use pinhole::plan::{Access, Buffer, ParameterLayout, Plan};
 use pinhole::tensor::{DType, Values};
+use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::io::Write;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Once};
 
 /// One test for each group of cases, by the group's name. A group that is left out does not compile.
 macro_rules! each_group {
@@ -33,21 +34,23 @@ macro_rules! each_group {
 }
 pub(crate) use each_group;
 
+thread_local! {
+    // One for each test: a queue to itself lets tests run side by side.
+    static DEVICES: [OnceCell<Device>; 2] = const { [const { OnceCell::new() }; 2] };
+}
+
 /// The adapter under test: `PINHOLE_TEST_DEVICE`, else the best there is. Where there is none, tests fail.
-pub fn gpu() -> &'static Device {
-    static DEVICE: OnceLock<Device> = OnceLock::new();
-    DEVICE.get_or_init(|| {
-        let device = open(false);
-        // Not through the test harness, which keeps the output of tests that pass.
-        let _ = writeln!(std::io::stderr(), "GPU under test: {}", device.name());
-        device
-    })
+pub fn gpu() -> Device {
+    static TOLD: Once = Once::new();
+    let device = DEVICES.with(|devices| devices[0].get_or_init(|| open(false)).clone());
+    // Not through the test harness, which keeps the output of tests that pass.
+    TOLD.call_once(|| drop(writeln!(std::io::stderr(), "GPU under test: {}", device.name())));
+    device
 }
 
 /// The adapter under test, with wgpu's bounds checks left in its shaders.
-pub fn checked_gpu() -> &'static Device {
-    static DEVICE: OnceLock<Device> = OnceLock::new();
-    DEVICE.get_or_init(|| open(true))
+pub fn checked_gpu() -> Device {
+    DEVICES.with(|devices| devices[1].get_or_init(|| open(true)).clone())
 }
 
 fn open(checked: bool) -> Device {
@@ -107,20 +110,22 @@ impl Work {
     pub fn run(&self, device: &Device) -> Result<Results, String> {
         let mut session = device.load(&self.plans).map_err(|error| self.failed(device, error))?;
         let mut results = Results::new();
-        for plan in 0..self.plans.len() {
-            results.extend(self.pass(&mut session, plan, &self.plans[plan], false)?);
+        for (index, plan) in self.plans.iter().enumerate() {
+            results.extend(self.pass(&mut session, index, plan, false)?);
         }
         Ok(results)
     }
 
-    /// The results on a device under plans whose launches may reach beyond their slots: what lies there is NaN, and must
-    /// lie there still when they have run.
-    pub fn run_loosely(&self, device: &Device) -> Result<Results, String> {
-        let loose: Vec<Plan> = self.plans.iter().map(loosen).collect();
-        let mut session = device.load(&loose).map_err(|error| self.failed(device, error))?;
-        let mut results = Results::new();
-        for plan in 0..loose.len() {
-            results.extend(self.pass(&mut session, plan, &self.plans[plan], true)?);
+    /// The results on a device twice: under the plans as they are, and under plans whose launches may reach beyond their
+    /// slots. What lies there is NaN, and must lie there still when they have run.
+    pub fn run_twice(&self, device: &Device) -> Result<[Results; 2], String> {
+        let loose = self.plans.iter().map(loosen);
+        let plans: Vec<Plan> = self.plans.iter().cloned().chain(loose).collect();
+        let mut session = device.load(&plans).map_err(|error| self.failed(device, error))?;
+        let mut results = [Results::new(), Results::new()];
+        for index in 0..plans.len() {
+            let (loose, plan) = (index / self.plans.len(), index % self.plans.len());
+            results[loose].extend(self.pass(&mut session, index, &self.plans[plan], loose == 1)?);
         }
         Ok(results)
     }
@@ -154,7 +159,7 @@ impl Work {
             }
         }
         let mut results = Results::new();
-        for name in &self.results[plan] {
+        for name in &self.results[plan % self.plans.len()] {
             let length =
                 original.buffers.iter().find(|buffer| buffer.name == *name).map_or(0, |buffer| buffer.elements);
             let mut values = to_f64(&session.read(name).map_err(failed)?);
