@@ -8,9 +8,19 @@ mod check;
 mod data;
 #[path = "suite/gradients.rs"]
 mod gradients;
+#[path = "suite/graph_errors.rs"]
+mod graph_errors;
+#[path = "suite/kernels.rs"]
+mod kernels;
+#[path = "suite/numbers.rs"]
+mod numbers;
 #[path = "suite/parity.rs"]
 mod parity;
+#[path = "suite/plans.rs"]
+mod plans;
 #[path = "suite/reference.rs"]
 mod reference;
+#[path = "suite/selftest.rs"]
+mod selftest;
 #[path = "suite/spec.rs"]
 mod spec;
