@@ -148,6 +148,7 @@ impl Gpu {
             workgroups: limits.max_compute_workgroups_per_dimension as u64,
             alignment: limits.min_storage_buffer_offset_alignment as u64,
         };
+        tracing::debug!(adapter = summary.name, driver = summary.driver_info, "opened");
         Ok(Gpu { device, queue, checked, summary, limits, faults })
     }
 
@@ -191,6 +192,6 @@ impl Gpu {
 }
 
 /// A message of several lines as one.
-fn one_line(message: &str) -> String {
+pub(super) fn one_line(message: &str) -> String {
     message.split_whitespace().collect::<Vec<_>>().join(" ")
 }
