@@ -101,6 +101,11 @@ impl Gpu {
     /// Opens the best adapter whose name contains `name`, in any case; `None` takes the best of all. Software adapters
     /// come last. With `PINHOLE_CHECKED=1` in the environment, shaders keep wgpu's bounds checks.
     pub fn open(name: Option<&str>) -> Result<Gpu> {
+        Gpu::open_with(name, std::env::var_os("PINHOLE_CHECKED").is_some_and(|value| value != "0"))
+    }
+
+    /// As [`Gpu::open`]; `checked` says whether shaders keep wgpu's bounds checks.
+    pub fn open_with(name: Option<&str>, checked: bool) -> Result<Gpu> {
         let adapters = found();
         let fits = |adapter: &&wgpu::Adapter| match name {
             Some(name) => adapter.get_info().name.to_lowercase().contains(&name.to_lowercase()),
@@ -144,7 +149,6 @@ impl Gpu {
             alignment: limits.min_storage_buffer_offset_alignment as u64,
         };
         tracing::debug!(adapter = summary.name, driver = summary.driver_info, "opened");
-        let checked = std::env::var_os("PINHOLE_CHECKED").is_some_and(|value| value != "0");
         Ok(Gpu { device, queue, checked, summary, limits, faults })
     }
 
