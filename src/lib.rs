@@ -1,4 +1,63 @@
-//! Pinhole
+//! Pinhole trains, uses and ships autoencoders on any GPU, through wgpu compute shaders, and on the CPU.
+//!
+//! A whole picture goes through a tiny hole and is formed again on the other side. A model and its training step are a
+//! **static graph**, which is differentiated, fused, ordered and given memory **once**; what comes out is a **plan**, a
+//! printable list of kernel launches. A GPU then runs many steps of that plan in one submission without the host touching
+//! it in between.
+//!
+//! ```
+//! use pinhole::{Autoencoder, Device, data, model::ModelSpec};
+//!
+//! let mut spec = ModelSpec::resolve("dense")?; // a preset, or the path of a model file
+//! spec.train.epochs = 1;
+//! let digits = data::load("digits:600")?; // or a folder with MNIST's files
+//! let mut autoencoder = Autoencoder::new(spec, Device::open("auto")?)?;
+//! autoencoder.fit(&digits.train, digits.test.as_ref(), &mut ())?;
+//! let picture = digits.train.rows_f32(0..1);
+//! let code = autoencoder.encode(&picture)?;
+//! let copy = autoencoder.decode(&code.to_f32())?;
+//! assert_eq!(copy.to_f32(), autoencoder.reconstruct(&picture)?.to_f32());
+//! # Ok::<(), pinhole::Error>(())
+//! ```
+//!
+//! # Architecture
+//!
+//! ```text
+//! what            graph/     ops and values; autodiff adds ordinary nodes; no device, no IO
+//! how             plan/      fusion, order, buffer lifetimes, kernels, grids; plain data; Display
+//! do              gpu/ cpu/  the only two places that execute; gpu/ is the only one that names wgpu
+//! ```
+//!
+//! Four hops from a call to a launch, one folder each: [`nn`] and [`model`] say it, [`graph`] holds it, [`plan`] orders it,
+//! [`gpu`] or [`cpu`] does it, behind one [`Device`]. [`train`] and [`data`] stand above, the program above them.
+//!
+//! Architecture invariants:
+//!
+//! * Nothing imports upward: a graph knows no plan, a plan no device, a device no model.
+//! * Every match on an op or a kernel is without a wildcard: what a new one needs, the compiler asks for.
+//! * A kernel writes its output and never adds to it; two gradients that meet are joined by a node. No float atomics: the
+//!   same seed, adapter and plan give the same bits.
+//! * A launch never reads a buffer that it writes, save the parameters, moments and state, which live as long as a run.
+//! * Whatever changes from step to step lives on the device: the step's state, the schedule, the permutation, the ring of
+//!   losses. Between two steps nothing is written, mapped or waited for.
+//! * Every random number comes from the counter-based generator in [`rng`].
+//! * No panic on a user's path: errors are [`Error`]s, and each is one line that says what, where and what to do.
+//!
+//! Fused expressions and constants are put into shaders by a small text expander ([`gpu::specialise`]): shader files stay
+//! WGSL that is valid as written, and line numbers stay true.
+//!
+//! # Words
+//!
+//! | word | means |
+//! | --- | --- |
+//! | node, value | an op in a graph, and its result with a static shape |
+//! | plan, step, slot | the ordered launches, one of them, and a place in memory |
+//! | kernel | a named WGSL entry point with its twin on the CPU |
+//! | fused expression | elementwise ops that are computed inside another launch |
+//! | adapter, device | as in wgpu; `cpu` is a device too |
+//! | session | plans that are loaded on a device, with their buffers |
+//! | encoder, latent (code), decoder, reconstruction | as in the field |
+
 pub mod cpu;
 pub mod data;
 pub mod device;
@@ -12,6 +71,12 @@ pub mod rng;
 pub mod shape;
 pub mod tensor;
 pub mod train;
+
 pub use device::{Device, Session};
 pub use error::{Error, Result};
 pub use model::Autoencoder;
+
+/// The README's examples, compiled with the documentation's.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;

@@ -1,13 +1,36 @@
-//! The tests, one binary: see each module's own first line.
+//! All tests, in one binary: linked once, run side by side. `PINHOLE_TEST_DEVICE` names the adapter; none is a failure.
 
+#[path = "suite/cases.rs"]
+mod cases;
+#[path = "suite/check.rs"]
+mod check;
 #[path = "suite/data.rs"]
 mod data;
 #[path = "suite/fixtures.rs"]
 mod fixtures;
 #[path = "suite/golden.rs"]
 mod golden;
+#[path = "suite/gradients.rs"]
+mod gradients;
+#[path = "suite/graph_errors.rs"]
+mod graph_errors;
 #[path = "suite/inference.rs"]
 mod inference;
+#[path = "suite/kernels.rs"]
+mod kernels;
+#[path = "suite/numbers.rs"]
+mod numbers;
+#[path = "suite/parity.rs"]
+mod parity;
+#[path = "suite/plans.rs"]
+mod plans;
+#[cfg(feature = "cli")]
+#[path = "suite/program.rs"]
+mod program;
+#[path = "suite/reference.rs"]
+mod reference;
+#[path = "suite/selftest.rs"]
+mod selftest;
 #[path = "suite/spec.rs"]
 mod spec;
 #[path = "suite/support.rs"]

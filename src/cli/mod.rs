@@ -53,6 +53,12 @@ enum End {
 
 /// Parses the command line and runs it.
 pub fn main() -> ExitCode {
+    if cfg!(unix) && std::env::var_os("XDG_RUNTIME_DIR").is_none() {
+        // Mesa's layer that sorts adapters by the display's asks for a display, and where there is none its client
+        // library writes an error for each try.
+        // SAFETY: no other thread runs yet.
+        unsafe { std::env::set_var("NODEVICE_SELECT", "1") };
+    }
     // Usage errors end here, with exit code 2.
     let arguments = Arguments::parse();
     let filter = tracing_subscriber::EnvFilter::from_default_env();

@@ -148,8 +148,13 @@ pub fn run(arguments: &Arguments) -> Result<End> {
     if let Some(statistics) = trainer.session().statistics() {
         let each = statistics.recording.as_secs_f64() * 1e6 / statistics.launches.max(1) as f64;
         eprintln!(
-            "{} launches in {} submissions, {each:.2} microseconds of host time each; {} bytes written to the device",
-            statistics.launches, statistics.submissions, statistics.uploaded
+            "{} launches in {} submissions, {each:.2} microseconds of host time to record each; {:.1} s in submitting, \
+             {:.1} s waiting; {} bytes written to the device",
+            statistics.launches,
+            statistics.submissions,
+            statistics.submitting.as_secs_f64(),
+            statistics.waiting.as_secs_f64(),
+            statistics.uploaded
         );
     }
     eprintln!("model, metrics and pictures are in {}", run.path().display());

@@ -1,7 +1,7 @@
 //! What the twins ask of a number: f32 with the shaders' own functions, f64 with the standard library's.
 
 use super::{double, math};
-use crate::graph::{Binary, Unary};
+use crate::graph::{Binary, Unary, each_binary, each_unary};
 
 /// f32 or f64.
 pub trait Real:
@@ -33,6 +33,20 @@ pub trait Real:
     fn binary(op: Binary, x: &[Self], z: &[Self], y: &mut [Self]);
 }
 
+/// The match of an op on its function in a module.
+macro_rules! unary_arms {
+    (($op:ident, $x:ident, $y:ident, $functions:ident) $name:ident $($variant:ident $function:ident)*) => {
+        match $op { $($name::$variant => each($x, $y, $functions::$function),)* }
+    };
+}
+
+/// The same for two operands.
+macro_rules! binary_arms {
+    (($op:ident, $x:ident, $z:ident, $y:ident, $functions:ident) $name:ident $($variant:ident $function:ident)*) => {
+        match $op { $($name::$variant => both($x, $z, $y, $functions::$function),)* }
+    };
+}
+
 /// One implementation for both, over a module of functions named like the shaders'.
 macro_rules! real {
     ($number:ty, $functions:path) => {
@@ -53,46 +67,13 @@ macro_rules! real {
             }
 
             fn unary(op: Unary, x: &[Self], y: &mut [Self]) {
-                use $functions as f;
-                match op {
-                    Unary::Negate => each(x, y, f::negate),
-                    Unary::Absolute => each(x, y, f::absolute),
-                    Unary::Sign => each(x, y, f::sign_of),
-                    Unary::Step => each(x, y, f::unit_step),
-                    Unary::Square => each(x, y, f::square),
-                    Unary::SquareRoot => each(x, y, f::square_root),
-                    Unary::Reciprocal => each(x, y, f::reciprocal),
-                    Unary::Exp => each(x, y, f::natural_exp),
-                    Unary::Ln => each(x, y, f::natural_log),
-                    Unary::Relu => each(x, y, f::relu),
-                    Unary::Sigmoid => each(x, y, f::sigmoid),
-                    Unary::Tanh => each(x, y, f::hyperbolic_tangent),
-                    Unary::Softplus => each(x, y, f::softplus),
-                    Unary::Silu => each(x, y, f::silu),
-                    Unary::Gelu => each(x, y, f::gelu),
-                    Unary::Erf => each(x, y, f::error_function),
-                    Unary::Sine => each(x, y, f::sine),
-                    Unary::Cosine => each(x, y, f::cosine),
-                    Unary::NormalQuantile => each(x, y, f::normal_quantile),
-                }
+                use $functions as functions;
+                each_unary!(unary_arms(op, x, y, functions))
             }
 
             fn binary(op: Binary, x: &[Self], z: &[Self], y: &mut [Self]) {
-                use $functions as f;
-                match op {
-                    Binary::Add => both(x, z, y, f::add),
-                    Binary::Subtract => both(x, z, y, f::subtract),
-                    Binary::Multiply => both(x, z, y, f::multiply),
-                    Binary::Divide => both(x, z, y, f::divide),
-                    Binary::Maximum => both(x, z, y, f::maximum),
-                    Binary::Minimum => both(x, z, y, f::minimum),
-                    Binary::Power => both(x, z, y, f::power),
-                    Binary::Less => both(x, z, y, f::less),
-                    Binary::Equal => both(x, z, y, f::equal),
-                    Binary::BceWithLogits => both(x, z, y, f::bce_with_logits),
-                    Binary::LeakyRelu => both(x, z, y, f::leaky_relu),
-                    Binary::Elu => both(x, z, y, f::elu),
-                }
+                use $functions as functions;
+                each_binary!(binary_arms(op, x, z, y, functions))
             }
         }
     };

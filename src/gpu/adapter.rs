@@ -101,6 +101,11 @@ impl Gpu {
     /// Opens the best adapter whose name contains `name`, in any case; `None` takes the best of all. Software adapters
     /// come last. With `PINHOLE_CHECKED=1` in the environment, shaders keep wgpu's bounds checks.
     pub fn open(name: Option<&str>) -> Result<Gpu> {
+        Gpu::open_with(name, std::env::var_os("PINHOLE_CHECKED").is_some_and(|value| value != "0"))
+    }
+
+    /// As [`Gpu::open`]; `checked` says whether shaders keep wgpu's bounds checks.
+    pub fn open_with(name: Option<&str>, checked: bool) -> Result<Gpu> {
         let adapters = found();
         let fits = |adapter: &&wgpu::Adapter| match name {
             Some(name) => adapter.get_info().name.to_lowercase().contains(&name.to_lowercase()),
@@ -143,7 +148,7 @@ impl Gpu {
             workgroups: limits.max_compute_workgroups_per_dimension as u64,
             alignment: limits.min_storage_buffer_offset_alignment as u64,
         };
-        let checked = std::env::var_os("PINHOLE_CHECKED").is_some_and(|value| value != "0");
+        tracing::debug!(adapter = summary.name, driver = summary.driver_info, "opened");
         Ok(Gpu { device, queue, checked, summary, limits, faults })
     }
 
@@ -187,6 +192,6 @@ impl Gpu {
 }
 
 /// A message of several lines as one.
-fn one_line(message: &str) -> String {
+pub(super) fn one_line(message: &str) -> String {
     message.split_whitespace().collect::<Vec<_>>().join(" ")
 }

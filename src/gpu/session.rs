@@ -3,7 +3,7 @@
 //! Nothing is written, mapped or waited for between steps. The host waits only for back-pressure: two submissions may be
 //! in flight.
 
-use super::adapter::Gpu;
+use super::adapter::{Gpu, one_line};
 use super::specialise::specialise;
 use crate::error::{Error, Result};
 use crate::plan::{Access, Buffer, Kernel, Plan, Step, state};
@@ -113,7 +113,9 @@ impl Session {
             })?;
             buffers.insert(spec.name.clone(), Resident { buffer, spec });
         }
+        let began = Instant::now();
         let pipelines = compile(&gpu, plans)?;
+        tracing::debug!(plans = plans.len(), bytes = total, pipelines = pipelines.len(), elapsed = ?began.elapsed(), "loaded");
         let mut compiled = Vec::new();
         for plan in plans {
             compiled.push(Compiled::new(&gpu, plan, &buffers, &pipelines)?);
@@ -357,11 +359,14 @@ fn compile(gpu: &Gpu, plans: &[Plan]) -> Result<HashMap<(String, Kernel), wgpu::
 fn pipeline(gpu: &Gpu, text: &str, kernel: Kernel) -> Result<wgpu::ComputePipeline> {
     let row = kernel.row();
     let path = format!("shaders/{}", row.file);
-    gpu.scoped(
+    let module = parse(text, &path)?;
+    let made = gpu.scoped(
         || path.clone(),
         || {
-            let descriptor =
-                wgpu::ShaderModuleDescriptor { label: Some(&path), source: wgpu::ShaderSource::Wgsl(text.into()) };
+            let descriptor = wgpu::ShaderModuleDescriptor {
+                label: Some(&path),
+                source: wgpu::ShaderSource::Naga(std::borrow::Cow::Owned(module)),
+            };
             let checks = match gpu.checked {
                 true => wgpu::ShaderRuntimeChecks::checked(),
                 false => wgpu::ShaderRuntimeChecks::unchecked(),
@@ -381,7 +386,25 @@ fn pipeline(gpu: &Gpu, text: &str, kernel: Kernel) -> Result<wgpu::ComputePipeli
                 cache: None,
             })
         },
-    )
+    );
+    made.map_err(|error| invalid(text, &path).unwrap_or(error))
+}
+
+/// A shader's text as a module; an error names file, line and column.
+fn parse(text: &str, path: &str) -> Result<naga::Module> {
+    naga::front::wgsl::parse_str(text).map_err(|error| Error::Shader {
+        place: path.to_owned(),
+        problem: one_line(&error.emit_to_string_with_path(text, path)),
+    })
+}
+
+/// What naga's validator finds in a shader that wgpu refused, with file, line and column.
+fn invalid(text: &str, path: &str) -> Option<Error> {
+    let module = parse(text, path).ok()?;
+    let mut validator =
+        naga::valid::Validator::new(naga::valid::ValidationFlags::all(), naga::valid::Capabilities::default());
+    let error = validator.validate(&module).err()?;
+    Some(Error::Shader { place: path.to_owned(), problem: one_line(&error.emit_to_string_with_path(text, path)) })
 }
 
 impl Compiled {

@@ -10,3 +10,4 @@ mod op;
 
 pub use graph::{Graph, Node, STATE_LENGTH, Value};
 pub use op::{Binary, Op, Reduction, Unary, Window};
+pub(crate) use op::{each_binary, each_unary};

@@ -1,10 +1,13 @@
 //! The ops. Every match on [`Op`], [`Unary`] and [`Binary`] in the crate is without a wildcard arm, so the compiler
 //! names each place that a new one must be given.
 
-/// Defines an enum of elementwise ops together with the list of all of them and the name each has in
-/// `shaders/math.wgsl`, `cpu/math.rs` and printed plans: one place for what must agree.
+/// Defines an enum of elementwise ops together with the list of all of them and the function that each is in
+/// `shaders/math.wgsl`, `cpu/math.rs` and `cpu/double.rs`: one place for what must agree. `$each!` hands the list of
+/// variants and functions to another macro, behind arguments of the caller's.
 macro_rules! elementwise_ops {
-    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal,)* }) => {
+    ($dollar:tt $each:ident $(#[$doc:meta])* $name:ident {
+        $($(#[$variant_doc:meta])* $variant:ident = $function:ident,)*
+    }) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum $name { $($(#[$variant_doc])* $variant,)* }
@@ -15,83 +18,90 @@ macro_rules! elementwise_ops {
 
             /// The function's name in `shaders/math.wgsl` and in printed plans.
             pub fn name(self) -> &'static str {
-                match self { $($name::$variant => $text,)* }
+                match self { $($name::$variant => stringify!($function),)* }
             }
         }
+
+        macro_rules! $each {
+            ($dollar callback:ident $dollar arguments:tt) => {
+                $dollar callback! { $dollar arguments $name $($variant $function)* }
+            };
+        }
+        pub(crate) use $each;
     };
 }
 
-elementwise_ops! {
+elementwise_ops! { $ each_unary
     /// An elementwise function of one operand.
     Unary {
         /// -x
-        Negate = "negate",
+        Negate = negate,
         /// |x|
-        Absolute = "absolute",
+        Absolute = absolute,
         /// 1, 0 or -1, as x is positive, zero or negative.
-        Sign = "sign_of",
+        Sign = sign_of,
         /// 1 where x > 0, else 0.
-        Step = "unit_step",
+        Step = unit_step,
         /// x²
-        Square = "square",
+        Square = square,
         /// √x
-        SquareRoot = "square_root",
+        SquareRoot = square_root,
         /// 1/x
-        Reciprocal = "reciprocal",
+        Reciprocal = reciprocal,
         /// eˣ
-        Exp = "natural_exp",
+        Exp = natural_exp,
         /// The natural logarithm.
-        Ln = "natural_log",
+        Ln = natural_log,
         /// The larger of x and 0.
-        Relu = "relu",
+        Relu = relu,
         /// 1/(1 + e⁻ˣ)
-        Sigmoid = "sigmoid",
+        Sigmoid = sigmoid,
         /// The hyperbolic tangent.
-        Tanh = "hyperbolic_tangent",
+        Tanh = hyperbolic_tangent,
         /// ln(1 + eˣ)
-        Softplus = "softplus",
+        Softplus = softplus,
         /// x sigmoid(x): Elfwing et al., arXiv 1702.03118.
-        Silu = "silu",
+        Silu = silu,
         /// x Φ(x), exact: Hendrycks and Gimpel, arXiv 1606.08415.
-        Gelu = "gelu",
+        Gelu = gelu,
         /// The error function.
-        Erf = "error_function",
+        Erf = error_function,
         /// sin x, x in radians.
-        Sine = "sine",
+        Sine = sine,
         /// cos x, x in radians.
-        Cosine = "cosine",
+        Cosine = cosine,
         /// The inverse of the standard normal's distribution function: turns a uniform draw in `[0, 1)` into a normal one.
-        NormalQuantile = "normal_quantile",
+        NormalQuantile = normal_quantile,
     }
 }
 
-elementwise_ops! {
+elementwise_ops! { $ each_binary
     /// An elementwise function of two operands.
     Binary {
         /// x + y
-        Add = "add",
+        Add = add,
         /// x - y
-        Subtract = "subtract",
+        Subtract = subtract,
         /// x y
-        Multiply = "multiply",
+        Multiply = multiply,
         /// x / y
-        Divide = "divide",
+        Divide = divide,
         /// The larger of the two.
-        Maximum = "maximum",
+        Maximum = maximum,
         /// The smaller of the two.
-        Minimum = "minimum",
+        Minimum = minimum,
         /// x to the power y, for x >= 0.
-        Power = "power",
+        Power = power,
         /// 1 where x < y, else 0.
-        Less = "less",
+        Less = less,
         /// 1 where x = y, else 0.
-        Equal = "equal",
+        Equal = equal,
         /// Binary cross-entropy of target y in `[0, 1]` against the logit x: max(x, 0) - x y + ln(1 + e^-|x|).
-        BceWithLogits = "bce_with_logits",
+        BceWithLogits = bce_with_logits,
         /// x where x > 0, else y x.
-        LeakyRelu = "leaky_relu",
+        LeakyRelu = leaky_relu,
         /// x where x > 0, else y (eˣ - 1): Clevert et al., arXiv 1511.07289.
-        Elu = "elu",
+        Elu = elu,
     }
 }
 

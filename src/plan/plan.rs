@@ -151,9 +151,18 @@ impl Step {
         [groups.div_ceil(rows) as u32, rows as u32, 1]
     }
 
-    /// Bytes read and written, each slot counted once.
+    /// Bytes read and written, each element counted once. Of tables and data sets only the rows that come out count.
     pub fn bytes(&self) -> u64 {
-        self.slots.iter().map(Slot::bytes).sum()
+        let rows = match self.kernel {
+            Kernel::Gather | Kernel::BatchFloats | Kernel::BatchBytes => self.constant("COUNT"),
+            _ => None,
+        };
+        let read = |(position, slot): (usize, &Slot)| match (rows, slot.shape.first()) {
+            // Slots 0 and 1 are the table and the indices, which may be longer than what is taken from them.
+            (Some(rows), Some(all)) if position < 2 => slot.bytes() * rows.min(*all as u64) / *all as u64,
+            _ => slot.bytes(),
+        };
+        self.slots.iter().enumerate().map(read).sum()
     }
 }
 

@@ -70,7 +70,7 @@ fn dataset_rows_gather_and_take() -> Result<()> {
     assert_eq!((data.len(), data.is_empty(), data.name()), (3, false, "data"));
     assert_eq!(data.sample_shape(), &Shape::from([2, 2]));
     assert_eq!(data.rows_f32(0..1), [0.0, 51.0 / 255.0, 102.0 / 255.0, 1.0]);
-    assert_eq!(data.rows_f32(1..1), [0.0f32; 0]);
+    assert!(data.rows_f32(1..1).is_empty());
     assert_eq!(data.gather(&[2, 0, 2]), Values::U8(vec![5, 6, 7, 8, 0, 51, 102, 255, 5, 6, 7, 8]));
     let two = data.clone().take(2).with_name("two");
     assert_eq!((two.len(), two.name(), two.labels()), (2, "two", Some(&[9, 8][..])));

@@ -1,5 +1,6 @@
 //! What the tests of training, models and the program share: devices, reference files, comparisons, small models.
 
+pub use crate::check::gpu;
 use pinhole::data::{Dataset, digits};
 use pinhole::model::{ModelSpec, Network};
 use pinhole::tensor::Values;
@@ -8,23 +9,10 @@ use pinhole::{Device, Error};
 use safetensors::{Dtype, SafeTensors};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 
 /// The name of the GPU that is tested: lavapipe where the machine has no other.
 pub fn gpu_name() -> String {
     std::env::var("PINHOLE_TEST_DEVICE").unwrap_or_else(|_| "gpu".to_owned())
-}
-
-/// The GPU, opened once. Its absence is a failure and never a skipped test.
-pub fn gpu() -> Device {
-    static GPU: OnceLock<Device> = OnceLock::new();
-    let open = || {
-        let device = Device::open(&gpu_name()).expect("an adapter: the tests need one, lavapipe will do");
-        assert!(matches!(device, Device::Gpu(_)), "PINHOLE_TEST_DEVICE must name a GPU, not {}", device.name());
-        eprintln!("the tests' adapter is {}", device.name());
-        device
-    };
-    GPU.get_or_init(open).clone()
 }
 
 /// The devices that compute in f32.

@@ -1,0 +1,311 @@
+//! The table of kernels against the shaders themselves, by naga's reflection; and every kernel that the cases' plans need,
+//! validated and translated for Vulkan, Metal and DX12 without a GPU.
+
+use crate::cases::Group;
+use crate::check::{Work, each_group, report};
+use crate::plans::training_plans;
+use naga::valid::{Capabilities, GlobalUse, ModuleInfo, ValidationFlags, Validator};
+use naga::{AddressSpace, Module, ShaderStage, StorageAccess, TypeInner};
+use pinhole::gpu::specialise;
+use pinhole::graph::{Binary, STATE_LENGTH, Unary};
+use pinhole::plan::{Access, Element, Fusion, Kernel, Limits, Plan, Row, Step, TABLE, state};
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+
+/// A file under `shaders/`.
+fn shader(file: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("shaders").join(file);
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// Every file under `shaders/`, by name.
+fn shaders() -> Vec<String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("shaders");
+    let files = std::fs::read_dir(folder).expect("the shaders").map(|file| file.expect("a file").file_name());
+    let mut files: Vec<String> = files.map(|name| name.to_string_lossy().into_owned()).collect();
+    files.sort();
+    files
+}
+
+/// A module that is valid without any feature beyond WebGPU's own.
+fn parse(path: &str, text: &str) -> Result<(Module, ModuleInfo), String> {
+    let module = naga::front::wgsl::parse_str(text).map_err(|error| error.emit_to_string_with_path(text, path))?;
+    let mut validator = Validator::new(ValidationFlags::all(), Capabilities::empty());
+    let info = validator.validate(&module).map_err(|error| error.emit_to_string_with_path(text, path))?;
+    Ok((module, info))
+}
+
+/// The values of a module's named constants of type u32.
+fn constants(module: &Module) -> HashMap<String, u32> {
+    let number = |constant: &naga::Constant| match module.global_expressions[constant.init] {
+        naga::Expression::Literal(naga::Literal::U32(value)) => Some((constant.name.clone()?, value)),
+        _ => None,
+    };
+    module.constants.iter().filter_map(|(_, constant)| number(constant)).collect()
+}
+
+/// What an entry point uses of its storage buffers: name, number, whether the declaration allows writing, element, use.
+struct Used {
+    name: String,
+    number: u32,
+    writable: bool,
+    element: Option<Element>,
+    usage: GlobalUse,
+}
+
+fn used(module: &Module, info: &ModuleInfo, entry: &str) -> Result<Vec<Used>, String> {
+    let index = module.entry_points.iter().position(|point| point.name == entry).ok_or(format!("no entry {entry}"))?;
+    let mut bindings = Vec::new();
+    for (handle, variable) in module.global_variables.iter() {
+        let usage = info.get_entry_point(index)[handle];
+        let Some(binding) = variable.binding.filter(|_| !usage.is_empty()) else { continue };
+        let AddressSpace::Storage { access } = variable.space else {
+            return Err(format!("{:?} is no storage buffer", variable.name));
+        };
+        let element = match module.types[variable.ty].inner {
+            TypeInner::Array { base, size: naga::ArraySize::Dynamic, .. } => match module.types[base].inner {
+                TypeInner::Scalar(naga::Scalar::F32) => Some(Element::Float),
+                TypeInner::Scalar(naga::Scalar::U32) => Some(Element::Word),
+                _ => None,
+            },
+            _ => None,
+        };
+        if binding.group != 0 {
+            return Err(format!("{:?} is in group {}", variable.name, binding.group));
+        }
+        bindings.push(Used {
+            name: variable.name.clone().unwrap_or_default(),
+            number: binding.binding,
+            writable: access.contains(StorageAccess::STORE),
+            element,
+            usage,
+        });
+    }
+    Ok(bindings)
+}
+
+/// Whether a use is one that an access allows.
+fn fits(access: Access, writable: bool, usage: GlobalUse) -> bool {
+    match access {
+        Access::Read => !writable && usage == GlobalUse::READ,
+        // Reading its own output would make it an update.
+        Access::Write => writable && usage == GlobalUse::WRITE,
+        // What is not overwritten stays, read or not.
+        Access::Update => writable && usage.contains(GlobalUse::WRITE),
+    }
+}
+
+fn check_row(row: &Row) -> Result<(), String> {
+    let text = shader(row.file);
+    if text != row.source {
+        return Err("the table holds another text than the file".to_owned());
+    }
+    let (module, info) = parse(&format!("shaders/{}", row.file), &text)?;
+    let point = module.entry_points.iter().find(|point| point.name == row.entry).ok_or("no such entry point")?;
+    if point.stage != ShaderStage::Compute || point.workgroup_size != [row.workgroup, 1, 1] {
+        return Err(format!("workgroup size {:?}, the table says {}", point.workgroup_size, row.workgroup));
+    }
+    let used = used(&module, &info, row.entry)?;
+    for binding in row.bindings {
+        let found =
+            used.iter().find(|used| used.name == binding.name).ok_or(format!("does not use {}", binding.name))?;
+        let same = found.number == binding.number && found.element == Some(binding.element);
+        if !same || !fits(binding.access, found.writable, found.usage) {
+            return Err(format!("{binding:?}, but in the shader number {}, {:?}", found.number, found.usage));
+        }
+    }
+    let is_input = |name: &str| name.strip_prefix('x').is_some_and(|rest| rest.parse::<usize>().is_ok());
+    let known = |name: &str| row.bindings.iter().any(|binding| binding.name == name);
+    if let Some(stranger) = used.iter().find(|used| !known(&used.name) && !is_input(&used.name)) {
+        return Err(format!("uses {}, which the table lacks", stranger.name));
+    }
+    // The inputs of a fused expression: f32, read-only, numbered in order.
+    for input in 0..row.fused_inputs {
+        let name = format!("x{input}");
+        let variable = module.global_variables.iter().find(|(_, variable)| variable.name.as_ref() == Some(&name));
+        let number = variable.and_then(|(_, variable)| variable.binding).map(|binding| binding.binding);
+        let read_only = AddressSpace::Storage { access: StorageAccess::LOAD };
+        let space = variable.map(|(_, variable)| variable.space);
+        if number != Some(row.first_input + input as u32) || space != Some(read_only) {
+            return Err(format!("{name} is number {number:?} in {space:?}, the table begins at {}", row.first_input));
+        }
+    }
+    if row.bindings.len() + row.fused_inputs > Limits::default().storage_buffers as usize {
+        return Err("more storage buffers than the floor of WebGPU's limits".to_owned());
+    }
+    if (row.fusion == Fusion::No) != (row.fused_inputs == 0) {
+        return Err(format!("{:?} with {} inputs", row.fusion, row.fused_inputs));
+    }
+    let constants = constants(&module);
+    let mut names: Vec<&str> = row.constants.to_vec();
+    names.extend(row.grid.iter().flat_map(|extent| extent.product.iter().chain([&extent.tile])).copied());
+    for name in names.into_iter().filter(|name| !name.is_empty()) {
+        if !constants.contains_key(name) || !row.constants.contains(&name) {
+            return Err(format!("{name} is no `const {name}: u32` that a step sets"));
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn the_table_is_what_the_shaders_say() {
+    let failures =
+        TABLE.iter().filter_map(|row| check_row(row).err().map(|error| format!("{}: {error}", row.kernel.name())));
+    report(failures.collect());
+}
+
+#[test]
+fn the_table_stands_in_the_order_of_the_enum() {
+    for (index, row) in TABLE.iter().enumerate() {
+        assert_eq!(row.kernel as usize, index, "{:?} is row {index}", row.kernel);
+        assert_eq!(row.kernel.row().entry, row.entry);
+    }
+    // A kernel added after this one is added here by the compiler's demand, and has its row.
+    let last = |kernel: Kernel| match kernel {
+        Kernel::Map | Kernel::MatMul | Kernel::Conv2d | Kernel::Conv2dGradInput | Kernel::Conv2dGradWeight => false,
+        Kernel::Sum | Kernel::Max | Kernel::Gather | Kernel::ScatterAdd | Kernel::BatchFloats => false,
+        Kernel::BatchBytes | Kernel::RandomUniform | Kernel::RandomBits | Kernel::Sgd | Kernel::Adam => false,
+        Kernel::Advance => true,
+    };
+    assert!(TABLE.last().is_some_and(|row| last(row.kernel)));
+    let names: HashSet<String> = TABLE.iter().map(|row| row.kernel.name()).collect();
+    assert_eq!(names.len(), TABLE.len(), "two kernels of one name");
+}
+
+#[test]
+fn every_entry_point_is_in_the_table_and_every_file_is_valid_as_written() {
+    for file in shaders() {
+        let text = shader(&file);
+        let (module, _) = parse(&format!("shaders/{file}"), &text).unwrap_or_else(|error| panic!("{error}"));
+        for point in &module.entry_points {
+            let known = TABLE.iter().any(|row| row.file == file && row.entry == point.name);
+            assert!(known, "shaders/{file}: entry point {} has no row in the table", point.name);
+        }
+        assert!(file == "math.wgsl" || !module.entry_points.is_empty(), "shaders/{file} has no entry point");
+    }
+}
+
+#[test]
+fn every_elementwise_op_is_a_function_of_math_wgsl() {
+    let (module, _) = parse("shaders/math.wgsl", &shader("math.wgsl")).unwrap_or_else(|error| panic!("{error}"));
+    let float = |ty: naga::Handle<naga::Type>| module.types[ty].inner == TypeInner::Scalar(naga::Scalar::F32);
+    let ops = Unary::ALL.iter().map(|op| (op.name(), 1)).chain(Binary::ALL.iter().map(|op| (op.name(), 2)));
+    for (name, arguments) in ops {
+        let found = module.functions.iter().find(|(_, function)| function.name.as_deref() == Some(name));
+        let Some((_, function)) = found else { panic!("shaders/math.wgsl has no function {name}") };
+        let fits = function.arguments.len() == arguments
+            && function.arguments.iter().all(|argument| float(argument.ty))
+            && function.result.as_ref().is_some_and(|result| float(result.ty));
+        assert!(fits, "{name} in shaders/math.wgsl does not map {arguments} f32 to one");
+    }
+}
+
+#[test]
+fn shaders_and_plan_agree_where_the_words_of_the_state_are() {
+    let positions = HashMap::from([
+        ("SEED", state::SEED),
+        ("STEP", state::STEP),
+        ("POSITION", state::POSITION),
+        ("OFFSET", state::OFFSET),
+        ("COLUMNS", state::SCHEDULE_COLUMNS),
+    ]);
+    let mut seen = HashSet::new();
+    for file in shaders() {
+        let (module, _) = parse(&file, &shader(&file)).unwrap_or_else(|error| panic!("{error}"));
+        for (name, value) in constants(&module) {
+            if let Some((name, expected)) = positions.get_key_value(&name[..]) {
+                assert_eq!(value as usize, *expected, "{name} in shaders/{file}");
+                seen.insert(*name);
+            }
+        }
+    }
+    assert_eq!(seen.len(), positions.len(), "only {seen:?} are named in shaders");
+    assert!(state::OFFSET < STATE_LENGTH && state::SEED + 1 < state::STEP);
+}
+
+each_group!(check_group);
+
+fn check_group(group: Group) {
+    let plans: Vec<Plan> = group.cases().iter().flat_map(|case| Work::new(case).plans).collect();
+    check_plans(&plans);
+}
+
+#[test]
+fn training() {
+    check_plans(&training_plans());
+}
+
+/// Plans keep their promises, and each of their kernels is valid and can be translated.
+fn check_plans(plans: &[Plan]) {
+    let mut failures = Vec::new();
+    let mut known = HashSet::new();
+    for plan in plans {
+        failures.extend(plan.check(&Limits::default()).err().map(|error| error.to_string()));
+        failures.extend(plan.hazard().map(|step| format!("plan \"{}\": hazard in step {step}", plan.name)));
+        for (index, step) in plan.steps.iter().enumerate() {
+            let place = |error: String| format!("plan \"{}\", step {index}: {error}", plan.name);
+            failures.extend(check_step(step).err().map(place));
+            match specialise(step) {
+                Ok(text) => {
+                    if known.insert((text.clone(), step.kernel)) {
+                        failures.extend(translate(step, &text).err().map(place));
+                    }
+                }
+                Err(error) => failures.push(place(error.to_string())),
+            }
+        }
+    }
+    println!("{} plans, {} different kernels", plans.len(), known.len());
+    report(failures);
+}
+
+/// The parts of a step fit its kernel's row.
+fn check_step(step: &Step) -> Result<(), String> {
+    let row = step.kernel.row();
+    let inputs = step.program.as_ref().map_or(0, |program| program.inputs);
+    if step.constants.len() != row.constants.len() {
+        return Err(format!("{} constants, {} has {}", step.constants.len(), step.kernel.name(), row.constants.len()));
+    }
+    if step.slots.len() != row.bindings.len() + inputs {
+        return Err(format!("{} slots for {} bindings and {inputs} inputs", step.slots.len(), row.bindings.len()));
+    }
+    if inputs > row.fused_inputs {
+        return Err(format!("{inputs} inputs, {} takes {}", step.kernel.name(), row.fused_inputs));
+    }
+    if (row.fusion == Fusion::Source) && step.program.is_none() || (row.fusion == Fusion::No) && step.program.is_some()
+    {
+        return Err(format!("an expression where {} has {:?}", step.kernel.name(), row.fusion));
+    }
+    Ok(())
+}
+
+/// Validates a specialised kernel, holds the bindings it uses against the step's slots, and writes it in every language.
+fn translate(step: &Step, text: &str) -> Result<(), String> {
+    let row = step.kernel.row();
+    let (module, info) = parse(row.file, text)?;
+    let inputs = step.program.as_ref().map_or(0, |program| program.inputs) as u32;
+    let mut expected: Vec<u32> = row.bindings.iter().map(|binding| binding.number).collect();
+    expected.extend((0..inputs).map(|input| row.first_input + input));
+    let mut numbers: Vec<u32> = used(&module, &info, row.entry)?.iter().map(|used| used.number).collect();
+    expected.sort_unstable();
+    numbers.sort_unstable();
+    if numbers != expected {
+        return Err(format!("{} uses bindings {numbers:?}, the step has {expected:?}", step.kernel.name()));
+    }
+
+    let point = Some((ShaderStage::Compute, row.entry.to_owned()));
+    let options =
+        naga::back::spv::PipelineOptions { shader_stage: ShaderStage::Compute, entry_point: row.entry.to_owned() };
+    naga::back::spv::write_vec(&module, &info, &Default::default(), Some(&options))
+        .map_err(|e| format!("SPIR-V: {e}"))?;
+
+    let options = naga::back::msl::PipelineOptions { entry_point: point.clone(), ..Default::default() };
+    naga::back::msl::write_string(&module, &info, &Default::default(), &options).map_err(|e| format!("MSL: {e}"))?;
+
+    let counts = naga::back::hlsl::BindTarget { space: 1, ..Default::default() };
+    let options = naga::back::hlsl::Options { special_constants_binding: Some(counts), ..Default::default() };
+    let pipeline = naga::back::hlsl::PipelineOptions { entry_point: point };
+    let mut text = String::new();
+    let written = naga::back::hlsl::Writer::new(&mut text, &options, &pipeline).write(&module, &info, None);
+    written.map(|_| ()).map_err(|error| format!("HLSL: {error}"))
+}

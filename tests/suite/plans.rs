@@ -1,0 +1,214 @@
+//! Plans as plain data: how one prints, how little memory it takes, and that no value is overwritten before it was read.
+
+use crate::cases;
+use crate::check::{Work, report};
+use expect_test::expect;
+use pinhole::graph::{Graph, Unary, Value, Window};
+use pinhole::plan::{Access, Limits, Metrics, Optimizer, ParameterLayout, Plan, Request, Training};
+use pinhole::tensor::DType;
+
+/// Samples of the resident data set, and those of a batch, in [`training_plan`].
+pub const SAMPLES: [usize; 2] = [23, 6];
+/// Elements of a sample.
+pub const SAMPLE: usize = 36;
+/// Steps that its schedule holds.
+pub const STEPS: usize = 7;
+
+/// A training step as the trainer builds it, in small: a batch of bytes, noise, a convolution, a linear code, a transposed
+/// convolution, MSE, an optimiser, metrics.
+pub fn training_plan(optimizer: Optimizer) -> (Plan, ParameterLayout) {
+    let mut graph = Graph::new();
+    let training = build(&mut graph, optimizer).expect("a well-formed graph");
+    let layout = ParameterLayout::of(&graph);
+    let (training, metrics) = training;
+    let request = Request {
+        name: "training step",
+        graph: &graph,
+        outputs: vec![],
+        layout: &layout,
+        training: Some(training),
+        metrics: Some(metrics),
+    };
+    (Plan::build(request).expect("a plan"), layout)
+}
+
+/// That step with every optimiser.
+pub fn training_plans() -> Vec<Plan> {
+    let adam = Optimizer::Adam { betas: [0.9, 0.999], epsilon: 1e-8 };
+    let [samples, _] = SAMPLES;
+    // The parts of the generator and of the data set that the training step does not use.
+    let mut graph = Graph::new();
+    let draw = |graph: &mut Graph| {
+        let state = graph.state("state")?;
+        let data = graph.input("data", [samples, SAMPLE], DType::Float)?;
+        let permutation = graph.input("permutation", [samples], DType::U32)?;
+        Ok::<_, pinhole::Error>([graph.random_bits(state, [1000])?, graph.batch(data, permutation, state, 5)?])
+    };
+    let [bits, batch] = draw(&mut graph).expect("a well-formed graph");
+    let other = Plan::new("bits and floats", &graph, &[(bits, "bits"), (batch, "batch")]).expect("a plan");
+    vec![training_plan(Optimizer::Sgd).0, training_plan(adam).0, other]
+}
+
+fn build(graph: &mut Graph, optimizer: Optimizer) -> pinhole::Result<(Training, Metrics)> {
+    let [samples, batch] = SAMPLES;
+    let state = graph.state("state")?;
+    let data = graph.input("data", [samples, 1, 6, 6], DType::U8)?;
+    let permutation = graph.input("permutation", [samples], DType::U32)?;
+    let x = graph.batch(data, permutation, state, batch)?;
+    let noise = graph.random_normal(state, [batch, 1, 6, 6])?;
+    let noise = graph.scale(noise, 0.1)?;
+    let noisy = graph.add(x, noise)?;
+    graph.set_scope("encoder.0");
+    let (w, b) = (graph.parameter("encoder.0.weight", [3, 1, 3, 3])?, graph.parameter("encoder.0.bias", [3])?);
+    let b = graph.reshape(b, [3, 1, 1])?;
+    let y = graph.conv2d(noisy, w, Window::square(2, 1))?;
+    let y = graph.add(y, b)?;
+    let y = graph.unary(Unary::Relu, y)?;
+    let y = graph.reshape(y, [batch, 27])?;
+    graph.set_scope("encoder.3");
+    let (w, b) = (graph.parameter("encoder.3.weight", [27, 27])?, graph.parameter("encoder.3.bias", [27])?);
+    let y = graph.matmul(y, w, false, true)?;
+    let y = graph.add(y, b)?;
+    let y = graph.unary(Unary::Tanh, y)?;
+    let y = graph.reshape(y, [batch, 3, 3, 3])?;
+    graph.set_scope("decoder.0");
+    let (w, b) = (graph.parameter("decoder.0.weight", [3, 1, 3, 3])?, graph.parameter("decoder.0.bias", [1])?);
+    let y = graph.conv2d_grad_input(y, w, Window::square(2, 1), [6, 6])?;
+    let b = graph.reshape(b, [1, 1, 1])?;
+    let y = graph.add(y, b)?;
+    let y = graph.unary(Unary::Sigmoid, y)?;
+    graph.set_scope("loss");
+    let difference = graph.subtract(y, x)?;
+    let square = graph.unary(Unary::Square, difference)?;
+    let loss = graph.mean_all(square)?;
+    let layout = ParameterLayout::of(graph);
+    let names: Vec<String> = layout.entries().iter().map(|(name, ..)| name.clone()).collect();
+    let parameters: Vec<Value> = layout
+        .entries()
+        .iter()
+        .map(|(name, shape, _)| graph.parameter(name, shape.clone()))
+        .collect::<pinhole::Result<_>>()?;
+    let gradients = graph.gradients(loss, &parameters)?;
+    let values = graph.reshape(loss, [1])?;
+    let gradients = names.into_iter().zip(gradients).collect();
+    let training = Training { gradients, optimizer, schedule_rows: STEPS };
+    Ok((training, Metrics { state, values, ring: "ring".to_owned(), samples: batch }))
+}
+
+#[test]
+fn a_training_step_prints_one_line_for_each_launch() {
+    let (plan, _) = training_plan(Optimizer::Adam { betas: [0.9, 0.999], epsilon: 1e-8 });
+    expect![[r#"
+        plan "training step": 20 launches, 60314 FLOP and 70744 bytes moved a step, 41624 bytes of memory
+          0 batch.batch_bytes                [23, 1, 6, 6]@data [23]@permutation [8]@state =[6, 1, 6, 6]@work0 grid 4 flop 0 bytes 1816
+          1 random.uniform_draw              [8]@state =[6, 1, 6, 6]@work1 [6, 1, 6, 6]@work0 grid 1 flop 648 bytes 1760 fused normal_quantile+multiply+add
+          2 conv2d.forward       encoder.0   [6, 1, 6, 6]@work1 [3, 1, 3, 3]@parameters =[6, 3, 3, 3]@work0+256 [3]@parameters+64 grid 1 flop 3240 bytes 1632 fused add+relu
+          3 matmul.product       encoder.3   [6, 27]@work0+256 [27, 27]@parameters+128 =[6, 27]@work1+256 [27]@parameters+896 grid 1 flop 9072 bytes 4320 fused add+hyperbolic_tangent
+          4 conv2d.grad_input    decoder.0   [6, 3, 3, 3]@work1+256 [3, 1, 3, 3]@parameters+960 =[6, 1, 6, 6]@work0+448 [1]@parameters+1024 grid 2 flop 3348 bytes 1624 fused add+sigmoid
+          5 elementwise.map      loss        =[6, 1, 6, 6]@work1+448 [6, 1, 6, 6]@work0+448 [6, 1, 6, 6]@work0 grid 4 flop 216 bytes 2592 fused subtract
+          6 reduce.sum           loss        =[]@work0 [6, 1, 6, 6]@work1+448 grid 1 flop 648 bytes 868 fused square+multiply
+          7 elementwise.map      decoder.0   =[6, 1, 6, 6]@work2 [6, 1, 6, 6]@work1+448 [6, 1, 6, 6]@work0+448 grid 4 flop 1080 bytes 2592 fused multiply+multiply+subtract+multiply+multiply
+          8 reduce.sum           decoder.0   =[1]@gradients+1024 [6, 1, 6, 6]@work2 grid 1 flop 216 bytes 868 fused copy
+          9 conv2d.grad_weight   decoder.0   [6, 1, 6, 6]@work2 [6, 3, 3, 3]@work1+256 =[6, 27]@work0+64 grid 1 flop 2916 bytes 2160
+         10 reduce.sum           decoder.0   =[3, 1, 3, 3]@gradients+960 [6, 27]@work0+64 grid 1 flop 162 bytes 756 fused copy
+         11 conv2d.forward       encoder.3   [6, 1, 6, 6]@work2 [3, 1, 3, 3]@parameters+960 =[6, 27]@work0+64 [6, 27]@work1+256 grid 1 flop 3402 bytes 2268 fused square+subtract+multiply
+         12 reduce.sum           encoder.3   =[27]@gradients+896 [6, 27]@work0+64 grid 1 flop 162 bytes 756 fused copy
+         13 matmul.product       encoder.3   [6, 27]@work0+64 [6, 27]@work0+256 =[27, 27]@gradients+128 grid 1 flop 8748 bytes 4212
+         14 matmul.product       encoder.0   [6, 27]@work0+64 [27, 27]@parameters+128 =[6, 3, 3, 3]@work1+256 [6, 3, 3, 3]@work0+256 grid 1 flop 9072 bytes 4860 fused unit_step+multiply
+         15 reduce.sum           encoder.0   =[3]@gradients+64 [6, 3, 3, 3]@work1+256 grid 1 flop 162 bytes 660 fused copy
+         16 conv2d.grad_weight   encoder.0   [6, 1, 6, 6]@work1 [6, 3, 3, 3]@work1+256 =[6, 27]@work0+64 grid 1 flop 2916 bytes 2160
+         17 reduce.sum           encoder.0   =[3, 1, 3, 3]@gradients [6, 27]@work0+64 grid 1 flop 162 bytes 756 fused copy
+         18 optimizer.adam       optimizer   [1088]@gradients [7, 8]@schedule [8]@state ~[1088]@parameters ~[1088]@first_moment ~[1088]@second_moment grid 17 flop 14144 bytes 17664
+         19 state.advance        state       [1]@work0 ~[4096, 1]@ring ~[8]@state grid 1 flop 0 bytes 16420
+    "#]].assert_eq(&plan.to_string());
+}
+
+/// Every read of a value that lives within a step meets exactly what the last launch before it wrote there.
+pub fn reads_what_was_written(plan: &Plan) -> Result<(), String> {
+    for (index, step) in plan.steps.iter().enumerate() {
+        for (position, slot) in step.slots.iter().enumerate() {
+            let buffer = &plan.buffers[slot.buffer];
+            let range = slot.offset..slot.offset + slot.shape.elements();
+            if range.end > buffer.elements {
+                return Err(format!("step {index}, slot {position} ends beyond buffer \"{}\"", buffer.name));
+            }
+            if buffer.persistent || step.access(position) != Access::Read {
+                continue;
+            }
+            let writes = plan.steps[..index].iter().rev().flat_map(|step| {
+                let writes =
+                    step.slots.iter().enumerate().filter(|(position, _)| step.access(*position) != Access::Read);
+                writes.map(|(_, slot)| slot)
+            });
+            let mut overlapping = writes
+                .filter(|other| other.buffer == slot.buffer)
+                .filter(|other| other.offset < range.end && range.start < other.offset + other.shape.elements());
+            let last = overlapping.next().map(|other| other.offset..other.offset + other.shape.elements());
+            if last != Some(range.clone()) {
+                let name = &buffer.name;
+                return Err(format!("step {index} reads {range:?} of \"{name}\", where {last:?} was written last"));
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn no_value_is_overwritten_before_its_last_reader() {
+    let plans = cases::all().into_iter().flat_map(|case| Work::new(&case).plans).chain(training_plans());
+    let failures = plans
+        .filter_map(|plan| reads_what_was_written(&plan).err().map(|error| format!("plan \"{}\": {error}", plan.name)));
+    report(failures.collect());
+}
+
+/// A chain of products, each of which needs memory of its own size.
+fn layers(depth: usize) -> (Graph, Value, Value) {
+    let mut graph = Graph::new();
+    let x = graph.input("x", [64, 100], DType::Float).expect("an input");
+    let mut y = x;
+    for layer in 0..depth {
+        let weight = graph.parameter(&format!("{layer}.weight"), [100, 100]).expect("a parameter");
+        y = graph.matmul(y, weight, false, true).expect("a product");
+        y = graph.unary(Unary::Tanh, y).expect("an activation");
+    }
+    let loss = graph.mean_all(y).expect("a mean");
+    (graph, loss, x)
+}
+
+#[test]
+fn a_chain_of_products_takes_the_memory_of_two() {
+    let (graph, loss, _) = layers(20);
+    let plan = Plan::new("chain", &graph, &[(loss, "loss")]).expect("a plan");
+    let work: Vec<_> = plan.buffers.iter().filter(|buffer| !buffer.persistent).collect();
+    assert_eq!(work.len(), 2, "{work:?}");
+    let elements: usize = work.iter().map(|buffer| buffer.elements).sum();
+    assert!(elements <= 2 * 6400 + 256, "{elements} elements for layers of 6400");
+    // Each product with its activation is one launch, and the mean one or two.
+    assert!(plan.steps.len() <= 22, "{plan}");
+}
+
+#[test]
+fn a_backward_pass_keeps_each_activation_once() {
+    let depth = 12;
+    let (mut graph, loss, x) = layers(depth);
+    let gradient = graph.gradients(loss, &[x]).expect("a gradient")[0];
+    let plan = Plan::new("chain", &graph, &[(gradient, "gradient")]).expect("a plan");
+    let work: Vec<_> = plan.buffers.iter().filter(|buffer| !buffer.persistent).collect();
+    assert!(work.len() <= 3, "{work:?}");
+    let elements: usize = work.iter().map(|buffer| buffer.elements).sum();
+    assert!(elements <= (depth + 4) * 6400, "{elements} elements for {depth} layers of 6400");
+    assert_eq!(plan.hazard(), None);
+}
+
+#[test]
+fn a_plan_says_which_limit_it_breaks() {
+    let (plan, _) = training_plan(Optimizer::Sgd);
+    let message = |limits: Limits| plan.check(&limits).err().map(|error| error.to_string()).unwrap_or_default();
+    let whole = Limits::default();
+    assert_eq!(message(whole), "");
+    expect![[r#"plan "training step", step 0 (batch.batch_bytes ""): storage buffers is 4, the adapter allows 3; use another device"#]].assert_eq(&message(Limits { storage_buffers: 3, ..whole }));
+    expect![[r#"plan "training step", step 0 (batch.batch_bytes ""): workgroup size is 64, the adapter allows 32; use another device"#]].assert_eq(&message(Limits { invocations: 32, ..whole }));
+    expect![[r#"plan "training step", step 3 (matmul.product "encoder.3"): bytes of a binding is 2916, the adapter allows 1000; use a smaller batch or model"#]].assert_eq(&message(Limits { binding_bytes: 1000, ..whole }));
+    expect![[r#"plan "training step", buffer "ring": buffer size is 16384, the adapter allows 10000; use a smaller batch or model"#]].assert_eq(&message(Limits { buffer_bytes: 10_000, ..whole }));
+    expect![[r#"plan "training step", step 0 (batch.batch_bytes ""): workgroups along an axis is 4, the adapter allows 1; use a smaller batch or model"#]].assert_eq(&message(Limits { workgroups: 1, ..whole }));
+}

@@ -1,0 +1,268 @@
+//! The graph computed node by node in f64, in the plainest way: no plan, no fusion, no memory that is used twice. What the
+//! oracle, which runs the same plan as the devices under test, is itself held against.
+
+use crate::cases::Feed;
+use crate::check::to_f64;
+use pinhole::cpu::Real;
+use pinhole::graph::{Binary, Graph, Op, Reduction, Unary, Value, Window};
+use pinhole::rng;
+use pinhole::shape::Shape;
+use std::collections::HashMap;
+
+/// The values of `outputs` for these feeds.
+pub fn evaluate(graph: &Graph, feeds: &[Feed], outputs: &[Value]) -> Vec<Vec<f64>> {
+    let mut known: HashMap<Value, Vec<f64>> = feeds.iter().map(|feed| (feed.value, to_f64(&feed.values()))).collect();
+    let mut open: Vec<Value> = outputs.to_vec();
+    while let Some(value) = open.last().copied() {
+        let missing: Vec<Value> =
+            graph.node(value).operands.iter().copied().filter(|operand| !known.contains_key(operand)).collect();
+        if known.contains_key(&value) {
+            open.pop();
+        } else if missing.is_empty() {
+            let operands: Vec<(&[f64], &Shape)> =
+                graph.node(value).operands.iter().map(|operand| (&known[operand][..], graph.shape(*operand))).collect();
+            let result = apply(&graph.node(value).op, &operands, graph.shape(value), graph);
+            known.insert(value, result);
+            open.pop();
+        } else {
+            open.extend(missing);
+        }
+    }
+    outputs.iter().map(|output| known[output].clone()).collect()
+}
+
+fn apply(op: &Op, operands: &[(&[f64], &Shape)], shape: &Shape, graph: &Graph) -> Vec<f64> {
+    let elements = shape.elements();
+    let x = operands.first().map(|operand| operand.0).unwrap_or_default();
+    let from = operands.first().map(|operand| operand.1.clone()).unwrap_or_default();
+    match op {
+        Op::Input { name } | Op::Parameter { name } => {
+            panic!("no values for \"{name}\" of {} nodes", graph.nodes().len())
+        }
+        Op::Constant(number) => vec![*number; elements],
+        Op::Unary(op) => x.iter().map(|x| unary(*op, *x)).collect(),
+        Op::Binary(op) => x.iter().zip(operands[1].0).map(|(x, y)| binary(*op, *x, *y)).collect(),
+        Op::MatMul { transpose_lhs, transpose_rhs } => {
+            matmul([operands[0], operands[1]], shape, *transpose_lhs, *transpose_rhs)
+        }
+        Op::Conv2d(window) => {
+            let mut y = vec![0.0; elements];
+            conv(*window, &from, operands[1].1, shape, |i, j, k| y[k] += x[i] * operands[1].0[j]);
+            y
+        }
+        Op::Conv2dGradInput(window) => {
+            let mut y = vec![0.0; elements];
+            conv(*window, shape, operands[1].1, &from, |i, j, k| y[i] += x[k] * operands[1].0[j]);
+            y
+        }
+        Op::Conv2dGradWeight(window) => {
+            let mut y = vec![0.0; elements];
+            conv(*window, &from, shape, operands[1].1, |i, j, k| y[j] += x[i] * operands[1].0[k]);
+            y
+        }
+        Op::Broadcast => moved(
+            shape,
+            |at| {
+                let own = &at[at.len() - from.len()..];
+                Some(flat(&from, own.iter().zip(&from[..]).map(|(at, size)| if *size == 1 { 0 } else { *at })))
+            },
+            x,
+        ),
+        Op::Reshape => x.to_vec(),
+        Op::Permute(axes) => {
+            let mut place = vec![0; axes.len()];
+            moved(
+                shape,
+                |at| {
+                    for (to, axis) in axes.iter().enumerate() {
+                        place[*axis] = at[to];
+                    }
+                    Some(flat(&from, place.iter().copied()))
+                },
+                x,
+            )
+        }
+        Op::Slice { start } => {
+            moved(shape, |at| Some(flat(&from, at.iter().zip(start).map(|(at, start)| at + start))), x)
+        }
+        Op::Pad { before } => moved(
+            shape,
+            |at| {
+                let inside = (0..at.len()).all(|axis| at[axis] >= before[axis] && at[axis] - before[axis] < from[axis]);
+                inside.then(|| flat(&from, at.iter().zip(before).map(|(at, before)| at - before)))
+            },
+            x,
+        ),
+        Op::Concat { axis } => {
+            let outer: usize = shape[..*axis].iter().product();
+            let mut y = Vec::with_capacity(elements);
+            for row in 0..outer {
+                for (values, _) in operands {
+                    let length = values.len() / outer;
+                    y.extend(&values[row * length..(row + 1) * length]);
+                }
+            }
+            y
+        }
+        Op::Reduce { reduction, axes } => {
+            let mut y = vec![if *reduction == Reduction::Max { f64::NEG_INFINITY } else { 0.0 }; elements];
+            walk(&from, |index, at| {
+                let kept = (0..at.len()).filter(|axis| !axes.contains(axis)).map(|axis| at[axis]);
+                let y = &mut y[flat(shape, kept)];
+                *y = if *reduction == Reduction::Max { y.max(x[index]) } else { *y + x[index] };
+            });
+            y
+        }
+        Op::Gather => {
+            let width = elements / shape[0];
+            operands[1].0.iter().flat_map(|row| x[*row as usize * width..][..width].iter().copied()).collect()
+        }
+        Op::ScatterAdd => {
+            let width = elements / shape[0];
+            let mut y = vec![0.0; elements];
+            for (k, row) in operands[1].0.iter().enumerate() {
+                for column in 0..width {
+                    y[*row as usize * width + column] += x[k * width + column];
+                }
+            }
+            y
+        }
+        Op::RandomUniform { stream } => {
+            draws(operands[0].0, *stream, elements).map(|word| rng::unit(word) as f64).collect()
+        }
+        Op::RandomBits { stream } => draws(operands[0].0, *stream, elements).map(|word| word as f64).collect(),
+        Op::Batch => {
+            let (permutation, offset) = (operands[1].0, operands[2].0[4] as usize);
+            let width = elements / shape[0];
+            let bytes = graph.nodes().iter().any(|node| node.dtype == pinhole::tensor::DType::U8);
+            let rows = (0..shape[0]).flat_map(|k| x[permutation[offset + k] as usize * width..][..width].iter());
+            rows.map(|x| if bytes { (*x as f32 / 255.0) as f64 } else { *x }).collect()
+        }
+    }
+}
+
+fn draws(state: &[f64], stream: u32, count: usize) -> impl Iterator<Item = u32> {
+    let seed = state[0] as u64 | (state[1] as u64) << 32;
+    let step = state[2] as u32;
+    (0..count.div_ceil(4)).flat_map(move |block| rng::words(seed, step, stream, block as u32)).take(count)
+}
+
+fn unary(op: Unary, x: f64) -> f64 {
+    // Functions that the standard library lacks are the oracle's own; `numbers.rs` holds them against known values.
+    let known = |op: Unary, x: f64| {
+        let mut y = [0.0];
+        f64::unary(op, &[x], &mut y);
+        y[0]
+    };
+    match op {
+        Unary::Negate => -x,
+        Unary::Absolute => x.abs(),
+        Unary::Sign => (x > 0.0) as u8 as f64 - (x < 0.0) as u8 as f64,
+        Unary::Step => (x > 0.0) as u8 as f64,
+        Unary::Square => x * x,
+        Unary::SquareRoot => x.sqrt(),
+        Unary::Reciprocal => 1.0 / x,
+        Unary::Exp => x.exp(),
+        Unary::Ln => x.ln(),
+        Unary::Relu => x.max(0.0),
+        Unary::Sigmoid => 1.0 / (1.0 + (-x).exp()),
+        Unary::Tanh => x.tanh(),
+        Unary::Softplus => x.exp().ln_1p(),
+        Unary::Silu => x / (1.0 + (-x).exp()),
+        Unary::Gelu => 0.5 * x * (1.0 + known(Unary::Erf, x / 2f64.sqrt())),
+        Unary::Erf | Unary::NormalQuantile => known(op, x),
+        Unary::Sine => x.sin(),
+        Unary::Cosine => x.cos(),
+    }
+}
+
+fn binary(op: Binary, x: f64, y: f64) -> f64 {
+    match op {
+        Binary::Add => x + y,
+        Binary::Subtract => x - y,
+        Binary::Multiply => x * y,
+        Binary::Divide => x / y,
+        Binary::Maximum => x.max(y),
+        Binary::Minimum => x.min(y),
+        Binary::Power => x.powf(y),
+        Binary::Less => (x < y) as u8 as f64,
+        Binary::Equal => (x == y) as u8 as f64,
+        Binary::BceWithLogits => x.exp().ln_1p() - x * y,
+        Binary::LeakyRelu => {
+            if x > 0.0 {
+                x
+            } else {
+                y * x
+            }
+        }
+        Binary::Elu => {
+            if x > 0.0 {
+                x
+            } else {
+                y * (x.exp() - 1.0)
+            }
+        }
+    }
+}
+
+fn matmul([(a, a_shape), (b, b_shape)]: [(&[f64], &Shape); 2], shape: &Shape, ta: bool, tb: bool) -> Vec<f64> {
+    let (m, n) = (shape[shape.len() - 2], shape[shape.len() - 1]);
+    let k = a_shape[a_shape.len() - if ta { 2 } else { 1 }];
+    let mut y = Vec::with_capacity(shape.elements());
+    for batch in 0..shape.elements() / (m * n) {
+        let a = if a_shape.len() > 2 { &a[batch * m * k..] } else { a };
+        let b = if b_shape.len() > 2 { &b[batch * k * n..] } else { b };
+        for i in 0..m {
+            for j in 0..n {
+                let left = |l: usize| if ta { a[l * m + i] } else { a[i * k + l] };
+                let right = |l: usize| if tb { b[j * k + l] } else { b[l * n + j] };
+                y.push((0..k).map(|l| left(l) * right(l)).sum());
+            }
+        }
+    }
+    y
+}
+
+/// Every term of a convolution: the places in x, in the weight and in y.
+fn conv(window: Window, x: &Shape, weight: &Shape, y: &Shape, mut term: impl FnMut(usize, usize, usize)) {
+    walk(y, |k, at| {
+        for c in 0..weight[1] {
+            for r in 0..weight[2] {
+                for s in 0..weight[3] {
+                    let h = (at[2] * window.stride[0] + r).wrapping_sub(window.padding[0]);
+                    let w = (at[3] * window.stride[1] + s).wrapping_sub(window.padding[1]);
+                    if h < x[2] && w < x[3] {
+                        term(flat(x, [at[0], c, h, w].into_iter()), flat(weight, [at[1], c, r, s].into_iter()), k);
+                    }
+                }
+            }
+        }
+    });
+}
+
+/// The row-major index of coordinates.
+fn flat(shape: &[usize], at: impl Iterator<Item = usize>) -> usize {
+    shape.iter().zip(at).fold(0, |index, (size, at)| index * size + at)
+}
+
+/// Visits every index of a shape with its coordinates.
+fn walk(shape: &[usize], mut visit: impl FnMut(usize, &[usize])) {
+    let mut at = vec![0; shape.len()];
+    for index in 0..shape.iter().product() {
+        visit(index, &at);
+        for axis in (0..shape.len()).rev() {
+            at[axis] += 1;
+            if at[axis] < shape[axis] {
+                break;
+            }
+            at[axis] = 0;
+        }
+    }
+}
+
+/// Elements of `x` by the coordinates of where they go; zero where there is none.
+fn moved(shape: &Shape, mut from: impl FnMut(&[usize]) -> Option<usize>, x: &[f64]) -> Vec<f64> {
+    let mut y = Vec::with_capacity(shape.elements());
+    walk(shape, |_, at| y.push(from(at).map_or(0.0, |index| x[index])));
+    y
+}
