@@ -155,6 +155,10 @@ fn io_help(source: &std::io::Error) -> &'static str {
         std::io::ErrorKind::NotFound => "check the path",
         std::io::ErrorKind::PermissionDenied => "check the permissions or choose another path",
         std::io::ErrorKind::StorageFull => "free some space or choose another path",
+        std::io::ErrorKind::NotADirectory | std::io::ErrorKind::AlreadyExists => {
+            "choose another path: a file is in the way"
+        }
+        std::io::ErrorKind::IsADirectory => "give a file, not a folder",
         _ => "check the path and the disk",
     }
 }

@@ -62,15 +62,20 @@ impl Checkpoint {
 
     /// Reads the file of a model trained with an optimiser of so many moments.
     pub fn read(path: &Path, network: &Network, moments: usize) -> Result<Checkpoint> {
+        let help = "it is damaged or another model's: start a new run with another --out";
+        // What would help with other weights does not help here.
+        let damaged = |error| match error {
+            Error::File { path, problem, .. } => Error::File { path, problem, help: help.to_owned() },
+            other => other,
+        };
         let file = weights::File::read(path)?;
-        let help = "start the run again without --resume";
-        let progress = file
-            .metadata("progress")?
-            .ok_or_else(|| Error::file(path, "is no checkpoint: it has no \"progress\"", help))?;
+        let progress = file.metadata("progress").map_err(damaged)?;
+        let progress = progress.ok_or_else(|| Error::file(path, "is no checkpoint: it has no \"progress\"", help))?;
         let progress = serde_json::from_str(&progress)
             .map_err(|error| Error::file(path, format!("its \"progress\" cannot be read: {error}"), help))?;
-        let parameters = file.section(network.layout(), "")?;
-        let moments = MOMENTS.iter().take(moments).map(|prefix| file.section(network.layout(), prefix));
+        let parameters = file.section(network.layout(), "").map_err(damaged)?;
+        let moments =
+            MOMENTS.iter().take(moments).map(|prefix| file.section(network.layout(), prefix).map_err(damaged));
         Ok(Checkpoint { parameters, moments: moments.collect::<Result<_>>()?, progress })
     }
 }

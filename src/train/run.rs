@@ -97,7 +97,11 @@ impl RunDirectory {
         let settings = path.join(SETTINGS);
         let text = fs::read_to_string(&settings).map_err(Error::io("read", &settings))?;
         let parsed = toml::from_str(&text).map_err(|error| {
-            Error::file(&settings, error.message().to_owned(), "restore the file, or start without --resume")
+            Error::file(
+                &settings,
+                error.message().to_owned(),
+                "restore the file, or start a new run with another --out",
+            )
         })?;
         Ok((RunDirectory { path: path.to_owned(), metrics: None }, spec, parsed))
     }
