@@ -27,7 +27,9 @@ pub fn all_devices() -> [Device; 3] {
 
 /// The folder with `data/mnist` and `golden/`.
 pub fn test_data() -> PathBuf {
-    PathBuf::from(std::env::var("PINHOLE_TEST_DATA").expect("PINHOLE_TEST_DATA names the folder with golden/ and data/"))
+    PathBuf::from(
+        std::env::var("PINHOLE_TEST_DATA").expect("PINHOLE_TEST_DATA names the folder with golden/ and data/"),
+    )
 }
 
 /// A folder that is removed when the test is over.
@@ -157,9 +159,13 @@ pub fn close(actual: &[f64], expected: &[f64], tolerance: f64, scale: Scale) -> 
             Scale::Largest => largest,
         };
         let difference = (actual - expected).abs();
-        if !(difference <= tolerance * unit) {
+        // NaN is not within anything.
+        let within = difference <= tolerance * unit;
+        if !within {
             let off = difference / unit;
-            return Err(format!("at {position}: {actual:e}, expected {expected:e}; off by {off:e}, allowed {tolerance:e}"));
+            return Err(format!(
+                "at {position}: {actual:e}, expected {expected:e}; off by {off:e}, allowed {tolerance:e}"
+            ));
         }
     }
     Ok(())

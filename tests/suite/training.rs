@@ -173,7 +173,13 @@ fn bytes_train_as_their_floats_do() {
 // ---- stopping and going on
 
 /// Trains until `stop_after` losses were seen, keeps a checkpoint through a run directory, and goes on from its files.
-fn interrupted(network: &Network, device: &Device, data: &Dataset, options: &Options, stop_after: usize) -> Result<Trained> {
+fn interrupted(
+    network: &Network,
+    device: &Device,
+    data: &Dataset,
+    options: &Options,
+    stop_after: usize,
+) -> Result<Trained> {
     let folder = folder();
     let path = folder.path().join("run");
     let mut losses = Losses { stop_after: Some(stop_after), ..Losses::default() };
@@ -444,7 +450,8 @@ fn data_is_uploaded_once() -> Result<()> {
 fn a_loss_that_is_no_number_names_its_step_and_epoch() {
     // Without a final sigmoid nothing bounds the output.
     let text = SMALL_DENSE.replace(", \"sigmoid\"", "").replace("bce", "mse");
-    for (optimizer, data) in [("adam = { lr = 1e18 }", digits(SAMPLES, 3)), ("sgd = { lr = 1e12 }", digits(SAMPLES, 3))] {
+    for (optimizer, data) in [("adam = { lr = 1e18 }", digits(SAMPLES, 3)), ("sgd = { lr = 1e12 }", digits(SAMPLES, 3))]
+    {
         let network = network(&text.replace("adam = { lr = 3e-3 }", optimizer));
         for device in fast_devices() {
             let result = try_train(&network, &device, &data, None, Options::default(), &initial(&network));
@@ -466,7 +473,8 @@ fn a_loss_that_is_no_number_names_its_step_and_epoch() {
         let (error, losses) = result.expect_err("no training");
         assert!(losses.is_empty(), "{losses:?}");
         let text = error.to_string();
-        let expected = "is {} at step 1 (epoch 1); lower the learning rate (--lr) or look for extreme values in the data";
+        let expected =
+            "is {} at step 1 (epoch 1); lower the learning rate (--lr) or look for extreme values in the data";
         assert!(text.starts_with("the loss is ") && text.ends_with(&expected[5..]), "{text}");
     }
 }
