@@ -33,8 +33,9 @@ fn batch_floats(
 }
 
 // One workgroup converts 64 consecutive bytes to multiples of 1/255. A division may be off by two units in the last
-// place. The upper part of 1/255 has 16 bits, so that its product with a byte is exact, and the sum is the correctly
-// rounded quotient for all 256 bytes, contracted or not.
+// place. 257/65536 is the upper part of 1/255: a byte's product with it is exact, and the sum is the correctly rounded
+// quotient for all 256 bytes, contracted or not. The product with 257 is one of integers, since Mesa would factor
+// byte * a + byte * b into byte * (a + b).
 @compute @workgroup_size(64)
 fn batch_bytes(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -44,7 +45,7 @@ fn batch_bytes(
     let i = (group.y * groups.x + group.x) * 64u + lane;
     if i < COUNT * WIDTH {
         let at = source(i);
-        let byte = f32((bytes[at / 4u] >> (at % 4u * 8u)) & 255u);
-        y[i] = byte * 0.0039215087890625 + byte * 0.00000005983839;
+        let byte = (bytes[at / 4u] >> (at % 4u * 8u)) & 255u;
+        y[i] = f32(byte * 257u) * 0.0000152587890625 + f32(byte) * 0.00000005983839;
     }
 }
