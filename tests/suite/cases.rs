@@ -98,8 +98,6 @@ pub struct Feed {
 pub struct Case {
     /// Op and parameters.
     pub name: String,
-    /// What it is about.
-    pub group: Group,
     /// The graph.
     pub graph: Graph,
     /// Its inputs and parameters.
@@ -316,7 +314,6 @@ impl Builder {
 
 /// The cases of a group while they are being listed.
 pub struct Table {
-    group: Group,
     cases: Vec<Case>,
 }
 
@@ -330,7 +327,7 @@ impl Table {
         let Builder { graph, feeds, .. } = builder;
         let index = self.cases.len();
         let derivatives = Derivatives::Checked;
-        self.cases.push(Case { name, group: self.group, graph, feeds, output, long_sum: false, derivatives });
+        self.cases.push(Case { name, graph, feeds, output, long_sum: false, derivatives });
         &mut self.cases[index]
     }
 }
@@ -353,7 +350,7 @@ impl Group {
 
     /// Its cases.
     pub fn cases(self) -> Vec<Case> {
-        let mut table = Table { group: self, cases: vec![] };
+        let mut table = Table { cases: vec![] };
         match self {
             Group::Elementwise => elementwise::elementwise(&mut table),
             Group::Broadcast => elementwise::broadcast(&mut table),
