@@ -24,3 +24,5 @@ mod reference;
 mod selftest;
 #[path = "suite/spec.rs"]
 mod spec;
+#[path = "suite/steps.rs"]
+mod steps;

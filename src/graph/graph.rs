@@ -369,7 +369,8 @@ impl Graph {
         if before.len() != from.len() || after.len() != from.len() {
             return Err(self.error("pad", format!("{before:?} and {after:?} do not match the axes of {from}")));
         }
-        let shape: Shape = (0..from.len()).map(|axis| before[axis] + from[axis] + after[axis]).collect();
+        let size = |axis: usize| before[axis].saturating_add(from[axis]).saturating_add(after[axis]);
+        let shape: Shape = (0..from.len()).map(size).collect();
         self.check_size("pad", &shape)?;
         Ok(self.push(Op::Pad { before: before.to_vec() }, vec![x], shape, DType::Float))
     }

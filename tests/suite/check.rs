@@ -171,7 +171,7 @@ impl Work {
 }
 
 /// Elements behind every buffer of a loosened plan.
-const GUARD: usize = 64;
+pub const GUARD: usize = 64;
 
 /// A plan whose buffers are longer and whose launches may use as much more behind each slot, so that a read or a write
 /// beyond the slot is seen instead of being caught by the driver.
@@ -198,7 +198,8 @@ pub fn sentinels(buffer: &Buffer, more: usize) -> Values {
     }
 }
 
-fn put(memory: &mut Values, offset: usize, values: &Values) {
+/// Copies values over a part of others.
+pub fn put(memory: &mut Values, offset: usize, values: &Values) {
     let range = offset..offset + values.len();
     match (memory, values) {
         (Values::F32(memory), Values::F32(values)) => memory[range].copy_from_slice(values),
