@@ -157,7 +157,8 @@ impl Feed {
         }
     }
 
-    fn is_real(&self) -> bool {
+    /// Whether it holds real numbers, and so can be differentiated by.
+    pub fn is_real(&self) -> bool {
         matches!(self.fill, Fill::Between(..) | Fill::Apart(..) | Fill::Quarters(_))
     }
 }
@@ -260,6 +261,21 @@ impl DerefMut for Builder {
 }
 
 impl Builder {
+    /// An empty graph of this name.
+    pub fn new(case: &str) -> Builder {
+        Builder { graph: Graph::new(), feeds: vec![], case: case.to_owned() }
+    }
+
+    /// The inputs so far.
+    pub fn feeds(&self) -> &[Feed] {
+        &self.feeds
+    }
+
+    /// The graph and its inputs.
+    pub fn finish(self) -> (Graph, Vec<Feed>) {
+        (self.graph, self.feeds)
+    }
+
     /// An input of the plain fill.
     pub fn x(&mut self, shape: impl Into<Shape>) -> Result<Value> {
         self.input(shape, PLAIN)
@@ -297,7 +313,7 @@ impl Builder {
     }
 
     /// The sum of a value's elements times the fixed numbers of one more input.
-    fn weigh(&mut self, value: Value) -> Result<Value> {
+    pub fn weigh(&mut self, value: Value) -> Result<Value> {
         let shape = self.shape(value).clone();
         let axes: Vec<usize> = (0..shape.len()).collect();
         let weights = self.input(shape, PLAIN)?;
@@ -322,9 +338,9 @@ impl Table {
     pub fn case(&mut self, name: impl Into<String>, build: impl FnOnce(&mut Builder) -> Result<Value>) -> &mut Case {
         let name = name.into();
         assert!(self.cases.iter().all(|known| known.name != name), "two cases are called \"{name}\"");
-        let mut builder = Builder { graph: Graph::new(), feeds: vec![], case: name.clone() };
+        let mut builder = Builder::new(&name);
         let output = named(&name, build(&mut builder));
-        let Builder { graph, feeds, .. } = builder;
+        let (graph, feeds) = builder.finish();
         let index = self.cases.len();
         let derivatives = Derivatives::Checked;
         self.cases.push(Case { name, graph, feeds, output, long_sum: false, derivatives });

@@ -19,8 +19,8 @@ fn start(optimizer: &Optimizer, layout: &ParameterLayout) -> HashMap<String, Val
     let noise = |index: usize| rng::unit(rng::words(1, 0, 0, index as u32)[0]);
     let mut parameters = vec![0.0; layout.elements()];
     for (_, shape, offset) in layout.entries() {
-        for index in *offset..*offset + shape.elements() {
-            parameters[index] = 0.6 * noise(index) - 0.3;
+        for (index, parameter) in parameters.iter_mut().enumerate().skip(*offset).take(shape.elements()) {
+            *parameter = 0.6 * noise(index) - 0.3;
         }
     }
     let rate = if *optimizer == Optimizer::Sgd { 0.5 } else { 1e-2 };
