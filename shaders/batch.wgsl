@@ -33,9 +33,8 @@ fn batch_floats(
 }
 
 // One workgroup converts 64 consecutive bytes to multiples of 1/255. A division may be off by two units in the last
-// place. 257/65536 is the upper part of 1/255: a byte's product with it is exact, and the sum is the correctly rounded
-// quotient for all 256 bytes, contracted or not. The product with 257 is one of integers, since Mesa would factor
-// byte * a + byte * b into byte * (a + b).
+// place, and drivers may factor a sum of two products. 341 times a byte is exact, and its product with 1/(255 341),
+// which 32 bits hold to 2^-40, is the correctly rounded quotient for all 256 bytes.
 @compute @workgroup_size(64)
 fn batch_bytes(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -46,6 +45,6 @@ fn batch_bytes(
     if i < COUNT * WIDTH {
         let at = source(i);
         let byte = (bytes[at / 4u] >> (at % 4u * 8u)) & 255u;
-        y[i] = f32(byte * 257u) * 0.0000152587890625 + f32(byte) * 0.00000005983839;
+        y[i] = f32(byte * 341u) * 1.15002013e-5;
     }
 }

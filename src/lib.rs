@@ -75,3 +75,8 @@ pub mod train;
 pub use device::{Device, Session};
 pub use error::{Error, Result};
 pub use model::Autoencoder;
+
+/// The README's examples, compiled with the documentation's.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;

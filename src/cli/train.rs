@@ -96,8 +96,11 @@ pub fn run(arguments: &Arguments) -> Result<End> {
         Some(mut run) => {
             let checkpoint = run.checkpoint(&network, trainer.moments())?;
             trainer.restore(&checkpoint)?;
-            run.rewind(&checkpoint)?;
+            run.rewind(&checkpoint, trainer.steps_left() == 0)?;
             run.write_settings(&spec, &settings)?;
+            // A kill may have come between the checkpoint and the weights.
+            autoencoder.set_parameters(checkpoint.parameters)?;
+            run.save_weights(&autoencoder)?;
             run
         }
         None => {

@@ -57,6 +57,8 @@ struct Compiled {
     ring: Option<Ring>,
     /// Steps that the next submission takes.
     steps: usize,
+    /// Whether these were fixed, and are not measured.
+    fixed: bool,
 }
 
 struct Launch {
@@ -235,6 +237,7 @@ impl Session {
     /// Fixes the steps of a submission instead of measuring, for tests.
     pub fn set_steps_per_submission(&mut self, plan: usize, steps: usize) {
         self.plans[plan].steps = steps.clamp(1, state::RING_CAPACITY / 4);
+        self.plans[plan].fixed = true;
     }
 
     fn submit(&mut self, plan: usize, steps: usize) -> Result<()> {
@@ -275,15 +278,20 @@ impl Session {
                 encoder.copy_buffer_to_buffer(source, 0, &buffer, before_end as u64 * row, rest);
             }
             encoder.map_buffer_on_submit(&buffer, wgpu::MapMode::Read, 0..steps as u64 * row, |_| ());
-            ring.step += steps as u32;
             staging = Some(buffer);
+            // The plans of a smaller batch count on in the same state.
+            let state = ring.state.clone();
+            for ring in self.plans.iter_mut().filter_map(|plan| plan.ring.as_mut()).filter(|ring| ring.state == state) {
+                ring.step += steps as u32;
+            }
         }
+        let launches = self.plans[plan].launches.len();
         let commands = encoder.finish();
         let recorded = Instant::now();
         let submission = self.gpu.queue.submit([commands]);
         self.statistics.recording += recorded - began;
         self.statistics.submitting += recorded.elapsed();
-        self.statistics.launches += (steps * compiled.launches.len()) as u64;
+        self.statistics.launches += (steps * launches) as u64;
         self.statistics.submissions += 1;
         self.flights.push_back(Flight { submission, plan, steps, submitted: began, staging });
         Ok(())
@@ -297,7 +305,7 @@ impl Session {
         let lasted = now - flight.submitted.max(self.completed);
         self.completed = now;
         let compiled = &mut self.plans[flight.plan];
-        if flight.steps == compiled.steps {
+        if flight.steps == compiled.steps && !compiled.fixed {
             let fitting = SUBMISSION.as_secs_f64() / (lasted.as_secs_f64() / flight.steps as f64).max(1e-6);
             compiled.steps = (fitting as usize).clamp(1, (4 * compiled.steps).min(state::RING_CAPACITY / 4));
         }
@@ -440,7 +448,7 @@ impl Compiled {
             step: 0,
         });
         debug_assert!(plan.steps.iter().all(|step| step.access(usize::MAX) == Access::Read));
-        Ok(Compiled { launches, ring, steps: 1 })
+        Ok(Compiled { launches, ring, steps: 1, fixed: false })
     }
 }
 

@@ -76,6 +76,7 @@ impl RunDirectory {
             return Err(Error::file(path, "already holds a run", help));
         }
         fs::create_dir_all(path).map_err(Error::io("create", path))?;
+        sweep(path);
         let mut run = RunDirectory { path: path.to_owned(), metrics: None };
         run.save(start, network)?;
         let metrics = path.join(METRICS);
@@ -120,14 +121,16 @@ impl RunDirectory {
         Checkpoint::read(&self.path.join(CHECKPOINT), network, moments)
     }
 
-    /// Drops metrics that are ahead of a checkpoint: the steps they tell of will be done again.
-    pub fn rewind(&mut self, checkpoint: &Checkpoint) -> Result<()> {
+    /// Drops what a kill left ahead of a checkpoint: half-written files, and metrics of steps that will be done again.
+    /// `finished` says that no step is left, so that the line of a last epoch cut short by a limit of steps is kept.
+    pub fn rewind(&mut self, checkpoint: &Checkpoint, finished: bool) -> Result<()> {
+        sweep(&self.path);
         let path = self.path.join(METRICS);
         let text = fs::read_to_string(&path).unwrap_or_default();
         let progress = &checkpoint.progress;
         // An epoch that ended early for want of steps was reported under the number of the epoch it is part of.
         let kept = text.lines().filter(|line| match serde_json::from_str(line) {
-            Ok(Line::Epoch(report)) => report.epoch <= progress.epoch,
+            Ok(Line::Epoch(report)) => report.epoch <= progress.epoch + u64::from(finished),
             Ok(Line::Step { step, .. }) => step <= progress.step,
             Err(_) => false,
         });
@@ -229,5 +232,19 @@ impl RunDirectory {
             }
         }
         write_grid(self.path.join(RECONSTRUCTIONS), &cells, (112 / shape[2].max(1)).clamp(1, 4))
+    }
+}
+
+/// Removes temporary files of a run that was killed while it wrote them. They harm nobody, so failure is no error.
+fn sweep(path: &Path) {
+    for entry in fs::read_dir(path).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let ours = [MODEL, WEIGHTS, CHECKPOINT, SETTINGS, METRICS, LOSS_CURVE, RECONSTRUCTIONS]
+            .iter()
+            .any(|file| name.strip_prefix('.').is_some_and(|rest| rest.starts_with(&format!("{file}."))));
+        if ours && name.ends_with(".tmp") {
+            let _ = fs::remove_file(entry.path());
+        }
     }
 }

@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::graph::{Graph, Value};
 use crate::model::spec::OptimizerSpec;
 use crate::model::{Evaluation, Network};
-use crate::nn::loss;
+use crate::nn::{MAX_ELEMENTS, loss};
 use crate::plan::{Metrics, Optimizer, Plan, Request, State, Training};
 use crate::rng::{HostStream, Sequence};
 use crate::tensor::Values;
@@ -136,8 +136,20 @@ impl<'a> Trainer<'a> {
         Ok(())
     }
 
-    /// Goes on from a checkpoint.
+    /// Goes on from a checkpoint. Fails where it stands at a step that an epoch of this data does not have.
     pub fn restore(&mut self, checkpoint: &Checkpoint) -> Result<()> {
+        let Progress { position, step, reported, .. } = checkpoint.progress;
+        if position >= self.feed.steps() || position as u64 > step || reported > position as u64 {
+            return Err(Error::invalid(
+                "checkpoint",
+                format!(
+                    "it stands at step {position} of an epoch, in which data \"{}\" has {} steps",
+                    self.feed.data().name(),
+                    self.feed.steps()
+                ),
+                "go on with the data that the run began with",
+            ));
+        }
         self.start(&checkpoint.parameters)?;
         for (name, values) in self.optimizer.moments().iter().zip(&checkpoint.moments) {
             self.session.write(name, values)?;
@@ -318,7 +330,12 @@ pub fn evaluate(network: &Network, device: &Device, parameters: &Values, data: &
 
 /// The plan of one training step of a model on a data set of `samples` samples, as a trainer would run it.
 pub fn training_plan(network: &Network, samples: usize) -> Result<Plan> {
-    let bytes = vec![0; samples * network.spec().input.elements()];
+    let elements = samples.checked_mul(network.spec().input.elements()).filter(|elements| *elements <= MAX_ELEMENTS);
+    let Some(elements) = elements else {
+        let problem = format!("{samples} samples have more than {MAX_ELEMENTS} numbers");
+        return Err(Error::invalid("samples", problem, "use fewer"));
+    };
+    let bytes = vec![0; elements];
     let data = Dataset::from_u8(network.spec().input.clone(), bytes)?;
     let spec = &network.spec().train;
     let feed = Feed::new(&data, "train", spec.batch, u64::MAX)?;
