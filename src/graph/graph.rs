@@ -92,7 +92,7 @@ impl Graph {
     pub fn constant(&mut self, value: f64, shape: impl Into<Shape>) -> Result<Value> {
         let shape = shape.into();
         self.check_size("constant", &shape)?;
-        if !(value.abs() <= f32::MAX as f64) {
+        if value.is_nan() || value.abs() > f32::MAX as f64 {
             return Err(self.error("constant", format!("{value} is no finite 32-bit number")));
         }
         Ok(self.push(Op::Constant(value), vec![], shape, DType::Float))
