@@ -6,6 +6,8 @@ mod cases;
 mod check;
 #[path = "suite/data.rs"]
 mod data;
+#[path = "suite/fuzz.rs"]
+mod fuzz;
 #[path = "suite/gradients.rs"]
 mod gradients;
 #[path = "suite/graph_errors.rs"]
@@ -24,3 +26,5 @@ mod reference;
 mod selftest;
 #[path = "suite/spec.rs"]
 mod spec;
+#[path = "suite/steps.rs"]
+mod steps;

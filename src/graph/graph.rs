@@ -92,7 +92,7 @@ impl Graph {
     pub fn constant(&mut self, value: f64, shape: impl Into<Shape>) -> Result<Value> {
         let shape = shape.into();
         self.check_size("constant", &shape)?;
-        if !(value.abs() <= f32::MAX as f64) {
+        if value.is_nan() || value.abs() > f32::MAX as f64 {
             return Err(self.error("constant", format!("{value} is no finite 32-bit number")));
         }
         Ok(self.push(Op::Constant(value), vec![], shape, DType::Float))
@@ -369,7 +369,8 @@ impl Graph {
         if before.len() != from.len() || after.len() != from.len() {
             return Err(self.error("pad", format!("{before:?} and {after:?} do not match the axes of {from}")));
         }
-        let shape: Shape = (0..from.len()).map(|axis| before[axis] + from[axis] + after[axis]).collect();
+        let size = |axis: usize| before[axis].saturating_add(from[axis]).saturating_add(after[axis]);
+        let shape: Shape = (0..from.len()).map(size).collect();
         self.check_size("pad", &shape)?;
         Ok(self.push(Op::Pad { before: before.to_vec() }, vec![x], shape, DType::Float))
     }

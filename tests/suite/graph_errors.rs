@@ -182,6 +182,10 @@ fn movement() {
         expect![[r#"pad: [1] and [1] do not match the axes of [32, 784] (node 7 "encoder.0")"#]],
     );
     refused(
+        |o| o.graph.pad(o.matrix, &[1, usize::MAX], &[1, 1]),
+        expect![[r#"pad: [34, 18446744073709551615] has more than 2^31 elements (node 7 "encoder.0")"#]],
+    );
+    refused(
         |o| o.graph.concat(&[o.matrix, o.other], 0),
         expect![[r#"concat: [32, 784] and [128, 64] differ beside axis 0 (node 7 "encoder.0")"#]],
     );
