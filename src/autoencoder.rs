@@ -141,11 +141,8 @@ impl Autoencoder {
         let mut trainer = Trainer::new(&self.network, &self.device, data, validation, Options::default())?;
         trainer.start(&self.parameters)?;
         let mut reports = Vec::new();
-        loop {
-            match trainer.epoch(observer)? {
-                Outcome::Epoch(report) => reports.push(report),
-                Outcome::Stopped | Outcome::Finished => break,
-            }
+        while let Outcome::Epoch(report) = trainer.epoch(observer)? {
+            reports.push(report);
         }
         let parameters = trainer.parameters()?;
         drop(trainer);

@@ -271,7 +271,11 @@ impl Graph {
             return Err(self.error("conv2d_grad_input", problem));
         }
         if self.positions("conv2d_grad_input", input, [r, s], window)? != [p, q] {
-            let problem = format!("no input of {input:?} gives upstream {} with {window:?}", self.shape(upstream));
+            let Window { stride, padding } = window;
+            let upstream = self.shape(upstream);
+            let problem = format!(
+                "input {input:?} does not give upstream {upstream} with stride {stride:?}, padding {padding:?}"
+            );
             return Err(self.error("conv2d_grad_input", problem));
         }
         let shape: Shape = [n, c, input[0], input[1]].into();

@@ -118,7 +118,7 @@ fn convolutions() {
             o.graph.conv2d_grad_input(upstream, o.weight, Window::square(2, 2), [40, 42])
         },
         expect![[
-            r#"conv2d_grad_input: no input of [40, 42] gives upstream [8, 16, 7, 21] with Window { stride: [2, 2], padding: [2, 2] } (node 8 "encoder.0")"#
+            r#"conv2d_grad_input: input [40, 42] does not give upstream [8, 16, 7, 21] with stride [2, 2], padding [2, 2] (node 8 "encoder.0")"#
         ]],
     );
     refused(
