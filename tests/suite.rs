@@ -6,12 +6,18 @@ mod cases;
 mod check;
 #[path = "suite/data.rs"]
 mod data;
+#[path = "suite/fixtures.rs"]
+mod fixtures;
 #[path = "suite/fuzz.rs"]
 mod fuzz;
+#[path = "suite/golden.rs"]
+mod golden;
 #[path = "suite/gradients.rs"]
 mod gradients;
 #[path = "suite/graph_errors.rs"]
 mod graph_errors;
+#[path = "suite/inference.rs"]
+mod inference;
 #[path = "suite/kernels.rs"]
 mod kernels;
 #[path = "suite/numbers.rs"]
@@ -20,6 +26,9 @@ mod numbers;
 mod parity;
 #[path = "suite/plans.rs"]
 mod plans;
+#[cfg(feature = "cli")]
+#[path = "suite/program.rs"]
+mod program;
 #[path = "suite/reference.rs"]
 mod reference;
 #[path = "suite/selftest.rs"]
@@ -28,3 +37,7 @@ mod selftest;
 mod spec;
 #[path = "suite/steps.rs"]
 mod steps;
+#[path = "suite/support.rs"]
+mod support;
+#[path = "suite/training.rs"]
+mod training;
