@@ -58,6 +58,7 @@
 //! | session | plans that are loaded on a device, with their buffers |
 //! | encoder, latent (code), decoder, reconstruction | as in the field |
 
+mod autoencoder;
 pub mod cpu;
 pub mod data;
 pub mod device;
@@ -72,9 +73,9 @@ pub mod shape;
 pub mod tensor;
 pub mod train;
 
+pub use autoencoder::Autoencoder;
 pub use device::{Device, Session};
 pub use error::{Error, Result};
-pub use model::Autoencoder;
 
 /// The README's examples, compiled with the documentation's.
 #[cfg(doctest)]

@@ -8,6 +8,8 @@ mod check;
 mod data;
 #[path = "suite/fixtures.rs"]
 mod fixtures;
+#[path = "suite/fuzz.rs"]
+mod fuzz;
 #[path = "suite/golden.rs"]
 mod golden;
 #[path = "suite/gradients.rs"]
@@ -33,6 +35,8 @@ mod reference;
 mod selftest;
 #[path = "suite/spec.rs"]
 mod spec;
+#[path = "suite/steps.rs"]
+mod steps;
 #[path = "suite/support.rs"]
 mod support;
 #[path = "suite/training.rs"]

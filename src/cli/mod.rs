@@ -106,7 +106,8 @@ fn open_device(name: &str) -> Result<Device> {
             [] => "no GPU found".to_owned(),
             names => format!("no GPU found, only software adapters ({})", names.join(", ")),
         };
-        eprintln!("{found}: computing on the CPU");
+        let how = if software.is_empty() { "" } else { "; --device gpu takes one all the same" };
+        eprintln!("{found}: computing on the CPU{how}");
     }
     Ok(device)
 }

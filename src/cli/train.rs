@@ -30,7 +30,7 @@ pub struct Arguments {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     steps: Option<u64>,
     /// The learning rate
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
     lr: Option<f64>,
     /// Decides initial weights, shuffling and all else that is random
     #[arg(long, value_name = "N")]
@@ -100,7 +100,7 @@ pub fn run(arguments: &Arguments) -> Result<End> {
             run.write_settings(&spec, &settings)?;
             // A kill may have come between the checkpoint and the weights.
             autoencoder.set_parameters(checkpoint.parameters)?;
-            run.save_weights(&autoencoder)?;
+            autoencoder.save_weights(run.weights())?;
             run
         }
         None => {
@@ -144,7 +144,12 @@ pub fn run(arguments: &Arguments) -> Result<End> {
         }
     }
     run.draw_losses()?;
-    run.draw_reconstructions(&autoencoder, validation.as_ref().unwrap_or(&train))?;
+    let shown = validation.as_ref().unwrap_or(&train);
+    let originals = shown.rows_f32(0..shown.len().min(RunDirectory::PICTURES));
+    let reconstructions = autoencoder.reconstruct(&originals)?.to_f32();
+    // Data of rows may be a model's pictures, and the other way round.
+    let shape = if shown.sample_shape().len() == 3 { shown.sample_shape() } else { &spec.input };
+    run.draw_reconstructions(shape, &originals, &reconstructions)?;
     if let Some(statistics) = trainer.session().statistics() {
         let each = statistics.recording.as_secs_f64() * 1e6 / statistics.launches.max(1) as f64;
         eprintln!(
@@ -211,7 +216,7 @@ fn save(run: &mut RunDirectory, trainer: &mut Trainer, autoencoder: &mut Autoenc
     let checkpoint = trainer.checkpoint()?;
     run.save(&checkpoint, autoencoder.network())?;
     autoencoder.set_parameters(checkpoint.parameters)?;
-    run.save_weights(autoencoder)
+    autoencoder.save_weights(run.weights())
 }
 
 /// An epoch's results: a sentence on a terminal, else a line of JSON.

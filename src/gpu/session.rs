@@ -15,6 +15,9 @@ use std::time::{Duration, Instant};
 
 /// How long a submission should last: long enough to hide its cost, short enough for watchdogs and a live desktop.
 const SUBMISSION: Duration = Duration::from_millis(40);
+/// The same for a software adapter, which has no watchdog and draws no desktop, but pays for every submission with
+/// caches that its own work has emptied.
+const SOFTWARE_SUBMISSION: Duration = Duration::from_millis(400);
 /// Submissions in flight before the host waits for the oldest.
 const IN_FLIGHT: usize = 2;
 
@@ -305,8 +308,9 @@ impl Session {
         let lasted = now - flight.submitted.max(self.completed);
         self.completed = now;
         let compiled = &mut self.plans[flight.plan];
+        let target = if self.gpu.summary().software { SOFTWARE_SUBMISSION } else { SUBMISSION };
         if flight.steps == compiled.steps && !compiled.fixed {
-            let fitting = SUBMISSION.as_secs_f64() / (lasted.as_secs_f64() / flight.steps as f64).max(1e-6);
+            let fitting = target.as_secs_f64() / (lasted.as_secs_f64() / flight.steps as f64).max(1e-6);
             compiled.steps = (fitting as usize).clamp(1, (4 * compiled.steps).min(state::RING_CAPACITY / 4));
         }
         if let (Some(staging), Some(ring)) = (flight.staging, &compiled.ring) {

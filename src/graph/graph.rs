@@ -92,7 +92,7 @@ impl Graph {
     pub fn constant(&mut self, value: f64, shape: impl Into<Shape>) -> Result<Value> {
         let shape = shape.into();
         self.check_size("constant", &shape)?;
-        if !(value.abs() <= f32::MAX as f64) {
+        if value.is_nan() || value.abs() > f32::MAX as f64 {
             return Err(self.error("constant", format!("{value} is no finite 32-bit number")));
         }
         Ok(self.push(Op::Constant(value), vec![], shape, DType::Float))
@@ -271,7 +271,11 @@ impl Graph {
             return Err(self.error("conv2d_grad_input", problem));
         }
         if self.positions("conv2d_grad_input", input, [r, s], window)? != [p, q] {
-            let problem = format!("no input of {input:?} gives upstream {} with {window:?}", self.shape(upstream));
+            let Window { stride, padding } = window;
+            let upstream = self.shape(upstream);
+            let problem = format!(
+                "input {input:?} does not give upstream {upstream} with stride {stride:?}, padding {padding:?}"
+            );
             return Err(self.error("conv2d_grad_input", problem));
         }
         let shape: Shape = [n, c, input[0], input[1]].into();
@@ -369,7 +373,8 @@ impl Graph {
         if before.len() != from.len() || after.len() != from.len() {
             return Err(self.error("pad", format!("{before:?} and {after:?} do not match the axes of {from}")));
         }
-        let shape: Shape = (0..from.len()).map(|axis| before[axis] + from[axis] + after[axis]).collect();
+        let size = |axis: usize| before[axis].saturating_add(from[axis]).saturating_add(after[axis]);
+        let shape: Shape = (0..from.len()).map(size).collect();
         self.check_size("pad", &shape)?;
         Ok(self.push(Op::Pad { before: before.to_vec() }, vec![x], shape, DType::Float))
     }

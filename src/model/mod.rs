@@ -1,11 +1,9 @@
-//! Autoencoders: a model file becomes graphs of its encoder, its decoder and its loss.
+//! Models: a model file becomes graphs of an encoder, a decoder and a loss, and weights go to files and come back.
 
-mod autoencoder;
 mod network;
 pub mod preset;
 pub mod spec;
 pub mod weights;
 
-pub use autoencoder::{Autoencoder, Evaluation};
 pub use network::{Decoded, Network};
 pub use spec::ModelSpec;

@@ -4,11 +4,11 @@
 //! They are computed inside the launch that reads them: as its source (maps and reductions), or as the epilogue of the
 //! product that feeds them.
 
-use super::kernel::Fusion;
-use super::lower::kernel_of;
+use super::kernel::{Fusion, Kernel};
 use super::program::{Axis, Instruction, Program, Register, View};
-use crate::graph::{Graph, Op, Value};
+use crate::graph::{Graph, Op, Reduction, Value};
 use crate::shape::Shape;
+use crate::tensor::DType;
 use std::collections::HashMap;
 
 /// How every kept value is computed.
@@ -35,6 +35,36 @@ pub(super) fn storage(graph: &Graph, mut value: Value) -> Value {
         value = graph.node(value).operands[0];
     }
     value
+}
+
+/// The kernel that computes a kept value.
+pub(super) fn kernel_of(graph: &Graph, value: Value) -> Kernel {
+    let node = graph.node(value);
+    match &node.op {
+        Op::MatMul { .. } => Kernel::MatMul,
+        Op::Conv2d(_) => Kernel::Conv2d,
+        Op::Conv2dGradInput(_) => Kernel::Conv2dGradInput,
+        Op::Conv2dGradWeight(_) => Kernel::Conv2dGradWeight,
+        Op::Reduce { reduction: Reduction::Sum, .. } => Kernel::Sum,
+        Op::Reduce { reduction: Reduction::Max, .. } => Kernel::Max,
+        Op::Gather => Kernel::Gather,
+        Op::ScatterAdd => Kernel::ScatterAdd,
+        Op::RandomUniform { .. } => Kernel::RandomUniform,
+        Op::RandomBits { .. } => Kernel::RandomBits,
+        Op::Batch if graph.node(node.operands[0]).dtype == DType::U8 => Kernel::BatchBytes,
+        Op::Batch => Kernel::BatchFloats,
+        // Sources are never computed; the copy of one to an output is a map.
+        Op::Input { .. } | Op::Parameter { .. } => Kernel::Map,
+        Op::Constant(_)
+        | Op::Unary(_)
+        | Op::Binary(_)
+        | Op::Broadcast
+        | Op::Reshape
+        | Op::Permute(_)
+        | Op::Slice { .. }
+        | Op::Pad { .. }
+        | Op::Concat { .. } => Kernel::Map,
+    }
 }
 
 /// Decides what is kept and fuses the rest, for the given outputs (storages, not reshapes).

@@ -1,13 +1,14 @@
 //! Lowering: from fused values to launches, and from launches to a plan with memory.
 
-use super::fuse::{Expression, Fused, fuse, storage};
+use super::fuse::{Expression, Fused, fuse, kernel_of, storage};
 use super::kernel::{Access, Kernel};
 use super::memory::{ParameterLayout, Transient, aligned, allocate};
 use super::plan::{Buffer, Plan, Slot, Step};
+use super::products::{ConvSizes, matmul_constants};
 use super::program::{Axis, Instruction, Program, View};
 use super::state::{Metrics, RING_CAPACITY, SCHEDULE_COLUMNS, Training};
 use crate::error::{Error, Result};
-use crate::graph::{Graph, Op, Reduction, Value, Window};
+use crate::graph::{Graph, Op, Value};
 use crate::shape::Shape;
 use crate::tensor::DType;
 use std::collections::HashMap;
@@ -33,36 +34,6 @@ pub struct Request<'a> {
     pub training: Option<Training>,
     /// What is reported of every step.
     pub metrics: Option<Metrics>,
-}
-
-/// The kernel that computes a kept value.
-pub(super) fn kernel_of(graph: &Graph, value: Value) -> Kernel {
-    let node = graph.node(value);
-    match &node.op {
-        Op::MatMul { .. } => Kernel::MatMul,
-        Op::Conv2d(_) => Kernel::Conv2d,
-        Op::Conv2dGradInput(_) => Kernel::Conv2dGradInput,
-        Op::Conv2dGradWeight(_) => Kernel::Conv2dGradWeight,
-        Op::Reduce { reduction: Reduction::Sum, .. } => Kernel::Sum,
-        Op::Reduce { reduction: Reduction::Max, .. } => Kernel::Max,
-        Op::Gather => Kernel::Gather,
-        Op::ScatterAdd => Kernel::ScatterAdd,
-        Op::RandomUniform { .. } => Kernel::RandomUniform,
-        Op::RandomBits { .. } => Kernel::RandomBits,
-        Op::Batch if graph.node(node.operands[0]).dtype == DType::U8 => Kernel::BatchBytes,
-        Op::Batch => Kernel::BatchFloats,
-        // Sources are never computed; the copy of one to an output is a map.
-        Op::Input { .. } | Op::Parameter { .. } => Kernel::Map,
-        Op::Constant(_)
-        | Op::Unary(_)
-        | Op::Binary(_)
-        | Op::Broadcast
-        | Op::Reshape
-        | Op::Permute(_)
-        | Op::Slice { .. }
-        | Op::Pad { .. }
-        | Op::Concat { .. } => Kernel::Map,
-    }
 }
 
 /// Where a launch's operand is: in a buffer that outlives the step, or in a transient.
@@ -504,75 +475,4 @@ fn transients_of(launch: &Launch, reads: bool) -> Vec<usize> {
 
 fn label(graph: &Graph, value: Value) -> String {
     graph.node(value).name.clone()
-}
-
-fn matmul_constants(lhs: &Shape, rhs: &Shape, transpose_lhs: bool, transpose_rhs: bool) -> (Vec<u32>, u64) {
-    let (rows, columns) = (lhs[lhs.len() - 2], lhs[lhs.len() - 1]);
-    let (m, k, lhs_m, lhs_k) = if transpose_lhs { (columns, rows, 1, columns) } else { (rows, columns, columns, 1) };
-    let (rhs_rows, rhs_columns) = (rhs[rhs.len() - 2], rhs[rhs.len() - 1]);
-    let (n, rhs_k, rhs_n) = if transpose_rhs { (rhs_rows, 1, rhs_columns) } else { (rhs_columns, rhs_columns, 1) };
-    let batch_of = |shape: &Shape| shape[..shape.len() - 2].iter().product::<usize>();
-    let batch = batch_of(lhs).max(batch_of(rhs));
-    let lhs_batch = if lhs.len() > 2 { m * k } else { 0 };
-    let rhs_batch = if rhs.len() > 2 { k * n } else { 0 };
-    let tile = |size: usize| size.min(4);
-    let sizes = [batch, m, n, k, lhs_batch, lhs_m, lhs_k, rhs_batch, rhs_k, rhs_n, tile(m), tile(n)];
-    (sizes.iter().map(|size| *size as u32).collect(), 2 * (batch * m * n * k) as u64)
-}
-
-/// The sizes of a convolution, by the letters of `shaders/conv2d.wgsl`.
-struct ConvSizes {
-    n: usize,
-    c: usize,
-    h: usize,
-    w: usize,
-    o: usize,
-    p: usize,
-    q: usize,
-    r: usize,
-    s: usize,
-    window: Window,
-}
-
-impl ConvSizes {
-    fn new(window: Window, x: &Shape, weight: &Shape, y: &Shape) -> ConvSizes {
-        let (n, c, h, w) = (x[0], x[1], x[2], x[3]);
-        ConvSizes { n, c, h, w, o: y[1], p: y[2], q: y[3], r: weight[2], s: weight[3], window }
-    }
-
-    fn phase(&self) -> [usize; 2] {
-        [self.h.div_ceil(self.window.stride[0]), self.w.div_ceil(self.window.stride[1])]
-    }
-
-    fn operations(&self) -> u64 {
-        2 * (self.n * self.o * self.p * self.q * self.c * self.r * self.s) as u64
-    }
-
-    /// The constants, with tiles no larger than what there is to compute.
-    fn constants(&self, channels: usize, positions: usize, splits: u32) -> Vec<u32> {
-        let [phase_h, phase_w] = self.phase();
-        let [stride_h, stride_w] = self.window.stride;
-        let [pad_h, pad_w] = self.window.padding;
-        let sizes = [
-            self.n,
-            self.c,
-            self.h,
-            self.w,
-            self.o,
-            self.p,
-            self.q,
-            self.r,
-            self.s,
-            stride_h,
-            stride_w,
-            pad_h,
-            pad_w,
-            phase_h,
-            phase_w,
-            splits as usize,
-            channels.min(4),
-            positions.min(4),
-        ];
-        sizes.iter().map(|size| *size as u32).collect()
-    }
 }

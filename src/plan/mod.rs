@@ -9,6 +9,7 @@ mod lower;
 mod memory;
 #[allow(clippy::module_inception)] // The folder is named for the layer, the file for the type it defines.
 mod plan;
+mod products;
 mod program;
 pub mod state;
 

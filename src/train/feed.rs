@@ -2,7 +2,7 @@
 //! goes in chunks, gathered on the host in the epoch's order, through the same buffers and the same plan.
 
 use crate::data::Dataset;
-use crate::device::Session;
+use crate::device::{Device, Session};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Value};
 use crate::plan::State;
@@ -57,6 +57,11 @@ impl<'a> Feed<'a> {
         self.data.len() % self.batch
     }
 
+    /// The sizes of the batches: the ordinary one and, where there is one, the last.
+    pub fn batches(&self) -> Vec<usize> {
+        [self.batch(), self.tail()].into_iter().filter(|batch| *batch > 0).collect()
+    }
+
     /// Steps of an epoch.
     pub fn steps(&self) -> usize {
         self.data.len().div_ceil(self.batch)
@@ -99,5 +104,13 @@ fn dtype(data: &Dataset) -> DType {
     match data.values() {
         Values::U8(_) => DType::U8,
         Values::F32(_) | Values::F64(_) | Values::U32(_) => DType::Float,
+    }
+}
+
+/// Bytes of data that a device takes at once.
+pub(super) fn resident_bytes(device: &Device) -> u64 {
+    match device {
+        Device::Gpu(gpu) => gpu.limits().binding_bytes.min(gpu.limits().buffer_bytes),
+        Device::Cpu | Device::CpuF64 => u64::MAX,
     }
 }

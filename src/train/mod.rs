@@ -1,10 +1,12 @@
 //! Training: the data's way to the device, the loop over epochs, and what a run leaves behind.
 
 mod checkpoint;
+mod evaluation;
 mod feed;
 mod run;
 mod trainer;
 
 pub use checkpoint::{Checkpoint, Progress};
+pub use evaluation::{Evaluation, evaluate};
 pub use run::{RunDirectory, Settings};
-pub use trainer::{EpochReport, Observer, Options, Outcome, Trainer, evaluate, training_plan};
+pub use trainer::{EpochReport, Observer, Options, Outcome, Trainer, training_plan};

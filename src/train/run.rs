@@ -4,12 +4,12 @@
 
 use super::checkpoint::Checkpoint;
 use super::trainer::EpochReport;
-use crate::data::Dataset;
 use crate::data::chart::line_chart;
 use crate::data::files::write_atomically;
 use crate::data::images::{Image, write_grid};
 use crate::error::{Error, Result};
-use crate::model::{Autoencoder, ModelSpec, Network};
+use crate::model::{ModelSpec, Network};
+use crate::shape::Shape;
 use std::fs::{self, OpenOptions};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -23,7 +23,8 @@ const LOSS_CURVE: &str = "loss.png";
 const RECONSTRUCTIONS: &str = "reconstructions.png";
 
 /// Originals shown above their reconstructions, in a row, and rows of such pairs.
-const PICTURES: [usize; 2] = [10, 3];
+const COLUMNS: usize = 10;
+const ROWS: usize = 3;
 
 /// What a run was started with beside its model: needed to go on with it.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -182,9 +183,9 @@ impl RunDirectory {
         checkpoint.write(&self.path.join(CHECKPOINT), network.layout())
     }
 
-    /// Saves the weights for those who use the model.
-    pub fn save_weights(&self, autoencoder: &Autoencoder) -> Result<()> {
-        autoencoder.save_weights(self.path.join(WEIGHTS))
+    /// Where the weights go, for those who use the model.
+    pub fn weights(&self) -> PathBuf {
+        self.path.join(WEIGHTS)
     }
 
     /// Draws the loss curve from the metrics.
@@ -213,25 +214,19 @@ impl RunDirectory {
         line_chart(path, &series, "epoch", "loss")
     }
 
-    /// Draws originals above their reconstructions, for data that are pictures.
-    pub fn draw_reconstructions(&self, autoencoder: &Autoencoder, data: &Dataset) -> Result<()> {
-        let shape = match data.sample_shape()[..] {
-            [1 | 3, _, _] => data.sample_shape(),
-            _ => match autoencoder.network().spec().input[..] {
-                [1 | 3, _, _] => &autoencoder.network().spec().input,
-                _ => return Ok(()),
-            },
-        };
-        let [columns, rows] = PICTURES;
-        let count = data.len().min(columns * rows);
-        let originals = data.rows_f32(0..count);
-        let reconstructions = autoencoder.reconstruct(&originals)?.to_f32();
+    /// How many samples [`RunDirectory::draw_reconstructions`] shows at most.
+    pub const PICTURES: usize = COLUMNS * ROWS;
+
+    /// Draws originals above their reconstructions, where samples of this shape are pictures.
+    pub fn draw_reconstructions(&self, shape: &Shape, originals: &[f32], reconstructions: &[f32]) -> Result<()> {
+        if !matches!(shape[..], [1 | 3, _, _]) {
+            return Ok(());
+        }
         let width = shape.elements();
         let mut cells: Vec<Vec<Image>> = Vec::new();
-        for row in 0..count.div_ceil(columns) {
-            let range = row * columns * width..((row + 1) * columns).min(count) * width;
-            for values in [&originals, &reconstructions] {
-                let images = values[range.clone()].chunks(width).map(|image| Image::from_f32(shape.clone(), image));
+        for rows in originals.chunks(COLUMNS * width).zip(reconstructions.chunks(COLUMNS * width)) {
+            for values in [rows.0, rows.1] {
+                let images = values.chunks(width).map(|image| Image::from_f32(shape.clone(), image));
                 cells.push(images.collect::<Result<_>>()?);
             }
         }

@@ -4,14 +4,15 @@
 //! device's own session, which launches it.
 
 use super::checkpoint::{Checkpoint, Progress};
-use super::feed::Feed;
+use super::evaluation::{Evaluation, evaluation_plan, measure};
+use super::feed::{Feed, resident_bytes};
 use crate::data::Dataset;
 use crate::device::{Device, Session};
 use crate::error::{Error, Result};
-use crate::graph::{Graph, Value};
+use crate::graph::Graph;
+use crate::model::Network;
 use crate::model::spec::OptimizerSpec;
-use crate::model::{Evaluation, Network};
-use crate::nn::{MAX_ELEMENTS, loss};
+use crate::nn::MAX_ELEMENTS;
 use crate::plan::{Metrics, Optimizer, Plan, Request, State, Training};
 use crate::rng::{HostStream, Sequence};
 use crate::tensor::Values;
@@ -85,9 +86,6 @@ pub struct Trainer<'a> {
 /// The trainer's plans, by their place in its session.
 const TRAIN: usize = 0;
 
-/// Metrics of an evaluation step: loss, mean squared error, mean absolute error.
-const EVALUATION_METRICS: usize = 3;
-
 impl<'a> Trainer<'a> {
     /// Plans everything and loads it onto the device. Fails where data and model, or plan and device, do not fit.
     pub fn new(
@@ -110,11 +108,11 @@ impl<'a> Trainer<'a> {
         };
         let optimizer = optimizer_of(&spec.optimizer);
         let mut plans = Vec::new();
-        for batch in batches(&feed) {
+        for batch in feed.batches() {
             plans.push(train_plan(network, &feed, &optimizer, batch)?);
         }
         if let Some(feed) = &validation {
-            for batch in batches(feed) {
+            for batch in feed.batches() {
                 plans.push(evaluation_plan(network, feed, batch)?);
             }
         }
@@ -290,7 +288,7 @@ impl<'a> Trainer<'a> {
     }
 
     fn validate(&mut self) -> Result<Option<Evaluation>> {
-        let first = TRAIN + batches(&self.feed).len();
+        let first = TRAIN + self.feed.batches().len();
         match &mut self.validation {
             Some(feed) => measure(&mut self.session, feed, first).map(Some),
             None => Ok(None),
@@ -317,17 +315,6 @@ impl<'a> Trainer<'a> {
     }
 }
 
-/// The loss and errors of a model over a data set.
-pub fn evaluate(network: &Network, device: &Device, parameters: &Values, data: &Dataset) -> Result<Evaluation> {
-    network.accepts(data.sample_shape(), data.name())?;
-    let batch = network.spec().train.batch.min(data.len());
-    let mut feed = Feed::new(data, "validation", batch, resident_bytes(device))?;
-    let plans = batches(&feed).into_iter().map(|batch| evaluation_plan(network, &feed, batch));
-    let mut session = device.load(&plans.collect::<Result<Vec<_>>>()?)?;
-    session.write_parameters(parameters)?;
-    measure(&mut session, &mut feed, 0)
-}
-
 /// The plan of one training step of a model on a data set of `samples` samples, as a trainer would run it.
 pub fn training_plan(network: &Network, samples: usize) -> Result<Plan> {
     let elements = samples.checked_mul(network.spec().input.elements()).filter(|elements| *elements <= MAX_ELEMENTS);
@@ -348,19 +335,6 @@ fn optimizer_of(spec: &OptimizerSpec) -> Optimizer {
     match spec {
         OptimizerSpec::Sgd { .. } => Optimizer::Sgd,
         OptimizerSpec::Adam { betas, eps, .. } => Optimizer::Adam { betas: *betas, epsilon: *eps },
-    }
-}
-
-/// The sizes of a feed's batches: the ordinary one and, where there is one, the last.
-fn batches(feed: &Feed) -> Vec<usize> {
-    [feed.batch(), feed.tail()].into_iter().filter(|batch| *batch > 0).collect()
-}
-
-/// Bytes of data that a device takes at once.
-fn resident_bytes(device: &Device) -> u64 {
-    match device {
-        Device::Gpu(gpu) => gpu.limits().binding_bytes.min(gpu.limits().buffer_bytes),
-        Device::Cpu | Device::CpuF64 => u64::MAX,
     }
 }
 
@@ -389,51 +363,4 @@ fn train_plan(network: &Network, feed: &Feed, optimizer: &Optimizer, batch: usiz
         }),
         metrics: Some(Metrics { state, values, ring: "train.losses".to_owned(), samples: batch }),
     })
-}
-
-fn evaluation_plan(network: &Network, feed: &Feed, batch: usize) -> Result<Plan> {
-    let mut graph = Graph::new();
-    let (x, state) = feed.read(&mut graph, batch)?;
-    let code = network.encode(&mut graph, x)?;
-    let decoded = network.decode(&mut graph, code)?;
-    let target = graph.reshape(x, network.input_shape(batch))?;
-    let metrics = [
-        network.loss(&mut graph, decoded, x)?,
-        loss::mse(&mut graph, decoded.output, target)?,
-        loss::mae(&mut graph, decoded.output, target)?,
-    ];
-    let metrics: Vec<Value> = metrics.iter().map(|metric| graph.reshape(*metric, [1])).collect::<Result<_>>()?;
-    let values = graph.concat(&metrics, 0)?;
-    Plan::build(Request {
-        name: &format!("evaluate {batch}"),
-        graph: &graph,
-        outputs: vec![],
-        layout: network.layout(),
-        training: None,
-        metrics: Some(Metrics { state, values, ring: "validation.metrics".to_owned(), samples: batch }),
-    })
-}
-
-/// Runs the evaluation plans of a feed, which stand at `first` in the session, over all of its data.
-fn measure(session: &mut Session, feed: &mut Feed, first: usize) -> Result<Evaluation> {
-    let count = feed.data().len();
-    let order: Vec<u32> = (0..count as u32).collect();
-    for (start, end) in feed.chunks() {
-        feed.begin(session, &order, start, State::default())?;
-        session.run(first, (end - start) / feed.batch())?;
-        if (end - start) % feed.batch() > 0 {
-            session.run(first + 1, 1)?;
-        }
-        session.wait()?;
-    }
-    let mut sums = [0.0; EVALUATION_METRICS];
-    for (position, samples) in batches(feed).into_iter().enumerate() {
-        for row in session.metrics(first + position) {
-            for (sum, value) in sums.iter_mut().zip(row) {
-                *sum += value * samples as f64;
-            }
-        }
-    }
-    let [loss, mse, mae] = sums.map(|sum| sum / count as f64);
-    Ok(Evaluation { loss, mse, mae, psnr: -10.0 * mse.log10(), samples: count })
 }

@@ -98,8 +98,6 @@ pub struct Feed {
 pub struct Case {
     /// Op and parameters.
     pub name: String,
-    /// What it is about.
-    pub group: Group,
     /// The graph.
     pub graph: Graph,
     /// Its inputs and parameters.
@@ -159,7 +157,8 @@ impl Feed {
         }
     }
 
-    fn is_real(&self) -> bool {
+    /// Whether it holds real numbers, and so can be differentiated by.
+    pub fn is_real(&self) -> bool {
         matches!(self.fill, Fill::Between(..) | Fill::Apart(..) | Fill::Quarters(_))
     }
 }
@@ -262,6 +261,21 @@ impl DerefMut for Builder {
 }
 
 impl Builder {
+    /// An empty graph of this name.
+    pub fn new(case: &str) -> Builder {
+        Builder { graph: Graph::new(), feeds: vec![], case: case.to_owned() }
+    }
+
+    /// The inputs so far.
+    pub fn feeds(&self) -> &[Feed] {
+        &self.feeds
+    }
+
+    /// The graph and its inputs.
+    pub fn finish(self) -> (Graph, Vec<Feed>) {
+        (self.graph, self.feeds)
+    }
+
     /// An input of the plain fill.
     pub fn x(&mut self, shape: impl Into<Shape>) -> Result<Value> {
         self.input(shape, PLAIN)
@@ -299,7 +313,7 @@ impl Builder {
     }
 
     /// The sum of a value's elements times the fixed numbers of one more input.
-    fn weigh(&mut self, value: Value) -> Result<Value> {
+    pub fn weigh(&mut self, value: Value) -> Result<Value> {
         let shape = self.shape(value).clone();
         let axes: Vec<usize> = (0..shape.len()).collect();
         let weights = self.input(shape, PLAIN)?;
@@ -316,7 +330,6 @@ impl Builder {
 
 /// The cases of a group while they are being listed.
 pub struct Table {
-    group: Group,
     cases: Vec<Case>,
 }
 
@@ -325,12 +338,12 @@ impl Table {
     pub fn case(&mut self, name: impl Into<String>, build: impl FnOnce(&mut Builder) -> Result<Value>) -> &mut Case {
         let name = name.into();
         assert!(self.cases.iter().all(|known| known.name != name), "two cases are called \"{name}\"");
-        let mut builder = Builder { graph: Graph::new(), feeds: vec![], case: name.clone() };
+        let mut builder = Builder::new(&name);
         let output = named(&name, build(&mut builder));
-        let Builder { graph, feeds, .. } = builder;
+        let (graph, feeds) = builder.finish();
         let index = self.cases.len();
         let derivatives = Derivatives::Checked;
-        self.cases.push(Case { name, group: self.group, graph, feeds, output, long_sum: false, derivatives });
+        self.cases.push(Case { name, graph, feeds, output, long_sum: false, derivatives });
         &mut self.cases[index]
     }
 }
@@ -353,7 +366,7 @@ impl Group {
 
     /// Its cases.
     pub fn cases(self) -> Vec<Case> {
-        let mut table = Table { group: self, cases: vec![] };
+        let mut table = Table { cases: vec![] };
         match self {
             Group::Elementwise => elementwise::elementwise(&mut table),
             Group::Broadcast => elementwise::broadcast(&mut table),

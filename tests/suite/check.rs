@@ -171,7 +171,7 @@ impl Work {
 }
 
 /// Elements behind every buffer of a loosened plan.
-const GUARD: usize = 64;
+pub const GUARD: usize = 64;
 
 /// A plan whose buffers are longer and whose launches may use as much more behind each slot, so that a read or a write
 /// beyond the slot is seen instead of being caught by the driver.
@@ -186,20 +186,20 @@ pub fn loosen(plan: &Plan) -> Plan {
     plan
 }
 
-/// NaN with a mark that no arithmetic makes.
-const SENTINEL: f32 = f32::from_bits(0x7fc5_a5a5);
-
-/// What memory holds before a run: nothing that a kernel could use.
+/// What memory holds before a run: nothing that a kernel could use. Every buffer's NaN is of its own, so that one which was
+/// read elsewhere, computed with and written here is not taken for what was here.
 pub fn sentinels(buffer: &Buffer, more: usize) -> Values {
     let elements = buffer.elements + more;
+    let mark = buffer.name.bytes().fold(0u32, |mark, byte| mark.wrapping_mul(31).wrapping_add(byte as u32 + 1));
     match buffer.dtype {
-        DType::Float => Values::F32(vec![SENTINEL; elements]),
+        DType::Float => Values::F32(vec![f32::from_bits(0x7fc0_0001 | mark & 0x003f_ffff); elements]),
         DType::U32 => Values::U32(vec![0xdead_beef; elements]),
         DType::U8 => Values::U8(vec![0xab; elements]),
     }
 }
 
-fn put(memory: &mut Values, offset: usize, values: &Values) {
+/// Copies values over a part of others.
+pub fn put(memory: &mut Values, offset: usize, values: &Values) {
     let range = offset..offset + values.len();
     match (memory, values) {
         (Values::F32(memory), Values::F32(values)) => memory[range].copy_from_slice(values),

@@ -3,11 +3,11 @@
 use crate::support::*;
 use pinhole::data::Dataset;
 use pinhole::graph::Graph;
-use pinhole::model::{Autoencoder, Network};
 use pinhole::nn::{self, Activation, Layer};
 use pinhole::shape::Shape;
 use pinhole::tensor::{DType, Tensor, Values};
 use pinhole::train::Options;
+use pinhole::{Autoencoder, model::Network};
 use pinhole::{Device, Result};
 use serde_json::Value as Json;
 

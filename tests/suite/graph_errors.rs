@@ -118,7 +118,7 @@ fn convolutions() {
             o.graph.conv2d_grad_input(upstream, o.weight, Window::square(2, 2), [40, 42])
         },
         expect![[
-            r#"conv2d_grad_input: no input of [40, 42] gives upstream [8, 16, 7, 21] with Window { stride: [2, 2], padding: [2, 2] } (node 8 "encoder.0")"#
+            r#"conv2d_grad_input: input [40, 42] does not give upstream [8, 16, 7, 21] with stride [2, 2], padding [2, 2] (node 8 "encoder.0")"#
         ]],
     );
     refused(
@@ -180,6 +180,10 @@ fn movement() {
     refused(
         |o| o.graph.pad(o.matrix, &[1], &[1]),
         expect![[r#"pad: [1] and [1] do not match the axes of [32, 784] (node 7 "encoder.0")"#]],
+    );
+    refused(
+        |o| o.graph.pad(o.matrix, &[1, usize::MAX], &[1, 1]),
+        expect![[r#"pad: [34, 18446744073709551615] has more than 2^31 elements (node 7 "encoder.0")"#]],
     );
     refused(
         |o| o.graph.concat(&[o.matrix, o.other], 0),

@@ -220,7 +220,7 @@ fn shaders_and_plan_agree_where_the_words_of_the_state_are() {
         }
     }
     assert_eq!(seen.len(), positions.len(), "only {seen:?} are named in shaders");
-    assert!(state::OFFSET < STATE_LENGTH && state::SEED + 1 < state::STEP);
+    const { assert!(state::OFFSET < STATE_LENGTH && state::SEED + 1 < state::STEP) };
 }
 
 each_group!(check_group);
@@ -240,11 +240,9 @@ fn check_plans(plans: &[Plan]) {
     let mut failures = Vec::new();
     let mut known = HashSet::new();
     for plan in plans {
-        failures.extend(plan.check(&Limits::default()).err().map(|error| error.to_string()));
-        failures.extend(plan.hazard().map(|step| format!("plan \"{}\": hazard in step {step}", plan.name)));
+        failures.extend(check_plan(plan).err());
         for (index, step) in plan.steps.iter().enumerate() {
             let place = |error: String| format!("plan \"{}\", step {index}: {error}", plan.name);
-            failures.extend(check_step(step).err().map(place));
             match specialise(step) {
                 Ok(text) => {
                     if known.insert((text.clone(), step.kernel)) {
@@ -257,6 +255,18 @@ fn check_plans(plans: &[Plan]) {
     }
     println!("{} plans, {} different kernels", plans.len(), known.len());
     report(failures);
+}
+
+/// A plan fits the least of adapters, reads nothing that it writes, and its steps fit their kernels' rows.
+pub fn check_plan(plan: &Plan) -> Result<(), String> {
+    plan.check(&Limits::default()).map_err(|error| error.to_string())?;
+    if let Some(step) = plan.hazard() {
+        return Err(format!("plan \"{}\": hazard in step {step}", plan.name));
+    }
+    for (index, step) in plan.steps.iter().enumerate() {
+        check_step(step).map_err(|error| format!("plan \"{}\", step {index}: {error}", plan.name))?;
+    }
+    Ok(())
 }
 
 /// The parts of a step fit its kernel's row.

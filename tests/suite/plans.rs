@@ -99,8 +99,8 @@ fn build(graph: &mut Graph, optimizer: Optimizer) -> pinhole::Result<(Training, 
 fn a_training_step_prints_one_line_for_each_launch() {
     let (plan, _) = training_plan(Optimizer::Adam { betas: [0.9, 0.999], epsilon: 1e-8 });
     expect![[r#"
-        plan "training step": 20 launches, 60314 FLOP and 70744 bytes moved a step, 41624 bytes of memory
-          0 batch.batch_bytes                [23, 1, 6, 6]@data [23]@permutation [8]@state =[6, 1, 6, 6]@work0 grid 4 flop 0 bytes 1816
+        plan "training step": 20 launches, 60314 FLOP and 70064 bytes moved a step, 41624 bytes of memory
+          0 batch.batch_bytes                [23, 1, 6, 6]@data [23]@permutation [8]@state =[6, 1, 6, 6]@work0 grid 4 flop 0 bytes 1136
           1 random.uniform_draw              [8]@state =[6, 1, 6, 6]@work1 [6, 1, 6, 6]@work0 grid 1 flop 648 bytes 1760 fused normal_quantile+multiply+add
           2 conv2d.forward       encoder.0   [6, 1, 6, 6]@work1 [3, 1, 3, 3]@parameters =[6, 3, 3, 3]@work0+256 [3]@parameters+64 grid 1 flop 3240 bytes 1632 fused add+relu
           3 matmul.product       encoder.3   [6, 27]@work0+256 [27, 27]@parameters+128 =[6, 27]@work1+256 [27]@parameters+896 grid 1 flop 9072 bytes 4320 fused add+hyperbolic_tangent

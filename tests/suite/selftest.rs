@@ -106,7 +106,7 @@ fn a_wrong_constant_is_seen_on_the_gpu() {
             Group::Conv,
             format!("conv2d_grad_input {conv}"),
             Kernel::Conv2dGradInput,
-            &["C", "H", "W", "O", "P", "Q", "R", "S", "STRIDE_H", "STRIDE_W", "PAD_H", "PAD_W", "PHASE_H", "PHASE_W"],
+            &["C", "H", "W", "O", "P", "Q", "R", "S", "STRIDE_H", "STRIDE_W", "PAD_H", "PAD_W"],
         ),
         (
             Group::Conv,

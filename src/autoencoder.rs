@@ -1,17 +1,15 @@
 //! An autoencoder on a device: train it, use it, keep it.
 
-use super::network::Network;
-use super::spec::ModelSpec;
-use super::weights;
 use crate::data::Dataset;
 use crate::data::files::write_atomically;
 use crate::device::{Device, Session};
 use crate::error::{Error, Result};
 use crate::graph::Graph;
+use crate::model::{ModelSpec, Network, weights};
 use crate::plan::{Plan, Request};
 use crate::shape::Shape;
 use crate::tensor::{DType, Tensor, Values};
-use crate::train::{EpochReport, Observer, Options, Outcome, Trainer, evaluate};
+use crate::train::{EpochReport, Evaluation, Observer, Options, Outcome, Trainer, evaluate};
 use std::collections::HashMap;
 use std::io::Write;
 use std::path::Path;
@@ -48,21 +46,6 @@ enum Function {
     Encode,
     Decode,
     Reconstruct,
-}
-
-/// How well a data set is reconstructed. Means over every element.
-#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
-pub struct Evaluation {
-    /// The training loss.
-    pub loss: f64,
-    /// The mean squared error.
-    pub mse: f64,
-    /// The mean absolute error.
-    pub mae: f64,
-    /// The peak signal-to-noise ratio for a peak of 1, in decibels: -10 log10(mse).
-    pub psnr: f64,
-    /// Samples.
-    pub samples: usize,
 }
 
 impl Autoencoder {
@@ -158,11 +141,8 @@ impl Autoencoder {
         let mut trainer = Trainer::new(&self.network, &self.device, data, validation, Options::default())?;
         trainer.start(&self.parameters)?;
         let mut reports = Vec::new();
-        loop {
-            match trainer.epoch(observer)? {
-                Outcome::Epoch(report) => reports.push(report),
-                Outcome::Stopped | Outcome::Finished => break,
-            }
+        while let Outcome::Epoch(report) = trainer.epoch(observer)? {
+            reports.push(report);
         }
         let parameters = trainer.parameters()?;
         drop(trainer);

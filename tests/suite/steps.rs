@@ -1,0 +1,150 @@
+//! Whole training steps: batch, noise, forward, backward, optimiser and state on every device, held against the CPU in f64;
+//! and that it makes no difference how many of them a submission holds.
+
+use crate::check::{GUARD, compare, gpu, loosen, put, sentinels, to_f64, untouched};
+use crate::plans::{SAMPLE, SAMPLES, STEPS, training_plan};
+use pinhole::device::Session;
+use pinhole::plan::{Optimizer, ParameterLayout, Plan, State};
+use pinhole::rng;
+use pinhole::tensor::Values;
+use pinhole::{Device, Result};
+use std::collections::HashMap;
+
+const ADAM: Optimizer = Optimizer::Adam { betas: [0.9, 0.999], epsilon: 1e-8 };
+const SEED: u64 = 42;
+
+/// What is written before the first step, by buffer.
+fn start(optimizer: &Optimizer, layout: &ParameterLayout) -> HashMap<String, Values> {
+    let [samples, _] = SAMPLES;
+    let noise = |index: usize| rng::unit(rng::words(1, 0, 0, index as u32)[0]);
+    let mut parameters = vec![0.0; layout.elements()];
+    for (_, shape, offset) in layout.entries() {
+        for (index, parameter) in parameters.iter_mut().enumerate().skip(*offset).take(shape.elements()) {
+            *parameter = 0.6 * noise(index) - 0.3;
+        }
+    }
+    let rate = if *optimizer == Optimizer::Sgd { 0.5 } else { 1e-2 };
+    let schedule: Vec<f32> =
+        (1..=STEPS as u64).flat_map(|step| optimizer.schedule_row(step, rate)).map(|x| x as f32).collect();
+    let mut written = HashMap::from([
+        ("data".to_owned(), Values::U8((0..samples * SAMPLE).map(|i| (255.0 * noise(i)) as u8).collect())),
+        ("permutation".to_owned(), Values::U32((0..samples as u32).map(|i| i * 7 % samples as u32).collect())),
+        ("state".to_owned(), Values::U32(State { seed: SEED, ..State::default() }.words())),
+        ("schedule".to_owned(), Values::F32(schedule)),
+        ("parameters".to_owned(), Values::F32(parameters)),
+    ]);
+    for moment in optimizer.moments() {
+        written.insert((*moment).to_owned(), Values::F32(vec![0.0; layout.elements()]));
+    }
+    written
+}
+
+/// The state of a run after all steps of the schedule.
+struct End {
+    values: Vec<(String, Values)>,
+    losses: Vec<Vec<f64>>,
+}
+
+fn train(device: &Device, optimizer: &Optimizer, per_submission: usize) -> Result<End> {
+    let (plan, layout) = training_plan(optimizer.clone());
+    let mut session = device.load(&[plan])?;
+    for (name, values) in start(optimizer, &layout) {
+        session.write(&name, &values)?;
+    }
+    session.set_steps_per_submission(0, per_submission);
+    session.run(0, STEPS)?;
+    let names = ["parameters", "gradients"].iter().chain(optimizer.moments()).chain(&["state"]);
+    let values = names.map(|name| Ok(((*name).to_owned(), session.read(name)?))).collect::<Result<_>>()?;
+    session.wait()?;
+    Ok(End { values, losses: session.metrics(0) })
+}
+
+#[test]
+fn optimisers_take_the_same_steps_on_every_device() {
+    for optimizer in [Optimizer::Sgd, ADAM] {
+        let oracle = train(&Device::CpuF64, &optimizer, 1).expect("a run");
+        assert_eq!(oracle.losses.len(), STEPS);
+        let (first, last) = (oracle.losses[0][0], oracle.losses[STEPS - 1][0]);
+        assert!(last < first, "training does not help: {:?}", oracle.losses);
+        for device in [gpu(), Device::Cpu] {
+            let end = train(&device, &optimizer, STEPS).expect("a run");
+            for ((name, got), (_, expected)) in end.values.iter().zip(&oracle.values) {
+                let what = format!("{name} after {STEPS} steps of {optimizer:?} on {}", device.name());
+                let tolerance = if name == "state" { 0.0 } else { 1e-4 };
+                match compare(&what, &to_f64(got), &to_f64(expected), tolerance) {
+                    Ok(error) => println!("{what}: {error:.2e}"),
+                    Err(failure) => panic!("{failure}"),
+                }
+            }
+            let flat = |losses: &[Vec<f64>]| losses.concat();
+            let what = format!("losses of {optimizer:?} on {}", device.name());
+            compare(&what, &flat(&end.losses), &flat(&oracle.losses), 1e-5)
+                .unwrap_or_else(|failure| panic!("{failure}"));
+        }
+        let [_, batch] = SAMPLES;
+        let state = State { seed: SEED, step: STEPS as u32, position: STEPS as u32, offset: (STEPS * batch) as u32 };
+        assert_eq!(oracle.values.last().map(|(_, values)| values), Some(&Values::U32(state.words())));
+    }
+}
+
+#[test]
+fn steps_of_a_submission_make_no_difference() {
+    let bits = |end: &End| -> Vec<Vec<u32>> {
+        end.values
+            .iter()
+            .map(|(_, values)| match values {
+                Values::F32(values) => values.iter().map(|value| value.to_bits()).collect(),
+                Values::U32(values) => values.clone(),
+                other => panic!("{other:?}"),
+            })
+            .collect()
+    };
+    let one = train(&gpu(), &ADAM, 1).expect("a run");
+    for per_submission in [2, 3, STEPS, 100] {
+        let many = train(&gpu(), &ADAM, per_submission).expect("a run");
+        assert_eq!(bits(&one), bits(&many), "{per_submission} steps in a submission");
+        assert_eq!(one.losses, many.losses);
+    }
+}
+
+/// The parameters' gradients lie in one buffer, each at a multiple of 256 bytes. What lies between stays as it was; so does
+/// what lies behind every other buffer.
+#[test]
+fn a_step_writes_nothing_between_its_values() {
+    for optimizer in [Optimizer::Sgd, ADAM] {
+        let (plan, layout) = training_plan(optimizer.clone());
+        let gaps = plan.buffers.iter().find(|buffer| buffer.name == "gradients").map_or(0, |buffer| {
+            buffer.elements - layout.entries().iter().map(|(_, shape, _)| shape.elements()).sum::<usize>()
+        });
+        assert!(gaps > 100, "no gaps to look at");
+        let session = &mut gpu().load(&[loosen(&plan)]).expect("a session");
+        written_only_where_it_may(session, &plan, start(&optimizer, &layout));
+    }
+}
+
+fn written_only_where_it_may(session: &mut Session, plan: &Plan, start: HashMap<String, Values>) {
+    let mut memory: HashMap<&str, Values> = HashMap::new();
+    for buffer in &plan.buffers {
+        let mut values = sentinels(buffer, GUARD);
+        if let Some(given) = start.get(&buffer.name) {
+            put(&mut values, 0, given);
+        }
+        session.write(&buffer.name, &values).expect("a buffer");
+        memory.insert(&buffer.name, values);
+    }
+    session.run(0, 1).expect("a run");
+    for buffer in &plan.buffers {
+        let now = session.read(&buffer.name).expect("a buffer");
+        untouched(plan, &buffer.name, &memory[&buffer.name[..]], &now).unwrap_or_else(|failure| panic!("{failure}"));
+    }
+    // And what it may write, it wrote.
+    let gradients = to_f64(&session.read("gradients").expect("gradients"));
+    let written = plan.steps.iter().flat_map(|step| {
+        let slots = step.slots.iter().enumerate().filter(|(i, _)| step.access(*i) != pinhole::plan::Access::Read);
+        slots.map(|(_, slot)| slot).filter(|slot| plan.buffers[slot.buffer].name == "gradients")
+    });
+    for slot in written {
+        let values = &gradients[slot.offset..slot.offset + slot.shape.elements()];
+        assert!(values.iter().all(|value| value.is_finite()), "a gradient of {} is not written", slot.shape);
+    }
+}
