@@ -321,6 +321,26 @@ fn data_of_every_kind_can_be_trained_on() {
     assert!(said.stderr.contains("on 60 samples of mnist (20 to validate)"), "{}", said.stderr);
 }
 
+#[test]
+fn rows_that_are_no_pictures_are_trained_on_without_pictures() {
+    let place = Place::new();
+    place.write(
+        "rows.toml",
+        b"input = [6]\nloss = \"mse\"\nencoder = [{ linear = 2 }]\ndecoder = [{ linear = 6 }]\n[train]\nbatch = 8\n",
+    );
+    let values: Vec<f32> = (0..40 * 6).map(|at| (at as f32 * 0.37).sin()).collect();
+    let mut rows = vec![0, 0, 0x0d, 2, 0, 0, 0, 40, 0, 0, 0, 6];
+    rows.extend(values.iter().flat_map(|value| value.to_be_bytes()));
+    place.write("rows", &rows);
+    place.ok("train --model rows.toml --data rows --device cpu --out run");
+    assert_eq!(place.names("run"), RUN_FILES.into_iter().filter(|name| !name.starts_with("rec")).collect::<Vec<_>>());
+    place.ok("eval run --data rows --device cpu");
+    place.fail(&[(
+        "reconstruct run rows out.png --device cpu",
+        "data \"rows\": samples [6] are no pictures of one or three channels; give pictures",
+    )]);
+}
+
 // ---- eval, reconstruct, summary, plan, devices
 
 #[test]
@@ -1094,23 +1114,42 @@ fn a_run_ended_by_steps_can_be_resumed_with_more_or_as_it_is() {
     assert_eq!(place.metrics("run")[..15], place.metrics("whole")[..]);
 }
 
-/// A run long enough to be stopped, and its command.
-fn long_run(place: &Place, device: &str, samples: usize, epochs: usize) -> String {
+/// Trains an undisturbed run, long enough to be stopped; its command and about how long an epoch takes.
+fn long_run(place: &Place, device: &str, samples: usize, epochs: usize) -> (String, Duration) {
     assert!(!device.contains(' '), "the tests' device must be named without a space: {device}");
     let train =
         format!("train --model small.toml --data digits:{samples} --device {device} --epochs {epochs} --log-steps");
     place.ok(&format!("{train} --out whole"));
-    train
+    let lines = place.lines("whole/metrics.jsonl");
+    let seconds: Vec<f64> = lines.iter().filter_map(|line| line.get("seconds")?.as_f64()).collect();
+    (train, Duration::from_secs_f64(seconds.iter().sum::<f64>() / seconds.len() as f64))
 }
 
-/// Starts a command, does something to it after a while, and waits for its end.
-fn disturbed(place: &Place, arguments: &str, after: Duration, act: impl Fn(&mut std::process::Child)) -> Said {
+/// Epochs that a run's metrics tell of; none where it has not begun.
+fn epochs_done(place: &Place, run: &str) -> usize {
+    let text = std::fs::read_to_string(place.path(run).join("metrics.jsonl")).unwrap_or_default();
+    text.lines().filter(|line| line.starts_with("{\"epoch\"")).count()
+}
+
+/// Starts a command that writes into `run`, does something to it a while after the metrics tell of so many epochs, and
+/// waits for its end. Counting epochs and not seconds, it does not depend on how busy the machine is.
+fn disturbed(
+    place: &Place,
+    (arguments, run): (&str, &str),
+    (epochs, after): (usize, Duration),
+    act: impl Fn(&mut std::process::Child),
+) -> Said {
     let mut child = place.command(arguments).spawn().expect("the program runs");
-    let began = Instant::now();
-    while began.elapsed() < after && child.try_wait().expect("a status").is_none() {
-        std::thread::sleep(Duration::from_millis(1));
+    let running = |child: &mut std::process::Child| child.try_wait().expect("a status").is_none();
+    let pause = || std::thread::sleep(Duration::from_micros(500));
+    while running(&mut child) && epochs_done(place, run) < epochs {
+        pause();
     }
-    if child.try_wait().expect("a status").is_none() {
+    let reached = Instant::now();
+    while running(&mut child) && reached.elapsed() < after {
+        pause();
+    }
+    if running(&mut child) {
         act(&mut child);
     }
     said(child.wait_with_output().expect("output"))
@@ -1127,15 +1166,13 @@ fn interrupt(child: &mut std::process::Child) {
 fn ctrl_c_saves_everything_and_resume_gives_the_same_bits() {
     for (device, samples, epochs) in [("cpu".to_owned(), 3200, 30), (gpu_name(), 1600, 12)] {
         let place = Place::new();
-        let began = Instant::now();
-        let train = long_run(&place, &device, samples, epochs);
-        let whole = began.elapsed();
+        let (train, epoch) = long_run(&place, &device, samples, epochs);
         let mut interruptions = 0;
         let mut arguments = format!("{train} --out run");
         loop {
-            // Never so early that the program does not listen yet.
-            let after = whole.mul_f64(0.3 + 0.1 * f64::from(interruptions));
-            let said = disturbed(&place, &arguments, after, interrupt);
+            // After an epoch the program surely listens.
+            let when = (epochs_done(&place, "run") + epochs / 5, epoch.mul_f64(0.3));
+            let said = disturbed(&place, (&arguments, "run"), when, interrupt);
             if said.code == Some(0) {
                 break;
             }
@@ -1154,7 +1191,7 @@ fn ctrl_c_saves_everything_and_resume_gives_the_same_bits() {
             place.ok("eval run --data digits:60 --device cpu");
             arguments = "train --resume --out run".to_owned();
         }
-        assert!(interruptions >= 1, "it ended before it was stopped");
+        assert!(interruptions >= 3, "stopped only {interruptions} times");
         place.expect_same_run(&format!("interrupted {interruptions} times on {device}"), "whole", "run");
     }
 }
@@ -1166,16 +1203,16 @@ fn random(seed: u64, count: usize) -> Vec<f64> {
     (0..count).map(|_| f64::from(sequence.unit())).collect()
 }
 
-/// Kills a run at these fractions of its length, goes on with it each time, and compares what comes of it.
+/// Kills a run at these fractions of its epochs, goes on with it each time, and compares what comes of it.
 fn killed(device: &str, samples: usize, epochs: usize, kills: &[f64]) {
     let place = Place::new();
-    let began = Instant::now();
-    let train = long_run(&place, device, samples, epochs);
-    let whole = began.elapsed();
+    let (train, epoch) = long_run(&place, device, samples, epochs);
     let mut struck = 0;
     for (index, fraction) in kills.iter().enumerate() {
         let run = format!("run-{index}");
-        let mut after = whole.mul_f64(*fraction);
+        let moment = fraction * epochs as f64;
+        // Every third run is killed again and again, each time after some more epochs.
+        let again = if index % 3 == 0 { 4 } else { 1 };
         let mut attempts = 0;
         loop {
             // Killed before it was a run, it starts anew.
@@ -1183,20 +1220,23 @@ fn killed(device: &str, samples: usize, epochs: usize, kills: &[f64]) {
                 true => format!("train --resume --out {run}"),
                 false => format!("{train} --out {run}"),
             };
-            let said = disturbed(&place, &arguments, after, |child| child.kill().expect("killed"));
+            let when = match attempts {
+                0 => (moment as usize, epoch.mul_f64(moment.fract())),
+                _ if attempts < again => (epochs_done(&place, &run) + attempts, epoch.mul_f64(moment.fract())),
+                _ => (usize::MAX, Duration::ZERO),
+            };
+            let said = disturbed(&place, (&arguments, &run), when, |child| child.kill().expect("killed"));
             if said.code == Some(0) {
                 break;
             }
             assert_eq!(said.code, None, "{said:?}");
-            struck += 1;
             attempts += 1;
-            // Every third run is killed again and again, a bit later each time.
-            after = if index % 3 == 0 && attempts < 4 { after.mul_f64(1.3) } else { whole * 100 };
+            struck += 1;
         }
-        place.expect_same_run(&format!("killed {attempts} times, first after {fraction} of its length"), "whole", &run);
+        place.expect_same_run(&format!("killed {attempts} times, first in epoch {moment}"), "whole", &run);
         std::fs::remove_dir_all(place.path(&run)).expect("removed");
     }
-    assert!(struck * 2 >= kills.len(), "only {struck} of {} kills struck", kills.len());
+    assert!(struck >= kills.len(), "only {struck} kills struck in {} runs", kills.len());
 }
 
 #[test]
@@ -1206,8 +1246,38 @@ fn killed_at_random_moments_a_run_resumes_to_the_same_bits() {
 
 #[test]
 fn killed_at_random_moments_a_run_on_the_gpu_resumes_to_the_same_bits() {
-    let moments: Vec<f64> = random(2, 4).iter().map(|moment| 0.3 + 0.7 * moment).collect();
-    killed(&gpu_name(), 960, 8, &moments);
+    killed(&gpu_name(), 960, 8, &random(2, 4));
+}
+
+/// From the first moment on, a run that is killed either is none yet or can be resumed.
+#[test]
+fn killed_while_it_begins_a_run_is_whole_or_none() {
+    let place = Place::new();
+    let train = "train --model small.toml --data digits:120 --device cpu --log-steps";
+    place.ok(&format!("{train} --out whole"));
+    let mut begun = 0;
+    for (index, fraction) in random(3, 12).into_iter().enumerate() {
+        let run = format!("run-{index}");
+        let arguments = format!("{train} --out {run}");
+        let mut child = place.command(&arguments).spawn().expect("the program runs");
+        // From when its folder appears: a handful of files are written in the next few milliseconds.
+        while !place.path(&run).exists() && child.try_wait().expect("a status").is_none() {
+            std::thread::sleep(Duration::from_micros(100));
+        }
+        std::thread::sleep(Duration::from_secs_f64(0.01 * fraction));
+        child.kill().expect("killed");
+        said(child.wait_with_output().expect("output"));
+        let is_run = place.path(&run).join("model.toml").exists();
+        begun += usize::from(is_run);
+        if is_run {
+            place.ok(&format!("train --resume --out {run}"));
+        } else {
+            assert!(place.failure(&format!("train --resume --out {run}")).contains("holds no run to resume"));
+            place.ok(&arguments);
+        }
+        place.expect_same_run(&format!("killed {fraction} of 10 ms after it began"), "whole", &run);
+    }
+    eprintln!("{begun} of 12 were runs when they were killed");
 }
 
 // ---- PyTorch's trajectories, by the program
@@ -1239,4 +1309,19 @@ fn golden_losses_come_out_of_the_program() {
     }
     let reference = json(&data.join("golden/dense-ae.json"));
     expect_close("in f64", &train("dense-ae", "cpu-f64"), &numbers(&reference["losses64"]), 1e-8, Scale::Relative);
+}
+
+/// The goal on real MNIST: PyTorch's conv-ae comes to 0.0034 to 0.0038 in five epochs.
+#[test]
+#[ignore = "needs PINHOLE_TEST_DATA"]
+fn presets_learn_mnist() {
+    let place = Place::new();
+    for (model, key, most) in [("conv", "val_mse", 0.0040), ("dense", "val_loss", 0.107)] {
+        let mut command = place.command(&format!("train --model {model} --device cpu --out {model} --data"));
+        let said = said(command.arg(test_data().join("data/mnist")).output().expect("the program runs"));
+        assert_eq!(said.code, Some(0), "{said:?}");
+        let last: Json = serde_json::from_str(said.stdout.lines().last().expect("a line")).expect("a line of JSON");
+        let loss = last[key].as_f64().expect("a loss");
+        assert!(loss <= most, "{model}: {loss} after {} epochs", last["epoch"]);
+    }
 }
