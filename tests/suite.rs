@@ -1,5 +1,8 @@
 //! All tests, in one binary: linked once, run side by side. `PINHOLE_TEST_DEVICE` names the adapter; none is a failure.
 
+#[cfg(feature = "cli")]
+#[path = "suite/bad_input.rs"]
+mod bad_input;
 #[path = "suite/cases.rs"]
 mod cases;
 #[path = "suite/check.rs"]
@@ -24,6 +27,9 @@ mod kernels;
 mod numbers;
 #[path = "suite/parity.rs"]
 mod parity;
+#[cfg(feature = "cli")]
+#[path = "suite/place.rs"]
+mod place;
 #[path = "suite/plans.rs"]
 mod plans;
 #[cfg(feature = "cli")]
@@ -31,6 +37,9 @@ mod plans;
 mod program;
 #[path = "suite/reference.rs"]
 mod reference;
+#[cfg(feature = "cli")]
+#[path = "suite/resume.rs"]
+mod resume;
 #[path = "suite/selftest.rs"]
 mod selftest;
 #[path = "suite/spec.rs"]
