@@ -117,11 +117,11 @@ impl Session {
             buffers.insert(spec.name.clone(), Resident { buffer, spec });
         }
         let began = Instant::now();
-        let pipelines = compile(&gpu, plans)?;
-        tracing::debug!(plans = plans.len(), bytes = total, pipelines = pipelines.len(), elapsed = ?began.elapsed(), "loaded");
+        let mut pipelines = compile(&gpu, plans)?.into_iter();
+        tracing::debug!(plans = plans.len(), bytes = total, elapsed = ?began.elapsed(), "loaded");
         let mut compiled = Vec::new();
         for plan in plans {
-            compiled.push(Compiled::new(&gpu, plan, &buffers, &pipelines)?);
+            compiled.push(Compiled::new(&gpu, plan, &buffers, pipelines.by_ref())?);
         }
         let metrics = plans.iter().map(|_| VecDeque::new()).collect();
         Ok(Session {
@@ -348,16 +348,20 @@ fn mapped(buffer: &wgpu::Buffer, size: u64) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Every different kernel of the plans, compiled in parallel, by text and entry point.
-fn compile(gpu: &Gpu, plans: &[Plan]) -> Result<HashMap<(String, Kernel), wgpu::ComputePipeline>> {
-    let mut texts: Vec<(String, Kernel)> = Vec::new();
+/// The pipeline of every step of the plans, in their order. Each different text is compiled once, all in parallel.
+fn compile(gpu: &Gpu, plans: &[Plan]) -> Result<Vec<wgpu::ComputePipeline>> {
+    let mut known: HashMap<(String, Kernel), usize> = HashMap::new();
+    let mut uses = Vec::new();
     for step in plans.iter().flat_map(|plan| &plan.steps) {
-        let key = (specialise(step)?, step.kernel);
-        if !texts.contains(&key) {
-            texts.push(key);
-        }
+        let next = known.len();
+        uses.push(*known.entry((specialise(step)?, step.kernel)).or_insert(next));
     }
-    texts.into_par_iter().map(|key| pipeline(gpu, &key.0, key.1).map(|pipeline| (key, pipeline))).collect()
+    let mut texts: Vec<_> = known.into_iter().collect();
+    texts.sort_unstable_by_key(|(_, place)| *place);
+    let made: Vec<_> =
+        texts.into_par_iter().map(|((text, kernel), _)| pipeline(gpu, &text, kernel)).collect::<Result<_>>()?;
+    tracing::debug!(steps = uses.len(), pipelines = made.len(), "compiled");
+    Ok(uses.into_iter().map(|place| made[place].clone()).collect())
 }
 
 fn pipeline(gpu: &Gpu, text: &str, kernel: Kernel) -> Result<wgpu::ComputePipeline> {
@@ -416,11 +420,11 @@ impl Compiled {
         gpu: &Gpu,
         plan: &Plan,
         buffers: &HashMap<String, Resident>,
-        pipelines: &HashMap<(String, Kernel), wgpu::ComputePipeline>,
+        pipelines: impl Iterator<Item = wgpu::ComputePipeline>,
     ) -> Result<Compiled> {
         let mut launches = Vec::with_capacity(plan.steps.len());
-        for (index, step) in plan.steps.iter().enumerate() {
-            let pipeline = pipelines[&(specialise(step)?, step.kernel)].clone();
+        // The steps lead: zipped the other way round, the next plan would lose its first pipeline.
+        for ((index, step), pipeline) in plan.steps.iter().enumerate().zip(pipelines) {
             let entries: Vec<wgpu::BindGroupEntry> = step
                 .slots
                 .iter()
