@@ -1,47 +1,67 @@
-// Optimisers: one launch updates every parameter, which lie in one buffer, their gradients and moments in others of the
-// same layout. What changes from step to step stands in the schedule, a row for each step of the epoch.
+// Optimisers: one launch updates every parameter, which lie in one buffer, their moments in others of the same layout.
+// Each parameter's gradient is there as partial sums, which are joined here in their order. What changes from step to step
+// stands in the schedule, a row for each step of the epoch.
 
 const COUNT: u32 = 64u;
 // Numbers in a row of the schedule, and the word of the state that holds the row.
-const COLUMNS: u32 = 8u;
+const SCHEDULE_COLUMNS: u32 = 8u;
 const POSITION: u32 = 3u;
+// A segment says, for so many parameters, where their gradients lie, how many partial sums they have, how far apart.
+const BLOCK: u32 = 64u;
+const SEGMENT: u32 = 4u;
 
-@group(0) @binding(0) var<storage, read> gradients: array<f32>;
-@group(0) @binding(1) var<storage, read> schedule: array<f32>;
-@group(0) @binding(2) var<storage, read> state: array<u32>;
-@group(0) @binding(3) var<storage, read_write> parameters: array<f32>;
-@group(0) @binding(4) var<storage, read_write> first_moment: array<f32>;
-@group(0) @binding(5) var<storage, read_write> second_moment: array<f32>;
+@group(0) @binding(0) var<storage, read> gradients: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> segments: array<u32>;
+@group(0) @binding(2) var<storage, read> schedule: array<f32>;
+@group(0) @binding(3) var<storage, read> state: array<u32>;
+@group(0) @binding(4) var<storage, read_write> parameters: array<vec4<f32>>;
+@group(0) @binding(5) var<storage, read_write> first_moment: array<vec4<f32>>;
+@group(0) @binding(6) var<storage, read_write> second_moment: array<vec4<f32>>;
 
-// Gradient descent. Schedule: rate. One workgroup updates 64 consecutive parameters.
+// The gradients of parameters i to i + 3.
+fn gradient_of(i: u32) -> vec4<f32> {
+    let segment = i / BLOCK * SEGMENT;
+    let parts = segments[segment + 1u];
+    let stride = segments[segment + 2u] / 4u;
+    var at = (segments[segment] + i % BLOCK) / 4u;
+    var total = vec4<f32>();
+    for (var part = 0u; part < parts; part++) {
+        total += gradients[at];
+        at += stride;
+    }
+    return total;
+}
+
+// Gradient descent. Schedule: rate. One workgroup updates 256 consecutive parameters.
 @compute @workgroup_size(64)
 fn sgd(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let i = (group.y * groups.x + group.x) * 64u + lane;
+    let i = ((group.y * groups.x + group.x) * 64u + lane) * 4u;
     if i < COUNT {
-        parameters[i] -= schedule[state[POSITION] * COLUMNS] * gradients[i];
+        parameters[i / 4u] -= schedule[state[POSITION] * SCHEDULE_COLUMNS] * gradient_of(i);
     }
 }
 
 // Adam (Kingma and Ba, arXiv 1412.6980). Schedule: rate / (1 - beta1^t), 1 / sqrt(1 - beta2^t), epsilon, 1 - beta1, beta2,
-// 1 - beta2. One workgroup updates 64 consecutive parameters.
+// 1 - beta2. One workgroup updates 256 consecutive parameters.
 @compute @workgroup_size(64)
 fn adam(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let i = (group.y * groups.x + group.x) * 64u + lane;
+    let i = ((group.y * groups.x + group.x) * 64u + lane) * 4u;
     if i < COUNT {
-        let row = state[POSITION] * COLUMNS;
-        let gradient = gradients[i];
-        let first = first_moment[i] + schedule[row + 3u] * (gradient - first_moment[i]);
-        let second = schedule[row + 4u] * second_moment[i] + schedule[row + 5u] * gradient * gradient;
-        first_moment[i] = first;
-        second_moment[i] = second;
-        parameters[i] -= schedule[row] * first / (sqrt(second) * schedule[row + 1u] + schedule[row + 2u]);
+        let row = state[POSITION] * SCHEDULE_COLUMNS;
+        let gradient = gradient_of(i);
+        let at = i / 4u;
+        let first = first_moment[at] + schedule[row + 3u] * (gradient - first_moment[at]);
+        let second = schedule[row + 4u] * second_moment[at] + schedule[row + 5u] * gradient * gradient;
+        first_moment[at] = first;
+        second_moment[at] = second;
+        parameters[at] -= schedule[row] * first / (sqrt(second) * schedule[row + 1u] + schedule[row + 2u]);
     }
 }

@@ -1,23 +1,18 @@
 // Philox4x32-10 (Salmon et al., SC 2011), integer only: the same words on every device. The twin of src/rng.rs.
 
-// Elements, and the blocks of four that hold them.
 const COUNT: u32 = 64u;
-const BLOCKS: u32 = 16u;
 const STREAM: u32 = 0u;
 // Words of the step state.
 const SEED: u32 = 0u;
 const STEP: u32 = 2u;
 
 @group(0) @binding(0) var<storage, read> state: array<u32>;
-@group(0) @binding(1) var<storage, read_write> y: array<f32>;
-@group(0) @binding(2) var<storage, read> x0: array<f32>;
-@group(0) @binding(3) var<storage, read> x1: array<f32>;
-@group(0) @binding(4) var<storage, read> x2: array<f32>;
-@group(0) @binding(5) var<storage, read> x3: array<f32>;
-@group(0) @binding(6) var<storage, read> x4: array<f32>;
+@group(0) @binding(1) var<storage, read_write> y0: array<vec4<f32>>;
 @group(0) @binding(7) var<storage, read_write> words_out: array<u32>;
 
-fn epilogue(value: f32, i: u32) -> f32 { return value; }
+fn finish(row: u32, offset: u32, value: f32) { y0[(row + offset) / 4u][(row + offset) % 4u] = value; }
+fn finish4(row: u32, offset: u32, value: vec4<f32>) { y0[(row + offset) / 4u] = value; }
+fn finish_totals(invocation: u32) {}
 
 // The upper 32 bits of a product, from four products of halves.
 fn high(a: u32, b: u32) -> u32 {
@@ -53,15 +48,19 @@ fn uniform_draw(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let block = (group.y * groups.x + group.x) * 64u + lane;
-    if block < BLOCKS {
-        let drawn = words(block);
-        for (var j = 0u; j < 4u; j++) {
-            let i = block * 4u + j;
-            if i < COUNT {
-                y[i] = epilogue(f32(drawn[j] >> 8u) * 0.000000059604644775390625, i);
+    if block * 4u < COUNT {
+        let drawn = vec4<f32>(words(block) >> vec4<u32>(8u)) * 0.000000059604644775390625;
+        if COUNT % 4u == 0u {
+            finish4(block * 4u, 0u, drawn);
+        } else {
+            for (var j = 0u; j < 4u; j++) {
+                if block * 4u + j < COUNT {
+                    finish(block * 4u, j, drawn[j]);
+                }
             }
         }
     }
+    finish_totals(block);
 }
 
 // The words themselves. One invocation draws four.
@@ -72,7 +71,7 @@ fn bits(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let block = (group.y * groups.x + group.x) * 64u + lane;
-    if block < BLOCKS {
+    if block * 4u < COUNT {
         let drawn = words(block);
         for (var j = 0u; j < 4u; j++) {
             let i = block * 4u + j;

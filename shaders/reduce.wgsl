@@ -7,15 +7,12 @@ const LENGTH: u32 = 64u;
 const SPLITS: u32 = 1u;
 
 @group(0) @binding(0) var<storage, read_write> y: array<f32>;
-@group(0) @binding(1) var<storage, read> x0: array<f32>;
-@group(0) @binding(2) var<storage, read> x1: array<f32>;
-@group(0) @binding(3) var<storage, read> x2: array<f32>;
-@group(0) @binding(4) var<storage, read> x3: array<f32>;
-@group(0) @binding(5) var<storage, read> x4: array<f32>;
-@group(0) @binding(6) var<storage, read> x5: array<f32>;
-@group(0) @binding(7) var<storage, read> x6: array<f32>;
+@group(0) @binding(1) var<storage, read> x0: array<vec4<f32>>;
 
-fn fused(i: u32) -> f32 { return x0[i]; }
+@group(0) @binding(2) var<storage, read_write> totals: array<vec4<f32>>;
+
+fn fused(i: u32) -> f32 { return x0[i / 4u][i % 4u]; }
+fn fused4(i: u32) -> vec4<f32> { return x0[i / 4u]; }
 
 // One workgroup computes 64 consecutive partial sums: y[o * SPLITS + s] is the sum of elements s, s + SPLITS, ... of o.
 @compute @workgroup_size(64)
@@ -51,4 +48,53 @@ fn maximum_of(
         }
         y[i] = largest;
     }
+}
+
+// Sums along all rows of ROWS by COLUMNS elements, cut into PARTS, whose results lie PART_STRIDE elements apart.
+const ROWS: u32 = 64u;
+const COLUMNS: u32 = 64u;
+const PARTS: u32 = 1u;
+const PART_STRIDE: u32 = 64u;
+const WORKGROUP: u32 = 64u;
+const FOURS: u32 = (COLUMNS + 3u) / 4u;
+
+// Each invocation sums four neighbouring columns over every PARTS-th row.
+fn column_sums_part(group: u32, lane: u32) {
+    let invocation = group * WORKGROUP + lane;
+    let part = invocation / FOURS;
+    let column = invocation % FOURS * 4u;
+    if part < PARTS {
+        var total = vec4<f32>();
+        for (var row = part; row < ROWS; row += PARTS) {
+            let at = row * COLUMNS + column;
+            if COLUMNS % 4u == 0u {
+                total += fused4(at);
+            } else {
+                for (var j = 0u; j < 4u; j++) {
+                    if column + j < COLUMNS {
+                        total[j] += fused(at + j);
+                    }
+                }
+            }
+        }
+        let at = part * PART_STRIDE + column;
+        if COLUMNS % 4u == 0u {
+            totals[at / 4u] = total;
+        } else {
+            for (var j = 0u; j < 4u; j++) {
+                if column + j < COLUMNS {
+                    totals[(at + j) / 4u][(at + j) % 4u] = total[j];
+                }
+            }
+        }
+    }
+}
+
+@compute @workgroup_size(WORKGROUP)
+fn column_sums(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    column_sums_part(group.y * groups.x + group.x, lane);
 }

@@ -1,7 +1,9 @@
-// The step state's own launch, last in every step: keeps the step's metrics in a ring and moves on to the next step.
+// The step state's own launch, last in every step: joins the partial sums of the step's metrics, keeps them in a ring and
+// moves on to the next step.
 
-// Metrics of a step, rows of the ring, samples of a batch.
+// Metrics of a step, partial sums of each, rows of the ring, samples of a batch.
 const METRICS: u32 = 1u;
+const PARTS: u32 = 1u;
 const CAPACITY: u32 = 4096u;
 const SAMPLES: u32 = 128u;
 // Words of the state.
@@ -13,14 +15,32 @@ const OFFSET: u32 = 4u;
 @group(0) @binding(1) var<storage, read_write> ring: array<f32>;
 @group(0) @binding(2) var<storage, read_write> state: array<u32>;
 
-// One invocation does all of it.
-@compute @workgroup_size(1)
-fn advance() {
-    let step = state[STEP];
+var<workgroup> sums: array<f32, 64>;
+
+// One workgroup does all of it. Each invocation adds up every 64th part, then halves join halves.
+@compute @workgroup_size(64)
+fn advance(@builtin(local_invocation_index) lane: u32) {
     for (var j = 0u; j < METRICS; j++) {
-        ring[step % CAPACITY * METRICS + j] = metrics[j];
+        var sum = 0.0;
+        for (var part = lane; part < PARTS; part += 64u) {
+            sum += metrics[j * PARTS + part];
+        }
+        sums[lane] = sum;
+        workgroupBarrier();
+        for (var half = 32u; half > 0u; half /= 2u) {
+            if lane < half {
+                sums[lane] += sums[lane + half];
+            }
+            workgroupBarrier();
+        }
+        if lane == 0u {
+            ring[state[STEP] % CAPACITY * METRICS + j] = sums[0];
+        }
+        workgroupBarrier();
     }
-    state[STEP] = step + 1u;
-    state[POSITION] += 1u;
-    state[OFFSET] += SAMPLES;
+    if lane == 0u {
+        state[STEP] += 1u;
+        state[POSITION] += 1u;
+        state[OFFSET] += SAMPLES;
+    }
 }

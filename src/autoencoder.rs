@@ -228,6 +228,7 @@ impl Autoencoder {
             layout: self.network.layout(),
             training: None,
             metrics: None,
+            target: self.device.target(),
         })?;
         let mut session = self.device.load(&[plan])?;
         session.write_parameters(&self.parameters)?;

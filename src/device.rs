@@ -4,7 +4,7 @@ use crate::cpu;
 use crate::error::{Error, Result};
 use crate::gpu::{self, Gpu, Statistics, adapters};
 use crate::graph::{Graph, Value};
-use crate::plan::{Buffer, Plan};
+use crate::plan::{Buffer, Plan, Target};
 use crate::tensor::{DType, Tensor, Values};
 use std::sync::Arc;
 
@@ -53,6 +53,15 @@ impl Device {
         }
     }
 
+    /// What plans for this device are made for.
+    pub fn target(&self) -> Target {
+        match self {
+            Device::Gpu(gpu) => gpu.target().clone(),
+            // Tiles mean nothing to the CPU, and few parts of a sum are enough.
+            Device::Cpu | Device::CpuF64 => Target { software: true, ..Target::default() },
+        }
+    }
+
     /// Checks plans, gives them memory and makes them ready to run. They share buffers of the same name.
     pub fn load(&self, plans: &[Plan]) -> Result<Session> {
         Ok(Session(match self {
@@ -78,7 +87,7 @@ impl Device {
     pub fn compute(&self, graph: &Graph, outputs: &[Value], inputs: &[(&str, Tensor)]) -> Result<Vec<Tensor>> {
         let names: Vec<String> = (0..outputs.len()).map(|index| format!("output {index}")).collect();
         let named: Vec<(Value, &str)> = outputs.iter().zip(&names).map(|(value, name)| (*value, &name[..])).collect();
-        let plan = Plan::new("compute", graph, &named)?;
+        let plan = Plan::on(&self.target(), "compute", graph, &named)?;
         let layout = crate::plan::ParameterLayout::of(graph);
         let mut session = self.load(&[plan])?;
         for (name, tensor) in inputs {
@@ -126,7 +135,7 @@ impl Session {
 
     /// Writes a part of a buffer, from element `offset` on; on a GPU bytes begin at multiples of four.
     pub fn write_at(&mut self, name: &str, offset: usize, values: &Values) -> Result<()> {
-        let buffer = self.buffer(name)?;
+        let buffer = self.buffer(name)?.clone();
         if offset + values.len() > buffer.elements {
             expect(name, buffer.elements, offset + values.len())?;
         }
@@ -139,6 +148,25 @@ impl Session {
             let problem = format!("{dtype:?} given for a buffer of {:?}", buffer.dtype);
             return Err(Error::invalid(format!("buffer \"{name}\""), problem, "convert the values"));
         }
+        let end = offset + values.len();
+        let cuts = |(start, [o, c, r, s]): &(usize, [usize; 4])| {
+            let last = start + o * c * r * s;
+            *start < end && offset < last && (*start < offset || end < last)
+        };
+        if buffer.rearranged.iter().any(cuts) {
+            // A part of a tensor lies in pieces on the device: put it into the whole.
+            let mut whole = self.read(name)?;
+            put(&mut whole, offset, values);
+            return self.write_at(name, 0, &whole);
+        }
+        let moved;
+        let values = match &buffer.rearranged[..] {
+            [] => values,
+            tensors => {
+                moved = rearranged(values, tensors, offset, true);
+                &moved
+            }
+        };
         match &mut self.0 {
             Inner::Gpu(session) => session.write(name, offset, values),
             Inner::Cpu(session) => {
@@ -159,12 +187,13 @@ impl Session {
 
     /// A buffer's content, after everything submitted has run.
     pub fn read(&mut self, name: &str) -> Result<Values> {
-        self.buffer(name)?;
-        match &mut self.0 {
-            Inner::Gpu(session) => session.read(name),
-            Inner::Cpu(session) => Ok(session.read(name)),
-            Inner::CpuF64(session) => Ok(session.read(name)),
-        }
+        let tensors = self.buffer(name)?.rearranged.clone();
+        let values = match &mut self.0 {
+            Inner::Gpu(session) => session.read(name)?,
+            Inner::Cpu(session) => session.read(name),
+            Inner::CpuF64(session) => session.read(name),
+        };
+        Ok(if tensors.is_empty() { values } else { rearranged(&values, &tensors, 0, false) })
     }
 
     /// Runs steps of a plan. On a GPU this returns while the last of them still run.
@@ -214,6 +243,56 @@ impl Session {
             Inner::Gpu(session) => Some(session.statistics()),
             Inner::Cpu(_) | Inner::CpuF64(_) => None,
         }
+    }
+}
+
+/// Values with the channels of each of these tensors moved last, or back again. `offset` is where in the buffer the values
+/// begin. A tensor that is not there as a whole stays as it is.
+fn rearranged(values: &Values, tensors: &[(usize, [usize; 4])], offset: usize, last: bool) -> Values {
+    fn all<T: Copy>(values: &[T], tensors: &[(usize, [usize; 4])], offset: usize, last: bool) -> Vec<T> {
+        let mut result = values.to_vec();
+        for (start, [o, c, r, s]) in tensors {
+            let Some(start) = start.checked_sub(offset) else { continue };
+            let (elements, taps) = (o * c * r * s, r * s);
+            let Some(from) = values.get(start..start + elements) else { continue };
+            let to = &mut result[start..start + elements];
+            for (from, to) in from.chunks(c * taps).zip(to.chunks_mut(c * taps)) {
+                for channel in 0..*c {
+                    for tap in 0..taps {
+                        let (first, moved) = (channel * taps + tap, tap * c + channel);
+                        if last {
+                            to[moved] = from[first];
+                        } else {
+                            to[first] = from[moved];
+                        }
+                    }
+                }
+            }
+        }
+        result
+    }
+    match values {
+        Values::F32(values) => Values::F32(all(values, tensors, offset, last)),
+        Values::F64(values) => Values::F64(all(values, tensors, offset, last)),
+        Values::U32(values) => Values::U32(all(values, tensors, offset, last)),
+        Values::U8(values) => Values::U8(all(values, tensors, offset, last)),
+    }
+}
+
+/// Copies values over a part of others, which are of the device's float type or of the same type.
+fn put(whole: &mut Values, offset: usize, part: &Values) {
+    let range = offset..offset + part.len();
+    match (whole, part) {
+        (Values::F32(whole), Values::F32(part)) => whole[range].copy_from_slice(part),
+        (Values::F32(whole), Values::F64(part)) => {
+            whole[range].iter_mut().zip(part).for_each(|(whole, part)| *whole = *part as f32);
+        }
+        (Values::F64(whole), Values::F64(part)) => whole[range].copy_from_slice(part),
+        (Values::F64(whole), Values::F32(part)) => {
+            whole[range].iter_mut().zip(part).for_each(|(whole, part)| *whole = *part as f64);
+        }
+        // Only tensors of floats are rearranged.
+        (Values::F32(_) | Values::F64(_) | Values::U32(_) | Values::U8(_), _) => {}
     }
 }
 

@@ -1,6 +1,7 @@
 //! `pinhole plan`
 
 use super::{End, resolve_model, say};
+use pinhole::Device;
 use pinhole::error::Result;
 use pinhole::model::Network;
 use pinhole::train::training_plan;
@@ -15,6 +16,9 @@ pub struct Arguments {
     /// Samples of the data set
     #[arg(long, default_value_t = 60_000, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     samples: u64,
+    /// The device that would run it
+    #[arg(long, default_value = "auto", value_name = "DEVICE")]
+    device: String,
 }
 
 /// Prints the plan of a training step: a line for each launch.
@@ -23,7 +27,8 @@ pub fn run(arguments: &Arguments) -> Result<End> {
     if let Some(batch) = arguments.batch {
         spec.train.batch = batch as usize;
     }
-    let plan = training_plan(&Network::new(spec)?, arguments.samples as usize)?;
+    let target = Device::open(&arguments.device)?.target();
+    let plan = training_plan(&Network::new(spec)?, arguments.samples as usize, target)?;
     say(plan.to_string().trim_end())?;
     Ok(End::Done)
 }

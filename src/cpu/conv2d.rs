@@ -1,10 +1,19 @@
-//! The twin of `shaders/conv2d.wgsl`, by images: the windows of an image become the columns of a matrix (im2col), and the
-//! convolution a product.
+//! The twin of `shaders/conv2d.wgsl`: windows become the rows of a matrix (im2col), and the convolution a product. Images
+//! are `[n, h, w, c]`, so that each row of a window lies in one piece.
 
 use super::elementwise::Fused;
-use super::matmul::{Matrix, multiply};
+use super::matmul::{Matrix, multiply, transpose, with_memory};
 use super::real::Real;
+use gemm::Parallelism;
 use rayon::prelude::*;
+use std::ops::Range;
+
+/// Bytes of windows that a thread makes at a time: they and what they meet should stay in the second-level cache.
+const STRIP_BYTES: usize = 1 << 19;
+/// Bytes of windows at a time where all threads make and use them together.
+const SHARED_BYTES: usize = 1 << 20;
+/// Splits of a weight's gradient below which threads share each rather than take one each.
+const FEW_SPLITS: usize = 8;
 
 /// The constants of the kernel, in the table's order.
 struct Sizes {
@@ -20,145 +29,323 @@ struct Sizes {
     stride: [usize; 2],
     padding: [usize; 2],
     splits: usize,
+    /// How far apart the splits' gradients of the weight lie.
+    stride_of_splits: usize,
+}
+
+/// Rows of windows of neighbouring positions, or parts of such rows.
+#[derive(Clone, Copy)]
+struct Pieces {
+    /// Where the first begins among the windows; the next begins a window further.
+    at: usize,
+    /// Where its elements begin among the images, those of the next a stride further; `None` for padding.
+    from: Option<usize>,
+    count: usize,
+    length: usize,
 }
 
 impl Sizes {
     fn new(constants: [usize; 18]) -> Sizes {
-        let [n, c, h, w, o, p, q, r, s, stride_h, stride_w, pad_h, pad_w, _, _, splits, _, _] = constants;
-        Sizes { n, c, h, w, o, p, q, r, s, stride: [stride_h, stride_w], padding: [pad_h, pad_w], splits }
+        let [n, c, h, w, o, p, q, r, s, stride_h, stride_w, pad_h, pad_w, _, _, splits, stride_of_splits, _] =
+            constants;
+        let (stride, padding) = ([stride_h, stride_w], [pad_h, pad_w]);
+        Sizes { n, c, h, w, o, p, q, r, s, stride, padding, splits, stride_of_splits }
     }
 
+    /// Elements of a window.
     fn taps(&self) -> usize {
-        self.c * self.r * self.s
+        self.r * self.s * self.c
     }
 
     fn positions(&self) -> usize {
         self.p * self.q
     }
 
-    fn columns<T: Real>(&self) -> Vec<T> {
-        vec![T::ZERO; self.taps() * self.positions()]
+    /// Elements of an image.
+    fn image(&self) -> usize {
+        self.h * self.w * self.c
     }
 
-    /// Visits every tap: its row of the column matrix, its plane, and its shifts.
-    fn each_tap(&self, mut visit: impl FnMut(usize, usize, usize, usize)) {
-        let mut row = 0;
-        for c in 0..self.c {
-            for r in 0..self.r {
-                for s in 0..self.s {
-                    visit(row, c, r, s);
-                    row += 1;
+    /// Elements from the window of a position to that of its neighbour on the right.
+    fn step(&self) -> usize {
+        self.stride[1] * self.c
+    }
+
+    /// Whether the windows, one after the other, are the images themselves.
+    fn is_plain(&self) -> bool {
+        let points = [self.r, self.s] == [1, 1] && self.stride == [1, 1];
+        let whole = [self.r, self.s] == [self.h, self.w] && self.positions() == 1;
+        (points || whole) && self.padding == [0, 0]
+    }
+
+    /// How many rows of positions have windows of this many bytes.
+    fn rows<T>(&self, bytes: usize) -> usize {
+        (bytes / (self.q * self.taps() * size_of::<T>())).max(1)
+    }
+
+    /// Images for a task: enough for a good product, but few enough that there are tasks for several threads.
+    fn images_per_task<T>(&self) -> usize {
+        (self.rows::<T>(STRIP_BYTES) / self.p).clamp(1, self.n.div_ceil(8))
+    }
+
+    /// Calls `visit` with all pieces of the windows of a row of positions; rows are counted through all images.
+    #[inline(always)] // So that the loops in `visit` are compiled for the vector unit that was found.
+    fn each_piece(&self, row: usize, mut visit: impl FnMut(Pieces)) {
+        let (n, p) = (row / self.p, row % self.p);
+        let length = self.s * self.c;
+        let [stride, padding] = [self.stride[1], self.padding[1]];
+        // The positions whose windows lie between the image's left and right edges.
+        let inner_from = padding.div_ceil(stride).min(self.q);
+        let inner_to = ((self.w + padding + stride).saturating_sub(self.s) / stride).clamp(inner_from, self.q);
+        for r in 0..self.r {
+            let at = r * length;
+            let h = (p * self.stride[0] + r).wrapping_sub(self.padding[0]);
+            if h >= self.h {
+                visit(Pieces { at, from: None, count: self.q, length });
+                continue;
+            }
+            let line = (n * self.h + h) * self.w;
+            if inner_to > inner_from {
+                let from = Some((line + inner_from * stride - padding) * self.c);
+                visit(Pieces { at: at + inner_from * self.taps(), from, count: inner_to - inner_from, length });
+            }
+            for q in (0..inner_from).chain(inner_to..self.q) {
+                // Which columns of the window meet the image.
+                let to = (self.w + padding).saturating_sub(q * stride).min(self.s);
+                let from = padding.saturating_sub(q * stride).min(to);
+                let mut part = |columns: Range<usize>, from: Option<usize>| {
+                    let at = at + q * self.taps() + columns.start * self.c;
+                    visit(Pieces { at, from, count: 1, length: columns.len() * self.c });
+                };
+                part(0..from, None);
+                if to > from {
+                    part(from..to, Some((line + q * stride + from - padding) * self.c));
                 }
+                part(to..self.s, None);
             }
         }
     }
 
-    /// The positions `from .. to` along an axis at which a tap meets the input rather than padding.
-    fn inside(&self, axis: usize, tap: usize) -> (usize, usize) {
-        let (input, output) = if axis == 0 { (self.h, self.p) } else { (self.w, self.q) };
-        let (stride, padding) = (self.stride[axis], self.padding[axis]);
-        let from = padding.saturating_sub(tap).div_ceil(stride).min(output);
-        let to = (input + padding).saturating_sub(tap).div_ceil(stride).min(output);
-        (from, to.max(from))
-    }
-
-    /// Calls `visit` with each run of positions along a row that meets the input: where it begins among the column
-    /// matrix's elements, where in the image, and its length. What is left out meets padding.
-    fn each_run(&self, mut visit: impl FnMut(usize, usize, usize)) {
-        self.each_tap(|row, c, r, s| {
-            let (from_p, to_p) = self.inside(0, r);
-            let (from_q, to_q) = self.inside(1, s);
-            for p in from_p..to_p {
-                let h = p * self.stride[0] + r - self.padding[0];
-                let at = row * self.positions() + p * self.q + from_q;
-                if to_q > from_q {
-                    let w = from_q * self.stride[1] + s - self.padding[1];
-                    visit(at, (c * self.h + h) * self.w + w, to_q - from_q);
+    /// The windows of some rows of positions, `[positions, r s c]`.
+    fn image_to_windows<T: Real>(&self, x: &[T], rows: Range<usize>, windows: &mut [T]) {
+        let (taps, step) = (self.taps(), self.step());
+        pulp::Arch::new().dispatch(
+            #[inline(always)]
+            || {
+                for (row, windows) in rows.zip(windows.chunks_exact_mut(self.q * taps)) {
+                    self.each_piece(
+                        row,
+                        #[inline(always)]
+                        |pieces| match pieces.from {
+                            Some(from) => {
+                                let windows = Evenly { elements: &mut windows[pieces.at..], step: taps };
+                                let x = Evenly { elements: &x[from..], step };
+                                join_pieces::<T, Copy>(windows, x, pieces);
+                            }
+                            None => {
+                                for index in 0..pieces.count {
+                                    windows[pieces.at + index * taps..][..pieces.length].fill(T::ZERO);
+                                }
+                            }
+                        },
+                    );
                 }
-            }
-        });
+            },
+        );
     }
 
-    /// The windows of an image `[c, h, w]` as columns: `[c r s, p q]`. Elements that meet padding must be zero already and
-    /// stay so from image to image.
-    fn image_to_columns<T: Real>(&self, image: &[T], columns: &mut [T]) {
-        let stride = self.stride[1];
-        self.each_run(|at, from, count| {
-            let target = &mut columns[at..at + count];
-            if stride == 1 {
-                target.copy_from_slice(&image[from..from + count]);
-            } else {
-                for (value, source) in target.iter_mut().zip(image[from..].iter().step_by(stride)) {
-                    *value = *source;
+    /// Adds the windows of some rows of positions to where in the images they came from. The first element of `x` is
+    /// number `start` of all images.
+    fn windows_to_image<T: Real>(&self, windows: &[T], rows: Range<usize>, x: &mut [T], start: usize) {
+        let (taps, step) = (self.taps(), self.step());
+        pulp::Arch::new().dispatch(
+            #[inline(always)]
+            || {
+                for (row, windows) in rows.zip(windows.chunks_exact(self.q * taps)) {
+                    self.each_piece(
+                        row,
+                        #[inline(always)]
+                        |pieces| {
+                            if let Some(from) = pieces.from {
+                                let x = Evenly { elements: &mut x[from - start..], step };
+                                let windows = Evenly { elements: &windows[pieces.at..], step: taps };
+                                join_pieces::<T, Add>(x, windows, pieces);
+                            }
+                        },
+                    );
                 }
-            }
-        });
+            },
+        );
     }
+}
 
-    /// Adds columns back to where in the image they came from.
-    fn columns_to_image<T: Real>(&self, columns: &[T], image: &mut [T]) {
-        let stride = self.stride[1];
-        image.fill(T::ZERO);
-        self.each_run(|at, from, count| {
-            for (value, target) in columns[at..at + count].iter().zip(image[from..].iter_mut().step_by(stride)) {
-                *target += *value;
-            }
-        });
+/// Elements of which a piece begins at every multiple of `step`.
+struct Evenly<E> {
+    elements: E,
+    step: usize,
+}
+
+/// What is done with the elements of a piece and their counterparts.
+trait Join<T> {
+    fn join(to: &mut T, from: T);
+}
+
+struct Copy;
+struct Add;
+
+impl<T: Real> Join<T> for Copy {
+    #[inline(always)]
+    fn join(to: &mut T, from: T) {
+        *to = from;
+    }
+}
+
+impl<T: Real> Join<T> for Add {
+    #[inline(always)]
+    fn join(to: &mut T, from: T) {
+        *to += from;
+    }
+}
+
+/// Joins every element of some pieces with its counterpart.
+#[inline(always)]
+fn join_pieces<T: Real, J: Join<T>>(to: Evenly<&mut [T]>, from: Evenly<&[T]>, Pieces { count, length, .. }: Pieces) {
+    let lines =
+        |index: usize| (index * to.step..index * to.step + length, index * from.step..index * from.step + length);
+    if length == 3 {
+        // One channel, and the commonest kernel.
+        for index in 0..count {
+            let (to_range, from_range) = lines(index);
+            let (to, from) = (&mut to.elements[to_range], &from.elements[from_range]);
+            J::join(&mut to[0], from[0]);
+            J::join(&mut to[1], from[1]);
+            J::join(&mut to[2], from[2]);
+        }
+        return;
+    }
+    for index in 0..count {
+        let (to_range, from_range) = lines(index);
+        for (to, from) in to.elements[to_range].iter_mut().zip(&from.elements[from_range]) {
+            J::join(to, *from);
+        }
     }
 }
 
 /// y from x and weight.
 pub(super) fn forward<T: Real>(constants: [usize; 18], x: &[T], weight: &[T], y: &mut [T], fused: &Fused<T>) {
     let sizes = Sizes::new(constants);
-    let (taps, positions) = (sizes.taps(), sizes.positions());
-    let image = sizes.c * sizes.h * sizes.w;
-    let weight = Matrix { elements: weight, row: taps, column: 1 };
-    y.par_chunks_mut(sizes.o * positions).enumerate().for_each_init(
-        || (sizes.columns(), fused.scratch()),
-        |(columns, scratch), (n, y)| {
-            sizes.image_to_columns(&x[n * image..(n + 1) * image], columns);
-            let columns = Matrix { elements: columns, row: positions, column: 1 };
-            multiply([sizes.o, positions, taps], weight, columns, y, false, gemm::Parallelism::None);
-            fused.apply(scratch, n * sizes.o * positions, y);
-        },
-    );
+    let (taps, o) = (sizes.taps(), sizes.o);
+    let images = sizes.images_per_task::<T>();
+    let rows = if sizes.is_plain() { images * sizes.p } else { sizes.rows::<T>(STRIP_BYTES) };
+    let positions = images * sizes.positions();
+    with_memory(taps * o, |turned| {
+        // As the product wants it, once for all tasks.
+        transpose(weight, [o, taps], taps, turned);
+        let weight = Matrix { elements: &*turned, row: o, column: 1 };
+        y.par_chunks_mut(positions * o).enumerate().for_each_init(
+            || fused.scratch(),
+            |scratch, (task, y)| {
+                y.par_chunks_mut(rows * sizes.q * o).enumerate().for_each(|(strip, y)| {
+                    let first = task * images * sizes.p + strip * rows;
+                    let count = y.len() / o;
+                    let multiply = |windows: &[T], y: &mut [T]| {
+                        let windows = Matrix { elements: windows, row: taps, column: 1 };
+                        multiply([count, o, taps], windows, weight, y, false, Parallelism::None);
+                    };
+                    if sizes.is_plain() {
+                        multiply(&x[first * sizes.q * taps..], y);
+                    } else {
+                        with_memory(count * taps, |windows| {
+                            sizes.image_to_windows(x, first..first + count / sizes.q, windows);
+                            multiply(windows, y);
+                        });
+                    }
+                });
+                fused.apply(scratch, task * positions * o, y);
+            },
+        );
+    });
 }
 
 /// x's gradient from y's and weight.
 pub(super) fn grad_input<T: Real>(constants: [usize; 18], upstream: &[T], weight: &[T], x: &mut [T], fused: &Fused<T>) {
     let sizes = Sizes::new(constants);
-    let (taps, positions) = (sizes.taps(), sizes.positions());
-    let image = sizes.c * sizes.h * sizes.w;
-    let weight = Matrix { elements: weight, row: 1, column: taps };
-    x.par_chunks_mut(image).enumerate().for_each_init(
-        || (sizes.columns(), fused.scratch()),
-        |(columns, scratch), (n, x)| {
-            let upstream = &upstream[n * sizes.o * positions..(n + 1) * sizes.o * positions];
-            let upstream = Matrix { elements: upstream, row: positions, column: 1 };
-            multiply([taps, positions, sizes.o], weight, upstream, columns, false, gemm::Parallelism::None);
-            sizes.columns_to_image(columns, x);
-            fused.apply(scratch, n * image, x);
+    let (taps, o, image) = (sizes.taps(), sizes.o, sizes.image());
+    let images = sizes.images_per_task::<T>();
+    let rows = sizes.rows::<T>(STRIP_BYTES);
+    let weight = Matrix { elements: weight, row: taps, column: 1 };
+    let threads = if sizes.n == 1 { Parallelism::Rayon(0) } else { Parallelism::None };
+    x.par_chunks_mut(images * image).enumerate().for_each_init(
+        || fused.scratch(),
+        |scratch, (task, x)| {
+            let start = task * images * image;
+            let first = task * images * sizes.p;
+            let last = first + x.len() / image * sizes.p;
+            let multiply = |rows: Range<usize>, windows: &mut [T]| {
+                let upstream = &upstream[rows.start * sizes.q * o..rows.end * sizes.q * o];
+                let upstream = Matrix { elements: upstream, row: o, column: 1 };
+                multiply([rows.len() * sizes.q, taps, o], upstream, weight, windows, false, threads);
+            };
+            if sizes.is_plain() {
+                multiply(first..last, x);
+            } else {
+                x.fill(T::ZERO);
+                with_memory(rows.min(last - first) * sizes.q * taps, |windows| {
+                    for row in (first..last).step_by(rows) {
+                        let rows = row..(row + rows).min(last);
+                        multiply(rows.clone(), windows);
+                        sizes.windows_to_image(windows, rows, x, start);
+                    }
+                });
+            }
+            fused.apply(scratch, start, x);
         },
     );
 }
 
-/// weight's gradient from x and y's: a partial sum for each split of the batch.
+/// weight's gradient from x and y's, as a partial sum for each split of the batch.
 pub(super) fn grad_weight<T: Real>(constants: [usize; 18], x: &[T], upstream: &[T], partial: &mut [T]) {
     let sizes = Sizes::new(constants);
-    let (taps, positions) = (sizes.taps(), sizes.positions());
-    let image = sizes.c * sizes.h * sizes.w;
     let images = sizes.n.div_ceil(sizes.splits);
-    partial.par_chunks_mut(sizes.o * taps).enumerate().for_each_init(
-        || sizes.columns(),
-        |columns, (split, partial)| {
-            partial.fill(T::ZERO);
-            for n in split * images..((split + 1) * images).min(sizes.n) {
-                sizes.image_to_columns(&x[n * image..(n + 1) * image], columns);
-                let upstream = &upstream[n * sizes.o * positions..(n + 1) * sizes.o * positions];
-                let upstream = Matrix { elements: upstream, row: positions, column: 1 };
-                let columns = Matrix { elements: &columns[..], row: 1, column: positions };
-                multiply([sizes.o, taps, positions], upstream, columns, partial, true, gemm::Parallelism::None);
-            }
-        },
-    );
+    let few = sizes.splits < FEW_SPLITS;
+    let weight = sizes.o * sizes.taps();
+    // What a split does has nothing to do with the number of threads, and so the result has not either.
+    let range = |split: usize| (split * images).min(sizes.n) * sizes.p..((split + 1) * images).min(sizes.n) * sizes.p;
+    partial.par_chunks_mut(sizes.stride_of_splits).enumerate().for_each(|(split, partial)| {
+        sizes.split_weight(x, upstream, range(split), &mut partial[..weight], few);
+    });
+}
+
+impl Sizes {
+    /// The gradient of weight by some rows of positions.
+    fn split_weight<T: Real>(&self, x: &[T], upstream: &[T], rows: Range<usize>, weight: &mut [T], shared: bool) {
+        let (taps, o) = (self.taps(), self.o);
+        let threads = if shared { Parallelism::Rayon(0) } else { Parallelism::None };
+        let multiply = |rows: Range<usize>, windows: &[T], weight: &mut [T], accumulate: bool| {
+            let upstream = Matrix { elements: &upstream[rows.start * self.q * o..], row: 1, column: o };
+            let windows = Matrix { elements: windows, row: taps, column: 1 };
+            multiply([o, taps, rows.len() * self.q], upstream, windows, weight, accumulate, threads);
+        };
+        if rows.is_empty() {
+            weight.fill(T::ZERO);
+        } else if self.is_plain() {
+            multiply(rows.clone(), &x[rows.start * self.q * taps..], weight, false);
+        } else {
+            let most = self.rows::<T>(if shared { SHARED_BYTES } else { STRIP_BYTES }).min(rows.len());
+            with_memory(most * self.q * taps, |windows| {
+                for row in rows.clone().step_by(most) {
+                    let strip = row..(row + most).min(rows.end);
+                    if shared {
+                        let lines = windows.par_chunks_mut(self.q * taps).enumerate().take(strip.len());
+                        lines.for_each(|(line, windows)| {
+                            self.image_to_windows(x, row + line..row + line + 1, windows);
+                        });
+                    } else {
+                        self.image_to_windows(x, strip.clone(), windows);
+                    }
+                    multiply(strip, windows, weight, row > rows.start);
+                }
+            });
+        }
+    }
 }

@@ -4,8 +4,10 @@
 //! that the compiler vectorises.
 
 use super::real::Real;
-use crate::plan::{Instruction, Program, View};
+use crate::plan::{Instruction, Program, Register, View};
 use rayon::prelude::*;
+use std::marker::PhantomData;
+use std::sync::Mutex;
 
 /// Elements that an instruction handles at a time: a chunk of every register fits the second-level cache.
 const CHUNK: usize = 512;
@@ -18,6 +20,46 @@ pub(crate) struct Fused<'a, T> {
     inputs: Vec<&'a [T]>,
     /// Index registers that some instruction other than a plain load reads, so that they must be computed.
     needed: Vec<bool>,
+    /// The value that goes where the caller says; none where the accumulator is only a stage.
+    value: Option<Register>,
+    sinks: Vec<Sink<'a, T>>,
+}
+
+/// What an epilogue leaves elsewhere.
+pub(crate) enum Sink<'a, T> {
+    /// Every element, at its place or where a view puts it.
+    Elements { target: Scattered<'a, T>, value: Register, place: Option<&'a View> },
+    /// The sum of all elements: each run's sum with the element at which the run began, so that the order in which
+    /// threads finish does not matter.
+    Total { target: &'a mut [T], value: Register, runs: Mutex<Vec<(usize, T)>> },
+}
+
+/// A slice whose elements several threads write, each element at most once.
+pub(crate) struct Scattered<'a, T> {
+    first: *mut T,
+    length: usize,
+    slice: PhantomData<&'a mut [T]>,
+}
+
+// SAFETY: it stands for a mutable slice, and each element is written by one thread only, as `set` demands.
+unsafe impl<T: Send> Sync for Scattered<'_, T> {}
+// SAFETY: as for the mutable slice that it stands for.
+unsafe impl<T: Send> Send for Scattered<'_, T> {}
+
+impl<'a, T> Scattered<'a, T> {
+    pub(crate) fn new(slice: &'a mut [T]) -> Scattered<'a, T> {
+        Scattered { first: slice.as_mut_ptr(), length: slice.len(), slice: PhantomData }
+    }
+
+    /// Writes an element.
+    ///
+    /// # Safety
+    /// No other thread writes this element before the last of them is done.
+    unsafe fn set(&self, at: usize, value: T) {
+        assert!(at < self.length, "an epilogue writes beyond its target");
+        // SAFETY: inside the slice, as just checked, and nobody else's, as the caller says.
+        unsafe { self.first.add(at).write(value) }
+    }
 }
 
 /// A thread's registers.
@@ -27,7 +69,7 @@ pub(super) struct Scratch<T> {
 }
 
 /// y\[i\] = fused(i)
-pub(super) fn map<T: Real>([_count]: [usize; 1], y: &mut [T], fused: &Fused<T>) {
+pub(super) fn map<T: Real>(y: &mut [T], fused: &Fused<T>) {
     fused.fill(y);
 }
 
@@ -47,7 +89,25 @@ impl<'a, T: Real> Fused<'a, T> {
                 | Instruction::Select { .. } => {}
             }
         }
-        Fused { program, inputs, needed }
+        let value = program.map(|program| program.instructions.len() - 1);
+        Fused { program, inputs, needed, value, sinks: vec![] }
+    }
+
+    /// The epilogue of a kernel whose outcomes are `value`, in place of the accumulator, and those of the sinks.
+    pub(super) fn leaving(self, value: Option<Register>, sinks: Vec<Sink<'a, T>>) -> Fused<'a, T> {
+        Fused { value, sinks, ..self }
+    }
+
+    /// Writes the totals, once all elements are done.
+    pub(super) fn finish(self) {
+        for sink in self.sinks {
+            if let Sink::Total { target, runs, .. } = sink {
+                let mut runs = runs.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
+                runs.sort_unstable_by_key(|(start, _)| *start);
+                target.fill(T::ZERO);
+                target[0] = runs.into_iter().fold(T::ZERO, |sum, (_, run)| sum + run);
+            }
+        }
     }
 
     /// Registers for a thread.
@@ -93,7 +153,6 @@ impl<'a, T: Real> Fused<'a, T> {
 
     fn chunk(&self, program: &Program, scratch: &mut Scratch<T>, start: usize, y: &mut [T]) {
         let count = y.len();
-        let last = program.instructions.len() - 1;
         for (register, instruction) in program.instructions.iter().enumerate() {
             if self.needed[register] {
                 let (before, from_here) = scratch.indices.split_at_mut(register);
@@ -156,10 +215,51 @@ impl<'a, T: Real> Fused<'a, T> {
                 }
             }
         }
-        match &program.instructions[last] {
+        self.leave(program, scratch, start, y);
+    }
+
+    /// Hands on a chunk's results, the one that replaces the accumulator last.
+    fn leave(&self, program: &Program, scratch: &Scratch<T>, start: usize, y: &mut [T]) {
+        let count = y.len();
+        for sink in &self.sinks {
+            let (Sink::Elements { value, .. } | Sink::Total { value, .. }) = sink;
+            let values = match &program.instructions[*value] {
+                Instruction::Load { input, at: 0 } => &self.inputs[*input][start..start + count],
+                Instruction::Accumulator => &*y,
+                _ => &scratch.values[*value][..count],
+            };
+            match sink {
+                Sink::Elements { target, place: None, .. } => {
+                    for (at, value) in (start..).zip(values) {
+                        // SAFETY: every element of the kernel's result is computed once, by one thread.
+                        unsafe { target.set(at, *value) }
+                    }
+                }
+                Sink::Elements { target, place: Some(view), .. } => {
+                    runs(view, start, count, |done, from, run, stride| {
+                        for (step, value) in values[done..done + run].iter().enumerate() {
+                            // SAFETY: as above, and the view gives every element a place of its own.
+                            unsafe { target.set(from + step * stride, *value) }
+                        }
+                    });
+                }
+                Sink::Total { runs, .. } => {
+                    let mut lanes = [T::ZERO; 16];
+                    for values in values.chunks(lanes.len()) {
+                        for (lane, value) in lanes.iter_mut().zip(values) {
+                            *lane += *value;
+                        }
+                    }
+                    let sum = lanes.into_iter().fold(T::ZERO, |sum, lane| sum + lane);
+                    runs.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push((start, sum));
+                }
+            }
+        }
+        let Some(value) = self.value else { return };
+        match &program.instructions[value] {
             Instruction::Load { input, at: 0 } => y.copy_from_slice(&self.inputs[*input][start..start + count]),
             Instruction::Accumulator => {}
-            _ => y.copy_from_slice(&scratch.values[last][..count]),
+            _ => y.copy_from_slice(&scratch.values[value][..count]),
         }
     }
 }
@@ -175,8 +275,25 @@ fn walks(instructions: &[Instruction], at: usize) -> bool {
 
 /// Loads elements `start ..` of a view without padding: run by run along its innermost axis.
 fn walk<T: Real>(view: &View, input: &[T], start: usize, y: &mut [T]) {
+    runs(view, start, y.len(), |done, from, run, stride| {
+        let target = &mut y[done..done + run];
+        match stride {
+            0 => target.fill(input[from]),
+            1 => target.copy_from_slice(&input[from..from + run]),
+            stride => {
+                for (value, source) in target.iter_mut().zip(input[from..].iter().step_by(stride)) {
+                    *value = *source;
+                }
+            }
+        }
+    });
+}
+
+/// Visits elements `start ..` of a view without padding in runs along its innermost axis: how many elements are done,
+/// where the operand's first one is, how many there are, and how far apart.
+fn runs(view: &View, start: usize, count: usize, mut visit: impl FnMut(usize, usize, usize, usize)) {
     let Some((inner, outer)) = view.axes.split_last() else {
-        y.fill(input[view.offset]);
+        visit(0, view.offset, count, 0);
         return;
     };
     let mut rest = start / inner.size;
@@ -189,19 +306,9 @@ fn walk<T: Real>(view: &View, input: &[T], start: usize, y: &mut [T]) {
     }
     let mut along = start % inner.size;
     let mut done = 0;
-    while done < y.len() {
-        let run = (inner.size - along).min(y.len() - done);
-        let from = base + along * inner.stride;
-        let target = &mut y[done..done + run];
-        match inner.stride {
-            0 => target.fill(input[from]),
-            1 => target.copy_from_slice(&input[from..from + run]),
-            stride => {
-                for (value, source) in target.iter_mut().zip(input[from..].iter().step_by(stride)) {
-                    *value = *source;
-                }
-            }
-        }
+    while done < count {
+        let run = (inner.size - along).min(count - done);
+        visit(done, base + along * inner.stride, run, inner.stride);
         done += run;
         along = 0;
         for (axis, spec) in outer.iter().enumerate().rev() {

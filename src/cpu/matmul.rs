@@ -3,6 +3,12 @@
 use super::elementwise::Fused;
 use super::real::Real;
 use rayon::prelude::*;
+use std::cell::Cell;
+
+/// The side of the squares that a matrix is transposed by.
+const SQUARE: usize = 16;
+/// Multiplications below which a product is not worth a second thread.
+const SERIAL: usize = 1 << 18;
 
 /// A matrix in memory: its elements and the distances between rows and between columns.
 #[derive(Clone, Copy)]
@@ -15,22 +21,42 @@ pub(super) struct Matrix<'a, T> {
 /// Batched matrix products.
 pub(super) fn product<T: Real>(constants: [usize; 12], lhs: &[T], rhs: &[T], y: &mut [T], fused: &Fused<T>) {
     let [batch, m, n, k, lhs_batch, lhs_m, lhs_k, rhs_batch, rhs_k, rhs_n, _tile_m, _tile_n] = constants;
-    let one = |b: usize, y: &mut [T], threads: gemm::Parallelism| {
+    let matrices = |b: usize| {
         let left = Matrix { elements: &lhs[b * lhs_batch..], row: lhs_m, column: lhs_k };
         let right = Matrix { elements: &rhs[b * rhs_batch..], row: rhs_k, column: rhs_n };
-        multiply([m, n, k], left, right, y, false, threads);
+        (left, right)
     };
     if batch == 1 {
-        one(0, y, gemm::Parallelism::Rayon(0));
+        let (left, right) = matrices(0);
+        // Where the depth is split, the first part takes all of it.
+        let (y, rest) = y.split_at_mut(m * n);
+        rest.fill(T::ZERO);
+        multiply_large([m, n, k], left, right, y);
         fused.fill(y);
     } else {
         y.par_chunks_mut(m * n).enumerate().for_each_init(
             || fused.scratch(),
             |scratch, (b, y)| {
-                one(b, y, gemm::Parallelism::None);
+                let (left, right) = matrices(b);
+                multiply([m, n, k], left, right, y, false, gemm::Parallelism::None);
                 fused.apply(scratch, b * m * n, y);
             },
         );
+    }
+}
+
+/// y \[m, n\] = left \[m, k\] right \[k, n\] on all threads.
+fn multiply_large<T: Real>([m, n, k]: [usize; 3], left: Matrix<T>, right: Matrix<T>, y: &mut [T]) {
+    let threads = if m * n * k < SERIAL { gemm::Parallelism::None } else { gemm::Parallelism::Rayon(0) };
+    // The library reads `right` along its rows; where those are far apart in memory, it is better turned around first.
+    if right.row == 1 && right.column > 1 && m > 2 && n > 2 && k > 2 {
+        with_memory(k * n, |turned| {
+            transpose(right.elements, [n, k], right.column, turned);
+            let right = Matrix { elements: &*turned, row: n, column: 1 };
+            multiply([m, n, k], left, right, y, false, threads);
+        });
+    } else {
+        multiply([m, n, k], left, right, y, false, threads);
     }
 }
 
@@ -71,4 +97,52 @@ pub(super) fn multiply<T: Real>(
             threads,
         );
     }
+}
+
+/// y \[columns, rows\] from x \[rows, columns\], whose rows begin `step` elements apart.
+pub(super) fn transpose<T: Real>(x: &[T], [rows, columns]: [usize; 2], step: usize, y: &mut [T]) {
+    y[..rows * columns].par_chunks_mut(SQUARE * rows).enumerate().for_each(|(strip, y)| {
+        let first = strip * SQUARE;
+        let wide = y.len() / rows;
+        for row in (0..rows).step_by(SQUARE) {
+            let tall = SQUARE.min(rows - row);
+            let mut square = [[T::ZERO; SQUARE]; SQUARE];
+            for i in 0..tall {
+                let from = &x[(row + i) * step + first..][..wide];
+                for (line, value) in square.iter_mut().zip(from) {
+                    line[i] = *value;
+                }
+            }
+            for (line, y) in square.iter().zip(y.chunks_exact_mut(rows)) {
+                y[row..row + tall].copy_from_slice(&line[..tall]);
+            }
+        }
+    });
+}
+
+/// A cache line, so that working memory is aligned for every vector unit.
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C, align(64))]
+struct Line([u64; 8]);
+
+thread_local! {
+    /// Working memory that is not in use.
+    static MEMORY: Cell<Vec<Vec<Line>>> = const { Cell::new(Vec::new()) };
+}
+
+/// Calls `work` with that many elements of working memory, which hold anything. A thread keeps its memory for the next
+/// launch, since fresh pages cost more than what is done with them.
+pub(super) fn with_memory<T: Real, R>(elements: usize, work: impl FnOnce(&mut [T]) -> R) -> R {
+    let mut free = MEMORY.take();
+    let mut memory = free.pop().unwrap_or_default();
+    MEMORY.set(free);
+    let lines = (elements * size_of::<T>()).div_ceil(size_of::<Line>());
+    if memory.len() < lines {
+        memory = vec![Line([0; 8]); lines];
+    }
+    let result = work(&mut bytemuck::cast_slice_mut(&mut memory)[..elements]);
+    let mut free = MEMORY.take();
+    free.push(memory);
+    MEMORY.set(free);
+    result
 }

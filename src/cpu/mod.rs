@@ -21,8 +21,9 @@ mod state;
 pub use real::Real;
 pub use session::Session;
 
-use crate::plan::{Kernel, Step};
-use elementwise::Fused;
+use crate::plan::{Kernel, Outcome, Step};
+use elementwise::{Fused, Scattered, Sink};
+use std::sync::Mutex;
 
 /// What a launch reads: the slots of its bindings in order, then those of its fused expression.
 pub(crate) enum Source<'a, T> {
@@ -76,40 +77,136 @@ impl<T> Target<'_, T> {
     }
 }
 
+/// Elements of the result of a kernel with an epilogue.
+fn result_elements(step: &Step) -> usize {
+    let product =
+        |names: &[&str]| names.iter().map(|name| step.constant(name).unwrap_or(1) as usize).product::<usize>();
+    match step.kernel {
+        Kernel::MatMul => product(&["PANELS", "LINES", "COLUMNS"]),
+        Kernel::Conv2d => product(&["BATCH", "O", "P", "Q"]),
+        Kernel::Conv2dGradInput => product(&["BATCH", "C", "H", "W"]),
+        Kernel::Conv2dGradWeight => product(&["SPLITS", "SPLIT_STRIDE"]),
+        Kernel::BatchFloats | Kernel::BatchBytes => product(&["COUNT", "WIDTH"]),
+        Kernel::RandomUniform => product(&["COUNT"]),
+        Kernel::Map
+        | Kernel::Sum
+        | Kernel::ColumnSums
+        | Kernel::Max
+        | Kernel::Gather
+        | Kernel::ScatterAdd
+        | Kernel::RandomBits
+        | Kernel::Sgd
+        | Kernel::Adam
+        | Kernel::Advance => 0,
+    }
+}
+
+/// The sizes of a product, by the names of its constants.
+fn sizes<const N: usize>(step: &Step, names: [&str; N]) -> [usize; N] {
+    names.map(|name| step.constant(name).unwrap_or(1) as usize)
+}
+
+/// The sizes that `conv2d` wants.
+fn convolution(step: &Step) -> [usize; 18] {
+    let [splits, stride] = sizes(step, ["SPLITS", "SPLIT_STRIDE"]);
+    let mut all = [0; 18];
+    all[..15].copy_from_slice(&step.constants::<15>());
+    all[15..].copy_from_slice(&[splits, stride, 0]);
+    all
+}
+
+/// The sizes that `matmul` wants.
+fn matrices(step: &Step) -> [usize; 12] {
+    let [batch, m, n, k] = sizes(step, ["PANELS", "LINES", "COLUMNS", "DEPTH"]);
+    let [left_batch, left_line, left_step, right_batch, right_column, right_step, _, _] = step.constants::<8>();
+    [batch, m, n, k, left_batch, left_line, left_step, right_batch, right_step, right_column, 1, 1]
+}
+
+/// Runs a kernel with an epilogue: `run` gets the array for its results, and the epilogue.
+fn with_epilogue<'a, T: Real>(
+    step: &'a Step,
+    inputs: Vec<&'a [T]>,
+    targets: &'a mut [Target<T>],
+    run: impl FnOnce(&mut [T], &Fused<T>),
+) {
+    let (mut y, mut value, mut sinks) = (None, None, Vec::new());
+    for (outcome, target) in step.outcomes.iter().zip(targets) {
+        let target = target.floats();
+        match outcome {
+            Outcome::Element { value: register, place: None } if y.is_none() => {
+                y = Some(target);
+                value = Some(*register);
+            }
+            Outcome::Element { value, place } => {
+                let target = Scattered::new(target);
+                sinks.push(Sink::Elements { target, value: *value, place: place.as_ref() });
+            }
+            Outcome::Total(value) => sinks.push(Sink::Total { target, value: *value, runs: Mutex::default() }),
+        }
+    }
+    let fused = Fused::new(step.program.as_ref(), inputs).leaving(value, sinks);
+    let mut stage = Vec::new();
+    let y = y.unwrap_or_else(|| {
+        stage.resize(result_elements(step), T::ZERO);
+        &mut stage
+    });
+    run(y, &fused);
+    fused.finish();
+}
+
 /// Runs one launch. The match has no wildcard: a new kernel does not compile before its twin is here.
 pub(crate) fn execute<T: Real>(step: &Step, sources: &[Source<T>], targets: &mut [Target<T>]) {
     let own = step.kernel.row().bindings.iter().filter(|b| b.access == crate::plan::Access::Read).count();
     let inputs: Vec<&[T]> = sources[own..].iter().map(Source::floats).collect();
-    let fused = Fused::new(step.program.as_ref(), inputs);
     let floats = |position: usize| sources[position].floats();
     let words = |position: usize| sources[position].words();
     match step.kernel {
-        Kernel::Map => elementwise::map(step.constants(), targets[0].floats(), &fused),
-        Kernel::MatMul => matmul::product(step.constants(), floats(0), floats(1), targets[0].floats(), &fused),
-        Kernel::Conv2d => conv2d::forward(step.constants(), floats(0), floats(1), targets[0].floats(), &fused),
-        Kernel::Conv2dGradInput => {
-            conv2d::grad_input(step.constants(), floats(0), floats(1), targets[0].floats(), &fused);
+        Kernel::Map => elementwise::map(targets[0].floats(), &Fused::new(step.program.as_ref(), inputs)),
+        Kernel::MatMul => with_epilogue(step, inputs, targets, |y, fused| {
+            matmul::product(matrices(step), floats(0), floats(1), y, fused);
+        }),
+        Kernel::Conv2d => with_epilogue(step, inputs, targets, |y, fused| {
+            conv2d::forward(convolution(step), floats(1), floats(0), y, fused);
+        }),
+        Kernel::Conv2dGradInput => with_epilogue(step, inputs, targets, |x, fused| {
+            conv2d::grad_input(convolution(step), floats(1), floats(0), x, fused);
+        }),
+        Kernel::Conv2dGradWeight => with_epilogue(step, inputs, targets, |partial, _| {
+            conv2d::grad_weight(convolution(step), floats(1), floats(0), partial);
+        }),
+        Kernel::Sum => {
+            reduce::sum(step.constants(), targets[0].floats(), &Fused::new(step.program.as_ref(), inputs));
         }
-        Kernel::Conv2dGradWeight => {
-            conv2d::grad_weight(step.constants(), floats(0), floats(1), targets[0].floats());
+        Kernel::ColumnSums => {
+            reduce::column_sums(step.constants(), targets[0].floats(), &Fused::new(step.program.as_ref(), inputs));
         }
-        Kernel::Sum => reduce::sum(step.constants(), targets[0].floats(), &fused),
-        Kernel::Max => reduce::maximum_of(step.constants(), targets[0].floats(), &fused),
+        Kernel::Max => {
+            reduce::maximum_of(step.constants(), targets[0].floats(), &Fused::new(step.program.as_ref(), inputs));
+        }
         Kernel::Gather => gather::gather(step.constants(), floats(0), words(1), targets[0].floats()),
         Kernel::ScatterAdd => gather::scatter_add(step.constants(), floats(0), words(1), targets[0].floats()),
-        Kernel::BatchFloats => {
-            batch::batch_floats(step.constants(), floats(0), words(1), words(2), targets[0].floats());
-        }
-        Kernel::BatchBytes => {
-            batch::batch_bytes(step.constants(), sources[0].bytes(), words(1), words(2), targets[0].floats());
-        }
-        Kernel::RandomUniform => random::uniform_draw(step.constants(), words(0), targets[0].floats(), &fused),
+        Kernel::BatchFloats => with_epilogue(step, inputs, targets, |y, fused| {
+            batch::batch_floats(step.constants(), floats(0), words(1), words(2), y);
+            fused.fill(y);
+        }),
+        Kernel::BatchBytes => with_epilogue(step, inputs, targets, |y, fused| {
+            batch::batch_bytes(step.constants(), sources[0].bytes(), words(1), words(2), y);
+            fused.fill(y);
+        }),
+        Kernel::RandomUniform => with_epilogue(step, inputs, targets, |y, fused| {
+            random::uniform_draw(step.constants(), words(0), y);
+            fused.fill(y);
+        }),
         Kernel::RandomBits => random::bits(step.constants(), words(0), targets[0].words()),
-        Kernel::Sgd => optimizer::sgd(floats(0), floats(1), words(2), targets[0].floats()),
+        Kernel::Sgd => {
+            let gradients = optimizer::Gradients { elements: floats(0), segments: words(1) };
+            optimizer::sgd(gradients, floats(2), words(3), targets[0].floats());
+        }
         Kernel::Adam => {
             if let [parameters, first, second] = targets {
+                let gradients = optimizer::Gradients { elements: floats(0), segments: words(1) };
                 let moments = [first.floats(), second.floats()];
-                optimizer::adam(floats(0), floats(1), words(2), parameters.floats(), moments);
+                optimizer::adam(gradients, floats(2), words(3), parameters.floats(), moments);
             }
         }
         Kernel::Advance => {

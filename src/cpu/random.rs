@@ -1,27 +1,20 @@
 //! The twin of `shaders/random.wgsl`.
 
-use super::elementwise::Fused;
 use super::real::Real;
 use crate::plan::state::{SEED, STEP};
 use crate::rng::{unit, words};
 
 /// Multiples of 2⁻²⁴ in `[0, 1)`.
-pub(super) fn uniform_draw<T: Real>(
-    [_count, _blocks, stream]: [usize; 3],
-    state: &[u32],
-    y: &mut [T],
-    fused: &Fused<T>,
-) {
+pub(super) fn uniform_draw<T: Real>([_count, stream]: [usize; 2], state: &[u32], y: &mut [T]) {
     for (block, y) in y.chunks_mut(4).enumerate() {
         for (y, word) in y.iter_mut().zip(draw(state, stream, block)) {
             *y = T::from_f64(unit(word) as f64);
         }
     }
-    fused.fill(y);
 }
 
 /// The words themselves.
-pub(super) fn bits([_count, _blocks, stream]: [usize; 3], state: &[u32], y: &mut [u32]) {
+pub(super) fn bits([_count, stream]: [usize; 2], state: &[u32], y: &mut [u32]) {
     for (block, y) in y.chunks_mut(4).enumerate() {
         for (y, word) in y.iter_mut().zip(draw(state, stream, block)) {
             *y = word;

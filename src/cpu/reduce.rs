@@ -19,6 +19,38 @@ pub(super) fn maximum_of<T: Real>(constants: [usize; 3], y: &mut [T], fused: &Fu
     reduce(constants, y, fused, T::from_f64(f64::NEG_INFINITY), |a, b| if b > a { b } else { a });
 }
 
+/// Sums over all rows: the parts share the rows evenly, in runs of neighbours.
+pub(super) fn column_sums<T: Real>(
+    [rows, columns, parts, stride, _workgroup]: [usize; 5],
+    y: &mut [T],
+    fused: &Fused<T>,
+) {
+    let each = rows.div_ceil(parts);
+    // Few columns: several rows side by side.
+    let width = columns * (CHUNK / columns).max(1);
+    y.par_chunks_mut(stride).enumerate().for_each_init(
+        || (fused.scratch(), vec![T::ZERO; width], vec![T::ZERO; width]),
+        |(scratch, values, lanes), (part, y)| {
+            let (first, last) = ((part * each).min(rows) * columns, ((part + 1) * each).min(rows) * columns);
+            lanes.fill(T::ZERO);
+            for start in (first..last).step_by(width) {
+                let values = &mut values[..width.min(last - start)];
+                fused.apply(scratch, start, values);
+                for (lane, value) in lanes.iter_mut().zip(&*values) {
+                    *lane += *value;
+                }
+            }
+            let y = &mut y[..columns];
+            y.fill(T::ZERO);
+            for lanes in lanes.chunks(columns) {
+                for (y, lane) in y.iter_mut().zip(lanes) {
+                    *y += *lane;
+                }
+            }
+        },
+    );
+}
+
 fn reduce<T: Real>(
     [_outputs, length, splits]: [usize; 3],
     y: &mut [T],

@@ -3,6 +3,7 @@
 use super::real::Real;
 use super::{Source, Target, execute};
 use crate::error::Result;
+use crate::plan::state::STEP;
 use crate::plan::{Access, Buffer, Kernel, Plan, Slot, Step};
 use crate::tensor::{DType, Values};
 use std::collections::VecDeque;
@@ -50,6 +51,7 @@ impl<T: Real> Session<T> {
         for (spec, memory) in &mut buffers {
             *memory = match spec.dtype {
                 DType::Float => Memory::Floats(vec![T::ZERO; spec.elements]),
+                DType::U32 if !spec.content.is_empty() => Memory::Words(spec.content.clone()),
                 DType::U32 => Memory::Words(vec![0; spec.elements]),
                 DType::U8 => Memory::Bytes(vec![0; spec.elements]),
             };
@@ -100,7 +102,11 @@ impl<T: Real> Session<T> {
             for step in &self.plans[plan].steps {
                 launch(step, &mut self.buffers);
                 if step.kernel == Kernel::Advance {
-                    let row = source(&self.buffers, &step.slots[0]).floats().iter().map(|x| x.to_f64()).collect();
+                    // Its own slots are metrics, ring and state, and the ring has the joined sums.
+                    let [metrics, _, capacity, _] = step.constants::<4>();
+                    let ring = source(&self.buffers, &step.slots[1]).floats();
+                    let done = source(&self.buffers, &step.slots[2]).words()[STEP] as usize - 1;
+                    let row = ring[done % capacity * metrics..][..metrics].iter().map(|x| x.to_f64()).collect();
                     self.metrics[plan].push_back(row);
                 }
             }
@@ -131,30 +137,49 @@ fn source<'a, T: Real>(buffers: &'a [(Buffer, Memory<T>)], slot: &Slot) -> Sourc
 }
 
 fn launch<T: Real>(step: &Step, buffers: &mut [(Buffer, Memory<T>)]) {
-    let writes: Vec<&Slot> =
-        step.slots.iter().enumerate().filter(|(i, _)| step.access(*i) != Access::Read).map(|(_, slot)| slot).collect();
+    let slots = step.slots.iter().enumerate();
+    let (reads, writes): (Vec<_>, Vec<_>) = slots.partition(|(slot, _)| step.access(*slot) == Access::Read);
     // A launch never reads a buffer that it writes, so those it writes can be taken out while it runs.
-    let mut taken: Vec<Memory<T>> =
-        writes.iter().map(|slot| std::mem::replace(&mut buffers[slot.buffer].1, Memory::Words(Vec::new()))).collect();
-    let sources: Vec<Source<T>> = step
-        .slots
-        .iter()
-        .enumerate()
-        .filter(|(i, _)| step.access(*i) == Access::Read)
-        .map(|(_, slot)| source(buffers, slot))
-        .collect();
-    let mut targets: Vec<Target<T>> = Vec::with_capacity(writes.len());
-    for (memory, slot) in taken.iter_mut().zip(&writes) {
-        let range = slot.offset..slot.offset + slot.shape.elements();
+    let mut taken: Vec<(usize, Memory<T>)> = Vec::with_capacity(writes.len());
+    for (_, slot) in &writes {
+        if taken.iter().all(|(buffer, _)| *buffer != slot.buffer) {
+            taken.push((slot.buffer, std::mem::replace(&mut buffers[slot.buffer].1, Memory::Words(Vec::new()))));
+        }
+    }
+    let sources: Vec<Source<T>> = reads.iter().map(|(_, slot)| source(buffers, slot)).collect();
+    let mut targets: Vec<(usize, Target<T>)> = Vec::with_capacity(writes.len());
+    for (buffer, memory) in &mut taken {
+        // Places in one buffer do not overlap, which the plan sees to.
+        let mut inside: Vec<(usize, &Slot)> =
+            writes.iter().filter(|(_, slot)| slot.buffer == *buffer).copied().collect();
+        inside.sort_unstable_by_key(|(_, slot)| slot.offset);
         match memory {
-            Memory::Floats(values) => targets.push(Target::Floats(&mut values[range])),
-            Memory::Words(values) => targets.push(Target::Words(&mut values[range])),
+            Memory::Floats(values) => {
+                targets.extend(apart(values, &inside).map(|(slot, part)| (slot, Target::Floats(part))));
+            }
+            Memory::Words(values) => {
+                targets.extend(apart(values, &inside).map(|(slot, part)| (slot, Target::Words(part))));
+            }
             // No kernel writes bytes.
             Memory::Bytes(_) => {}
         }
     }
+    targets.sort_unstable_by_key(|(slot, _)| *slot);
+    let mut targets: Vec<Target<T>> = targets.into_iter().map(|(_, target)| target).collect();
     execute(step, &sources, &mut targets);
-    for (memory, slot) in taken.into_iter().zip(writes) {
-        buffers[slot.buffer].1 = memory;
+    drop(targets);
+    for (buffer, memory) in taken {
+        buffers[buffer].1 = memory;
     }
+}
+
+/// The parts of a slice that some slots in order of their places stand for, with the slots' numbers.
+fn apart<'a, V>(mut values: &'a mut [V], slots: &[(usize, &Slot)]) -> impl Iterator<Item = (usize, &'a mut [V])> {
+    let mut start = 0;
+    slots.iter().map(move |(number, slot)| {
+        let (_, rest) = std::mem::take(&mut values).split_at_mut(slot.offset - start);
+        let (part, rest) = rest.split_at_mut(slot.shape.elements());
+        (start, values) = (slot.offset + slot.shape.elements(), rest);
+        (*number, part)
+    })
 }

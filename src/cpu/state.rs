@@ -3,15 +3,17 @@
 use super::real::Real;
 use crate::plan::state::{OFFSET, POSITION, STEP};
 
-/// Keeps the step's metrics in the ring and moves on to the next step.
+/// Joins the partial sums of the step's metrics, keeps them in the ring and moves on to the next step.
 pub(super) fn advance<T: Real>(
-    [metrics, capacity, samples]: [usize; 3],
+    [metrics, parts, capacity, samples]: [usize; 4],
     values: &[T],
     ring: &mut [T],
     state: &mut [u32],
 ) {
     let at = state[STEP] as usize % capacity * metrics;
-    ring[at..at + metrics].copy_from_slice(&values[..metrics]);
+    for (metric, parts) in ring[at..at + metrics].iter_mut().zip(values.chunks(parts)) {
+        *metric = parts.iter().fold(T::ZERO, |sum, part| sum + *part);
+    }
     state[STEP] += 1;
     state[POSITION] += 1;
     state[OFFSET] += samples as u32;

@@ -1,7 +1,7 @@
 //! Adapters, and a device opened on one of them.
 
 use crate::error::{Error, Result};
-use crate::plan::Limits;
+use crate::plan::{Limits, Target};
 use std::sync::{Arc, Mutex};
 
 /// What an adapter says of itself.
@@ -42,6 +42,7 @@ pub struct Gpu {
     pub(super) checked: bool,
     summary: AdapterSummary,
     limits: Limits,
+    target: Target,
     faults: Arc<Mutex<Faults>>,
 }
 
@@ -118,8 +119,12 @@ impl Gpu {
         };
         let summary = summary(adapter);
         let limits = adapter.limits();
+        // Tiles of a subgroup count on its size; where sizes vary there are others.
+        let even = summary.subgroup[0] == summary.subgroup[1] && (4..=64).contains(&summary.subgroup[0]);
+        let subgroup = even && adapter.features().contains(wgpu::Features::SUBGROUP);
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("pinhole"),
+            required_features: if subgroup { wgpu::Features::SUBGROUP } else { wgpu::Features::empty() },
             required_limits: limits.clone(),
             memory_hints: wgpu::MemoryHints::Performance,
             ..Default::default()
@@ -145,16 +150,27 @@ impl Gpu {
             binding_bytes: limits.max_storage_buffer_binding_size,
             buffer_bytes: limits.max_buffer_size,
             invocations: limits.max_compute_invocations_per_workgroup.min(limits.max_compute_workgroup_size_x) as u64,
+            workgroup_bytes: limits.max_compute_workgroup_storage_size as u64,
             workgroups: limits.max_compute_workgroups_per_dimension as u64,
             alignment: limits.min_storage_buffer_offset_alignment as u64,
         };
         tracing::debug!(adapter = summary.name, driver = summary.driver_info, "opened");
-        Ok(Gpu { device, queue, checked, summary, limits, faults })
+        let target = Target {
+            software: summary.software,
+            subgroup: subgroup.then_some(summary.subgroup[0]),
+            ..Target::default()
+        };
+        Ok(Gpu { device, queue, checked, summary, limits, target, faults })
     }
 
     /// What the adapter says of itself.
     pub fn summary(&self) -> &AdapterSummary {
         &self.summary
+    }
+
+    /// What plans are made for.
+    pub fn target(&self) -> &Target {
+        &self.target
     }
 
     /// What plans are checked against.

@@ -6,4 +6,4 @@ mod specialise;
 
 pub use adapter::{AdapterSummary, Gpu, adapters};
 pub use session::{Session, Statistics};
-pub use specialise::specialise;
+pub use specialise::{Shader, specialise};

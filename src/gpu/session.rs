@@ -4,9 +4,9 @@
 //! in flight.
 
 use super::adapter::{Gpu, one_line};
-use super::specialise::specialise;
+use super::specialise::{Shader, specialise};
 use crate::error::{Error, Result};
-use crate::plan::{Access, Buffer, Kernel, Plan, Step, state};
+use crate::plan::{Access, Buffer, Kernel, Plan, bindings, grid, state};
 use crate::tensor::{DType, Values};
 use rayon::prelude::*;
 use std::collections::{HashMap, VecDeque};
@@ -103,7 +103,7 @@ impl Session {
         let mut buffers = HashMap::new();
         for spec in specs {
             let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC;
-            let size = spec.bytes().max(4);
+            let size = spec.bytes().max(16);
             let descriptor = wgpu::BufferDescriptor { label: Some(&spec.name), size, usage, mapped_at_creation: false };
             let made = gpu.scoped(|| format!("buffer \"{}\"", spec.name), || gpu.device.create_buffer(&descriptor));
             let buffer = made.map_err(|error| match error {
@@ -114,6 +114,9 @@ impl Session {
                 },
                 other => other,
             })?;
+            if !spec.content.is_empty() {
+                gpu.queue.write_buffer(&buffer, 0, bytemuck::cast_slice(&spec.content));
+            }
             buffers.insert(spec.name.clone(), Resident { buffer, spec });
         }
         let began = Instant::now();
@@ -348,26 +351,24 @@ fn mapped(buffer: &wgpu::Buffer, size: u64) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The pipeline of every step of the plans, in their order. Each different text is compiled once, all in parallel.
+/// The pipeline of every launch of the plans, in their order. Each different text is compiled once, all in parallel.
 fn compile(gpu: &Gpu, plans: &[Plan]) -> Result<Vec<wgpu::ComputePipeline>> {
-    let mut known: HashMap<(String, Kernel), usize> = HashMap::new();
+    let mut known: HashMap<Shader, usize> = HashMap::new();
     let mut uses = Vec::new();
-    for step in plans.iter().flat_map(|plan| &plan.steps) {
+    for (_, launch) in plans.iter().flat_map(Plan::launches) {
         let next = known.len();
-        uses.push(*known.entry((specialise(step)?, step.kernel)).or_insert(next));
+        uses.push(*known.entry(specialise(launch)?).or_insert(next));
     }
-    let mut texts: Vec<_> = known.into_iter().collect();
-    texts.sort_unstable_by_key(|(_, place)| *place);
-    let made: Vec<_> =
-        texts.into_par_iter().map(|((text, kernel), _)| pipeline(gpu, &text, kernel)).collect::<Result<_>>()?;
-    tracing::debug!(steps = uses.len(), pipelines = made.len(), "compiled");
+    let mut shaders: Vec<_> = known.into_iter().collect();
+    shaders.sort_unstable_by_key(|(_, place)| *place);
+    let made: Vec<_> = shaders.into_par_iter().map(|(shader, _)| pipeline(gpu, &shader)).collect::<Result<_>>()?;
+    tracing::debug!(launches = uses.len(), pipelines = made.len(), "compiled");
     Ok(uses.into_iter().map(|place| made[place].clone()).collect())
 }
 
-fn pipeline(gpu: &Gpu, text: &str, kernel: Kernel) -> Result<wgpu::ComputePipeline> {
-    let row = kernel.row();
-    let path = format!("shaders/{}", row.file);
-    let module = parse(text, &path)?;
+fn pipeline(gpu: &Gpu, shader: &Shader) -> Result<wgpu::ComputePipeline> {
+    let path = format!("shaders/{}", shader.file);
+    let module = shader.module()?;
     let made = gpu.scoped(
         || path.clone(),
         || {
@@ -383,10 +384,10 @@ fn pipeline(gpu: &Gpu, text: &str, kernel: Kernel) -> Result<wgpu::ComputePipeli
             // from memory are clamped, and loops are bounded by constants. The suite runs all of them checked too.
             let module = unsafe { gpu.device.create_shader_module_trusted(descriptor, checks) };
             gpu.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-                label: Some(&kernel.name()),
+                label: Some(&path),
                 layout: None,
                 module: &module,
-                entry_point: Some(row.entry),
+                entry_point: Some(&shader.entry),
                 compilation_options: wgpu::PipelineCompilationOptions {
                     zero_initialize_workgroup_memory: false,
                     ..Default::default()
@@ -395,24 +396,17 @@ fn pipeline(gpu: &Gpu, text: &str, kernel: Kernel) -> Result<wgpu::ComputePipeli
             })
         },
     );
-    made.map_err(|error| invalid(text, &path).unwrap_or(error))
-}
-
-/// A shader's text as a module; an error names file, line and column.
-fn parse(text: &str, path: &str) -> Result<naga::Module> {
-    naga::front::wgsl::parse_str(text).map_err(|error| Error::Shader {
-        place: path.to_owned(),
-        problem: one_line(&error.emit_to_string_with_path(text, path)),
-    })
+    made.map_err(|error| invalid(shader, &path).unwrap_or(error))
 }
 
 /// What naga's validator finds in a shader that wgpu refused, with file, line and column.
-fn invalid(text: &str, path: &str) -> Option<Error> {
-    let module = parse(text, path).ok()?;
+fn invalid(shader: &Shader, path: &str) -> Option<Error> {
+    let module = shader.module().ok()?;
     let mut validator =
         naga::valid::Validator::new(naga::valid::ValidationFlags::all(), naga::valid::Capabilities::default());
     let error = validator.validate(&module).err()?;
-    Some(Error::Shader { place: path.to_owned(), problem: one_line(&error.emit_to_string_with_path(text, path)) })
+    let problem = one_line(&error.emit_to_string_with_path(&shader.text, path));
+    Some(Error::Shader { place: path.to_owned(), problem })
 }
 
 impl Compiled {
@@ -423,48 +417,40 @@ impl Compiled {
         pipelines: impl Iterator<Item = wgpu::ComputePipeline>,
     ) -> Result<Compiled> {
         let mut launches = Vec::with_capacity(plan.steps.len());
-        // The steps lead: zipped the other way round, the next plan would lose its first pipeline.
-        for ((index, step), pipeline) in plan.steps.iter().enumerate().zip(pipelines) {
-            let entries: Vec<wgpu::BindGroupEntry> = step
-                .slots
+        // The launches lead: zipped the other way round, the next plan would lose its first pipeline.
+        for ((index, launch), pipeline) in plan.launches().zip(pipelines) {
+            let entries: Vec<wgpu::BindGroupEntry> = bindings(launch)
                 .iter()
-                .enumerate()
-                .map(|(position, slot)| {
+                .zip(0..)
+                .map(|(bound, binding)| {
+                    let (step, slot) = bound[0];
+                    let slot = &launch[step].slots[slot];
                     let resident = &buffers[&plan.buffers[slot.buffer].name];
-                    wgpu::BindGroupEntry {
-                        binding: number(step, position),
-                        resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
-                            buffer: &resident.buffer,
-                            offset: slot.offset as u64 * slot.dtype.bytes(),
-                            size: std::num::NonZero::new(slot.bytes()),
-                        }),
-                    }
+                    // Four elements are loaded at a time, also of fewer; every slot begins at a multiple of 256 bytes.
+                    let offset = slot.offset as u64 * slot.dtype.bytes();
+                    let size = slot.bytes().next_multiple_of(16).min(resident.buffer.size() - offset);
+                    let buffer = &resident.buffer;
+                    let size = std::num::NonZero::new(size);
+                    let resource = wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer, offset, size });
+                    wgpu::BindGroupEntry { binding, resource }
                 })
                 .collect();
             let layout = pipeline.get_bind_group_layout(0);
-            let descriptor = wgpu::BindGroupDescriptor { label: Some(&step.label), layout: &layout, entries: &entries };
+            let label = &launch[0].label;
+            let descriptor = wgpu::BindGroupDescriptor { label: Some(label), layout: &layout, entries: &entries };
             let bindings = gpu.scoped(
-                || format!("step {index} ({} \"{}\")", step.kernel.name(), step.label),
+                || format!("step {index} ({} \"{label}\")", launch[0].kernel.name()),
                 || gpu.device.create_bind_group(&descriptor),
             )?;
-            launches.push(Launch { pipeline, bindings, grid: step.grid() });
+            launches.push(Launch { pipeline, bindings, grid: grid(launch) });
         }
         let ring = plan.steps.iter().find(|step| step.kernel == Kernel::Advance).map(|step| Ring {
             buffer: plan.buffers[step.slots[1].buffer].name.clone(),
             state: plan.buffers[step.slots[2].buffer].name.clone(),
-            columns: step.slots[0].shape.elements(),
+            columns: step.constant("METRICS").unwrap_or(1) as usize,
             step: 0,
         });
         debug_assert!(plan.steps.iter().all(|step| step.access(usize::MAX) == Access::Read));
         Ok(Compiled { launches, ring, steps: 1, fixed: false })
-    }
-}
-
-/// The `@binding` number of a step's slot.
-fn number(step: &Step, position: usize) -> u32 {
-    let row = step.kernel.row();
-    match row.bindings.get(position) {
-        Some(binding) => binding.number,
-        None => row.first_input + (position - row.bindings.len()) as u32,
     }
 }

@@ -492,7 +492,7 @@ impl Graph {
         Error::Graph { op, problem, node: self.nodes.len(), name: self.scope.clone() }
     }
 
-    fn push(&mut self, op: Op, operands: Vec<Value>, shape: Shape, dtype: DType) -> Value {
+    pub(crate) fn push(&mut self, op: Op, operands: Vec<Value>, shape: Shape, dtype: DType) -> Value {
         debug_assert!(operands.iter().all(|v| v.0 < self.nodes.len()));
         self.nodes.push(Node { op, operands, shape, dtype, name: self.scope.clone() });
         Value(self.nodes.len() - 1)

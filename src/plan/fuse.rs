@@ -1,32 +1,30 @@
-//! Fusion: which values are kept in memory, and the expression that computes each of them from others that are.
+//! Fusion: which values are kept in memory, and the launch that computes each of them from others that are.
 //!
-//! Elementwise and data-moving ops have no memory of their own unless several readers, an output or a product need it.
-//! They are computed inside the launch that reads them: as its source (maps and reductions), or as the epilogue of the
-//! product that feeds them.
+//! Elementwise and data-moving ops have no memory of their own unless several launches, an output or a product need it.
+//! They are computed inside the launch that reads them, as its source (maps and reductions), or inside the launch that
+//! makes what they are computed from: a product's epilogue takes everything that follows from the product element by
+//! element, may leave several values, and sums what is summed over all elements.
 
 use super::kernel::{Fusion, Kernel};
+use super::plan::Outcome;
 use super::program::{Axis, Instruction, Program, Register, View};
+use super::tile::Without;
 use crate::graph::{Graph, Op, Reduction, Value};
 use crate::shape::Shape;
 use crate::tensor::DType;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-/// How every kept value is computed.
-pub(super) struct Fused {
-    /// For each value that is kept and not a source: its expression, where it has one.
-    pub expressions: HashMap<Value, Expression>,
-    /// Kept values, in an order in which they can be computed. Those absorbed by another's launch are not among them.
-    pub order: Vec<Value>,
-}
-
-/// A fused expression and where its inputs come from.
+/// A launch: what it computes, and from what.
 #[derive(Clone, Debug)]
-pub(super) struct Expression {
-    pub program: Program,
+pub(super) struct Group {
+    /// The value whose kernel it runs.
+    pub anchor: Value,
+    /// Its fused expression, where it has one.
+    pub program: Option<Program>,
     /// The kept values that the program's inputs are.
     pub inputs: Vec<Value>,
-    /// The product whose epilogue this is.
-    pub accumulator: Option<Value>,
+    /// The kept values that it computes, and how.
+    pub results: Vec<(Value, Outcome)>,
 }
 
 /// The value whose memory this one shares: reshapes are only another view of it.
@@ -45,6 +43,11 @@ pub(super) fn kernel_of(graph: &Graph, value: Value) -> Kernel {
         Op::Conv2d(_) => Kernel::Conv2d,
         Op::Conv2dGradInput(_) => Kernel::Conv2dGradInput,
         Op::Conv2dGradWeight(_) => Kernel::Conv2dGradWeight,
+        Op::Reduce { reduction: Reduction::Sum, axes }
+            if axes.iter().copied().eq(0..axes.len()) && !node.shape.is_empty() =>
+        {
+            Kernel::ColumnSums
+        }
         Op::Reduce { reduction: Reduction::Sum, .. } => Kernel::Sum,
         Op::Reduce { reduction: Reduction::Max, .. } => Kernel::Max,
         Op::Gather => Kernel::Gather,
@@ -67,16 +70,67 @@ pub(super) fn kernel_of(graph: &Graph, value: Value) -> Kernel {
     }
 }
 
-/// Decides what is kept and fuses the rest, for the given outputs (storages, not reshapes).
-pub(super) fn fuse(graph: &Graph, outputs: &[Value]) -> Fused {
-    let readers = readers(graph, outputs);
-    let mut kept = kept(graph, outputs, &readers);
+/// Decides what is kept and fuses the rest, for the given outputs (storages, not reshapes). The launches come in an order
+/// in which they can run.
+///
+/// Sums in `apart` are launches of their own, since their partial sums must be few.
+pub(super) fn fuse(graph: &Graph, outputs: &[Value], apart: &HashSet<Value>, without: Without) -> Vec<Group> {
+    let count = graph.nodes().len();
+    let mut fusion = Fusing {
+        graph,
+        outputs,
+        apart,
+        without,
+        readers: readers(graph, outputs),
+        memory: vec![false; count],
+        barred: vec![false; count],
+    };
+    fusion.memory = fusion.read_as_memory();
+    // Each remedy is new, so there is an end: without any epilogue, every launch is small enough.
     loop {
-        match expressions(graph, outputs, &readers, &kept) {
-            Ok(fused) => return fused,
-            // An expression needs more inputs than a launch binds: keep this part of it and try again.
-            Err(part) => kept[part.0] = true,
+        match fusion.attempt() {
+            Ok(groups) => return groups,
+            // A launch would need more buffers than it can bind: keep a part of it, or leave a part out of it.
+            Err(Remedy::Keep(part)) if !fusion.memory[part.0] => fusion.memory[part.0] = true,
+            Err(Remedy::LeaveOut(member)) if !fusion.barred[member.0] => fusion.barred[member.0] = true,
+            Err(_) => fusion.barred.fill(true),
         }
+    }
+}
+
+/// For a value that is not kept, another that is and has the same elements, and where each of them lies in it.
+type Aliases = HashMap<Value, (Value, View)>;
+
+/// What makes an attempt at fusion possible.
+enum Remedy {
+    Keep(Value),
+    LeaveOut(Value),
+}
+
+struct Fusing<'a> {
+    graph: &'a Graph,
+    outputs: &'a [Value],
+    apart: &'a HashSet<Value>,
+    without: Without,
+    readers: Vec<usize>,
+    /// Values that some launch reads from memory, whatever else happens, or that are kept so that launches stay small.
+    memory: Vec<bool>,
+    /// Values that no epilogue may compute.
+    barred: Vec<bool>,
+}
+
+/// What an epilogue computes besides the product itself.
+#[derive(Default)]
+struct Claim {
+    /// Values that follow from the product element by element, and where their elements lie.
+    members: Vec<(Value, Option<View>)>,
+    /// Their sums over all elements.
+    totals: Vec<Value>,
+}
+
+impl Claim {
+    fn place(&self, value: Value) -> Option<&Option<View>> {
+        self.members.iter().find(|(member, _)| *member == value).map(|(_, place)| place)
     }
 }
 
@@ -114,95 +168,290 @@ fn readers(graph: &Graph, outputs: &[Value]) -> Vec<usize> {
     readers
 }
 
-fn kept(graph: &Graph, outputs: &[Value], readers: &[usize]) -> Vec<bool> {
-    let mut kept: Vec<bool> = graph
-        .nodes()
-        .iter()
-        .enumerate()
-        .map(|(index, node)| !is_fusible(&node.op) || (readers[index] > 1 && !only_moves(&node.op)))
-        .collect();
-    for output in outputs {
-        kept[output.0] = true;
+impl Fusing<'_> {
+    fn needed(&self) -> impl Iterator<Item = Value> + '_ {
+        (0..self.readers.len()).filter(|index| self.readers[*index] > 0).map(Value)
     }
-    for (index, node) in graph.nodes().iter().enumerate().filter(|(index, _)| readers[*index] > 0) {
-        // Products and gathers read memory, not expressions; reductions take an expression as their source.
-        let reads_memory = !is_fusible(&node.op) && !matches!(node.op, Op::Reduce { .. });
-        // A small value that is spread over a large one would be computed over and over.
-        let spreads = node.op == Op::Broadcast;
-        for operand in &node.operands {
-            let operand = storage(graph, *operand);
-            let computed = matches!(graph.node(operand).op, Op::Unary(_) | Op::Binary(_) | Op::Concat { .. });
-            kept[operand.0] |= reads_memory || (spreads && computed);
-        }
-        debug_assert!(node.op != Op::Reshape || !kept[index] || outputs.contains(&Value(index)));
-    }
-    kept
-}
 
-fn expressions(graph: &Graph, outputs: &[Value], readers: &[usize], kept: &[bool]) -> Result<Fused, Value> {
-    let mut expressions = HashMap::new();
-    let mut absorbed = vec![false; kept.len()];
-    let mut order = Vec::new();
-    for index in (0..kept.len()).filter(|index| kept[*index] && readers[*index] > 0) {
-        let value = Value(index);
-        let node = graph.node(value);
-        order.push(value);
-        let expression = match &node.op {
-            Op::Reduce { axes, .. } => Some(reduction_source(graph, kept, node.operands[0], axes)),
-            op if is_fusible(op) => Some(Builder::new(graph, kept, Some(value)).finish(value, 0)),
-            _ => None,
-        };
-        let Some(mut expression) = expression else { continue };
-        if expression.inputs.len() > kernel_of(graph, value).row().fused_inputs {
-            return Err(part_to_keep(graph, kept, value));
+    fn read_as_memory(&self) -> Vec<bool> {
+        let graph = self.graph;
+        let mut memory = vec![false; graph.nodes().len()];
+        for output in self.outputs {
+            memory[output.0] = true;
         }
-        let producer = expression.inputs.iter().copied().filter(|input| {
-            let kernel = kernel_of(graph, *input);
-            matches!(node.op, Op::Unary(_) | Op::Binary(_))
-                && !outputs.contains(input)
-                && readers[input.0] == 1
-                && kernel.row().fusion == Fusion::Epilogue
-                && expression.inputs.len() - 1 <= kernel.row().fused_inputs
-                && graph.shape(*input).elements() == node.shape.elements()
-                && loads_only_in_place(&expression, *input)
+        for node in self.needed().map(|value| graph.node(value)) {
+            // Products and gathers read memory, not expressions; reductions take an expression as their source.
+            let reads = !is_fusible(&node.op) && !matches!(node.op, Op::Reduce { .. });
+            // A small value that is spread over a large one would be computed over and over.
+            let spreads = node.op == Op::Broadcast;
+            for operand in &node.operands {
+                let operand = storage(graph, *operand);
+                let computed = matches!(graph.node(operand).op, Op::Unary(_) | Op::Binary(_) | Op::Concat { .. });
+                memory[operand.0] |= reads || (spreads && computed);
+            }
+        }
+        memory
+    }
+
+    fn attempt(&self) -> Result<Vec<Group>, Remedy> {
+        let graph = self.graph;
+        let mut owner: Vec<Option<Value>> = vec![None; graph.nodes().len()];
+        let mut claims: HashMap<Value, Claim> = HashMap::new();
+        // The last product that something follows from computes it.
+        let anchors: Vec<Value> =
+            self.needed().filter(|value| kernel_of(graph, *value).row().fusion == Fusion::Epilogue).collect();
+        for anchor in anchors.iter().rev() {
+            let claim = self.claim(*anchor, &owner);
+            let joined = claim.members.iter().map(|(member, _)| member).chain(&claim.totals);
+            for value in joined {
+                owner[value.0] = Some(*anchor);
+            }
+            claims.insert(*anchor, claim);
+        }
+        let kept = self.kept(&owner, &claims);
+        let aliases = self.aliases(&claims, &kept);
+        let mut groups = Vec::new();
+        for value in self.needed().filter(|value| kept[value.0] || claims.contains_key(value)) {
+            let node = graph.node(value);
+            if owner[value.0].is_some() || matches!(node.op, Op::Input { .. } | Op::Parameter { .. }) {
+                continue;
+            }
+            groups.push(match claims.get(&value) {
+                Some(claim) => self.epilogue(value, claim, &kept, &aliases)?,
+                None => self.source(value, &kept, &aliases)?,
+            });
+        }
+        ordered(graph, groups)
+    }
+
+    /// What the epilogue of a product can compute.
+    fn claim(&self, anchor: Value, owner: &[Option<Value>]) -> Claim {
+        let graph = self.graph;
+        let mut claim = Claim::default();
+        let elements = graph.shape(anchor).elements();
+        let mut follows: HashMap<Value, Option<View>> = HashMap::from([(anchor, None)]);
+        // Values that depend on the product in another way.
+        let mut apart = vec![false; graph.nodes().len()];
+        let epilogue = !self.without.epilogues && !matches!(graph.node(anchor).op, Op::Conv2dGradWeight(_));
+        for value in self.needed().filter(|value| value.0 > anchor.0) {
+            let node = graph.node(value);
+            let own: Vec<&Option<View>> = node.operands.iter().filter_map(|x| follows.get(x)).collect();
+            let strange = node.operands.iter().any(|x| apart[x.0]);
+            let Some(place) = own.first().map(|place| (*place).clone()) else {
+                apart[value.0] = strange;
+                continue;
+            };
+            let free = epilogue && owner[value.0].is_none() && !strange && !self.barred[value.0];
+            let same = own.iter().all(|other| **other == place) && node.shape.elements() == elements;
+            let whole = graph.shape(node.operands[0]).elements() == elements && node.shape.elements() == 1;
+            match &node.op {
+                Op::Unary(_) | Op::Binary(_) | Op::Reshape if free && same => {
+                    follows.insert(value, place.clone());
+                    claim.members.push((value, place));
+                }
+                Op::Permute(order) if free && place.is_none() => {
+                    let place = Some(inverse(graph.shape(node.operands[0]), order));
+                    follows.insert(value, place.clone());
+                    claim.members.push((value, place));
+                }
+                Op::Reduce { reduction: Reduction::Sum, .. }
+                    if free && whole && claim.totals.len() < 3 && !self.apart.contains(&value) =>
+                {
+                    claim.totals.push(value);
+                    apart[value.0] = true;
+                }
+                _ => apart[value.0] = true,
+            }
+        }
+        claim
+    }
+
+    /// What is kept in memory.
+    fn kept(&self, owner: &[Option<Value>], claims: &HashMap<Value, Claim>) -> Vec<bool> {
+        let graph = self.graph;
+        let mut kept: Vec<bool> = graph
+            .nodes()
+            .iter()
+            .enumerate()
+            .map(|(index, node)| {
+                let several = self.readers[index] > 1 && !only_moves(&node.op);
+                !is_fusible(&node.op) || (several && owner[index].is_none()) || self.memory[index]
+            })
+            .collect();
+        // Readers outside of the launch that computes a value. A reshape is the same memory, its readers are its operand's.
+        let mut outside = vec![false; kept.len()];
+        for value in self.needed().filter(|value| graph.node(*value).op != Op::Reshape) {
+            for operand in &graph.node(value).operands {
+                let operand = storage(graph, *operand);
+                let home = if claims.contains_key(&operand) { Some(operand) } else { owner[operand.0] };
+                outside[operand.0] |= home.is_some() && owner[value.0] != home;
+            }
+        }
+        for (anchor, claim) in claims {
+            // An outside expression computes what it needs from values that are kept, where it can.
+            let mut there: HashMap<Value, bool> = HashMap::new();
+            let permutes = |value: Value, member: Value| {
+                let node = graph.node(member);
+                matches!(node.op, Op::Permute(_)) && storage(graph, node.operands[0]) == value && self.memory[member.0]
+            };
+            let all = std::iter::once(*anchor).chain(claim.members.iter().map(|(member, _)| *member));
+            for value in all {
+                let operands = &graph.node(value).operands;
+                let derived = value != *anchor && operands.iter().all(|x| there.get(x).copied().unwrap_or(true))
+                    || claim.members.iter().any(|(member, _)| permutes(value, *member));
+                if graph.node(value).op != Op::Reshape {
+                    kept[value.0] = self.memory[value.0] || (outside[value.0] && !derived);
+                }
+                there.insert(value, derived || kept[value.0]);
+            }
+        }
+        kept
+    }
+
+    /// Values that are kept in another order only, and where there.
+    fn aliases(&self, claims: &HashMap<Value, Claim>, kept: &[bool]) -> Aliases {
+        let members = claims.values().flat_map(|claim| &claim.members);
+        let permuted = members.filter_map(|(member, place)| {
+            let node = self.graph.node(*member);
+            let from = storage(self.graph, *node.operands.first()?);
+            let moved = matches!(node.op, Op::Permute(_)) && kept[member.0] && !kept[from.0];
+            Some((from, (*member, place.clone().filter(|_| moved)?)))
         });
-        if let Some(producer) = producer.max() {
-            into_epilogue(&mut expression, producer);
-            absorbed[producer.0] = true;
-        }
-        expressions.insert(value, expression);
+        permuted.collect()
     }
-    order.retain(|value| !absorbed[value.0]);
-    Ok(Fused { expressions, order })
+
+    /// The launch of a product and everything that its epilogue computes.
+    fn epilogue(&self, anchor: Value, claim: &Claim, kept: &[bool], aliases: &Aliases) -> Result<Group, Remedy> {
+        let graph = self.graph;
+        let row = kernel_of(graph, anchor).row();
+        let mut builder = Builder::new(graph, kept, aliases, Some((anchor, claim)));
+        let mut results = Vec::new();
+        let stored = claim.members.iter().filter(|(member, _)| kept[member.0]);
+        let mut anchored = Vec::new();
+        if kept[anchor.0] {
+            anchored.push((anchor, None));
+        }
+        for (value, place) in anchored.iter().chain(stored) {
+            // A reshape lies where its operand lies, which may be kept on its own account.
+            if graph.node(*value).op == Op::Reshape {
+                continue;
+            }
+            let elements = graph.shape(*value).elements();
+            let at = place.as_ref().map_or(0, |view| builder.index(0, view.clone(), elements));
+            let register = builder.value(*value, at);
+            results.push((*value, Outcome::Element { value: register, place: place.clone() }));
+        }
+        for total in &claim.totals {
+            let operand = graph.node(*total).operands[0];
+            let place = claim.place(operand).cloned().flatten();
+            let elements = graph.shape(operand).elements();
+            let at = place.map_or(0, |view| builder.index(0, view, elements));
+            let register = builder.value(operand, at);
+            results.push((*total, Outcome::Total(register)));
+        }
+        let plain = claim.members.is_empty() && claim.totals.is_empty();
+        if results.len() + builder.inputs.len() > row.fused {
+            let last = claim.members.last().map(|(member, _)| *member);
+            return Err(Remedy::LeaveOut(last.unwrap_or(anchor)));
+        }
+        let program = Program { instructions: builder.instructions, inputs: builder.inputs.len() };
+        Ok(Group { anchor, program: (!plain).then_some(program), inputs: builder.inputs, results })
+    }
+
+    /// The launch of any other kept value.
+    fn source(&self, value: Value, kept: &[bool], aliases: &Aliases) -> Result<Group, Remedy> {
+        let graph = self.graph;
+        let node = graph.node(value);
+        let results = vec![(value, Outcome::Element { value: 0, place: None })];
+        let (program, inputs) = match &node.op {
+            Op::Reduce { .. } if kernel_of(graph, value) == Kernel::ColumnSums => {
+                Builder::new(graph, kept, aliases, None).finish(node.operands[0], 0, None)
+            }
+            Op::Reduce { axes, .. } => reduction_source(graph, kept, aliases, node.operands[0], axes),
+            op if is_fusible(op) => Builder::new(graph, kept, aliases, None).finish(value, 0, Some(value)),
+            _ => return Ok(Group { anchor: value, program: None, inputs: vec![], results }),
+        };
+        if inputs.len() > kernel_of(graph, value).row().fused {
+            return Err(Remedy::Keep(part_to_keep(graph, kept, aliases, value)));
+        }
+        Ok(Group { anchor: value, program: Some(program), inputs, results })
+    }
 }
 
-/// Whether every load of an input reads the very element that is being computed.
-fn loads_only_in_place(expression: &Expression, value: Value) -> bool {
-    expression.program.instructions.iter().all(|instruction| match instruction {
-        Instruction::Load { input, at } => expression.inputs[*input] != value || *at == 0,
-        _ => true,
-    })
+/// The view that says where element i of a value lies once its axes are in this order.
+fn inverse(shape: &Shape, order: &[usize]) -> View {
+    let permuted: Shape = order.iter().map(|axis| shape[*axis]).collect();
+    let strides = permuted.strides();
+    let axes = (0..shape.len()).map(|axis| {
+        let to = order.iter().position(|from| *from == axis).map_or(0, |to| strides[to]);
+        Axis::plain(shape[axis], to)
+    });
+    View::new(axes, 0)
 }
 
-/// Turns the loads of `producer` into its accumulator.
-fn into_epilogue(expression: &mut Expression, producer: Value) {
-    let Some(position) = expression.inputs.iter().position(|input| *input == producer) else { return };
-    expression.inputs.remove(position);
-    expression.program.inputs -= 1;
-    expression.accumulator = Some(producer);
-    for instruction in &mut expression.program.instructions {
-        if let Instruction::Load { input, .. } = instruction {
-            if *input == position {
-                *instruction = Instruction::Accumulator;
-            } else if *input > position {
-                *input -= 1;
+/// The values that a launch reads from memory: what its kernel reads, then its expression's inputs.
+pub(super) fn reads(graph: &Graph, group: &Group) -> Vec<Value> {
+    let node = graph.node(group.anchor);
+    let own = if is_fusible(&node.op) || matches!(node.op, Op::Reduce { .. }) { &[] } else { &node.operands[..] };
+    own.iter().chain(&group.inputs).map(|value| storage(graph, *value)).collect()
+}
+
+/// The launches in an order in which each stands after those whose results it reads.
+fn ordered(graph: &Graph, groups: Vec<Group>) -> Result<Vec<Group>, Remedy> {
+    let mut makers: HashMap<Value, usize> = HashMap::new();
+    for (index, group) in groups.iter().enumerate() {
+        for (value, _) in &group.results {
+            makers.insert(storage(graph, *value), index);
+        }
+    }
+    let needs: Vec<Vec<usize>> = groups
+        .iter()
+        .map(|group| reads(graph, group).iter().filter_map(|value| makers.get(value).copied()).collect())
+        .collect();
+    #[derive(Clone, Copy, PartialEq)]
+    enum Mark {
+        New,
+        Open,
+        Done,
+    }
+    let mut marks = vec![Mark::New; groups.len()];
+    let mut order = Vec::with_capacity(groups.len());
+    for first in 0..groups.len() {
+        let mut stack = vec![(first, 0)];
+        while let Some((group, next)) = stack.pop() {
+            if next == 0 {
+                if marks[group] != Mark::New {
+                    continue;
+                }
+                marks[group] = Mark::Open;
+            }
+            match needs[group].get(next) {
+                Some(need) => {
+                    stack.push((group, next + 1));
+                    match marks[*need] {
+                        Mark::New => stack.push((*need, 0)),
+                        Mark::Done => {}
+                        // Two epilogues wait for each other: the later one does less.
+                        Mark::Open => {
+                            let waiting = groups[group].results.iter().chain(&groups[*need].results);
+                            let last = waiting.map(|(value, _)| *value).max_by_key(|value| value.0);
+                            return Err(Remedy::LeaveOut(last.unwrap_or(groups[group].anchor)));
+                        }
+                    }
+                }
+                None => {
+                    marks[group] = Mark::Done;
+                    order.push(group);
+                }
             }
         }
     }
+    let mut groups: Vec<Option<Group>> = groups.into_iter().map(Some).collect();
+    Ok(order.into_iter().filter_map(|index| groups[index].take()).collect())
 }
 
 /// The largest part of an expression that a launch of its own can compute.
-fn part_to_keep(graph: &Graph, kept: &[bool], root: Value) -> Value {
+fn part_to_keep(graph: &Graph, kept: &[bool], aliases: &Aliases, root: Value) -> Value {
     let mut best: Option<(usize, Value)> = None;
     let mut open: Vec<Value> = graph.node(root).operands.clone();
     while let Some(value) = open.pop() {
@@ -210,7 +459,7 @@ fn part_to_keep(graph: &Graph, kept: &[bool], root: Value) -> Value {
         if kept[value.0] {
             continue;
         }
-        let inputs = Builder::new(graph, kept, Some(value)).finish(value, 0).inputs.len();
+        let inputs = Builder::new(graph, kept, aliases, None).finish(value, 0, Some(value)).1.len();
         if !only_moves(&graph.node(value).op) && inputs <= 7 && best.is_none_or(|(most, _)| inputs > most) {
             best = Some((inputs, value));
         }
@@ -222,20 +471,29 @@ fn part_to_keep(graph: &Graph, kept: &[bool], root: Value) -> Value {
 }
 
 /// The expression of a reduction's operand, its elements ordered by the kept axes first and the reduced axes last.
-fn reduction_source(graph: &Graph, kept: &[bool], operand: Value, axes: &[usize]) -> Expression {
+fn reduction_source(
+    graph: &Graph,
+    kept: &[bool],
+    aliases: &Aliases,
+    operand: Value,
+    axes: &[usize],
+) -> (Program, Vec<Value>) {
     let shape = graph.shape(operand);
     let strides = shape.strides();
     let outer = (0..shape.len()).filter(|axis| !axes.contains(axis));
     let order = outer.chain(axes.iter().copied());
     let view = View::new(order.map(|axis| Axis::plain(shape[axis], strides[axis])), 0);
-    let mut builder = Builder::new(graph, kept, None);
+    let mut builder = Builder::new(graph, kept, aliases, None);
     let at = builder.index(0, view, shape.elements());
-    builder.finish(operand, at)
+    builder.finish(operand, at, None)
 }
 
 struct Builder<'a> {
     graph: &'a Graph,
     kept: &'a [bool],
+    aliases: &'a Aliases,
+    /// The product whose epilogue this is, and what it computes.
+    product: Option<(Value, &'a Claim)>,
     /// The value that is being computed, and so not loaded although it is kept.
     root: Option<Value>,
     instructions: Vec<Instruction>,
@@ -244,14 +502,25 @@ struct Builder<'a> {
 }
 
 impl<'a> Builder<'a> {
-    fn new(graph: &'a Graph, kept: &'a [bool], root: Option<Value>) -> Builder<'a> {
-        Builder { graph, kept, root, instructions: vec![Instruction::Position], inputs: vec![], known: HashMap::new() }
+    fn new(
+        graph: &'a Graph,
+        kept: &'a [bool],
+        aliases: &'a Aliases,
+        product: Option<(Value, &'a Claim)>,
+    ) -> Builder<'a> {
+        let instructions = vec![Instruction::Position];
+        Builder { graph, kept, aliases, product, root: None, instructions, inputs: vec![], known: HashMap::new() }
     }
 
-    fn finish(mut self, value: Value, at: Register) -> Expression {
+    fn finish(mut self, value: Value, at: Register, root: Option<Value>) -> (Program, Vec<Value>) {
+        self.root = root;
         self.value(value, at);
-        let program = Program { instructions: self.instructions, inputs: self.inputs.len() };
-        Expression { program, inputs: self.inputs, accumulator: None }
+        (Program { instructions: self.instructions, inputs: self.inputs.len() }, self.inputs)
+    }
+
+    /// Whether the product's epilogue computes a value.
+    fn computes(&self, value: Value) -> bool {
+        self.product.is_some_and(|(anchor, claim)| anchor == value || claim.place(value).is_some())
     }
 
     fn push(&mut self, instruction: Instruction) -> Register {
@@ -264,7 +533,14 @@ impl<'a> Builder<'a> {
     }
 
     fn index(&mut self, from: Register, view: View, elements: usize) -> Register {
-        if view.is_identity(elements) { from } else { self.push(Instruction::Index { from, view }) }
+        if view.is_identity(elements) {
+            return from;
+        }
+        match &self.instructions[from] {
+            // There and back again.
+            Instruction::Index { from, view: there } if view.undoes(there) => *from,
+            _ => self.push(Instruction::Index { from, view }),
+        }
     }
 
     /// The register that holds element `at` of `value`.
@@ -273,12 +549,20 @@ impl<'a> Builder<'a> {
             return *register;
         }
         let node = self.graph.node(value);
-        let register = if self.kept[value.0] && Some(value) != self.root {
+        let register = if self.product.is_some_and(|(anchor, _)| anchor == value) {
+            self.push(Instruction::Accumulator)
+        } else if self.computes(value) && matches!(node.op, Op::Permute(_)) {
+            // Its place says where the element goes; what it is, is its operand's element.
+            self.value(node.operands[0], 0)
+        } else if self.kept[value.0] && Some(value) != self.root && !self.computes(value) {
             let input = self.inputs.iter().position(|input| *input == value).unwrap_or_else(|| {
                 self.inputs.push(value);
                 self.inputs.len() - 1
             });
             self.push(Instruction::Load { input, at })
+        } else if let (Some((permuted, view)), false) = (self.aliases.get(&value), self.computes(value)) {
+            let at = self.index(at, view.clone(), node.shape.elements());
+            self.value(*permuted, at)
         } else {
             self.compute(&node.op, &node.operands, &node.shape, at)
         };

@@ -16,6 +16,8 @@ pub enum Kernel {
     Conv2dGradWeight,
     /// Sums along axes, possibly partial.
     Sum,
+    /// Sums along all axes but the last ones, possibly partial.
+    ColumnSums,
     /// Maxima along axes, possibly partial.
     Max,
     /// Rows of a table.
@@ -54,17 +56,18 @@ pub enum Access {
 pub enum Element {
     /// f32
     Float,
+    /// f32, four at a time.
+    Vector,
     /// u32; bytes are packed four to a word.
     Word,
 }
 
-/// A storage buffer of a kernel. Its position in [`Row::bindings`] is its position among a step's slots.
+/// A storage buffer of a kernel. Its position in [`Row::bindings`] is its position among a step's slots, and there its
+/// `@binding` number; the number in the file serves the file alone.
 #[derive(Clone, Copy, Debug)]
 pub struct Binding {
     /// The variable's name in the shader.
     pub name: &'static str,
-    /// Its `@binding` number.
-    pub number: u32,
     /// How it is used.
     pub access: Access,
     /// What it holds.
@@ -78,17 +81,18 @@ pub enum Fusion {
     No,
     /// `fused(i)` makes element `i`.
     Source,
-    /// `epilogue(value, i)` turns the kernel's result for element `i` into what is stored.
+    /// `finish(at, value)` and `finish4` take the kernel's result for element `at`, or four from there on, and leave the
+    /// step's outcomes.
     Epilogue,
 }
 
-/// A factor of a kernel's number of invocations: the product of some constants, divided by a tile and rounded up.
+/// A factor of a kernel's number of invocations: the product of some constants, divided and rounded up.
 #[derive(Clone, Copy, Debug)]
 pub struct Extent {
     /// Constants that are multiplied.
     pub product: &'static [&'static str],
-    /// The constant that says how many of them one invocation computes; `""` for one.
-    pub tile: &'static str,
+    /// How many of them one invocation computes.
+    pub each: u32,
 }
 
 /// All that is known of a kernel before it is specialised.
@@ -102,20 +106,29 @@ pub struct Row {
     pub source: &'static str,
     /// The entry point, and the twin's name on the CPU.
     pub entry: &'static str,
-    /// Its own storage buffers; those of a fused expression, `x0`, `x1`, ..., come after them.
+    /// Its own storage buffers; those of a step's outcomes, and of a fused expression, `x0`, `x1`, ..., come after them.
     pub bindings: &'static [Binding],
     /// The `const`s of the file that a step sets, in the order of [`Step::constants`](super::Step::constants).
     pub constants: &'static [&'static str],
     /// Invocations: the product of these extents.
     pub grid: &'static [Extent],
-    /// Invocations in a workgroup, all along x.
+    /// Invocations in a workgroup, all along x; those of a tiled kernel are a constant.
     pub workgroup: u32,
+    /// Whether it is a product by tiles: `shaders/tile.wgsl` with the operands that the functions named `ENTRY_..` of this
+    /// file describe.
+    pub tiled: bool,
     /// Where a fused expression goes.
     pub fusion: Fusion,
-    /// How many inputs of its own a fused expression may have: 8 storage buffers are the floor of WebGPU's limits.
-    pub fused_inputs: usize,
-    /// The `@binding` number of `x0`; the others follow.
-    pub first_input: u32,
+    /// How many outcomes and inputs a fused expression may have: 8 storage buffers are the floor of WebGPU's limits.
+    pub fused: usize,
+}
+
+impl Row {
+    /// The names of a step's constants, in their order.
+    pub fn constant_names(&self) -> impl Iterator<Item = &'static str> {
+        let shared: &[&str] = if self.tiled { TILE_CONSTANTS } else { &[] };
+        self.constants.iter().chain(shared).copied()
+    }
 }
 
 impl Kernel {
@@ -133,67 +146,72 @@ impl Kernel {
 }
 
 const fn each(product: &'static [&'static str]) -> Extent {
-    Extent { product, tile: "" }
+    Extent { product, each: 1 }
 }
 
-const fn tiled(product: &'static [&'static str], tile: &'static str) -> Extent {
-    Extent { product, tile }
+const fn tiled(product: &'static [&'static str], each: u32) -> Extent {
+    Extent { product, each }
 }
 
-const fn binding(name: &'static str, number: u32, access: Access, element: Element) -> Binding {
-    Binding { name, number, access, element }
+const fn binding(name: &'static str, access: Access, element: Element) -> Binding {
+    Binding { name, access, element }
 }
 
-const CONV_BINDINGS: &[Binding] = &[
-    binding("left", 0, Access::Read, Element::Float),
-    binding("right", 1, Access::Read, Element::Float),
-    binding("result", 2, Access::Write, Element::Float),
-];
-const CONV_CONSTANTS: &[&str] = &[
-    "BATCH",
-    "C",
-    "H",
-    "W",
-    "O",
-    "P",
-    "Q",
-    "R",
-    "S",
-    "STRIDE_H",
-    "STRIDE_W",
-    "PAD_H",
-    "PAD_W",
-    "PHASE_H",
-    "PHASE_W",
+/// What every product by tiles reads.
+const PRODUCT_BINDINGS: &[Binding] =
+    &[binding("left", Access::Read, Element::Vector), binding("right", Access::Read, Element::Vector)];
+
+/// The constants of `shaders/tile.wgsl`, which every tiled kernel has after its own.
+pub const TILE_CONSTANTS: &[&str] = &[
+    "PANELS",
+    "LINES",
+    "COLUMNS",
+    "DEPTH",
     "SPLITS",
-    "TILE_CHANNELS",
-    "TILE_POSITIONS",
+    "SPLIT_DEPTH",
+    "SPLIT_STRIDE",
+    "LEFT_PACK",
+    "RIGHT_PACK",
+    "RESULT_PACK",
+    "FAMILY",
+    "WORKGROUP",
+    "TILE_LINES",
+    "TILE_COLUMNS",
+    "TILE_DEPTH",
+    "THREAD_LINES",
+    "THREAD_COLUMNS",
 ];
+
+/// The text of `shaders/tile.wgsl`.
+pub const TILE_SOURCE: &str = include_str!("../../shaders/tile.wgsl");
+
 const CONV: Row = Row {
     kernel: Kernel::Conv2d,
     file: "conv2d.wgsl",
     source: include_str!("../../shaders/conv2d.wgsl"),
     entry: "forward",
-    bindings: CONV_BINDINGS,
-    constants: CONV_CONSTANTS,
-    grid: &[each(&["BATCH"]), tiled(&["O"], "TILE_CHANNELS"), tiled(&["P", "Q"], "TILE_POSITIONS")],
+    bindings: PRODUCT_BINDINGS,
+    constants: &[
+        "BATCH", "C", "H", "W", "O", "P", "Q", "R", "S", "STRIDE_H", "STRIDE_W", "PAD_H", "PAD_W", "PHASE_H", "PHASE_W",
+    ],
+    grid: &[],
     workgroup: 64,
+    tiled: true,
     fusion: Fusion::Epilogue,
-    fused_inputs: 5,
-    first_input: 3,
+    fused: 6,
 };
 const REDUCE: Row = Row {
     kernel: Kernel::Sum,
     file: "reduce.wgsl",
     source: include_str!("../../shaders/reduce.wgsl"),
     entry: "sum",
-    bindings: &[binding("y", 0, Access::Write, Element::Float)],
+    bindings: &[binding("y", Access::Write, Element::Float)],
     constants: &["OUTPUTS", "LENGTH", "SPLITS"],
     grid: &[each(&["OUTPUTS", "SPLITS"])],
     workgroup: 64,
+    tiled: false,
     fusion: Fusion::Source,
-    fused_inputs: 7,
-    first_input: 1,
+    fused: 7,
 };
 const GATHER: Row = Row {
     kernel: Kernel::Gather,
@@ -201,16 +219,16 @@ const GATHER: Row = Row {
     source: include_str!("../../shaders/gather.wgsl"),
     entry: "gather",
     bindings: &[
-        binding("x", 0, Access::Read, Element::Float),
-        binding("indices", 1, Access::Read, Element::Word),
-        binding("y", 2, Access::Write, Element::Float),
+        binding("x", Access::Read, Element::Float),
+        binding("indices", Access::Read, Element::Word),
+        binding("y", Access::Write, Element::Float),
     ],
     constants: &["ROWS", "COUNT", "WIDTH"],
     grid: &[each(&["COUNT", "WIDTH"])],
     workgroup: 64,
+    tiled: false,
     fusion: Fusion::No,
-    fused_inputs: 0,
-    first_input: 0,
+    fused: 0,
 };
 const BATCH: Row = Row {
     kernel: Kernel::BatchFloats,
@@ -218,30 +236,29 @@ const BATCH: Row = Row {
     source: include_str!("../../shaders/batch.wgsl"),
     entry: "batch_floats",
     bindings: &[
-        binding("floats", 0, Access::Read, Element::Float),
-        binding("permutation", 1, Access::Read, Element::Word),
-        binding("state", 2, Access::Read, Element::Word),
-        binding("y", 3, Access::Write, Element::Float),
+        binding("floats", Access::Read, Element::Float),
+        binding("permutation", Access::Read, Element::Word),
+        binding("state", Access::Read, Element::Word),
     ],
     constants: &["ROWS", "COUNT", "WIDTH"],
-    grid: &[each(&["COUNT", "WIDTH"])],
+    grid: &[tiled(&["COUNT", "WIDTH"], 4)],
     workgroup: 64,
-    fusion: Fusion::No,
-    fused_inputs: 0,
-    first_input: 0,
+    tiled: false,
+    fusion: Fusion::Epilogue,
+    fused: 5,
 };
 const RANDOM: Row = Row {
     kernel: Kernel::RandomUniform,
     file: "random.wgsl",
     source: include_str!("../../shaders/random.wgsl"),
     entry: "uniform_draw",
-    bindings: &[binding("state", 0, Access::Read, Element::Word), binding("y", 1, Access::Write, Element::Float)],
-    constants: &["COUNT", "BLOCKS", "STREAM"],
-    grid: &[each(&["BLOCKS"])],
+    bindings: &[binding("state", Access::Read, Element::Word)],
+    constants: &["COUNT", "STREAM"],
+    grid: &[tiled(&["COUNT"], 4)],
     workgroup: 64,
+    tiled: false,
     fusion: Fusion::Epilogue,
-    fused_inputs: 5,
-    first_input: 2,
+    fused: 7,
 };
 const OPTIMIZER: Row = Row {
     kernel: Kernel::Sgd,
@@ -249,17 +266,18 @@ const OPTIMIZER: Row = Row {
     source: include_str!("../../shaders/optimizer.wgsl"),
     entry: "sgd",
     bindings: &[
-        binding("gradients", 0, Access::Read, Element::Float),
-        binding("schedule", 1, Access::Read, Element::Float),
-        binding("state", 2, Access::Read, Element::Word),
-        binding("parameters", 3, Access::Update, Element::Float),
+        binding("gradients", Access::Read, Element::Vector),
+        binding("segments", Access::Read, Element::Word),
+        binding("schedule", Access::Read, Element::Float),
+        binding("state", Access::Read, Element::Word),
+        binding("parameters", Access::Update, Element::Vector),
     ],
     constants: &["COUNT"],
-    grid: &[each(&["COUNT"])],
+    grid: &[tiled(&["COUNT"], 4)],
     workgroup: 64,
+    tiled: false,
     fusion: Fusion::No,
-    fused_inputs: 0,
-    first_input: 0,
+    fused: 0,
 };
 
 /// Every kernel, in the order of [`Kernel`].
@@ -269,65 +287,34 @@ pub const TABLE: &[Row] = &[
         file: "elementwise.wgsl",
         source: include_str!("../../shaders/elementwise.wgsl"),
         entry: "map",
-        bindings: &[binding("y", 0, Access::Write, Element::Float)],
+        bindings: &[binding("y", Access::Write, Element::Vector)],
         constants: &["COUNT"],
-        grid: &[each(&["COUNT"])],
+        grid: &[tiled(&["COUNT"], 4)],
         workgroup: 64,
+        tiled: false,
         fusion: Fusion::Source,
-        fused_inputs: 7,
-        first_input: 1,
+        fused: 7,
     },
     Row {
         kernel: Kernel::MatMul,
         file: "matmul.wgsl",
         source: include_str!("../../shaders/matmul.wgsl"),
         entry: "product",
-        bindings: &[
-            binding("lhs", 0, Access::Read, Element::Float),
-            binding("rhs", 1, Access::Read, Element::Float),
-            binding("y", 2, Access::Write, Element::Float),
-        ],
-        constants: &[
-            "BATCH",
-            "M",
-            "N",
-            "K",
-            "LHS_BATCH",
-            "LHS_M",
-            "LHS_K",
-            "RHS_BATCH",
-            "RHS_K",
-            "RHS_N",
-            "TILE_M",
-            "TILE_N",
-        ],
-        grid: &[each(&["BATCH"]), tiled(&["M"], "TILE_M"), tiled(&["N"], "TILE_N")],
-        workgroup: 64,
-        fusion: Fusion::Epilogue,
-        fused_inputs: 5,
-        first_input: 3,
+        constants: &["LEFT_BATCH", "LEFT_LINE", "LEFT_STEP", "RIGHT_BATCH", "RIGHT_COLUMN", "RIGHT_STEP", "M", "N"],
+        ..CONV
     },
     CONV,
-    Row {
-        kernel: Kernel::Conv2dGradInput,
-        entry: "grad_input",
-        grid: &[
-            each(&["BATCH", "STRIDE_H", "STRIDE_W"]),
-            tiled(&["C"], "TILE_CHANNELS"),
-            tiled(&["PHASE_H", "PHASE_W"], "TILE_POSITIONS"),
-        ],
-        ..CONV
-    },
-    Row {
-        kernel: Kernel::Conv2dGradWeight,
-        entry: "grad_weight",
-        grid: &[each(&["SPLITS"]), tiled(&["O"], "TILE_CHANNELS"), tiled(&["C", "R", "S"], "TILE_POSITIONS")],
-        fusion: Fusion::No,
-        fused_inputs: 0,
-        first_input: 0,
-        ..CONV
-    },
+    Row { kernel: Kernel::Conv2dGradInput, entry: "grad_input", ..CONV },
+    Row { kernel: Kernel::Conv2dGradWeight, entry: "grad_weight", ..CONV },
     REDUCE,
+    Row {
+        kernel: Kernel::ColumnSums,
+        entry: "column_sums",
+        bindings: &[binding("totals", Access::Write, Element::Vector)],
+        constants: &["ROWS", "COLUMNS", "PARTS", "PART_STRIDE", "WORKGROUP"],
+        grid: &[each(&["PARTS"]), tiled(&["COLUMNS"], 4)],
+        ..REDUCE
+    },
     Row { kernel: Kernel::Max, entry: "maximum_of", ..REDUCE },
     GATHER,
     Row { kernel: Kernel::ScatterAdd, entry: "scatter_add", grid: &[each(&["ROWS", "WIDTH"])], ..GATHER },
@@ -336,10 +323,9 @@ pub const TABLE: &[Row] = &[
         kernel: Kernel::BatchBytes,
         entry: "batch_bytes",
         bindings: &[
-            binding("bytes", 4, Access::Read, Element::Word),
-            binding("permutation", 1, Access::Read, Element::Word),
-            binding("state", 2, Access::Read, Element::Word),
-            binding("y", 3, Access::Write, Element::Float),
+            binding("bytes", Access::Read, Element::Word),
+            binding("permutation", Access::Read, Element::Word),
+            binding("state", Access::Read, Element::Word),
         ],
         ..BATCH
     },
@@ -347,13 +333,9 @@ pub const TABLE: &[Row] = &[
     Row {
         kernel: Kernel::RandomBits,
         entry: "bits",
-        bindings: &[
-            binding("state", 0, Access::Read, Element::Word),
-            binding("words_out", 7, Access::Write, Element::Word),
-        ],
+        bindings: &[binding("state", Access::Read, Element::Word), binding("words_out", Access::Write, Element::Word)],
         fusion: Fusion::No,
-        fused_inputs: 0,
-        first_input: 0,
+        fused: 0,
         ..RANDOM
     },
     OPTIMIZER,
@@ -361,12 +343,13 @@ pub const TABLE: &[Row] = &[
         kernel: Kernel::Adam,
         entry: "adam",
         bindings: &[
-            binding("gradients", 0, Access::Read, Element::Float),
-            binding("schedule", 1, Access::Read, Element::Float),
-            binding("state", 2, Access::Read, Element::Word),
-            binding("parameters", 3, Access::Update, Element::Float),
-            binding("first_moment", 4, Access::Update, Element::Float),
-            binding("second_moment", 5, Access::Update, Element::Float),
+            binding("gradients", Access::Read, Element::Vector),
+            binding("segments", Access::Read, Element::Word),
+            binding("schedule", Access::Read, Element::Float),
+            binding("state", Access::Read, Element::Word),
+            binding("parameters", Access::Update, Element::Vector),
+            binding("first_moment", Access::Update, Element::Vector),
+            binding("second_moment", Access::Update, Element::Vector),
         ],
         ..OPTIMIZER
     },
@@ -376,15 +359,15 @@ pub const TABLE: &[Row] = &[
         source: include_str!("../../shaders/state.wgsl"),
         entry: "advance",
         bindings: &[
-            binding("metrics", 0, Access::Read, Element::Float),
-            binding("ring", 1, Access::Update, Element::Float),
-            binding("state", 2, Access::Update, Element::Word),
+            binding("metrics", Access::Read, Element::Float),
+            binding("ring", Access::Update, Element::Float),
+            binding("state", Access::Update, Element::Word),
         ],
-        constants: &["METRICS", "CAPACITY", "SAMPLES"],
+        constants: &["METRICS", "PARTS", "CAPACITY", "SAMPLES"],
         grid: &[],
-        workgroup: 1,
+        workgroup: 64,
+        tiled: false,
         fusion: Fusion::No,
-        fused_inputs: 0,
-        first_input: 0,
+        fused: 0,
     },
 ];

@@ -1,23 +1,28 @@
-//! Lowering: from fused values to launches, and from launches to a plan with memory.
+//! Lowering: from fused groups to launches, and from launches to a plan with memory.
 
-use super::fuse::{Expression, Fused, fuse, kernel_of, storage};
+use super::arrange::{Arranged, Order, is_rearranged};
+use super::fuse::{Group, fuse, kernel_of, reads, storage};
 use super::kernel::{Access, Kernel};
-use super::memory::{ParameterLayout, Transient, aligned, allocate};
-use super::plan::{Buffer, Plan, Slot, Step};
-use super::products::{ConvSizes, matmul_constants};
+use super::memory::{ALIGNMENT, ParameterLayout, Transient, aligned, allocate};
+use super::plan::{Buffer, Limits, Outcome, Plan, Slot, Step};
+use super::products::ProductSizes;
 use super::program::{Axis, Instruction, Program, View};
 use super::state::{Metrics, RING_CAPACITY, SCHEDULE_COLUMNS, Training};
+use super::tile::Target;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Op, Value};
 use crate::shape::Shape;
 use crate::tensor::DType;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Invocations that keep a large device busy: long reductions are split until there are about this many.
 const BUSY: usize = 1 << 14;
 
 /// Bytes that every adapter can bind: work buffers stay below.
 const BINDING_FLOOR: usize = 128 << 20;
+
+/// Words of a segment: where a block of gradients lies, how many partial sums it has, and how far apart they are.
+const SEGMENT: usize = 4;
 
 /// Everything a plan is made from.
 #[derive(Clone, Debug)]
@@ -34,6 +39,8 @@ pub struct Request<'a> {
     pub training: Option<Training>,
     /// What is reported of every step.
     pub metrics: Option<Metrics>,
+    /// The device that will run it.
+    pub target: Target,
 }
 
 /// Where a launch's operand is: in a buffer that outlives the step, or in a transient.
@@ -43,27 +50,53 @@ enum Home {
     Transient(usize),
 }
 
+/// A place, the shape of what lies there, and its type.
+type Operand = (Home, Shape, DType);
+
 /// A launch before memory is given out.
 struct Launch {
     kernel: Kernel,
     constants: Vec<u32>,
-    slots: Vec<(Home, Shape, DType)>,
+    slots: Vec<Operand>,
+    outcomes: Vec<Outcome>,
     program: Option<Program>,
     label: String,
     operations: u64,
+    beside: bool,
+}
+
+/// Where a parameter's gradient lies: partial sums, `stride` elements apart.
+#[derive(Clone, Copy)]
+struct Segment {
+    offset: usize,
+    parts: usize,
+    stride: usize,
 }
 
 struct Lowering<'a> {
     graph: &'a Graph,
+    target: &'a Target,
     buffers: Vec<Buffer>,
     homes: HashMap<Value, Home>,
     transients: Vec<(usize, DType)>,
     launches: Vec<Launch>,
+    /// Values whose gradients go to the optimiser and nowhere else, with their parameter's place in the layout.
+    gradients: HashMap<Value, usize>,
+    segments: HashMap<usize, Segment>,
+    gradient_elements: usize,
+    /// A scalar that only the step's metrics read: its partial sums stay as they are.
+    metric: Option<Value>,
+    metric_parts: Option<Operand>,
 }
 
 impl Plan {
-    /// The plan that computes `outputs` of a graph and leaves each in a buffer of the given name.
+    /// The plan that computes `outputs` of a graph and leaves each in a buffer of the given name, for any device.
     pub fn new(name: &str, graph: &Graph, outputs: &[(Value, &str)]) -> Result<Plan> {
+        Plan::on(&Target::default(), name, graph, outputs)
+    }
+
+    /// As [`Plan::new`], for a device.
+    pub fn on(target: &Target, name: &str, graph: &Graph, outputs: &[(Value, &str)]) -> Result<Plan> {
         Plan::build(Request {
             name,
             graph,
@@ -71,41 +104,90 @@ impl Plan {
             layout: &ParameterLayout::of(graph),
             training: None,
             metrics: None,
+            target: target.clone(),
         })
     }
 
     /// The plan of a request. Fails where a parameter of the graph is not in the layout.
     pub fn build(request: Request) -> Result<Plan> {
-        let Request { name, graph, outputs, layout, training, metrics } = request;
-        let mut wanted: Vec<(Value, String, usize, usize)> = Vec::new();
+        let Request { name, graph, outputs, layout, training, metrics, target } = request;
+        let mut arranged = Arranged::new(graph);
+        let mut wanted: Vec<(Value, &str)> = Vec::new();
         for (value, buffer) in &outputs {
-            let elements = graph.shape(*value).elements();
-            wanted.push((*value, buffer.clone(), 0, elements));
+            wanted.push((arranged.value(*value, Order::First), buffer));
         }
+        let mut gradients: Vec<(Value, usize)> = Vec::new();
         for (parameter, gradient) in training.iter().flat_map(|training| &training.gradients) {
-            let offset = layout.offset(parameter).ok_or_else(|| unknown(parameter))?;
-            wanted.push((*gradient, "gradients".to_owned(), offset, layout.elements()));
+            let place = layout.entries().iter().position(|(known, ..)| known == parameter);
+            let place = place.ok_or_else(|| unknown(parameter))?;
+            gradients.push((arranged.value(*gradient, Order::Last), place));
         }
-        let mut results: Vec<Value> = wanted.iter().map(|(value, ..)| storage(graph, *value)).collect();
-        results.extend(metrics.iter().map(|metrics| storage(graph, metrics.values)));
-        let fused = fuse(graph, &results);
+        let metric = metrics.as_ref().map(|metrics| arranged.value(metrics.values, Order::First));
+        let state = metrics.as_ref().map(|metrics| arranged.value(metrics.state, Order::First));
+        let graph = &arranged.graph;
+        let all = wanted.iter().map(|(value, _)| value).chain(gradients.iter().map(|(value, _)| value)).chain(&metric);
+        let results: Vec<Value> = all.map(|value| storage(graph, *value)).collect();
+        let summed: HashSet<Value> = gradients.iter().map(|(value, _)| storage(graph, *value)).collect();
+        let groups = fuse(graph, &results, &summed, target.without);
 
-        let mut lowering =
-            Lowering { graph, buffers: vec![], homes: HashMap::new(), transients: vec![], launches: vec![] };
+        let mut lowering = Lowering {
+            graph,
+            target: &target,
+            buffers: vec![],
+            homes: HashMap::new(),
+            transients: vec![],
+            launches: vec![],
+            gradients: HashMap::new(),
+            segments: HashMap::new(),
+            gradient_elements: 0,
+            metric: None,
+            metric_parts: None,
+        };
         lowering.place_sources(layout)?;
-        let copies = lowering.place_results(&wanted, &fused, &results);
-        for value in &fused.order {
-            lowering.launch(*value, fused.expressions.get(value));
+        // A result that launches read, or that is wanted in two places, is copied to its place at the end, since two
+        // values in one buffer may meet in one launch.
+        let read: HashSet<Value> = groups.iter().flat_map(|group| reads(graph, group)).collect();
+        let mut copies: Vec<(Value, Home)> = Vec::new();
+        for (value, name) in wanted {
+            let value = storage(graph, value);
+            let node = graph.node(value);
+            let home = Home::Lasting { buffer: lowering.buffer(name, node.dtype, node.shape.elements()), offset: 0 };
+            if lowering.is_alone(value, &results, &read) {
+                lowering.homes.insert(value, home);
+            } else {
+                copies.push((value, home));
+            }
+        }
+        let mut copied: Vec<(Value, usize)> = Vec::new();
+        for (value, parameter) in gradients {
+            let value = storage(graph, value);
+            if lowering.is_alone(value, &results, &read) {
+                lowering.gradients.insert(value, parameter);
+            } else {
+                copied.push((value, parameter));
+            }
+        }
+        lowering.metric =
+            metric.map(|value| storage(graph, value)).filter(|value| lowering.is_alone(*value, &results, &read));
+        for group in &groups {
+            lowering.launch(group);
+        }
+        for (value, parameter) in copied {
+            let home = lowering.segment(parameter, graph.shape(value).elements(), 1).0;
+            copies.push((value, home));
         }
         for (value, home) in copies {
             lowering.copy(value, home);
         }
         if let Some(training) = &training {
-            let state = metrics.as_ref().map(|metrics| metrics.state).ok_or_else(|| unknown("the step state"))?;
-            lowering.optimize(training, layout, state)?;
+            let state = state.ok_or_else(|| unknown("the step state"))?;
+            lowering.optimize(name, training, layout, state);
         }
-        if let Some(metrics) = &metrics {
-            lowering.advance(metrics)?;
+        if let (Some(metrics), Some(values), Some(state)) = (&metrics, metric, state) {
+            lowering.advance(metrics, values, state);
+        }
+        if !target.without.pairs {
+            lowering.pair();
         }
         Ok(lowering.finish(name))
     }
@@ -119,11 +201,20 @@ impl Lowering<'_> {
     fn buffer(&mut self, name: &str, dtype: DType, elements: usize) -> usize {
         let known = self.buffers.iter().position(|buffer| buffer.name == name);
         let index = known.unwrap_or_else(|| {
-            self.buffers.push(Buffer { name: name.to_owned(), dtype, elements: 0, persistent: true });
+            self.buffers.push(Buffer::lasting(name, dtype));
             self.buffers.len() - 1
         });
         self.buffers[index].elements = self.buffers[index].elements.max(elements);
         index
+    }
+
+    /// The buffer of the parameters, or of something that is laid out like them.
+    fn laid_out(&mut self, name: &str, layout: &ParameterLayout) -> usize {
+        let buffer = self.buffer(name, DType::Float, layout.elements());
+        let rearranged = layout.entries().iter().filter(|(_, shape, _)| is_rearranged(shape));
+        self.buffers[buffer].rearranged =
+            rearranged.map(|(_, shape, offset)| (*offset, [shape[0], shape[1], shape[2], shape[3]])).collect();
+        buffer
     }
 
     fn place_sources(&mut self, layout: &ParameterLayout) -> Result<()> {
@@ -134,7 +225,7 @@ impl Lowering<'_> {
                 }
                 Op::Parameter { name } => {
                     let offset = layout.offset(name).ok_or_else(|| unknown(name))?;
-                    Home::Lasting { buffer: self.buffer("parameters", DType::Float, layout.elements()), offset }
+                    Home::Lasting { buffer: self.laid_out("parameters", layout), offset }
                 }
                 _ => continue,
             };
@@ -143,40 +234,10 @@ impl Lowering<'_> {
         Ok(())
     }
 
-    /// Gives results their places. Returns those that must be copied there at the end: sources, results wanted in two
-    /// places, and results that other launches read, since two values in one buffer may meet in one launch.
-    fn place_results(
-        &mut self,
-        wanted: &[(Value, String, usize, usize)],
-        fused: &Fused,
-        results: &[Value],
-    ) -> Vec<(Value, Home)> {
-        let graph = self.graph;
-        let read = |value: Value| {
-            fused.order.iter().any(|reader| {
-                let inputs = fused.expressions.get(reader).map(|e| &e.inputs[..]).unwrap_or_default();
-                let accumulator = fused.expressions.get(reader).and_then(|e| e.accumulator);
-                let memory = match accumulator {
-                    Some(producer) => &graph.node(producer).operands[..],
-                    None if fused.expressions.contains_key(reader) => &[],
-                    None => &graph.node(*reader).operands[..],
-                };
-                inputs.contains(&value) || memory.iter().any(|operand| storage(graph, *operand) == value)
-            })
-        };
-        let mut copies = Vec::new();
-        for (value, name, offset, elements) in wanted {
-            let value = storage(self.graph, *value);
-            let dtype = self.graph.node(value).dtype;
-            let home = Home::Lasting { buffer: self.buffer(name, dtype, *elements), offset: *offset };
-            let twice = results.iter().filter(|other| **other == value).count() > 1;
-            if self.homes.contains_key(&value) || twice || read(value) {
-                copies.push((value, home));
-            } else {
-                self.homes.insert(value, home);
-            }
-        }
-        copies
+    /// Whether a result is computed, wanted once and read by nobody.
+    fn is_alone(&self, value: Value, results: &[Value], read: &HashSet<Value>) -> bool {
+        let once = results.iter().filter(|other| **other == value).count() == 1;
+        once && !self.homes.contains_key(&value) && !read.contains(&value)
     }
 
     fn transient(&mut self, elements: usize, dtype: DType) -> Home {
@@ -184,20 +245,51 @@ impl Lowering<'_> {
         Home::Transient(self.transients.len() - 1)
     }
 
+    /// A parameter's place among the gradients, for so many partial sums.
+    fn segment(&mut self, parameter: usize, elements: usize, parts: usize) -> (Home, Segment) {
+        let segment = Segment { offset: self.gradient_elements, parts, stride: aligned(elements) };
+        self.gradient_elements += parts * segment.stride;
+        self.segments.insert(parameter, segment);
+        let buffer = self.buffer("gradients", DType::Float, self.gradient_elements);
+        (Home::Lasting { buffer, offset: segment.offset }, segment)
+    }
+
     /// The slot of a value that is kept.
-    fn slot(&mut self, value: Value) -> (Home, Shape, DType) {
+    fn slot(&mut self, value: Value) -> Operand {
         let node = self.graph.node(value);
         let (shape, dtype) = (node.shape.clone(), node.dtype);
         let place = storage(self.graph, value);
         let home = match self.homes.get(&place) {
             Some(home) => home.clone(),
             None => {
-                let home = self.transient(shape.elements(), dtype);
+                let home = match self.gradients.get(&place) {
+                    Some(parameter) => self.segment(*parameter, shape.elements(), 1).0,
+                    None => self.transient(shape.elements(), dtype),
+                };
                 self.homes.insert(place, home.clone());
                 home
             }
         };
         (home, shape, dtype)
+    }
+
+    /// A slot for partial sums of a value, `parts` of them `stride` elements apart, and whether a launch must join them.
+    fn partial(&mut self, value: Value, parts: usize, stride: usize) -> (Operand, bool) {
+        let place = storage(self.graph, value);
+        let shape: Shape = [parts, stride].into();
+        if let Some(parameter) = self.gradients.get(&place).copied()
+            && !self.target.without.joined_updates
+        {
+            let (home, _) = self.segment(parameter, self.graph.shape(value).elements(), parts);
+            self.homes.insert(place, home.clone());
+            return ((home, shape, DType::Float), false);
+        }
+        let operand = (self.transient(parts * stride, DType::Float), shape, DType::Float);
+        if self.metric == Some(place) && self.graph.shape(value).elements() == 1 && stride == 1 {
+            self.metric_parts = Some(operand.clone());
+            return (operand, false);
+        }
+        (operand, true)
     }
 
     fn copy(&mut self, value: Value, home: Home) {
@@ -208,89 +300,59 @@ impl Lowering<'_> {
             kernel: Kernel::Map,
             constants: vec![shape.elements() as u32],
             slots: vec![(home, shape.clone(), dtype), (from, shape, dtype)],
+            outcomes: vec![],
             program: Some(program),
             label: "copy".to_owned(),
             operations: 0,
+            beside: false,
         });
     }
 
-    fn launch(&mut self, value: Value, expression: Option<&Expression>) {
+    fn launch(&mut self, group: &Group) {
         let graph = self.graph;
-        let source = expression.and_then(|e| e.accumulator).unwrap_or(value);
-        let node = graph.node(source);
-        if matches!(node.op, Op::Input { .. } | Op::Parameter { .. }) {
-            return;
-        }
-        let operands = node.operands.clone();
-        let shape = |value: Value| graph.shape(value).clone();
-        let result = self.slot(value);
+        let (anchor, node) = (group.anchor, graph.node(group.anchor));
+        let operands = &node.operands;
+        let shape = |value: Value| graph.shape(value);
         let elements = node.shape.elements();
-        let mut slots: Vec<(Home, Shape, DType)> = Vec::new();
-        let mut operations = expression.map_or(0, |e| e.program.operations() * elements) as u64;
-        let kernel = kernel_of(graph, source);
-        let constants: Vec<u32> = match &node.op {
+        let program = group.program.as_ref();
+        let arithmetic = program.map_or(0, |program| program.operations() * elements) as u64;
+        let kernel = kernel_of(graph, anchor);
+        match &node.op {
             Op::MatMul { transpose_lhs, transpose_rhs } => {
-                slots.extend([self.slot(operands[0]), self.slot(operands[1])]);
-                let (constants, count) =
-                    matmul_constants(&shape(operands[0]), &shape(operands[1]), *transpose_lhs, *transpose_rhs);
-                operations += count;
-                constants
+                let (lhs, rhs) = (operands[0], operands[1]);
+                let sizes = ProductSizes::matmul(shape(lhs), shape(rhs), *transpose_lhs, *transpose_rhs);
+                self.product(group, kernel, [lhs, rhs], &sizes, arithmetic);
             }
             Op::Conv2d(window) => {
-                slots.extend([self.slot(operands[0]), self.slot(operands[1])]);
-                let sizes = ConvSizes::new(*window, &shape(operands[0]), &shape(operands[1]), &node.shape);
-                operations += sizes.operations();
-                sizes.constants(sizes.o, sizes.p * sizes.q, 1)
+                let (x, weight) = (operands[0], operands[1]);
+                let sizes = ProductSizes::forward(*window, shape(x), shape(weight), &node.shape);
+                self.product(group, kernel, [weight, x], &sizes, arithmetic);
             }
             Op::Conv2dGradInput(window) => {
-                slots.extend([self.slot(operands[0]), self.slot(operands[1])]);
-                let sizes = ConvSizes::new(*window, &node.shape, &shape(operands[1]), &shape(operands[0]));
-                operations += sizes.operations();
-                sizes.constants(sizes.c, sizes.phase()[0] * sizes.phase()[1], 1)
+                let (y, weight) = (operands[0], operands[1]);
+                let sizes = ProductSizes::grad_input(*window, &node.shape, shape(weight), shape(y));
+                self.product(group, kernel, [weight, y], &sizes, arithmetic);
             }
             Op::Conv2dGradWeight(window) => {
-                slots.extend([self.slot(operands[0]), self.slot(operands[1])]);
-                let sizes = ConvSizes::new(*window, &shape(operands[0]), &node.shape, &shape(operands[1]));
-                let tiles = sizes.o.div_ceil(4) * (sizes.c * sizes.r * sizes.s).div_ceil(4);
-                let images = sizes.n.div_ceil((BUSY / tiles).clamp(1, sizes.n));
-                let splits = sizes.n.div_ceil(images);
-                let constants = sizes.constants(sizes.o, sizes.c * sizes.r * sizes.s, splits as u32);
-                operations += sizes.operations();
-                if splits > 1 {
-                    self.split(value, kernel, constants, slots, None, splits, operations, false);
-                    return;
-                }
-                constants
+                let (x, y) = (operands[0], operands[1]);
+                let sizes = ProductSizes::grad_weight(*window, shape(x), &node.shape, shape(y));
+                self.product(group, kernel, [y, x], &sizes, arithmetic);
             }
-            Op::Reduce { .. } => {
-                let length = graph.shape(operands[0]).elements() / elements;
-                // Both passes are shortest when a sum of n is split into √n; neighbours read neighbours, so in a
-                // multiple of a subgroup.
-                let even = length.isqrt().next_multiple_of(32);
-                let splits = if length < 256 { 1 } else { (BUSY / elements).min(even).max(1) };
-                let program = expression.map(|e| &e.program);
-                operations = (program.map_or(0, |p| p.operations()) + 1) as u64 * (elements * length) as u64;
-                if splits > 1 {
-                    let constants = vec![elements as u32, length as u32, splits as u32];
-                    self.split(value, kernel, constants, slots, expression, splits, operations, true);
-                    return;
-                }
-                vec![elements as u32, length as u32, 1]
-            }
+            Op::Reduce { .. } if kernel == Kernel::ColumnSums => self.column_sums(group),
+            Op::Reduce { .. } => self.reduction(group, kernel),
             Op::Gather | Op::ScatterAdd => {
-                slots.extend([self.slot(operands[0]), self.slot(operands[1])]);
-                let table = if node.op == Op::Gather { graph.shape(operands[0]) } else { &node.shape };
+                let table = if node.op == Op::Gather { shape(operands[0]) } else { &node.shape };
                 let width = table.elements() / table[0];
-                vec![table[0] as u32, graph.shape(operands[1])[0] as u32, width as u32]
+                let constants = vec![table[0] as u32, shape(operands[1])[0] as u32, width as u32];
+                self.plain(group, kernel, operands, constants, 0);
             }
             Op::Batch => {
-                slots.extend(operands.iter().map(|operand| self.slot(*operand)));
-                let rows = graph.shape(operands[0])[0];
-                vec![rows as u32, node.shape[0] as u32, (elements / node.shape[0]) as u32]
+                let rows = shape(operands[0])[0];
+                let constants = [rows, node.shape[0], elements / node.shape[0]].map(|size| size as u32);
+                self.plain(group, kernel, operands, constants.to_vec(), arithmetic);
             }
             Op::RandomUniform { stream } | Op::RandomBits { stream } => {
-                slots.push(self.slot(operands[0]));
-                vec![elements as u32, elements.div_ceil(4) as u32, *stream]
+                self.plain(group, kernel, operands, vec![elements as u32, *stream], arithmetic);
             }
             Op::Constant(_)
             | Op::Unary(_)
@@ -302,103 +364,291 @@ impl Lowering<'_> {
             | Op::Pad { .. }
             | Op::Concat { .. }
             | Op::Input { .. }
-            | Op::Parameter { .. } => vec![elements as u32],
-        };
-        slots.push(result);
-        for input in expression.map(|e| &e.inputs[..]).unwrap_or_default() {
-            slots.push(self.slot(*input));
+            | Op::Parameter { .. } => self.plain(group, kernel, &[], vec![elements as u32], arithmetic),
         }
-        let program = expression.map(|e| e.program.clone());
-        let label = label(graph, value);
-        self.launches.push(Launch { kernel, constants, slots, program, label, operations });
     }
 
-    /// A launch that leaves `splits` partial results for every element, and one that joins them in a fixed order.
-    /// `last` says whether the parts of an element lie side by side or each part is whole.
-    #[allow(clippy::too_many_arguments)] // The parts of one launch, split here only.
-    fn split(
+    /// A launch whose results are whole.
+    fn plain(&mut self, group: &Group, kernel: Kernel, operands: &[Value], constants: Vec<u32>, operations: u64) {
+        let slots: Vec<Operand> = operands.iter().map(|operand| self.slot(*operand)).collect();
+        let launch = self.new_launch(group, kernel, constants, slots, operations);
+        self.outcomes(group, launch, [1, 1]);
+    }
+
+    fn new_launch(
         &mut self,
-        value: Value,
+        group: &Group,
         kernel: Kernel,
         constants: Vec<u32>,
-        mut slots: Vec<(Home, Shape, DType)>,
-        expression: Option<&Expression>,
-        splits: usize,
+        slots: Vec<Operand>,
         operations: u64,
-        last: bool,
-    ) {
-        let elements = self.graph.shape(value).elements();
-        let shape: Shape = if last { [elements, splits].into() } else { [splits, elements].into() };
-        let partial = (self.transient(elements * splits, DType::Float), shape, DType::Float);
-        slots.push(partial.clone());
-        for input in expression.map(|e| &e.inputs[..]).unwrap_or_default() {
-            slots.push(self.slot(*input));
+    ) -> Launch {
+        let value = group.results.first().map_or(group.anchor, |(value, _)| *value);
+        Launch {
+            kernel,
+            constants,
+            slots,
+            outcomes: vec![],
+            program: group.program.clone(),
+            label: self.graph.node(value).name.clone(),
+            operations,
+            beside: false,
         }
-        let program = expression.map(|e| e.program.clone());
-        let label = label(self.graph, value);
-        self.launches.push(Launch { kernel, constants, slots, program, label: label.clone(), operations });
+    }
 
-        let [outer, inner] = if last { [splits, 1] } else { [1, elements] };
-        let view = View::new([Axis::plain(elements, outer), Axis::plain(splits, inner)], 0);
+    fn product(
+        &mut self,
+        group: &Group,
+        kernel: Kernel,
+        [left, right]: [Value; 2],
+        sizes: &ProductSizes,
+        arithmetic: u64,
+    ) {
+        let tile = self.target.tile(&sizes.product(kernel.name()), sizes.panels());
+        // Only a whole sum can go through an epilogue; and partial sums that nobody joins in passing cost a launch.
+        let joined = |value: &Value| self.gradients.contains_key(&storage(self.graph, *value));
+        let worth = kernel == Kernel::Conv2dGradWeight || group.results.iter().any(|(value, _)| joined(value));
+        let allowed = !self.target.without.splits && group.program.is_none() && worth;
+        let splits = sizes.splits(self.target, &tile, allowed);
+        let stride = aligned(self.graph.shape(group.anchor).elements());
+        let constants = sizes.constants(&tile, splits, stride);
+        let slots = vec![self.slot(left), self.slot(right)];
+        let launch = self.new_launch(group, kernel, constants, slots, sizes.operations + arithmetic);
+        self.outcomes(group, launch, [splits.0, stride]);
+    }
+
+    /// Adds the slots of a launch's outcomes and of its expression's inputs, then the launches that join partial sums.
+    /// `splits` says how many partial results there are of every element, and how far apart.
+    fn outcomes(&mut self, group: &Group, mut launch: Launch, splits: [usize; 2]) {
+        let mut joins: Vec<(Value, Operand, usize, usize)> = Vec::new();
+        let row = launch.kernel.row();
+        let fused = row.fusion == super::kernel::Fusion::Epilogue;
+        // The parts of a total are as many as invocations, which the slots do not change.
+        let parts = step(&launch, vec![]).parts();
+        for (value, outcome) in &group.results {
+            let (count, stride) = match outcome {
+                Outcome::Element { .. } => (splits[0], splits[1]),
+                Outcome::Total(_) => (parts, 1),
+            };
+            let slot = if count > 1 {
+                let (slot, join) = self.partial(*value, count, stride);
+                if join {
+                    joins.push((*value, slot.clone(), count, stride));
+                }
+                slot
+            } else {
+                self.slot(*value)
+            };
+            launch.slots.push(slot);
+            if fused {
+                launch.outcomes.push(outcome.clone());
+            }
+        }
+        for input in &group.inputs {
+            let slot = self.slot(*input);
+            launch.slots.push(slot);
+        }
+        self.launches.push(launch);
+        for (value, from, count, stride) in joins {
+            self.join(Kernel::Sum, value, from, [count, stride]);
+        }
+    }
+
+    fn reduction(&mut self, group: &Group, kernel: Kernel) {
+        let graph = self.graph;
+        let node = graph.node(group.anchor);
+        let elements = node.shape.elements();
+        let length = graph.shape(node.operands[0]).elements() / elements;
+        // Both passes are shortest when a sum of n is split into √n; neighbours read neighbours, so in a multiple of a
+        // subgroup.
+        let even = length.isqrt().next_multiple_of(32);
+        let whole = length < 256 || self.target.without.splits;
+        let splits = if whole { 1 } else { (BUSY / elements).min(even).max(1) };
+        let per_element = group.program.as_ref().map_or(0, |program| program.operations()) + 1;
+        let operations = (per_element * elements * length) as u64;
+        let constants = vec![elements as u32, length as u32, splits as u32];
+        let mut launch = self.new_launch(group, kernel, constants, vec![], operations);
+        let from = if splits > 1 {
+            // The parts of an element lie side by side.
+            (self.transient(elements * splits, DType::Float), Shape::from([elements, splits]), DType::Float)
+        } else {
+            self.slot(group.anchor)
+        };
+        launch.slots.push(from.clone());
+        for input in &group.inputs {
+            let slot = self.slot(*input);
+            launch.slots.push(slot);
+        }
+        self.launches.push(launch);
+        if splits > 1 {
+            self.join(kernel, group.anchor, from, [splits, 0]);
+        }
+    }
+
+    fn column_sums(&mut self, group: &Group) {
+        let graph = self.graph;
+        let node = graph.node(group.anchor);
+        let columns = node.shape.elements();
+        let rows = graph.shape(node.operands[0]).elements() / columns;
+        // As in any reduction both passes should be short, but few columns leave invocations to spare.
+        let most = (BUSY / columns.div_ceil(4)).clamp(1, 128);
+        let parts = if rows < 256 || self.target.without.splits { 1 } else { rows.isqrt().min(most) };
+        let per_element = group.program.as_ref().map_or(0, |program| program.operations()) + 1;
+        let operations = (per_element * rows * columns) as u64;
+        let stride = aligned(columns);
+        let constants = [rows, columns, parts, stride, 64].map(|word| word as u32).to_vec();
+        let launch = self.new_launch(group, Kernel::ColumnSums, constants, vec![], operations);
+        self.outcomes(group, launch, [parts, stride]);
+    }
+
+    /// Launches that join partial results in a fixed order: `stride` elements apart, or side by side where it is 0.
+    fn join(&mut self, kernel: Kernel, value: Value, from: Operand, [parts, stride]: [usize; 2]) {
+        let elements = self.graph.shape(value).elements();
+        let label = self.graph.node(value).name.clone();
+        let along = if stride == 0 { [parts, 1] } else { [1, stride] };
+        let view = View::new([Axis::plain(elements, along[0]), Axis::plain(parts, along[1])], 0);
+        // A long join is a reduction of its own.
+        let even = parts.isqrt().next_multiple_of(32);
+        let splits = if elements * 256 > parts || self.target.without.splits { 1 } else { even };
+        let result = if splits > 1 {
+            (self.transient(elements * splits, DType::Float), Shape::from([elements, splits]), DType::Float)
+        } else {
+            self.slot(value)
+        };
         let mut instructions = vec![Instruction::Position];
-        if !view.is_identity(elements * splits) {
+        if !view.is_identity(elements * parts) {
             instructions.push(Instruction::Index { from: 0, view });
         }
         let at = instructions.len() - 1;
         instructions.push(Instruction::Load { input: 0, at });
-        let result = self.slot(value);
         self.launches.push(Launch {
-            kernel: if kernel == Kernel::Max { Kernel::Max } else { Kernel::Sum },
-            constants: vec![elements as u32, splits as u32, 1],
-            slots: vec![result, partial],
+            kernel,
+            constants: vec![elements as u32, parts as u32, splits as u32],
+            slots: vec![result.clone(), from],
+            outcomes: vec![],
             program: Some(Program { instructions, inputs: 1 }),
             label,
-            operations: (elements * splits) as u64,
+            operations: (elements * parts) as u64,
+            beside: false,
+        });
+        if splits > 1 {
+            self.join(kernel, value, result, [splits, 0]);
+        }
+    }
+
+    fn optimize(&mut self, name: &str, training: &Training, layout: &ParameterLayout, state: Value) {
+        let kernel = training.optimizer.kernel();
+        let elements = layout.elements();
+        let mut content = Vec::with_capacity(elements / ALIGNMENT * SEGMENT);
+        for (index, (_, shape, _)) in layout.entries().iter().enumerate() {
+            for block in (0..aligned(shape.elements())).step_by(ALIGNMENT) {
+                // A parameter without a gradient stays as it is: it has no partial sums.
+                let Segment { offset, parts, stride } =
+                    self.segments.get(&index).copied().unwrap_or(Segment { offset: 0, parts: 0, stride: 0 });
+                content.extend([offset + block, parts, stride, 0].map(|word| word as u32));
+            }
+        }
+        let words = content.len();
+        let segments = self.buffer(&format!("segments of {name}"), DType::U32, words);
+        self.buffers[segments].content = content;
+        let gradients = self.buffer("gradients", DType::Float, self.gradient_elements.max(ALIGNMENT));
+        let rows = training.schedule_rows;
+        let schedule = self.buffer("schedule", DType::Float, rows * SCHEDULE_COLUMNS);
+        let lasting = |buffer: usize, shape: Shape, dtype: DType| (Home::Lasting { buffer, offset: 0 }, shape, dtype);
+        let mut slots = vec![
+            lasting(gradients, [self.gradient_elements.max(ALIGNMENT)].into(), DType::Float),
+            lasting(segments, [words].into(), DType::U32),
+            lasting(schedule, [rows, SCHEDULE_COLUMNS].into(), DType::Float),
+            self.slot(state),
+        ];
+        for name in std::iter::once(&"parameters").chain(training.optimizer.moments()) {
+            let buffer = self.laid_out(name, layout);
+            slots.push(lasting(buffer, [elements].into(), DType::Float));
+        }
+        let sums: usize = self.segments.values().map(|segment| segment.parts * segment.stride).sum();
+        let operations = (sums + elements * if kernel == Kernel::Adam { 13 } else { 2 }) as u64;
+        self.launches.push(Launch {
+            kernel,
+            constants: vec![elements as u32],
+            slots,
+            outcomes: vec![],
+            program: None,
+            label: "optimizer".to_owned(),
+            operations,
+            beside: false,
         });
     }
 
-    fn optimize(&mut self, training: &Training, layout: &ParameterLayout, state: Value) -> Result<()> {
-        let kernel = training.optimizer.kernel();
-        let elements = layout.elements();
-        let whole = |lowering: &mut Self, name: &str| {
-            let buffer = lowering.buffer(name, DType::Float, elements);
-            (Home::Lasting { buffer, offset: 0 }, Shape::from([elements]), DType::Float)
+    fn advance(&mut self, metrics: &Metrics, values: Value, state: Value) {
+        let count = self.graph.shape(values).elements();
+        let (values, parts) = match self.metric_parts.clone() {
+            Some(operand) => {
+                let parts = operand.1.elements();
+                (operand, parts)
+            }
+            None => (self.slot(values), 1),
         };
-        let rows = training.schedule_rows;
-        let schedule = self.buffer("schedule", DType::Float, rows * SCHEDULE_COLUMNS);
-        let schedule = Home::Lasting { buffer: schedule, offset: 0 };
-        let mut slots = vec![whole(self, "gradients"), (schedule, [rows, SCHEDULE_COLUMNS].into(), DType::Float)];
-        slots.push(self.slot(state));
-        slots.push(whole(self, "parameters"));
-        for name in training.optimizer.moments() {
-            slots.push(whole(self, name));
-        }
-        let operations = elements as u64 * if kernel == Kernel::Adam { 13 } else { 2 };
-        let constants = vec![elements as u32];
-        let label = "optimizer".to_owned();
-        self.launches.push(Launch { kernel, constants, slots, program: None, label, operations });
-        Ok(())
-    }
-
-    fn advance(&mut self, metrics: &Metrics) -> Result<()> {
-        let values = self.slot(metrics.values);
-        let count = values.1.elements();
         let ring = self.buffer(&metrics.ring, DType::Float, RING_CAPACITY * count);
         let ring = (Home::Lasting { buffer: ring, offset: 0 }, [RING_CAPACITY, count].into(), DType::Float);
-        let state = self.slot(metrics.state);
+        let state = self.slot(state);
         self.launches.push(Launch {
             kernel: Kernel::Advance,
-            constants: vec![count as u32, RING_CAPACITY as u32, metrics.samples as u32],
+            constants: [count, parts, RING_CAPACITY, metrics.samples].map(|word| word as u32).to_vec(),
             slots: vec![values, ring, state],
+            outcomes: vec![],
             program: None,
             label: "state".to_owned(),
             operations: 0,
+            beside: false,
         });
-        Ok(())
+    }
+
+    /// Lets launches share a dispatch: products and column sums of one workgroup size, none of which reads what another
+    /// writes, and which together bind no more buffers than every adapter can.
+    fn pair(&mut self) {
+        let most = Limits::default().storage_buffers as usize;
+        let mut dispatches: Vec<Vec<Launch>> = Vec::new();
+        // For each place: the last dispatch that writes it.
+        let mut written: Vec<(Home, usize)> = Vec::new();
+        for mut launch in std::mem::take(&mut self.launches) {
+            let reads = places(&launch, true);
+            let after = written.iter().filter(|(place, _)| reads.iter().any(|read| read.meets(place)));
+            let ready = after.map(|(_, dispatch)| dispatch + 1).max().unwrap_or(0);
+            let lasting = |place: &Home| place.transient().is_none();
+            let joined = (ready..dispatches.len()).find(|dispatch| {
+                let others = &dispatches[*dispatch];
+                // What is written to a lasting buffer later than here must stay so, unless it has a place of its own.
+                let ordered = places(&launch, false).iter().all(|place| {
+                    let gradients =
+                        matches!(place, Home::Lasting { buffer, .. } if self.buffers[*buffer].name == "gradients");
+                    !lasting(place) || gradients || *dispatch + 1 == dispatches.len()
+                });
+                ordered && shares(&launch, others) && bindings(others.iter().chain([&launch])) <= most
+            });
+            match joined {
+                Some(dispatch) => {
+                    written.extend(places(&launch, false).into_iter().map(|place| (place, dispatch)));
+                    launch.beside = true;
+                    let together = &mut dispatches[dispatch];
+                    together.push(launch);
+                    // Column sums take any workgroup size, and so that of the product that they run beside.
+                    let product = together.iter().find(|launch| launch.kernel.row().tiled);
+                    if let Some(workgroup) = product.map(|launch| step(launch, vec![]).workgroup()) {
+                        let sums = together.iter_mut().filter(|launch| launch.kernel == Kernel::ColumnSums);
+                        sums.filter_map(|launch| launch.constants.last_mut()).for_each(|last| *last = workgroup as u32);
+                    }
+                }
+                None => {
+                    written.extend(places(&launch, false).into_iter().map(|place| (place, dispatches.len())));
+                    dispatches.push(vec![launch]);
+                }
+            }
+        }
+        self.launches = dispatches.into_iter().flatten().collect();
     }
 
     fn finish(mut self, name: &str) -> Plan {
-        // A transient lives from the launch that writes it to the last that reads it.
+        // A transient lives from the launch that writes it to the last that reads it; steps of one dispatch count as one.
         let mut lives: Vec<Transient> = self
             .transients
             .iter()
@@ -410,12 +660,16 @@ impl Lowering<'_> {
                 inputs: vec![],
             })
             .collect();
-        for (index, launch) in self.launches.iter().enumerate() {
-            let read: Vec<usize> = transients_of(launch, true);
+        for (index, dispatch) in self.launches.chunk_by(|_, next| next.beside).enumerate() {
+            let all = |reads: bool| -> Vec<usize> {
+                let places = dispatch.iter().flat_map(|launch| places(launch, reads));
+                places.filter_map(|place| place.transient()).collect()
+            };
+            let read = all(true);
             for transient in &read {
                 lives[*transient].last = index;
             }
-            for transient in transients_of(launch, false) {
+            for transient in all(false) {
                 lives[transient].first = index;
                 lives[transient].last = lives[transient].last.max(index);
                 lives[transient].inputs = read.clone();
@@ -432,47 +686,102 @@ impl Lowering<'_> {
             sorted.push(Transient { inputs, ..*life });
         }
         let places = allocate(&sorted, &mut self.buffers, BINDING_FLOOR / 4);
-        let steps = self
-            .launches
-            .into_iter()
-            .map(|launch| {
-                let slots = launch.slots.into_iter().map(|(home, shape, dtype)| {
-                    let (buffer, offset) = match home {
-                        Home::Lasting { buffer, offset } => (buffer, offset),
-                        Home::Transient(index) => places[rank[&index]],
-                    };
-                    Slot { buffer, offset, shape, dtype }
-                });
-                Step {
-                    kernel: launch.kernel,
-                    constants: launch.constants,
-                    slots: slots.collect(),
-                    program: launch.program,
-                    label: launch.label,
-                    operations: launch.operations,
-                }
-            })
-            .collect();
+        let steps = self.launches.iter().map(|launch| {
+            let slots = launch.slots.iter().map(|(home, shape, dtype)| {
+                let (buffer, offset) = match home {
+                    Home::Lasting { buffer, offset } => (*buffer, *offset),
+                    Home::Transient(index) => places[rank[index]],
+                };
+                Slot { buffer, offset, shape: shape.clone(), dtype: *dtype }
+            });
+            step(launch, slots.collect())
+        });
+        let steps = steps.collect();
         debug_assert!(self.buffers.iter().all(|buffer| buffer.persistent || aligned(buffer.elements) > 0));
         Plan { name: name.to_owned(), steps, buffers: self.buffers }
     }
 }
 
-/// The transients that a launch reads, or those that it writes.
-fn transients_of(launch: &Launch, reads: bool) -> Vec<usize> {
-    let bindings = launch.kernel.row().bindings;
-    let slots =
-        launch.slots.iter().enumerate().filter(|(position, _)| {
-            bindings.get(*position).is_none_or(|binding| binding.access == Access::Read) == reads
-        });
-    slots
-        .filter_map(|(_, (home, ..))| match home {
-            Home::Transient(index) => Some(*index),
-            Home::Lasting { .. } => None,
-        })
-        .collect()
+fn step(launch: &Launch, slots: Vec<Slot>) -> Step {
+    Step {
+        kernel: launch.kernel,
+        constants: launch.constants.clone(),
+        slots,
+        outcomes: launch.outcomes.clone(),
+        program: launch.program.clone(),
+        beside: launch.beside,
+        label: launch.label.clone(),
+        operations: launch.operations,
+    }
 }
 
-fn label(graph: &Graph, value: Value) -> String {
-    graph.node(value).name.clone()
+impl Home {
+    fn transient(&self) -> Option<usize> {
+        match self {
+            Home::Transient(index) => Some(*index),
+            Home::Lasting { .. } => None,
+        }
+    }
+
+    /// Whether two places are the same.
+    fn is(&self, other: &Home) -> bool {
+        match (self, other) {
+            (Home::Transient(one), Home::Transient(other)) => one == other,
+            (Home::Lasting { buffer, offset }, Home::Lasting { buffer: other, offset: place }) => {
+                buffer == other && offset == place
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether two places are in one transient, or in one lasting buffer.
+    fn meets(&self, other: &Home) -> bool {
+        match (self, other) {
+            (Home::Transient(one), Home::Transient(other)) => one == other,
+            (Home::Lasting { buffer: one, .. }, Home::Lasting { buffer: other, .. }) => one == other,
+            _ => false,
+        }
+    }
+}
+
+/// The places that a launch reads, or those that it writes.
+fn places(launch: &Launch, reads: bool) -> Vec<Home> {
+    let access = step(launch, vec![]);
+    let slots = launch.slots.iter().enumerate().filter(|(slot, _)| (access.access(*slot) == Access::Read) == reads);
+    slots.map(|(_, (home, ..))| home.clone()).collect()
+}
+
+/// Whether a launch can run beside others: all are products of one workgroup size, or column sums, and none reads what
+/// another writes.
+fn shares(launch: &Launch, others: &[Launch]) -> bool {
+    let size = |launch: &Launch| launch.kernel.row().tiled.then(|| step(launch, vec![]).workgroup());
+    let joins = |launch: &Launch| launch.kernel.row().tiled || launch.kernel == Kernel::ColumnSums;
+    let alike = |other: &Launch| match (size(launch), size(other)) {
+        (Some(one), Some(other)) => one == other,
+        _ => true,
+    };
+    let apart = |one: &Launch, other: &Launch| {
+        let written = places(one, false);
+        places(other, true).iter().all(|read| written.iter().all(|place| !place.meets(read)))
+    };
+    joins(launch)
+        && others.iter().all(|other| joins(other) && alike(other) && apart(launch, other) && apart(other, launch))
+}
+
+/// Buffers that a dispatch binds: what several of its steps read is bound once.
+fn bindings<'a>(dispatch: impl Iterator<Item = &'a Launch>) -> usize {
+    let mut read: Vec<&Operand> = Vec::new();
+    let mut count = 0;
+    for launch in dispatch {
+        let access = step(launch, vec![]);
+        for (slot, operand) in launch.slots.iter().enumerate() {
+            let known = |other: &&Operand| other.0.is(&operand.0) && other.1.elements() == operand.1.elements();
+            if access.access(slot) != Access::Read {
+                count += 1;
+            } else if !read.iter().any(known) {
+                read.push(operand);
+            }
+        }
+    }
+    count + read.len()
 }

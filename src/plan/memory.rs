@@ -10,7 +10,7 @@ use crate::shape::Shape;
 use crate::tensor::DType;
 
 /// Offsets are multiples of this many elements: 256 bytes, the largest alignment that adapters ask for.
-const ALIGNMENT: usize = 64;
+pub(super) const ALIGNMENT: usize = 64;
 
 pub(super) fn aligned(elements: usize) -> usize {
     elements.next_multiple_of(ALIGNMENT)
@@ -108,7 +108,8 @@ pub(super) fn allocate(transients: &[Transient], buffers: &mut Vec<Buffer>, limi
             // Plans that run on one device share these buffers by name, so the name says the type.
             let kind = if transient.dtype == DType::Float { "work" } else { "words" };
             let name = format!("{kind} {}", colours.iter().filter(|c| c.dtype == transient.dtype).count());
-            buffers.push(Buffer { name, dtype: transient.dtype, elements: size, persistent: false });
+            let work = Buffer { elements: size, persistent: false, ..Buffer::lasting(&name, transient.dtype) };
+            buffers.push(work);
             let taken = vec![(0, size, transient.last)];
             colours.push(Colour { buffer, dtype: transient.dtype, taken });
             (buffer, 0)

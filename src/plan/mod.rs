@@ -3,6 +3,7 @@
 //! [`Plan::new`] decides what fuses with what, in which order launches run, when memory is free again and how large each
 //! grid is. A plan is plain data: no device is known here, and both devices run the same one.
 
+mod arrange;
 mod fuse;
 mod kernel;
 mod lower;
@@ -12,10 +13,12 @@ mod plan;
 mod products;
 mod program;
 pub mod state;
+mod tile;
 
-pub use kernel::{Access, Binding, Element, Extent, Fusion, Kernel, Row, TABLE};
+pub use kernel::{Access, Binding, Element, Extent, Fusion, Kernel, Row, TABLE, TILE_CONSTANTS, TILE_SOURCE};
 pub use lower::Request;
 pub use memory::ParameterLayout;
-pub use plan::{Buffer, Limits, Plan, Slot, Step};
+pub use plan::{Buffer, Limits, Outcome, Plan, Slot, Step, bindings, grid};
 pub use program::{Axis, Instruction, Program, Register, View};
 pub use state::{Metrics, Optimizer, State, Training};
+pub use tile::{Family, Product, Target, Tile, Without};

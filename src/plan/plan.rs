@@ -1,11 +1,13 @@
 //! The plan itself: steps, slots and buffers, how they print, and whether an adapter can run them.
 
-use super::kernel::{Access, Kernel};
-use super::program::Program;
+use super::kernel::{Access, Extent, Kernel};
+use super::program::{Program, Register, View};
+use super::tile::Family;
 use crate::error::{Error, Result};
 use crate::shape::Shape;
 use crate::tensor::DType;
 use std::fmt;
+use std::ops::Range;
 
 /// Workgroups along one axis of a grid: WebGPU's floor, and what most adapters have.
 const GROUPS_PER_AXIS: u64 = 65_535;
@@ -21,21 +23,40 @@ pub struct Plan {
     pub buffers: Vec<Buffer>,
 }
 
-/// One launch.
+/// One launch, or a part of one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Step {
     /// Which kernel.
     pub kernel: Kernel,
-    /// Its constants, in the order of [`Row::constants`](super::Row::constants).
+    /// Its constants, in the order of [`Row::constant_names`](super::Row::constant_names).
     pub constants: Vec<u32>,
-    /// What it works on: first as [`Row::bindings`](super::Row::bindings) says, then the inputs of its fused expression.
+    /// What it works on: first as [`Row::bindings`](super::Row::bindings) says, then one slot for each outcome, then the
+    /// inputs of its fused expression.
     pub slots: Vec<Slot>,
+    /// What a kernel with an epilogue leaves; empty for all others, whose results are bindings of their own.
+    pub outcomes: Vec<Outcome>,
     /// Its fused expression, where it has one.
     pub program: Option<Program>,
+    /// Whether it shares the dispatch of the step before it. Neither of them reads what the other writes.
+    pub beside: bool,
     /// The scope of the value it computes, such as `encoder.0`.
     pub label: String,
     /// Floating-point operations, a multiplication and an addition counting as two.
     pub operations: u64,
+}
+
+/// What a launch leaves in a slot.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// An element for each of the kernel's.
+    Element {
+        /// Its value; the kernel's own result where there is no fused expression.
+        value: Register,
+        /// Where element i goes; to place i where there is no view.
+        place: Option<View>,
+    },
+    /// The sum of a value over all elements, as partial sums: one for each invocation.
+    Total(Register),
 }
 
 /// A place in memory.
@@ -62,6 +83,10 @@ pub struct Buffer {
     pub elements: usize,
     /// Whether its content outlives a step.
     pub persistent: bool,
+    /// Tensors in it whose channels lie last on the device, first on the host: offset and host's shape.
+    pub rearranged: Vec<(usize, [usize; 4])>,
+    /// What it holds from the beginning, where nobody writes it.
+    pub content: Vec<u32>,
 }
 
 /// What an adapter allows. The default is WebGPU's floor, which every adapter has.
@@ -75,6 +100,8 @@ pub struct Limits {
     pub buffer_bytes: u64,
     /// Invocations of a workgroup.
     pub invocations: u64,
+    /// Bytes of workgroup memory.
+    pub workgroup_bytes: u64,
     /// Workgroups along one axis of a grid.
     pub workgroups: u64,
     /// Multiples at which a binding may begin, in bytes.
@@ -88,6 +115,7 @@ impl Default for Limits {
             binding_bytes: 128 << 20,
             buffer_bytes: 256 << 20,
             invocations: 256,
+            workgroup_bytes: 16 << 10,
             workgroups: GROUPS_PER_AXIS,
             alignment: 256,
         }
@@ -105,9 +133,14 @@ impl DType {
 }
 
 impl Buffer {
-    /// Its length in bytes on a GPU, a multiple of 4.
+    /// An empty buffer whose content outlives a step.
+    pub fn lasting(name: &str, dtype: DType) -> Buffer {
+        Buffer { name: name.to_owned(), dtype, elements: 0, persistent: true, rearranged: vec![], content: vec![] }
+    }
+
+    /// Its length in bytes on a GPU, where four elements are loaded at a time.
     pub fn bytes(&self) -> u64 {
-        (self.elements as u64 * self.dtype.bytes()).next_multiple_of(4)
+        (self.elements as u64 * self.dtype.bytes()).next_multiple_of(16)
     }
 }
 
@@ -119,36 +152,66 @@ impl Slot {
 }
 
 impl Step {
-    /// The constants as an array, for the CPU's twins. The table says how many there are.
+    /// The first constants as an array, for the CPU's twins. The table says how many there are.
     pub fn constants<const N: usize>(&self) -> [usize; N] {
         std::array::from_fn(|position| self.constants[position] as usize)
     }
 
     /// A constant by its name in the shader.
     pub fn constant(&self, name: &str) -> Option<u64> {
-        let position = self.kernel.row().constants.iter().position(|known| *known == name)?;
+        let position = self.kernel.row().constant_names().position(|known| known == name)?;
         Some(self.constants[position] as u64)
+    }
+
+    /// A constant that the kernel has.
+    fn named(&self, name: &str) -> u64 {
+        self.constant(name).unwrap_or(1)
     }
 
     /// What the step does with each of its slots.
     pub fn access(&self, slot: usize) -> Access {
-        self.kernel.row().bindings.get(slot).map_or(Access::Read, |binding| binding.access)
+        let bindings = self.kernel.row().bindings;
+        match bindings.get(slot) {
+            Some(binding) => binding.access,
+            None if slot < bindings.len() + self.outcomes.len() => Access::Write,
+            None => Access::Read,
+        }
     }
 
-    /// Invocations that have something to do.
-    pub fn invocations(&self) -> u64 {
-        let named = |name: &str| self.constant(name).unwrap_or(1);
-        let extents = self.kernel.row().grid.iter();
-        extents
-            .map(|e| e.product.iter().map(|name| named(name)).product::<u64>().div_ceil(named(e.tile).max(1)))
-            .product()
+    /// Invocations of a workgroup.
+    pub fn workgroup(&self) -> u64 {
+        let row = self.kernel.row();
+        self.constant("WORKGROUP").unwrap_or(row.workgroup as u64)
     }
 
-    /// Workgroups along x and y. Kernels count through both, so that more than 65,535 are no obstacle.
-    pub fn grid(&self) -> [u32; 3] {
-        let groups = self.invocations().div_ceil(self.kernel.row().workgroup as u64).max(1);
-        let rows = groups.div_ceil(GROUPS_PER_AXIS);
-        [groups.div_ceil(rows) as u32, rows as u32, 1]
+    /// Bytes of workgroup memory.
+    pub fn workgroup_bytes(&self) -> u64 {
+        match self.kernel {
+            Kernel::Advance => 4 * self.workgroup(),
+            kernel if kernel.row().tiled && self.named("FAMILY") == Family::Workgroup as u64 => {
+                4 * self.named("TILE_DEPTH") * (self.named("TILE_LINES") + self.named("TILE_COLUMNS"))
+            }
+            _ => 0,
+        }
+    }
+
+    /// Workgroups.
+    pub fn groups(&self) -> u64 {
+        let row = self.kernel.row();
+        if !row.tiled {
+            let of =
+                |e: &Extent| e.product.iter().map(|name| self.named(name)).product::<u64>().div_ceil(e.each as u64);
+            return row.grid.iter().map(of).product::<u64>().div_ceil(self.workgroup()).max(1);
+        }
+        let along = |size: &str, tile: &str| self.named(size).div_ceil(self.named(tile));
+        let tiles = along("LINES", "TILE_LINES") * along("COLUMNS", "TILE_COLUMNS");
+        let tiles = tiles * self.named("PANELS") * self.named("SPLITS");
+        if self.named("FAMILY") == Family::Registers as u64 { tiles.div_ceil(self.workgroup()) } else { tiles }
+    }
+
+    /// Partial sums that an [`Outcome::Total`] leaves.
+    pub fn parts(&self) -> usize {
+        (self.groups() * self.workgroup()) as usize
     }
 
     /// Bytes read and written, each element counted once. Of tables and data sets only the rows that come out count.
@@ -190,15 +253,13 @@ impl Plan {
         }
         for (index, step) in self.steps.iter().enumerate() {
             let place = || format!("step {index} ({} \"{}\")", step.kernel.name(), step.label);
-            let row = step.kernel.row();
             let smaller = "use a smaller batch or model";
-            if step.slots.len() as u64 > limits.storage_buffers {
-                let needed = step.slots.len() as u64;
-                return fail(place(), "storage buffers", needed, limits.storage_buffers, "use another device");
+            if step.workgroup() > limits.invocations {
+                return fail(place(), "workgroup size", step.workgroup(), limits.invocations, "use another device");
             }
-            if row.workgroup as u64 > limits.invocations {
-                let needed = row.workgroup as u64;
-                return fail(place(), "workgroup size", needed, limits.invocations, "use another device");
+            if step.workgroup_bytes() > limits.workgroup_bytes {
+                let (needed, allowed) = (step.workgroup_bytes(), limits.workgroup_bytes);
+                return fail(place(), "bytes of workgroup memory", needed, allowed, "use another device");
             }
             if let Some(slot) = step.slots.iter().find(|slot| slot.bytes() > limits.binding_bytes) {
                 return fail(place(), "bytes of a binding", slot.bytes(), limits.binding_bytes, smaller);
@@ -208,29 +269,98 @@ impl Plan {
                 let offset = slot.offset as u64 * slot.dtype.bytes();
                 return fail(place(), "alignment of an offset", offset, limits.alignment, "use another device");
             }
-            let grid = step.grid();
-            let groups = grid[0].max(grid[1]) as u64;
-            if groups > limits.workgroups {
-                return fail(place(), "workgroups along an axis", groups, limits.workgroups, smaller);
-            }
             // Shaders count invocations in 32 bits.
-            let invocations = grid[0] as u64 * grid[1] as u64 * row.workgroup as u64;
+            let invocations = step.groups() * step.workgroup();
             if invocations > u32::MAX as u64 {
                 return fail(place(), "invocations", invocations, u32::MAX as u64, smaller);
+            }
+        }
+        for (index, launch) in self.launches() {
+            let place = || format!("step {index} ({} \"{}\")", launch[0].kernel.name(), launch[0].label);
+            let slots = bindings(launch).len() as u64;
+            if slots > limits.storage_buffers {
+                return fail(place(), "storage buffers", slots, limits.storage_buffers, "use another device");
+            }
+            let grid = grid(launch);
+            let groups = grid[0].max(grid[1]) as u64;
+            if groups > limits.workgroups {
+                return fail(
+                    place(),
+                    "workgroups along an axis",
+                    groups,
+                    limits.workgroups,
+                    "use a smaller batch or model",
+                );
             }
         }
         Ok(())
     }
 
-    /// Whether some step reads and writes one buffer, which wgpu refuses. A plan is made so that none does.
-    pub fn hazard(&self) -> Option<usize> {
-        self.steps.iter().position(|step| {
-            step.slots.iter().enumerate().any(|(index, slot)| {
-                step.access(index) != Access::Read
-                    && step.slots.iter().enumerate().any(|(other, read)| other != index && read.buffer == slot.buffer)
-            })
+    /// The launches: where each begins, and the steps that share its dispatch.
+    pub fn launches(&self) -> impl Iterator<Item = (usize, &[Step])> {
+        let mut first = 0;
+        self.steps.chunk_by(|_, next| next.beside).map(move |launch| {
+            first += launch.len();
+            (first - launch.len(), launch)
         })
     }
+
+    /// Whether some launch reads and writes one buffer, which wgpu refuses. A plan is made so that none does.
+    pub fn hazard(&self) -> Option<usize> {
+        let written = |launch: &[Step]| -> Vec<(usize, Range<usize>)> {
+            let writes = launch.iter().flat_map(|step| {
+                let slots = step.slots.iter().enumerate();
+                slots.filter(|(slot, _)| step.access(*slot) != Access::Read).map(|(_, slot)| slot)
+            });
+            writes.map(|slot| (slot.buffer, slot.offset..slot.offset + slot.shape.elements())).collect()
+        };
+        let reads = |launch: &[Step], buffer: usize| {
+            launch.iter().any(|step| {
+                let mut slots = step.slots.iter().enumerate();
+                slots.any(|(slot, place)| step.access(slot) == Access::Read && place.buffer == buffer)
+            })
+        };
+        let broken = |launch: &[Step]| {
+            let written = written(launch);
+            let overlap = written.iter().enumerate().any(|(index, (buffer, range))| {
+                let mut others = written[index + 1..].iter();
+                others.any(|(other, place)| other == buffer && place.start < range.end && range.start < place.end)
+            });
+            overlap || written.iter().any(|(buffer, _)| reads(launch, *buffer))
+        };
+        self.launches().find(|(_, launch)| broken(launch)).map(|(index, _)| index)
+    }
+}
+
+/// The slots that a launch binds, in the order of their numbers: what several of its steps read is bound once. Each comes
+/// with the steps and slots that stand for it, the first of which declares it.
+pub fn bindings(launch: &[Step]) -> Vec<Vec<(usize, usize)>> {
+    let mut bound: Vec<Vec<(usize, usize)>> = Vec::new();
+    for (index, step) in launch.iter().enumerate() {
+        for (slot, place) in step.slots.iter().enumerate() {
+            let read = |index: usize, slot: usize| launch[index].access(slot) == Access::Read;
+            let same = bound.iter_mut().find(|known| {
+                let (other, number) = known[0];
+                let known = &launch[other].slots[number];
+                let together = read(index, slot) && read(other, number) && other != index;
+                together
+                    && (known.buffer, known.offset) == (place.buffer, place.offset)
+                    && known.shape.elements() == place.shape.elements()
+            });
+            match same {
+                Some(known) => known.push((index, slot)),
+                None => bound.push(vec![(index, slot)]),
+            }
+        }
+    }
+    bound
+}
+
+/// Workgroups along x and y of a launch. Kernels count through both, so that more than 65,535 are no obstacle.
+pub fn grid(launch: &[Step]) -> [u32; 3] {
+    let groups: u64 = launch.iter().map(Step::groups).sum();
+    let rows = groups.div_ceil(GROUPS_PER_AXIS);
+    [groups.div_ceil(rows) as u32, rows as u32, 1]
 }
 
 impl fmt::Display for Plan {
@@ -240,13 +370,14 @@ impl fmt::Display for Plan {
             f,
             "plan \"{}\": {} launches, {} FLOP and {} bytes moved a step, {} bytes of memory",
             self.name,
-            self.steps.len(),
+            self.launches().count(),
             self.operations(),
             self.steps.iter().map(Step::bytes).sum::<u64>(),
             self.bytes()
         )?;
         for (index, step) in self.steps.iter().enumerate() {
-            write!(f, "{index:>3} {:<20} {:<11}", step.kernel.name(), step.label)?;
+            let mark = if step.beside { '+' } else { ' ' };
+            write!(f, "{index:>3}{mark}{:<20} {:<11}", step.kernel.name(), step.label)?;
             for (position, slot) in step.slots.iter().enumerate() {
                 let mark = match step.access(position) {
                     Access::Read => "",
@@ -259,10 +390,17 @@ impl fmt::Display for Plan {
                     write!(f, "+{}", slot.offset)?;
                 }
             }
-            let [x, y, _] = step.grid();
-            write!(f, " grid {x}")?;
-            if y > 1 {
-                write!(f, "x{y}")?;
+            write!(f, " groups {}", step.groups())?;
+            if step.kernel.row().tiled {
+                let family = match step.named("FAMILY") {
+                    0 => "registers",
+                    1 => "subgroup",
+                    _ => "workgroup",
+                };
+                write!(f, " tile {family} {}x{}", step.named("TILE_LINES"), step.named("TILE_COLUMNS"))?;
+                if step.named("SPLITS") > 1 {
+                    write!(f, " splits {}", step.named("SPLITS"))?;
+                }
             }
             write!(f, " flop {} bytes {}", step.operations, step.bytes())?;
             if let Some(program) = &step.program {

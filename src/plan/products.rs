@@ -1,76 +1,170 @@
 //! The sizes of matrix products and convolutions, as the constants of their kernels.
 
+use super::tile;
+use super::tile::{Family, Target, Tile};
 use crate::graph::Window;
 use crate::shape::Shape;
 
-/// The constants of a batched matrix product, and its operations.
-pub(super) fn matmul_constants(lhs: &Shape, rhs: &Shape, transpose_lhs: bool, transpose_rhs: bool) -> (Vec<u32>, u64) {
-    let (rows, columns) = (lhs[lhs.len() - 2], lhs[lhs.len() - 1]);
-    let (m, k, lhs_m, lhs_k) = if transpose_lhs { (columns, rows, 1, columns) } else { (rows, columns, columns, 1) };
-    let (rhs_rows, rhs_columns) = (rhs[rhs.len() - 2], rhs[rhs.len() - 1]);
-    let (n, rhs_k, rhs_n) = if transpose_rhs { (rhs_rows, 1, rhs_columns) } else { (rhs_columns, rhs_columns, 1) };
-    let batch_of = |shape: &Shape| shape[..shape.len() - 2].iter().product::<usize>();
-    let batch = batch_of(lhs).max(batch_of(rhs));
-    let lhs_batch = if lhs.len() > 2 { m * k } else { 0 };
-    let rhs_batch = if rhs.len() > 2 { k * n } else { 0 };
-    let tile = |size: usize| size.min(4);
-    let sizes = [batch, m, n, k, lhs_batch, lhs_m, lhs_k, rhs_batch, rhs_k, rhs_n, tile(m), tile(n)];
-    (sizes.iter().map(|size| *size as u32).collect(), 2 * (batch * m * n * k) as u64)
+/// How four neighbouring elements of an operand lie: apart, along the depth, or along the lines (columns).
+const APART: u32 = 0;
+const ALONG_DEPTH: u32 = 1;
+const ALONG_LINES: u32 = 2;
+/// The same for the result.
+const RESULT_ALONG_LINES: u32 = 1;
+const RESULT_ALONG_COLUMNS: u32 = 2;
+
+/// A sum shorter than this is not worth cutting.
+const SHORTEST_SPLIT: usize = 64;
+/// A sum longer than this is cut for the sake of its rounding.
+const LONGEST_SPLIT: usize = 2048;
+
+/// A product `result[line, column] = sum over the depth of left[line] right[column]`, in panels of their own.
+pub(super) struct ProductSizes {
+    /// The constants of the kernel's own file.
+    own: Vec<u32>,
+    panels: usize,
+    lines: usize,
+    columns: usize,
+    depth: usize,
+    packs: [u32; 3],
+    /// Floating-point operations.
+    pub operations: u64,
 }
 
-/// The sizes of a convolution, by the letters of `shaders/conv2d.wgsl`.
-pub(super) struct ConvSizes {
-    pub n: usize,
-    pub c: usize,
-    pub h: usize,
-    pub w: usize,
-    pub o: usize,
-    pub p: usize,
-    pub q: usize,
-    pub r: usize,
-    pub s: usize,
-    window: Window,
+fn pack(fits: bool, how: u32) -> u32 {
+    if fits { how } else { APART }
 }
 
-impl ConvSizes {
-    pub fn new(window: Window, x: &Shape, weight: &Shape, y: &Shape) -> ConvSizes {
-        let (n, c, h, w) = (x[0], x[1], x[2], x[3]);
-        ConvSizes { n, c, h, w, o: y[1], p: y[2], q: y[3], r: weight[2], s: weight[3], window }
+/// How a strided matrix is loaded: `step` along the depth, `line` along lines.
+fn matrix_pack([line, step, batch]: [usize; 3], [lines, depth]: [usize; 2]) -> u32 {
+    match (line, step) {
+        (line, 1) if [line, batch, depth].iter().all(|size| size.is_multiple_of(4)) => ALONG_DEPTH,
+        (1, step) if [step, batch, lines].iter().all(|size| size.is_multiple_of(4)) => ALONG_LINES,
+        _ => APART,
+    }
+}
+
+impl ProductSizes {
+    /// A batched matrix product.
+    pub fn matmul(lhs: &Shape, rhs: &Shape, transpose_lhs: bool, transpose_rhs: bool) -> ProductSizes {
+        let (rows, columns) = (lhs[lhs.len() - 2], lhs[lhs.len() - 1]);
+        let (m, k, lhs_m, lhs_k) =
+            if transpose_lhs { (columns, rows, 1, columns) } else { (rows, columns, columns, 1) };
+        let (rhs_rows, rhs_columns) = (rhs[rhs.len() - 2], rhs[rhs.len() - 1]);
+        let (n, rhs_k, rhs_n) = if transpose_rhs { (rhs_rows, 1, rhs_columns) } else { (rhs_columns, rhs_columns, 1) };
+        let batch_of = |shape: &Shape| shape[..shape.len() - 2].iter().product::<usize>();
+        let batch = batch_of(lhs).max(batch_of(rhs));
+        let lhs_batch = if lhs.len() > 2 { m * k } else { 0 };
+        let rhs_batch = if rhs.len() > 2 { k * n } else { 0 };
+        let own = [lhs_batch, lhs_m, lhs_k, rhs_batch, rhs_n, rhs_k, m, n];
+        ProductSizes {
+            own: own.iter().map(|size| *size as u32).collect(),
+            panels: batch,
+            lines: m,
+            columns: n,
+            depth: k,
+            packs: [
+                matrix_pack([lhs_m, lhs_k, lhs_batch], [m, k]),
+                matrix_pack([rhs_n, rhs_k, rhs_batch], [n, k]),
+                pack(n.is_multiple_of(4), RESULT_ALONG_COLUMNS),
+            ],
+            operations: 2 * (batch * m * n * k) as u64,
+        }
     }
 
-    pub fn phase(&self) -> [usize; 2] {
-        [self.h.div_ceil(self.window.stride[0]), self.w.div_ceil(self.window.stride[1])]
+    /// A member of the convolution trio, by shapes with their channels last: x `[n, h, w, c]`, weight `[o, r, s, c]`, y
+    /// `[n, p, q, o]`.
+    fn convolution(window: Window, x: &Shape, weight: &Shape, y: &Shape) -> (ProductSizes, [usize; 9]) {
+        let [stride_h, stride_w] = window.stride;
+        let [pad_h, pad_w] = window.padding;
+        let (n, h, w, c) = (x[0], x[1], x[2], x[3]);
+        let (o, r, s) = (weight[0], weight[1], weight[2]);
+        let (p, q) = (y[1], y[2]);
+        let (phase_h, phase_w) = (h.div_ceil(stride_h), w.div_ceil(stride_w));
+        let own = [n, c, h, w, o, p, q, r, s, stride_h, stride_w, pad_h, pad_w, phase_h, phase_w];
+        let sizes = ProductSizes {
+            own: own.iter().map(|size| *size as u32).collect(),
+            panels: 1,
+            lines: o,
+            columns: n * p * q,
+            depth: r * s * c,
+            packs: [APART; 3],
+            operations: 2 * (n * o * p * q * c * r * s) as u64,
+        };
+        (sizes, [n, c, o, r, s, stride_h, stride_w, phase_h, phase_w])
     }
 
-    pub fn operations(&self) -> u64 {
-        2 * (self.n * self.o * self.p * self.q * self.c * self.r * self.s) as u64
-    }
-
-    /// The constants, with tiles no larger than what there is to compute.
-    pub fn constants(&self, channels: usize, positions: usize, splits: u32) -> Vec<u32> {
-        let [phase_h, phase_w] = self.phase();
-        let [stride_h, stride_w] = self.window.stride;
-        let [pad_h, pad_w] = self.window.padding;
-        let sizes = [
-            self.n,
-            self.c,
-            self.h,
-            self.w,
-            self.o,
-            self.p,
-            self.q,
-            self.r,
-            self.s,
-            stride_h,
-            stride_w,
-            pad_h,
-            pad_w,
-            phase_h,
-            phase_w,
-            splits as usize,
-            channels.min(4),
-            positions.min(4),
+    /// y from x and weight: its channels are the lines, its positions the columns.
+    pub fn forward(window: Window, x: &Shape, weight: &Shape, y: &Shape) -> ProductSizes {
+        let (sizes, [_, c, o, r, s, ..]) = ProductSizes::convolution(window, x, weight, y);
+        let packs = [
+            pack((c * r * s).is_multiple_of(4), ALONG_DEPTH),
+            pack(c.is_multiple_of(4), ALONG_DEPTH),
+            pack(o.is_multiple_of(4), RESULT_ALONG_LINES),
         ];
-        sizes.iter().map(|size| *size as u32).collect()
+        ProductSizes { packs, ..sizes }
+    }
+
+    /// x's gradient from y's and weight: a panel for each phase of the stride, whose positions meet the same taps.
+    pub fn grad_input(window: Window, x: &Shape, weight: &Shape, y: &Shape) -> ProductSizes {
+        let (sizes, [n, c, o, r, s, stride_h, stride_w, phase_h, phase_w]) =
+            ProductSizes::convolution(window, x, weight, y);
+        let packs = [
+            pack(c.is_multiple_of(4), ALONG_LINES),
+            pack(o.is_multiple_of(4), ALONG_DEPTH),
+            pack(c.is_multiple_of(4), RESULT_ALONG_LINES),
+        ];
+        ProductSizes {
+            packs,
+            panels: stride_h * stride_w,
+            lines: c,
+            columns: n * phase_h * phase_w,
+            depth: r.div_ceil(stride_h) * s.div_ceil(stride_w) * o,
+            ..sizes
+        }
+    }
+
+    /// weight's gradient from x and y's: out-channels are the lines, taps the columns, positions the depth.
+    pub fn grad_weight(window: Window, x: &Shape, weight: &Shape, y: &Shape) -> ProductSizes {
+        let (sizes, [_, c, o, r, s, ..]) = ProductSizes::convolution(window, x, weight, y);
+        let packs = [
+            pack(o.is_multiple_of(4), ALONG_LINES),
+            pack(c.is_multiple_of(4), ALONG_LINES),
+            pack((c * r * s).is_multiple_of(4), RESULT_ALONG_COLUMNS),
+        ];
+        let (columns, depth) = (r * s * c, sizes.columns);
+        ProductSizes { packs, columns, depth, ..sizes }
+    }
+
+    /// What a tile is chosen by.
+    pub fn product(&self, kernel: String) -> tile::Product {
+        let sizes = [self.panels, self.lines, self.columns, self.depth].map(|size| size as u32);
+        let sizes = self.own.iter().chain(&sizes).chain(&self.packs).copied().collect();
+        tile::Product { kernel, sizes, lines: self.lines as u32, columns: self.columns as u32 }
+    }
+
+    /// Into how many parts the depth is cut, so that there are enough workgroups and no sum grows too long; and how long
+    /// a part is.
+    pub fn splits(&self, target: &Target, tile: &Tile, allowed: bool) -> (usize, usize) {
+        let unit = tile.depth.max(4) as usize;
+        let along = |size: usize, tile: u32| size.div_ceil(tile as usize);
+        let tiles = self.panels * along(self.lines, tile.lines) * along(self.columns, tile.columns);
+        let groups = if tile.family == Family::Registers { tiles.div_ceil(tile.workgroup as usize) } else { tiles };
+        let wanted = (target.filled() as usize / groups).max(self.depth / LONGEST_SPLIT);
+        let splits = if allowed { wanted.clamp(1, (self.depth / SHORTEST_SPLIT).max(1)) } else { 1 };
+        let length = self.depth.div_ceil(splits).next_multiple_of(unit);
+        (self.depth.div_ceil(length), length)
+    }
+
+    /// All constants of a step.
+    pub fn constants(&self, tile: &Tile, (splits, length): (usize, usize), stride: usize) -> Vec<u32> {
+        let sizes = [self.panels, self.lines, self.columns, self.depth, splits, length, stride];
+        let sizes = sizes.iter().map(|size| *size as u32);
+        self.own.iter().copied().chain(sizes).chain(self.packs).chain(tile.constants()).collect()
+    }
+
+    /// Panels.
+    pub fn panels(&self) -> u32 {
+        self.panels as u32
     }
 }

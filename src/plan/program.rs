@@ -122,6 +122,22 @@ impl View {
             }
     }
 
+    /// Whether it takes the result of another view without padding back to where that started. Both move digits of an
+    /// index about, so it is enough to follow each digit alone.
+    pub fn undoes(&self, other: &View) -> bool {
+        let plain = |view: &View| view.offset == 0 && !view.is_padded() && view.axes.iter().all(|axis| axis.stride > 0);
+        let elements = |view: &View| view.axes.iter().map(|axis| axis.size).product::<usize>();
+        if !plain(self) || !plain(other) || elements(self) != elements(other) {
+            return false;
+        }
+        let mut unit = 1;
+        other.axes.iter().rev().all(|axis| {
+            let step = unit;
+            unit *= axis.size;
+            (0..axis.size).all(|digit| self.map(digit * axis.stride).0 == digit * step)
+        }) && self.map(other.map(unit - 1).0).0 == unit - 1
+    }
+
     /// Whether some indices meet padding.
     pub fn is_padded(&self) -> bool {
         self.axes.iter().any(Axis::is_padded)

@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::graph::{Graph, Value};
 use crate::model::Network;
 use crate::nn::loss;
-use crate::plan::{Metrics, Plan, Request, State};
+use crate::plan::{Metrics, Plan, Request, State, Target};
 use crate::tensor::Values;
 
 /// Metrics of an evaluation step: loss, mean squared error, mean absolute error.
@@ -33,14 +33,14 @@ pub fn evaluate(network: &Network, device: &Device, parameters: &Values, data: &
     network.accepts(data.sample_shape(), data.name())?;
     let batch = network.spec().train.batch.min(data.len());
     let mut feed = Feed::new(data, "validation", batch, resident_bytes(device))?;
-    let plans = feed.batches().into_iter().map(|batch| evaluation_plan(network, &feed, batch));
+    let plans = feed.batches().into_iter().map(|batch| evaluation_plan(network, &feed, batch, device.target()));
     let mut session = device.load(&plans.collect::<Result<Vec<_>>>()?)?;
     session.write_parameters(parameters)?;
     measure(&mut session, &mut feed, 0)
 }
 
 /// The plan of an evaluation step on a batch of a feed.
-pub(super) fn evaluation_plan(network: &Network, feed: &Feed, batch: usize) -> Result<Plan> {
+pub(super) fn evaluation_plan(network: &Network, feed: &Feed, batch: usize, device: Target) -> Result<Plan> {
     let mut graph = Graph::new();
     let (x, state) = feed.read(&mut graph, batch)?;
     let code = network.encode(&mut graph, x)?;
@@ -60,6 +60,7 @@ pub(super) fn evaluation_plan(network: &Network, feed: &Feed, batch: usize) -> R
         layout: network.layout(),
         training: None,
         metrics: Some(Metrics { state, values, ring: "validation.metrics".to_owned(), samples: batch }),
+        target: device,
     })
 }
 

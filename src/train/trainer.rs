@@ -13,7 +13,7 @@ use crate::graph::Graph;
 use crate::model::Network;
 use crate::model::spec::OptimizerSpec;
 use crate::nn::MAX_ELEMENTS;
-use crate::plan::{Metrics, Optimizer, Plan, Request, State, Training};
+use crate::plan::{Metrics, Optimizer, Plan, Request, State, Target, Training};
 use crate::rng::{HostStream, Sequence};
 use crate::tensor::Values;
 use std::time::Instant;
@@ -109,11 +109,11 @@ impl<'a> Trainer<'a> {
         let optimizer = optimizer_of(&spec.optimizer);
         let mut plans = Vec::new();
         for batch in feed.batches() {
-            plans.push(train_plan(network, &feed, &optimizer, batch)?);
+            plans.push(train_plan(network, &feed, &optimizer, batch, device.target())?);
         }
         if let Some(feed) = &validation {
             for batch in feed.batches() {
-                plans.push(evaluation_plan(network, feed, batch)?);
+                plans.push(evaluation_plan(network, feed, batch, device.target())?);
             }
         }
         let mut session = device.load(&plans)?;
@@ -316,7 +316,7 @@ impl<'a> Trainer<'a> {
 }
 
 /// The plan of one training step of a model on a data set of `samples` samples, as a trainer would run it.
-pub fn training_plan(network: &Network, samples: usize) -> Result<Plan> {
+pub fn training_plan(network: &Network, samples: usize, target: Target) -> Result<Plan> {
     let elements = samples.checked_mul(network.spec().input.elements()).filter(|elements| *elements <= MAX_ELEMENTS);
     let Some(elements) = elements else {
         let problem = format!("{samples} samples have more than {MAX_ELEMENTS} numbers");
@@ -327,7 +327,7 @@ pub fn training_plan(network: &Network, samples: usize) -> Result<Plan> {
     let spec = &network.spec().train;
     let feed = Feed::new(&data, "train", spec.batch, u64::MAX)?;
     let optimizer = optimizer_of(&spec.optimizer);
-    train_plan(network, &feed, &optimizer, spec.batch)
+    train_plan(network, &feed, &optimizer, spec.batch, target)
 }
 
 /// The optimiser that a spec asks for; its rate is the schedule's.
@@ -338,7 +338,7 @@ fn optimizer_of(spec: &OptimizerSpec) -> Optimizer {
     }
 }
 
-fn train_plan(network: &Network, feed: &Feed, optimizer: &Optimizer, batch: usize) -> Result<Plan> {
+fn train_plan(network: &Network, feed: &Feed, optimizer: &Optimizer, batch: usize, target: Target) -> Result<Plan> {
     let mut graph = Graph::new();
     let (x, state) = feed.read(&mut graph, batch)?;
     let code = network.encode(&mut graph, x)?;
@@ -362,5 +362,6 @@ fn train_plan(network: &Network, feed: &Feed, optimizer: &Optimizer, batch: usiz
             schedule_rows: feed.steps(),
         }),
         metrics: Some(Metrics { state, values, ring: "train.losses".to_owned(), samples: batch }),
+        target,
     })
 }

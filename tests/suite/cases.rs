@@ -16,7 +16,7 @@ mod products;
 
 use pinhole::Result;
 use pinhole::graph::{Graph, Value};
-use pinhole::plan::{ParameterLayout, Plan, State};
+use pinhole::plan::{ParameterLayout, Plan, State, Target};
 use pinhole::rng;
 use pinhole::shape::Shape;
 use pinhole::tensor::{DType, Values};
@@ -182,8 +182,8 @@ impl Case {
     }
 
     /// The plan that computes the output into a buffer `output`.
-    pub fn plan(&self) -> Plan {
-        named(&self.name, Plan::new(&self.name, &self.graph, &[(self.output, "output")]))
+    pub fn plan(&self, target: &Target) -> Plan {
+        named(&self.name, Plan::on(target, &self.name, &self.graph, &[(self.output, "output")]))
     }
 
     /// The sum of the output times fixed numbers; `None` where the case has no derivatives.
@@ -211,11 +211,11 @@ impl Loss {
     }
 
     /// The plan that computes these gradients.
-    pub fn plan(&self, gradients: &[Value]) -> Plan {
+    pub fn plan(&self, gradients: &[Value], target: &Target) -> Plan {
         let names = self.gradient_names();
         let outputs: Vec<(Value, &str)> =
             gradients.iter().zip(&names).map(|(value, name)| (*value, &name[..])).collect();
-        named(&self.name, Plan::new(&format!("gradients of {}", self.name), &self.graph, &outputs))
+        named(&self.name, Plan::on(target, &format!("gradients of {}", self.name), &self.graph, &outputs))
     }
 
     /// The loss's derivative along fixed directions of all of `by`, as a loss of its own: its gradients are second

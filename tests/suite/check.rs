@@ -7,7 +7,7 @@ use crate::cases::{Case, Feed, Loss};
 use pinhole::Device;
 use pinhole::device::Session;
 use pinhole::gpu::Gpu;
-use pinhole::plan::{Access, Buffer, ParameterLayout, Plan};
+use pinhole::plan::{Access, Buffer, ParameterLayout, Plan, Target};
 use pinhole::tensor::{DType, Values};
 use std::cell::OnceCell;
 use std::collections::HashMap;
@@ -88,18 +88,23 @@ pub struct Work {
 }
 
 impl Work {
-    /// The plans of a case and of its gradients.
+    /// The plans of a case and of its gradients, for any device.
     pub fn new(case: &Case) -> Work {
+        Work::on(case, &Target::default())
+    }
+
+    /// The same for one device.
+    pub fn on(case: &Case, target: &Target) -> Work {
         let mut work = Work {
             name: case.name.clone(),
-            plans: vec![case.plan()],
+            plans: vec![case.plan(target)],
             results: vec![vec!["output".to_owned()]],
             feeds: case.feeds.clone(),
             layout: ParameterLayout::of(&case.graph),
         };
         if let Some(mut loss) = case.loss() {
             let gradients = loss.gradients();
-            work.plans.push(loss.plan(&gradients));
+            work.plans.push(loss.plan(&gradients, target));
             work.results.push(loss.gradient_names());
             work.feeds = loss.feeds;
         }
@@ -191,6 +196,11 @@ pub fn loosen(plan: &Plan) -> Plan {
 pub fn sentinels(buffer: &Buffer, more: usize) -> Values {
     let elements = buffer.elements + more;
     let mark = buffer.name.bytes().fold(0u32, |mark, byte| mark.wrapping_mul(31).wrapping_add(byte as u32 + 1));
+    if !buffer.content.is_empty() {
+        // What nobody writes stays as the plan has it.
+        let guard = std::iter::repeat_n(0xdead_beef, elements - buffer.content.len());
+        return Values::U32(buffer.content.iter().copied().chain(guard).collect());
+    }
     match buffer.dtype {
         DType::Float => Values::F32(vec![f32::from_bits(0x7fc0_0001 | mark & 0x003f_ffff); elements]),
         DType::U32 => Values::U32(vec![0xdead_beef; elements]),

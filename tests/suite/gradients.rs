@@ -3,7 +3,7 @@
 use crate::cases::{Derivatives, Group, Loss};
 use crate::check::{each_group, report, to_f64, write_feeds};
 use pinhole::Device;
-use pinhole::plan::{ParameterLayout, Plan};
+use pinhole::plan::{ParameterLayout, Plan, Target};
 use pinhole::rng;
 use pinhole::tensor::Values;
 
@@ -42,7 +42,7 @@ fn check(group: Group) {
 /// The gradients by the graph's own rules, in f64.
 pub fn gradients(loss: &mut Loss) -> Vec<Vec<f64>> {
     let gradients = loss.gradients();
-    let mut session = Device::CpuF64.load(&[loss.plan(&gradients)]).expect("a plan that loads");
+    let mut session = Device::CpuF64.load(&[loss.plan(&gradients, &Target::default())]).expect("a plan that loads");
     write_feeds(&mut session, loss).expect("inputs of the plan's sizes");
     session.run(0, 1).expect("a run");
     loss.gradient_names().iter().map(|name| to_f64(&session.read(name).expect("an output"))).collect()

@@ -6,9 +6,12 @@ use crate::check::{Work, each_group, report};
 use crate::plans::training_plans;
 use naga::valid::{Capabilities, GlobalUse, ModuleInfo, ValidationFlags, Validator};
 use naga::{AddressSpace, Module, ShaderStage, StorageAccess, TypeInner};
-use pinhole::gpu::specialise;
+use pinhole::gpu::{Shader, specialise};
 use pinhole::graph::{Binary, STATE_LENGTH, Unary};
-use pinhole::plan::{Access, Element, Fusion, Kernel, Limits, Plan, Row, Step, TABLE, state};
+use pinhole::plan::{
+    Access, Element, Fusion, Kernel, Limits, Plan, Row, Step, TABLE, TILE_CONSTANTS, TILE_SOURCE, Target, Tile,
+    bindings, state,
+};
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
@@ -27,12 +30,23 @@ fn shaders() -> Vec<String> {
     files
 }
 
-/// A module that is valid without any feature beyond WebGPU's own.
+/// A module that is valid without any feature beyond WebGPU's own, but for subgroups where the text has them.
 fn parse(path: &str, text: &str) -> Result<(Module, ModuleInfo), String> {
     let module = naga::front::wgsl::parse_str(text).map_err(|error| error.emit_to_string_with_path(text, path))?;
-    let mut validator = Validator::new(ValidationFlags::all(), Capabilities::empty());
-    let info = validator.validate(&module).map_err(|error| error.emit_to_string_with_path(text, path))?;
+    let info = validate(&module, text).map_err(|error| error.emit_to_string_with_path(text, path))?;
     Ok((module, info))
+}
+
+fn validate(module: &Module, text: &str) -> Result<ModuleInfo, naga::WithSpan<naga::valid::ValidationError>> {
+    let subgroups = module.entry_points.iter().any(|point| point.name == "by_subgroup" || point.name == "together");
+    let capabilities = match subgroups && text.contains("subgroup") {
+        true => Capabilities::SUBGROUP,
+        false => Capabilities::empty(),
+    };
+    let mut validator = Validator::new(ValidationFlags::all(), capabilities);
+    validator.subgroup_stages(naga::valid::ShaderStages::COMPUTE);
+    validator.subgroup_operations(naga::valid::SubgroupOperationSet::all());
+    validator.validate(module)
 }
 
 /// The values of a module's named constants of type u32.
@@ -66,6 +80,7 @@ fn used(module: &Module, info: &ModuleInfo, entry: &str) -> Result<Vec<Used>, St
             TypeInner::Array { base, size: naga::ArraySize::Dynamic, .. } => match module.types[base].inner {
                 TypeInner::Scalar(naga::Scalar::F32) => Some(Element::Float),
                 TypeInner::Scalar(naga::Scalar::U32) => Some(Element::Word),
+                TypeInner::Vector { size: naga::VectorSize::Quad, scalar: naga::Scalar::F32 } => Some(Element::Vector),
                 _ => None,
             },
             _ => None,
@@ -101,6 +116,21 @@ fn check_row(row: &Row) -> Result<(), String> {
         return Err("the table holds another text than the file".to_owned());
     }
     let (module, info) = parse(&format!("shaders/{}", row.file), &text)?;
+    if row.bindings.len() + row.fused > Limits::default().storage_buffers as usize {
+        return Err("more storage buffers than the floor of WebGPU's limits".to_owned());
+    }
+    if (row.fusion == Fusion::No) != (row.fused == 0) {
+        return Err(format!("{:?} with {} inputs", row.fusion, row.fused));
+    }
+    let constants = constants(&module);
+    let known = |name: &str| constants.contains_key(name) && row.constants.contains(&name);
+    let grid = row.grid.iter().flat_map(|extent| extent.product);
+    if let Some(name) = row.constants.iter().chain(grid).find(|name| !known(name)) {
+        return Err(format!("{name} is no `const {name}: u32` that a step sets"));
+    }
+    if row.tiled {
+        return check_operands(row, &module);
+    }
     let point = module.entry_points.iter().find(|point| point.name == row.entry).ok_or("no such entry point")?;
     if point.stage != ShaderStage::Compute || point.workgroup_size != [row.workgroup, 1, 1] {
         return Err(format!("workgroup size {:?}, the table says {}", point.workgroup_size, row.workgroup));
@@ -109,42 +139,44 @@ fn check_row(row: &Row) -> Result<(), String> {
     for binding in row.bindings {
         let found =
             used.iter().find(|used| used.name == binding.name).ok_or(format!("does not use {}", binding.name))?;
-        let same = found.number == binding.number && found.element == Some(binding.element);
+        let same = found.element == Some(binding.element);
         if !same || !fits(binding.access, found.writable, found.usage) {
-            return Err(format!("{binding:?}, but in the shader number {}, {:?}", found.number, found.usage));
+            return Err(format!("{binding:?}, but in the shader {:?}, {:?}", found.element, found.usage));
         }
     }
-    let is_input = |name: &str| name.strip_prefix('x').is_some_and(|rest| rest.parse::<usize>().is_ok());
+    // What stands for an expression's inputs and an epilogue's outcomes in the file.
+    let neutral = |name: &str| ["x0", "y0"].contains(&name) && row.fusion != Fusion::No;
     let known = |name: &str| row.bindings.iter().any(|binding| binding.name == name);
-    if let Some(stranger) = used.iter().find(|used| !known(&used.name) && !is_input(&used.name)) {
-        return Err(format!("uses {}, which the table lacks", stranger.name));
+    match used.iter().find(|used| !known(&used.name) && !neutral(&used.name)) {
+        Some(stranger) => Err(format!("uses {}, which the table lacks", stranger.name)),
+        None => Ok(()),
     }
-    // The inputs of a fused expression: f32, read-only, numbered in order.
-    for input in 0..row.fused_inputs {
-        let name = format!("x{input}");
-        let variable = module.global_variables.iter().find(|(_, variable)| variable.name.as_ref() == Some(&name));
-        let number = variable.and_then(|(_, variable)| variable.binding).map(|binding| binding.binding);
-        let read_only = AddressSpace::Storage { access: StorageAccess::LOAD };
-        let space = variable.map(|(_, variable)| variable.space);
-        if number != Some(row.first_input + input as u32) || space != Some(read_only) {
-            return Err(format!("{name} is number {number:?} in {space:?}, the table begins at {}", row.first_input));
+}
+
+/// A product's file has every function that tells `tile.wgsl` where its operands lie, and that file has the rest.
+fn check_operands(row: &Row, module: &Module) -> Result<(), String> {
+    let (tile, info) = parse("shaders/tile.wgsl", TILE_SOURCE)?;
+    for name in
+        ["left_line", "left_step", "left_inside", "right_line", "right_step", "right_inside", "depth_of", "result_at"]
+    {
+        let has = |module: &Module, name: &str| module.functions.iter().any(|(_, f)| f.name.as_deref() == Some(name));
+        if !has(module, &format!("{}_{name}", row.entry)) || !has(&tile, name) {
+            return Err(format!("no function {}_{name}, or none that it replaces", row.entry));
         }
     }
-    if row.bindings.len() + row.fused_inputs > Limits::default().storage_buffers as usize {
-        return Err("more storage buffers than the floor of WebGPU's limits".to_owned());
-    }
-    if (row.fusion == Fusion::No) != (row.fused_inputs == 0) {
-        return Err(format!("{:?} with {} inputs", row.fusion, row.fused_inputs));
-    }
-    let constants = constants(&module);
-    let mut names: Vec<&str> = row.constants.to_vec();
-    names.extend(row.grid.iter().flat_map(|extent| extent.product.iter().chain([&extent.tile])).copied());
-    for name in names.into_iter().filter(|name| !name.is_empty()) {
-        if !constants.contains_key(name) || !row.constants.contains(&name) {
-            return Err(format!("{name} is no `const {name}: u32` that a step sets"));
+    for point in ["by_registers", "by_subgroup", "by_workgroup"] {
+        let used = used(&tile, &info, point)?;
+        let mut names: Vec<&str> = used.iter().map(|used| &used.name[..]).collect();
+        names.sort_unstable();
+        if names != ["left", "right", "y0"] || used.iter().any(|used| used.element != Some(Element::Vector)) {
+            return Err(format!("{point} uses {names:?}"));
         }
     }
-    Ok(())
+    let constants = constants(&tile);
+    match TILE_CONSTANTS.iter().find(|name| !constants.contains_key(**name)) {
+        Some(missing) => Err(format!("{missing} is no `const {missing}: u32` of tile.wgsl")),
+        None => Ok(()),
+    }
 }
 
 #[test]
@@ -163,7 +195,9 @@ fn the_table_stands_in_the_order_of_the_enum() {
     // A kernel added after this one is added here by the compiler's demand, and has its row.
     let last = |kernel: Kernel| match kernel {
         Kernel::Map | Kernel::MatMul | Kernel::Conv2d | Kernel::Conv2dGradInput | Kernel::Conv2dGradWeight => false,
-        Kernel::Sum | Kernel::Max | Kernel::Gather | Kernel::ScatterAdd | Kernel::BatchFloats => false,
+        Kernel::Sum | Kernel::ColumnSums | Kernel::Max | Kernel::Gather | Kernel::ScatterAdd | Kernel::BatchFloats => {
+            false
+        }
         Kernel::BatchBytes | Kernel::RandomUniform | Kernel::RandomBits | Kernel::Sgd | Kernel::Adam => false,
         Kernel::Advance => true,
     };
@@ -179,9 +213,14 @@ fn every_entry_point_is_in_the_table_and_every_file_is_valid_as_written() {
         let (module, _) = parse(&format!("shaders/{file}"), &text).unwrap_or_else(|error| panic!("{error}"));
         for point in &module.entry_points {
             let known = TABLE.iter().any(|row| row.file == file && row.entry == point.name);
+            let known = known || (file == "tile.wgsl" && point.name.starts_with("by_"));
             assert!(known, "shaders/{file}: entry point {} has no row in the table", point.name);
         }
-        assert!(file == "math.wgsl" || !module.entry_points.is_empty(), "shaders/{file} has no entry point");
+        let operands = TABLE.iter().any(|row| row.tiled && row.file == file);
+        assert!(
+            file == "math.wgsl" || operands || !module.entry_points.is_empty(),
+            "shaders/{file} has no entry point"
+        );
     }
 }
 
@@ -207,7 +246,7 @@ fn shaders_and_plan_agree_where_the_words_of_the_state_are() {
         ("STEP", state::STEP),
         ("POSITION", state::POSITION),
         ("OFFSET", state::OFFSET),
-        ("COLUMNS", state::SCHEDULE_COLUMNS),
+        ("SCHEDULE_COLUMNS", state::SCHEDULE_COLUMNS),
     ]);
     let mut seen = HashSet::new();
     for file in shaders() {
@@ -226,8 +265,27 @@ fn shaders_and_plan_agree_where_the_words_of_the_state_are() {
 each_group!(check_group);
 
 fn check_group(group: Group) {
-    let plans: Vec<Plan> = group.cases().iter().flat_map(|case| Work::new(case).plans).collect();
+    let subgroups = Target { software: true, subgroup: Some(8), ..Target::default() };
+    let targets = [Target::default(), subgroups];
+    let cases = group.cases();
+    let works = cases.iter().flat_map(|case| targets.iter().map(|target| Work::on(case, target)));
+    let plans: Vec<Plan> = works.flat_map(|work| work.plans).collect();
     check_plans(&plans);
+}
+
+#[test]
+fn every_tile_of_every_subgroup_size_is_valid() {
+    for subgroup in [4, 8, 16, 32, 64] {
+        let target = Target { subgroup: Some(subgroup), ..Target::default() };
+        for tile in Tile::family(&target) {
+            let target = Target { forced: Some(tile), ..target.clone() };
+            // Odd sizes, and sizes that are multiples of four.
+            let cases = [Group::MatMul.cases(), Group::Conv.cases()].concat();
+            let works = cases.iter().step_by(if subgroup == 8 { 7 } else { 31 }).map(|case| Work::on(case, &target));
+            let plans: Vec<Plan> = works.flat_map(|work| work.plans).collect();
+            check_plans(&plans);
+        }
+    }
 }
 
 #[test]
@@ -241,12 +299,12 @@ fn check_plans(plans: &[Plan]) {
     let mut known = HashSet::new();
     for plan in plans {
         failures.extend(check_plan(plan).err());
-        for (index, step) in plan.steps.iter().enumerate() {
+        for (index, launch) in plan.launches() {
             let place = |error: String| format!("plan \"{}\", step {index}: {error}", plan.name);
-            match specialise(step) {
-                Ok(text) => {
-                    if known.insert((text.clone(), step.kernel)) {
-                        failures.extend(translate(step, &text).err().map(place));
+            match specialise(launch) {
+                Ok(shader) => {
+                    if known.insert(shader.clone()) {
+                        failures.extend(translate(launch, &shader).err().map(place));
                     }
                 }
                 Err(error) => failures.push(place(error.to_string())),
@@ -273,14 +331,15 @@ pub fn check_plan(plan: &Plan) -> Result<(), String> {
 fn check_step(step: &Step) -> Result<(), String> {
     let row = step.kernel.row();
     let inputs = step.program.as_ref().map_or(0, |program| program.inputs);
-    if step.constants.len() != row.constants.len() {
-        return Err(format!("{} constants, {} has {}", step.constants.len(), step.kernel.name(), row.constants.len()));
+    let (constants, outcomes) = (row.constant_names().count(), step.outcomes.len());
+    if step.constants.len() != constants {
+        return Err(format!("{} constants, {} has {constants}", step.constants.len(), step.kernel.name()));
     }
-    if step.slots.len() != row.bindings.len() + inputs {
+    if step.slots.len() != row.bindings.len() + outcomes + inputs {
         return Err(format!("{} slots for {} bindings and {inputs} inputs", step.slots.len(), row.bindings.len()));
     }
-    if inputs > row.fused_inputs {
-        return Err(format!("{inputs} inputs, {} takes {}", step.kernel.name(), row.fused_inputs));
+    if outcomes + inputs > row.fused || (row.fusion == Fusion::Epilogue) != (outcomes > 0) {
+        return Err(format!("{outcomes} outcomes and {inputs} inputs, {} takes {}", step.kernel.name(), row.fused));
     }
     if (row.fusion == Fusion::Source) && step.program.is_none() || (row.fusion == Fusion::No) && step.program.is_some()
     {
@@ -289,23 +348,20 @@ fn check_step(step: &Step) -> Result<(), String> {
     Ok(())
 }
 
-/// Validates a specialised kernel, holds the bindings it uses against the step's slots, and writes it in every language.
-fn translate(step: &Step, text: &str) -> Result<(), String> {
-    let row = step.kernel.row();
-    let (module, info) = parse(row.file, text)?;
-    let inputs = step.program.as_ref().map_or(0, |program| program.inputs) as u32;
-    let mut expected: Vec<u32> = row.bindings.iter().map(|binding| binding.number).collect();
-    expected.extend((0..inputs).map(|input| row.first_input + input));
-    let mut numbers: Vec<u32> = used(&module, &info, row.entry)?.iter().map(|used| used.number).collect();
-    expected.sort_unstable();
+/// Validates a launch's shader, holds the bindings it uses against the launch's slots, and writes it in every language.
+fn translate(launch: &[Step], shader: &Shader) -> Result<(), String> {
+    let module = shader.module().map_err(|error| error.to_string())?;
+    let info = validate(&module, &shader.text).map_err(|e| e.emit_to_string_with_path(&shader.text, shader.file))?;
+    let expected: Vec<u32> = (0..bindings(launch).len() as u32).collect();
+    let mut numbers: Vec<u32> = used(&module, &info, &shader.entry)?.iter().map(|used| used.number).collect();
     numbers.sort_unstable();
     if numbers != expected {
-        return Err(format!("{} uses bindings {numbers:?}, the step has {expected:?}", step.kernel.name()));
+        return Err(format!("{} uses bindings {numbers:?}, the launch has {expected:?}", shader.entry));
     }
 
-    let point = Some((ShaderStage::Compute, row.entry.to_owned()));
+    let point = Some((ShaderStage::Compute, shader.entry.clone()));
     let options =
-        naga::back::spv::PipelineOptions { shader_stage: ShaderStage::Compute, entry_point: row.entry.to_owned() };
+        naga::back::spv::PipelineOptions { shader_stage: ShaderStage::Compute, entry_point: shader.entry.clone() };
     naga::back::spv::write_vec(&module, &info, &Default::default(), Some(&options))
         .map_err(|e| format!("SPIR-V: {e}"))?;
 

@@ -8,6 +8,7 @@ use crate::cases::{Case, Group};
 use crate::check::{Results, Work, checked_gpu, compare_all, each_group, gpu, report};
 use crate::reference::evaluate;
 use pinhole::Device;
+use pinhole::plan::{Target, Tile, Without};
 
 /// As a part of the largest element.
 const TOLERANCE: f64 = 1e-5;
@@ -41,12 +42,15 @@ fn check(group: Group) {
         };
         note(0, &case, against_oracle("the reference", Ok(reference(&case)), EXACT));
         note(1, &case, against_oracle("cpu", work.run(&Device::Cpu), tolerance));
-        match work.run_twice(&gpu()) {
-            Ok([plain, loose]) => {
-                note(2, &case, against_oracle("gpu", Ok(plain), tolerance));
-                note(2, &case, against_oracle("gpu, loosened", Ok(loose), tolerance));
+        // As any GPU would run it, and as this one does.
+        for target in [Target::default(), gpu().target()] {
+            match Work::on(&case, &target).run_twice(&gpu()) {
+                Ok([plain, loose]) => {
+                    note(2, &case, against_oracle("gpu", Ok(plain), tolerance));
+                    note(2, &case, against_oracle("gpu, loosened", Ok(loose), tolerance));
+                }
+                Err(failure) => note(2, &case, Err(failure)),
             }
-            Err(failure) => note(2, &case, Err(failure)),
         }
     }
     for ((error, case), device) in worst.iter().zip(["the oracle", "cpu", "gpu"]) {
@@ -64,6 +68,49 @@ pub fn reference(case: &Case) -> Results {
         results.extend(loss.gradient_names().into_iter().zip(evaluate(&loss.graph, &loss.feeds, &gradients)));
     }
     results
+}
+
+/// Every tile gives the same, at sizes of one, odd sizes, and sizes that it divides.
+#[test]
+fn every_tile_gives_the_same() {
+    let mut failures = Vec::new();
+    let device = gpu();
+    let tiles = Tile::family(&device.target());
+    let cases = [Group::MatMul.cases(), Group::Conv.cases(), Group::Fusion.cases()].concat();
+    for (index, tile) in tiles.iter().enumerate() {
+        let target = Target { forced: Some(*tile), ..device.target() };
+        // Each tile its own part of the cases, every other one of the same sizes.
+        for case in cases.iter().skip(index % 11).step_by(11) {
+            let tolerance = if case.long_sum { LONG_TOLERANCE } else { TOLERANCE };
+            let result = Work::new(case).run(&Device::CpuF64).and_then(|oracle| {
+                let [plain, loose] = Work::on(case, &target).run_twice(&device)?;
+                compare_all(&case.name, &format!("gpu, {tile:?}"), &plain, &oracle, tolerance)?;
+                compare_all(&case.name, &format!("gpu, {tile:?}, loosened"), &loose, &oracle, tolerance)
+            });
+            failures.extend(result.err());
+        }
+    }
+    report(failures);
+}
+
+/// Every optimisation can be switched off, and makes no difference to what comes out.
+#[test]
+fn without_any_optimisation_the_same_comes_out() {
+    let mut failures = Vec::new();
+    let cases = [Group::Composition.cases(), Group::Fusion.cases()].concat();
+    for (index, name) in ["epilogues", "pairs", "splits", "joined-updates"].into_iter().enumerate() {
+        let without = Without::parse(name).expect("a known optimisation");
+        for case in cases.iter().skip(index).step_by(4) {
+            let target = Target { without, ..gpu().target() };
+            let tolerance = if case.long_sum { LONG_TOLERANCE } else { TOLERANCE };
+            let result = Work::new(case).run(&Device::CpuF64).and_then(|oracle| {
+                let got = Work::on(case, &target).run(&gpu())?;
+                compare_all(&case.name, &format!("gpu without {name}"), &got, &oracle, tolerance)
+            });
+            failures.extend(result.err());
+        }
+    }
+    report(failures);
 }
 
 /// Products and fused kernels keep their results with wgpu's bounds checks in them.

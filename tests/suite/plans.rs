@@ -4,7 +4,7 @@ use crate::cases;
 use crate::check::{Work, report};
 use expect_test::expect;
 use pinhole::graph::{Graph, Unary, Value, Window};
-use pinhole::plan::{Access, Limits, Metrics, Optimizer, ParameterLayout, Plan, Request, Training};
+use pinhole::plan::{Access, Limits, Metrics, Optimizer, ParameterLayout, Plan, Request, Target, Training};
 use pinhole::tensor::DType;
 
 /// Samples of the resident data set, and those of a batch, in [`training_plan`].
@@ -28,6 +28,7 @@ pub fn training_plan(optimizer: Optimizer) -> (Plan, ParameterLayout) {
         layout: &layout,
         training: Some(training),
         metrics: Some(metrics),
+        target: Target::default(),
     };
     (Plan::build(request).expect("a plan"), layout)
 }

@@ -6,7 +6,7 @@ use crate::gradients::{agree, differences, gradients};
 use crate::plans::reads_what_was_written;
 use pinhole::Device;
 use pinhole::graph::{Binary, Unary};
-use pinhole::plan::{Instruction, Kernel, Plan};
+use pinhole::plan::{Instruction, Kernel, Plan, Target};
 use pinhole::tensor::Values;
 
 fn case(group: Group, name: &str) -> Case {
@@ -78,7 +78,7 @@ fn a_wrong_op_is_seen() {
 fn with_constant(kernel: Kernel, name: &'static str, change: fn(u32) -> u32) -> impl Fn(&mut Plan) {
     move |plan: &mut Plan| {
         for step in plan.steps.iter_mut().filter(|step| step.kernel == kernel) {
-            let position = step.kernel.row().constants.iter().position(|known| *known == name).expect("a constant");
+            let position = step.kernel.row().constant_names().position(|known| known == name).expect("a constant");
             step.constants[position] = change(step.constants[position]);
         }
     }
@@ -94,7 +94,20 @@ fn a_wrong_constant_is_seen_on_the_gpu() {
             Group::MatMul,
             matmul.into(),
             Kernel::MatMul,
-            &["M", "N", "K", "LHS_BATCH", "LHS_M", "LHS_K", "RHS_BATCH", "RHS_K", "RHS_N"],
+            &[
+                "M",
+                "N",
+                "LEFT_BATCH",
+                "LEFT_LINE",
+                "LEFT_STEP",
+                "RIGHT_BATCH",
+                "RIGHT_COLUMN",
+                "RIGHT_STEP",
+                "PANELS",
+                "LINES",
+                "COLUMNS",
+                "DEPTH",
+            ],
         ),
         (
             Group::Conv,
@@ -210,7 +223,7 @@ fn nan_a_short_result_and_a_missing_result_are_seen() {
 #[test]
 fn nan_in_an_input_reaches_the_result_and_is_seen() {
     let case = case(Group::MatMul, "matmul [5, 5] x [5, 5]");
-    let plan = case.plan();
+    let plan = case.plan(&Target::default());
     let mut session = gpu().load(&[plan]).expect("a session");
     for feed in &case.feeds {
         let Values::F32(mut values) = feed.values() else { panic!("floats") };
@@ -282,7 +295,7 @@ fn a_missing_adapter_is_a_failure() {
 
 #[test]
 fn a_loosened_plan_binds_more_and_computes_the_same() {
-    let plan = fused().plan();
+    let plan = fused().plan(&Target::default());
     let loose = loosen(&plan);
     for (step, original) in loose.steps.iter().zip(&plan.steps) {
         assert_eq!((&step.constants, &step.program), (&original.constants, &original.program));

@@ -1,0 +1,254 @@
+//! Where channels lie. A graph speaks PyTorch's order, `[n, c, h, w]`; the kernels of convolutions want the channels of a
+//! position side by side, `[n, h, w, c]`, so that they load four at a time. Here a graph becomes an equal one in which
+//! convolutions have their four axes in that order, and permutations stand where the two orders meet. They cost nothing:
+//! a launch stores its result wherever its readers want it.
+
+use crate::graph::{Graph, Op, Value};
+use crate::shape::Shape;
+
+/// The axes of `[n, c, h, w]` in the order `[n, h, w, c]`, and back.
+const LAST: [usize; 4] = [0, 2, 3, 1];
+const FIRST: [usize; 4] = [0, 3, 1, 2];
+
+/// A four-axis shape with its channels last.
+pub(super) fn channels_last(shape: &Shape) -> Shape {
+    LAST.iter().map(|axis| shape[*axis]).collect()
+}
+
+/// Whether a parameter of this shape lies in memory in another order than in files.
+pub(super) fn is_rearranged(shape: &Shape) -> bool {
+    shape.len() == 4 && shape[1] > 1 && shape[2] * shape[3] > 1
+}
+
+/// How many elementwise nodes up a choice looks, so that it takes no time.
+const DEPTH: usize = 6;
+
+/// Which of the two orders a value is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Order {
+    First,
+    Last,
+}
+
+impl Order {
+    fn other(self) -> Order {
+        match self {
+            Order::First => Order::Last,
+            Order::Last => Order::First,
+        }
+    }
+}
+
+/// The graph in the making.
+pub(super) struct Arranged<'a> {
+    old: &'a Graph,
+    pub graph: Graph,
+    /// For each old value: the new one in each order, as far as they are made.
+    made: Vec<[Option<Value>; 2]>,
+    /// The order that an old value was computed in.
+    natural: Vec<Order>,
+    /// Orders in which a product reads a value, so that it will be kept so.
+    read: Vec<[bool; 2]>,
+}
+
+impl<'a> Arranged<'a> {
+    pub fn new(old: &'a Graph) -> Arranged<'a> {
+        let count = old.nodes().len();
+        let mut arranged = Arranged {
+            old,
+            graph: Graph::new(),
+            made: vec![[None; 2]; count],
+            natural: vec![Order::First; count],
+            read: vec![[false; 2]; count],
+        };
+        for index in 0..count {
+            arranged.compute(Value(index));
+        }
+        arranged
+    }
+
+    /// The new value of an old one.
+    pub fn value(&mut self, old: Value, order: Order) -> Value {
+        let order = if self.old.shape(old).len() == 4 { order } else { Order::First };
+        if let Some(made) = self.made[old.0][order as usize] {
+            return made;
+        }
+        self.graph.set_scope(self.old.node(old).name.clone());
+        let op = &self.old.node(old).op;
+        if matches!(op, Op::Reduce { .. } | Op::Reshape) && self.made[old.0] == [None; 2] {
+            let value = if *op == Op::Reshape { self.plain(old) } else { self.reduction(old) };
+            self.made[old.0][Order::First as usize] = Some(value);
+            return self.value(old, order);
+        }
+        let value = if self.follows(old, order, DEPTH) {
+            self.elementwise(old, order)
+        } else {
+            let from = self.made[old.0][order.other() as usize].unwrap_or_else(|| self.elementwise(old, order.other()));
+            self.permuted(from, if order == Order::Last { LAST } else { FIRST })
+        };
+        self.made[old.0][order as usize] = Some(value);
+        value
+    }
+
+    /// Computes a node in the order that suits it.
+    fn compute(&mut self, old: Value) {
+        let node = self.old.node(old).clone();
+        self.graph.set_scope(node.name.clone());
+        let four = node.shape.len() == 4;
+        let (value, order) = match &node.op {
+            // Made when somebody asks, in the order in which it is asked for.
+            Op::Constant(_) | Op::Broadcast | Op::Reduce { .. } | Op::Reshape => return,
+            Op::Unary(_) | Op::Binary(_) => {
+                let order = if four { self.cheaper(&node.operands) } else { Order::First };
+                (self.elementwise(old, order), order)
+            }
+            Op::Conv2d(_) | Op::Conv2dGradInput(_) | Op::Conv2dGradWeight(_) => {
+                let operands = node.operands.iter().map(|operand| self.operand(*operand, Order::Last)).collect();
+                let shape = channels_last(&node.shape);
+                (self.graph.push(node.op.clone(), operands, shape, node.dtype), Order::Last)
+            }
+            // Parameters lie in memory as the convolutions want them.
+            Op::Parameter { .. } if four => {
+                let shape = channels_last(&node.shape);
+                (self.graph.push(node.op.clone(), vec![], shape, node.dtype), Order::Last)
+            }
+            Op::Input { .. }
+            | Op::Parameter { .. }
+            | Op::MatMul { .. }
+            | Op::Permute(_)
+            | Op::Slice { .. }
+            | Op::Pad { .. }
+            | Op::Concat { .. }
+            | Op::Gather
+            | Op::ScatterAdd
+            | Op::Batch
+            | Op::RandomUniform { .. }
+            | Op::RandomBits { .. } => (self.plain(old), Order::First),
+        };
+        self.natural[old.0] = order;
+        self.made[old.0][order as usize] = Some(value);
+    }
+
+    /// A reduction, in the order in which its operand is kept, where its result is the same in both.
+    fn reduction(&mut self, old: Value) -> Value {
+        let node = self.old.node(old).clone();
+        let (Op::Reduce { reduction, axes }, x) = (&node.op, node.operands[0]) else { return self.plain(old) };
+        let order = match self.read[x.0] {
+            [false, true] => Order::Last,
+            [true, false] => Order::First,
+            _ => self.natural[x.0],
+        };
+        let kept: Vec<usize> = LAST.iter().copied().filter(|axis| !axes.contains(axis)).collect();
+        if self.old.shape(x).len() != 4 || order == Order::First || !kept.is_sorted() {
+            return self.plain(old);
+        }
+        let mut axes: Vec<usize> = axes.iter().map(|axis| FIRST[*axis]).collect();
+        axes.sort_unstable();
+        let operand = self.value(x, Order::Last);
+        self.graph.set_scope(node.name.clone());
+        self.graph.push(Op::Reduce { reduction: *reduction, axes }, vec![operand], node.shape, node.dtype)
+    }
+
+    /// The node as it stands, on operands in the graph's order.
+    fn plain(&mut self, old: Value) -> Value {
+        let node = self.old.node(old).clone();
+        let read = matches!(node.op, Op::MatMul { .. });
+        let operands = node
+            .operands
+            .iter()
+            .map(|x| if read { self.operand(*x, Order::First) } else { self.value(*x, Order::First) })
+            .collect();
+        self.graph.push(node.op, operands, node.shape, node.dtype)
+    }
+
+    /// What a product reads.
+    fn operand(&mut self, old: Value, order: Order) -> Value {
+        let value = self.value(old, order);
+        let mut source = old;
+        self.read[source.0][order as usize] = true;
+        // A reshape is only another view of the same memory.
+        while self.old.node(source).op == Op::Reshape {
+            source = self.old.node(source).operands[0];
+            self.read[source.0][Order::First as usize] = true;
+        }
+        value
+    }
+
+    /// A constant, a broadcast or an elementwise node in either order.
+    fn elementwise(&mut self, old: Value, order: Order) -> Value {
+        let node = self.old.node(old).clone();
+        let scope = self.graph.set_scope(node.name.clone());
+        let shape = if order == Order::Last { channels_last(&node.shape) } else { node.shape.clone() };
+        let value = match &node.op {
+            Op::Broadcast if order == Order::Last => {
+                let x = node.operands[0];
+                let from = self.old.shape(x).clone();
+                let operand = if from.len() == 4 {
+                    self.value(x, Order::Last)
+                } else {
+                    let lead = std::iter::repeat_n(1, 4 - from.len());
+                    let four: Shape = lead.chain(from.iter().copied()).collect();
+                    let x = self.value(x, Order::First);
+                    let x = self.graph.push(Op::Reshape, vec![x], four, node.dtype);
+                    self.permuted(x, LAST)
+                };
+                self.graph.push(Op::Broadcast, vec![operand], shape, node.dtype)
+            }
+            _ => {
+                let operands = node.operands.iter().map(|x| self.value(*x, order)).collect();
+                self.graph.set_scope(node.name.clone());
+                self.graph.push(node.op.clone(), operands, shape, node.dtype)
+            }
+        };
+        self.graph.set_scope(scope);
+        value
+    }
+
+    /// Whether a value in this order is an expression of values that are there in this order.
+    fn follows(&self, old: Value, order: Order, depth: usize) -> bool {
+        let node = self.old.node(old);
+        let known = |x: &Value| self.made[x.0][order as usize].is_some();
+        match node.op {
+            Op::Constant(_) | Op::Broadcast => true,
+            Op::Unary(_) | Op::Binary(_) if depth > 0 => {
+                node.operands.iter().all(|x| known(x) || self.follows(*x, order, depth - 1))
+            }
+            _ => false,
+        }
+    }
+
+    /// The order in which an elementwise node meets most of its operands as they lie in memory.
+    fn cheaper(&self, operands: &[Value]) -> Order {
+        let cost = |order: Order| operands.iter().map(|x| self.cost(*x, order, DEPTH)).sum::<usize>();
+        let any_last = operands.iter().any(|x| self.natural[x.0] == Order::Last);
+        match cost(Order::First).cmp(&cost(Order::Last)) {
+            std::cmp::Ordering::Less => Order::First,
+            std::cmp::Ordering::Greater => Order::Last,
+            std::cmp::Ordering::Equal if any_last => Order::Last,
+            std::cmp::Ordering::Equal => Order::First,
+        }
+    }
+
+    fn cost(&self, old: Value, order: Order, depth: usize) -> usize {
+        let node = self.old.node(old);
+        match node.op {
+            Op::Constant(_) | Op::Broadcast => 0,
+            Op::Unary(_) | Op::Binary(_) if depth > 0 && self.read[old.0] == [false; 2] => {
+                node.operands.iter().map(|x| self.cost(*x, order, depth - 1)).max().unwrap_or(0)
+            }
+            // Something that is kept in the other order only would be read out of order.
+            _ if self.read[old.0] != [false; 2] => 2 * usize::from(!self.read[old.0][order as usize]),
+            _ => usize::from(self.natural[old.0] != order),
+        }
+    }
+
+    fn permuted(&mut self, value: Value, order: [usize; 4]) -> Value {
+        let shape = self.graph.shape(value).clone();
+        let dtype = self.graph.node(value).dtype;
+        let result: Shape = order.iter().map(|axis| shape[*axis]).collect();
+        let moved: Vec<usize> = order.iter().copied().filter(|axis| shape[*axis] > 1).collect();
+        // Where only axes of size 1 move, nothing does.
+        let op = if moved.is_sorted() { Op::Reshape } else { Op::Permute(order.to_vec()) };
+        self.graph.push(op, vec![value], result, dtype)
+    }
+}

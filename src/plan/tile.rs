@@ -1,0 +1,216 @@
+//! How products are cut into tiles: the variants of `shaders/tile.wgsl`, and which of them a device gets.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// How the invocations of a workgroup share the work of a tile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Family {
+    /// Each invocation computes a tile of its own from registers alone.
+    Registers,
+    /// A subgroup computes a tile: every invocation loads other lines, and all hear of them by shuffling.
+    Subgroup,
+    /// A workgroup computes a tile whose operands go through workgroup memory.
+    Workgroup,
+}
+
+/// One tiling of a product.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+pub struct Tile {
+    /// How invocations share it.
+    pub family: Family,
+    /// Invocations of a workgroup; one subgroup for [`Family::Subgroup`].
+    pub workgroup: u32,
+    /// Lines of the result in a tile, a multiple of 4.
+    pub lines: u32,
+    /// Columns of the result in a tile, a multiple of 4.
+    pub columns: u32,
+    /// Depth that goes through workgroup memory at a time, a multiple of 4; 4 without it.
+    pub depth: u32,
+    /// Lines that one invocation computes, a multiple of 4.
+    pub thread_lines: u32,
+    /// Columns that one invocation computes, a multiple of 4.
+    pub thread_columns: u32,
+}
+
+/// The sizes of a product: what a tile is chosen by.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Product {
+    /// The kernel's name.
+    pub kernel: String,
+    /// All its constants but those of the tile.
+    pub sizes: Vec<u32>,
+    /// Lines of the result.
+    pub lines: u32,
+    /// Columns of the result.
+    pub columns: u32,
+}
+
+/// What a plan knows of the device that will run it.
+#[derive(Clone, Debug, Default)]
+pub struct Target {
+    /// Whether it is a program that pretends to be a GPU, whose few threads have no use for workgroup memory.
+    pub software: bool,
+    /// Invocations of a subgroup, where the device has subgroup operations and all its subgroups are of this size.
+    pub subgroup: Option<u32>,
+    /// A tile for every product that it suits, for tests and for bisecting.
+    pub forced: Option<Tile>,
+    /// Tiles found by measurement.
+    pub tuned: Arc<HashMap<Product, Tile>>,
+    /// What the plan is to do without, for bisecting.
+    pub without: Without,
+}
+
+/// Optimisations that are switched off.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Without {
+    /// Every elementwise op that follows a product is a launch of its own.
+    pub epilogues: bool,
+    /// No two launches share a dispatch.
+    pub pairs: bool,
+    /// Long sums are not split.
+    pub splits: bool,
+    /// Every partial sum is joined by a launch of its own rather than by the optimiser's.
+    pub joined_updates: bool,
+}
+
+impl Without {
+    /// The optimisations that a list names: `epilogues`, `pairs`, `splits`, `joined-updates`, separated by commas. What it
+    /// names beside them comes back as an error.
+    pub fn parse(list: &str) -> Result<Without, String> {
+        let mut without = Without::default();
+        for name in list.split(',').filter(|name| !name.is_empty()) {
+            match name {
+                "epilogues" => without.epilogues = true,
+                "pairs" => without.pairs = true,
+                "splits" => without.splits = true,
+                "joined-updates" => without.joined_updates = true,
+                other => return Err(other.to_owned()),
+            }
+        }
+        Ok(without)
+    }
+}
+
+/// Bytes of workgroup memory that every adapter has.
+const WORKGROUP_BYTES: u32 = 16 << 10;
+
+impl Tile {
+    /// A tile in registers.
+    pub const fn registers(lines: u32, columns: u32) -> Tile {
+        let (thread_lines, thread_columns) = (lines, columns);
+        Tile { family: Family::Registers, workgroup: 64, lines, columns, depth: 4, thread_lines, thread_columns }
+    }
+
+    /// A tile of a subgroup: four columns for each invocation.
+    pub const fn subgroup(subgroup: u32, lines: u32) -> Tile {
+        Tile {
+            family: Family::Subgroup,
+            workgroup: subgroup,
+            lines,
+            columns: 4 * subgroup,
+            depth: 4,
+            thread_lines: lines,
+            thread_columns: 4,
+        }
+    }
+
+    /// A tile of a workgroup, `thread` its invocations' lines and columns.
+    pub const fn workgroup(lines: u32, columns: u32, depth: u32, thread: [u32; 2]) -> Tile {
+        let workgroup = (lines / thread[0]) * (columns / thread[1]);
+        let family = Family::Workgroup;
+        Tile { family, workgroup, lines, columns, depth, thread_lines: thread[0], thread_columns: thread[1] }
+    }
+
+    /// Bytes of workgroup memory.
+    pub fn workgroup_bytes(&self) -> u32 {
+        match self.family {
+            Family::Workgroup => 4 * self.depth * (self.lines + self.columns),
+            Family::Registers | Family::Subgroup => 0,
+        }
+    }
+
+    /// The constants of `shaders/tile.wgsl` that it sets, in their order there.
+    pub(super) fn constants(&self) -> [u32; 7] {
+        [
+            self.family as u32,
+            self.workgroup,
+            self.lines,
+            self.columns,
+            self.depth,
+            self.thread_lines,
+            self.thread_columns,
+        ]
+    }
+
+    /// Every tile that tuning tries and tests run, for a device.
+    pub fn family(target: &Target) -> Vec<Tile> {
+        let mut tiles = vec![
+            Tile::registers(4, 4),
+            Tile::registers(8, 4),
+            Tile::registers(4, 8),
+            Tile::registers(8, 8),
+            Tile::workgroup(32, 32, 16, [4, 4]),
+            Tile::workgroup(16, 64, 16, [4, 4]),
+            Tile::workgroup(16, 128, 16, [4, 8]),
+            Tile::workgroup(32, 128, 16, [8, 4]),
+            Tile::workgroup(64, 64, 16, [4, 4]),
+            Tile::workgroup(64, 64, 16, [8, 4]),
+            Tile::workgroup(128, 64, 16, [8, 8]),
+            Tile::workgroup(128, 128, 8, [8, 8]),
+        ];
+        if let Some(subgroup) = target.subgroup {
+            tiles.extend([4, 8, 16].map(|lines| Tile::subgroup(subgroup, lines)));
+        }
+        debug_assert!(tiles.iter().all(|tile| tile.workgroup_bytes() <= WORKGROUP_BYTES && tile.workgroup <= 256));
+        tiles
+    }
+}
+
+impl Target {
+    /// The tile of a product: the tuned one, or by these rules. A software adapter runs few threads of wide vectors and
+    /// has no memory but its own, so it gets the largest tile that stays in registers; all others get tiles in workgroup
+    /// memory, as large as still leaves a few hundred workgroups, and registers alone where an edge is too short.
+    pub(super) fn tile(&self, product: &Product, panels: u32) -> Tile {
+        if let Some(tile) = self.forced {
+            return tile;
+        }
+        if let Some(tile) = self.tuned.get(product) {
+            return *tile;
+        }
+        let (lines, columns) = (product.lines, product.columns);
+        if self.software {
+            return match self.subgroup {
+                Some(subgroup) if lines <= 4 => Tile::subgroup(subgroup, 4),
+                Some(subgroup) if lines <= 8 => Tile::subgroup(subgroup, 8),
+                Some(subgroup) => Tile::subgroup(subgroup, 16),
+                None if lines <= 4 => Tile::registers(4, 8),
+                None => Tile::registers(8, 8),
+            };
+        }
+        let groups = |tile: &Tile| panels * lines.div_ceil(tile.lines) * columns.div_ceil(tile.columns);
+        let candidates: &[Tile] = match lines {
+            0..=8 => &[Tile::registers(8, 4), Tile::registers(4, 4)],
+            9..=16 => &[Tile::workgroup(16, 128, 16, [4, 8]), Tile::workgroup(16, 64, 16, [4, 4])],
+            17..=32 => &[Tile::workgroup(32, 128, 16, [8, 4]), Tile::workgroup(32, 32, 16, [4, 4])],
+            _ => &[
+                Tile::workgroup(128, 128, 8, [8, 8]),
+                Tile::workgroup(128, 64, 16, [8, 8]),
+                Tile::workgroup(64, 64, 16, [8, 4]),
+                Tile::workgroup(32, 32, 16, [4, 4]),
+            ],
+        };
+        let tile = candidates.iter().find(|tile| groups(tile) >= FILLED);
+        tile.or(candidates.last()).copied().unwrap_or(Tile::registers(4, 4))
+    }
+
+    /// Workgroups that a launch should have at least.
+    pub(super) fn filled(&self) -> u32 {
+        // Two threads take turns on a software adapter.
+        if self.software { 16 } else { FILLED }
+    }
+}
+
+/// Workgroups that keep a large device busy.
+const FILLED: u32 = 128;
