@@ -132,8 +132,8 @@ fn arithmetic() -> Result<f64> {
 
 /// Independent chains of multiply-adds, which lie in the first cache.
 const CHAINS: usize = 1024;
-/// Multiply-adds of a chain between reading its number and writing it back: so many that memory does not count, and so few
-/// that the processor works on several chains at once.
+/// Multiply-adds of a chain between reading its number and writing it back: so many that memory does not count, and so
+/// few that the processor works on several chains at once.
 const CHAIN: usize = 12;
 
 /// Multiply-adds over and over: how often, the factor, the addend.

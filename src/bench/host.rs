@@ -1,5 +1,5 @@
-//! What Linux says of this process and of the machine, so that a measurement tells of its surroundings. Elsewhere nothing
-//! is said.
+//! What Linux says of this process and of the machine, so that a measurement tells of its surroundings. Elsewhere
+//! nothing is said.
 
 use std::fs;
 use std::time::Instant;

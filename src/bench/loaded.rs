@@ -236,9 +236,9 @@ impl Loaded<'_> {
         self.bytes_per_step
     }
 
-    /// Fails where what has run came to nothing: where training has not made the loss smaller, for which it goes on to 16
-    /// steps at least, or an op's output is wrong. Of an op, the greatest error of some of its outputs as a part of the
-    /// largest.
+    /// Fails where what has run came to nothing: where training has not made the loss smaller, for which it goes on to
+    /// 16 steps at least, or an op's output is wrong. Of an op, the greatest error of some of its outputs as a part of
+    /// the largest.
     pub fn check(&mut self) -> Result<Option<f64>> {
         /// Far more than rounding, far less than any mistake.
         const TOLERANCE: f64 = 1e-3;

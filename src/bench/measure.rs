@@ -11,8 +11,8 @@ use std::time::Instant;
 /// How long to measure.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Settings {
-    /// Timed blocks, of which the median is reported. Where steps are slow there are fewer: no more than take four times
-    /// as long as they should, and at least one.
+    /// Timed blocks, of which the median is reported. Where steps are slow there are fewer: no more than take four
+    /// times as long as they should, and at least one.
     pub blocks: usize,
     /// Seconds that a block should last; it has at least one step.
     pub block_seconds: f64,

@@ -1,8 +1,8 @@
 //! Measuring: the standard workloads, what a device can do at most, and what a launch costs.
 //!
 //! A [`Workload`] is a training step or a single op with everything resident on the device. [`measure()`] times it in
-//! blocks of steps and reports the median block; [`Ceilings`] says how much of the device that is. `pinhole bench` prints
-//! both, and `benches/README.md` says what each number means.
+//! blocks of steps and reports the median block; [`Ceilings`] says how much of the device that is. `pinhole bench`
+//! prints both, and `benches/README.md` says what each number means.
 //!
 //! ```
 //! use pinhole::bench::{Settings, Workload, measure};

@@ -48,7 +48,7 @@ impl Vae {
         initial_values(self.parameters(), &self.layout, seed)
     }
 
-    /// The plan of a training step on `samples` resident samples of bytes, through the buffers of a trainer's own plans.
+    /// The plan of a training step on `samples` resident samples of bytes, through the buffers of a trainer's plans.
     pub fn plan(&self, samples: usize, batch: usize, optimizer: &Optimizer) -> Result<Plan> {
         let mut graph = Graph::new();
         let data = graph.input("train.data", [samples, PIXELS], DType::U8)?;

@@ -112,8 +112,8 @@ fn row(measurement: &Measurement) -> String {
     let host = or_dash(measurement.host_us_per_launch.map(|host| format!("{host:.2}")));
     let loss = or_dash(measurement.loss.map(|loss| format!("{loss:.5}")));
     format!(
-        "{workload:<13} {batch:>5} {median:>10.2} {min:>10.2} {max:>10.2} {unit:<8} {gflops:>9.2} {part:>8} {launches:>8} \
-         {host:>9} {:>9.2} {loss:>9}",
+        "{workload:<13} {batch:>5} {median:>10.2} {min:>10.2} {max:>10.2} {unit:<8} {gflops:>9.2} {part:>8} \
+         {launches:>8} {host:>9} {:>9.2} {loss:>9}",
         measurement.first_finished_step_s
     )
 }
@@ -123,6 +123,7 @@ fn launch_row(measured: &LaunchMeasurement) -> String {
     let buffers = buffers.as_ref().and_then(|name| name.as_str()).unwrap_or_default();
     let LaunchMeasurement { launches, host_us_per_launch, device_us_per_launch, .. } = measured;
     format!(
-        "{launches} launches on {buffers} buffers: {host_us_per_launch:.2} us each to record, {device_us_per_launch:.2} us to run"
+        "{launches} launches on {buffers} buffers: {host_us_per_launch:.2} us each to record, \
+         {device_us_per_launch:.2} us to run"
     )
 }
