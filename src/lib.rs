@@ -29,7 +29,8 @@
 //! ```
 //!
 //! Four hops from a call to a launch, one folder each: [`nn`] and [`model`] say it, [`graph`] holds it, [`plan`] orders it,
-//! [`gpu`] or [`cpu`] does it, behind one [`Device`]. [`train`] and [`data`] stand above, the program above them.
+//! [`gpu`] or [`cpu`] does it, behind one [`Device`]. [`train`] and [`data`] stand above, [`mod@bench`] and the program
+//! above them.
 //!
 //! Architecture invariants:
 //!
@@ -59,6 +60,7 @@
 //! | encoder, latent (code), decoder, reconstruction | as in the field |
 
 mod autoencoder;
+pub mod bench;
 pub mod cpu;
 pub mod data;
 pub mod device;

@@ -3,6 +3,9 @@
 #[cfg(feature = "cli")]
 #[path = "suite/bad_input.rs"]
 mod bad_input;
+#[cfg(feature = "cli")]
+#[path = "suite/bench.rs"]
+mod bench;
 #[path = "suite/cases.rs"]
 mod cases;
 #[path = "suite/check.rs"]

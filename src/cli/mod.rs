@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0, 1 for a failure, 2 for wrong usage, 130 after Ctrl-C.
 
+mod bench;
 mod devices;
 mod eval;
 mod plan;
@@ -41,6 +42,8 @@ enum Command {
     Summary(summary::Arguments),
     /// Show the launches of a model's training step
     Plan(plan::Arguments),
+    /// Measure training steps and kernels, and hold them against what the device can do
+    Bench(bench::Arguments),
     /// Show adapters, drivers, limits and features, and which device `auto` takes
     Devices(devices::Arguments),
 }
@@ -69,6 +72,7 @@ pub fn main() -> ExitCode {
         Command::Reconstruct(arguments) => reconstruct::run(&arguments),
         Command::Summary(arguments) => summary::run(&arguments),
         Command::Plan(arguments) => plan::run(&arguments),
+        Command::Bench(arguments) => bench::run(&arguments),
         Command::Devices(arguments) => devices::run(&arguments),
     };
     match result {

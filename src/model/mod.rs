@@ -5,5 +5,6 @@ pub mod preset;
 pub mod spec;
 pub mod weights;
 
+pub(crate) use network::initial_values;
 pub use network::{Decoded, Network};
 pub use spec::ModelSpec;

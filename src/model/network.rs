@@ -3,7 +3,7 @@
 use super::spec::{Checked, LossKind, ModelSpec};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Value};
-use crate::nn::{Activation, Layer, loss};
+use crate::nn::{Activation, Layer, Parameter, loss};
 use crate::plan::ParameterLayout;
 use crate::rng::{HostStream, Sequence};
 use crate::shape::Shape;
@@ -60,15 +60,7 @@ impl Network {
 
     /// Initial values of all parameters, in the layout: PyTorch's default rule, drawn from `seed`.
     pub fn initial(&self, seed: u64) -> Vec<f32> {
-        let mut values = vec![0.0; self.layout.elements()];
-        for (index, (parameter, (_, shape, offset))) in self.checked.parameters().zip(self.layout.entries()).enumerate()
-        {
-            let mut sequence = Sequence::new(seed, HostStream::Initial(index as u32), 0);
-            for value in &mut values[*offset..*offset + shape.elements()] {
-                *value = ((2.0 * sequence.unit() as f64 - 1.0) * parameter.bound) as f32;
-            }
-        }
-        values
+        initial_values(self.checked.parameters(), &self.layout, seed)
     }
 
     /// Codes of a batch of samples: `[n, ..input]` to `[n, ..latent]`.
@@ -121,6 +113,22 @@ impl Network {
             "choose other data, or change the model's `input` and layers",
         ))
     }
+}
+
+/// Initial values of parameters that lie in a layout in this order.
+pub(crate) fn initial_values<'a>(
+    parameters: impl Iterator<Item = &'a Parameter>,
+    layout: &ParameterLayout,
+    seed: u64,
+) -> Vec<f32> {
+    let mut values = vec![0.0; layout.elements()];
+    for (index, (parameter, (_, shape, offset))) in parameters.zip(layout.entries()).enumerate() {
+        let mut sequence = Sequence::new(seed, HostStream::Initial(index as u32), 0);
+        for value in &mut values[*offset..*offset + shape.elements()] {
+            *value = ((2.0 * sequence.unit() as f64 - 1.0) * parameter.bound) as f32;
+        }
+    }
+    values
 }
 
 fn with_batch(batch: usize, shape: &Shape) -> Shape {

@@ -1,0 +1,183 @@
+//! What a device can do at most, and what a launch costs.
+
+use super::measure::rounded;
+use crate::device::Device;
+use crate::error::{Error, Result};
+use crate::gpu::{Buffers, Probe, launch_cost};
+use rayon::prelude::*;
+use std::hint::black_box;
+use std::time::Instant;
+
+/// Seconds that each of a few tries lasts.
+const TRY_SECONDS: f64 = 0.2;
+const TRIES: usize = 3;
+/// Launches of a pass whose cost is measured.
+const LAUNCHES: usize = 1000;
+
+/// What a device does at most when it does nothing else.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+pub struct Ceilings {
+    /// Multiply-adds in registers, in 1e9 operations per second; each counts as two.
+    pub gflops: f64,
+    /// Copying between buffers beyond any cache, in 1e9 bytes read and written per second.
+    pub gb_per_s: f64,
+}
+
+/// What a launch costs in a pass of many small ones: a line of JSON.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct LaunchMeasurement {
+    /// `pinhole` and its version.
+    pub peer: String,
+    /// The device.
+    pub device: String,
+    /// `launches`.
+    pub workload: String,
+    /// On which buffers they work.
+    pub buffers: Buffers,
+    /// Launches of a pass.
+    pub launches: usize,
+    /// Microseconds of the host's time to record one.
+    pub host_us_per_launch: f64,
+    /// Microseconds from the submission to the end of the pass, for each.
+    pub device_us_per_launch: f64,
+}
+
+impl Ceilings {
+    /// Measures a device, in about two seconds.
+    pub fn measure(device: &Device) -> Result<Ceilings> {
+        let (arithmetic, copy) = match device {
+            Device::Gpu(gpu) => {
+                let arithmetic = Probe::arithmetic(gpu)?;
+                let arithmetic = fastest(arithmetic.work(), |launches| arithmetic.run(launches))?;
+                let copy = Probe::copy(gpu)?;
+                (arithmetic, fastest(copy.work(), |launches| copy.run(launches))?)
+            }
+            // The exact device is held against the fast one.
+            Device::Cpu | Device::CpuF64 => (arithmetic()?, copy()?),
+        };
+        Ok(Ceilings { gflops: arithmetic / 1e9, gb_per_s: copy / 1e9 })
+    }
+}
+
+/// What a launch of a GPU costs, on each kind of buffers. Fails on the CPU, which has no launches.
+pub fn launches(device: &Device) -> Result<Vec<LaunchMeasurement>> {
+    let Device::Gpu(gpu) = device else {
+        let problem = "has no launches to measure";
+        return Err(Error::invalid(format!("device \"{}\"", device.name()), problem, "use --device gpu"));
+    };
+    let measured = |buffers| {
+        let cost = launch_cost(gpu, buffers, LAUNCHES)?;
+        Ok(LaunchMeasurement {
+            peer: format!("pinhole-{}", env!("CARGO_PKG_VERSION")),
+            device: device.name(),
+            workload: "launches".to_owned(),
+            buffers,
+            launches: LAUNCHES,
+            host_us_per_launch: rounded(cost.host * 1e6),
+            device_us_per_launch: rounded(cost.device * 1e6),
+        })
+    };
+    [Buffers::Shared, Buffers::Separate, Buffers::Chained].into_iter().map(measured).collect()
+}
+
+/// Work per second of the fastest of a few tries, where `run` does `work` as often as it is told.
+fn fastest(work: f64, mut run: impl FnMut(u64) -> Result<()>) -> Result<f64> {
+    run(1)?;
+    let mut times = 1;
+    loop {
+        let began = Instant::now();
+        run(times)?;
+        let took = began.elapsed().as_secs_f64();
+        if took >= TRY_SECONDS / 4.0 {
+            times = ((times as f64 * TRY_SECONDS / took) as u64).max(1);
+            break;
+        }
+        times *= 2;
+    }
+    let mut best = f64::INFINITY;
+    for _ in 0..TRIES {
+        let began = Instant::now();
+        run(times)?;
+        best = best.min(began.elapsed().as_secs_f64());
+    }
+    Ok(work * times as f64 / best)
+}
+
+/// Bytes read and written per second by all threads.
+fn copy() -> Result<f64> {
+    const BYTES: usize = 128 << 20;
+    let source = vec![1u8; BYTES];
+    let mut target = vec![0u8; BYTES];
+    let part = BYTES / rayon::current_num_threads().max(1);
+    fastest(2.0 * BYTES as f64, |times| {
+        for _ in 0..times {
+            let pieces = target.par_chunks_mut(part).zip(black_box(&source).par_chunks(part));
+            pieces.for_each(|(target, source)| target.copy_from_slice(source));
+            black_box(&mut target);
+        }
+        Ok(())
+    })
+}
+
+/// Floating-point operations per second by all threads.
+fn arithmetic() -> Result<f64> {
+    const ROUNDS: u64 = 1000;
+    let chains = best_chains();
+    let work = (2 * CHAINS * CHAIN) as f64 * ROUNDS as f64 * rayon::current_num_threads() as f64;
+    fastest(work, |times| {
+        rayon::broadcast(|_| black_box(chains(times * ROUNDS, black_box(0.5), black_box(1.0))));
+        Ok(())
+    })
+}
+
+/// Independent chains of multiply-adds, which lie in the first cache.
+const CHAINS: usize = 1024;
+/// Multiply-adds of a chain between reading its number and writing it back: so many that memory does not count, and so
+/// few that the processor works on several chains at once.
+const CHAIN: usize = 12;
+
+/// Multiply-adds over and over: how often, the factor, the addend.
+type Chains = fn(u64, f32, f32) -> f32;
+
+/// The chains by the widest multiply-adds that the processor has.
+#[cfg(target_arch = "x86_64")]
+fn best_chains() -> Chains {
+    #[target_feature(enable = "avx512f")]
+    fn sixteen_wide(rounds: u64, factor: f32, addend: f32) -> f32 {
+        chains::<true>(rounds, factor, addend)
+    }
+    #[target_feature(enable = "avx2,fma")]
+    fn eight_wide(rounds: u64, factor: f32, addend: f32) -> f32 {
+        chains::<true>(rounds, factor, addend)
+    }
+    if is_x86_feature_detected!("avx512f") {
+        // SAFETY: the processor has what the function needs, as just checked.
+        return |rounds, factor, addend| unsafe { sixteen_wide(rounds, factor, addend) };
+    }
+    if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+        // SAFETY: as above.
+        return |rounds, factor, addend| unsafe { eight_wide(rounds, factor, addend) };
+    }
+    chains::<false>
+}
+
+/// The chains by the widest multiply-adds that the processor has.
+#[cfg(not(target_arch = "x86_64"))]
+fn best_chains() -> Chains {
+    // Fused multiply-adds belong to every 64-bit ARM; elsewhere they may be a call into a library.
+    chains::<{ cfg!(target_arch = "aarch64") }>
+}
+
+/// Plain loops, which the compiler turns into vectors. The sum of all numbers, so that nothing may be left out.
+#[inline(always)]
+fn chains<const FUSED: bool>(rounds: u64, factor: f32, addend: f32) -> f32 {
+    let mut values: [f32; CHAINS] = std::array::from_fn(|index| index as f32);
+    for _ in 0..rounds {
+        for value in &mut values {
+            for _ in 0..CHAIN {
+                *value = if FUSED { value.mul_add(factor, addend) } else { *value * factor + addend };
+            }
+        }
+    }
+    values.iter().sum()
+}

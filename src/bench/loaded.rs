@@ -1,0 +1,360 @@
+//! Workloads made ready: data and weights in the host's memory first, then a plan on a device.
+
+use super::vae::{PIXELS, Vae};
+use super::workload::{CONV_CHANNELS, CONV_SIDE, Workload};
+use crate::data::digits;
+use crate::device::{Device, Session};
+use crate::error::{Error, Result};
+use crate::graph::{Graph, Window};
+use crate::model::Network;
+use crate::plan::{Optimizer, Plan, State, Step};
+use crate::rng::{self, HostStream, Sequence};
+use crate::tensor::{DType, Values};
+use crate::train::training_plan;
+
+/// Steps of an epoch, and the most bytes of its data: as resident as MNIST.
+const EPOCH_STEPS: usize = 200;
+const EPOCH_BYTES: usize = 64 << 20;
+/// Digits that are drawn; an epoch repeats them.
+const DRAWN: usize = 4096;
+/// Most samples of a step.
+const MOST_SAMPLES: usize = 1 << 16;
+/// Decides data, weights, order and noise.
+const SEED: u64 = 0;
+const RATE: f64 = 1e-3;
+/// Steps after which a loss must have fallen.
+const LEAST_STEPS: u64 = 16;
+/// Outputs of an op that are compared with sums in f64.
+const CHECKED: usize = 64;
+
+/// What a workload works on, made before any clock runs.
+pub struct Material {
+    workload: Workload,
+    batch: usize,
+    content: Content,
+}
+
+enum Content {
+    Training { model: Box<Model>, data: Values, parameters: Values },
+    Kernel { left: Vec<f32>, right: Vec<f32> },
+}
+
+enum Model {
+    Network(Network),
+    Vae(Vae),
+}
+
+/// A workload on a device, ready to run.
+pub struct Loaded<'a> {
+    material: &'a Material,
+    session: Session,
+    device_bytes: u64,
+    flop_per_step: u64,
+    bytes_per_step: u64,
+    epoch: u32,
+    position: usize,
+    step: u64,
+    losses: Option<[f64; 2]>,
+}
+
+impl Material {
+    /// The material of a workload; `batch` samples in a step where that is not the workload's own number.
+    pub fn new(workload: Workload, batch: Option<usize>) -> Result<Material> {
+        let batch = match workload {
+            Workload::MatMul(_) => 1,
+            _ => batch.unwrap_or(workload.batch()),
+        };
+        if !(1..=MOST_SAMPLES).contains(&batch) {
+            let problem = format!("it is not between 1 and {MOST_SAMPLES}");
+            return Err(Error::invalid(format!("batch {batch}"), problem, "use another --batch"));
+        }
+        let content = match workload {
+            Workload::Vae => {
+                let vae = Vae::new()?;
+                let (data, parameters) = (pictures(samples(batch, PIXELS)), Values::F32(vae.initial(SEED)));
+                Content::Training { model: Box::new(Model::Vae(vae)), data, parameters }
+            }
+            Workload::ConvAe | Workload::DenseAe | Workload::ConvAeWide => {
+                let Some(mut spec) = workload.model()? else {
+                    return Err(Error::invalid(format!("workload \"{workload}\""), "it has no model", "use another"));
+                };
+                spec.train.batch = batch;
+                let pixels = spec.input.elements();
+                let count = samples(batch, pixels);
+                let data = if pixels == PIXELS { pictures(count) } else { noise(count * pixels) };
+                let network = Network::new(spec)?;
+                let parameters = Values::F32(network.initial(SEED));
+                Content::Training { model: Box::new(Model::Network(network)), data, parameters }
+            }
+            Workload::MatMul(size) => Content::Kernel { left: numbers(1, size * size), right: numbers(2, size * size) },
+            Workload::Conv3x3 => Content::Kernel {
+                left: numbers(1, batch * CONV_CHANNELS * CONV_SIDE * CONV_SIDE),
+                right: numbers(2, CONV_CHANNELS * CONV_CHANNELS * 9),
+            },
+        };
+        Ok(Material { workload, batch, content })
+    }
+
+    /// The workload.
+    pub fn workload(&self) -> Workload {
+        self.workload
+    }
+
+    /// Samples in a step.
+    pub fn batch(&self) -> usize {
+        self.batch
+    }
+
+    /// The plan of one step.
+    pub fn plan(&self) -> Result<Plan> {
+        match &self.content {
+            Content::Training { model, .. } => match &**model {
+                Model::Network(network) => training_plan(network, self.epoch_steps() * self.batch),
+                Model::Vae(vae) => vae.plan(self.epoch_steps() * self.batch, self.batch, &OPTIMIZER),
+            },
+            Content::Kernel { .. } => kernel_plan(self.workload, self.batch),
+        }
+    }
+
+    /// Plans, loads the plan on a device and writes everything there.
+    pub fn load(&self, device: &Device) -> Result<Loaded<'_>> {
+        let plan = self.plan()?;
+        let flop_per_step = match self.workload {
+            Workload::MatMul(size) => 2 * (size as u64).pow(3),
+            Workload::Conv3x3 => 2 * 9 * (self.batch * CONV_SIDE * CONV_SIDE * CONV_CHANNELS * CONV_CHANNELS) as u64,
+            _ => plan.operations(),
+        };
+        let mut loaded = Loaded {
+            material: self,
+            device_bytes: plan.bytes(),
+            flop_per_step,
+            bytes_per_step: plan.steps.iter().map(Step::bytes).sum(),
+            session: device.load(&[plan])?,
+            epoch: 0,
+            position: 0,
+            step: 0,
+            losses: None,
+        };
+        let session = &mut loaded.session;
+        match &self.content {
+            Content::Training { data, parameters, .. } => {
+                session.write("train.data", data)?;
+                session.write_parameters(parameters)?;
+                for name in OPTIMIZER.moments() {
+                    session.write(name, &Values::F32(vec![0.0; parameters.len()]))?;
+                }
+                loaded.begin_epoch()?;
+            }
+            Content::Kernel { left, right } => {
+                session.write("left", &Values::F32(left.clone()))?;
+                session.write("right", &Values::F32(right.clone()))?;
+            }
+        }
+        Ok(loaded)
+    }
+
+    /// Steps of an epoch of its data.
+    fn epoch_steps(&self) -> usize {
+        match &self.content {
+            Content::Training { data, model, .. } => {
+                let pixels = match &**model {
+                    Model::Network(network) => network.spec().input.elements(),
+                    Model::Vae(_) => PIXELS,
+                };
+                data.len() / pixels / self.batch
+            }
+            Content::Kernel { .. } => 1,
+        }
+    }
+}
+
+const OPTIMIZER: Optimizer = Optimizer::Adam { betas: [0.9, 0.999], epsilon: 1e-8 };
+
+impl Loaded<'_> {
+    /// Runs steps, and waits for them. Fails where a loss is not finite.
+    pub fn run(&mut self, steps: usize) -> Result<()> {
+        let Content::Training { .. } = self.material.content else {
+            self.session.run(0, steps)?;
+            self.step += steps as u64;
+            return self.session.wait();
+        };
+        let epoch_steps = self.material.epoch_steps();
+        let mut left = steps;
+        while left > 0 {
+            if self.position == epoch_steps {
+                self.epoch += 1;
+                self.position = 0;
+                self.begin_epoch()?;
+            }
+            let steps = left.min(epoch_steps - self.position);
+            self.session.run(0, steps)?;
+            self.position += steps;
+            self.step += steps as u64;
+            left -= steps;
+        }
+        self.session.wait()?;
+        let losses = self.session.metrics(0);
+        for (index, row) in losses.iter().enumerate() {
+            let loss = row[0];
+            if !loss.is_finite() {
+                let step = self.step - (losses.len() - 1 - index) as u64;
+                return Err(Error::NonFinite { value: loss, step, epoch: self.epoch as u64 + 1 });
+            }
+            let [first, _] = self.losses.unwrap_or([loss; 2]);
+            self.losses = Some([first, loss]);
+        }
+        Ok(())
+    }
+
+    /// Steps that have run.
+    pub fn steps(&self) -> u64 {
+        self.step
+    }
+
+    /// The losses of the first step and of the last, where it trains and has run.
+    pub fn losses(&self) -> Option<[f64; 2]> {
+        self.losses
+    }
+
+    /// The session, for its statistics.
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// Bytes of all buffers of its plan.
+    pub fn device_bytes(&self) -> u64 {
+        self.device_bytes
+    }
+
+    /// Floating-point operations of a step: of an op by its definition, of training as the plan counts them.
+    pub fn flop_per_step(&self) -> u64 {
+        self.flop_per_step
+    }
+
+    /// Bytes that the launches of a step read and write, each launch counting its own.
+    pub fn bytes_per_step(&self) -> u64 {
+        self.bytes_per_step
+    }
+
+    /// Fails where what has run came to nothing: where training has not made the loss smaller, for which it goes on to
+    /// 16 steps at least, or an op's output is wrong. Of an op, the greatest error of some of its outputs as a part of
+    /// the largest.
+    pub fn check(&mut self) -> Result<Option<f64>> {
+        /// Far more than rounding, far less than any mistake.
+        const TOLERANCE: f64 = 1e-3;
+        let workload = self.material.workload;
+        let (left, right) = match &self.material.content {
+            Content::Training { .. } => {
+                // The first few losses differ more by their batches than by what was learnt.
+                self.run(LEAST_STEPS.saturating_sub(self.step) as usize)?;
+                return match self.losses {
+                    Some([first, last]) if last >= first => Err(Error::invalid(
+                        format!("workload \"{workload}\""),
+                        format!("the loss went from {first} to {last} in {} steps", self.step),
+                        "report this as a bug in pinhole or in the driver",
+                    )),
+                    _ => Ok(None),
+                };
+            }
+            Content::Kernel { left, right } => (left, right),
+        };
+        let output: Vec<f64> = match self.session.read("output")? {
+            Values::F32(values) => values.into_iter().map(f64::from).collect(),
+            Values::F64(values) => values,
+            Values::U32(_) | Values::U8(_) => vec![],
+        };
+        // Places that have nothing to do with tiles.
+        let stride = (output.len() / CHECKED).max(1) | 1;
+        let (mut error, mut largest) = (0.0f64, 0.0f64);
+        for place in (0..output.len()).step_by(stride) {
+            let expected = match workload {
+                Workload::MatMul(size) => {
+                    let (row, column) = (place / size, place % size);
+                    (0..size).map(|k| left[row * size + k] as f64 * right[k * size + column] as f64).sum::<f64>()
+                }
+                _ => convolved(left, right, place),
+            };
+            let difference = (output[place] - expected).abs();
+            // NaN must not get lost.
+            error = if difference <= error { error } else { difference };
+            largest = largest.max(expected.abs());
+        }
+        let relative = error / largest;
+        if relative <= TOLERANCE {
+            return Ok(Some(relative));
+        }
+        Err(Error::invalid(
+            format!("workload \"{workload}\""),
+            format!("an output is wrong by {relative:.1e} of the largest"),
+            "report this as a bug in pinhole or in the driver",
+        ))
+    }
+
+    /// Writes an epoch's order, schedule and state, as a trainer does.
+    fn begin_epoch(&mut self) -> Result<()> {
+        let steps = self.material.epoch_steps();
+        let order = Sequence::new(SEED, HostStream::Shuffle, self.epoch).permutation(steps * self.material.batch);
+        let rows = (1..=steps as u64).flat_map(|row| OPTIMIZER.schedule_row(self.step + row, RATE));
+        let state = State { seed: SEED, step: self.step as u32, position: 0, offset: 0 };
+        self.session.write("train.permutation", &Values::U32(order))?;
+        self.session.write("schedule", &Values::F64(rows.collect()))?;
+        self.session.write("train.state", &Values::U32(state.words()))
+    }
+}
+
+/// Samples of an epoch: a whole number of batches.
+fn samples(batch: usize, pixels: usize) -> usize {
+    batch * (EPOCH_BYTES / pixels / batch).clamp(1, EPOCH_STEPS)
+}
+
+/// This many digits, one after the other.
+fn pictures(count: usize) -> Values {
+    let order: Vec<u32> = (0..count).map(|sample| (sample % DRAWN) as u32).collect();
+    digits(count.min(DRAWN), SEED).gather(&order)
+}
+
+/// Squares of uniform draws: their mean is a third, so that there is something to learn for a sigmoid that begins at a
+/// half.
+fn noise(count: usize) -> Values {
+    let words = (0..count.div_ceil(4)).flat_map(|block| rng::words(SEED, 0, 0, block as u32));
+    Values::U8(words.map(|word| (rng::unit(word).powi(2) * 256.0) as u8).take(count).collect())
+}
+
+/// Uniform numbers between -1 and 1.
+fn numbers(stream: u32, count: usize) -> Vec<f32> {
+    let words = (0..count.div_ceil(4)).flat_map(|block| rng::words(SEED, 0, stream, block as u32));
+    words.map(|word| 2.0 * rng::unit(word) - 1.0).take(count).collect()
+}
+
+fn kernel_plan(workload: Workload, batch: usize) -> Result<Plan> {
+    let mut graph = Graph::new();
+    let output = match workload {
+        Workload::MatMul(size) => {
+            let left = graph.input("left", [size, size], DType::Float)?;
+            let right = graph.input("right", [size, size], DType::Float)?;
+            graph.matmul(left, right, false, false)?
+        }
+        _ => {
+            let x = graph.input("left", [batch, CONV_CHANNELS, CONV_SIDE, CONV_SIDE], DType::Float)?;
+            let weight = graph.input("right", [CONV_CHANNELS, CONV_CHANNELS, 3, 3], DType::Float)?;
+            graph.conv2d(x, weight, Window::square(1, 1))?
+        }
+    };
+    Plan::new(&workload.to_string(), &graph, &[(output, "output")])
+}
+
+/// One output of the convolution, in f64.
+fn convolved(x: &[f32], weight: &[f32], place: usize) -> f64 {
+    let (column, rest) = (place % CONV_SIDE, place / CONV_SIDE);
+    let (row, rest) = (rest % CONV_SIDE, rest / CONV_SIDE);
+    let (out, sample) = (rest % CONV_CHANNELS, rest / CONV_CHANNELS);
+    let mut sum = 0.0;
+    for (channel, r, s) in (0..CONV_CHANNELS * 9).map(|tap| (tap / 9, tap % 9 / 3, tap % 3)) {
+        let (h, w) = (row + r, column + s);
+        if (1..=CONV_SIDE).contains(&h) && (1..=CONV_SIDE).contains(&w) {
+            let pixel = x[((sample * CONV_CHANNELS + channel) * CONV_SIDE + h - 1) * CONV_SIDE + w - 1];
+            sum += pixel as f64 * weight[(out * CONV_CHANNELS + channel) * 9 + r * 3 + s] as f64;
+        }
+    }
+    sum
+}

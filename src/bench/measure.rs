@@ -1,0 +1,214 @@
+//! Timing a workload: a first step, warm-up, then blocks of steps, each ended by waiting for the device.
+
+use super::ceilings::Ceilings;
+use super::host::{ProcessorTime, peak_memory, reset_peak_memory};
+use super::loaded::{Loaded, Material};
+use super::workload::Workload;
+use crate::device::Device;
+use crate::error::{Error, Result};
+use std::time::Instant;
+
+/// How long to measure.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Settings {
+    /// Timed blocks, of which the median is reported. Where steps are slow there are fewer: no more than take four
+    /// times as long as they should, and at least one.
+    pub blocks: usize,
+    /// Seconds that a block should last; it has at least one step.
+    pub block_seconds: f64,
+    /// Samples in a step, where that is not the workload's own number. Matrix products have none.
+    pub batch: Option<usize>,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings { blocks: 5, block_seconds: 1.0, batch: None }
+    }
+}
+
+/// What came of a workload: a line of JSON. Rates are of the median block; what does not apply is null.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct Measurement {
+    /// `pinhole` and its version.
+    pub peer: String,
+    /// The device.
+    pub device: String,
+    /// The workload.
+    pub workload: String,
+    /// Samples in a step.
+    pub batch: usize,
+    /// Steps per second of training.
+    pub steps_per_s: Option<f64>,
+    /// Floating-point operations per second, in units of 1e9.
+    pub gflops: f64,
+    /// The slowest block: steps per second of training, else `gflops`.
+    pub min: f64,
+    /// The fastest block.
+    pub max: f64,
+    /// Timed blocks.
+    pub blocks: usize,
+    /// Steps of each.
+    pub steps_per_block: usize,
+    /// All steps that ran, warm-up included.
+    pub steps: u64,
+    /// The loss of the first step.
+    pub first_loss: Option<f64>,
+    /// The loss of the last step.
+    pub loss: Option<f64>,
+    /// The greatest error of some outputs of an op as a part of the largest.
+    pub rel_err: Option<f64>,
+    /// Seconds that the first step took, with everything in place.
+    pub first_step_s: f64,
+    /// Seconds from opening the device to the end of the first step: planning, compiling and writing the data included.
+    pub first_finished_step_s: f64,
+    /// Seconds from opening the device to the first timed block.
+    pub warmup_s: f64,
+    /// Launches of a step; null on the CPU.
+    pub launches: Option<u64>,
+    /// Microseconds of the host's time to record a launch; null on the CPU.
+    pub host_us_per_launch: Option<f64>,
+    /// Bytes of all of the plan's buffers.
+    pub device_bytes: u64,
+    /// Floating-point operations of a step: of an op by its definition, of training as the plan counts them.
+    pub flop_per_step: u64,
+    /// Bytes that the launches of a step read and write.
+    pub bytes_per_step: u64,
+    /// The rate of multiply-adds that the device reached without memory, in 1e9 operations per second.
+    pub ceiling_gflops: Option<f64>,
+    /// The rate at which the device copied, in 1e9 bytes read and written per second.
+    pub ceiling_gb_per_s: Option<f64>,
+    /// `gflops` as a part of its ceiling.
+    pub ceiling_fraction: Option<f64>,
+    /// Bytes per second as a part of their ceiling; more than 1 where data stay in caches.
+    pub copy_fraction: Option<f64>,
+    /// Threads that compute; null on a GPU.
+    pub threads: Option<usize>,
+    /// The process's greatest memory use, in MiB; null where the system does not say.
+    pub peak_rss_mb: Option<f64>,
+    /// Processors that this process kept busy during the timed blocks.
+    pub cpu_used: Option<f64>,
+    /// Processors that others kept busy meanwhile: near 0 on a quiet machine.
+    pub other_cpu: Option<f64>,
+}
+
+impl Measurement {
+    /// Says how much of the device's ceilings was reached.
+    pub fn hold_against(&mut self, ceilings: &Ceilings) {
+        let steps_per_s = self.gflops * 1e9 / self.flop_per_step.max(1) as f64;
+        self.ceiling_gflops = Some(rounded(ceilings.gflops));
+        self.ceiling_gb_per_s = Some(rounded(ceilings.gb_per_s));
+        self.ceiling_fraction = Some(rounded(self.gflops / ceilings.gflops));
+        self.copy_fraction = Some(rounded(steps_per_s * self.bytes_per_step as f64 / 1e9 / ceilings.gb_per_s));
+    }
+}
+
+/// Opens the device of a name, runs a workload there and times it. Fails where the loss is not finite or has not become
+/// smaller, or an op's output is wrong.
+pub fn measure(workload: Workload, device: &str, settings: &Settings) -> Result<Measurement> {
+    let Settings { blocks, block_seconds, batch } = *settings;
+    if blocks == 0 || !(block_seconds > 0.0 && block_seconds <= 3600.0) {
+        return Err(Error::invalid(
+            "blocks",
+            format!("{blocks} blocks of {block_seconds} seconds are no measurement"),
+            "use at least one block of more than 0 seconds and at most an hour",
+        ));
+    }
+    reset_peak_memory();
+    let material = Material::new(workload, batch)?;
+    let opened = Instant::now();
+    let device = Device::open(device)?;
+    let mut loaded = material.load(&device)?;
+    let first = Instant::now();
+    loaded.run(1)?;
+    let (first_step_s, first_finished_step_s) = (first.elapsed().as_secs_f64(), opened.elapsed().as_secs_f64());
+
+    let steps_per_block = warm_up(&mut loaded, block_seconds)?;
+    let warmup_s = opened.elapsed().as_secs_f64();
+    let before = loaded.session().statistics();
+    let processors = ProcessorTime::now();
+    let began = Instant::now();
+    let mut seconds = Vec::with_capacity(blocks);
+    while seconds.len() < blocks {
+        let block = Instant::now();
+        loaded.run(steps_per_block)?;
+        seconds.push(block.elapsed().as_secs_f64() / steps_per_block as f64);
+        if began.elapsed().as_secs_f64() > 4.0 * blocks as f64 * block_seconds {
+            break;
+        }
+    }
+    let busy = processors.and_then(|then| then.busy());
+    let statistics = before.zip(loaded.session().statistics());
+    let rel_err = loaded.check()?;
+
+    seconds.sort_by(f64::total_cmp);
+    let (fastest, slowest) = (seconds[0], seconds[seconds.len() - 1]);
+    let median = (seconds[(seconds.len() - 1) / 2] + seconds[seconds.len() / 2]) / 2.0;
+    let gflops = |seconds: f64| loaded.flop_per_step() as f64 / seconds / 1e9;
+    let rate = |seconds: f64| if workload.trains() { 1.0 / seconds } else { gflops(seconds) };
+    let timed = (seconds.len() * steps_per_block) as u64;
+    Ok(Measurement {
+        peer: format!("pinhole-{}", env!("CARGO_PKG_VERSION")),
+        device: device.name(),
+        workload: workload.to_string(),
+        batch: material.batch(),
+        steps_per_s: workload.trains().then(|| rounded(1.0 / median)),
+        gflops: rounded(gflops(median)),
+        min: rounded(rate(slowest)),
+        max: rounded(rate(fastest)),
+        blocks: seconds.len(),
+        steps_per_block,
+        steps: loaded.steps(),
+        first_loss: loaded.losses().map(|[first, _]| first),
+        loss: loaded.losses().map(|[_, last]| last),
+        rel_err: rel_err.map(rounded),
+        first_step_s: rounded(first_step_s),
+        first_finished_step_s: rounded(first_finished_step_s),
+        warmup_s: rounded(warmup_s),
+        launches: statistics.map(|(before, after)| (after.launches - before.launches) / timed),
+        host_us_per_launch: statistics.map(|(before, after)| {
+            let recording = after.recording - before.recording;
+            rounded(recording.as_secs_f64() * 1e6 / (after.launches - before.launches).max(1) as f64)
+        }),
+        device_bytes: loaded.device_bytes(),
+        flop_per_step: loaded.flop_per_step(),
+        bytes_per_step: loaded.bytes_per_step(),
+        ceiling_gflops: None,
+        ceiling_gb_per_s: None,
+        ceiling_fraction: None,
+        copy_fraction: None,
+        threads: match device {
+            Device::Gpu(_) => None,
+            Device::Cpu | Device::CpuF64 => Some(rayon::current_num_threads()),
+        },
+        peak_rss_mb: peak_memory().map(rounded),
+        // The system counts hundredths of a second.
+        cpu_used: busy.map(|[own, _]| (100.0 * own).round() / 100.0),
+        other_cpu: busy.map(|[_, others]| (100.0 * others).round() / 100.0),
+    })
+}
+
+/// Runs steps until their pace has settled; how many fill a block.
+fn warm_up(loaded: &mut Loaded, block_seconds: f64) -> Result<usize> {
+    // Only a wait tells the truth about the device, so the steps between two waits are doubled until they last.
+    let mut steps = 1;
+    let pace = loop {
+        let began = Instant::now();
+        loaded.run(steps)?;
+        let took = began.elapsed().as_secs_f64();
+        if took >= block_seconds.min(0.25) {
+            break took / steps as f64;
+        }
+        steps *= 2;
+    };
+    let fitting = ((block_seconds / pace).round() as usize).max(1);
+    // A block more, for clocks to rise; where a step fills a block there is nothing left to rise.
+    if fitting > 1 {
+        loaded.run(fitting)?;
+    }
+    Ok(fitting)
+}
+
+/// Six digits, which is more than any clock knows.
+pub(super) fn rounded(number: f64) -> f64 {
+    format!("{number:.5e}").parse().unwrap_or(number)
+}

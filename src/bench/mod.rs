@@ -1,0 +1,25 @@
+//! Measuring: the standard workloads, what a device can do at most, and what a launch costs.
+//!
+//! A [`Workload`] is a training step or a single op with everything resident on the device. [`measure()`] times it in
+//! blocks of steps and reports the median block; [`Ceilings`] says how much of the device that is. `pinhole bench`
+//! prints both, and `benches/README.md` says what each number means.
+//!
+//! ```
+//! use pinhole::bench::{Settings, Workload, measure};
+//! let settings = Settings { blocks: 1, block_seconds: 0.01, batch: None };
+//! let measurement = measure(Workload::MatMul(256), "cpu", &settings)?;
+//! assert!(measurement.gflops > 0.0);
+//! # Ok::<(), pinhole::Error>(())
+//! ```
+
+mod ceilings;
+mod host;
+mod loaded;
+mod measure;
+mod vae;
+mod workload;
+
+pub use ceilings::{Ceilings, LaunchMeasurement, launches};
+pub use loaded::{Loaded, Material};
+pub use measure::{Measurement, Settings, measure};
+pub use workload::Workload;
