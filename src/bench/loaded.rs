@@ -7,7 +7,7 @@ use crate::device::{Device, Session};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Window};
 use crate::model::Network;
-use crate::plan::{Optimizer, Plan, State, Step};
+use crate::plan::{Optimizer, Plan, State, Step, Target};
 use crate::rng::{self, HostStream, Sequence};
 use crate::tensor::{DType, Values};
 use crate::train::training_plan;
@@ -105,20 +105,20 @@ impl Material {
         self.batch
     }
 
-    /// The plan of one step.
-    pub fn plan(&self) -> Result<Plan> {
+    /// The plan of one step on a device.
+    pub fn plan(&self, target: &Target) -> Result<Plan> {
         match &self.content {
             Content::Training { model, .. } => match &**model {
-                Model::Network(network) => training_plan(network, self.epoch_steps() * self.batch),
-                Model::Vae(vae) => vae.plan(self.epoch_steps() * self.batch, self.batch, &OPTIMIZER),
+                Model::Network(network) => training_plan(network, self.epoch_steps() * self.batch, target.clone()),
+                Model::Vae(vae) => vae.plan(self.epoch_steps() * self.batch, self.batch, &OPTIMIZER, target),
             },
-            Content::Kernel { .. } => kernel_plan(self.workload, self.batch),
+            Content::Kernel { .. } => kernel_plan(self.workload, self.batch, target),
         }
     }
 
     /// Plans, loads the plan on a device and writes everything there.
     pub fn load(&self, device: &Device) -> Result<Loaded<'_>> {
-        let plan = self.plan()?;
+        let plan = self.plan(&device.target())?;
         let flop_per_step = match self.workload {
             Workload::MatMul(size) => 2 * (size as u64).pow(3),
             Workload::Conv3x3 => 2 * 9 * (self.batch * CONV_SIDE * CONV_SIDE * CONV_CHANNELS * CONV_CHANNELS) as u64,
@@ -326,7 +326,7 @@ fn numbers(stream: u32, count: usize) -> Vec<f32> {
     words.map(|word| 2.0 * rng::unit(word) - 1.0).take(count).collect()
 }
 
-fn kernel_plan(workload: Workload, batch: usize) -> Result<Plan> {
+fn kernel_plan(workload: Workload, batch: usize, target: &Target) -> Result<Plan> {
     let mut graph = Graph::new();
     let output = match workload {
         Workload::MatMul(size) => {
@@ -340,7 +340,7 @@ fn kernel_plan(workload: Workload, batch: usize) -> Result<Plan> {
             graph.conv2d(x, weight, Window::square(1, 1))?
         }
     };
-    Plan::new(&workload.to_string(), &graph, &[(output, "output")])
+    Plan::on(target, &workload.to_string(), &graph, &[(output, "output")])
 }
 
 /// One output of the convolution, in f64.

@@ -4,7 +4,7 @@ use crate::error::Result;
 use crate::graph::{Binary, Graph, Unary, Value};
 use crate::model::initial_values;
 use crate::nn::{Activation, Layer, Placed, place};
-use crate::plan::{Metrics, Optimizer, ParameterLayout, Plan, Request, Training};
+use crate::plan::{Metrics, Optimizer, ParameterLayout, Plan, Request, Target, Training};
 use crate::shape::Shape;
 use crate::tensor::DType;
 
@@ -49,7 +49,7 @@ impl Vae {
     }
 
     /// The plan of a training step on `samples` resident samples of bytes, through the buffers of a trainer's plans.
-    pub fn plan(&self, samples: usize, batch: usize, optimizer: &Optimizer) -> Result<Plan> {
+    pub fn plan(&self, samples: usize, batch: usize, optimizer: &Optimizer, target: &Target) -> Result<Plan> {
         let mut graph = Graph::new();
         let data = graph.input("train.data", [samples, PIXELS], DType::U8)?;
         let permutation = graph.input("train.permutation", [samples], DType::U32)?;
@@ -74,6 +74,7 @@ impl Vae {
                 schedule_rows: samples.div_ceil(batch),
             }),
             metrics: Some(Metrics { state, values, ring: "train.losses".to_owned(), samples: batch }),
+            target: target.clone(),
         })
     }
 
