@@ -4,6 +4,7 @@
 //! that the compiler vectorises.
 
 use super::real::Real;
+use crate::graph::Reduction;
 use crate::plan::{Instruction, Program, Register, View};
 use rayon::prelude::*;
 use std::marker::PhantomData;
@@ -83,6 +84,7 @@ impl<'a, T: Real> Fused<'a, T> {
                 Instruction::Load { at, .. } => needed[*at] |= !walks(instructions, *at),
                 Instruction::Position
                 | Instruction::Accumulator
+                | Instruction::Reduced(_)
                 | Instruction::Literal(_)
                 | Instruction::Unary(..)
                 | Instruction::Binary(..)
@@ -120,6 +122,7 @@ impl<'a, T: Real> Fused<'a, T> {
             Instruction::Load { at: 0, .. } | Instruction::Accumulator => vec![],
             Instruction::Load { .. }
             | Instruction::Inside { .. }
+            | Instruction::Reduced(_)
             | Instruction::Unary(..)
             | Instruction::Binary(..)
             | Instruction::Select { .. } => vec![T::ZERO; CHUNK],
@@ -147,13 +150,44 @@ impl<'a, T: Real> Fused<'a, T> {
     pub(super) fn apply(&self, scratch: &mut Scratch<T>, start: usize, y: &mut [T]) {
         let Some(program) = self.program else { return };
         for (chunk, part) in y.chunks_mut(CHUNK).enumerate() {
-            self.chunk(program, scratch, start + chunk * CHUNK, part);
+            let (start, until) = (start + chunk * CHUNK, program.instructions.len() - 1);
+            self.chunk(program, scratch, start, part, until);
+            self.leave(program, scratch, start, part, self.value);
         }
     }
 
-    fn chunk(&self, program: &Program, scratch: &mut Scratch<T>, start: usize, y: &mut [T]) {
+    /// Computes a row, whose first element is `start`, after what it is reduced to.
+    pub(super) fn row(&self, scratch: &mut Scratch<T>, start: usize, y: &mut [T]) {
+        let Some(program) = self.program else { return };
+        let phases = program.phases.iter().enumerate();
+        for (index, phase) in phases {
+            let neutral = match phase.reduction {
+                Reduction::Sum => T::ZERO,
+                Reduction::Max => T::from_f64(f64::NEG_INFINITY),
+            };
+            let mut lanes = [neutral; 16];
+            for (chunk, part) in y.chunks_mut(CHUNK).enumerate() {
+                let start = start + chunk * CHUNK;
+                self.chunk(program, scratch, start, part, phase.value);
+                self.leave(program, scratch, start, part, Some(phase.value));
+                for values in part.chunks(lanes.len()) {
+                    for (lane, value) in lanes.iter_mut().zip(values) {
+                        *lane = joined(phase.reduction, *lane, *value);
+                    }
+                }
+            }
+            let reduced = lanes.into_iter().fold(neutral, |all, lane| joined(phase.reduction, all, lane));
+            let registers = program.instructions.iter().zip(&mut scratch.values);
+            let readers = registers.filter(|(instruction, _)| **instruction == Instruction::Reduced(index));
+            readers.for_each(|(_, values)| values.fill(reduced));
+        }
+        self.apply(scratch, start, y);
+    }
+
+    /// Runs the instructions up to number `until` on a chunk.
+    fn chunk(&self, program: &Program, scratch: &mut Scratch<T>, start: usize, y: &mut [T], until: usize) {
         let count = y.len();
-        for (register, instruction) in program.instructions.iter().enumerate() {
+        for (register, instruction) in program.instructions.iter().enumerate().take(until + 1) {
             if self.needed[register] {
                 let (before, from_here) = scratch.indices.split_at_mut(register);
                 let indices = &mut from_here[0][..count];
@@ -171,6 +205,7 @@ impl<'a, T: Real> Fused<'a, T> {
                     Instruction::Inside { .. }
                     | Instruction::Load { .. }
                     | Instruction::Accumulator
+                    | Instruction::Reduced(_)
                     | Instruction::Literal(_)
                     | Instruction::Unary(..)
                     | Instruction::Binary(..)
@@ -190,6 +225,8 @@ impl<'a, T: Real> Fused<'a, T> {
             let target = &mut from_here[0];
             match instruction {
                 Instruction::Position | Instruction::Index { .. } | Instruction::Literal(_) => {}
+                // Filled once for each row.
+                Instruction::Reduced(_) => {}
                 Instruction::Load { at: 0, .. } | Instruction::Accumulator => {}
                 Instruction::Inside { from, view } => {
                     for (mask, index) in target.iter_mut().zip(&scratch.indices[*from][..count]) {
@@ -215,11 +252,10 @@ impl<'a, T: Real> Fused<'a, T> {
                 }
             }
         }
-        self.leave(program, scratch, start, y);
     }
 
     /// Hands on a chunk's results, the one that replaces the accumulator last.
-    fn leave(&self, program: &Program, scratch: &Scratch<T>, start: usize, y: &mut [T]) {
+    fn leave(&self, program: &Program, scratch: &Scratch<T>, start: usize, y: &mut [T], value: Option<Register>) {
         let count = y.len();
         for sink in &self.sinks {
             let (Sink::Elements { value, .. } | Sink::Total { value, .. }) = sink;
@@ -255,12 +291,21 @@ impl<'a, T: Real> Fused<'a, T> {
                 }
             }
         }
-        let Some(value) = self.value else { return };
+        let Some(value) = value else { return };
         match &program.instructions[value] {
             Instruction::Load { input, at: 0 } => y.copy_from_slice(&self.inputs[*input][start..start + count]),
             Instruction::Accumulator => {}
             _ => y.copy_from_slice(&scratch.values[value][..count]),
         }
+    }
+}
+
+/// Two numbers joined.
+pub(super) fn joined<T: Real>(reduction: Reduction, a: T, b: T) -> T {
+    match reduction {
+        Reduction::Sum => a + b,
+        Reduction::Max if b > a => b,
+        Reduction::Max => a,
     }
 }
 

@@ -15,6 +15,7 @@ mod optimizer;
 mod random;
 mod real;
 mod reduce;
+mod rows;
 mod session;
 mod state;
 
@@ -91,6 +92,7 @@ fn result_elements(step: &Step) -> usize {
         Kernel::Map
         | Kernel::Sum
         | Kernel::ColumnSums
+        | Kernel::Rows
         | Kernel::Max
         | Kernel::Gather
         | Kernel::ScatterAdd
@@ -176,6 +178,9 @@ pub(crate) fn execute<T: Real>(step: &Step, sources: &[Source<T>], targets: &mut
         }),
         Kernel::Sum => {
             reduce::sum(step.constants(), targets[0].floats(), &Fused::new(step.program.as_ref(), inputs));
+        }
+        Kernel::Rows => {
+            rows::rows(step.constants(), targets[0].floats(), &Fused::new(step.program.as_ref(), inputs));
         }
         Kernel::ColumnSums => {
             reduce::column_sums(step.constants(), targets[0].floats(), &Fused::new(step.program.as_ref(), inputs));

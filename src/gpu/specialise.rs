@@ -5,6 +5,7 @@
 
 use super::adapter::one_line;
 use crate::error::{Error, Result};
+use crate::graph::Reduction;
 use crate::plan::{Family, Fusion, Instruction, Kernel, Outcome, Program, Row, Step, TILE_SOURCE, View, bindings};
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
@@ -203,7 +204,7 @@ fn is_generated(name: &str) -> bool {
 fn is_replaced(step: &Step, line: &str) -> bool {
     let heads: &[&str] = match step.kernel.row().fusion {
         Fusion::No => &[],
-        Fusion::Source => &["fn fused(", "fn fused4("],
+        Fusion::Source => &["fn fused(", "fn fused4(", "fn part(", "fn is_maximum(", "const PHASES"],
         Fusion::Epilogue => &["fn finish(", "fn finish4(", "fn finish_totals("],
     };
     heads.iter().any(|head| line.starts_with(head))
@@ -217,11 +218,14 @@ fn declare(text: &mut String, number: Option<usize>, access: &str, name: &str, e
 
 /// The inputs of a step's expression, and `fused` and `fused4`.
 fn source(step: &Step, numbers: &[Option<usize>], text: &mut String) {
-    let identity = Program { instructions: vec![], inputs: 0 };
+    let identity = Program { instructions: vec![], inputs: 0, phases: vec![] };
     let program = step.program.as_ref().unwrap_or(&identity);
     text.push('\n');
     for input in 0..program.inputs {
         declare(text, numbers[step.kernel.row().bindings.len() + input], "read", &format!("x{input}"), "vec4<f32>");
+    }
+    if !program.phases.is_empty() {
+        phases(program, text);
     }
     let last = program.instructions.len().saturating_sub(1);
     let _ = writeln!(text, "fn fused(i: u32) -> f32 {{\n{}    return r{last};\n}}", scalars(program, None));
@@ -229,9 +233,32 @@ fn source(step: &Step, numbers: &[Option<usize>], text: &mut String) {
     let _ = writeln!(text, "fn fused4(i: u32) -> vec4<f32> {{\n{}    return r{last};\n}}", vectors.text);
 }
 
+/// What an expression reduces along rows before its last value: `part`, `is_maximum` and their number.
+fn phases(program: &Program, text: &mut String) {
+    let _ = writeln!(text, "const PHASES: u32 = {}u;", program.phases.len());
+    let mut parts = String::new();
+    let mut maxima = String::new();
+    for (index, phase) in program.phases.iter().enumerate() {
+        let until = Program { instructions: program.instructions[..=phase.value].to_vec(), inputs: 0, phases: vec![] };
+        let _ = writeln!(
+            text,
+            "fn part_of_{index}(i: u32) -> f32 {{\n{}    return r{};\n}}",
+            scalars(&until, None),
+            phase.value
+        );
+        let _ = writeln!(parts, "    if phase == {index}u {{ return part_of_{index}(i); }}");
+        if phase.reduction == Reduction::Max {
+            let _ = write!(maxima, "phase == {index}u || ");
+        }
+    }
+    let _ = writeln!(text, "fn part(phase: u32, i: u32) -> f32 {{\n{parts}    return 0.0;\n}}");
+    let _ = writeln!(text, "fn is_maximum(phase: u32) -> bool {{ return {maxima}false; }}");
+}
+
 /// The buffers of a step's outcomes and of its expression's inputs, and the functions that leave the outcomes.
 fn epilogue(step: &Step, numbers: &[Option<usize>], text: &mut String) {
-    let whole = Program { instructions: vec![Instruction::Position, Instruction::Accumulator], inputs: 0 };
+    let instructions = vec![Instruction::Position, Instruction::Accumulator];
+    let whole = Program { instructions, inputs: 0, phases: vec![] };
     let program = step.program.as_ref().unwrap_or(&whole);
     let own = step.kernel.row().bindings.len();
     let unit = row_length(step);
@@ -297,6 +324,7 @@ fn scalars(program: &Program, unit: Option<usize>) -> String {
             Instruction::Inside { from, view } => inside(&format!("r{from}"), view, false),
             Instruction::Load { input, at } => format!("x{input}[r{at} / 4u][r{at} % 4u]"),
             Instruction::Accumulator => "value".to_owned(),
+            Instruction::Reduced(phase) => format!("reduced[{phase}u]"),
             Instruction::Literal(number) => format!("{:?}f", *number as f32),
             Instruction::Unary(op, x) => format!("{}(r{x})", op.name()),
             Instruction::Binary(op, x, y) => format!("{}(r{x}, r{y})", op.name()),
@@ -380,6 +408,7 @@ impl Vectors {
                 }
             },
             Instruction::Accumulator => "value".to_owned(),
+            Instruction::Reduced(phase) => format!("vec4<f32>(reduced[{phase}u])"),
             Instruction::Literal(number) => format!("vec4<f32>({:?}f)", *number as f32),
             Instruction::Unary(op, x) => of_each(op.name(), &[*x]),
             Instruction::Binary(op, x, y) => of_each(op.name(), &[*x, *y]),
@@ -414,7 +443,7 @@ fn position_of_result(view: &View, unit: Option<usize>, four: bool) -> String {
     let (Some(unit), false) = (unit, view.is_padded()) else { return whole() };
     let lengths = (0..=view.axes.len()).map(|first| view.axes[first..].iter().map(|axis| axis.size).product::<usize>());
     let Some(first) = lengths.into_iter().position(|length| length == unit) else { return whole() };
-    if four && unit % 4 != 0 {
+    if four && !unit.is_multiple_of(4) {
         return whole();
     }
     let (rows, inner) = view.axes.split_at(first);
@@ -429,11 +458,11 @@ fn position_of_result(view: &View, unit: Option<usize>, four: bool) -> String {
 /// distance of 1 the first of the four is a multiple of four.
 fn even(view: &View) -> Option<usize> {
     let Some(last) = view.axes.last() else { return Some(0) };
-    if view.is_padded() || last.size % 4 != 0 {
+    if view.is_padded() || !last.size.is_multiple_of(4) {
         return None;
     }
     let outer = &view.axes[..view.axes.len() - 1];
-    let aligned = view.offset % 4 == 0 && outer.iter().all(|axis| axis.stride % 4 == 0);
+    let aligned = view.offset.is_multiple_of(4) && outer.iter().all(|axis| axis.stride.is_multiple_of(4));
     (last.stride != 1 || aligned).then_some(last.stride)
 }
 

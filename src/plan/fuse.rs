@@ -7,7 +7,7 @@
 
 use super::kernel::{Fusion, Kernel};
 use super::plan::Outcome;
-use super::program::{Axis, Instruction, Program, Register, View};
+use super::program::{Axis, Instruction, Phase, Program, Register, View};
 use super::tile::Without;
 use crate::graph::{Graph, Op, Reduction, Value};
 use crate::shape::Shape;
@@ -25,6 +25,8 @@ pub(super) struct Group {
     pub inputs: Vec<Value>,
     /// The kept values that it computes, and how.
     pub results: Vec<(Value, Outcome)>,
+    /// Rows and their length, where the expression reduces rows before it computes them.
+    pub rows: Option<[usize; 2]>,
 }
 
 /// The value whose memory this one shares: reshapes are only another view of it.
@@ -208,11 +210,24 @@ impl Fusing<'_> {
             }
             claims.insert(*anchor, claim);
         }
-        let kept = self.kept(&owner, &claims);
+        let rows = self.rows(&mut owner);
+        let mut kept = self.kept(&owner, &claims);
+        for (result, group) in &rows {
+            group.members.iter().for_each(|member| kept[member.0] = member == result);
+        }
         let aliases = self.aliases(&claims, &kept);
         let mut groups = Vec::new();
         for value in self.needed().filter(|value| kept[value.0] || claims.contains_key(value)) {
             let node = graph.node(value);
+            if let Some(group) = rows.get(&value) {
+                let (program, inputs) = Builder::new(graph, &kept, &aliases, None).finish(value, 0, Some(value));
+                if inputs.len() > Kernel::Rows.row().fused {
+                    return Err(Remedy::LeaveOut(group.members[0]));
+                }
+                let results = vec![(value, Outcome::Element { value: 0, place: None })];
+                groups.push(Group { anchor: value, program: Some(program), inputs, results, rows: Some(group.size) });
+                continue;
+            }
             if owner[value.0].is_some() || matches!(node.op, Op::Input { .. } | Op::Parameter { .. }) {
                 continue;
             }
@@ -264,6 +279,73 @@ impl Fusing<'_> {
             }
         }
         claim
+    }
+
+    /// Chains that reduce the rows of a value and go on with its elements, such as softmax and normalisations: what comes
+    /// out, and what is computed on the way.
+    fn rows(&self, owner: &mut [Option<Value>]) -> HashMap<Value, RowGroup> {
+        let graph = self.graph;
+        let mut groups = HashMap::new();
+        for first in self.needed() {
+            let free = owner[first.0].is_none() && !self.without.epilogues && !self.barred[first.0];
+            let Some(size) = trailing_reduction(graph, first).filter(|_| free) else { continue };
+            let Some((result, members)) = self.row_group(first, size, owner) else { continue };
+            for member in &members {
+                owner[member.0] = Some(result);
+            }
+            groups.insert(result, RowGroup { size, members });
+        }
+        groups
+    }
+
+    fn row_group(&self, first: Value, size: [usize; 2], owner: &[Option<Value>]) -> Option<(Value, Vec<Value>)> {
+        let graph = self.graph;
+        let [rows, length] = size;
+        // Members by how many elements they have: one for each row, or all.
+        let mut members: Vec<Value> = vec![first];
+        let mut apart = vec![false; graph.nodes().len()];
+        for value in self.needed().filter(|value| value.0 > first.0) {
+            let node = graph.node(value);
+            let own: Vec<Value> = node.operands.iter().copied().filter(|x| members.contains(x)).collect();
+            let strange = node.operands.iter().any(|x| apart[x.0]);
+            let Some(operand) = own.first() else {
+                apart[value.0] = strange;
+                continue;
+            };
+            let elements = node.shape.elements();
+            let from = graph.shape(*operand).elements();
+            let alike = own.iter().all(|x| graph.shape(*x).elements() == from);
+            let joins = match &node.op {
+                Op::Unary(_) | Op::Binary(_) | Op::Reshape => alike && elements == from,
+                Op::Broadcast => from == rows && elements == rows * length && spreads_rows(graph, value, size),
+                Op::Reduce { .. } => trailing_reduction(graph, value) == Some(size),
+                _ => false,
+            };
+            if joins && !strange && owner[value.0].is_none() && !self.barred[value.0] {
+                members.push(value);
+            } else {
+                apart[value.0] = true;
+            }
+        }
+        let outside = |value: Value| {
+            let mut readers = self.needed().filter(|reader| !members.contains(reader));
+            self.outputs.contains(&value) || readers.any(|reader| graph.node(reader).operands.contains(&value))
+        };
+        let mut wanted: Vec<Value> = members.iter().filter(|x| outside(**x)).map(|x| storage(graph, *x)).collect();
+        wanted.dedup();
+        let [result] = wanted[..] else { return None };
+        if graph.shape(result).elements() != rows * length || !members.contains(&result) {
+            return None;
+        }
+        // Only what the result is computed from.
+        let mut needed = vec![result];
+        for value in members.iter().rev() {
+            if needed.iter().any(|reader| graph.node(*reader).operands.contains(value)) && !needed.contains(value) {
+                needed.push(*value);
+            }
+        }
+        needed.reverse();
+        needed.contains(&first).then_some((result, needed))
     }
 
     /// What is kept in memory.
@@ -354,8 +436,8 @@ impl Fusing<'_> {
             let last = claim.members.last().map(|(member, _)| *member);
             return Err(Remedy::LeaveOut(last.unwrap_or(anchor)));
         }
-        let program = Program { instructions: builder.instructions, inputs: builder.inputs.len() };
-        Ok(Group { anchor, program: (!plain).then_some(program), inputs: builder.inputs, results })
+        let program = Program { instructions: builder.instructions, inputs: builder.inputs.len(), phases: vec![] };
+        Ok(Group { anchor, program: (!plain).then_some(program), inputs: builder.inputs, results, rows: None })
     }
 
     /// The launch of any other kept value.
@@ -369,13 +451,46 @@ impl Fusing<'_> {
             }
             Op::Reduce { axes, .. } => reduction_source(graph, kept, aliases, node.operands[0], axes),
             op if is_fusible(op) => Builder::new(graph, kept, aliases, None).finish(value, 0, Some(value)),
-            _ => return Ok(Group { anchor: value, program: None, inputs: vec![], results }),
+            _ => return Ok(Group { anchor: value, program: None, inputs: vec![], results, rows: None }),
         };
         if inputs.len() > kernel_of(graph, value).row().fused {
             return Err(Remedy::Keep(part_to_keep(graph, kept, aliases, value)));
         }
-        Ok(Group { anchor: value, program: Some(program), inputs, results })
+        Ok(Group { anchor: value, program: Some(program), inputs, results, rows: None })
     }
+}
+
+/// A chain over rows: their number and length, and the values computed on the way, the result last.
+struct RowGroup {
+    size: [usize; 2],
+    members: Vec<Value>,
+}
+
+/// Rows and their length, where a value reduces the last axes of its operand.
+fn trailing_reduction(graph: &Graph, value: Value) -> Option<[usize; 2]> {
+    let node = graph.node(value);
+    let Op::Reduce { axes, .. } = &node.op else { return None };
+    let shape = graph.shape(node.operands[0]);
+    let rows = node.shape.elements();
+    let last = axes.iter().copied().eq(shape.len() - axes.len()..shape.len());
+    (last && rows > 1).then_some([rows, shape.elements() / rows])
+}
+
+/// Whether a broadcast repeats a number for each row along the rows.
+fn spreads_rows(graph: &Graph, value: Value, [rows, length]: [usize; 2]) -> bool {
+    let view = broadcast_view(graph.shape(graph.node(value).operands[0]), graph.shape(value));
+    view == View::new([Axis::plain(rows, 1), Axis::plain(length, 0)], 0)
+}
+
+/// The view of a broadcast.
+fn broadcast_view(from: &Shape, shape: &Shape) -> View {
+    let strides = from.strides();
+    let lead = shape.len() - from.len();
+    let axes = (0..shape.len()).map(|axis| {
+        let repeated = axis < lead || from[axis - lead] == 1;
+        Axis::plain(shape[axis], if repeated { 0 } else { strides[axis - lead] })
+    });
+    View::new(axes, 0)
 }
 
 /// The view that says where element i of a value lies once its axes are in this order.
@@ -499,6 +614,9 @@ struct Builder<'a> {
     instructions: Vec<Instruction>,
     inputs: Vec<Value>,
     known: HashMap<(Value, Register), Register>,
+    phases: Vec<Phase>,
+    /// The phases of reductions that are computed on the way.
+    reduced: HashMap<Value, usize>,
 }
 
 impl<'a> Builder<'a> {
@@ -509,13 +627,24 @@ impl<'a> Builder<'a> {
         product: Option<(Value, &'a Claim)>,
     ) -> Builder<'a> {
         let instructions = vec![Instruction::Position];
-        Builder { graph, kept, aliases, product, root: None, instructions, inputs: vec![], known: HashMap::new() }
+        Builder {
+            graph,
+            kept,
+            aliases,
+            product,
+            root: None,
+            instructions,
+            inputs: vec![],
+            known: HashMap::new(),
+            phases: vec![],
+            reduced: HashMap::new(),
+        }
     }
 
     fn finish(mut self, value: Value, at: Register, root: Option<Value>) -> (Program, Vec<Value>) {
         self.root = root;
         self.value(value, at);
-        (Program { instructions: self.instructions, inputs: self.inputs.len() }, self.inputs)
+        (Program { instructions: self.instructions, inputs: self.inputs.len(), phases: self.phases }, self.inputs)
     }
 
     /// Whether the product's epilogue computes a value.
@@ -563,6 +692,18 @@ impl<'a> Builder<'a> {
         } else if let (Some((permuted, view)), false) = (self.aliases.get(&value), self.computes(value)) {
             let at = self.index(at, view.clone(), node.shape.elements());
             self.value(*permuted, at)
+        } else if let Op::Reduce { reduction, .. } = &node.op {
+            // Along a row, whatever row it is: the elements of the row that this element is in.
+            let phase = match self.reduced.get(&value) {
+                Some(phase) => *phase,
+                None => {
+                    let operand = self.value(node.operands[0], 0);
+                    self.phases.push(Phase { reduction: *reduction, value: operand });
+                    self.reduced.insert(value, self.phases.len() - 1);
+                    self.phases.len() - 1
+                }
+            };
+            self.push(Instruction::Reduced(phase))
         } else {
             self.compute(&node.op, &node.operands, &node.shape, at)
         };
@@ -585,14 +726,8 @@ impl<'a> Builder<'a> {
             }
             Op::Reshape => self.value(operands[0], at),
             Op::Broadcast => {
-                let from = self.graph.shape(operands[0]);
-                let strides = from.strides();
-                let lead = shape.len() - from.len();
-                let axes = (0..shape.len()).map(|axis| {
-                    let repeated = axis < lead || from[axis - lead] == 1;
-                    Axis::plain(shape[axis], if repeated { 0 } else { strides[axis - lead] })
-                });
-                let at = self.index(at, View::new(axes, 0), elements);
+                let view = broadcast_view(self.graph.shape(operands[0]), shape);
+                let at = self.index(at, view, elements);
                 self.value(operands[0], at)
             }
             Op::Permute(order) => {

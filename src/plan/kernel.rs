@@ -18,6 +18,8 @@ pub enum Kernel {
     Sum,
     /// Sums along all axes but the last ones, possibly partial.
     ColumnSums,
+    /// A fused elementwise expression of rows and of what they are reduced to, such as a softmax or a normalisation.
+    Rows,
     /// Maxima along axes, possibly partial.
     Max,
     /// Rows of a table.
@@ -313,6 +315,17 @@ pub const TABLE: &[Row] = &[
         bindings: &[binding("totals", Access::Write, Element::Vector)],
         constants: &["ROWS", "COLUMNS", "PARTS", "PART_STRIDE", "WORKGROUP"],
         grid: &[each(&["PARTS"]), tiled(&["COLUMNS"], 4)],
+        ..REDUCE
+    },
+    Row {
+        kernel: Kernel::Rows,
+        file: "rows.wgsl",
+        source: include_str!("../../shaders/rows.wgsl"),
+        entry: "rows",
+        bindings: &[binding("y", Access::Write, Element::Float)],
+        constants: &["ROWS", "LENGTH"],
+        // A workgroup for each row.
+        grid: &[tiled(&["ROWS"], 1)],
         ..REDUCE
     },
     Row { kernel: Kernel::Max, entry: "maximum_of", ..REDUCE },

@@ -294,8 +294,11 @@ impl Lowering<'_> {
 
     fn copy(&mut self, value: Value, home: Home) {
         let (from, shape, dtype) = self.slot(value);
-        let program =
-            Program { instructions: vec![Instruction::Position, Instruction::Load { input: 0, at: 0 }], inputs: 1 };
+        let program = Program {
+            instructions: vec![Instruction::Position, Instruction::Load { input: 0, at: 0 }],
+            inputs: 1,
+            phases: vec![],
+        };
         self.launches.push(Launch {
             kernel: Kernel::Map,
             constants: vec![shape.elements() as u32],
@@ -317,6 +320,10 @@ impl Lowering<'_> {
         let program = group.program.as_ref();
         let arithmetic = program.map_or(0, |program| program.operations() * elements) as u64;
         let kernel = kernel_of(graph, anchor);
+        if let Some([rows, length]) = group.rows {
+            self.plain(group, Kernel::Rows, &[], vec![rows as u32, length as u32], arithmetic);
+            return;
+        }
         match &node.op {
             Op::MatMul { transpose_lhs, transpose_rhs } => {
                 let (lhs, rhs) = (operands[0], operands[1]);
@@ -526,7 +533,7 @@ impl Lowering<'_> {
             constants: vec![elements as u32, parts as u32, splits as u32],
             slots: vec![result.clone(), from],
             outcomes: vec![],
-            program: Some(Program { instructions, inputs: 1 }),
+            program: Some(Program { instructions, inputs: 1, phases: vec![] }),
             label,
             operations: (elements * parts) as u64,
             beside: false,

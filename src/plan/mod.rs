@@ -19,6 +19,6 @@ pub use kernel::{Access, Binding, Element, Extent, Fusion, Kernel, Row, TABLE, T
 pub use lower::Request;
 pub use memory::ParameterLayout;
 pub use plan::{Buffer, Limits, Outcome, Plan, Slot, Step, bindings, grid};
-pub use program::{Axis, Instruction, Program, Register, View};
+pub use program::{Axis, Instruction, Phase, Program, Register, View};
 pub use state::{Metrics, Optimizer, State, Training};
 pub use tile::{Family, Product, Target, Tile, Without};

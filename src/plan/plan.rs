@@ -187,7 +187,7 @@ impl Step {
     /// Bytes of workgroup memory.
     pub fn workgroup_bytes(&self) -> u64 {
         match self.kernel {
-            Kernel::Advance => 4 * self.workgroup(),
+            Kernel::Advance | Kernel::Rows => 4 * self.workgroup(),
             kernel if kernel.row().tiled && self.named("FAMILY") == Family::Workgroup as u64 => {
                 4 * self.named("TILE_DEPTH") * (self.named("TILE_LINES") + self.named("TILE_COLUMNS"))
             }
@@ -201,7 +201,10 @@ impl Step {
         if !row.tiled {
             let of =
                 |e: &Extent| e.product.iter().map(|name| self.named(name)).product::<u64>().div_ceil(e.each as u64);
-            return row.grid.iter().map(of).product::<u64>().div_ceil(self.workgroup()).max(1);
+            let invocations = row.grid.iter().map(of).product::<u64>();
+            // A row is a workgroup's.
+            let each = if self.kernel == Kernel::Rows { 1 } else { self.workgroup() };
+            return invocations.div_ceil(each).max(1);
         }
         let along = |size: &str, tile: &str| self.named(size).div_ceil(self.named(tile));
         let tiles = along("LINES", "TILE_LINES") * along("COLUMNS", "TILE_COLUMNS");

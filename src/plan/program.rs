@@ -2,7 +2,7 @@
 //!
 //! The GPU gets it as the text of a WGSL function, the CPU interprets it over runs of consecutive elements.
 
-use crate::graph::{Binary, Unary};
+use crate::graph::{Binary, Reduction, Unary};
 
 /// The number of an instruction, whose result it stands for.
 pub type Register = usize;
@@ -35,6 +35,8 @@ pub enum Instruction {
     },
     /// The result of the kernel whose epilogue this is.
     Accumulator,
+    /// What a phase has reduced the row to.
+    Reduced(usize),
     /// A number.
     Literal(f64),
     /// A function of one value.
@@ -57,6 +59,17 @@ pub struct Program {
     pub instructions: Vec<Instruction>,
     /// How many inputs it loads from.
     pub inputs: usize,
+    /// What is reduced along each row before the last value can be computed, in order.
+    pub phases: Vec<Phase>,
+}
+
+/// A reduction along a row. The instructions up to its value need only the phases before it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Phase {
+    /// How elements are joined.
+    pub reduction: Reduction,
+    /// What is reduced.
+    pub value: Register,
 }
 
 /// One axis of a view, outermost first.
@@ -177,6 +190,7 @@ impl Program {
                 | Instruction::Inside { .. }
                 | Instruction::Load { .. }
                 | Instruction::Accumulator
+                | Instruction::Reduced(_)
                 | Instruction::Literal(_)
                 | Instruction::Select { .. } => None,
             })

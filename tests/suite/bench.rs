@@ -118,7 +118,10 @@ fn bench_measures_on_the_gpu() {
     for ((line, workload), batch) in lines.iter().zip(workloads).zip([4, 4, 4, 1]) {
         expect_line(line, workload, &gpu().name());
         assert_eq!(line["batch"], batch);
-        let plan = Material::new(workload, Some(4)).expect("a workload").plan().expect("a plan");
+        let plan = Material::new(workload, Some(4))
+            .expect("a workload")
+            .plan(&pinhole::plan::Target::default())
+            .expect("a plan");
         // A step of the plan is a launch, or shares one with another.
         let launches = line["launches"].as_u64().expect("launches") as usize;
         assert!((1..=plan.steps.len()).contains(&launches), "{workload}: {launches} of {}", plan.steps.len());
@@ -214,7 +217,10 @@ fn workloads_are_the_standard_ones() {
         assert_eq!(network(workload).checked().parameter_count(), parameters, "{workload}");
     }
     // The variational one: two linear layers on each side, and a second one beside the mean's.
-    let plan = Material::new(Workload::Vae, None).expect("a workload").plan().expect("a plan");
+    let plan = Material::new(Workload::Vae, None)
+        .expect("a workload")
+        .plan(&pinhole::plan::Target::default())
+        .expect("a plan");
     let parameters = plan.buffers.iter().find(|buffer| buffer.name == "parameters").expect("parameters").elements;
     let expected = linear(784, 400) + 2 * linear(400, 20) + linear(20, 400) + linear(400, 784);
     assert!((expected..expected + 10 * 64).contains(&parameters), "{parameters}, at least {expected}");

@@ -195,9 +195,13 @@ fn the_table_stands_in_the_order_of_the_enum() {
     // A kernel added after this one is added here by the compiler's demand, and has its row.
     let last = |kernel: Kernel| match kernel {
         Kernel::Map | Kernel::MatMul | Kernel::Conv2d | Kernel::Conv2dGradInput | Kernel::Conv2dGradWeight => false,
-        Kernel::Sum | Kernel::ColumnSums | Kernel::Max | Kernel::Gather | Kernel::ScatterAdd | Kernel::BatchFloats => {
-            false
-        }
+        Kernel::Sum
+        | Kernel::ColumnSums
+        | Kernel::Rows
+        | Kernel::Max
+        | Kernel::Gather
+        | Kernel::ScatterAdd
+        | Kernel::BatchFloats => false,
         Kernel::BatchBytes | Kernel::RandomUniform | Kernel::RandomBits | Kernel::Sgd | Kernel::Adam => false,
         Kernel::Advance => true,
     };

@@ -4,7 +4,9 @@ use crate::cases;
 use crate::check::{Work, report};
 use expect_test::expect;
 use pinhole::graph::{Graph, Unary, Value, Window};
-use pinhole::plan::{Access, Limits, Metrics, Optimizer, ParameterLayout, Plan, Request, Target, Training};
+use pinhole::plan::{
+    Access, Kernel, Limits, Metrics, Optimizer, ParameterLayout, Plan, Request, Target, Training, Without,
+};
 use pinhole::tensor::DType;
 
 /// Samples of the resident data set, and those of a batch, in [`training_plan`].
@@ -100,27 +102,22 @@ fn build(graph: &mut Graph, optimizer: Optimizer) -> pinhole::Result<(Training, 
 fn a_training_step_prints_one_line_for_each_launch() {
     let (plan, _) = training_plan(Optimizer::Adam { betas: [0.9, 0.999], epsilon: 1e-8 });
     expect![[r#"
-        plan "training step": 20 launches, 60314 FLOP and 70064 bytes moved a step, 41624 bytes of memory
-          0 batch.batch_bytes                [23, 1, 6, 6]@data [23]@permutation [8]@state =[6, 1, 6, 6]@work0 grid 4 flop 0 bytes 1136
-          1 random.uniform_draw              [8]@state =[6, 1, 6, 6]@work1 [6, 1, 6, 6]@work0 grid 1 flop 648 bytes 1760 fused normal_quantile+multiply+add
-          2 conv2d.forward       encoder.0   [6, 1, 6, 6]@work1 [3, 1, 3, 3]@parameters =[6, 3, 3, 3]@work0+256 [3]@parameters+64 grid 1 flop 3240 bytes 1632 fused add+relu
-          3 matmul.product       encoder.3   [6, 27]@work0+256 [27, 27]@parameters+128 =[6, 27]@work1+256 [27]@parameters+896 grid 1 flop 9072 bytes 4320 fused add+hyperbolic_tangent
-          4 conv2d.grad_input    decoder.0   [6, 3, 3, 3]@work1+256 [3, 1, 3, 3]@parameters+960 =[6, 1, 6, 6]@work0+448 [1]@parameters+1024 grid 2 flop 3348 bytes 1624 fused add+sigmoid
-          5 elementwise.map      loss        =[6, 1, 6, 6]@work1+448 [6, 1, 6, 6]@work0+448 [6, 1, 6, 6]@work0 grid 4 flop 216 bytes 2592 fused subtract
-          6 reduce.sum           loss        =[]@work0 [6, 1, 6, 6]@work1+448 grid 1 flop 648 bytes 868 fused square+multiply
-          7 elementwise.map      decoder.0   =[6, 1, 6, 6]@work2 [6, 1, 6, 6]@work1+448 [6, 1, 6, 6]@work0+448 grid 4 flop 1080 bytes 2592 fused multiply+multiply+subtract+multiply+multiply
-          8 reduce.sum           decoder.0   =[1]@gradients+1024 [6, 1, 6, 6]@work2 grid 1 flop 216 bytes 868 fused copy
-          9 conv2d.grad_weight   decoder.0   [6, 1, 6, 6]@work2 [6, 3, 3, 3]@work1+256 =[6, 27]@work0+64 grid 1 flop 2916 bytes 2160
-         10 reduce.sum           decoder.0   =[3, 1, 3, 3]@gradients+960 [6, 27]@work0+64 grid 1 flop 162 bytes 756 fused copy
-         11 conv2d.forward       encoder.3   [6, 1, 6, 6]@work2 [3, 1, 3, 3]@parameters+960 =[6, 27]@work0+64 [6, 27]@work1+256 grid 1 flop 3402 bytes 2268 fused square+subtract+multiply
-         12 reduce.sum           encoder.3   =[27]@gradients+896 [6, 27]@work0+64 grid 1 flop 162 bytes 756 fused copy
-         13 matmul.product       encoder.3   [6, 27]@work0+64 [6, 27]@work0+256 =[27, 27]@gradients+128 grid 1 flop 8748 bytes 4212
-         14 matmul.product       encoder.0   [6, 27]@work0+64 [27, 27]@parameters+128 =[6, 3, 3, 3]@work1+256 [6, 3, 3, 3]@work0+256 grid 1 flop 9072 bytes 4860 fused unit_step+multiply
-         15 reduce.sum           encoder.0   =[3]@gradients+64 [6, 3, 3, 3]@work1+256 grid 1 flop 162 bytes 660 fused copy
-         16 conv2d.grad_weight   encoder.0   [6, 1, 6, 6]@work1 [6, 3, 3, 3]@work1+256 =[6, 27]@work0+64 grid 1 flop 2916 bytes 2160
-         17 reduce.sum           encoder.0   =[3, 1, 3, 3]@gradients [6, 27]@work0+64 grid 1 flop 162 bytes 756 fused copy
-         18 optimizer.adam       optimizer   [1088]@gradients [7, 8]@schedule [8]@state ~[1088]@parameters ~[1088]@first_moment ~[1088]@second_moment grid 17 flop 14144 bytes 17664
-         19 state.advance        state       [1]@work0 ~[4096, 1]@ring ~[8]@state grid 1 flop 0 bytes 16420
+        plan "training step": 10 launches, 60862 FLOP and 63064 bytes moved a step, 40112 bytes of memory
+          0 batch.batch_bytes                [23, 1, 6, 6]@data [23]@permutation [8]@state =[6, 1, 6, 6]@work0 groups 1 flop 0 bytes 1136 fused copy
+          1 random.uniform_draw              [8]@state =[6, 1, 6, 6]@work1 [6, 1, 6, 6]@work0 groups 1 flop 648 bytes 1760 fused normal_quantile+multiply+add
+          2 conv2d.forward       encoder.0   [3, 3, 3, 1]@parameters [6, 6, 6, 1]@work1 =[6, 3, 3, 3]@work0+256 [3]@parameters+64 groups 1 tile registers 4x4 flop 3240 bytes 1632 fused add+relu
+          3 matmul.product       encoder.3   [6, 27]@work0+256 [27, 27]@parameters+128 =[6, 3, 3, 3]@work1+256 [27]@parameters+896 groups 1 tile registers 4x4 flop 9072 bytes 4320 fused add+hyperbolic_tangent
+          4 conv2d.grad_input    decoder.0   [3, 3, 3, 1]@parameters+960 [6, 3, 3, 3]@work1+256 =[6, 6, 6, 1]@work2 =[64, 1]@work2+256 [1]@parameters+1024 [6, 1, 6, 6]@work0 groups 1 tile registers 4x4 flop 5076 bytes 2744 fused add+sigmoid+subtract+multiply+multiply+subtract+multiply+multiply+square+multiply
+          5 conv2d.forward       encoder.3   [3, 3, 3, 1]@parameters+960 [6, 6, 6, 1]@work2 =[6, 27]@work0 [6, 3, 3, 3]@work1+256 groups 1 tile registers 4x4 flop 3402 bytes 2268 fused square+subtract+multiply
+          6+conv2d.grad_weight   decoder.0   [6, 3, 3, 3]@work1+256 [6, 6, 6, 1]@work2 =[3, 3, 3, 1]@gradients groups 1 tile registers 4x4 flop 2916 bytes 1620
+          7+reduce.column_sums   decoder.0   =[1]@gradients+1024 [6, 6, 6, 1]@work2 groups 1 flop 216 bytes 868 fused copy
+          8 matmul.product       encoder.0   [6, 27]@work0 [27, 27]@parameters+128 =[6, 3, 3, 3]@work1+256 [6, 3, 3, 3]@work0+256 groups 1 tile registers 4x4 flop 9072 bytes 4860 fused unit_step+multiply
+          9+matmul.product       encoder.3   [6, 27]@work0 [6, 27]@work0+256 =[27, 27]@gradients+64 groups 1 tile workgroup 32x32 flop 8748 bytes 4212
+         10+reduce.column_sums   encoder.3   =[27]@gradients+960 [6, 27]@work0 groups 1 flop 162 bytes 756 fused copy
+         11 conv2d.grad_weight   encoder.0   [6, 3, 3, 3]@work1+256 [6, 6, 6, 1]@work1 =[3, 3, 3, 1]@gradients+832 groups 1 tile registers 4x4 flop 2916 bytes 1620
+         12+reduce.column_sums   encoder.0   =[3]@gradients+896 [6, 3, 3, 3]@work1+256 groups 1 flop 162 bytes 660 fused copy
+         13 optimizer.adam       optimizer   [1088]@gradients [68]@segmentsoftrainingstep [7, 8]@schedule [8]@state ~[1088]@parameters ~[1088]@first_moment ~[1088]@second_moment groups 5 flop 15232 bytes 17936
+         14 state.advance        state       [64, 1]@work2+256 ~[4096, 1]@ring ~[8]@state groups 1 flop 0 bytes 16672
     "#]].assert_eq(&plan.to_string());
 }
 
@@ -177,6 +174,17 @@ fn layers(depth: usize) -> (Graph, Value, Value) {
 }
 
 #[test]
+fn what_goes_on_with_the_rows_it_reduced_is_one_launch() {
+    for name in ["two reductions normalise: softmax [9, 21]", "layer norm [6, 35]"] {
+        let case = cases::all().into_iter().find(|case| case.name == name).expect("a case");
+        let plan = &Work::new(&case).plans[0];
+        assert_eq!(plan.steps.iter().map(|step| step.kernel).collect::<Vec<_>>(), [Kernel::Rows], "{plan}");
+        let whole = Target { without: Without::parse("epilogues").expect("a name"), ..Target::default() };
+        assert!(Work::on(&case, &whole).plans[0].steps.len() > 2);
+    }
+}
+
+#[test]
 fn a_chain_of_products_takes_the_memory_of_two() {
     let (graph, loss, _) = layers(20);
     let plan = Plan::new("chain", &graph, &[(loss, "loss")]).expect("a plan");
@@ -211,5 +219,5 @@ fn a_plan_says_which_limit_it_breaks() {
     expect![[r#"plan "training step", step 0 (batch.batch_bytes ""): workgroup size is 64, the adapter allows 32; use another device"#]].assert_eq(&message(Limits { invocations: 32, ..whole }));
     expect![[r#"plan "training step", step 3 (matmul.product "encoder.3"): bytes of a binding is 2916, the adapter allows 1000; use a smaller batch or model"#]].assert_eq(&message(Limits { binding_bytes: 1000, ..whole }));
     expect![[r#"plan "training step", buffer "ring": buffer size is 16384, the adapter allows 10000; use a smaller batch or model"#]].assert_eq(&message(Limits { buffer_bytes: 10_000, ..whole }));
-    expect![[r#"plan "training step", step 0 (batch.batch_bytes ""): workgroups along an axis is 4, the adapter allows 1; use a smaller batch or model"#]].assert_eq(&message(Limits { workgroups: 1, ..whole }));
+    expect![[r#"plan "training step", step 5 (conv2d.forward "encoder.3"): workgroups along an axis is 3, the adapter allows 1; use a smaller batch or model"#]].assert_eq(&message(Limits { workgroups: 1, ..whole }));
 }
