@@ -6,7 +6,8 @@ const COUNT: u32 = 64u;
 // Numbers in a row of the schedule, and the word of the state that holds the row.
 const SCHEDULE_COLUMNS: u32 = 8u;
 const POSITION: u32 = 3u;
-// A segment says, for so many parameters, where their gradients lie, how many partial sums they have, how far apart.
+// A segment says, for so many places of parameters, where their gradients lie, how many partial sums they have, how far
+// apart, and how many of the places are parameters. The others are gaps, and stay as they are.
 const BLOCK: u32 = 64u;
 const SEGMENT: u32 = 4u;
 
@@ -29,7 +30,8 @@ fn gradient_of(i: u32) -> vec4<f32> {
         total += gradients[at];
         at += stride;
     }
-    return total;
+    let place = vec4<u32>(i % BLOCK) + vec4<u32>(0u, 1u, 2u, 3u);
+    return select(vec4<f32>(), total, place < vec4<u32>(segments[segment + 3u]));
 }
 
 // Gradient descent. Schedule: rate. One workgroup updates 256 consecutive parameters.

@@ -1,6 +1,6 @@
 //! The twin of `shaders/batch.wgsl`.
 
-use super::real::Real;
+use super::real::{Real, vectorised};
 use crate::plan::state::OFFSET;
 use rayon::prelude::*;
 
@@ -13,11 +13,16 @@ pub(super) fn batch_floats<T: Real>(sizes: [usize; 3], x: &[T], permutation: &[u
 pub(super) fn batch_bytes<T: Real>(sizes: [usize; 3], x: &[u8], permutation: &[u32], state: &[u32], y: &mut [T]) {
     // The shader's products give the 32-bit quotient, correctly rounded; f64 starts from the same pixels, so that its
     // results can be held against f32's and PyTorch's.
-    let table: Vec<T> = (0..256).map(|byte| T::from_f64((byte as f32 / 255.0) as f64)).collect();
     rows(sizes, permutation, state, y, |y, from| {
-        for (y, x) in y.iter_mut().zip(&x[from..]) {
-            *y = table[*x as usize];
-        }
+        vectorised(
+            (&x[from..], y),
+            #[inline(always)]
+            |(x, y)| {
+                for (y, x) in y.iter_mut().zip(x) {
+                    *y = T::from_f64((*x as f32 / 255.0) as f64);
+                }
+            },
+        );
     });
 }
 

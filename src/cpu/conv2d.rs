@@ -3,15 +3,19 @@
 
 use super::elementwise::Fused;
 use super::matmul::{Matrix, multiply, transpose, with_memory};
-use super::real::Real;
+use super::real::{Real, vectorised};
 use gemm::Parallelism;
 use rayon::prelude::*;
 use std::ops::Range;
 
 /// Bytes of windows that a thread makes at a time: they and what they meet should stay in the second-level cache.
-const STRIP_BYTES: usize = 1 << 19;
+const STRIP_BYTES: usize = 1 << 17;
 /// Bytes of windows at a time where all threads make and use them together.
 const SHARED_BYTES: usize = 1 << 20;
+/// Positions up to which the library uses a large weight where it lies, rather than copying it for every product.
+const FEW_POSITIONS: usize = 48;
+/// Elements of a large weight.
+const LARGE_WEIGHT: usize = 1 << 15;
 /// Splits of a weight's gradient below which threads share each rather than take one each.
 const FEW_SPLITS: usize = 8;
 
@@ -83,9 +87,14 @@ impl Sizes {
         (bytes / (self.q * self.taps() * size_of::<T>())).max(1)
     }
 
-    /// Images for a task: enough for a good product, but few enough that there are tasks for several threads.
+    /// How many rows of positions to multiply with the weight at a time.
+    fn rows_per_strip<T>(&self) -> usize {
+        if self.o * self.taps() < LARGE_WEIGHT { self.rows::<T>(STRIP_BYTES) } else { (FEW_POSITIONS / self.q).max(1) }
+    }
+
+    /// Images for a task: enough to be worth one, but few enough that there are tasks for several threads.
     fn images_per_task<T>(&self) -> usize {
-        (self.rows::<T>(STRIP_BYTES) / self.p).clamp(1, self.n.div_ceil(8))
+        (self.rows_per_strip::<T>() / self.p).clamp(1, self.n.div_ceil(8))
     }
 
     /// Calls `visit` with all pieces of the windows of a row of positions; rows are counted through all images.
@@ -129,9 +138,10 @@ impl Sizes {
     /// The windows of some rows of positions, `[positions, r s c]`.
     fn image_to_windows<T: Real>(&self, x: &[T], rows: Range<usize>, windows: &mut [T]) {
         let (taps, step) = (self.taps(), self.step());
-        pulp::Arch::new().dispatch(
+        vectorised(
+            (rows, windows),
             #[inline(always)]
-            || {
+            |(rows, windows)| {
                 for (row, windows) in rows.zip(windows.chunks_exact_mut(self.q * taps)) {
                     self.each_piece(
                         row,
@@ -158,9 +168,10 @@ impl Sizes {
     /// number `start` of all images.
     fn windows_to_image<T: Real>(&self, windows: &[T], rows: Range<usize>, x: &mut [T], start: usize) {
         let (taps, step) = (self.taps(), self.step());
-        pulp::Arch::new().dispatch(
+        vectorised(
+            (rows, x),
             #[inline(always)]
-            || {
+            |(rows, x)| {
                 for (row, windows) in rows.zip(windows.chunks_exact(self.q * taps)) {
                     self.each_piece(
                         row,
@@ -236,7 +247,7 @@ pub(super) fn forward<T: Real>(constants: [usize; 18], x: &[T], weight: &[T], y:
     let sizes = Sizes::new(constants);
     let (taps, o) = (sizes.taps(), sizes.o);
     let images = sizes.images_per_task::<T>();
-    let rows = if sizes.is_plain() { images * sizes.p } else { sizes.rows::<T>(STRIP_BYTES) };
+    let rows = if sizes.is_plain() { images * sizes.p } else { sizes.rows_per_strip::<T>() };
     let positions = images * sizes.positions();
     with_memory(taps * o, |turned| {
         // As the product wants it, once for all tasks.
@@ -272,7 +283,7 @@ pub(super) fn grad_input<T: Real>(constants: [usize; 18], upstream: &[T], weight
     let sizes = Sizes::new(constants);
     let (taps, o, image) = (sizes.taps(), sizes.o, sizes.image());
     let images = sizes.images_per_task::<T>();
-    let rows = sizes.rows::<T>(STRIP_BYTES);
+    let rows = sizes.rows_per_strip::<T>();
     let weight = Matrix { elements: weight, row: taps, column: 1 };
     let threads = if sizes.n == 1 { Parallelism::Rayon(0) } else { Parallelism::None };
     x.par_chunks_mut(images * image).enumerate().for_each_init(
@@ -320,32 +331,61 @@ impl Sizes {
     /// The gradient of weight by some rows of positions.
     fn split_weight<T: Real>(&self, x: &[T], upstream: &[T], rows: Range<usize>, weight: &mut [T], shared: bool) {
         let (taps, o) = (self.taps(), self.o);
-        let threads = if shared { Parallelism::Rayon(0) } else { Parallelism::None };
-        let multiply = |rows: Range<usize>, windows: &[T], weight: &mut [T], accumulate: bool| {
-            let upstream = Matrix { elements: &upstream[rows.start * self.q * o..], row: 1, column: o };
-            let windows = Matrix { elements: windows, row: taps, column: 1 };
-            multiply([o, taps, rows.len() * self.q], upstream, windows, weight, accumulate, threads);
-        };
         if rows.is_empty() {
             weight.fill(T::ZERO);
-        } else if self.is_plain() {
-            multiply(rows.clone(), &x[rows.start * self.q * taps..], weight, false);
+        } else if taps >= o {
+            self.add_products(x, upstream, rows, weight, shared, false);
         } else {
-            let most = self.rows::<T>(if shared { SHARED_BYTES } else { STRIP_BYTES }).min(rows.len());
-            with_memory(most * self.q * taps, |windows| {
-                for row in rows.clone().step_by(most) {
-                    let strip = row..(row + most).min(rows.end);
-                    if shared {
-                        let lines = windows.par_chunks_mut(self.q * taps).enumerate().take(strip.len());
-                        lines.for_each(|(line, windows)| {
-                            self.image_to_windows(x, row + line..row + line + 1, windows);
-                        });
-                    } else {
-                        self.image_to_windows(x, strip.clone(), windows);
-                    }
-                    multiply(strip, windows, weight, row > rows.start);
-                }
+            // The library's tiles are long where a result's rows are long, and so it is made the other way round.
+            with_memory(taps * o, |turned| {
+                self.add_products(x, upstream, rows, turned, shared, true);
+                transpose(turned, [taps, o], o, weight);
             });
         }
+    }
+
+    /// The sum of the products of upstream and windows over some rows of positions: `[o, taps]`, or `[taps, o]` where
+    /// `turned`.
+    fn add_products<T: Real>(
+        &self,
+        x: &[T],
+        upstream: &[T],
+        rows: Range<usize>,
+        sum: &mut [T],
+        shared: bool,
+        turned: bool,
+    ) {
+        let (taps, o) = (self.taps(), self.o);
+        let threads = if shared { Parallelism::Rayon(0) } else { Parallelism::None };
+        let multiply = |rows: Range<usize>, windows: &[T], sum: &mut [T], accumulate: bool| {
+            let upstream = &upstream[rows.start * self.q * o..];
+            let positions = rows.len() * self.q;
+            if turned {
+                let windows = Matrix { elements: windows, row: 1, column: taps };
+                let upstream = Matrix { elements: upstream, row: o, column: 1 };
+                multiply([taps, o, positions], windows, upstream, sum, accumulate, threads);
+            } else {
+                let upstream = Matrix { elements: upstream, row: 1, column: o };
+                let windows = Matrix { elements: windows, row: taps, column: 1 };
+                multiply([o, taps, positions], upstream, windows, sum, accumulate, threads);
+            }
+        };
+        if self.is_plain() {
+            multiply(rows.clone(), &x[rows.start * self.q * taps..], sum, false);
+            return;
+        }
+        let most = self.rows::<T>(if shared { SHARED_BYTES } else { STRIP_BYTES }).min(rows.len());
+        with_memory(most * self.q * taps, |windows| {
+            for row in rows.clone().step_by(most) {
+                let strip = row..(row + most).min(rows.end);
+                if shared {
+                    let lines = windows.par_chunks_mut(self.q * taps).enumerate().take(strip.len());
+                    lines.for_each(|(line, windows)| self.image_to_windows(x, row + line..row + line + 1, windows));
+                } else {
+                    self.image_to_windows(x, strip.clone(), windows);
+                }
+                multiply(strip, windows, sum, row > rows.start);
+            }
+        });
     }
 }

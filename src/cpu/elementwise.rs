@@ -112,6 +112,14 @@ impl<'a, T: Real> Fused<'a, T> {
         }
     }
 
+    /// The input that this expression hands on as it is, where that is all it does.
+    pub(super) fn plain_input(&self) -> Option<&'a [T]> {
+        match &self.program?.instructions[..] {
+            [Instruction::Position, Instruction::Load { input, at: 0 }] => Some(self.inputs[*input]),
+            _ => None,
+        }
+    }
+
     /// Registers for a thread.
     pub(super) fn scratch(&self) -> Scratch<T> {
         let instructions = self.program.map(|program| &program.instructions[..]).unwrap_or_default();
@@ -320,6 +328,24 @@ fn walks(instructions: &[Instruction], at: usize) -> bool {
 
 /// Loads elements `start ..` of a view without padding: run by run along its innermost axis.
 fn walk<T: Real>(view: &View, input: &[T], start: usize, y: &mut [T]) {
+    if let Some((inner, outer)) = view.axes.split_last()
+        && inner.stride == 1
+        && outer.iter().all(|axis| axis.stride == 0)
+    {
+        // The same few elements over and over, such as a bias by channels.
+        let input = &input[view.offset..view.offset + inner.size];
+        let period = inner.size.min(y.len());
+        let ahead = (inner.size - start % inner.size).min(period);
+        y[..ahead].copy_from_slice(&input[start % inner.size..][..ahead]);
+        y[ahead..period].copy_from_slice(&input[..period - ahead]);
+        let mut done = period;
+        while done < y.len() {
+            let run = done.min(y.len() - done);
+            y.copy_within(..run, done);
+            done += run;
+        }
+        return;
+    }
     runs(view, start, y.len(), |done, from, run, stride| {
         let target = &mut y[done..done + run];
         match stride {

@@ -1,6 +1,6 @@
 //! The twin of `shaders/optimizer.wgsl`.
 
-use super::real::Real;
+use super::real::{Real, vectorised};
 use crate::plan::state::{POSITION, SCHEDULE_COLUMNS};
 use rayon::prelude::*;
 
@@ -21,13 +21,15 @@ impl<T: Real> Gradients<'_, T> {
     /// The gradients of the parameters of a segment.
     #[inline(always)] // Part of loops that are compiled for the vector unit that was found.
     fn of(&self, block: usize) -> [T; BLOCK] {
-        let [offset, parts, stride] = [0, 1, 2].map(|word| self.segments[block * SEGMENT + word] as usize);
+        let [offset, parts, stride, count] = [0, 1, 2, 3].map(|word| self.segments[block * SEGMENT + word] as usize);
         let mut total = [T::ZERO; BLOCK];
         for part in 0..parts {
             for (total, element) in total.iter_mut().zip(&self.elements[offset + part * stride..][..BLOCK]) {
                 *total += *element;
             }
         }
+        // What is no parameter stays as it is.
+        total[count..].fill(T::ZERO);
         total
     }
 }
@@ -60,9 +62,10 @@ pub(super) fn adam<T: Real>(
         (row[0], row[1], row[2], row[3], row[4], row[5]);
     let chunks = parameters.par_chunks_mut(TASK).zip(first.par_chunks_mut(TASK)).zip(second.par_chunks_mut(TASK));
     chunks.enumerate().for_each(|(task, ((parameters, first), second))| {
-        pulp::Arch::new().dispatch(
-            #[inline(always)] // So that the loop is compiled for the vector unit that was found.
-            || {
+        vectorised(
+            (parameters, first, second),
+            #[inline(always)]
+            |(parameters, first, second)| {
                 let blocks = parameters.chunks_mut(BLOCK).zip(first.chunks_mut(BLOCK)).zip(second.chunks_mut(BLOCK));
                 for (block, ((parameters, first), second)) in blocks.enumerate() {
                     let moments = first.iter_mut().zip(second.iter_mut());

@@ -36,14 +36,14 @@ pub trait Real:
 /// The match of an op on its function in a module.
 macro_rules! unary_arms {
     (($op:ident, $x:ident, $y:ident, $functions:ident) $name:ident $($variant:ident $function:ident)*) => {
-        match $op { $($name::$variant => each($x, $y, $functions::$function),)* }
+        match $op { $($name::$variant => each($x, $y, #[inline(always)] |x| $functions::$function(x)),)* }
     };
 }
 
 /// The same for two operands.
 macro_rules! binary_arms {
     (($op:ident, $x:ident, $z:ident, $y:ident, $functions:ident) $name:ident $($variant:ident $function:ident)*) => {
-        match $op { $($name::$variant => both($x, $z, $y, $functions::$function),)* }
+        match $op { $($name::$variant => both($x, $z, $y, #[inline(always)] |x, z| $functions::$function(x, z)),)* }
     };
 }
 
@@ -82,16 +82,49 @@ macro_rules! real {
 real!(f32, math);
 real!(f64, double);
 
-#[inline(always)] // So that the function is part of the loop and the loop is vectorised.
 fn each<T: Copy>(x: &[T], y: &mut [T], function: impl Fn(T) -> T) {
-    for (y, x) in y.iter_mut().zip(x) {
-        *y = function(*x);
-    }
+    vectorised(
+        (x, y),
+        #[inline(always)]
+        |(x, y)| {
+            for (y, x) in y.iter_mut().zip(x) {
+                *y = function(*x);
+            }
+        },
+    );
 }
 
-#[inline(always)] // As above.
 fn both<T: Copy>(x: &[T], z: &[T], y: &mut [T], function: impl Fn(T, T) -> T) {
-    for ((y, x), z) in y.iter_mut().zip(x).zip(z) {
-        *y = function(*x, *z);
+    vectorised(
+        (x, z, y),
+        #[inline(always)]
+        |(x, z, y)| {
+            for ((y, x), z) in y.iter_mut().zip(x).zip(z) {
+                *y = function(*x, *z);
+            }
+        },
+    );
+}
+
+/// Calls `work`, with its loops compiled for the widest vectors that this machine turns out to have. It and what it calls
+/// must be `#[inline(always)]`: what is not inlined is compiled for the oldest machine.
+#[inline(always)]
+pub(super) fn vectorised<A, R>(arguments: A, work: impl Fn(A) -> R) -> R {
+    pulp::Arch::new().dispatch(Work { arguments, work })
+}
+
+/// A closure and its arguments. A closure with captures in place of arguments would be called through a shim of the
+/// compiler's, which is not inlined.
+struct Work<A, F> {
+    arguments: A,
+    work: F,
+}
+
+impl<A, R, F: Fn(A) -> R> pulp::NullaryFnOnce for Work<A, F> {
+    type Output = R;
+
+    #[inline(always)]
+    fn call(self) -> R {
+        (self.work)(self.arguments)
     }
 }

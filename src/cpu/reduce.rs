@@ -1,11 +1,13 @@
 //! The twin of `shaders/reduce.wgsl`.
 
 use super::elementwise::{Fused, TASK};
-use super::real::Real;
+use super::real::{Real, vectorised};
 use rayon::prelude::*;
 
 /// Elements of the source that are computed at a time.
 const CHUNK: usize = 1024;
+/// Columns that are added side by side, so that additions need not wait for each other.
+const SIDE: usize = 64;
 /// Sums that are kept side by side, so that additions need not wait for each other and errors stay small.
 const LANES: usize = 16;
 
@@ -26,6 +28,13 @@ pub(super) fn column_sums<T: Real>(
     fused: &Fused<T>,
 ) {
     let each = rows.div_ceil(parts);
+    if let Some(x) = fused.plain_input() {
+        y.par_chunks_mut(stride).enumerate().for_each(|(part, y)| {
+            let range = (part * each).min(rows) * columns..((part + 1) * each).min(rows) * columns;
+            sum_channels(&x[range], &mut y[..columns]);
+        });
+        return;
+    }
     // Few columns: several rows side by side.
     let width = columns * (CHUNK / columns).max(1);
     y.par_chunks_mut(stride).enumerate().for_each_init(
@@ -91,6 +100,37 @@ fn reduce<T: Real>(
                 }
                 if splits == 1 {
                     y[0] = lanes.into_iter().fold(neutral, &join);
+                }
+            }
+        },
+    );
+}
+
+/// The sums over rows of x \[rows, channels\], of which there are as many as `sums`.
+fn sum_channels<T: Real>(x: &[T], sums: &mut [T]) {
+    let channels = sums.len();
+    if channels >= SIDE {
+        sums.fill(T::ZERO);
+        add_chunks(x, sums);
+        return;
+    }
+    // Few channels: several rows side by side.
+    let width = channels * (SIDE / channels);
+    let mut lanes = [T::ZERO; SIDE];
+    add_chunks(x, &mut lanes[..width]);
+    sums.fill(T::ZERO);
+    add_chunks(&lanes[..width], sums);
+}
+
+/// Adds the chunks of x, the last of which may be shorter, to `sums`.
+fn add_chunks<T: Real>(x: &[T], sums: &mut [T]) {
+    vectorised(
+        (x, sums),
+        #[inline(always)]
+        |(x, sums)| {
+            for x in x.chunks(sums.len()) {
+                for (sum, x) in sums.iter_mut().zip(x) {
+                    *sum += *x;
                 }
             }
         },

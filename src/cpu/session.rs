@@ -98,19 +98,22 @@ impl<T: Real> Session<T> {
 
     /// Runs steps of a plan.
     pub fn run(&mut self, plan: usize, steps: usize) -> Result<()> {
-        for _ in 0..steps {
-            for step in &self.plans[plan].steps {
-                launch(step, &mut self.buffers);
-                if step.kernel == Kernel::Advance {
-                    // Its own slots are metrics, ring and state, and the ring has the joined sums.
-                    let [metrics, _, capacity, _] = step.constants::<4>();
-                    let ring = source(&self.buffers, &step.slots[1]).floats();
-                    let done = source(&self.buffers, &step.slots[2]).words()[STEP] as usize - 1;
-                    let row = ring[done % capacity * metrics..][..metrics].iter().map(|x| x.to_f64()).collect();
-                    self.metrics[plan].push_back(row);
+        // On a thread of the pool: one from outside would sleep through every launch and have to be woken after it.
+        rayon::scope(|_| {
+            for _ in 0..steps {
+                for step in &self.plans[plan].steps {
+                    launch(step, &mut self.buffers);
+                    if step.kernel == Kernel::Advance {
+                        // Its own slots are metrics, ring and state, and the ring has the joined sums.
+                        let [metrics, _, capacity, _] = step.constants::<4>();
+                        let ring = source(&self.buffers, &step.slots[1]).floats();
+                        let done = source(&self.buffers, &step.slots[2]).words()[STEP] as usize - 1;
+                        let row = ring[done % capacity * metrics..][..metrics].iter().map(|x| x.to_f64()).collect();
+                        self.metrics[plan].push_back(row);
+                    }
                 }
             }
-        }
+        });
         Ok(())
     }
 

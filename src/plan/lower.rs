@@ -21,7 +21,8 @@ const BUSY: usize = 1 << 14;
 /// Bytes that every adapter can bind: work buffers stay below.
 const BINDING_FLOOR: usize = 128 << 20;
 
-/// Words of a segment: where a block of gradients lies, how many partial sums it has, and how far apart they are.
+/// Words of a segment: where a block of gradients lies, how many partial sums it has, how far apart they are, and how many of
+/// the block are parameters rather than a gap.
 const SEGMENT: usize = 4;
 
 /// Everything a plan is made from.
@@ -552,7 +553,8 @@ impl Lowering<'_> {
                 // A parameter without a gradient stays as it is: it has no partial sums.
                 let Segment { offset, parts, stride } =
                     self.segments.get(&index).copied().unwrap_or(Segment { offset: 0, parts: 0, stride: 0 });
-                content.extend([offset + block, parts, stride, 0].map(|word| word as u32));
+                let parameters = (shape.elements() - block).min(ALIGNMENT);
+                content.extend([offset + block, parts, stride, parameters].map(|word| word as u32));
             }
         }
         let words = content.len();
