@@ -18,6 +18,8 @@ const SUBMISSION: Duration = Duration::from_millis(40);
 /// The same for a software adapter, which has no watchdog and draws no desktop, but pays for every submission with
 /// caches that its own work has emptied.
 const SOFTWARE_SUBMISSION: Duration = Duration::from_millis(400);
+/// Bytes that are written to the device at a time.
+const UPLOAD: usize = 4 << 20;
 /// Submissions in flight before the host waits for the oldest.
 const IN_FLIGHT: usize = 2;
 
@@ -170,7 +172,15 @@ impl Session {
                 &padded
             }
         };
-        self.gpu.queue.write_buffer(&resident.buffer, place, bytes);
+        // Every piece waits in memory of its own until it is on the device, so a large set goes there bit by bit.
+        for (piece, bytes) in bytes.chunks(UPLOAD).enumerate() {
+            self.gpu.queue.write_buffer(&resident.buffer, place + (piece * UPLOAD) as u64, bytes);
+            if bytes.len() == UPLOAD {
+                let submission = self.gpu.queue.submit([]);
+                let poll = wgpu::PollType::Wait { submission_index: Some(submission), timeout: None };
+                self.gpu.device.poll(poll).map_err(|error| Error::DeviceLost { reason: error.to_string() })?;
+            }
+        }
         self.statistics.uploaded += bytes.len() as u64;
         if let Values::U32(words) = values {
             for ring in self.plans.iter_mut().filter_map(|plan| plan.ring.as_mut()) {
