@@ -44,7 +44,22 @@
 //! * Every random number comes from the counter-based generator in [`rng`].
 //! * No panic on a user's path: errors are [`Error`]s, and each is one line that says what, where and what to do.
 //!
-//! Fused expressions and constants are put into shaders by a small text expander ([`gpu::specialise`]): shader files stay
+//! How a training step becomes few launches:
+//!
+//! * **Channels last.** A graph speaks PyTorch's `[n, c, h, w]`; inside a plan, convolutions have the channels of a position
+//!   side by side. Permutations stand where the two orders meet and cost nothing, since a launch stores its result where
+//!   its readers want it. Parameters lie on the device in that order too; reading and writing them turns them around.
+//! * **Products** (matrix products and the convolution trio) are one file of tiles, `shaders/tile.wgsl`, in three families:
+//!   registers alone, a subgroup that shuffles, workgroup memory. A product's own file only says where its operands lie.
+//!   [`plan::Target`] chooses the [`plan::Tile`], by rules or by measurement.
+//! * **Epilogues.** Everything that follows from a product element by element is computed in its launch, which may leave
+//!   several values, in any order, and sums over all of them: the last layer's launch leaves the loss and its derivative.
+//!   Chains over the rows of a value (softmax, normalisations) are one launch too.
+//! * **Shared dispatches.** A layer's two gradients and its bias's run side by side in one dispatch.
+//! * **Partial sums** of weights' gradients are joined in a fixed order by the launch that updates all parameters; those of
+//!   the loss by the launch that moves the state on.
+//!
+//! Fused expressions and constants are put into shaders by a small text expander ([`gpu::specialise()`]): shader files stay
 //! WGSL that is valid as written, and line numbers stay true.
 //!
 //! # Words
@@ -54,6 +69,7 @@
 //! | node, value | an op in a graph, and its result with a static shape |
 //! | plan, step, slot | the ordered launches, one of them, and a place in memory |
 //! | kernel | a named WGSL entry point with its twin on the CPU |
+//! | tile | the part of a product that an invocation, a subgroup or a workgroup computes |
 //! | fused expression | elementwise ops that are computed inside another launch |
 //! | adapter, device | as in wgpu; `cpu` is a device too |
 //! | session | plans that are loaded on a device, with their buffers |
