@@ -1,7 +1,8 @@
 //! Adapters, and a device opened on one of them.
 
 use crate::error::{Error, Result};
-use crate::plan::{Limits, Target};
+use crate::plan::{Limits, Product, Target, Tile, Without};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 /// What an adapter says of itself.
@@ -42,7 +43,7 @@ pub struct Gpu {
     pub(super) checked: bool,
     summary: AdapterSummary,
     limits: Limits,
-    target: Target,
+    target: Mutex<Target>,
     faults: Arc<Mutex<Faults>>,
 }
 
@@ -107,6 +108,7 @@ impl Gpu {
 
     /// As [`Gpu::open`]; `checked` says whether shaders keep wgpu's bounds checks.
     pub fn open_with(name: Option<&str>, checked: bool) -> Result<Gpu> {
+        let without = Without::from_environment()?;
         let adapters = found();
         let fits = |adapter: &&wgpu::Adapter| match name {
             Some(name) => adapter.get_info().name.to_lowercase().contains(&name.to_lowercase()),
@@ -158,9 +160,10 @@ impl Gpu {
         let target = Target {
             software: summary.software,
             subgroup: subgroup.then_some(summary.subgroup[0]),
+            without,
             ..Target::default()
         };
-        Ok(Gpu { device, queue, checked, summary, limits, target, faults })
+        Ok(Gpu { device, queue, checked, summary, limits, target: Mutex::new(target), faults })
     }
 
     /// What the adapter says of itself.
@@ -169,8 +172,15 @@ impl Gpu {
     }
 
     /// What plans are made for.
-    pub fn target(&self) -> &Target {
-        &self.target
+    pub fn target(&self) -> Target {
+        self.target.lock().map_or_else(|poisoned| poisoned.into_inner().clone(), |target| target.clone())
+    }
+
+    /// Gives plans that are made from now on these tiles.
+    pub fn set_tuned(&self, tuned: HashMap<Product, Tile>) {
+        if let Ok(mut target) = self.target.lock() {
+            target.tuned = Arc::new(tuned);
+        }
     }
 
     /// What plans are checked against.
