@@ -2,7 +2,7 @@
 
 use crate::cpu;
 use crate::error::{Error, Result};
-use crate::gpu::{self, Gpu, Statistics, adapters};
+use crate::gpu::{self, Gpu, Statistics, Tuning, TuningReport, adapters};
 use crate::graph::{Graph, Value};
 use crate::plan::{Buffer, Plan, Target, Without};
 use crate::tensor::{DType, Tensor, Values};
@@ -63,6 +63,15 @@ impl Device {
                 let without = Without::from_environment().unwrap_or_default();
                 Target { software: true, without, ..Target::default() }
             }
+        }
+    }
+
+    /// Chooses tiles for plans by measurement, as [`Gpu::tune`] does, for all plans that this device gets from now on.
+    /// `None` on the CPU, which has no tiles.
+    pub fn tune(&self, tuning: &Tuning, plans: impl Fn(&Target) -> Result<Vec<Plan>>) -> Result<Option<TuningReport>> {
+        match self {
+            Device::Gpu(gpu) => gpu.tune(tuning, plans).map(Some),
+            Device::Cpu | Device::CpuF64 => Ok(None),
         }
     }
 

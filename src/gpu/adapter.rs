@@ -1,8 +1,10 @@
 //! Adapters, and a device opened on one of them.
 
+use super::cache::{Pipelines, cache_folder};
 use crate::error::{Error, Result};
 use crate::plan::{Limits, Product, Target, Tile, Without};
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 /// What an adapter says of itself.
@@ -41,6 +43,8 @@ pub struct Gpu {
     pub(super) device: wgpu::Device,
     pub(super) queue: wgpu::Queue,
     pub(super) checked: bool,
+    /// Compiled pipelines that are kept between runs, where the adapter can.
+    pub(super) pipelines: Option<Pipelines>,
     summary: AdapterSummary,
     limits: Limits,
     target: Mutex<Target>,
@@ -103,11 +107,13 @@ impl Gpu {
     /// Opens the best adapter whose name contains `name`, in any case; `None` takes the best of all. Software adapters
     /// come last. With `PINHOLE_CHECKED=1` in the environment, shaders keep wgpu's bounds checks.
     pub fn open(name: Option<&str>) -> Result<Gpu> {
-        Gpu::open_with(name, std::env::var_os("PINHOLE_CHECKED").is_some_and(|value| value != "0"))
+        let checked = std::env::var_os("PINHOLE_CHECKED").is_some_and(|value| value != "0");
+        Gpu::open_with(name, checked, cache_folder().as_deref())
     }
 
-    /// As [`Gpu::open`]; `checked` says whether shaders keep wgpu's bounds checks.
-    pub fn open_with(name: Option<&str>, checked: bool) -> Result<Gpu> {
+    /// As [`Gpu::open`]; `checked` says whether shaders keep wgpu's bounds checks, `cache` in which folder compiled
+    /// pipelines are kept.
+    pub fn open_with(name: Option<&str>, checked: bool, cache: Option<&Path>) -> Result<Gpu> {
         let without = Without::from_environment()?;
         let adapters = found();
         let fits = |adapter: &&wgpu::Adapter| match name {
@@ -124,9 +130,14 @@ impl Gpu {
         // Tiles of a subgroup count on its size; where sizes vary there are others.
         let even = summary.subgroup[0] == summary.subgroup[1] && (4..=64).contains(&summary.subgroup[0]);
         let subgroup = even && adapter.features().contains(wgpu::Features::SUBGROUP);
+        let cache = cache.filter(|_| adapter.features().contains(wgpu::Features::PIPELINE_CACHE));
+        let cache = cache.filter(|_| !without.pipeline_cache);
+        let mut features = wgpu::Features::empty();
+        features.set(wgpu::Features::SUBGROUP, subgroup);
+        features.set(wgpu::Features::PIPELINE_CACHE, cache.is_some());
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("pinhole"),
-            required_features: if subgroup { wgpu::Features::SUBGROUP } else { wgpu::Features::empty() },
+            required_features: features,
             required_limits: limits.clone(),
             memory_hints: wgpu::MemoryHints::Performance,
             ..Default::default()
@@ -163,7 +174,8 @@ impl Gpu {
             without,
             ..Target::default()
         };
-        Ok(Gpu { device, queue, checked, summary, limits, target: Mutex::new(target), faults })
+        let pipelines = cache.and_then(|folder| Pipelines::load(&device, &adapter.get_info(), folder));
+        Ok(Gpu { device, queue, checked, pipelines, summary, limits, target: Mutex::new(target), faults })
     }
 
     /// What the adapter says of itself.
