@@ -2,9 +2,9 @@
 
 use crate::cpu;
 use crate::error::{Error, Result};
-use crate::gpu::{self, Gpu, Statistics, adapters};
+use crate::gpu::{self, Gpu, Statistics, Tuning, TuningReport, adapters};
 use crate::graph::{Graph, Value};
-use crate::plan::{Buffer, Plan, Target};
+use crate::plan::{Buffer, Plan, Target, Without};
 use crate::tensor::{DType, Tensor, Values};
 use std::sync::Arc;
 
@@ -27,8 +27,9 @@ impl Device {
     /// * `cpu`, `cpu-f64`: the CPU.
     /// * anything else: the best adapter whose name contains it, in any case.
     ///
-    /// Fails where no adapter fits, or the adapter cannot be opened.
+    /// Fails where no adapter fits, the adapter cannot be opened, or [`Without::VARIABLE`] names what is not known.
     pub fn open(name: &str) -> Result<Device> {
+        Without::from_environment()?;
         match name {
             "cpu" => Ok(Device::Cpu),
             "cpu-f64" => Ok(Device::CpuF64),
@@ -56,9 +57,21 @@ impl Device {
     /// What plans for this device are made for.
     pub fn target(&self) -> Target {
         match self {
-            Device::Gpu(gpu) => gpu.target().clone(),
-            // Tiles mean nothing to the CPU, and few parts of a sum are enough.
-            Device::Cpu | Device::CpuF64 => Target { software: true, ..Target::default() },
+            Device::Gpu(gpu) => gpu.target(),
+            // Tiles mean nothing to the CPU, and few parts of a sum are enough. Opening has refused unknown names.
+            Device::Cpu | Device::CpuF64 => {
+                let without = Without::from_environment().unwrap_or_default();
+                Target { software: true, without, ..Target::default() }
+            }
+        }
+    }
+
+    /// Chooses tiles for plans by measurement, as [`Gpu::tune`] does, for all plans that this device gets from now on.
+    /// `None` on the CPU, which has no tiles.
+    pub fn tune(&self, tuning: &Tuning, plans: impl Fn(&Target) -> Result<Vec<Plan>>) -> Result<Option<TuningReport>> {
+        match self {
+            Device::Gpu(gpu) => gpu.tune(tuning, plans).map(Some),
+            Device::Cpu | Device::CpuF64 => Ok(None),
         }
     }
 

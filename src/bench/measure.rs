@@ -6,7 +6,8 @@ use super::loaded::{Loaded, Material};
 use super::workload::Workload;
 use crate::device::Device;
 use crate::error::{Error, Result};
-use std::time::Instant;
+use crate::gpu::{Tuning, TuningReport};
+use std::time::{Duration, Instant};
 
 /// How long to measure.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -18,11 +19,13 @@ pub struct Settings {
     pub block_seconds: f64,
     /// Samples in a step, where that is not the workload's own number. Matrix products have none.
     pub batch: Option<usize>,
+    /// How long to look for faster tiles first, where that is wanted; none of it counts.
+    pub tune: Option<Duration>,
 }
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings { blocks: 5, block_seconds: 1.0, batch: None }
+        Settings { blocks: 5, block_seconds: 1.0, batch: None, tune: None }
     }
 }
 
@@ -89,6 +92,9 @@ pub struct Measurement {
     pub cpu_used: Option<f64>,
     /// Processors that others kept busy meanwhile: near 0 on a quiet machine.
     pub other_cpu: Option<f64>,
+    /// What came of tuning; no part of the line.
+    #[serde(skip)]
+    pub tuning: Option<TuningReport>,
 }
 
 impl Measurement {
@@ -105,7 +111,7 @@ impl Measurement {
 /// Opens the device of a name, runs a workload there and times it. Fails where the loss is not finite or has not become
 /// smaller, or an op's output is wrong.
 pub fn measure(workload: Workload, device: &str, settings: &Settings) -> Result<Measurement> {
-    let Settings { blocks, block_seconds, batch } = *settings;
+    let Settings { blocks, block_seconds, batch, tune } = *settings;
     if blocks == 0 || !(block_seconds > 0.0 && block_seconds <= 3600.0) {
         return Err(Error::invalid(
             "blocks",
@@ -115,8 +121,18 @@ pub fn measure(workload: Workload, device: &str, settings: &Settings) -> Result<
     }
     reset_peak_memory();
     let material = Material::new(workload, batch)?;
-    let opened = Instant::now();
+    let mut opened = Instant::now();
     let device = Device::open(device)?;
+    let tuning = match tune {
+        Some(budget) => {
+            let began = Instant::now();
+            let tuning = Tuning { budget, ..Tuning::default() };
+            let report = device.tune(&tuning, |target| Ok(vec![material.plan(target)?]))?;
+            opened += began.elapsed();
+            report
+        }
+        None => None,
+    };
     let mut loaded = material.load(&device)?;
     let first = Instant::now();
     loaded.run(1)?;
@@ -184,6 +200,7 @@ pub fn measure(workload: Workload, device: &str, settings: &Settings) -> Result<
         // The system counts hundredths of a second.
         cpu_used: busy.map(|[own, _]| (100.0 * own).round() / 100.0),
         other_cpu: busy.map(|[_, others]| (100.0 * others).round() / 100.0),
+        tuning,
     })
 }
 

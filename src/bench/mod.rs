@@ -6,7 +6,7 @@
 //!
 //! ```
 //! use pinhole::bench::{Settings, Workload, measure};
-//! let settings = Settings { blocks: 1, block_seconds: 0.01, batch: None };
+//! let settings = Settings { blocks: 1, block_seconds: 0.01, ..Settings::default() };
 //! let measurement = measure(Workload::MatMul(256), "cpu", &settings)?;
 //! assert!(measurement.gflops > 0.0);
 //! # Ok::<(), pinhole::Error>(())

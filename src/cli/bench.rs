@@ -1,6 +1,6 @@
 //! `pinhole bench`
 
-use super::{End, open_device, say, say_json};
+use super::{End, open_device, say, say_json, show_tuning, tuning_budget};
 use pinhole::bench::{Ceilings, LaunchMeasurement, Measurement, Settings, Workload, launches, measure};
 use pinhole::error::Result;
 
@@ -25,6 +25,9 @@ pub struct Arguments {
     /// Samples in a step, where that is not the workload's own number
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     batch: Option<u64>,
+    /// Look for faster tiles first, and keep what was measured; for at most so many seconds for each workload
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "10")]
+    tune: Option<f64>,
 }
 
 /// Names of what `sweeps` measures, which no rival has.
@@ -36,6 +39,7 @@ pub fn run(arguments: &Arguments) -> Result<End> {
         blocks: arguments.blocks as usize,
         block_seconds: arguments.block_seconds,
         batch: arguments.batch.map(|batch| batch as usize),
+        tune: arguments.tune.map(tuning_budget).transpose()?,
     };
     // All names first: a wrong one must not be found out after minutes.
     let mut workloads: Vec<Workload> = Vec::new();
@@ -61,6 +65,9 @@ pub fn run(arguments: &Arguments) -> Result<End> {
             }
         };
         measurement.hold_against(ceilings);
+        if let Some(report) = &measurement.tuning {
+            show_tuning(report);
+        }
         match arguments.json {
             true => say_json(&measurement)?,
             false => say(&row(&measurement))?,

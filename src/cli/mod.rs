@@ -12,11 +12,14 @@ mod train;
 
 use clap::{Parser, Subcommand};
 use pinhole::error::{Error, Result};
+use pinhole::gpu::TuningReport;
 use pinhole::model::ModelSpec;
+use pinhole::plan::{Family, Tile};
 use pinhole::{Device, gpu};
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 #[derive(Parser)]
 #[command(
@@ -114,6 +117,48 @@ fn open_device(name: &str) -> Result<Device> {
         eprintln!("{found}: computing on the CPU{how}");
     }
     Ok(device)
+}
+
+/// The time that `--tune` was given.
+fn tuning_budget(seconds: f64) -> Result<Duration> {
+    let budget = Duration::try_from_secs_f64(seconds).ok().filter(|_| seconds <= 3600.0);
+    budget.ok_or_else(|| Error::invalid("--tune", format!("{seconds} seconds is no time to spend"), "use 0 to 3600"))
+}
+
+/// Says what tuning chose, a line for each product.
+fn show_tuning(report: &TuningReport) {
+    let tile = |tile: &Tile| {
+        let family = match tile.family {
+            Family::Registers => "registers",
+            Family::Subgroup => "subgroup",
+            Family::Workgroup => "workgroup",
+        };
+        format!("{family} {}x{}x{}", tile.lines, tile.columns, tile.depth)
+    };
+    for choice in &report.choices {
+        let product = format!("{} {}x{}", choice.product.kernel, choice.product.lines, choice.product.columns);
+        let chosen = match choice.tile == choice.default {
+            true => "kept".to_owned(),
+            false => format!("{} {:.1} us", tile(&choice.tile), choice.us),
+        };
+        eprintln!("{product:<36} {:<20} {:>9.1} us  {chosen}", tile(&choice.default), choice.default_us);
+    }
+    for line in &report.rejected {
+        eprintln!("{line}");
+    }
+    let left = match report.left {
+        0 => String::new(),
+        left => format!(", {left} left for want of time"),
+    };
+    let step = report.step_us.map(|[untuned, tuned]| format!("; a step took {untuned:.0} us, then {tuned:.0}"));
+    let changed = report.choices.iter().filter(|choice| choice.tile != choice.default).count();
+    eprintln!(
+        "tuned in {:.1} s: {} products measured, {changed} of {} have another tile{left}{}",
+        report.seconds,
+        report.measured,
+        report.choices.len(),
+        step.unwrap_or_default()
+    );
 }
 
 /// A preset, a model file, or the model file of a run directory.

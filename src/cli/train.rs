@@ -1,12 +1,14 @@
 //! `pinhole train`
 
-use super::{End, open_device, resolve_model, say, say_json};
+use super::{End, open_device, resolve_model, say, say_json, show_tuning, tuning_budget};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use pinhole::Autoencoder;
 use pinhole::data::{self, Dataset, Splits};
 use pinhole::error::{Error, Result};
+use pinhole::gpu::Tuning;
 use pinhole::model::ModelSpec;
-use pinhole::train::{EpochReport, Observer, Options, Outcome, RunDirectory, Settings, Trainer};
+use pinhole::plan::Target;
+use pinhole::train::{EpochReport, Observer, Options, Outcome, RunDirectory, Settings, Trainer, training_plan};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -56,6 +58,9 @@ pub struct Arguments {
     /// Change any key of the model file, such as train.batch=64 or encoder.0.conv2d.out=32
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
+    /// Look for faster tiles first, for at most so many seconds, and keep what was measured for later runs
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "10")]
+    tune: Option<f64>,
 }
 
 /// Trains, and keeps everything in the run directory.
@@ -89,6 +94,15 @@ pub fn run(arguments: &Arguments) -> Result<End> {
     let spec = autoencoder.network().spec().clone();
     let (train, validation) = split(data::load(&settings.data)?, &spec)?;
     let (network, device) = (autoencoder.network().clone(), autoencoder.device().clone());
+    if let Some(seconds) = arguments.tune {
+        let tuning = Tuning { budget: tuning_budget(seconds)?, ..Tuning::default() };
+        let batch = spec.train.batch;
+        let plans = |target: &Target| Ok(vec![training_plan(&network, batch, target.clone())?]);
+        match device.tune(&tuning, plans)? {
+            Some(report) => show_tuning(&report),
+            None => eprintln!("--tune has nothing to choose on {}", device.name()),
+        }
+    }
     let options = Options { steps: settings.steps, ..Options::default() };
     let mut trainer = Trainer::new(&network, &device, &train, validation.as_ref(), options)?;
     trainer.start(autoencoder.parameters())?;

@@ -1,7 +1,10 @@
 //! Adapters, and a device opened on one of them.
 
+use super::cache::{Pipelines, cache_folder};
 use crate::error::{Error, Result};
-use crate::plan::{Limits, Target};
+use crate::plan::{Limits, Product, Target, Tile, Without};
+use std::collections::HashMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 /// What an adapter says of itself.
@@ -40,9 +43,11 @@ pub struct Gpu {
     pub(super) device: wgpu::Device,
     pub(super) queue: wgpu::Queue,
     pub(super) checked: bool,
+    /// Compiled pipelines that are kept between runs, where the adapter can.
+    pub(super) pipelines: Option<Pipelines>,
     summary: AdapterSummary,
     limits: Limits,
-    target: Target,
+    target: Mutex<Target>,
     faults: Arc<Mutex<Faults>>,
 }
 
@@ -102,11 +107,14 @@ impl Gpu {
     /// Opens the best adapter whose name contains `name`, in any case; `None` takes the best of all. Software adapters
     /// come last. With `PINHOLE_CHECKED=1` in the environment, shaders keep wgpu's bounds checks.
     pub fn open(name: Option<&str>) -> Result<Gpu> {
-        Gpu::open_with(name, std::env::var_os("PINHOLE_CHECKED").is_some_and(|value| value != "0"))
+        let checked = std::env::var_os("PINHOLE_CHECKED").is_some_and(|value| value != "0");
+        Gpu::open_with(name, checked, cache_folder().as_deref())
     }
 
-    /// As [`Gpu::open`]; `checked` says whether shaders keep wgpu's bounds checks.
-    pub fn open_with(name: Option<&str>, checked: bool) -> Result<Gpu> {
+    /// As [`Gpu::open`]; `checked` says whether shaders keep wgpu's bounds checks, `cache` in which folder compiled
+    /// pipelines are kept.
+    pub fn open_with(name: Option<&str>, checked: bool, cache: Option<&Path>) -> Result<Gpu> {
+        let without = Without::from_environment()?;
         let adapters = found();
         let fits = |adapter: &&wgpu::Adapter| match name {
             Some(name) => adapter.get_info().name.to_lowercase().contains(&name.to_lowercase()),
@@ -122,9 +130,14 @@ impl Gpu {
         // Tiles of a subgroup count on its size; where sizes vary there are others.
         let even = summary.subgroup[0] == summary.subgroup[1] && (4..=64).contains(&summary.subgroup[0]);
         let subgroup = even && adapter.features().contains(wgpu::Features::SUBGROUP);
+        let cache = cache.filter(|_| adapter.features().contains(wgpu::Features::PIPELINE_CACHE));
+        let cache = cache.filter(|_| !without.pipeline_cache);
+        let mut features = wgpu::Features::empty();
+        features.set(wgpu::Features::SUBGROUP, subgroup);
+        features.set(wgpu::Features::PIPELINE_CACHE, cache.is_some());
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("pinhole"),
-            required_features: if subgroup { wgpu::Features::SUBGROUP } else { wgpu::Features::empty() },
+            required_features: features,
             required_limits: limits.clone(),
             memory_hints: wgpu::MemoryHints::Performance,
             ..Default::default()
@@ -158,9 +171,11 @@ impl Gpu {
         let target = Target {
             software: summary.software,
             subgroup: subgroup.then_some(summary.subgroup[0]),
+            without,
             ..Target::default()
         };
-        Ok(Gpu { device, queue, checked, summary, limits, target, faults })
+        let pipelines = cache.and_then(|folder| Pipelines::load(&device, &adapter.get_info(), folder));
+        Ok(Gpu { device, queue, checked, pipelines, summary, limits, target: Mutex::new(target), faults })
     }
 
     /// What the adapter says of itself.
@@ -169,8 +184,15 @@ impl Gpu {
     }
 
     /// What plans are made for.
-    pub fn target(&self) -> &Target {
-        &self.target
+    pub fn target(&self) -> Target {
+        self.target.lock().map_or_else(|poisoned| poisoned.into_inner().clone(), |target| target.clone())
+    }
+
+    /// Gives plans that are made from now on these tiles.
+    pub fn set_tuned(&self, tuned: HashMap<Product, Tile>) {
+        if let Ok(mut target) = self.target.lock() {
+            target.tuned = Arc::new(tuned);
+        }
     }
 
     /// What plans are checked against.

@@ -1,11 +1,19 @@
 //! Runs plans on a GPU. The only part of the crate that names wgpu.
 
 mod adapter;
+mod cache;
 mod ceiling;
 mod session;
 mod specialise;
+mod tune;
 
 pub use adapter::{AdapterSummary, Gpu, adapters};
+pub use cache::cache_folder;
+#[doc(hidden)]
+pub use cache::folder_by;
 pub use ceiling::{Buffers, LaunchCost, Probe, launch_cost};
 pub use session::{Session, Statistics};
 pub use specialise::{Shader, specialise};
+#[doc(hidden)]
+pub use tune::disagreement;
+pub use tune::{Choice, Tuning, TuningReport};

@@ -91,6 +91,19 @@ struct Flight {
 impl Session {
     /// Checks the plans against the adapter's limits, then makes all buffers, pipelines and bind groups.
     pub fn new(gpu: Arc<Gpu>, plans: &[Plan]) -> Result<Session> {
+        let session = Session::with(gpu, plans, true)?;
+        if let Some(pipelines) = &session.gpu.pipelines {
+            pipelines.save();
+        }
+        Ok(session)
+    }
+
+    /// As [`Session::new`], without keeping the pipelines for later runs.
+    pub(super) fn to_measure(gpu: Arc<Gpu>, plans: &[Plan]) -> Result<Session> {
+        Session::with(gpu, plans, false)
+    }
+
+    fn with(gpu: Arc<Gpu>, plans: &[Plan], kept: bool) -> Result<Session> {
         for plan in plans {
             plan.check(gpu.limits())?;
         }
@@ -122,7 +135,7 @@ impl Session {
             buffers.insert(spec.name.clone(), Resident { buffer, spec });
         }
         let began = Instant::now();
-        let mut pipelines = compile(&gpu, plans)?.into_iter();
+        let mut pipelines = compile(&gpu, plans, kept)?.into_iter();
         tracing::debug!(plans = plans.len(), bytes = total, elapsed = ?began.elapsed(), "loaded");
         let mut compiled = Vec::new();
         for plan in plans {
@@ -362,7 +375,7 @@ fn mapped(buffer: &wgpu::Buffer, size: u64) -> Result<Vec<u8>> {
 }
 
 /// The pipeline of every launch of the plans, in their order. Each different text is compiled once, all in parallel.
-fn compile(gpu: &Gpu, plans: &[Plan]) -> Result<Vec<wgpu::ComputePipeline>> {
+fn compile(gpu: &Gpu, plans: &[Plan], kept: bool) -> Result<Vec<wgpu::ComputePipeline>> {
     let mut known: HashMap<Shader, usize> = HashMap::new();
     let mut uses = Vec::new();
     for (_, launch) in plans.iter().flat_map(Plan::launches) {
@@ -371,12 +384,13 @@ fn compile(gpu: &Gpu, plans: &[Plan]) -> Result<Vec<wgpu::ComputePipeline>> {
     }
     let mut shaders: Vec<_> = known.into_iter().collect();
     shaders.sort_unstable_by_key(|(_, place)| *place);
-    let made: Vec<_> = shaders.into_par_iter().map(|(shader, _)| pipeline(gpu, &shader)).collect::<Result<_>>()?;
+    let made: Vec<_> =
+        shaders.into_par_iter().map(|(shader, _)| pipeline(gpu, &shader, kept)).collect::<Result<_>>()?;
     tracing::debug!(launches = uses.len(), pipelines = made.len(), "compiled");
     Ok(uses.into_iter().map(|place| made[place].clone()).collect())
 }
 
-fn pipeline(gpu: &Gpu, shader: &Shader) -> Result<wgpu::ComputePipeline> {
+fn pipeline(gpu: &Gpu, shader: &Shader, kept: bool) -> Result<wgpu::ComputePipeline> {
     let path = format!("shaders/{}", shader.file);
     let module = shader.module()?;
     let made = gpu.scoped(
@@ -402,7 +416,7 @@ fn pipeline(gpu: &Gpu, shader: &Shader) -> Result<wgpu::ComputePipeline> {
                     zero_initialize_workgroup_memory: false,
                     ..Default::default()
                 },
-                cache: None,
+                cache: gpu.pipelines.as_ref().filter(|_| kept).map(|pipelines| &pipelines.cache),
             })
         },
     );

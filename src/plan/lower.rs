@@ -412,7 +412,7 @@ impl Lowering<'_> {
         sizes: &ProductSizes,
         arithmetic: u64,
     ) {
-        let tile = self.target.tile(&sizes.product(kernel.name()), sizes.panels());
+        let tile = self.target.tile(&sizes.product(kernel), sizes.panels());
         // Only a whole sum can go through an epilogue; and partial sums that nobody joins in passing cost a launch.
         let joined = |value: &Value| self.gradients.contains_key(&storage(self.graph, *value));
         let worth = kernel == Kernel::Conv2dGradWeight || group.results.iter().any(|(value, _)| joined(value));

@@ -1,8 +1,9 @@
 //! The plan itself: steps, slots and buffers, how they print, and whether an adapter can run them.
 
 use super::kernel::{Access, Extent, Kernel};
+use super::products::product_of;
 use super::program::{Program, Register, View};
-use super::tile::Family;
+use super::tile::{Family, Product, Tile};
 use crate::error::{Error, Result};
 use crate::shape::Shape;
 use crate::tensor::DType;
@@ -168,6 +169,27 @@ impl Step {
         self.constant(name).unwrap_or(1)
     }
 
+    /// The product that it computes, by which its tile was chosen; `None` for a step that is no product by tiles.
+    pub fn product(&self) -> Option<Product> {
+        self.kernel.row().tiled.then(|| product_of(self.kernel, &self.constants))
+    }
+
+    /// The tile of a product.
+    pub fn tile(&self) -> Option<Tile> {
+        let families = [Family::Registers, Family::Subgroup, Family::Workgroup];
+        let named = |name: &str| self.constant(name).map(|value| value as u32);
+        let number = self.constant("FAMILY")?;
+        Some(Tile {
+            family: families.into_iter().find(|family| *family as u64 == number)?,
+            workgroup: named("WORKGROUP")?,
+            lines: named("TILE_LINES")?,
+            columns: named("TILE_COLUMNS")?,
+            depth: named("TILE_DEPTH")?,
+            thread_lines: named("THREAD_LINES")?,
+            thread_columns: named("THREAD_COLUMNS")?,
+        })
+    }
+
     /// What the step does with each of its slots.
     pub fn access(&self, slot: usize) -> Access {
         let bindings = self.kernel.row().bindings;
@@ -297,6 +319,27 @@ impl Plan {
             }
         }
         Ok(())
+    }
+
+    /// A plan of one step alone, for measuring it. Every place that it works on becomes a buffer of its own, `place 0` and
+    /// so on in the order of its slots, so that such plans of one product under several tiles share their operands.
+    pub fn alone(&self, step: usize) -> Option<Plan> {
+        let mut step = self.steps.get(step)?.clone();
+        step.beside = false;
+        let mut places: Vec<(usize, usize, usize)> = Vec::new();
+        let mut buffers: Vec<Buffer> = Vec::new();
+        for (number, slot) in step.slots.iter_mut().enumerate() {
+            let place = (slot.buffer, slot.offset, slot.shape.elements());
+            let known = places.iter().position(|known| *known == place);
+            let buffer = known.unwrap_or_else(|| {
+                places.push(place);
+                let elements = slot.shape.elements();
+                buffers.push(Buffer { elements, ..Buffer::lasting(&format!("place {number}"), slot.dtype) });
+                buffers.len() - 1
+            });
+            (slot.buffer, slot.offset) = (buffer, 0);
+        }
+        Some(Plan { name: format!("{} alone", self.name), steps: vec![step], buffers })
     }
 
     /// The launches: where each begins, and the steps that share its dispatch.

@@ -1,7 +1,7 @@
 //! The sizes of matrix products and convolutions, as the constants of their kernels.
 
-use super::tile;
-use super::tile::{Family, Target, Tile};
+use super::kernel::{Kernel, TILE_CONSTANTS};
+use super::tile::{Family, Product, Target, Tile};
 use crate::graph::Window;
 use crate::shape::Shape;
 
@@ -137,10 +137,8 @@ impl ProductSizes {
     }
 
     /// What a tile is chosen by.
-    pub fn product(&self, kernel: String) -> tile::Product {
-        let sizes = [self.panels, self.lines, self.columns, self.depth].map(|size| size as u32);
-        let sizes = self.own.iter().chain(&sizes).chain(&self.packs).copied().collect();
-        tile::Product { kernel, sizes, lines: self.lines as u32, columns: self.columns as u32 }
+    pub fn product(&self, kernel: Kernel) -> Product {
+        product_of(kernel, &self.constants(&Tile::registers(4, 4), (1, self.depth), 0))
     }
 
     /// Into how many parts the depth is cut, so that there are enough workgroups and no sum grows too long; and how long
@@ -151,7 +149,11 @@ impl ProductSizes {
         let tiles = self.panels * along(self.lines, tile.lines) * along(self.columns, tile.columns);
         let groups = if tile.family == Family::Registers { tiles.div_ceil(tile.workgroup as usize) } else { tiles };
         let wanted = (target.filled() as usize / groups).max(self.depth / LONGEST_SPLIT);
-        let splits = if allowed { wanted.clamp(1, (self.depth / SHORTEST_SPLIT).max(1)) } else { 1 };
+        let splits = match target.splits {
+            _ if !allowed => 1,
+            Some(forced) => forced.clamp(1, self.depth.div_ceil(unit)),
+            None => wanted.clamp(1, (self.depth / SHORTEST_SPLIT).max(1)),
+        };
         let length = self.depth.div_ceil(splits).next_multiple_of(unit);
         (self.depth.div_ceil(length), length)
     }
@@ -167,4 +169,14 @@ impl ProductSizes {
     pub fn panels(&self) -> u32 {
         self.panels as u32
     }
+}
+
+/// The product that a launch of a tiled kernel with these constants computes: all of them but those that the tile and its
+/// splits decide.
+pub(super) fn product_of(kernel: Kernel, constants: &[u32]) -> Product {
+    let (own, shared) = constants.split_at(kernel.row().constants.len());
+    let named = |name: &str| TILE_CONSTANTS.iter().position(|known| *known == name).map_or(0, |place| shared[place]);
+    let of_product = ["PANELS", "LINES", "COLUMNS", "DEPTH", "LEFT_PACK", "RIGHT_PACK", "RESULT_PACK"];
+    let sizes = own.iter().copied().chain(of_product.map(named)).collect();
+    Product { kernel: kernel.name(), sizes, lines: named("LINES"), columns: named("COLUMNS") }
 }

@@ -1,5 +1,6 @@
 //! How products are cut into tiles: the variants of `shaders/tile.wgsl`, and which of them a device gets.
 
+use crate::error::{Error, Result, suggest};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -35,7 +36,7 @@ pub struct Tile {
 }
 
 /// The sizes of a product: what a tile is chosen by.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct Product {
     /// The kernel's name.
     pub kernel: String,
@@ -58,11 +59,13 @@ pub struct Target {
     pub forced: Option<Tile>,
     /// Tiles found by measurement.
     pub tuned: Arc<HashMap<Product, Tile>>,
+    /// Into how many parts every sum is cut that may be, for measuring.
+    pub splits: Option<usize>,
     /// What the plan is to do without, for bisecting.
     pub without: Without,
 }
 
-/// Optimisations that are switched off.
+/// Optimisations that are switched off, by [`Without::VARIABLE`] in the environment or by hand.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Without {
     /// Every elementwise op that follows a product is a launch of its own.
@@ -73,23 +76,56 @@ pub struct Without {
     pub splits: bool,
     /// Every partial sum is joined by a launch of its own rather than by the optimiser's.
     pub joined_updates: bool,
+    /// No tile is shared by a subgroup.
+    pub subgroups: bool,
+    /// Loops in shaders stay loops.
+    pub unroll: bool,
+    /// Tiles found by measurement are not used, and none is measured.
+    pub tuning: bool,
+    /// Compiled pipelines are neither read from the cache directory nor kept there.
+    pub pipeline_cache: bool,
 }
 
 impl Without {
-    /// The optimisations that a list names: `epilogues`, `pairs`, `splits`, `joined-updates`, separated by commas. What it
-    /// names beside them comes back as an error.
+    /// The environment variable that says what every device is to do without: see [`Without::parse`].
+    pub const VARIABLE: &str = "PINHOLE_WITHOUT";
+
+    /// The names, and where each is kept.
+    const NAMES: [(&str, fn(&mut Without) -> &mut bool); 8] = [
+        ("epilogues", |without| &mut without.epilogues),
+        ("pairs", |without| &mut without.pairs),
+        ("splits", |without| &mut without.splits),
+        ("joined-updates", |without| &mut without.joined_updates),
+        ("subgroups", |without| &mut without.subgroups),
+        ("unroll", |without| &mut without.unroll),
+        ("tuning", |without| &mut without.tuning),
+        ("pipeline-cache", |without| &mut without.pipeline_cache),
+    ];
+
+    /// All names that [`Without::parse`] knows.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        Without::NAMES.iter().map(|(name, _)| *name)
+    }
+
+    /// The optimisations that a list names: `epilogues`, `pairs`, `splits`, `joined-updates`, `subgroups`, `unroll`,
+    /// `tuning`, `pipeline-cache`, separated by commas. What it names beside them comes back as an error.
     pub fn parse(list: &str) -> Result<Without, String> {
         let mut without = Without::default();
-        for name in list.split(',').filter(|name| !name.is_empty()) {
-            match name {
-                "epilogues" => without.epilogues = true,
-                "pairs" => without.pairs = true,
-                "splits" => without.splits = true,
-                "joined-updates" => without.joined_updates = true,
-                other => return Err(other.to_owned()),
-            }
+        for name in list.split(',').map(str::trim).filter(|name| !name.is_empty()) {
+            let known = Without::NAMES.iter().find(|(known, _)| *known == name);
+            let (_, switch) = known.ok_or_else(|| name.to_owned())?;
+            *switch(&mut without) = true;
         }
         Ok(without)
+    }
+
+    /// What [`Without::VARIABLE`] names; nothing where it is not set. Fails where it names what is not known.
+    pub fn from_environment() -> Result<Without> {
+        let list = std::env::var_os(Without::VARIABLE).unwrap_or_default();
+        Without::parse(&list.to_string_lossy()).map_err(|name| {
+            let problem = format!("there is no optimisation \"{name}\"");
+            Error::invalid(Without::VARIABLE, problem, suggest(&name, Without::names()))
+        })
     }
 }
 
@@ -160,7 +196,7 @@ impl Tile {
             Tile::workgroup(128, 64, 16, [8, 8]),
             Tile::workgroup(128, 128, 8, [8, 8]),
         ];
-        if let Some(subgroup) = target.subgroup {
+        if let Some(subgroup) = target.subgroup() {
             tiles.extend([4, 8, 16].map(|lines| Tile::subgroup(subgroup, lines)));
         }
         debug_assert!(tiles.iter().all(|tile| tile.workgroup_bytes() <= WORKGROUP_BYTES && tile.workgroup <= 256));
@@ -169,6 +205,11 @@ impl Tile {
 }
 
 impl Target {
+    /// Invocations of a subgroup, where tiles may be shared by one.
+    fn subgroup(&self) -> Option<u32> {
+        self.subgroup.filter(|_| !self.without.subgroups)
+    }
+
     /// The tile of a product: the tuned one, or by these rules. A software adapter runs few threads of wide vectors and
     /// has no memory but its own, so it gets the largest tile that stays in registers; all others get tiles in workgroup
     /// memory, as large as still leaves a few hundred workgroups, and registers alone where an edge is too short.
@@ -176,12 +217,16 @@ impl Target {
         if let Some(tile) = self.forced {
             return tile;
         }
-        if let Some(tile) = self.tuned.get(product) {
+        let usable = |tile: &&Tile| {
+            let shared = tile.family == Family::Subgroup;
+            !self.without.tuning && (!shared || self.subgroup() == Some(tile.workgroup))
+        };
+        if let Some(tile) = self.tuned.get(product).filter(usable) {
             return *tile;
         }
         let (lines, columns) = (product.lines, product.columns);
         if self.software {
-            return match self.subgroup {
+            return match self.subgroup() {
                 Some(subgroup) if lines <= 4 => Tile::subgroup(subgroup, 4),
                 Some(subgroup) if lines <= 8 => Tile::subgroup(subgroup, 8),
                 Some(subgroup) => Tile::subgroup(subgroup, 16),

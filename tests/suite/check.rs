@@ -56,7 +56,7 @@ pub fn checked_gpu() -> Device {
 fn open(checked: bool) -> Device {
     let name = std::env::var("PINHOLE_TEST_DEVICE").unwrap_or_else(|_| "gpu".to_owned());
     let adapter = if name == "gpu" { None } else { Some(&name[..]) };
-    match Gpu::open_with(adapter, checked) {
+    match Gpu::open_with(adapter, checked, None) {
         Ok(gpu) => Device::Gpu(Arc::new(gpu)),
         Err(error) => panic!("no GPU to test: {error}; these tests need an adapter, lavapipe will do"),
     }

@@ -55,6 +55,7 @@ impl Place {
     pub fn command(&self, arguments: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_pinhole"));
         command.args(arguments.split_whitespace()).current_dir(self.0.path());
+        command.env("PINHOLE_CACHE", "");
         command.env_remove("RUST_LOG").env_remove("CLICOLOR_FORCE").stdin(Stdio::null());
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         // Where there is no display, Mesa would say so.
