@@ -23,6 +23,8 @@ here=$(cd "$(dirname "$0")" && pwd)
 field=$(cat "$here/field.awk")
 device=${PINHOLE_TEST_DEVICE:-gpu}
 export PINHOLE_TEST_DEVICE=$device
+# Measured tiles and compiled pipelines of this day alone.
+export PINHOLE_CACHE=${PINHOLE_CACHE-$out/cache}
 python=${PYTHON:-python3}
 read -ra bench_options <<<"${BENCH_OPTIONS:-}"
 read -ra torch_options <<<"${TORCH_OPTIONS:-}"
@@ -79,18 +81,15 @@ tested=$(grep -o 'GPU under test: .*' "$out/parity.log" | head -n 1 || true)
 echo "${tested:-no adapter named}"
 note "parity: $parity"
 
-# TUNING: put the call here once `pinhole bench` or `pinhole tune` tunes, as `"$pinhole" bench all --tune`.
-if "$pinhole" --help | grep -E '^ +tune ' >/dev/null; then
-    say "tuning"
-    "$pinhole" tune --device "$device" || { note "tuning failed"; failed=1; }
+measured "all workloads" "$pinhole" bench all --device "$device" --json "${bench_options[@]}"
+# TUNING: the same with measured tiles; which they are is in the errors' log.
+if "$pinhole" bench --help 2>/dev/null | grep -e --tune >/dev/null; then
+    measured "all workloads, tuned" "$pinhole" bench all --tune --device "$device" --json "${bench_options[@]}"
 else
     note "tuning: skipped, this binary has none"
 fi
-
-measured "all workloads" "$pinhole" bench all --device "$device" --json "${bench_options[@]}"
 measured "launches of a pass of 1000, on one buffer and on several" "$pinhole" bench sweeps --device "$device" --json
 
-# For `pinhole bench split-sweep`, once there is one.
 split_sweep() {
     case $("$pinhole" bench split-sweep no-such-workload 2>&1 || true) in
     *'workload "split-sweep"'*) note "split sweep: skipped, this binary has none" ;;
@@ -160,6 +159,12 @@ quoted() { printf '"%s"' "$(printf '%s' "$1" | tr '\n\t' '  ' | sed 's/[\\"]/\\&
                 number("host_us_per_launch", 2), number("device_us_per_launch", 2))
             next
         }
+        field("workload") == "split-sweep" {
+            splits = splits sprintf("| %s | %s | %s x %s | %s | %s | %s | %s |\n", field("model"), field("layer"), \
+                field("lines"), field("columns"), field("depth"), field("splits"), number("us", 1), \
+                field("planned") == "true" ? "yes" : "")
+            next
+        }
         !heads++ {
             print "| workload | peer | batch | median | slowest | fastest | unit | GFLOP/s | of most | launches " \
                 "| us to record one | first finished step, s | loss |"
@@ -177,6 +182,11 @@ quoted() { printf '"%s"' "$(printf '%s' "$1" | tr '\n\t' '  ' | sed 's/[\\"]/\\&
             if (launches != "") {
                 print "\n| launches on buffers that are | us to record one | us to run one |\n| --- | --- | --- |"
                 printf "%s", launches
+            }
+            if (splits != "") {
+                print "\n| weight gradients of | layer | size | sums of | parts | us | as planned |"
+                print "| --- | --- | --- | --- | --- | --- | --- |"
+                printf "%s", splits
             }
         }' "$lines"
 } >"$out/results.md"

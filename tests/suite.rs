@@ -53,3 +53,5 @@ mod steps;
 mod support;
 #[path = "suite/training.rs"]
 mod training;
+#[path = "suite/tune.rs"]
+mod tune;

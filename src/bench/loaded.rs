@@ -321,7 +321,7 @@ fn noise(count: usize) -> Values {
 }
 
 /// Uniform numbers between -1 and 1.
-fn numbers(stream: u32, count: usize) -> Vec<f32> {
+pub(super) fn numbers(stream: u32, count: usize) -> Vec<f32> {
     let words = (0..count.div_ceil(4)).flat_map(|block| rng::words(SEED, 0, stream, block as u32));
     words.map(|word| 2.0 * rng::unit(word) - 1.0).take(count).collect()
 }

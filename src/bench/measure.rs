@@ -32,7 +32,7 @@ impl Default for Settings {
 /// What came of a workload: a line of JSON. Rates are of the median block; what does not apply is null.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct Measurement {
-    /// `pinhole` and its version.
+    /// `pinhole` and its version, and `tuned` where it was.
     pub peer: String,
     /// The device.
     pub device: String,
@@ -156,14 +156,13 @@ pub fn measure(workload: Workload, device: &str, settings: &Settings) -> Result<
     let statistics = before.zip(loaded.session().statistics());
     let rel_err = loaded.check()?;
 
-    seconds.sort_by(f64::total_cmp);
+    let median = median(&mut seconds);
     let (fastest, slowest) = (seconds[0], seconds[seconds.len() - 1]);
-    let median = (seconds[(seconds.len() - 1) / 2] + seconds[seconds.len() / 2]) / 2.0;
     let gflops = |seconds: f64| loaded.flop_per_step() as f64 / seconds / 1e9;
     let rate = |seconds: f64| if workload.trains() { 1.0 / seconds } else { gflops(seconds) };
     let timed = (seconds.len() * steps_per_block) as u64;
     Ok(Measurement {
-        peer: format!("pinhole-{}", env!("CARGO_PKG_VERSION")),
+        peer: format!("pinhole-{}{}", env!("CARGO_PKG_VERSION"), if tuning.is_some() { "-tuned" } else { "" }),
         device: device.name(),
         workload: workload.to_string(),
         batch: material.batch(),
@@ -223,6 +222,12 @@ fn warm_up(loaded: &mut Loaded, block_seconds: f64) -> Result<usize> {
         loaded.run(fitting)?;
     }
     Ok(fitting)
+}
+
+/// The median of some numbers, which are sorted.
+pub(super) fn median(numbers: &mut [f64]) -> f64 {
+    numbers.sort_by(f64::total_cmp);
+    (numbers[(numbers.len() - 1) / 2] + numbers[numbers.len() / 2]) / 2.0
 }
 
 /// Six digits, which is more than any clock knows.

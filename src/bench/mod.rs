@@ -16,10 +16,12 @@ mod ceilings;
 mod host;
 mod loaded;
 mod measure;
+mod split_sweep;
 mod vae;
 mod workload;
 
 pub use ceilings::{Ceilings, LaunchMeasurement, launches};
 pub use loaded::{Loaded, Material};
 pub use measure::{Measurement, Settings, measure};
+pub use split_sweep::{SplitMeasurement, split_sweep};
 pub use workload::Workload;

@@ -1,7 +1,9 @@
 //! `pinhole bench`
 
 use super::{End, open_device, say, say_json, show_tuning, tuning_budget};
-use pinhole::bench::{Ceilings, LaunchMeasurement, Measurement, Settings, Workload, launches, measure};
+use pinhole::bench::{
+    Ceilings, LaunchMeasurement, Measurement, Settings, SplitMeasurement, Workload, launches, measure, split_sweep,
+};
 use pinhole::error::Result;
 
 #[derive(clap::Args)]
@@ -32,6 +34,8 @@ pub struct Arguments {
 
 /// Names of what `sweeps` measures, which no rival has.
 const SWEEPS: [&str; 2] = ["sweeps", "launches"];
+/// The name of what `split_sweep` measures, for those who choose how sums are cut.
+const SPLIT_SWEEP: &str = "split-sweep";
 
 /// Measures the workloads one after the other.
 pub fn run(arguments: &Arguments) -> Result<End> {
@@ -43,10 +47,11 @@ pub fn run(arguments: &Arguments) -> Result<End> {
     };
     // All names first: a wrong one must not be found out after minutes.
     let mut workloads: Vec<Workload> = Vec::new();
-    let mut sweeps = false;
+    let (mut sweeps, mut splits) = (false, false);
     for name in arguments.workloads.iter().flat_map(|names| names.split(',')) {
         match name {
             name if SWEEPS.contains(&name) => sweeps = true,
+            SPLIT_SWEEP => splits = true,
             name => workloads.extend(Workload::named(name)?),
         }
     }
@@ -78,6 +83,14 @@ pub fn run(arguments: &Arguments) -> Result<End> {
             match arguments.json {
                 true => say_json(&measured)?,
                 false => say(&launch_row(&measured))?,
+            }
+        }
+    }
+    if splits {
+        for measured in split_sweep(&open_device(&arguments.device)?)? {
+            match arguments.json {
+                true => say_json(&measured)?,
+                false => say(&split_row(&measured))?,
             }
         }
     }
@@ -132,5 +145,13 @@ fn launch_row(measured: &LaunchMeasurement) -> String {
     format!(
         "{launches} launches on {buffers} buffers: {host_us_per_launch:.2} us each to record, \
          {device_us_per_launch:.2} us to run"
+    )
+}
+
+fn split_row(measured: &SplitMeasurement) -> String {
+    let SplitMeasurement { model, layer, lines, columns, depth, splits, us, .. } = measured;
+    let planned = if measured.planned { "  as planned" } else { "" };
+    format!(
+        "{model:<13} {layer:<11} {lines:>5}x{columns:<5} sums of {depth:>6} in {splits:>3} parts {us:>10.1} us{planned}"
     )
 }

@@ -65,6 +65,9 @@ pub struct Target {
     pub without: Without,
 }
 
+/// The name of an optimisation, and where it is kept whether it is switched off.
+type Switch = (&'static str, fn(&mut Without) -> &mut bool);
+
 /// Optimisations that are switched off, by [`Without::VARIABLE`] in the environment or by hand.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Without {
@@ -78,8 +81,6 @@ pub struct Without {
     pub joined_updates: bool,
     /// No tile is shared by a subgroup.
     pub subgroups: bool,
-    /// Loops in shaders stay loops.
-    pub unroll: bool,
     /// Tiles found by measurement are not used, and none is measured.
     pub tuning: bool,
     /// Compiled pipelines are neither read from the cache directory nor kept there.
@@ -91,13 +92,12 @@ impl Without {
     pub const VARIABLE: &str = "PINHOLE_WITHOUT";
 
     /// The names, and where each is kept.
-    const NAMES: [(&str, fn(&mut Without) -> &mut bool); 8] = [
+    const NAMES: [Switch; 7] = [
         ("epilogues", |without| &mut without.epilogues),
         ("pairs", |without| &mut without.pairs),
         ("splits", |without| &mut without.splits),
         ("joined-updates", |without| &mut without.joined_updates),
         ("subgroups", |without| &mut without.subgroups),
-        ("unroll", |without| &mut without.unroll),
         ("tuning", |without| &mut without.tuning),
         ("pipeline-cache", |without| &mut without.pipeline_cache),
     ];
@@ -107,7 +107,7 @@ impl Without {
         Without::NAMES.iter().map(|(name, _)| *name)
     }
 
-    /// The optimisations that a list names: `epilogues`, `pairs`, `splits`, `joined-updates`, `subgroups`, `unroll`,
+    /// The optimisations that a list names: `epilogues`, `pairs`, `splits`, `joined-updates`, `subgroups`,
     /// `tuning`, `pipeline-cache`, separated by commas. What it names beside them comes back as an error.
     pub fn parse(list: &str) -> Result<Without, String> {
         let mut without = Without::default();

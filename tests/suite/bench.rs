@@ -3,9 +3,10 @@
 use crate::place::*;
 use crate::support::*;
 use pinhole::Device;
-use pinhole::bench::{Ceilings, Loaded, Material, Workload};
+use pinhole::bench::{Ceilings, Loaded, Material, Workload, split_sweep};
 use pinhole::model::spec::{LossKind, OptimizerSpec};
 use pinhole::model::{ModelSpec, Network};
+use pinhole::plan::Target;
 use serde_json::Value as Json;
 use std::path::Path;
 
@@ -191,6 +192,17 @@ fn launches_cost_something_on_all_kinds_of_buffers() {
 }
 
 #[test]
+fn sums_are_cut_into_one_part_and_more() {
+    let lines = split_sweep(&gpu()).expect("a sweep");
+    for model in ["conv-ae", "conv-ae-wide"] {
+        let of: Vec<_> = lines.iter().filter(|line| line.model == model).collect();
+        assert!(of.iter().any(|line| line.splits == 1) && of.iter().any(|line| line.splits >= 16), "{of:?}");
+        assert!(of.iter().any(|line| line.planned), "{of:?}");
+    }
+    assert!(lines.iter().all(|line| line.us > 0.0 && line.us.is_finite()), "{lines:?}");
+}
+
+#[test]
 fn workloads_are_the_standard_ones() {
     let network = |workload: Workload| {
         let spec: ModelSpec = workload.model().expect("a model").expect("an autoencoder");
@@ -214,10 +226,7 @@ fn workloads_are_the_standard_ones() {
         assert_eq!(network(workload).checked().parameter_count(), parameters, "{workload}");
     }
     // The variational one: two linear layers on each side, and a second one beside the mean's.
-    let plan = Material::new(Workload::Vae, None)
-        .expect("a workload")
-        .plan(&pinhole::plan::Target::default())
-        .expect("a plan");
+    let plan = Material::new(Workload::Vae, None).expect("a workload").plan(&Target::default()).expect("a plan");
     let parameters = plan.buffers.iter().find(|buffer| buffer.name == "parameters").expect("parameters").elements;
     let expected = linear(784, 400) + 2 * linear(400, 20) + linear(20, 400) + linear(400, 784);
     assert!((expected..expected + 10 * 64).contains(&parameters), "{parameters}, at least {expected}");
@@ -407,8 +416,11 @@ devices) echo "an adapter" ;;
     printf '"gflops":400,"min":390,"max":410,"launches":1}\n' ;;
 "bench sweeps --device an --json")
     printf '{"workload":"launches","buffers":"shared","host_us_per_launch":0.25,"device_us_per_launch":5}\n' ;;
+"bench split-sweep --device an --json")
+    printf '{"workload":"split-sweep","model":"conv-ae","layer":"encoder.0","lines":16,"columns":9,"depth":25088,'
+    printf '"splits":8,"planned":true,"us":12.5}\n' ;;
 "bench split-sweep no-such-workload")
-    echo 'error: workload "split-sweep": it is none of these' >&2
+    echo 'error: workload "no-such-workload": it is none of these' >&2
     exit 1 ;;
 --help) echo "  bench" ;;
 *) echo "error: what is $*?" >&2; exit 1 ;;
@@ -424,22 +436,23 @@ esac"#,
     };
     let done = day("an");
     assert_eq!((done.code, &done.stderr[..]), (Some(0), ""), "{done:?}");
-    for skipped in ["tuning: skipped", "split sweep: skipped", "PyTorch: skipped, no-such-python is not found"] {
+    for skipped in ["tuning: skipped", "PyTorch: skipped, no-such-python is not found"] {
         assert!(done.stdout.contains(skipped), "{}", done.stdout);
     }
     let results = json(&place.path("out/results.json"));
     let results = results.as_array().expect("an array");
-    assert_eq!(results.len(), 4);
+    assert_eq!(results.len(), 5);
     assert_eq!(results[0]["parity"], "test result: ok. 12 passed");
     assert_eq!(results[0]["devices"]["auto"], "an adapter");
-    assert_eq!(results[0]["notes"].as_array().map(Vec::len), Some(4));
+    assert_eq!(results[0]["notes"].as_array().map(Vec::len), Some(3));
     let workloads: Vec<&str> = results[1..].iter().filter_map(|line| line["workload"].as_str()).collect();
-    assert_eq!(workloads, ["vae", "conv3x3", "launches"]);
+    assert_eq!(workloads, ["vae", "conv3x3", "launches", "split-sweep"]);
     let table = String::from_utf8(place.read("out/results.md")).expect("text");
     for row in [
         "| vae | pinhole-1 | 128 | 12.50 | 12.00 | 13.00 | steps/s | 4.00 | 25.0 % | 34 | 0.50 | 1.50 | 100.00000 |",
         "| conv3x3 | pinhole-1 | 32 | 400.00 | 390.00 | 410.00 | GFLOP/s | 400.00 | - | 1 | - | - | - |",
         "| shared | 0.25 | 5.00 |",
+        "| conv-ae | encoder.0 | 16 x 9 | 25088 | 8 | 12.5 | yes |",
     ] {
         assert!(table.contains(row), "{table}");
     }

@@ -33,11 +33,11 @@ fn shaders() -> Vec<String> {
 /// A module that is valid without any feature beyond WebGPU's own, but for subgroups where the text has them.
 fn parse(path: &str, text: &str) -> Result<(Module, ModuleInfo), String> {
     let module = naga::front::wgsl::parse_str(text).map_err(|error| error.emit_to_string_with_path(text, path))?;
-    let info = validate(&module, text).map_err(|error| error.emit_to_string_with_path(text, path))?;
+    let info = validate(&module, path, text)?;
     Ok((module, info))
 }
 
-fn validate(module: &Module, text: &str) -> Result<ModuleInfo, naga::WithSpan<naga::valid::ValidationError>> {
+fn validate(module: &Module, path: &str, text: &str) -> Result<ModuleInfo, String> {
     let subgroups = module.entry_points.iter().any(|point| point.name == "by_subgroup" || point.name == "together");
     let capabilities = match subgroups && text.contains("subgroup") {
         true => Capabilities::SUBGROUP,
@@ -46,7 +46,7 @@ fn validate(module: &Module, text: &str) -> Result<ModuleInfo, naga::WithSpan<na
     let mut validator = Validator::new(ValidationFlags::all(), capabilities);
     validator.subgroup_stages(naga::valid::ShaderStages::COMPUTE);
     validator.subgroup_operations(naga::valid::SubgroupOperationSet::all());
-    validator.validate(module)
+    validator.validate(module).map_err(|error| error.emit_to_string_with_path(text, path))
 }
 
 /// The values of a module's named constants of type u32.
@@ -357,7 +357,7 @@ fn check_step(step: &Step) -> Result<(), String> {
 /// Validates a launch's shader, holds the bindings it uses against the launch's slots, and writes it in every language.
 fn translate(launch: &[Step], shader: &Shader) -> Result<(), String> {
     let module = shader.module().map_err(|error| error.to_string())?;
-    let info = validate(&module, &shader.text).map_err(|e| e.emit_to_string_with_path(&shader.text, shader.file))?;
+    let info = validate(&module, shader.file, &shader.text)?;
     let expected: Vec<u32> = (0..bindings(launch).len() as u32).collect();
     let mut numbers: Vec<u32> = used(&module, &info, &shader.entry)?.iter().map(|used| used.number).collect();
     numbers.sort_unstable();

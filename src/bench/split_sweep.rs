@@ -1,0 +1,135 @@
+//! What cutting the sums of convolutions' weight gradients into parts gains.
+
+use super::loaded::{Material, numbers};
+use super::measure::{median, rounded};
+use super::workload::Workload;
+use crate::device::{Device, Session};
+use crate::error::Result;
+use crate::plan::{Kernel, Plan, Product, Target, Without};
+use crate::tensor::{DType, Values};
+use std::time::Instant;
+
+/// Most parts that are tried.
+const MOST_SPLITS: usize = 256;
+/// Timings of each number of parts, of which the median counts, and seconds that each should take.
+const ROUNDS: usize = 3;
+const ROUND_SECONDS: f64 = 0.005;
+/// Most runs of a timing.
+const MOST_RUNS: usize = 1000;
+
+/// What a weight gradient takes with its sums cut into so many parts: a line of JSON.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct SplitMeasurement {
+    /// `pinhole` and its version.
+    pub peer: String,
+    /// The device.
+    pub device: String,
+    /// `split-sweep`.
+    pub workload: String,
+    /// The workload whose weight gradient it is.
+    pub model: String,
+    /// The layer.
+    pub layer: String,
+    /// Lines and columns of the product.
+    pub lines: u32,
+    /// See `lines`.
+    pub columns: u32,
+    /// Its depth: the length of the sums.
+    pub depth: u64,
+    /// Parts that each sum is cut into.
+    pub splits: u64,
+    /// Whether that is what the planner chooses.
+    pub planned: bool,
+    /// Microseconds of the product alone; another launch joins the parts.
+    pub us: f64,
+}
+
+/// Times the weight gradients of `conv-ae` and `conv-ae-wide` with their sums in 1, 2, 4, ... parts and in as many as the
+/// planner chooses.
+pub fn split_sweep(device: &Device) -> Result<Vec<SplitMeasurement>> {
+    let mut lines = Vec::new();
+    for workload in [Workload::ConvAe, Workload::ConvAeWide] {
+        let material = Material::new(workload, None)?;
+        let target = device.target();
+        let target = Target { without: Without { pairs: true, ..target.without }, ..target };
+        let forced = (0..=MOST_SPLITS.ilog2()).map(|power| Some(1usize << power));
+        let plans: Vec<Plan> = std::iter::once(None)
+            .chain(forced)
+            .map(|splits| material.plan(&Target { splits, ..target.clone() }))
+            .collect::<Result<_>>()?;
+        for product in weight_gradients(&plans[0]) {
+            // The planner's own first: a forced number that is the same adds nothing.
+            let mut known: Vec<u64> = Vec::new();
+            let mut alone: Vec<Plan> = Vec::new();
+            for plan in &plans {
+                let step = plan.steps.iter().position(|step| step.product().as_ref() == Some(&product));
+                let Some(found) = step.and_then(|step| plan.alone(step)) else { continue };
+                let splits = found.steps[0].constant("SPLITS").unwrap_or(1);
+                if !known.contains(&splits) {
+                    known.push(splits);
+                    alone.push(found);
+                }
+            }
+            let times = times(device, &alone)?;
+            let mut order: Vec<usize> = (0..known.len()).collect();
+            order.sort_by_key(|place| known[*place]);
+            lines.extend(order.into_iter().map(|place| SplitMeasurement {
+                peer: format!("pinhole-{}", env!("CARGO_PKG_VERSION")),
+                device: device.name(),
+                workload: "split-sweep".to_owned(),
+                model: workload.to_string(),
+                layer: alone[place].steps[0].label.clone(),
+                lines: product.lines,
+                columns: product.columns,
+                depth: alone[place].steps[0].constant("DEPTH").unwrap_or(0),
+                splits: known[place],
+                planned: place == 0,
+                us: rounded(times[place]),
+            }));
+        }
+    }
+    Ok(lines)
+}
+
+/// The distinct weight gradients of convolutions in a plan.
+fn weight_gradients(plan: &Plan) -> Vec<Product> {
+    let steps = plan.steps.iter().filter(|step| step.kernel == Kernel::Conv2dGradWeight);
+    let mut products: Vec<Product> = Vec::new();
+    for product in steps.filter_map(|step| step.product()) {
+        if !products.contains(&product) {
+            products.push(product);
+        }
+    }
+    products
+}
+
+/// Microseconds of each of these plans, timed in turn.
+fn times(device: &Device, plans: &[Plan]) -> Result<Vec<f64>> {
+    let mut session = device.load(plans)?;
+    for (stream, buffer) in (0..).zip(&plans[0].buffers[..2]) {
+        if buffer.dtype == DType::Float {
+            session.write_at(&buffer.name, 0, &Values::F32(numbers(stream, buffer.elements)))?;
+        }
+    }
+    let mut runs = Vec::new();
+    for plan in 0..plans.len() {
+        timed(&mut session, plan, 1)?;
+        let seconds = timed(&mut session, plan, 1)? / 1e6;
+        runs.push(((ROUND_SECONDS / seconds) as usize).clamp(1, MOST_RUNS));
+    }
+    let mut times = vec![vec![]; plans.len()];
+    for _ in 0..ROUNDS {
+        for plan in 0..plans.len() {
+            times[plan].push(timed(&mut session, plan, runs[plan])?);
+        }
+    }
+    Ok(times.iter_mut().map(|times| median(times)).collect())
+}
+
+fn timed(session: &mut Session, plan: usize, runs: usize) -> Result<f64> {
+    session.set_steps_per_submission(plan, runs);
+    let began = Instant::now();
+    session.run(plan, runs)?;
+    session.wait()?;
+    Ok(began.elapsed().as_secs_f64() * 1e6 / runs as f64)
+}
