@@ -433,7 +433,7 @@ fn even(view: &View) -> Option<usize> {
         return None;
     }
     let outer = &view.axes[..view.axes.len() - 1];
-    let aligned = view.offset % 4 == 0 && outer.iter().all(|axis| axis.stride % 4 == 0);
+    let aligned = view.offset.is_multiple_of(4) && outer.iter().all(|axis| axis.stride.is_multiple_of(4));
     (last.stride != 1 || aligned).then_some(last.stride)
 }
 

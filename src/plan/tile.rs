@@ -86,12 +86,15 @@ pub struct Without {
     pub pipeline_cache: bool,
 }
 
+/// Where one of them is kept.
+type Switch = fn(&mut Without) -> &mut bool;
+
 impl Without {
     /// The environment variable that says what every device is to do without: see [`Without::parse`].
     pub const VARIABLE: &str = "PINHOLE_WITHOUT";
 
     /// The names, and where each is kept.
-    const NAMES: [(&str, fn(&mut Without) -> &mut bool); 8] = [
+    const NAMES: [(&str, Switch); 8] = [
         ("epilogues", |without| &mut without.epilogues),
         ("pairs", |without| &mut without.pairs),
         ("splits", |without| &mut without.splits),
