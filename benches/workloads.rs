@@ -71,7 +71,7 @@ fn table(criterion: &mut Criterion) {
 
 /// A case's plan on the device, its inputs written.
 fn load(case: &Case) -> pinhole::Result<Session> {
-    let mut session = DEVICE.load(&[case.plan()])?;
+    let mut session = DEVICE.load(&[case.plan(&DEVICE.target())])?;
     let layout = ParameterLayout::of(&case.graph);
     for feed in &case.feeds {
         let (name, offset) = feed.place(&layout);

@@ -119,7 +119,7 @@ fn bench_measures_on_the_gpu() {
     for ((line, workload), batch) in lines.iter().zip(workloads).zip([4, 4, 4, 1]) {
         expect_line(line, workload, &gpu().name());
         assert_eq!(line["batch"], batch);
-        let plan = Material::new(workload, Some(4)).expect("a workload").plan(&Target::default()).expect("a plan");
+        let plan = Material::new(workload, Some(4)).expect("a workload").plan(&gpu().target()).expect("a plan");
         // A step of the plan is a launch, or shares one with another.
         let launches = line["launches"].as_u64().expect("launches") as usize;
         assert!((1..=plan.steps.len()).contains(&launches), "{workload}: {launches} of {}", plan.steps.len());

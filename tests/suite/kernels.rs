@@ -37,7 +37,7 @@ fn parse(path: &str, text: &str) -> Result<(Module, ModuleInfo), String> {
     Ok((module, info))
 }
 
-fn validate(module: &Module, text: &str) -> Result<ModuleInfo, naga::WithSpan<naga::valid::ValidationError>> {
+fn validate(module: &Module, text: &str) -> Result<ModuleInfo, Box<naga::WithSpan<naga::valid::ValidationError>>> {
     let subgroups = module.entry_points.iter().any(|point| point.name == "by_subgroup" || point.name == "together");
     let capabilities = match subgroups && text.contains("subgroup") {
         true => Capabilities::SUBGROUP,
@@ -46,7 +46,7 @@ fn validate(module: &Module, text: &str) -> Result<ModuleInfo, naga::WithSpan<na
     let mut validator = Validator::new(ValidationFlags::all(), capabilities);
     validator.subgroup_stages(naga::valid::ShaderStages::COMPUTE);
     validator.subgroup_operations(naga::valid::SubgroupOperationSet::all());
-    validator.validate(module)
+    validator.validate(module).map_err(Box::new)
 }
 
 /// The values of a module's named constants of type u32.
