@@ -5,7 +5,7 @@ use super::measure::{median, rounded};
 use super::workload::Workload;
 use crate::device::{Device, Session};
 use crate::error::Result;
-use crate::plan::{Kernel, Plan, Product, Target, Without};
+use crate::plan::{Kernel, Limits, Plan, Product, Target, Without};
 use crate::tensor::{DType, Values};
 use std::time::Instant;
 
@@ -47,6 +47,10 @@ pub struct SplitMeasurement {
 /// Times the weight gradients of `conv-ae` and `conv-ae-wide` with their sums in 1, 2, 4, ... parts and in as many as the
 /// planner chooses.
 pub fn split_sweep(device: &Device) -> Result<Vec<SplitMeasurement>> {
+    let limits = match device {
+        Device::Gpu(gpu) => *gpu.limits(),
+        Device::Cpu | Device::CpuF64 => Limits::default(),
+    };
     let mut lines = Vec::new();
     for workload in [Workload::ConvAe, Workload::ConvAeWide] {
         let material = Material::new(workload, None)?;
@@ -59,16 +63,22 @@ pub fn split_sweep(device: &Device) -> Result<Vec<SplitMeasurement>> {
             .collect::<Result<_>>()?;
         for product in weight_gradients(&plans[0]) {
             // The planner's own first: a forced number that is the same adds nothing.
+            let mut planned = None;
             let mut known: Vec<u64> = Vec::new();
             let mut alone: Vec<Plan> = Vec::new();
             for plan in &plans {
                 let step = plan.steps.iter().position(|step| step.product().as_ref() == Some(&product));
                 let Some(found) = step.and_then(|step| plan.alone(step)) else { continue };
                 let splits = found.steps[0].constant("SPLITS").unwrap_or(1);
-                if !known.contains(&splits) {
+                planned = planned.or(Some(splits));
+                // So many parts of a large weight may be more than one binding holds.
+                if !known.contains(&splits) && found.check(&limits).is_ok() {
                     known.push(splits);
                     alone.push(found);
                 }
+            }
+            if alone.is_empty() {
+                continue;
             }
             let times = times(device, &alone)?;
             let mut order: Vec<usize> = (0..known.len()).collect();
@@ -83,7 +93,7 @@ pub fn split_sweep(device: &Device) -> Result<Vec<SplitMeasurement>> {
                 columns: product.columns,
                 depth: alone[place].steps[0].constant("DEPTH").unwrap_or(0),
                 splits: known[place],
-                planned: place == 0,
+                planned: Some(known[place]) == planned,
                 us: rounded(times[place]),
             }));
         }

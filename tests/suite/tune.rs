@@ -61,8 +61,9 @@ fn tuned_training_is_untuned_training() {
     let steps = &plans(&device.target()).expect("plans")[0].steps;
     let tiles = steps.iter().filter_map(|step| Some((step.product()?, other(step.tile()?))));
     gpu.set_tuned(tiles.collect());
-    let plan = &plans(&device.target()).expect("plans")[0];
-    assert!(plan.steps.iter().filter_map(|step| step.tile()).all(|tile| tile == other(Tile::registers(8, 8))));
+    let tuned = device.target().tuned;
+    let steps = &plans(&device.target()).expect("plans")[0].steps;
+    assert!(steps.iter().all(|step| step.tile() == step.product().map(|product| tuned[&product])));
     same("with other tiles", &train(&network, &device, &data, None, options()));
 }
 
