@@ -24,6 +24,9 @@ mod gradients;
 mod graph_errors;
 #[path = "suite/inference.rs"]
 mod inference;
+#[cfg(feature = "cli")]
+#[path = "suite/inspect.rs"]
+mod inspect;
 #[path = "suite/kernels.rs"]
 mod kernels;
 #[path = "suite/numbers.rs"]

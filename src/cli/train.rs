@@ -214,20 +214,24 @@ pub fn run(arguments: &Arguments) -> Result<End> {
 /// Says where the time of a step goes: a line for each launch, then one for each kernel.
 fn show_profile(profile: &Profile) {
     let step = profile.step_nanoseconds();
+    let [names, labels] = [
+        profile.launches.iter().map(|launch| launch.kernel.len()).max().unwrap_or(0),
+        profile.launches.iter().map(|launch| launch.label.len()).max().unwrap_or(0).max(10),
+    ];
     let line = |name: &str, label: &str, time: f64, operations: u64, bytes: u64| {
         eprintln!(
-            "{name:<44} {label:<24} {:>10.1} {:>6.1} {:>10.1} {:>8.1}",
+            "{name:<names$} {label:<labels$} {:>10.1} {:>6.1} {:>10.1} {:>8.1}",
             time / 1e3,
             100.0 * time / step.max(1.0),
             operations as f64 / time.max(1.0),
             bytes as f64 / time.max(1.0)
         );
     };
-    eprintln!("{:<44} {:<24} {:>10} {:>6} {:>10} {:>8}", "launch", "of", "us", "%", "GFLOP/s", "GB/s");
+    eprintln!("{:<names$} {:<labels$} {:>10} {:>6} {:>10} {:>8}", "launch", "of", "us", "%", "GFLOP/s", "GB/s");
     for launch in &profile.launches {
         line(&launch.kernel, &launch.label, launch.nanoseconds(), launch.operations, launch.bytes);
     }
-    eprintln!("{:<44} launches", "kernel");
+    eprintln!("{:<names$} launches", "kernel");
     for (kernel, count, time, operations, bytes) in profile.kernels() {
         line(&kernel, &count.to_string(), time, operations, bytes);
     }

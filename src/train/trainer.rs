@@ -78,7 +78,7 @@ pub struct Trainer<'a> {
     /// The plan of an ordinary step.
     pub(super) plan: Plan,
     pub(super) session: Session,
-    feed: Feed<'a>,
+    pub(super) feed: Feed<'a>,
     validation: Option<Feed<'a>>,
     optimizer: Optimizer,
     options: Options,
