@@ -8,15 +8,22 @@
 //! file merely claims. Nothing here knows a device or a model.
 
 pub mod chart;
+pub mod csv;
 mod dataset;
 pub mod digits;
+#[cfg(feature = "cli")]
+pub mod download;
+mod elements;
 pub(crate) mod files;
 mod font;
 pub mod idx;
 pub mod images;
 mod load;
+pub mod npy;
+pub mod npz;
+pub mod pictures;
 mod strokes;
 
 pub use dataset::Dataset;
 pub use digits::digits;
-pub use load::{Splits, load, png_files};
+pub use load::{Reading, Splits, load, load_array, load_with, picture_files};

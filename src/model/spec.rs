@@ -12,9 +12,13 @@ use std::path::Path;
 use toml::{Table, Value};
 
 use self::read::{Fault, find, line_of, line_of_key, read_model};
+use crate::data::pictures::{Fit, PictureFormat};
 use crate::error::{Error, Result};
 use crate::nn::{self, Activation, Layer, MAX_ELEMENTS, Parameter, Placed};
 use crate::shape::Shape;
+
+/// No model file is longer; another file may be, and its tree would be larger still.
+const LONGEST_FILE: usize = 1 << 20;
 
 /// An autoencoder and how it is trained: the content of a model file.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,8 +31,17 @@ pub struct ModelSpec {
     pub encoder: Vec<Layer>,
     /// From the latent code to the reconstruction.
     pub decoder: Vec<Layer>,
+    /// The file's `[data]`.
+    pub data: DataSpec,
     /// The file's `[train]`.
     pub train: TrainSpec,
+}
+
+/// How data become samples of the model's input.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DataSpec {
+    /// What becomes of pictures of other proportions; `crop` unless given.
+    pub fit: Fit,
 }
 
 /// The loss between a reconstruction and its original, a mean over every element of the batch.
@@ -183,6 +196,10 @@ impl ModelSpec {
     /// Reads and validates a model file.
     pub fn read(path: &Path) -> Result<ModelSpec> {
         let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
+        if bytes.len() > LONGEST_FILE {
+            let problem = format!("has {} bytes, more than {LONGEST_FILE}", bytes.len());
+            return Err(Error::file(path, problem, "a model is a short TOML file; was another file meant?"));
+        }
         let text = str::from_utf8(&bytes)
             .map_err(|_| Error::file(path, "is not UTF-8 text", "a model is a TOML file; was another file meant?"))?;
         ModelSpec::parse(text, path)
@@ -230,6 +247,14 @@ impl ModelSpec {
         Ok(())
     }
 
+    /// What pictures are brought to for the model: its input, where that is `[1, height, width]` or `[3, height, width]`.
+    pub fn pictures(&self) -> Option<PictureFormat> {
+        match self.input[..] {
+            [channels @ (1 | 3), height, width] => Some(PictureFormat { channels, height, width, fit: self.data.fit }),
+            _ => None,
+        }
+    }
+
     /// Walks the shapes and looks at every value. [`Error::Invalid`] names the key.
     pub fn validate(&self) -> Result<Checked> {
         if self.input.is_empty() || self.input.contains(&0) {
@@ -272,7 +297,7 @@ impl ModelSpec {
     /// `full` writes every key that there is, which is what [`set`](ModelSpec::set) finds its keys in.
     fn write(&self, full: bool) -> String {
         let mut text = String::new();
-        let ModelSpec { input, loss, encoder, decoder, train } = self;
+        let ModelSpec { input, loss, encoder, decoder, data, train } = self;
         // Writing to a string cannot fail.
         let _ = write!(text, "input = {input}\nloss = \"{}\"\n", loss.name());
         for (name, layers) in [("encoder", encoder), ("decoder", decoder)] {
@@ -289,6 +314,9 @@ impl ModelSpec {
                 previous = Some(layer);
             }
             text.push_str("\n]\n");
+        }
+        if full || *data != DataSpec::default() {
+            let _ = writeln!(text, "[data]\nfit = \"{}\"", data.fit.name());
         }
         let TrainSpec { batch, epochs, seed, shuffle, validation, optimizer } = train;
         let _ = write!(

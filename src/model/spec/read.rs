@@ -3,7 +3,8 @@
 use toml::de::{DeTable, DeValue};
 use toml::{Table, Value};
 
-use super::{LossKind, ModelSpec, OptimizerSpec, TrainSpec};
+use super::{DataSpec, LossKind, ModelSpec, OptimizerSpec, TrainSpec};
+use crate::data::pictures::Fit;
 use crate::error::suggest;
 use crate::nn::{Activation, Layer};
 use crate::shape::Shape;
@@ -146,15 +147,15 @@ impl<'a> Keys<'a> {
     }
 }
 
-const MODEL_KEYS: [&str; 5] = ["input", "loss", "encoder", "decoder", "train"];
+const MODEL_KEYS: [&str; 6] = ["input", "loss", "encoder", "decoder", "data", "train"];
 
 fn known_keys<'a>(key: &str, table: &'a Table, known: &[&str]) -> Result<Keys<'a>, Fault> {
     let Some(unknown) = table.keys().find(|name| !known.contains(&name.as_str())) else {
         return Ok(Keys { key: key.to_owned(), table });
     };
     // In TOML, whatever follows a [section] line belongs to the section.
-    let help = match MODEL_KEYS.contains(&unknown.as_str()) && key == "train" {
-        true => "put it above the [train] line".to_owned(),
+    let help = match MODEL_KEYS.contains(&unknown.as_str()) && matches!(key, "data" | "train") {
+        true => format!("put it above the [{key}] line"),
         false => suggest(unknown, known.iter().copied()),
     };
     let at = if key.is_empty() { unknown.clone() } else { format!("{key}.{unknown}") };
@@ -177,8 +178,19 @@ pub(super) fn read_model(table: &Table) -> Result<ModelSpec, Fault> {
         loss: read_loss(&keys.need("loss", "\"mse\"")?)?,
         encoder: layers("encoder")?,
         decoder: layers("decoder")?,
+        data: keys.get("data").map_or_else(|| Ok(DataSpec::default()), |item| read_data(&item))?,
         train,
     })
+}
+
+fn read_data(item: &Item) -> Result<DataSpec, Fault> {
+    let keys = item.keys(&["fit"])?;
+    let Some(item) = keys.get("fit") else { return Ok(DataSpec::default()) };
+    let help = "write \"crop\", \"stretch\" or \"pad\"";
+    let Value::String(name) = item.value else { return item.wrong("a way to fit pictures", help) };
+    let unknown = || Fault::new(&item.key, format!("unknown way to fit pictures {name:?}"), help);
+    let fit = Fit::ALL.into_iter().find(|fit| fit.name() == name).ok_or_else(unknown)?;
+    Ok(DataSpec { fit })
 }
 
 fn read_loss(item: &Item) -> Result<LossKind, Fault> {
