@@ -5,7 +5,7 @@
 
 use super::checkpoint::{Checkpoint, Progress};
 use super::evaluation::{Evaluation, evaluation_plan, measure};
-use super::feed::{Feed, resident_bytes};
+use super::feed::{Feed, Pass, resident_bytes};
 use crate::data::Dataset;
 use crate::device::{Device, Session};
 use crate::error::{Error, Result};
@@ -54,7 +54,8 @@ pub struct EpochReport {
 pub struct Options {
     /// End after this many steps, whatever the epochs.
     pub steps: Option<u64>,
-    /// Bytes of data kept on the device at a time; what the device can bind where not given.
+    /// Bytes of data kept on the device at a time; what the device can bind where not given. More go there in chunks,
+    /// one while the device trains on another.
     pub resident_bytes: Option<u64>,
     /// Fix the steps of a submission instead of measuring.
     pub steps_per_submission: Option<usize>,
@@ -206,23 +207,26 @@ impl<'a> Trainer<'a> {
         }
         let began = Instant::now();
         self.write_schedule()?;
-        let order = self.order();
-        for (start, end) in self.feed.chunks() {
-            let seen = self.progress.position * self.feed.batch();
-            if seen >= end {
-                continue;
+        std::thread::scope(|scope| -> Result<()> {
+            let mut pass = Pass::new(scope, self.order());
+            for (start, end) in self.feed.chunks() {
+                let seen = self.progress.position * self.feed.batch();
+                if seen >= end {
+                    continue;
+                }
+                let state = State {
+                    seed: self.network.spec().train.seed,
+                    step: self.progress.step as u32,
+                    position: self.progress.position as u32,
+                    offset: (seen - start) as u32,
+                };
+                self.feed.begin(&mut self.session, &mut pass, start, state)?;
+                if !self.chunk(end, &mut pass, observer)? {
+                    break;
+                }
             }
-            let state = State {
-                seed: self.network.spec().train.seed,
-                step: self.progress.step as u32,
-                position: self.progress.position as u32,
-                offset: (seen - start) as u32,
-            };
-            self.feed.begin(&mut self.session, &order, start, state)?;
-            if !self.chunk(end, observer)? {
-                break;
-            }
-        }
+            Ok(())
+        })?;
         self.session.wait()?;
         self.collect(observer)?;
         self.progress.seconds += began.elapsed().as_secs_f64();
@@ -248,7 +252,7 @@ impl<'a> Trainer<'a> {
     }
 
     /// Steps up to sample `end` of the epoch. False where they ended before.
-    fn chunk(&mut self, end: usize, observer: &mut dyn Observer) -> Result<bool> {
+    fn chunk(&mut self, end: usize, pass: &mut Pass, observer: &mut dyn Observer) -> Result<bool> {
         let batch = self.feed.batch();
         while self.progress.position * batch < end {
             let left = self.steps_left();
@@ -263,6 +267,8 @@ impl<'a> Trainer<'a> {
             self.session.run(plan, steps)?;
             self.progress.position += steps;
             self.progress.step += steps as u64;
+            let left = (end - (self.progress.position * batch).min(end)).div_ceil(batch);
+            self.feed.go_on(&mut self.session, pass, steps, left)?;
             self.collect(observer)?;
         }
         Ok(true)
