@@ -290,6 +290,7 @@ impl Downloader {
             }
             _ => return Err(remote(format!("it answered {}", response.status()))),
         }
+        growing.seek(SeekFrom::Start(have)).map_err(local)?;
         let mut body = response.body_mut().as_reader().take(file.bytes - have + 1);
         let mut block = vec![0; 64 << 10];
         while have <= file.bytes {

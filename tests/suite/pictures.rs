@@ -40,9 +40,13 @@ fn photos(count: u32) -> tempfile::TempDir {
 fn write_photos(folder: &Path, count: u32) {
     for number in 0..count {
         let [h, w, ..] = rng::words(8, 0, 0, number).map(|word| 20 + (word >> 16) as usize % 61);
-        let path = folder.join(format!("{number:04}.jpg"));
-        write_jpeg(&path, h, w, ExtendedColorType::Rgb8, &colours(number, h, w));
+        write_photo(folder, number, h, w);
     }
+}
+
+fn write_photo(folder: &Path, number: u32, height: usize, width: usize) {
+    let path = folder.join(format!("{number:04}.jpg"));
+    write_jpeg(&path, height, width, ExtendedColorType::Rgb8, &colours(number, height, width));
 }
 
 fn format(channels: usize, height: usize, width: usize, fit: Fit) -> PictureFormat {
@@ -210,4 +214,26 @@ fn the_program_trains_on_photos_as_they_come() {
         "train --model photos.toml --data in --device cpu --out x --set data.fit=cut",
         "--set data.fit=cut: unknown way to fit pictures \"cut\"; write \"crop\", \"stretch\" or \"pad\"",
     )]);
+}
+
+/// Three seconds of training, and the making of the pictures.
+#[cfg(feature = "cli")]
+#[test]
+#[ignore = "makes 2,000 pictures"]
+fn two_thousand_jpegs_of_mixed_sizes_train() {
+    use rayon::prelude::*;
+    let place = crate::place::Place::new();
+    place.write("photos.toml", PHOTO_MODEL.replace("batch = 8", "batch = 32").as_bytes());
+    std::fs::create_dir(place.path("in")).expect("a folder");
+    (0..2000u32).into_par_iter().for_each(|number| {
+        let [h, w, ..] = rng::words(9, 0, 0, number).map(|word| 60 + (word >> 16) as usize % 581);
+        write_photo(&place.path("in"), number, h, w);
+    });
+    let began = std::time::Instant::now();
+    let said = place.ok("train --model photos.toml --data in --device cpu --out run");
+    assert!(said.stderr.contains("on 1800 samples of in (200 to validate)"), "{}", said.stderr);
+    let losses: Vec<f64> =
+        place.lines("run/metrics.jsonl").iter().filter_map(|line| line["val_mse"].as_f64()).collect();
+    assert!(losses.len() == 3 && losses[2] < 0.5 * losses[0], "{losses:?}");
+    println!("2,000 pictures and 3 epochs in {:.1?}", began.elapsed());
 }
