@@ -67,3 +67,5 @@ mod through;
 mod training;
 #[path = "suite/tune.rs"]
 mod tune;
+#[path = "suite/unroll.rs"]
+mod unroll;

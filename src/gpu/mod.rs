@@ -6,6 +6,7 @@ mod ceiling;
 mod session;
 mod specialise;
 mod tune;
+mod unroll;
 
 pub use adapter::{AdapterSummary, Gpu, adapters};
 pub use cache::cache_folder;

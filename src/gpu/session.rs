@@ -6,7 +6,7 @@
 use super::adapter::{Gpu, one_line};
 use super::specialise::{Shader, specialise};
 use crate::error::{Error, Result};
-use crate::plan::{Access, Buffer, Kernel, Plan, bindings, grid, state};
+use crate::plan::{Access, Buffer, Kernel, Plan, Without, bindings, grid, state};
 use crate::tensor::{DType, Values};
 use rayon::prelude::*;
 use std::collections::{HashMap, VecDeque};
@@ -392,7 +392,8 @@ fn compile(gpu: &Gpu, plans: &[Plan], kept: bool) -> Result<Vec<wgpu::ComputePip
 
 fn pipeline(gpu: &Gpu, shader: &Shader, kept: bool) -> Result<wgpu::ComputePipeline> {
     let path = format!("shaders/{}", shader.file);
-    let module = shader.module()?;
+    let without = gpu.target().without;
+    let module = shader.module(without)?;
     let made = gpu.scoped(
         || path.clone(),
         || {
@@ -420,12 +421,12 @@ fn pipeline(gpu: &Gpu, shader: &Shader, kept: bool) -> Result<wgpu::ComputePipel
             })
         },
     );
-    made.map_err(|error| invalid(shader, &path).unwrap_or(error))
+    made.map_err(|error| invalid(shader, without, &path).unwrap_or(error))
 }
 
 /// What naga's validator finds in a shader that wgpu refused, with file, line and column.
-fn invalid(shader: &Shader, path: &str) -> Option<Error> {
-    let module = shader.module().ok()?;
+fn invalid(shader: &Shader, without: Without, path: &str) -> Option<Error> {
+    let module = shader.module(without).ok()?;
     let mut validator =
         naga::valid::Validator::new(naga::valid::ValidationFlags::all(), naga::valid::Capabilities::default());
     let error = validator.validate(&module).err()?;

@@ -10,7 +10,7 @@ use pinhole::gpu::{Shader, specialise};
 use pinhole::graph::{Binary, STATE_LENGTH, Unary};
 use pinhole::plan::{
     Access, Element, Fusion, Kernel, Limits, Plan, Row, Step, TABLE, TILE_CONSTANTS, TILE_SOURCE, Target, Tile,
-    bindings, state,
+    Without, bindings, state,
 };
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -310,7 +310,9 @@ fn check_plans(plans: &[Plan]) {
             match specialise(launch) {
                 Ok(shader) => {
                     if known.insert(shader.clone()) {
-                        failures.extend(translate(launch, &shader).err().map(place));
+                        for without in ["", "unroll"] {
+                            failures.extend(translate(launch, &shader, without).err().map(&place));
+                        }
                     }
                 }
                 Err(error) => failures.push(place(error.to_string())),
@@ -355,8 +357,8 @@ fn check_step(step: &Step) -> Result<(), String> {
 }
 
 /// Validates a launch's shader, holds the bindings it uses against the launch's slots, and writes it in every language.
-fn translate(launch: &[Step], shader: &Shader) -> Result<(), String> {
-    let module = shader.module().map_err(|error| error.to_string())?;
+fn translate(launch: &[Step], shader: &Shader, without: &str) -> Result<(), String> {
+    let module = shader.module(Without::parse(without)?).map_err(|error| error.to_string())?;
     let info = validate(&module, shader.file, &shader.text)?;
     let expected: Vec<u32> = (0..bindings(launch).len() as u32).collect();
     let mut numbers: Vec<u32> = used(&module, &info, &shader.entry)?.iter().map(|used| used.number).collect();
