@@ -18,6 +18,8 @@ use std::thread::{Scope, ScopedJoinHandle};
 const FROM_FILES: u64 = 64 << 20;
 /// Samples read before the reading thread looks whether they are still wanted.
 const READ_AT_ONCE: usize = 256;
+/// Elements written at a time while the device works: so few that the session does not wait until they are there.
+const UNNOTICED: usize = 512 << 10;
 /// Parts of a chunk are written in multiples of this many elements, so that bytes begin at whole words.
 const PIECE: usize = 1024;
 
@@ -217,9 +219,10 @@ impl<'a> Feed<'a> {
         let rest = values.len() - written;
         let share = (rest as f64 * steps as f64 / (steps + left).max(1) as f64) as usize;
         let end = values.len().min(written + share.next_multiple_of(PIECE));
-        if end > written {
-            let from = self.place(start) * self.data.sample_shape().elements() + written;
-            session.write_at(&format!("{}.data", self.name), from, &part(&values, written, end))?;
+        let place = self.place(start) * self.data.sample_shape().elements();
+        for from in (written..end).step_by(UNNOTICED) {
+            let piece = part(&values, from, end.min(from + UNNOTICED));
+            session.write_at(&format!("{}.data", self.name), place + from, &piece)?;
         }
         pass.ahead = Some(Ahead { start, state: Reading::Read(values, end) });
         Ok(())
