@@ -6,8 +6,8 @@
 //! in memory.
 //!
 //! Invariants: a data set is never empty, and all its values are finite. No reader of numbers here takes more memory than
-//! twice its file and a MiB, whatever a header claims; of packed files, twice what really comes out of them. Nothing here
-//! knows a device or a model.
+//! twice its file and a MiB, whatever a header claims; of packed files, three times what really comes out of them. Nothing
+//! here knows a device or a model.
 
 pub mod chart;
 pub mod csv;
