@@ -2,6 +2,8 @@
 
 #[path = "suite/arrays.rs"]
 mod arrays;
+#[path = "suite/augment.rs"]
+mod augment;
 #[cfg(feature = "cli")]
 #[path = "suite/bad_input.rs"]
 mod bad_input;

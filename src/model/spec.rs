@@ -42,7 +42,89 @@ pub struct ModelSpec {
 pub struct DataSpec {
     /// What becomes of pictures of other proportions; `crop` unless given.
     pub fit: Fit,
+    /// How samples are changed while they are trained on; not at all unless given.
+    pub augment: Augment,
 }
+
+/// What is drawn anew for every sample of every step. All of it changes what is to be reconstructed as well, but for noise,
+/// which the model learns to remove.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Augment {
+    /// Pictures move by up to so many whole pixels in both directions, black coming in.
+    pub shift: usize,
+    /// Pictures are mirrored, or not.
+    pub flip: Flip,
+    /// Pictures are turned by up to so many degrees either way.
+    pub rotate: f64,
+    /// The deviation of normal noise on every number that goes into the encoder.
+    pub noise: f64,
+}
+
+/// In which directions pictures are mirrored, each for one in two.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Flip {
+    /// In none.
+    #[default]
+    None,
+    /// Left and right.
+    Horizontal,
+    /// Top and bottom.
+    Vertical,
+    /// In both, each by a draw of its own.
+    Both,
+}
+
+impl Flip {
+    /// All there are.
+    pub const ALL: [Flip; 4] = [Flip::None, Flip::Horizontal, Flip::Vertical, Flip::Both];
+
+    /// The name in a model file.
+    pub fn name(self) -> &'static str {
+        match self {
+            Flip::None => "none",
+            Flip::Horizontal => "horizontal",
+            Flip::Vertical => "vertical",
+            Flip::Both => "both",
+        }
+    }
+}
+
+impl Augment {
+    /// Whether anything moves pixels.
+    pub fn moves(&self) -> bool {
+        self.shift > 0 || self.flip != Flip::None || self.rotate > 0.0
+    }
+
+    fn validate(&self, input: &Shape) -> Result<()> {
+        let refuse =
+            |key: &str, problem: String, help: &str| Err(Error::invalid(format!("data.augment.{key}"), problem, help));
+        if self.moves() && input.len() != 3 {
+            let key = if self.shift > 0 {
+                "shift"
+            } else if self.rotate > 0.0 {
+                "rotate"
+            } else {
+                "flip"
+            };
+            let problem = format!("it is for pictures, but the input is {input}");
+            return refuse(key, problem, "use a model with input [channels, height, width]");
+        }
+        let most = input.iter().skip(1).min().map_or(0, |size| (size - 1).min(LARGEST_SHIFT));
+        if self.shift > most {
+            return refuse("shift", format!("must be at most {most}, got {}", self.shift), "use fewer pixels");
+        }
+        if !(0.0..=180.0).contains(&self.rotate) {
+            return refuse("rotate", format!("expects degrees from 0 to 180, got {:?}", self.rotate), "use 10, say");
+        }
+        if !(self.noise.is_finite() && self.noise >= 0.0) {
+            return refuse("noise", format!("expects a number of at least 0, got {:?}", self.noise), "use 0.1, say");
+        }
+        Ok(())
+    }
+}
+
+/// A shift is a sum of as many terms.
+const LARGEST_SHIFT: usize = 32;
 
 /// The loss between a reconstruction and its original, a mean over every element of the batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -290,6 +372,7 @@ impl ModelSpec {
         if checked.parameter_count() > MAX_ELEMENTS {
             return Err(nn::too_many_parameters("decoder", "the model"));
         }
+        self.data.augment.validate(&self.input)?;
         self.train.validate()?;
         Ok(checked)
     }
@@ -316,7 +399,13 @@ impl ModelSpec {
             text.push_str("\n]\n");
         }
         if full || *data != DataSpec::default() {
-            let _ = writeln!(text, "[data]\nfit = \"{}\"", data.fit.name());
+            let Augment { shift, flip, rotate, noise } = &data.augment;
+            let _ = writeln!(
+                text,
+                "[data]\nfit = \"{}\"\naugment = {{ shift = {shift}, flip = \"{}\", rotate = {rotate:?}, noise = {noise:?} }}",
+                data.fit.name(),
+                flip.name()
+            );
         }
         let TrainSpec { batch, epochs, seed, shuffle, validation, optimizer } = train;
         let _ = write!(

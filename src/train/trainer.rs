@@ -3,6 +3,7 @@
 //! From [`Autoencoder::fit`](crate::Autoencoder::fit) a step goes to [`Trainer::epoch`], to [`Session::run`], to the
 //! device's own session, which launches it.
 
+use super::augment::augment;
 use super::checkpoint::{Checkpoint, Progress};
 use super::evaluation::{Evaluation, evaluation_plan, measure};
 use super::feed::{Feed, Pass, resident_bytes};
@@ -347,9 +348,10 @@ fn optimizer_of(spec: &OptimizerSpec) -> Optimizer {
 fn train_plan(network: &Network, feed: &Feed, optimizer: &Optimizer, batch: usize, target: Target) -> Result<Plan> {
     let mut graph = Graph::new();
     let (x, state) = feed.read(&mut graph, batch)?;
+    let [x, target] = augment(&mut graph, network, x, state)?;
     let code = network.encode(&mut graph, x)?;
     let decoded = network.decode(&mut graph, code)?;
-    let loss = network.loss(&mut graph, decoded, x)?;
+    let loss = network.loss(&mut graph, decoded, target)?;
     let names: Vec<String> = network.layout().entries().iter().map(|(name, ..)| name.clone()).collect();
     let mut parameters = Vec::with_capacity(names.len());
     for (name, shape, _) in network.layout().entries() {

@@ -212,7 +212,7 @@ fn the_program_trains_on_photos_as_they_come() {
     place.ok("reconstruct run in out.png --device cpu");
     place.fail(&[(
         "train --model photos.toml --data in --device cpu --out x --set data.fit=cut",
-        "--set data.fit=cut: unknown way to fit pictures \"cut\"; write \"crop\", \"stretch\" or \"pad\"",
+        "--set data.fit=cut: unknown way to fit pictures \"cut\"; known are crop, stretch, pad",
     )]);
 }
 

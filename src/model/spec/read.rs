@@ -3,7 +3,7 @@
 use toml::de::{DeTable, DeValue};
 use toml::{Table, Value};
 
-use super::{DataSpec, LossKind, ModelSpec, OptimizerSpec, TrainSpec};
+use super::{Augment, DataSpec, Flip, LossKind, ModelSpec, OptimizerSpec, TrainSpec};
 use crate::data::pictures::Fit;
 use crate::error::suggest;
 use crate::nn::{Activation, Layer};
@@ -80,6 +80,15 @@ impl<'a> Item<'a> {
             return pair.or_else(|_| self.wrong("one or two whole numbers", "write 3 or [3, 5]"));
         }
         self.whole().map(|size| [size, size])
+    }
+
+    /// One of some names.
+    fn one_of<T: Copy>(&self, what: &str, all: &[T], name: impl Fn(T) -> &'static str) -> Result<T, Fault> {
+        let names: Vec<&str> = all.iter().map(|known| name(*known)).collect();
+        let help = format!("known are {}", names.join(", "));
+        let Value::String(given) = self.value else { return self.wrong(&format!("the name of a {what}"), &help) };
+        let found = all.iter().copied().find(|known| name(*known) == given);
+        found.ok_or_else(|| Fault::new(&self.key, format!("unknown {what} {given:?}"), help))
     }
 
     fn keys(&self, known: &[&str]) -> Result<Keys<'a>, Fault> {
@@ -184,13 +193,23 @@ pub(super) fn read_model(table: &Table) -> Result<ModelSpec, Fault> {
 }
 
 fn read_data(item: &Item) -> Result<DataSpec, Fault> {
-    let keys = item.keys(&["fit"])?;
-    let Some(item) = keys.get("fit") else { return Ok(DataSpec::default()) };
-    let help = "write \"crop\", \"stretch\" or \"pad\"";
-    let Value::String(name) = item.value else { return item.wrong("a way to fit pictures", help) };
-    let unknown = || Fault::new(&item.key, format!("unknown way to fit pictures {name:?}"), help);
-    let fit = Fit::ALL.into_iter().find(|fit| fit.name() == name).ok_or_else(unknown)?;
-    Ok(DataSpec { fit })
+    let keys = item.keys(&["fit", "augment"])?;
+    let fit = |item: Item| item.one_of("way to fit pictures", &Fit::ALL, Fit::name);
+    Ok(DataSpec {
+        fit: keys.get("fit").map_or_else(|| Ok(Fit::default()), fit)?,
+        augment: keys.get("augment").map_or_else(|| Ok(Augment::default()), |item| read_augment(&item))?,
+    })
+}
+
+fn read_augment(item: &Item) -> Result<Augment, Fault> {
+    let keys = item.keys(&["shift", "flip", "rotate", "noise"])?;
+    let flip = |item: Item| item.one_of("way to mirror pictures", &Flip::ALL, Flip::name);
+    Ok(Augment {
+        shift: keys.whole("shift", 0)?,
+        flip: keys.get("flip").map_or_else(|| Ok(Flip::default()), flip)?,
+        rotate: keys.number("rotate", 0.0)?,
+        noise: keys.number("noise", 0.0)?,
+    })
 }
 
 fn read_loss(item: &Item) -> Result<LossKind, Fault> {
