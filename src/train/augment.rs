@@ -37,7 +37,7 @@ fn maps(graph: &mut Graph, augment: &Augment, batch: usize, state: Value) -> Res
         cosine = graph.unary(Unary::Cosine, angle)?;
         sine = graph.unary(Unary::Sine, angle)?;
     }
-    let mut sign = |graph: &mut Graph, flips: bool| -> Result<Value> {
+    let sign = |graph: &mut Graph, flips: bool| -> Result<Value> {
         if !flips {
             return Ok(one);
         }

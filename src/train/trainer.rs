@@ -348,10 +348,10 @@ fn optimizer_of(spec: &OptimizerSpec) -> Optimizer {
 fn train_plan(network: &Network, feed: &Feed, optimizer: &Optimizer, batch: usize, target: Target) -> Result<Plan> {
     let mut graph = Graph::new();
     let (x, state) = feed.read(&mut graph, batch)?;
-    let [x, target] = augment(&mut graph, network, x, state)?;
+    let [x, wanted] = augment(&mut graph, network, x, state)?;
     let code = network.encode(&mut graph, x)?;
     let decoded = network.decode(&mut graph, code)?;
-    let loss = network.loss(&mut graph, decoded, target)?;
+    let loss = network.loss(&mut graph, decoded, wanted)?;
     let names: Vec<String> = network.layout().entries().iter().map(|(name, ..)| name.clone()).collect();
     let mut parameters = Vec::with_capacity(names.len());
     for (name, shape, _) in network.layout().entries() {
