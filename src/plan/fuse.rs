@@ -54,6 +54,7 @@ pub(super) fn kernel_of(graph: &Graph, value: Value) -> Kernel {
         Op::Reduce { reduction: Reduction::Max, .. } => Kernel::Max,
         Op::Gather => Kernel::Gather,
         Op::ScatterAdd => Kernel::ScatterAdd,
+        Op::Warp => Kernel::Warp,
         Op::RandomUniform { .. } => Kernel::RandomUniform,
         Op::RandomBits { .. } => Kernel::RandomBits,
         Op::Batch if graph.node(node.operands[0]).dtype == DType::U8 => Kernel::BatchBytes,
@@ -769,6 +770,7 @@ impl<'a> Builder<'a> {
             | Op::Reduce { .. }
             | Op::Gather
             | Op::ScatterAdd
+            | Op::Warp
             | Op::RandomUniform { .. }
             | Op::RandomBits { .. }
             | Op::Batch => at,

@@ -1,5 +1,6 @@
 //! Training: the data's way to the device, the loop over epochs, and what a run leaves behind.
 
+mod augment;
 mod checkpoint;
 mod evaluation;
 mod feed;

@@ -201,6 +201,7 @@ fn the_table_stands_in_the_order_of_the_enum() {
         | Kernel::Max
         | Kernel::Gather
         | Kernel::ScatterAdd
+        | Kernel::Warp
         | Kernel::BatchFloats => false,
         Kernel::BatchBytes | Kernel::RandomUniform | Kernel::RandomBits | Kernel::Sgd | Kernel::Adam => false,
         Kernel::Advance => true,

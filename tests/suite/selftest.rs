@@ -135,6 +135,7 @@ fn a_wrong_constant_is_seen_on_the_gpu() {
             Kernel::ScatterAdd,
             &["ROWS", "WIDTH"],
         ),
+        (Group::Indexing, "warp of [3, 2, 5, 4]".into(), Kernel::Warp, &["COUNT", "CHANNELS", "HEIGHT", "WIDTH"]),
     ];
     let mut passed = Vec::new();
     for (group, name, kernel, constants) in changes {
