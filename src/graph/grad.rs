@@ -39,6 +39,12 @@ impl Graph {
             let Some(upstream) = gradients[index].filter(|_| needed[index]) else { continue };
             let node = self.nodes()[index].clone();
             self.set_scope(node.name.clone());
+            if let Some(closed) = self.closed.get(&Value(index)).cloned() {
+                if let Some((operand, part)) = self.closed_rule(&closed, Value(index), upstream)? {
+                    self.meet(&mut gradients, operand, part)?;
+                }
+                continue;
+            }
             for (position, operand) in node.operands.iter().enumerate() {
                 if !needed[operand.0] {
                     continue;
@@ -46,10 +52,7 @@ impl Graph {
                 let Some(part) = self.rule(&node.op, &node.operands, position, Value(index), upstream)? else {
                     continue;
                 };
-                gradients[operand.0] = Some(match gradients[operand.0] {
-                    Some(sum) => self.add(sum, part)?,
-                    None => part,
-                });
+                self.meet(&mut gradients, *operand, part)?;
             }
         }
         by.iter()
@@ -61,6 +64,15 @@ impl Graph {
                 }
             })
             .collect()
+    }
+
+    /// Adds a part of a value's gradient to those that there are.
+    fn meet(&mut self, gradients: &mut [Option<Value>], value: Value, part: Value) -> Result<()> {
+        gradients[value.0] = Some(match gradients[value.0] {
+            Some(sum) => self.add(sum, part)?,
+            None => part,
+        });
+        Ok(())
     }
 
     /// The part of the gradient that flows from node `y` with gradient `g` to its operand number `position`; `None`
@@ -321,7 +333,7 @@ impl Graph {
     }
 
     /// Repeats a reduction's result along the axes that it removed.
-    fn spread(&mut self, x: Value, axes: &[usize], shape: &Shape) -> Result<Value> {
+    pub(super) fn spread(&mut self, x: Value, axes: &[usize], shape: &Shape) -> Result<Value> {
         let kept: Shape = (0..shape.len()).map(|axis| if axes.contains(&axis) { 1 } else { shape[axis] }).collect();
         let kept = self.reshape(x, kept)?;
         self.broadcast(kept, shape.clone())

@@ -1,9 +1,11 @@
 //! The graph and the methods that build it. Each checks its operands' shapes, so a graph that exists is well formed.
 
+use super::closed::Closed;
 use super::op::{Binary, Op, Reduction, Unary, Window};
 use crate::error::{Error, Result};
 use crate::shape::{Shape, conv_output};
 use crate::tensor::DType;
+use std::collections::HashMap;
 
 /// Words of the step state that [`Graph::batch`] and the random ops read: see [`crate::plan::state`].
 pub const STATE_LENGTH: usize = 8;
@@ -36,6 +38,8 @@ pub struct Graph {
     nodes: Vec<Node>,
     scope: String,
     streams: u32,
+    /// Values whose derivative is known in a closed form.
+    pub(super) closed: HashMap<Value, Closed>,
 }
 
 impl Graph {

@@ -11,6 +11,8 @@ mod elementwise;
 mod fusion;
 #[path = "cases/movement.rs"]
 mod movement;
+#[path = "cases/normalisations.rs"]
+mod normalisations;
 #[path = "cases/products.rs"]
 mod products;
 
@@ -45,6 +47,8 @@ pub enum Group {
     Indexing,
     /// Losses and small models.
     Composition,
+    /// Softmax and normalisations.
+    Normalisation,
     /// Random draws.
     Random,
 }
@@ -361,6 +365,7 @@ impl Group {
         Group::Large,
         Group::Indexing,
         Group::Composition,
+        Group::Normalisation,
         Group::Random,
     ];
 
@@ -378,6 +383,7 @@ impl Group {
             Group::Large => movement::large(&mut table),
             Group::Indexing => movement::indexing(&mut table),
             Group::Composition => compositions::compositions(&mut table),
+            Group::Normalisation => normalisations::normalisations(&mut table),
             Group::Random => compositions::random(&mut table),
         }
         table.cases
