@@ -3,7 +3,7 @@
 use super::spec::{Checked, LossKind, ModelSpec};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Value};
-use crate::nn::{Activation, Layer, Parameter, loss};
+use crate::nn::{Activation, Initial, Layer, Parameter, loss};
 use crate::plan::ParameterLayout;
 use crate::rng::{HostStream, Sequence};
 use crate::shape::Shape;
@@ -125,7 +125,10 @@ pub(crate) fn initial_values<'a>(
     for (index, (parameter, (_, shape, offset))) in parameters.zip(layout.entries()).enumerate() {
         let mut sequence = Sequence::new(seed, HostStream::Initial(index as u32), 0);
         for value in &mut values[*offset..*offset + shape.elements()] {
-            *value = ((2.0 * sequence.unit() as f64 - 1.0) * parameter.bound) as f32;
+            *value = match parameter.initial {
+                Initial::Uniform(bound) => ((2.0 * sequence.unit() as f64 - 1.0) * bound) as f32,
+                Initial::Constant(value) => value as f32,
+            };
         }
     }
     values

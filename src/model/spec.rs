@@ -13,7 +13,7 @@ use toml::{Table, Value};
 
 use self::read::{Fault, find, line_of, line_of_key, read_model};
 use crate::error::{Error, Result};
-use crate::nn::{self, Activation, Layer, MAX_ELEMENTS, Parameter, Placed};
+use crate::nn::{self, Activation, Layer, MAX_ELEMENTS, Parameter, Placed, Reshape};
 use crate::shape::Shape;
 
 /// An autoencoder and how it is trained: the content of a model file.
@@ -250,8 +250,8 @@ impl ModelSpec {
             let layer = decoder.iter().rev().find(shapes).unwrap_or(last);
             let problem = format!("the decoder's output is {}, the model's input {}", last.output, self.input);
             let help = match layer.layer {
-                Layer::Linear { .. } => format!("write {{ linear = {} }}", self.input.elements()),
-                Layer::Conv2d { .. } => "change out, kernel, stride or padding".to_owned(),
+                Layer::Linear(_) => format!("write {{ linear = {} }}", self.input.elements()),
+                Layer::Conv2d(_) => "change out, kernel, stride or padding".to_owned(),
                 _ => "change out, kernel, stride, padding or output_padding".to_owned(),
             };
             return Err(Error::invalid(format!("{}.{}", layer.name, layer.layer.name()), problem, help));
@@ -281,7 +281,8 @@ impl ModelSpec {
             for layer in layers {
                 let starts_line = match (previous, layer) {
                     (None, _) => true,
-                    (Some(Layer::Flatten), _) | (_, Layer::Activation(_) | Layer::Unflatten(_)) => false,
+                    (Some(Layer::Reshape(Reshape::Flatten)), _) | (_, Layer::Activation(_)) => false,
+                    (_, Layer::Reshape(Reshape::Unflatten(_))) => false,
                     _ => true,
                 };
                 text.push_str(if starts_line { "\n  " } else { " " });

@@ -8,7 +8,8 @@ mod build;
 mod layer;
 pub mod loss;
 
-pub use layer::{Activation, Layer, ParameterSpec};
+pub use layer::{Activation, Conv2d, ConvTranspose2d, Initial, Layer, Linear, ParameterSpec, Reshape};
+pub(crate) use layer::{Setting, has_short_form};
 
 use crate::error::{Error, Result};
 use crate::shape::Shape;
@@ -41,8 +42,8 @@ pub struct Parameter {
     pub name: String,
     /// The shape, in PyTorch's layout.
     pub shape: Shape,
-    /// Initial values are uniform in `(-bound, bound)`.
-    pub bound: f64,
+    /// The values it starts with.
+    pub initial: Initial,
 }
 
 /// Walks `input` through `layers`. An error names the layer that does not fit, as `encoder.0.conv2d`.
@@ -66,7 +67,7 @@ pub fn place(list: &str, layers: &[Layer], input: &Shape) -> Result<Vec<Placed>>
         }
         let parameters = specs
             .into_iter()
-            .map(|spec| Parameter { name: format!("{name}.{}", spec.name), shape: spec.shape, bound: spec.bound })
+            .map(|spec| Parameter { name: format!("{name}.{}", spec.name), shape: spec.shape, initial: spec.initial })
             .collect();
         let flops = layer.flops(&shape);
         let input = std::mem::replace(&mut shape, output.clone());

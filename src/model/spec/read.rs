@@ -5,7 +5,7 @@ use toml::{Table, Value};
 
 use super::{LossKind, ModelSpec, OptimizerSpec, TrainSpec};
 use crate::error::suggest;
-use crate::nn::{Activation, Layer};
+use crate::nn::{Layer, Setting, has_short_form};
 use crate::shape::Shape;
 
 /// What is wrong in a model file.
@@ -129,10 +129,6 @@ impl<'a> Keys<'a> {
         self.get(name).ok_or_else(fault)
     }
 
-    fn pair(&self, name: &str, default: usize) -> Result<[usize; 2], Fault> {
-        self.get(name).map_or(Ok([default; 2]), |item| item.pair())
-    }
-
     fn flag(&self, name: &str, default: bool) -> Result<bool, Fault> {
         self.get(name).map_or(Ok(default), |item| item.flag())
     }
@@ -189,54 +185,50 @@ fn read_loss(item: &Item) -> Result<LossKind, Fault> {
 }
 
 fn read_layer(item: &Item) -> Result<Layer, Fault> {
-    let mut names = vec!["linear", "conv2d", "conv_transpose2d", "flatten", "unflatten"];
-    names.extend(Activation::ALL.iter().map(Activation::name));
+    let templates = Layer::templates();
+    let names: Vec<&str> = templates.iter().map(Layer::name).collect();
     let (name, settings) = item.choice("layer", &names)?;
-    let needs = |example: &str| Err(Fault::new(&item.key, format!("{name:?} alone lacks its sizes"), example));
-    let activation = Activation::ALL.into_iter().find(|activation| activation.name() == name);
-    match (name, activation, settings) {
-        (_, Some(Activation::LeakyRelu { slope }), Some(item)) => {
-            let slope = item.keys(&["slope"])?.number("slope", slope)?;
-            Ok(Layer::Activation(Activation::LeakyRelu { slope }))
+    let Some(mut layer) = templates.into_iter().find(|layer| layer.name() == name) else {
+        return item.wrong("the name of a layer", "choose another");
+    };
+    let example = format!("write {layer}, say");
+    let mut keys = layer.keys();
+    let short = has_short_form(&keys);
+    let Some(item) = settings else {
+        return match keys.iter().any(|key| key.needed) {
+            true => Err(Fault::new(&item.key, format!("{name:?} alone lacks its sizes"), example)),
+            false => Ok(layer),
+        };
+    };
+    match &mut keys[..] {
+        [] => return Err(Fault::new(&item.key, "takes no settings", format!("write {name:?}"))),
+        [only] if short => read_setting(&item, &mut only.setting)?,
+        [first, ..] if short && !item.value.is_table() => read_setting(&item, &mut first.setting)?,
+        keys => {
+            let names: Vec<&str> = keys.iter().map(|key| key.name).collect();
+            let table = item.keys(&names)?;
+            for key in keys {
+                // The template's value is the example, and where the key may be left out, its default.
+                match table.get(key.name) {
+                    Some(item) => read_setting(&item, &mut key.setting)?,
+                    None if key.needed => table.need(key.name, &key.setting.text()).map(|_| ())?,
+                    None => {}
+                }
+            }
         }
-        (_, Some(Activation::Elu { alpha }), Some(item)) => {
-            let alpha = item.keys(&["alpha"])?.number("alpha", alpha)?;
-            Ok(Layer::Activation(Activation::Elu { alpha }))
-        }
-        (_, Some(activation), None) => Ok(Layer::Activation(activation)),
-        ("flatten", _, None) => Ok(Layer::Flatten),
-        ("unflatten", _, Some(item)) => Ok(Layer::Unflatten(item.shape()?)),
-        ("linear", _, Some(item)) if !item.value.is_table() => Ok(Layer::Linear { out: item.whole()?, bias: true }),
-        ("linear", _, Some(item)) => {
-            let keys = item.keys(&["out", "bias"])?;
-            Ok(Layer::Linear { out: keys.need("out", "64")?.whole()?, bias: keys.flag("bias", true)? })
-        }
-        ("conv2d", _, Some(item)) => {
-            let keys = item.keys(&["out", "kernel", "stride", "padding", "bias"])?;
-            Ok(Layer::Conv2d {
-                out: keys.need("out", "16")?.whole()?,
-                kernel: keys.need("kernel", "3")?.pair()?,
-                stride: keys.pair("stride", 1)?,
-                padding: keys.pair("padding", 0)?,
-                bias: keys.flag("bias", true)?,
-            })
-        }
-        ("conv_transpose2d", _, Some(item)) => {
-            let keys = item.keys(&["out", "kernel", "stride", "padding", "output_padding", "bias"])?;
-            Ok(Layer::ConvTranspose2d {
-                out: keys.need("out", "16")?.whole()?,
-                kernel: keys.need("kernel", "3")?.pair()?,
-                stride: keys.pair("stride", 1)?,
-                padding: keys.pair("padding", 0)?,
-                output_padding: keys.pair("output_padding", 0)?,
-                bias: keys.flag("bias", true)?,
-            })
-        }
-        (_, _, Some(item)) => Err(Fault::new(&item.key, "takes no settings", format!("write {name:?}"))),
-        ("linear", _, None) => needs("write { linear = 64 }, say"),
-        ("unflatten", _, None) => needs("write { unflatten = [32, 7, 7] }, say"),
-        (_, _, None) => needs(&format!("write {{ {name} = {{ out = 16, kernel = 3 }} }}, say")),
     }
+    Ok(layer)
+}
+
+fn read_setting(item: &Item, setting: &mut Setting) -> Result<(), Fault> {
+    match setting {
+        Setting::Whole(value) => **value = item.whole()?,
+        Setting::Pair(value) => **value = item.pair()?,
+        Setting::Number(value) => **value = item.number()?,
+        Setting::Flag(value) => **value = item.flag()?,
+        Setting::Sizes(value) => **value = item.shape()?,
+    }
+    Ok(())
 }
 
 fn read_train(item: &Item) -> Result<TrainSpec, Fault> {

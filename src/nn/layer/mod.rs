@@ -1,0 +1,155 @@
+//! The kinds of layers. Each kind's shapes, parameters, initialisation, cost, keys and nodes are in the file of its
+//! family, as the rules of [`Kind`]; here is the list of all kinds and what they share.
+//!
+//! A kind is added in two places: its rules, and a line in each of [`Layer`], `kind!` and [`Layer::templates`].
+
+mod activation;
+mod conv;
+mod dense;
+mod kind;
+mod reshape;
+
+use std::fmt;
+
+pub use activation::Activation;
+pub use conv::{Conv2d, ConvTranspose2d};
+pub use dense::Linear;
+pub(crate) use kind::Setting;
+pub use kind::{Initial, ParameterSpec};
+pub use reshape::Reshape;
+
+use self::kind::{Key, Kind, too_large};
+use super::{MAX_ELEMENTS, Placed, elements};
+use crate::error::Result;
+use crate::graph::{Graph, Value};
+use crate::shape::Shape;
+
+/// One entry of an encoder or a decoder.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Layer {
+    /// A matrix product and a bias.
+    Linear(Linear),
+    /// Convolution of images.
+    Conv2d(Conv2d),
+    /// Transposed convolution of images.
+    ConvTranspose2d(ConvTranspose2d),
+    /// A function of each element.
+    Activation(Activation),
+    /// The same elements in another shape.
+    Reshape(Reshape),
+}
+
+/// The rules of a layer, borrowed as the layer is.
+macro_rules! kind {
+    ($layer:expr) => {
+        match $layer {
+            Layer::Linear(layer) => layer,
+            Layer::Conv2d(layer) => layer,
+            Layer::ConvTranspose2d(layer) => layer,
+            Layer::Activation(layer) => layer,
+            Layer::Reshape(layer) => layer,
+        }
+    };
+}
+
+impl Layer {
+    /// One layer of every name that a model file may have: with the defaults of what a file may leave out, and with
+    /// examples of what it must give.
+    pub fn templates() -> Vec<Layer> {
+        let mut templates = vec![
+            Layer::Linear(Linear::new(64)),
+            Layer::Conv2d(Conv2d::new(16, [3; 2])),
+            Layer::ConvTranspose2d(ConvTranspose2d::new(16, [3; 2])),
+            Layer::Reshape(Reshape::Flatten),
+            Layer::Reshape(Reshape::Unflatten([32, 7, 7].into())),
+        ];
+        templates.extend(Activation::ALL.map(Layer::Activation));
+        templates
+    }
+
+    fn kind(&self) -> &dyn Kind {
+        kind!(self)
+    }
+
+    /// The keys of the layer's table in a model file.
+    pub(crate) fn keys(&mut self) -> Vec<Key<'_>> {
+        let kind: &mut dyn Kind = kind!(self);
+        kind.keys()
+    }
+
+    /// The name in a model file.
+    pub fn name(&self) -> &'static str {
+        self.kind().name()
+    }
+
+    /// The shape of one sample that comes out where `input` goes in (no batch in either), or what disagrees and,
+    /// after `"; "`, what would help.
+    pub fn output_shape(&self, input: &Shape) -> Result<Shape, String> {
+        let output = self.kind().output_shape(input)?;
+        match elements(&output) {
+            Some(count) if count <= MAX_ELEMENTS => Ok(output),
+            _ => Err(too_large(&output)),
+        }
+    }
+
+    /// The parameters for samples of shape `input`, weight before bias; none where
+    /// [`output_shape`](Layer::output_shape) refuses `input`.
+    pub fn parameters(&self, input: &Shape) -> Vec<ParameterSpec> {
+        if self.output_shape(input).is_err() {
+            return Vec::new();
+        }
+        self.kind().parameters(input)
+    }
+
+    /// Forward floating-point operations for one sample: two for each multiply-add, one for each element of an
+    /// activation, none for biases and reshapes. Saturates, and is 0 where `input` does not fit.
+    pub fn flops(&self, input: &Shape) -> u64 {
+        self.output_shape(input).map_or(0, |output| self.kind().flops(input, &output))
+    }
+
+    /// The layer's nodes on a batch, where it has been placed.
+    pub(super) fn apply(&self, placed: &Placed, graph: &mut Graph, x: Value) -> Result<Value> {
+        self.kind().apply(placed, graph, x)
+    }
+
+    /// Each key's value as a model file has it, and whether a file may leave it out because it is the default.
+    fn texts(&self) -> Vec<(&'static str, String, bool)> {
+        let mut layer = self.clone();
+        let template = Layer::templates().into_iter().find(|template| template.name() == self.name());
+        let mut template = template.unwrap_or_else(|| self.clone());
+        let defaults = template.keys();
+        let keys = layer.keys().into_iter().zip(defaults);
+        keys.map(|(key, default)| {
+            let text = key.setting.text();
+            let is_default = !key.needed && text == default.setting.text();
+            (key.name, text, is_default)
+        })
+        .collect()
+    }
+}
+
+/// Whether a model file may write a layer with only its first key's value: where no other key must be given.
+pub(crate) fn has_short_form(keys: &[Key]) -> bool {
+    matches!(keys, [first, rest @ ..] if first.needed && !rest.iter().any(|key| key.needed))
+}
+
+/// As a model file has it, at its shortest; with `{:#}`, every key is written out.
+impl fmt::Display for Layer {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let name = self.name();
+        let mut keys = self.texts();
+        let short = has_short_form(&self.clone().keys());
+        let only = keys.len() == 1;
+        if !f.alternate() {
+            keys.retain(|(_, _, is_default)| !is_default);
+        }
+        match keys.as_slice() {
+            [] => write!(f, "\"{name}\""),
+            [(_, value, _)] if short && (only || !f.alternate()) => write!(f, "{{ {name} = {value} }}"),
+            keys => {
+                let keys: Vec<String> = keys.iter().map(|(key, value, _)| format!("{key} = {value}")).collect();
+                write!(f, "{{ {name} = {{ {} }} }}", keys.join(", "))
+            }
+        }
+    }
+}
