@@ -26,6 +26,10 @@ mod graph_errors;
 mod inference;
 #[path = "suite/kernels.rs"]
 mod kernels;
+#[path = "suite/modes.rs"]
+mod modes;
+#[path = "suite/modules.rs"]
+mod modules;
 #[path = "suite/numbers.rs"]
 mod numbers;
 #[path = "suite/parity.rs"]
@@ -49,6 +53,8 @@ mod selftest;
 mod spec;
 #[path = "suite/steps.rs"]
 mod steps;
+#[path = "suite/structure.rs"]
+mod structure;
 #[path = "suite/support.rs"]
 mod support;
 #[path = "suite/training.rs"]

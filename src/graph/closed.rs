@@ -11,6 +11,8 @@ use crate::error::Result;
 pub(super) enum Closed {
     /// The operand's value counts as a constant.
     Detached,
+    /// A recurrence: its operands' derivatives come from one recurrence in reverse.
+    Recurrence,
     Softmax {
         x: Value,
         axes: Vec<usize>,
@@ -83,11 +85,19 @@ impl Graph {
         Ok(Standardised { output, mean, variance })
     }
 
-    /// The derivative that flows from the value `y`, which was composed in this way, to the value it was composed of.
-    pub(super) fn closed_rule(&mut self, closed: &Closed, y: Value, g: Value) -> Result<Option<(Value, Value)>> {
+    /// The derivatives that flow from the value `y`, which was composed in this way, to the values it was composed of,
+    /// those that `needed` asks for.
+    pub(super) fn closed_rule(
+        &mut self,
+        closed: &Closed,
+        y: Value,
+        g: Value,
+        needed: &[bool],
+    ) -> Result<Vec<(Value, Value)>> {
         let shape = self.shape(y).clone();
         let (x, gradient) = match closed {
-            Closed::Detached => return Ok(None),
+            Closed::Detached => return Ok(Vec::new()),
+            Closed::Recurrence => return self.recurrence_rule(y, g, needed),
             // y (g - sum(g y))
             Closed::Softmax { x, axes } => {
                 let product = self.multiply(g, y)?;
@@ -129,7 +139,7 @@ impl Graph {
                 (*x, self.multiply(rest, scale)?)
             }
         };
-        Ok(Some((x, gradient)))
+        Ok(vec![(x, gradient)])
     }
 
     /// x less its largest element along `axes`. The shift cancels in whatever uses it.

@@ -40,7 +40,8 @@ impl Graph {
             let node = self.nodes()[index].clone();
             self.set_scope(node.name.clone());
             if let Some(closed) = self.closed.get(&Value(index)).cloned() {
-                if let Some((operand, part)) = self.closed_rule(&closed, Value(index), upstream)? {
+                let parts = self.closed_rule(&closed, Value(index), upstream, &needed)?;
+                for (operand, part) in parts.into_iter().filter(|(operand, _)| needed[operand.0]) {
                     self.meet(&mut gradients, operand, part)?;
                 }
                 continue;
@@ -83,7 +84,9 @@ impl Graph {
         let gradient = match op {
             // Sources have no operands; draws and indices do not vary with theirs.
             Op::Input { .. } | Op::Parameter { .. } | Op::Constant(_) => return Ok(None),
-            Op::RandomUniform { .. } | Op::RandomBits { .. } | Op::Batch => return Ok(None),
+            Op::RandomUniform { .. } | Op::RandomBits { .. } | Op::Batch | Op::Indices => return Ok(None),
+            // Their operands' derivatives come together, in a closed form.
+            Op::Lstm | Op::Gru | Op::LinearRecurrence { .. } => return Ok(None),
             Op::Unary(unary) => return self.unary_rule(*unary, x, y, g),
             Op::Binary(binary) => return self.binary_rule(*binary, operands, position, y, g),
             Op::MatMul { transpose_lhs, transpose_rhs } => {
@@ -339,7 +342,7 @@ impl Graph {
         self.broadcast(kept, shape.clone())
     }
 
-    fn one_minus(&mut self, x: Value) -> Result<Value> {
+    pub(super) fn one_minus(&mut self, x: Value) -> Result<Value> {
         let one = self.constant(1.0, [])?;
         self.subtract(one, x)
     }

@@ -8,8 +8,10 @@ mod grad;
 #[allow(clippy::module_inception)] // The folder is named for the layer, the file for the type it defines.
 mod graph;
 mod op;
+mod recurrence;
 
 pub use closed::Standardised;
 pub use graph::{Graph, Node, STATE_LENGTH, Value};
 pub use op::{Binary, Op, Reduction, Unary, Window};
 pub(crate) use op::{each_binary, each_unary};
+pub use recurrence::MAX_HIDDEN;

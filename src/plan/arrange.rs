@@ -121,6 +121,10 @@ impl<'a> Arranged<'a> {
             | Op::Concat { .. }
             | Op::Gather
             | Op::ScatterAdd
+            | Op::Indices
+            | Op::Lstm
+            | Op::Gru
+            | Op::LinearRecurrence { .. }
             | Op::Batch
             | Op::RandomUniform { .. }
             | Op::RandomBits { .. } => (self.plain(old), Order::First),

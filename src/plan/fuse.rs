@@ -54,6 +54,11 @@ pub(super) fn kernel_of(graph: &Graph, value: Value) -> Kernel {
         Op::Reduce { reduction: Reduction::Max, .. } => Kernel::Max,
         Op::Gather => Kernel::Gather,
         Op::ScatterAdd => Kernel::ScatterAdd,
+        Op::Indices => Kernel::Indices,
+        Op::Lstm => Kernel::Lstm,
+        Op::Gru => Kernel::Gru,
+        Op::LinearRecurrence { reverse: false } => Kernel::LinearForward,
+        Op::LinearRecurrence { reverse: true } => Kernel::LinearBackward,
         Op::RandomUniform { .. } => Kernel::RandomUniform,
         Op::RandomBits { .. } => Kernel::RandomBits,
         Op::Batch if graph.node(node.operands[0]).dtype == DType::U8 => Kernel::BatchBytes,
@@ -769,6 +774,10 @@ impl<'a> Builder<'a> {
             | Op::Reduce { .. }
             | Op::Gather
             | Op::ScatterAdd
+            | Op::Indices
+            | Op::Lstm
+            | Op::Gru
+            | Op::LinearRecurrence { .. }
             | Op::RandomUniform { .. }
             | Op::RandomBits { .. }
             | Op::Batch => unreachable!("{} is always kept", op.name()),

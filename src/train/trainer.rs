@@ -341,13 +341,14 @@ fn optimizer_of(spec: &OptimizerSpec) -> Optimizer {
 fn train_plan(network: &Network, feed: &Feed, optimizer: &Optimizer, batch: usize, target: Target) -> Result<Plan> {
     let mut graph = Graph::new();
     let (x, state) = feed.read(&mut graph, batch)?;
+    graph.set_training(state)?;
     let code = network.encode(&mut graph, x)?;
     let decoded = network.decode(&mut graph, code)?;
     let loss = network.loss(&mut graph, decoded, x)?;
-    let names: Vec<String> = network.layout().entries().iter().map(|(name, ..)| name.clone()).collect();
+    let names: Vec<String> = network.trained().map(|parameter| parameter.name.clone()).collect();
     let mut parameters = Vec::with_capacity(names.len());
-    for (name, shape, _) in network.layout().entries() {
-        parameters.push(graph.parameter(name, shape.clone())?);
+    for parameter in network.trained() {
+        parameters.push(graph.parameter(&parameter.name, parameter.shape.clone())?);
     }
     let gradients = graph.gradients(loss, &parameters)?;
     let values = graph.reshape(loss, [1])?;

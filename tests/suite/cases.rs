@@ -15,6 +15,8 @@ mod movement;
 mod normalisations;
 #[path = "cases/products.rs"]
 mod products;
+#[path = "cases/recurrences.rs"]
+mod recurrences;
 
 use pinhole::Result;
 use pinhole::graph::{Graph, Value};
@@ -49,6 +51,8 @@ pub enum Group {
     Composition,
     /// Softmax and normalisations.
     Normalisation,
+    /// Recurrences over sequences.
+    Recurrence,
     /// Random draws.
     Random,
 }
@@ -366,6 +370,7 @@ impl Group {
         Group::Indexing,
         Group::Composition,
         Group::Normalisation,
+        Group::Recurrence,
         Group::Random,
     ];
 
@@ -384,6 +389,7 @@ impl Group {
             Group::Indexing => movement::indexing(&mut table),
             Group::Composition => compositions::compositions(&mut table),
             Group::Normalisation => normalisations::normalisations(&mut table),
+            Group::Recurrence => recurrences::recurrences(&mut table),
             Group::Random => compositions::random(&mut table),
         }
         table.cases

@@ -19,7 +19,7 @@ macro_rules! each_group {
     ($check:path) => {
         each_group! { $check: elementwise Elementwise, broadcast Broadcast, fusion Fusion, matmul MatMul, conv Conv,
             movement Movement, reduction Reduction, large Large, indexing Indexing, composition Composition,
-            normalisation Normalisation, random Random }
+            normalisation Normalisation, recurrence Recurrence, random Random }
     };
     ($check:path: $($name:ident $group:ident),*) => {
         $(#[test]

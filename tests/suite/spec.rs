@@ -5,7 +5,7 @@ use std::path::Path;
 use pinhole::error::Error;
 use pinhole::model::preset::{PRESETS, preset};
 use pinhole::model::spec::{LossKind, ModelSpec, OptimizerSpec, TrainSpec};
-use pinhole::nn::{Activation, Conv2d, ConvTranspose2d, Initial, Layer, Linear, Reshape};
+use pinhole::nn::{Activation, Blocks, Conv2d, ConvTranspose2d, Initial, Layer, Linear, Reshape};
 use pinhole::shape::Shape;
 
 fn parse(text: &str) -> Result<ModelSpec, Error> {
@@ -74,7 +74,7 @@ fn bad_files_are_refused_in_one_clear_line() {
         ),
         (
             with("[1, 8, 8]", "[1, 8, 8]\n\"a\\nb\" = 1"),
-            "m.toml: line 2: unknown key \"a\\nb\"; known are input, loss, encoder, decoder, train",
+            "m.toml: line 2: unknown key \"a\\nb\"; known are input, loss, encoder, decoder, blocks, train",
         ),
         ("train = 3".into(), "m.toml: line 1, train: expects a table, got 3; write { batch = .. }"),
         // Layers.
@@ -278,7 +278,8 @@ fn what_is_written_reads_back_the_same() {
         validation: 0.0,
         optimizer: OptimizerSpec::Sgd { lr: 1e-300 },
     };
-    let spec = ModelSpec { input: [1, 8, 7].into(), loss: LossKind::Mae, encoder, decoder, train };
+    let spec =
+        ModelSpec { input: [1, 8, 7].into(), loss: LossKind::Mae, encoder, decoder, blocks: Blocks::new(), train };
     assert_eq!(parse(&spec.to_toml()).unwrap(), spec, "{}", spec.to_toml());
 }
 

@@ -5,7 +5,7 @@ use toml::{Table, Value};
 
 use super::{LossKind, ModelSpec, OptimizerSpec, TrainSpec};
 use crate::error::suggest;
-use crate::nn::{Layer, Setting, has_short_form};
+use crate::nn::{Blocks, Layer, Setting, has_short_form};
 use crate::shape::Shape;
 
 /// What is wrong in a model file.
@@ -142,15 +142,15 @@ impl<'a> Keys<'a> {
     }
 }
 
-const MODEL_KEYS: [&str; 5] = ["input", "loss", "encoder", "decoder", "train"];
+const MODEL_KEYS: [&str; 6] = ["input", "loss", "encoder", "decoder", "blocks", "train"];
 
 fn known_keys<'a>(key: &str, table: &'a Table, known: &[&str]) -> Result<Keys<'a>, Fault> {
     let Some(unknown) = table.keys().find(|name| !known.contains(&name.as_str())) else {
         return Ok(Keys { key: key.to_owned(), table });
     };
     // In TOML, whatever follows a [section] line belongs to the section.
-    let help = match MODEL_KEYS.contains(&unknown.as_str()) && key == "train" {
-        true => "put it above the [train] line".to_owned(),
+    let help = match MODEL_KEYS.contains(&unknown.as_str()) && ["train", "blocks"].contains(&key) {
+        true => format!("put it above the [{key}] line"),
         false => suggest(unknown, known.iter().copied()),
     };
     let at = if key.is_empty() { unknown.clone() } else { format!("{key}.{unknown}") };
@@ -162,10 +162,7 @@ pub(super) fn read_model(table: &Table) -> Result<ModelSpec, Fault> {
         return Err(Fault::new("", "the file is empty", "a model has input, loss, encoder, decoder and [train]"));
     }
     let keys = known_keys("", table, &MODEL_KEYS)?;
-    let layers = |name: &str| -> Result<Vec<Layer>, Fault> {
-        let help = "write [{ linear = 32 }, \"relu\"], say";
-        keys.need(name, "[{ linear = 32 }]")?.list("a list of layers", help)?.iter().map(read_layer).collect()
-    };
+    let layers = |name: &str| read_layers(&keys.need(name, "[{ linear = 32 }]")?);
     // First, since a list that stands below [train] by mistake is an unknown key there and missing here.
     let train = keys.get("train").map_or_else(|| Ok(TrainSpec::default()), |item| read_train(&item))?;
     Ok(ModelSpec {
@@ -173,6 +170,7 @@ pub(super) fn read_model(table: &Table) -> Result<ModelSpec, Fault> {
         loss: read_loss(&keys.need("loss", "\"mse\"")?)?,
         encoder: layers("encoder")?,
         decoder: layers("decoder")?,
+        blocks: keys.get("blocks").map_or_else(|| Ok(Blocks::new()), |item| read_blocks(&item))?,
         train,
     })
 }
@@ -182,6 +180,22 @@ fn read_loss(item: &Item) -> Result<LossKind, Fault> {
     let Value::String(name) = item.value else { return item.wrong("the name of a loss", help) };
     let unknown = || Fault::new(&item.key, format!("unknown loss {name:?}"), help);
     LossKind::ALL.into_iter().find(|loss| loss.name() == name).ok_or_else(unknown)
+}
+
+fn read_layers(item: &Item) -> Result<Vec<Layer>, Fault> {
+    item.list("a list of layers", "write [{ linear = 32 }, \"relu\"], say")?.iter().map(read_layer).collect()
+}
+
+fn read_blocks(item: &Item) -> Result<Blocks, Fault> {
+    let Value::Table(table) = item.value else {
+        return item.wrong("a table", "write [blocks], and below it name = [..]");
+    };
+    let mut blocks = Blocks::new();
+    for (name, value) in table {
+        let key = format!("{}.{name}", item.key);
+        blocks.insert(name.clone(), read_layers(&Item { key, value })?);
+    }
+    Ok(blocks)
 }
 
 fn read_layer(item: &Item) -> Result<Layer, Fault> {
@@ -211,7 +225,7 @@ fn read_layer(item: &Item) -> Result<Layer, Fault> {
                 // The template's value is the example, and where the key may be left out, its default.
                 match table.get(key.name) {
                     Some(item) => read_setting(&item, &mut key.setting)?,
-                    None if key.needed => table.need(key.name, &key.setting.text()).map(|_| ())?,
+                    None if key.needed => table.need(key.name, &key.setting.text(false)).map(|_| ())?,
                     None => {}
                 }
             }
@@ -227,6 +241,11 @@ fn read_setting(item: &Item, setting: &mut Setting) -> Result<(), Fault> {
         Setting::Number(value) => **value = item.number()?,
         Setting::Flag(value) => **value = item.flag()?,
         Setting::Sizes(value) => **value = item.shape()?,
+        Setting::Layers(value) => **value = read_layers(item)?,
+        Setting::Word(value) => match item.value {
+            Value::String(word) => **value = word.clone(),
+            _ => return item.wrong("a name", &format!("write {value:?}, say")),
+        },
     }
     Ok(())
 }
@@ -274,10 +293,11 @@ pub(super) fn find<'a>(model: &'a mut Value, key: &str) -> Result<&'a mut Value,
         value = match value {
             Value::Table(table) => {
                 let known: Vec<String> = table.keys().cloned().collect();
-                let help = match path.len() {
+                let inner = parent.rsplit('.').next().unwrap_or_default();
+                let help = match inner.parse::<usize>().is_ok() || inner == "optimizer" {
                     // Layers and optimisers are tables of one key, which says of what kind they are.
-                    3 => format!("it is {}; write {parent}=.. to replace it", known.join(", ")),
-                    _ => suggest(part, known.iter().map(String::as_str)),
+                    true => format!("it is {}; write {parent}=.. to replace it", known.join(", ")),
+                    false => suggest(part, known.iter().map(String::as_str)),
                 };
                 table.get_mut(part).ok_or_else(|| Fault::new(&parent, format!("unknown key {part:?}"), help))?
             }
@@ -314,6 +334,10 @@ pub(super) fn line_of_key(text: &str, key: &str) -> Option<usize> {
     let model = DeValue::Table(DeTable::parse(text).ok()?.into_inner());
     let (mut value, mut start) = (&model, None);
     for part in key.split('.') {
+        // The body of a residual connection may be written without its name.
+        if part == "body" && matches!(value, DeValue::Array(_)) {
+            continue;
+        }
         let next = match value {
             DeValue::Table(table) => {
                 table.iter().find(|(name, _)| name.get_ref() == part).map(|(name, value)| (name.span(), value))

@@ -1,6 +1,7 @@
 //! What every kind of layer knows of itself, and the keys of its table in a model file.
 
 use super::super::{MAX_ELEMENTS, Placed, elements};
+use super::Layer;
 use crate::error::Result;
 use crate::graph::{Graph, Value};
 use crate::shape::Shape;
@@ -21,6 +22,11 @@ pub(crate) trait Kind {
 
     /// As [`Layer::parameters`](super::Layer::parameters), for an `input` that fits.
     fn parameters(&self, _input: &Shape) -> Vec<ParameterSpec> {
+        Vec::new()
+    }
+
+    /// As [`Layer::state`](super::Layer::state), for an `input` that fits.
+    fn state(&self, _input: &Shape) -> Vec<ParameterSpec> {
         Vec::new()
     }
 
@@ -51,6 +57,8 @@ pub enum Initial {
     Uniform(f64),
     /// This number everywhere.
     Constant(f64),
+    /// Normal around 0 with this deviation.
+    Normal(f64),
 }
 
 /// One key of a layer's table.
@@ -69,6 +77,8 @@ pub(crate) enum Setting<'a> {
     Number(&'a mut f64),
     Flag(&'a mut bool),
     Sizes(&'a mut Shape),
+    Layers(&'a mut Vec<Layer>),
+    Word(&'a mut String),
 }
 
 impl<'a> Key<'a> {
@@ -84,8 +94,8 @@ impl<'a> Key<'a> {
 }
 
 impl Setting<'_> {
-    /// The value as a model file has it.
-    pub fn text(&self) -> String {
+    /// The value as a model file has it; `full` writes out every key of layers inside.
+    pub fn text(&self, full: bool) -> String {
         match self {
             Setting::Whole(value) => value.to_string(),
             Setting::Pair([a, b]) if a == b => a.to_string(),
@@ -93,6 +103,11 @@ impl Setting<'_> {
             Setting::Number(value) => format!("{value:?}"),
             Setting::Flag(value) => value.to_string(),
             Setting::Sizes(shape) => shape.to_string(),
+            Setting::Layers(layers) => {
+                let write = |layer: &Layer| if full { format!("{layer:#}") } else { layer.to_string() };
+                format!("[{}]", layers.iter().map(write).collect::<Vec<_>>().join(", "))
+            }
+            Setting::Word(word) => format!("{word:?}"),
         }
     }
 }

@@ -6,17 +6,25 @@
 mod activation;
 mod conv;
 mod dense;
+mod dropout;
 mod kind;
+mod normalisation;
 mod reshape;
+mod sequence;
+mod structure;
 
 use std::fmt;
 
 pub use activation::Activation;
 pub use conv::{Conv2d, ConvTranspose2d};
 pub use dense::Linear;
+pub use dropout::Dropout;
 pub(crate) use kind::Setting;
 pub use kind::{Initial, ParameterSpec};
+pub use normalisation::{BatchNorm, GroupNorm, LayerNorm, Softmax};
 pub use reshape::Reshape;
+pub use sequence::{Attention, Cell, Embedding, Recurrent};
+pub use structure::Structure;
 
 use self::kind::{Key, Kind, too_large};
 use super::{MAX_ELEMENTS, Placed, elements};
@@ -37,6 +45,24 @@ pub enum Layer {
     Activation(Activation),
     /// The same elements in another shape.
     Reshape(Reshape),
+    /// Normalisation over the batch.
+    BatchNorm(BatchNorm),
+    /// Normalisation over last axes.
+    LayerNorm(LayerNorm),
+    /// Normalisation over groups of channels.
+    GroupNorm(GroupNorm),
+    /// Numbers whose sum is 1.
+    Softmax(Softmax),
+    /// Elements or channels that become zero at random.
+    Dropout(Dropout),
+    /// A vector for each category.
+    Embedding(Embedding),
+    /// Attention of a sequence to itself.
+    Attention(Attention),
+    /// An LSTM or a GRU.
+    Recurrent(Recurrent),
+    /// Lists of layers.
+    Structure(Structure),
 }
 
 /// The rules of a layer, borrowed as the layer is.
@@ -48,6 +74,15 @@ macro_rules! kind {
             Layer::ConvTranspose2d(layer) => layer,
             Layer::Activation(layer) => layer,
             Layer::Reshape(layer) => layer,
+            Layer::BatchNorm(layer) => layer,
+            Layer::LayerNorm(layer) => layer,
+            Layer::GroupNorm(layer) => layer,
+            Layer::Softmax(layer) => layer,
+            Layer::Dropout(layer) => layer,
+            Layer::Embedding(layer) => layer,
+            Layer::Attention(layer) => layer,
+            Layer::Recurrent(layer) => layer,
+            Layer::Structure(layer) => layer,
         }
     };
 }
@@ -64,6 +99,20 @@ impl Layer {
             Layer::Reshape(Reshape::Unflatten([32, 7, 7].into())),
         ];
         templates.extend(Activation::ALL.map(Layer::Activation));
+        templates.extend([
+            Layer::BatchNorm(BatchNorm::new()),
+            Layer::LayerNorm(LayerNorm::new(1)),
+            Layer::GroupNorm(GroupNorm::new(4)),
+            Layer::Softmax(Softmax { axis: 0, logarithm: false }),
+            Layer::Softmax(Softmax { axis: 0, logarithm: true }),
+            Layer::Dropout(Dropout { p: 0.5, spatial: false }),
+            Layer::Dropout(Dropout { p: 0.5, spatial: true }),
+            Layer::Embedding(Embedding { categories: 10, size: 8 }),
+            Layer::Attention(Attention { heads: 4, bias: true }),
+            Layer::Recurrent(Recurrent::new(Cell::Lstm, 64)),
+            Layer::Recurrent(Recurrent::new(Cell::Gru, 64)),
+        ]);
+        templates.extend(Structure::templates().map(Layer::Structure));
         templates
     }
 
@@ -101,6 +150,15 @@ impl Layer {
         self.kind().parameters(input)
     }
 
+    /// What the layer keeps beside its parameters for samples of shape `input`: numbers that lie with them and that steps
+    /// of training change, though not by a gradient.
+    pub fn state(&self, input: &Shape) -> Vec<ParameterSpec> {
+        if self.output_shape(input).is_err() {
+            return Vec::new();
+        }
+        self.kind().state(input)
+    }
+
     /// Forward floating-point operations for one sample: two for each multiply-add, one for each element of an
     /// activation, none for biases and reshapes. Saturates, and is 0 where `input` does not fit.
     pub fn flops(&self, input: &Shape) -> u64 {
@@ -113,15 +171,15 @@ impl Layer {
     }
 
     /// Each key's value as a model file has it, and whether a file may leave it out because it is the default.
-    fn texts(&self) -> Vec<(&'static str, String, bool)> {
+    fn texts(&self, full: bool) -> Vec<(&'static str, String, bool)> {
         let mut layer = self.clone();
         let template = Layer::templates().into_iter().find(|template| template.name() == self.name());
         let mut template = template.unwrap_or_else(|| self.clone());
         let defaults = template.keys();
         let keys = layer.keys().into_iter().zip(defaults);
         keys.map(|(key, default)| {
-            let text = key.setting.text();
-            let is_default = !key.needed && text == default.setting.text();
+            let text = key.setting.text(full);
+            let is_default = !key.needed && text == default.setting.text(full);
             (key.name, text, is_default)
         })
         .collect()
@@ -137,7 +195,7 @@ pub(crate) fn has_short_form(keys: &[Key]) -> bool {
 impl fmt::Display for Layer {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         let name = self.name();
-        let mut keys = self.texts();
+        let mut keys = self.texts(f.alternate());
         let short = has_short_form(&self.clone().keys());
         let only = keys.len() == 1;
         if !f.alternate() {
