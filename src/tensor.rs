@@ -49,6 +49,16 @@ impl Values {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+
+    /// The elements as f64.
+    pub fn to_f64(&self) -> Vec<f64> {
+        match self {
+            Values::F32(v) => v.iter().map(|x| *x as f64).collect(),
+            Values::F64(v) => v.clone(),
+            Values::U32(v) => v.iter().map(|x| *x as f64).collect(),
+            Values::U8(v) => v.iter().map(|x| *x as f64).collect(),
+        }
+    }
 }
 
 impl Tensor {
@@ -92,11 +102,6 @@ impl Tensor {
 
     /// The elements as f64.
     pub fn to_f64(&self) -> Vec<f64> {
-        match &self.values {
-            Values::F32(v) => v.iter().map(|x| *x as f64).collect(),
-            Values::F64(v) => v.clone(),
-            Values::U32(v) => v.iter().map(|x| *x as f64).collect(),
-            Values::U8(v) => v.iter().map(|x| *x as f64).collect(),
-        }
+        self.values.to_f64()
     }
 }

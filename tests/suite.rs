@@ -61,3 +61,5 @@ mod support;
 mod training;
 #[path = "suite/tune.rs"]
 mod tune;
+#[path = "suite/unroll.rs"]
+mod unroll;

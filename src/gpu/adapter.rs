@@ -135,6 +135,7 @@ impl Gpu {
         let mut features = wgpu::Features::empty();
         features.set(wgpu::Features::SUBGROUP, subgroup);
         features.set(wgpu::Features::PIPELINE_CACHE, cache.is_some());
+        features |= adapter.features() & wgpu::Features::TIMESTAMP_QUERY;
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("pinhole"),
             required_features: features,

@@ -3,10 +3,14 @@
 mod checkpoint;
 mod evaluation;
 mod feed;
+mod inspect;
 mod run;
 mod trainer;
 
 pub use checkpoint::{Checkpoint, Progress};
 pub use evaluation::{Evaluation, evaluate};
+#[doc(hidden)]
+pub use inspect::disagreement;
+pub use inspect::{Agreement, LaunchTimes, Profile};
 pub use run::{RunDirectory, Settings};
 pub use trainer::{EpochReport, Observer, Options, Outcome, Trainer, training_plan};

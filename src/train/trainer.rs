@@ -74,8 +74,10 @@ pub enum Outcome {
 /// A training in progress.
 pub struct Trainer<'a> {
     network: &'a Network,
-    device: &'a Device,
-    session: Session,
+    pub(super) device: &'a Device,
+    /// The plan of an ordinary step.
+    pub(super) plan: Plan,
+    pub(super) session: Session,
     feed: Feed<'a>,
     validation: Option<Feed<'a>>,
     optimizer: Optimizer,
@@ -84,7 +86,7 @@ pub struct Trainer<'a> {
 }
 
 /// The trainer's plans, by their place in its session.
-const TRAIN: usize = 0;
+pub(super) const TRAIN: usize = 0;
 
 impl<'a> Trainer<'a> {
     /// Plans everything and loads it onto the device. Fails where data and model, or plan and device, do not fit.
@@ -120,7 +122,9 @@ impl<'a> Trainer<'a> {
         if let Some(steps) = options.steps_per_submission {
             session.set_steps_per_submission(TRAIN, steps);
         }
-        Ok(Trainer { network, device, session, feed, validation, optimizer, options, progress: Progress::default() })
+        let plan = plans.swap_remove(TRAIN);
+        let progress = Progress::default();
+        Ok(Trainer { network, device, plan, session, feed, validation, optimizer, options, progress })
     }
 
     /// Starts from these parameters, with an optimiser that has seen nothing.
@@ -245,6 +249,15 @@ impl<'a> Trainer<'a> {
             self.progress = Progress { epoch, step, ..Progress::default() };
         }
         Ok(Outcome::Epoch(report))
+    }
+
+    /// Makes an epoch's first steps ready, wherever training stands, for looking into them.
+    pub(super) fn begin(&mut self) -> Result<()> {
+        self.progress = Progress::default();
+        self.write_schedule()?;
+        let state = State { seed: self.network.spec().train.seed, step: 0, position: 0, offset: 0 };
+        let order = self.order();
+        self.feed.begin(&mut self.session, &order, 0, state)
     }
 
     /// Steps up to sample `end` of the epoch. False where they ended before.
