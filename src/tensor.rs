@@ -49,6 +49,16 @@ impl Values {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+
+    /// Pieces of so many elements, the last of which may be shorter.
+    pub(crate) fn chunks(&self, elements: usize) -> Vec<Values> {
+        match self {
+            Values::F32(v) => v.chunks(elements).map(|piece| Values::F32(piece.to_vec())).collect(),
+            Values::F64(v) => v.chunks(elements).map(|piece| Values::F64(piece.to_vec())).collect(),
+            Values::U32(v) => v.chunks(elements).map(|piece| Values::U32(piece.to_vec())).collect(),
+            Values::U8(v) => v.chunks(elements).map(|piece| Values::U8(piece.to_vec())).collect(),
+        }
+    }
 }
 
 impl Tensor {
