@@ -106,8 +106,11 @@ fn result_elements(step: &Step) -> usize {
         | Kernel::LinearForward
         | Kernel::LinearBackward
         | Kernel::RandomBits
-        | Kernel::Sgd
-        | Kernel::Adam
+        | Kernel::Update
+        | Kernel::LimitedUpdate
+        | Kernel::Squares
+        | Kernel::Norm
+        | Kernel::Average
         | Kernel::Advance
         | Kernel::Assign => 0,
     }
@@ -172,6 +175,13 @@ pub(crate) fn execute<T: Real>(step: &Step, sources: &[Source<T>], targets: &mut
     let inputs: Vec<&[T]> = sources[own..].iter().map(Source::floats).collect();
     let floats = |position: usize| sources[position].floats();
     let words = |position: usize| sources[position].words();
+    let gradients = || optimizer::Inputs {
+        gradients: floats(0),
+        segments: words(1),
+        schedule: floats(2),
+        state: words(3),
+        norm: None,
+    };
     match step.kernel {
         Kernel::Map => elementwise::map(targets[0].floats(), &Fused::new(step.program.as_ref(), inputs)),
         Kernel::MatMul => with_epilogue(step, inputs, targets, |y, fused| {
@@ -224,17 +234,17 @@ pub(crate) fn execute<T: Real>(step: &Step, sources: &[Source<T>], targets: &mut
             fused.fill(y);
         }),
         Kernel::RandomBits => random::bits(step.constants(), words(0), targets[0].words()),
-        Kernel::Sgd => {
-            let gradients = optimizer::Gradients { elements: floats(0), segments: words(1) };
-            optimizer::sgd(gradients, floats(2), words(3), targets[0].floats());
-        }
-        Kernel::Adam => {
-            if let [parameters, first, second] = targets {
-                let gradients = optimizer::Gradients { elements: floats(0), segments: words(1) };
-                let moments = [first.floats(), second.floats()];
-                optimizer::adam(gradients, floats(2), words(3), parameters.floats(), moments);
+        Kernel::Update | Kernel::LimitedUpdate => {
+            if let [parameters, moments] = targets {
+                let norm = (step.kernel == Kernel::LimitedUpdate).then(|| floats(4)[0]);
+                let inputs = optimizer::Inputs { norm, ..gradients() };
+                let settings = optimizer::Settings::new(step.constants());
+                optimizer::update(settings, inputs, parameters.floats(), moments.floats());
             }
         }
+        Kernel::Squares => optimizer::squares(step.constants(), gradients(), floats(4), targets[0].floats()),
+        Kernel::Norm => optimizer::join(step.constants(), floats(0), floats(1), words(2), targets[0].floats()),
+        Kernel::Average => optimizer::average(step.constants(), floats(0), floats(1), words(2), targets[0].floats()),
         Kernel::Advance => {
             if let [ring, state] = targets {
                 state::advance(step.constants(), floats(0), ring.floats(), state.words());

@@ -4,9 +4,13 @@
 //! line, and unknown keys get a suggestion at every depth. Reading looks at types only; [`ModelSpec::validate`]
 //! looks at values, so that a spec built in code or changed by [`ModelSpec::set`] is held to the same rules.
 
+mod optimizer;
 mod read;
+mod settings;
 
-use std::fmt::{self, Write as _};
+pub use self::optimizer::OptimizerSpec;
+
+use std::fmt::Write as _;
 use std::path::Path;
 
 use toml::{Table, Value};
@@ -14,6 +18,7 @@ use toml::{Table, Value};
 use self::read::{Fault, find, line_of, line_of_key, read_model};
 use crate::error::{Error, Result};
 use crate::nn::{self, Activation, Blocks, Layer, MAX_ELEMENTS, Parameter, Placed, Reshape};
+use crate::plan::Optimizer;
 use crate::shape::Shape;
 
 /// An autoencoder and how it is trained: the content of a model file.
@@ -62,25 +67,6 @@ pub struct TrainSpec {
     pub optimizer: OptimizerSpec,
 }
 
-/// An optimiser and its settings; PyTorch's defaults where a file does not say.
-#[derive(Clone, Debug, PartialEq)]
-pub enum OptimizerSpec {
-    /// Stochastic gradient descent.
-    Sgd {
-        /// Learning rate.
-        lr: f64,
-    },
-    /// Adam with bias correction.
-    Adam {
-        /// Learning rate.
-        lr: f64,
-        /// Decay of the gradient's first and second moments.
-        betas: [f64; 2],
-        /// Added to the root of the second moment.
-        eps: f64,
-    },
-}
-
 /// What [`ModelSpec::validate`] finds out about a usable model.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Checked {
@@ -106,38 +92,16 @@ impl LossKind {
     }
 }
 
-impl OptimizerSpec {
-    /// SGD as PyTorch has it without arguments.
-    pub const SGD: OptimizerSpec = OptimizerSpec::Sgd { lr: 1e-2 };
-    /// Adam as PyTorch has it without arguments.
-    pub const ADAM: OptimizerSpec = OptimizerSpec::Adam { lr: 1e-3, betas: [0.9, 0.999], eps: 1e-8 };
-
-    /// The learning rate.
-    pub fn lr(&self) -> f64 {
-        match self {
-            OptimizerSpec::Sgd { lr } | OptimizerSpec::Adam { lr, .. } => *lr,
-        }
-    }
-
-    /// Changes the learning rate.
-    pub fn set_lr(&mut self, rate: f64) {
-        match self {
-            OptimizerSpec::Sgd { lr } | OptimizerSpec::Adam { lr, .. } => *lr = rate,
-        }
-    }
-
-    /// The name in a model file.
-    pub fn name(&self) -> &'static str {
-        match self {
-            OptimizerSpec::Sgd { .. } => "sgd",
-            OptimizerSpec::Adam { .. } => "adam",
-        }
-    }
-}
-
 impl Default for TrainSpec {
     fn default() -> TrainSpec {
-        TrainSpec { batch: 128, epochs: 5, seed: 0, shuffle: true, validation: 0.1, optimizer: OptimizerSpec::ADAM }
+        TrainSpec {
+            batch: 128,
+            epochs: 5,
+            seed: 0,
+            shuffle: true,
+            validation: 0.1,
+            optimizer: OptimizerSpec::new(Optimizer::ADAM),
+        }
     }
 }
 
@@ -302,18 +266,6 @@ impl ModelSpec {
     }
 }
 
-/// As a model file has it.
-impl fmt::Display for OptimizerSpec {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        match self {
-            OptimizerSpec::Sgd { lr } => write!(f, "{{ sgd = {{ lr = {lr:?} }} }}"),
-            OptimizerSpec::Adam { lr, betas, eps } => {
-                write!(f, "{{ adam = {{ lr = {lr:?}, betas = {betas:?}, eps = {eps:?} }} }}")
-            }
-        }
-    }
-}
-
 impl TrainSpec {
     fn validate(&self) -> Result<()> {
         let within = |key: &str, value: u64, least: u64, most: u64| {
@@ -339,20 +291,7 @@ impl TrainSpec {
                 "use 0.1, say",
             );
         }
-        let key = |name: &str| format!("train.optimizer.{}.{name}", self.optimizer.name());
-        let lr = self.optimizer.lr();
-        if !(lr.is_finite() && lr > 0.0) {
-            return refuse(&key("lr"), "a positive number", lr, "use 0.001, say");
-        }
-        if let OptimizerSpec::Adam { betas, eps, .. } = self.optimizer {
-            if let Some(beta) = betas.into_iter().find(|beta| !(0.0..1.0).contains(beta)) {
-                return refuse(&key("betas"), "two numbers, at least 0 and less than 1", beta, "use [0.9, 0.999], say");
-            }
-            if !(eps.is_finite() && eps > 0.0) {
-                return refuse(&key("eps"), "a positive number", eps, "use 1e-8, say");
-            }
-        }
-        Ok(())
+        self.optimizer.validate()
     }
 }
 

@@ -44,10 +44,16 @@ pub enum Kernel {
     RandomUniform,
     /// The generator's words.
     RandomBits,
-    /// Gradient descent on every parameter.
-    Sgd,
-    /// Adam on every parameter.
-    Adam,
+    /// The optimiser on every parameter.
+    Update,
+    /// The same under a limit of the gradients' norm.
+    LimitedUpdate,
+    /// Sums of the gradients' squares.
+    Squares,
+    /// Joins these and counts updates that are left out.
+    Norm,
+    /// Lets the parameters' average follow them.
+    Average,
     /// Keeps the step's metrics and moves the state on.
     Advance,
     /// Numbers that follow no gradient take their new values.
@@ -299,19 +305,20 @@ const RANDOM: Row = Row {
     fusion: Fusion::Epilogue,
     fused: 7,
 };
-const OPTIMIZER: Row = Row {
-    kernel: Kernel::Sgd,
+const UPDATE: Row = Row {
+    kernel: Kernel::Update,
     file: "optimizer.wgsl",
     source: include_str!("../../shaders/optimizer.wgsl"),
-    entry: "sgd",
+    entry: "update",
     bindings: &[
         binding("gradients", Access::Read, Element::Vector),
         binding("segments", Access::Read, Element::Word),
         binding("schedule", Access::Read, Element::Float),
         binding("state", Access::Read, Element::Word),
         binding("parameters", Access::Update, Element::Vector),
+        binding("moments", Access::Update, Element::Vector),
     ],
-    constants: &["COUNT"],
+    constants: &["COUNT", "GROUPS", "METHOD", "CENTERED", "MOMENTUM", "ACCUMULATED", "LIMITED", "SKIP"],
     grid: &[tiled(&["COUNT"], 4)],
     workgroup: 64,
     tiled: false,
@@ -412,20 +419,59 @@ pub const TABLE: &[Row] = &[
         fused: 0,
         ..RANDOM
     },
-    OPTIMIZER,
+    UPDATE,
     Row {
-        kernel: Kernel::Adam,
-        entry: "adam",
+        kernel: Kernel::LimitedUpdate,
+        entry: "limited_update",
         bindings: &[
             binding("gradients", Access::Read, Element::Vector),
             binding("segments", Access::Read, Element::Word),
             binding("schedule", Access::Read, Element::Float),
             binding("state", Access::Read, Element::Word),
+            binding("norm", Access::Read, Element::Float),
             binding("parameters", Access::Update, Element::Vector),
-            binding("first_moment", Access::Update, Element::Vector),
-            binding("second_moment", Access::Update, Element::Vector),
+            binding("moments", Access::Update, Element::Vector),
         ],
-        ..OPTIMIZER
+        ..UPDATE
+    },
+    Row {
+        kernel: Kernel::Squares,
+        entry: "squares",
+        bindings: &[
+            binding("gradients", Access::Read, Element::Vector),
+            binding("segments", Access::Read, Element::Word),
+            binding("schedule", Access::Read, Element::Float),
+            binding("state", Access::Read, Element::Word),
+            binding("accumulated", Access::Read, Element::Vector),
+            binding("parts", Access::Write, Element::Float),
+        ],
+        constants: &["COUNT", "GROUPS", "ACCUMULATED"],
+        ..UPDATE
+    },
+    Row {
+        kernel: Kernel::Norm,
+        entry: "join",
+        bindings: &[
+            binding("squares_of_parts", Access::Read, Element::Float),
+            binding("schedule", Access::Read, Element::Float),
+            binding("state", Access::Read, Element::Word),
+            binding("joined", Access::Update, Element::Float),
+        ],
+        constants: &["GROUPS", "PARTS"],
+        grid: &[],
+        ..UPDATE
+    },
+    Row {
+        kernel: Kernel::Average,
+        entry: "average",
+        bindings: &[
+            binding("current", Access::Read, Element::Vector),
+            binding("schedule", Access::Read, Element::Float),
+            binding("state", Access::Read, Element::Word),
+            binding("averages", Access::Update, Element::Vector),
+        ],
+        constants: &["COUNT", "GROUPS"],
+        ..UPDATE
     },
     Row {
         kernel: Kernel::Advance,

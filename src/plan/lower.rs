@@ -1,5 +1,7 @@
 //! Lowering: from fused groups to launches, and from launches to a plan with memory.
 
+mod update;
+
 use super::arrange::{Arranged, Order, is_rearranged};
 use super::fuse::{Group, fuse, kernel_of, reads, storage};
 use super::kernel::{Access, Kernel};
@@ -7,7 +9,7 @@ use super::memory::{ALIGNMENT, ParameterLayout, Transient, aligned, allocate};
 use super::plan::{Buffer, Limits, Outcome, Plan, Slot, Step};
 use super::products::ProductSizes;
 use super::program::{Axis, Instruction, Program, View};
-use super::state::{Metrics, RING_CAPACITY, SCHEDULE_COLUMNS, Training};
+use super::state::{Metrics, RING_CAPACITY, Training};
 use super::tile::Target;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Op, Value};
@@ -20,10 +22,6 @@ const BUSY: usize = 1 << 14;
 
 /// Bytes that every adapter can bind: work buffers stay below.
 const BINDING_FLOOR: usize = 128 << 20;
-
-/// Words of a segment: where a block of gradients lies, how many partial sums it has, how far apart they are, and how many of
-/// the block are parameters rather than a gap.
-const SEGMENT: usize = 4;
 
 /// Everything a plan is made from.
 #[derive(Clone, Debug)]
@@ -118,10 +116,10 @@ impl Plan {
             wanted.push((arranged.value(*value, Order::First), buffer));
         }
         let mut gradients: Vec<(Value, usize)> = Vec::new();
-        for (parameter, gradient) in training.iter().flat_map(|training| &training.gradients) {
-            let place = layout.entries().iter().position(|(known, ..)| known == parameter);
-            let place = place.ok_or_else(|| unknown(parameter))?;
-            gradients.push((arranged.value(*gradient, Order::Last), place));
+        for trained in training.iter().flat_map(|training| &training.trained) {
+            let place = layout.entries().iter().position(|(known, ..)| *known == trained.parameter);
+            let place = place.ok_or_else(|| unknown(&trained.parameter))?;
+            gradients.push((arranged.value(trained.gradient, Order::Last), place));
         }
         let mut assigned: Vec<(Value, usize)> = Vec::new();
         for (parameter, value) in graph.assignments() {
@@ -205,7 +203,7 @@ impl Plan {
         }
         if let Some(training) = &training {
             let state = state.ok_or_else(|| unknown("the step state"))?;
-            lowering.optimize(name, training, layout, state);
+            lowering.update(name, training, layout, state);
         }
         if !blocks.is_empty() {
             lowering.assign(name, layout, blocks);
@@ -237,10 +235,19 @@ impl Lowering<'_> {
 
     /// The buffer of the parameters, or of something that is laid out like them.
     fn laid_out(&mut self, name: &str, layout: &ParameterLayout) -> usize {
-        let buffer = self.buffer(name, DType::Float, layout.elements());
-        let rearranged = layout.entries().iter().filter(|(_, shape, _)| is_rearranged(shape));
-        self.buffers[buffer].rearranged =
-            rearranged.map(|(_, shape, offset)| (*offset, [shape[0], shape[1], shape[2], shape[3]])).collect();
+        self.laid_out_times(name, layout, 1)
+    }
+
+    /// The same for several such things, one after the other.
+    fn laid_out_times(&mut self, name: &str, layout: &ParameterLayout, times: usize) -> usize {
+        let buffer = self.buffer(name, DType::Float, (times * layout.elements()).max(ALIGNMENT));
+        let rearranged = (0..times).flat_map(|number| {
+            let entries = layout.entries().iter().filter(|(_, shape, _)| is_rearranged(shape));
+            entries.map(move |(_, shape, offset)| {
+                (number * layout.elements() + offset, [shape[0], shape[1], shape[2], shape[3]])
+            })
+        });
+        self.buffers[buffer].rearranged = rearranged.collect();
         buffer
     }
 
@@ -578,50 +585,6 @@ impl Lowering<'_> {
         if splits > 1 {
             self.join(kernel, value, result, [splits, 0]);
         }
-    }
-
-    fn optimize(&mut self, name: &str, training: &Training, layout: &ParameterLayout, state: Value) {
-        let kernel = training.optimizer.kernel();
-        let elements = layout.elements();
-        let mut content = Vec::with_capacity(elements / ALIGNMENT * SEGMENT);
-        for (index, (_, shape, _)) in layout.entries().iter().enumerate() {
-            for block in (0..aligned(shape.elements())).step_by(ALIGNMENT) {
-                // A parameter without a gradient stays as it is: it has no partial sums.
-                let Segment { offset, parts, stride } =
-                    self.segments.get(&index).copied().unwrap_or(Segment { offset: 0, parts: 0, stride: 0 });
-                let parameters = (shape.elements() - block).min(ALIGNMENT);
-                content.extend([offset + block, parts, stride, parameters].map(|word| word as u32));
-            }
-        }
-        let words = content.len();
-        let segments = self.buffer(&format!("segments of {name}"), DType::U32, words);
-        self.buffers[segments].content = content;
-        let gradients = self.buffer("gradients", DType::Float, self.gradient_elements.max(ALIGNMENT));
-        let rows = training.schedule_rows;
-        let schedule = self.buffer("schedule", DType::Float, rows * SCHEDULE_COLUMNS);
-        let lasting = |buffer: usize, shape: Shape, dtype: DType| (Home::Lasting { buffer, offset: 0 }, shape, dtype);
-        let mut slots = vec![
-            lasting(gradients, [self.gradient_elements.max(ALIGNMENT)].into(), DType::Float),
-            lasting(segments, [words].into(), DType::U32),
-            lasting(schedule, [rows, SCHEDULE_COLUMNS].into(), DType::Float),
-            self.slot(state),
-        ];
-        for name in std::iter::once(&"parameters").chain(training.optimizer.moments()) {
-            let buffer = self.laid_out(name, layout);
-            slots.push(lasting(buffer, [elements].into(), DType::Float));
-        }
-        let sums: usize = self.segments.values().map(|segment| segment.parts * segment.stride).sum();
-        let operations = (sums + elements * if kernel == Kernel::Adam { 13 } else { 2 }) as u64;
-        self.launches.push(Launch {
-            kernel,
-            constants: vec![elements as u32],
-            slots,
-            outcomes: vec![],
-            program: None,
-            label: "optimizer".to_owned(),
-            operations,
-            beside: false,
-        });
     }
 
     /// The launch that gives parameters their assigned values.

@@ -6,6 +6,7 @@ use pinhole::error::Error;
 use pinhole::model::preset::{PRESETS, preset};
 use pinhole::model::spec::{LossKind, ModelSpec, OptimizerSpec, TrainSpec};
 use pinhole::nn::{Activation, Blocks, Conv2d, ConvTranspose2d, Initial, Layer, Linear, Reshape};
+use pinhole::plan::Optimizer;
 use pinhole::shape::Shape;
 
 fn parse(text: &str) -> Result<ModelSpec, Error> {
@@ -135,8 +136,8 @@ fn bad_files_are_refused_in_one_clear_line() {
              use [0.9, 0.999], say",
         ),
         (
-            with("\"adam\"", "\"adamw\""),
-            "m.toml: line 7, train.optimizer: unknown optimizer \"adamw\"; did you mean \"adam\"?",
+            with("\"adam\"", "\"adamm\""),
+            "m.toml: line 7, train.optimizer: unknown optimizer \"adamm\"; did you mean \"adam\"?",
         ),
         // Shapes.
         (
@@ -276,7 +277,7 @@ fn what_is_written_reads_back_the_same() {
         seed: i64::MAX as u64,
         shuffle: false,
         validation: 0.0,
-        optimizer: OptimizerSpec::Sgd { lr: 1e-300 },
+        optimizer: OptimizerSpec::sgd(1e-300),
     };
     let spec =
         ModelSpec { input: [1, 8, 7].into(), loss: LossKind::Mae, encoder, decoder, blocks: Blocks::new(), train };
@@ -298,12 +299,12 @@ fn what_a_file_leaves_out_has_its_default() {
         "input = [4]\nloss = \"bce\"\nencoder = [{ linear = 2 }, \"elu\"]\ndecoder = [{ linear = 4 }, \"sigmoid\"]",
     );
     let spec = spec.unwrap();
-    let adam = OptimizerSpec::Adam { lr: 1e-3, betas: [0.9, 0.999], eps: 1e-8 };
+    let adam = OptimizerSpec::adam(1e-3);
     let train = TrainSpec { batch: 128, epochs: 5, seed: 0, shuffle: true, validation: 0.1, optimizer: adam };
     assert_eq!(spec.train, train);
     assert_eq!(spec.encoder[1], Layer::Activation(Activation::Elu { alpha: 1.0 }));
     let sgd = parse(&with("\"adam\"", "\"sgd\"")).unwrap().train.optimizer;
-    assert_eq!(sgd, OptimizerSpec::Sgd { lr: 1e-2 });
+    assert_eq!(sgd, OptimizerSpec::sgd(1e-2));
 }
 
 #[test]
@@ -327,7 +328,10 @@ fn keys_can_be_set_one_by_one() {
     }
     assert_eq!((spec.train.batch, spec.train.seed, spec.train.shuffle), (64, 7, false));
     assert_eq!(spec.loss, LossKind::Bce);
-    assert_eq!(spec.train.optimizer, OptimizerSpec::Adam { lr: 1e-4, betas: [0.5, 0.999], eps: 1e-8 });
+    assert_eq!(
+        spec.train.optimizer,
+        OptimizerSpec { method: Optimizer::Adam { betas: [0.5, 0.999], eps: 1e-8 }, ..OptimizerSpec::adam(1e-4) }
+    );
     let (stride, padding) = ([2, 2], [1, 1]);
     assert_eq!(spec.encoder[0], Layer::Conv2d(Conv2d { out: 8, kernel: [3, 5], stride, padding, bias: true }));
     assert_eq!(spec.encoder[1], Layer::Activation(Activation::LeakyRelu { slope: 0.2 }));
@@ -341,7 +345,7 @@ fn keys_can_be_set_one_by_one() {
     );
     spec.set("decoder.0.linear.out=1568").unwrap();
     spec.set("train.optimizer=sgd").unwrap();
-    assert_eq!(spec.train.optimizer, OptimizerSpec::SGD);
+    assert_eq!(spec.train.optimizer, OptimizerSpec::sgd(1e-2));
 }
 
 #[test]

@@ -3,7 +3,8 @@
 use toml::de::{DeTable, DeValue};
 use toml::{Table, Value};
 
-use super::{LossKind, ModelSpec, OptimizerSpec, TrainSpec};
+use super::settings;
+use super::{LossKind, ModelSpec, TrainSpec};
 use crate::error::suggest;
 use crate::nn::{Blocks, Layer, Setting, has_short_form};
 use crate::shape::Shape;
@@ -25,19 +26,19 @@ impl Fault {
 }
 
 /// A value and the path of its key.
-struct Item<'a> {
-    key: String,
+pub(super) struct Item<'a> {
+    pub(super) key: String,
     value: &'a Value,
 }
 
 /// A table whose keys are all known.
-struct Keys<'a> {
+pub(super) struct Keys<'a> {
     key: String,
     table: &'a Table,
 }
 
 impl<'a> Item<'a> {
-    fn wrong<T>(&self, expected: &str, help: &str) -> Result<T, Fault> {
+    pub(super) fn wrong<T>(&self, expected: &str, help: &str) -> Result<T, Fault> {
         Err(Fault::new(&self.key, format!("expects {expected}, got {}", shown(self.value)), help))
     }
 
@@ -50,7 +51,7 @@ impl<'a> Item<'a> {
         }
     }
 
-    fn number(&self) -> Result<f64, Fault> {
+    pub(super) fn number(&self) -> Result<f64, Fault> {
         match self.value {
             Value::Float(number) => Ok(*number),
             Value::Integer(number) => Ok(*number as f64),
@@ -58,12 +59,12 @@ impl<'a> Item<'a> {
         }
     }
 
-    fn flag(&self) -> Result<bool, Fault> {
+    pub(super) fn flag(&self) -> Result<bool, Fault> {
         self.value.as_bool().map_or_else(|| self.wrong("true or false", "write one of them, without quotes"), Ok)
     }
 
     /// The items of a list.
-    fn list(&self, expected: &str, help: &str) -> Result<Vec<Item<'a>>, Fault> {
+    pub(super) fn list(&self, expected: &str, help: &str) -> Result<Vec<Item<'a>>, Fault> {
         let Value::Array(values) = self.value else { return self.wrong(expected, help) };
         Ok(values.iter().enumerate().map(|(i, value)| Item { key: format!("{}.{i}", self.key), value }).collect())
     }
@@ -81,7 +82,7 @@ impl<'a> Item<'a> {
         self.whole().map(|size| [size, size])
     }
 
-    fn keys(&self, known: &[&str]) -> Result<Keys<'a>, Fault> {
+    pub(super) fn keys(&self, known: &[&str]) -> Result<Keys<'a>, Fault> {
         let Value::Table(table) = self.value else {
             return self.wrong("a table", &format!("write {{ {} = .. }}", known[0]));
         };
@@ -89,7 +90,7 @@ impl<'a> Item<'a> {
     }
 
     /// `"name"`, or `{ name = settings }`.
-    fn choice(&self, expected: &str, known: &[&str]) -> Result<(&'a str, Option<Item<'a>>), Fault> {
+    pub(super) fn choice(&self, expected: &str, known: &[&str]) -> Result<(&'a str, Option<Item<'a>>), Fault> {
         let (name, settings) = match self.value {
             Value::String(name) => (name, None),
             Value::Table(table) => match table.iter().next() {
@@ -119,7 +120,7 @@ impl<'a> Item<'a> {
 }
 
 impl<'a> Keys<'a> {
-    fn get(&self, name: &str) -> Option<Item<'a>> {
+    pub(super) fn get(&self, name: &str) -> Option<Item<'a>> {
         let key = if self.key.is_empty() { name.to_owned() } else { format!("{}.{name}", self.key) };
         self.table.get(name).map(|value| Item { key, value })
     }
@@ -259,28 +260,8 @@ fn read_train(item: &Item) -> Result<TrainSpec, Fault> {
         seed: keys.whole("seed", default.seed)?,
         shuffle: keys.flag("shuffle", default.shuffle)?,
         validation: keys.number("validation", default.validation)?,
-        optimizer: keys.get("optimizer").map_or(Ok(default.optimizer), |item| read_optimizer(&item))?,
+        optimizer: keys.get("optimizer").map_or(Ok(default.optimizer), |item| settings::read(&item))?,
     })
-}
-
-fn read_optimizer(item: &Item) -> Result<OptimizerSpec, Fault> {
-    let (name, settings) = item.choice("optimizer", &["adam", "sgd"])?;
-    let mut optimizer = if name == "sgd" { OptimizerSpec::SGD } else { OptimizerSpec::ADAM };
-    let Some(item) = settings else { return Ok(optimizer) };
-    match &mut optimizer {
-        OptimizerSpec::Sgd { lr } => *lr = item.keys(&["lr"])?.number("lr", *lr)?,
-        OptimizerSpec::Adam { lr, betas, eps } => {
-            let keys = item.keys(&["lr", "betas", "eps"])?;
-            *lr = keys.number("lr", *lr)?;
-            *eps = keys.number("eps", *eps)?;
-            if let Some(item) = keys.get("betas") {
-                let (expected, help) = ("a list of two numbers", "write [0.9, 0.999], say");
-                let [first, second] = &item.list(expected, help)?[..] else { return item.wrong(expected, help) };
-                *betas = [first.number()?, second.number()?];
-            }
-        }
-    }
-    Ok(optimizer)
 }
 
 /// The value at a key's path, where every key that there is has been written out.
