@@ -2,6 +2,7 @@
 //! keeps with the parameters.
 
 use crate::support::*;
+use crate::training::expect_same_bits;
 use pinhole::data::digits;
 use pinhole::graph::Graph;
 use pinhole::nn::{self, Dropout, Layer};

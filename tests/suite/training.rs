@@ -25,7 +25,7 @@ fn expect_same(what: &str, left: &Trained, right: &Trained) {
     expect_same_bits(&format!("{what}: weights"), &left.parameters, &right.parameters);
 }
 
-fn expect_same_bits(what: &str, left: &Values, right: &Values) {
+pub fn expect_same_bits(what: &str, left: &Values, right: &Values) {
     assert_eq!(std::mem::discriminant(left), std::mem::discriminant(right), "{what}: types");
     let (left, right) = (wide(left), wide(right));
     assert_eq!(left.len(), right.len(), "{what}: lengths");
