@@ -59,6 +59,16 @@ impl Values {
             Values::U8(v) => v.iter().map(|x| *x as f64).collect(),
         }
     }
+
+    /// Pieces of so many elements, the last of which may be shorter.
+    pub(crate) fn chunks(&self, elements: usize) -> Vec<Values> {
+        match self {
+            Values::F32(v) => v.chunks(elements).map(|piece| Values::F32(piece.to_vec())).collect(),
+            Values::F64(v) => v.chunks(elements).map(|piece| Values::F64(piece.to_vec())).collect(),
+            Values::U32(v) => v.chunks(elements).map(|piece| Values::U32(piece.to_vec())).collect(),
+            Values::U8(v) => v.chunks(elements).map(|piece| Values::U8(piece.to_vec())).collect(),
+        }
+    }
 }
 
 impl Tensor {

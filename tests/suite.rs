@@ -38,6 +38,10 @@ mod inference;
 mod inspect;
 #[path = "suite/kernels.rs"]
 mod kernels;
+#[path = "suite/modes.rs"]
+mod modes;
+#[path = "suite/modules.rs"]
+mod modules;
 #[path = "suite/numbers.rs"]
 mod numbers;
 #[path = "suite/parity.rs"]
@@ -63,6 +67,8 @@ mod selftest;
 mod spec;
 #[path = "suite/steps.rs"]
 mod steps;
+#[path = "suite/structure.rs"]
+mod structure;
 #[path = "suite/support.rs"]
 mod support;
 #[cfg(feature = "cli")]

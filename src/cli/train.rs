@@ -256,7 +256,7 @@ fn apply(arguments: &Arguments, spec: &mut ModelSpec, settings: &mut Settings) -
         train.seed = seed;
     }
     if let Some(rate) = arguments.lr {
-        train.optimizer.set_lr(rate);
+        train.optimizer.lr = rate;
     }
     train.shuffle &= !arguments.no_shuffle;
     if let Some(data) = &arguments.data {

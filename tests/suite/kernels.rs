@@ -202,9 +202,16 @@ fn the_table_stands_in_the_order_of_the_enum() {
         | Kernel::Gather
         | Kernel::ScatterAdd
         | Kernel::Warp
+        | Kernel::Indices
+        | Kernel::Lstm
+        | Kernel::Gru
+        | Kernel::LinearForward
+        | Kernel::LinearBackward
         | Kernel::BatchFloats => false,
-        Kernel::BatchBytes | Kernel::RandomUniform | Kernel::RandomBits | Kernel::Sgd | Kernel::Adam => false,
-        Kernel::Advance => true,
+        Kernel::BatchBytes | Kernel::RandomUniform | Kernel::RandomBits | Kernel::Update => false,
+        Kernel::LimitedUpdate | Kernel::Squares | Kernel::Norm | Kernel::Average => false,
+        Kernel::Advance => false,
+        Kernel::Assign => true,
     };
     assert!(TABLE.last().is_some_and(|row| last(row.kernel)));
     let names: HashSet<String> = TABLE.iter().map(|row| row.kernel.name()).collect();
@@ -254,6 +261,15 @@ fn shaders_and_plan_agree_where_the_words_of_the_state_are() {
         ("POSITION", state::POSITION),
         ("OFFSET", state::OFFSET),
         ("SCHEDULE_COLUMNS", state::SCHEDULE_COLUMNS),
+        ("RATE", state::RATE),
+        ("DECAY", state::DECAY),
+        ("SHRINK", state::SHRINK),
+        ("VALUE_LIMIT", state::VALUE_LIMIT),
+        ("NORM_LIMIT", state::NORM_LIMIT),
+        ("SHARE", state::SHARE),
+        ("WAIT", state::WAIT),
+        ("AVERAGING", state::AVERAGING),
+        ("METHOD_NUMBERS", state::METHOD_NUMBERS),
     ]);
     let mut seen = HashSet::new();
     for file in shaders() {
