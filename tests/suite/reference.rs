@@ -196,6 +196,7 @@ fn steps(n: usize, t: usize, h: usize) -> impl Iterator<Item = (usize, usize, us
 }
 
 /// By the whole matrix of what each number of a step's state gives the state after it and, of 4 gates, the hidden units.
+#[allow(clippy::needless_range_loop)] // Indices as the formulas have them.
 fn linear_recurrence(p: &[f64], w: (&[f64], &Shape), source: &[f64], shape: &Shape, reverse: bool) -> Vec<f64> {
     let [n, t, width] = [shape[0], shape[1], shape[2]];
     let h = w.1[0].min(w.1[1]);
