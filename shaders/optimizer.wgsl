@@ -1,32 +1,61 @@
-// Optimisers: one launch updates every parameter, which lie in one buffer, their moments in others of the same layout.
+// Optimisers: one launch updates every parameter, which lie in one buffer; moments, several of the same layout, in another.
 // Each parameter's gradient is there as partial sums, which are joined here in their order. What changes from step to step
-// stands in the schedule, a row for each step of the epoch.
+// stands in the schedule, a row for each step of the epoch and each group of parameters.
 
 const COUNT: u32 = 64u;
-// Numbers in a row of the schedule, and the word of the state that holds the row.
-const SCHEDULE_COLUMNS: u32 = 8u;
+const GROUPS: u32 = 1u;
+// Which function changes a parameter, and for RMSprop whether it is centred and whether it has momentum.
+const METHOD: u32 = 0u;
+const CENTERED: u32 = 0u;
+const MOMENTUM: u32 = 0u;
+// 0, or one more than the moment that holds the gradients of the batches before this one.
+const ACCUMULATED: u32 = 0u;
+// Whether the gradients' elements are limited, and whether gradients that are not finite change nothing.
+const LIMITED: u32 = 0u;
+const SKIP: u32 = 0u;
+// Sums of squares that are joined.
+const PARTS: u32 = 1u;
+// The word of the state that holds the row, and a row's numbers.
 const POSITION: u32 = 3u;
+const SCHEDULE_COLUMNS: u32 = 16u;
+const RATE: u32 = 0u;
+const DECAY: u32 = 1u;
+const SHRINK: u32 = 2u;
+const VALUE_LIMIT: u32 = 3u;
+const NORM_LIMIT: u32 = 4u;
+const SHARE: u32 = 5u;
+const WAIT: u32 = 6u;
+const AVERAGING: u32 = 7u;
+const METHOD_NUMBERS: u32 = 8u;
 // A segment says, for so many places of parameters, where their gradients lie, how many partial sums they have, how far
-// apart, and how many of the places are parameters. The others are gaps, and stay as they are.
+// apart, how many of the places are parameters, and which group they are in. Other places are gaps, and stay as they are.
 const BLOCK: u32 = 64u;
-const SEGMENT: u32 = 4u;
+const SEGMENT: u32 = 5u;
 
 @group(0) @binding(0) var<storage, read> gradients: array<vec4<f32>>;
 @group(0) @binding(1) var<storage, read> segments: array<u32>;
 @group(0) @binding(2) var<storage, read> schedule: array<f32>;
 @group(0) @binding(3) var<storage, read> state: array<u32>;
 @group(0) @binding(4) var<storage, read_write> parameters: array<vec4<f32>>;
-@group(0) @binding(5) var<storage, read_write> first_moment: array<vec4<f32>>;
-@group(0) @binding(6) var<storage, read_write> second_moment: array<vec4<f32>>;
+@group(0) @binding(5) var<storage, read_write> moments: array<vec4<f32>>;
+@group(0) @binding(6) var<storage, read> norm: array<f32>;
 
-// The gradients of parameters i to i + 3.
+@group(0) @binding(7) var<storage, read> accumulated: array<vec4<f32>>;
+@group(0) @binding(8) var<storage, read_write> parts: array<f32>;
+
+@group(0) @binding(9) var<storage, read> squares_of_parts: array<f32>;
+@group(0) @binding(10) var<storage, read_write> joined: array<f32>;
+
+@group(0) @binding(11) var<storage, read> current: array<vec4<f32>>;
+@group(0) @binding(12) var<storage, read_write> averages: array<vec4<f32>>;
+
+// The gradients of parameters i to i + 3 by this step's batch.
 fn gradient_of(i: u32) -> vec4<f32> {
     let segment = i / BLOCK * SEGMENT;
-    let parts = segments[segment + 1u];
     let stride = segments[segment + 2u] / 4u;
     var at = (segments[segment] + i % BLOCK) / 4u;
     var total = vec4<f32>();
-    for (var part = 0u; part < parts; part++) {
+    for (var part = 0u; part < segments[segment + 1u]; part++) {
         total += gradients[at];
         at += stride;
     }
@@ -34,36 +63,229 @@ fn gradient_of(i: u32) -> vec4<f32> {
     return select(vec4<f32>(), total, place < vec4<u32>(segments[segment + 3u]));
 }
 
-// Gradient descent. Schedule: rate. One workgroup updates 256 consecutive parameters.
+// Whether i is in range and trained: a parameter that is not has no partial sums, and stays as it is.
+fn is_trained(i: u32) -> bool {
+    return i < COUNT && segments[i / BLOCK * SEGMENT + 1u] > 0u;
+}
+
+// Where the schedule's row of parameter i begins.
+fn row_of(i: u32) -> u32 {
+    return (state[POSITION] * GROUPS + segments[i / BLOCK * SEGMENT + 4u]) * SCHEDULE_COLUMNS;
+}
+
+fn number(row: u32, index: u32) -> f32 { return schedule[row + METHOD_NUMBERS + index]; }
+
+// Where moment number `moment` of four parameters lies.
+fn place(moment: u32, at: u32) -> u32 { return moment * (COUNT / 4u) + at; }
+
+// Drivers may take it that no number is infinite or NaN, and compare accordingly. The bits do not lie.
+fn is_finite(x: f32) -> bool { return (bitcast<u32>(x) & 0x7f800000u) != 0x7f800000u; }
+
+// What is subtracted from four parameters by each method. `g` is their gradient.
+
+// Numbers: the momentum, and the gradient's and the velocity's part in the change.
+fn momentum(at: u32, row: u32, g: vec4<f32>) -> vec4<f32> {
+    let velocity = number(row, 0u) * moments[at] + g;
+    moments[at] = velocity;
+    return schedule[row + RATE] * (number(row, 1u) * g + number(row, 2u) * velocity);
+}
+
+// Numbers: alpha, 1 - alpha, epsilon, the momentum. Moments: the mean square, the mean where it is centred, the velocity.
+fn rmsprop(at: u32, row: u32, g: vec4<f32>) -> vec4<f32> {
+    let square = number(row, 0u) * moments[at] + number(row, 1u) * g * g;
+    moments[at] = square;
+    var variance = square;
+    if CENTERED == 1u {
+        let mean = moments[place(1u, at)];
+        let moved = mean + number(row, 1u) * (g - mean);
+        moments[place(1u, at)] = moved;
+        // Rounding may leave it below zero.
+        variance = max(variance - moved * moved, vec4<f32>());
+    }
+    var change = g / (sqrt(variance) + number(row, 2u));
+    if MOMENTUM == 1u {
+        change += number(row, 3u) * moments[place(1u + CENTERED, at)];
+        moments[place(1u + CENTERED, at)] = change;
+    }
+    return schedule[row + RATE] * change;
+}
+
+// Rate: rate / (1 - beta1^t). Numbers: 1 / sqrt(1 - beta2^t), epsilon, 1 - beta1, beta2, 1 - beta2.
+fn adam(at: u32, row: u32, g: vec4<f32>) -> vec4<f32> {
+    let first = moments[at] + number(row, 2u) * (g - moments[at]);
+    let second = number(row, 3u) * moments[place(1u, at)] + number(row, 4u) * g * g;
+    moments[at] = first;
+    moments[place(1u, at)] = second;
+    return schedule[row + RATE] * first / (sqrt(second) * number(row, 0u) + number(row, 1u));
+}
+
+// Numbers: epsilon.
+fn adagrad(at: u32, row: u32, g: vec4<f32>) -> vec4<f32> {
+    let sum = moments[at] + g * g;
+    moments[at] = sum;
+    return schedule[row + RATE] * g / (sqrt(sum) + number(row, 0u));
+}
+
+// Numbers: rho, 1 - rho, epsilon. Moments: mean squares of the gradient and of the change.
+fn adadelta(at: u32, row: u32, g: vec4<f32>) -> vec4<f32> {
+    let square = number(row, 0u) * moments[at] + number(row, 1u) * g * g;
+    let before = moments[place(1u, at)];
+    let change = sqrt(before + number(row, 2u)) / sqrt(square + number(row, 2u)) * g;
+    moments[at] = square;
+    moments[place(1u, at)] = number(row, 0u) * before + number(row, 1u) * change * change;
+    return schedule[row + RATE] * change;
+}
+
+// Rate: that of the first moment. Numbers: as Adam's, and the gradient's own rate.
+fn nadam(at: u32, row: u32, g: vec4<f32>) -> vec4<f32> {
+    let first = moments[at] + number(row, 2u) * (g - moments[at]);
+    let second = number(row, 3u) * moments[place(1u, at)] + number(row, 4u) * g * g;
+    moments[at] = first;
+    moments[place(1u, at)] = second;
+    let root = sqrt(second) * number(row, 0u) + number(row, 1u);
+    return number(row, 5u) * g / root + schedule[row + RATE] * first / root;
+}
+
+// Numbers: beta1, 1 - beta1, beta2, 1 - beta2.
+fn lion(at: u32, row: u32, g: vec4<f32>) -> vec4<f32> {
+    let change = sign(number(row, 0u) * moments[at] + number(row, 1u) * g);
+    moments[at] = number(row, 2u) * moments[at] + number(row, 3u) * g;
+    return schedule[row + RATE] * change;
+}
+
+// Updates parameters i to i + 3, whose gradients are scaled.
+fn follow(i: u32, scale: f32) {
+    let at = i / 4u;
+    let row = row_of(i);
+    var g = gradient_of(i);
+    if ACCUMULATED > 0u {
+        let sum = place(ACCUMULATED - 1u, at);
+        g = moments[sum] + schedule[row + SHARE] * g;
+        if schedule[row + WAIT] > 0.0 {
+            moments[sum] = g;
+            return;
+        }
+        moments[sum] = vec4<f32>();
+    }
+    if SKIP == 1u && !is_finite(scale) {
+        return;
+    }
+    g *= scale;
+    if LIMITED == 1u {
+        let limit = vec4<f32>(schedule[row + VALUE_LIMIT]);
+        g = clamp(g, -limit, limit);
+    }
+    let p = parameters[at];
+    g += schedule[row + DECAY] * p;
+    var change = vec4<f32>();
+    switch METHOD {
+        case 0u: { change = schedule[row + RATE] * g; }
+        case 1u: { change = momentum(at, row, g); }
+        case 2u: { change = rmsprop(at, row, g); }
+        case 3u: { change = adam(at, row, g); }
+        case 4u: { change = adagrad(at, row, g); }
+        case 5u: { change = adadelta(at, row, g); }
+        case 6u: { change = nadam(at, row, g); }
+        default: { change = lion(at, row, g); }
+    }
+    parameters[at] = schedule[row + SHRINK] * p - change;
+}
+
+// One workgroup updates 256 consecutive parameters.
 @compute @workgroup_size(64)
-fn sgd(
+fn update(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
     let i = ((group.y * groups.x + group.x) * 64u + lane) * 4u;
-    if i < COUNT {
-        parameters[i / 4u] -= schedule[state[POSITION] * SCHEDULE_COLUMNS] * gradient_of(i);
+    if is_trained(i) {
+        follow(i, 1.0);
     }
 }
 
-// Adam (Kingma and Ba, arXiv 1412.6980). Schedule: rate / (1 - beta1^t), 1 / sqrt(1 - beta2^t), epsilon, 1 - beta1, beta2,
-// 1 - beta2. One workgroup updates 256 consecutive parameters.
+// The same where the norm of all gradients is limited: beyond it they are scaled down together. One workgroup updates 256
+// consecutive parameters.
 @compute @workgroup_size(64)
-fn adam(
+fn limited_update(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
     let i = ((group.y * groups.x + group.x) * 64u + lane) * 4u;
-    if i < COUNT {
-        let row = state[POSITION] * SCHEDULE_COLUMNS;
-        let gradient = gradient_of(i);
-        let at = i / 4u;
-        let first = first_moment[at] + schedule[row + 3u] * (gradient - first_moment[at]);
-        let second = schedule[row + 4u] * second_moment[at] + schedule[row + 5u] * gradient * gradient;
-        first_moment[at] = first;
-        second_moment[at] = second;
-        parameters[at] -= schedule[row] * first / (sqrt(second) * schedule[row + 1u] + schedule[row + 2u]);
+    if is_trained(i) {
+        var scale = min(1.0, schedule[row_of(i) + NORM_LIMIT] / (sqrt(norm[0]) + 1e-6));
+        if !is_finite(norm[0]) {
+            // Not the smaller of it and 1, which may be 1.
+            scale = norm[0];
+        }
+        follow(i, scale);
+    }
+}
+
+var<workgroup> sums: array<f32, 64>;
+
+// The sum over a workgroup's values, for its first invocation.
+fn sum_of_all(lane: u32, value: f32) -> f32 {
+    sums[lane] = value;
+    workgroupBarrier();
+    for (var half = 32u; half > 0u; half /= 2u) {
+        if lane < half {
+            sums[lane] += sums[lane + half];
+        }
+        workgroupBarrier();
+    }
+    return sums[0];
+}
+
+// One workgroup sums the squares of the gradients of 256 consecutive parameters.
+@compute @workgroup_size(64)
+fn squares(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let part = group.y * groups.x + group.x;
+    let i = (part * 64u + lane) * 4u;
+    var g = vec4<f32>();
+    if is_trained(i) {
+        g = gradient_of(i);
+        if ACCUMULATED > 0u {
+            g = accumulated[place(ACCUMULATED - 1u, i / 4u)] + schedule[row_of(i) + SHARE] * g;
+        }
+    }
+    let sum = sum_of_all(lane, dot(g, g));
+    if lane == 0u && part < (COUNT + 255u) / 256u {
+        parts[part] = sum;
+    }
+}
+
+// One workgroup joins the sums of squares, and counts updates whose gradients are not all finite: the sum, the count.
+@compute @workgroup_size(64)
+fn join(@builtin(local_invocation_index) lane: u32) {
+    var sum = 0.0;
+    for (var part = lane; part < PARTS; part += 64u) {
+        sum += squares_of_parts[part];
+    }
+    let total = sum_of_all(lane, sum);
+    if lane == 0u {
+        joined[0] = total;
+        if !is_finite(total) && schedule[state[POSITION] * GROUPS * SCHEDULE_COLUMNS + WAIT] == 0.0 {
+            joined[1] += 1.0;
+        }
+    }
+}
+
+// Moves the average of the parameters towards them. One workgroup does so for 256 consecutive ones.
+@compute @workgroup_size(64)
+fn average(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let at = (group.y * groups.x + group.x) * 64u + lane;
+    if at * 4u < COUNT {
+        let rate = schedule[state[POSITION] * GROUPS * SCHEDULE_COLUMNS + AVERAGING];
+        averages[at] += rate * (current[at] - averages[at]);
     }
 }

@@ -49,6 +49,26 @@ impl Values {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+
+    /// The elements as f64.
+    pub fn to_f64(&self) -> Vec<f64> {
+        match self {
+            Values::F32(v) => v.iter().map(|x| *x as f64).collect(),
+            Values::F64(v) => v.clone(),
+            Values::U32(v) => v.iter().map(|x| *x as f64).collect(),
+            Values::U8(v) => v.iter().map(|x| *x as f64).collect(),
+        }
+    }
+
+    /// Pieces of so many elements, the last of which may be shorter.
+    pub(crate) fn chunks(&self, elements: usize) -> Vec<Values> {
+        match self {
+            Values::F32(v) => v.chunks(elements).map(|piece| Values::F32(piece.to_vec())).collect(),
+            Values::F64(v) => v.chunks(elements).map(|piece| Values::F64(piece.to_vec())).collect(),
+            Values::U32(v) => v.chunks(elements).map(|piece| Values::U32(piece.to_vec())).collect(),
+            Values::U8(v) => v.chunks(elements).map(|piece| Values::U8(piece.to_vec())).collect(),
+        }
+    }
 }
 
 impl Tensor {
@@ -92,11 +112,6 @@ impl Tensor {
 
     /// The elements as f64.
     pub fn to_f64(&self) -> Vec<f64> {
-        match &self.values {
-            Values::F32(v) => v.iter().map(|x| *x as f64).collect(),
-            Values::F64(v) => v.clone(),
-            Values::U32(v) => v.iter().map(|x| *x as f64).collect(),
-            Values::U8(v) => v.iter().map(|x| *x as f64).collect(),
-        }
+        self.values.to_f64()
     }
 }

@@ -33,8 +33,15 @@ mod gradients;
 mod graph_errors;
 #[path = "suite/inference.rs"]
 mod inference;
+#[cfg(feature = "cli")]
+#[path = "suite/inspect.rs"]
+mod inspect;
 #[path = "suite/kernels.rs"]
 mod kernels;
+#[path = "suite/modes.rs"]
+mod modes;
+#[path = "suite/modules.rs"]
+mod modules;
 #[path = "suite/numbers.rs"]
 mod numbers;
 #[path = "suite/parity.rs"]
@@ -60,6 +67,8 @@ mod selftest;
 mod spec;
 #[path = "suite/steps.rs"]
 mod steps;
+#[path = "suite/structure.rs"]
+mod structure;
 #[path = "suite/support.rs"]
 mod support;
 #[cfg(feature = "cli")]

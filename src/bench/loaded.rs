@@ -140,9 +140,7 @@ impl Material {
             Content::Training { data, parameters, .. } => {
                 session.write("train.data", data)?;
                 session.write_parameters(parameters)?;
-                for name in OPTIMIZER.moments() {
-                    session.write(name, &Values::F32(vec![0.0; parameters.len()]))?;
-                }
+                session.write("moments", &Values::F32(vec![0.0; OPTIMIZER.moments() * parameters.len()]))?;
                 loaded.begin_epoch()?;
             }
             Content::Kernel { left, right } => {
@@ -168,7 +166,7 @@ impl Material {
     }
 }
 
-const OPTIMIZER: Optimizer = Optimizer::Adam { betas: [0.9, 0.999], epsilon: 1e-8 };
+const OPTIMIZER: Optimizer = Optimizer::ADAM;
 
 impl Loaded<'_> {
     /// Runs steps, and waits for them. Fails where a loss is not finite.
@@ -294,7 +292,7 @@ impl Loaded<'_> {
     fn begin_epoch(&mut self) -> Result<()> {
         let steps = self.material.epoch_steps();
         let order = Sequence::new(SEED, HostStream::Shuffle, self.epoch).permutation(steps * self.material.batch);
-        let rows = (1..=steps as u64).flat_map(|row| OPTIMIZER.schedule_row(self.step + row, RATE));
+        let rows = (1..=steps as u64).flat_map(|row| OPTIMIZER.schedule_row(self.step + row, RATE, 0.0));
         let state = State { seed: SEED, step: self.step as u32, position: 0, offset: 0 };
         self.session.write("train.permutation", &Values::U32(order))?;
         self.session.write("schedule", &Values::F64(rows.collect()))?;

@@ -6,12 +6,14 @@ mod bench;
 mod devices;
 mod download;
 mod eval;
+mod init;
+mod kernels;
 mod plan;
 mod summary;
 mod through;
 mod train;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use pinhole::error::{Error, Result};
 use pinhole::gpu::TuningReport;
 use pinhole::model::ModelSpec;
@@ -54,6 +56,15 @@ enum Command {
     Plan(plan::Arguments),
     /// Measure training steps and kernels, and hold them against what the device can do
     Bench(bench::Arguments),
+    /// List the kernels, or show the final text of one
+    Kernels(kernels::Arguments),
+    /// Write a commented model file to start from
+    Init(init::Arguments),
+    /// Print a script that completes commands in a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
     /// Show adapters, drivers, limits and features, and which device `auto` takes
     Devices(devices::Arguments),
 }
@@ -86,6 +97,9 @@ pub fn main() -> ExitCode {
         Command::Summary(arguments) => summary::run(&arguments),
         Command::Plan(arguments) => plan::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
+        Command::Kernels(arguments) => kernels::run(&arguments),
+        Command::Init(arguments) => init::run(&arguments),
+        Command::Completions { shell } => complete(shell),
         Command::Devices(arguments) => devices::run(&arguments),
     };
     match result {
@@ -96,6 +110,14 @@ pub fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Prints a shell's completions.
+fn complete(shell: clap_complete::Shell) -> Result<End> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Arguments::command(), "pinhole", &mut script);
+    say(String::from_utf8_lossy(&script).trim_end())?;
+    Ok(End::Done)
 }
 
 /// Writes a line of results. A reader that closed the pipe wants no more of them, which is no failure.

@@ -8,7 +8,9 @@ use pinhole::error::{Error, Result};
 use pinhole::gpu::Tuning;
 use pinhole::model::ModelSpec;
 use pinhole::plan::Target;
-use pinhole::train::{EpochReport, Observer, Options, Outcome, RunDirectory, Settings, Trainer, training_plan};
+use pinhole::train::{
+    EpochReport, Observer, Options, Outcome, Profile, RunDirectory, Settings, Trainer, training_plan,
+};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -61,6 +63,14 @@ pub struct Arguments {
     /// Look for faster tiles first, for at most so many seconds, and keep what was measured for later runs
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "10")]
     tune: Option<f64>,
+    /// Before training, run some steps launch by launch, hold each against the CPU, and end at the first that disagrees
+    #[arg(long, value_name = "STEPS", num_args = 0..=1, require_equals = true, default_missing_value = "2",
+          value_parser = clap::value_parser!(u32).range(1..))]
+    check: Option<u32>,
+    /// Before training, time every launch of some steps, and leave profile.json for Perfetto in the run's directory
+    #[arg(long, value_name = "STEPS", num_args = 0..=1, require_equals = true, default_missing_value = "20",
+          value_parser = clap::value_parser!(u32).range(1..))]
+    profile: Option<u32>,
 }
 
 /// Trains, and keeps everything in the run directory.
@@ -106,6 +116,23 @@ pub fn run(arguments: &Arguments) -> Result<End> {
     let options = Options { steps: settings.steps, ..Options::default() };
     let mut trainer = Trainer::new(&network, &device, &train, validation.as_ref(), options)?;
     trainer.start(autoencoder.parameters())?;
+    if let Some(steps) = arguments.check {
+        let agreement = trainer.check(steps as usize)?;
+        eprintln!(
+            "checked {} launches of each of {} steps against the CPU: at most {:.1e} off, in {}",
+            agreement.launches, agreement.steps, agreement.worst, agreement.worst_launch
+        );
+        trainer.start(autoencoder.parameters())?;
+    }
+    let profile = match arguments.profile {
+        Some(steps) => {
+            let profile = trainer.profile(steps as usize)?;
+            trainer.start(autoencoder.parameters())?;
+            show_profile(&profile);
+            Some(profile)
+        }
+        None => None,
+    };
     let mut run = match resumed {
         Some(mut run) => {
             let checkpoint = run.checkpoint(&network, trainer.moments())?;
@@ -122,6 +149,10 @@ pub fn run(arguments: &Arguments) -> Result<End> {
             RunDirectory::create(&path, &spec, &settings, &network, &trainer.checkpoint()?)?
         }
     };
+    if let Some(profile) = &profile {
+        let path = run.write_profile(profile, &device.name())?;
+        eprintln!("open {} in https://ui.perfetto.dev", path.display());
+    }
     let shown = match &validation {
         Some(validation) => format!("{} to validate", validation.len()),
         None => "none to validate".to_owned(),
@@ -180,6 +211,35 @@ pub fn run(arguments: &Arguments) -> Result<End> {
     Ok(End::Done)
 }
 
+/// Says where the time of a step goes: a line for each launch, then one for each kernel.
+fn show_profile(profile: &Profile) {
+    let step = profile.step_nanoseconds();
+    let [names, labels] = [
+        profile.launches.iter().map(|launch| launch.kernel.len()).max().unwrap_or(0),
+        profile.launches.iter().map(|launch| launch.label.len()).max().unwrap_or(0).max(10),
+    ];
+    let line = |name: &str, label: &str, time: f64, operations: u64, bytes: u64| {
+        eprintln!(
+            "{name:<names$} {label:<labels$} {:>10.1} {:>6.1} {:>10.1} {:>8.1}",
+            time / 1e3,
+            100.0 * time / step.max(1.0),
+            operations as f64 / time.max(1.0),
+            bytes as f64 / time.max(1.0)
+        );
+    };
+    eprintln!("{:<names$} {:<labels$} {:>10} {:>6} {:>10} {:>8}", "launch", "of", "us", "%", "GFLOP/s", "GB/s");
+    for launch in &profile.launches {
+        line(&launch.kernel, &launch.label, launch.nanoseconds(), launch.operations, launch.bytes);
+    }
+    eprintln!("{:<names$} launches", "kernel");
+    for (kernel, count, time, operations, bytes) in profile.kernels() {
+        line(&kernel, &count.to_string(), time, operations, bytes);
+    }
+    let operations = profile.launches.iter().map(|launch| launch.operations).sum();
+    let bytes = profile.launches.iter().map(|launch| launch.bytes).sum();
+    line("step", &format!("mean of {}", profile.steps()), step, operations, bytes);
+}
+
 /// Puts what the command line says over what the model file and the run's settings say.
 fn apply(arguments: &Arguments, spec: &mut ModelSpec, settings: &mut Settings) -> Result<()> {
     for assignment in &arguments.set {
@@ -196,7 +256,7 @@ fn apply(arguments: &Arguments, spec: &mut ModelSpec, settings: &mut Settings) -
         train.seed = seed;
     }
     if let Some(rate) = arguments.lr {
-        train.optimizer.set_lr(rate);
+        train.optimizer.lr = rate;
     }
     train.shuffle &= !arguments.no_shuffle;
     if let Some(data) = &arguments.data {

@@ -4,22 +4,26 @@
 //! of a machine without a GPU, threaded, with its products done by the `gemm` crate. Each file has a shader's name, and
 //! its functions are the shader's entry points.
 
+mod assign;
 mod batch;
 mod conv2d;
 mod double;
 mod elementwise;
 mod gather;
+mod indices;
 mod math;
 mod matmul;
 mod optimizer;
 mod random;
 mod real;
+mod recurrence;
 mod reduce;
 mod rows;
 mod session;
 mod state;
 mod warp;
 
+pub(crate) use double::normal_quantile;
 pub use real::Real;
 pub use session::Session;
 
@@ -98,10 +102,19 @@ fn result_elements(step: &Step) -> usize {
         | Kernel::Gather
         | Kernel::ScatterAdd
         | Kernel::Warp
+        | Kernel::Indices
+        | Kernel::Lstm
+        | Kernel::Gru
+        | Kernel::LinearForward
+        | Kernel::LinearBackward
         | Kernel::RandomBits
-        | Kernel::Sgd
-        | Kernel::Adam
-        | Kernel::Advance => 0,
+        | Kernel::Update
+        | Kernel::LimitedUpdate
+        | Kernel::Squares
+        | Kernel::Norm
+        | Kernel::Average
+        | Kernel::Advance
+        | Kernel::Assign => 0,
     }
 }
 
@@ -164,6 +177,13 @@ pub(crate) fn execute<T: Real>(step: &Step, sources: &[Source<T>], targets: &mut
     let inputs: Vec<&[T]> = sources[own..].iter().map(Source::floats).collect();
     let floats = |position: usize| sources[position].floats();
     let words = |position: usize| sources[position].words();
+    let gradients = || optimizer::Inputs {
+        gradients: floats(0),
+        segments: words(1),
+        schedule: floats(2),
+        state: words(3),
+        norm: None,
+    };
     match step.kernel {
         Kernel::Map => elementwise::map(targets[0].floats(), &Fused::new(step.program.as_ref(), inputs)),
         Kernel::MatMul => with_epilogue(step, inputs, targets, |y, fused| {
@@ -193,6 +213,17 @@ pub(crate) fn execute<T: Real>(step: &Step, sources: &[Source<T>], targets: &mut
         Kernel::Gather => gather::gather(step.constants(), floats(0), words(1), targets[0].floats()),
         Kernel::ScatterAdd => gather::scatter_add(step.constants(), floats(0), words(1), targets[0].floats()),
         Kernel::Warp => warp::warp(step.constants(), floats(0), floats(1), targets[0].floats()),
+        Kernel::Indices => indices::indices(floats(0), targets[0].words()),
+        Kernel::Lstm => recurrence::lstm(step.constants(), floats(0), floats(1), targets[0].floats()),
+        Kernel::Gru => recurrence::gru(step.constants(), floats(0), floats(1), floats(2), targets[0].floats()),
+        Kernel::LinearForward | Kernel::LinearBackward => {
+            let [_, _, _, gates] = step.constants::<4>();
+            let run = match step.kernel {
+                Kernel::LinearForward => recurrence::linear_forward,
+                _ => recurrence::linear_backward,
+            };
+            run(step.constants(), gates, floats(0), floats(1), floats(2), targets[0].floats());
+        }
         Kernel::BatchFloats => with_epilogue(step, inputs, targets, |y, fused| {
             batch::batch_floats(step.constants(), floats(0), words(1), words(2), y);
             fused.fill(y);
@@ -206,21 +237,22 @@ pub(crate) fn execute<T: Real>(step: &Step, sources: &[Source<T>], targets: &mut
             fused.fill(y);
         }),
         Kernel::RandomBits => random::bits(step.constants(), words(0), targets[0].words()),
-        Kernel::Sgd => {
-            let gradients = optimizer::Gradients { elements: floats(0), segments: words(1) };
-            optimizer::sgd(gradients, floats(2), words(3), targets[0].floats());
-        }
-        Kernel::Adam => {
-            if let [parameters, first, second] = targets {
-                let gradients = optimizer::Gradients { elements: floats(0), segments: words(1) };
-                let moments = [first.floats(), second.floats()];
-                optimizer::adam(gradients, floats(2), words(3), parameters.floats(), moments);
+        Kernel::Update | Kernel::LimitedUpdate => {
+            if let [parameters, moments] = targets {
+                let norm = (step.kernel == Kernel::LimitedUpdate).then(|| floats(4)[0]);
+                let inputs = optimizer::Inputs { norm, ..gradients() };
+                let settings = optimizer::Settings::new(step.constants());
+                optimizer::update(settings, inputs, parameters.floats(), moments.floats());
             }
         }
+        Kernel::Squares => optimizer::squares(step.constants(), gradients(), floats(4), targets[0].floats()),
+        Kernel::Norm => optimizer::join(step.constants(), floats(0), floats(1), words(2), targets[0].floats()),
+        Kernel::Average => optimizer::average(step.constants(), floats(0), floats(1), words(2), targets[0].floats()),
         Kernel::Advance => {
             if let [ring, state] = targets {
                 state::advance(step.constants(), floats(0), ring.floats(), state.words());
             }
         }
+        Kernel::Assign => assign::assign(floats(0), words(1), targets[0].floats()),
     }
 }

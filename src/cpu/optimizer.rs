@@ -1,30 +1,66 @@
 //! The twin of `shaders/optimizer.wgsl`.
 
 use super::real::{Real, vectorised};
-use crate::plan::state::{POSITION, SCHEDULE_COLUMNS};
+use crate::plan::Method;
+use crate::plan::state::{
+    AVERAGING, DECAY, METHOD_NUMBERS, NORM_LIMIT, POSITION, RATE, SCHEDULE_COLUMNS, SHARE, SHRINK, VALUE_LIMIT, WAIT,
+};
 use rayon::prelude::*;
 
 /// Parameters of a segment, and its words.
 const BLOCK: usize = 64;
-const SEGMENT: usize = 4;
+const SEGMENT: usize = 5;
 /// Parameters that are worth a thread's while.
 const TASK: usize = 64 * BLOCK;
+/// Parameters whose squares are one sum.
+const PART: usize = 256;
 
-/// The partial sums of every parameter's gradient, and where they lie.
+/// What an update reads.
 #[derive(Clone, Copy)]
-pub(super) struct Gradients<'a, T> {
-    pub elements: &'a [T],
+pub(super) struct Inputs<'a, T> {
+    /// The partial sums of every parameter's gradient.
+    pub gradients: &'a [T],
+    /// Where they lie.
     pub segments: &'a [u32],
+    pub schedule: &'a [T],
+    pub state: &'a [u32],
+    /// The sum of the squares of all gradients, where that is limited.
+    pub norm: Option<T>,
 }
 
-impl<T: Real> Gradients<'_, T> {
-    /// The gradients of the parameters of a segment.
+/// The constants of an update.
+#[derive(Clone, Copy)]
+pub(super) struct Settings {
+    pub count: usize,
+    pub groups: usize,
+    pub method: usize,
+    pub centered: bool,
+    pub momentum: bool,
+    /// 0, or one more than the moment that holds the gradients of the batches before this one.
+    pub accumulated: usize,
+    pub limited: bool,
+    pub skip: bool,
+}
+
+impl Settings {
+    pub(super) fn new([count, groups, method, centered, momentum, accumulated, limited, skip]: [usize; 8]) -> Settings {
+        let (centered, momentum) = (centered == 1, momentum == 1);
+        Settings { count, groups, method, centered, momentum, accumulated, limited: limited == 1, skip: skip == 1 }
+    }
+}
+
+impl<'a, T: Real> Inputs<'a, T> {
+    fn segment(&self, block: usize) -> [usize; SEGMENT] {
+        std::array::from_fn(|word| self.segments[block * SEGMENT + word] as usize)
+    }
+
+    /// The gradients of the parameters of a segment by this step's batch.
     #[inline(always)] // Part of loops that are compiled for the vector unit that was found.
-    fn of(&self, block: usize) -> [T; BLOCK] {
-        let [offset, parts, stride, count] = [0, 1, 2, 3].map(|word| self.segments[block * SEGMENT + word] as usize);
+    fn gradient_of(&self, block: usize) -> [T; BLOCK] {
+        let [offset, parts, stride, count, _] = self.segment(block);
         let mut total = [T::ZERO; BLOCK];
         for part in 0..parts {
-            for (total, element) in total.iter_mut().zip(&self.elements[offset + part * stride..][..BLOCK]) {
+            for (total, element) in total.iter_mut().zip(&self.gradients[offset + part * stride..][..BLOCK]) {
                 *total += *element;
             }
         }
@@ -32,51 +68,273 @@ impl<T: Real> Gradients<'_, T> {
         total[count..].fill(T::ZERO);
         total
     }
+
+    /// Whether a segment is trained.
+    fn is_trained(&self, block: usize) -> bool {
+        self.segment(block)[1] > 0
+    }
+
+    /// The schedule's row of a group.
+    fn row(&self, group: usize, groups: usize) -> &'a [T] {
+        let start = (self.state[POSITION] as usize * groups + group) * SCHEDULE_COLUMNS;
+        &self.schedule[start..start + SCHEDULE_COLUMNS]
+    }
 }
 
-fn row<'a, T>(schedule: &'a [T], state: &[u32]) -> &'a [T] {
-    let start = state[POSITION] as usize * SCHEDULE_COLUMNS;
-    &schedule[start..start + SCHEDULE_COLUMNS]
+fn is_finite<T: Real>(x: T) -> bool {
+    x.to_f64().is_finite()
 }
 
-/// Gradient descent.
-pub(super) fn sgd<T: Real>(gradients: Gradients<T>, schedule: &[T], state: &[u32], parameters: &mut [T]) {
-    let rate = row(schedule, state)[0];
-    for (block, parameters) in parameters.chunks_mut(BLOCK).enumerate() {
-        for (parameter, gradient) in parameters.iter_mut().zip(gradients.of(block)) {
-            *parameter -= rate * gradient;
+// What is subtracted from a parameter by each method. `n` are the method's numbers, `g` is the gradient.
+
+#[inline(always)]
+fn momentum<T: Real>(rate: T, n: &[T], [velocity]: &mut [T; 1], g: T) -> T {
+    *velocity = n[0] * *velocity + g;
+    rate * (n[1] * g + n[2] * *velocity)
+}
+
+#[inline(always)]
+fn rmsprop<T: Real, const M: usize>(centered: bool, moving: bool, rate: T, n: &[T], moments: &mut [T; M], g: T) -> T {
+    moments[0] = n[0] * moments[0] + n[1] * g * g;
+    let mut variance = moments[0];
+    if centered {
+        moments[1] = moments[1] + n[1] * (g - moments[1]);
+        variance -= moments[1] * moments[1];
+        // Rounding may leave it below zero.
+        if variance < T::ZERO {
+            variance = T::ZERO;
+        }
+    }
+    let mut change = g / (variance.root() + n[2]);
+    if moving {
+        change += n[3] * moments[M - 1];
+        moments[M - 1] = change;
+    }
+    rate * change
+}
+
+#[inline(always)]
+fn adam<T: Real>(rate: T, n: &[T], [first, second]: &mut [T; 2], g: T) -> T {
+    *first = *first + n[2] * (g - *first);
+    *second = n[3] * *second + n[4] * g * g;
+    rate * *first / (second.root() * n[0] + n[1])
+}
+
+#[inline(always)]
+fn adagrad<T: Real>(rate: T, n: &[T], [sum]: &mut [T; 1], g: T) -> T {
+    *sum += g * g;
+    rate * g / (sum.root() + n[0])
+}
+
+#[inline(always)]
+fn adadelta<T: Real>(rate: T, n: &[T], [square, changes]: &mut [T; 2], g: T) -> T {
+    *square = n[0] * *square + n[1] * g * g;
+    let change = (*changes + n[2]).root() / (*square + n[2]).root() * g;
+    *changes = n[0] * *changes + n[1] * change * change;
+    rate * change
+}
+
+#[inline(always)]
+fn nadam<T: Real>(rate: T, n: &[T], [first, second]: &mut [T; 2], g: T) -> T {
+    *first = *first + n[2] * (g - *first);
+    *second = n[3] * *second + n[4] * g * g;
+    let root = second.root() * n[0] + n[1];
+    n[5] * g / root + rate * *first / root
+}
+
+#[inline(always)]
+fn lion<T: Real>(rate: T, n: &[T], [moment]: &mut [T; 1], g: T) -> T {
+    let change = n[0] * *moment + n[1] * g;
+    *moment = n[2] * *moment + n[3] * g;
+    let sign = |x: T| match (x > T::ZERO, x < T::ZERO) {
+        (true, _) => T::ONE,
+        (_, true) => T::ZERO - T::ONE,
+        _ => T::ZERO,
+    };
+    rate * sign(change)
+}
+
+/// Updates every parameter.
+pub(super) fn update<T: Real>(settings: Settings, inputs: Inputs<T>, parameters: &mut [T], moments: &mut [T]) {
+    let Settings { centered, momentum: moving, .. } = settings;
+    match Method::ALL[settings.method] {
+        Method::Descent => follow(settings, inputs, parameters, moments, |rate, _, _: &mut [T; 0], g| rate * g),
+        Method::Momentum => follow(settings, inputs, parameters, moments, momentum),
+        Method::RmsProp => match (centered, moving) {
+            (false, false) => follow(settings, inputs, parameters, moments, |rate, n, m: &mut [T; 1], g| {
+                rmsprop(false, false, rate, n, m, g)
+            }),
+            (true, true) => follow(settings, inputs, parameters, moments, |rate, n, m: &mut [T; 3], g| {
+                rmsprop(true, true, rate, n, m, g)
+            }),
+            _ => follow(settings, inputs, parameters, moments, |rate, n, m: &mut [T; 2], g| {
+                rmsprop(centered, moving, rate, n, m, g)
+            }),
+        },
+        Method::Adam => follow(settings, inputs, parameters, moments, adam),
+        Method::Adagrad => follow(settings, inputs, parameters, moments, adagrad),
+        Method::Adadelta => follow(settings, inputs, parameters, moments, adadelta),
+        Method::NAdam => follow(settings, inputs, parameters, moments, nadam),
+        Method::Lion => follow(settings, inputs, parameters, moments, lion),
+    }
+}
+
+/// Some parameters with what belongs to them.
+struct Task<'a, T, const M: usize> {
+    parameters: &'a mut [T],
+    moments: [&'a mut [T]; M],
+    accumulated: Option<&'a mut [T]>,
+}
+
+/// Updates every parameter by a method with M moments.
+fn follow<T: Real, const M: usize>(
+    settings: Settings,
+    inputs: Inputs<T>,
+    parameters: &mut [T],
+    moments: &mut [T],
+    change: impl Fn(T, &[T], &mut [T; M], T) -> T + Sync,
+) {
+    let mut all = moments.chunks_exact_mut(settings.count).map(|moment| moment.chunks_mut(TASK));
+    let mut own: [_; M] = std::array::from_fn(|_| all.next());
+    let mut accumulated = if settings.accumulated > 0 { all.next() } else { None };
+    let tasks: Vec<Task<T, M>> = parameters
+        .chunks_mut(TASK)
+        .map(|parameters| Task {
+            parameters,
+            moments: own.each_mut().map(|moment| moment.as_mut().and_then(Iterator::next).unwrap_or_default()),
+            accumulated: accumulated.as_mut().and_then(Iterator::next),
+        })
+        .collect();
+    tasks.into_par_iter().enumerate().for_each(|(number, task)| {
+        vectorised(
+            task,
+            #[inline(always)]
+            |mut task: Task<T, M>| {
+                for block in 0..task.parameters.len() / BLOCK {
+                    follow_block(settings, inputs, number * (TASK / BLOCK) + block, block, &mut task, &change);
+                }
+            },
+        );
+    });
+}
+
+/// Updates the parameters of segment `segment`, block `block` of a task.
+#[inline(always)]
+fn follow_block<T: Real, const M: usize>(
+    settings: Settings,
+    inputs: Inputs<T>,
+    segment: usize,
+    block: usize,
+    task: &mut Task<T, M>,
+    change: &impl Fn(T, &[T], &mut [T; M], T) -> T,
+) {
+    if !inputs.is_trained(segment) {
+        return;
+    }
+    let row = inputs.row(inputs.segment(segment)[4], settings.groups);
+    let range = block * BLOCK..(block + 1) * BLOCK;
+    let mut gradients = inputs.gradient_of(segment);
+    if let Some(accumulated) = &mut task.accumulated {
+        let accumulated = &mut accumulated[range.clone()];
+        for (sum, gradient) in accumulated.iter_mut().zip(&mut gradients) {
+            *gradient = *sum + row[SHARE] * *gradient;
+        }
+        if row[WAIT] > T::ZERO {
+            accumulated.copy_from_slice(&gradients);
+            return;
+        }
+        accumulated.fill(T::ZERO);
+    }
+    if let Some(norm) = inputs.norm {
+        if !is_finite(norm) && settings.skip {
+            return;
+        }
+        let scale = row[NORM_LIMIT] / (norm.root() + T::from_f64(1e-6));
+        let scale = if is_finite(norm) { smaller(T::ONE, scale) } else { norm };
+        gradients.iter_mut().for_each(|gradient| *gradient = *gradient * scale);
+    }
+    if settings.limited {
+        let limit = row[VALUE_LIMIT];
+        for gradient in &mut gradients {
+            let low = T::ZERO - limit;
+            *gradient = if *gradient < low { low } else { smaller(*gradient, limit) };
+        }
+    }
+    let numbers = &row[METHOD_NUMBERS..];
+    let (rate, decay, shrink) = (row[RATE], row[DECAY], row[SHRINK]);
+    let parameters = &mut task.parameters[range.clone()];
+    let mut moments = task.moments.each_mut().map(|moment| &mut moment[range.clone()]);
+    for (index, (parameter, gradient)) in parameters.iter_mut().zip(gradients).enumerate() {
+        let mut own: [T; M] = std::array::from_fn(|moment| moments[moment][index]);
+        let gradient = gradient + decay * *parameter;
+        *parameter = shrink * *parameter - change(rate, numbers, &mut own, gradient);
+        for (moment, value) in moments.iter_mut().zip(own) {
+            moment[index] = value;
         }
     }
 }
 
-/// Adam.
-pub(super) fn adam<T: Real>(
-    gradients: Gradients<T>,
+#[inline(always)]
+fn smaller<T: Real>(a: T, b: T) -> T {
+    if b < a { b } else { a }
+}
+
+/// Sums of the squares of the gradients, those of the batches before this one included.
+pub(super) fn squares<T: Real>(
+    [count, groups, accumulated]: [usize; 3],
+    inputs: Inputs<T>,
+    moments: &[T],
+    parts: &mut [T],
+) {
+    let blocks = PART / BLOCK;
+    parts.par_iter_mut().enumerate().for_each(|(part, sum)| {
+        *sum = T::ZERO;
+        for block in part * blocks..((part + 1) * blocks).min(count / BLOCK) {
+            if !inputs.is_trained(block) {
+                continue;
+            }
+            let mut gradients = inputs.gradient_of(block);
+            if accumulated > 0 {
+                let row = inputs.row(inputs.segment(block)[4], groups);
+                let before = &moments[(accumulated - 1) * count + block * BLOCK..][..BLOCK];
+                for (gradient, before) in gradients.iter_mut().zip(before) {
+                    *gradient = *before + row[SHARE] * *gradient;
+                }
+            }
+            for gradient in gradients {
+                *sum += gradient * gradient;
+            }
+        }
+    });
+}
+
+/// Joins the sums of squares, and counts updates whose gradients are not all finite: the sum, the count.
+pub(super) fn join<T: Real>(
+    [groups, _parts]: [usize; 2],
+    parts: &[T],
     schedule: &[T],
     state: &[u32],
-    parameters: &mut [T],
-    [first, second]: [&mut [T]; 2],
+    joined: &mut [T],
 ) {
-    let row = row(schedule, state);
-    let (rate, correction, epsilon, first_rate, second_decay, second_rate) =
-        (row[0], row[1], row[2], row[3], row[4], row[5]);
-    let chunks = parameters.par_chunks_mut(TASK).zip(first.par_chunks_mut(TASK)).zip(second.par_chunks_mut(TASK));
-    chunks.enumerate().for_each(|(task, ((parameters, first), second))| {
-        vectorised(
-            (parameters, first, second),
-            #[inline(always)]
-            |(parameters, first, second)| {
-                let blocks = parameters.chunks_mut(BLOCK).zip(first.chunks_mut(BLOCK)).zip(second.chunks_mut(BLOCK));
-                for (block, ((parameters, first), second)) in blocks.enumerate() {
-                    let moments = first.iter_mut().zip(second.iter_mut());
-                    let gradients = gradients.of(task * (TASK / BLOCK) + block);
-                    for ((parameter, (first, second)), gradient) in parameters.iter_mut().zip(moments).zip(gradients) {
-                        *first = *first + first_rate * (gradient - *first);
-                        *second = second_decay * *second + second_rate * gradient * gradient;
-                        *parameter -= rate * *first / ((*second).root() * correction + epsilon);
-                    }
-                }
-            },
-        );
+    let total = parts.iter().fold(T::ZERO, |sum, part| sum + *part);
+    joined[0] = total;
+    if !is_finite(total) && schedule[state[POSITION] as usize * groups * SCHEDULE_COLUMNS + WAIT] == T::ZERO {
+        joined[1] += T::ONE;
+    }
+}
+
+/// Moves the average of the parameters towards them.
+pub(super) fn average<T: Real>(
+    [_count, groups]: [usize; 2],
+    parameters: &[T],
+    schedule: &[T],
+    state: &[u32],
+    averages: &mut [T],
+) {
+    let rate = schedule[state[POSITION] as usize * groups * SCHEDULE_COLUMNS + AVERAGING];
+    averages.par_chunks_mut(TASK).zip(parameters.par_chunks(TASK)).for_each(|(averages, parameters)| {
+        for (average, parameter) in averages.iter_mut().zip(parameters) {
+            *average += rate * (*parameter - *average);
+        }
     });
 }

@@ -3,6 +3,8 @@
 mod adapter;
 mod cache;
 mod ceiling;
+mod emit;
+mod profile;
 mod session;
 mod specialise;
 mod tune;
@@ -13,6 +15,7 @@ pub use cache::cache_folder;
 #[doc(hidden)]
 pub use cache::folder_by;
 pub use ceiling::{Buffers, LaunchCost, Probe, launch_cost};
+pub use emit::Language;
 pub use session::{Session, Statistics};
 pub use specialise::{Shader, specialise};
 #[doc(hidden)]

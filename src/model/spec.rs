@@ -4,9 +4,13 @@
 //! line, and unknown keys get a suggestion at every depth. Reading looks at types only; [`ModelSpec::validate`]
 //! looks at values, so that a spec built in code or changed by [`ModelSpec::set`] is held to the same rules.
 
+mod optimizer;
 mod read;
+mod settings;
 
-use std::fmt::{self, Write as _};
+pub use self::optimizer::OptimizerSpec;
+
+use std::fmt::Write as _;
 use std::path::Path;
 
 use toml::{Table, Value};
@@ -14,7 +18,8 @@ use toml::{Table, Value};
 use self::read::{Fault, find, line_of, line_of_key, read_model};
 use crate::data::pictures::{Fit, PictureFormat};
 use crate::error::{Error, Result};
-use crate::nn::{self, Activation, Layer, MAX_ELEMENTS, Parameter, Placed};
+use crate::nn::{self, Activation, Blocks, Layer, MAX_ELEMENTS, Parameter, Placed, Reshape};
+use crate::plan::Optimizer;
 use crate::shape::Shape;
 
 /// No model file is longer; another file may be, and its tree would be larger still.
@@ -33,6 +38,8 @@ pub struct ModelSpec {
     pub decoder: Vec<Layer>,
     /// The file's `[data]`.
     pub data: DataSpec,
+    /// Lists of layers that `{ block = "name" }` stands for: the file's `[blocks]`.
+    pub blocks: Blocks,
     /// The file's `[train]`.
     pub train: TrainSpec,
 }
@@ -155,25 +162,6 @@ pub struct TrainSpec {
     pub optimizer: OptimizerSpec,
 }
 
-/// An optimiser and its settings; PyTorch's defaults where a file does not say.
-#[derive(Clone, Debug, PartialEq)]
-pub enum OptimizerSpec {
-    /// Stochastic gradient descent.
-    Sgd {
-        /// Learning rate.
-        lr: f64,
-    },
-    /// Adam with bias correction.
-    Adam {
-        /// Learning rate.
-        lr: f64,
-        /// Decay of the gradient's first and second moments.
-        betas: [f64; 2],
-        /// Added to the root of the second moment.
-        eps: f64,
-    },
-}
-
 /// What [`ModelSpec::validate`] finds out about a usable model.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Checked {
@@ -199,55 +187,33 @@ impl LossKind {
     }
 }
 
-impl OptimizerSpec {
-    /// SGD as PyTorch has it without arguments.
-    pub const SGD: OptimizerSpec = OptimizerSpec::Sgd { lr: 1e-2 };
-    /// Adam as PyTorch has it without arguments.
-    pub const ADAM: OptimizerSpec = OptimizerSpec::Adam { lr: 1e-3, betas: [0.9, 0.999], eps: 1e-8 };
-
-    /// The learning rate.
-    pub fn lr(&self) -> f64 {
-        match self {
-            OptimizerSpec::Sgd { lr } | OptimizerSpec::Adam { lr, .. } => *lr,
-        }
-    }
-
-    /// Changes the learning rate.
-    pub fn set_lr(&mut self, rate: f64) {
-        match self {
-            OptimizerSpec::Sgd { lr } | OptimizerSpec::Adam { lr, .. } => *lr = rate,
-        }
-    }
-
-    /// The name in a model file.
-    pub fn name(&self) -> &'static str {
-        match self {
-            OptimizerSpec::Sgd { .. } => "sgd",
-            OptimizerSpec::Adam { .. } => "adam",
-        }
-    }
-}
-
 impl Default for TrainSpec {
     fn default() -> TrainSpec {
-        TrainSpec { batch: 128, epochs: 5, seed: 0, shuffle: true, validation: 0.1, optimizer: OptimizerSpec::ADAM }
+        TrainSpec {
+            batch: 128,
+            epochs: 5,
+            seed: 0,
+            shuffle: true,
+            validation: 0.1,
+            optimizer: OptimizerSpec::new(Optimizer::ADAM),
+        }
     }
 }
 
 impl Checked {
-    /// Every layer, the encoder's first.
+    /// Every layer, the encoder's first, each before those inside of it.
     pub fn layers(&self) -> impl Iterator<Item = &Placed> {
-        self.encoder.iter().chain(&self.decoder)
+        nn::walk(&self.encoder).into_iter().chain(nn::walk(&self.decoder))
     }
 
-    /// Every parameter, in the order of the layers, weight before bias.
+    /// Every parameter and untrained state, in the order of the layers, weight before bias before state.
     pub fn parameters(&self) -> impl Iterator<Item = &Parameter> {
         self.layers().flat_map(|layer| &layer.parameters)
     }
 
     /// How many numbers are trained.
     pub fn parameter_count(&self) -> usize {
-        self.parameters().map(|parameter| parameter.shape.elements()).sum()
+        self.parameters().filter(|parameter| parameter.trained).map(|parameter| parameter.shape.elements()).sum()
     }
 }
 
@@ -347,9 +313,16 @@ impl ModelSpec {
             let problem = format!("{} has more than {MAX_ELEMENTS} elements", self.input);
             return Err(Error::invalid("input", problem, "use smaller sizes"));
         }
-        let encoder = nn::place("encoder", &self.encoder, &self.input)?;
+        // So that a name can be written as a key, and stand in a path.
+        let plain =
+            |name: &str| !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "_-".contains(c));
+        if let Some(name) = self.blocks.keys().find(|name| !plain(name)) {
+            let problem = format!("{name:?} is no name for a block");
+            return Err(Error::invalid("blocks", problem, "use letters, digits, _ and -"));
+        }
+        let encoder = nn::place_with(&self.blocks, "encoder", &self.encoder, &self.input)?;
         let Some(latent) = encoder.last().map(|layer| layer.output.clone()) else { return Err(no_layers("encoder")) };
-        let decoder = nn::place("decoder", &self.decoder, &latent)?;
+        let decoder = nn::place_with(&self.blocks, "decoder", &self.decoder, &latent)?;
         let Some(last) = decoder.last() else { return Err(no_layers("decoder")) };
         if last.output.elements() != self.input.elements() {
             // An activation at the end only hands on the shape; the layer to change stands before it.
@@ -357,11 +330,11 @@ impl ModelSpec {
             let layer = decoder.iter().rev().find(shapes).unwrap_or(last);
             let problem = format!("the decoder's output is {}, the model's input {}", last.output, self.input);
             let help = match layer.layer {
-                Layer::Linear { .. } => format!("write {{ linear = {} }}", self.input.elements()),
-                Layer::Conv2d { .. } => "change out, kernel, stride or padding".to_owned(),
+                Layer::Linear(_) => format!("write {{ linear = {} }}", self.input.elements()),
+                Layer::Conv2d(_) => "change out, kernel, stride or padding".to_owned(),
                 _ => "change out, kernel, stride, padding or output_padding".to_owned(),
             };
-            return Err(Error::invalid(format!("{}.{}", layer.name, layer.layer.name()), problem, help));
+            return Err(Error::invalid(&*layer.key, problem, help));
         }
         if self.loss == LossKind::Bce && last.layer != Layer::Activation(Activation::Sigmoid) {
             let problem =
@@ -380,23 +353,16 @@ impl ModelSpec {
     /// `full` writes every key that there is, which is what [`set`](ModelSpec::set) finds its keys in.
     fn write(&self, full: bool) -> String {
         let mut text = String::new();
-        let ModelSpec { input, loss, encoder, decoder, data, train } = self;
+        let ModelSpec { input, loss, encoder, decoder, blocks, data, train } = self;
         // Writing to a string cannot fail.
         let _ = write!(text, "input = {input}\nloss = \"{}\"\n", loss.name());
-        for (name, layers) in [("encoder", encoder), ("decoder", decoder)] {
-            let _ = write!(text, "{name} = [");
-            let mut previous: Option<&Layer> = None;
-            for layer in layers {
-                let starts_line = match (previous, layer) {
-                    (None, _) => true,
-                    (Some(Layer::Flatten), _) | (_, Layer::Activation(_) | Layer::Unflatten(_)) => false,
-                    _ => true,
-                };
-                text.push_str(if starts_line { "\n  " } else { " " });
-                let _ = if full { write!(text, "{layer:#},") } else { write!(text, "{layer},") };
-                previous = Some(layer);
-            }
-            text.push_str("\n]\n");
+        write_list(&mut text, "encoder", encoder, full);
+        write_list(&mut text, "decoder", decoder, full);
+        if !blocks.is_empty() {
+            text.push_str("[blocks]\n");
+        }
+        for (name, layers) in blocks {
+            write_list(&mut text, name, layers, full);
         }
         if full || *data != DataSpec::default() {
             let Augment { shift, flip, rotate, noise } = &data.augment;
@@ -414,18 +380,6 @@ impl ModelSpec {
              validation = {validation:?}\noptimizer = {optimizer}\n"
         );
         text
-    }
-}
-
-/// As a model file has it.
-impl fmt::Display for OptimizerSpec {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        match self {
-            OptimizerSpec::Sgd { lr } => write!(f, "{{ sgd = {{ lr = {lr:?} }} }}"),
-            OptimizerSpec::Adam { lr, betas, eps } => {
-                write!(f, "{{ adam = {{ lr = {lr:?}, betas = {betas:?}, eps = {eps:?} }} }}")
-            }
-        }
     }
 }
 
@@ -454,21 +408,26 @@ impl TrainSpec {
                 "use 0.1, say",
             );
         }
-        let key = |name: &str| format!("train.optimizer.{}.{name}", self.optimizer.name());
-        let lr = self.optimizer.lr();
-        if !(lr.is_finite() && lr > 0.0) {
-            return refuse(&key("lr"), "a positive number", lr, "use 0.001, say");
-        }
-        if let OptimizerSpec::Adam { betas, eps, .. } = self.optimizer {
-            if let Some(beta) = betas.into_iter().find(|beta| !(0.0..1.0).contains(beta)) {
-                return refuse(&key("betas"), "two numbers, at least 0 and less than 1", beta, "use [0.9, 0.999], say");
-            }
-            if !(eps.is_finite() && eps > 0.0) {
-                return refuse(&key("eps"), "a positive number", eps, "use 1e-8, say");
-            }
-        }
-        Ok(())
+        self.optimizer.validate()
     }
+}
+
+/// A list of layers, a few on a line.
+fn write_list(text: &mut String, name: &str, layers: &[Layer], full: bool) {
+    let _ = write!(text, "{name} = [");
+    let mut previous: Option<&Layer> = None;
+    for layer in layers {
+        let starts_line = match (previous, layer) {
+            (None, _) => true,
+            (Some(Layer::Reshape(Reshape::Flatten)), _) | (_, Layer::Activation(_)) => false,
+            (_, Layer::Reshape(Reshape::Unflatten(_))) => false,
+            _ => true,
+        };
+        text.push_str(if starts_line { "\n  " } else { " " });
+        let _ = if full { write!(text, "{layer:#},") } else { write!(text, "{layer},") };
+        previous = Some(layer);
+    }
+    text.push_str("\n]\n");
 }
 
 fn no_layers(list: &str) -> Error {

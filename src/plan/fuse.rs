@@ -55,6 +55,11 @@ pub(super) fn kernel_of(graph: &Graph, value: Value) -> Kernel {
         Op::Gather => Kernel::Gather,
         Op::ScatterAdd => Kernel::ScatterAdd,
         Op::Warp => Kernel::Warp,
+        Op::Indices => Kernel::Indices,
+        Op::Lstm => Kernel::Lstm,
+        Op::Gru => Kernel::Gru,
+        Op::LinearRecurrence { reverse: false } => Kernel::LinearForward,
+        Op::LinearRecurrence { reverse: true } => Kernel::LinearBackward,
         Op::RandomUniform { .. } => Kernel::RandomUniform,
         Op::RandomBits { .. } => Kernel::RandomBits,
         Op::Batch if graph.node(node.operands[0]).dtype == DType::U8 => Kernel::BatchBytes,
@@ -760,7 +765,7 @@ impl<'a> Builder<'a> {
                 // The graph refuses a concat without operands.
                 sum.unwrap_or(at)
             }
-            // The rest is kept, and so loaded.
+            // The rest is kept, and so loaded before it comes to this.
             Op::Input { .. }
             | Op::Parameter { .. }
             | Op::MatMul { .. }
@@ -771,9 +776,13 @@ impl<'a> Builder<'a> {
             | Op::Gather
             | Op::ScatterAdd
             | Op::Warp
+            | Op::Indices
+            | Op::Lstm
+            | Op::Gru
+            | Op::LinearRecurrence { .. }
             | Op::RandomUniform { .. }
             | Op::RandomBits { .. }
-            | Op::Batch => unreachable!("{} is always kept", op.name()),
+            | Op::Batch => at,
         }
     }
 

@@ -28,6 +28,16 @@ pub enum Kernel {
     ScatterAdd,
     /// Pictures sampled along affine maps.
     Warp,
+    /// Real numbers as indices.
+    Indices,
+    /// An LSTM over all steps of sequences.
+    Lstm,
+    /// A GRU over all steps of sequences.
+    Gru,
+    /// The linear recurrence that small changes of their states follow.
+    LinearForward,
+    /// Its transpose.
+    LinearBackward,
     /// The next batch of a data set of floats.
     BatchFloats,
     /// The next batch of a data set of bytes.
@@ -36,12 +46,20 @@ pub enum Kernel {
     RandomUniform,
     /// The generator's words.
     RandomBits,
-    /// Gradient descent on every parameter.
-    Sgd,
-    /// Adam on every parameter.
-    Adam,
+    /// The optimiser on every parameter.
+    Update,
+    /// The same under a limit of the gradients' norm.
+    LimitedUpdate,
+    /// Sums of the gradients' squares.
+    Squares,
+    /// Joins these and counts updates that are left out.
+    Norm,
+    /// Lets the parameters' average follow them.
+    Average,
     /// Keeps the step's metrics and moves the state on.
     Advance,
+    /// Numbers that follow no gradient take their new values.
+    Assign,
 }
 
 /// What a launch does with a binding.
@@ -251,6 +269,31 @@ const WARP: Row = Row {
     fusion: Fusion::No,
     fused: 0,
 };
+const RECURRENCE: Row = Row {
+    kernel: Kernel::Lstm,
+    file: "recurrence.wgsl",
+    source: include_str!("../../shaders/recurrence.wgsl"),
+    entry: "lstm",
+    bindings: &[
+        binding("before", Access::Read, Element::Float),
+        binding("weight", Access::Read, Element::Float),
+        binding("y", Access::Write, Element::Float),
+    ],
+    constants: &["BATCH", "STEPS", "HIDDEN", "GATES", "SHARED", "WORKGROUP"],
+    // A workgroup for each sequence.
+    grid: &[each(&["BATCH"]), each(&["WORKGROUP"])],
+    workgroup: 64,
+    tiled: false,
+    fusion: Fusion::No,
+    fused: 0,
+};
+/// Bindings of the linear recurrences.
+const LINEAR_BINDINGS: &[Binding] = &[
+    binding("factors", Access::Read, Element::Float),
+    binding("weight", Access::Read, Element::Float),
+    binding("source", Access::Read, Element::Float),
+    binding("y", Access::Write, Element::Float),
+];
 const BATCH: Row = Row {
     kernel: Kernel::BatchFloats,
     file: "batch.wgsl",
@@ -281,19 +324,20 @@ const RANDOM: Row = Row {
     fusion: Fusion::Epilogue,
     fused: 7,
 };
-const OPTIMIZER: Row = Row {
-    kernel: Kernel::Sgd,
+const UPDATE: Row = Row {
+    kernel: Kernel::Update,
     file: "optimizer.wgsl",
     source: include_str!("../../shaders/optimizer.wgsl"),
-    entry: "sgd",
+    entry: "update",
     bindings: &[
         binding("gradients", Access::Read, Element::Vector),
         binding("segments", Access::Read, Element::Word),
         binding("schedule", Access::Read, Element::Float),
         binding("state", Access::Read, Element::Word),
         binding("parameters", Access::Update, Element::Vector),
+        binding("moments", Access::Update, Element::Vector),
     ],
-    constants: &["COUNT"],
+    constants: &["COUNT", "GROUPS", "METHOD", "CENTERED", "MOMENTUM", "ACCUMULATED", "LIMITED", "SKIP"],
     grid: &[tiled(&["COUNT"], 4)],
     workgroup: 64,
     tiled: false,
@@ -351,6 +395,30 @@ pub const TABLE: &[Row] = &[
     GATHER,
     Row { kernel: Kernel::ScatterAdd, entry: "scatter_add", grid: &[each(&["ROWS", "WIDTH"])], ..GATHER },
     WARP,
+    Row {
+        kernel: Kernel::Indices,
+        file: "indices.wgsl",
+        source: include_str!("../../shaders/indices.wgsl"),
+        entry: "indices",
+        bindings: &[binding("x", Access::Read, Element::Float), binding("y", Access::Write, Element::Word)],
+        constants: &["COUNT"],
+        grid: &[each(&["COUNT"])],
+        ..GATHER
+    },
+    RECURRENCE,
+    Row {
+        kernel: Kernel::Gru,
+        entry: "gru",
+        bindings: &[
+            binding("before", Access::Read, Element::Float),
+            binding("weight", Access::Read, Element::Float),
+            binding("bias", Access::Read, Element::Float),
+            binding("y", Access::Write, Element::Float),
+        ],
+        ..RECURRENCE
+    },
+    Row { kernel: Kernel::LinearForward, entry: "linear_forward", bindings: LINEAR_BINDINGS, ..RECURRENCE },
+    Row { kernel: Kernel::LinearBackward, entry: "linear_backward", bindings: LINEAR_BINDINGS, ..RECURRENCE },
     BATCH,
     Row {
         kernel: Kernel::BatchBytes,
@@ -371,20 +439,59 @@ pub const TABLE: &[Row] = &[
         fused: 0,
         ..RANDOM
     },
-    OPTIMIZER,
+    UPDATE,
     Row {
-        kernel: Kernel::Adam,
-        entry: "adam",
+        kernel: Kernel::LimitedUpdate,
+        entry: "limited_update",
         bindings: &[
             binding("gradients", Access::Read, Element::Vector),
             binding("segments", Access::Read, Element::Word),
             binding("schedule", Access::Read, Element::Float),
             binding("state", Access::Read, Element::Word),
+            binding("norm", Access::Read, Element::Float),
             binding("parameters", Access::Update, Element::Vector),
-            binding("first_moment", Access::Update, Element::Vector),
-            binding("second_moment", Access::Update, Element::Vector),
+            binding("moments", Access::Update, Element::Vector),
         ],
-        ..OPTIMIZER
+        ..UPDATE
+    },
+    Row {
+        kernel: Kernel::Squares,
+        entry: "squares",
+        bindings: &[
+            binding("gradients", Access::Read, Element::Vector),
+            binding("segments", Access::Read, Element::Word),
+            binding("schedule", Access::Read, Element::Float),
+            binding("state", Access::Read, Element::Word),
+            binding("accumulated", Access::Read, Element::Vector),
+            binding("parts", Access::Write, Element::Float),
+        ],
+        constants: &["COUNT", "GROUPS", "ACCUMULATED"],
+        ..UPDATE
+    },
+    Row {
+        kernel: Kernel::Norm,
+        entry: "join",
+        bindings: &[
+            binding("squares_of_parts", Access::Read, Element::Float),
+            binding("schedule", Access::Read, Element::Float),
+            binding("state", Access::Read, Element::Word),
+            binding("joined", Access::Update, Element::Float),
+        ],
+        constants: &["GROUPS", "PARTS"],
+        grid: &[],
+        ..UPDATE
+    },
+    Row {
+        kernel: Kernel::Average,
+        entry: "average",
+        bindings: &[
+            binding("current", Access::Read, Element::Vector),
+            binding("schedule", Access::Read, Element::Float),
+            binding("state", Access::Read, Element::Word),
+            binding("averages", Access::Update, Element::Vector),
+        ],
+        constants: &["COUNT", "GROUPS"],
+        ..UPDATE
     },
     Row {
         kernel: Kernel::Advance,
@@ -398,6 +505,23 @@ pub const TABLE: &[Row] = &[
         ],
         constants: &["METRICS", "PARTS", "CAPACITY", "SAMPLES"],
         grid: &[],
+        workgroup: 64,
+        tiled: false,
+        fusion: Fusion::No,
+        fused: 0,
+    },
+    Row {
+        kernel: Kernel::Assign,
+        file: "assign.wgsl",
+        source: include_str!("../../shaders/assign.wgsl"),
+        entry: "assign",
+        bindings: &[
+            binding("values", Access::Read, Element::Float),
+            binding("blocks", Access::Read, Element::Word),
+            binding("parameters", Access::Update, Element::Float),
+        ],
+        constants: &["COUNT"],
+        grid: &[each(&["COUNT"])],
         workgroup: 64,
         tiled: false,
         fusion: Fusion::No,

@@ -1,5 +1,7 @@
 //! Lowering: from fused groups to launches, and from launches to a plan with memory.
 
+mod update;
+
 use super::arrange::{Arranged, Order, is_rearranged};
 use super::fuse::{Group, fuse, kernel_of, reads, storage};
 use super::kernel::{Access, Kernel};
@@ -7,7 +9,7 @@ use super::memory::{ALIGNMENT, ParameterLayout, Transient, aligned, allocate};
 use super::plan::{Buffer, Limits, Outcome, Plan, Slot, Step};
 use super::products::ProductSizes;
 use super::program::{Axis, Instruction, Program, View};
-use super::state::{Metrics, RING_CAPACITY, SCHEDULE_COLUMNS, Training};
+use super::state::{Metrics, RING_CAPACITY, Training};
 use super::tile::Target;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Op, Value};
@@ -20,10 +22,6 @@ const BUSY: usize = 1 << 14;
 
 /// Bytes that every adapter can bind: work buffers stay below.
 const BINDING_FLOOR: usize = 128 << 20;
-
-/// Words of a segment: where a block of gradients lies, how many partial sums it has, how far apart they are, and how many of
-/// the block are parameters rather than a gap.
-const SEGMENT: usize = 4;
 
 /// Everything a plan is made from.
 #[derive(Clone, Debug)]
@@ -118,15 +116,23 @@ impl Plan {
             wanted.push((arranged.value(*value, Order::First), buffer));
         }
         let mut gradients: Vec<(Value, usize)> = Vec::new();
-        for (parameter, gradient) in training.iter().flat_map(|training| &training.gradients) {
-            let place = layout.entries().iter().position(|(known, ..)| known == parameter);
-            let place = place.ok_or_else(|| unknown(parameter))?;
-            gradients.push((arranged.value(*gradient, Order::Last), place));
+        for trained in training.iter().flat_map(|training| &training.trained) {
+            let place = layout.entries().iter().position(|(known, ..)| *known == trained.parameter);
+            let place = place.ok_or_else(|| unknown(&trained.parameter))?;
+            gradients.push((arranged.value(trained.gradient, Order::Last), place));
+        }
+        let mut assigned: Vec<(Value, usize)> = Vec::new();
+        for (parameter, value) in graph.assignments() {
+            let Op::Parameter { name } = &graph.node(*parameter).op else { continue };
+            let place = layout.entries().iter().position(|(known, ..)| known == name).ok_or_else(|| unknown(name))?;
+            assigned.push((arranged.value(*value, Order::Last), place));
         }
         let metric = metrics.as_ref().map(|metrics| arranged.value(metrics.values, Order::First));
         let state = metrics.as_ref().map(|metrics| arranged.value(metrics.state, Order::First));
         let graph = &arranged.graph;
-        let all = wanted.iter().map(|(value, _)| value).chain(gradients.iter().map(|(value, _)| value)).chain(&metric);
+        let all =
+            wanted.iter().map(|(value, _)| value).chain(gradients.iter().chain(&assigned).map(|(value, _)| value));
+        let all = all.chain(&metric);
         let results: Vec<Value> = all.map(|value| storage(graph, *value)).collect();
         let summed: HashSet<Value> = gradients.iter().map(|(value, _)| storage(graph, *value)).collect();
         let groups = fuse(graph, &results, &summed, target.without);
@@ -159,6 +165,21 @@ impl Plan {
                 copies.push((value, home));
             }
         }
+        let mut blocks: Vec<u32> = Vec::new();
+        for (value, parameter) in assigned {
+            let value = storage(graph, value);
+            let (_, shape, offset) = &layout.entries()[parameter];
+            let start = blocks.len() / 2 * ALIGNMENT;
+            for block in (0..aligned(shape.elements())).step_by(ALIGNMENT) {
+                blocks.extend([offset + block, (shape.elements() - block).min(ALIGNMENT)].map(|word| word as u32));
+            }
+            let buffer = lowering.buffer("assigned", DType::Float, blocks.len() / 2 * ALIGNMENT);
+            let home = Home::Lasting { buffer, offset: start };
+            match lowering.is_alone(value, &results, &read) {
+                true => drop(lowering.homes.insert(value, home)),
+                false => copies.push((value, home)),
+            }
+        }
         let mut copied: Vec<(Value, usize)> = Vec::new();
         for (value, parameter) in gradients {
             let value = storage(graph, value);
@@ -182,7 +203,10 @@ impl Plan {
         }
         if let Some(training) = &training {
             let state = state.ok_or_else(|| unknown("the step state"))?;
-            lowering.optimize(name, training, layout, state);
+            lowering.update(name, training, layout, state);
+        }
+        if !blocks.is_empty() {
+            lowering.assign(name, layout, blocks);
         }
         if let (Some(metrics), Some(values), Some(state)) = (&metrics, metric, state) {
             lowering.advance(metrics, values, state);
@@ -211,10 +235,19 @@ impl Lowering<'_> {
 
     /// The buffer of the parameters, or of something that is laid out like them.
     fn laid_out(&mut self, name: &str, layout: &ParameterLayout) -> usize {
-        let buffer = self.buffer(name, DType::Float, layout.elements());
-        let rearranged = layout.entries().iter().filter(|(_, shape, _)| is_rearranged(shape));
-        self.buffers[buffer].rearranged =
-            rearranged.map(|(_, shape, offset)| (*offset, [shape[0], shape[1], shape[2], shape[3]])).collect();
+        self.laid_out_times(name, layout, 1)
+    }
+
+    /// The same for several such things, one after the other.
+    fn laid_out_times(&mut self, name: &str, layout: &ParameterLayout, times: usize) -> usize {
+        let buffer = self.buffer(name, DType::Float, (times * layout.elements()).max(ALIGNMENT));
+        let rearranged = (0..times).flat_map(|number| {
+            let entries = layout.entries().iter().filter(|(_, shape, _)| is_rearranged(shape));
+            entries.map(move |(_, shape, offset)| {
+                (number * layout.elements() + offset, [shape[0], shape[1], shape[2], shape[3]])
+            })
+        });
+        self.buffers[buffer].rearranged = rearranged.collect();
         buffer
     }
 
@@ -357,6 +390,16 @@ impl Lowering<'_> {
             Op::Warp => {
                 let constants = node.shape.iter().map(|size| *size as u32).collect();
                 self.plain(group, kernel, operands, constants, 30 * elements as u64);
+            }
+            Op::Indices => self.plain(group, kernel, operands, vec![elements as u32], 0),
+            Op::Lstm | Op::Gru | Op::LinearRecurrence { .. } => {
+                let weight = shape(operands[1]);
+                let (hidden, width) = (weight[0].min(weight[1]), weight[0].max(weight[1]));
+                let [n, t] = [node.shape[0], node.shape[1]];
+                let shared = if kernel == Kernel::LinearBackward { width } else { hidden };
+                let workgroup = hidden.next_multiple_of(64).min(256);
+                let constants = [n, t, hidden, width / hidden, shared, workgroup].map(|size| size as u32);
+                self.plain(group, kernel, operands, constants.to_vec(), 2 * (n * t * hidden * width) as u64);
             }
             Op::Batch => {
                 let rows = shape(operands[0])[0];
@@ -548,46 +591,28 @@ impl Lowering<'_> {
         }
     }
 
-    fn optimize(&mut self, name: &str, training: &Training, layout: &ParameterLayout, state: Value) {
-        let kernel = training.optimizer.kernel();
-        let elements = layout.elements();
-        let mut content = Vec::with_capacity(elements / ALIGNMENT * SEGMENT);
-        for (index, (_, shape, _)) in layout.entries().iter().enumerate() {
-            for block in (0..aligned(shape.elements())).step_by(ALIGNMENT) {
-                // A parameter without a gradient stays as it is: it has no partial sums.
-                let Segment { offset, parts, stride } =
-                    self.segments.get(&index).copied().unwrap_or(Segment { offset: 0, parts: 0, stride: 0 });
-                let parameters = (shape.elements() - block).min(ALIGNMENT);
-                content.extend([offset + block, parts, stride, parameters].map(|word| word as u32));
-            }
-        }
-        let words = content.len();
-        let segments = self.buffer(&format!("segments of {name}"), DType::U32, words);
-        self.buffers[segments].content = content;
-        let gradients = self.buffer("gradients", DType::Float, self.gradient_elements.max(ALIGNMENT));
-        let rows = training.schedule_rows;
-        let schedule = self.buffer("schedule", DType::Float, rows * SCHEDULE_COLUMNS);
-        let lasting = |buffer: usize, shape: Shape, dtype: DType| (Home::Lasting { buffer, offset: 0 }, shape, dtype);
-        let mut slots = vec![
-            lasting(gradients, [self.gradient_elements.max(ALIGNMENT)].into(), DType::Float),
-            lasting(segments, [words].into(), DType::U32),
-            lasting(schedule, [rows, SCHEDULE_COLUMNS].into(), DType::Float),
-            self.slot(state),
-        ];
-        for name in std::iter::once(&"parameters").chain(training.optimizer.moments()) {
-            let buffer = self.laid_out(name, layout);
-            slots.push(lasting(buffer, [elements].into(), DType::Float));
-        }
-        let sums: usize = self.segments.values().map(|segment| segment.parts * segment.stride).sum();
-        let operations = (sums + elements * if kernel == Kernel::Adam { 13 } else { 2 }) as u64;
+    /// The launch that gives parameters their assigned values.
+    fn assign(&mut self, name: &str, layout: &ParameterLayout, blocks: Vec<u32>) {
+        let (words, count) = (blocks.len(), blocks.len() / 2 * ALIGNMENT);
+        let values = self.buffer("assigned", DType::Float, count);
+        let table = self.buffer(&format!("assignments of {name}"), DType::U32, words);
+        self.buffers[table].content = blocks;
+        let parameters = self.laid_out("parameters", layout);
+        let lasting = |buffer: usize, elements: usize, dtype: DType| {
+            (Home::Lasting { buffer, offset: 0 }, Shape::from([elements]), dtype)
+        };
         self.launches.push(Launch {
-            kernel,
-            constants: vec![elements as u32],
-            slots,
+            kernel: Kernel::Assign,
+            constants: vec![count as u32],
+            slots: vec![
+                lasting(values, count, DType::Float),
+                lasting(table, words, DType::U32),
+                lasting(parameters, layout.elements(), DType::Float),
+            ],
             outcomes: vec![],
             program: None,
-            label: "optimizer".to_owned(),
-            operations,
+            label: "assign".to_owned(),
+            operations: 0,
             beside: false,
         });
     }

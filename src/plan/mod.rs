@@ -8,6 +8,7 @@ mod fuse;
 mod kernel;
 mod lower;
 mod memory;
+mod optimizer;
 #[allow(clippy::module_inception)] // The folder is named for the layer, the file for the type it defines.
 mod plan;
 mod products;
@@ -18,7 +19,8 @@ mod tile;
 pub use kernel::{Access, Binding, Element, Extent, Fusion, Kernel, Row, TABLE, TILE_CONSTANTS, TILE_SOURCE};
 pub use lower::Request;
 pub use memory::ParameterLayout;
+pub use optimizer::{Method, Optimizer};
 pub use plan::{Buffer, Limits, Outcome, Plan, Slot, Step, bindings, grid};
 pub use program::{Axis, Instruction, Phase, Program, Register, View};
-pub use state::{Metrics, Optimizer, State, Training};
+pub use state::{Gradients, Metrics, State, Trained, Training};
 pub use tile::{Family, Product, Target, Tile, Without};

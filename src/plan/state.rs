@@ -1,6 +1,6 @@
 //! What changes from step to step and lives on the device: the step state, the optimiser's schedule, the metrics' ring.
 
-use super::kernel::Kernel;
+use super::optimizer::Optimizer;
 use crate::graph::{STATE_LENGTH, Value};
 
 /// The words of the state. `shaders/*.wgsl` name the same positions, which a test compares.
@@ -15,8 +15,26 @@ pub const OFFSET: usize = 4;
 /// Steps whose metrics the ring holds before the oldest are overwritten.
 pub const RING_CAPACITY: usize = 4096;
 
-/// Numbers in a row of the schedule.
-pub const SCHEDULE_COLUMNS: usize = 8;
+/// Numbers in a row of the schedule, of which every step has one for each group of parameters. Its columns:
+pub const SCHEDULE_COLUMNS: usize = 16;
+/// The learning rate, or what a method makes of it.
+pub const RATE: usize = 0;
+/// How much of a parameter is added to its gradient.
+pub const DECAY: usize = 1;
+/// What a parameter is multiplied by before it moves.
+pub const SHRINK: usize = 2;
+/// The largest magnitude of a gradient's element, where such a limit is set.
+pub const VALUE_LIMIT: usize = 3;
+/// The largest norm of all gradients together, where such a limit is set.
+pub const NORM_LIMIT: usize = 4;
+/// The part of this step's batch in the gradient of its update: 1, or less where several batches are accumulated.
+pub const SHARE: usize = 5;
+/// 1 where the parameters stay as they are until more batches are accumulated, else 0.
+pub const WAIT: usize = 6;
+/// How far the parameters' average goes towards them.
+pub const AVERAGING: usize = 7;
+/// The method's own numbers from here on.
+pub const METHOD_NUMBERS: usize = 8;
 
 /// The state at the beginning of a run or an epoch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,66 +62,63 @@ impl State {
     }
 }
 
-/// How parameters follow their gradients.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Optimizer {
-    /// Gradient descent: p -= rate g.
-    Sgd,
-    /// Adam: Kingma and Ba, arXiv 1412.6980, as PyTorch computes it.
-    Adam {
-        /// Decay of the first and of the second moment.
-        betas: [f64; 2],
-        /// Added to the root of the second moment.
-        epsilon: f64,
-    },
+/// A parameter that is trained.
+#[derive(Clone, Debug)]
+pub struct Trained {
+    /// Its name.
+    pub parameter: String,
+    /// Its gradient.
+    pub gradient: Value,
+    /// Which of the schedule's groups it follows.
+    pub group: usize,
 }
 
-impl Optimizer {
-    /// The kernel of its update.
-    pub fn kernel(&self) -> Kernel {
-        match self {
-            Optimizer::Sgd => Kernel::Sgd,
-            Optimizer::Adam { .. } => Kernel::Adam,
-        }
-    }
-
-    /// The buffers that hold its memory of past gradients, each as long as the parameters.
-    pub fn moments(&self) -> &'static [&'static str] {
-        match self {
-            Optimizer::Sgd => &[],
-            Optimizer::Adam { .. } => &["first_moment", "second_moment"],
-        }
-    }
-
-    /// The schedule's row for step `step`, counted from 1, at the given learning rate. Computed in f64, so that the bias
-    /// corrections of long runs stay exact.
-    pub fn schedule_row(&self, step: u64, rate: f64) -> [f64; SCHEDULE_COLUMNS] {
-        let mut row = [0.0; SCHEDULE_COLUMNS];
-        match self {
-            Optimizer::Sgd => row[0] = rate,
-            Optimizer::Adam { betas: [first, second], epsilon } => {
-                let exponent = step as f64;
-                row[0] = rate / (1.0 - first.powf(exponent));
-                row[1] = 1.0 / (1.0 - second.powf(exponent)).sqrt();
-                row[2] = *epsilon;
-                row[3] = 1.0 - first;
-                row[4] = *second;
-                row[5] = 1.0 - second;
-            }
-        }
-        row
-    }
-}
-
-/// What makes a plan a training step: gradients, an optimiser, and how many steps its schedule holds.
+/// What makes a plan a training step. Parameters that are not among the trained stay as they are.
 #[derive(Clone, Debug)]
 pub struct Training {
-    /// Every parameter's name and gradient.
-    pub gradients: Vec<(String, Value)>,
-    /// How the parameters follow.
+    /// The parameters that are trained.
+    pub trained: Vec<Trained>,
+    /// How they follow their gradients.
     pub optimizer: Optimizer,
-    /// Rows of the schedule: steps of an epoch.
+    /// What happens to the gradients before.
+    pub gradients: Gradients,
+    /// Groups of the schedule: parameters of one group share its numbers.
+    pub groups: usize,
+    /// Rows of each group: steps of an epoch.
     pub schedule_rows: usize,
+}
+
+/// What happens to gradients between the backward pass and the optimiser. The numbers stand in the schedule.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Gradients {
+    /// Whether several batches are accumulated for an update.
+    pub accumulated: bool,
+    /// Whether elements are limited in magnitude.
+    pub value_limit: bool,
+    /// Whether all of them together are limited in norm.
+    pub norm_limit: bool,
+    /// Whether an update whose gradients are not all finite is left out and counted.
+    pub skip: bool,
+    /// Whether an average of the parameters follows them.
+    pub averaged: bool,
+}
+
+impl Training {
+    /// A training of these parameters and gradients in one group, with nothing between the two.
+    pub fn new(
+        gradients: impl IntoIterator<Item = (String, Value)>,
+        optimizer: Optimizer,
+        schedule_rows: usize,
+    ) -> Training {
+        let trained = gradients.into_iter().map(|(parameter, gradient)| Trained { parameter, gradient, group: 0 });
+        Training { trained: trained.collect(), optimizer, gradients: Gradients::default(), groups: 1, schedule_rows }
+    }
+
+    /// How many numbers there are for every parameter in the buffer `moments`: the optimiser's, then the gradients that are
+    /// accumulated.
+    pub fn moments(&self) -> usize {
+        self.optimizer.moments() + usize::from(self.gradients.accumulated)
+    }
 }
 
 /// What a plan with a step state reports of every step.

@@ -48,7 +48,8 @@ impl Progress {
 }
 
 /// The prefix of each moment's tensors.
-const MOMENTS: [&str; 2] = ["optimizer.first_moment.", "optimizer.second_moment."];
+const MOMENTS: [&str; 4] =
+    ["optimizer.first_moment.", "optimizer.second_moment.", "optimizer.third_moment.", "optimizer.fourth_moment."];
 
 impl Checkpoint {
     /// Writes the file, whole or not at all.

@@ -147,6 +147,11 @@ impl<'a> Feed<'a> {
         self.data.len().div_ceil(self.batch)
     }
 
+    /// Ordinary steps before new samples must be made ready.
+    pub fn whole_steps(&self) -> usize {
+        self.rows / self.batch
+    }
+
     /// The first sample of each chunk, and one past its last.
     pub fn chunks(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
         let (rows, count) = (self.rows, self.data.len());

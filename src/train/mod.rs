@@ -4,10 +4,12 @@ mod augment;
 mod checkpoint;
 mod evaluation;
 mod feed;
+mod inspect;
 mod run;
 mod trainer;
 
 pub use checkpoint::{Checkpoint, Progress};
 pub use evaluation::{Evaluation, evaluate};
+pub use inspect::{Agreement, LaunchTimes, Profile};
 pub use run::{RunDirectory, Settings};
 pub use trainer::{EpochReport, Observer, Options, Outcome, Trainer, training_plan};

@@ -76,9 +76,11 @@ pub enum Outcome {
 /// A training in progress.
 pub struct Trainer<'a> {
     network: &'a Network,
-    device: &'a Device,
-    session: Session,
-    feed: Feed<'a>,
+    pub(super) device: &'a Device,
+    /// The plan of an ordinary step.
+    pub(super) plan: Plan,
+    pub(super) session: Session,
+    pub(super) feed: Feed<'a>,
     validation: Option<Feed<'a>>,
     optimizer: Optimizer,
     options: Options,
@@ -86,7 +88,7 @@ pub struct Trainer<'a> {
 }
 
 /// The trainer's plans, by their place in its session.
-const TRAIN: usize = 0;
+pub(super) const TRAIN: usize = 0;
 
 impl<'a> Trainer<'a> {
     /// Plans everything and loads it onto the device. Fails where data and model, or plan and device, do not fit.
@@ -108,7 +110,7 @@ impl<'a> Trainer<'a> {
             }
             None => None,
         };
-        let optimizer = optimizer_of(&spec.optimizer);
+        let optimizer = spec.optimizer.method.clone();
         let mut plans = Vec::new();
         for batch in feed.batches() {
             plans.push(train_plan(network, &feed, &optimizer, batch, device.target())?);
@@ -122,7 +124,9 @@ impl<'a> Trainer<'a> {
         if let Some(steps) = options.steps_per_submission {
             session.set_steps_per_submission(TRAIN, steps);
         }
-        Ok(Trainer { network, device, session, feed, validation, optimizer, options, progress: Progress::default() })
+        let plan = plans.swap_remove(TRAIN);
+        let progress = Progress::default();
+        Ok(Trainer { network, device, plan, session, feed, validation, optimizer, options, progress })
     }
 
     /// Starts from these parameters, with an optimiser that has seen nothing.
@@ -130,10 +134,7 @@ impl<'a> Trainer<'a> {
         let zeros = Values::F32(vec![0.0; self.network.layout().elements()]);
         self.progress = Progress::default();
         self.session.write_parameters(parameters)?;
-        for name in self.optimizer.moments() {
-            self.session.write(name, &zeros)?;
-        }
-        Ok(())
+        (0..self.moments()).try_for_each(|moment| self.write_moment(moment, &zeros))
     }
 
     /// Goes on from a checkpoint. Fails where it stands at a step that an epoch of this data does not have.
@@ -151,8 +152,8 @@ impl<'a> Trainer<'a> {
             ));
         }
         self.start(&checkpoint.parameters)?;
-        for (name, values) in self.optimizer.moments().iter().zip(&checkpoint.moments) {
-            self.session.write(name, values)?;
+        for (moment, values) in checkpoint.moments.iter().enumerate() {
+            self.write_moment(moment, values)?;
         }
         self.progress = checkpoint.progress.clone();
         Ok(())
@@ -161,8 +162,15 @@ impl<'a> Trainer<'a> {
     /// Everything that a later [`Trainer::restore`] needs. Waits for the device.
     pub fn checkpoint(&mut self) -> Result<Checkpoint> {
         let parameters = self.parameters()?;
-        let moments = self.optimizer.moments().iter().map(|name| self.session.read(name)).collect::<Result<_>>()?;
+        let moments = match self.moments() {
+            0 => vec![],
+            _ => self.session.read("moments")?.chunks(self.network.layout().elements()),
+        };
         Ok(Checkpoint { parameters, moments, progress: self.progress.clone() })
+    }
+
+    fn write_moment(&mut self, moment: usize, values: &Values) -> Result<()> {
+        self.session.write_at("moments", moment * self.network.layout().elements(), values)
     }
 
     /// The parameters as they stand. Waits for the device.
@@ -187,7 +195,7 @@ impl<'a> Trainer<'a> {
 
     /// How many moments the optimiser keeps of every parameter.
     pub fn moments(&self) -> usize {
-        self.optimizer.moments().len()
+        self.optimizer.moments()
     }
 
     /// The session, for its statistics.
@@ -250,6 +258,15 @@ impl<'a> Trainer<'a> {
             self.progress = Progress { epoch, step, ..Progress::default() };
         }
         Ok(Outcome::Epoch(report))
+    }
+
+    /// Makes an epoch's first steps ready, wherever training stands, for looking into them.
+    pub(super) fn begin(&mut self) -> Result<()> {
+        self.progress = Progress::default();
+        self.write_schedule()?;
+        let state = State { seed: self.network.spec().train.seed, step: 0, position: 0, offset: 0 };
+        let order = self.order();
+        std::thread::scope(|scope| self.feed.begin(&mut self.session, &mut Pass::new(scope, order), 0, state))
     }
 
     /// Steps up to sample `end` of the epoch. False where they ended before.
@@ -316,8 +333,8 @@ impl<'a> Trainer<'a> {
     /// The optimiser's numbers for every step of the epoch.
     fn write_schedule(&mut self) -> Result<()> {
         let first = self.progress.step - self.progress.position as u64 + 1;
-        let rate = self.network.spec().train.optimizer.lr();
-        let rows = (0..self.feed.steps() as u64).flat_map(|row| self.optimizer.schedule_row(first + row, rate));
+        let OptimizerSpec { method, lr, weight_decay } = &self.network.spec().train.optimizer;
+        let rows = (0..self.feed.steps() as u64).flat_map(|row| method.schedule_row(first + row, *lr, *weight_decay));
         self.session.write("schedule", &Values::F64(rows.collect()))
     }
 }
@@ -333,29 +350,21 @@ pub fn training_plan(network: &Network, samples: usize, target: Target) -> Resul
     let data = Dataset::from_u8(network.spec().input.clone(), bytes)?;
     let spec = &network.spec().train;
     let feed = Feed::new(&data, "train", spec.batch, u64::MAX)?;
-    let optimizer = optimizer_of(&spec.optimizer);
-    train_plan(network, &feed, &optimizer, spec.batch, target)
-}
-
-/// The optimiser that a spec asks for; its rate is the schedule's.
-fn optimizer_of(spec: &OptimizerSpec) -> Optimizer {
-    match spec {
-        OptimizerSpec::Sgd { .. } => Optimizer::Sgd,
-        OptimizerSpec::Adam { betas, eps, .. } => Optimizer::Adam { betas: *betas, epsilon: *eps },
-    }
+    train_plan(network, &feed, &spec.optimizer.method, spec.batch, target)
 }
 
 fn train_plan(network: &Network, feed: &Feed, optimizer: &Optimizer, batch: usize, target: Target) -> Result<Plan> {
     let mut graph = Graph::new();
     let (x, state) = feed.read(&mut graph, batch)?;
     let [x, wanted] = augment(&mut graph, network, x, state)?;
+    graph.set_training(state)?;
     let code = network.encode(&mut graph, x)?;
     let decoded = network.decode(&mut graph, code)?;
     let loss = network.loss(&mut graph, decoded, wanted)?;
-    let names: Vec<String> = network.layout().entries().iter().map(|(name, ..)| name.clone()).collect();
+    let names: Vec<String> = network.trained().map(|parameter| parameter.name.clone()).collect();
     let mut parameters = Vec::with_capacity(names.len());
-    for (name, shape, _) in network.layout().entries() {
-        parameters.push(graph.parameter(name, shape.clone())?);
+    for parameter in network.trained() {
+        parameters.push(graph.parameter(&parameter.name, parameter.shape.clone())?);
     }
     let gradients = graph.gradients(loss, &parameters)?;
     let values = graph.reshape(loss, [1])?;
@@ -364,11 +373,7 @@ fn train_plan(network: &Network, feed: &Feed, optimizer: &Optimizer, batch: usiz
         graph: &graph,
         outputs: vec![],
         layout: network.layout(),
-        training: Some(Training {
-            gradients: names.into_iter().zip(gradients).collect(),
-            optimizer: optimizer.clone(),
-            schedule_rows: feed.steps(),
-        }),
+        training: Some(Training::new(names.into_iter().zip(gradients), optimizer.clone(), feed.steps())),
         metrics: Some(Metrics { state, values, ring: "train.losses".to_owned(), samples: batch }),
         target,
     })

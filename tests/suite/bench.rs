@@ -206,7 +206,7 @@ fn sums_are_cut_into_one_part_and_more() {
 fn workloads_are_the_standard_ones() {
     let network = |workload: Workload| {
         let spec: ModelSpec = workload.model().expect("a model").expect("an autoencoder");
-        assert_eq!(spec.train.optimizer, OptimizerSpec::Adam { lr: 1e-3, betas: [0.9, 0.999], eps: 1e-8 });
+        assert_eq!(spec.train.optimizer, OptimizerSpec::adam(1e-3));
         assert_eq!(spec.train.batch, workload.batch());
         let loss = if workload == Workload::DenseAe { LossKind::Bce } else { LossKind::Mse };
         assert_eq!(spec.loss, loss);

@@ -5,7 +5,7 @@ use crate::check::{Work, report};
 use expect_test::expect;
 use pinhole::graph::{Graph, Unary, Value, Window};
 use pinhole::plan::{
-    Access, Kernel, Limits, Metrics, Optimizer, ParameterLayout, Plan, Request, Target, Training, Without,
+    Access, Gradients, Kernel, Limits, Metrics, Optimizer, ParameterLayout, Plan, Request, Target, Training, Without,
 };
 use pinhole::tensor::DType;
 
@@ -16,11 +16,34 @@ pub const SAMPLE: usize = 36;
 /// Steps that its schedule holds.
 pub const STEPS: usize = 7;
 
+/// Every optimiser, with all that it can do.
+pub const OPTIMIZERS: [Optimizer; 10] = [
+    Optimizer::Sgd { momentum: 0.9, nesterov: false },
+    Optimizer::Sgd { momentum: 0.8, nesterov: true },
+    Optimizer::RmsProp { alpha: 0.9, eps: 1e-6, momentum: 0.0, centered: false },
+    Optimizer::RmsProp { alpha: 0.9, eps: 1e-6, momentum: 0.5, centered: true },
+    Optimizer::ADAM,
+    Optimizer::AdamW { betas: [0.8, 0.99], eps: 1e-6 },
+    Optimizer::Adagrad { lr_decay: 0.1, eps: 1e-8 },
+    Optimizer::Adadelta { rho: 0.8, eps: 1e-4 },
+    Optimizer::NAdam { betas: [0.9, 0.99], eps: 1e-6, momentum_decay: 4e-3 },
+    Optimizer::Lion { betas: [0.9, 0.99] },
+];
+
+/// All that can happen to gradients on their way to the optimiser.
+pub const EVERYTHING: Gradients =
+    Gradients { accumulated: true, value_limit: true, norm_limit: true, skip: true, averaged: true };
+
 /// A training step as the trainer builds it, in small: a batch of bytes, noise, a convolution, a linear code, a transposed
 /// convolution, MSE, an optimiser, metrics.
 pub fn training_plan(optimizer: Optimizer) -> (Plan, ParameterLayout) {
+    training_plan_with(optimizer, Gradients::default())
+}
+
+/// The same with more between gradients and optimiser.
+pub fn training_plan_with(optimizer: Optimizer, own: Gradients) -> (Plan, ParameterLayout) {
     let mut graph = Graph::new();
-    let training = build(&mut graph, optimizer).expect("a well-formed graph");
+    let training = build(&mut graph, optimizer, own).expect("a well-formed graph");
     let layout = ParameterLayout::of(&graph);
     let (training, metrics) = training;
     let request = Request {
@@ -37,7 +60,6 @@ pub fn training_plan(optimizer: Optimizer) -> (Plan, ParameterLayout) {
 
 /// That step with every optimiser.
 pub fn training_plans() -> Vec<Plan> {
-    let adam = Optimizer::Adam { betas: [0.9, 0.999], epsilon: 1e-8 };
     let [samples, _] = SAMPLES;
     // The parts of the generator and of the data set that the training step does not use.
     let mut graph = Graph::new();
@@ -49,10 +71,14 @@ pub fn training_plans() -> Vec<Plan> {
     };
     let [bits, batch] = draw(&mut graph).expect("a well-formed graph");
     let other = Plan::new("bits and floats", &graph, &[(bits, "bits"), (batch, "batch")]).expect("a plan");
-    vec![training_plan(Optimizer::Sgd).0, training_plan(adam).0, other]
+    let all = [&OPTIMIZERS[..], &[Optimizer::SGD]].concat();
+    let steps = all.into_iter().flat_map(|optimizer| {
+        [Gradients::default(), EVERYTHING].map(|gradients| training_plan_with(optimizer, gradients).0)
+    });
+    steps.chain([other]).collect()
 }
 
-fn build(graph: &mut Graph, optimizer: Optimizer) -> pinhole::Result<(Training, Metrics)> {
+fn build(graph: &mut Graph, optimizer: Optimizer, own: Gradients) -> pinhole::Result<(Training, Metrics)> {
     let [samples, batch] = SAMPLES;
     let state = graph.state("state")?;
     let data = graph.input("data", [samples, 1, 6, 6], DType::U8)?;
@@ -93,16 +119,16 @@ fn build(graph: &mut Graph, optimizer: Optimizer) -> pinhole::Result<(Training, 
         .collect::<pinhole::Result<_>>()?;
     let gradients = graph.gradients(loss, &parameters)?;
     let values = graph.reshape(loss, [1])?;
-    let gradients = names.into_iter().zip(gradients).collect();
-    let training = Training { gradients, optimizer, schedule_rows: STEPS };
+    let gradients = names.into_iter().zip(gradients);
+    let training = Training { gradients: own, ..Training::new(gradients, optimizer, STEPS) };
     Ok((training, Metrics { state, values, ring: "ring".to_owned(), samples: batch }))
 }
 
 #[test]
 fn a_training_step_prints_one_line_for_each_launch() {
-    let (plan, _) = training_plan(Optimizer::Adam { betas: [0.9, 0.999], epsilon: 1e-8 });
+    let (plan, _) = training_plan(Optimizer::ADAM);
     expect![[r#"
-        plan "training step": 10 launches, 60862 FLOP and 63064 bytes moved a step, 40112 bytes of memory
+        plan "training step": 10 launches, 60862 FLOP and 63356 bytes moved a step, 40416 bytes of memory
           0 batch.batch_bytes                [23, 1, 6, 6]@data [23]@permutation [8]@state =[6, 1, 6, 6]@work0 groups 1 flop 0 bytes 1136 fused copy
           1 random.uniform_draw              [8]@state =[6, 1, 6, 6]@work1 [6, 1, 6, 6]@work0 groups 1 flop 648 bytes 1760 fused normal_quantile+multiply+add
           2 conv2d.forward       encoder.0   [3, 3, 3, 1]@parameters [6, 6, 6, 1]@work1 =[6, 3, 3, 3]@work0+256 [3]@parameters+64 groups 1 tile registers 4x4 flop 3240 bytes 1632 fused add+relu
@@ -116,7 +142,7 @@ fn a_training_step_prints_one_line_for_each_launch() {
          10+reduce.column_sums   encoder.3   =[27]@gradients+960 [6, 27]@work0 groups 1 flop 162 bytes 756 fused copy
          11 conv2d.grad_weight   encoder.0   [6, 3, 3, 3]@work1+256 [6, 6, 6, 1]@work1 =[3, 3, 3, 1]@gradients+832 groups 1 tile registers 4x4 flop 2916 bytes 1620
          12+reduce.column_sums   encoder.0   =[3]@gradients+896 [6, 3, 3, 3]@work1+256 groups 1 flop 162 bytes 660 fused copy
-         13 optimizer.adam       optimizer   [1088]@gradients [68]@segmentsoftrainingstep [7, 8]@schedule [8]@state ~[1088]@parameters ~[1088]@first_moment ~[1088]@second_moment groups 5 flop 15232 bytes 17936
+         13 optimizer.update     adam        [1088]@gradients [85]@segmentsoftrainingstep [7, 16]@schedule [8]@state ~[1088]@parameters ~[2176]@moments groups 5 flop 15232 bytes 18228
          14 state.advance        state       [64, 1]@work2+256 ~[4096, 1]@ring ~[8]@state groups 1 flop 0 bytes 16672
     "#]].assert_eq(&plan.to_string());
 }
@@ -211,7 +237,7 @@ fn a_backward_pass_keeps_each_activation_once() {
 
 #[test]
 fn a_plan_says_which_limit_it_breaks() {
-    let (plan, _) = training_plan(Optimizer::Sgd);
+    let (plan, _) = training_plan(Optimizer::SGD);
     let message = |limits: Limits| plan.check(&limits).err().map(|error| error.to_string()).unwrap_or_default();
     let whole = Limits::default();
     assert_eq!(message(whole), "");

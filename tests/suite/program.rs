@@ -115,7 +115,7 @@ fn options_do_what_they_say() {
     assert!(weights("plain") == weights("again"), "the same command gives the same bytes");
     assert_eq!(train("seed", "--seed 8").train.seed, 8);
     assert!(weights("plain") != weights("seed"));
-    assert_eq!(train("rate", "--lr 0.001").train.optimizer.lr(), 0.001);
+    assert_eq!(train("rate", "--lr 0.001").train.optimizer.lr, 0.001);
     assert!(weights("plain") != weights("rate"));
     assert_eq!(train("batch", "--batch 20").train.batch, 20);
     assert_eq!(train("epochs", "--epochs 1").train.epochs, 1);

@@ -2,19 +2,57 @@
 //! and that it makes no difference how many of them a submission holds.
 
 use crate::check::{GUARD, compare, gpu, loosen, put, sentinels, to_f64, untouched};
-use crate::plans::{SAMPLE, SAMPLES, STEPS, training_plan};
+use crate::plans::{EVERYTHING, OPTIMIZERS, SAMPLE, SAMPLES, STEPS, training_plan_with};
 use pinhole::device::Session;
-use pinhole::plan::{Optimizer, ParameterLayout, Plan, State};
+use pinhole::plan::{Gradients, Optimizer, ParameterLayout, Plan, State, state};
 use pinhole::rng;
 use pinhole::tensor::Values;
 use pinhole::{Device, Result};
 use std::collections::HashMap;
 
-const ADAM: Optimizer = Optimizer::Adam { betas: [0.9, 0.999], epsilon: 1e-8 };
 const SEED: u64 = 42;
 
+/// An optimiser's first steps, and those with everything that can happen to gradients before.
+fn methods() -> Vec<(Optimizer, Gradients)> {
+    let plain = OPTIMIZERS.map(|optimizer| (optimizer, Gradients::default()));
+    let full = OPTIMIZERS.map(|optimizer| (optimizer, EVERYTHING));
+    [&plain[..], &full, &[(Optimizer::SGD, Gradients::default()), (Optimizer::SGD, EVERYTHING)]].concat()
+}
+
+/// A rate at which an optimiser learns in few steps.
+fn rate_of(optimizer: &Optimizer) -> f64 {
+    match optimizer {
+        Optimizer::Sgd { .. } => 0.2,
+        Optimizer::Adadelta { .. } => 1.0,
+        Optimizer::Lion { .. } => 3e-3,
+        _ => 1e-2,
+    }
+}
+
+/// The schedule of all steps. Where batches are accumulated, each second step updates.
+fn schedule(optimizer: &Optimizer, own: Gradients) -> Vec<f64> {
+    let row = |step: usize| {
+        let update = if own.accumulated { step / 2 } else { step };
+        let mut row = optimizer.schedule_row(update as u64 + 1, rate_of(optimizer), 0.01);
+        if own.accumulated {
+            (row[state::SHARE], row[state::WAIT]) = (0.5, if step % 2 == 0 { 1.0 } else { 0.0 });
+        }
+        (row[state::VALUE_LIMIT], row[state::NORM_LIMIT], row[state::AVERAGING]) = (0.01, 0.05, 0.1);
+        row
+    };
+    (0..STEPS).flat_map(row).collect()
+}
+
+/// The buffers that hold what an optimiser changes.
+fn changing(own: Gradients) -> Vec<&'static str> {
+    let mut names = vec!["parameters", "moments", "state"];
+    names.extend(own.averaged.then_some("average"));
+    names.extend(own.norm_limit.then_some("norm"));
+    names
+}
+
 /// What is written before the first step, by buffer.
-fn start(optimizer: &Optimizer, layout: &ParameterLayout) -> HashMap<String, Values> {
+fn start(optimizer: &Optimizer, own: Gradients, plan: &Plan, layout: &ParameterLayout) -> HashMap<String, Values> {
     let [samples, _] = SAMPLES;
     let noise = |index: usize| rng::unit(rng::words(1, 0, 0, index as u32)[0]);
     let mut parameters = vec![0.0; layout.elements()];
@@ -23,9 +61,7 @@ fn start(optimizer: &Optimizer, layout: &ParameterLayout) -> HashMap<String, Val
             *parameter = 0.6 * noise(index) - 0.3;
         }
     }
-    let rate = if *optimizer == Optimizer::Sgd { 0.5 } else { 1e-2 };
-    let schedule: Vec<f32> =
-        (1..=STEPS as u64).flat_map(|step| optimizer.schedule_row(step, rate)).map(|x| x as f32).collect();
+    let schedule: Vec<f32> = schedule(optimizer, own).into_iter().map(|x| x as f32).collect();
     let mut written = HashMap::from([
         ("data".to_owned(), Values::U8((0..samples * SAMPLE).map(|i| (255.0 * noise(i)) as u8).collect())),
         ("permutation".to_owned(), Values::U32((0..samples as u32).map(|i| i * 7 % samples as u32).collect())),
@@ -33,8 +69,9 @@ fn start(optimizer: &Optimizer, layout: &ParameterLayout) -> HashMap<String, Val
         ("schedule".to_owned(), Values::F32(schedule)),
         ("parameters".to_owned(), Values::F32(parameters)),
     ]);
-    for moment in optimizer.moments() {
-        written.insert((*moment).to_owned(), Values::F32(vec![0.0; layout.elements()]));
+    for name in changing(own) {
+        let zeros = plan.buffers.iter().find(|buffer| buffer.name == name).expect("a buffer").elements;
+        written.entry(name.to_owned()).or_insert_with(|| Values::F32(vec![0.0; zeros]));
     }
     written
 }
@@ -45,31 +82,32 @@ struct End {
     losses: Vec<Vec<f64>>,
 }
 
-fn train(device: &Device, optimizer: &Optimizer, per_submission: usize) -> Result<End> {
-    let (plan, layout) = training_plan(optimizer.clone());
+fn train(device: &Device, optimizer: &Optimizer, own: Gradients, per_submission: usize) -> Result<End> {
+    let (plan, layout) = training_plan_with(*optimizer, own);
+    let start = start(optimizer, own, &plan, &layout);
     let mut session = device.load(&[plan])?;
-    for (name, values) in start(optimizer, &layout) {
+    for (name, values) in start {
         session.write(&name, &values)?;
     }
     session.set_steps_per_submission(0, per_submission);
     session.run(0, STEPS)?;
-    let names = ["parameters"].iter().chain(optimizer.moments()).chain(&["state"]);
-    let values = names.map(|name| Ok(((*name).to_owned(), session.read(name)?))).collect::<Result<_>>()?;
+    let names = changing(own).into_iter();
+    let values = names.map(|name| Ok((name.to_owned(), session.read(name)?))).collect::<Result<_>>()?;
     session.wait()?;
     Ok(End { values, losses: session.metrics(0) })
 }
 
 #[test]
 fn optimisers_take_the_same_steps_on_every_device() {
-    for optimizer in [Optimizer::Sgd, ADAM] {
-        let oracle = train(&Device::CpuF64, &optimizer, 1).expect("a run");
+    for (optimizer, own) in methods() {
+        let oracle = train(&Device::CpuF64, &optimizer, own, 1).expect("a run");
         assert_eq!(oracle.losses.len(), STEPS);
         let (first, last) = (oracle.losses[0][0], oracle.losses[STEPS - 1][0]);
         assert!(last < first, "training does not help: {:?}", oracle.losses);
         for device in [gpu(), Device::Cpu] {
-            let end = train(&device, &optimizer, STEPS).expect("a run");
+            let end = train(&device, &optimizer, own, STEPS).expect("a run");
             for ((name, got), (_, expected)) in end.values.iter().zip(&oracle.values) {
-                let what = format!("{name} after {STEPS} steps of {optimizer:?} on {}", device.name());
+                let what = format!("{name} after {STEPS} steps of {optimizer:?} with {own:?} on {}", device.name());
                 let tolerance = if name == "state" { 0.0 } else { 1e-4 };
                 match compare(&what, &to_f64(got), &to_f64(expected), tolerance) {
                     Ok(error) => println!("{what}: {error:.2e}"),
@@ -83,7 +121,7 @@ fn optimisers_take_the_same_steps_on_every_device() {
         }
         let [_, batch] = SAMPLES;
         let state = State { seed: SEED, step: STEPS as u32, position: STEPS as u32, offset: (STEPS * batch) as u32 };
-        assert_eq!(oracle.values.last().map(|(_, values)| values), Some(&Values::U32(state.words())));
+        assert_eq!(oracle.values[2].1, Values::U32(state.words()));
     }
 }
 
@@ -99,9 +137,9 @@ fn steps_of_a_submission_make_no_difference() {
             })
             .collect()
     };
-    let one = train(&gpu(), &ADAM, 1).expect("a run");
+    let one = train(&gpu(), &Optimizer::ADAM, EVERYTHING, 1).expect("a run");
     for per_submission in [2, 3, STEPS, 100] {
-        let many = train(&gpu(), &ADAM, per_submission).expect("a run");
+        let many = train(&gpu(), &Optimizer::ADAM, EVERYTHING, per_submission).expect("a run");
         assert_eq!(bits(&one), bits(&many), "{per_submission} steps in a submission");
         assert_eq!(one.losses, many.losses);
     }
@@ -111,10 +149,10 @@ fn steps_of_a_submission_make_no_difference() {
 /// every partial sum of every gradient is written.
 #[test]
 fn a_step_writes_nothing_between_its_values() {
-    for optimizer in [Optimizer::Sgd, ADAM] {
-        let (plan, layout) = training_plan(optimizer.clone());
+    for (optimizer, own) in methods() {
+        let (plan, layout) = training_plan_with(optimizer, own);
         let session = &mut gpu().load(&[loosen(&plan)]).expect("a session");
-        written_only_where_it_may(session, &plan, &layout, start(&optimizer, &layout));
+        written_only_where_it_may(session, &plan, &layout, start(&optimizer, own, &plan, &layout));
     }
 }
 
@@ -142,7 +180,7 @@ fn written_only_where_it_may(
     let gradients = to_f64(&session.read("gradients").expect("gradients"));
     let segments = plan.buffers.iter().find(|buffer| !buffer.content.is_empty()).expect("segments");
     for (name, shape, offset) in layout.entries() {
-        let segment = &segments.content[offset / 64 * 4..][..3];
+        let segment = &segments.content[offset / 64 * 5..][..3];
         let [start, parts, stride] = [0, 1, 2].map(|word| segment[word] as usize);
         assert!(parts > 0, "{name} has no gradient");
         for part in 0..parts {

@@ -5,6 +5,7 @@ use pinhole::data::{Dataset, digits};
 use pinhole::graph::{Graph, STATE_LENGTH};
 use pinhole::model::{ModelSpec, Network};
 use pinhole::plan::State;
+use pinhole::plan::state::SCHEDULE_COLUMNS;
 use pinhole::tensor::{DType, Tensor, Values};
 use pinhole::train::{Checkpoint, Options, Outcome, RunDirectory, Settings, Trainer};
 use pinhole::{Autoencoder, Device, Error, Result};
@@ -24,7 +25,7 @@ fn expect_same(what: &str, left: &Trained, right: &Trained) {
     expect_same_bits(&format!("{what}: weights"), &left.parameters, &right.parameters);
 }
 
-fn expect_same_bits(what: &str, left: &Values, right: &Values) {
+pub fn expect_same_bits(what: &str, left: &Values, right: &Values) {
     assert_eq!(std::mem::discriminant(left), std::mem::discriminant(right), "{what}: types");
     let (left, right) = (wide(left), wide(right));
     assert_eq!(left.len(), right.len(), "{what}: lengths");
@@ -99,7 +100,7 @@ fn losses_are_the_same_on_gpu_and_cpu_step_by_step() {
     let mut spec = spec(SMALL_DENSE);
     spec.train.batch = 1;
     spec.train.epochs = 43;
-    spec.train.optimizer.set_lr(1e-4);
+    spec.train.optimizer.lr = 1e-4;
     let network = Network::new(spec).expect("a network");
     // 43 epochs of 100 steps: more than the ring's 4096.
     let data = digits(SAMPLES, 3);
@@ -383,7 +384,7 @@ fn standing_still(text: &str, batch: usize) -> Network {
     let mut spec = spec(text);
     spec.train.batch = batch;
     spec.train.epochs = 2;
-    spec.train.optimizer = pinhole::model::spec::OptimizerSpec::Sgd { lr: 1e-30 };
+    spec.train.optimizer = pinhole::model::spec::OptimizerSpec::sgd(1e-30);
     Network::new(spec).expect("a network")
 }
 
@@ -453,7 +454,7 @@ fn data_is_uploaded_once() -> Result<()> {
         trainer.start(&initial(&network))?;
         let uploaded = |trainer: &Trainer| trainer.session().statistics().expect("a GPU's statistics").uploaded;
         assert_eq!(uploaded(&trainer), 3 * parameters, "weights and two moments");
-        let epoch = (4 * SAMPLES + 4 * 8 * STEPS + 4 * 8) as u64;
+        let epoch = (4 * SAMPLES + 4 * SCHEDULE_COLUMNS * STEPS + 4 * 8) as u64;
         let resident = (SAMPLES * sample) as u64;
         for done in 1..=3 {
             trainer.epoch(&mut ())?;
@@ -472,7 +473,7 @@ fn data_is_uploaded_once() -> Result<()> {
         rises.push(now - before);
         before = now;
     }
-    let epoch = (4 * SAMPLES + 4 * 8 * STEPS + 4 * 8 + 4 * 40 + 4 * 8) as u64;
+    let epoch = (4 * SAMPLES + 4 * SCHEDULE_COLUMNS * STEPS + 4 * 8 + 4 * 40 + 4 * 8) as u64;
     assert_eq!(rises[1..], [epoch, epoch]);
     Ok(())
 }

@@ -1,0 +1,110 @@
+//! The optimiser of a model file.
+
+use super::settings::{self, Choice, Setting};
+use crate::error::{Error, Result};
+use crate::plan::Optimizer;
+use std::fmt;
+
+/// An optimiser and its settings; PyTorch's defaults where a file does not say.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OptimizerSpec {
+    /// How parameters follow their gradients.
+    pub method: Optimizer,
+    /// Learning rate.
+    pub lr: f64,
+    /// How much of a parameter is added to its gradient; AdamW and Lion take that much of it away times the rate instead.
+    pub weight_decay: f64,
+}
+
+impl OptimizerSpec {
+    /// An optimiser with the learning rate and weight decay that PyTorch has for it without arguments; Lion's are its
+    /// paper's.
+    pub fn new(method: Optimizer) -> OptimizerSpec {
+        let lr = match method {
+            Optimizer::Sgd { .. } | Optimizer::RmsProp { .. } | Optimizer::Adagrad { .. } => 1e-2,
+            Optimizer::Adam { .. } | Optimizer::AdamW { .. } => 1e-3,
+            Optimizer::Adadelta { .. } => 1.0,
+            Optimizer::NAdam { .. } => 2e-3,
+            Optimizer::Lion { .. } => 1e-4,
+        };
+        let weight_decay = if matches!(method, Optimizer::AdamW { .. }) { 1e-2 } else { 0.0 };
+        OptimizerSpec { method, lr, weight_decay }
+    }
+
+    /// Plain gradient descent.
+    pub fn sgd(lr: f64) -> OptimizerSpec {
+        OptimizerSpec { lr, ..OptimizerSpec::new(Optimizer::SGD) }
+    }
+
+    /// Adam.
+    pub fn adam(lr: f64) -> OptimizerSpec {
+        OptimizerSpec { lr, ..OptimizerSpec::new(Optimizer::ADAM) }
+    }
+
+    /// The name in a model file.
+    pub fn name(&self) -> &'static str {
+        self.method.name()
+    }
+
+    pub(super) fn validate(&self) -> Result<()> {
+        settings::validate(self, "train.optimizer")?;
+        match self.method {
+            Optimizer::Sgd { momentum: 0.0, nesterov: true } => Err(Error::invalid(
+                "train.optimizer.sgd.nesterov",
+                "is nothing without momentum",
+                "set momentum = 0.9, say, or leave it out",
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Choice for OptimizerSpec {
+    const WHAT: &'static str = "optimizer";
+
+    fn all() -> Vec<OptimizerSpec> {
+        Optimizer::ALL.map(OptimizerSpec::new).to_vec()
+    }
+
+    fn name(&self) -> &'static str {
+        self.method.name()
+    }
+
+    fn settings(&mut self) -> Vec<(&'static str, Setting<'_>)> {
+        use Setting::{Flag, Fraction, Fractions, NotNegative, Positive};
+        let mut all = vec![("lr", Positive(&mut self.lr))];
+        match &mut self.method {
+            Optimizer::Sgd { momentum, nesterov } => {
+                all.extend([("momentum", Fraction(momentum)), ("nesterov", Flag(nesterov))]);
+            }
+            Optimizer::RmsProp { alpha, eps, momentum, centered } => all.extend([
+                ("alpha", Fraction(alpha)),
+                ("eps", Positive(eps)),
+                ("momentum", Fraction(momentum)),
+                ("centered", Flag(centered)),
+            ]),
+            Optimizer::Adam { betas, eps } | Optimizer::AdamW { betas, eps } => {
+                all.extend([("betas", Fractions(betas)), ("eps", Positive(eps))]);
+            }
+            Optimizer::Adagrad { lr_decay, eps } => {
+                all.extend([("lr_decay", NotNegative(lr_decay)), ("eps", Positive(eps))]);
+            }
+            Optimizer::Adadelta { rho, eps } => all.extend([("rho", Fraction(rho)), ("eps", Positive(eps))]),
+            Optimizer::NAdam { betas, eps, momentum_decay } => all.extend([
+                ("betas", Fractions(betas)),
+                ("eps", Positive(eps)),
+                ("momentum_decay", NotNegative(momentum_decay)),
+            ]),
+            Optimizer::Lion { betas } => all.push(("betas", Fractions(betas))),
+        }
+        all.push(("weight_decay", NotNegative(&mut self.weight_decay)));
+        all
+    }
+}
+
+/// As a model file has it.
+impl fmt::Display for OptimizerSpec {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        settings::write(self, f)
+    }
+}

@@ -1,0 +1,228 @@
+//! Optimisers: what each keeps of past gradients, and the numbers that a step of it takes.
+
+use super::state::{DECAY, METHOD_NUMBERS, RATE, SCHEDULE_COLUMNS, SHARE, SHRINK};
+
+/// How parameters p follow their gradients g at a learning rate that the schedule gives. Each takes the steps of PyTorch's
+/// optimiser of that name; Lion takes those of its paper.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Optimizer {
+    /// Gradient descent, with the momentum of Sutskever et al. (ICML 2013) where that is above 0.
+    Sgd {
+        /// The part of the last change that goes on.
+        momentum: f64,
+        /// Whether the gradient is looked ahead for: Nesterov's momentum.
+        nesterov: bool,
+    },
+    /// RMSprop: Tieleman and Hinton, Coursera lecture 6.5 (2012); centred: Graves, arXiv 1308.0850.
+    RmsProp {
+        /// Decay of the mean of the gradient's squares.
+        alpha: f64,
+        /// Added to the root.
+        eps: f64,
+        /// The part of the last change that goes on.
+        momentum: f64,
+        /// Whether the gradient's variance stands in place of its mean square.
+        centered: bool,
+    },
+    /// Adam: Kingma and Ba, arXiv 1412.6980.
+    Adam {
+        /// Decay of the first and of the second moment.
+        betas: [f64; 2],
+        /// Added to the root of the second moment.
+        eps: f64,
+    },
+    /// Adam with weight decay apart from the gradient: Loshchilov and Hutter, arXiv 1711.05101.
+    AdamW {
+        /// Decay of the first and of the second moment.
+        betas: [f64; 2],
+        /// Added to the root of the second moment.
+        eps: f64,
+    },
+    /// Adagrad: Duchi, Hazan and Singer, JMLR 12 (2011).
+    Adagrad {
+        /// The rate of step t is divided by 1 + (t - 1) times this.
+        lr_decay: f64,
+        /// Added to the root of the sum of squares.
+        eps: f64,
+    },
+    /// Adadelta: Zeiler, arXiv 1212.5701.
+    Adadelta {
+        /// Decay of both mean squares.
+        rho: f64,
+        /// Added to both before their roots.
+        eps: f64,
+    },
+    /// Adam with Nesterov's momentum: Dozat, ICLR workshop 2016.
+    NAdam {
+        /// Decay of the first and of the second moment.
+        betas: [f64; 2],
+        /// Added to the root of the second moment.
+        eps: f64,
+        /// How fast the momentum rises to the first beta.
+        momentum_decay: f64,
+    },
+    /// Lion: Chen et al., arXiv 2302.06675.
+    Lion {
+        /// The momentum's part in a change, and its decay.
+        betas: [f64; 2],
+    },
+}
+
+/// The function that an update runs: the constant `METHOD` of `shaders/optimizer.wgsl`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// p - rate g
+    Descent = 0,
+    /// Descent by a change that has momentum.
+    Momentum = 1,
+    /// RMSprop.
+    RmsProp = 2,
+    /// Adam and AdamW.
+    Adam = 3,
+    /// Adagrad.
+    Adagrad = 4,
+    /// Adadelta.
+    Adadelta = 5,
+    /// NAdam.
+    NAdam = 6,
+    /// Lion.
+    Lion = 7,
+}
+
+impl Method {
+    /// All of them, by their numbers.
+    pub const ALL: [Method; 8] = [
+        Method::Descent,
+        Method::Momentum,
+        Method::RmsProp,
+        Method::Adam,
+        Method::Adagrad,
+        Method::Adadelta,
+        Method::NAdam,
+        Method::Lion,
+    ];
+}
+
+impl Optimizer {
+    /// All of them, with PyTorch's defaults.
+    pub const ALL: [Optimizer; 8] = [
+        Optimizer::Sgd { momentum: 0.0, nesterov: false },
+        Optimizer::RmsProp { alpha: 0.99, eps: 1e-8, momentum: 0.0, centered: false },
+        Optimizer::Adam { betas: [0.9, 0.999], eps: 1e-8 },
+        Optimizer::AdamW { betas: [0.9, 0.999], eps: 1e-8 },
+        Optimizer::Adagrad { lr_decay: 0.0, eps: 1e-10 },
+        Optimizer::Adadelta { rho: 0.9, eps: 1e-6 },
+        Optimizer::NAdam { betas: [0.9, 0.999], eps: 1e-8, momentum_decay: 4e-3 },
+        Optimizer::Lion { betas: [0.9, 0.99] },
+    ];
+    /// Plain descent.
+    pub const SGD: Optimizer = Optimizer::ALL[0];
+    /// Adam as PyTorch has it without arguments.
+    pub const ADAM: Optimizer = Optimizer::ALL[2];
+
+    /// The name in plans and model files.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Optimizer::Sgd { .. } => "sgd",
+            Optimizer::RmsProp { .. } => "rmsprop",
+            Optimizer::Adam { .. } => "adam",
+            Optimizer::AdamW { .. } => "adamw",
+            Optimizer::Adagrad { .. } => "adagrad",
+            Optimizer::Adadelta { .. } => "adadelta",
+            Optimizer::NAdam { .. } => "nadam",
+            Optimizer::Lion { .. } => "lion",
+        }
+    }
+
+    /// The function of its update.
+    pub fn method(&self) -> Method {
+        match self {
+            Optimizer::Sgd { momentum, .. } if *momentum == 0.0 => Method::Descent,
+            Optimizer::Sgd { .. } => Method::Momentum,
+            Optimizer::RmsProp { .. } => Method::RmsProp,
+            Optimizer::Adam { .. } | Optimizer::AdamW { .. } => Method::Adam,
+            Optimizer::Adagrad { .. } => Method::Adagrad,
+            Optimizer::Adadelta { .. } => Method::Adadelta,
+            Optimizer::NAdam { .. } => Method::NAdam,
+            Optimizer::Lion { .. } => Method::Lion,
+        }
+    }
+
+    /// Whether RMSprop is centred, and whether it has momentum: each takes a moment more.
+    pub(super) fn extras(&self) -> [bool; 2] {
+        match self {
+            Optimizer::RmsProp { momentum, centered, .. } => [*centered, *momentum > 0.0],
+            _ => [false; 2],
+        }
+    }
+
+    /// How many numbers it keeps of past gradients for every parameter.
+    pub fn moments(&self) -> usize {
+        match self.method() {
+            Method::Descent => 0,
+            Method::Momentum | Method::Adagrad | Method::Lion => 1,
+            Method::RmsProp => 1 + self.extras().map(usize::from).iter().sum::<usize>(),
+            Method::Adam | Method::Adadelta | Method::NAdam => 2,
+        }
+    }
+
+    /// Floating-point operations for a parameter, as they are counted in a plan.
+    pub(super) fn operations(&self) -> usize {
+        match self.method() {
+            Method::Descent => 2,
+            Method::Momentum => 6,
+            Method::RmsProp => 8 + 4 * self.extras().map(usize::from).iter().sum::<usize>(),
+            Method::Adagrad => 7,
+            Method::Lion => 10,
+            Method::Adam | Method::Adadelta => 13,
+            Method::NAdam => 15,
+        }
+    }
+
+    /// The schedule's row for update `step`, counted from 1, at a learning rate and with a weight decay. Computed in f64, so
+    /// that the bias corrections of long runs stay exact. Columns that concern all methods alike are named in
+    /// [`state`](super::state); those of [`METHOD_NUMBERS`] are what the method's function says.
+    pub fn schedule_row(&self, step: u64, rate: f64, weight_decay: f64) -> [f64; SCHEDULE_COLUMNS] {
+        let mut row = [0.0; SCHEDULE_COLUMNS];
+        (row[RATE], row[SHRINK], row[SHARE]) = (rate, 1.0, 1.0);
+        match self {
+            // These shrink the parameters themselves; for the others the decay is part of the gradient.
+            Optimizer::AdamW { .. } | Optimizer::Lion { .. } => row[SHRINK] = 1.0 - rate * weight_decay,
+            _ => row[DECAY] = weight_decay,
+        }
+        let exponent = step as f64;
+        let numbers: &[f64] = match self {
+            // The gradient's and the change's part in the step.
+            Optimizer::Sgd { momentum, nesterov: true } => &[*momentum, 1.0, *momentum],
+            Optimizer::Sgd { momentum, nesterov: false } => &[*momentum, 0.0, 1.0],
+            Optimizer::RmsProp { alpha, eps, momentum, .. } => &[*alpha, 1.0 - alpha, *eps, *momentum],
+            Optimizer::Adam { betas: [first, second], eps } | Optimizer::AdamW { betas: [first, second], eps } => {
+                row[RATE] = rate / (1.0 - first.powf(exponent));
+                &[1.0 / (1.0 - second.powf(exponent)).sqrt(), *eps, 1.0 - first, *second, 1.0 - second]
+            }
+            Optimizer::Adagrad { lr_decay, eps } => {
+                row[RATE] = rate / (1.0 + (exponent - 1.0) * lr_decay);
+                &[*eps]
+            }
+            Optimizer::Adadelta { rho, eps } => &[*rho, 1.0 - rho, *eps],
+            Optimizer::NAdam { betas: [first, second], eps, momentum_decay } => {
+                let momentum = |step: f64| first * (1.0 - 0.5 * 0.96f64.powf(step * momentum_decay));
+                let mut product = 1.0;
+                for step in 1..=step {
+                    product *= momentum(step as f64);
+                    // What is left is lost in 1 - product.
+                    if product < 1e-20 {
+                        break;
+                    }
+                }
+                let (now, next) = (momentum(exponent), momentum(exponent + 1.0));
+                row[RATE] = rate * next / (1.0 - product * next);
+                let correction = 1.0 / (1.0 - second.powf(exponent)).sqrt();
+                &[correction, *eps, 1.0 - first, *second, 1.0 - second, rate * (1.0 - now) / (1.0 - product)]
+            }
+            Optimizer::Lion { betas: [first, second] } => &[*first, 1.0 - first, *second, 1.0 - second],
+        };
+        row[METHOD_NUMBERS..METHOD_NUMBERS + numbers.len()].copy_from_slice(numbers);
+        row
+    }
+}
