@@ -26,6 +26,8 @@ mod graph_errors;
 mod inference;
 #[path = "suite/kernels.rs"]
 mod kernels;
+#[path = "suite/layers.rs"]
+mod layers;
 #[path = "suite/numbers.rs"]
 mod numbers;
 #[path = "suite/parity.rs"]

@@ -9,5 +9,5 @@ mod graph;
 mod op;
 
 pub use graph::{Graph, Node, STATE_LENGTH, Value};
-pub use op::{Binary, Op, Reduction, Unary, Window};
+pub use op::{Binary, Op, Pool, Pooling, Reduction, Unary, Window};
 pub(crate) use op::{each_binary, each_unary};

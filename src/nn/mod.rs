@@ -8,7 +8,10 @@ mod build;
 mod layer;
 pub mod loss;
 
-pub use layer::{Activation, Conv2d, ConvTranspose2d, Initial, Layer, Linear, ParameterSpec, Reshape};
+pub use layer::{
+    Activation, Conv, Conv1d, Conv2d, ConvTranspose, ConvTranspose1d, ConvTranspose2d, GlobalPool, Initial,
+    Interpolation, Layer, Linear, ParameterSpec, PixelShuffle, Pool2d, PoolKind, Reshape, Upsample,
+};
 pub(crate) use layer::{Setting, has_short_form};
 
 use crate::error::{Error, Result};
