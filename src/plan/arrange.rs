@@ -121,7 +121,7 @@ impl<'a> Arranged<'a> {
             | Op::Concat { .. }
             | Op::Gather
             | Op::ScatterAdd
-            | Op::Indices
+            | Op::Indices { .. }
             | Op::Lstm
             | Op::Gru
             | Op::LinearRecurrence { .. }

@@ -54,7 +54,7 @@ pub(super) fn kernel_of(graph: &Graph, value: Value) -> Kernel {
         Op::Reduce { reduction: Reduction::Max, .. } => Kernel::Max,
         Op::Gather => Kernel::Gather,
         Op::ScatterAdd => Kernel::ScatterAdd,
-        Op::Indices => Kernel::Indices,
+        Op::Indices { .. } => Kernel::Indices,
         Op::Lstm => Kernel::Lstm,
         Op::Gru => Kernel::Gru,
         Op::LinearRecurrence { reverse: false } => Kernel::LinearForward,
@@ -774,7 +774,7 @@ impl<'a> Builder<'a> {
             | Op::Reduce { .. }
             | Op::Gather
             | Op::ScatterAdd
-            | Op::Indices
+            | Op::Indices { .. }
             | Op::Lstm
             | Op::Gru
             | Op::LinearRecurrence { .. }

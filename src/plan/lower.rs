@@ -387,7 +387,9 @@ impl Lowering<'_> {
                 let constants = vec![table[0] as u32, shape(operands[1])[0] as u32, width as u32];
                 self.plain(group, kernel, operands, constants, 0);
             }
-            Op::Indices => self.plain(group, kernel, operands, vec![elements as u32], 0),
+            Op::Indices { limit } => {
+                self.plain(group, kernel, operands, vec![elements as u32, *limit as u32], 0);
+            }
             Op::Lstm | Op::Gru | Op::LinearRecurrence { .. } => {
                 let weight = shape(operands[1]);
                 let (hidden, width) = (weight[0].min(weight[1]), weight[0].max(weight[1]));
