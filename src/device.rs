@@ -43,6 +43,12 @@ impl Device {
         }
     }
 
+    /// An application's own wgpu device and queue, which it goes on using: see [`Gpu::from_wgpu`]. Both are handles, so
+    /// clones do.
+    pub fn from_wgpu(device: wgpu::Device, queue: wgpu::Queue) -> Result<Device> {
+        Ok(Device::Gpu(Arc::new(Gpu::from_wgpu(device, queue)?)))
+    }
+
     /// What to call it: `cpu`, `cpu-f64`, or the adapter's name and driver.
     pub fn name(&self) -> String {
         match self {

@@ -4,12 +4,13 @@
 
 mod bench;
 mod devices;
+mod download;
 mod eval;
 mod init;
 mod kernels;
 mod plan;
-mod reconstruct;
 mod summary;
+mod through;
 mod train;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -41,8 +42,14 @@ enum Command {
     Train(train::Arguments),
     /// Measure a trained model's loss and errors on a data set's test part
     Eval(eval::Arguments),
-    /// Run pictures through a trained model
-    Reconstruct(reconstruct::Arguments),
+    /// Write the codes of samples
+    Encode(through::Arguments),
+    /// Write the samples that codes stand for
+    Decode(through::Arguments),
+    /// Write samples as a trained model reconstructs them
+    Reconstruct(through::Arguments),
+    /// Fetch a known data set, checked by SHA-256
+    Download(download::Arguments),
     /// Show a model's layers, shapes, parameters and operations
     Summary(summary::Arguments),
     /// Show the launches of a model's training step
@@ -83,7 +90,10 @@ pub fn main() -> ExitCode {
     let result = match arguments.command {
         Command::Train(arguments) => train::run(&arguments),
         Command::Eval(arguments) => eval::run(&arguments),
-        Command::Reconstruct(arguments) => reconstruct::run(&arguments),
+        Command::Encode(arguments) => through::encode(&arguments),
+        Command::Decode(arguments) => through::decode(&arguments),
+        Command::Reconstruct(arguments) => through::reconstruct(&arguments),
+        Command::Download(arguments) => download::run(&arguments),
         Command::Summary(arguments) => summary::run(&arguments),
         Command::Plan(arguments) => plan::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),

@@ -3,7 +3,7 @@
 use super::{End, open_device, resolve_model, say, say_json, show_tuning, tuning_budget};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use pinhole::Autoencoder;
-use pinhole::data::{self, Dataset, Splits};
+use pinhole::data::{self, Dataset, Reading, Splits};
 use pinhole::error::{Error, Result};
 use pinhole::gpu::Tuning;
 use pinhole::model::ModelSpec;
@@ -21,8 +21,8 @@ pub struct Arguments {
     /// A preset (conv, dense) or a model file
     #[arg(long, default_value = "conv", value_name = "conv|dense|FILE.toml")]
     model: String,
-    /// A folder with MNIST's files or PNGs, an IDX file, or the built-in digits
-    #[arg(long, value_name = "DIR|digits[:N]")]
+    /// A folder with MNIST's files or pictures, an IDX, NPY, NPZ or CSV file, or the built-in digits
+    #[arg(long, value_name = "FILE|DIR|digits[:N]")]
     data: Option<String>,
     /// Passes over the training set
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
@@ -102,7 +102,7 @@ pub fn run(arguments: &Arguments) -> Result<End> {
         autoencoder.load_weights(path)?;
     }
     let spec = autoencoder.network().spec().clone();
-    let (train, validation) = split(data::load(&settings.data)?, &spec)?;
+    let (train, validation) = split(data::load_with(&settings.data, &Reading::pictures(spec.pictures()))?, &spec)?;
     let (network, device) = (autoencoder.network().clone(), autoencoder.device().clone());
     if let Some(seconds) = arguments.tune {
         let tuning = Tuning { budget: tuning_budget(seconds)?, ..Tuning::default() };
@@ -190,7 +190,7 @@ pub fn run(arguments: &Arguments) -> Result<End> {
     }
     run.draw_losses()?;
     let shown = validation.as_ref().unwrap_or(&train);
-    let originals = shown.rows_f32(0..shown.len().min(RunDirectory::PICTURES));
+    let originals = shown.read_f32(0..shown.len().min(RunDirectory::PICTURES))?;
     let reconstructions = autoencoder.reconstruct(&originals)?.to_f32();
     // Data of rows may be a model's pictures, and the other way round.
     let shape = if shown.sample_shape().len() == 3 { shown.sample_shape() } else { &spec.input };
@@ -214,20 +214,24 @@ pub fn run(arguments: &Arguments) -> Result<End> {
 /// Says where the time of a step goes: a line for each launch, then one for each kernel.
 fn show_profile(profile: &Profile) {
     let step = profile.step_nanoseconds();
+    let [names, labels] = [
+        profile.launches.iter().map(|launch| launch.kernel.len()).max().unwrap_or(0),
+        profile.launches.iter().map(|launch| launch.label.len()).max().unwrap_or(0).max(10),
+    ];
     let line = |name: &str, label: &str, time: f64, operations: u64, bytes: u64| {
         eprintln!(
-            "{name:<44} {label:<24} {:>10.1} {:>6.1} {:>10.1} {:>8.1}",
+            "{name:<names$} {label:<labels$} {:>10.1} {:>6.1} {:>10.1} {:>8.1}",
             time / 1e3,
             100.0 * time / step.max(1.0),
             operations as f64 / time.max(1.0),
             bytes as f64 / time.max(1.0)
         );
     };
-    eprintln!("{:<44} {:<24} {:>10} {:>6} {:>10} {:>8}", "launch", "of", "us", "%", "GFLOP/s", "GB/s");
+    eprintln!("{:<names$} {:<labels$} {:>10} {:>6} {:>10} {:>8}", "launch", "of", "us", "%", "GFLOP/s", "GB/s");
     for launch in &profile.launches {
         line(&launch.kernel, &launch.label, launch.nanoseconds(), launch.operations, launch.bytes);
     }
-    eprintln!("{:<44} launches", "kernel");
+    eprintln!("{:<names$} launches", "kernel");
     for (kernel, count, time, operations, bytes) in profile.kernels() {
         line(&kernel, &count.to_string(), time, operations, bytes);
     }

@@ -555,7 +555,7 @@ fn stays(statement: &Statement) -> bool {
     match statement {
         Statement::Break | Statement::Continue | Statement::ControlBarrier(_) | Statement::MemoryBarrier(_) => true,
         // What ends these loops is theirs.
-        Statement::Loop { body, continuing, .. } => [body, continuing].into_iter().any(|block| has_barrier(block)),
+        Statement::Loop { body, continuing, .. } => [body, continuing].into_iter().any(has_barrier),
         _ => blocks(statement).into_iter().any(|block| block.iter().any(stays)),
     }
 }

@@ -12,7 +12,7 @@ use super::program::{Axis, Instruction, Program, View};
 use super::state::{Metrics, RING_CAPACITY, Training};
 use super::tile::Target;
 use crate::error::{Error, Result};
-use crate::graph::{Graph, Op, Value};
+use crate::graph::{Graph, Op, Pooling, Value};
 use crate::shape::Shape;
 use crate::tensor::DType;
 use std::collections::{HashMap, HashSet};
@@ -379,6 +379,15 @@ impl Lowering<'_> {
                 let sizes = ProductSizes::grad_weight(*window, shape(x), &node.shape, shape(y));
                 self.product(group, kernel, [y, x], &sizes, arithmetic);
             }
+            Op::Pool(pool, pooling) => {
+                let (from, to) = (shape(operands[0]), &node.shape);
+                let (large, small) = if pool.enlarges() { (to, from) } else { (from, to) };
+                let Pooling { kernel: window, stride, padding } = pooling;
+                let sizes = [large[0], large[3], large[1], large[2], small[1], small[2]];
+                let sizes = sizes.iter().chain(window).chain(stride).chain(padding).map(|size| *size as u32);
+                let operations = (small.elements() * window[0] * window[1]) as u64;
+                self.plain(group, kernel, operands, sizes.collect(), operations + arithmetic);
+            }
             Op::Reduce { .. } if kernel == Kernel::ColumnSums => self.column_sums(group),
             Op::Reduce { .. } => self.reduction(group, kernel),
             Op::Gather | Op::ScatterAdd => {
@@ -386,6 +395,10 @@ impl Lowering<'_> {
                 let width = table.elements() / table[0];
                 let constants = vec![table[0] as u32, shape(operands[1])[0] as u32, width as u32];
                 self.plain(group, kernel, operands, constants, 0);
+            }
+            Op::Warp => {
+                let constants = node.shape.iter().map(|size| *size as u32).collect();
+                self.plain(group, kernel, operands, constants, 30 * elements as u64);
             }
             Op::Indices { limit } => {
                 self.plain(group, kernel, operands, vec![elements as u32, *limit as u32], 0);

@@ -3,8 +3,7 @@
 use super::trainer::{TRAIN, Trainer};
 use crate::device::{Device, Session};
 use crate::error::{Error, Result};
-use crate::plan::{Access, Plan, Step};
-use crate::tensor::Values;
+use crate::plan::{Access, Kernel, Outcome, Plan, Step};
 use std::collections::BTreeMap;
 
 /// How far a launch's result may be from the reference, relative to the largest element of what it leaves: sums of f32 in
@@ -51,16 +50,43 @@ impl Trainer<'_> {
     /// [`Error::Disagreement`] at the first launch whose results differ by more than rounding. Parameters and state are then
     /// some steps on: call [`Trainer::start`] or [`Trainer::restore`] before training.
     pub fn check(&mut self, steps: usize) -> Result<Agreement> {
-        self.begin()?;
-        let plan = self.plan.clone();
-        let mut reference = Device::CpuF64.load(std::slice::from_ref(&plan))?;
-        compare(&plan, &mut self.session, &mut reference, steps, &self.device.name())
+        self.check_against(&self.plan.clone(), steps)
+    }
+
+    /// As [`Trainer::check`], against the CPU's run of another plan that should do the same: for tests, which plant faults.
+    #[doc(hidden)]
+    pub fn check_against(&mut self, plan: &Plan, steps: usize) -> Result<Agreement> {
+        let mut reference = Device::CpuF64.load(std::slice::from_ref(plan))?;
+        let launches = plan.launches().count();
+        let mut agreement = Agreement { steps, launches, worst: 0.0, worst_launch: String::new() };
+        for step in 0..steps {
+            self.begin_at(step)?;
+            if let Some(found) = compare(plan, &mut self.session, &mut reference, &mut agreement)? {
+                return Err(Error::Disagreement {
+                    launch: format!("step {}, {}", step + 1, found.launch),
+                    place: found.place,
+                    device: self.device.name(),
+                    got: found.worst.got,
+                    expected: found.worst.expected,
+                });
+            }
+        }
+        Ok(agreement)
+    }
+
+    /// Makes ready for a step from the beginning: what is ready lasts as long as an epoch, then it begins again.
+    fn begin_at(&mut self, step: usize) -> Result<()> {
+        if step.is_multiple_of(self.feed.whole_steps()) { self.begin() } else { Ok(()) }
+    }
+
+    /// The plan of an ordinary step.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
     }
 
     /// Runs `steps` of the first steps of training after some that are not counted, with every launch timed by the device's
     /// clock. Afterwards parameters and state stand as after [`Trainer::check`]. Fails on an adapter without timestamps.
     pub fn profile(&mut self, steps: usize) -> Result<Profile> {
-        self.begin()?;
         let label = |launch: &[Step]| LaunchTimes {
             kernel: joined(launch, |step| step.kernel.name()),
             label: joined(launch, |step| step.label.clone()),
@@ -73,6 +99,7 @@ impl Trainer<'_> {
         let warm = 2;
         let mut end = 0;
         for step in 0..warm + steps {
+            self.begin_at(step)?;
             let spans = self.session.time_launches(TRAIN, launches.len())?;
             if step < warm {
                 continue;
@@ -87,55 +114,52 @@ impl Trainer<'_> {
     }
 }
 
-/// Runs steps of a plan that both sessions have loaded first, launch by launch, the reference from the session's operands.
+/// A launch that two devices disagree on, and by how much.
+struct Found {
+    launch: String,
+    place: String,
+    worst: Difference,
+}
+
+/// Runs a step of a plan that both sessions have loaded first, launch by launch, the reference from the session's operands.
 fn compare(
     plan: &Plan,
     session: &mut Session,
     reference: &mut Session,
-    steps: usize,
-    device: &str,
-) -> Result<Agreement> {
-    let launches: Vec<&[Step]> = plan.launches().map(|(_, launch)| launch).collect();
-    let mut agreement = Agreement { steps, launches: launches.len(), worst: 0.0, worst_launch: String::new() };
-    for step in 0..steps {
-        for (index, launch) in launches.iter().enumerate() {
-            for buffer in buffers(launch, |access| access != Access::Write) {
-                let name = &plan.buffers[buffer].name;
-                reference.write(name, &session.read(name)?)?;
+    agreement: &mut Agreement,
+) -> Result<Option<Found>> {
+    for (index, (_, launch)) in plan.launches().enumerate() {
+        for buffer in buffers(launch, |access| access != Access::Write) {
+            let name = &plan.buffers[buffer].name;
+            reference.write(name, &session.read(name)?)?;
+        }
+        session.run_launch(TRAIN, index)?;
+        reference.run_launch(TRAIN, index)?;
+        let mut left = BTreeMap::new();
+        for buffer in buffers(launch, |access| access != Access::Read) {
+            let name = &plan.buffers[buffer].name;
+            left.insert(buffer, (session.read(name)?, reference.read(name)?));
+        }
+        let name = joined(launch, |step| format!("{} \"{}\"", step.kernel.name(), step.label));
+        let written = launch.iter().flat_map(|step| (0..step.slots.len()).map(move |slot| (step, slot)));
+        for (step, slot) in written.filter(|(step, slot)| step.access(*slot) != Access::Read) {
+            let place = &step.slots[slot];
+            let Some((got, expected)) = left.get(&place.buffer) else { continue };
+            let range = place.offset..place.offset + place.shape.elements();
+            let [got, expected] =
+                [got, expected].map(|values| joined_parts(step, slot, &values.to_f64()[range.clone()]));
+            let worst = difference(&got, &expected);
+            if worst.relative > agreement.worst {
+                (agreement.worst, agreement.worst_launch) = (worst.relative, name.clone());
             }
-            session.run_launch(TRAIN, index)?;
-            reference.run_launch(TRAIN, index)?;
-            let mut left = BTreeMap::new();
-            for buffer in buffers(launch, |access| access != Access::Read) {
-                let name = &plan.buffers[buffer].name;
-                left.insert(buffer, (session.read(name)?, reference.read(name)?));
-            }
-            let name = joined(launch, |step| format!("{} \"{}\"", step.kernel.name(), step.label));
-            for (slot, place) in launch
-                .iter()
-                .flat_map(|step| step.slots.iter().enumerate().map(move |slot| (step, slot)))
-                .filter(|(step, (slot, _))| step.access(*slot) != Access::Read)
-                .map(|(_, slot)| slot)
-            {
-                let Some((got, expected)) = left.get(&place.buffer) else { continue };
-                let range = place.offset..place.offset + place.shape.elements();
-                let difference = difference(got, expected, range);
-                if difference.relative > agreement.worst {
-                    (agreement.worst, agreement.worst_launch) = (difference.relative, name.clone());
-                }
-                if !(difference.relative <= TOLERANCE) {
-                    return Err(Error::Disagreement {
-                        launch: format!("step {}, launch {index} ({name})", step + 1),
-                        place: format!("element {} of slot {slot}, {}", difference.element, place.shape),
-                        device: device.to_owned(),
-                        got: difference.got,
-                        expected: difference.expected,
-                    });
-                }
+            if worst.relative > TOLERANCE {
+                let launch = format!("launch {index} ({name})");
+                let place = format!("element {} of slot {slot}, {}", worst.element, place.shape);
+                return Ok(Some(Found { launch, place, worst }));
             }
         }
     }
-    Ok(agreement)
+    Ok(None)
 }
 
 /// The buffers that a launch uses so, in ascending order.
@@ -147,6 +171,21 @@ fn buffers(launch: &[Step], used: impl Fn(Access) -> bool) -> Vec<usize> {
     buffers.sort_unstable();
     buffers.dedup();
     buffers
+}
+
+/// What a step leaves in a slot, in which partial sums are joined where every device shares them out its own way.
+fn joined_parts(step: &Step, slot: usize, values: &[f64]) -> Vec<f64> {
+    let outcome = slot.checked_sub(step.kernel.row().bindings.len()).and_then(|index| step.outcomes.get(index));
+    if matches!(outcome, Some(Outcome::Total(_))) {
+        return vec![values.iter().sum()];
+    }
+    let named = |name| step.constant(name).unwrap_or(1) as usize;
+    let (stride, used) = match step.kernel {
+        Kernel::ColumnSums => (named("PART_STRIDE"), named("COLUMNS")),
+        _ if named("SPLITS") > 1 && step.kernel.row().tiled => (named("SPLIT_STRIDE"), named("SPLIT_STRIDE")),
+        _ => return values.to_vec(),
+    };
+    (0..used).map(|first| values.iter().skip(first).step_by(stride.max(1)).sum()).collect()
 }
 
 /// What the steps of a launch have of something, each once.
@@ -164,9 +203,7 @@ struct Difference {
     relative: f64,
 }
 
-fn difference(got: &Values, expected: &Values, range: std::ops::Range<usize>) -> Difference {
-    let (got, expected) = (got.to_f64(), expected.to_f64());
-    let (got, expected) = (&got[range.clone()], &expected[range]);
+fn difference(got: &[f64], expected: &[f64]) -> Difference {
     let largest = expected.iter().fold(0.0f64, |largest, value| largest.max(value.abs()));
     let mut worst = Difference { element: 0, got: 0.0, expected: 0.0, relative: 0.0 };
     for (element, (got, expected)) in got.iter().zip(expected).enumerate() {
@@ -240,18 +277,4 @@ impl LaunchTimes {
     pub fn nanoseconds(&self) -> f64 {
         self.spans.iter().map(|[_, lasted]| *lasted as f64).sum::<f64>() / self.spans.len().max(1) as f64
     }
-}
-
-/// Holds a plan against another that should do the same: for tests that plant faults.
-#[doc(hidden)]
-pub fn disagreement(
-    plan: &Plan,
-    other: &Plan,
-    write: impl Fn(&mut Session) -> Result<()>,
-    steps: usize,
-) -> Result<Agreement> {
-    let mut session = Device::Cpu.load(std::slice::from_ref(other))?;
-    let mut reference = Device::CpuF64.load(std::slice::from_ref(plan))?;
-    write(&mut session)?;
-    compare(plan, &mut session, &mut reference, steps, "cpu")
 }

@@ -1,5 +1,6 @@
 //! Training: the data's way to the device, the loop over epochs, and what a run leaves behind.
 
+mod augment;
 mod checkpoint;
 mod evaluation;
 mod feed;
@@ -9,8 +10,6 @@ mod trainer;
 
 pub use checkpoint::{Checkpoint, Progress};
 pub use evaluation::{Evaluation, evaluate};
-#[doc(hidden)]
-pub use inspect::disagreement;
 pub use inspect::{Agreement, LaunchTimes, Profile};
 pub use run::{RunDirectory, Settings};
 pub use trainer::{EpochReport, Observer, Options, Outcome, Trainer, training_plan};

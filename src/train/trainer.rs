@@ -3,9 +3,10 @@
 //! From [`Autoencoder::fit`](crate::Autoencoder::fit) a step goes to [`Trainer::epoch`], to [`Session::run`], to the
 //! device's own session, which launches it.
 
+use super::augment::augment;
 use super::checkpoint::{Checkpoint, Progress};
 use super::evaluation::{Evaluation, evaluation_plan, measure};
-use super::feed::{Feed, resident_bytes};
+use super::feed::{Feed, Pass, resident_bytes};
 use crate::data::Dataset;
 use crate::device::{Device, Session};
 use crate::error::{Error, Result};
@@ -54,7 +55,8 @@ pub struct EpochReport {
 pub struct Options {
     /// End after this many steps, whatever the epochs.
     pub steps: Option<u64>,
-    /// Bytes of data kept on the device at a time; what the device can bind where not given.
+    /// Bytes of data kept on the device at a time; what the device can bind where not given. More go there in chunks,
+    /// one while the device trains on another.
     pub resident_bytes: Option<u64>,
     /// Fix the steps of a submission instead of measuring.
     pub steps_per_submission: Option<usize>,
@@ -78,7 +80,7 @@ pub struct Trainer<'a> {
     /// The plan of an ordinary step.
     pub(super) plan: Plan,
     pub(super) session: Session,
-    feed: Feed<'a>,
+    pub(super) feed: Feed<'a>,
     validation: Option<Feed<'a>>,
     optimizer: Optimizer,
     options: Options,
@@ -108,7 +110,7 @@ impl<'a> Trainer<'a> {
             }
             None => None,
         };
-        let optimizer = spec.optimizer.method.clone();
+        let optimizer = spec.optimizer.method;
         let mut plans = Vec::new();
         for batch in feed.batches() {
             plans.push(train_plan(network, &feed, &optimizer, batch, device.target())?);
@@ -214,23 +216,26 @@ impl<'a> Trainer<'a> {
         }
         let began = Instant::now();
         self.write_schedule()?;
-        let order = self.order();
-        for (start, end) in self.feed.chunks() {
-            let seen = self.progress.position * self.feed.batch();
-            if seen >= end {
-                continue;
+        std::thread::scope(|scope| -> Result<()> {
+            let mut pass = Pass::new(scope, self.order());
+            for (start, end) in self.feed.chunks() {
+                let seen = self.progress.position * self.feed.batch();
+                if seen >= end {
+                    continue;
+                }
+                let state = State {
+                    seed: self.network.spec().train.seed,
+                    step: self.progress.step as u32,
+                    position: self.progress.position as u32,
+                    offset: (seen - start) as u32,
+                };
+                self.feed.begin(&mut self.session, &mut pass, start, state)?;
+                if !self.chunk(end, &mut pass, observer)? {
+                    break;
+                }
             }
-            let state = State {
-                seed: self.network.spec().train.seed,
-                step: self.progress.step as u32,
-                position: self.progress.position as u32,
-                offset: (seen - start) as u32,
-            };
-            self.feed.begin(&mut self.session, &order, start, state)?;
-            if !self.chunk(end, observer)? {
-                break;
-            }
-        }
+            Ok(())
+        })?;
         self.session.wait()?;
         self.collect(observer)?;
         self.progress.seconds += began.elapsed().as_secs_f64();
@@ -261,11 +266,11 @@ impl<'a> Trainer<'a> {
         self.write_schedule()?;
         let state = State { seed: self.network.spec().train.seed, step: 0, position: 0, offset: 0 };
         let order = self.order();
-        self.feed.begin(&mut self.session, &order, 0, state)
+        std::thread::scope(|scope| self.feed.begin(&mut self.session, &mut Pass::new(scope, order), 0, state))
     }
 
     /// Steps up to sample `end` of the epoch. False where they ended before.
-    fn chunk(&mut self, end: usize, observer: &mut dyn Observer) -> Result<bool> {
+    fn chunk(&mut self, end: usize, pass: &mut Pass, observer: &mut dyn Observer) -> Result<bool> {
         let batch = self.feed.batch();
         while self.progress.position * batch < end {
             let left = self.steps_left();
@@ -280,6 +285,8 @@ impl<'a> Trainer<'a> {
             self.session.run(plan, steps)?;
             self.progress.position += steps;
             self.progress.step += steps as u64;
+            let left = (end - (self.progress.position * batch).min(end)).div_ceil(batch);
+            self.feed.go_on(&mut self.session, pass, steps, left)?;
             self.collect(observer)?;
         }
         Ok(true)
@@ -349,10 +356,11 @@ pub fn training_plan(network: &Network, samples: usize, target: Target) -> Resul
 fn train_plan(network: &Network, feed: &Feed, optimizer: &Optimizer, batch: usize, target: Target) -> Result<Plan> {
     let mut graph = Graph::new();
     let (x, state) = feed.read(&mut graph, batch)?;
+    let [x, wanted] = augment(&mut graph, network, x, state)?;
     graph.set_training(state)?;
     let code = network.encode(&mut graph, x)?;
     let decoded = network.decode(&mut graph, code)?;
-    let loss = network.loss(&mut graph, decoded, x)?;
+    let loss = network.loss(&mut graph, decoded, wanted)?;
     let names: Vec<String> = network.trained().map(|parameter| parameter.name.clone()).collect();
     let mut parameters = Vec::with_capacity(names.len());
     for parameter in network.trained() {
@@ -365,7 +373,7 @@ fn train_plan(network: &Network, feed: &Feed, optimizer: &Optimizer, batch: usiz
         graph: &graph,
         outputs: vec![],
         layout: network.layout(),
-        training: Some(Training::new(names.into_iter().zip(gradients), optimizer.clone(), feed.steps())),
+        training: Some(Training::new(names.into_iter().zip(gradients), *optimizer, feed.steps())),
         metrics: Some(Metrics { state, values, ring: "train.losses".to_owned(), samples: batch }),
         target,
     })

@@ -1,11 +1,14 @@
 //! From the TOML tree to a spec, by hand: every fault names a key's path.
 
+use std::str::FromStr;
+
 use toml::de::{DeTable, DeValue};
 use toml::{Table, Value};
 
 use super::settings;
-use super::{LossKind, ModelSpec, TrainSpec};
-use crate::error::suggest;
+use super::{Augment, DataSpec, Flip, LossKind, ModelSpec, TrainSpec};
+use crate::data::pictures::Fit;
+use crate::error::{Error, suggest};
 use crate::nn::{Blocks, Layer, Setting, has_short_form};
 use crate::shape::Shape;
 
@@ -73,13 +76,30 @@ impl<'a> Item<'a> {
         self.list("a list of sizes", "write [1, 28, 28], say")?.iter().map(Item::whole).collect()
     }
 
-    /// One number for both height and width, or a list of the two.
-    fn pair(&self) -> Result<[usize; 2], Fault> {
-        if self.value.is_array() {
-            let pair = <[usize; 2]>::try_from(self.shape()?.to_vec());
-            return pair.or_else(|_| self.wrong("one or two whole numbers", "write 3 or [3, 5]"));
+    /// One number for every axis, or a list of one for each.
+    fn sides(&self, sides: &mut [usize]) -> Result<(), Fault> {
+        if !self.value.is_array() {
+            sides.fill(self.whole()?);
+            return Ok(());
         }
-        self.whole().map(|size| [size, size])
+        let sizes = self.shape()?;
+        if sizes.len() != sides.len() {
+            return match sides.len() {
+                1 => self.wrong("a whole number", "write 3, say"),
+                _ => self.wrong("one or two whole numbers", "write 3 or [3, 5]"),
+            };
+        }
+        sides.copy_from_slice(&sizes);
+        Ok(())
+    }
+
+    /// One of some names.
+    fn one_of<T: Copy>(&self, what: &str, all: &[T], name: impl Fn(T) -> &'static str) -> Result<T, Fault> {
+        let names: Vec<&str> = all.iter().map(|known| name(*known)).collect();
+        let help = format!("known are {}", names.join(", "));
+        let Value::String(given) = self.value else { return self.wrong(&format!("the name of a {what}"), &help) };
+        let found = all.iter().copied().find(|known| name(*known) == given);
+        found.ok_or_else(|| Fault::new(&self.key, format!("unknown {what} {given:?}"), help))
     }
 
     pub(super) fn keys(&self, known: &[&str]) -> Result<Keys<'a>, Fault> {
@@ -143,14 +163,14 @@ impl<'a> Keys<'a> {
     }
 }
 
-const MODEL_KEYS: [&str; 6] = ["input", "loss", "encoder", "decoder", "blocks", "train"];
+const MODEL_KEYS: [&str; 7] = ["input", "loss", "encoder", "decoder", "blocks", "data", "train"];
 
 fn known_keys<'a>(key: &str, table: &'a Table, known: &[&str]) -> Result<Keys<'a>, Fault> {
     let Some(unknown) = table.keys().find(|name| !known.contains(&name.as_str())) else {
         return Ok(Keys { key: key.to_owned(), table });
     };
     // In TOML, whatever follows a [section] line belongs to the section.
-    let help = match MODEL_KEYS.contains(&unknown.as_str()) && ["train", "blocks"].contains(&key) {
+    let help = match MODEL_KEYS.contains(&unknown.as_str()) && ["train", "data", "blocks"].contains(&key) {
         true => format!("put it above the [{key}] line"),
         false => suggest(unknown, known.iter().copied()),
     };
@@ -171,8 +191,29 @@ pub(super) fn read_model(table: &Table) -> Result<ModelSpec, Fault> {
         loss: read_loss(&keys.need("loss", "\"mse\"")?)?,
         encoder: layers("encoder")?,
         decoder: layers("decoder")?,
+        data: keys.get("data").map_or_else(|| Ok(DataSpec::default()), |item| read_data(&item))?,
         blocks: keys.get("blocks").map_or_else(|| Ok(Blocks::new()), |item| read_blocks(&item))?,
         train,
+    })
+}
+
+fn read_data(item: &Item) -> Result<DataSpec, Fault> {
+    let keys = item.keys(&["fit", "augment"])?;
+    let fit = |item: Item| item.one_of("way to fit pictures", &Fit::ALL, Fit::name);
+    Ok(DataSpec {
+        fit: keys.get("fit").map_or_else(|| Ok(Fit::default()), fit)?,
+        augment: keys.get("augment").map_or_else(|| Ok(Augment::default()), |item| read_augment(&item))?,
+    })
+}
+
+fn read_augment(item: &Item) -> Result<Augment, Fault> {
+    let keys = item.keys(&["shift", "flip", "rotate", "noise"])?;
+    let flip = |item: Item| item.one_of("way to mirror pictures", &Flip::ALL, Flip::name);
+    Ok(Augment {
+        shift: keys.whole("shift", 0)?,
+        flip: keys.get("flip").map_or_else(|| Ok(Flip::default()), flip)?,
+        rotate: keys.number("rotate", 0.0)?,
+        noise: keys.number("noise", 0.0)?,
     })
 }
 
@@ -197,6 +238,20 @@ fn read_blocks(item: &Item) -> Result<Blocks, Fault> {
         blocks.insert(name.clone(), read_layers(&Item { key, value })?);
     }
     Ok(blocks)
+}
+
+/// A layer as a model file has it: the inverse of its `Display`.
+impl FromStr for Layer {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Layer, Error> {
+        let value = text.parse::<Value>().map_err(|error: toml::de::Error| {
+            let problem = error.message().lines().collect::<Vec<_>>().join(", ");
+            Error::invalid("layer", problem, "write it as in a model file, such as { linear = 32 } or \"relu\"")
+        })?;
+        read_layer(&Item { key: "layer".to_owned(), value: &value })
+            .map_err(|fault| Error::invalid(fault.key, fault.problem, fault.help))
+    }
 }
 
 fn read_layer(item: &Item) -> Result<Layer, Fault> {
@@ -238,7 +293,7 @@ fn read_layer(item: &Item) -> Result<Layer, Fault> {
 fn read_setting(item: &Item, setting: &mut Setting) -> Result<(), Fault> {
     match setting {
         Setting::Whole(value) => **value = item.whole()?,
-        Setting::Pair(value) => **value = item.pair()?,
+        Setting::Sides(value) => item.sides(value)?,
         Setting::Number(value) => **value = item.number()?,
         Setting::Flag(value) => **value = item.flag()?,
         Setting::Sizes(value) => **value = item.shape()?,
