@@ -38,6 +38,8 @@ mod inference;
 mod inspect;
 #[path = "suite/kernels.rs"]
 mod kernels;
+#[path = "suite/layers.rs"]
+mod layers;
 #[path = "suite/modes.rs"]
 mod modes;
 #[path = "suite/modules.rs"]

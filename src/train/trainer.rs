@@ -110,7 +110,7 @@ impl<'a> Trainer<'a> {
             }
             None => None,
         };
-        let optimizer = spec.optimizer.method.clone();
+        let optimizer = spec.optimizer.method;
         let mut plans = Vec::new();
         for batch in feed.batches() {
             plans.push(train_plan(network, &feed, &optimizer, batch, device.target())?);
@@ -373,7 +373,7 @@ fn train_plan(network: &Network, feed: &Feed, optimizer: &Optimizer, batch: usiz
         graph: &graph,
         outputs: vec![],
         layout: network.layout(),
-        training: Some(Training::new(names.into_iter().zip(gradients), optimizer.clone(), feed.steps())),
+        training: Some(Training::new(names.into_iter().zip(gradients), *optimizer, feed.steps())),
         metrics: Some(Metrics { state, values, ring: "train.losses".to_owned(), samples: batch }),
         target,
     })
