@@ -6,6 +6,7 @@ mod evaluation;
 mod feed;
 mod inspect;
 mod run;
+mod tensorboard;
 mod trainer;
 
 pub use checkpoint::{Checkpoint, Progress};
