@@ -7,6 +7,7 @@
 mod assign;
 mod batch;
 mod conv2d;
+mod depthwise;
 mod double;
 mod elementwise;
 mod gather;
