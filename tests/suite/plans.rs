@@ -262,6 +262,7 @@ fn launches(input: &str, layers: &str) -> usize {
 #[test]
 fn a_recurrence_takes_as_many_launches_for_many_steps_as_for_few() {
     for layers in ["{ lstm = 6 }", "{ gru = 6 }", "{ lstm = 6 }, { gru = { out = 5, last = true } }"] {
-        assert_eq!(launches("40, 6", layers), launches("3, 6", layers), "{layers}");
+        // So many that no sum over all of them is long enough to be cut.
+        assert_eq!(launches("30, 6", layers), launches("3, 6", layers), "{layers}");
     }
 }
