@@ -26,6 +26,8 @@ mod graph_errors;
 mod inference;
 #[path = "suite/kernels.rs"]
 mod kernels;
+#[path = "suite/losses.rs"]
+mod losses;
 #[path = "suite/numbers.rs"]
 mod numbers;
 #[path = "suite/parity.rs"]
@@ -55,3 +57,5 @@ mod support;
 mod training;
 #[path = "suite/tune.rs"]
 mod tune;
+#[path = "suite/updates.rs"]
+mod updates;

@@ -321,6 +321,14 @@ impl Plan {
         Ok(())
     }
 
+    /// The same with parameters read from a buffer of another name, such as `average`.
+    pub fn with_parameters_of(mut self, name: &str) -> Plan {
+        for buffer in self.buffers.iter_mut().filter(|buffer| buffer.name == "parameters") {
+            name.clone_into(&mut buffer.name);
+        }
+        self
+    }
+
     /// A plan of one step alone, for measuring it. Every place that it works on becomes a buffer of its own, `place 0` and
     /// so on in the order of its slots, so that such plans of one product under several tiles share their operands.
     pub fn alone(&self, step: usize) -> Option<Plan> {
