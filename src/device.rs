@@ -7,6 +7,7 @@ use crate::graph::{Graph, Value};
 use crate::plan::{Buffer, Plan, Target, Without};
 use crate::tensor::{DType, Tensor, Values};
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Something that runs plans. Cheap to clone: clones share the device.
 #[derive(Clone)]
@@ -40,6 +41,12 @@ impl Device {
             },
             name => Ok(Device::Gpu(Arc::new(Gpu::open(Some(name))?))),
         }
+    }
+
+    /// An application's own wgpu device and queue, which it goes on using: see [`Gpu::from_wgpu`]. Both are handles, so
+    /// clones do.
+    pub fn from_wgpu(device: wgpu::Device, queue: wgpu::Queue) -> Result<Device> {
+        Ok(Device::Gpu(Arc::new(Gpu::from_wgpu(device, queue)?)))
     }
 
     /// What to call it: `cpu`, `cpu-f64`, or the adapter's name and driver.
@@ -216,6 +223,32 @@ impl Session {
             Inner::Cpu(session) => session.run(plan, steps),
             Inner::CpuF64(session) => session.run(plan, steps),
         }
+    }
+
+    /// Runs one launch of a plan, counted as [`Plan::launches`] has them. Its metrics are not kept.
+    pub fn run_launch(&mut self, plan: usize, launch: usize) -> Result<()> {
+        match &mut self.0 {
+            Inner::Gpu(session) => return session.run_launch(plan, launch),
+            Inner::Cpu(session) => session.run_launch(plan, launch),
+            Inner::CpuF64(session) => session.run_launch(plan, launch),
+        }
+        Ok(())
+    }
+
+    /// Runs one step of a plan and times its launches: when each began and how long it took, in nanoseconds, by the
+    /// adapter's clock or the host's. Its metrics are not kept. Fails on an adapter without timestamps.
+    pub fn time_launches(&mut self, plan: usize, launches: usize) -> Result<Vec<[u64; 2]>> {
+        if let Inner::Gpu(session) = &mut self.0 {
+            return session.time_launches(plan);
+        }
+        let began = Instant::now();
+        let mut spans = Vec::with_capacity(launches);
+        for launch in 0..launches {
+            let start = began.elapsed();
+            self.run_launch(plan, launch)?;
+            spans.push([start.as_nanos() as u64, (began.elapsed() - start).as_nanos() as u64]);
+        }
+        Ok(spans)
     }
 
     /// Waits until everything submitted has run.

@@ -111,6 +111,24 @@ pub enum Error {
         problem: String,
     },
 
+    /// A launch left something else than the CPU's twin of its kernels.
+    #[error(
+        "{launch}: {place}, is {got:e} on {device} and {expected:e} on the CPU; this is a bug in pinhole or in the driver: \
+         please report this line and `pinhole devices`, and try PINHOLE_WITHOUT (see the README) meanwhile"
+    )]
+    Disagreement {
+        /// Which launch of which step.
+        launch: String,
+        /// The worst element, the slot that it is in, and the slot's shape.
+        place: String,
+        /// The device.
+        device: String,
+        /// What it has there.
+        got: f64,
+        /// What the CPU has.
+        expected: f64,
+    },
+
     /// The loss or a gradient became NaN or infinite.
     #[error(
         "{place} is not finite at step {step} (epoch {epoch}), where the loss is {value}; lower the learning rate (--lr) or look for extreme values in the data"
@@ -166,7 +184,7 @@ fn io_help(source: &std::io::Error) -> &'static str {
 }
 
 /// The candidate nearest to what was typed, as ` did you mean "x"?`-style help, or a list of all of them.
-pub(crate) fn suggest<'a>(typed: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
+pub fn suggest<'a>(typed: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
     let candidates: Vec<&str> = candidates.into_iter().collect();
     let nearest = candidates
         .iter()

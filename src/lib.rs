@@ -91,6 +91,9 @@ pub mod shape;
 pub mod tensor;
 pub mod train;
 
+/// The wgpu that [`Device::from_wgpu`] takes devices of.
+pub use wgpu;
+
 pub use autoencoder::Autoencoder;
 pub use device::{Device, Session};
 pub use error::{Error, Result};

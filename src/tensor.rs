@@ -59,6 +59,16 @@ impl Values {
             Values::U8(v) => v.chunks(elements).map(|piece| Values::U8(piece.to_vec())).collect(),
         }
     }
+
+    /// The elements as f64.
+    pub fn to_f64(&self) -> Vec<f64> {
+        match self {
+            Values::F32(v) => v.iter().map(|x| *x as f64).collect(),
+            Values::F64(v) => v.clone(),
+            Values::U32(v) => v.iter().map(|x| *x as f64).collect(),
+            Values::U8(v) => v.iter().map(|x| *x as f64).collect(),
+        }
+    }
 }
 
 impl Tensor {
@@ -102,11 +112,6 @@ impl Tensor {
 
     /// The elements as f64.
     pub fn to_f64(&self) -> Vec<f64> {
-        match &self.values {
-            Values::F32(v) => v.iter().map(|x| *x as f64).collect(),
-            Values::F64(v) => v.clone(),
-            Values::U32(v) => v.iter().map(|x| *x as f64).collect(),
-            Values::U8(v) => v.iter().map(|x| *x as f64).collect(),
-        }
+        self.values.to_f64()
     }
 }

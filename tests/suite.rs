@@ -1,5 +1,9 @@
 //! All tests, in one binary: linked once, run side by side. `PINHOLE_TEST_DEVICE` names the adapter; none is a failure.
 
+#[path = "suite/arrays.rs"]
+mod arrays;
+#[path = "suite/augment.rs"]
+mod augment;
 #[cfg(feature = "cli")]
 #[path = "suite/bad_input.rs"]
 mod bad_input;
@@ -12,10 +16,15 @@ mod cases;
 mod check;
 #[path = "suite/data.rs"]
 mod data;
+#[cfg(feature = "cli")]
+#[path = "suite/download.rs"]
+mod download;
 #[path = "suite/fixtures.rs"]
 mod fixtures;
 #[path = "suite/fuzz.rs"]
 mod fuzz;
+#[path = "suite/fuzz_files.rs"]
+mod fuzz_files;
 #[path = "suite/golden.rs"]
 mod golden;
 #[path = "suite/gradients.rs"]
@@ -24,6 +33,9 @@ mod gradients;
 mod graph_errors;
 #[path = "suite/inference.rs"]
 mod inference;
+#[cfg(feature = "cli")]
+#[path = "suite/inspect.rs"]
+mod inspect;
 #[path = "suite/kernels.rs"]
 mod kernels;
 #[path = "suite/losses.rs"]
@@ -32,6 +44,8 @@ mod losses;
 mod numbers;
 #[path = "suite/parity.rs"]
 mod parity;
+#[path = "suite/pictures.rs"]
+mod pictures;
 #[cfg(feature = "cli")]
 #[path = "suite/place.rs"]
 mod place;
@@ -53,9 +67,14 @@ mod spec;
 mod steps;
 #[path = "suite/support.rs"]
 mod support;
+#[cfg(feature = "cli")]
+#[path = "suite/through.rs"]
+mod through;
 #[path = "suite/training.rs"]
 mod training;
 #[path = "suite/tune.rs"]
 mod tune;
+#[path = "suite/unroll.rs"]
+mod unroll;
 #[path = "suite/updates.rs"]
 mod updates;

@@ -1,8 +1,9 @@
 //! `pinhole eval`
 
 use super::{End, open_device, say, say_json};
+use pinhole::Autoencoder;
+use pinhole::data::{self, Reading};
 use pinhole::error::Result;
-use pinhole::{Autoencoder, data};
 use std::path::PathBuf;
 
 #[derive(clap::Args)]
@@ -10,7 +11,7 @@ pub struct Arguments {
     /// The directory of a run
     run: PathBuf,
     /// The data; its test part is measured where it has one
-    #[arg(long, value_name = "DIR|digits[:N]")]
+    #[arg(long, value_name = "FILE|DIR|digits[:N]")]
     data: String,
     /// Where to compute
     #[arg(long, default_value = "auto", value_name = "auto|gpu|cpu|cpu-f64|NAME")]
@@ -23,7 +24,7 @@ pub struct Arguments {
 /// Prints test loss, MSE, MAE and PSNR.
 pub fn run(arguments: &Arguments) -> Result<End> {
     let autoencoder = Autoencoder::load(&arguments.run, open_device(&arguments.device)?)?;
-    let splits = data::load(&arguments.data)?;
+    let splits = data::load_with(&arguments.data, &Reading::pictures(autoencoder.network().spec().pictures()))?;
     let evaluation = autoencoder.evaluate(splits.test.as_ref().unwrap_or(&splits.train))?;
     if arguments.json {
         say_json(&evaluation)?;

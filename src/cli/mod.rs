@@ -4,13 +4,16 @@
 
 mod bench;
 mod devices;
+mod download;
 mod eval;
+mod init;
+mod kernels;
 mod plan;
-mod reconstruct;
 mod summary;
+mod through;
 mod train;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use pinhole::error::{Error, Result};
 use pinhole::gpu::TuningReport;
 use pinhole::model::ModelSpec;
@@ -39,14 +42,29 @@ enum Command {
     Train(train::Arguments),
     /// Measure a trained model's loss and errors on a data set's test part
     Eval(eval::Arguments),
-    /// Run pictures through a trained model
-    Reconstruct(reconstruct::Arguments),
+    /// Write the codes of samples
+    Encode(through::Arguments),
+    /// Write the samples that codes stand for
+    Decode(through::Arguments),
+    /// Write samples as a trained model reconstructs them
+    Reconstruct(through::Arguments),
+    /// Fetch a known data set, checked by SHA-256
+    Download(download::Arguments),
     /// Show a model's layers, shapes, parameters and operations
     Summary(summary::Arguments),
     /// Show the launches of a model's training step
     Plan(plan::Arguments),
     /// Measure training steps and kernels, and hold them against what the device can do
     Bench(bench::Arguments),
+    /// List the kernels, or show the final text of one
+    Kernels(kernels::Arguments),
+    /// Write a commented model file to start from
+    Init(init::Arguments),
+    /// Print a script that completes commands in a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
     /// Show adapters, drivers, limits and features, and which device `auto` takes
     Devices(devices::Arguments),
 }
@@ -72,10 +90,16 @@ pub fn main() -> ExitCode {
     let result = match arguments.command {
         Command::Train(arguments) => train::run(&arguments),
         Command::Eval(arguments) => eval::run(&arguments),
-        Command::Reconstruct(arguments) => reconstruct::run(&arguments),
+        Command::Encode(arguments) => through::encode(&arguments),
+        Command::Decode(arguments) => through::decode(&arguments),
+        Command::Reconstruct(arguments) => through::reconstruct(&arguments),
+        Command::Download(arguments) => download::run(&arguments),
         Command::Summary(arguments) => summary::run(&arguments),
         Command::Plan(arguments) => plan::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
+        Command::Kernels(arguments) => kernels::run(&arguments),
+        Command::Init(arguments) => init::run(&arguments),
+        Command::Completions { shell } => complete(shell),
         Command::Devices(arguments) => devices::run(&arguments),
     };
     match result {
@@ -86,6 +110,14 @@ pub fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Prints a shell's completions.
+fn complete(shell: clap_complete::Shell) -> Result<End> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Arguments::command(), "pinhole", &mut script);
+    say(String::from_utf8_lossy(&script).trim_end())?;
+    Ok(End::Done)
 }
 
 /// Writes a line of results. A reader that closed the pipe wants no more of them, which is no failure.

@@ -3,12 +3,14 @@
 use super::{End, open_device, resolve_model, say, say_json, show_tuning, tuning_budget};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use pinhole::Autoencoder;
-use pinhole::data::{self, Dataset, Splits};
+use pinhole::data::{self, Dataset, Reading, Splits};
 use pinhole::error::{Error, Result};
 use pinhole::gpu::Tuning;
 use pinhole::model::ModelSpec;
 use pinhole::plan::Target;
-use pinhole::train::{EpochReport, Observer, Options, Outcome, RunDirectory, Settings, Trainer, training_plan};
+use pinhole::train::{
+    EpochReport, Observer, Options, Outcome, Profile, RunDirectory, Settings, Trainer, training_plan,
+};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,8 +21,8 @@ pub struct Arguments {
     /// A preset (conv, dense) or a model file
     #[arg(long, default_value = "conv", value_name = "conv|dense|FILE.toml")]
     model: String,
-    /// A folder with MNIST's files or PNGs, an IDX file, or the built-in digits
-    #[arg(long, value_name = "DIR|digits[:N]")]
+    /// A folder with MNIST's files or pictures, an IDX, NPY, NPZ or CSV file, or the built-in digits
+    #[arg(long, value_name = "FILE|DIR|digits[:N]")]
     data: Option<String>,
     /// Passes over the training set
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
@@ -61,6 +63,14 @@ pub struct Arguments {
     /// Look for faster tiles first, for at most so many seconds, and keep what was measured for later runs
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "10")]
     tune: Option<f64>,
+    /// Before training, run some steps launch by launch, hold each against the CPU, and end at the first that disagrees
+    #[arg(long, value_name = "STEPS", num_args = 0..=1, require_equals = true, default_missing_value = "2",
+          value_parser = clap::value_parser!(u32).range(1..))]
+    check: Option<u32>,
+    /// Before training, time every launch of some steps, and leave profile.json for Perfetto in the run's directory
+    #[arg(long, value_name = "STEPS", num_args = 0..=1, require_equals = true, default_missing_value = "20",
+          value_parser = clap::value_parser!(u32).range(1..))]
+    profile: Option<u32>,
 }
 
 /// Trains, and keeps everything in the run directory.
@@ -92,7 +102,7 @@ pub fn run(arguments: &Arguments) -> Result<End> {
         autoencoder.load_weights(path)?;
     }
     let spec = autoencoder.network().spec().clone();
-    let (train, validation) = split(data::load(&settings.data)?, &spec)?;
+    let (train, validation) = split(data::load_with(&settings.data, &Reading::pictures(spec.pictures()))?, &spec)?;
     let (network, device) = (autoencoder.network().clone(), autoencoder.device().clone());
     if let Some(seconds) = arguments.tune {
         let tuning = Tuning { budget: tuning_budget(seconds)?, ..Tuning::default() };
@@ -106,6 +116,23 @@ pub fn run(arguments: &Arguments) -> Result<End> {
     let options = Options { steps: settings.steps, ..Options::default() };
     let mut trainer = Trainer::new(&network, &device, &train, validation.as_ref(), options)?;
     trainer.start(autoencoder.parameters())?;
+    if let Some(steps) = arguments.check {
+        let agreement = trainer.check(steps as usize)?;
+        eprintln!(
+            "checked {} launches of each of {} steps against the CPU: at most {:.1e} off, in {}",
+            agreement.launches, agreement.steps, agreement.worst, agreement.worst_launch
+        );
+        trainer.start(autoencoder.parameters())?;
+    }
+    let profile = match arguments.profile {
+        Some(steps) => {
+            let profile = trainer.profile(steps as usize)?;
+            trainer.start(autoencoder.parameters())?;
+            show_profile(&profile);
+            Some(profile)
+        }
+        None => None,
+    };
     let mut run = match resumed {
         Some(mut run) => {
             let checkpoint = run.checkpoint(&network, trainer.moments())?;
@@ -122,6 +149,10 @@ pub fn run(arguments: &Arguments) -> Result<End> {
             RunDirectory::create(&path, &spec, &settings, &network, &trainer.checkpoint()?)?
         }
     };
+    if let Some(profile) = &profile {
+        let path = run.write_profile(profile, &device.name())?;
+        eprintln!("open {} in https://ui.perfetto.dev", path.display());
+    }
     let shown = match &validation {
         Some(validation) => format!("{} to validate", validation.len()),
         None => "none to validate".to_owned(),
@@ -159,7 +190,7 @@ pub fn run(arguments: &Arguments) -> Result<End> {
     }
     run.draw_losses()?;
     let shown = validation.as_ref().unwrap_or(&train);
-    let originals = shown.rows_f32(0..shown.len().min(RunDirectory::PICTURES));
+    let originals = shown.read_f32(0..shown.len().min(RunDirectory::PICTURES))?;
     let reconstructions = autoencoder.reconstruct(&originals)?.to_f32();
     // Data of rows may be a model's pictures, and the other way round.
     let shape = if shown.sample_shape().len() == 3 { shown.sample_shape() } else { &spec.input };
@@ -178,6 +209,35 @@ pub fn run(arguments: &Arguments) -> Result<End> {
     }
     eprintln!("model, metrics and pictures are in {}", run.path().display());
     Ok(End::Done)
+}
+
+/// Says where the time of a step goes: a line for each launch, then one for each kernel.
+fn show_profile(profile: &Profile) {
+    let step = profile.step_nanoseconds();
+    let [names, labels] = [
+        profile.launches.iter().map(|launch| launch.kernel.len()).max().unwrap_or(0),
+        profile.launches.iter().map(|launch| launch.label.len()).max().unwrap_or(0).max(10),
+    ];
+    let line = |name: &str, label: &str, time: f64, operations: u64, bytes: u64| {
+        eprintln!(
+            "{name:<names$} {label:<labels$} {:>10.1} {:>6.1} {:>10.1} {:>8.1}",
+            time / 1e3,
+            100.0 * time / step.max(1.0),
+            operations as f64 / time.max(1.0),
+            bytes as f64 / time.max(1.0)
+        );
+    };
+    eprintln!("{:<names$} {:<labels$} {:>10} {:>6} {:>10} {:>8}", "launch", "of", "us", "%", "GFLOP/s", "GB/s");
+    for launch in &profile.launches {
+        line(&launch.kernel, &launch.label, launch.nanoseconds(), launch.operations, launch.bytes);
+    }
+    eprintln!("{:<names$} launches", "kernel");
+    for (kernel, count, time, operations, bytes) in profile.kernels() {
+        line(&kernel, &count.to_string(), time, operations, bytes);
+    }
+    let operations = profile.launches.iter().map(|launch| launch.operations).sum();
+    let bytes = profile.launches.iter().map(|launch| launch.bytes).sum();
+    line("step", &format!("mean of {}", profile.steps()), step, operations, bytes);
 }
 
 /// Puts what the command line says over what the model file and the run's settings say.

@@ -18,6 +18,7 @@ mod reduce;
 mod rows;
 mod session;
 mod state;
+mod warp;
 
 pub use real::Real;
 pub use session::Session;
@@ -96,6 +97,7 @@ fn result_elements(step: &Step) -> usize {
         | Kernel::Max
         | Kernel::Gather
         | Kernel::ScatterAdd
+        | Kernel::Warp
         | Kernel::RandomBits
         | Kernel::Update
         | Kernel::LimitedUpdate
@@ -200,6 +202,7 @@ pub(crate) fn execute<T: Real>(step: &Step, sources: &[Source<T>], targets: &mut
         }
         Kernel::Gather => gather::gather(step.constants(), floats(0), words(1), targets[0].floats()),
         Kernel::ScatterAdd => gather::scatter_add(step.constants(), floats(0), words(1), targets[0].floats()),
+        Kernel::Warp => warp::warp(step.constants(), floats(0), floats(1), targets[0].floats()),
         Kernel::BatchFloats => with_epilogue(step, inputs, targets, |y, fused| {
             batch::batch_floats(step.constants(), floats(0), words(1), words(2), y);
             fused.fill(y);

@@ -101,20 +101,34 @@ impl<T: Real> Session<T> {
         // On a thread of the pool: one from outside would sleep through every launch and have to be woken after it.
         rayon::scope(|_| {
             for _ in 0..steps {
-                for step in &self.plans[plan].steps {
-                    launch(step, &mut self.buffers);
-                    if step.kernel == Kernel::Advance {
-                        // Its own slots are metrics, ring and state, and the ring has the joined sums.
-                        let [metrics, _, capacity, _] = step.constants::<4>();
-                        let ring = source(&self.buffers, &step.slots[1]).floats();
-                        let done = source(&self.buffers, &step.slots[2]).words()[STEP] as usize - 1;
-                        let row = ring[done % capacity * metrics..][..metrics].iter().map(|x| x.to_f64()).collect();
-                        self.metrics[plan].push_back(row);
-                    }
+                for index in 0..self.plans[plan].steps.len() {
+                    self.step(plan, index);
                 }
             }
         });
         Ok(())
+    }
+
+    /// Runs one launch of a plan, counted as [`Plan::launches`] has them.
+    pub fn run_launch(&mut self, plan: usize, launch: usize) {
+        let steps = &self.plans[plan].steps;
+        let mut launches = steps.chunk_by(|_, next| next.beside).map(<[Step]>::len);
+        let first: usize = launches.by_ref().take(launch).sum();
+        let count = launches.next().unwrap_or(0);
+        rayon::scope(|_| (first..first + count).for_each(|index| self.step(plan, index)));
+    }
+
+    fn step(&mut self, plan: usize, index: usize) {
+        let step = &self.plans[plan].steps[index];
+        launch(step, &mut self.buffers);
+        if step.kernel == Kernel::Advance {
+            // Its own slots are metrics, ring and state, and the ring has the joined sums.
+            let [metrics, _, capacity, _] = step.constants::<4>();
+            let ring = source(&self.buffers, &step.slots[1]).floats();
+            let done = source(&self.buffers, &step.slots[2]).words()[STEP] as usize - 1;
+            let row = ring[done % capacity * metrics..][..metrics].iter().map(|x| x.to_f64()).collect();
+            self.metrics[plan].push_back(row);
+        }
     }
 
     /// The metrics of steps that have run, oldest first, each step once.

@@ -1,23 +1,37 @@
-//! [`Dataset`]: samples of one shape, in the host's memory.
+//! [`Dataset`]: samples of one shape, in the host's memory or in files.
 
 use std::fmt;
 use std::ops::Range;
+use std::path::PathBuf;
 
+use super::pictures::PictureFormat;
 use crate::error::{Error, Result};
 use crate::shape::Shape;
-use crate::tensor::Values;
+use crate::tensor::{DType, Values};
 
-/// Samples of one shape, in the host's memory, with a label each where the source has labels.
+/// Samples of one shape, with a label each where the source has labels.
 ///
-/// The values are bytes (a byte `b` stands for `b / 255`) or finite f32. There is always at least one sample.
+/// The values are bytes (a byte `b` stands for `b / 255`) or finite f32. There is always at least one sample. They lie in
+/// the host's memory, unless they are pictures of which [`load_with`](super::load_with) found too many: those are decoded
+/// whenever they are wanted, by [`Dataset::read`].
 #[derive(Clone, PartialEq)]
 pub struct Dataset {
     name: String,
     sample_shape: Shape,
     sample_elements: usize,
-    values: Values,
+    store: Store,
     labels: Option<Vec<u8>>,
 }
+
+/// Where samples are.
+#[derive(Clone, PartialEq)]
+enum Store {
+    Memory(Values),
+    Pictures { paths: Vec<PathBuf>, format: PictureFormat },
+}
+
+/// What a data set that is not in memory has there.
+static NOTHING: Values = Values::U8(Vec::new());
 
 impl Dataset {
     /// Samples of bytes, one after another, each of `sample_shape` and row-major.
@@ -33,7 +47,7 @@ impl Dataset {
     /// Fails as [`Dataset::from_u8`] does, and where a value is NaN or infinite.
     pub fn from_f32(sample_shape: impl Into<Shape>, values: Vec<f32>) -> Result<Dataset> {
         let dataset = Dataset::new(sample_shape.into(), Values::F32(values))?;
-        if let Values::F32(values) = &dataset.values
+        if let Values::F32(values) = dataset.values()
             && let Some(position) = values.iter().position(|value| !value.is_finite())
         {
             let (sample, element) = (position / dataset.sample_elements, position % dataset.sample_elements);
@@ -71,12 +85,30 @@ impl Dataset {
                 "check the sample shape",
             ));
         }
-        Ok(Dataset { name: "data".into(), sample_shape, sample_elements, values, labels: None })
+        Ok(Dataset { name: "data".into(), sample_shape, sample_elements, store: Store::Memory(values), labels: None })
+    }
+
+    /// Pictures that stay in their files until they are wanted, a sample each. Fails where there is none.
+    pub fn from_pictures(paths: Vec<PathBuf>, format: PictureFormat) -> Result<Dataset> {
+        if paths.is_empty() {
+            return Err(Error::invalid("data", "there is no picture in it", "give at least one"));
+        }
+        let sample_shape = format.shape();
+        if !matches!(format.channels, 1 | 3) || sample_shape.contains(&0) {
+            let problem = format!("pictures cannot have shape {sample_shape}");
+            return Err(Error::invalid("data", problem, "give 1 or 3 channels, and sizes above 0"));
+        }
+        let sample_elements = sample_shape.elements();
+        let store = Store::Pictures { paths, format };
+        Ok(Dataset { name: "data".into(), sample_shape, sample_elements, store, labels: None })
     }
 
     /// The number of samples, at least 1.
     pub fn len(&self) -> usize {
-        self.values.len() / self.sample_elements
+        match &self.store {
+            Store::Memory(values) => values.len() / self.sample_elements,
+            Store::Pictures { paths, .. } => paths.len(),
+        }
     }
 
     /// Whether there is no sample: never, by construction.
@@ -89,9 +121,26 @@ impl Dataset {
         &self.sample_shape
     }
 
-    /// All samples' values, one sample after another: [`Values::U8`] or [`Values::F32`].
+    /// All samples' values, one sample after another: [`Values::U8`] or [`Values::F32`]. None where the samples are in
+    /// files.
     pub fn values(&self) -> &Values {
-        &self.values
+        match &self.store {
+            Store::Memory(values) => values,
+            Store::Pictures { .. } => &NOTHING,
+        }
+    }
+
+    /// Whether the samples are in memory.
+    pub fn in_memory(&self) -> bool {
+        matches!(self.store, Store::Memory(_))
+    }
+
+    /// The type of the values: [`DType::U8`] or [`DType::Float`].
+    pub fn dtype(&self) -> DType {
+        match self.values() {
+            Values::U8(_) => DType::U8,
+            Values::F32(_) | Values::F64(_) | Values::U32(_) => DType::Float,
+        }
     }
 
     /// One label per sample, where there are labels. Training does not look at them.
@@ -123,28 +172,49 @@ impl Dataset {
         self
     }
 
+    /// The samples at these indices, one after another, in the data's own type; an index may come more than once. Samples
+    /// in files are read now, on all cores.
+    ///
+    /// Fails where a file cannot be read, and where an index is not below [`Dataset::len`].
+    pub fn read(&self, indices: &[u32]) -> Result<Values> {
+        if let Some(index) = indices.iter().find(|index| **index as usize >= self.len()) {
+            let problem = format!("there is no sample {index}: there are {}", self.len());
+            return Err(Error::invalid(format!("data \"{}\"", self.name), problem, "count from 0"));
+        }
+        match &self.store {
+            Store::Memory(_) => Ok(self.gather(indices)),
+            Store::Pictures { paths, format } => {
+                let paths: Vec<&PathBuf> = indices.iter().map(|index| &paths[*index as usize]).collect();
+                format.read_all(&paths).map(Values::U8)
+            }
+        }
+    }
+
+    /// The values of the samples in `range` as f32, a byte `b` as `b / 255`. Fails as [`Dataset::read`] does.
+    pub fn read_f32(&self, range: Range<usize>) -> Result<Vec<f32>> {
+        if self.in_memory() && range.start <= range.end && range.end <= self.len() {
+            return Ok(self.rows_f32(range));
+        }
+        let indices: Vec<u32> = range.map(|index| u32::try_from(index).unwrap_or(u32::MAX)).collect();
+        Ok(floats(&self.read(&indices)?, 0..indices.len() * self.sample_elements))
+    }
+
     /// The values of the samples in `range` as f32, a byte `b` as `b / 255`.
     ///
     /// # Panics
     ///
-    /// Where `range` reaches past the last sample, as slicing does.
+    /// Where `range` reaches past the last sample, as slicing does, and where the samples are not in memory.
     pub fn rows_f32(&self, range: Range<usize>) -> Vec<f32> {
-        let elements = range.start * self.sample_elements..range.end * self.sample_elements;
-        match &self.values {
-            Values::U8(values) => values[elements].iter().map(|byte| f32::from(*byte) / 255.0).collect(),
-            Values::F32(values) => values[elements].to_vec(),
-            Values::F64(values) => values[elements].iter().map(|value| *value as f32).collect(),
-            Values::U32(values) => values[elements].iter().map(|value| *value as f32).collect(),
-        }
+        floats(self.values(), range.start * self.sample_elements..range.end * self.sample_elements)
     }
 
-    /// The samples at these indices, one after another, in the data's own type; an index may come more than once.
+    /// The samples at these indices, as [`Dataset::read`] gives them.
     ///
     /// # Panics
     ///
-    /// Where an index is not below [`Dataset::len`], as indexing does.
+    /// Where an index is not below [`Dataset::len`], as indexing does, and where the samples are not in memory.
     pub fn gather(&self, indices: &[u32]) -> Values {
-        match &self.values {
+        match self.values() {
             Values::U8(values) => Values::U8(self.gather_from(values, indices)),
             Values::F32(values) => Values::F32(self.gather_from(values, indices)),
             Values::F64(values) => Values::F64(self.gather_from(values, indices)),
@@ -192,13 +262,21 @@ impl Dataset {
     /// A data set from parts that are known to fit each other.
     pub(super) fn from_parts(name: &str, sample_shape: Shape, values: Values, labels: Option<Vec<u8>>) -> Dataset {
         let sample_elements = sample_shape.elements();
-        Dataset { name: name.into(), sample_shape, sample_elements, values, labels }
+        Dataset { name: name.into(), sample_shape, sample_elements, store: Store::Memory(values), labels }
     }
 
     fn subset(&self, indices: &[u32]) -> Dataset {
         let labels = self.labels.as_ref();
         let labels = labels.map(|labels| indices.iter().map(|index| labels[*index as usize]).collect());
-        Dataset::from_parts(&self.name, self.sample_shape.clone(), self.gather(indices), labels)
+        let store = match &self.store {
+            Store::Memory(_) => Store::Memory(self.gather(indices)),
+            Store::Pictures { paths, format } => {
+                let paths = indices.iter().map(|index| paths[*index as usize].clone()).collect();
+                Store::Pictures { paths, format: *format }
+            }
+        };
+        let (name, sample_shape) = (self.name.clone(), self.sample_shape.clone());
+        Dataset { name, sample_shape, sample_elements: self.sample_elements, store, labels }
     }
 
     /// The first `count` samples: all where there are fewer, and one where `count` is 0, since a data set is never
@@ -206,11 +284,12 @@ impl Dataset {
     pub fn take(mut self, count: usize) -> Dataset {
         let count = count.max(1);
         let elements = count.saturating_mul(self.sample_elements);
-        match &mut self.values {
-            Values::U8(values) => values.truncate(elements),
-            Values::F32(values) => values.truncate(elements),
-            Values::F64(values) => values.truncate(elements),
-            Values::U32(values) => values.truncate(elements),
+        match &mut self.store {
+            Store::Memory(Values::U8(values)) => values.truncate(elements),
+            Store::Memory(Values::F32(values)) => values.truncate(elements),
+            Store::Memory(Values::F64(values)) => values.truncate(elements),
+            Store::Memory(Values::U32(values)) => values.truncate(elements),
+            Store::Pictures { paths, .. } => paths.truncate(count),
         }
         if let Some(labels) = &mut self.labels {
             labels.truncate(count);
@@ -219,17 +298,28 @@ impl Dataset {
     }
 }
 
+/// A part of some values as f32, a byte `b` as `b / 255`.
+fn floats(values: &Values, range: Range<usize>) -> Vec<f32> {
+    match values {
+        Values::U8(values) => values[range].iter().map(|byte| f32::from(*byte) / 255.0).collect(),
+        Values::F32(values) => values[range].to_vec(),
+        Values::F64(values) => values[range].iter().map(|value| *value as f32).collect(),
+        Values::U32(values) => values[range].iter().map(|value| *value as f32).collect(),
+    }
+}
+
 /// The name, size and type; never the values, of which there are millions.
 impl fmt::Debug for Dataset {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let kind = match &self.values {
+        let kind = match self.values() {
             Values::U8(_) => "u8",
             Values::F32(_) => "f32",
             Values::F64(_) => "f64",
             Values::U32(_) => "u32",
         };
         let labels = if self.labels.is_some() { ", labelled" } else { "" };
-        write!(f, "Dataset(\"{}\", {} x {} {kind}{labels})", self.name, self.len(), self.sample_shape)
+        let place = if self.in_memory() { "" } else { ", in files" };
+        write!(f, "Dataset(\"{}\", {} x {} {kind}{labels}{place})", self.name, self.len(), self.sample_shape)
     }
 }
 

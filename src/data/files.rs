@@ -40,7 +40,7 @@ fn write_and_sync(path: &Path, fill: impl FnOnce(&mut BufWriter<File>) -> io::Re
 
 /// Makes the rename itself durable. Not every file system can do that, and the content is safe without it, so a
 /// failure is no error.
-fn sync_folder(path: &Path) {
+pub(super) fn sync_folder(path: &Path) {
     if cfg!(unix) {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         if let Ok(folder) = File::open(folder) {

@@ -11,6 +11,7 @@ use flate2::Compression;
 use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
 
+use super::elements::{self, ByteOrder, Element, Elements, has_more};
 use super::files::write_atomically;
 use crate::error::{Error, Result};
 use crate::shape::Shape;
@@ -20,14 +21,13 @@ const TYPE_U8: u8 = 0x08;
 const TYPE_F32: u8 = 0x0d;
 /// The ranks read and written; MNIST's are 1 and 3.
 const RANKS: std::ops::RangeInclusive<usize> = 1..=4;
-/// No deflate stream unpacks to more than this many times its length.
-const LARGEST_DEFLATE_RATIO: u64 = 1032;
 /// The help for every kind of damage.
 const GET_AGAIN: &str = "the file is damaged: get it again";
 
-/// Reads an IDX file, gzipped or not, of bytes ([`Values::U8`]) or 32-bit floats ([`Values::F32`]), of rank 1 to 4.
+/// Reads an IDX file of rank 1 to 4, gzipped or not. Unsigned bytes give [`Values::U8`], all other types
+/// [`Values::F32`], rounded where that is needed.
 ///
-/// Fails where the file cannot be read, is no IDX file, has another type or rank, a size of 0, sizes that do not fit
+/// Fails where the file cannot be read, is no IDX file, has an unknown type or another rank, a size of 0, sizes that do not fit
 /// in memory, or less or more behind its header than that promises.
 pub fn read_idx(path: impl AsRef<Path>) -> Result<Tensor> {
     let (shape, values) = read_parts(path.as_ref())?;
@@ -44,9 +44,9 @@ pub(super) fn read_parts(path: &Path) -> Result<(Shape, Values)> {
     // The two bytes are put back in front, so that a pipe can be read as well as a file.
     let whole = io::Cursor::new(first).chain(BufReader::new(file));
     if gzipped {
-        read_elements(path, MultiGzDecoder::new(whole), file_bytes.saturating_mul(LARGEST_DEFLATE_RATIO))
+        read_parts_from(path, MultiGzDecoder::new(whole), 0)
     } else {
-        read_elements(path, whole, file_bytes)
+        read_parts_from(path, whole, file_bytes)
     }
 }
 
@@ -60,8 +60,8 @@ pub(super) fn is_idx(first: &[u8]) -> bool {
     first.starts_with(&[0, 0])
 }
 
-/// Reads the header and what it promises from `reader`, which can give at most about `most_bytes`.
-fn read_elements(path: &Path, mut reader: impl Read, most_bytes: u64) -> Result<(Shape, Values)> {
+/// Reads the header and what it promises from `reader`, which is known to have `at_hand` bytes, or 0 where that is unknown.
+fn read_parts_from(path: &Path, mut reader: impl Read, at_hand: u64) -> Result<(Shape, Values)> {
     let mut magic = Vec::new();
     (&mut reader).take(4).read_to_end(&mut magic).map_err(|source| unreadable(path, source))?;
     let &[zero, also_zero, kind, rank] = magic.as_slice() else {
@@ -74,7 +74,7 @@ fn read_elements(path: &Path, mut reader: impl Read, most_bytes: u64) -> Result<
             "give an IDX file, whose first two bytes are zero",
         ));
     }
-    let element_bytes = element_bytes(path, kind)?;
+    let element = element_of(path, kind)?;
     let rank = usize::from(rank);
     if !RANKS.contains(&rank) {
         return Err(Error::file(path, format!("has rank {rank}"), "give an IDX file of rank 1 to 4"));
@@ -90,54 +90,43 @@ fn read_elements(path: &Path, mut reader: impl Read, most_bytes: u64) -> Result<
     if shape.contains(&0) {
         return Err(Error::file(path, format!("has shape {shape} and so holds nothing"), "give a file with samples"));
     }
-    let promised = shape.iter().try_fold(element_bytes, |product, size| product.checked_mul(*size));
+    let promised = shape.iter().try_fold(element.bytes(), |product, size| product.checked_mul(*size));
     let Some(promised) = promised.filter(|bytes| *bytes < isize::MAX as usize) else {
         return Err(Error::file(path, format!("claims shape {shape}, more than memory can address"), GET_AGAIN));
     };
 
-    let mut bytes = Vec::new();
-    // What the file cannot hold is not asked for; a byte more than promised shows that something follows.
-    let expected = usize::try_from(most_bytes).unwrap_or(usize::MAX).min(promised + 1);
-    if bytes.try_reserve_exact(expected).is_err() {
-        let problem = format!("its {promised} bytes do not fit in memory");
-        return Err(Error::file(path, problem, "use a part of it, or a machine with more memory"));
-    }
-    reader.take(promised as u64 + 1).read_to_end(&mut bytes).map_err(|source| unreadable(path, source))?;
-    if bytes.len() < promised {
-        let problem = format!("shape {shape} promises {promised} bytes, but only {} follow the header", bytes.len());
+    let promised = promised as u64;
+    let count = shape.elements();
+    let Elements { values, taken } = elements::read_elements(&mut reader, element, ByteOrder::Big, count, at_hand)
+        .map_err(|source| match source.kind() {
+            io::ErrorKind::OutOfMemory => {
+                let problem = format!("its {promised} bytes do not fit in memory");
+                Error::file(path, problem, "use a part of it, or a machine with more memory")
+            }
+            _ => unreadable(path, source),
+        })?;
+    if taken < promised {
+        let problem = format!("shape {shape} promises {promised} bytes, but only {taken} follow the header");
         return Err(Error::file(path, problem, GET_AGAIN));
     }
-    if bytes.len() > promised {
+    if has_more(&mut reader).map_err(|source| unreadable(path, source))? {
         let problem = format!("shape {shape} promises {promised} bytes, but more follow the header");
         return Err(Error::file(path, problem, GET_AGAIN));
     }
-    let values = match kind {
-        TYPE_F32 => {
-            let floats =
-                bytes.chunks_exact(4).map(|float| f32::from_be_bytes([float[0], float[1], float[2], float[3]]));
-            Values::F32(floats.collect())
-        }
-        _ => Values::U8(bytes),
-    };
     Ok((shape, values))
 }
 
-/// Bytes per element of the types that are read; the others are refused by name.
-fn element_bytes(path: &Path, kind: u8) -> Result<usize> {
-    let name = match kind {
-        TYPE_U8 => return Ok(1),
-        TYPE_F32 => return Ok(4),
-        0x09 => "signed bytes",
-        0x0b => "16-bit integers",
-        0x0c => "32-bit integers",
-        0x0e => "64-bit floats",
-        _ => "an unknown type",
-    };
-    Err(Error::file(
-        path,
-        format!("holds elements of type {kind:#04x} ({name})"),
-        "convert it to unsigned bytes (0x08) or 32-bit floats (0x0d)",
-    ))
+/// The types that the format knows.
+fn element_of(path: &Path, kind: u8) -> Result<Element> {
+    match kind {
+        TYPE_U8 => Ok(Element::U8),
+        0x0b => Ok(Element::I16),
+        0x0c => Ok(Element::I32),
+        TYPE_F32 => Ok(Element::F32),
+        0x0e => Ok(Element::F64),
+        0x09 => Err(Error::file(path, "holds signed bytes", "convert it to unsigned bytes (0x08) or floats (0x0d)")),
+        _ => Err(Error::file(path, format!("holds elements of the unknown type {kind:#04x}"), GET_AGAIN)),
+    }
 }
 
 /// A gzip stream that is damaged or ends early is the file's fault; anything else is the system's.
@@ -156,16 +145,33 @@ fn unreadable(path: &Path, source: io::Error) -> Error {
 /// Fails where the rank is not 1 to 4, a size does not fit in 32 bits, the shape does not fit the bytes, or the file
 /// cannot be written.
 pub fn write_idx_u8(path: impl AsRef<Path>, shape: &Shape, bytes: &[u8]) -> Result<()> {
-    let path = path.as_ref();
+    write_idx(path.as_ref(), shape, TYPE_U8, bytes.len(), |file| file.write_all(bytes))
+}
+
+/// Writes an IDX file of 32-bit floats, as [`write_idx_u8`] does one of bytes.
+pub fn write_idx_f32(path: impl AsRef<Path>, shape: &Shape, values: &[f32]) -> Result<()> {
+    write_idx(path.as_ref(), shape, TYPE_F32, values.len(), |file| {
+        values.iter().try_for_each(|value| file.write_all(&value.to_be_bytes()))
+    })
+}
+
+fn write_idx(
+    path: &Path,
+    shape: &Shape,
+    kind: u8,
+    given: usize,
+    fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> Result<()> {
     let elements = shape.iter().try_fold(1usize, |product, size| product.checked_mul(*size));
     if !RANKS.contains(&shape.len()) {
         return Err(Error::invalid("IDX", format!("shape {shape} has rank {}", shape.len()), "give 1 to 4 sizes"));
     }
-    if elements != Some(bytes.len()) {
-        let problem = format!("{} bytes given for shape {shape}", bytes.len());
-        return Err(Error::invalid("IDX", problem, "give as many bytes as the shape holds"));
+    let what = if kind == TYPE_U8 { "bytes" } else { "numbers" };
+    if elements != Some(given) {
+        let problem = format!("{given} {what} given for shape {shape}");
+        return Err(Error::invalid("IDX", problem, format!("give as many {what} as the shape holds")));
     }
-    let mut header = vec![0, 0, TYPE_U8, shape.len() as u8];
+    let mut header = vec![0, 0, kind, shape.len() as u8];
     for size in shape.iter() {
         let Ok(size) = u32::try_from(*size) else {
             let problem = format!("a size of shape {shape} does not fit in 32 bits");
@@ -178,12 +184,11 @@ pub fn write_idx_u8(path: impl AsRef<Path>, shape: &Shape, bytes: &[u8]) -> Resu
         if gzipped {
             let mut packed = GzEncoder::new(file, Compression::default());
             packed.write_all(&header)?;
-            packed.write_all(bytes)?;
+            fill(&mut packed)?;
             packed.finish()?;
-        } else {
-            file.write_all(&header)?;
-            file.write_all(bytes)?;
+            return Ok(());
         }
-        Ok(())
+        file.write_all(&header)?;
+        fill(file)
     })
 }

@@ -1,11 +1,13 @@
-//! Pictures: PNG files in and out, and grids of samples for people to look at.
+//! Pictures: PNG and JPEG files in, PNG files out, and grids of samples for people to look at.
 
 use std::fs::File;
-use std::io::{self, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::path::Path;
 
+use image::codecs::jpeg::JpegDecoder;
 use image::codecs::png::{PngDecoder, PngEncoder};
-use image::{ColorType, ExtendedColorType, ImageDecoder, ImageEncoder, Limits};
+use image::metadata::Orientation;
+use image::{ColorType, DynamicImage, ExtendedColorType, ImageDecoder, ImageEncoder, Limits};
 
 use super::files::write_atomically;
 use crate::error::{Error, Result};
@@ -13,8 +15,6 @@ use crate::shape::Shape;
 
 /// No picture larger than this is decoded.
 const LARGEST_PICTURE: u64 = 512 << 20;
-/// No deflate stream unpacks to more than this many times its length.
-const LARGEST_DEFLATE_RATIO: u64 = 1032;
 /// The lines between the cells of a grid: their width in pixels and their grey.
 const SEPARATOR: usize = 2;
 const SEPARATOR_GREY: u8 = 128;
@@ -73,17 +73,98 @@ pub fn to_bytes(values: &[f32]) -> Vec<u8> {
 /// A grey file gives one channel, any other three. 16-bit files are rounded to 8 bits, and transparency is laid over
 /// black. Fails where the file cannot be read, is no PNG, is damaged, or claims a size that its length cannot hold.
 pub fn read_png(path: impl AsRef<Path>) -> Result<(Shape, Vec<u8>)> {
-    let path = path.as_ref();
+    decode(path.as_ref(), Some(Kind::Png)).map(Interleaved::into_planes)
+}
+
+/// Reads a PNG or a JPEG as [`read_png`] does a PNG, turned upright where its EXIF data say how.
+pub fn read_picture(path: impl AsRef<Path>) -> Result<(Shape, Vec<u8>)> {
+    decode(path.as_ref(), None).map(Interleaved::into_planes)
+}
+
+/// The formats that pictures are read in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Png,
+    Jpeg,
+}
+
+impl Kind {
+    /// The format of a file that begins so.
+    pub(super) fn of(first: &[u8]) -> Option<Kind> {
+        match first {
+            [0x89, b'P', b'N', b'G', ..] => Some(Kind::Png),
+            [0xff, 0xd8, 0xff, ..] => Some(Kind::Jpeg),
+            _ => None,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Kind::Png => "PNG",
+            Kind::Jpeg => "JPEG",
+        }
+    }
+
+    /// The most pixels that a byte of a file can stand for. In PNG a pixel takes at least one bit, and no deflate stream
+    /// unpacks to more than 1032 times its length; in JPEG a block of 64 pixels takes at least one bit.
+    fn pixels_per_byte(self) -> u64 {
+        match self {
+            Kind::Png => 8 * 1032,
+            Kind::Jpeg => 8 * 64,
+        }
+    }
+}
+
+/// A picture as files have it: the channels of a pixel, one or three, side by side.
+pub(super) struct Interleaved {
+    pub(super) channels: usize,
+    pub(super) height: usize,
+    pub(super) width: usize,
+    pub(super) bytes: Vec<u8>,
+}
+
+impl Interleaved {
+    fn into_planes(self) -> (Shape, Vec<u8>) {
+        let Interleaved { channels, height, width, bytes } = self;
+        let shape = Shape::from([channels, height, width]);
+        if channels == 1 {
+            return (shape, bytes);
+        }
+        let plane = |channel: usize| bytes.iter().skip(channel).step_by(channels).copied();
+        (shape, (0..channels).flat_map(plane).collect())
+    }
+}
+
+/// Decodes a picture, of whichever kind it is where none is given.
+pub(super) fn decode(path: &Path, kind: Option<Kind>) -> Result<Interleaved> {
     let file = File::open(path).map_err(Error::io("read", path))?;
     let file_bytes = file.metadata().map_err(Error::io("read", path))?.len();
+    let mut file = BufReader::new(file);
+    let kind = match kind {
+        Some(kind) => kind,
+        None => {
+            let known = Kind::of(file.fill_buf().map_err(Error::io("read", path))?);
+            let help = "check that it is one, or remove it";
+            known.ok_or_else(|| Error::file(path, "is neither a PNG nor a JPEG", help))?
+        }
+    };
+    match kind {
+        Kind::Png => {
+            let mut limits = Limits::default();
+            limits.max_alloc = Some(LARGEST_PICTURE);
+            let decoder = PngDecoder::with_limits(file, limits).map_err(|error| damaged(path, kind, error))?;
+            decode_from(path, file_bytes, kind, decoder)
+        }
+        Kind::Jpeg => {
+            let decoder = JpegDecoder::new(file).map_err(|error| damaged(path, kind, error))?;
+            decode_from(path, file_bytes, kind, decoder)
+        }
+    }
+}
 
-    let mut limits = Limits::default();
-    limits.max_alloc = Some(LARGEST_PICTURE);
-    let decoder = PngDecoder::with_limits(BufReader::new(file), limits).map_err(|error| damaged(path, error))?;
+fn decode_from(path: &Path, file_bytes: u64, kind: Kind, mut decoder: impl ImageDecoder) -> Result<Interleaved> {
     let (width, height) = decoder.dimensions();
-    // A pixel takes at least one bit before compression, so a short file cannot hold a large picture.
-    let least_bytes = u64::from(width) * u64::from(height) / 8;
-    if least_bytes > file_bytes.saturating_mul(LARGEST_DEFLATE_RATIO) {
+    if u64::from(width) * u64::from(height) / kind.pixels_per_byte() > file_bytes {
         return Err(Error::file(
             path,
             format!("claims {width} x {height} pixels, which its {file_bytes} bytes cannot hold"),
@@ -99,26 +180,36 @@ pub fn read_png(path: impl AsRef<Path>) -> Result<(Shape, Vec<u8>)> {
         ));
     }
     let color = decoder.color_type();
+    // A picture whose EXIF data cannot be read is taken as it lies.
+    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
     let mut decoded = vec![0; decoded_bytes as usize];
-    decoder.read_image(&mut decoded).map_err(|error| damaged(path, error))?;
+    decoder.read_image(&mut decoded).map_err(|error| damaged(path, kind, error))?;
 
-    let (width, height) = (width as usize, height as usize);
     let eight_bits = if color.bytes_per_pixel() == color.channel_count() { decoded } else { halve(&decoded) };
     let (channels, has_alpha) = match color {
         ColorType::L8 | ColorType::L16 => (1, false),
         ColorType::La8 | ColorType::La16 => (1, true),
         ColorType::Rgb8 | ColorType::Rgb16 => (3, false),
         ColorType::Rgba8 | ColorType::Rgba16 => (3, true),
-        // PNG has no other kind; the enum of the decoder has.
+        // Neither format has another kind; the enum of the decoder has.
         other => {
             let problem = format!("holds pixels of an unusual kind ({other:?})");
             return Err(Error::file(path, problem, "save it as an 8-bit grey or RGB picture"));
         }
     };
-    Ok((Shape::from([channels, height, width]), to_planes(&eight_bits, channels, has_alpha)))
+    let bytes = if has_alpha { over_black(&eight_bits, channels) } else { eight_bits };
+    let unknown = || Error::file(path, "has fewer pixels than it says", "the file is damaged: get it again");
+    let mut picture = match channels {
+        1 => image::GrayImage::from_raw(width, height, bytes).map(DynamicImage::ImageLuma8),
+        _ => image::RgbImage::from_raw(width, height, bytes).map(DynamicImage::ImageRgb8),
+    }
+    .ok_or_else(unknown)?;
+    picture.apply_orientation(orientation);
+    let (width, height) = (picture.width() as usize, picture.height() as usize);
+    Ok(Interleaved { channels, height, width, bytes: picture.into_bytes() })
 }
 
-fn damaged(path: &Path, error: image::ImageError) -> Error {
+fn damaged(path: &Path, kind: Kind, error: image::ImageError) -> Error {
     match error {
         image::ImageError::IoError(source) if source.kind() != io::ErrorKind::UnexpectedEof => {
             Error::io("read", path)(source)
@@ -126,7 +217,12 @@ fn damaged(path: &Path, error: image::ImageError) -> Error {
         other => {
             // An error is one line, whatever the decoder says.
             let said = other.to_string().replace('\n', " ");
-            Error::file(path, format!("is no readable PNG ({said})"), "check that it is a PNG, or get it again")
+            let name = kind.name();
+            Error::file(
+                path,
+                format!("is no readable {name} ({said})"),
+                format!("check that it is a {name}, or get it again"),
+            )
         }
     }
 }
@@ -137,18 +233,14 @@ fn halve(decoded: &[u8]) -> Vec<u8> {
     wide.map(|sample| ((sample * 255 + 32_767) / 65_535) as u8).collect()
 }
 
-/// Interleaved pixels as planes, an alpha channel multiplied in: black shows through.
-fn to_planes(interleaved: &[u8], channels: usize, has_alpha: bool) -> Vec<u8> {
-    let step = channels + usize::from(has_alpha);
-    let mut planes = Vec::with_capacity(interleaved.len() / step * channels);
-    for channel in 0..channels {
-        planes.extend(interleaved.chunks_exact(step).map(|pixel| {
-            let value = u32::from(pixel[channel]);
-            let alpha = if has_alpha { u32::from(pixel[channels]) } else { 255 };
-            ((value * alpha + 127) / 255) as u8
-        }));
-    }
-    planes
+/// Pixels with their alpha channel multiplied in: black shows through.
+fn over_black(pixels: &[u8], channels: usize) -> Vec<u8> {
+    let shown = |pixel: &[u8]| {
+        let alpha = u32::from(pixel[channels]);
+        let values = pixel[..channels].iter().map(|value| ((u32::from(*value) * alpha + 127) / 255) as u8);
+        values.collect::<Vec<u8>>()
+    };
+    pixels.chunks_exact(channels + 1).flat_map(shown).collect()
 }
 
 /// Writes an 8-bit PNG, grey for shape `[1, h, w]` and RGB for `[3, h, w]`; the bytes are one channel's plane after

@@ -6,13 +6,17 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
+use super::csv::{Table, read_csv};
 use super::dataset::Dataset;
 use super::digits::digits;
 use super::idx::{is_gzip, is_idx, read_parts};
-use super::images::read_png;
+use super::images::{Kind, read_picture};
+use super::npy;
+use super::npz::{self, Npz};
+use super::pictures::PictureFormat;
 use crate::error::{Error, Result};
 use crate::shape::Shape;
-use crate::tensor::Values;
+use crate::tensor::{Tensor, Values};
 
 /// MNIST's own number of digits for training; the test split holds a sixth of that.
 const TRAIN_DIGITS: usize = 60_000;
@@ -21,13 +25,13 @@ const MOST_DIGITS: usize = 1_000_000;
 /// Two streams of digits that share no sample.
 const TRAIN_SEED: u64 = 1;
 const TEST_SEED: u64 = 2;
-/// The first bytes of every PNG.
-const PNG_MAGIC: [u8; 8] = *b"\x89PNG\r\n\x1a\n";
+/// First bytes of a file that tell its kind.
+const MAGIC_BYTES: u64 = 8;
 /// Pictures decoded before their sizes are compared, so that a folder of odd ones fails early.
 const PICTURES_AT_ONCE: usize = 1024;
 /// What can be loaded, for the messages that have to say so.
-const KNOWN: &str =
-    "give \"digits\", \"digits:N\", a folder with MNIST's four IDX files or with PNGs, an IDX file, or a PNG";
+const KNOWN: &str = "give \"digits\", \"digits:N\", a folder with MNIST's four IDX files or with pictures, or an IDX, NPY, \
+                     NPZ, CSV, PNG or JPEG file";
 
 /// What a source holds: samples to train on and, where the source has its own, samples to test with.
 #[derive(Clone, Debug)]
@@ -44,12 +48,54 @@ pub struct Splits {
 ///   (write `./digits` for a folder of that name);
 /// - a folder with `train-images-idx3-ubyte` and, where they are there, `t10k-images-idx3-ubyte` and the two label
 ///   files; each may be gzipped (`.gz`) or have a dot in place of the dash before `idx`;
-/// - an IDX file: rank 3 gives samples `[1, h, w]`, rank 4 `[c, h, w]`, rank 2 `[d]`;
-/// - a PNG, or a folder of PNGs of one size, taken in the order of their names: samples `[1, h, w]` where all are
-///   grey, else `[3, h, w]`.
+/// - an IDX or NPY file: rank 2 gives samples `[d]`, rank 3 `[1, h, w]`, rank 4 `[c, h, w]`, and so does `[n, h, w, c]`
+///   where `c` is 1 or 3 and `h` is not;
+/// - an NPZ file: `FILE.npz:NAME` is one array of it; without a name its only one, or `x_train`, `x`, `data` or `images`,
+///   with the labels and the test part beside it in `y_train`, `x_test` and so on;
+/// - a CSV or TSV file of numbers: samples `[columns]`;
+/// - a PNG or JPEG, or a folder of them, all of one size and taken in the order of their names: samples `[1, h, w]`
+///   where all are grey, else `[3, h, w]`.
 ///
 /// Fails where there is nothing of that name, and where a file does not hold what it should.
 pub fn load(source: &str) -> Result<Splits> {
+    load_with(source, &Reading::default())
+}
+
+/// How [`load_with`] reads pictures.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reading {
+    /// What pictures are brought to, of whatever size they are. Without it all must be of one size, and stay as they are.
+    pub pictures: Option<PictureFormat>,
+    /// Bytes that pictures in a format may take in memory, all together. More stay in their files, see
+    /// [`Dataset::from_pictures`].
+    pub memory: u64,
+}
+
+impl Default for Reading {
+    fn default() -> Reading {
+        Reading { pictures: None, memory: u64::MAX }
+    }
+}
+
+impl Reading {
+    /// Pictures in a format; of more than a quarter of the memory that is free now, those that are needed at a time.
+    pub fn pictures(format: Option<PictureFormat>) -> Reading {
+        Reading { pictures: format, memory: free_memory() / 4 }
+    }
+}
+
+/// Bytes that the system says are free, or a guess.
+fn free_memory() -> u64 {
+    let known = || {
+        let text = fs::read_to_string("/proc/meminfo").ok()?;
+        let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+        line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
+    };
+    known().unwrap_or(8 << 30)
+}
+
+/// [`load`], with pictures read as `reading` says.
+pub fn load_with(source: &str, reading: &Reading) -> Result<Splits> {
     if source == "digits" {
         return Ok(built_in_digits(TRAIN_DIGITS));
     }
@@ -63,7 +109,7 @@ pub fn load(source: &str) -> Result<Splits> {
             )),
         };
     }
-    let path = Path::new(source);
+    let (path, key) = path_and_key(source);
     let metadata = match fs::metadata(path) {
         Ok(metadata) => metadata,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -72,9 +118,68 @@ pub fn load(source: &str) -> Result<Splits> {
         }
         Err(error) => return Err(Error::io("read", path)(error)),
     };
-    let splits = if metadata.is_dir() { load_folder(path)? } else { load_file(path)? };
+    let splits = match key {
+        Some(key) => arrays(path, Some(key))?,
+        None if metadata.is_dir() => load_folder(path, reading)?,
+        None => load_file(path, reading)?,
+    };
     let name = name_of(path);
     Ok(Splits { train: splits.train.with_name(name.clone()), test: splits.test.map(|test| test.with_name(name)) })
+}
+
+/// The array in an NPY, NPZ (`FILE.npz:NAME`, or its only array), IDX or CSV file, as it is: bytes are numbers from 0 to
+/// 255 here, and nothing is moved. Fails where the file is of another kind, and as reading it does.
+pub fn load_array(source: &str) -> Result<Tensor> {
+    let (path, key) = path_and_key(source);
+    let (shape, values) = match kind_of(path)? {
+        FileKind::Idx => read_parts(path)?,
+        FileKind::Npy => npy::read_parts(path)?,
+        FileKind::Npz => {
+            let npz = Npz::open(path)?;
+            let names: Vec<&str> = npz.names().collect();
+            npz.read_parts(key.unwrap_or(if names.len() == 1 { names[0] } else { "" }))?
+        }
+        FileKind::Csv => {
+            let Table { columns, values } = read_csv(path)?;
+            ([values.len() / columns, columns].into(), Values::F32(values))
+        }
+        FileKind::Picture => {
+            return Err(Error::file(path, "is a picture and no array", "give an NPY, NPZ, IDX or CSV file"));
+        }
+    };
+    Tensor::new(shape, values)
+}
+
+/// A path, and the array that is named behind it, as in `FILE.npz:NAME`.
+fn path_and_key(source: &str) -> (&Path, Option<&str>) {
+    match source.rfind(".npz:").filter(|_| !Path::new(source).exists()) {
+        Some(at) => (Path::new(&source[..at + 4]), Some(&source[at + 5..])),
+        None => (Path::new(source), None),
+    }
+}
+
+/// The kinds of files that hold data.
+enum FileKind {
+    Picture,
+    Idx,
+    Npy,
+    Npz,
+    Csv,
+}
+
+/// The kind of a file, by its first bytes; CSV has none and goes by its name.
+fn kind_of(path: &Path) -> Result<FileKind> {
+    let mut first = Vec::new();
+    let file = File::open(path).map_err(Error::io("read", path))?;
+    file.take(MAGIC_BYTES).read_to_end(&mut first).map_err(Error::io("read", path))?;
+    match &first[..] {
+        first if Kind::of(first).is_some() => Ok(FileKind::Picture),
+        first if is_gzip(first) || is_idx(first) => Ok(FileKind::Idx),
+        first if first.starts_with(&npy::MAGIC) => Ok(FileKind::Npy),
+        first if first.starts_with(&npz::MAGIC) => Ok(FileKind::Npz),
+        _ if has_extension(path, &["csv", "tsv"]) => Ok(FileKind::Csv),
+        _ => Err(Error::file(path, "is no file of a known kind", KNOWN)),
+    }
 }
 
 fn built_in_digits(count: usize) -> Splits {
@@ -86,21 +191,89 @@ fn name_of(path: &Path) -> String {
     path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned())
 }
 
-fn load_file(path: &Path) -> Result<Splits> {
-    let mut first = Vec::new();
-    let file = File::open(path).map_err(Error::io("read", path))?;
-    file.take(PNG_MAGIC.len() as u64).read_to_end(&mut first).map_err(Error::io("read", path))?;
-    let train = if first == PNG_MAGIC {
-        pictures(&[path.to_owned()])?
-    } else if is_gzip(&first) || is_idx(&first) {
-        images_from_idx(path)?
-    } else {
-        return Err(Error::file(path, "is neither an IDX file nor a PNG", KNOWN));
+fn load_file(path: &Path, reading: &Reading) -> Result<Splits> {
+    let train = match kind_of(path)? {
+        FileKind::Picture => pictures(vec![path.to_owned()], reading)?,
+        FileKind::Idx => images_from_idx(path)?,
+        FileKind::Npy => samples(path, npy::read_parts(path)?)?,
+        FileKind::Npz => return arrays(path, None),
+        FileKind::Csv => {
+            let Table { columns, values } = read_csv(path)?;
+            Dataset::from_f32([columns], values)?
+        }
     };
     Ok(Splits { train, test: None })
 }
 
-fn load_folder(folder: &Path) -> Result<Splits> {
+/// The names that arrays of samples, their labels, and those of a test part go by in NPZ files.
+const ARRAYS: [[&str; 4]; 6] = [
+    ["x_train", "y_train", "x_test", "y_test"],
+    ["X_train", "y_train", "X_test", "y_test"],
+    ["x", "y", "", ""],
+    ["X", "y", "", ""],
+    ["data", "labels", "", ""],
+    ["images", "labels", "", ""],
+];
+
+/// The array of an NPZ file that is asked for; else its only one, or those of usual names.
+fn arrays(path: &Path, key: Option<&str>) -> Result<Splits> {
+    let npz = Npz::open(path)?;
+    let array = |name: &str| samples(path, npz.read_parts(name)?);
+    let names: Vec<&str> = npz.names().collect();
+    if let Some(only) = key.or(if names.len() == 1 { Some(names[0]) } else { None }) {
+        return Ok(Splits { train: array(only)?, test: None });
+    }
+    let Some([x, y, x_test, y_test]) = ARRAYS.into_iter().find(|[x, ..]| names.contains(x)) else {
+        let problem = format!("has {} arrays: {}", names.len(), shortened(&names));
+        return Err(Error::file(path, problem, format!("name one, as in {}:{}", name_of(path), names[0])));
+    };
+    let with_labels = |x: &str, y: &str| -> Result<Dataset> {
+        let dataset = array(x)?;
+        let labels = if names.contains(&y) { labels_of(npz.read_parts(y)?) } else { None };
+        match labels {
+            Some(labels) if labels.len() == dataset.len() => dataset.with_labels(labels),
+            Some(labels) => {
+                let problem =
+                    format!("array {y:?} has {} labels, but {x:?} has {} samples", labels.len(), dataset.len());
+                Err(Error::file(path, problem, format!("give {}:{x} to do without labels", name_of(path))))
+            }
+            None => Ok(dataset),
+        }
+    };
+    let train = with_labels(x, y)?;
+    let test = if names.contains(&x_test) { Some(with_labels(x_test, y_test)?) } else { None };
+    if let Some(test) = &test
+        && test.sample_shape() != train.sample_shape()
+    {
+        let (found, expected) = (test.sample_shape(), train.sample_shape());
+        let problem = format!("array {x_test:?} has samples of shape {found}, but {x:?} of {expected}");
+        return Err(Error::file(path, problem, format!("give {}:{x} to do without it", name_of(path))));
+    }
+    Ok(Splits { train, test })
+}
+
+/// The first of some names, and how many follow.
+fn shortened(names: &[&str]) -> String {
+    let shown = names[..names.len().min(8)].join(", ");
+    if names.len() > 8 { format!("{shown} and {} more", names.len() - 8) } else { shown }
+}
+
+/// An array as labels, if it is one: whole numbers from 0 to 255 along one dimension.
+fn labels_of((shape, values): (Shape, Values)) -> Option<Vec<u8>> {
+    if !matches!(shape[..], [_] | [_, 1]) {
+        return None;
+    }
+    match values {
+        Values::U8(labels) => Some(labels),
+        Values::F32(values) => {
+            let label = |value: &f32| (value.fract() == 0.0 && (0.0..256.0).contains(value)).then_some(*value as u8);
+            values.iter().map(label).collect()
+        }
+        Values::F64(_) | Values::U32(_) => None,
+    }
+}
+
+fn load_folder(folder: &Path, reading: &Reading) -> Result<Splits> {
     let test_images = mnist_file(folder, "t10k-images", 3);
     if let Some(train_images) = mnist_file(folder, "train-images", 3) {
         let train = labelled(&train_images, mnist_file(folder, "train-labels", 1))?;
@@ -122,13 +295,13 @@ fn load_folder(folder: &Path) -> Result<Splits> {
         }
         return Ok(Splits { train, test: Some(test) });
     }
-    let paths = png_files(folder)?;
+    let paths = picture_files(folder)?;
     if !paths.is_empty() {
-        return Ok(Splits { train: pictures(&paths)?, test: None });
+        return Ok(Splits { train: pictures(paths, reading)?, test: None });
     }
     let problem = match test_images {
         Some(_) => "there is t10k-images-idx3-ubyte in this folder, but no train-images-idx3-ubyte",
-        None => "there is neither train-images-idx3-ubyte (or .gz) nor any PNG in this folder",
+        None => "there is neither train-images-idx3-ubyte (or .gz) nor any PNG or JPEG in this folder",
     };
     Err(Error::file(folder, problem, KNOWN))
 }
@@ -167,11 +340,24 @@ fn labelled(images: &Path, labels: Option<PathBuf>) -> Result<Dataset> {
 }
 
 fn images_from_idx(path: &Path) -> Result<Dataset> {
-    let (shape, values) = read_parts(path)?;
+    samples(path, read_parts(path)?)
+}
+
+/// An array of samples as a data set: `[n, d]`, `[n, h, w]`, or pictures with their channels first or last.
+fn samples(path: &Path, (shape, mut values): (Shape, Values)) -> Result<Dataset> {
     let sample_shape: Shape = match shape[..] {
         [_, size] => [size].into(),
         [_, height, width] => [1, height, width].into(),
-        [_, channels, height, width] => [channels, height, width].into(),
+        // Keras and most who keep pictures in NumPy have the channels last.
+        [_, height, width, channels @ (1 | 3)] if !matches!(height, 1 | 3) => {
+            match &mut values {
+                Values::U8(values) => channels_first(values, height * width, channels),
+                Values::F32(values) => channels_first(values, height * width, channels),
+                Values::F64(_) | Values::U32(_) => {}
+            }
+            [channels, height, width].into()
+        }
+        [_, ref rest @ ..] if !rest.is_empty() => rest.to_vec().into(),
         _ => {
             let problem = format!("has shape {shape}, one number per sample, as labels have");
             return Err(Error::file(path, problem, "give the file with the images"));
@@ -180,9 +366,7 @@ fn images_from_idx(path: &Path) -> Result<Dataset> {
     let dataset = match values {
         Values::U8(bytes) => Dataset::from_u8(sample_shape, bytes),
         Values::F32(values) => Dataset::from_f32(sample_shape, values),
-        Values::F64(_) | Values::U32(_) => {
-            return Err(Error::file(path, "holds neither bytes nor 32-bit floats", KNOWN));
-        }
+        Values::F64(_) | Values::U32(_) => return Err(Error::file(path, "holds neither bytes nor floats", KNOWN)),
     };
     // A bad value is the file's, so the message names the file.
     dataset.map_err(|error| match error {
@@ -191,14 +375,24 @@ fn images_from_idx(path: &Path) -> Result<Dataset> {
     })
 }
 
-/// The PNGs of a folder in the order of their names. Hidden files are no pictures, whatever they are called.
-pub fn png_files(folder: &Path) -> Result<Vec<PathBuf>> {
+/// Turns pixels of several channels into planes, picture by picture.
+fn channels_first<T: Copy + Send + Sync>(values: &mut [T], pixels: usize, channels: usize) {
+    values.par_chunks_mut(pixels * channels).for_each(|picture| {
+        let interleaved = picture.to_vec();
+        for (at, value) in picture.iter_mut().enumerate() {
+            *value = interleaved[at % pixels * channels + at / pixels];
+        }
+    });
+}
+
+/// The PNGs and JPEGs of a folder in the order of their names. Hidden files are no pictures, whatever they are called.
+pub fn picture_files(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut paths = Vec::new();
     for entry in fs::read_dir(folder).map_err(Error::io("read", folder))? {
         let path = entry.map_err(Error::io("read", folder))?.path();
-        let is_png = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("png"));
+        let is_picture = has_extension(&path, &["png", "jpg", "jpeg"]);
         let is_hidden = name_of(&path).starts_with('.');
-        if is_png && !is_hidden && path.is_file() {
+        if is_picture && !is_hidden && path.is_file() {
             paths.push(path);
         }
     }
@@ -206,11 +400,26 @@ pub fn png_files(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// Pictures of one size as one data set.
-fn pictures(paths: &[PathBuf]) -> Result<Dataset> {
+fn has_extension(path: &Path, known: &[&str]) -> bool {
+    let extension = path.extension().unwrap_or_default();
+    known.iter().any(|known| extension.eq_ignore_ascii_case(known))
+}
+
+/// Pictures as one data set: in a format, or as they are.
+fn pictures(paths: Vec<PathBuf>, reading: &Reading) -> Result<Dataset> {
+    let Some(format) = reading.pictures else { return pictures_of_one_size(&paths) };
+    let dataset = Dataset::from_pictures(paths, format)?;
+    if dataset.len() as u64 * dataset.sample_shape().elements() as u64 > reading.memory {
+        return Ok(dataset);
+    }
+    let all: Vec<u32> = (0..dataset.len() as u32).collect();
+    Ok(Dataset::from_parts(dataset.name(), format.shape(), dataset.read(&all)?, None))
+}
+
+fn pictures_of_one_size(paths: &[PathBuf]) -> Result<Dataset> {
     let mut decoded: Vec<(Shape, Vec<u8>)> = Vec::new();
     for chunk in paths.chunks(PICTURES_AT_ONCE) {
-        let read: Vec<Result<(Shape, Vec<u8>)>> = chunk.par_iter().map(read_png).collect();
+        let read: Vec<Result<(Shape, Vec<u8>)>> = chunk.par_iter().map(read_picture).collect();
         // In order, so that the error names the first bad file whatever the threads did.
         for (path, picture) in chunk.iter().zip(read) {
             let (shape, bytes) = picture?;
@@ -227,7 +436,7 @@ fn pictures(paths: &[PathBuf]) -> Result<Dataset> {
                         first[2],
                         first[1]
                     ),
-                    "bring all pictures of the folder to one size",
+                    "bring all to one size, or use a model with input [channels, height, width], to which they are fitted",
                 ));
             }
             decoded.push((shape, bytes));

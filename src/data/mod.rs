@@ -1,22 +1,31 @@
 //! Data on the host: where samples come from, and the pictures that are written back out.
 //!
-//! A [`Dataset`] holds samples of one shape in memory, as bytes where the source has bytes: training keeps them as
-//! bytes on the device too, and turns a byte `b` into `b / 255` when a batch is gathered. [`load`] makes data sets
-//! from the names and paths people type.
+//! A [`Dataset`] holds samples of one shape, as bytes where the source has bytes: training keeps them as bytes on the device
+//! too, and turns a byte `b` into `b / 255` when a batch is gathered. [`load`] makes data sets from the names and paths
+//! people type; [`load_with`] also brings pictures of any size to a model's, and leaves those in their files that do not fit
+//! in memory.
 //!
-//! Invariants: a data set is never empty, all its values are finite, and no reader here allocates by a size that a
-//! file merely claims. Nothing here knows a device or a model.
+//! Invariants: a data set is never empty, and all its values are finite. No reader of numbers here takes more memory than
+//! twice its file and a MiB, whatever a header claims; of packed files, three times what really comes out of them. Nothing
+//! here knows a device or a model.
 
 pub mod chart;
+pub mod csv;
 mod dataset;
 pub mod digits;
+#[cfg(feature = "cli")]
+pub mod download;
+mod elements;
 pub(crate) mod files;
 mod font;
 pub mod idx;
 pub mod images;
 mod load;
+pub mod npy;
+pub mod npz;
+pub mod pictures;
 mod strokes;
 
 pub use dataset::Dataset;
 pub use digits::digits;
-pub use load::{Splits, load, png_files};
+pub use load::{Reading, Splits, load, load_array, load_with, picture_files};

@@ -60,7 +60,7 @@ struct Faults {
 
 /// Every adapter that can run the kernels, the one `auto` and `gpu` would take first.
 pub fn adapters() -> Vec<AdapterSummary> {
-    found().iter().map(summary).collect()
+    found().iter().map(|found| summary(found.get_info(), found.limits(), found.features())).collect()
 }
 
 fn found() -> Vec<wgpu::Adapter> {
@@ -78,8 +78,7 @@ fn found() -> Vec<wgpu::Adapter> {
     adapters
 }
 
-fn summary(adapter: &wgpu::Adapter) -> AdapterSummary {
-    let (info, limits, features) = (adapter.get_info(), adapter.limits(), adapter.features());
+fn summary(info: wgpu::AdapterInfo, limits: wgpu::Limits, features: wgpu::Features) -> AdapterSummary {
     let known = [
         ("shader-f16", wgpu::Features::SHADER_F16),
         ("subgroup", wgpu::Features::SUBGROUP),
@@ -101,6 +100,12 @@ fn summary(adapter: &wgpu::Adapter) -> AdapterSummary {
         subgroup: [info.subgroup_min_size, info.subgroup_max_size],
         features: known.iter().filter(|(_, f)| features.contains(*f)).map(|(name, _)| (*name).to_owned()).collect(),
     }
+}
+
+/// The size of an adapter's subgroups where all are of one: tiles count on it, and where sizes vary there are others.
+fn even_subgroup(info: &wgpu::AdapterInfo) -> Option<u32> {
+    let size = info.subgroup_min_size;
+    (size == info.subgroup_max_size && (4..=64).contains(&size)).then_some(size)
 }
 
 impl Gpu {
@@ -125,39 +130,52 @@ impl Gpu {
             let found = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
             return Err(Error::NoAdapter { asked: name.unwrap_or("gpu").to_owned(), found });
         };
-        let summary = summary(adapter);
-        let limits = adapter.limits();
-        // Tiles of a subgroup count on its size; where sizes vary there are others.
-        let even = summary.subgroup[0] == summary.subgroup[1] && (4..=64).contains(&summary.subgroup[0]);
-        let subgroup = even && adapter.features().contains(wgpu::Features::SUBGROUP);
-        let cache = cache.filter(|_| adapter.features().contains(wgpu::Features::PIPELINE_CACHE));
         let cache = cache.filter(|_| !without.pipeline_cache);
-        let mut features = wgpu::Features::empty();
-        features.set(wgpu::Features::SUBGROUP, subgroup);
+        let (info, limits) = (adapter.get_info(), adapter.limits());
+        let mut features = wgpu::Features::TIMESTAMP_QUERY;
+        features.set(wgpu::Features::SUBGROUP, even_subgroup(&info).is_some());
         features.set(wgpu::Features::PIPELINE_CACHE, cache.is_some());
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("pinhole"),
-            required_features: features,
+            required_features: features & adapter.features(),
             required_limits: limits.clone(),
             memory_hints: wgpu::MemoryHints::Performance,
             ..Default::default()
         };
         let (device, queue) = pollster::block_on(adapter.request_device(&descriptor))
-            .map_err(|error| Error::Shader { place: format!("device {}", summary.name), problem: error.to_string() })?;
-        let faults = Arc::new(Mutex::new(Faults::default()));
+            .map_err(|error| Error::Shader { place: format!("device {}", info.name), problem: error.to_string() })?;
+        let mut gpu = Gpu::of(device, queue, without);
+        gpu.checked = checked;
+        gpu.summary = summary(info, limits, adapter.features());
+        gpu.pipelines = cache.and_then(|folder| Pipelines::load(&gpu.device, &adapter.get_info(), folder));
         // The default handler panics.
-        let uncaptured = faults.clone();
-        device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
+        let uncaptured = gpu.faults.clone();
+        gpu.device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
             if let Ok(mut faults) = uncaptured.lock() {
                 faults.uncaptured.get_or_insert_with(|| error.to_string());
             }
         }));
-        let lost = faults.clone();
-        device.set_device_lost_callback(move |reason, message| {
+        let lost = gpu.faults.clone();
+        gpu.device.set_device_lost_callback(move |reason, message| {
             if let Ok(mut faults) = lost.lock() {
                 faults.lost.get_or_insert_with(|| format!("{reason:?} {message}"));
             }
         });
+        tracing::debug!(adapter = gpu.summary.name, driver = gpu.summary.driver_info, "opened");
+        Ok(gpu)
+    }
+
+    /// An application's own device and queue, beside whatever else it does with them. Its limits and features are those it
+    /// was made with; what goes wrong outside our calls stays with the application's handlers. Fails where
+    /// [`Without::VARIABLE`] names what is not known.
+    pub fn from_wgpu(device: wgpu::Device, queue: wgpu::Queue) -> Result<Gpu> {
+        Ok(Gpu::of(device, queue, Without::from_environment()?))
+    }
+
+    fn of(device: wgpu::Device, queue: wgpu::Queue, without: Without) -> Gpu {
+        let (limits, features) = (device.limits(), device.features());
+        let subgroup = even_subgroup(&device.adapter_info()).filter(|_| features.contains(wgpu::Features::SUBGROUP));
+        let summary = summary(device.adapter_info(), limits.clone(), features);
         let limits = Limits {
             storage_buffers: limits.max_storage_buffers_per_shader_stage as u64,
             binding_bytes: limits.max_storage_buffer_binding_size,
@@ -167,15 +185,9 @@ impl Gpu {
             workgroups: limits.max_compute_workgroups_per_dimension as u64,
             alignment: limits.min_storage_buffer_offset_alignment as u64,
         };
-        tracing::debug!(adapter = summary.name, driver = summary.driver_info, "opened");
-        let target = Target {
-            software: summary.software,
-            subgroup: subgroup.then_some(summary.subgroup[0]),
-            without,
-            ..Target::default()
-        };
-        let pipelines = cache.and_then(|folder| Pipelines::load(&device, &adapter.get_info(), folder));
-        Ok(Gpu { device, queue, checked, pipelines, summary, limits, target: Mutex::new(target), faults })
+        let target = Target { software: summary.software, subgroup, without, ..Target::default() };
+        let (target, faults) = (Mutex::new(target), Arc::default());
+        Gpu { device, queue, checked: false, pipelines: None, summary, limits, target, faults }
     }
 
     /// What the adapter says of itself.

@@ -3,15 +3,19 @@
 mod adapter;
 mod cache;
 mod ceiling;
+mod emit;
+mod profile;
 mod session;
 mod specialise;
 mod tune;
+mod unroll;
 
 pub use adapter::{AdapterSummary, Gpu, adapters};
 pub use cache::cache_folder;
 #[doc(hidden)]
 pub use cache::folder_by;
 pub use ceiling::{Buffers, LaunchCost, Probe, launch_cost};
+pub use emit::Language;
 pub use session::{Session, Statistics};
 pub use specialise::{Shader, specialise};
 #[doc(hidden)]

@@ -6,7 +6,7 @@
 use super::adapter::{Gpu, one_line};
 use super::specialise::{Shader, specialise};
 use crate::error::{Error, Result};
-use crate::plan::{Access, Buffer, Kernel, Plan, bindings, grid, state};
+use crate::plan::{Access, Buffer, Kernel, Plan, Without, bindings, grid, state};
 use crate::tensor::{DType, Values};
 use rayon::prelude::*;
 use std::collections::{HashMap, VecDeque};
@@ -42,8 +42,8 @@ pub struct Statistics {
 
 /// A set of plans on one GPU, sharing their buffers by name.
 pub struct Session {
-    gpu: Arc<Gpu>,
-    plans: Vec<Compiled>,
+    pub(super) gpu: Arc<Gpu>,
+    pub(super) plans: Vec<Compiled>,
     buffers: HashMap<String, Resident>,
     flights: VecDeque<Flight>,
     staging: Vec<wgpu::Buffer>,
@@ -57,8 +57,8 @@ struct Resident {
     spec: Buffer,
 }
 
-struct Compiled {
-    launches: Vec<Launch>,
+pub(super) struct Compiled {
+    pub(super) launches: Vec<Launch>,
     ring: Option<Ring>,
     /// Steps that the next submission takes.
     steps: usize,
@@ -66,10 +66,18 @@ struct Compiled {
     fixed: bool,
 }
 
-struct Launch {
+pub(super) struct Launch {
     pipeline: wgpu::ComputePipeline,
     bindings: wgpu::BindGroup,
     grid: [u32; 3],
+}
+
+impl Launch {
+    pub(super) fn record(&self, pass: &mut wgpu::ComputePass) {
+        pass.set_pipeline(&self.pipeline);
+        pass.set_bind_group(0, &self.bindings, &[]);
+        pass.dispatch_workgroups(self.grid[0], self.grid[1], self.grid[2]);
+    }
 }
 
 /// Where a plan's metrics go, and the step that the device's state stands at.
@@ -277,9 +285,7 @@ impl Session {
             let mut pass = encoder.begin_compute_pass(&Default::default());
             for _ in 0..steps {
                 for launch in &compiled.launches {
-                    pass.set_pipeline(&launch.pipeline);
-                    pass.set_bind_group(0, &launch.bindings, &[]);
-                    pass.dispatch_workgroups(launch.grid[0], launch.grid[1], launch.grid[2]);
+                    launch.record(&mut pass);
                 }
             }
         }
@@ -349,7 +355,7 @@ impl Session {
         Ok(())
     }
 
-    fn poll(&mut self, submission: wgpu::SubmissionIndex) -> Result<()> {
+    pub(super) fn poll(&mut self, submission: wgpu::SubmissionIndex) -> Result<()> {
         let began = Instant::now();
         let poll = wgpu::PollType::Wait { submission_index: Some(submission), timeout: None };
         let result = self.gpu.device.poll(poll);
@@ -363,7 +369,7 @@ impl Session {
 }
 
 /// The bytes of a staging buffer whose mapping is done, unmapped again.
-fn mapped(buffer: &wgpu::Buffer, size: u64) -> Result<Vec<u8>> {
+pub(super) fn mapped(buffer: &wgpu::Buffer, size: u64) -> Result<Vec<u8>> {
     let view = buffer
         .slice(..size)
         .get_mapped_range()
@@ -392,7 +398,8 @@ fn compile(gpu: &Gpu, plans: &[Plan], kept: bool) -> Result<Vec<wgpu::ComputePip
 
 fn pipeline(gpu: &Gpu, shader: &Shader, kept: bool) -> Result<wgpu::ComputePipeline> {
     let path = format!("shaders/{}", shader.file);
-    let module = shader.module()?;
+    let without = gpu.target().without;
+    let module = shader.module(without)?;
     let made = gpu.scoped(
         || path.clone(),
         || {
@@ -420,12 +427,12 @@ fn pipeline(gpu: &Gpu, shader: &Shader, kept: bool) -> Result<wgpu::ComputePipel
             })
         },
     );
-    made.map_err(|error| invalid(shader, &path).unwrap_or(error))
+    made.map_err(|error| invalid(shader, without, &path).unwrap_or(error))
 }
 
 /// What naga's validator finds in a shader that wgpu refused, with file, line and column.
-fn invalid(shader: &Shader, path: &str) -> Option<Error> {
-    let module = shader.module().ok()?;
+fn invalid(shader: &Shader, without: Without, path: &str) -> Option<Error> {
+    let module = shader.module(without).ok()?;
     let mut validator =
         naga::valid::Validator::new(naga::valid::ValidationFlags::all(), naga::valid::Capabilities::default());
     let error = validator.validate(&module).err()?;

@@ -4,9 +4,12 @@
 //! become one text, in which the second one's names end in `_1`.
 
 use super::adapter::one_line;
+use super::unroll::unroll;
 use crate::error::{Error, Result};
 use crate::graph::Reduction;
-use crate::plan::{Family, Fusion, Instruction, Kernel, Outcome, Program, Row, Step, TILE_SOURCE, View, bindings};
+use crate::plan::{
+    Family, Fusion, Instruction, Kernel, Outcome, Program, Row, Step, TILE_SOURCE, View, Without, bindings,
+};
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
 
@@ -25,8 +28,8 @@ pub struct Shader {
 
 impl Shader {
     /// The text as a module of its one entry point and what that uses: a file's other entry points may ask for features
-    /// that the device lacks. An error names file, line and column.
-    pub fn module(&self) -> Result<naga::Module> {
+    /// that the device lacks. Short loops are unrolled. An error names file, line and column.
+    pub fn module(&self, without: Without) -> Result<naga::Module> {
         let path = format!("shaders/{}", self.file);
         let parsed = naga::front::wgsl::parse_str(&self.text);
         let mut module = parsed.map_err(|error| Error::Shader {
@@ -35,6 +38,10 @@ impl Shader {
         })?;
         module.entry_points.retain(|point| point.name == self.entry);
         naga::compact::compact(&mut module, naga::compact::KeepUnused::No);
+        if !without.unroll {
+            unroll(&mut module);
+            naga::compact::compact(&mut module, naga::compact::KeepUnused::No);
+        }
         Ok(module)
     }
 }

@@ -130,6 +130,8 @@ impl Graph {
             Op::Gather if position == 0 => self.scatter_add(g, operands[1], shape[0])?,
             Op::ScatterAdd if position == 0 => self.gather(g, operands[1])?,
             Op::Gather | Op::ScatterAdd => return Ok(None),
+            // It is made for data, which nothing is trained through.
+            Op::Warp => return Err(self.error("warp", "it has no derivative: use it on data".into())),
         };
         Ok(Some(gradient))
     }

@@ -485,6 +485,22 @@ impl Graph {
         Ok(self.push(Op::ScatterAdd, vec![x, indices], shape, DType::Float))
     }
 
+    /// Each picture of `x` `[n, c, h, w]` sampled along an affine map of its own, a row of `maps` `[n, 6]`: pixel (i, j) of
+    /// the result is x at (m0 i + m1 j + m2, m3 i + m4 j + m5), where rows and columns count from the picture's middle. Places
+    /// between pixels are interpolated between the four around, and outside everything is zero.
+    ///
+    /// It is for data: it has no derivative.
+    pub fn warp(&mut self, x: Value, maps: Value) -> Result<Value> {
+        self.expect_dtype("warp", x, DType::Float)?;
+        self.expect_dtype("warp", maps, DType::Float)?;
+        let (from, given) = (self.shape(x).clone(), self.shape(maps).clone());
+        if from.len() != 4 || given[..] != [from[0], 6] {
+            let problem = format!("pictures {from} must be [n, c, h, w], and their maps {given} [n, 6]");
+            return Err(self.error("warp", problem));
+        }
+        Ok(self.push(Op::Warp, vec![x, maps], from, DType::Float))
+    }
+
     // -------------------------------------------------------------------------------------------------- inside
 
     /// The error of an op that is about to become the next node.

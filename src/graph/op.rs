@@ -204,6 +204,8 @@ pub enum Op {
         /// Which stream of the generator.
         stream: u32,
     },
+    /// Each picture of `[n, c, h, w]` sampled along its map of `[n, 6]`, see [`Graph::warp`](super::Graph::warp).
+    Warp,
     /// The next rows of a resident data set in the epoch's order; bytes become multiples of 1/255.
     Batch,
 }
@@ -233,6 +235,7 @@ impl Op {
             Op::ScatterAdd => "scatter_add",
             Op::RandomUniform { .. } => "random_uniform",
             Op::RandomBits { .. } => "random_bits",
+            Op::Warp => "warp",
             Op::Batch => "batch",
         }
     }

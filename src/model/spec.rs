@@ -22,9 +22,13 @@ use std::path::Path;
 use toml::{Table, Value};
 
 use self::read::{Fault, find, line_of, line_of_key, read_model};
+use crate::data::pictures::{Fit, PictureFormat};
 use crate::error::{Error, Result};
 use crate::nn::{self, Activation, Layer, MAX_ELEMENTS, Parameter, Placed};
 use crate::shape::Shape;
+
+/// No model file is longer; another file may be, and its tree would be larger still.
+const LONGEST_FILE: usize = 1 << 20;
 
 /// An autoencoder and how it is trained: the content of a model file.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,9 +41,100 @@ pub struct ModelSpec {
     pub encoder: Vec<Layer>,
     /// From the latent code to the reconstruction.
     pub decoder: Vec<Layer>,
+    /// The file's `[data]`.
+    pub data: DataSpec,
     /// The file's `[train]`.
     pub train: TrainSpec,
 }
+
+/// How data become samples of the model's input.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DataSpec {
+    /// What becomes of pictures of other proportions; `crop` unless given.
+    pub fit: Fit,
+    /// How samples are changed while they are trained on; not at all unless given.
+    pub augment: Augment,
+}
+
+/// What is drawn anew for every sample of every step. All of it changes what is to be reconstructed as well, but for noise,
+/// which the model learns to remove.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Augment {
+    /// Pictures move by up to so many whole pixels in both directions, black coming in.
+    pub shift: usize,
+    /// Pictures are mirrored, or not.
+    pub flip: Flip,
+    /// Pictures are turned by up to so many degrees either way.
+    pub rotate: f64,
+    /// The deviation of normal noise on every number that goes into the encoder.
+    pub noise: f64,
+}
+
+/// In which directions pictures are mirrored, each for one in two.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Flip {
+    /// In none.
+    #[default]
+    None,
+    /// Left and right.
+    Horizontal,
+    /// Top and bottom.
+    Vertical,
+    /// In both, each by a draw of its own.
+    Both,
+}
+
+impl Flip {
+    /// All there are.
+    pub const ALL: [Flip; 4] = [Flip::None, Flip::Horizontal, Flip::Vertical, Flip::Both];
+
+    /// The name in a model file.
+    pub fn name(self) -> &'static str {
+        match self {
+            Flip::None => "none",
+            Flip::Horizontal => "horizontal",
+            Flip::Vertical => "vertical",
+            Flip::Both => "both",
+        }
+    }
+}
+
+impl Augment {
+    /// Whether anything moves pixels.
+    pub fn moves(&self) -> bool {
+        self.shift > 0 || self.flip != Flip::None || self.rotate > 0.0
+    }
+
+    fn validate(&self, input: &Shape) -> Result<()> {
+        let refuse =
+            |key: &str, problem: String, help: &str| Err(Error::invalid(format!("data.augment.{key}"), problem, help));
+        if self.moves() && input.len() != 3 {
+            let key = if self.shift > 0 {
+                "shift"
+            } else if self.rotate > 0.0 {
+                "rotate"
+            } else {
+                "flip"
+            };
+            let problem = format!("it is for pictures, but the input is {input}");
+            return refuse(key, problem, "use a model with input [channels, height, width]");
+        }
+        let most = input.iter().skip(1).min().map_or(0, |size| (size - 1).min(LARGEST_SHIFT));
+        if self.shift > most {
+            return refuse("shift", format!("must be at most {most}, got {}", self.shift), "use fewer pixels");
+        }
+        if !(0.0..=180.0).contains(&self.rotate) {
+            return refuse("rotate", format!("expects degrees from 0 to 180, got {:?}", self.rotate), "use 10, say");
+        }
+        if !(self.noise.is_finite() && self.noise >= 0.0) {
+            return refuse("noise", format!("expects a number of at least 0, got {:?}", self.noise), "use 0.1, say");
+        }
+        Ok(())
+    }
+}
+
+/// A shift is a sum of as many terms.
+const LARGEST_SHIFT: usize = 32;
 
 /// What [`ModelSpec::validate`] finds out about a usable model.
 #[derive(Clone, Debug, PartialEq)]
@@ -97,6 +192,10 @@ impl ModelSpec {
     /// Reads and validates a model file.
     pub fn read(path: &Path) -> Result<ModelSpec> {
         let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
+        if bytes.len() > LONGEST_FILE {
+            let problem = format!("has {} bytes, more than {LONGEST_FILE}", bytes.len());
+            return Err(Error::file(path, problem, "a model is a short TOML file; was another file meant?"));
+        }
         let text = str::from_utf8(&bytes)
             .map_err(|_| Error::file(path, "is not UTF-8 text", "a model is a TOML file; was another file meant?"))?;
         ModelSpec::parse(text, path)
@@ -144,6 +243,14 @@ impl ModelSpec {
         Ok(())
     }
 
+    /// What pictures are brought to for the model: its input, where that is `[1, height, width]` or `[3, height, width]`.
+    pub fn pictures(&self) -> Option<PictureFormat> {
+        match self.input[..] {
+            [channels @ (1 | 3), height, width] => Some(PictureFormat { channels, height, width, fit: self.data.fit }),
+            _ => None,
+        }
+    }
+
     /// Walks the shapes and looks at every value. [`Error::Invalid`] names the key.
     pub fn validate(&self) -> Result<Checked> {
         if self.input.is_empty() || self.input.contains(&0) {
@@ -175,6 +282,7 @@ impl ModelSpec {
         if checked.parameter_count() > MAX_ELEMENTS {
             return Err(nn::too_many_parameters("decoder", "the model"));
         }
+        self.data.augment.validate(&self.input)?;
         self.train.validate(&checked)?;
         Ok(checked)
     }
@@ -182,7 +290,7 @@ impl ModelSpec {
     /// `full` writes every key that there is, which is what [`set`](ModelSpec::set) finds its keys in.
     fn write(&self, full: bool) -> String {
         let mut text = String::new();
-        let ModelSpec { input, loss, encoder, decoder, train } = self;
+        let ModelSpec { input, loss, encoder, decoder, data, train } = self;
         // Writing to a string cannot fail.
         let _ = write!(text, "input = {input}\nloss = {loss}\n");
         for (name, layers) in [("encoder", encoder), ("decoder", decoder)] {
@@ -199,6 +307,15 @@ impl ModelSpec {
                 previous = Some(layer);
             }
             text.push_str("\n]\n");
+        }
+        if full || *data != DataSpec::default() {
+            let Augment { shift, flip, rotate, noise } = &data.augment;
+            let _ = writeln!(
+                text,
+                "[data]\nfit = \"{}\"\naugment = {{ shift = {shift}, flip = \"{}\", rotate = {rotate:?}, noise = {noise:?} }}",
+                data.fit.name(),
+                flip.name()
+            );
         }
         let _ = train.write(&mut text);
         text

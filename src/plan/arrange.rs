@@ -121,6 +121,7 @@ impl<'a> Arranged<'a> {
             | Op::Concat { .. }
             | Op::Gather
             | Op::ScatterAdd
+            | Op::Warp
             | Op::Batch
             | Op::RandomUniform { .. }
             | Op::RandomBits { .. } => (self.plain(old), Order::First),

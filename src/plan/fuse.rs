@@ -54,6 +54,7 @@ pub(super) fn kernel_of(graph: &Graph, value: Value) -> Kernel {
         Op::Reduce { reduction: Reduction::Max, .. } => Kernel::Max,
         Op::Gather => Kernel::Gather,
         Op::ScatterAdd => Kernel::ScatterAdd,
+        Op::Warp => Kernel::Warp,
         Op::RandomUniform { .. } => Kernel::RandomUniform,
         Op::RandomBits { .. } => Kernel::RandomBits,
         Op::Batch if graph.node(node.operands[0]).dtype == DType::U8 => Kernel::BatchBytes,
@@ -759,7 +760,7 @@ impl<'a> Builder<'a> {
                 // The graph refuses a concat without operands.
                 sum.unwrap_or(at)
             }
-            // The rest is kept, and so loaded.
+            // The rest is kept, and so loaded before it comes to this.
             Op::Input { .. }
             | Op::Parameter { .. }
             | Op::MatMul { .. }
@@ -769,9 +770,10 @@ impl<'a> Builder<'a> {
             | Op::Reduce { .. }
             | Op::Gather
             | Op::ScatterAdd
+            | Op::Warp
             | Op::RandomUniform { .. }
             | Op::RandomBits { .. }
-            | Op::Batch => unreachable!("{} is always kept", op.name()),
+            | Op::Batch => at,
         }
     }
 

@@ -26,6 +26,8 @@ pub enum Kernel {
     Gather,
     /// Rows summed into a table.
     ScatterAdd,
+    /// Pictures sampled along affine maps.
+    Warp,
     /// The next batch of a data set of floats.
     BatchFloats,
     /// The next batch of a data set of bytes.
@@ -238,6 +240,23 @@ const GATHER: Row = Row {
     fusion: Fusion::No,
     fused: 0,
 };
+const WARP: Row = Row {
+    kernel: Kernel::Warp,
+    file: "warp.wgsl",
+    source: include_str!("../../shaders/warp.wgsl"),
+    entry: "warp",
+    bindings: &[
+        binding("x", Access::Read, Element::Float),
+        binding("maps", Access::Read, Element::Float),
+        binding("y", Access::Write, Element::Float),
+    ],
+    constants: &["COUNT", "CHANNELS", "HEIGHT", "WIDTH"],
+    grid: &[each(&["COUNT", "CHANNELS", "HEIGHT", "WIDTH"])],
+    workgroup: 64,
+    tiled: false,
+    fusion: Fusion::No,
+    fused: 0,
+};
 const BATCH: Row = Row {
     kernel: Kernel::BatchFloats,
     file: "batch.wgsl",
@@ -338,6 +357,7 @@ pub const TABLE: &[Row] = &[
     Row { kernel: Kernel::Max, entry: "maximum_of", ..REDUCE },
     GATHER,
     Row { kernel: Kernel::ScatterAdd, entry: "scatter_add", grid: &[each(&["ROWS", "WIDTH"])], ..GATHER },
+    WARP,
     BATCH,
     Row {
         kernel: Kernel::BatchBytes,

@@ -361,6 +361,10 @@ impl Lowering<'_> {
                 let constants = vec![table[0] as u32, shape(operands[1])[0] as u32, width as u32];
                 self.plain(group, kernel, operands, constants, 0);
             }
+            Op::Warp => {
+                let constants = node.shape.iter().map(|size| *size as u32).collect();
+                self.plain(group, kernel, operands, constants, 30 * elements as u64);
+            }
             Op::Batch => {
                 let rows = shape(operands[0])[0];
                 let constants = [rows, node.shape[0], elements / node.shape[0]].map(|size| size as u32);

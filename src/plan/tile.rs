@@ -83,6 +83,8 @@ pub struct Without {
     pub subgroups: bool,
     /// Tiles found by measurement are not used, and none is measured.
     pub tuning: bool,
+    /// Loops in shaders stay loops, and arrays arrays.
+    pub unroll: bool,
     /// Compiled pipelines are neither read from the cache directory nor kept there.
     pub pipeline_cache: bool,
 }
@@ -92,13 +94,14 @@ impl Without {
     pub const VARIABLE: &str = "PINHOLE_WITHOUT";
 
     /// The names, and where each is kept.
-    const NAMES: [Switch; 7] = [
+    const NAMES: [Switch; 8] = [
         ("epilogues", |without| &mut without.epilogues),
         ("pairs", |without| &mut without.pairs),
         ("splits", |without| &mut without.splits),
         ("joined-updates", |without| &mut without.joined_updates),
         ("subgroups", |without| &mut without.subgroups),
         ("tuning", |without| &mut without.tuning),
+        ("unroll", |without| &mut without.unroll),
         ("pipeline-cache", |without| &mut without.pipeline_cache),
     ];
 
@@ -108,7 +111,7 @@ impl Without {
     }
 
     /// The optimisations that a list names: `epilogues`, `pairs`, `splits`, `joined-updates`, `subgroups`,
-    /// `tuning`, `pipeline-cache`, separated by commas. What it names beside them comes back as an error.
+    /// `tuning`, `unroll`, `pipeline-cache`, separated by commas. What it names beside them comes back as an error.
     pub fn parse(list: &str) -> Result<Without, String> {
         let mut without = Without::default();
         for name in list.split(',').map(str::trim).filter(|name| !name.is_empty()) {
@@ -227,10 +230,9 @@ impl Target {
         let (lines, columns) = (product.lines, product.columns);
         if self.software {
             return match self.subgroup() {
-                Some(subgroup) if lines <= 4 => Tile::subgroup(subgroup, 4),
+                _ if lines <= 4 => Tile::registers(4, 8),
                 Some(subgroup) if lines <= 8 => Tile::subgroup(subgroup, 8),
                 Some(subgroup) => Tile::subgroup(subgroup, 16),
-                None if lines <= 4 => Tile::registers(4, 8),
                 None => Tile::registers(8, 8),
             };
         }

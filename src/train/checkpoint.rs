@@ -76,8 +76,11 @@ impl Progress {
     /// Counts a step's loss; returns the step's number, from 1 on.
     pub(super) fn reported(&mut self, samples: usize, loss: f64) -> u64 {
         self.reported += 1;
-        self.loss_sum += loss * samples as f64;
-        self.loss_samples += samples as u64;
+        // Where bad steps are left out they have no part in the epoch's mean either.
+        if loss.is_finite() {
+            self.loss_sum += loss * samples as f64;
+            self.loss_samples += samples as u64;
+        }
         self.step - self.position as u64 + self.reported
     }
 }

@@ -2,7 +2,7 @@
 //! up to there, and the step once more with everything kept that a layer leaves.
 
 use super::checkpoint::Checkpoint;
-use super::feed::Feed;
+use super::feed::{Feed, Pass};
 use super::groups::Groups;
 use super::trainer::{Trainer, is_finite, trained_parameters, training_loss};
 use crate::error::Result;
@@ -34,8 +34,8 @@ fn first_fault(trainer: &mut Trainer) -> Result<Option<String>> {
     let (rows, state) = trainer.next_batch()?;
     let mut feed = Feed::new(&rows, "train", rows.len(), u64::MAX)?;
     let mut graph = Graph::new();
-    let (x, _) = feed.read(&mut graph, rows.len())?;
-    let loss = training_loss(network, &mut graph, x)?;
+    let (x, device_state) = feed.read(&mut graph, rows.len())?;
+    let loss = training_loss(network, &mut graph, x, device_state)?;
     let mut outputs = vec![("the data".to_owned(), x)];
     let layers = network.checked().layers();
     let computed = layers.filter_map(|layer| Some((layer.name.clone(), output_of(&graph, &layer.name)?)));
@@ -56,7 +56,7 @@ fn first_fault(trainer: &mut Trainer) -> Result<Option<String>> {
     let mut session = device.load(&[plan])?;
     session.write_parameters(&trainer.parameters()?)?;
     let order: Vec<u32> = (0..rows.len() as u32).collect();
-    feed.begin(&mut session, &order, 0, state)?;
+    std::thread::scope(|scope| feed.begin(&mut session, &mut Pass::new(scope, order), 0, state))?;
     session.run(0, 1)?;
     for (name, _) in outputs {
         if !is_finite(&session.read(&name)?) {

@@ -1,6 +1,6 @@
 //! How well a model reconstructs a data set.
 
-use super::feed::{Feed, resident_bytes};
+use super::feed::{Feed, Pass, resident_bytes};
 use crate::data::Dataset;
 use crate::device::{Device, Session};
 use crate::error::Result;
@@ -67,15 +67,24 @@ pub(super) fn evaluation_plan(network: &Network, feed: &Feed, batch: usize, devi
 /// Runs the evaluation plans of a feed, which stand at `first` in the session, over all of its data.
 pub(super) fn measure(session: &mut Session, feed: &mut Feed, first: usize) -> Result<Evaluation> {
     let count = feed.data().len();
-    let order: Vec<u32> = (0..count as u32).collect();
-    for (start, end) in feed.chunks() {
-        feed.begin(session, &order, start, State::default())?;
-        session.run(first, (end - start) / feed.batch())?;
-        if (end - start) % feed.batch() > 0 {
-            session.run(first + 1, 1)?;
+    std::thread::scope(|scope| -> Result<()> {
+        let mut pass = Pass::new(scope, (0..count as u32).collect());
+        for (start, end) in feed.chunks() {
+            feed.begin(session, &mut pass, start, State::default())?;
+            let mut left = (end - start) / feed.batch();
+            while left > 0 {
+                let steps = left.min(session.steps_per_call(first));
+                session.run(first, steps)?;
+                left -= steps;
+                feed.go_on(session, &mut pass, steps, left)?;
+            }
+            if (end - start) % feed.batch() > 0 {
+                session.run(first + 1, 1)?;
+            }
+            session.wait()?;
         }
-        session.wait()?;
-    }
+        Ok(())
+    })?;
     let mut sums = [0.0; EVALUATION_METRICS];
     for (position, samples) in feed.batches().into_iter().enumerate() {
         for row in session.metrics(first + position) {

@@ -1,5 +1,8 @@
 //! The data's way to the device. A set that fits is written there once, and only each epoch's order follows; a larger one
 //! goes in chunks, gathered on the host in the epoch's order, through the same buffers and the same plan.
+//!
+//! Two chunks share the device's budget: while the device trains on one, a thread reads the next (decodes it, where samples
+//! are pictures in files), and it is written to the other's place bit by bit, between submissions.
 
 use crate::data::Dataset;
 use crate::device::{Device, Session};
@@ -7,15 +10,80 @@ use crate::error::{Error, Result};
 use crate::graph::{Graph, Value};
 use crate::plan::State;
 use crate::tensor::{DType, Values};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{Scope, ScopedJoinHandle};
+
+/// Bytes of samples from files that are on the device at a time: they pass through the host's memory, too.
+const FROM_FILES: u64 = 64 << 20;
+/// Samples read before the reading thread looks whether they are still wanted.
+const READ_AT_ONCE: usize = 256;
+/// Elements written at a time while the device works: so few that the session does not wait until they are there.
+const UNNOTICED: usize = 512 << 10;
+/// Parts of a chunk are written in multiples of this many elements, so that bytes begin at whole words.
+const PIECE: usize = 1024;
 
 /// A data set and the three buffers through which a plan reads it: `NAME.data`, `NAME.permutation`, `NAME.state`.
 pub(super) struct Feed<'a> {
     data: &'a Dataset,
     name: &'static str,
     batch: usize,
-    /// Samples on the device at a time: all of them, or a multiple of the batch.
+    /// Samples of a chunk: all of them, or a multiple of the batch.
     rows: usize,
+    /// Where in the buffers chunks begin that are used in turn, in samples: one place, or two.
+    places: Vec<usize>,
     uploaded: bool,
+}
+
+/// One walk through a data set in some order, and what is read ahead of it.
+pub(super) struct Pass<'scope, 'env> {
+    scope: &'scope Scope<'scope, 'env>,
+    order: Arc<[u32]>,
+    ahead: Option<Ahead<'scope>>,
+    unwanted: Arc<AtomicBool>,
+}
+
+/// The chunk after the one that the device works on.
+struct Ahead<'scope> {
+    start: usize,
+    state: Reading<'scope>,
+}
+
+enum Reading<'scope> {
+    Running(ScopedJoinHandle<'scope, Result<Values>>),
+    /// The chunk, and how many of its elements are on the device.
+    Read(Values, usize),
+}
+
+impl<'scope, 'env> Pass<'scope, 'env> {
+    /// A walk in this order, with threads of this scope.
+    pub fn new(scope: &'scope Scope<'scope, 'env>, order: Vec<u32>) -> Pass<'scope, 'env> {
+        Pass { scope, order: order.into(), ahead: None, unwanted: Arc::default() }
+    }
+}
+
+/// A pass that ends early does not wait for what is being read.
+impl Drop for Pass<'_, '_> {
+    fn drop(&mut self) {
+        self.unwanted.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Reading<'_> {
+    /// The chunk and how much of it is on the device, waiting for it where it is still being read.
+    fn finish(self) -> Result<(Values, usize)> {
+        match self {
+            Reading::Read(values, written) => Ok((values, written)),
+            Reading::Running(thread) => match thread.join() {
+                Ok(values) => Ok((values?, 0)),
+                Err(_) => Err(Error::invalid(
+                    "data",
+                    "the thread that reads it ended early",
+                    "look for a damaged file, and report this as a bug in pinhole",
+                )),
+            },
+        }
+    }
 }
 
 impl<'a> Feed<'a> {
@@ -29,9 +97,20 @@ impl<'a> Feed<'a> {
                 format!("use --batch {} or less", data.len()),
             ));
         }
-        let sample = data.sample_shape().elements() as u64 * dtype(data).bytes();
+        let sample = data.sample_shape().elements() as u64 * data.dtype().bytes();
         let fitting = (budget / sample) as usize;
-        let rows = if fitting >= data.len() { data.len() } else { fitting / batch * batch };
+        if data.in_memory() && fitting >= data.len() {
+            return Ok(Feed { data, name, batch, rows: data.len(), places: vec![0], uploaded: false });
+        }
+        // At least two batches of samples from files, whatever those take.
+        let most =
+            if data.in_memory() { fitting } else { fitting.min((FROM_FILES / sample) as usize).max(2 * batch + 3) };
+        // The second place begins at a multiple of four samples, and so at a whole word.
+        let half = (most.min(fitting).saturating_sub(3) / 2 / batch * batch).min(data.len().next_multiple_of(batch));
+        let (rows, places) = match half {
+            0 => (fitting / batch * batch, vec![0]),
+            rows => (rows, vec![0, rows.next_multiple_of(4)]),
+        };
         if rows == 0 {
             return Err(Error::OutOfMemory {
                 what: format!("a batch of {batch} samples of data \"{}\"", data.name()),
@@ -39,7 +118,7 @@ impl<'a> Feed<'a> {
                 available: format!("{budget} bytes"),
             });
         }
-        Ok(Feed { data, name, batch, rows, uploaded: false })
+        Ok(Feed { data, name, batch, rows, places, uploaded: false })
     }
 
     /// The data set.
@@ -67,6 +146,11 @@ impl<'a> Feed<'a> {
         self.data.len().div_ceil(self.batch)
     }
 
+    /// Ordinary steps before new samples must be made ready.
+    pub fn whole_steps(&self) -> usize {
+        self.rows / self.batch
+    }
+
     /// The first sample of each chunk, and one past its last.
     pub fn chunks(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
         let (rows, count) = (self.rows, self.data.len());
@@ -75,35 +159,132 @@ impl<'a> Feed<'a> {
 
     /// The next `batch` samples as a value of a graph, and the step state that says which they are.
     pub fn read(&self, graph: &mut Graph, batch: usize) -> Result<(Value, Value)> {
-        let shape: Vec<usize> = std::iter::once(self.rows).chain(self.data.sample_shape().iter().copied()).collect();
-        let data = graph.input(&format!("{}.data", self.name), shape, dtype(self.data))?;
-        let permutation = graph.input(&format!("{}.permutation", self.name), [self.rows], DType::U32)?;
+        let rows = self.places[self.places.len() - 1] + self.rows;
+        let shape: Vec<usize> = std::iter::once(rows).chain(self.data.sample_shape().iter().copied()).collect();
+        let data = graph.input(&format!("{}.data", self.name), shape, self.data.dtype())?;
+        let permutation = graph.input(&format!("{}.permutation", self.name), [rows], DType::U32)?;
         let state = graph.state(&format!("{}.state", self.name))?;
         Ok((graph.batch(data, permutation, state, batch)?, state))
     }
 
-    /// Makes ready samples `start .. end` of an epoch's order, and the state for the first of them that is wanted.
-    pub fn begin(&mut self, session: &mut Session, order: &[u32], start: usize, state: State) -> Result<()> {
-        let end = (start + self.rows).min(order.len());
+    /// Makes ready the samples of the chunk that begins with sample `start` of a pass, and the state, whose offset is that
+    /// of the first wanted sample in the chunk. Then reads the next chunk ahead.
+    pub fn begin<'scope>(
+        &mut self,
+        session: &mut Session,
+        pass: &mut Pass<'scope, '_>,
+        start: usize,
+        mut state: State,
+    ) -> Result<()>
+    where
+        'a: 'scope,
+    {
         let (data, permutation) = (format!("{}.data", self.name), format!("{}.permutation", self.name));
-        if self.rows == self.data.len() {
+        if self.resident() {
             if !self.uploaded {
                 session.write(&data, self.data.values())?;
                 self.uploaded = true;
             }
-            session.write(&permutation, &Values::U32(order.to_vec()))?;
+            session.write(&permutation, &Values::U32(pass.order.to_vec()))?;
         } else {
-            session.write_at(&data, 0, &self.data.gather(&order[start..end]))?;
-            session.write_at(&permutation, 0, &Values::U32((0..(end - start) as u32).collect()))?;
+            let place = self.place(start);
+            let ahead = match pass.ahead.take() {
+                Some(ahead) if ahead.start == start => ahead.state,
+                _ => self.read_ahead(pass, start),
+            };
+            let (values, written) = ahead.finish()?;
+            let samples = values.len() / self.data.sample_shape().elements();
+            if written < values.len() {
+                let from = place * self.data.sample_shape().elements() + written;
+                session.write_at(&data, from, &part(&values, written, values.len()))?;
+            }
+            let rows = (place as u32..).take(samples).collect();
+            session.write_at(&permutation, place, &Values::U32(rows))?;
+            state.offset += place as u32;
+            let next = start + self.rows;
+            if next < self.data.len() {
+                pass.ahead = Some(Ahead { start: next, state: self.read_ahead(pass, next) });
+            }
         }
         session.write(&format!("{}.state", self.name), &Values::U32(state.words()))
     }
+
+    /// Writes a part of the next chunk, if it has been read and has a place of its own: as large a part of what is left
+    /// as the `steps` just submitted are of those and the `left` ones of this chunk.
+    pub fn go_on(&self, session: &mut Session, pass: &mut Pass, steps: usize, left: usize) -> Result<()> {
+        let Some(ahead) = &mut pass.ahead else { return Ok(()) };
+        match &ahead.state {
+            Reading::Running(thread) if !thread.is_finished() => return Ok(()),
+            _ if self.places.len() < 2 => return Ok(()),
+            _ => {}
+        }
+        let start = ahead.start;
+        let Some(Ahead { state, .. }) = pass.ahead.take() else { return Ok(()) };
+        let (values, written) = state.finish()?;
+        let rest = values.len() - written;
+        let share = (rest as f64 * steps as f64 / (steps + left).max(1) as f64) as usize;
+        let end = values.len().min(written + share.next_multiple_of(PIECE));
+        let place = self.place(start) * self.data.sample_shape().elements();
+        for from in (written..end).step_by(UNNOTICED) {
+            let piece = part(&values, from, end.min(from + UNNOTICED));
+            session.write_at(&format!("{}.data", self.name), place + from, &piece)?;
+        }
+        pass.ahead = Some(Ahead { start, state: Reading::Read(values, end) });
+        Ok(())
+    }
+
+    fn resident(&self) -> bool {
+        self.data.in_memory() && self.rows == self.data.len()
+    }
+
+    /// Where the chunk goes that begins with sample `start`.
+    fn place(&self, start: usize) -> usize {
+        self.places[start / self.rows % self.places.len()]
+    }
+
+    /// Reads the chunk that begins with sample `start`, on a thread of its own.
+    fn read_ahead<'scope>(&self, pass: &Pass<'scope, '_>, start: usize) -> Reading<'scope>
+    where
+        'a: 'scope,
+    {
+        let (data, order, unwanted) = (self.data, pass.order.clone(), pass.unwanted.clone());
+        let end = (start + self.rows).min(order.len());
+        Reading::Running(pass.scope.spawn(move || {
+            let mut all = None;
+            for samples in order[start..end].chunks(READ_AT_ONCE) {
+                if unwanted.load(Ordering::Relaxed) {
+                    break;
+                }
+                append(&mut all, data.read(samples)?, (end - start) * data.sample_shape().elements());
+            }
+            Ok(all.unwrap_or(Values::U8(vec![])))
+        }))
+    }
 }
 
-fn dtype(data: &Dataset) -> DType {
-    match data.values() {
-        Values::U8(_) => DType::U8,
-        Values::F32(_) | Values::F64(_) | Values::U32(_) => DType::Float,
+/// Puts values behind those that there are, with room for so many in all.
+fn append(all: &mut Option<Values>, more: Values, room: usize) {
+    fn joined<T: Copy>(all: &mut Vec<T>, more: &[T], room: usize) {
+        all.reserve_exact(room - all.len());
+        all.extend_from_slice(more);
+    }
+    match (all, more) {
+        (Some(Values::U8(all)), Values::U8(more)) => joined(all, &more, room),
+        (Some(Values::F32(all)), Values::F32(more)) => joined(all, &more, room),
+        (Some(Values::F64(all)), Values::F64(more)) => joined(all, &more, room),
+        (Some(Values::U32(all)), Values::U32(more)) => joined(all, &more, room),
+        // All reads of a data set give one type.
+        (all, more) => *all = Some(more),
+    }
+}
+
+/// Some of the values.
+fn part(values: &Values, start: usize, end: usize) -> Values {
+    match values {
+        Values::U8(values) => Values::U8(values[start..end].to_vec()),
+        Values::F32(values) => Values::F32(values[start..end].to_vec()),
+        Values::F64(values) => Values::F64(values[start..end].to_vec()),
+        Values::U32(values) => Values::U32(values[start..end].to_vec()),
     }
 }
 

@@ -1,14 +1,17 @@
 //! Training: the data's way to the device, the loop over epochs, and what a run leaves behind.
 
+mod augment;
 mod checkpoint;
 mod diagnosis;
 mod evaluation;
 mod feed;
 mod groups;
+mod inspect;
 mod run;
 mod trainer;
 
 pub use checkpoint::{Checkpoint, Patience, Plateau, Progress};
 pub use evaluation::{Evaluation, evaluate};
+pub use inspect::{Agreement, LaunchTimes, Profile};
 pub use run::{RunDirectory, Settings};
 pub use trainer::{EpochReport, Observer, Options, Outcome, Trainer, training_plan};

@@ -3,6 +3,7 @@
 //! The checkpoint is one file and is replaced whole; whatever else a kill leaves ahead of it is cut back on resume.
 
 use super::checkpoint::Checkpoint;
+use super::inspect::Profile;
 use super::trainer::EpochReport;
 use crate::data::chart::line_chart;
 use crate::data::files::write_atomically;
@@ -19,6 +20,7 @@ const WEIGHTS: &str = "model.safetensors";
 const CHECKPOINT: &str = "checkpoint.safetensors";
 const SETTINGS: &str = "run.toml";
 const METRICS: &str = "metrics.jsonl";
+const PROFILE: &str = "profile.json";
 const LOSS_CURVE: &str = "loss.png";
 const RECONSTRUCTIONS: &str = "reconstructions.png";
 
@@ -186,6 +188,13 @@ impl RunDirectory {
     /// Where the weights go, for those who use the model.
     pub fn weights(&self) -> PathBuf {
         self.path.join(WEIGHTS)
+    }
+
+    /// Writes `profile.json`, a trace for Perfetto, and says where it is.
+    pub fn write_profile(&self, profile: &Profile, device: &str) -> Result<PathBuf> {
+        let path = self.path.join(PROFILE);
+        write_atomically(&path, |file| write!(file, "{}", profile.trace(device)))?;
+        Ok(path)
     }
 
     /// Draws the loss curve from the metrics.

@@ -3,10 +3,11 @@
 //! From [`Autoencoder::fit`](crate::Autoencoder::fit) a step goes to [`Trainer::epoch`], to [`Session::run`], to the
 //! device's own session, which launches it.
 
+use super::augment::augment;
 use super::checkpoint::{Checkpoint, Patience, Progress};
 use super::diagnosis::diagnose;
 use super::evaluation::{Evaluation, evaluation_plan, measure};
-use super::feed::{Feed, resident_bytes};
+use super::feed::{Feed, Pass, resident_bytes};
 use super::groups::Groups;
 use crate::data::Dataset;
 use crate::device::{Device, Session};
@@ -63,7 +64,8 @@ fn is_zero(count: &u64) -> bool {
 pub struct Options {
     /// End after this many steps, whatever the epochs.
     pub steps: Option<u64>,
-    /// Bytes of data kept on the device at a time; what the device can bind where not given.
+    /// Bytes of data kept on the device at a time; what the device can bind where not given. More go there in chunks,
+    /// one while the device trains on another.
     pub resident_bytes: Option<u64>,
     /// Fix the steps of a submission instead of measuring.
     pub steps_per_submission: Option<usize>,
@@ -83,9 +85,11 @@ pub enum Outcome {
 /// A training in progress.
 pub struct Trainer<'a> {
     network: &'a Network,
-    device: &'a Device,
-    session: Session,
-    feed: Feed<'a>,
+    pub(super) device: &'a Device,
+    /// The plan of an ordinary step.
+    pub(super) plan: Plan,
+    pub(super) session: Session,
+    pub(super) feed: Feed<'a>,
     validation: Option<Feed<'a>>,
     groups: Groups,
     options: Options,
@@ -103,7 +107,7 @@ const AVERAGE: &str = "average";
 const NORM: &str = "norm";
 
 /// The trainer's plans, by their place in its session.
-const TRAIN: usize = 0;
+pub(super) const TRAIN: usize = 0;
 
 impl<'a> Trainer<'a> {
     /// Plans everything and loads it onto the device. Fails where data and model, or plan and device, do not fit.
@@ -140,8 +144,10 @@ impl<'a> Trainer<'a> {
         if let Some(steps) = options.steps_per_submission {
             session.set_steps_per_submission(TRAIN, steps);
         }
+        let plan = plans.swap_remove(TRAIN);
         let progress = Progress::default();
-        Ok(Trainer { network, device, session, feed, validation, groups, options, progress, best: None, base: None })
+        let (best, base) = (None, None);
+        Ok(Trainer { network, device, plan, session, feed, validation, groups, options, progress, best, base })
     }
 
     /// Starts from these parameters, with an optimiser that has seen nothing.
@@ -231,6 +237,12 @@ impl<'a> Trainer<'a> {
         }
     }
 
+    /// The optimiser's numbers for every step of the epoch.
+    fn write_schedule(&mut self) -> Result<()> {
+        let rows = self.groups.schedule(self.network, &self.feed, &self.progress);
+        self.session.write("schedule", &Values::F64(rows))
+    }
+
     fn write_moment(&mut self, moment: usize, values: &Values) -> Result<()> {
         self.session.write_at("moments", moment * self.network.layout().elements(), values)
     }
@@ -283,25 +295,27 @@ impl<'a> Trainer<'a> {
         if self.base.as_ref().is_none_or(|base| base.progress != self.progress) {
             self.base = Some(self.checkpoint()?);
         }
-        let rows = self.groups.schedule(self.network, &self.feed, &self.progress);
-        self.session.write("schedule", &Values::F64(rows))?;
-        let order = self.order();
-        for (start, end) in self.feed.chunks() {
-            let seen = self.progress.position * self.feed.batch();
-            if seen >= end {
-                continue;
+        self.write_schedule()?;
+        std::thread::scope(|scope| -> Result<()> {
+            let mut pass = Pass::new(scope, self.order());
+            for (start, end) in self.feed.chunks() {
+                let seen = self.progress.position * self.feed.batch();
+                if seen >= end {
+                    continue;
+                }
+                let state = State {
+                    seed: self.network.spec().train.seed,
+                    step: self.progress.step as u32,
+                    position: self.progress.position as u32,
+                    offset: (seen - start) as u32,
+                };
+                self.feed.begin(&mut self.session, &mut pass, start, state)?;
+                if !self.chunk(end, &mut pass, observer)? {
+                    break;
+                }
             }
-            let state = State {
-                seed: self.network.spec().train.seed,
-                step: self.progress.step as u32,
-                position: self.progress.position as u32,
-                offset: (seen - start) as u32,
-            };
-            self.feed.begin(&mut self.session, &order, start, state)?;
-            if !self.chunk(end, observer)? {
-                break;
-            }
-        }
+            Ok(())
+        })?;
         self.session.wait()?;
         self.collect(observer)?;
         self.progress.seconds += began.elapsed().as_secs_f64();
@@ -335,8 +349,17 @@ impl<'a> Trainer<'a> {
         Ok(Outcome::Epoch(report))
     }
 
+    /// Makes an epoch's first steps ready, wherever training stands, for looking into them.
+    pub(super) fn begin(&mut self) -> Result<()> {
+        self.progress = Progress::default();
+        self.write_schedule()?;
+        let state = State { seed: self.network.spec().train.seed, step: 0, position: 0, offset: 0 };
+        let order = self.order();
+        std::thread::scope(|scope| self.feed.begin(&mut self.session, &mut Pass::new(scope, order), 0, state))
+    }
+
     /// Steps up to sample `end` of the epoch. False where they ended before.
-    fn chunk(&mut self, end: usize, observer: &mut dyn Observer) -> Result<bool> {
+    fn chunk(&mut self, end: usize, pass: &mut Pass, observer: &mut dyn Observer) -> Result<bool> {
         let batch = self.feed.batch();
         while self.progress.position * batch < end {
             let left = self.steps_left();
@@ -351,6 +374,8 @@ impl<'a> Trainer<'a> {
             self.session.run(plan, steps)?;
             self.progress.position += steps;
             self.progress.step += steps as u64;
+            let left = (end - (self.progress.position * batch).min(end)).div_ceil(batch);
+            self.feed.go_on(&mut self.session, pass, steps, left)?;
             self.collect(observer)?;
         }
         Ok(true)
@@ -451,7 +476,7 @@ impl<'a> Trainer<'a> {
         let (data, position, order) = (self.feed.data(), self.progress.position, self.order());
         let first = position * self.feed.batch();
         let rows = &order[first..(first + self.feed.batch()).min(order.len())];
-        let rows = match data.gather(rows) {
+        let rows = match data.read(rows)? {
             Values::U8(bytes) => Dataset::from_u8(data.sample_shape().clone(), bytes)?,
             Values::F32(values) => Dataset::from_f32(data.sample_shape().clone(), values)?,
             Values::F64(_) | Values::U32(_) => data.clone().take(rows.len()),
@@ -497,7 +522,7 @@ fn train_plan(network: &Network, feed: &Feed, groups: &Groups, batch: usize, tar
     let spec = &network.spec().train;
     let mut graph = Graph::new();
     let (x, state) = feed.read(&mut graph, batch)?;
-    let loss = training_loss(network, &mut graph, x)?;
+    let loss = training_loss(network, &mut graph, x, state)?;
     let trained = trained_parameters(network, &mut graph, loss, groups)?;
     let values = graph.reshape(loss, [1])?;
     Plan::build(Request {
@@ -524,11 +549,12 @@ fn train_plan(network: &Network, feed: &Feed, groups: &Groups, batch: usize, tar
 }
 
 /// What training makes small, for a batch.
-pub(super) fn training_loss(network: &Network, graph: &mut Graph, x: Value) -> Result<Value> {
+pub(super) fn training_loss(network: &Network, graph: &mut Graph, x: Value, state: Value) -> Result<Value> {
     let batch = graph.shape(x)[0];
+    let [x, wanted] = augment(graph, network, x, state)?;
     let code = network.encode(graph, x)?;
     let decoded = network.decode(graph, code)?;
-    let loss = network.loss(graph, decoded, x)?;
+    let loss = network.loss(graph, decoded, wanted)?;
     network.with_penalties(graph, loss, batch)
 }
 

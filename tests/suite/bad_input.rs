@@ -170,7 +170,7 @@ fn bad_data_is_told_in_one_line() {
     place.write("nothing", &header(8, &[0, 28, 28]));
     place.write("flat", &header(8, &[10, 0, 28]));
     place.write("labels", &with(header(8, &[10]), 10));
-    place.write("doubles", &with(header(0x0e, &[1, 784]), 8 * 784));
+    place.write("signed", &with(header(0x09, &[1, 784]), 784));
     place.write("headless", &header(8, &[10, 28, 28])[..9]);
     place.write("empty", &[]);
     place.write("text", b"not a picture at all");
@@ -213,20 +213,17 @@ fn bad_data_is_told_in_one_line() {
             "labels: has shape [10], one number per sample, as labels have; give the file with the images",
         ),
         (
-            &train("doubles"),
-            "doubles: holds elements of type 0x0e (64-bit floats); convert it to unsigned bytes (0x08) or 32-bit \
-             floats (0x0d)",
+            &train("signed"),
+            "signed: holds signed bytes; convert it to unsigned bytes (0x08) or floats (0x0d)",
         ),
         (&train("headless"), "headless: ends within its header of 16 bytes; the file is damaged: get it again"),
         (
             &train("empty"),
-            "empty: is neither an IDX file nor a PNG; give \"digits\", \"digits:N\", a folder with MNIST's four \
-             IDX files or with PNGs, an IDX file, or a PNG",
+            "empty: is no file of a known kind; give \"digits\", \"digits:N\", a folder with MNIST's four IDX files or with pictures, or an IDX, NPY, NPZ, CSV, PNG or JPEG file",
         ),
         (
             &train("text"),
-            "text: is neither an IDX file nor a PNG; give \"digits\", \"digits:N\", a folder with MNIST's four IDX \
-             files or with PNGs, an IDX file, or a PNG",
+            "text: is no file of a known kind; give \"digits\", \"digits:N\", a folder with MNIST's four IDX files or with pictures, or an IDX, NPY, NPZ, CSV, PNG or JPEG file",
         ),
         (&train("cut.gz"), "cut.gz: its gzip data ends early; the file is damaged: get it again"),
         (
@@ -249,18 +246,15 @@ fn bad_data_is_told_in_one_line() {
         ),
         (
             &train("test-only"),
-            "test-only: there is t10k-images-idx3-ubyte in this folder, but no train-images-idx3-ubyte; give \
-             \"digits\", \"digits:N\", a folder with MNIST's four IDX files or with PNGs, an IDX file, or a PNG",
+            "test-only: there is t10k-images-idx3-ubyte in this folder, but no train-images-idx3-ubyte; give \"digits\", \"digits:N\", a folder with MNIST's four IDX files or with pictures, or an IDX, NPY, NPZ, CSV, PNG or JPEG file",
         ),
         (
             &train("bare"),
-            "bare: there is neither train-images-idx3-ubyte (or .gz) nor any PNG in this folder; give \"digits\", \
-             \"digits:N\", a folder with MNIST's four IDX files or with PNGs, an IDX file, or a PNG",
+            "bare: there is neither train-images-idx3-ubyte (or .gz) nor any PNG or JPEG in this folder; give \"digits\", \"digits:N\", a folder with MNIST's four IDX files or with pictures, or an IDX, NPY, NPZ, CSV, PNG or JPEG file",
         ),
         (
             &train("missing"),
-            "data \"missing\": there is no such file or folder, and no built-in data of that name; give \
-             \"digits\", \"digits:N\", a folder with MNIST's four IDX files or with PNGs, an IDX file, or a PNG",
+            "data \"missing\": there is no such file or folder, and no built-in data of that name; give \"digits\", \"digits:N\", a folder with MNIST's four IDX files or with pictures, or an IDX, NPY, NPZ, CSV, PNG or JPEG file",
         ),
         (
             &train("digits:0"),
@@ -401,8 +395,7 @@ fn bad_places_and_devices_are_told_in_one_line() {
         ),
         (
             "reconstruct run missing out --device cpu",
-            "data \"missing\": there is no such file or folder, and no built-in data of that name; give \
-             \"digits\", \"digits:N\", a folder with MNIST's four IDX files or with PNGs, an IDX file, or a PNG",
+            "data \"missing\": there is no such file or folder, and no built-in data of that name; give \"digits\", \"digits:N\", a folder with MNIST's four IDX files or with pictures, or an IDX, NPY, NPZ, CSV, PNG or JPEG file",
         ),
         (
             "reconstruct run tiny out --device cpu",
@@ -424,8 +417,7 @@ fn bad_places_and_devices_are_told_in_one_line() {
         ),
         (
             "eval run --data missing --device cpu",
-            "data \"missing\": there is no such file or folder, and no built-in data of that name; give \
-             \"digits\", \"digits:N\", a folder with MNIST's four IDX files or with PNGs, an IDX file, or a PNG",
+            "data \"missing\": there is no such file or folder, and no built-in data of that name; give \"digits\", \"digits:N\", a folder with MNIST's four IDX files or with pictures, or an IDX, NPY, NPZ, CSV, PNG or JPEG file",
         ),
         (
             "summary run/nowhere",
@@ -435,8 +427,7 @@ fn bad_places_and_devices_are_told_in_one_line() {
         ("summary tiny", "cannot read tiny/model.toml: No such file or directory (os error 2); check the path"),
         (
             "train --model conv --data tiny --device cpu --out x",
-            "data \"tiny\": its samples are [1, 3, 3], the model's input is [1, 28, 28]; choose other data, or \
-             change the model's `input` and layers",
+            "batch 128: data \"tiny\" has only 1 samples to train on; use --batch 1 or less",
         ),
     ]);
     let message = place.failure(&format!("{train} --device warp9 --out x"));

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use pinhole::data::chart::line_chart;
-use pinhole::data::idx::{read_idx, write_idx_u8};
+use pinhole::data::idx::{read_idx, write_idx_f32, write_idx_u8};
 use pinhole::data::images::{Image, grid, read_png, to_bytes, write_grid, write_png};
 use pinhole::data::{Dataset, digits, load};
 use pinhole::error::Result;
@@ -178,6 +178,31 @@ fn idx_reads_floats_and_knows_gzip_by_content() -> Result<()> {
 }
 
 #[test]
+fn idx_reads_every_width_and_writes_floats() -> Result<()> {
+    let folder = folder();
+    let numbers: [(u8, Vec<u8>); 4] = [
+        (0x0b, [-2i16, 300].iter().flat_map(|x| x.to_be_bytes()).collect()),
+        (0x0c, [-2i32, 300].iter().flat_map(|x| x.to_be_bytes()).collect()),
+        (0x0d, [-2f32, 300.0].iter().flat_map(|x| x.to_be_bytes()).collect()),
+        (0x0e, [-2f64, 300.0].iter().flat_map(|x| x.to_be_bytes()).collect()),
+    ];
+    for (kind, elements) in numbers {
+        for bytes in [idx_bytes(kind, &[2, 1], &elements), gzip(&idx_bytes(kind, &[2, 1], &elements))] {
+            let path = write(folder.path(), "numbers", &bytes);
+            assert_eq!(read_idx(&path)?.values(), &Values::F32(vec![-2.0, 300.0]), "{kind:#x}");
+        }
+    }
+    for name in ["plain", "packed.gz"] {
+        let path = folder.path().join(name);
+        write_idx_f32(&path, &[2, 1, 2].into(), &[0.5, -1.0, 1e-40, 3.0])?;
+        let tensor = read_idx(&path)?;
+        assert_eq!(tensor.shape(), &Shape::from([2, 1, 2]));
+        assert_eq!(tensor.values(), &Values::F32(vec![0.5, -1.0, 1e-40, 3.0]));
+    }
+    Ok(())
+}
+
+#[test]
 fn idx_names_what_is_wrong_with_a_file() {
     let folder = folder();
     let says = |bytes: &[u8], expected: &str| {
@@ -191,11 +216,8 @@ fn idx_names_what_is_wrong_with_a_file() {
         b"PK\x03\x04 and more",
         "bad: is no IDX file: it starts with the bytes 50 4b 03 04; give an IDX file, whose first two bytes are zero",
     );
-    says(
-        &idx_bytes(0x0c, &[1], &[0; 4]),
-        "bad: holds elements of type 0x0c (32-bit integers); \
-         convert it to unsigned bytes (0x08) or 32-bit floats (0x0d)",
-    );
+    says(&idx_bytes(0x09, &[1], &[0]), "bad: holds signed bytes; convert it to unsigned bytes (0x08) or floats (0x0d)");
+    says(&idx_bytes(0x0a, &[1], &[0]), &format!("bad: holds elements of the unknown type 0x0a; {damaged}"));
     says(&idx_bytes(0x08, &[], &[1]), "bad: has rank 0; give an IDX file of rank 1 to 4");
     says(&idx_bytes(0x08, &[1; 5], &[1]), "bad: has rank 5; give an IDX file of rank 1 to 4");
     says(&[0, 0, 8, 3, 0, 0, 0, 1, 0], &format!("bad: ends within its header of 16 bytes; {damaged}"));
@@ -354,15 +376,16 @@ fn load_takes_an_idx_file_of_rank_2_to_4() -> Result<()> {
 #[test]
 fn load_says_what_it_looked_for() {
     let folder = folder();
-    let known =
-        "give \"digits\", \"digits:N\", a folder with MNIST's four IDX files or with PNGs, an IDX file, or a PNG";
+    let known = "give \"digits\", \"digits:N\", a folder with MNIST's four IDX files or with pictures, or an IDX, NPY, NPZ, CSV, PNG or JPEG file";
     assert_eq!(
         message(load("digit"), folder.path()),
         format!("data \"digit\": there is no such file or folder, and no built-in data of that name; {known}")
     );
     assert_eq!(
         message(load_from(folder.path()), folder.path()),
-        format!("FOLDER: there is neither train-images-idx3-ubyte (or .gz) nor any PNG in this folder; {known}")
+        format!(
+            "FOLDER: there is neither train-images-idx3-ubyte (or .gz) nor any PNG or JPEG in this folder; {known}"
+        )
     );
     write(folder.path(), "t10k-images-idx3-ubyte", &idx_bytes(8, &[1, 1, 1], &[1]));
     assert_eq!(
@@ -370,10 +393,7 @@ fn load_says_what_it_looked_for() {
         format!("FOLDER: there is t10k-images-idx3-ubyte in this folder, but no train-images-idx3-ubyte; {known}")
     );
     let text = write(folder.path(), "notes.txt", b"hello");
-    assert_eq!(
-        message(load_from(&text), folder.path()),
-        format!("notes.txt: is neither an IDX file nor a PNG; {known}")
-    );
+    assert_eq!(message(load_from(&text), folder.path()), format!("notes.txt: is no file of a known kind; {known}"));
     for count in ["0", "", "-1", "many", "1.5", "1000001", "99999999999999999999"] {
         assert_eq!(
             message(load(&format!("digits:{count}")), folder.path()),
@@ -563,11 +583,12 @@ fn load_takes_pictures_in_the_order_of_their_names() -> Result<()> {
     write_png(at("d.png"), &[1, 9, 9].into(), &counting(81))?;
     assert_eq!(
         message(load_from(folder.path()), folder.path()),
-        "bb.png: 2 x 3 pixels, but a.PNG has 2 x 2; bring all pictures of the folder to one size"
+        "bb.png: 2 x 3 pixels, but a.PNG has 2 x 2; bring all to one size, or use a model with input [channels, height, \
+         width], to which they are fitted"
     );
     write(folder.path(), "a.PNG", b"no picture");
     let text = message(load_from(folder.path()), folder.path());
-    assert!(text.starts_with("a.PNG: is no readable PNG ("), "{text}");
+    assert_eq!(text, "a.PNG: is neither a PNG nor a JPEG; check that it is one, or remove it");
     Ok(())
 }
 

@@ -6,11 +6,11 @@ use crate::check::{Work, each_group, report};
 use crate::plans::training_plans;
 use naga::valid::{Capabilities, GlobalUse, ModuleInfo, ValidationFlags, Validator};
 use naga::{AddressSpace, Module, ShaderStage, StorageAccess, TypeInner};
-use pinhole::gpu::{Shader, specialise};
+use pinhole::gpu::{Language, Shader, specialise};
 use pinhole::graph::{Binary, STATE_LENGTH, Unary};
 use pinhole::plan::{
     Access, Element, Fusion, Kernel, Limits, Plan, Row, Step, TABLE, TILE_CONSTANTS, TILE_SOURCE, Target, Tile,
-    bindings, state,
+    Without, bindings, state,
 };
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -201,6 +201,7 @@ fn the_table_stands_in_the_order_of_the_enum() {
         | Kernel::Max
         | Kernel::Gather
         | Kernel::ScatterAdd
+        | Kernel::Warp
         | Kernel::BatchFloats => false,
         Kernel::BatchBytes | Kernel::RandomUniform | Kernel::RandomBits | Kernel::Update => false,
         Kernel::LimitedUpdate | Kernel::Squares | Kernel::Norm | Kernel::Average => false,
@@ -320,7 +321,9 @@ fn check_plans(plans: &[Plan]) {
             match specialise(launch) {
                 Ok(shader) => {
                     if known.insert(shader.clone()) {
-                        failures.extend(translate(launch, &shader).err().map(place));
+                        for without in ["", "unroll"] {
+                            failures.extend(translate(launch, &shader, without).err().map(&place));
+                        }
                     }
                 }
                 Err(error) => failures.push(place(error.to_string())),
@@ -365,8 +368,9 @@ fn check_step(step: &Step) -> Result<(), String> {
 }
 
 /// Validates a launch's shader, holds the bindings it uses against the launch's slots, and writes it in every language.
-fn translate(launch: &[Step], shader: &Shader) -> Result<(), String> {
-    let module = shader.module().map_err(|error| error.to_string())?;
+fn translate(launch: &[Step], shader: &Shader, without: &str) -> Result<(), String> {
+    let without = Without::parse(without)?;
+    let module = shader.module(without).map_err(|error| error.to_string())?;
     let info = validate(&module, shader.file, &shader.text)?;
     let expected: Vec<u32> = (0..bindings(launch).len() as u32).collect();
     let mut numbers: Vec<u32> = used(&module, &info, &shader.entry)?.iter().map(|used| used.number).collect();
@@ -375,19 +379,8 @@ fn translate(launch: &[Step], shader: &Shader) -> Result<(), String> {
         return Err(format!("{} uses bindings {numbers:?}, the launch has {expected:?}", shader.entry));
     }
 
-    let point = Some((ShaderStage::Compute, shader.entry.clone()));
-    let options =
-        naga::back::spv::PipelineOptions { shader_stage: ShaderStage::Compute, entry_point: shader.entry.clone() };
-    naga::back::spv::write_vec(&module, &info, &Default::default(), Some(&options))
-        .map_err(|e| format!("SPIR-V: {e}"))?;
-
-    let options = naga::back::msl::PipelineOptions { entry_point: point.clone(), ..Default::default() };
-    naga::back::msl::write_string(&module, &info, &Default::default(), &options).map_err(|e| format!("MSL: {e}"))?;
-
-    let counts = naga::back::hlsl::BindTarget { space: 1, ..Default::default() };
-    let options = naga::back::hlsl::Options { special_constants_binding: Some(counts), ..Default::default() };
-    let pipeline = naga::back::hlsl::PipelineOptions { entry_point: point };
-    let mut text = String::new();
-    let written = naga::back::hlsl::Writer::new(&mut text, &options, &pipeline).write(&module, &info, None);
-    written.map(|_| ()).map_err(|error| format!("HLSL: {error}"))
+    for language in Language::ALL {
+        shader.emit(language, without).map_err(|error| error.to_string())?;
+    }
+    Ok(())
 }

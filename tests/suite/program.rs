@@ -192,7 +192,7 @@ fn rows_that_are_no_pictures_are_trained_on_without_pictures() {
     place.ok("eval run --data rows --device cpu");
     place.fail(&[(
         "reconstruct run rows out.png --device cpu",
-        "data \"rows\": samples [6] are no pictures of one or three channels; give pictures",
+        "data \"rows\": samples [6] are no pictures of one or three channels; give pictures, or write .npy or .csv",
     )]);
 }
 

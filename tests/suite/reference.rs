@@ -127,6 +127,23 @@ fn apply(op: &Op, operands: &[(&[f64], &Shape)], shape: &Shape, graph: &Graph) -
             }
             y
         }
+        Op::Warp => {
+            let [n, c, h, w] = shape[..] else { panic!("four axes") };
+            let mut y = vec![];
+            for (plane, k) in (0..n).flat_map(|k| std::iter::repeat_n(k, c)).enumerate() {
+                let m = &operands[1].0[6 * k..][..6];
+                for (i, j) in (0..h).flat_map(|i| (0..w).map(move |j| (i, j))) {
+                    let [u, v] = [i as f64 - (h as f64 - 1.0) / 2.0, j as f64 - (w as f64 - 1.0) / 2.0];
+                    let row = m[0] * u + m[1] * v + m[2] + (h as f64 - 1.0) / 2.0;
+                    let column = m[3] * u + m[4] * v + m[5] + (w as f64 - 1.0) / 2.0;
+                    // Every pixel counts by how near it is: the plain form of interpolation.
+                    let near = |place: f64, at: usize| (1.0 - (place - at as f64).abs()).max(0.0);
+                    let pixels = (0..h * w).map(|at| x[plane * h * w + at] * near(row, at / w) * near(column, at % w));
+                    y.push(pixels.sum());
+                }
+            }
+            y
+        }
         Op::RandomUniform { stream } => {
             draws(operands[0].0, *stream, elements).map(|word| rng::unit(word) as f64).collect()
         }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use pinhole::error::Error;
 use pinhole::model::preset::{PRESETS, preset};
-use pinhole::model::spec::{LossKind, ModelSpec, OptimizerSpec, TrainSpec};
+use pinhole::model::spec::{DataSpec, LossKind, ModelSpec, OptimizerSpec, TrainSpec};
 use pinhole::plan::Optimizer;
 use pinhole::nn::{Activation, Layer};
 use pinhole::shape::Shape;
@@ -75,7 +75,7 @@ fn bad_files_are_refused_in_one_clear_line() {
         ),
         (
             with("[1, 8, 8]", "[1, 8, 8]\n\"a\\nb\" = 1"),
-            "m.toml: line 2: unknown key \"a\\nb\"; known are input, loss, encoder, decoder, train",
+            "m.toml: line 2: unknown key \"a\\nb\"; known are input, loss, encoder, decoder, data, train",
         ),
         ("train = 3".into(), "m.toml: line 1, train: expects a table, got 3; write { batch = .. }"),
         // Layers.
@@ -275,7 +275,8 @@ fn what_is_written_reads_back_the_same() {
         optimizer: OptimizerSpec::sgd(1e-300),
         ..TrainSpec::default()
     };
-    let spec = ModelSpec { input: [1, 8, 7].into(), loss: LossKind::Mae.into(), encoder, decoder, train };
+    let spec =
+        ModelSpec { input: [1, 8, 7].into(), loss: LossKind::Mae.into(), encoder, decoder, data: DataSpec::default(), train };
     assert_eq!(parse(&spec.to_toml()).unwrap(), spec, "{}", spec.to_toml());
 }
 
@@ -386,7 +387,7 @@ fn a_setting_that_is_refused_changes_nothing() {
             "--set train.optimizer={ sgd = { lr = 1: unclosed inline table, \
             expected `}`; write the value as in a model file",
         ),
-        ("=1", "--set =1: unknown key \"\"; known are decoder, encoder, input, loss, train"),
+        ("=1", "--set =1: unknown key \"\"; known are data, decoder, encoder, input, loss, train"),
     ] {
         let mut spec = conv();
         assert_eq!(message(spec.set(assignment)), expected);

@@ -138,6 +138,39 @@ fn streamed_data_gives_the_bits_of_resident_data() {
     }
 }
 
+/// Chunks of several steps in two places, of samples whose bytes fill no whole words.
+#[test]
+fn a_set_of_twice_the_budget_trains_to_the_bits_of_a_resident_one() {
+    let text =
+        "input = [3]\nloss = \"mse\"\nencoder = [{ linear = 2 }]\ndecoder = [{ linear = 3 }]\n[train]\nbatch = 7";
+    let network = network(text);
+    let bytes: Vec<u8> = (0..1000 * 3).map(|at| (at * at % 251) as u8).collect();
+    let floats: Vec<f32> = bytes.iter().map(|byte| f32::from(*byte) / 255.0).collect();
+    let sets = [Dataset::from_u8([3], bytes), Dataset::from_f32([3], floats)].map(|set| set.expect("a data set"));
+    for (data, sample) in sets.iter().zip([3, 12]) {
+        for device in all_devices() {
+            let run = |samples: Option<u64>, steps_per_submission| {
+                let resident_bytes = samples.map(|samples| samples * sample);
+                train(
+                    &network,
+                    &device,
+                    data,
+                    Some(data),
+                    Options { resident_bytes, steps_per_submission, ..Options::default() },
+                )
+            };
+            let resident = run(None, None);
+            // Half the set, a seventh, two batches and no more, and one that leaves no room for a second.
+            for samples in [500, 143, 17, 16] {
+                for steps in [None, Some(1), Some(5)] {
+                    let what = format!("{samples} samples of {sample} bytes at a time on {}", device.name());
+                    expect_same(&what, &resident, &run(Some(samples), steps));
+                }
+            }
+        }
+    }
+}
+
 /// Drivers may divide and factor as they like; a byte is the correctly rounded 255th part all the same.
 #[test]
 fn bytes_are_255ths_correctly_rounded() -> Result<()> {

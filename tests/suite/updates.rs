@@ -330,7 +330,7 @@ fn settings_that_make_no_sense_are_refused_in_one_line() {
         ),
         (
             "layers = [{ name = \"encoder.9\" }]",
-            "line 10, train.layers.0.name: the model has no layer or parameter \"encoder.9\"; did you mean \"encoder.0\"?",
+            "line 10, train.layers.0.name: the model has no layer or parameter \"encoder.9\"; did you mean \"encoder.1\"?",
         ),
         (
             "layers = [{ name = \"encoder.0\", l1 = -1 }]",

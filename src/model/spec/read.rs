@@ -3,7 +3,8 @@
 use toml::de::{DeTable, DeValue};
 use toml::{Table, Value};
 
-use super::{LossSpec, ModelSpec, TrainSpec};
+use super::{Augment, DataSpec, Flip, LossSpec, ModelSpec, TrainSpec};
+use crate::data::pictures::Fit;
 use crate::error::suggest;
 use crate::nn::{Activation, Layer};
 use crate::shape::Shape;
@@ -102,6 +103,15 @@ impl<'a> Item<'a> {
         self.whole().map(|size| [size, size])
     }
 
+    /// One of some names.
+    fn one_of<T: Copy>(&self, what: &str, all: &[T], name: impl Fn(T) -> &'static str) -> Result<T, Fault> {
+        let names: Vec<&str> = all.iter().map(|known| name(*known)).collect();
+        let help = format!("known are {}", names.join(", "));
+        let Value::String(given) = self.value else { return self.wrong(&format!("the name of a {what}"), &help) };
+        let found = all.iter().copied().find(|known| name(*known) == given);
+        found.ok_or_else(|| Fault::new(&self.key, format!("unknown {what} {given:?}"), help))
+    }
+
     pub(super) fn keys(&self, known: &[&str]) -> Result<Keys<'a>, Fault> {
         let Value::Table(table) = self.value else {
             return self.wrong("a table", &format!("write {{ {} = .. }}", known[0]));
@@ -167,15 +177,15 @@ impl<'a> Keys<'a> {
     }
 }
 
-const MODEL_KEYS: [&str; 5] = ["input", "loss", "encoder", "decoder", "train"];
+const MODEL_KEYS: [&str; 6] = ["input", "loss", "encoder", "decoder", "data", "train"];
 
 fn known_keys<'a>(key: &str, table: &'a Table, known: &[&str]) -> Result<Keys<'a>, Fault> {
     let Some(unknown) = table.keys().find(|name| !known.contains(&name.as_str())) else {
         return Ok(Keys { key: key.to_owned(), table });
     };
     // In TOML, whatever follows a [section] line belongs to the section.
-    let help = match MODEL_KEYS.contains(&unknown.as_str()) && key == "train" {
-        true => "put it above the [train] line".to_owned(),
+    let help = match MODEL_KEYS.contains(&unknown.as_str()) && matches!(key, "data" | "train") {
+        true => format!("put it above the [{key}] line"),
         false => suggest(unknown, known.iter().copied()),
     };
     let at = if key.is_empty() { unknown.clone() } else { format!("{key}.{unknown}") };
@@ -198,7 +208,28 @@ pub(super) fn read_model(table: &Table) -> Result<ModelSpec, Fault> {
         loss: LossSpec::read(&keys.need("loss", "\"mse\"")?)?,
         encoder: layers("encoder")?,
         decoder: layers("decoder")?,
+        data: keys.get("data").map_or_else(|| Ok(DataSpec::default()), |item| read_data(&item))?,
         train,
+    })
+}
+
+fn read_data(item: &Item) -> Result<DataSpec, Fault> {
+    let keys = item.keys(&["fit", "augment"])?;
+    let fit = |item: Item| item.one_of("way to fit pictures", &Fit::ALL, Fit::name);
+    Ok(DataSpec {
+        fit: keys.get("fit").map_or_else(|| Ok(Fit::default()), fit)?,
+        augment: keys.get("augment").map_or_else(|| Ok(Augment::default()), |item| read_augment(&item))?,
+    })
+}
+
+fn read_augment(item: &Item) -> Result<Augment, Fault> {
+    let keys = item.keys(&["shift", "flip", "rotate", "noise"])?;
+    let flip = |item: Item| item.one_of("way to mirror pictures", &Flip::ALL, Flip::name);
+    Ok(Augment {
+        shift: keys.whole("shift", 0)?,
+        flip: keys.get("flip").map_or_else(|| Ok(Flip::default()), flip)?,
+        rotate: keys.number("rotate", 0.0)?,
+        noise: keys.number("noise", 0.0)?,
     })
 }
 

@@ -296,6 +296,22 @@ pub(super) fn indexing(table: &mut Table) {
         let y = b.unary(Unary::Square, y)?;
         b.scatter_add(y, to, 3)
     });
+    for shape in [[3, 2, 5, 4], [1, 1, 1, 1], [2, 1, 1, 7], [2, 3, 9, 1], [5, 3, 16, 17]] {
+        let case = table.case(format!("warp of {shape:?}"), |b| {
+            // Maps far from the identity: some places are between pixels, some outside.
+            let (x, maps) = (b.input(shape, super::PLAIN)?, b.input([shape[0], 6], Fill::Between(-1.7, 2.1))?);
+            b.warp(x, maps)
+        });
+        case.derivatives(Derivatives::None);
+        let case = table.case(format!("warp of {shape:?} to and fro"), |b| {
+            let x = b.input(shape, super::PLAIN)?;
+            let turned = b.input([shape[0], 6], Fill::Quarters(0.0))?;
+            let y = b.unary(Unary::Tanh, x)?;
+            let y = b.warp(y, turned)?;
+            b.with_number(Binary::Add, y, 0.5)
+        });
+        case.derivatives(Derivatives::None);
+    }
     for (name, fill) in [("floats", super::PLAIN), ("bytes", Fill::Bytes)] {
         let case = table.case(format!("batch of {name}"), |b| {
             let data = b.input([23, 3, 5], fill)?;

@@ -1,0 +1,87 @@
+//! `pinhole kernels`
+
+use super::{End, resolve_model, say};
+use pinhole::Device;
+use pinhole::error::{Error, Result, suggest};
+use pinhole::gpu::{Language, Shader, specialise};
+use pinhole::model::Network;
+use pinhole::plan::{Fusion, Step, TABLE};
+use pinhole::train::training_plan;
+use std::io::{IsTerminal, Write};
+
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// The kernel whose text to show, such as conv2d.forward; a list of all where none is named
+    name: Option<String>,
+    /// Show the kernel as a training step of this model has it
+    #[arg(long, default_value = "conv", value_name = "conv|dense|FILE.toml")]
+    model: String,
+    /// The device that would run it
+    #[arg(long, default_value = "auto", value_name = "DEVICE")]
+    device: String,
+    /// The language to show it in, after unrolling
+    #[arg(long, default_value = "wgsl", value_name = "wgsl|spirv|msl|hlsl", value_parser = language)]
+    emit: Language,
+}
+
+fn language(name: &str) -> Result<Language, String> {
+    let known = Language::ALL.into_iter().find(|language| language.name() == name);
+    known.ok_or_else(|| suggest(name, Language::ALL.map(Language::name)))
+}
+
+/// Lists the kernels, or prints the final text of one.
+pub fn run(arguments: &Arguments) -> Result<End> {
+    let target = Device::open(&arguments.device)?.target();
+    let plan = training_plan(&Network::new(resolve_model(&arguments.model)?)?, 60_000, target.clone())?;
+    let Some(name) = &arguments.name else {
+        say(&format!("{:<28} {:<18} {:>8} {:>8}  fused", "kernel", "file", "bindings", "in model"))?;
+        for row in TABLE {
+            let fused = match row.fusion {
+                Fusion::No => "",
+                Fusion::Source => "an expression before it",
+                Fusion::Epilogue => "an expression after it",
+            };
+            let uses = plan.steps.iter().filter(|step| step.kernel == row.kernel).count();
+            let (name, bindings) = (row.kernel.name(), row.bindings.len());
+            say(format!("{name:<28} {:<18} {bindings:>8} {uses:>8}  {fused}", row.file).trim_end())?;
+        }
+        return Ok(End::Done);
+    };
+    let Some(row) = TABLE.iter().find(|row| row.kernel.name() == *name) else {
+        let names: Vec<String> = TABLE.iter().map(|row| row.kernel.name()).collect();
+        let help = suggest(name, names.iter().map(String::as_str));
+        return Err(Error::invalid(format!("kernel \"{name}\""), "there is none of this name", help));
+    };
+    let uses = |launch: &&[Step]| launch.iter().any(|step| step.kernel == row.kernel);
+    let mut shaders = Vec::new();
+    for launch in plan.launches().map(|(_, launch)| launch).filter(uses) {
+        let labels: Vec<&str> = launch.iter().map(|step| step.label.as_str()).collect();
+        shaders.push((labels.join(", "), specialise(launch)?));
+    }
+    if shaders.is_empty() {
+        let of_file = Shader::of_file(row.kernel).ok_or_else(|| {
+            let problem = format!("no training step of model \"{}\" has it", arguments.model);
+            Error::invalid(format!("kernel \"{name}\""), problem, "name another --model")
+        })?;
+        shaders.push(("its file alone".to_owned(), of_file));
+    }
+    // SPIR-V is one module a file, and nothing to look at.
+    if arguments.emit == Language::Spirv {
+        if std::io::stdout().is_terminal() {
+            let help = "send it to a file or a disassembler: pinhole kernels NAME --emit spirv | spirv-dis";
+            return Err(Error::invalid("--emit spirv", "SPIR-V is no text", help));
+        }
+        shaders.truncate(1);
+    }
+    for (label, shader) in shaders {
+        let text = shader.emit(arguments.emit, target.without)?;
+        if arguments.emit == Language::Spirv {
+            let written = std::io::stdout().write_all(&text);
+            written.map_err(Error::io("write", std::path::Path::new("standard output")))?;
+            continue;
+        }
+        say(&format!("// {name} of {label}, entry point {}", shader.entry))?;
+        say(&String::from_utf8_lossy(&text))?;
+    }
+    Ok(End::Done)
+}

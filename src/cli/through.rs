@@ -1,0 +1,224 @@
+//! `pinhole encode`, `pinhole decode` and `pinhole reconstruct`: data through a trained model, from file to file.
+
+use super::{End, open_device, say};
+use pinhole::Autoencoder;
+use pinhole::data::csv::write_csv;
+use pinhole::data::idx::{write_idx_f32, write_idx_u8};
+use pinhole::data::images::{Image, to_bytes, write_grid, write_png};
+use pinhole::data::npy::write_npy;
+use pinhole::data::{self, Dataset, Reading, picture_files};
+use pinhole::error::{Error, Result};
+use pinhole::shape::Shape;
+use std::path::{Path, PathBuf};
+
+/// Pictures in a row of a grid, and the most that a grid shows.
+const COLUMNS: usize = 10;
+const MOST: usize = 200;
+/// Samples that are on their way at a time.
+const AT_ONCE: usize = 1024;
+
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// The directory of a run
+    run: PathBuf,
+    /// Anything that train's --data takes; its test part where it has one. For decode: an NPY, NPZ, IDX or CSV file of codes
+    input: String,
+    /// NAME.npy, NAME.csv, NAME.idx or NAME.idx.gz; for pictures also NAME.png for a grid, or a folder for a PNG of each
+    output: PathBuf,
+    /// Take the training part of data that has two
+    #[arg(long)]
+    train: bool,
+    /// Where to compute
+    #[arg(long, default_value = "auto", value_name = "auto|gpu|cpu|cpu-f64|NAME")]
+    device: String,
+}
+
+/// What results are written as.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Format {
+    Npy,
+    Csv,
+    Idx,
+    Grid,
+    Folder,
+}
+
+impl Format {
+    /// By the ending of the name; a name without one is a folder's.
+    fn of(path: &Path) -> Result<Format> {
+        let name = path.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
+        let name =
+            name.strip_suffix(".gz").filter(|name| name.ends_with(".idx") || name.ends_with("-ubyte")).unwrap_or(&name);
+        match name.rsplit_once('.').map(|(_, extension)| extension) {
+            _ if name.ends_with("-ubyte") => Ok(Format::Idx),
+            None => Ok(Format::Folder),
+            Some("npy") => Ok(Format::Npy),
+            Some("csv") => Ok(Format::Csv),
+            Some("idx") => Ok(Format::Idx),
+            Some("png") => Ok(Format::Grid),
+            Some(other) => {
+                let help = "name it .npy, .csv, .idx, .idx.gz or .png, or give a folder's name";
+                Err(Error::file(path, format!("nothing is written as \".{other}\""), help))
+            }
+        }
+    }
+
+    fn is_picture(self) -> bool {
+        matches!(self, Format::Grid | Format::Folder)
+    }
+}
+
+/// Writes the codes of samples.
+pub fn encode(arguments: &Arguments) -> Result<End> {
+    let format = Format::of(&arguments.output)?;
+    if format.is_picture() {
+        let help = "name it .npy, .csv, .idx or .idx.gz";
+        return Err(Error::file(&arguments.output, "codes are no pictures", help));
+    }
+    let autoencoder = Autoencoder::load(&arguments.run, open_device(&arguments.device)?)?;
+    let data = samples(arguments, &autoencoder)?;
+    let codes = through(data.len(), |range| Ok(autoencoder.encode(&data.read_f32(range)?)?.to_f32()))?;
+    let shape = autoencoder.network().latent_shape(data.len());
+    match format {
+        // Codes are no bytes.
+        Format::Idx => write_idx_f32(&arguments.output, &as_idx(&shape), &codes)?,
+        _ => write_array(&arguments.output, format, &shape, &codes)?,
+    }
+    say(&format!("{} codes of {} in {}", data.len(), shape.elements() / data.len(), arguments.output.display()))?;
+    Ok(End::Done)
+}
+
+/// Writes the samples that codes stand for.
+pub fn decode(arguments: &Arguments) -> Result<End> {
+    let format = Format::of(&arguments.output)?;
+    let autoencoder = Autoencoder::load(&arguments.run, open_device(&arguments.device)?)?;
+    let network = autoencoder.network();
+    let codes = data::load_array(&arguments.input)?;
+    let (count, width) = (codes.shape()[0], network.latent_shape(1).elements());
+    if codes.shape().elements() != count * width {
+        let problem = format!("its shape is {}, the model's codes have {width} numbers each", codes.shape());
+        let help = format!("give [n, {width}]");
+        return Err(Error::invalid(format!("data \"{}\"", arguments.input), problem, help));
+    }
+    // A data set has seen to it that its numbers are finite.
+    let codes = Dataset::from_f32([width], codes.to_f32())?.with_name(&*arguments.input);
+    let decoded = |range| Ok(autoencoder.decode(&codes.rows_f32(range))?.to_f32());
+    write_samples(arguments, format, &network.input_shape(1)[1..].into(), count, None, decoded)
+}
+
+/// Writes the reconstructions of samples.
+pub fn reconstruct(arguments: &Arguments) -> Result<End> {
+    let format = Format::of(&arguments.output)?;
+    let autoencoder = Autoencoder::load(&arguments.run, open_device(&arguments.device)?)?;
+    let data = samples(arguments, &autoencoder)?;
+    let reconstructed = |range| Ok(autoencoder.reconstruct(&data.read_f32(range)?)?.to_f32());
+    write_samples(arguments, format, data.sample_shape(), data.len(), Some(&data), reconstructed)
+}
+
+/// The samples that are asked for.
+fn samples(arguments: &Arguments, autoencoder: &Autoencoder) -> Result<Dataset> {
+    let network = autoencoder.network();
+    let splits = data::load_with(&arguments.input, &Reading::pictures(network.spec().pictures()))?;
+    let data = splits.test.filter(|_| !arguments.train).unwrap_or(splits.train);
+    network.accepts(data.sample_shape(), data.name())?;
+    Ok(data)
+}
+
+/// What becomes of so many samples, some at a time.
+fn through(count: usize, mut step: impl FnMut(std::ops::Range<usize>) -> Result<Vec<f32>>) -> Result<Vec<f32>> {
+    let mut all = Vec::new();
+    for start in (0..count).step_by(AT_ONCE) {
+        all.extend(step(start..count.min(start + AT_ONCE))?);
+    }
+    Ok(all)
+}
+
+/// Writes samples of a shape in a format; a grid has the originals above them, where there are any.
+fn write_samples(
+    arguments: &Arguments,
+    format: Format,
+    shape: &Shape,
+    count: usize,
+    originals: Option<&Dataset>,
+    mut made: impl FnMut(std::ops::Range<usize>) -> Result<Vec<f32>>,
+) -> Result<End> {
+    let output = &arguments.output;
+    if !format.is_picture() {
+        let values = through(count, made)?;
+        let shape: Shape = std::iter::once(count).chain(shape.iter().copied()).collect();
+        match format {
+            Format::Idx => write_idx_u8(output, &as_idx(&shape), &to_bytes(&values))?,
+            _ => write_array(output, format, &shape, &values)?,
+        }
+        say(&format!("{count} samples in {}", output.display()))?;
+        return Ok(End::Done);
+    }
+    if !matches!(shape[..], [1 | 3, _, _]) {
+        let problem = format!("samples {shape} are no pictures of one or three channels");
+        let help = "give pictures, or write .npy or .csv";
+        return Err(Error::invalid(format!("data \"{}\"", arguments.input), problem, help));
+    }
+    let images = |values: &[f32]| -> Result<Vec<Image>> {
+        values.chunks(shape.elements()).map(|image| Image::from_f32(shape.clone(), image)).collect()
+    };
+    if format == Format::Grid {
+        let shown = count.min(MOST);
+        let below = images(&made(0..shown)?)?;
+        let rows: Vec<Vec<Image>> = match originals {
+            Some(data) => {
+                let above = images(&data.read_f32(0..shown)?)?;
+                let rows = above.chunks(COLUMNS).zip(below.chunks(COLUMNS));
+                rows.flat_map(|(above, below)| [above.to_vec(), below.to_vec()]).collect()
+            }
+            None => below.chunks(COLUMNS).map(<[Image]>::to_vec).collect(),
+        };
+        write_grid(output, &rows, (112 / shape[2].max(1)).clamp(1, 4))?;
+        if shown < count {
+            eprintln!("the grid shows the first {shown} of {count} pictures; name a folder for all");
+        }
+        say(&output.display().to_string())?;
+        return Ok(End::Done);
+    }
+    std::fs::create_dir_all(output).map_err(Error::io("create", output))?;
+    let names = names(Path::new(&arguments.input), count)?;
+    for start in (0..count).step_by(AT_ONCE) {
+        let range = start..count.min(start + AT_ONCE);
+        for (name, image) in names[range.clone()].iter().zip(images(&made(range)?)?) {
+            write_png(output.join(name), image.shape(), image.bytes())?;
+        }
+    }
+    say(&format!("{count} pictures in {}", output.display()))?;
+    Ok(End::Done)
+}
+
+fn write_array(path: &Path, format: Format, shape: &Shape, values: &[f32]) -> Result<()> {
+    match format {
+        Format::Csv => write_csv(path, shape.elements() / shape[0], values),
+        _ => write_npy(path, shape, values),
+    }
+}
+
+/// The shape as IDX files have it: grey pictures without their one channel, and at most four sizes.
+fn as_idx(shape: &Shape) -> Shape {
+    match shape[..] {
+        [count, 1, height, width] => [count, height, width].into(),
+        [count, ref rest @ ..] if rest.len() > 3 => [count, rest.iter().product()].into(),
+        _ => shape.clone(),
+    }
+}
+
+/// The pictures' file names: the originals' where those are files, else numbers.
+fn names(input: &Path, count: usize) -> Result<Vec<String>> {
+    let files = if input.is_dir() { picture_files(input)? } else { vec![input.to_owned()] };
+    let numbered = (0..count).map(|number| format!("{number:05}.png")).collect();
+    if files.len() != count {
+        return Ok(numbered);
+    }
+    let name = |path: &PathBuf| path.file_stem().map(|stem| format!("{}.png", stem.to_string_lossy()));
+    let names: Vec<String> = files.iter().filter_map(name).collect();
+    // A picture may be there as PNG and as JPEG.
+    let mut different = names.clone();
+    different.sort();
+    different.dedup();
+    Ok(if different.len() == count { names } else { numbered })
+}

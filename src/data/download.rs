@@ -1,0 +1,327 @@
+//! Fetching known data sets from their public mirrors, so that a file is there whole and right, or not there.
+//!
+//! A file grows under a hidden name and is renamed when its length and SHA-256 are right. A connection that breaks is taken
+//! up where it broke, by the same mirror or the next, in the same call or a later one.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::Path;
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+
+use super::files::sync_folder;
+use crate::error::{Error, Result, suggest};
+
+/// Connections tried with one mirror that bring something, and those that bring nothing.
+const CONNECTIONS: usize = 20;
+const VAIN: usize = 2;
+
+/// A file as it must come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RemoteFile {
+    /// Its name, behind a mirror's address and in the folder.
+    pub name: &'static str,
+    /// Its length.
+    pub bytes: u64,
+    /// Its SHA-256, in hexadecimal digits.
+    pub sha256: &'static str,
+}
+
+/// A data set of several files, and where they are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Collection {
+    /// What it is called.
+    pub name: &'static str,
+    /// Addresses to put file names behind, tried in turn.
+    pub mirrors: &'static [&'static str],
+    /// The files.
+    pub files: &'static [RemoteFile],
+}
+
+/// The data sets that are known. Lengths and checksums are those that TensorFlow Datasets has on record.
+pub static COLLECTIONS: [Collection; 2] = [
+    Collection {
+        name: "mnist",
+        mirrors: &[
+            "https://ossci-datasets.s3.amazonaws.com/mnist/",
+            "https://storage.googleapis.com/cvdf-datasets/mnist/",
+        ],
+        files: &[
+            RemoteFile {
+                name: "train-images-idx3-ubyte.gz",
+                bytes: 9_912_422,
+                sha256: "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+            },
+            RemoteFile {
+                name: "train-labels-idx1-ubyte.gz",
+                bytes: 28_881,
+                sha256: "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+            },
+            RemoteFile {
+                name: "t10k-images-idx3-ubyte.gz",
+                bytes: 1_648_877,
+                sha256: "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+            },
+            RemoteFile {
+                name: "t10k-labels-idx1-ubyte.gz",
+                bytes: 4_542,
+                sha256: "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+            },
+        ],
+    },
+    Collection {
+        name: "fashion-mnist",
+        mirrors: &[
+            "https://fashion-mnist.s3.eu-central-1.amazonaws.com/",
+            "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+        ],
+        files: &[
+            RemoteFile {
+                name: "train-images-idx3-ubyte.gz",
+                bytes: 26_421_880,
+                sha256: "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+            },
+            RemoteFile {
+                name: "train-labels-idx1-ubyte.gz",
+                bytes: 29_515,
+                sha256: "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
+            },
+            RemoteFile {
+                name: "t10k-images-idx3-ubyte.gz",
+                bytes: 4_422_102,
+                sha256: "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+            },
+            RemoteFile {
+                name: "t10k-labels-idx1-ubyte.gz",
+                bytes: 5_148,
+                sha256: "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
+            },
+        ],
+    },
+];
+
+/// The data set of this name. Fails where none is known.
+pub fn collection(name: &str) -> Result<&'static Collection> {
+    let help = || suggest(name, COLLECTIONS.iter().map(|collection| collection.name));
+    let found = COLLECTIONS.iter().find(|collection| collection.name == name);
+    found.ok_or_else(|| Error::invalid(format!("data set \"{name}\""), "it is not known", help()))
+}
+
+/// What [`Downloader::fetch`] did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fetched {
+    /// The file was there and is right.
+    AlreadyThere,
+    /// It came, and its last byte from this mirror.
+    From(String),
+}
+
+/// Fetches files from mirrors.
+#[derive(Debug)]
+pub struct Downloader {
+    agent: ureq::Agent,
+    patience: Duration,
+}
+
+/// How a connection failed.
+enum Fault {
+    /// The mirror's fault, or the way's: another connection may do better.
+    Remote(String),
+    /// The file cannot be written here: no mirror will do better.
+    Local(Error),
+}
+
+impl Downloader {
+    /// A downloader that gives up on a connection that takes longer than `patience`; the next goes on where that one
+    /// stopped, or has twice the time where the mirror can only begin again. A proxy is taken from the environment.
+    pub fn new(patience: Duration) -> Downloader {
+        let config = ureq::Agent::config_builder()
+            .timeout_connect(Some(patience.min(Duration::from_secs(15))))
+            .timeout_recv_response(Some(patience))
+            .http_status_as_error(false)
+            .build();
+        Downloader { agent: config.into(), patience }
+    }
+
+    /// Fetches a file into a folder, trying the mirrors in turn, and calls `progress` with the bytes that are there.
+    ///
+    /// Fails where a file of this name is there and is another, where the folder cannot be written, and where no mirror
+    /// gives the file; what came of it is then kept for the next call, under a hidden name.
+    pub fn fetch(
+        &self,
+        file: &RemoteFile,
+        mirrors: &[String],
+        folder: &Path,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<Fetched> {
+        let target = folder.join(file.name);
+        if target.exists() {
+            let there = File::open(&target).map_err(Error::io("read", &target))?;
+            return match digest(there).map_err(Error::io("read", &target))? == file.sha256 {
+                true => Ok(Fetched::AlreadyThere),
+                false => {
+                    let problem = format!("is there, but is not the file that is meant (SHA-256 {})", file.sha256);
+                    Err(Error::file(&target, problem, "move it away, or choose another folder"))
+                }
+            };
+        }
+        fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
+        let partial = folder.join(format!(".{}.part", file.name));
+        let mut faults = Vec::new();
+        for mirror in mirrors {
+            let address = format!("{}/{}", mirror.trim_end_matches('/'), file.name);
+            match self.fetch_from(&address, file, &partial, progress) {
+                Ok(()) => {
+                    fs::rename(&partial, &target).map_err(Error::io("write", &target))?;
+                    sync_folder(&target);
+                    return Ok(Fetched::From(mirror.clone()));
+                }
+                Err(Fault::Local(error)) => return Err(error),
+                Err(Fault::Remote(problem)) => faults.push(format!("{address}: {problem}")),
+            }
+        }
+        if fs::metadata(&partial).is_ok_and(|partial| partial.len() == 0) {
+            // Nothing to go on with. It harms nobody, so failure is no error.
+            let _ = fs::remove_file(&partial);
+        }
+        Err(Error::invalid(
+            format!("download of {}", file.name),
+            format!("no mirror gave it ({})", faults.join("; ")),
+            "check the network and try again: it goes on where it stopped",
+        ))
+    }
+
+    /// Connects to one mirror until the file is whole and right.
+    fn fetch_from(
+        &self,
+        address: &str,
+        file: &RemoteFile,
+        partial: &Path,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<(), Fault> {
+        let local = |source| Fault::Local(Error::io("write", partial)(source));
+        let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(partial);
+        let mut growing = open.map_err(local)?;
+        let (mut vain, mut patience, mut said) = (0, self.patience, "it gave nothing".to_owned());
+        for _ in 0..CONNECTIONS {
+            let mut have = growing.seek(SeekFrom::End(0)).map_err(local)?;
+            if have > file.bytes {
+                growing.set_len(0).map_err(local)?;
+                have = 0;
+            }
+            let began = have;
+            if have < file.bytes {
+                match self.connect(address, file, &mut growing, patience, progress) {
+                    Ok(()) => {}
+                    Err(Fault::Local(error)) => return Err(Fault::Local(error)),
+                    Err(Fault::Remote(problem)) => said = problem,
+                }
+            }
+            let length = growing.seek(SeekFrom::End(0)).map_err(local)?;
+            if length > file.bytes {
+                growing.set_len(0).map_err(local)?;
+                said = format!("it gave more than {} bytes", file.bytes);
+                break;
+            }
+            if length == file.bytes {
+                growing.seek(SeekFrom::Start(0)).map_err(local)?;
+                growing.sync_all().map_err(local)?;
+                if digest(&growing).map_err(local)? == file.sha256 {
+                    return Ok(());
+                }
+                growing.set_len(0).map_err(local)?;
+                said = "it gave other bytes than it should".to_owned();
+                // What was there before may have been the wrong part.
+                if began == 0 {
+                    break;
+                }
+                continue;
+            }
+            if length > began {
+                vain = 0;
+                continue;
+            }
+            // Nothing more than before: the mirror may have had to begin again, and needs longer.
+            vain += 1;
+            patience *= 2;
+            if vain == VAIN {
+                break;
+            }
+        }
+        Err(Fault::Remote(said))
+    }
+
+    /// One connection: appends what it brings to what there is, or begins again where the mirror cannot go on.
+    fn connect(
+        &self,
+        address: &str,
+        file: &RemoteFile,
+        growing: &mut File,
+        patience: Duration,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<(), Fault> {
+        let local = |source| Fault::Local(Error::io("write", Path::new(file.name))(source));
+        // An error is one line, whatever the other side says.
+        let remote = |error: String| Fault::Remote(error.replace(['\n', '\r'], " "));
+        let mut have = growing.seek(SeekFrom::End(0)).map_err(local)?;
+        // Nothing may be packed on the way: the bytes are counted.
+        let mut request = self.agent.get(address).header("Accept-Encoding", "identity");
+        if have > 0 {
+            request = request.header("Range", format!("bytes={have}-"));
+        }
+        let request = request.config().timeout_recv_body(Some(patience)).build();
+        let mut response = request.call().map_err(|error| remote(error.to_string()))?;
+        let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
+        match response.status().as_u16() {
+            206 if header("content-range").is_some_and(|range| range.starts_with(&format!("bytes {have}-"))) => {}
+            200 => {
+                let length = header("content-length").and_then(|length| length.parse::<u64>().ok());
+                if let Some(length) = length.filter(|length| *length != file.bytes) {
+                    return Err(remote(format!("it has a file of {length} bytes in place of {}", file.bytes)));
+                }
+                growing.set_len(0).map_err(local)?;
+                have = 0;
+            }
+            // A range that it does not like: without one, perhaps.
+            206 | 416 => {
+                growing.set_len(0).map_err(local)?;
+                return Err(remote(format!("it answered {} to a range", response.status())));
+            }
+            _ => return Err(remote(format!("it answered {}", response.status()))),
+        }
+        growing.seek(SeekFrom::Start(have)).map_err(local)?;
+        let mut body = response.body_mut().as_reader().take(file.bytes - have + 1);
+        let mut block = vec![0; 64 << 10];
+        while have <= file.bytes {
+            let count = match body.read(&mut block) {
+                Ok(0) => break,
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(remote(format!("it ended after {have} of {} bytes ({error})", file.bytes))),
+            };
+            growing.write_all(&block[..count]).map_err(local)?;
+            have += count as u64;
+            progress(have.min(file.bytes));
+        }
+        match have < file.bytes {
+            true => Err(remote(format!("it ended after {have} of {} bytes", file.bytes))),
+            false => Ok(()),
+        }
+    }
+}
+
+/// A file's SHA-256 in hexadecimal digits.
+fn digest(mut file: impl Read) -> io::Result<String> {
+    let mut hasher = Sha256::new();
+    let mut block = vec![0; 64 << 10];
+    loop {
+        match file.read(&mut block) {
+            Ok(0) => break,
+            Ok(count) => hasher.update(&block[..count]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+}

@@ -1,0 +1,287 @@
+//! NPY, NumPy's format for one array: a magic number, a Python dictionary that says type, order and shape, the elements.
+//!
+//! As described in NumPy's `numpy/lib/format.py`, versions 1 to 3. Bytes stay bytes, and truth is a byte of 0
+//! or 255; whole numbers of 16 to 64 bits and floats of 32 and 64 become f32, from either byte order. An array in Fortran's
+//! order is brought into C's.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read, Write};
+use std::path::Path;
+
+use super::elements::{ByteOrder, Element, Elements, has_more, read_elements};
+use super::files::write_atomically;
+use crate::error::{Error, Result};
+use crate::shape::Shape;
+use crate::tensor::{Tensor, Values};
+
+/// The first bytes of every NPY file.
+pub(super) const MAGIC: [u8; 6] = *b"\x93NUMPY";
+/// Headers that NumPy writes are a hundred bytes long; it reads none longer than ten thousand.
+const LONGEST_HEADER: usize = 10_000;
+/// Dimensions that NumPy has at most.
+const MOST_DIMENSIONS: usize = 64;
+const GET_AGAIN: &str = "the file is damaged: get it again";
+const OTHER_TYPE: &str = "save it by numpy.save(name, array.astype(\"float32\"))";
+
+/// Reads an NPY file: unsigned bytes as [`Values::U8`], all other numbers as [`Values::F32`], row-major.
+///
+/// Fails where the file cannot be read, is no NPY file, holds anything but real numbers, has a size of 0, or less or
+/// more behind its header than that promises.
+pub fn read_npy(path: impl AsRef<Path>) -> Result<Tensor> {
+    let (shape, values) = read_parts(path.as_ref())?;
+    Tensor::new(shape, values)
+}
+
+/// [`read_npy`] for those who take the values over.
+pub(super) fn read_parts(path: &Path) -> Result<(Shape, Values)> {
+    let file = File::open(path).map_err(Error::io("read", path))?;
+    let file_bytes = file.metadata().map_err(Error::io("read", path))?.len();
+    read_array(&Place { path, array: None }, &mut BufReader::new(file), file_bytes)
+}
+
+/// Where an array is: a file of its own, or one of several in a file.
+pub(super) struct Place<'a> {
+    pub(super) path: &'a Path,
+    pub(super) array: Option<&'a str>,
+}
+
+impl Place<'_> {
+    /// An error that names the array.
+    pub(super) fn error(&self, problem: impl Into<String>, help: impl Into<String>) -> Error {
+        let problem = problem.into();
+        let problem = match self.array {
+            Some(name) => format!("array {name:?} {problem}"),
+            None => problem,
+        };
+        Error::file(self.path, problem, help)
+    }
+
+    /// What is wrong with packed data is the file's fault; anything else is the system's.
+    fn unreadable(&self, source: io::Error) -> Error {
+        match source.kind() {
+            io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => {
+                self.error(format!("cannot be unpacked ({source})"), GET_AGAIN)
+            }
+            io::ErrorKind::OutOfMemory => {
+                self.error("does not fit in memory", "use a part of it, or a machine with more memory")
+            }
+            _ => Error::io("read", self.path)(source),
+        }
+    }
+}
+
+/// Reads an array from its magic number on. `at_hand` is how many bytes there are, 0 where that is unknown.
+pub(super) fn read_array(place: &Place, reader: &mut impl Read, at_hand: u64) -> Result<(Shape, Values)> {
+    let Header { element, order, fortran, shape } = read_header(place, reader)?;
+    let promised = shape.iter().try_fold(element.bytes(), |product, size| product.checked_mul(*size));
+    let Some(promised) = promised.filter(|bytes| *bytes < isize::MAX as usize) else {
+        return Err(place.error(format!("claims shape {shape}, more than memory can address"), GET_AGAIN));
+    };
+    let promised = promised as u64;
+    let Elements { mut values, taken } =
+        read_elements(reader, element, order, shape.elements(), at_hand).map_err(|source| place.unreadable(source))?;
+    if taken < promised {
+        let problem = format!("has shape {shape}, {promised} bytes, but only {taken} follow the header");
+        return Err(place.error(problem, GET_AGAIN));
+    }
+    if has_more(reader).map_err(|source| place.unreadable(source))? {
+        return Err(place.error(format!("has shape {shape}, {promised} bytes, but more follow the header"), GET_AGAIN));
+    }
+    match &mut values {
+        Values::U8(values) if fortran => rows_first(&shape, values),
+        Values::F32(values) if fortran => rows_first(&shape, values),
+        Values::U8(_) | Values::F32(_) | Values::F64(_) | Values::U32(_) => {}
+    }
+    Ok((shape, values))
+}
+
+/// What an array's header says.
+struct Header {
+    element: Element,
+    order: ByteOrder,
+    fortran: bool,
+    shape: Shape,
+}
+
+fn read_header(place: &Place, reader: &mut impl Read) -> Result<Header> {
+    let mut take = |count: usize| -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        let took = reader.take(count as u64).read_to_end(&mut bytes);
+        took.map_err(|source| place.unreadable(source))?;
+        match bytes.len() == count {
+            true => Ok(bytes),
+            false => Err(place.error("ends within its header", GET_AGAIN)),
+        }
+    };
+    let magic = take(8)?;
+    if magic[..6] != MAGIC {
+        return Err(place.error("is no NPY data: it does not start with \"\\x93NUMPY\"", "give an NPY file"));
+    }
+    let length = match magic[6] {
+        1 => take(2)?.iter().rev().fold(0usize, |length, byte| length << 8 | usize::from(*byte)),
+        2 | 3 => take(4)?.iter().rev().fold(0usize, |length, byte| length << 8 | usize::from(*byte)),
+        version => {
+            return Err(place.error(format!("is of NPY version {version}"), "save it by numpy.save, in version 1 to 3"));
+        }
+    };
+    if length > LONGEST_HEADER {
+        return Err(place.error(format!("claims a header of {length} bytes"), GET_AGAIN));
+    }
+    let text = take(length)?;
+    let text = String::from_utf8_lossy(&text);
+    let Some(Dictionary { descr, fortran, shape }) = Parser(text.trim_end()).dictionary() else {
+        // A structured type is a list in place of a string, and the only other thing that NumPy writes.
+        let problem = match text.contains('[') {
+            true => "holds records of several fields",
+            false => "has a header that is no dictionary of descr, fortran_order and shape",
+        };
+        return Err(place.error(problem, OTHER_TYPE));
+    };
+    let order = if descr.starts_with('>') { ByteOrder::Big } else { ByteOrder::Little };
+    let element = match descr.trim_start_matches(['<', '>', '=', '|']) {
+        "b1" => Element::Bool,
+        "u1" => Element::U8,
+        "u2" => Element::U16,
+        "i2" => Element::I16,
+        "u4" => Element::U32,
+        "i4" => Element::I32,
+        "u8" => Element::U64,
+        "i8" => Element::I64,
+        "f4" => Element::F32,
+        "f8" => Element::F64,
+        _ => {
+            let help = OTHER_TYPE;
+            return Err(place.error(format!("holds elements of type {descr:?}, which is not read"), help));
+        }
+    };
+    if shape.len() > MOST_DIMENSIONS {
+        return Err(place.error(format!("claims {} dimensions", shape.len()), GET_AGAIN));
+    }
+    if shape.is_empty() {
+        return Err(place.error("is a single number", "give an array of samples"));
+    }
+    if shape.contains(&0) {
+        return Err(place.error(format!("has shape {shape} and so holds nothing"), "give a file with samples"));
+    }
+    Ok(Header { element, order, fortran, shape })
+}
+
+/// The three entries of a header.
+struct Dictionary {
+    descr: String,
+    fortran: bool,
+    shape: Shape,
+}
+
+/// Reads the little of Python's syntax that headers are written in; `None` at whatever else.
+struct Parser<'a>(&'a str);
+
+impl<'a> Parser<'a> {
+    fn dictionary(mut self) -> Option<Dictionary> {
+        let (mut descr, mut fortran, mut shape) = (None, None, None);
+        self.expect("{")?;
+        while self.expect("}").is_none() {
+            let key = self.string()?;
+            self.expect(":")?;
+            match key {
+                "descr" => descr = Some(self.string()?.to_owned()),
+                "fortran_order" => fortran = Some(self.flag()?),
+                "shape" => shape = Some(self.tuple()?),
+                _ => return None,
+            }
+            if self.expect(",").is_none() {
+                self.expect("}")?;
+                break;
+            }
+        }
+        match self.0.trim_start().is_empty() {
+            true => Some(Dictionary { descr: descr?, fortran: fortran?, shape: shape? }),
+            false => None,
+        }
+    }
+
+    fn expect(&mut self, token: &str) -> Option<()> {
+        self.0 = self.0.trim_start().strip_prefix(token)?;
+        Some(())
+    }
+
+    fn string(&mut self) -> Option<&'a str> {
+        let rest = self.0.trim_start();
+        let quote = rest.chars().next().filter(|quote| matches!(quote, '\'' | '"'))?;
+        let (text, rest) = rest[1..].split_once(quote)?;
+        self.0 = rest;
+        Some(text)
+    }
+
+    fn flag(&mut self) -> Option<bool> {
+        let is_true = self.expect("True").is_some();
+        if !is_true {
+            self.expect("False")?;
+        }
+        Some(is_true)
+    }
+
+    fn tuple(&mut self) -> Option<Shape> {
+        let mut sizes = Vec::new();
+        self.expect("(")?;
+        while self.expect(")").is_none() {
+            let rest = self.0.trim_start();
+            let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+            sizes.push(rest[..digits].parse().ok()?);
+            // Python 2 wrote long numbers as 3L.
+            self.0 = rest[digits..].strip_prefix('L').unwrap_or(&rest[digits..]);
+            if self.expect(",").is_none() {
+                self.expect(")")?;
+                break;
+            }
+        }
+        Some(sizes.into())
+    }
+}
+
+/// Brings elements in Fortran's order, in which the first index runs fastest, into C's, in which the last one does. In
+/// place, cycle by cycle, since there may not be room for two.
+fn rows_first<T: Copy>(shape: &Shape, values: &mut [T]) {
+    let strides = shape.strides();
+    let place = |mut at: usize| {
+        let mut place = 0;
+        for (size, stride) in shape.iter().zip(&strides) {
+            place += at % size * stride;
+            at /= size;
+        }
+        place
+    };
+    let mut placed = vec![0u64; values.len().div_ceil(64)];
+    for start in 0..values.len() {
+        let (mut at, mut value) = (start, values[start]);
+        while placed[at / 64] >> (at % 64) & 1 == 0 {
+            placed[at / 64] |= 1 << (at % 64);
+            at = place(at);
+            value = std::mem::replace(&mut values[at], value);
+        }
+    }
+}
+
+/// Writes an NPY file of f32, version 1, which `numpy.load` reads. The file appears whole or not at all.
+///
+/// Fails where the shape does not fit the values, and where the file cannot be written.
+pub fn write_npy(path: impl AsRef<Path>, shape: &Shape, values: &[f32]) -> Result<()> {
+    let elements = shape.iter().try_fold(1usize, |product, size| product.checked_mul(*size));
+    if elements != Some(values.len()) || shape.len() > MOST_DIMENSIONS {
+        let problem = format!("{} numbers given for shape {shape}", values.len());
+        return Err(Error::invalid("NPY", problem, "give as many numbers as the shape holds"));
+    }
+    let sizes: String = shape.iter().map(|size| format!("{size}, ")).collect();
+    let mut header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({}), }}", sizes.trim_end());
+    // The elements begin at a multiple of 64 bytes, and the header ends with a line's end.
+    let unpadded = MAGIC.len() + 4 + header.len() + 1;
+    header.extend(std::iter::repeat_n(' ', unpadded.next_multiple_of(64) - unpadded));
+    header.push('\n');
+    write_atomically(path.as_ref(), |file| {
+        file.write_all(&MAGIC)?;
+        file.write_all(&[1, 0])?;
+        file.write_all(&(header.len() as u16).to_le_bytes())?;
+        file.write_all(header.as_bytes())?;
+        values.iter().try_for_each(|value| file.write_all(&value.to_le_bytes()))
+    })
+}

@@ -1,0 +1,247 @@
+//! NPZ, NumPy's format for several arrays: a ZIP archive of NPY files, each stored or deflated.
+//!
+//! The archive's directory at its end is read entry by entry, ZIP64's larger numbers included; every checksum is compared.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use flate2::Crc;
+use flate2::bufread::DeflateDecoder;
+
+use super::npy::{Place, read_array};
+use crate::error::{Error, Result, suggest};
+use crate::shape::Shape;
+use crate::tensor::{Tensor, Values};
+
+/// The first bytes of a ZIP archive that is not empty.
+pub(super) const MAGIC: [u8; 4] = *b"PK\x03\x04";
+const DIRECTORY_ENTRY: [u8; 4] = *b"PK\x01\x02";
+const DIRECTORY_END: [u8; 4] = *b"PK\x05\x06";
+const DIRECTORY_END_64: [u8; 4] = *b"PK\x06\x06";
+const LOCATOR_64: [u8; 4] = *b"PK\x06\x07";
+/// Bytes of the end of the directory without its comment, which has at most so many more.
+const END_BYTES: usize = 22;
+const LONGEST_COMMENT: usize = 0xffff;
+/// Stands for a number that is kept elsewhere, in 64 bits.
+const ELSEWHERE: u64 = 0xffff_ffff;
+/// Names that are kept of a directory, arrays or not.
+const MOST_ENTRIES: u64 = 10_000;
+const GET_AGAIN: &str = "the file is damaged: get it again";
+
+/// An NPZ file whose directory has been read.
+#[derive(Debug)]
+pub struct Npz {
+    path: PathBuf,
+    bytes: u64,
+    arrays: Vec<Entry>,
+}
+
+/// An array's place in the archive.
+#[derive(Debug)]
+struct Entry {
+    name: String,
+    method: u16,
+    checksum: u32,
+    packed: u64,
+    unpacked: u64,
+    offset: u64,
+}
+
+impl Npz {
+    /// Reads the directory of an NPZ file. Fails where it cannot be read, is no ZIP archive, or holds no NPY file.
+    pub fn open(path: impl AsRef<Path>) -> Result<Npz> {
+        let path = path.as_ref();
+        let file = File::open(path).map_err(Error::io("read", path))?;
+        let bytes = file.metadata().map_err(Error::io("read", path))?.len();
+        let arrays = read_directory(path, file, bytes)?;
+        if arrays.is_empty() {
+            return Err(Error::file(path, "is an archive without any array (.npy)", "save arrays by numpy.savez"));
+        }
+        Ok(Npz { path: path.to_owned(), bytes, arrays })
+    }
+
+    /// The names of the arrays, in the order of the directory.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.arrays.iter().map(|entry| entry.name.as_str())
+    }
+
+    /// Reads one array, as [`read_npy`](super::npy::read_npy) does a file. Fails where there is none of this name, too.
+    pub fn read(&self, name: &str) -> Result<Tensor> {
+        let (shape, values) = self.read_parts(name)?;
+        Tensor::new(shape, values)
+    }
+
+    /// [`Npz::read`] for those who take the values over.
+    pub(super) fn read_parts(&self, name: &str) -> Result<(Shape, Values)> {
+        let path = &self.path;
+        let Some(entry) = self.arrays.iter().find(|entry| entry.name == name) else {
+            return Err(Error::file(path, format!("has no array {name:?}"), suggest(name, self.names())));
+        };
+        let place = Place { path, array: Some(name) };
+        let io = |source| match io::Error::kind(&source) {
+            io::ErrorKind::UnexpectedEof => place.error("lies outside the file", GET_AGAIN),
+            _ => Error::io("read", path)(source),
+        };
+        let mut file = File::open(path).map_err(Error::io("read", path))?;
+        file.seek(SeekFrom::Start(entry.offset)).map_err(io)?;
+        let mut local = [0; 30];
+        file.read_exact(&mut local).map_err(io)?;
+        if local[..4] != MAGIC {
+            return Err(place.error("is not where the directory says", GET_AGAIN));
+        }
+        let skipped = u64::from(u16_at(&local, 26)) + u64::from(u16_at(&local, 28));
+        file.seek(SeekFrom::Current(skipped as i64)).map_err(io)?;
+        let packed = BufReader::new(file.take(entry.packed));
+        let checked = |reader| Checked { reader, crc: Crc::new(), left: entry.unpacked, expected: entry.checksum };
+        match entry.method {
+            0 => read_array(&place, &mut checked(Unpack::Stored(packed)), entry.unpacked.min(self.bytes)),
+            8 => read_array(&place, &mut checked(Unpack::Deflated(DeflateDecoder::new(packed))), 0),
+            method => {
+                let help = "save it by numpy.savez or numpy.savez_compressed";
+                Err(place.error(format!("is packed by method {method}, which is not read"), help))
+            }
+        }
+    }
+}
+
+/// The ways in which NumPy packs.
+enum Unpack<R> {
+    Stored(R),
+    Deflated(DeflateDecoder<R>),
+}
+
+/// Reads what was promised, and compares the checksum when all of it has been read.
+struct Checked<R> {
+    reader: Unpack<R>,
+    crc: Crc,
+    left: u64,
+    expected: u32,
+}
+
+impl<R: io::BufRead> Read for Checked<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
+        if most == 0 {
+            return Ok(0);
+        }
+        let count = match &mut self.reader {
+            Unpack::Stored(reader) => reader.read(&mut buffer[..most])?,
+            Unpack::Deflated(reader) => reader.read(&mut buffer[..most])?,
+        };
+        if count == 0 {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it ends early"));
+        }
+        self.crc.update(&buffer[..count]);
+        self.left -= count as u64;
+        if self.left == 0 && self.crc.sum() != self.expected {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "its checksum is wrong"));
+        }
+        Ok(count)
+    }
+}
+
+/// The entries whose names end in `.npy`, without that ending.
+fn read_directory(path: &Path, mut file: File, length: u64) -> Result<Vec<Entry>> {
+    let damaged = |problem: &str| Error::file(path, problem, GET_AGAIN);
+    let io = |source| match io::Error::kind(&source) {
+        io::ErrorKind::UnexpectedEof => damaged("has a directory that ends early"),
+        _ => Error::io("read", path)(source),
+    };
+    let tail_start = length.saturating_sub((END_BYTES + LONGEST_COMMENT) as u64);
+    file.seek(SeekFrom::Start(tail_start)).map_err(io)?;
+    let mut tail = Vec::new();
+    (&mut file).take((END_BYTES + LONGEST_COMMENT) as u64).read_to_end(&mut tail).map_err(io)?;
+    let last = tail.len().checked_sub(END_BYTES);
+    let end = last.and_then(|last| (0..=last).rev().find(|at| tail[*at..].starts_with(&DIRECTORY_END)));
+    let Some(end) = end else {
+        return Err(damaged("is no whole ZIP archive: its directory is missing"));
+    };
+    let mut count = u64::from(u16_at(&tail, end + 10));
+    let mut offset = u64::from(u32_at(&tail, end + 16));
+    if count == 0xffff || offset == ELSEWHERE {
+        // ZIP64: a locator stands before the end, and says where the larger numbers are.
+        let locator = (tail_start + end as u64).checked_sub(20).ok_or_else(|| damaged("has no ZIP64 locator"))?;
+        let locator: [u8; 20] = read_at(&mut file, locator).map_err(io)?;
+        if locator[..4] == LOCATOR_64 {
+            let record: [u8; 56] = read_at(&mut file, u64_at(&locator, 8)).map_err(io)?;
+            if record[..4] != DIRECTORY_END_64 {
+                return Err(damaged("has no directory where its ZIP64 locator says"));
+            }
+            (count, offset) = (u64_at(&record, 32), u64_at(&record, 48));
+        }
+    }
+    if count > MOST_ENTRIES {
+        let problem = format!("claims {count} arrays, more than {MOST_ENTRIES}");
+        return Err(Error::file(path, problem, "save fewer arrays to one file"));
+    }
+    file.seek(SeekFrom::Start(offset)).map_err(io)?;
+    let mut directory = BufReader::new(file);
+    let mut arrays = Vec::new();
+    for _ in 0..count {
+        let mut fixed = [0; 46];
+        directory.read_exact(&mut fixed).map_err(io)?;
+        if fixed[..4] != DIRECTORY_ENTRY {
+            return Err(damaged("has a damaged directory"));
+        }
+        let [name, extra, comment] = [28, 30, 32].map(|at| usize::from(u16_at(&fixed, at)));
+        let mut rest = vec![0; name + extra + comment];
+        directory.read_exact(&mut rest).map_err(io)?;
+        let wide = wide_numbers(
+            [u32_at(&fixed, 24), u32_at(&fixed, 20), u32_at(&fixed, 42)].map(u64::from),
+            &rest[name..name + extra],
+        );
+        let [unpacked, packed, offset] = wide.ok_or_else(|| damaged("has a damaged directory"))?;
+        // Messages are one line, so a name that is not is none.
+        let name = str::from_utf8(&rest[..name]).ok().filter(|name| !name.contains(char::is_control));
+        let Some(name) = name.and_then(|name| name.strip_suffix(".npy")) else { continue };
+        arrays.push(Entry {
+            name: name.to_owned(),
+            method: u16_at(&fixed, 10),
+            checksum: u32_at(&fixed, 16),
+            packed,
+            unpacked,
+            offset,
+        });
+    }
+    Ok(arrays)
+}
+
+/// An entry's numbers, those that say so taken from its ZIP64 field: pairs of tag and length, the numbers in this order.
+fn wide_numbers(mut numbers: [u64; 3], mut extra: &[u8]) -> Option<[u64; 3]> {
+    if !numbers.contains(&ELSEWHERE) {
+        return Some(numbers);
+    }
+    while extra.len() >= 4 {
+        let (tag, length) = (u16_at(extra, 0), usize::from(u16_at(extra, 2)));
+        let field = extra.get(4..4 + length)?;
+        if tag == 1 {
+            let mut wide = field.chunks_exact(8);
+            for number in numbers.iter_mut().filter(|number| **number == ELSEWHERE) {
+                *number = u64_at(wide.next()?, 0);
+            }
+            return Some(numbers);
+        }
+        extra = &extra[4 + length..];
+    }
+    None
+}
+
+fn read_at<const SIZE: usize>(file: &mut File, offset: u64) -> io::Result<[u8; SIZE]> {
+    let mut bytes = [0; SIZE];
+    file.seek(SeekFrom::Start(offset))?;
+    file.read_exact(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn u16_at(bytes: &[u8], at: usize) -> u16 {
+    u16::from_le_bytes([bytes[at], bytes[at + 1]])
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    u32::from(u16_at(bytes, at)) | u32::from(u16_at(bytes, at + 2)) << 16
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    u64::from(u32_at(bytes, at)) | u64::from(u32_at(bytes, at + 4)) << 32
+}

@@ -1,0 +1,145 @@
+//! Folders of pictures of any size: fitted to one size as they are decoded, in parallel, at once or when they are wanted.
+
+use std::path::{Path, PathBuf};
+
+use image::imageops::{self, FilterType};
+use image::{ImageBuffer, Pixel};
+use rayon::prelude::*;
+
+use super::images::{Interleaved, decode};
+use crate::error::{Error, Result};
+use crate::shape::Shape;
+
+/// Pictures decoded before the first bad one among them is told of.
+const AT_ONCE: usize = 1024;
+
+/// How a picture of other proportions is brought to a sample's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Fit {
+    /// The largest part of these proportions is cut out of its middle.
+    #[default]
+    Crop,
+    /// It is stretched.
+    Stretch,
+    /// It is kept whole, with black beside it or above and below.
+    Pad,
+}
+
+impl Fit {
+    /// All there are.
+    pub const ALL: [Fit; 3] = [Fit::Crop, Fit::Stretch, Fit::Pad];
+
+    /// The name in a model file.
+    pub fn name(self) -> &'static str {
+        match self {
+            Fit::Crop => "crop",
+            Fit::Stretch => "stretch",
+            Fit::Pad => "pad",
+        }
+    }
+}
+
+/// What all pictures are brought to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PictureFormat {
+    /// 1 for grey (colours become their luma by ITU-R BT.709), or 3 for red, green and blue.
+    pub channels: usize,
+    /// Pixels from top to bottom.
+    pub height: usize,
+    /// Pixels from left to right.
+    pub width: usize,
+    /// What becomes of other proportions.
+    pub fit: Fit,
+}
+
+impl PictureFormat {
+    /// The shape of a sample: channels, height, width.
+    pub fn shape(&self) -> Shape {
+        [self.channels, self.height, self.width].into()
+    }
+
+    /// Reads a PNG or JPEG in this format: its bytes, one channel's plane after another. Pictures are resized by a
+    /// triangle filter as wide as the reduction, and turned as their EXIF orientation says.
+    ///
+    /// Fails as [`read_picture`](super::images::read_picture) does.
+    pub fn read(&self, path: impl AsRef<Path>) -> Result<Vec<u8>> {
+        let mut sample = vec![0; self.shape().elements()];
+        self.read_into(path.as_ref(), &mut sample)?;
+        Ok(sample)
+    }
+
+    fn read_into(&self, path: &Path, sample: &mut [u8]) -> Result<()> {
+        let Interleaved { channels, height, width, bytes } = decode(path, None)?;
+        let bytes = match (channels, self.channels) {
+            (1, 3) => bytes.iter().flat_map(|grey| [*grey; 3]).collect(),
+            (3, 1) => bytes.chunks_exact(3).map(luma).collect(),
+            _ => bytes,
+        };
+        match self.channels {
+            1 => self.place::<image::Luma<u8>>(bytes, height, width, sample),
+            _ => self.place::<image::Rgb<u8>>(bytes, height, width, sample),
+        }
+        .ok_or_else(|| Error::file(path, "has no pixel", "remove it"))
+    }
+
+    /// Fits the pixels to a sample's size and puts them into its planes. `None` where there are none.
+    fn place<P: Pixel<Subpixel = u8> + 'static>(
+        &self,
+        bytes: Vec<u8>,
+        height: usize,
+        width: usize,
+        sample: &mut [u8],
+    ) -> Option<()> {
+        let (Ok(wide), Ok(high)) = (u32::try_from(width), u32::try_from(height)) else { return None };
+        let picture: ImageBuffer<P, Vec<u8>> = ImageBuffer::from_raw(wide, high, bytes)?;
+        if height == 0 || width == 0 {
+            return None;
+        }
+        // The sizes before and after, where the smaller of the two scales decides.
+        let scaled = |size: usize, by: usize, of: usize| (size * by).div_ceil(of).max(1);
+        let narrow = width * self.height < height * self.width;
+        let (part, whole) = match self.fit {
+            Fit::Stretch => ([height, width], [self.height, self.width]),
+            Fit::Crop if narrow => {
+                ([scaled(self.height, width, self.width).min(height), width], [self.height, self.width])
+            }
+            Fit::Crop => ([height, scaled(self.width, height, self.height).min(width)], [self.height, self.width]),
+            Fit::Pad if narrow => ([height, width], [self.height, scaled(width, self.height, height).min(self.width)]),
+            Fit::Pad => ([height, width], [scaled(height, self.width, width).min(self.height), self.width]),
+        };
+        let (top, left) = ((height - part[0]) / 2, (width - part[1]) / 2);
+        let part = imageops::crop_imm(&picture, left as u32, top as u32, part[1] as u32, part[0] as u32).to_image();
+        let fitted = match part.dimensions() == (whole[1] as u32, whole[0] as u32) {
+            true => part,
+            false => imageops::resize(&part, whole[1] as u32, whole[0] as u32, FilterType::Triangle),
+        };
+        let (top, left) = ((self.height - whole[0]) / 2, (self.width - whole[1]) / 2);
+        sample.fill(0);
+        for (y, line) in fitted.as_raw().chunks_exact(whole[1] * self.channels).enumerate() {
+            for (x, pixel) in line.chunks_exact(self.channels).enumerate() {
+                for (channel, value) in pixel.iter().enumerate() {
+                    sample[(channel * self.height + top + y) * self.width + left + x] = *value;
+                }
+            }
+        }
+        Some(())
+    }
+
+    /// Reads many, one after another, on all cores. The error is the first bad file's, whatever the threads did.
+    pub(super) fn read_all(&self, paths: &[&PathBuf]) -> Result<Vec<u8>> {
+        let width = self.shape().elements();
+        let mut samples = vec![0; paths.len() * width];
+        for (paths, samples) in paths.chunks(AT_ONCE).zip(samples.chunks_mut(AT_ONCE * width)) {
+            let read = paths.par_iter().zip(samples.par_chunks_mut(width));
+            let results: Vec<Result<()>> = read.map(|(path, sample)| self.read_into(path, sample)).collect();
+            results.into_iter().collect::<Result<()>>()?;
+        }
+        Ok(samples)
+    }
+}
+
+/// The grey that a colour has to the eye.
+fn luma(pixel: &[u8]) -> u8 {
+    let [red, green, blue] = [pixel[0], pixel[1], pixel[2]].map(u32::from);
+    ((2126 * red + 7152 * green + 722 * blue + 5000) / 10_000) as u8
+}

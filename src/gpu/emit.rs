@@ -1,0 +1,87 @@
+//! The final text of a shader, in the language of each of wgpu's backends.
+
+use super::adapter::one_line;
+use super::specialise::Shader;
+use crate::error::{Error, Result};
+use crate::plan::{Kernel, Without};
+use naga::ShaderStage;
+use naga::back::{hlsl, msl, spv, wgsl};
+use naga::valid::{Capabilities, ValidationFlags, Validator};
+
+/// A language that shaders are written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Language {
+    /// WebGPU's.
+    Wgsl,
+    /// Vulkan's: words, least byte first.
+    Spirv,
+    /// Metal's.
+    Msl,
+    /// DX12's.
+    Hlsl,
+}
+
+impl Language {
+    /// All of them.
+    pub const ALL: [Language; 4] = [Language::Wgsl, Language::Spirv, Language::Msl, Language::Hlsl];
+
+    /// Its name: `wgsl`, `spirv`, `msl` or `hlsl`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Language::Wgsl => "wgsl",
+            Language::Spirv => "spirv",
+            Language::Msl => "msl",
+            Language::Hlsl => "hlsl",
+        }
+    }
+}
+
+impl Shader {
+    /// A kernel as its file has it, with the file's own constants; `None` for products, which are nothing without a tile.
+    pub fn of_file(kernel: Kernel) -> Option<Shader> {
+        let row = kernel.row();
+        (!row.tiled).then(|| Shader { text: row.source.to_owned(), file: row.file, entry: row.entry.to_owned() })
+    }
+
+    /// What a driver is given: the module after unrolling, without any of wgpu's checks, written in a language. Fails where
+    /// the shader is invalid, with file, line and column.
+    pub fn emit(&self, language: Language, without: Without) -> Result<Vec<u8>> {
+        let place = format!("shaders/{}", self.file);
+        let module = self.module(without)?;
+        let mut validator = Validator::new(ValidationFlags::all(), Capabilities::SUBGROUP);
+        validator.subgroup_stages(naga::valid::ShaderStages::COMPUTE);
+        validator.subgroup_operations(naga::valid::SubgroupOperationSet::all());
+        let info = validator.validate(&module).map_err(|error| Error::Shader {
+            problem: one_line(&error.emit_to_string_with_path(&self.text, &place)),
+            place: place.clone(),
+        })?;
+        let failed = |problem: String| Error::Shader { place: format!("{place} in {}", language.name()), problem };
+        let point = Some((ShaderStage::Compute, self.entry.clone()));
+        Ok(match language {
+            Language::Wgsl => wgsl::write_string(&module, &info, wgsl::WriterFlags::empty())
+                .map_err(|error| failed(error.to_string()))?
+                .into_bytes(),
+            Language::Spirv => {
+                let options =
+                    spv::PipelineOptions { shader_stage: ShaderStage::Compute, entry_point: self.entry.clone() };
+                let words = spv::write_vec(&module, &info, &Default::default(), Some(&options));
+                words.map_err(|error| failed(error.to_string()))?.into_iter().flat_map(u32::to_le_bytes).collect()
+            }
+            Language::Msl => {
+                let pipeline = msl::PipelineOptions { entry_point: point, ..Default::default() };
+                let written = msl::write_string(&module, &info, &Default::default(), &pipeline);
+                written.map_err(|error| failed(error.to_string()))?.0.into_bytes()
+            }
+            Language::Hlsl => {
+                // The number of workgroups comes by a binding there.
+                let counts = hlsl::BindTarget { space: 1, ..Default::default() };
+                let options = hlsl::Options { special_constants_binding: Some(counts), ..Default::default() };
+                let pipeline = hlsl::PipelineOptions { entry_point: point };
+                let mut text = String::new();
+                let written = hlsl::Writer::new(&mut text, &options, &pipeline).write(&module, &info, None);
+                written.map_err(|error| failed(error.to_string()))?;
+                text.into_bytes()
+            }
+        })
+    }
+}

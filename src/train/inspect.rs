@@ -1,0 +1,280 @@
+//! Looking into training steps: every launch held against the CPU's, and every launch timed.
+
+use super::trainer::{TRAIN, Trainer};
+use crate::device::{Device, Session};
+use crate::error::{Error, Result};
+use crate::plan::{Access, Kernel, Outcome, Plan, Step};
+use std::collections::BTreeMap;
+
+/// How far a launch's result may be from the reference, relative to the largest element of what it leaves: sums of f32 in
+/// another order stay within a hundredth of it.
+const TOLERANCE: f64 = 1e-4;
+
+/// What came of holding launches against the CPU's.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Agreement {
+    /// Steps that were run.
+    pub steps: usize,
+    /// Launches of each.
+    pub launches: usize,
+    /// The largest difference, relative to the largest element of what the launch left.
+    pub worst: f64,
+    /// The launch that it was found in.
+    pub worst_launch: String,
+}
+
+/// The launches of a step, timed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Profile {
+    /// In their order.
+    pub launches: Vec<LaunchTimes>,
+}
+
+/// A launch, and when it ran.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LaunchTimes {
+    /// Its kernels, such as `conv2d.forward`.
+    pub kernel: String,
+    /// What its values belong to, such as `encoder.0`.
+    pub label: String,
+    /// Floating-point operations.
+    pub operations: u64,
+    /// Bytes read and written, each element counted once.
+    pub bytes: u64,
+    /// Beginning and duration in each step, in nanoseconds.
+    pub spans: Vec<[u64; 2]>,
+}
+
+impl Trainer<'_> {
+    /// Runs the first steps of training launch by launch, here and on the CPU in f64 from the same operands. Fails with
+    /// [`Error::Disagreement`] at the first launch whose results differ by more than rounding. Parameters and state are then
+    /// some steps on: call [`Trainer::start`] or [`Trainer::restore`] before training.
+    pub fn check(&mut self, steps: usize) -> Result<Agreement> {
+        self.check_against(&self.plan.clone(), steps)
+    }
+
+    /// As [`Trainer::check`], against the CPU's run of another plan that should do the same: for tests, which plant faults.
+    #[doc(hidden)]
+    pub fn check_against(&mut self, plan: &Plan, steps: usize) -> Result<Agreement> {
+        let mut reference = Device::CpuF64.load(std::slice::from_ref(plan))?;
+        let launches = plan.launches().count();
+        let mut agreement = Agreement { steps, launches, worst: 0.0, worst_launch: String::new() };
+        for step in 0..steps {
+            self.begin_at(step)?;
+            if let Some(found) = compare(plan, &mut self.session, &mut reference, &mut agreement)? {
+                return Err(Error::Disagreement {
+                    launch: format!("step {}, {}", step + 1, found.launch),
+                    place: found.place,
+                    device: self.device.name(),
+                    got: found.worst.got,
+                    expected: found.worst.expected,
+                });
+            }
+        }
+        Ok(agreement)
+    }
+
+    /// Makes ready for a step from the beginning: what is ready lasts as long as an epoch, then it begins again.
+    fn begin_at(&mut self, step: usize) -> Result<()> {
+        if step.is_multiple_of(self.feed.whole_steps()) { self.begin() } else { Ok(()) }
+    }
+
+    /// The plan of an ordinary step.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Runs `steps` of the first steps of training after some that are not counted, with every launch timed by the device's
+    /// clock. Afterwards parameters and state stand as after [`Trainer::check`]. Fails on an adapter without timestamps.
+    pub fn profile(&mut self, steps: usize) -> Result<Profile> {
+        let label = |launch: &[Step]| LaunchTimes {
+            kernel: joined(launch, |step| step.kernel.name()),
+            label: joined(launch, |step| step.label.clone()),
+            operations: launch.iter().map(|step| step.operations).sum(),
+            bytes: launch.iter().map(Step::bytes).sum(),
+            spans: Vec::with_capacity(steps),
+        };
+        let mut launches: Vec<LaunchTimes> = self.plan.launches().map(|(_, launch)| label(launch)).collect();
+        // The first step compiles on some drivers, and finds cold caches on all.
+        let warm = 2;
+        let mut end = 0;
+        for step in 0..warm + steps {
+            self.begin_at(step)?;
+            let spans = self.session.time_launches(TRAIN, launches.len())?;
+            if step < warm {
+                continue;
+            }
+            let start = end;
+            for (launch, [begun, lasted]) in launches.iter_mut().zip(spans) {
+                launch.spans.push([start + begun, lasted]);
+                end = end.max(start + begun + lasted);
+            }
+        }
+        Ok(Profile { launches })
+    }
+}
+
+/// A launch that two devices disagree on, and by how much.
+struct Found {
+    launch: String,
+    place: String,
+    worst: Difference,
+}
+
+/// Runs a step of a plan that both sessions have loaded first, launch by launch, the reference from the session's operands.
+fn compare(
+    plan: &Plan,
+    session: &mut Session,
+    reference: &mut Session,
+    agreement: &mut Agreement,
+) -> Result<Option<Found>> {
+    for (index, (_, launch)) in plan.launches().enumerate() {
+        for buffer in buffers(launch, |access| access != Access::Write) {
+            let name = &plan.buffers[buffer].name;
+            reference.write(name, &session.read(name)?)?;
+        }
+        session.run_launch(TRAIN, index)?;
+        reference.run_launch(TRAIN, index)?;
+        let mut left = BTreeMap::new();
+        for buffer in buffers(launch, |access| access != Access::Read) {
+            let name = &plan.buffers[buffer].name;
+            left.insert(buffer, (session.read(name)?, reference.read(name)?));
+        }
+        let name = joined(launch, |step| format!("{} \"{}\"", step.kernel.name(), step.label));
+        let written = launch.iter().flat_map(|step| (0..step.slots.len()).map(move |slot| (step, slot)));
+        for (step, slot) in written.filter(|(step, slot)| step.access(*slot) != Access::Read) {
+            let place = &step.slots[slot];
+            let Some((got, expected)) = left.get(&place.buffer) else { continue };
+            let range = place.offset..place.offset + place.shape.elements();
+            let [got, expected] =
+                [got, expected].map(|values| joined_parts(step, slot, &values.to_f64()[range.clone()]));
+            let worst = difference(&got, &expected);
+            if worst.relative > agreement.worst {
+                (agreement.worst, agreement.worst_launch) = (worst.relative, name.clone());
+            }
+            if worst.relative > TOLERANCE {
+                let launch = format!("launch {index} ({name})");
+                let place = format!("element {} of slot {slot}, {}", worst.element, place.shape);
+                return Ok(Some(Found { launch, place, worst }));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// The buffers that a launch uses so, in ascending order.
+fn buffers(launch: &[Step], used: impl Fn(Access) -> bool) -> Vec<usize> {
+    let slots = launch
+        .iter()
+        .flat_map(|step| step.slots.iter().enumerate().map(move |(slot, place)| (step.access(slot), place)));
+    let mut buffers: Vec<usize> = slots.filter(|(access, _)| used(*access)).map(|(_, place)| place.buffer).collect();
+    buffers.sort_unstable();
+    buffers.dedup();
+    buffers
+}
+
+/// What a step leaves in a slot, in which partial sums are joined where every device shares them out its own way.
+fn joined_parts(step: &Step, slot: usize, values: &[f64]) -> Vec<f64> {
+    let outcome = slot.checked_sub(step.kernel.row().bindings.len()).and_then(|index| step.outcomes.get(index));
+    if matches!(outcome, Some(Outcome::Total(_))) {
+        return vec![values.iter().sum()];
+    }
+    let named = |name| step.constant(name).unwrap_or(1) as usize;
+    let (stride, used) = match step.kernel {
+        Kernel::ColumnSums => (named("PART_STRIDE"), named("COLUMNS")),
+        _ if named("SPLITS") > 1 && step.kernel.row().tiled => (named("SPLIT_STRIDE"), named("SPLIT_STRIDE")),
+        _ => return values.to_vec(),
+    };
+    (0..used).map(|first| values.iter().skip(first).step_by(stride.max(1)).sum()).collect()
+}
+
+/// What the steps of a launch have of something, each once.
+fn joined(launch: &[Step], of: impl Fn(&Step) -> String) -> String {
+    let mut all: Vec<String> = launch.iter().map(of).collect();
+    all.dedup();
+    all.join(" + ")
+}
+
+/// The element that is furthest off, relative to the largest of the reference.
+struct Difference {
+    element: usize,
+    got: f64,
+    expected: f64,
+    relative: f64,
+}
+
+fn difference(got: &[f64], expected: &[f64]) -> Difference {
+    let largest = expected.iter().fold(0.0f64, |largest, value| largest.max(value.abs()));
+    let mut worst = Difference { element: 0, got: 0.0, expected: 0.0, relative: 0.0 };
+    for (element, (got, expected)) in got.iter().zip(expected).enumerate() {
+        let distance: f64 = got - expected;
+        let relative = match distance {
+            // Where neither side has a number they agree, and where one has none they could not differ more.
+            _ if got == expected || (got.is_nan() && expected.is_nan()) => continue,
+            _ if distance.is_nan() => f64::INFINITY,
+            _ => distance.abs() / largest.max(f64::from(f32::MIN_POSITIVE)),
+        };
+        if relative > worst.relative {
+            worst = Difference { element, got: *got, expected: *expected, relative };
+        }
+    }
+    worst
+}
+
+impl Profile {
+    /// The steps that were timed.
+    pub fn steps(&self) -> usize {
+        self.launches.first().map_or(0, |launch| launch.spans.len())
+    }
+
+    /// The mean time of a step in nanoseconds: of its launches, without what lies between them.
+    pub fn step_nanoseconds(&self) -> f64 {
+        self.launches.iter().map(LaunchTimes::nanoseconds).sum()
+    }
+
+    /// Kernels with their launches in a step, mean nanoseconds, operations and bytes, the slowest first.
+    pub fn kernels(&self) -> Vec<(String, usize, f64, u64, u64)> {
+        let mut kernels: Vec<(String, usize, f64, u64, u64)> = Vec::new();
+        for launch in &self.launches {
+            match kernels.iter_mut().find(|(kernel, ..)| *kernel == launch.kernel) {
+                Some((_, count, time, operations, bytes)) => {
+                    *count += 1;
+                    *time += launch.nanoseconds();
+                    *operations += launch.operations;
+                    *bytes += launch.bytes;
+                }
+                None => {
+                    kernels.push((launch.kernel.clone(), 1, launch.nanoseconds(), launch.operations, launch.bytes));
+                }
+            }
+        }
+        kernels.sort_by(|a, b| b.2.total_cmp(&a.2));
+        kernels
+    }
+
+    /// The launches in the trace event format of Chrome's tracing, which Perfetto opens: an array of complete events, times
+    /// in microseconds.
+    pub fn trace(&self, device: &str) -> serde_json::Value {
+        let named = serde_json::json!({
+            "ph": "M", "name": "process_name", "pid": 1, "tid": 1, "args": { "name": device },
+        });
+        let mut events = vec![named];
+        for step in 0..self.steps() {
+            for launch in &self.launches {
+                let [begun, lasted] = launch.spans[step].map(|nanoseconds| nanoseconds as f64 / 1e3);
+                events.push(serde_json::json!({
+                    "ph": "X", "name": launch.kernel, "cat": launch.label, "pid": 1, "tid": 1, "ts": begun, "dur": lasted,
+                    "args": { "step": step, "label": launch.label, "flop": launch.operations, "bytes": launch.bytes },
+                }));
+            }
+        }
+        serde_json::Value::Array(events)
+    }
+}
+
+impl LaunchTimes {
+    /// The mean duration in nanoseconds.
+    pub fn nanoseconds(&self) -> f64 {
+        self.spans.iter().map(|[_, lasted]| *lasted as f64).sum::<f64>() / self.spans.len().max(1) as f64
+    }
+}
