@@ -188,6 +188,11 @@ pub fn run(arguments: &Arguments) -> Result<End> {
             Outcome::Finished => break,
         }
     }
+    let patience = trainer.progress().patience;
+    if let (true, Some(best)) = (patience.ended, patience.best) {
+        let waited = patience.waited;
+        eprintln!("ended early: no better loss than {best:.6} in {waited} epochs; the model is the one that had it");
+    }
     run.draw_losses()?;
     let shown = validation.as_ref().unwrap_or(&train);
     let originals = shown.read_f32(0..shown.len().min(RunDirectory::PICTURES))?;
