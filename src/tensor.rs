@@ -50,16 +50,6 @@ impl Values {
         self.len() == 0
     }
 
-    /// Pieces of so many elements, the last of which may be shorter.
-    pub(crate) fn chunks(&self, elements: usize) -> Vec<Values> {
-        match self {
-            Values::F32(v) => v.chunks(elements).map(|piece| Values::F32(piece.to_vec())).collect(),
-            Values::F64(v) => v.chunks(elements).map(|piece| Values::F64(piece.to_vec())).collect(),
-            Values::U32(v) => v.chunks(elements).map(|piece| Values::U32(piece.to_vec())).collect(),
-            Values::U8(v) => v.chunks(elements).map(|piece| Values::U8(piece.to_vec())).collect(),
-        }
-    }
-
     /// The elements as f64.
     pub fn to_f64(&self) -> Vec<f64> {
         match self {
@@ -67,6 +57,16 @@ impl Values {
             Values::F64(v) => v.clone(),
             Values::U32(v) => v.iter().map(|x| *x as f64).collect(),
             Values::U8(v) => v.iter().map(|x| *x as f64).collect(),
+        }
+    }
+
+    /// Pieces of so many elements, the last of which may be shorter.
+    pub(crate) fn chunks(&self, elements: usize) -> Vec<Values> {
+        match self {
+            Values::F32(v) => v.chunks(elements).map(|piece| Values::F32(piece.to_vec())).collect(),
+            Values::F64(v) => v.chunks(elements).map(|piece| Values::F64(piece.to_vec())).collect(),
+            Values::U32(v) => v.chunks(elements).map(|piece| Values::U32(piece.to_vec())).collect(),
+            Values::U8(v) => v.chunks(elements).map(|piece| Values::U8(piece.to_vec())).collect(),
         }
     }
 }

@@ -40,6 +40,10 @@ mod inspect;
 mod kernels;
 #[path = "suite/losses.rs"]
 mod losses;
+#[path = "suite/modes.rs"]
+mod modes;
+#[path = "suite/modules.rs"]
+mod modules;
 #[path = "suite/numbers.rs"]
 mod numbers;
 #[path = "suite/parity.rs"]
@@ -65,6 +69,8 @@ mod selftest;
 mod spec;
 #[path = "suite/steps.rs"]
 mod steps;
+#[path = "suite/structure.rs"]
+mod structure;
 #[path = "suite/support.rs"]
 mod support;
 #[cfg(feature = "cli")]

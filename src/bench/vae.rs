@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::graph::{Binary, Graph, Unary, Value};
 use crate::model::initial_values;
-use crate::nn::{Activation, Layer, Placed, place};
+use crate::nn::{Activation, Layer, Linear, Placed, place};
 use crate::plan::{Metrics, Optimizer, ParameterLayout, Plan, Request, Target, Training};
 use crate::shape::Shape;
 use crate::tensor::DType;
@@ -25,7 +25,7 @@ pub(super) struct Vae {
 impl Vae {
     /// 784 > 400 ReLU > mean 20 and logarithm of the variance 20; 20 > 400 ReLU > 784 logits.
     pub fn new() -> Result<Vae> {
-        let linear = |out| Layer::Linear { out, bias: true };
+        let linear = |out| Layer::Linear(Linear::new(out));
         let relu = Layer::Activation(Activation::Relu);
         let hidden = Shape::from([HIDDEN]);
         let encoder = place("encoder", &[linear(HIDDEN), relu.clone()], &[PIXELS].into())?;

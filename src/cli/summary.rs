@@ -18,7 +18,9 @@ pub fn run(arguments: &Arguments) -> Result<End> {
     let network = Network::new(resolve_model(&arguments.model)?)?;
     let checked = network.checked();
     let flops: u64 = checked.layers().map(|layer| layer.flops).sum();
-    let count = |layer: &pinhole::nn::Placed| layer.parameters.iter().map(|p| p.shape.elements()).sum::<usize>();
+    let count = |layer: &pinhole::nn::Placed| {
+        layer.parameters.iter().filter(|p| p.trained).map(|p| p.shape.elements()).sum::<usize>()
+    };
     if arguments.json {
         let layers: Vec<serde_json::Value> = checked
             .layers()
@@ -35,13 +37,15 @@ pub fn run(arguments: &Arguments) -> Result<End> {
         }))?;
         return Ok(End::Done);
     }
+    // Names grow with nested lists.
+    let width = checked.layers().map(|layer| layer.name.len()).max().unwrap_or(0).max(12);
     say(&format!(
-        "{:<12} {:<17} {:<15} {:<15} {:>10} {:>12}",
+        "{:<width$} {:<17} {:<15} {:<15} {:>10} {:>12}",
         "name", "layer", "input", "output", "parameters", "FLOP"
     ))?;
     for layer in checked.layers() {
         say(&format!(
-            "{:<12} {:<17} {:<15} {:<15} {:>10} {:>12}",
+            "{:<width$} {:<17} {:<15} {:<15} {:>10} {:>12}",
             layer.name,
             layer.layer.name(),
             layer.input.to_string(),

@@ -4,22 +4,26 @@
 //! of a machine without a GPU, threaded, with its products done by the `gemm` crate. Each file has a shader's name, and
 //! its functions are the shader's entry points.
 
+mod assign;
 mod batch;
 mod conv2d;
 mod double;
 mod elementwise;
 mod gather;
+mod indices;
 mod math;
 mod matmul;
 mod optimizer;
 mod random;
 mod real;
+mod recurrence;
 mod reduce;
 mod rows;
 mod session;
 mod state;
 mod warp;
 
+pub(crate) use double::normal_quantile;
 pub use real::Real;
 pub use session::Session;
 
@@ -98,13 +102,19 @@ fn result_elements(step: &Step) -> usize {
         | Kernel::Gather
         | Kernel::ScatterAdd
         | Kernel::Warp
+        | Kernel::Indices
+        | Kernel::Lstm
+        | Kernel::Gru
+        | Kernel::LinearForward
+        | Kernel::LinearBackward
         | Kernel::RandomBits
         | Kernel::Update
         | Kernel::LimitedUpdate
         | Kernel::Squares
         | Kernel::Norm
         | Kernel::Average
-        | Kernel::Advance => 0,
+        | Kernel::Advance
+        | Kernel::Assign => 0,
     }
 }
 
@@ -203,6 +213,17 @@ pub(crate) fn execute<T: Real>(step: &Step, sources: &[Source<T>], targets: &mut
         Kernel::Gather => gather::gather(step.constants(), floats(0), words(1), targets[0].floats()),
         Kernel::ScatterAdd => gather::scatter_add(step.constants(), floats(0), words(1), targets[0].floats()),
         Kernel::Warp => warp::warp(step.constants(), floats(0), floats(1), targets[0].floats()),
+        Kernel::Indices => indices::indices(floats(0), targets[0].words()),
+        Kernel::Lstm => recurrence::lstm(step.constants(), floats(0), floats(1), targets[0].floats()),
+        Kernel::Gru => recurrence::gru(step.constants(), floats(0), floats(1), floats(2), targets[0].floats()),
+        Kernel::LinearForward | Kernel::LinearBackward => {
+            let [_, _, _, gates] = step.constants::<4>();
+            let run = match step.kernel {
+                Kernel::LinearForward => recurrence::linear_forward,
+                _ => recurrence::linear_backward,
+            };
+            run(step.constants(), gates, floats(0), floats(1), floats(2), targets[0].floats());
+        }
         Kernel::BatchFloats => with_epilogue(step, inputs, targets, |y, fused| {
             batch::batch_floats(step.constants(), floats(0), words(1), words(2), y);
             fused.fill(y);
@@ -232,5 +253,6 @@ pub(crate) fn execute<T: Real>(step: &Step, sources: &[Source<T>], targets: &mut
                 state::advance(step.constants(), floats(0), ring.floats(), state.words());
             }
         }
+        Kernel::Assign => assign::assign(floats(0), words(1), targets[0].floats()),
     }
 }

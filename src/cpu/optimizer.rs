@@ -48,9 +48,7 @@ pub(super) struct Settings {
 }
 
 impl Settings {
-    pub(super) fn new(
-        [count, groups, method, centered, momentum, accumulated, limited, skip]: [usize; 8],
-    ) -> Settings {
+    pub(super) fn new([count, groups, method, centered, momentum, accumulated, limited, skip]: [usize; 8]) -> Settings {
         let (centered, momentum) = (centered == 1, momentum == 1);
         Settings { count, groups, method, centered, momentum, accumulated, limited: limited == 1, skip: skip == 1 }
     }
@@ -318,7 +316,13 @@ pub(super) fn squares<T: Real>(
 }
 
 /// Joins the sums of squares, and counts updates whose gradients are not all finite: the sum, the count.
-pub(super) fn join<T: Real>([groups, _parts]: [usize; 2], parts: &[T], schedule: &[T], state: &[u32], joined: &mut [T]) {
+pub(super) fn join<T: Real>(
+    [groups, _parts]: [usize; 2],
+    parts: &[T],
+    schedule: &[T],
+    state: &[u32],
+    joined: &mut [T],
+) {
     let total = parts.iter().fold(T::ZERO, |sum, part| sum + *part);
     joined[0] = total;
     if !is_finite(total) && schedule[state[POSITION] as usize * groups * SCHEDULE_COLUMNS + WAIT] == T::ZERO {

@@ -39,6 +39,13 @@ impl Graph {
             let Some(upstream) = gradients[index].filter(|_| needed[index]) else { continue };
             let node = self.nodes()[index].clone();
             self.set_scope(node.name.clone());
+            if let Some(closed) = self.closed.get(&Value(index)).cloned() {
+                let parts = self.closed_rule(&closed, Value(index), upstream, &needed)?;
+                for (operand, part) in parts.into_iter().filter(|(operand, _)| needed[operand.0]) {
+                    self.meet(&mut gradients, operand, part)?;
+                }
+                continue;
+            }
             for (position, operand) in node.operands.iter().enumerate() {
                 if !needed[operand.0] {
                     continue;
@@ -46,10 +53,7 @@ impl Graph {
                 let Some(part) = self.rule(&node.op, &node.operands, position, Value(index), upstream)? else {
                     continue;
                 };
-                gradients[operand.0] = Some(match gradients[operand.0] {
-                    Some(sum) => self.add(sum, part)?,
-                    None => part,
-                });
+                self.meet(&mut gradients, *operand, part)?;
             }
         }
         by.iter()
@@ -63,6 +67,15 @@ impl Graph {
             .collect()
     }
 
+    /// Adds a part of a value's gradient to those that there are.
+    fn meet(&mut self, gradients: &mut [Option<Value>], value: Value, part: Value) -> Result<()> {
+        gradients[value.0] = Some(match gradients[value.0] {
+            Some(sum) => self.add(sum, part)?,
+            None => part,
+        });
+        Ok(())
+    }
+
     /// The part of the gradient that flows from node `y` with gradient `g` to its operand number `position`; `None`
     /// where it is zero everywhere.
     fn rule(&mut self, op: &Op, operands: &[Value], position: usize, y: Value, g: Value) -> Result<Option<Value>> {
@@ -71,7 +84,9 @@ impl Graph {
         let gradient = match op {
             // Sources have no operands; draws and indices do not vary with theirs.
             Op::Input { .. } | Op::Parameter { .. } | Op::Constant(_) => return Ok(None),
-            Op::RandomUniform { .. } | Op::RandomBits { .. } | Op::Batch => return Ok(None),
+            Op::RandomUniform { .. } | Op::RandomBits { .. } | Op::Batch | Op::Indices => return Ok(None),
+            // Their operands' derivatives come together, in a closed form.
+            Op::Lstm | Op::Gru | Op::LinearRecurrence { .. } => return Ok(None),
             Op::Unary(unary) => return self.unary_rule(*unary, x, y, g),
             Op::Binary(binary) => return self.binary_rule(*binary, operands, position, y, g),
             Op::MatMul { transpose_lhs, transpose_rhs } => {
@@ -323,13 +338,13 @@ impl Graph {
     }
 
     /// Repeats a reduction's result along the axes that it removed.
-    fn spread(&mut self, x: Value, axes: &[usize], shape: &Shape) -> Result<Value> {
+    pub(super) fn spread(&mut self, x: Value, axes: &[usize], shape: &Shape) -> Result<Value> {
         let kept: Shape = (0..shape.len()).map(|axis| if axes.contains(&axis) { 1 } else { shape[axis] }).collect();
         let kept = self.reshape(x, kept)?;
         self.broadcast(kept, shape.clone())
     }
 
-    fn one_minus(&mut self, x: Value) -> Result<Value> {
+    pub(super) fn one_minus(&mut self, x: Value) -> Result<Value> {
         let one = self.constant(1.0, [])?;
         self.subtract(one, x)
     }

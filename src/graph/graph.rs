@@ -1,9 +1,11 @@
 //! The graph and the methods that build it. Each checks its operands' shapes, so a graph that exists is well formed.
 
+use super::closed::Closed;
 use super::op::{Binary, Op, Reduction, Unary, Window};
 use crate::error::{Error, Result};
 use crate::shape::{Shape, conv_output};
 use crate::tensor::DType;
+use std::collections::HashMap;
 
 /// Words of the step state that [`Graph::batch`] and the random ops read: see [`crate::plan::state`].
 pub const STATE_LENGTH: usize = 8;
@@ -36,6 +38,12 @@ pub struct Graph {
     nodes: Vec<Node>,
     scope: String,
     streams: u32,
+    /// Values whose derivative is known in a closed form.
+    pub(super) closed: HashMap<Value, Closed>,
+    /// The step state of a training step.
+    training: Option<Value>,
+    /// Parameters and the values that they take after the step.
+    assignments: Vec<(Value, Value)>,
 }
 
 impl Graph {
@@ -62,6 +70,44 @@ impl Graph {
     /// Names the nodes built from here on, for errors and printed plans. Returns the name there was.
     pub fn set_scope(&mut self, name: impl Into<String>) -> String {
         std::mem::replace(&mut self.scope, name.into())
+    }
+
+    // ------------------------------------------------------------------------------------------------- training
+
+    /// Makes this the graph of a training step with this step state: layers that draw, or that look at the whole batch,
+    /// do so from here on. A graph that is not told so evaluates.
+    pub fn set_training(&mut self, state: Value) -> Result<()> {
+        self.expect_state("set_training", state)?;
+        self.training = Some(state);
+        Ok(())
+    }
+
+    /// The step state, where this is the graph of a training step.
+    pub fn training(&self) -> Option<Value> {
+        self.training
+    }
+
+    /// Gives a parameter a new value after the step, without a gradient. Everything in this step still sees the old one.
+    /// At most once for each parameter.
+    pub fn assign(&mut self, parameter: Value, value: Value) -> Result<()> {
+        let Op::Parameter { name } = &self.node(parameter).op else {
+            return Err(self.error("assign", format!("{} is no parameter", self.shape(parameter))));
+        };
+        if self.assignments.iter().any(|(known, _)| *known == parameter) {
+            return Err(self.error("assign", format!("\"{name}\" is given two values")));
+        }
+        self.expect_dtype("assign", value, DType::Float)?;
+        if self.shape(parameter) != self.shape(value) {
+            let problem = format!("\"{name}\" is {}, its new value {}", self.shape(parameter), self.shape(value));
+            return Err(self.error("assign", problem));
+        }
+        self.assignments.push((parameter, value));
+        Ok(())
+    }
+
+    /// The parameters that are given new values, and these.
+    pub fn assignments(&self) -> &[(Value, Value)] {
+        &self.assignments
     }
 
     // ------------------------------------------------------------------------------------------------- sources
@@ -457,6 +503,14 @@ impl Graph {
 
     // ------------------------------------------------------------------------------------------------- indexing
 
+    /// Real numbers as indices for [`Graph::gather`], which cuts what is too large: rounded to the nearest, negative ones
+    /// to 0. They have no derivative.
+    pub fn indices(&mut self, x: Value) -> Result<Value> {
+        self.expect_dtype("indices", x, DType::Float)?;
+        let shape = self.shape(x).clone();
+        Ok(self.push(Op::Indices, vec![x], shape, DType::U32))
+    }
+
     /// The rows of `table` `[v, ..]` that `indices` `[n]` (u32) name: `[n, ..]`. An index beyond the table takes its last row.
     pub fn gather(&mut self, table: Value, indices: Value) -> Result<Value> {
         self.expect_dtype("gather", table, DType::Float)?;
@@ -572,7 +626,7 @@ impl Graph {
         }
     }
 
-    fn expect_dtype(&self, op: &'static str, value: Value, dtype: DType) -> Result<()> {
+    pub(super) fn expect_dtype(&self, op: &'static str, value: Value, dtype: DType) -> Result<()> {
         let found = self.node(value).dtype;
         if found == dtype {
             return Ok(());

@@ -3,11 +3,15 @@
 //! A [`Graph`] knows no device and does no input or output. Its ops are closed under differentiation: the rule of every
 //! op is written in these same ops, so that a gradient is a graph again and can be differentiated once more.
 
+mod closed;
 mod grad;
 #[allow(clippy::module_inception)] // The folder is named for the layer, the file for the type it defines.
 mod graph;
 mod op;
+mod recurrence;
 
+pub use closed::Standardised;
 pub use graph::{Graph, Node, STATE_LENGTH, Value};
 pub use op::{Binary, Op, Reduction, Unary, Window};
 pub(crate) use op::{each_binary, each_unary};
+pub use recurrence::MAX_HIDDEN;

@@ -194,6 +194,18 @@ pub enum Op {
     Gather,
     /// Rows summed into a table of zeros: `[n, ..]`, indices `[n]` -> `[v, ..]`.
     ScatterAdd,
+    /// Real numbers as indices: rounded to the nearest, negative ones to 0.
+    Indices,
+    /// An LSTM over `[n, t, 4 h]`, with weight `[h, 4 h]` -> `[n, t, 2 h]`: see [`Graph::lstm`](super::Graph::lstm).
+    Lstm,
+    /// A GRU over `[n, t, 3 h]`, with weight `[h, 3 h]` and bias `[h]` -> `[n, t, h]`: see [`Graph::gru`](super::Graph::gru).
+    Gru,
+    /// The recurrence that small changes of such a state follow: factors `[n, t, 6 h]` (or 4), weight `[h, 4 h]` (or 3),
+    /// source `[n, t, 2 h]` (or 1) -> the source's shape; or its transpose, with weight `[4 h, h]` (or 3).
+    LinearRecurrence {
+        /// From the last step to the first.
+        reverse: bool,
+    },
     /// Uniform draws in `[0, 1)`, multiples of 2⁻²⁴, from the state's seed and step: Philox4x32-10, Salmon et al. 2011.
     RandomUniform {
         /// Which stream of the generator.
@@ -233,6 +245,10 @@ impl Op {
             Op::Reduce { reduction: Reduction::Max, .. } => "max",
             Op::Gather => "gather",
             Op::ScatterAdd => "scatter_add",
+            Op::Indices => "indices",
+            Op::Lstm => "lstm",
+            Op::Gru => "gru",
+            Op::LinearRecurrence { .. } => "linear_recurrence",
             Op::RandomUniform { .. } => "random_uniform",
             Op::RandomBits { .. } => "random_bits",
             Op::Warp => "warp",

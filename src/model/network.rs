@@ -1,9 +1,10 @@
 //! A model's structure as graphs: encoder, decoder and loss, with one layout of parameters for all of them.
 
 use super::spec::{Checked, LossKind, ModelSpec};
+use crate::cpu::normal_quantile;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Value};
-use crate::nn::{Activation, Layer, Parameter, loss};
+use crate::nn::{Activation, Initial, Layer, Parameter, loss};
 use crate::plan::ParameterLayout;
 use crate::rng::{HostStream, Sequence};
 use crate::shape::Shape;
@@ -46,6 +47,11 @@ impl Network {
     /// Where each parameter lies.
     pub fn layout(&self) -> &ParameterLayout {
         &self.layout
+    }
+
+    /// Every parameter that follows its gradient. The layout holds untrained state besides, such as running means.
+    pub fn trained(&self) -> impl Iterator<Item = &Parameter> {
+        self.checked.parameters().filter(|parameter| parameter.trained)
     }
 
     /// The shape of a batch of samples.
@@ -145,7 +151,11 @@ pub(crate) fn initial_values<'a>(
     for (index, (parameter, (_, shape, offset))) in parameters.zip(layout.entries()).enumerate() {
         let mut sequence = Sequence::new(seed, HostStream::Initial(index as u32), 0);
         for value in &mut values[*offset..*offset + shape.elements()] {
-            *value = ((2.0 * sequence.unit() as f64 - 1.0) * parameter.bound) as f32;
+            *value = match parameter.initial {
+                Initial::Uniform(bound) => ((2.0 * sequence.unit() as f64 - 1.0) * bound) as f32,
+                Initial::Constant(value) => value as f32,
+                Initial::Normal(deviation) => (normal_quantile(sequence.unit() as f64) * deviation) as f32,
+            };
         }
     }
     values

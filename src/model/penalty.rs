@@ -22,7 +22,8 @@ impl Network {
             let mut entries = self.spec().train.layers.iter().filter(|layer| layer.covers(name));
             entries.rfind(|layer| factor(layer) > 0.0).map_or(0.0, factor)
         };
-        for (name, shape, _) in self.layout().entries() {
+        for parameter in self.trained() {
+            let (name, shape) = (&parameter.name, &parameter.shape);
             let factors = [last(name, |layer| layer.l1), last(name, |layer| layer.l2)];
             for (factor, op) in factors.into_iter().zip([Unary::Absolute, Unary::Square]) {
                 // Biases and scales have one axis.

@@ -24,7 +24,7 @@ use toml::{Table, Value};
 use self::read::{Fault, find, line_of, line_of_key, read_model};
 use crate::data::pictures::{Fit, PictureFormat};
 use crate::error::{Error, Result};
-use crate::nn::{self, Activation, Layer, MAX_ELEMENTS, Parameter, Placed};
+use crate::nn::{self, Activation, Blocks, Layer, MAX_ELEMENTS, Parameter, Placed, Reshape};
 use crate::shape::Shape;
 
 /// No model file is longer; another file may be, and its tree would be larger still.
@@ -43,6 +43,8 @@ pub struct ModelSpec {
     pub decoder: Vec<Layer>,
     /// The file's `[data]`.
     pub data: DataSpec,
+    /// Lists of layers that `{ block = "name" }` stands for: the file's `[blocks]`.
+    pub blocks: Blocks,
     /// The file's `[train]`.
     pub train: TrainSpec,
 }
@@ -149,19 +151,19 @@ pub struct Checked {
 }
 
 impl Checked {
-    /// Every layer, the encoder's first.
+    /// Every layer, the encoder's first, each before those inside of it.
     pub fn layers(&self) -> impl Iterator<Item = &Placed> {
-        self.encoder.iter().chain(&self.decoder)
+        nn::walk(&self.encoder).into_iter().chain(nn::walk(&self.decoder))
     }
 
-    /// Every parameter, in the order of the layers, weight before bias.
+    /// Every parameter and untrained state, in the order of the layers, weight before bias before state.
     pub fn parameters(&self) -> impl Iterator<Item = &Parameter> {
         self.layers().flat_map(|layer| &layer.parameters)
     }
 
     /// How many numbers are trained.
     pub fn parameter_count(&self) -> usize {
-        self.parameters().map(|parameter| parameter.shape.elements()).sum()
+        self.parameters().filter(|parameter| parameter.trained).map(|parameter| parameter.shape.elements()).sum()
     }
 }
 
@@ -261,9 +263,16 @@ impl ModelSpec {
             let problem = format!("{} has more than {MAX_ELEMENTS} elements", self.input);
             return Err(Error::invalid("input", problem, "use smaller sizes"));
         }
-        let encoder = nn::place("encoder", &self.encoder, &self.input)?;
+        // So that a name can be written as a key, and stand in a path.
+        let plain =
+            |name: &str| !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "_-".contains(c));
+        if let Some(name) = self.blocks.keys().find(|name| !plain(name)) {
+            let problem = format!("{name:?} is no name for a block");
+            return Err(Error::invalid("blocks", problem, "use letters, digits, _ and -"));
+        }
+        let encoder = nn::place_with(&self.blocks, "encoder", &self.encoder, &self.input)?;
         let Some(latent) = encoder.last().map(|layer| layer.output.clone()) else { return Err(no_layers("encoder")) };
-        let decoder = nn::place("decoder", &self.decoder, &latent)?;
+        let decoder = nn::place_with(&self.blocks, "decoder", &self.decoder, &latent)?;
         let Some(last) = decoder.last() else { return Err(no_layers("decoder")) };
         if last.output.elements() != self.input.elements() {
             // An activation at the end only hands on the shape; the layer to change stands before it.
@@ -271,11 +280,11 @@ impl ModelSpec {
             let layer = decoder.iter().rev().find(shapes).unwrap_or(last);
             let problem = format!("the decoder's output is {}, the model's input {}", last.output, self.input);
             let help = match layer.layer {
-                Layer::Linear { .. } => format!("write {{ linear = {} }}", self.input.elements()),
-                Layer::Conv2d { .. } => "change out, kernel, stride or padding".to_owned(),
+                Layer::Linear(_) => format!("write {{ linear = {} }}", self.input.elements()),
+                Layer::Conv2d(_) => "change out, kernel, stride or padding".to_owned(),
                 _ => "change out, kernel, stride, padding or output_padding".to_owned(),
             };
-            return Err(Error::invalid(format!("{}.{}", layer.name, layer.layer.name()), problem, help));
+            return Err(Error::invalid(&*layer.key, problem, help));
         }
         self.loss.validate(&self.input, last)?;
         let checked = Checked { encoder, decoder, latent };
@@ -290,23 +299,16 @@ impl ModelSpec {
     /// `full` writes every key that there is, which is what [`set`](ModelSpec::set) finds its keys in.
     fn write(&self, full: bool) -> String {
         let mut text = String::new();
-        let ModelSpec { input, loss, encoder, decoder, data, train } = self;
+        let ModelSpec { input, loss, encoder, decoder, blocks, data, train } = self;
         // Writing to a string cannot fail.
         let _ = write!(text, "input = {input}\nloss = {loss}\n");
-        for (name, layers) in [("encoder", encoder), ("decoder", decoder)] {
-            let _ = write!(text, "{name} = [");
-            let mut previous: Option<&Layer> = None;
-            for layer in layers {
-                let starts_line = match (previous, layer) {
-                    (None, _) => true,
-                    (Some(Layer::Flatten), _) | (_, Layer::Activation(_) | Layer::Unflatten(_)) => false,
-                    _ => true,
-                };
-                text.push_str(if starts_line { "\n  " } else { " " });
-                let _ = if full { write!(text, "{layer:#},") } else { write!(text, "{layer},") };
-                previous = Some(layer);
-            }
-            text.push_str("\n]\n");
+        write_list(&mut text, "encoder", encoder, full);
+        write_list(&mut text, "decoder", decoder, full);
+        if !blocks.is_empty() {
+            text.push_str("[blocks]\n");
+        }
+        for (name, layers) in blocks {
+            write_list(&mut text, name, layers, full);
         }
         if full || *data != DataSpec::default() {
             let Augment { shift, flip, rotate, noise } = &data.augment;
@@ -320,6 +322,24 @@ impl ModelSpec {
         let _ = train.write(&mut text);
         text
     }
+}
+
+/// A list of layers, a few on a line.
+fn write_list(text: &mut String, name: &str, layers: &[Layer], full: bool) {
+    let _ = write!(text, "{name} = [");
+    let mut previous: Option<&Layer> = None;
+    for layer in layers {
+        let starts_line = match (previous, layer) {
+            (None, _) => true,
+            (Some(Layer::Reshape(Reshape::Flatten)), _) | (_, Layer::Activation(_)) => false,
+            (_, Layer::Reshape(Reshape::Unflatten(_))) => false,
+            _ => true,
+        };
+        text.push_str(if starts_line { "\n  " } else { " " });
+        let _ = if full { write!(text, "{layer:#},") } else { write!(text, "{layer},") };
+        previous = Some(layer);
+    }
+    text.push_str("\n]\n");
 }
 
 fn no_layers(list: &str) -> Error {

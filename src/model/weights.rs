@@ -119,6 +119,14 @@ impl<'a> File<'a> {
                         *value = f64::from_le_bytes(eight);
                     }
                 }
+                // PyTorch counts batches so.
+                Dtype::I64 => {
+                    for (value, bytes) in target.iter_mut().zip(tensor.data().chunks_exact(8)) {
+                        let mut eight = [0; 8];
+                        eight.copy_from_slice(bytes);
+                        *value = i64::from_le_bytes(eight) as f64;
+                    }
+                }
                 other => {
                     let problem = format!("parameter \"{name}\" is of type {other:?}");
                     return fail(problem, "convert it to F32 or F64".to_owned());

@@ -7,10 +7,16 @@
 mod build;
 mod layer;
 pub mod loss;
+mod place;
 
-pub use layer::{Activation, Layer, ParameterSpec};
+pub use layer::{
+    Activation, Attention, BatchNorm, Cell, Conv2d, ConvTranspose2d, Dropout, Embedding, GroupNorm, Initial, Layer,
+    LayerNorm, Linear, ParameterSpec, Recurrent, Reshape, Softmax, Structure,
+};
+pub(crate) use layer::{Setting, has_short_form};
+pub use place::{Blocks, MAX_LAYERS, place, place_with, walk};
 
-use crate::error::{Error, Result};
+use crate::error::Error;
 use crate::shape::Shape;
 
 /// The most elements one sample of a layer's output, or all parameters of a model together, may have. Beyond it a
@@ -20,8 +26,10 @@ pub const MAX_ELEMENTS: usize = 1 << 31;
 /// A layer at its place in a list, where its shapes are known.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Placed {
-    /// The list's name and the entry's index, such as `encoder.0`.
+    /// The list's name and the entry's index, such as `encoder.0`; what its parameters' names begin with.
     pub name: String,
+    /// The path of the layer's key in a model file, such as `encoder.0.conv2d`.
+    pub key: String,
     /// The layer itself.
     pub layer: Layer,
     /// The shape of one sample that goes in.
@@ -30,8 +38,10 @@ pub struct Placed {
     pub output: Shape,
     /// The layer's parameters, under their full names.
     pub parameters: Vec<Parameter>,
-    /// Forward floating-point operations for one sample.
+    /// Forward floating-point operations for one sample, without those of layers inside.
     pub flops: u64,
+    /// The lists of a residual connection (body and shortcut) or of a skip connection (body); none of other layers.
+    pub inside: Vec<Vec<Placed>>,
 }
 
 /// A parameter of a placed layer.
@@ -41,38 +51,10 @@ pub struct Parameter {
     pub name: String,
     /// The shape, in PyTorch's layout.
     pub shape: Shape,
-    /// Initial values are uniform in `(-bound, bound)`.
-    pub bound: f64,
-}
-
-/// Walks `input` through `layers`. An error names the layer that does not fit, as `encoder.0.conv2d`.
-pub fn place(list: &str, layers: &[Layer], input: &Shape) -> Result<Vec<Placed>> {
-    let mut shape = input.clone();
-    let mut count = 0;
-    let mut placed = Vec::with_capacity(layers.len());
-    for (index, layer) in layers.iter().enumerate() {
-        let name = format!("{list}.{index}");
-        let at = || format!("{name}.{}", layer.name());
-        let output = layer.output_shape(&shape).map_err(|message| {
-            let (problem, help) = message.split_once("; ").unwrap_or((&message, "change this layer"));
-            Error::invalid(at(), problem, help)
-        })?;
-        let specs = layer.parameters(&shape);
-        for spec in &specs {
-            count = elements(&spec.shape)
-                .and_then(|size| size.checked_add(count))
-                .filter(|sum| *sum <= MAX_ELEMENTS)
-                .ok_or_else(|| too_many_parameters(&at(), &format!("with a {} of {} it", spec.name, spec.shape)))?;
-        }
-        let parameters = specs
-            .into_iter()
-            .map(|spec| Parameter { name: format!("{name}.{}", spec.name), shape: spec.shape, bound: spec.bound })
-            .collect();
-        let flops = layer.flops(&shape);
-        let input = std::mem::replace(&mut shape, output.clone());
-        placed.push(Placed { name, layer: layer.clone(), input, output, parameters, flops });
-    }
-    Ok(placed)
+    /// The values it starts with.
+    pub initial: Initial,
+    /// Whether it follows its gradient. What does not is state that its layer keeps, such as running means.
+    pub trained: bool,
 }
 
 /// The number of elements, or `None` where it is more than a `usize` holds. [`Shape::elements`] trusts its sizes;

@@ -122,6 +122,10 @@ impl<'a> Arranged<'a> {
             | Op::Gather
             | Op::ScatterAdd
             | Op::Warp
+            | Op::Indices
+            | Op::Lstm
+            | Op::Gru
+            | Op::LinearRecurrence { .. }
             | Op::Batch
             | Op::RandomUniform { .. }
             | Op::RandomBits { .. } => (self.plain(old), Order::First),

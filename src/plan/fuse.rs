@@ -55,6 +55,11 @@ pub(super) fn kernel_of(graph: &Graph, value: Value) -> Kernel {
         Op::Gather => Kernel::Gather,
         Op::ScatterAdd => Kernel::ScatterAdd,
         Op::Warp => Kernel::Warp,
+        Op::Indices => Kernel::Indices,
+        Op::Lstm => Kernel::Lstm,
+        Op::Gru => Kernel::Gru,
+        Op::LinearRecurrence { reverse: false } => Kernel::LinearForward,
+        Op::LinearRecurrence { reverse: true } => Kernel::LinearBackward,
         Op::RandomUniform { .. } => Kernel::RandomUniform,
         Op::RandomBits { .. } => Kernel::RandomBits,
         Op::Batch if graph.node(node.operands[0]).dtype == DType::U8 => Kernel::BatchBytes,
@@ -771,6 +776,10 @@ impl<'a> Builder<'a> {
             | Op::Gather
             | Op::ScatterAdd
             | Op::Warp
+            | Op::Indices
+            | Op::Lstm
+            | Op::Gru
+            | Op::LinearRecurrence { .. }
             | Op::RandomUniform { .. }
             | Op::RandomBits { .. }
             | Op::Batch => at,

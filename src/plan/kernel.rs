@@ -28,6 +28,16 @@ pub enum Kernel {
     ScatterAdd,
     /// Pictures sampled along affine maps.
     Warp,
+    /// Real numbers as indices.
+    Indices,
+    /// An LSTM over all steps of sequences.
+    Lstm,
+    /// A GRU over all steps of sequences.
+    Gru,
+    /// The linear recurrence that small changes of their states follow.
+    LinearForward,
+    /// Its transpose.
+    LinearBackward,
     /// The next batch of a data set of floats.
     BatchFloats,
     /// The next batch of a data set of bytes.
@@ -48,6 +58,8 @@ pub enum Kernel {
     Average,
     /// Keeps the step's metrics and moves the state on.
     Advance,
+    /// Numbers that follow no gradient take their new values.
+    Assign,
 }
 
 /// What a launch does with a binding.
@@ -257,6 +269,31 @@ const WARP: Row = Row {
     fusion: Fusion::No,
     fused: 0,
 };
+const RECURRENCE: Row = Row {
+    kernel: Kernel::Lstm,
+    file: "recurrence.wgsl",
+    source: include_str!("../../shaders/recurrence.wgsl"),
+    entry: "lstm",
+    bindings: &[
+        binding("before", Access::Read, Element::Float),
+        binding("weight", Access::Read, Element::Float),
+        binding("y", Access::Write, Element::Float),
+    ],
+    constants: &["BATCH", "STEPS", "HIDDEN", "GATES", "SHARED", "WORKGROUP"],
+    // A workgroup for each sequence.
+    grid: &[each(&["BATCH"]), each(&["WORKGROUP"])],
+    workgroup: 64,
+    tiled: false,
+    fusion: Fusion::No,
+    fused: 0,
+};
+/// Bindings of the linear recurrences.
+const LINEAR_BINDINGS: &[Binding] = &[
+    binding("factors", Access::Read, Element::Float),
+    binding("weight", Access::Read, Element::Float),
+    binding("source", Access::Read, Element::Float),
+    binding("y", Access::Write, Element::Float),
+];
 const BATCH: Row = Row {
     kernel: Kernel::BatchFloats,
     file: "batch.wgsl",
@@ -358,6 +395,30 @@ pub const TABLE: &[Row] = &[
     GATHER,
     Row { kernel: Kernel::ScatterAdd, entry: "scatter_add", grid: &[each(&["ROWS", "WIDTH"])], ..GATHER },
     WARP,
+    Row {
+        kernel: Kernel::Indices,
+        file: "indices.wgsl",
+        source: include_str!("../../shaders/indices.wgsl"),
+        entry: "indices",
+        bindings: &[binding("x", Access::Read, Element::Float), binding("y", Access::Write, Element::Word)],
+        constants: &["COUNT"],
+        grid: &[each(&["COUNT"])],
+        ..GATHER
+    },
+    RECURRENCE,
+    Row {
+        kernel: Kernel::Gru,
+        entry: "gru",
+        bindings: &[
+            binding("before", Access::Read, Element::Float),
+            binding("weight", Access::Read, Element::Float),
+            binding("bias", Access::Read, Element::Float),
+            binding("y", Access::Write, Element::Float),
+        ],
+        ..RECURRENCE
+    },
+    Row { kernel: Kernel::LinearForward, entry: "linear_forward", bindings: LINEAR_BINDINGS, ..RECURRENCE },
+    Row { kernel: Kernel::LinearBackward, entry: "linear_backward", bindings: LINEAR_BINDINGS, ..RECURRENCE },
     BATCH,
     Row {
         kernel: Kernel::BatchBytes,
@@ -444,6 +505,23 @@ pub const TABLE: &[Row] = &[
         ],
         constants: &["METRICS", "PARTS", "CAPACITY", "SAMPLES"],
         grid: &[],
+        workgroup: 64,
+        tiled: false,
+        fusion: Fusion::No,
+        fused: 0,
+    },
+    Row {
+        kernel: Kernel::Assign,
+        file: "assign.wgsl",
+        source: include_str!("../../shaders/assign.wgsl"),
+        entry: "assign",
+        bindings: &[
+            binding("values", Access::Read, Element::Float),
+            binding("blocks", Access::Read, Element::Word),
+            binding("parameters", Access::Update, Element::Float),
+        ],
+        constants: &["COUNT"],
+        grid: &[each(&["COUNT"])],
         workgroup: 64,
         tiled: false,
         fusion: Fusion::No,

@@ -121,10 +121,18 @@ impl Plan {
             let place = place.ok_or_else(|| unknown(&trained.parameter))?;
             gradients.push((arranged.value(trained.gradient, Order::Last), place));
         }
+        let mut assigned: Vec<(Value, usize)> = Vec::new();
+        for (parameter, value) in graph.assignments() {
+            let Op::Parameter { name } = &graph.node(*parameter).op else { continue };
+            let place = layout.entries().iter().position(|(known, ..)| known == name).ok_or_else(|| unknown(name))?;
+            assigned.push((arranged.value(*value, Order::Last), place));
+        }
         let metric = metrics.as_ref().map(|metrics| arranged.value(metrics.values, Order::First));
         let state = metrics.as_ref().map(|metrics| arranged.value(metrics.state, Order::First));
         let graph = &arranged.graph;
-        let all = wanted.iter().map(|(value, _)| value).chain(gradients.iter().map(|(value, _)| value)).chain(&metric);
+        let all =
+            wanted.iter().map(|(value, _)| value).chain(gradients.iter().chain(&assigned).map(|(value, _)| value));
+        let all = all.chain(&metric);
         let results: Vec<Value> = all.map(|value| storage(graph, *value)).collect();
         let summed: HashSet<Value> = gradients.iter().map(|(value, _)| storage(graph, *value)).collect();
         let groups = fuse(graph, &results, &summed, target.without);
@@ -157,6 +165,21 @@ impl Plan {
                 copies.push((value, home));
             }
         }
+        let mut blocks: Vec<u32> = Vec::new();
+        for (value, parameter) in assigned {
+            let value = storage(graph, value);
+            let (_, shape, offset) = &layout.entries()[parameter];
+            let start = blocks.len() / 2 * ALIGNMENT;
+            for block in (0..aligned(shape.elements())).step_by(ALIGNMENT) {
+                blocks.extend([offset + block, (shape.elements() - block).min(ALIGNMENT)].map(|word| word as u32));
+            }
+            let buffer = lowering.buffer("assigned", DType::Float, blocks.len() / 2 * ALIGNMENT);
+            let home = Home::Lasting { buffer, offset: start };
+            match lowering.is_alone(value, &results, &read) {
+                true => drop(lowering.homes.insert(value, home)),
+                false => copies.push((value, home)),
+            }
+        }
         let mut copied: Vec<(Value, usize)> = Vec::new();
         for (value, parameter) in gradients {
             let value = storage(graph, value);
@@ -181,6 +204,9 @@ impl Plan {
         if let Some(training) = &training {
             let state = state.ok_or_else(|| unknown("the step state"))?;
             lowering.update(name, training, layout, state);
+        }
+        if !blocks.is_empty() {
+            lowering.assign(name, layout, blocks);
         }
         if let (Some(metrics), Some(values), Some(state)) = (&metrics, metric, state) {
             lowering.advance(metrics, values, state);
@@ -364,6 +390,16 @@ impl Lowering<'_> {
             Op::Warp => {
                 let constants = node.shape.iter().map(|size| *size as u32).collect();
                 self.plain(group, kernel, operands, constants, 30 * elements as u64);
+            }
+            Op::Indices => self.plain(group, kernel, operands, vec![elements as u32], 0),
+            Op::Lstm | Op::Gru | Op::LinearRecurrence { .. } => {
+                let weight = shape(operands[1]);
+                let (hidden, width) = (weight[0].min(weight[1]), weight[0].max(weight[1]));
+                let [n, t] = [node.shape[0], node.shape[1]];
+                let shared = if kernel == Kernel::LinearBackward { width } else { hidden };
+                let workgroup = hidden.next_multiple_of(64).min(256);
+                let constants = [n, t, hidden, width / hidden, shared, workgroup].map(|size| size as u32);
+                self.plain(group, kernel, operands, constants.to_vec(), 2 * (n * t * hidden * width) as u64);
             }
             Op::Batch => {
                 let rows = shape(operands[0])[0];
@@ -553,6 +589,32 @@ impl Lowering<'_> {
         if splits > 1 {
             self.join(kernel, value, result, [splits, 0]);
         }
+    }
+
+    /// The launch that gives parameters their assigned values.
+    fn assign(&mut self, name: &str, layout: &ParameterLayout, blocks: Vec<u32>) {
+        let (words, count) = (blocks.len(), blocks.len() / 2 * ALIGNMENT);
+        let values = self.buffer("assigned", DType::Float, count);
+        let table = self.buffer(&format!("assignments of {name}"), DType::U32, words);
+        self.buffers[table].content = blocks;
+        let parameters = self.laid_out("parameters", layout);
+        let lasting = |buffer: usize, elements: usize, dtype: DType| {
+            (Home::Lasting { buffer, offset: 0 }, Shape::from([elements]), dtype)
+        };
+        self.launches.push(Launch {
+            kernel: Kernel::Assign,
+            constants: vec![count as u32],
+            slots: vec![
+                lasting(values, count, DType::Float),
+                lasting(table, words, DType::U32),
+                lasting(parameters, layout.elements(), DType::Float),
+            ],
+            outcomes: vec![],
+            program: None,
+            label: "assign".to_owned(),
+            operations: 0,
+            beside: false,
+        });
     }
 
     fn advance(&mut self, metrics: &Metrics, values: Value, state: Value) {

@@ -13,7 +13,7 @@ const NO_LIMIT: f64 = 1e30;
 pub(super) struct Groups {
     /// Each group's rate and decay.
     settings: Vec<[f64; 2]>,
-    /// For each parameter of the layout its group; none where it is frozen.
+    /// For each parameter of the layout its group; none where it is frozen, or state that its layer keeps.
     members: Vec<Option<usize>>,
 }
 
@@ -21,10 +21,11 @@ impl Groups {
     pub fn new(network: &Network) -> Groups {
         let spec = &network.spec().train;
         let mut groups = Groups { settings: vec![], members: vec![] };
-        for (name, ..) in network.layout().entries() {
+        // In the order of the layout.
+        for parameter in network.checked().parameters() {
             let mut own = [spec.optimizer.lr, spec.optimizer.weight_decay];
-            let mut frozen = false;
-            for layer in spec.layers.iter().filter(|layer| layer.covers(name)) {
+            let mut frozen = !parameter.trained;
+            for layer in spec.layers.iter().filter(|layer| layer.covers(&parameter.name)) {
                 own = [layer.lr.unwrap_or(own[0]), layer.weight_decay.unwrap_or(own[1])];
                 frozen |= layer.frozen;
             }
@@ -47,7 +48,7 @@ impl Groups {
         self.settings.len()
     }
 
-    /// The group of a parameter of the layout; none where it is frozen.
+    /// The group of a parameter of the layout, where it has one.
     pub fn of(&self, parameter: usize) -> Option<usize> {
         self.members[parameter]
     }

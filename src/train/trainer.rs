@@ -552,6 +552,7 @@ fn train_plan(network: &Network, feed: &Feed, groups: &Groups, batch: usize, tar
 pub(super) fn training_loss(network: &Network, graph: &mut Graph, x: Value, state: Value) -> Result<Value> {
     let batch = graph.shape(x)[0];
     let [x, wanted] = augment(graph, network, x, state)?;
+    graph.set_training(state)?;
     let code = network.encode(graph, x)?;
     let decoded = network.decode(graph, code)?;
     let loss = network.loss(graph, decoded, wanted)?;

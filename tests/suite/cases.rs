@@ -11,8 +11,12 @@ mod elementwise;
 mod fusion;
 #[path = "cases/movement.rs"]
 mod movement;
+#[path = "cases/normalisations.rs"]
+mod normalisations;
 #[path = "cases/products.rs"]
 mod products;
+#[path = "cases/recurrences.rs"]
+mod recurrences;
 
 use pinhole::Result;
 use pinhole::graph::{Graph, Value};
@@ -45,6 +49,10 @@ pub enum Group {
     Indexing,
     /// Losses and small models.
     Composition,
+    /// Softmax and normalisations.
+    Normalisation,
+    /// Recurrences over sequences.
+    Recurrence,
     /// Random draws.
     Random,
 }
@@ -361,6 +369,8 @@ impl Group {
         Group::Large,
         Group::Indexing,
         Group::Composition,
+        Group::Normalisation,
+        Group::Recurrence,
         Group::Random,
     ];
 
@@ -378,6 +388,8 @@ impl Group {
             Group::Large => movement::large(&mut table),
             Group::Indexing => movement::indexing(&mut table),
             Group::Composition => compositions::compositions(&mut table),
+            Group::Normalisation => normalisations::normalisations(&mut table),
+            Group::Recurrence => recurrences::recurrences(&mut table),
             Group::Random => compositions::random(&mut table),
         }
         table.cases

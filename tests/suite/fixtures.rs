@@ -3,7 +3,7 @@
 use crate::support::*;
 use pinhole::data::Dataset;
 use pinhole::graph::Graph;
-use pinhole::nn::{self, Activation, Layer};
+use pinhole::nn::{self, Activation, Conv2d, ConvTranspose2d, Layer, Linear};
 use pinhole::shape::Shape;
 use pinhole::tensor::{DType, Tensor, Values};
 use pinhole::train::Options;
@@ -22,17 +22,24 @@ fn layer(case: &Json) -> Option<Layer> {
     let size = |key: &str| case[key].as_u64().expect("a size") as usize;
     let number = |key: &str| case[key].as_f64().expect("a number");
     let activation = match case["kind"].as_str().expect("a kind") {
-        "linear" => return Some(Layer::Linear { out: size("out_features"), bias: true }),
+        "linear" => return Some(Layer::Linear(Linear::new(size("out_features")))),
         "conv2d" => {
             let (out, kernel) = (size("out_channels"), pair(case, "kernel"));
             let (stride, padding) = (pair(case, "stride"), pair(case, "padding"));
-            return Some(Layer::Conv2d { out, kernel, stride, padding, bias: true });
+            return Some(Layer::Conv2d(Conv2d { out, kernel, stride, padding, bias: true }));
         }
         "conv_transpose2d" => {
             let (out, kernel) = (size("out_channels"), pair(case, "kernel"));
             let (stride, padding) = (pair(case, "stride"), pair(case, "padding"));
             let output_padding = pair(case, "output_padding");
-            return Some(Layer::ConvTranspose2d { out, kernel, stride, padding, output_padding, bias: true });
+            return Some(Layer::ConvTranspose2d(ConvTranspose2d {
+                out,
+                kernel,
+                stride,
+                padding,
+                output_padding,
+                bias: true,
+            }));
         }
         "relu" => Activation::Relu,
         "leaky_relu" => Activation::LeakyRelu { slope: number("slope") },

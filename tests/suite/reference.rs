@@ -144,6 +144,38 @@ fn apply(op: &Op, operands: &[(&[f64], &Shape)], shape: &Shape, graph: &Graph) -
             }
             y
         }
+        Op::Indices => x.iter().map(|x| (x + 0.5).floor().max(0.0)).collect(),
+        Op::Lstm => {
+            let (w, [n, t, h]) = (operands[1].0, [shape[0], shape[1], shape[2] / 2]);
+            let mut y = vec![0.0; elements];
+            for (row, step, j) in steps(n, t, h) {
+                let state = |index: usize| if step > 0 { y[(row * t + step - 1) * 2 * h + index] } else { 0.0 };
+                let z = |gate: usize| {
+                    let column = gate * h + j;
+                    let own: f64 = (0..h).map(|k| state(k) * w[k * 4 * h + column]).sum();
+                    x[(row * t + step) * 4 * h + column] + own
+                };
+                let [i, f, o] = [z(0), z(1), z(3)].map(|z| unary(Unary::Sigmoid, z));
+                let c = f * state(h + j) + i * z(2).tanh();
+                let at = (row * t + step) * 2 * h;
+                (y[at + j], y[at + h + j]) = (o * c.tanh(), c);
+            }
+            y
+        }
+        Op::Gru => {
+            let (w, b, [n, t, h]) = (operands[1].0, operands[2].0, [shape[0], shape[1], shape[2]]);
+            let mut y = vec![0.0; elements];
+            for (row, step, j) in steps(n, t, h) {
+                let state = |index: usize| if step > 0 { y[(row * t + step - 1) * h + index] } else { 0.0 };
+                let own = |gate: usize| (0..h).map(|k| state(k) * w[k * 3 * h + gate * h + j]).sum::<f64>();
+                let input = |gate: usize| x[(row * t + step) * 3 * h + gate * h + j];
+                let [r, z] = [0, 1].map(|gate| unary(Unary::Sigmoid, input(gate) + own(gate)));
+                let candidate = (input(2) + r * (own(2) + b[j])).tanh();
+                y[(row * t + step) * h + j] = (1.0 - z) * candidate + z * state(j);
+            }
+            y
+        }
+        Op::LinearRecurrence { reverse } => linear_recurrence(x, operands[1], operands[2].0, shape, *reverse),
         Op::RandomUniform { stream } => {
             draws(operands[0].0, *stream, elements).map(|word| rng::unit(word) as f64).collect()
         }
@@ -156,6 +188,71 @@ fn apply(op: &Op, operands: &[(&[f64], &Shape)], shape: &Shape, graph: &Graph) -
             rows.map(|x| if bytes { (*x as f32 / 255.0) as f64 } else { *x }).collect()
         }
     }
+}
+
+/// Every sequence, step and hidden unit, the steps in order.
+fn steps(n: usize, t: usize, h: usize) -> impl Iterator<Item = (usize, usize, usize)> {
+    (0..n).flat_map(move |row| (0..t).flat_map(move |step| (0..h).map(move |j| (row, step, j))))
+}
+
+/// By the whole matrix of what each number of a step's state gives the state after it and, of 4 gates, the hidden units.
+fn linear_recurrence(p: &[f64], w: (&[f64], &Shape), source: &[f64], shape: &Shape, reverse: bool) -> Vec<f64> {
+    let [n, t, width] = [shape[0], shape[1], shape[2]];
+    let h = w.1[0].min(w.1[1]);
+    let gates = w.1[0].max(w.1[1]) / h;
+    let (factors, cell) = (2 * gates - 2, width - h);
+    let weight = |k: usize, column: usize| if reverse { w.0[column * h + k] } else { w.0[k * gates * h + column] };
+    let mut y = source.to_vec();
+    for row in 0..n {
+        // matrix[to][from]: what the state before this step gives it.
+        let matrix = |step: usize| {
+            let p = &p[(row * t + step) * factors * h..][..factors * h];
+            let mut matrix = vec![vec![0.0; width]; width];
+            for j in 0..h {
+                for k in 0..h {
+                    matrix[cell + j][k] += (0..3).map(|gate| p[gate * h + j] * weight(k, gate * h + j)).sum::<f64>();
+                }
+                matrix[cell + j][cell + j] += p[gates * h + j];
+                if gates == 4 {
+                    for from in 0..width {
+                        matrix[j][from] = p[5 * h + j] * matrix[h + j][from];
+                    }
+                    for k in 0..h {
+                        matrix[j][k] += p[3 * h + j] * weight(k, 3 * h + j);
+                    }
+                }
+            }
+            matrix
+        };
+        let state = |step: usize| (row * t + step) * width;
+        let factor = |step: usize, j: usize| if gates == 4 { p[((row * t + step) * 6 + 5) * h + j] } else { 0.0 };
+        if !reverse {
+            for step in 0..t {
+                for j in 0..h * usize::from(gates == 4) {
+                    y[state(step) + j] += factor(step, j) * source[state(step) + h + j];
+                }
+                for (to, row) in matrix(step).iter().enumerate().filter(|_| step > 0) {
+                    let sum: f64 = row.iter().enumerate().map(|(from, m)| m * y[state(step - 1) + from]).sum();
+                    y[state(step) + to] += sum;
+                }
+            }
+            continue;
+        }
+        // `passed` is what each number of a state gives all that follows, before the cell's way to the hidden unit.
+        let mut passed = vec![0.0; width];
+        for step in (0..t).rev() {
+            for (to, passed) in passed.iter().enumerate() {
+                y[state(step) + to] += passed;
+            }
+            let own = y[state(step)..][..width].to_vec();
+            for j in 0..h * usize::from(gates == 4) {
+                y[state(step) + h + j] += factor(step, j) * own[j];
+            }
+            passed =
+                (0..width).map(|from| matrix(step).iter().zip(&own).map(|(row, own)| row[from] * own).sum()).collect();
+        }
+    }
+    y
 }
 
 fn draws(state: &[f64], stream: u32, count: usize) -> impl Iterator<Item = u32> {

@@ -5,8 +5,8 @@ use std::path::Path;
 use pinhole::error::Error;
 use pinhole::model::preset::{PRESETS, preset};
 use pinhole::model::spec::{DataSpec, LossKind, ModelSpec, OptimizerSpec, TrainSpec};
+use pinhole::nn::{Activation, Blocks, Conv2d, ConvTranspose2d, Initial, Layer, Linear, Reshape};
 use pinhole::plan::Optimizer;
-use pinhole::nn::{Activation, Layer};
 use pinhole::shape::Shape;
 
 fn parse(text: &str) -> Result<ModelSpec, Error> {
@@ -75,7 +75,7 @@ fn bad_files_are_refused_in_one_clear_line() {
         ),
         (
             with("[1, 8, 8]", "[1, 8, 8]\n\"a\\nb\" = 1"),
-            "m.toml: line 2: unknown key \"a\\nb\"; known are input, loss, encoder, decoder, data, train",
+            "m.toml: line 2: unknown key \"a\\nb\"; known are input, loss, encoder, decoder, blocks, data, train",
         ),
         ("train = 3".into(), "m.toml: line 1, train: expects a table, got 3; write { batch = .. }"),
         // Layers.
@@ -252,8 +252,10 @@ fn what_is_written_reads_back_the_same() {
     let convolution = |out, output_padding: Option<[usize; 2]>| {
         let (kernel, stride, padding, bias) = ([3, 5], [2, 2], [0, 1], false);
         match output_padding {
-            None => Layer::Conv2d { out, kernel, stride, padding, bias },
-            Some(output_padding) => Layer::ConvTranspose2d { out, kernel, stride, padding, output_padding, bias },
+            None => Layer::Conv2d(Conv2d { out, kernel, stride, padding, bias }),
+            Some(output_padding) => {
+                Layer::ConvTranspose2d(ConvTranspose2d { out, kernel, stride, padding, output_padding, bias })
+            }
         }
     };
     let mut encoder: Vec<Layer> = Activation::ALL.map(Layer::Activation).into();
@@ -261,11 +263,14 @@ fn what_is_written_reads_back_the_same() {
         Layer::Activation(Activation::LeakyRelu { slope: 1e-20 }),
         Layer::Activation(Activation::Elu { alpha: 3.0 }),
         convolution(3, None),
-        Layer::Flatten,
-        Layer::Linear { out: 7, bias: false },
+        Layer::Reshape(Reshape::Flatten),
+        Layer::Linear(Linear { out: 7, bias: false }),
     ]);
-    let decoder =
-        vec![Layer::Linear { out: 18, bias: true }, Layer::Unflatten([2, 3, 3].into()), convolution(1, Some([1, 0]))];
+    let decoder = vec![
+        Layer::Linear(Linear::new(18)),
+        Layer::Reshape(Reshape::Unflatten([2, 3, 3].into())),
+        convolution(1, Some([1, 0])),
+    ];
     let train = TrainSpec {
         batch: 3,
         epochs: 1,
@@ -275,8 +280,15 @@ fn what_is_written_reads_back_the_same() {
         optimizer: OptimizerSpec::sgd(1e-300),
         ..TrainSpec::default()
     };
-    let spec =
-        ModelSpec { input: [1, 8, 7].into(), loss: LossKind::Mae.into(), encoder, decoder, data: DataSpec::default(), train };
+    let spec = ModelSpec {
+        input: [1, 8, 7].into(),
+        loss: LossKind::Mae,
+        encoder,
+        decoder,
+        blocks: Blocks::new(),
+        data: DataSpec::default(),
+        train,
+    };
     assert_eq!(parse(&spec.to_toml()).unwrap(), spec, "{}", spec.to_toml());
 }
 
@@ -331,16 +343,16 @@ fn keys_can_be_set_one_by_one() {
         spec.set(assignment).unwrap();
     }
     assert_eq!((spec.train.batch, spec.train.seed, spec.train.shuffle), (64, 7, false));
-    assert_eq!(spec.loss, LossKind::Bce.into());
-    assert_eq!(spec.train.optimizer, OptimizerSpec {
-            method: Optimizer::Adam { betas: [0.5, 0.999], eps: 1e-8 },
-            ..OptimizerSpec::adam(1e-4)
-        });
+    assert_eq!(spec.loss, LossKind::Bce);
+    assert_eq!(
+        spec.train.optimizer,
+        OptimizerSpec { method: Optimizer::Adam { betas: [0.5, 0.999], eps: 1e-8 }, ..OptimizerSpec::adam(1e-4) }
+    );
     let (stride, padding) = ([2, 2], [1, 1]);
-    assert_eq!(spec.encoder[0], Layer::Conv2d { out: 8, kernel: [3, 5], stride, padding, bias: true });
+    assert_eq!(spec.encoder[0], Layer::Conv2d(Conv2d { out: 8, kernel: [3, 5], stride, padding, bias: true }));
     assert_eq!(spec.encoder[1], Layer::Activation(Activation::LeakyRelu { slope: 0.2 }));
-    assert_eq!(spec.encoder[5], Layer::Linear { out: 64, bias: false });
-    assert_eq!(spec.decoder[0], Layer::Linear { out: 100, bias: true });
+    assert_eq!(spec.encoder[5], Layer::Linear(Linear { out: 64, bias: false }));
+    assert_eq!(spec.decoder[0], Layer::Linear(Linear::new(100)));
     // One change alone may leave shapes that disagree; they are looked at when all are made.
     assert_eq!(
         message(spec.validate()),
@@ -399,10 +411,10 @@ fn a_setting_that_is_refused_changes_nothing() {
 fn parameters_have_pytorchs_names_shapes_and_bounds() {
     let spec = conv();
     let checked = spec.validate().unwrap();
-    let listed: Vec<(&str, &[usize], f64)> =
-        checked.parameters().map(|parameter| (parameter.name.as_str(), &*parameter.shape, parameter.bound)).collect();
+    let listed: Vec<(&str, &[usize], Initial)> =
+        checked.parameters().map(|parameter| (parameter.name.as_str(), &*parameter.shape, parameter.initial)).collect();
     // The bound is 1 / sqrt(product of the weight's sizes after the first).
-    let bound = |fan_in: f64| 1.0 / fan_in.sqrt();
+    let bound = |fan_in: f64| Initial::Uniform(1.0 / fan_in.sqrt());
     assert_eq!(
         listed,
         [
@@ -442,27 +454,25 @@ fn a_flat_decoder_may_serve_an_image() {
 fn convolutions_of_odd_sizes_have_pytorchs_shapes_and_costs() {
     let input = Shape::from([3, 7, 11]);
     let (kernel, stride, padding, bias) = ([3, 4], [2, 3], [1, 0], false);
-    let layer = Layer::Conv2d { out: 5, kernel, stride, padding, bias };
+    let layer = Layer::Conv2d(Conv2d { out: 5, kernel, stride, padding, bias });
     assert_eq!(layer.output_shape(&input), Ok([5, 4, 3].into()));
     assert_eq!(layer.flops(&input), 2 * (5 * 4 * 3) * (3 * 3 * 4));
     let [weight] = &layer.parameters(&input)[..] else { panic!("a layer without bias has one parameter") };
-    assert_eq!((weight.name, &weight.shape, weight.bound), ("weight", &[5, 3, 3, 4].into(), 1.0 / 6.0));
+    assert_eq!(
+        (weight.name, &weight.shape, weight.initial),
+        ("weight", &[5, 3, 3, 4].into(), Initial::Uniform(1.0 / 6.0))
+    );
 
-    let layer = Layer::ConvTranspose2d { out: 5, kernel, stride, padding, output_padding: [1, 2], bias: true };
+    let output_padding = [1, 2];
+    let layer = Layer::ConvTranspose2d(ConvTranspose2d { out: 5, kernel, stride, padding, output_padding, bias: true });
     assert_eq!(layer.output_shape(&input), Ok([5, 14, 36].into()));
     assert_eq!(layer.flops(&input), 2 * (3 * 7 * 11) * (5 * 3 * 4));
     let [weight, bias] = &layer.parameters(&input)[..] else { panic!("a layer with bias has two parameters") };
-    assert_eq!((&weight.shape, weight.bound), (&[3, 5, 3, 4].into(), 1.0 / 60f64.sqrt()));
-    assert_eq!((bias.name, &bias.shape, bias.bound), ("bias", &[5].into(), weight.bound));
+    assert_eq!((&weight.shape, weight.initial), (&[3, 5, 3, 4].into(), Initial::Uniform(1.0 / 60f64.sqrt())));
+    assert_eq!((bias.name, &bias.shape, bias.initial), ("bias", &[5].into(), weight.initial));
 
     // Parameters and costs of what does not fit are none, not a panic.
     assert_eq!((layer.parameters(&[7].into()).len(), layer.flops(&[7].into())), (0, 0));
-    let huge = Layer::Conv2d {
-        out: usize::MAX,
-        kernel: [usize::MAX; 2],
-        stride: [1; 2],
-        padding: [usize::MAX / 2; 2],
-        bias: true,
-    };
+    let huge = Layer::Conv2d(Conv2d { padding: [usize::MAX / 2; 2], ..Conv2d::new(usize::MAX, [usize::MAX; 2]) });
     assert!(huge.output_shape(&input).is_err());
 }

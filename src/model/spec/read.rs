@@ -6,7 +6,7 @@ use toml::{Table, Value};
 use super::{Augment, DataSpec, Flip, LossSpec, ModelSpec, TrainSpec};
 use crate::data::pictures::Fit;
 use crate::error::suggest;
-use crate::nn::{Activation, Layer};
+use crate::nn::{Blocks, Layer, Setting, has_short_form};
 use crate::shape::Shape;
 
 /// What is wrong in a model file.
@@ -160,10 +160,6 @@ impl<'a> Keys<'a> {
         self.get(name).ok_or_else(fault)
     }
 
-    fn pair(&self, name: &str, default: usize) -> Result<[usize; 2], Fault> {
-        self.get(name).map_or(Ok([default; 2]), |item| item.pair())
-    }
-
     pub(super) fn flag(&self, name: &str, default: bool) -> Result<bool, Fault> {
         self.get(name).map_or(Ok(default), |item| item.flag())
     }
@@ -177,14 +173,14 @@ impl<'a> Keys<'a> {
     }
 }
 
-const MODEL_KEYS: [&str; 6] = ["input", "loss", "encoder", "decoder", "data", "train"];
+const MODEL_KEYS: [&str; 7] = ["input", "loss", "encoder", "decoder", "blocks", "data", "train"];
 
 fn known_keys<'a>(key: &str, table: &'a Table, known: &[&str]) -> Result<Keys<'a>, Fault> {
     let Some(unknown) = table.keys().find(|name| !known.contains(&name.as_str())) else {
         return Ok(Keys { key: key.to_owned(), table });
     };
     // In TOML, whatever follows a [section] line belongs to the section.
-    let help = match MODEL_KEYS.contains(&unknown.as_str()) && matches!(key, "data" | "train") {
+    let help = match MODEL_KEYS.contains(&unknown.as_str()) && ["train", "data", "blocks"].contains(&key) {
         true => format!("put it above the [{key}] line"),
         false => suggest(unknown, known.iter().copied()),
     };
@@ -197,10 +193,7 @@ pub(super) fn read_model(table: &Table) -> Result<ModelSpec, Fault> {
         return Err(Fault::new("", "the file is empty", "a model has input, loss, encoder, decoder and [train]"));
     }
     let keys = known_keys("", table, &MODEL_KEYS)?;
-    let layers = |name: &str| -> Result<Vec<Layer>, Fault> {
-        let help = "write [{ linear = 32 }, \"relu\"], say";
-        keys.need(name, "[{ linear = 32 }]")?.list("a list of layers", help)?.iter().map(read_layer).collect()
-    };
+    let layers = |name: &str| read_layers(&keys.need(name, "[{ linear = 32 }]")?);
     // First, since a list that stands below [train] by mistake is an unknown key there and missing here.
     let train = keys.get("train").map_or_else(|| Ok(TrainSpec::default()), |item| TrainSpec::read(&item))?;
     Ok(ModelSpec {
@@ -209,6 +202,7 @@ pub(super) fn read_model(table: &Table) -> Result<ModelSpec, Fault> {
         encoder: layers("encoder")?,
         decoder: layers("decoder")?,
         data: keys.get("data").map_or_else(|| Ok(DataSpec::default()), |item| read_data(&item))?,
+        blocks: keys.get("blocks").map_or_else(|| Ok(Blocks::new()), |item| read_blocks(&item))?,
         train,
     })
 }
@@ -233,55 +227,72 @@ fn read_augment(item: &Item) -> Result<Augment, Fault> {
     })
 }
 
-fn read_layer(item: &Item) -> Result<Layer, Fault> {
-    let mut names = vec!["linear", "conv2d", "conv_transpose2d", "flatten", "unflatten"];
-    names.extend(Activation::ALL.iter().map(Activation::name));
-    let (name, settings) = item.choice("layer", &names)?;
-    let needs = |example: &str| Err(Fault::new(&item.key, format!("{name:?} alone lacks its sizes"), example));
-    let activation = Activation::ALL.into_iter().find(|activation| activation.name() == name);
-    match (name, activation, settings) {
-        (_, Some(Activation::LeakyRelu { slope }), Some(item)) => {
-            let slope = item.keys(&["slope"])?.number("slope", slope)?;
-            Ok(Layer::Activation(Activation::LeakyRelu { slope }))
-        }
-        (_, Some(Activation::Elu { alpha }), Some(item)) => {
-            let alpha = item.keys(&["alpha"])?.number("alpha", alpha)?;
-            Ok(Layer::Activation(Activation::Elu { alpha }))
-        }
-        (_, Some(activation), None) => Ok(Layer::Activation(activation)),
-        ("flatten", _, None) => Ok(Layer::Flatten),
-        ("unflatten", _, Some(item)) => Ok(Layer::Unflatten(item.shape()?)),
-        ("linear", _, Some(item)) if !item.value.is_table() => Ok(Layer::Linear { out: item.whole()?, bias: true }),
-        ("linear", _, Some(item)) => {
-            let keys = item.keys(&["out", "bias"])?;
-            Ok(Layer::Linear { out: keys.need("out", "64")?.whole()?, bias: keys.flag("bias", true)? })
-        }
-        ("conv2d", _, Some(item)) => {
-            let keys = item.keys(&["out", "kernel", "stride", "padding", "bias"])?;
-            Ok(Layer::Conv2d {
-                out: keys.need("out", "16")?.whole()?,
-                kernel: keys.need("kernel", "3")?.pair()?,
-                stride: keys.pair("stride", 1)?,
-                padding: keys.pair("padding", 0)?,
-                bias: keys.flag("bias", true)?,
-            })
-        }
-        ("conv_transpose2d", _, Some(item)) => {
-            let keys = item.keys(&["out", "kernel", "stride", "padding", "output_padding", "bias"])?;
-            Ok(Layer::ConvTranspose2d {
-                out: keys.need("out", "16")?.whole()?,
-                kernel: keys.need("kernel", "3")?.pair()?,
-                stride: keys.pair("stride", 1)?,
-                padding: keys.pair("padding", 0)?,
-                output_padding: keys.pair("output_padding", 0)?,
-                bias: keys.flag("bias", true)?,
-            })
-        }
-        (_, _, Some(item)) => Err(Fault::new(&item.key, "takes no settings", format!("write {name:?}"))),
-        ("linear", _, None) => needs("write { linear = 64 }, say"),
-        ("unflatten", _, None) => needs("write { unflatten = [32, 7, 7] }, say"),
-        (_, _, None) => needs(&format!("write {{ {name} = {{ out = 16, kernel = 3 }} }}, say")),
+fn read_layers(item: &Item) -> Result<Vec<Layer>, Fault> {
+    item.list("a list of layers", "write [{ linear = 32 }, \"relu\"], say")?.iter().map(read_layer).collect()
+}
+
+fn read_blocks(item: &Item) -> Result<Blocks, Fault> {
+    let Value::Table(table) = item.value else {
+        return item.wrong("a table", "write [blocks], and below it name = [..]");
+    };
+    let mut blocks = Blocks::new();
+    for (name, value) in table {
+        let key = format!("{}.{name}", item.key);
+        blocks.insert(name.clone(), read_layers(&Item { key, value })?);
     }
+    Ok(blocks)
+}
+
+fn read_layer(item: &Item) -> Result<Layer, Fault> {
+    let templates = Layer::templates();
+    let names: Vec<&str> = templates.iter().map(Layer::name).collect();
+    let (name, settings) = item.choice("layer", &names)?;
+    let Some(mut layer) = templates.into_iter().find(|layer| layer.name() == name) else {
+        return item.wrong("the name of a layer", "choose another");
+    };
+    let example = format!("write {layer}, say");
+    let mut keys = layer.keys();
+    let short = has_short_form(&keys);
+    let Some(item) = settings else {
+        return match keys.iter().any(|key| key.needed) {
+            true => Err(Fault::new(&item.key, format!("{name:?} alone lacks its sizes"), example)),
+            false => Ok(layer),
+        };
+    };
+    match &mut keys[..] {
+        [] => return Err(Fault::new(&item.key, "takes no settings", format!("write {name:?}"))),
+        [only] if short => read_setting(&item, &mut only.setting)?,
+        [first, ..] if short && !item.value.is_table() => read_setting(&item, &mut first.setting)?,
+        keys => {
+            let names: Vec<&str> = keys.iter().map(|key| key.name).collect();
+            let table = item.keys(&names)?;
+            for key in keys {
+                // The template's value is the example, and where the key may be left out, its default.
+                match table.get(key.name) {
+                    Some(item) => read_setting(&item, &mut key.setting)?,
+                    None if key.needed => table.need(key.name, &key.setting.text(false)).map(|_| ())?,
+                    None => {}
+                }
+            }
+        }
+    }
+    Ok(layer)
+}
+
+fn read_setting(item: &Item, setting: &mut Setting) -> Result<(), Fault> {
+    match setting {
+        Setting::Whole(value) => **value = item.whole()?,
+        Setting::Pair(value) => **value = item.pair()?,
+        Setting::Number(value) => **value = item.number()?,
+        Setting::Flag(value) => **value = item.flag()?,
+        Setting::Sizes(value) => **value = item.shape()?,
+        Setting::Layers(value) => **value = read_layers(item)?,
+        Setting::Word(value) => match item.value {
+            Value::String(word) => **value = word.clone(),
+            _ => return item.wrong("a name", &format!("write {value:?}, say")),
+        },
+    }
+    Ok(())
 }
 
 /// The value at a key's path, where every key that there is has been written out.
@@ -294,10 +305,11 @@ pub(super) fn find<'a>(model: &'a mut Value, key: &str) -> Result<&'a mut Value,
         value = match value {
             Value::Table(table) => {
                 let known: Vec<String> = table.keys().cloned().collect();
-                let help = match path.len() {
+                let inner = parent.rsplit('.').next().unwrap_or_default();
+                let help = match inner.parse::<usize>().is_ok() || inner == "optimizer" {
                     // Layers and optimisers are tables of one key, which says of what kind they are.
-                    3 => format!("it is {}; write {parent}=.. to replace it", known.join(", ")),
-                    _ => suggest(part, known.iter().map(String::as_str)),
+                    true => format!("it is {}; write {parent}=.. to replace it", known.join(", ")),
+                    false => suggest(part, known.iter().map(String::as_str)),
                 };
                 table.get_mut(part).ok_or_else(|| Fault::new(&parent, format!("unknown key {part:?}"), help))?
             }
@@ -334,6 +346,10 @@ pub(super) fn line_of_key(text: &str, key: &str) -> Option<usize> {
     let model = DeValue::Table(DeTable::parse(text).ok()?.into_inner());
     let (mut value, mut start) = (&model, None);
     for part in key.split('.') {
+        // The body of a residual connection may be written without its name.
+        if part == "body" && matches!(value, DeValue::Array(_)) {
+            continue;
+        }
         let next = match value {
             DeValue::Table(table) => {
                 table.iter().find(|(name, _)| name.get_ref() == part).map(|(name, value)| (name.span(), value))

@@ -108,9 +108,7 @@ pub(super) fn validate<C: Choice>(choice: &C, key: &str) -> Result<()> {
             }
             (Setting::Fractions(pair), Setting::Fractions(default)) => {
                 match pair.iter().find(|number| !(0.0..1.0).contains(*number)) {
-                    Some(number) => {
-                        ("two numbers, at least 0 and less than 1", *number, format!("{default:?}"))
-                    }
+                    Some(number) => ("two numbers, at least 0 and less than 1", *number, format!("{default:?}")),
                     None => continue,
                 }
             }

@@ -318,7 +318,7 @@ impl TrainSpec {
             if layer.activity_l1 + layer.activity_l2 > 0.0 {
                 let is_output = |name: &str| checked.layers().any(|placed| placed.name.starts_with(name));
                 let moves_only = checked.layers().any(|placed| {
-                    placed.name == layer.name && matches!(placed.layer, Layer::Flatten | Layer::Unflatten(_))
+                    placed.name == layer.name && matches!(placed.layer, Layer::Reshape(_))
                 });
                 if !is_output(&layer.name) || moves_only {
                     let problem = format!("{:?} has no activities of its own", layer.name);
@@ -327,7 +327,8 @@ impl TrainSpec {
             }
         }
         let frozen = |name: &str| self.layers.iter().any(|layer| layer.frozen && layer.covers(name));
-        if checked.parameters().next().is_some() && checked.parameters().all(|parameter| frozen(&parameter.name)) {
+        let mut trained = checked.parameters().filter(|parameter| parameter.trained).peekable();
+        if trained.peek().is_some() && trained.all(|parameter| frozen(&parameter.name)) {
             return Err(Error::invalid("train.layers", "every parameter is frozen", "leave one to train"));
         }
         Ok(())

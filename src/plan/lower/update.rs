@@ -28,9 +28,8 @@ impl Lowering<'_> {
         let schedule = self.buffer("schedule", DType::Float, numbers.elements());
         let moments = self.laid_out_times("moments", layout, training.moments());
         let parameters = self.laid_out("parameters", layout);
-        let floats = |buffer: usize, shape: Shape| -> Operand {
-            (Home::Lasting { buffer, offset: 0 }, shape, DType::Float)
-        };
+        let floats =
+            |buffer: usize, shape: Shape| -> Operand { (Home::Lasting { buffer, offset: 0 }, shape, DType::Float) };
         let gradients = floats(gradients, [sums].into());
         let segments = (Home::Lasting { buffer: segments, offset: 0 }, [words].into(), DType::U32);
         let schedule = floats(schedule, numbers);
@@ -87,14 +86,7 @@ impl Lowering<'_> {
         content
     }
 
-    fn launch_of(
-        &mut self,
-        kernel: Kernel,
-        constants: &[usize],
-        slots: Vec<Operand>,
-        operations: usize,
-        label: &str,
-    ) {
+    fn launch_of(&mut self, kernel: Kernel, constants: &[usize], slots: Vec<Operand>, operations: usize, label: &str) {
         self.launches.push(Launch {
             kernel,
             constants: constants.iter().map(|word| *word as u32).collect(),

@@ -1,0 +1,21 @@
+// Numbers that follow no gradient, such as running means: their new values go to their places among the parameters.
+
+const COUNT: u32 = 64u;
+
+@group(0) @binding(0) var<storage, read> values: array<f32>;
+// For each block of 64 values: where it goes, and how many of them are no gap.
+@group(0) @binding(1) var<storage, read> blocks: array<u32>;
+@group(0) @binding(2) var<storage, read_write> parameters: array<f32>;
+
+// One workgroup moves one block.
+@compute @workgroup_size(64)
+fn assign(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let block = group.y * groups.x + group.x;
+    if block * 64u < COUNT && lane < blocks[2u * block + 1u] {
+        parameters[blocks[2u * block] + lane] = values[64u * block + lane];
+    }
+}

@@ -1,0 +1,20 @@
+// Real numbers as indices: rounded to the nearest, negative ones to 0.
+
+const COUNT: u32 = 64u;
+
+@group(0) @binding(0) var<storage, read> x: array<f32>;
+@group(0) @binding(1) var<storage, read_write> y: array<u32>;
+
+// One workgroup computes 64 consecutive elements.
+@compute @workgroup_size(64)
+fn indices(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let i = (group.y * groups.x + group.x) * 64u + lane;
+    if i < COUNT {
+        // Beyond 2^31 no table has rows.
+        y[i] = u32(clamp(floor(x[i] + 0.5), 0.0, 2147483520.0));
+    }
+}

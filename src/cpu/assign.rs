@@ -1,0 +1,12 @@
+//! The twin of `shaders/assign.wgsl`.
+
+/// Values of a block.
+const BLOCK: usize = 64;
+
+/// Moves each block of values to its place among the parameters.
+pub(super) fn assign<T: Copy>(values: &[T], blocks: &[u32], parameters: &mut [T]) {
+    for (values, place) in values.chunks(BLOCK).zip(blocks.chunks_exact(2)) {
+        let (start, count) = (place[0] as usize, place[1] as usize);
+        parameters[start..start + count].copy_from_slice(&values[..count]);
+    }
+}

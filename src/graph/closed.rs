@@ -1,0 +1,181 @@
+//! Compositions whose derivative has a closed form that is shorter than the rules of their ops one after the other: softmax
+//! and normalisation. Going backward, [`Graph::gradients`] steps over what lies inside of them. The closed form is made of
+//! ordinary nodes, so that it can be differentiated again.
+
+use super::graph::{Graph, Value};
+use super::op::{Binary, Unary};
+use crate::error::Result;
+
+/// What a value was composed of.
+#[derive(Clone, Debug)]
+pub(super) enum Closed {
+    /// The operand's value counts as a constant.
+    Detached,
+    /// A recurrence: its operands' derivatives come from one recurrence in reverse.
+    Recurrence,
+    Softmax {
+        x: Value,
+        axes: Vec<usize>,
+    },
+    LogSoftmax {
+        x: Value,
+        axes: Vec<usize>,
+    },
+    Standardised {
+        x: Value,
+        axes: Vec<usize>,
+        epsilon: f64,
+        mean: Value,
+        variance: Value,
+    },
+}
+
+/// A value made to have mean 0 and variance 1 along some axes, and what it had before.
+#[derive(Clone, Copy, Debug)]
+pub struct Standardised {
+    /// `(x - mean) / sqrt(variance + epsilon)`, shaped as x.
+    pub output: Value,
+    /// The mean, without the axes.
+    pub mean: Value,
+    /// The variance, divided by the number of elements and not by one less, without the axes.
+    pub variance: Value,
+}
+
+impl Graph {
+    /// The same value, but a constant to [`Graph::gradients`].
+    pub fn detach(&mut self, x: Value) -> Value {
+        let (shape, dtype) = (self.shape(x).clone(), self.node(x).dtype);
+        let detached = self.push(super::Op::Reshape, vec![x], shape, dtype);
+        self.closed.insert(detached, Closed::Detached);
+        detached
+    }
+
+    /// `exp(x) / sum(exp(x))` along `axes`, for any size of x.
+    pub fn softmax(&mut self, x: Value, axes: &[usize]) -> Result<Value> {
+        let shape = self.shape(x).clone();
+        let shifted = self.below_zero(x, axes)?;
+        let power = self.unary(Unary::Exp, shifted)?;
+        let sum = self.sum(power, axes)?;
+        let sum = self.spread(sum, axes, &shape)?;
+        let y = self.divide(power, sum)?;
+        self.closed.insert(y, Closed::Softmax { x, axes: axes.to_vec() });
+        Ok(y)
+    }
+
+    /// The logarithm of [`Graph::softmax`], without its underflow.
+    pub fn log_softmax(&mut self, x: Value, axes: &[usize]) -> Result<Value> {
+        let shape = self.shape(x).clone();
+        let shifted = self.below_zero(x, axes)?;
+        let power = self.unary(Unary::Exp, shifted)?;
+        let sum = self.sum(power, axes)?;
+        let logarithm = self.unary(Unary::Ln, sum)?;
+        let logarithm = self.spread(logarithm, axes, &shape)?;
+        let y = self.subtract(shifted, logarithm)?;
+        self.closed.insert(y, Closed::LogSoftmax { x, axes: axes.to_vec() });
+        Ok(y)
+    }
+
+    /// x made to have mean 0 and variance 1 along `axes`, as batch, layer and group normalisation do; `epsilon` is added to
+    /// the variance.
+    pub fn standardise(&mut self, x: Value, axes: &[usize], epsilon: f64) -> Result<Standardised> {
+        let (centred, mean) = self.centred(x, axes)?;
+        let (scale, variance) = self.inverse_deviation(centred, axes, epsilon)?;
+        let output = self.multiply(centred, scale)?;
+        self.closed.insert(output, Closed::Standardised { x, axes: axes.to_vec(), epsilon, mean, variance });
+        Ok(Standardised { output, mean, variance })
+    }
+
+    /// The derivatives that flow from the value `y`, which was composed in this way, to the values it was composed of,
+    /// those that `needed` asks for.
+    pub(super) fn closed_rule(
+        &mut self,
+        closed: &Closed,
+        y: Value,
+        g: Value,
+        needed: &[bool],
+    ) -> Result<Vec<(Value, Value)>> {
+        let shape = self.shape(y).clone();
+        let (x, gradient) = match closed {
+            Closed::Detached => return Ok(Vec::new()),
+            Closed::Recurrence => return self.recurrence_rule(y, g, needed),
+            // y (g - sum(g y))
+            Closed::Softmax { x, axes } => {
+                let product = self.multiply(g, y)?;
+                let sum = self.sum(product, axes)?;
+                let sum = self.spread(sum, axes, &shape)?;
+                let rest = self.subtract(g, sum)?;
+                (*x, self.multiply(y, rest)?)
+            }
+            // g - e^y sum(g)
+            Closed::LogSoftmax { x, axes } => {
+                let sum = self.sum(g, axes)?;
+                let sum = self.spread(sum, axes, &shape)?;
+                let power = self.unary(Unary::Exp, y)?;
+                let part = self.multiply(power, sum)?;
+                (*x, self.subtract(g, part)?)
+            }
+            // (g - mean(g) - y mean(g y)) / deviation
+            Closed::Standardised { x, axes, epsilon, mean, variance } => {
+                // Rows are read once and reduced in one launch, which is cheaper than to keep what they were reduced to.
+                let rows = axes.iter().copied().eq(shape.len() - axes.len()..shape.len());
+                let (y, scale) = if rows {
+                    let (centred, _) = self.centred(*x, axes)?;
+                    let (scale, _) = self.inverse_deviation(centred, axes, *epsilon)?;
+                    (self.multiply(centred, scale)?, scale)
+                } else {
+                    let mean = self.spread(*mean, axes, &shape)?;
+                    let centred = self.subtract(*x, mean)?;
+                    let scale = self.scale_of(*variance, axes, *epsilon, &shape)?;
+                    (self.multiply(centred, scale)?, scale)
+                };
+                let mean = self.mean(g, axes)?;
+                let mean = self.spread(mean, axes, &shape)?;
+                let product = self.multiply(g, y)?;
+                let along = self.mean(product, axes)?;
+                let along = self.spread(along, axes, &shape)?;
+                let along = self.multiply(y, along)?;
+                let rest = self.subtract(g, mean)?;
+                let rest = self.subtract(rest, along)?;
+                (*x, self.multiply(rest, scale)?)
+            }
+        };
+        Ok(vec![(x, gradient)])
+    }
+
+    /// x less its largest element along `axes`. The shift cancels in whatever uses it.
+    fn below_zero(&mut self, x: Value, axes: &[usize]) -> Result<Value> {
+        let shape = self.shape(x).clone();
+        let largest = self.max(x, axes)?;
+        let largest = self.spread(largest, axes, &shape)?;
+        self.subtract(x, largest)
+    }
+
+    /// x less its mean along `axes`, and the mean.
+    fn centred(&mut self, x: Value, axes: &[usize]) -> Result<(Value, Value)> {
+        let shape = self.shape(x).clone();
+        let mean = self.mean(x, axes)?;
+        let spread = self.spread(mean, axes, &shape)?;
+        Ok((self.subtract(x, spread)?, mean))
+    }
+
+    /// One over the deviation of values whose mean is 0, shaped as they are, and their variance.
+    fn inverse_deviation(&mut self, centred: Value, axes: &[usize], epsilon: f64) -> Result<(Value, Value)> {
+        let shape = self.shape(centred).clone();
+        let square = self.unary(Unary::Square, centred)?;
+        let variance = self.mean(square, axes)?;
+        Ok((self.scale_of(variance, axes, epsilon, &shape)?, variance))
+    }
+
+    fn scale_of(
+        &mut self,
+        variance: Value,
+        axes: &[usize],
+        epsilon: f64,
+        shape: &crate::shape::Shape,
+    ) -> Result<Value> {
+        let sum = self.with_number(Binary::Add, variance, epsilon)?;
+        let deviation = self.unary(Unary::SquareRoot, sum)?;
+        let scale = self.unary(Unary::Reciprocal, deviation)?;
+        self.spread(scale, axes, shape)
+    }
+}

@@ -1,0 +1,55 @@
+//! Dropout.
+
+use super::kind::{Key, Kind, Setting, product};
+use crate::error::Result;
+use crate::graph::{Graph, Value};
+use crate::nn::Placed;
+use crate::shape::Shape;
+
+/// In training, elements become zero at random and the others grow by as much as is lost on average: Srivastava et al.,
+/// JMLR 15 (2014). Otherwise nothing happens.
+///
+/// Each layer draws from a stream of its own, new numbers in every step, from the counter-based generator: the same seed
+/// drops the same elements on every device.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Dropout {
+    /// The probability that an element becomes zero.
+    pub p: f64,
+    /// Whether it is whole channels of `[channels, ..]` that become zero: Tompson et al., arXiv 1411.4280.
+    pub spatial: bool,
+}
+
+impl Kind for Dropout {
+    fn name(&self) -> &'static str {
+        if self.spatial { "spatial_dropout" } else { "dropout" }
+    }
+
+    fn keys(&mut self) -> Vec<Key<'_>> {
+        vec![Key::needed("p", Setting::Number(&mut self.p))]
+    }
+
+    fn output_shape(&self, input: &Shape) -> Result<Shape, String> {
+        if !(0.0..1.0).contains(&self.p) {
+            return Err(format!("p must be at least 0 and less than 1, got {:?}; use 0.1, say", self.p));
+        }
+        if self.spatial && input.len() < 2 {
+            return Err(format!("expects [channels, ..], got {input}; use \"dropout\" for features"));
+        }
+        Ok(input.clone())
+    }
+
+    fn flops(&self, input: &Shape, _output: &Shape) -> u64 {
+        product(input)
+    }
+
+    fn apply(&self, _placed: &Placed, graph: &mut Graph, x: Value) -> Result<Value> {
+        let Some(state) = graph.training().filter(|_| self.p > 0.0) else { return Ok(x) };
+        let mut shape = graph.shape(x).to_vec();
+        if self.spatial {
+            shape[2..].fill(1);
+        }
+        let mask = graph.random_bernoulli(state, 1.0 - self.p, shape)?;
+        let mask = graph.scale(mask, 1.0 / (1.0 - self.p))?;
+        graph.multiply(x, mask)
+    }
+}

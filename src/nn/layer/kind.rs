@@ -1,0 +1,177 @@
+//! What every kind of layer knows of itself, and the keys of its table in a model file.
+
+use super::super::{MAX_ELEMENTS, Placed, elements};
+use super::Layer;
+use crate::error::Result;
+use crate::graph::{Graph, Value};
+use crate::shape::Shape;
+
+/// The rules of one kind of layer.
+pub(crate) trait Kind {
+    /// The name in a model file.
+    fn name(&self) -> &'static str;
+
+    /// The keys of its table in a model file, in the order in which they are written. Reading, writing and the help
+    /// of messages all come from here.
+    fn keys(&mut self) -> Vec<Key<'_>> {
+        Vec::new()
+    }
+
+    /// As [`Layer::output_shape`](super::Layer::output_shape), which also holds the result to [`MAX_ELEMENTS`].
+    fn output_shape(&self, input: &Shape) -> Result<Shape, String>;
+
+    /// As [`Layer::parameters`](super::Layer::parameters), for an `input` that fits.
+    fn parameters(&self, _input: &Shape) -> Vec<ParameterSpec> {
+        Vec::new()
+    }
+
+    /// As [`Layer::state`](super::Layer::state), for an `input` that fits.
+    fn state(&self, _input: &Shape) -> Vec<ParameterSpec> {
+        Vec::new()
+    }
+
+    /// As [`Layer::flops`](super::Layer::flops), for an `input` that fits and the `output` that it gives.
+    fn flops(&self, _input: &Shape, _output: &Shape) -> u64 {
+        0
+    }
+
+    /// The nodes that compute it on a batch: `[n, ..input]` to `[n, ..output]`.
+    fn apply(&self, placed: &Placed, graph: &mut Graph, x: Value) -> Result<Value>;
+}
+
+/// A parameter that a layer asks for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ParameterSpec {
+    /// `weight` or `bias`.
+    pub name: &'static str,
+    /// The shape, in PyTorch's layout.
+    pub shape: Shape,
+    /// The values it starts with.
+    pub initial: Initial,
+}
+
+/// The values a parameter starts with.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Initial {
+    /// Uniform in `(-bound, bound)`.
+    Uniform(f64),
+    /// This number everywhere.
+    Constant(f64),
+    /// Normal around 0 with this deviation.
+    Normal(f64),
+}
+
+/// One key of a layer's table.
+pub(crate) struct Key<'a> {
+    pub name: &'static str,
+    /// Whether a file must give it. Where a file may leave it out, the layer's template has its default.
+    pub needed: bool,
+    pub setting: Setting<'a>,
+}
+
+/// The place of a key's value.
+pub(crate) enum Setting<'a> {
+    Whole(&'a mut usize),
+    /// One number for both axes of an image, or a list of the two.
+    Pair(&'a mut [usize; 2]),
+    Number(&'a mut f64),
+    Flag(&'a mut bool),
+    Sizes(&'a mut Shape),
+    Layers(&'a mut Vec<Layer>),
+    Word(&'a mut String),
+}
+
+impl<'a> Key<'a> {
+    /// A key that every file gives. In a layer's template its value is what messages show as an example.
+    pub fn needed(name: &'static str, setting: Setting<'a>) -> Key<'a> {
+        Key { name, needed: true, setting }
+    }
+
+    /// A key that has a default.
+    pub fn optional(name: &'static str, setting: Setting<'a>) -> Key<'a> {
+        Key { name, needed: false, setting }
+    }
+}
+
+impl Setting<'_> {
+    /// The value as a model file has it; `full` writes out every key of layers inside.
+    pub fn text(&self, full: bool) -> String {
+        match self {
+            Setting::Whole(value) => value.to_string(),
+            Setting::Pair([a, b]) if a == b => a.to_string(),
+            Setting::Pair(pair) => format!("{pair:?}"),
+            Setting::Number(value) => format!("{value:?}"),
+            Setting::Flag(value) => value.to_string(),
+            Setting::Sizes(shape) => shape.to_string(),
+            Setting::Layers(layers) => {
+                let write = |layer: &Layer| if full { format!("{layer:#}") } else { layer.to_string() };
+                format!("[{}]", layers.iter().map(write).collect::<Vec<_>>().join(", "))
+            }
+            Setting::Word(word) => format!("{word:?}"),
+        }
+    }
+}
+
+/// Weight and bias of a layer that multiplies, with PyTorch's default start: both uniform in `(-b, b)` with
+/// `b = 1 / sqrt(fan_in)`. PyTorch spells the weight's rule `kaiming_uniform_(a = sqrt(5))`, whose gain of
+/// `sqrt(2 / (1 + 5))` times `sqrt(3)` is 1, hence the same bound. Its fan-in is the product of a weight's sizes after
+/// the first, also for a transposed convolution, where that is out-channels times kernel and not the inputs that
+/// one output sums.
+pub(super) fn weight_and_bias(weight: impl Into<Shape>, bias: Option<usize>) -> Vec<ParameterSpec> {
+    let weight: Shape = weight.into();
+    let fan_in: f64 = weight[1..].iter().map(|size| *size as f64).product();
+    let initial = Initial::Uniform(1.0 / fan_in.sqrt());
+    let bias = bias.map(|out| ParameterSpec { name: "bias", shape: [out].into(), initial });
+    std::iter::once(ParameterSpec { name: "weight", shape: weight, initial }).chain(bias).collect()
+}
+
+/// Adds the bias, one number for every channel or feature, where the layer has one after its weight.
+pub(super) fn add_bias(placed: &Placed, graph: &mut Graph, y: Value) -> Result<Value> {
+    if placed.parameters.len() < 2 {
+        return Ok(y);
+    }
+    let bias = placed.parameter(graph, 1)?;
+    let mut shape = vec![1; placed.output.len()];
+    shape[0] = placed.output[0];
+    let bias = graph.reshape(bias, shape)?;
+    graph.add(y, bias)
+}
+
+/// The product, which stops at the largest number.
+pub(super) fn product(sizes: &[usize]) -> u64 {
+    sizes.iter().fold(1u64, |product, size| product.saturating_mul(*size as u64))
+}
+
+pub(super) fn positive(what: &str, sizes: &[usize]) -> Result<(), String> {
+    match sizes {
+        _ if sizes.iter().all(|size| *size > 0) => Ok(()),
+        [size] => Err(format!("{what} must be at least 1, got {size}; use a positive number")),
+        _ => Err(format!("{what} must be at least 1, got {sizes:?}; use positive numbers")),
+    }
+}
+
+/// Height and width of `[channels, height, width]`.
+pub(super) fn image_size(input: &Shape) -> Result<[usize; 2], String> {
+    match input[..] {
+        [_, height, width] => Ok([height, width]),
+        _ => {
+            let shape = likely_image(elements(input).unwrap_or(0));
+            Err(format!("expects [channels, height, width], got {input}; put {{ unflatten = {shape} }} before it"))
+        }
+    }
+}
+
+/// The image that so many features probably are: square, grey or coloured.
+fn likely_image(count: usize) -> String {
+    for channels in [1, 3] {
+        let side = (count / channels).isqrt();
+        if side > 1 && channels * side * side == count {
+            return format!("[{channels}, {side}, {side}]");
+        }
+    }
+    "[channels, height, width]".to_owned()
+}
+
+pub(super) fn too_large(shape: &Shape) -> String {
+    format!("{shape} has more than {MAX_ELEMENTS} elements; use smaller sizes")
+}

@@ -1,0 +1,213 @@
+//! The kinds of layers. Each kind's shapes, parameters, initialisation, cost, keys and nodes are in the file of its
+//! family, as the rules of [`Kind`]; here is the list of all kinds and what they share.
+//!
+//! A kind is added in two places: its rules, and a line in each of [`Layer`], `kind!` and [`Layer::templates`].
+
+mod activation;
+mod conv;
+mod dense;
+mod dropout;
+mod kind;
+mod normalisation;
+mod reshape;
+mod sequence;
+mod structure;
+
+use std::fmt;
+
+pub use activation::Activation;
+pub use conv::{Conv2d, ConvTranspose2d};
+pub use dense::Linear;
+pub use dropout::Dropout;
+pub(crate) use kind::Setting;
+pub use kind::{Initial, ParameterSpec};
+pub use normalisation::{BatchNorm, GroupNorm, LayerNorm, Softmax};
+pub use reshape::Reshape;
+pub use sequence::{Attention, Cell, Embedding, Recurrent};
+pub use structure::Structure;
+
+use self::kind::{Key, Kind, too_large};
+use super::{MAX_ELEMENTS, Placed, elements};
+use crate::error::Result;
+use crate::graph::{Graph, Value};
+use crate::shape::Shape;
+
+/// One entry of an encoder or a decoder.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Layer {
+    /// A matrix product and a bias.
+    Linear(Linear),
+    /// Convolution of images.
+    Conv2d(Conv2d),
+    /// Transposed convolution of images.
+    ConvTranspose2d(ConvTranspose2d),
+    /// A function of each element.
+    Activation(Activation),
+    /// The same elements in another shape.
+    Reshape(Reshape),
+    /// Normalisation over the batch.
+    BatchNorm(BatchNorm),
+    /// Normalisation over last axes.
+    LayerNorm(LayerNorm),
+    /// Normalisation over groups of channels.
+    GroupNorm(GroupNorm),
+    /// Numbers whose sum is 1.
+    Softmax(Softmax),
+    /// Elements or channels that become zero at random.
+    Dropout(Dropout),
+    /// A vector for each category.
+    Embedding(Embedding),
+    /// Attention of a sequence to itself.
+    Attention(Attention),
+    /// An LSTM or a GRU.
+    Recurrent(Recurrent),
+    /// Lists of layers.
+    Structure(Structure),
+}
+
+/// The rules of a layer, borrowed as the layer is.
+macro_rules! kind {
+    ($layer:expr) => {
+        match $layer {
+            Layer::Linear(layer) => layer,
+            Layer::Conv2d(layer) => layer,
+            Layer::ConvTranspose2d(layer) => layer,
+            Layer::Activation(layer) => layer,
+            Layer::Reshape(layer) => layer,
+            Layer::BatchNorm(layer) => layer,
+            Layer::LayerNorm(layer) => layer,
+            Layer::GroupNorm(layer) => layer,
+            Layer::Softmax(layer) => layer,
+            Layer::Dropout(layer) => layer,
+            Layer::Embedding(layer) => layer,
+            Layer::Attention(layer) => layer,
+            Layer::Recurrent(layer) => layer,
+            Layer::Structure(layer) => layer,
+        }
+    };
+}
+
+impl Layer {
+    /// One layer of every name that a model file may have: with the defaults of what a file may leave out, and with
+    /// examples of what it must give.
+    pub fn templates() -> Vec<Layer> {
+        let mut templates = vec![
+            Layer::Linear(Linear::new(64)),
+            Layer::Conv2d(Conv2d::new(16, [3; 2])),
+            Layer::ConvTranspose2d(ConvTranspose2d::new(16, [3; 2])),
+            Layer::Reshape(Reshape::Flatten),
+            Layer::Reshape(Reshape::Unflatten([32, 7, 7].into())),
+        ];
+        templates.extend(Activation::ALL.map(Layer::Activation));
+        templates.extend([
+            Layer::BatchNorm(BatchNorm::new()),
+            Layer::LayerNorm(LayerNorm::new(1)),
+            Layer::GroupNorm(GroupNorm::new(4)),
+            Layer::Softmax(Softmax { axis: 0, logarithm: false }),
+            Layer::Softmax(Softmax { axis: 0, logarithm: true }),
+            Layer::Dropout(Dropout { p: 0.5, spatial: false }),
+            Layer::Dropout(Dropout { p: 0.5, spatial: true }),
+            Layer::Embedding(Embedding { categories: 10, size: 8 }),
+            Layer::Attention(Attention { heads: 4, bias: true }),
+            Layer::Recurrent(Recurrent::new(Cell::Lstm, 64)),
+            Layer::Recurrent(Recurrent::new(Cell::Gru, 64)),
+        ]);
+        templates.extend(Structure::templates().map(Layer::Structure));
+        templates
+    }
+
+    fn kind(&self) -> &dyn Kind {
+        kind!(self)
+    }
+
+    /// The keys of the layer's table in a model file.
+    pub(crate) fn keys(&mut self) -> Vec<Key<'_>> {
+        let kind: &mut dyn Kind = kind!(self);
+        kind.keys()
+    }
+
+    /// The name in a model file.
+    pub fn name(&self) -> &'static str {
+        self.kind().name()
+    }
+
+    /// The shape of one sample that comes out where `input` goes in (no batch in either), or what disagrees and,
+    /// after `"; "`, what would help.
+    pub fn output_shape(&self, input: &Shape) -> Result<Shape, String> {
+        let output = self.kind().output_shape(input)?;
+        match elements(&output) {
+            Some(count) if count <= MAX_ELEMENTS => Ok(output),
+            _ => Err(too_large(&output)),
+        }
+    }
+
+    /// The parameters for samples of shape `input`, weight before bias; none where
+    /// [`output_shape`](Layer::output_shape) refuses `input`.
+    pub fn parameters(&self, input: &Shape) -> Vec<ParameterSpec> {
+        if self.output_shape(input).is_err() {
+            return Vec::new();
+        }
+        self.kind().parameters(input)
+    }
+
+    /// What the layer keeps beside its parameters for samples of shape `input`: numbers that lie with them and that steps
+    /// of training change, though not by a gradient.
+    pub fn state(&self, input: &Shape) -> Vec<ParameterSpec> {
+        if self.output_shape(input).is_err() {
+            return Vec::new();
+        }
+        self.kind().state(input)
+    }
+
+    /// Forward floating-point operations for one sample: two for each multiply-add, one for each element of an
+    /// activation, none for biases and reshapes. Saturates, and is 0 where `input` does not fit.
+    pub fn flops(&self, input: &Shape) -> u64 {
+        self.output_shape(input).map_or(0, |output| self.kind().flops(input, &output))
+    }
+
+    /// The layer's nodes on a batch, where it has been placed.
+    pub(super) fn apply(&self, placed: &Placed, graph: &mut Graph, x: Value) -> Result<Value> {
+        self.kind().apply(placed, graph, x)
+    }
+
+    /// Each key's value as a model file has it, and whether a file may leave it out because it is the default.
+    fn texts(&self, full: bool) -> Vec<(&'static str, String, bool)> {
+        let mut layer = self.clone();
+        let template = Layer::templates().into_iter().find(|template| template.name() == self.name());
+        let mut template = template.unwrap_or_else(|| self.clone());
+        let defaults = template.keys();
+        let keys = layer.keys().into_iter().zip(defaults);
+        keys.map(|(key, default)| {
+            let text = key.setting.text(full);
+            let is_default = !key.needed && text == default.setting.text(full);
+            (key.name, text, is_default)
+        })
+        .collect()
+    }
+}
+
+/// Whether a model file may write a layer with only its first key's value: where no other key must be given.
+pub(crate) fn has_short_form(keys: &[Key]) -> bool {
+    matches!(keys, [first, rest @ ..] if first.needed && !rest.iter().any(|key| key.needed))
+}
+
+/// As a model file has it, at its shortest; with `{:#}`, every key is written out.
+impl fmt::Display for Layer {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let name = self.name();
+        let mut keys = self.texts(f.alternate());
+        let short = has_short_form(&self.clone().keys());
+        let only = keys.len() == 1;
+        if !f.alternate() {
+            keys.retain(|(_, _, is_default)| !is_default);
+        }
+        match keys.as_slice() {
+            [] => write!(f, "\"{name}\""),
+            [(_, value, _)] if short && (only || !f.alternate()) => write!(f, "{{ {name} = {value} }}"),
+            keys => {
+                let keys: Vec<String> = keys.iter().map(|(key, value, _)| format!("{key} = {value}")).collect();
+                write!(f, "{{ {name} = {{ {} }} }}", keys.join(", "))
+            }
+        }
+    }
+}

@@ -1,0 +1,301 @@
+//! Normalisations and softmax.
+
+use super::kind::{Initial, Key, Kind, ParameterSpec, Setting, product};
+use crate::error::Result;
+use crate::graph::{Binary, Graph, Unary, Value};
+use crate::nn::Placed;
+use crate::shape::Shape;
+
+/// Normalisation of each channel or feature by its mean and variance over the batch and all other axes, on `[channels, ..]`:
+/// Ioffe and Szegedy, arXiv 1502.03167.
+///
+/// Training normalises by the batch and lets running estimates follow, the variance's without bias; everything else
+/// normalises by these. Where a batch has only one element of a channel, the estimates stay as they are.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BatchNorm {
+    /// Added to the variance.
+    pub eps: f64,
+    /// The part of the running estimates that each batch replaces.
+    pub momentum: f64,
+    /// Whether each channel is then multiplied with a weight and added to a bias.
+    pub affine: bool,
+}
+
+/// Normalisation of each sample by its mean and variance over its last axes: Ba et al., arXiv 1607.06450.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LayerNorm {
+    /// How many axes are normalised together, from the last one on.
+    pub axes: usize,
+    /// Added to the variance.
+    pub eps: f64,
+    /// Whether each element of these axes is then multiplied with a weight and added to a bias.
+    pub affine: bool,
+}
+
+/// Normalisation of each sample by its mean and variance over groups of channels and all other axes, on `[channels, ..]`:
+/// Wu and He, arXiv 1803.08494. With as many groups as channels it is instance normalisation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GroupNorm {
+    /// Groups of neighbouring channels, all of one size.
+    pub groups: usize,
+    /// Added to the variance.
+    pub eps: f64,
+    /// Whether each channel is then multiplied with a weight and added to a bias.
+    pub affine: bool,
+}
+
+/// Positive numbers whose sum along an axis is 1, or their logarithms.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Softmax {
+    /// The sample's axis; 0 is that of channels or features.
+    pub axis: usize,
+    /// Whether logarithms come out.
+    pub logarithm: bool,
+}
+
+impl BatchNorm {
+    /// With PyTorch's defaults.
+    pub fn new() -> BatchNorm {
+        BatchNorm { eps: 1e-5, momentum: 0.1, affine: true }
+    }
+}
+
+impl Default for BatchNorm {
+    fn default() -> BatchNorm {
+        BatchNorm::new()
+    }
+}
+
+impl LayerNorm {
+    /// Over the last axes, with PyTorch's defaults.
+    pub fn new(axes: usize) -> LayerNorm {
+        LayerNorm { axes, eps: 1e-5, affine: true }
+    }
+}
+
+impl GroupNorm {
+    /// Over so many groups, with PyTorch's defaults.
+    pub fn new(groups: usize) -> GroupNorm {
+        GroupNorm { groups, eps: 1e-5, affine: true }
+    }
+}
+
+impl Kind for BatchNorm {
+    fn name(&self) -> &'static str {
+        "batch_norm"
+    }
+
+    fn keys(&mut self) -> Vec<Key<'_>> {
+        vec![
+            Key::optional("eps", Setting::Number(&mut self.eps)),
+            Key::optional("momentum", Setting::Number(&mut self.momentum)),
+            Key::optional("affine", Setting::Flag(&mut self.affine)),
+        ]
+    }
+
+    fn output_shape(&self, input: &Shape) -> Result<Shape, String> {
+        check_epsilon(self.eps)?;
+        if !(0.0..=1.0).contains(&self.momentum) {
+            return Err(format!("momentum must be between 0 and 1, got {:?}; use 0.1, say", self.momentum));
+        }
+        has_axes(input, 1)
+    }
+
+    fn parameters(&self, input: &Shape) -> Vec<ParameterSpec> {
+        weight_and_bias(self.affine, [input[0]].into())
+    }
+
+    fn state(&self, input: &Shape) -> Vec<ParameterSpec> {
+        let spec = |name, shape: Shape, value| ParameterSpec { name, shape, initial: Initial::Constant(value) };
+        vec![
+            spec("running_mean", [input[0]].into(), 0.0),
+            spec("running_var", [input[0]].into(), 1.0),
+            spec("num_batches_tracked", Shape::default(), 0.0),
+        ]
+    }
+
+    fn flops(&self, input: &Shape, _output: &Shape) -> u64 {
+        // By the running estimates.
+        product(input).saturating_mul(if self.affine { 4 } else { 2 })
+    }
+
+    fn apply(&self, placed: &Placed, graph: &mut Graph, x: Value) -> Result<Value> {
+        let first = if self.affine { 2 } else { 0 };
+        let (mean, variance) = (placed.parameter(graph, first)?, placed.parameter(graph, first + 1)?);
+        let shape = graph.shape(x).clone();
+        let y = if graph.training().is_some() {
+            let axes: Vec<usize> = (0..shape.len()).filter(|axis| *axis != 1).collect();
+            let batch = graph.standardise(x, &axes, self.eps)?;
+            let count = (shape.elements() / shape[1]) as f64;
+            if count > 1.0 {
+                let unbiased = graph.scale(batch.variance, count / (count - 1.0))?;
+                for (estimate, now) in [(mean, batch.mean), (variance, unbiased)] {
+                    let kept = graph.scale(estimate, 1.0 - self.momentum)?;
+                    let part = graph.scale(now, self.momentum)?;
+                    let next = graph.add(kept, part)?;
+                    graph.assign(estimate, next)?;
+                }
+                let steps = placed.parameter(graph, first + 2)?;
+                let next = graph.with_number(Binary::Add, steps, 1.0)?;
+                graph.assign(steps, next)?;
+            }
+            batch.output
+        } else {
+            let mean = along_channels(graph, mean, placed)?;
+            let centred = graph.subtract(x, mean)?;
+            let variance = graph.with_number(Binary::Add, variance, self.eps)?;
+            let deviation = graph.unary(Unary::SquareRoot, variance)?;
+            let scale = graph.unary(Unary::Reciprocal, deviation)?;
+            let scale = along_channels(graph, scale, placed)?;
+            graph.multiply(centred, scale)?
+        };
+        affine(placed, graph, y, self.affine)
+    }
+}
+
+impl Kind for LayerNorm {
+    fn name(&self) -> &'static str {
+        "layer_norm"
+    }
+
+    fn keys(&mut self) -> Vec<Key<'_>> {
+        vec![
+            Key::optional("axes", Setting::Whole(&mut self.axes)),
+            Key::optional("eps", Setting::Number(&mut self.eps)),
+            Key::optional("affine", Setting::Flag(&mut self.affine)),
+        ]
+    }
+
+    fn output_shape(&self, input: &Shape) -> Result<Shape, String> {
+        check_epsilon(self.eps)?;
+        if self.axes == 0 || self.axes > input.len() {
+            return Err(format!("axes = {} does not fit {input}; use 1 to {}", self.axes, input.len()));
+        }
+        Ok(input.clone())
+    }
+
+    fn parameters(&self, input: &Shape) -> Vec<ParameterSpec> {
+        weight_and_bias(self.affine, input[input.len() - self.axes..].into())
+    }
+
+    fn flops(&self, input: &Shape, _output: &Shape) -> u64 {
+        product(input).saturating_mul(if self.affine { 7 } else { 5 })
+    }
+
+    fn apply(&self, placed: &Placed, graph: &mut Graph, x: Value) -> Result<Value> {
+        let rank = graph.shape(x).len();
+        let axes: Vec<usize> = (rank - self.axes..rank).collect();
+        let y = graph.standardise(x, &axes, self.eps)?.output;
+        if !self.affine {
+            return Ok(y);
+        }
+        let (weight, bias) = (placed.parameter(graph, 0)?, placed.parameter(graph, 1)?);
+        let y = graph.multiply(y, weight)?;
+        graph.add(y, bias)
+    }
+}
+
+impl Kind for GroupNorm {
+    fn name(&self) -> &'static str {
+        "group_norm"
+    }
+
+    fn keys(&mut self) -> Vec<Key<'_>> {
+        vec![
+            Key::needed("groups", Setting::Whole(&mut self.groups)),
+            Key::optional("eps", Setting::Number(&mut self.eps)),
+            Key::optional("affine", Setting::Flag(&mut self.affine)),
+        ]
+    }
+
+    fn output_shape(&self, input: &Shape) -> Result<Shape, String> {
+        check_epsilon(self.eps)?;
+        let shape = has_axes(input, 1)?;
+        if self.groups == 0 || !input[0].is_multiple_of(self.groups) {
+            let problem = format!("{} channels cannot be cut into {} groups of one size", input[0], self.groups);
+            return Err(format!("{problem}; use a divisor of {}", input[0]));
+        }
+        Ok(shape)
+    }
+
+    fn parameters(&self, input: &Shape) -> Vec<ParameterSpec> {
+        weight_and_bias(self.affine, [input[0]].into())
+    }
+
+    fn flops(&self, input: &Shape, _output: &Shape) -> u64 {
+        product(input).saturating_mul(if self.affine { 7 } else { 5 })
+    }
+
+    fn apply(&self, placed: &Placed, graph: &mut Graph, x: Value) -> Result<Value> {
+        let shape = graph.shape(x).clone();
+        let grouped = graph.reshape(x, [shape[0], self.groups, shape.elements() / shape[0] / self.groups])?;
+        let y = graph.standardise(grouped, &[2], self.eps)?.output;
+        let y = graph.reshape(y, shape)?;
+        affine(placed, graph, y, self.affine)
+    }
+}
+
+impl Kind for Softmax {
+    fn name(&self) -> &'static str {
+        if self.logarithm { "log_softmax" } else { "softmax" }
+    }
+
+    fn keys(&mut self) -> Vec<Key<'_>> {
+        vec![Key::optional("axis", Setting::Whole(&mut self.axis))]
+    }
+
+    fn output_shape(&self, input: &Shape) -> Result<Shape, String> {
+        match self.axis < input.len() {
+            true => Ok(input.clone()),
+            false => Err(format!("{input} has no axis {}; axes are counted from 0", self.axis)),
+        }
+    }
+
+    fn flops(&self, input: &Shape, _output: &Shape) -> u64 {
+        product(input).saturating_mul(4)
+    }
+
+    fn apply(&self, _placed: &Placed, graph: &mut Graph, x: Value) -> Result<Value> {
+        // The batch is the first axis of a value.
+        let axes = [self.axis + 1];
+        if self.logarithm { graph.log_softmax(x, &axes) } else { graph.softmax(x, &axes) }
+    }
+}
+
+fn check_epsilon(eps: f64) -> Result<(), String> {
+    match eps.is_finite() && eps > 0.0 {
+        true => Ok(()),
+        false => Err(format!("eps must be a positive number, got {eps:?}; use 1e-5, say")),
+    }
+}
+
+fn has_axes(input: &Shape, least: usize) -> Result<Shape, String> {
+    match input.len() >= least {
+        true => Ok(input.clone()),
+        false => Err(format!("expects [channels, ..], got {input}; change the layer before it")),
+    }
+}
+
+/// PyTorch's start: ones and zeros.
+fn weight_and_bias(affine: bool, shape: Shape) -> Vec<ParameterSpec> {
+    let spec = |name, value| ParameterSpec { name, shape: shape.clone(), initial: Initial::Constant(value) };
+    if affine { vec![spec("weight", 1.0), spec("bias", 0.0)] } else { Vec::new() }
+}
+
+/// One number for each channel, shaped so that it spreads over a sample.
+fn along_channels(graph: &mut Graph, numbers: Value, placed: &Placed) -> Result<Value> {
+    let mut shape = vec![1; placed.output.len()];
+    shape[0] = placed.output[0];
+    graph.reshape(numbers, shape)
+}
+
+/// Each channel times its weight, plus its bias.
+fn affine(placed: &Placed, graph: &mut Graph, y: Value, affine: bool) -> Result<Value> {
+    if !affine {
+        return Ok(y);
+    }
+    let (weight, bias) = (placed.parameter(graph, 0)?, placed.parameter(graph, 1)?);
+    let (weight, bias) = (along_channels(graph, weight, placed)?, along_channels(graph, bias, placed)?);
+    let y = graph.multiply(y, weight)?;
+    graph.add(y, bias)
+}

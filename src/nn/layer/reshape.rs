@@ -1,0 +1,55 @@
+//! Layers that give the same numbers another shape.
+
+use super::kind::{Key, Kind, Setting, positive, too_large};
+use crate::error::Result;
+use crate::graph::{Graph, Value};
+use crate::nn::{Placed, elements};
+use crate::shape::Shape;
+
+/// The same elements in another shape, row-major.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reshape {
+    /// Any shape to `[features]`.
+    Flatten,
+    /// Any shape to this one with the same number of elements.
+    Unflatten(Shape),
+}
+
+impl Kind for Reshape {
+    fn name(&self) -> &'static str {
+        match self {
+            Reshape::Flatten => "flatten",
+            Reshape::Unflatten(_) => "unflatten",
+        }
+    }
+
+    fn keys(&mut self) -> Vec<Key<'_>> {
+        match self {
+            Reshape::Flatten => Vec::new(),
+            Reshape::Unflatten(shape) => vec![Key::needed("shape", Setting::Sizes(shape))],
+        }
+    }
+
+    fn output_shape(&self, input: &Shape) -> Result<Shape, String> {
+        match self {
+            Reshape::Flatten => Ok([elements(input).ok_or_else(|| too_large(input))?].into()),
+            Reshape::Unflatten(shape) => {
+                positive("each size", shape)?;
+                if elements(shape) != elements(input) {
+                    let help = match elements(input) {
+                        Some(count) => format!("choose sizes whose product is {count}"),
+                        None => "choose other sizes".to_owned(),
+                    };
+                    return Err(format!("cannot make {shape} of {input}: the number of elements differs; {help}"));
+                }
+                Ok(shape.clone())
+            }
+        }
+    }
+
+    fn apply(&self, placed: &Placed, graph: &mut Graph, x: Value) -> Result<Value> {
+        let batch = graph.shape(x)[0];
+        let output: Shape = std::iter::once(batch).chain(placed.output.iter().copied()).collect();
+        graph.reshape(x, output)
+    }
+}

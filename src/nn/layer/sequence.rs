@@ -1,0 +1,271 @@
+//! Layers over sequences `[steps, features]`: self-attention and recurrent layers; and embeddings, which make sequences of
+//! vectors out of categories.
+
+use super::kind::{Initial, Key, Kind, ParameterSpec, Setting, positive, product};
+use crate::error::Result;
+use crate::graph::{Graph, MAX_HIDDEN, Value};
+use crate::nn::Placed;
+use crate::shape::Shape;
+
+/// A trained vector for each category: `[columns]` of indices, given as numbers from 0 on, to `[columns, size]`. An index
+/// that is too large counts as the last category, a negative one as the first.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Embedding {
+    /// How many categories there are.
+    pub categories: usize,
+    /// Numbers of a vector.
+    pub size: usize,
+}
+
+/// Multi-head attention of a sequence `[steps, features]` to itself: Vaswani et al., arXiv 1706.03762. PyTorch's
+/// `nn.MultiheadAttention` with one input for queries, keys and values.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Attention {
+    /// Parts of the features that attend on their own.
+    pub heads: usize,
+    /// Whether the projections have biases.
+    pub bias: bool,
+}
+
+/// Which recurrent layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cell {
+    /// Long short-term memory: Hochreiter and Schmidhuber (1997).
+    Lstm,
+    /// Gated recurrent unit: Cho et al., arXiv 1406.1078.
+    Gru,
+}
+
+/// A recurrent layer over `[steps, features]`, from a state of zeros: PyTorch's `nn.LSTM` and `nn.GRU` of one layer, with
+/// their order of gates.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Recurrent {
+    /// Which kind.
+    pub cell: Cell,
+    /// Hidden units, of which those of every step come out: `[steps, out]`.
+    pub out: usize,
+    /// Whether only those of the last step come out: `[out]`.
+    pub last: bool,
+    /// Whether the gates have biases.
+    pub bias: bool,
+}
+
+impl Recurrent {
+    /// All steps, with biases.
+    pub fn new(cell: Cell, out: usize) -> Recurrent {
+        Recurrent { cell, out, last: false, bias: true }
+    }
+
+    fn gates(&self) -> usize {
+        match self.cell {
+            Cell::Lstm => 4,
+            Cell::Gru => 3,
+        }
+    }
+}
+
+fn steps_and_features(input: &Shape) -> Result<[usize; 2], String> {
+    match input[..] {
+        [steps, features] => Ok([steps, features]),
+        _ => Err(format!("expects [steps, features], got {input}; put {{ unflatten = [steps, features] }} before it")),
+    }
+}
+
+/// `[n, steps, features]` as `[n steps, features]`.
+fn rows(graph: &mut Graph, x: Value) -> Result<Value> {
+    let shape = graph.shape(x).clone();
+    graph.reshape(x, [shape[0] * shape[1], shape[2]])
+}
+
+impl Kind for Embedding {
+    fn name(&self) -> &'static str {
+        "embedding"
+    }
+
+    fn keys(&mut self) -> Vec<Key<'_>> {
+        vec![
+            Key::needed("categories", Setting::Whole(&mut self.categories)),
+            Key::needed("size", Setting::Whole(&mut self.size)),
+        ]
+    }
+
+    fn output_shape(&self, input: &Shape) -> Result<Shape, String> {
+        positive("categories", &[self.categories])?;
+        positive("size", &[self.size])?;
+        match input[..] {
+            [columns] => Ok([columns, self.size].into()),
+            _ => Err(format!("expects [columns] of indices, got {input}; put \"flatten\" before it")),
+        }
+    }
+
+    fn parameters(&self, _input: &Shape) -> Vec<ParameterSpec> {
+        let shape = [self.categories, self.size].into();
+        vec![ParameterSpec { name: "weight", shape, initial: Initial::Normal(1.0) }]
+    }
+
+    fn apply(&self, placed: &Placed, graph: &mut Graph, x: Value) -> Result<Value> {
+        let [n, columns] = [graph.shape(x)[0], placed.input[0]];
+        let weight = placed.parameter(graph, 0)?;
+        let indices = graph.indices(x)?;
+        let indices = graph.reshape(indices, [n * columns])?;
+        let y = graph.gather(weight, indices)?;
+        graph.reshape(y, [n, columns, self.size])
+    }
+}
+
+impl Kind for Attention {
+    fn name(&self) -> &'static str {
+        "attention"
+    }
+
+    fn keys(&mut self) -> Vec<Key<'_>> {
+        vec![
+            Key::needed("heads", Setting::Whole(&mut self.heads)),
+            Key::optional("bias", Setting::Flag(&mut self.bias)),
+        ]
+    }
+
+    fn output_shape(&self, input: &Shape) -> Result<Shape, String> {
+        let [_, features] = steps_and_features(input)?;
+        if self.heads == 0 || !features.is_multiple_of(self.heads) {
+            let problem = format!("{features} features cannot be cut into {} heads of one size", self.heads);
+            return Err(format!("{problem}; use a divisor of {features}"));
+        }
+        Ok(input.clone())
+    }
+
+    fn parameters(&self, input: &Shape) -> Vec<ParameterSpec> {
+        let width = input[1];
+        let spec = |name, shape: Shape, initial| ParameterSpec { name, shape, initial };
+        // Glorot and Bengio's rule for the joint projection, which has 4 widths of inputs and outputs.
+        let joint = Initial::Uniform((6.0 / (4 * width) as f64).sqrt());
+        let own = Initial::Uniform(1.0 / (width as f64).sqrt());
+        let mut specs = vec![spec("in_proj_weight", [3 * width, width].into(), joint)];
+        if self.bias {
+            specs.push(spec("in_proj_bias", [3 * width].into(), Initial::Constant(0.0)));
+        }
+        specs.push(spec("out_proj.weight", [width, width].into(), own));
+        if self.bias {
+            specs.push(spec("out_proj.bias", [width].into(), Initial::Constant(0.0)));
+        }
+        specs
+    }
+
+    fn flops(&self, input: &Shape, _output: &Shape) -> u64 {
+        let [steps, width] = [input[0], input[1]];
+        product(&[8, steps, width, width]).saturating_add(product(&[4, steps, steps, width]))
+    }
+
+    fn apply(&self, placed: &Placed, graph: &mut Graph, x: Value) -> Result<Value> {
+        let [n, steps, width] = [graph.shape(x)[0], placed.input[0], placed.input[1]];
+        let (heads, size) = (self.heads, width / self.heads);
+        let project = |graph: &mut Graph, x: Value, first: usize| {
+            let weight = placed.parameter(graph, first)?;
+            let y = graph.matmul(x, weight, false, true)?;
+            if !self.bias {
+                return Ok(y);
+            }
+            let bias = placed.parameter(graph, first + 1)?;
+            graph.add(y, bias)
+        };
+        let x = rows(graph, x)?;
+        let joint = project(graph, x, 0)?;
+        // Queries, keys and values of every head: [3, n, heads, steps, size].
+        let joint = graph.reshape(joint, [n, steps, 3, heads, size])?;
+        let joint = graph.permute(joint, &[2, 0, 3, 1, 4])?;
+        let joint = graph.reshape(joint, [3, n * heads, steps, size])?;
+        let part = |graph: &mut Graph, index: usize| {
+            let part = graph.slice(joint, &[index, 0, 0, 0], [1, n * heads, steps, size])?;
+            graph.reshape(part, [n * heads, steps, size])
+        };
+        let (queries, keys, values) = (part(graph, 0)?, part(graph, 1)?, part(graph, 2)?);
+        let scores = graph.matmul(queries, keys, false, true)?;
+        let scores = graph.scale(scores, 1.0 / (size as f64).sqrt())?;
+        let weights = graph.softmax(scores, &[2])?;
+        let y = graph.matmul(weights, values, false, false)?;
+        let y = graph.reshape(y, [n, heads, steps, size])?;
+        let y = graph.permute(y, &[0, 2, 1, 3])?;
+        let y = graph.reshape(y, [n * steps, width])?;
+        let y = project(graph, y, if self.bias { 2 } else { 1 })?;
+        graph.reshape(y, [n, steps, width])
+    }
+}
+
+impl Kind for Recurrent {
+    fn name(&self) -> &'static str {
+        match self.cell {
+            Cell::Lstm => "lstm",
+            Cell::Gru => "gru",
+        }
+    }
+
+    fn keys(&mut self) -> Vec<Key<'_>> {
+        vec![
+            Key::needed("out", Setting::Whole(&mut self.out)),
+            Key::optional("last", Setting::Flag(&mut self.last)),
+            Key::optional("bias", Setting::Flag(&mut self.bias)),
+        ]
+    }
+
+    fn output_shape(&self, input: &Shape) -> Result<Shape, String> {
+        let [steps, _] = steps_and_features(input)?;
+        positive("out", &[self.out])?;
+        if self.out > MAX_HIDDEN {
+            return Err(format!("out must be at most {MAX_HIDDEN}, got {}; use fewer hidden units", self.out));
+        }
+        Ok(if self.last { [self.out].into() } else { [steps, self.out].into() })
+    }
+
+    fn parameters(&self, input: &Shape) -> Vec<ParameterSpec> {
+        let initial = Initial::Uniform(1.0 / (self.out as f64).sqrt());
+        let wide = self.gates() * self.out;
+        let spec = |name, shape: Shape| ParameterSpec { name, shape, initial };
+        let mut specs =
+            vec![spec("weight_ih_l0", [wide, input[1]].into()), spec("weight_hh_l0", [wide, self.out].into())];
+        if self.bias {
+            specs.extend([spec("bias_ih_l0", [wide].into()), spec("bias_hh_l0", [wide].into())]);
+        }
+        specs
+    }
+
+    fn flops(&self, input: &Shape, _output: &Shape) -> u64 {
+        product(&[2, input[0], self.gates() * self.out]).saturating_mul((input[1] + self.out) as u64)
+    }
+
+    fn apply(&self, placed: &Placed, graph: &mut Graph, x: Value) -> Result<Value> {
+        let [n, steps] = [graph.shape(x)[0], placed.input[0]];
+        let (hidden, wide) = (self.out, self.gates() * self.out);
+        // The inputs' part of all gates of all steps is one product.
+        let (input, state) = (placed.parameter(graph, 0)?, placed.parameter(graph, 1)?);
+        let x = rows(graph, x)?;
+        let mut before = graph.matmul(x, input, false, true)?;
+        let mut own = None;
+        if self.bias {
+            let (first, second) = (placed.parameter(graph, 2)?, placed.parameter(graph, 3)?);
+            before = graph.add(before, first)?;
+            let outside = match self.cell {
+                Cell::Lstm => second,
+                // n's bias of the state is under r.
+                Cell::Gru => {
+                    own = Some(graph.slice(second, &[2 * hidden], [hidden])?);
+                    let rest = graph.slice(second, &[0], [2 * hidden])?;
+                    graph.pad(rest, &[0], &[hidden])?
+                }
+            };
+            before = graph.add(before, outside)?;
+        }
+        let before = graph.reshape(before, [n, steps, wide])?;
+        let y = match self.cell {
+            Cell::Lstm => graph.lstm(before, state)?,
+            Cell::Gru => {
+                let own = own.map_or_else(|| graph.constant(0.0, [hidden]), Ok)?;
+                graph.gru(before, state, own)?
+            }
+        };
+        if self.last {
+            let y = graph.slice(y, &[0, steps - 1, 0], [n, 1, hidden])?;
+            return graph.reshape(y, [n, hidden]);
+        }
+        graph.slice(y, &[0, 0, 0], [n, steps, hidden])
+    }
+}

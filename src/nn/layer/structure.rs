@@ -1,0 +1,124 @@
+//! Layers made of lists of layers: residual and skip connections, repetition, and the use of a named block. What is
+//! computed is [`nn::place`](crate::nn::place)'s to work out, since the lists inside have names and shapes of their own.
+
+use super::Layer;
+use super::kind::{Key, Kind, Setting, product};
+use crate::error::Result;
+use crate::graph::{Graph, Value};
+use crate::nn::{self, Placed};
+use crate::shape::Shape;
+
+/// A layer made of lists of layers. The parameters inside are named as by these modules of PyTorch:
+///
+/// ```python
+/// class Residual(nn.Module):
+///     def __init__(self, body, shortcut=None):
+///         super().__init__()
+///         self.body, self.shortcut = nn.Sequential(*body), nn.Sequential(*shortcut or [])
+///     def forward(self, x):
+///         return self.shortcut(x) + self.body(x)
+///
+/// class Skip(nn.Module):
+///     def __init__(self, body):
+///         super().__init__()
+///         self.body = nn.Sequential(*body)
+///     def forward(self, x):
+///         return torch.cat([x, self.body(x)], 1)
+///
+/// def repeat(times, make_layers):
+///     return nn.Sequential(*[nn.Sequential(*make_layers()) for _ in range(times)])
+///
+/// def block(make_layers):
+///     return nn.Sequential(*make_layers())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub enum Structure {
+    /// The sum of what the body and the shortcut make of the input: He et al., arXiv 1512.03385.
+    Residual {
+        /// The layers whose result is added.
+        body: Vec<Layer>,
+        /// What is done to the input before the sum; nothing where there are no layers.
+        shortcut: Vec<Layer>,
+    },
+    /// The input and what the body makes of it, one after the other along the first axis: channels or features.
+    /// Huang et al., arXiv 1608.06993.
+    Skip {
+        /// The layers whose result stands after the input.
+        body: Vec<Layer>,
+    },
+    /// The same layers several times, one after the other, each time with parameters of their own.
+    Repeat {
+        /// How many times.
+        times: usize,
+        /// The layers.
+        layers: Vec<Layer>,
+    },
+    /// The layers of this name in the model's `[blocks]`, with parameters of their own.
+    Block {
+        /// The name.
+        name: String,
+    },
+}
+
+impl Structure {
+    /// One of each kind, as an example of what a model file must give.
+    pub(super) fn templates() -> [Structure; 4] {
+        let layers = || vec![Layer::Linear(super::Linear::new(64))];
+        [
+            Structure::Residual { body: layers(), shortcut: Vec::new() },
+            Structure::Skip { body: layers() },
+            Structure::Repeat { times: 4, layers: layers() },
+            Structure::Block { name: "down".to_owned() },
+        ]
+    }
+}
+
+impl Kind for Structure {
+    fn name(&self) -> &'static str {
+        match self {
+            Structure::Residual { .. } => "residual",
+            Structure::Skip { .. } => "skip",
+            Structure::Repeat { .. } => "repeat",
+            Structure::Block { .. } => "block",
+        }
+    }
+
+    fn keys(&mut self) -> Vec<Key<'_>> {
+        match self {
+            Structure::Residual { body, shortcut } => {
+                vec![Key::needed("body", Setting::Layers(body)), Key::optional("shortcut", Setting::Layers(shortcut))]
+            }
+            Structure::Skip { body } => vec![Key::needed("body", Setting::Layers(body))],
+            Structure::Repeat { times, layers } => {
+                vec![Key::needed("times", Setting::Whole(times)), Key::needed("layers", Setting::Layers(layers))]
+            }
+            Structure::Block { name } => vec![Key::needed("name", Setting::Word(name))],
+        }
+    }
+
+    fn output_shape(&self, input: &Shape) -> Result<Shape, String> {
+        let placed = nn::place("layer", &[Layer::Structure(self.clone())], input).map_err(|error| error.to_string())?;
+        placed.last().map(|layer| layer.output.clone()).ok_or_else(|| "has no layers".to_owned())
+    }
+
+    fn flops(&self, _input: &Shape, output: &Shape) -> u64 {
+        match self {
+            Structure::Residual { .. } => product(output),
+            // The layers inside count for themselves.
+            Structure::Skip { .. } | Structure::Repeat { .. } | Structure::Block { .. } => 0,
+        }
+    }
+
+    fn apply(&self, placed: &Placed, graph: &mut Graph, x: Value) -> Result<Value> {
+        let mut results = Vec::with_capacity(placed.inside.len());
+        for list in &placed.inside {
+            results.push(list.iter().try_fold(x, |x, layer| layer.apply(graph, x))?);
+        }
+        match (self, &results[..]) {
+            (Structure::Residual { .. }, [body, shortcut]) => graph.add(*shortcut, *body),
+            (Structure::Skip { .. }, [body]) => graph.concat(&[x, *body], 1),
+            // Repetitions and blocks stand in the list as the layers that they are made of.
+            (_, results) => Ok(results.last().copied().unwrap_or(x)),
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! Layers that do one thing in training and another in use: dropout and batch normalisation, and the state that the latter
+//! keeps with the parameters.
+
+use crate::support::*;
+use crate::training::expect_same_bits;
+use pinhole::data::digits;
+use pinhole::graph::Graph;
+use pinhole::nn::{self, Dropout, Layer};
+use pinhole::plan::State;
+use pinhole::tensor::{DType, Tensor, Values};
+use pinhole::train::{Options, Outcome, Trainer, evaluate};
+use pinhole::{Autoencoder, Device, Result};
+
+/// What dropout makes of ones `[n, 6, 5]` at a step of training, or in use.
+fn dropped(device: &Device, spatial: bool, step: Option<u32>, layers: usize) -> Result<Vec<f32>> {
+    let layers = vec![Layer::Dropout(Dropout { p: 0.3, spatial }); layers];
+    let mut graph = Graph::new();
+    let state = graph.state("state")?;
+    if step.is_some() {
+        graph.set_training(state)?;
+    }
+    let x = graph.input("x", [40, 6, 5], DType::Float)?;
+    // Each for itself, one after the other.
+    let mut results = Vec::new();
+    for layer in nn::place("layer", &layers, &[6, 5].into())? {
+        results.push(layer.apply(&mut graph, x)?);
+    }
+    let state = State { seed: 11, step: step.unwrap_or(0), ..State::default() };
+    let inputs = [
+        ("state", Tensor::new([8], Values::U32(state.words()))?),
+        ("x", Tensor::from_f32([40, 6, 5], vec![1.0; 1200])?),
+    ];
+    let last = *results.last().expect("a layer");
+    Ok(device.compute(&graph, &[last], &inputs)?[0].to_f32())
+}
+
+#[test]
+fn dropout_is_the_same_on_every_device_and_another_in_every_step_and_layer() -> Result<()> {
+    for spatial in [false, true] {
+        let first = dropped(&Device::Cpu, spatial, Some(0), 1)?;
+        assert_eq!(dropped(&gpu(), spatial, Some(0), 1)?, first, "spatial {spatial}");
+        assert_ne!(dropped(&Device::Cpu, spatial, Some(1), 1)?, first, "the next step");
+        assert_ne!(dropped(&Device::Cpu, spatial, Some(0), 2)?, first, "the next layer");
+        // What is left is scaled up, and all of a channel goes or stays.
+        assert!(first.iter().all(|value| *value == 0.0 || (*value - 1.0 / 0.7).abs() < 1e-6));
+        let kept = first.iter().filter(|value| **value > 0.0).count() as f64 / 1200.0;
+        assert!((kept - 0.7).abs() < if spatial { 0.12 } else { 0.06 }, "{kept}");
+        let whole = first.chunks(5).all(|channel| channel.iter().all(|value| *value == channel[0]));
+        assert_eq!(whole, spatial);
+        for device in all_devices() {
+            assert_eq!(dropped(&device, spatial, None, 1)?, vec![1.0; 1200], "in use");
+        }
+    }
+    Ok(())
+}
+
+const MODEL: &str = r#"
+input = [1, 28, 28]
+loss = "mse"
+encoder = [
+  { conv2d = { out = 4, kernel = 3, stride = 4, padding = 1 } }, "batch_norm", "relu", { spatial_dropout = 0.1 },
+  "flatten", { linear = 12 }, { dropout = 0.2 }, "batch_norm",
+]
+decoder = [{ linear = 784 }, "sigmoid"]
+[train]
+batch = 16
+epochs = 2
+optimizer = { adam = { lr = 1e-2 } }
+"#;
+
+#[test]
+fn running_statistics_follow_on_the_device_and_resume_to_the_same_bits() -> Result<()> {
+    let (network, data) = (network(MODEL), digits(72, 3));
+    for device in all_devices() {
+        let whole = train(&network, &device, &data, Some(&data), Options::default());
+        let mut losses = Losses::default();
+        let mut trainer =
+            Trainer::new(&network, &device, &data, Some(&data), Options { steps: Some(7), ..Options::default() })?;
+        trainer.start(&initial(&network))?;
+        while trainer.epoch(&mut losses)? != Outcome::Finished {}
+        let checkpoint = trainer.checkpoint()?;
+        let path = folder();
+        let path = path.path().join("checkpoint.safetensors");
+        checkpoint.write(&path, network.layout())?;
+        let read = pinhole::train::Checkpoint::read(&path, &network, trainer.moments())?;
+        assert_eq!(read, checkpoint);
+        let mut trainer = Trainer::new(&network, &device, &data, Some(&data), Options::default())?;
+        trainer.restore(&read)?;
+        while trainer.epoch(&mut losses)? != Outcome::Finished {}
+        assert_eq!(losses.losses, whole.losses, "{}", device.name());
+        expect_same_bits("weights and state", &trainer.parameters()?, &whole.parameters);
+
+        // Ten steps have been counted, and the means are those of images.
+        let values = wide(&whole.parameters);
+        let entry = |name: &str| {
+            let (_, shape, offset) = network.layout().entries().iter().find(|(known, ..)| known == name).expect(name);
+            values[*offset..*offset + shape.elements()].to_vec()
+        };
+        assert_eq!(entry("encoder.1.num_batches_tracked"), [10.0]);
+        assert!(entry("encoder.1.running_mean").iter().all(|mean| *mean != 0.0));
+        assert!(entry("encoder.7.running_var").iter().all(|variance| *variance != 1.0 && *variance > 0.0));
+        // Validation used them as they stood, and draws nothing.
+        let evaluation = evaluate(&network, &device, &whole.parameters, &data)?;
+        assert_eq!(whole.reports.last().and_then(|report| report.val_loss), Some(evaluation.loss), "{}", device.name());
+    }
+    Ok(())
+}
+
+#[test]
+fn a_model_in_use_takes_each_sample_for_itself_and_keeps_its_state_in_files() -> Result<()> {
+    let (network, data) = (network(MODEL), digits(72, 3));
+    let trained = train(&network, &Device::Cpu, &data, None, Options::default());
+    let mut autoencoder = Autoencoder::new(network.spec().clone(), Device::Cpu)?;
+    autoencoder.set_parameters(trained.parameters)?;
+    let all = autoencoder.reconstruct(&data.rows_f32(0..5))?.to_f32();
+    let one = autoencoder.reconstruct(&data.rows_f32(2..3))?.to_f32();
+    expect_close(
+        "a sample alone",
+        &wide(&Values::F32(one)),
+        &wide(&Values::F32(all[1568..2352].to_vec())),
+        1e-6,
+        Scale::Absolute,
+    );
+    let folder = folder();
+    autoencoder.save(folder.path())?;
+    let again = Autoencoder::load(folder.path(), Device::Cpu)?;
+    assert_eq!(again.reconstruct(&data.rows_f32(0..5))?.to_f32(), all);
+    Ok(())
+}
+
+#[test]
+fn a_last_batch_of_one_sample_leaves_the_running_statistics_alone() -> Result<()> {
+    let text = "input = [1, 28, 28]\nloss = \"mse\"\nencoder = [\"flatten\", { linear = 4 }, \"batch_norm\"]\n\
+                decoder = [{ linear = 784 }]\n[train]\nbatch = 8\nepochs = 1\n";
+    let (network, data) = (network(text), digits(17, 5));
+    for device in all_devices() {
+        let trained = train(&network, &device, &data, None, Options::default());
+        assert!(trained.losses.iter().all(|loss| loss.is_finite()));
+        let (_, _, offset) = network
+            .layout()
+            .entries()
+            .iter()
+            .find(|(name, ..)| name.ends_with("num_batches_tracked"))
+            .expect("a count");
+        assert_eq!(wide(&trained.parameters)[*offset], 2.0, "{}", device.name());
+    }
+    Ok(())
+}
