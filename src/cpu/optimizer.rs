@@ -99,7 +99,14 @@ fn momentum<T: Real>(rate: T, n: &Numbers<T>, [velocity]: &mut [T; 1], g: T) -> 
 }
 
 #[inline(always)]
-fn rmsprop<T: Real, const M: usize>(centered: bool, moving: bool, rate: T, n: &Numbers<T>, moments: &mut [T; M], g: T) -> T {
+fn rmsprop<T: Real, const M: usize>(
+    centered: bool,
+    moving: bool,
+    rate: T,
+    n: &Numbers<T>,
+    moments: &mut [T; M],
+    g: T,
+) -> T {
     moments[0] = n[0] * moments[0] + n[1] * g * g;
     let mut variance = moments[0];
     if centered {
@@ -200,7 +207,8 @@ fn follow<T: Real, const M: usize>(
     change: impl Fn(T, &Numbers<T>, &mut [T; M], T) -> T + Sync,
 ) {
     // Parameters are laid out in whole blocks, which chunks of some blocks are, too.
-    let mut all = moments.chunks_exact_mut(settings.count).map(|moment| moment.as_chunks_mut().0.chunks_mut(TASK / BLOCK));
+    let mut all =
+        moments.chunks_exact_mut(settings.count).map(|moment| moment.as_chunks_mut().0.chunks_mut(TASK / BLOCK));
     let mut own: [_; M] = std::array::from_fn(|_| all.next());
     let mut accumulated = if settings.accumulated > 0 { all.next() } else { None };
     let parameters = parameters.as_chunks_mut().0;

@@ -44,16 +44,7 @@ pub fn cross_entropy(graph: &mut Graph, logits: Value, target: Value) -> Result<
         let problem = format!("expects logits [n, classes, ..], got {shape}");
         return Err(Error::invalid("cross_entropy", problem, "give the classes an axis"));
     }
-    let mut one = shape.to_vec();
-    one[1] = 1;
-    let largest = graph.max(logits, &[1])?;
-    let largest = graph.reshape(largest, one.clone())?;
-    let shifted = graph.subtract(logits, largest)?;
-    let exponential = graph.unary(Unary::Exp, shifted)?;
-    let sum = graph.sum(exponential, &[1])?;
-    let logarithm = graph.unary(Unary::Ln, sum)?;
-    let logarithm = graph.reshape(logarithm, one)?;
-    let log_probability = graph.subtract(shifted, logarithm)?;
+    let log_probability = graph.log_softmax(logits, &[1])?;
     let each = graph.multiply(target, log_probability)?;
     let mean = graph.mean_all(each)?;
     graph.scale(mean, -(shape[1] as f64))

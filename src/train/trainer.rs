@@ -328,7 +328,7 @@ impl<'a> Trainer<'a> {
         let evaluation = self.validate()?;
         let report = EpochReport {
             epoch: self.progress.epoch + 1,
-            train_loss: self.progress.loss_sum / self.progress.loss_samples.max(1) as f64,
+            train_loss: self.progress.loss_sum / self.progress.loss_samples as f64,
             val_loss: evaluation.map(|evaluation| evaluation.loss),
             val_mse: evaluation.map(|evaluation| evaluation.mse),
             skipped: self.progress.skipped,
@@ -423,7 +423,7 @@ impl<'a> Trainer<'a> {
     fn judge(&mut self, loss: f64) -> Result<()> {
         if let Schedule::Plateau { patience, threshold, .. } = self.spec().schedule {
             let plateau = &mut self.progress.plateau;
-            if plateau.best.is_none_or(|best| loss < best * (1.0 - threshold)) {
+            if loss.is_finite() && plateau.best.is_none_or(|best| loss < best * (1.0 - threshold)) {
                 (plateau.best, plateau.waited) = (Some(loss), 0);
             } else {
                 plateau.waited += 1;
@@ -434,7 +434,7 @@ impl<'a> Trainer<'a> {
         }
         if let Some(stopping) = self.spec().early_stopping {
             let Patience { best, waited, .. } = self.progress.patience;
-            if best.is_none_or(|best| loss < best - stopping.min_delta) {
+            if loss.is_finite() && best.is_none_or(|best| loss < best - stopping.min_delta) {
                 self.progress.patience = Patience { best: Some(loss), waited: 0, ended: false };
                 self.best = None;
                 self.best = Some(self.model()?);

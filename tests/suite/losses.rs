@@ -83,10 +83,7 @@ fn losses_that_make_no_sense_are_refused_in_one_line() {
         ("{ mse = 0 }", "line 3, loss.mse: expects a positive weight, got 0.0; use 0.5, say, or leave it out"),
         ("{ msee = 1 }", "line 3, loss: unknown loss \"msee\"; did you mean \"mse\"?"),
         ("{}", "line 3, loss: there is no loss; write \"mse\", or { mse = 0.8, ssim = 0.2 }"),
-        (
-            "{ huber = { delta = -1 } }",
-            "line 3, loss.huber: expects a positive delta, got -1.0; use 1.0, say",
-        ),
+        ("{ huber = { delta = -1 } }", "line 3, loss.huber: expects a positive delta, got -1.0; use 1.0, say"),
         (
             "\"ssim\"",
             "line 3, loss: \"ssim\" needs pictures of at least 11 x 11, the input is [784]; use another loss, such as \"mse\"",

@@ -282,7 +282,7 @@ fn what_is_written_reads_back_the_same() {
     };
     let spec = ModelSpec {
         input: [1, 8, 7].into(),
-        loss: LossKind::Mae,
+        loss: LossKind::Mae.into(),
         encoder,
         decoder,
         blocks: Blocks::new(),
@@ -343,7 +343,7 @@ fn keys_can_be_set_one_by_one() {
         spec.set(assignment).unwrap();
     }
     assert_eq!((spec.train.batch, spec.train.seed, spec.train.shuffle), (64, 7, false));
-    assert_eq!(spec.loss, LossKind::Bce);
+    assert_eq!(spec.loss, LossKind::Bce.into());
     assert_eq!(
         spec.train.optimizer,
         OptimizerSpec { method: Optimizer::Adam { betas: [0.5, 0.999], eps: 1e-8 }, ..OptimizerSpec::adam(1e-4) }

@@ -311,10 +311,7 @@ fn settings_that_make_no_sense_are_refused_in_one_line() {
             "schedule = \"one_cycle\"\nwarmup = 3",
             "line 11, train.warmup: a schedule of one cycle warms up by itself; leave warmup out, or use another schedule",
         ),
-        (
-            "clip_norm = 0",
-            "line 10, train.clip_norm: expects a positive number, or false, got 0.0; use 1.0, say",
-        ),
+        ("clip_norm = 0", "line 10, train.clip_norm: expects a positive number, or false, got 0.0; use 1.0, say"),
         (
             "ema = 1",
             "line 10, train.ema: expects a fraction, at least 0 and less than 1, or false, got 1.0; use 0.999, say",
@@ -324,10 +321,7 @@ fn settings_that_make_no_sense_are_refused_in_one_line() {
             "early_stopping = { patience = 0 }",
             "line 10, train.early_stopping.patience: must be at least 1, got 0; use 1 or more",
         ),
-        (
-            "non_finite = \"skipp\"",
-            "line 10, train.non_finite: unknown answer \"skipp\"; did you mean \"skip\"?",
-        ),
+        ("non_finite = \"skipp\"", "line 10, train.non_finite: unknown answer \"skipp\"; did you mean \"skip\"?"),
         (
             "layers = [{ name = \"encoder.9\" }]",
             "line 10, train.layers.0.name: the model has no layer or parameter \"encoder.9\"; did you mean \"encoder.1\"?",

@@ -138,8 +138,7 @@ impl LayerTraining {
     }
 
     fn read(item: &Item) -> Result<LayerTraining, Fault> {
-        let keys =
-            item.keys(&["name", "lr", "weight_decay", "frozen", "l1", "l2", "activity_l1", "activity_l2"])?;
+        let keys = item.keys(&["name", "lr", "weight_decay", "frozen", "l1", "l2", "activity_l1", "activity_l2"])?;
         let number = |name: &str| keys.get(name).map(|item| item.number()).transpose();
         Ok(LayerTraining {
             name: keys.need("name", "\"encoder.0\"")?.text("the name of a layer", "write \"encoder.0\", say")?,
@@ -317,9 +316,9 @@ impl TrainSpec {
             }
             if layer.activity_l1 + layer.activity_l2 > 0.0 {
                 let is_output = |name: &str| checked.layers().any(|placed| placed.name.starts_with(name));
-                let moves_only = checked.layers().any(|placed| {
-                    placed.name == layer.name && matches!(placed.layer, Layer::Reshape(_))
-                });
+                let moves_only = checked
+                    .layers()
+                    .any(|placed| placed.name == layer.name && matches!(placed.layer, Layer::Reshape(_)));
                 if !is_output(&layer.name) || moves_only {
                     let problem = format!("{:?} has no activities of its own", layer.name);
                     return Err(Error::invalid(key("name"), problem, "name the layer that computes them"));
