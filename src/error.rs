@@ -186,6 +186,7 @@ fn io_help(source: &std::io::Error) -> &'static str {
 /// The candidate nearest to what was typed, as ` did you mean "x"?`-style help, or a list of all of them.
 pub fn suggest<'a>(typed: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
     let candidates: Vec<&str> = candidates.into_iter().collect();
+    let typed = &typed.to_lowercase();
     let nearest = candidates
         .iter()
         .map(|candidate| (strsim::jaro_winkler(typed, candidate), *candidate))

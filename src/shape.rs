@@ -53,7 +53,13 @@ impl fmt::Debug for Shape {
     }
 }
 
-/// Output size of a convolution along one axis: `(input + 2 padding - kernel) / stride + 1`, or `None` where the
+/// What a kernel covers along one axis, its elements being `dilation` apart: `(kernel - 1) dilation + 1`, or 0 where it
+/// has no elements or they are no distance apart.
+pub fn dilated(kernel: usize, dilation: usize) -> usize {
+    if kernel == 0 || dilation == 0 { 0 } else { (kernel - 1).saturating_mul(dilation).saturating_add(1) }
+}
+
+/// Output size of a convolution along one axis, `kernel` being what the kernel covers: `(input + 2 padding - kernel) / stride + 1`, or `None` where the
 /// kernel is larger than the padded input or a size is zero.
 pub fn conv_output(input: usize, kernel: usize, stride: usize, padding: usize) -> Option<usize> {
     if input == 0 || kernel == 0 || stride == 0 {
@@ -62,7 +68,7 @@ pub fn conv_output(input: usize, kernel: usize, stride: usize, padding: usize) -
     Some((input.checked_add(padding.checked_mul(2)?)?.checked_sub(kernel)?) / stride + 1)
 }
 
-/// Output size of a transposed convolution along one axis:
+/// Output size of a transposed convolution along one axis, `kernel` being what the kernel covers:
 /// `(input - 1) stride - 2 padding + kernel + output_padding`, or `None` where that is not positive, or where
 /// `output_padding` is not smaller than `stride`.
 pub fn conv_transpose_output(

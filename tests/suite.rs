@@ -40,6 +40,8 @@ mod inspect;
 mod kernels;
 #[path = "suite/losses.rs"]
 mod losses;
+#[path = "suite/layers.rs"]
+mod layers;
 #[path = "suite/modes.rs"]
 mod modes;
 #[path = "suite/modules.rs"]

@@ -35,12 +35,12 @@ pub struct Material {
 }
 
 enum Content {
-    Training { model: Box<Model>, data: Values, parameters: Values },
+    Training { model: Model, data: Values, parameters: Values },
     Kernel { left: Vec<f32>, right: Vec<f32> },
 }
 
 enum Model {
-    Network(Network),
+    Network(Box<Network>),
     Vae(Vae),
 }
 
@@ -72,7 +72,7 @@ impl Material {
             Workload::Vae => {
                 let vae = Vae::new()?;
                 let (data, parameters) = (pictures(samples(batch, PIXELS)), Values::F32(vae.initial(SEED)));
-                Content::Training { model: Box::new(Model::Vae(vae)), data, parameters }
+                Content::Training { model: Model::Vae(vae), data, parameters }
             }
             Workload::ConvAe | Workload::DenseAe | Workload::ConvAeWide => {
                 let Some(mut spec) = workload.model()? else {
@@ -84,7 +84,7 @@ impl Material {
                 let data = if pixels == PIXELS { pictures(count) } else { noise(count * pixels) };
                 let network = Network::new(spec)?;
                 let parameters = Values::F32(network.initial(SEED));
-                Content::Training { model: Box::new(Model::Network(network)), data, parameters }
+                Content::Training { model: Model::Network(Box::new(network)), data, parameters }
             }
             Workload::MatMul(size) => Content::Kernel { left: numbers(1, size * size), right: numbers(2, size * size) },
             Workload::Conv3x3 => Content::Kernel {
@@ -108,7 +108,7 @@ impl Material {
     /// The plan of one step on a device.
     pub fn plan(&self, target: &Target) -> Result<Plan> {
         match &self.content {
-            Content::Training { model, .. } => match &**model {
+            Content::Training { model, .. } => match model {
                 Model::Network(network) => training_plan(network, self.epoch_steps() * self.batch, target.clone()),
                 Model::Vae(vae) => vae.plan(self.epoch_steps() * self.batch, self.batch, &OPTIMIZER, target),
             },
@@ -155,7 +155,7 @@ impl Material {
     fn epoch_steps(&self) -> usize {
         match &self.content {
             Content::Training { data, model, .. } => {
-                let pixels = match &**model {
+                let pixels = match model {
                     Model::Network(network) => network.spec().input.elements(),
                     Model::Vae(_) => PIXELS,
                 };

@@ -68,7 +68,7 @@ impl Vae {
             graph: &graph,
             outputs: vec![],
             layout: &self.layout,
-            training: Some(Training::new(names.zip(gradients), optimizer.clone(), samples.div_ceil(batch))),
+            training: Some(Training::new(names.zip(gradients), *optimizer, samples.div_ceil(batch))),
             metrics: Some(Metrics { state, values, ring: "train.losses".to_owned(), samples: batch }),
             target: target.clone(),
         })

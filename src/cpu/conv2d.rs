@@ -20,6 +20,7 @@ const LARGE_WEIGHT: usize = 1 << 15;
 const FEW_SPLITS: usize = 8;
 
 /// The constants of the kernel, in the table's order.
+#[derive(Clone, Copy)]
 struct Sizes {
     n: usize,
     c: usize,
@@ -32,6 +33,8 @@ struct Sizes {
     s: usize,
     stride: [usize; 2],
     padding: [usize; 2],
+    dilation: [usize; 2],
+    groups: usize,
     splits: usize,
     /// How far apart the splits' gradients of the weight lie.
     stride_of_splits: usize,
@@ -49,11 +52,16 @@ struct Pieces {
 }
 
 impl Sizes {
-    fn new(constants: [usize; 18]) -> Sizes {
-        let [n, c, h, w, o, p, q, r, s, stride_h, stride_w, pad_h, pad_w, _, _, splits, stride_of_splits, _] =
-            constants;
-        let (stride, padding) = ([stride_h, stride_w], [pad_h, pad_w]);
-        Sizes { n, c, h, w, o, p, q, r, s, stride, padding, splits, stride_of_splits }
+    fn new(constants: [usize; 24]) -> Sizes {
+        let [n, c, h, w, o, p, q, r, s, rest @ ..] = constants;
+        let [stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w, groups, .., splits, stride_of_splits] = rest;
+        let (stride, padding, dilation) = ([stride_h, stride_w], [pad_h, pad_w], [dilation_h, dilation_w]);
+        Sizes { n, c, h, w, o, p, q, r, s, stride, padding, dilation, groups, splits, stride_of_splits }
+    }
+
+    /// The convolution that one group is.
+    fn group(&self) -> Sizes {
+        Sizes { c: self.c / self.groups, o: self.o / self.groups, groups: 1, ..*self }
     }
 
     /// Elements of a window.
@@ -101,36 +109,43 @@ impl Sizes {
     #[inline(always)] // So that the loops in `visit` are compiled for the vector unit that was found.
     fn each_piece(&self, row: usize, mut visit: impl FnMut(Pieces)) {
         let (n, p) = (row / self.p, row % self.p);
-        let length = self.s * self.c;
         let [stride, padding] = [self.stride[1], self.padding[1]];
-        // The positions whose windows lie between the image's left and right edges.
-        let inner_from = padding.div_ceil(stride).min(self.q);
-        let inner_to = ((self.w + padding + stride).saturating_sub(self.s) / stride).clamp(inner_from, self.q);
+        // Columns of the window that lie side by side in the image, too.
+        let together = if self.dilation[1] == 1 { self.s } else { 1 };
         for r in 0..self.r {
-            let at = r * length;
-            let h = (p * self.stride[0] + r).wrapping_sub(self.padding[0]);
-            if h >= self.h {
-                visit(Pieces { at, from: None, count: self.q, length });
-                continue;
-            }
-            let line = (n * self.h + h) * self.w;
-            if inner_to > inner_from {
-                let from = Some((line + inner_from * stride - padding) * self.c);
-                visit(Pieces { at: at + inner_from * self.taps(), from, count: inner_to - inner_from, length });
-            }
-            for q in (0..inner_from).chain(inner_to..self.q) {
-                // Which columns of the window meet the image.
-                let to = (self.w + padding).saturating_sub(q * stride).min(self.s);
-                let from = padding.saturating_sub(q * stride).min(to);
-                let mut part = |columns: Range<usize>, from: Option<usize>| {
-                    let at = at + q * self.taps() + columns.start * self.c;
-                    visit(Pieces { at, from, count: 1, length: columns.len() * self.c });
-                };
-                part(0..from, None);
-                if to > from {
-                    part(from..to, Some((line + q * stride + from - padding) * self.c));
+            let h = (p * self.stride[0] + r * self.dilation[0]).wrapping_sub(self.padding[0]);
+            for first in (0..self.s).step_by(together) {
+                let at = (r * self.s + first) * self.c;
+                let length = together * self.c;
+                if h >= self.h {
+                    visit(Pieces { at, from: None, count: self.q, length });
+                    continue;
                 }
-                part(to..self.s, None);
+                let line = (n * self.h + h) * self.w;
+                let shift = first * self.dilation[1];
+                // The positions whose columns lie between the image's left and right edges.
+                let inner_from = padding.saturating_sub(shift).div_ceil(stride).min(self.q);
+                let inner_to = (self.w + padding + stride).saturating_sub(shift + together) / stride;
+                let inner_to = inner_to.clamp(inner_from, self.q);
+                if inner_to > inner_from {
+                    let from = Some((line + inner_from * stride + shift - padding) * self.c);
+                    visit(Pieces { at: at + inner_from * self.taps(), from, count: inner_to - inner_from, length });
+                }
+                for q in (0..inner_from).chain(inner_to..self.q) {
+                    // Which of the columns meet the image.
+                    let place = q * stride + shift;
+                    let to = (self.w + padding).saturating_sub(place).min(together);
+                    let from = padding.saturating_sub(place).min(to);
+                    let mut part = |columns: Range<usize>, from: Option<usize>| {
+                        let at = at + q * self.taps() + columns.start * self.c;
+                        visit(Pieces { at, from, count: 1, length: columns.len() * self.c });
+                    };
+                    part(0..from, None);
+                    if to > from {
+                        part(from..to, Some((line + place + from - padding) * self.c));
+                    }
+                    part(to..together, None);
+                }
             }
         }
     }
@@ -243,8 +258,67 @@ fn join_pieces<T: Real, J: Join<T>>(to: Evenly<&mut [T]>, from: Evenly<&[T]>, Pi
 }
 
 /// y from x and weight.
-pub(super) fn forward<T: Real>(constants: [usize; 18], x: &[T], weight: &[T], y: &mut [T], fused: &Fused<T>) {
+pub(super) fn forward<T: Real>(constants: [usize; 24], x: &[T], weight: &[T], y: &mut [T], fused: &Fused<T>) {
     let sizes = Sizes::new(constants);
+    if sizes.groups == 1 {
+        forward_of(&sizes, x, weight, y, fused);
+    } else {
+        each_group(&sizes, [x, weight], [sizes.c, sizes.o], y, fused, forward_of);
+    }
+}
+
+/// x's gradient from y's and weight.
+pub(super) fn grad_input<T: Real>(constants: [usize; 24], upstream: &[T], weight: &[T], x: &mut [T], fused: &Fused<T>) {
+    let sizes = Sizes::new(constants);
+    if sizes.groups == 1 {
+        grad_input_of(&sizes, upstream, weight, x, fused);
+    } else {
+        each_group(&sizes, [upstream, weight], [sizes.o, sizes.c], x, fused, grad_input_of);
+    }
+}
+
+/// What computes a result from an operand of positions and the weight.
+type Member<T> = fn(&Sizes, &[T], &[T], &mut [T], &Fused<T>);
+
+/// Calls `compute` for each group with the channels of that group alone.
+fn each_group<T: Real>(
+    sizes: &Sizes,
+    [x, weight]: [&[T]; 2],
+    [from, to]: [usize; 2],
+    y: &mut [T],
+    fused: &Fused<T>,
+    compute: Member<T>,
+) {
+    let (groups, group) = (sizes.groups, sizes.group());
+    with_memory(x.len(), |apart| {
+        channels_apart(x, [groups, from / groups], apart);
+        with_memory(y.len(), |results| {
+            let inputs = apart.par_chunks(x.len() / groups).zip(weight.par_chunks(weight.len() / groups));
+            results.par_chunks_mut(y.len() / groups).zip(inputs).for_each(|(result, (x, weight))| {
+                compute(&group, x, weight, result, &Fused::new(None, vec![]));
+            });
+            // Back again: the channels of each position side by side.
+            let (width, positions) = (to / groups, y.len() / to);
+            y.par_chunks_mut(to).with_min_len(64).enumerate().for_each(|(position, y)| {
+                for (group, y) in y.chunks_exact_mut(width).enumerate() {
+                    y.copy_from_slice(&results[(group * positions + position) * width..][..width]);
+                }
+            });
+        });
+    });
+    fused.fill(y);
+}
+
+/// `[groups, positions, width]` from x `[positions, groups, width]`.
+fn channels_apart<T: Real>(x: &[T], [groups, width]: [usize; 2], apart: &mut [T]) {
+    apart.par_chunks_mut(x.len() / groups).enumerate().for_each(|(group, apart)| {
+        for (apart, x) in apart.chunks_exact_mut(width).zip(x.chunks_exact(groups * width)) {
+            apart.copy_from_slice(&x[group * width..][..width]);
+        }
+    });
+}
+
+fn forward_of<T: Real>(sizes: &Sizes, x: &[T], weight: &[T], y: &mut [T], fused: &Fused<T>) {
     let (taps, o) = (sizes.taps(), sizes.o);
     let images = sizes.images_per_task::<T>();
     let rows = if sizes.is_plain() { images * sizes.p } else { sizes.rows_per_strip::<T>() };
@@ -278,9 +352,7 @@ pub(super) fn forward<T: Real>(constants: [usize; 18], x: &[T], weight: &[T], y:
     });
 }
 
-/// x's gradient from y's and weight.
-pub(super) fn grad_input<T: Real>(constants: [usize; 18], upstream: &[T], weight: &[T], x: &mut [T], fused: &Fused<T>) {
-    let sizes = Sizes::new(constants);
+fn grad_input_of<T: Real>(sizes: &Sizes, upstream: &[T], weight: &[T], x: &mut [T], fused: &Fused<T>) {
     let (taps, o, image) = (sizes.taps(), sizes.o, sizes.image());
     let images = sizes.images_per_task::<T>();
     let rows = sizes.rows_per_strip::<T>();
@@ -315,15 +387,34 @@ pub(super) fn grad_input<T: Real>(constants: [usize; 18], upstream: &[T], weight
 }
 
 /// weight's gradient from x and y's, as a partial sum for each split of the batch.
-pub(super) fn grad_weight<T: Real>(constants: [usize; 18], x: &[T], upstream: &[T], partial: &mut [T]) {
+pub(super) fn grad_weight<T: Real>(constants: [usize; 24], x: &[T], upstream: &[T], partial: &mut [T]) {
     let sizes = Sizes::new(constants);
+    if sizes.groups == 1 {
+        grad_weight_of(&sizes, x, upstream, partial, 0);
+        return;
+    }
+    let (groups, group) = (sizes.groups, sizes.group());
+    with_memory(x.len(), |apart| {
+        channels_apart(x, [groups, group.c], apart);
+        with_memory(upstream.len(), |upstreams| {
+            channels_apart(upstream, [groups, group.o], upstreams);
+            let inputs = apart.chunks(x.len() / groups).zip(upstreams.chunks(upstream.len() / groups));
+            for (index, (x, upstream)) in inputs.enumerate() {
+                grad_weight_of(&group, x, upstream, partial, index * group.o * group.taps());
+            }
+        });
+    });
+}
+
+/// The same for one group, whose gradient begins at `start` of the whole weight's.
+fn grad_weight_of<T: Real>(sizes: &Sizes, x: &[T], upstream: &[T], partial: &mut [T], start: usize) {
     let images = sizes.n.div_ceil(sizes.splits);
     let few = sizes.splits < FEW_SPLITS;
     let weight = sizes.o * sizes.taps();
     // What a split does has nothing to do with the number of threads, and so the result has not either.
     let range = |split: usize| (split * images).min(sizes.n) * sizes.p..((split + 1) * images).min(sizes.n) * sizes.p;
     partial.par_chunks_mut(sizes.stride_of_splits).enumerate().for_each(|(split, partial)| {
-        sizes.split_weight(x, upstream, range(split), &mut partial[..weight], few);
+        sizes.split_weight(x, upstream, range(split), &mut partial[start..start + weight], few);
     });
 }
 

@@ -14,6 +14,7 @@ mod indices;
 mod math;
 mod matmul;
 mod optimizer;
+mod pool;
 mod random;
 mod real;
 mod recurrence;
@@ -92,6 +93,8 @@ fn result_elements(step: &Step) -> usize {
         Kernel::Conv2d => product(&["BATCH", "O", "P", "Q"]),
         Kernel::Conv2dGradInput => product(&["BATCH", "C", "H", "W"]),
         Kernel::Conv2dGradWeight => product(&["SPLITS", "SPLIT_STRIDE"]),
+        Kernel::SumPool | Kernel::MaxPool | Kernel::LinearResizeSpread => product(&["BATCH", "C", "P", "Q"]),
+        Kernel::SumPoolSpread | Kernel::MaxPoolSpread | Kernel::LinearResize => product(&["BATCH", "C", "H", "W"]),
         Kernel::BatchFloats | Kernel::BatchBytes => product(&["COUNT", "WIDTH"]),
         Kernel::RandomUniform => product(&["COUNT"]),
         Kernel::Map
@@ -124,11 +127,11 @@ fn sizes<const N: usize>(step: &Step, names: [&str; N]) -> [usize; N] {
 }
 
 /// The sizes that `conv2d` wants.
-fn convolution(step: &Step) -> [usize; 18] {
+fn convolution(step: &Step) -> [usize; 24] {
     let [splits, stride] = sizes(step, ["SPLITS", "SPLIT_STRIDE"]);
-    let mut all = [0; 18];
-    all[..15].copy_from_slice(&step.constants::<15>());
-    all[15..].copy_from_slice(&[splits, stride, 0]);
+    let mut all = [0; 24];
+    all[..22].copy_from_slice(&step.constants::<22>());
+    all[22..].copy_from_slice(&[splits, stride]);
     all
 }
 
@@ -197,6 +200,24 @@ pub(crate) fn execute<T: Real>(step: &Step, sources: &[Source<T>], targets: &mut
         }),
         Kernel::Conv2dGradWeight => with_epilogue(step, inputs, targets, |partial, _| {
             conv2d::grad_weight(convolution(step), floats(1), floats(0), partial);
+        }),
+        Kernel::SumPool => with_epilogue(step, inputs, targets, |y, fused| {
+            pool::sum_pool(step.constants(), floats(0), y, fused);
+        }),
+        Kernel::SumPoolSpread => with_epilogue(step, inputs, targets, |y, fused| {
+            pool::sum_pool_spread(step.constants(), floats(0), y, fused);
+        }),
+        Kernel::MaxPool => with_epilogue(step, inputs, targets, |y, fused| {
+            pool::max_pool(step.constants(), floats(0), floats(1), y, fused);
+        }),
+        Kernel::MaxPoolSpread => with_epilogue(step, inputs, targets, |y, fused| {
+            pool::max_pool_spread(step.constants(), floats(0), floats(1), y, fused);
+        }),
+        Kernel::LinearResize => with_epilogue(step, inputs, targets, |y, fused| {
+            pool::linear_resize(step.constants(), floats(0), y, fused);
+        }),
+        Kernel::LinearResizeSpread => with_epilogue(step, inputs, targets, |y, fused| {
+            pool::linear_resize_spread(step.constants(), floats(0), y, fused);
         }),
         Kernel::Sum => {
             reduce::sum(step.constants(), targets[0].floats(), &Fused::new(step.program.as_ref(), inputs));

@@ -105,6 +105,11 @@ impl Graph {
                 0 => self.conv2d_grad_input(operands[1], g, *window, [shape[2], shape[3]])?,
                 _ => self.conv2d(operands[0], g, *window)?,
             },
+            // Linear in the first operand; keys only choose, which is constant but for jumps.
+            Op::Pool(..) if position > 0 => return Ok(None),
+            Op::Pool(pool, pooling) => {
+                self.pool(pool.transposed(), g, operands.get(1).copied(), *pooling, [shape[2], shape[3]])?
+            }
             // Each element was read as often as it was repeated: sum over the repetitions.
             Op::Broadcast => self.sum_to(g, &shape)?,
             Op::Reshape => self.reshape(g, shape)?,

@@ -1,9 +1,9 @@
 //! The graph and the methods that build it. Each checks its operands' shapes, so a graph that exists is well formed.
 
 use super::closed::Closed;
-use super::op::{Binary, Op, Reduction, Unary, Window};
+use super::op::{Binary, Op, Pool, Pooling, Reduction, Unary, Window};
 use crate::error::{Error, Result};
-use crate::shape::{Shape, conv_output};
+use crate::shape::{Shape, conv_output, dilated};
 use crate::tensor::DType;
 use std::collections::HashMap;
 
@@ -288,11 +288,12 @@ impl Graph {
         Ok(self.push(Op::MatMul { transpose_lhs, transpose_rhs }, vec![lhs, rhs], shape, DType::Float))
     }
 
-    /// Cross-correlation of `x` `[n, c, h, w]` with `weight` `[o, c, r, s]`: `[n, o, p, q]`.
+    /// Cross-correlation of `x` `[n, c, h, w]` with `weight` `[o, c / groups, r, s]`: `[n, o, p, q]`.
     pub fn conv2d(&mut self, x: Value, weight: Value, window: Window) -> Result<Value> {
         let [n, c, h, w] = self.expect_rank4("conv2d", x, "x")?;
         let [o, wc, r, s] = self.expect_rank4("conv2d", weight, "weight")?;
-        if c != wc {
+        self.expect_groups("conv2d", window, [c, o])?;
+        if c != wc * window.groups {
             let problem = format!("channels differ: x {} x weight {}", self.shape(x), self.shape(weight));
             return Err(self.error("conv2d", problem));
         }
@@ -301,8 +302,9 @@ impl Graph {
         Ok(self.push(Op::Conv2d(window), vec![x, weight], [n, o, p, q].into(), DType::Float))
     }
 
-    /// conv2d's derivative by its input: `upstream` `[n, o, p, q]` and `weight` `[o, c, r, s]` give `[n, c, h, w]`, where
-    /// `input` is `[h, w]`. It is also the transposed convolution whose weight is PyTorch's `[in, out, r, s]`.
+    /// conv2d's derivative by its input: `upstream` `[n, o, p, q]` and `weight` `[o, c / groups, r, s]` give
+    /// `[n, c, h, w]`, where `input` is `[h, w]`. It is also the transposed convolution whose weight is PyTorch's
+    /// `[in, out / groups, r, s]`.
     pub fn conv2d_grad_input(
         &mut self,
         upstream: Value,
@@ -311,17 +313,16 @@ impl Graph {
         input: [usize; 2],
     ) -> Result<Value> {
         let [n, o, p, q] = self.expect_rank4("conv2d_grad_input", upstream, "upstream")?;
-        let [wo, c, r, s] = self.expect_rank4("conv2d_grad_input", weight, "weight")?;
+        let [wo, wc, r, s] = self.expect_rank4("conv2d_grad_input", weight, "weight")?;
+        let c = wc.saturating_mul(window.groups);
         if o != wo {
             let problem = format!("channels differ: upstream {} x weight {}", self.shape(upstream), self.shape(weight));
             return Err(self.error("conv2d_grad_input", problem));
         }
+        self.expect_groups("conv2d_grad_input", window, [c, o])?;
         if self.positions("conv2d_grad_input", input, [r, s], window)? != [p, q] {
-            let Window { stride, padding } = window;
             let upstream = self.shape(upstream);
-            let problem = format!(
-                "input {input:?} does not give upstream {upstream} with stride {stride:?}, padding {padding:?}"
-            );
+            let problem = format!("input {input:?} does not give upstream {upstream} with {}", told(window));
             return Err(self.error("conv2d_grad_input", problem));
         }
         let shape: Shape = [n, c, input[0], input[1]].into();
@@ -329,8 +330,8 @@ impl Graph {
         Ok(self.push(Op::Conv2dGradInput(window), vec![upstream, weight], shape, DType::Float))
     }
 
-    /// conv2d's derivative by its weight: `x` `[n, c, h, w]` and `upstream` `[n, o, p, q]` give `[o, c, r, s]`, where
-    /// `kernel` is `[r, s]`.
+    /// conv2d's derivative by its weight: `x` `[n, c, h, w]` and `upstream` `[n, o, p, q]` give `[o, c / groups, r, s]`,
+    /// where `kernel` is `[r, s]`.
     pub fn conv2d_grad_weight(
         &mut self,
         x: Value,
@@ -340,12 +341,106 @@ impl Graph {
     ) -> Result<Value> {
         let [n, c, h, w] = self.expect_rank4("conv2d_grad_weight", x, "x")?;
         let [un, o, p, q] = self.expect_rank4("conv2d_grad_weight", upstream, "upstream")?;
+        self.expect_groups("conv2d_grad_weight", window, [c, o])?;
         if n != un || self.positions("conv2d_grad_weight", [h, w], kernel, window)? != [p, q] {
             let problem = format!("x {} does not give upstream {}", self.shape(x), self.shape(upstream));
             return Err(self.error("conv2d_grad_weight", problem));
         }
-        let shape: Shape = [o, c, kernel[0], kernel[1]].into();
+        let shape: Shape = [o, c / window.groups, kernel[0], kernel[1]].into();
+        self.check_size("conv2d_grad_weight", &shape)?;
         Ok(self.push(Op::Conv2dGradWeight(window), vec![x, upstream], shape, DType::Float))
+    }
+
+    // ------------------------------------------------------------------------------------------------- pooling
+
+    /// The largest element of each window of `x` `[n, c, h, w]`: `[n, c, p, q]`. Its derivative goes to the first of equal
+    /// ones, as in PyTorch.
+    pub fn max_pool(&mut self, x: Value, pooling: Pooling) -> Result<Value> {
+        let size = self.pooled("max_pool", x, pooling)?;
+        self.pool(Pool::Max, x, Some(x), pooling, size)
+    }
+
+    /// The sum of each window of `x` `[n, c, h, w]`: `[n, c, p, q]`.
+    pub fn sum_pool(&mut self, x: Value, pooling: Pooling) -> Result<Value> {
+        let size = self.pooled("sum_pool", x, pooling)?;
+        self.pool(Pool::Sum, x, None, pooling, size)
+    }
+
+    /// Every element of `x` `[n, c, h, w]` repeated, as a tile of `scale`: `[n, c, scale[0] h, scale[1] w]`.
+    pub fn repeat_pixels(&mut self, x: Value, scale: [usize; 2]) -> Result<Value> {
+        let size = self.enlarged("repeat_pixels", x, scale)?;
+        self.pool(Pool::SumSpread, x, None, Pooling::tiles(scale), size)
+    }
+
+    /// `x` `[n, c, h, w]` enlarged by linear interpolation between the centres of pixels, as PyTorch does with
+    /// `align_corners=False`: `[n, c, scale[0] h, scale[1] w]`.
+    pub fn linear_resize(&mut self, x: Value, scale: [usize; 2]) -> Result<Value> {
+        let size = self.enlarged("linear_resize", x, scale)?;
+        self.pool(Pool::Linear, x, None, Pooling::tiles(scale), size)
+    }
+
+    /// A map between a large and a small image; `size` is the height and width of its result, `keys` are for
+    /// [`Pool::Max`] and [`Pool::MaxSpread`].
+    pub fn pool(
+        &mut self,
+        pool: Pool,
+        x: Value,
+        keys: Option<Value>,
+        pooling: Pooling,
+        size: [usize; 2],
+    ) -> Result<Value> {
+        let [n, c, h, w] = self.expect_rank4(pool.name(), x, "x")?;
+        let (large, small) = if pool.enlarges() { (size, [h, w]) } else { ([h, w], size) };
+        let wants_keys = matches!(pool, Pool::Max | Pool::MaxSpread);
+        if keys.is_some() != wants_keys {
+            return Err(self.error(pool.name(), "keys are for the choice of maxima, and needed there".into()));
+        }
+        if self.pooled_size(pool.name(), large, pooling)? != small {
+            let problem =
+                format!("{large:?} in windows of {:?} at {:?} is not {small:?}", pooling.kernel, pooling.stride);
+            return Err(self.error(pool.name(), problem));
+        }
+        if let Some(keys) = keys
+            && self.expect_rank4(pool.name(), keys, "keys")? != [n, c, large[0], large[1]]
+        {
+            let problem = format!("keys {} are not of the large image's shape", self.shape(keys));
+            return Err(self.error(pool.name(), problem));
+        }
+        let shape: Shape = [n, c, size[0], size[1]].into();
+        self.check_size(pool.name(), &shape)?;
+        let operands = std::iter::once(x).chain(keys).collect();
+        Ok(self.push(Op::Pool(pool, pooling), operands, shape, DType::Float))
+    }
+
+    fn pooled(&self, op: &'static str, x: Value, pooling: Pooling) -> Result<[usize; 2]> {
+        let [_, _, h, w] = self.expect_rank4(op, x, "x")?;
+        self.pooled_size(op, [h, w], pooling)
+    }
+
+    fn pooled_size(&self, op: &'static str, size: [usize; 2], pooling: Pooling) -> Result<[usize; 2]> {
+        let Pooling { kernel, stride, padding } = pooling;
+        let along = |axis: usize| {
+            let count = conv_output(size[axis], kernel[axis], stride[axis], padding[axis]);
+            count.filter(|_| padding[axis] <= kernel[axis] / 2)
+        };
+        match (along(0), along(1)) {
+            (Some(p), Some(q)) => Ok([p, q]),
+            _ => {
+                let problem = format!(
+                    "windows of {kernel:?} at {stride:?} do not fit {size:?} with padding {padding:?} of at most half a \
+                     window"
+                );
+                Err(self.error(op, problem))
+            }
+        }
+    }
+
+    fn enlarged(&self, op: &'static str, x: Value, scale: [usize; 2]) -> Result<[usize; 2]> {
+        let [_, _, h, w] = self.expect_rank4(op, x, "x")?;
+        match (h.checked_mul(scale[0]), w.checked_mul(scale[1])) {
+            (Some(height), Some(width)) if height > 0 && width > 0 => Ok([height, width]),
+            _ => Err(self.error(op, format!("[{h}, {w}] cannot be enlarged by {scale:?}"))),
+        }
     }
 
     // ------------------------------------------------------------------------------------------------ movement
@@ -596,17 +691,24 @@ impl Graph {
     }
 
     fn positions(&self, op: &'static str, input: [usize; 2], kernel: [usize; 2], window: Window) -> Result<[usize; 2]> {
-        let size = |axis: usize| conv_output(input[axis], kernel[axis], window.stride[axis], window.padding[axis]);
+        let Window { stride, padding, dilation, .. } = window;
+        let size =
+            |axis: usize| conv_output(input[axis], dilated(kernel[axis], dilation[axis]), stride[axis], padding[axis]);
         match (size(0), size(1)) {
             (Some(p), Some(q)) => Ok([p, q]),
             _ => {
-                let Window { stride, padding } = window;
-                let problem = format!(
-                    "kernel {kernel:?} does not fit input {input:?} with stride {stride:?}, padding {padding:?}"
-                );
+                let problem = format!("kernel {kernel:?} does not fit input {input:?} with {}", told(window));
                 Err(self.error(op, problem))
             }
         }
+    }
+
+    /// Input and output channels are cut into groups of equal size.
+    fn expect_groups(&self, op: &'static str, window: Window, [c, o]: [usize; 2]) -> Result<()> {
+        if window.groups > 0 && c.is_multiple_of(window.groups) && o.is_multiple_of(window.groups) {
+            return Ok(());
+        }
+        Err(self.error(op, format!("{c} channels in and {o} out cannot be cut into {} groups", window.groups)))
     }
 
     fn expect_rank4(&self, op: &'static str, value: Value, role: &str) -> Result<[usize; 4]> {
@@ -642,6 +744,13 @@ impl Graph {
             _ => Err(self.error(op, format!("{shape} has more than 2^31 elements"))),
         }
     }
+}
+
+/// A window in a message.
+fn told(window: Window) -> String {
+    let Window { stride, padding, dilation, .. } = window;
+    let dilation = if dilation == [1; 2] { String::new() } else { format!(", dilation {dilation:?}") };
+    format!("stride {stride:?}, padding {padding:?}{dilation}")
 }
 
 /// The shape two shapes broadcast to, aligned at their last axes.

@@ -12,6 +12,6 @@ mod recurrence;
 
 pub use closed::Standardised;
 pub use graph::{Graph, Node, STATE_LENGTH, Value};
-pub use op::{Binary, Op, Reduction, Unary, Window};
+pub use op::{Binary, Op, Pool, Pooling, Reduction, Unary, Window};
 pub(crate) use op::{each_binary, each_unary};
 pub use recurrence::MAX_HIDDEN;

@@ -105,19 +105,100 @@ elementwise_ops! { $ each_binary
     }
 }
 
-/// How a convolution's kernel moves over its input, `[vertical, horizontal]`.
+/// How a convolution's kernel moves over its input, `[vertical, horizontal]`, and which channels it joins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Window {
     /// Elements from one position to the next; at least 1.
     pub stride: [usize; 2],
     /// Zeros put around the input on each side.
     pub padding: [usize; 2],
+    /// Elements of the input from one element of the kernel to the next; at least 1.
+    pub dilation: [usize; 2],
+    /// Parts into which input and output channels are cut alike, each a convolution of its own; 1 for a whole one, and as
+    /// many as channels for a depthwise one.
+    pub groups: usize,
+}
+
+impl Default for Window {
+    /// Stride 1, no padding, no dilation, one group.
+    fn default() -> Window {
+        Window { stride: [1; 2], padding: [0; 2], dilation: [1; 2], groups: 1 }
+    }
 }
 
 impl Window {
-    /// The same stride and padding in both directions.
+    /// The same stride and padding in both directions, neither dilated nor grouped.
     pub fn square(stride: usize, padding: usize) -> Window {
-        Window { stride: [stride; 2], padding: [padding; 2] }
+        Window { stride: [stride; 2], padding: [padding; 2], ..Window::default() }
+    }
+}
+
+/// How the windows of a pooling lie over the large image, `[vertical, horizontal]`. They hold nothing of the padding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Pooling {
+    /// Size of a window.
+    pub kernel: [usize; 2],
+    /// Elements from one window to the next; at least 1.
+    pub stride: [usize; 2],
+    /// How far the first and the last windows may stand out of the image, at most half a window.
+    pub padding: [usize; 2],
+}
+
+impl Pooling {
+    /// Windows that cover the image side by side.
+    pub fn tiles(kernel: [usize; 2]) -> Pooling {
+        Pooling { kernel, stride: kernel, padding: [0; 2] }
+    }
+}
+
+/// A linear map between a large image `[n, c, h, w]` and a small one `[n, c, p, q]`. Each kind and the one after it are
+/// each other's transpose, and so each other's derivative.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Pool {
+    /// Large to small: the sum of each window.
+    Sum,
+    /// Small to large: the sum over all windows that an element is in.
+    SumSpread,
+    /// Large to small: in each window, the element at its first largest key. The second operand holds the keys.
+    Max,
+    /// Small to large: the sum over all windows in which an element has the first largest key. The second operand, a large
+    /// image, holds the keys.
+    MaxSpread,
+    /// Small to large: linear interpolation between the centres of pixels (align_corners = false). Windows are as large as
+    /// a pixel of the small image.
+    Linear,
+    /// Large to small: each element shared among those that it was interpolated from.
+    LinearSpread,
+}
+
+impl Pool {
+    /// The name in errors and printed plans.
+    pub fn name(self) -> &'static str {
+        match self {
+            Pool::Sum => "sum_pool",
+            Pool::SumSpread => "sum_pool_spread",
+            Pool::Max => "max_pool",
+            Pool::MaxSpread => "max_pool_spread",
+            Pool::Linear => "linear_resize",
+            Pool::LinearSpread => "linear_resize_spread",
+        }
+    }
+
+    /// Whether the result is the large image.
+    pub fn enlarges(self) -> bool {
+        matches!(self, Pool::SumSpread | Pool::MaxSpread | Pool::Linear)
+    }
+
+    /// The kind that maps the other way.
+    pub fn transposed(self) -> Pool {
+        match self {
+            Pool::Sum => Pool::SumSpread,
+            Pool::SumSpread => Pool::Sum,
+            Pool::Max => Pool::MaxSpread,
+            Pool::MaxSpread => Pool::Max,
+            Pool::Linear => Pool::LinearSpread,
+            Pool::LinearSpread => Pool::Linear,
+        }
     }
 }
 
@@ -156,12 +237,14 @@ pub enum Op {
         /// The second operand is `[.., n, k]`.
         transpose_rhs: bool,
     },
-    /// `[n, c, h, w]`, `[o, c, r, s]` -> `[n, o, p, q]`: cross-correlation, as PyTorch's conv2d.
+    /// `[n, c, h, w]`, `[o, c / groups, r, s]` -> `[n, o, p, q]`: cross-correlation, as PyTorch's conv2d.
     Conv2d(Window),
-    /// `[n, o, p, q]`, `[o, c, r, s]` -> `[n, c, h, w]`: conv2d's derivative by its input, and transposed convolution.
+    /// `[n, o, p, q]`, `[o, c / groups, r, s]` -> `[n, c, h, w]`: conv2d's derivative by its input, and transposed convolution.
     Conv2dGradInput(Window),
-    /// `[n, c, h, w]`, `[n, o, p, q]` -> `[o, c, r, s]`: conv2d's derivative by its weight.
+    /// `[n, c, h, w]`, `[n, o, p, q]` -> `[o, c / groups, r, s]`: conv2d's derivative by its weight.
     Conv2dGradWeight(Window),
+    /// Pooling and resizing, or the derivative of one.
+    Pool(Pool, Pooling),
     /// Repeats size-1 and missing leading axes.
     Broadcast,
     /// The same elements in the same order under another shape.
@@ -235,6 +318,7 @@ impl Op {
             Op::Conv2d(_) => "conv2d",
             Op::Conv2dGradInput(_) => "conv2d_grad_input",
             Op::Conv2dGradWeight(_) => "conv2d_grad_weight",
+            Op::Pool(pool, _) => pool.name(),
             Op::Broadcast => "broadcast",
             Op::Reshape => "reshape",
             Op::Permute(_) => "permute",

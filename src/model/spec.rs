@@ -281,7 +281,7 @@ impl ModelSpec {
             let problem = format!("the decoder's output is {}, the model's input {}", last.output, self.input);
             let help = match layer.layer {
                 Layer::Linear(_) => format!("write {{ linear = {} }}", self.input.elements()),
-                Layer::Conv2d(_) => "change out, kernel, stride or padding".to_owned(),
+                Layer::Conv1d(_) | Layer::Conv2d(_) => "change out, kernel, stride or padding".to_owned(),
                 _ => "change out, kernel, stride, padding or output_padding".to_owned(),
             };
             return Err(Error::invalid(&*layer.key, problem, help));

@@ -3,6 +3,7 @@
 use super::Placed;
 use crate::error::Result;
 use crate::graph::{Graph, Value};
+use crate::shape::Shape;
 
 impl Placed {
     /// This layer on a batch: `[n, ..input]` to `[n, ..output]`, its parameters under their full names.
@@ -11,6 +12,13 @@ impl Placed {
         let result = self.layer.apply(self, graph, x);
         graph.set_scope(scope);
         result
+    }
+
+    /// The batch under the shape of this layer's output, `[n, ..output]`.
+    pub(super) fn reshaped(&self, graph: &mut Graph, y: Value) -> Result<Value> {
+        let batch = graph.shape(y)[0];
+        let output: Shape = std::iter::once(batch).chain(self.output.iter().copied()).collect();
+        graph.reshape(y, output)
     }
 
     /// The parameter of this place in the layer's list.

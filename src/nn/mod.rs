@@ -10,8 +10,9 @@ pub mod loss;
 mod place;
 
 pub use layer::{
-    Activation, Attention, BatchNorm, Cell, Conv2d, ConvTranspose2d, Dropout, Embedding, GroupNorm, Initial, Layer,
-    LayerNorm, Linear, ParameterSpec, Recurrent, Reshape, Softmax, Structure,
+    Activation, Attention, BatchNorm, Cell, Conv, Conv1d, Conv2d, ConvTranspose, ConvTranspose1d, ConvTranspose2d,
+    Dropout, Embedding, GlobalPool, GroupNorm, Initial, Interpolation, Layer, LayerNorm, Linear, ParameterSpec,
+    PixelShuffle, Pool2d, PoolKind, Recurrent, Reshape, Softmax, Structure, Upsample,
 };
 pub(crate) use layer::{Setting, has_short_form};
 pub use place::{Blocks, MAX_LAYERS, place, place_with, walk};

@@ -102,7 +102,7 @@ impl<'a> Arranged<'a> {
                 let order = if four { self.cheaper(&node.operands) } else { Order::First };
                 (self.elementwise(old, order), order)
             }
-            Op::Conv2d(_) | Op::Conv2dGradInput(_) | Op::Conv2dGradWeight(_) => {
+            Op::Conv2d(_) | Op::Conv2dGradInput(_) | Op::Conv2dGradWeight(_) | Op::Pool(..) => {
                 let operands = node.operands.iter().map(|operand| self.operand(*operand, Order::Last)).collect();
                 let shape = channels_last(&node.shape);
                 (self.graph.push(node.op.clone(), operands, shape, node.dtype), Order::Last)

@@ -9,7 +9,7 @@ use super::kernel::{Fusion, Kernel};
 use super::plan::Outcome;
 use super::program::{Axis, Instruction, Phase, Program, Register, View};
 use super::tile::Without;
-use crate::graph::{Graph, Op, Reduction, Value};
+use crate::graph::{Graph, Op, Pool, Reduction, Value};
 use crate::shape::Shape;
 use crate::tensor::DType;
 use std::collections::{HashMap, HashSet};
@@ -45,6 +45,12 @@ pub(super) fn kernel_of(graph: &Graph, value: Value) -> Kernel {
         Op::Conv2d(_) => Kernel::Conv2d,
         Op::Conv2dGradInput(_) => Kernel::Conv2dGradInput,
         Op::Conv2dGradWeight(_) => Kernel::Conv2dGradWeight,
+        Op::Pool(Pool::Sum, _) => Kernel::SumPool,
+        Op::Pool(Pool::SumSpread, _) => Kernel::SumPoolSpread,
+        Op::Pool(Pool::Max, _) => Kernel::MaxPool,
+        Op::Pool(Pool::MaxSpread, _) => Kernel::MaxPoolSpread,
+        Op::Pool(Pool::Linear, _) => Kernel::LinearResize,
+        Op::Pool(Pool::LinearSpread, _) => Kernel::LinearResizeSpread,
         Op::Reduce { reduction: Reduction::Sum, axes }
             if axes.iter().copied().eq(0..axes.len()) && !node.shape.is_empty() =>
         {
@@ -772,6 +778,7 @@ impl<'a> Builder<'a> {
             | Op::Conv2d(_)
             | Op::Conv2dGradInput(_)
             | Op::Conv2dGradWeight(_)
+            | Op::Pool(..)
             | Op::Reduce { .. }
             | Op::Gather
             | Op::ScatterAdd

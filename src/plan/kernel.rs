@@ -14,6 +14,18 @@ pub enum Kernel {
     Conv2dGradInput,
     /// Its derivative by the weight, as partial sums.
     Conv2dGradWeight,
+    /// Sums of windows.
+    SumPool,
+    /// Its transpose: each element in every place of its window.
+    SumPoolSpread,
+    /// Elements at the first largest keys of windows.
+    MaxPool,
+    /// Its transpose: each element at the first largest key of its window.
+    MaxPoolSpread,
+    /// An image enlarged by linear interpolation.
+    LinearResize,
+    /// Its transpose.
+    LinearResizeSpread,
     /// Sums along axes, possibly partial.
     Sum,
     /// Sums along all axes but the last ones, possibly partial.
@@ -214,7 +226,28 @@ const CONV: Row = Row {
     entry: "forward",
     bindings: PRODUCT_BINDINGS,
     constants: &[
-        "BATCH", "C", "H", "W", "O", "P", "Q", "R", "S", "STRIDE_H", "STRIDE_W", "PAD_H", "PAD_W", "PHASE_H", "PHASE_W",
+        "BATCH",
+        "C",
+        "H",
+        "W",
+        "O",
+        "P",
+        "Q",
+        "R",
+        "S",
+        "STRIDE_H",
+        "STRIDE_W",
+        "PAD_H",
+        "PAD_W",
+        "DILATION_H",
+        "DILATION_W",
+        "CHANNEL_GROUPS",
+        "PHASE_H",
+        "PHASE_W",
+        "TAP_H",
+        "TAP_W",
+        "INVERSE_H",
+        "INVERSE_W",
     ],
     grid: &[],
     workgroup: 64,
@@ -222,6 +255,22 @@ const CONV: Row = Row {
     fusion: Fusion::Epilogue,
     fused: 6,
 };
+const POOL: Row = Row {
+    kernel: Kernel::SumPool,
+    file: "pool.wgsl",
+    source: include_str!("../../shaders/pool.wgsl"),
+    entry: "sum_pool",
+    bindings: &[binding("x", Access::Read, Element::Float)],
+    constants: &["BATCH", "C", "H", "W", "P", "Q", "R", "S", "STRIDE_H", "STRIDE_W", "PAD_H", "PAD_W"],
+    grid: SMALL_IMAGE,
+    workgroup: 64,
+    tiled: false,
+    fusion: Fusion::Epilogue,
+    fused: 6,
+};
+const SMALL_IMAGE: &[Extent] = &[tiled(&["BATCH", "P", "Q", "C"], 4)];
+const LARGE_IMAGE: &[Extent] = &[tiled(&["BATCH", "H", "W", "C"], 4)];
+const KEYED: &[Binding] = &[binding("x", Access::Read, Element::Float), binding("keys", Access::Read, Element::Float)];
 const REDUCE: Row = Row {
     kernel: Kernel::Sum,
     file: "reduce.wgsl",
@@ -371,6 +420,12 @@ pub const TABLE: &[Row] = &[
     CONV,
     Row { kernel: Kernel::Conv2dGradInput, entry: "grad_input", ..CONV },
     Row { kernel: Kernel::Conv2dGradWeight, entry: "grad_weight", ..CONV },
+    POOL,
+    Row { kernel: Kernel::SumPoolSpread, entry: "sum_pool_spread", grid: LARGE_IMAGE, ..POOL },
+    Row { kernel: Kernel::MaxPool, entry: "max_pool", bindings: KEYED, ..POOL },
+    Row { kernel: Kernel::MaxPoolSpread, entry: "max_pool_spread", bindings: KEYED, grid: LARGE_IMAGE, ..POOL },
+    Row { kernel: Kernel::LinearResize, entry: "linear_resize", grid: LARGE_IMAGE, ..POOL },
+    Row { kernel: Kernel::LinearResizeSpread, entry: "linear_resize_spread", ..POOL },
     REDUCE,
     Row {
         kernel: Kernel::ColumnSums,

@@ -12,7 +12,7 @@ use super::program::{Axis, Instruction, Program, View};
 use super::state::{Metrics, RING_CAPACITY, Training};
 use super::tile::Target;
 use crate::error::{Error, Result};
-use crate::graph::{Graph, Op, Value};
+use crate::graph::{Graph, Op, Pooling, Value};
 use crate::shape::Shape;
 use crate::tensor::DType;
 use std::collections::{HashMap, HashSet};
@@ -378,6 +378,15 @@ impl Lowering<'_> {
                 let (x, y) = (operands[0], operands[1]);
                 let sizes = ProductSizes::grad_weight(*window, shape(x), &node.shape, shape(y));
                 self.product(group, kernel, [y, x], &sizes, arithmetic);
+            }
+            Op::Pool(pool, pooling) => {
+                let (from, to) = (shape(operands[0]), &node.shape);
+                let (large, small) = if pool.enlarges() { (to, from) } else { (from, to) };
+                let Pooling { kernel: window, stride, padding } = pooling;
+                let sizes = [large[0], large[3], large[1], large[2], small[1], small[2]];
+                let sizes = sizes.iter().chain(window).chain(stride).chain(padding).map(|size| *size as u32);
+                let operations = (small.elements() * window[0] * window[1]) as u64;
+                self.plain(group, kernel, operands, sizes.collect(), operations + arithmetic);
             }
             Op::Reduce { .. } if kernel == Kernel::ColumnSums => self.column_sums(group),
             Op::Reduce { .. } => self.reduction(group, kernel),

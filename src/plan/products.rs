@@ -31,6 +31,29 @@ pub(super) struct ProductSizes {
     pub operations: u64,
 }
 
+/// What the members of the trio need to know of a group of a convolution.
+struct Convolution {
+    n: usize,
+    c: usize,
+    o: usize,
+    r: usize,
+    s: usize,
+    phase: [usize; 2],
+    taps: [usize; 2],
+}
+
+/// How far apart in the kernel those elements lie which meet the input's positions of one phase of the stride: with g the
+/// greatest common divisor of stride and dilation, `stride / g`. And the inverse of `dilation / g` modulo that, by which
+/// the first of them is found.
+fn tap(stride: usize, dilation: usize) -> [usize; 2] {
+    let mut divisor = (stride, dilation);
+    while divisor.1 > 0 {
+        divisor = (divisor.1, divisor.0 % divisor.1);
+    }
+    let (step, dilation) = (stride / divisor.0, dilation / divisor.0);
+    [step, (0..step).find(|inverse| inverse * dilation % step == 1 % step).unwrap_or(0)]
+}
+
 fn pack(fits: bool, how: u32) -> u32 {
     if fits { how } else { APART }
 }
@@ -73,30 +96,33 @@ impl ProductSizes {
     }
 
     /// A member of the convolution trio, by shapes with their channels last: x `[n, h, w, c]`, weight `[o, r, s, c]`, y
-    /// `[n, p, q, o]`.
-    fn convolution(window: Window, x: &Shape, weight: &Shape, y: &Shape) -> (ProductSizes, [usize; 9]) {
-        let [stride_h, stride_w] = window.stride;
-        let [pad_h, pad_w] = window.padding;
+    /// `[n, p, q, o]`, where the weight's c is that of a group. A group is a panel.
+    fn convolution(window: Window, x: &Shape, weight: &Shape, y: &Shape) -> (ProductSizes, Convolution) {
+        let Window { stride, padding, dilation, groups } = window;
         let (n, h, w, c) = (x[0], x[1], x[2], x[3]);
         let (o, r, s) = (weight[0], weight[1], weight[2]);
         let (p, q) = (y[1], y[2]);
-        let (phase_h, phase_w) = (h.div_ceil(stride_h), w.div_ceil(stride_w));
-        let own = [n, c, h, w, o, p, q, r, s, stride_h, stride_w, pad_h, pad_w, phase_h, phase_w];
+        let phase = [h.div_ceil(stride[0]), w.div_ceil(stride[1])];
+        let steps = [0, 1].map(|axis| tap(stride[axis], dilation[axis]));
+        let (taps, inverse) = (steps.map(|step| step[0]), steps.map(|step| step[1]));
+        let own = [n, c, h, w, o, p, q, r, s].into_iter().chain(stride).chain(padding).chain(dilation);
+        let own = own.chain([groups]).chain(phase).chain(taps).chain(inverse);
+        let (c, o) = (c / groups, o / groups);
         let sizes = ProductSizes {
-            own: own.iter().map(|size| *size as u32).collect(),
-            panels: 1,
+            own: own.map(|size| size as u32).collect(),
+            panels: groups,
             lines: o,
             columns: n * p * q,
             depth: r * s * c,
             packs: [APART; 3],
-            operations: 2 * (n * o * p * q * c * r * s) as u64,
+            operations: 2 * (groups * n * o * p * q * c * r * s) as u64,
         };
-        (sizes, [n, c, o, r, s, stride_h, stride_w, phase_h, phase_w])
+        (sizes, Convolution { n, c, o, r, s, phase, taps })
     }
 
     /// y from x and weight: its channels are the lines, its positions the columns.
     pub fn forward(window: Window, x: &Shape, weight: &Shape, y: &Shape) -> ProductSizes {
-        let (sizes, [_, c, o, r, s, ..]) = ProductSizes::convolution(window, x, weight, y);
+        let (sizes, Convolution { c, o, r, s, .. }) = ProductSizes::convolution(window, x, weight, y);
         let packs = [
             pack((c * r * s).is_multiple_of(4), ALONG_DEPTH),
             pack(c.is_multiple_of(4), ALONG_DEPTH),
@@ -107,8 +133,7 @@ impl ProductSizes {
 
     /// x's gradient from y's and weight: a panel for each phase of the stride, whose positions meet the same taps.
     pub fn grad_input(window: Window, x: &Shape, weight: &Shape, y: &Shape) -> ProductSizes {
-        let (sizes, [n, c, o, r, s, stride_h, stride_w, phase_h, phase_w]) =
-            ProductSizes::convolution(window, x, weight, y);
+        let (sizes, Convolution { n, c, o, r, s, phase, taps }) = ProductSizes::convolution(window, x, weight, y);
         let packs = [
             pack(c.is_multiple_of(4), ALONG_LINES),
             pack(o.is_multiple_of(4), ALONG_DEPTH),
@@ -116,17 +141,17 @@ impl ProductSizes {
         ];
         ProductSizes {
             packs,
-            panels: stride_h * stride_w,
+            panels: sizes.panels * window.stride[0] * window.stride[1],
             lines: c,
-            columns: n * phase_h * phase_w,
-            depth: r.div_ceil(stride_h) * s.div_ceil(stride_w) * o,
+            columns: n * phase[0] * phase[1],
+            depth: r.div_ceil(taps[0]) * s.div_ceil(taps[1]) * o,
             ..sizes
         }
     }
 
     /// weight's gradient from x and y's: out-channels are the lines, taps the columns, positions the depth.
     pub fn grad_weight(window: Window, x: &Shape, weight: &Shape, y: &Shape) -> ProductSizes {
-        let (sizes, [_, c, o, r, s, ..]) = ProductSizes::convolution(window, x, weight, y);
+        let (sizes, Convolution { c, o, r, s, .. }) = ProductSizes::convolution(window, x, weight, y);
         let packs = [
             pack(o.is_multiple_of(4), ALONG_LINES),
             pack(c.is_multiple_of(4), ALONG_LINES),

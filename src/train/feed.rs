@@ -109,6 +109,7 @@ impl<'a> Feed<'a> {
         let half = (most.min(fitting).saturating_sub(3) / 2 / batch * batch).min(data.len().next_multiple_of(batch));
         let (rows, places) = match half {
             0 => (fitting / batch * batch, vec![0]),
+            rows if rows >= data.len() => (rows, vec![0]),
             rows => (rows, vec![0, rows.next_multiple_of(4)]),
         };
         if rows == 0 {

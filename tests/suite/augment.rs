@@ -99,7 +99,7 @@ fn shifts_are_whole_and_even() -> Result<()> {
     let text = "input = [1, 5, 5]\nloss = \"mse\"\nencoder = [\"flatten\", { linear = 1 }]\ndecoder = [{ linear = { out = 25, \
                 bias = false } }]\n[data]\naugment = { shift = 4 }\n[train]\nbatch = 100\nepochs = 40\nshuffle = false\n\
                 optimizer = { sgd = { lr = 1e-30 } }";
-    let mut picture = vec![0; 25];
+    let mut picture = [0; 25];
     picture[12] = 255;
     let data = Dataset::from_u8([1, 5, 5], picture.repeat(100))?;
     for device in fast_devices() {

@@ -9,6 +9,8 @@ mod compositions;
 mod elementwise;
 #[path = "cases/fusion.rs"]
 mod fusion;
+#[path = "cases/layers.rs"]
+mod layers;
 #[path = "cases/movement.rs"]
 mod movement;
 #[path = "cases/normalisations.rs"]
@@ -20,6 +22,7 @@ mod recurrences;
 
 use pinhole::Result;
 use pinhole::graph::{Graph, Value};
+use pinhole::nn::place;
 use pinhole::plan::{ParameterLayout, Plan, State, Target};
 use pinhole::rng;
 use pinhole::shape::Shape;
@@ -47,6 +50,8 @@ pub enum Group {
     Large,
     /// Gather, scatter-add and batches.
     Indexing,
+    /// Layers as model files write them.
+    Layer,
     /// Losses and small models.
     Composition,
     /// Softmax and normalisations.
@@ -75,6 +80,8 @@ pub enum Fill {
     Between(f32, f32),
     /// Magnitudes between two numbers, of either sign: away from the kinks at zero.
     Apart(f32, f32),
+    /// All different, at least 1/64 apart, in no order.
+    Distinct,
     /// Multiples of 1/4 between -2 and 2, plus a shift: equal ones meet.
     Quarters(f32),
     /// These.
@@ -149,6 +156,12 @@ impl Feed {
                     })
                     .collect(),
             ),
+            Fill::Distinct => {
+                // Multiplication by an odd number permutes the residues of a power of two.
+                let count = self.elements.next_power_of_two();
+                let place = |index: usize| index.wrapping_mul(0x9E37_79B1) % count;
+                Values::F32((0..self.elements).map(|index| (place(index) as f32 - count as f32 / 2.0) / 64.0).collect())
+            }
             Fill::Quarters(shift) => {
                 Values::F32(units.map(|word| ((rng::unit(word) * 17.0).floor() - 8.0) / 4.0 + shift).collect())
             }
@@ -167,7 +180,7 @@ impl Feed {
 
     /// Whether it holds real numbers, and so can be differentiated by.
     pub fn is_real(&self) -> bool {
-        matches!(self.fill, Fill::Between(..) | Fill::Apart(..) | Fill::Quarters(_))
+        matches!(self.fill, Fill::Between(..) | Fill::Apart(..) | Fill::Distinct | Fill::Quarters(_))
     }
 }
 
@@ -292,7 +305,7 @@ impl Builder {
     /// An input; its type is that of its fill.
     pub fn input(&mut self, shape: impl Into<Shape>, fill: Fill) -> Result<Value> {
         let dtype = match fill {
-            Fill::Between(..) | Fill::Apart(..) | Fill::Quarters(_) => DType::Float,
+            Fill::Between(..) | Fill::Apart(..) | Fill::Distinct | Fill::Quarters(_) => DType::Float,
             Fill::Words(_) => DType::U32,
             Fill::Bytes => DType::U8,
         };
@@ -308,6 +321,17 @@ impl Builder {
         let value = self.graph.parameter(&name, shape)?;
         self.feed(name, value, PLAIN, true);
         Ok(value)
+    }
+
+    /// A layer as a model file writes it, on a batch, with its parameters.
+    pub fn layer(&mut self, text: &str, x: Value) -> Result<Value> {
+        let sample: Shape = self.shape(x)[1..].iter().copied().collect();
+        let placed = place("layer", &[text.parse()?], &sample)?.remove(0);
+        for parameter in &placed.parameters {
+            let value = self.graph.parameter(&parameter.name, parameter.shape.clone())?;
+            self.feed(parameter.name.clone(), value, PLAIN, true);
+        }
+        placed.apply(&mut self.graph, x)
     }
 
     /// One axis of words.
@@ -368,6 +392,7 @@ impl Group {
         Group::Reduction,
         Group::Large,
         Group::Indexing,
+        Group::Layer,
         Group::Composition,
         Group::Normalisation,
         Group::Recurrence,
@@ -387,6 +412,7 @@ impl Group {
             Group::Reduction => movement::reduction(&mut table),
             Group::Large => movement::large(&mut table),
             Group::Indexing => movement::indexing(&mut table),
+            Group::Layer => layers::layers(&mut table),
             Group::Composition => compositions::compositions(&mut table),
             Group::Normalisation => normalisations::normalisations(&mut table),
             Group::Recurrence => recurrences::recurrences(&mut table),

@@ -18,7 +18,7 @@ use std::sync::{Arc, Once};
 macro_rules! each_group {
     ($check:path) => {
         each_group! { $check: elementwise Elementwise, broadcast Broadcast, fusion Fusion, matmul MatMul, conv Conv,
-            movement Movement, reduction Reduction, large Large, indexing Indexing, composition Composition,
+            movement Movement, reduction Reduction, large Large, indexing Indexing, layer Layer, composition Composition,
             normalisation Normalisation, recurrence Recurrence, random Random }
     };
     ($check:path: $($name:ident $group:ident),*) => {

@@ -170,7 +170,9 @@ fn fetch(folder: &Path, mirrors: &[&[Act]]) -> (Result<usize, String>, Vec<Vec<S
 #[test]
 fn a_file_comes_whole_whatever_happens_on_the_way() {
     use Act::*;
-    let cases: &[(&[&[Act]], usize, &[&[&str]])] = &[
+    /// What each mirror does, the bytes that are there already, and the ranges that each mirror is asked for.
+    type Course<'a> = (&'a [&'a [Act]], usize, &'a [&'a [&'a str]]);
+    let cases: &[Course] = &[
         (&[&[Serve]], 0, &[&[""]]),
         (&[&[Whole]], 0, &[&[""]]),
         // The connection breaks, twice, and is taken up where it broke.

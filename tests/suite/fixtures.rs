@@ -26,19 +26,17 @@ fn layer(case: &Json) -> Option<Layer> {
         "conv2d" => {
             let (out, kernel) = (size("out_channels"), pair(case, "kernel"));
             let (stride, padding) = (pair(case, "stride"), pair(case, "padding"));
-            return Some(Layer::Conv2d(Conv2d { out, kernel, stride, padding, bias: true }));
+            return Some(Layer::Conv2d(Conv2d { stride, padding, ..Conv2d::new(out, kernel) }));
         }
         "conv_transpose2d" => {
             let (out, kernel) = (size("out_channels"), pair(case, "kernel"));
             let (stride, padding) = (pair(case, "stride"), pair(case, "padding"));
             let output_padding = pair(case, "output_padding");
             return Some(Layer::ConvTranspose2d(ConvTranspose2d {
-                out,
-                kernel,
                 stride,
                 padding,
                 output_padding,
-                bias: true,
+                ..ConvTranspose2d::new(out, kernel)
             }));
         }
         "relu" => Activation::Relu,

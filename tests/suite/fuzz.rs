@@ -103,7 +103,11 @@ fn grow(b: &mut Builder, dice: &mut Dice, values: &[Value]) -> Result<Option<Val
             let [h, w] = [shape[0], shape[1]];
             let image = b.reshape(x, [1, 1, h, w])?;
             let weight = b.weight([1 + dice.roll(3), 1, 1 + dice.roll(3), 1 + dice.roll(3)])?;
-            let window = Window { stride: [1 + dice.roll(2), 1 + dice.roll(3)], padding: [dice.roll(3), dice.roll(2)] };
+            let window = Window {
+                stride: [1 + dice.roll(2), 1 + dice.roll(3)],
+                padding: [dice.roll(3), dice.roll(2)],
+                ..Window::default()
+            };
             match b.conv2d(image, weight, window) {
                 Ok(y) => y,
                 Err(_) => return Ok(None),

@@ -100,7 +100,7 @@ fn convolutions() {
     refused(
         |o| {
             let image = o.graph.reshape(o.image, [32, 4, 7, 21])?;
-            o.graph.conv2d(image, o.weight, Window { stride: [0, 1], padding: [2, 2] })
+            o.graph.conv2d(image, o.weight, Window { stride: [0, 1], padding: [2, 2], ..Window::default() })
         },
         expect![[
             r#"conv2d: kernel [5, 5] does not fit input [7, 21] with stride [0, 1], padding [2, 2] (node 8 "encoder.0")"#

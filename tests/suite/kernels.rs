@@ -195,6 +195,8 @@ fn the_table_stands_in_the_order_of_the_enum() {
     // A kernel added after this one is added here by the compiler's demand, and has its row.
     let last = |kernel: Kernel| match kernel {
         Kernel::Map | Kernel::MatMul | Kernel::Conv2d | Kernel::Conv2dGradInput | Kernel::Conv2dGradWeight => false,
+        Kernel::SumPool | Kernel::SumPoolSpread | Kernel::MaxPool | Kernel::MaxPoolSpread => false,
+        Kernel::LinearResize | Kernel::LinearResizeSpread => false,
         Kernel::Sum
         | Kernel::ColumnSums
         | Kernel::Rows

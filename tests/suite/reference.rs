@@ -4,7 +4,7 @@
 use crate::cases::Feed;
 use crate::check::to_f64;
 use pinhole::cpu::Real;
-use pinhole::graph::{Binary, Graph, Op, Reduction, Unary, Value, Window};
+use pinhole::graph::{Binary, Graph, Op, Pool, Pooling, Reduction, Unary, Value, Window};
 use pinhole::rng;
 use pinhole::shape::Shape;
 use std::collections::HashMap;
@@ -58,6 +58,39 @@ fn apply(op: &Op, operands: &[(&[f64], &Shape)], shape: &Shape, graph: &Graph) -
         Op::Conv2dGradWeight(window) => {
             let mut y = vec![0.0; elements];
             conv(*window, &from, shape, operands[1].1, |i, j, k| y[j] += x[i] * operands[1].0[k]);
+            y
+        }
+        Op::Pool(pool, pooling) => {
+            let mut y = vec![0.0; elements];
+            let (large, small) = if pool.enlarges() { (shape, &from) } else { (&from, shape) };
+            let mut add = |small: usize, large: usize, part: f64| {
+                let (from, to) = if pool.enlarges() { (small, large) } else { (large, small) };
+                y[to] += x[from] * part;
+            };
+            match pool {
+                Pool::Sum | Pool::SumSpread => windows(*pooling, large, small, |position, places| {
+                    places.iter().for_each(|place| add(position, *place, 1.0));
+                }),
+                Pool::Max | Pool::MaxSpread => windows(*pooling, large, small, |position, places| {
+                    let keys = operands[1].0;
+                    let largest = places.iter().fold(f64::NEG_INFINITY, |largest, place| largest.max(keys[*place]));
+                    let first = places.iter().find(|place| keys[**place] == largest).expect("a place");
+                    add(position, *first, 1.0);
+                }),
+                Pool::Linear | Pool::LinearSpread => walk(large, |place, at| {
+                    // The part of a pixel falls off with the distance of centres; the outer ones have all beyond them.
+                    let part = |axis: usize, position: usize| {
+                        let centre = (at[axis] as f64 + 0.5) / pooling.stride[axis - 2] as f64 - 0.5;
+                        let centre = centre.clamp(0.0, small[axis] as f64 - 1.0);
+                        (1.0 - (centre - position as f64).abs()).max(0.0)
+                    };
+                    walk(small, |position, of| {
+                        if of[..2] == at[..2] {
+                            add(position, place, part(2, of[2]) * part(3, of[3]));
+                        }
+                    });
+                }),
+            }
             y
         }
         Op::Broadcast => moved(
@@ -196,6 +229,7 @@ fn steps(n: usize, t: usize, h: usize) -> impl Iterator<Item = (usize, usize, us
 }
 
 /// By the whole matrix of what each number of a step's state gives the state after it and, of 4 gates, the hidden units.
+#[allow(clippy::needless_range_loop)] // Indices as the formulas have them.
 fn linear_recurrence(p: &[f64], w: (&[f64], &Shape), source: &[f64], shape: &Shape, reverse: bool) -> Vec<f64> {
     let [n, t, width] = [shape[0], shape[1], shape[2]];
     let h = w.1[0].min(w.1[1]);
@@ -340,17 +374,36 @@ fn matmul([(a, a_shape), (b, b_shape)]: [(&[f64], &Shape); 2], shape: &Shape, ta
 /// Every term of a convolution: the places in x, in the weight and in y.
 fn conv(window: Window, x: &Shape, weight: &Shape, y: &Shape, mut term: impl FnMut(usize, usize, usize)) {
     walk(y, |k, at| {
+        let first = at[1] / (weight[0] / window.groups) * weight[1];
         for c in 0..weight[1] {
             for r in 0..weight[2] {
                 for s in 0..weight[3] {
-                    let h = (at[2] * window.stride[0] + r).wrapping_sub(window.padding[0]);
-                    let w = (at[3] * window.stride[1] + s).wrapping_sub(window.padding[1]);
+                    let h = (at[2] * window.stride[0] + r * window.dilation[0]).wrapping_sub(window.padding[0]);
+                    let w = (at[3] * window.stride[1] + s * window.dilation[1]).wrapping_sub(window.padding[1]);
                     if h < x[2] && w < x[3] {
-                        term(flat(x, [at[0], c, h, w].into_iter()), flat(weight, [at[1], c, r, s].into_iter()), k);
+                        term(
+                            flat(x, [at[0], first + c, h, w].into_iter()),
+                            flat(weight, [at[1], c, r, s].into_iter()),
+                            k,
+                        );
                     }
                 }
             }
         }
+    });
+}
+
+/// Every window of a pooling: where it goes, and the places of the large image inside it, in order.
+fn windows(pooling: Pooling, large: &Shape, small: &Shape, mut visit: impl FnMut(usize, &[usize])) {
+    walk(small, |position, at| {
+        let inside = |axis: usize| {
+            let start = at[axis + 2] * pooling.stride[axis];
+            let taps = (0..pooling.kernel[axis]).map(move |tap| (start + tap).wrapping_sub(pooling.padding[axis]));
+            taps.filter(move |place| *place < large[axis + 2])
+        };
+        let places: Vec<usize> =
+            inside(0).flat_map(|h| inside(1).map(move |w| flat(large, [at[0], at[1], h, w].into_iter()))).collect();
+        visit(position, &places);
     });
 }
 

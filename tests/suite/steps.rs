@@ -35,7 +35,7 @@ fn schedule(optimizer: &Optimizer, own: Gradients) -> Vec<f64> {
         let update = if own.accumulated { step / 2 } else { step };
         let mut row = optimizer.schedule_row(update as u64 + 1, rate_of(optimizer), 0.01);
         if own.accumulated {
-            (row[state::SHARE], row[state::WAIT]) = (0.5, if step % 2 == 0 { 1.0 } else { 0.0 });
+            (row[state::SHARE], row[state::WAIT]) = (0.5, if step.is_multiple_of(2) { 1.0 } else { 0.0 });
         }
         (row[state::VALUE_LIMIT], row[state::NORM_LIMIT], row[state::AVERAGING]) = (0.01, 0.05, 0.1);
         row

@@ -1,11 +1,13 @@
 //! From the TOML tree to a spec, by hand: every fault names a key's path.
 
+use std::str::FromStr;
+
 use toml::de::{DeTable, DeValue};
 use toml::{Table, Value};
 
 use super::{Augment, DataSpec, Flip, LossSpec, ModelSpec, TrainSpec};
 use crate::data::pictures::Fit;
-use crate::error::suggest;
+use crate::error::{Error, suggest};
 use crate::nn::{Blocks, Layer, Setting, has_short_form};
 use crate::shape::Shape;
 
@@ -94,13 +96,21 @@ impl<'a> Item<'a> {
         self.list("a list of sizes", "write [1, 28, 28], say")?.iter().map(Item::whole).collect()
     }
 
-    /// One number for both height and width, or a list of the two.
-    fn pair(&self) -> Result<[usize; 2], Fault> {
-        if self.value.is_array() {
-            let pair = <[usize; 2]>::try_from(self.shape()?.to_vec());
-            return pair.or_else(|_| self.wrong("one or two whole numbers", "write 3 or [3, 5]"));
+    /// One number for every axis, or a list of one for each.
+    fn sides(&self, sides: &mut [usize]) -> Result<(), Fault> {
+        if !self.value.is_array() {
+            sides.fill(self.whole()?);
+            return Ok(());
         }
-        self.whole().map(|size| [size, size])
+        let sizes = self.shape()?;
+        if sizes.len() != sides.len() {
+            return match sides.len() {
+                1 => self.wrong("a whole number", "write 3, say"),
+                _ => self.wrong("one or two whole numbers", "write 3 or [3, 5]"),
+            };
+        }
+        sides.copy_from_slice(&sizes);
+        Ok(())
     }
 
     /// One of some names.
@@ -243,6 +253,20 @@ fn read_blocks(item: &Item) -> Result<Blocks, Fault> {
     Ok(blocks)
 }
 
+/// A layer as a model file has it: the inverse of its `Display`.
+impl FromStr for Layer {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Layer, Error> {
+        let value = text.parse::<Value>().map_err(|error: toml::de::Error| {
+            let problem = error.message().lines().collect::<Vec<_>>().join(", ");
+            Error::invalid("layer", problem, "write it as in a model file, such as { linear = 32 } or \"relu\"")
+        })?;
+        read_layer(&Item { key: "layer".to_owned(), value: &value })
+            .map_err(|fault| Error::invalid(fault.key, fault.problem, fault.help))
+    }
+}
+
 fn read_layer(item: &Item) -> Result<Layer, Fault> {
     let templates = Layer::templates();
     let names: Vec<&str> = templates.iter().map(Layer::name).collect();
@@ -282,7 +306,7 @@ fn read_layer(item: &Item) -> Result<Layer, Fault> {
 fn read_setting(item: &Item, setting: &mut Setting) -> Result<(), Fault> {
     match setting {
         Setting::Whole(value) => **value = item.whole()?,
-        Setting::Pair(value) => **value = item.pair()?,
+        Setting::Sides(value) => item.sides(value)?,
         Setting::Number(value) => **value = item.number()?,
         Setting::Flag(value) => **value = item.flag()?,
         Setting::Sizes(value) => **value = item.shape()?,

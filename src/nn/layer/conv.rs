@@ -1,129 +1,152 @@
-//! Convolutions and their transposes. Pairs are height, then width.
+//! Convolutions and their transposes, of sequences (`D = 1`, `[channels, length]`) and of images (`D = 2`,
+//! `[channels, height, width]`). A sequence is an image of height 1.
 
-use super::kind::{Key, Kind, ParameterSpec, Setting, add_bias, image_size, positive, product, weight_and_bias};
+use super::kind::{Key, Kind, ParameterSpec, Setting, add_bias, positive, product, spatial, weight_and_bias};
 use crate::error::Result;
 use crate::graph::{Graph, Value, Window};
 use crate::nn::Placed;
-use crate::shape::{Shape, conv_output, conv_transpose_output};
+use crate::shape::{Shape, conv_output, conv_transpose_output, dilated};
 
-/// Convolution (cross-correlation, as everywhere in the field) on `[channels, height, width]`; the weight is
-/// `[out, channels, kernel height, kernel width]`.
+/// Convolution (cross-correlation, as everywhere in the field); the weight is `[out, channels / groups, ..kernel]`. Pairs
+/// are height, then width.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Conv2d {
+pub struct Conv<const D: usize> {
     /// Channels that come out.
     pub out: usize,
     /// Size of the kernel.
-    pub kernel: [usize; 2],
+    pub kernel: [usize; D],
     /// Step between two places of the kernel.
-    pub stride: [usize; 2],
+    pub stride: [usize; D],
     /// Zeros put around the input, on each side.
-    pub padding: [usize; 2],
+    pub padding: [usize; D],
+    /// Step between two elements of the kernel.
+    pub dilation: [usize; D],
+    /// Parts into which the channels are cut, each convolved on its own; as many as channels for a depthwise convolution.
+    pub groups: usize,
     /// Whether a bias is added.
     pub bias: bool,
 }
 
-/// Transposed convolution on `[channels, height, width]`: the gradient of [`Conv2d`] by its input. The weight is
-/// `[channels, out, kernel height, kernel width]`.
+/// Transposed convolution: the gradient of [`Conv`] by its input. The weight is `[channels, out / groups, ..kernel]`.
 #[derive(Clone, Debug, PartialEq)]
-pub struct ConvTranspose2d {
+pub struct ConvTranspose<const D: usize> {
     /// Channels that come out.
     pub out: usize,
     /// Size of the kernel.
-    pub kernel: [usize; 2],
+    pub kernel: [usize; D],
     /// Step between two places of the kernel in the output.
-    pub stride: [usize; 2],
-    /// Rows and columns taken off the output, on each side.
-    pub padding: [usize; 2],
-    /// Rows and columns put on at the bottom and the right, to choose among the input sizes that a strided
-    /// convolution maps to the same output size; smaller than `stride`.
-    pub output_padding: [usize; 2],
+    pub stride: [usize; D],
+    /// Elements taken off the output, on each side.
+    pub padding: [usize; D],
+    /// Elements put on at the end of each axis, to choose among the input sizes that a strided convolution maps to the
+    /// same output size; smaller than `stride`.
+    pub output_padding: [usize; D],
+    /// Step between two elements of the kernel in the output.
+    pub dilation: [usize; D],
+    /// Parts into which the channels are cut, each on its own.
+    pub groups: usize,
     /// Whether a bias is added.
     pub bias: bool,
 }
 
-impl Conv2d {
-    /// With PyTorch's defaults: stride 1, no padding, a bias.
-    pub fn new(out: usize, kernel: [usize; 2]) -> Conv2d {
-        Conv2d { out, kernel, stride: [1; 2], padding: [0; 2], bias: true }
+/// Convolution of sequences.
+pub type Conv1d = Conv<1>;
+/// Convolution of images.
+pub type Conv2d = Conv<2>;
+/// Transposed convolution of sequences.
+pub type ConvTranspose1d = ConvTranspose<1>;
+/// Transposed convolution of images.
+pub type ConvTranspose2d = ConvTranspose<2>;
+
+impl<const D: usize> Conv<D> {
+    /// With PyTorch's defaults: stride 1, no padding, neither dilated nor grouped, a bias.
+    pub fn new(out: usize, kernel: [usize; D]) -> Conv<D> {
+        Conv { out, kernel, stride: [1; D], padding: [0; D], dilation: [1; D], groups: 1, bias: true }
     }
 }
 
-impl ConvTranspose2d {
-    /// With PyTorch's defaults: stride 1, no padding of either kind, a bias.
-    pub fn new(out: usize, kernel: [usize; 2]) -> ConvTranspose2d {
-        ConvTranspose2d { out, kernel, stride: [1; 2], padding: [0; 2], output_padding: [0; 2], bias: true }
+impl<const D: usize> ConvTranspose<D> {
+    /// With PyTorch's defaults: stride 1, no padding of either kind, neither dilated nor grouped, a bias.
+    pub fn new(out: usize, kernel: [usize; D]) -> ConvTranspose<D> {
+        let (zero, one) = ([0; D], [1; D]);
+        let (stride, padding, output_padding, dilation) = (one, zero, zero, one);
+        ConvTranspose { out, kernel, stride, padding, output_padding, dilation, groups: 1, bias: true }
     }
 }
 
-impl Kind for Conv2d {
+impl<const D: usize> Kind for Conv<D> {
     fn name(&self) -> &'static str {
-        "conv2d"
+        if D == 1 { "conv1d" } else { "conv2d" }
     }
 
     fn keys(&mut self) -> Vec<Key<'_>> {
         vec![
             Key::needed("out", Setting::Whole(&mut self.out)),
-            Key::needed("kernel", Setting::Pair(&mut self.kernel)),
-            Key::optional("stride", Setting::Pair(&mut self.stride)),
-            Key::optional("padding", Setting::Pair(&mut self.padding)),
+            Key::needed("kernel", Setting::Sides(&mut self.kernel)),
+            Key::optional("stride", Setting::Sides(&mut self.stride)),
+            Key::optional("padding", Setting::Sides(&mut self.padding)),
+            Key::optional("dilation", Setting::Sides(&mut self.dilation)),
+            Key::optional("groups", Setting::Whole(&mut self.groups)),
             Key::optional("bias", Setting::Flag(&mut self.bias)),
         ]
     }
 
     fn output_shape(&self, input: &Shape) -> Result<Shape, String> {
-        let Conv2d { out, kernel, stride, padding, .. } = self;
-        let size = image_size(input)?;
-        positive("out", &[*out])?;
-        positive("kernel", kernel)?;
-        positive("stride", stride)?;
+        let Conv { out, kernel, stride, padding, dilation, groups, .. } = self;
+        let size: [usize; D] = spatial(input)?;
+        sensible(*out, input[0], kernel, stride, dilation, *groups)?;
         let along = |axis: usize| {
-            conv_output(size[axis], kernel[axis], stride[axis], padding[axis]).ok_or_else(|| {
+            let covered = dilated(kernel[axis], dilation[axis]);
+            conv_output(size[axis], covered, stride[axis], padding[axis]).ok_or_else(|| {
+                let dilation = if *dilation == [1; D] { String::new() } else { format!(" and dilation {dilation:?}") };
                 let help = "use a smaller kernel or more padding";
-                format!("kernel {kernel:?} does not fit into {size:?} with padding {padding:?}; {help}")
+                format!("kernel {kernel:?} does not fit into {size:?} with padding {padding:?}{dilation}; {help}")
             })
         };
-        Ok([*out, along(0)?, along(1)?].into())
+        let sizes: Result<Vec<usize>, String> = (0..D).map(along).collect();
+        Ok(std::iter::once(*out).chain(sizes?).collect())
     }
 
     fn parameters(&self, input: &Shape) -> Vec<ParameterSpec> {
-        let [r, s] = self.kernel;
-        weight_and_bias([self.out, input[0], r, s], self.bias.then_some(self.out))
+        let weight = [self.out, input[0] / self.groups].into_iter().chain(self.kernel);
+        weight_and_bias(weight.collect::<Shape>(), self.bias.then_some(self.out))
     }
 
     fn flops(&self, input: &Shape, output: &Shape) -> u64 {
-        let [r, s] = self.kernel;
-        product(&[2, input[0], r, s]).saturating_mul(product(output))
+        product(&[2, input[0] / self.groups]).saturating_mul(product(&self.kernel)).saturating_mul(product(output))
     }
 
     fn apply(&self, placed: &Placed, graph: &mut Graph, x: Value) -> Result<Value> {
         let weight = placed.parameter(graph, 0)?;
-        let y = graph.conv2d(x, weight, Window { stride: self.stride, padding: self.padding })?;
+        let (x, weight) = (as_image(graph, x)?, as_image(graph, weight)?);
+        let y = graph.conv2d(x, weight, window(self.stride, self.padding, self.dilation, self.groups))?;
+        let y = placed.reshaped(graph, y)?;
         add_bias(placed, graph, y)
     }
 }
 
-impl Kind for ConvTranspose2d {
+impl<const D: usize> Kind for ConvTranspose<D> {
     fn name(&self) -> &'static str {
-        "conv_transpose2d"
+        if D == 1 { "conv_transpose1d" } else { "conv_transpose2d" }
     }
 
     fn keys(&mut self) -> Vec<Key<'_>> {
         vec![
             Key::needed("out", Setting::Whole(&mut self.out)),
-            Key::needed("kernel", Setting::Pair(&mut self.kernel)),
-            Key::optional("stride", Setting::Pair(&mut self.stride)),
-            Key::optional("padding", Setting::Pair(&mut self.padding)),
-            Key::optional("output_padding", Setting::Pair(&mut self.output_padding)),
+            Key::needed("kernel", Setting::Sides(&mut self.kernel)),
+            Key::optional("stride", Setting::Sides(&mut self.stride)),
+            Key::optional("padding", Setting::Sides(&mut self.padding)),
+            Key::optional("output_padding", Setting::Sides(&mut self.output_padding)),
+            Key::optional("dilation", Setting::Sides(&mut self.dilation)),
+            Key::optional("groups", Setting::Whole(&mut self.groups)),
             Key::optional("bias", Setting::Flag(&mut self.bias)),
         ]
     }
 
     fn output_shape(&self, input: &Shape) -> Result<Shape, String> {
-        let ConvTranspose2d { out, kernel, stride, padding, output_padding, .. } = self;
-        let size = image_size(input)?;
-        positive("out", &[*out])?;
-        positive("kernel", kernel)?;
-        positive("stride", stride)?;
+        let ConvTranspose { out, kernel, stride, padding, output_padding, dilation, groups, .. } = self;
+        let size: [usize; D] = spatial(input)?;
+        sensible(*out, input[0], kernel, stride, dilation, *groups)?;
         let along = |axis: usize| {
             if output_padding[axis] >= stride[axis] {
                 return Err(format!(
@@ -131,32 +154,70 @@ impl Kind for ConvTranspose2d {
                      use less output_padding"
                 ));
             }
-            conv_transpose_output(size[axis], kernel[axis], stride[axis], padding[axis], output_padding[axis])
-                .ok_or_else(|| {
+            let covered = dilated(kernel[axis], dilation[axis]);
+            conv_transpose_output(size[axis], covered, stride[axis], padding[axis], output_padding[axis]).ok_or_else(
+                || {
                     let help = "use less padding or a larger kernel";
                     format!("padding {padding:?} leaves nothing of the output for input {size:?}; {help}")
-                })
+                },
+            )
         };
-        Ok([*out, along(0)?, along(1)?].into())
+        let sizes: Result<Vec<usize>, String> = (0..D).map(along).collect();
+        Ok(std::iter::once(*out).chain(sizes?).collect())
     }
 
     fn parameters(&self, input: &Shape) -> Vec<ParameterSpec> {
-        let [r, s] = self.kernel;
-        weight_and_bias([input[0], self.out, r, s], self.bias.then_some(self.out))
+        let weight = [input[0], self.out / self.groups].into_iter().chain(self.kernel);
+        weight_and_bias(weight.collect::<Shape>(), self.bias.then_some(self.out))
     }
 
     /// Here each input element meets each weight of its channel once.
     fn flops(&self, input: &Shape, _output: &Shape) -> u64 {
-        let [r, s] = self.kernel;
-        product(&[2, self.out, r, s]).saturating_mul(product(input))
+        product(&[2, self.out / self.groups]).saturating_mul(product(&self.kernel)).saturating_mul(product(input))
     }
 
-    /// Transposed convolution maps as conv2d's gradient maps: PyTorch's weight [in, out, kh, kw] is the weight of the
-    /// convolution that goes the other way.
+    /// Transposed convolution maps as conv2d's gradient maps: PyTorch's weight [in, out / groups, ..kernel] is the weight of
+    /// the convolution that goes the other way.
     fn apply(&self, placed: &Placed, graph: &mut Graph, x: Value) -> Result<Value> {
         let weight = placed.parameter(graph, 0)?;
-        let window = Window { stride: self.stride, padding: self.padding };
-        let y = graph.conv2d_grad_input(x, weight, window, [placed.output[1], placed.output[2]])?;
+        let (x, weight) = (as_image(graph, x)?, as_image(graph, weight)?);
+        let window = window(self.stride, self.padding, self.dilation, self.groups);
+        let size = if D == 1 { [1, placed.output[1]] } else { [placed.output[1], placed.output[2]] };
+        let y = graph.conv2d_grad_input(x, weight, window, size)?;
+        let y = placed.reshaped(graph, y)?;
         add_bias(placed, graph, y)
     }
+}
+
+/// What both kinds demand of their settings whatever the image.
+fn sensible(
+    out: usize,
+    channels: usize,
+    kernel: &[usize],
+    stride: &[usize],
+    dilation: &[usize],
+    groups: usize,
+) -> Result<(), String> {
+    positive("out", &[out])?;
+    positive("kernel", kernel)?;
+    positive("stride", stride)?;
+    positive("dilation", dilation)?;
+    positive("groups", &[groups])?;
+    for (count, which) in [(channels, "channels that go in"), (out, "channels that come out")] {
+        if !count.is_multiple_of(groups) {
+            return Err(format!("{groups} groups do not divide the {count} {which}; use a divisor of both"));
+        }
+    }
+    Ok(())
+}
+
+/// A sequence or its kernel as an image of height 1; an image as it is.
+fn as_image(graph: &mut Graph, x: Value) -> Result<Value> {
+    let [n, c, length] = graph.shape(x)[..] else { return Ok(x) };
+    graph.reshape(x, [n, c, 1, length])
+}
+
+fn window<const D: usize>(stride: [usize; D], padding: [usize; D], dilation: [usize; D], groups: usize) -> Window {
+    let pair = |sizes: [usize; D], first: usize| if D == 1 { [first, sizes[0]] } else { [sizes[0], sizes[1]] };
+    Window { stride: pair(stride, 1), padding: pair(padding, 0), dilation: pair(dilation, 1), groups }
 }

@@ -72,8 +72,8 @@ pub(crate) struct Key<'a> {
 /// The place of a key's value.
 pub(crate) enum Setting<'a> {
     Whole(&'a mut usize),
-    /// One number for both axes of an image, or a list of the two.
-    Pair(&'a mut [usize; 2]),
+    /// One number for all axes of a sequence or an image, or a list of one for each.
+    Sides(&'a mut [usize]),
     Number(&'a mut f64),
     Flag(&'a mut bool),
     Sizes(&'a mut Shape),
@@ -98,8 +98,8 @@ impl Setting<'_> {
     pub fn text(&self, full: bool) -> String {
         match self {
             Setting::Whole(value) => value.to_string(),
-            Setting::Pair([a, b]) if a == b => a.to_string(),
-            Setting::Pair(pair) => format!("{pair:?}"),
+            Setting::Sides([first, rest @ ..]) if rest.iter().all(|size| size == first) => first.to_string(),
+            Setting::Sides(sizes) => format!("{sizes:?}"),
             Setting::Number(value) => format!("{value:?}"),
             Setting::Flag(value) => value.to_string(),
             Setting::Sizes(shape) => shape.to_string(),
@@ -150,15 +150,16 @@ pub(super) fn positive(what: &str, sizes: &[usize]) -> Result<(), String> {
     }
 }
 
-/// Height and width of `[channels, height, width]`.
-pub(super) fn image_size(input: &Shape) -> Result<[usize; 2], String> {
-    match input[..] {
-        [_, height, width] => Ok([height, width]),
-        _ => {
-            let shape = likely_image(elements(input).unwrap_or(0));
-            Err(format!("expects [channels, height, width], got {input}; put {{ unflatten = {shape} }} before it"))
-        }
-    }
+/// Length of `[channels, length]`, or height and width of `[channels, height, width]`.
+pub(super) fn spatial<const D: usize>(input: &Shape) -> Result<[usize; D], String> {
+    let sizes = input.get(1..).and_then(|sizes| <[usize; D]>::try_from(sizes).ok());
+    sizes.ok_or_else(|| {
+        let (expected, shape) = match D {
+            1 => ("[channels, length]", "[channels, length]".to_owned()),
+            _ => ("[channels, height, width]", likely_image(elements(input).unwrap_or(0))),
+        };
+        format!("expects {expected}, got {input}; put {{ unflatten = {shape} }} before it")
+    })
 }
 
 /// The image that so many features probably are: square, grey or coloured.

@@ -9,6 +9,7 @@ mod dense;
 mod dropout;
 mod kind;
 mod normalisation;
+mod pool;
 mod reshape;
 mod sequence;
 mod structure;
@@ -16,12 +17,13 @@ mod structure;
 use std::fmt;
 
 pub use activation::Activation;
-pub use conv::{Conv2d, ConvTranspose2d};
+pub use conv::{Conv, Conv1d, Conv2d, ConvTranspose, ConvTranspose1d, ConvTranspose2d};
 pub use dense::Linear;
 pub use dropout::Dropout;
 pub(crate) use kind::Setting;
 pub use kind::{Initial, ParameterSpec};
 pub use normalisation::{BatchNorm, GroupNorm, LayerNorm, Softmax};
+pub use pool::{GlobalPool, Interpolation, PixelShuffle, Pool2d, PoolKind, Upsample};
 pub use reshape::Reshape;
 pub use sequence::{Attention, Cell, Embedding, Recurrent};
 pub use structure::Structure;
@@ -37,12 +39,24 @@ use crate::shape::Shape;
 pub enum Layer {
     /// A matrix product and a bias.
     Linear(Linear),
+    /// Convolution of sequences.
+    Conv1d(Conv1d),
     /// Convolution of images.
     Conv2d(Conv2d),
+    /// Transposed convolution of sequences.
+    ConvTranspose1d(ConvTranspose1d),
     /// Transposed convolution of images.
     ConvTranspose2d(ConvTranspose2d),
     /// A function of each element.
     Activation(Activation),
+    /// One number for each window of an image.
+    Pool2d(Pool2d),
+    /// One number for each channel.
+    GlobalPool(GlobalPool),
+    /// Images made larger.
+    Upsample(Upsample),
+    /// Channels exchanged for resolution.
+    PixelShuffle(PixelShuffle),
     /// The same elements in another shape.
     Reshape(Reshape),
     /// Normalisation over the batch.
@@ -70,9 +84,15 @@ macro_rules! kind {
     ($layer:expr) => {
         match $layer {
             Layer::Linear(layer) => layer,
+            Layer::Conv1d(layer) => layer,
             Layer::Conv2d(layer) => layer,
+            Layer::ConvTranspose1d(layer) => layer,
             Layer::ConvTranspose2d(layer) => layer,
             Layer::Activation(layer) => layer,
+            Layer::Pool2d(layer) => layer,
+            Layer::GlobalPool(layer) => layer,
+            Layer::Upsample(layer) => layer,
+            Layer::PixelShuffle(layer) => layer,
             Layer::Reshape(layer) => layer,
             Layer::BatchNorm(layer) => layer,
             Layer::LayerNorm(layer) => layer,
@@ -93,8 +113,18 @@ impl Layer {
     pub fn templates() -> Vec<Layer> {
         let mut templates = vec![
             Layer::Linear(Linear::new(64)),
+            Layer::Conv1d(Conv1d::new(16, [3])),
             Layer::Conv2d(Conv2d::new(16, [3; 2])),
+            Layer::ConvTranspose1d(ConvTranspose1d::new(16, [3])),
             Layer::ConvTranspose2d(ConvTranspose2d::new(16, [3; 2])),
+            Layer::Pool2d(Pool2d::new(PoolKind::Max, [2; 2])),
+            Layer::Pool2d(Pool2d::new(PoolKind::Average, [2; 2])),
+            Layer::GlobalPool(GlobalPool { kind: PoolKind::Max }),
+            Layer::GlobalPool(GlobalPool { kind: PoolKind::Average }),
+            Layer::Upsample(Upsample { interpolation: Interpolation::Nearest, scale: [2; 2] }),
+            Layer::Upsample(Upsample { interpolation: Interpolation::Bilinear, scale: [2; 2] }),
+            Layer::PixelShuffle(PixelShuffle::Shuffle(2)),
+            Layer::PixelShuffle(PixelShuffle::Unshuffle(2)),
             Layer::Reshape(Reshape::Flatten),
             Layer::Reshape(Reshape::Unflatten([32, 7, 7].into())),
         ];

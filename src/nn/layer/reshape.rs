@@ -48,8 +48,6 @@ impl Kind for Reshape {
     }
 
     fn apply(&self, placed: &Placed, graph: &mut Graph, x: Value) -> Result<Value> {
-        let batch = graph.shape(x)[0];
-        let output: Shape = std::iter::once(batch).chain(placed.output.iter().copied()).collect();
-        graph.reshape(x, output)
+        placed.reshaped(graph, x)
     }
 }

@@ -2,7 +2,7 @@
 
 use super::Table;
 use pinhole::graph::Window;
-use pinhole::shape::conv_output;
+use pinhole::shape::{conv_output, dilated};
 
 pub(super) fn matmul(table: &mut Table) {
     let sizes = [
@@ -77,8 +77,14 @@ fn square(n: usize, c: usize, o: usize, size: usize, kernel: usize, stride: usiz
 }
 
 pub(super) fn conv(table: &mut Table) {
-    let odd =
-        |n, c, o, input, kernel, stride, padding| Conv { n, c, o, input, kernel, window: Window { stride, padding } };
+    let odd = |n, c, o, input, kernel, stride, padding| Conv {
+        n,
+        c,
+        o,
+        input,
+        kernel,
+        window: Window { stride, padding, ..Window::default() },
+    };
     let convs = [
         // Kernels of 1 to 5, strides of 1 to 3, sizes that the stride divides and that it does not.
         square(2, 3, 4, 5, 1, 1, 0),
@@ -125,6 +131,39 @@ pub(super) fn conv(table: &mut Table) {
     for conv in convs {
         trio(table, conv);
     }
+    // Dilated: by what divides the stride and what does not, so that some phases meet no tap, further than the image.
+    let dilated = |conv: Conv, dilation| Conv { window: Window { dilation, ..conv.window }, ..conv };
+    for conv in [
+        dilated(square(2, 3, 4, 7, 3, 1, 0), [2, 2]),
+        dilated(square(2, 4, 3, 9, 3, 2, 2), [2, 2]),
+        dilated(square(1, 2, 3, 11, 2, 3, 1), [2, 2]),
+        dilated(square(2, 3, 2, 9, 3, 2, 3), [3, 1]),
+        dilated(square(1, 2, 2, 13, 3, 4, 2), [6, 2]),
+        dilated(square(1, 2, 2, 12, 2, 6, 1), [4, 9]),
+        dilated(square(2, 1, 1, 3, 2, 2, 4), [5, 4]),
+        dilated(square(2, 4, 8, 6, 1, 2, 0), [3, 3]),
+        dilated(square(3, 8, 4, 10, 3, 1, 2), [1, 2]),
+        dilated(odd(2, 3, 4, [1, 17], [1, 5], [1, 2], [0, 4]), [1, 3]),
+    ] {
+        trio(table, conv);
+    }
+    // In groups: of one channel in and out (depthwise), of several, of fours, and dilated as well.
+    let grouped = |conv: Conv, groups| Conv { window: Window { groups, ..conv.window }, ..conv };
+    for conv in [
+        grouped(square(2, 3, 3, 5, 3, 1, 1), 3),
+        grouped(square(2, 5, 10, 6, 3, 2, 1), 5),
+        grouped(square(1, 6, 3, 7, 2, 2, 0), 3),
+        grouped(square(2, 6, 4, 5, 3, 1, 1), 2),
+        grouped(square(2, 8, 12, 6, 3, 2, 1), 2),
+        grouped(square(3, 16, 8, 5, 1, 1, 0), 2),
+        grouped(square(2, 9, 9, 1, 1, 1, 0), 9),
+        grouped(square(7, 70, 70, 4, 3, 1, 1), 70),
+        grouped(dilated(square(2, 8, 8, 9, 3, 2, 2), [2, 3]), 2),
+        grouped(dilated(square(2, 4, 8, 7, 3, 3, 1), [2, 1]), 4),
+        grouped(odd(2, 4, 6, [1, 12], [1, 3], [1, 2], [0, 1]), 2),
+    ] {
+        trio(table, conv);
+    }
     // As in the model of 28x28 digits: sums over 32 images of 196 positions.
     trio(table, square(32, 1, 16, 28, 3, 2, 1));
 
@@ -146,18 +185,27 @@ pub(super) fn conv(table: &mut Table) {
 /// The convolution and its two derivatives, which are cases of their own.
 fn trio(table: &mut Table, conv: Conv) {
     let Conv { n, c, o, input: [h, w], kernel: [r, s], window } = conv;
-    let Window { stride, padding } = window;
-    let size = |axis: usize| conv_output([h, w][axis], [r, s][axis], stride[axis], padding[axis]).unwrap_or(0);
+    let Window { stride, padding, dilation, groups } = window;
+    let size = |axis: usize| {
+        let covered = dilated([r, s][axis], dilation[axis]);
+        conv_output([h, w][axis], covered, stride[axis], padding[axis]).unwrap_or(0)
+    };
     let (p, q) = (size(0), size(1));
     let long = n * p * q > 2000;
-    let text = format!("n{n} c{c} o{o} {h}x{w} kernel {r}x{s} stride {stride:?} padding {padding:?}");
+    let mut text = format!("n{n} c{c} o{o} {h}x{w} kernel {r}x{s} stride {stride:?} padding {padding:?}");
+    if dilation != [1; 2] {
+        text += &format!(" dilation {dilation:?}");
+    }
+    if groups != 1 {
+        text += &format!(" groups {groups}");
+    }
     let forward = table.case(format!("conv2d {text}"), |b| {
-        let (x, weight) = (b.x([n, c, h, w])?, b.x([o, c, r, s])?);
+        let (x, weight) = (b.x([n, c, h, w])?, b.x([o, c / groups, r, s])?);
         b.conv2d(x, weight, window)
     });
     forward.long_sum(long);
     let grad_input = table.case(format!("conv2d_grad_input {text}"), |b| {
-        let (upstream, weight) = (b.x([n, o, p, q])?, b.x([o, c, r, s])?);
+        let (upstream, weight) = (b.x([n, o, p, q])?, b.x([o, c / groups, r, s])?);
         b.conv2d_grad_input(upstream, weight, window, [h, w])
     });
     grad_input.long_sum(long);

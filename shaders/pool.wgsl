@@ -1,0 +1,317 @@
+// Pooling and resizing of images, channels last: n batch, c channels, h w the large image, p q the small one, r s the
+// window. Each pair of entry points is a linear map and its transpose, so that either is the other's derivative. One
+// invocation computes four neighbouring elements of the result.
+
+const BATCH: u32 = 1u;
+const C: u32 = 4u;
+const H: u32 = 8u;
+const W: u32 = 8u;
+const P: u32 = 4u;
+const Q: u32 = 4u;
+const R: u32 = 2u;
+const S: u32 = 2u;
+const STRIDE_H: u32 = 2u;
+const STRIDE_W: u32 = 2u;
+const PAD_H: u32 = 0u;
+const PAD_W: u32 = 0u;
+
+@group(0) @binding(0) var<storage, read> x: array<f32>;
+// By what a maximum is chosen; of the large image's shape.
+@group(0) @binding(1) var<storage, read> keys: array<f32>;
+@group(0) @binding(2) var<storage, read_write> y0: array<vec4<f32>>;
+
+fn finish(row: u32, offset: u32, value: f32) { y0[(row + offset) / 4u][(row + offset) % 4u] = value; }
+fn finish4(row: u32, offset: u32, value: vec4<f32>) { y0[(row + offset) / 4u] = value; }
+fn finish_totals(invocation: u32) {}
+
+const LARGE: u32 = BATCH * H * W * C;
+const SMALL: u32 = BATCH * P * Q * C;
+
+const SIZE: vec2<u32> = vec2<u32>(H, W);
+const POSITIONS: vec2<u32> = vec2<u32>(P, Q);
+const WINDOW: vec2<u32> = vec2<u32>(R, S);
+const STRIDE: vec2<u32> = vec2<u32>(STRIDE_H, STRIDE_W);
+const PADDING: vec2<u32> = vec2<u32>(PAD_H, PAD_W);
+
+// Row and column of an element of either image.
+fn large_place(i: u32) -> vec2<u32> {
+    return vec2<u32>(i / (W * C) % H, i / C % W);
+}
+
+fn small_place(i: u32) -> vec2<u32> {
+    return vec2<u32>(i / (Q * C) % P, i / C % Q);
+}
+
+// The element of the large image in channel and picture of element i of the small one; and the other way round.
+fn large_at(i: u32, place: vec2<u32>) -> u32 {
+    return ((i / (P * Q * C) * H + place.x) * W + place.y) * C + i % C;
+}
+
+fn small_at(i: u32, place: vec2<u32>) -> u32 {
+    return ((i / (H * W * C) * P + place.x) * Q + place.y) * C + i % C;
+}
+
+// The part of a position's window that lies inside the picture: from the first row and column to before the second.
+fn window_from(position: vec2<u32>) -> vec2<u32> {
+    return max(position * STRIDE, PADDING) - PADDING;
+}
+
+fn window_to(position: vec2<u32>) -> vec2<u32> {
+    return min(position * STRIDE + WINDOW - PADDING, SIZE);
+}
+
+// The positions whose windows meet a place: from the first to before the second.
+fn positions_from(place: vec2<u32>) -> vec2<u32> {
+    return (max(place + PADDING + STRIDE, WINDOW) - WINDOW) / STRIDE;
+}
+
+fn positions_to(place: vec2<u32>) -> vec2<u32> {
+    return min((place + PADDING) / STRIDE + vec2<u32>(1u), POSITIONS);
+}
+
+fn sum_at(i: u32) -> f32 {
+    let position = small_place(i);
+    let start = window_from(position);
+    let end = window_to(position);
+    var sum = 0.0;
+    for (var h = start.x; h < end.x; h++) {
+        for (var w = start.y; w < end.y; w++) {
+            sum += x[large_at(i, vec2<u32>(h, w))];
+        }
+    }
+    return sum;
+}
+
+fn sum_spread_at(i: u32) -> f32 {
+    let place = large_place(i);
+    let start = positions_from(place);
+    let end = positions_to(place);
+    var sum = 0.0;
+    for (var p = start.x; p < end.x; p++) {
+        for (var q = start.y; q < end.y; q++) {
+            sum += x[small_at(i, vec2<u32>(p, q))];
+        }
+    }
+    return sum;
+}
+
+// Of equal keys the first counts.
+fn max_at(i: u32) -> f32 {
+    let position = small_place(i);
+    let start = window_from(position);
+    let end = window_to(position);
+    var best = large_at(i, start);
+    for (var h = start.x; h < end.x; h++) {
+        for (var w = start.y; w < end.y; w++) {
+            let at = large_at(i, vec2<u32>(h, w));
+            if keys[at] > keys[best] {
+                best = at;
+            }
+        }
+    }
+    return x[best];
+}
+
+// Whether element i has the first largest key of a position's window.
+fn wins(i: u32, position: vec2<u32>) -> bool {
+    let place = large_place(i);
+    let picture = i / (H * W * C) * (H * W * C) + i % C;
+    let start = window_from(position);
+    let end = window_to(position);
+    let own = keys[i];
+    for (var h = start.x; h < end.x; h++) {
+        for (var w = start.y; w < end.y; w++) {
+            let other = keys[picture + (h * W + w) * C];
+            let before = h < place.x || (h == place.x && w < place.y);
+            if other > own || (before && other == own) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+fn max_spread_at(i: u32) -> f32 {
+    let place = large_place(i);
+    let start = positions_from(place);
+    let end = positions_to(place);
+    var sum = 0.0;
+    for (var p = start.x; p < end.x; p++) {
+        for (var q = start.y; q < end.y; q++) {
+            if wins(i, vec2<u32>(p, q)) {
+                sum += x[small_at(i, vec2<u32>(p, q))];
+            }
+        }
+    }
+    return sum;
+}
+
+// Linear interpolation: pixels are squares whose centres carry their values; beyond the outer centres the value stays.
+// STRIDE is how many pixels of the large image are as wide as one of the small one. Row or column of the small image
+// before a place, the one after it, and how near that is.
+fn before(place: u32, stride: u32) -> u32 {
+    return (max(2u * place + 1u, stride) - stride) / (2u * stride);
+}
+
+fn nearness(place: u32, stride: u32) -> f32 {
+    return f32((max(2u * place + 1u, stride) - stride) % (2u * stride)) / f32(2u * stride);
+}
+
+fn linear_at(i: u32) -> f32 {
+    let place = large_place(i);
+    let start = vec2<u32>(before(place.x, STRIDE_H), before(place.y, STRIDE_W));
+    let end = min(start + vec2<u32>(1u), POSITIONS - vec2<u32>(1u));
+    let down = nearness(place.x, STRIDE_H);
+    let across = nearness(place.y, STRIDE_W);
+    let upper = x[small_at(i, start)] * (1.0 - across) + x[small_at(i, vec2<u32>(start.x, end.y))] * across;
+    let lower = x[small_at(i, vec2<u32>(end.x, start.y))] * (1.0 - across) + x[small_at(i, end)] * across;
+    return upper * (1.0 - down) + lower * down;
+}
+
+// The part that a row or column of the small image, of so many, has in a place of the large one.
+fn part_of(position: u32, positions: u32, place: u32, stride: u32) -> f32 {
+    let start = before(place, stride);
+    let near = nearness(place, stride);
+    return select(0.0, 1.0 - near, start == position) + select(0.0, near, min(start + 1u, positions - 1u) == position);
+}
+
+fn linear_spread_at(i: u32) -> f32 {
+    let position = small_place(i);
+    let start = (max(position, vec2<u32>(1u)) - vec2<u32>(1u)) * STRIDE;
+    let end = min((position + vec2<u32>(2u)) * STRIDE, SIZE);
+    var sum = 0.0;
+    for (var h = start.x; h < end.x; h++) {
+        var row = 0.0;
+        for (var w = start.y; w < end.y; w++) {
+            row += x[large_at(i, vec2<u32>(h, w))] * part_of(position.y, Q, w, STRIDE_W);
+        }
+        sum += row * part_of(position.x, P, h, STRIDE_H);
+    }
+    return sum;
+}
+
+// The sum of each window.
+@compute @workgroup_size(64)
+fn sum_pool(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let invocation = (group.y * groups.x + group.x) * 64u + lane;
+    let i = invocation * 4u;
+    if SMALL % 4u == 0u {
+        if i < SMALL {
+            finish4(i, 0u, vec4<f32>(sum_at(i), sum_at(i + 1u), sum_at(i + 2u), sum_at(i + 3u)));
+        }
+    } else {
+        for (var j = i; j < min(i + 4u, SMALL); j++) {
+            finish(j, 0u, sum_at(j));
+        }
+    }
+    finish_totals(invocation);
+}
+
+// For each place, the sum over the positions whose windows it is in.
+@compute @workgroup_size(64)
+fn sum_pool_spread(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let invocation = (group.y * groups.x + group.x) * 64u + lane;
+    let i = invocation * 4u;
+    if LARGE % 4u == 0u {
+        if i < LARGE {
+            finish4(i, 0u, vec4<f32>(sum_spread_at(i), sum_spread_at(i + 1u), sum_spread_at(i + 2u), sum_spread_at(i + 3u)));
+        }
+    } else {
+        for (var j = i; j < min(i + 4u, LARGE); j++) {
+            finish(j, 0u, sum_spread_at(j));
+        }
+    }
+    finish_totals(invocation);
+}
+
+// In each window, the value at its first largest key.
+@compute @workgroup_size(64)
+fn max_pool(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let invocation = (group.y * groups.x + group.x) * 64u + lane;
+    let i = invocation * 4u;
+    if SMALL % 4u == 0u {
+        if i < SMALL {
+            finish4(i, 0u, vec4<f32>(max_at(i), max_at(i + 1u), max_at(i + 2u), max_at(i + 3u)));
+        }
+    } else {
+        for (var j = i; j < min(i + 4u, SMALL); j++) {
+            finish(j, 0u, max_at(j));
+        }
+    }
+    finish_totals(invocation);
+}
+
+// For each place, the sum over the positions in whose windows it has the first largest key.
+@compute @workgroup_size(64)
+fn max_pool_spread(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let invocation = (group.y * groups.x + group.x) * 64u + lane;
+    let i = invocation * 4u;
+    if LARGE % 4u == 0u {
+        if i < LARGE {
+            finish4(i, 0u, vec4<f32>(max_spread_at(i), max_spread_at(i + 1u), max_spread_at(i + 2u), max_spread_at(i + 3u)));
+        }
+    } else {
+        for (var j = i; j < min(i + 4u, LARGE); j++) {
+            finish(j, 0u, max_spread_at(j));
+        }
+    }
+    finish_totals(invocation);
+}
+
+// The small image enlarged.
+@compute @workgroup_size(64)
+fn linear_resize(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let invocation = (group.y * groups.x + group.x) * 64u + lane;
+    let i = invocation * 4u;
+    if LARGE % 4u == 0u {
+        if i < LARGE {
+            finish4(i, 0u, vec4<f32>(linear_at(i), linear_at(i + 1u), linear_at(i + 2u), linear_at(i + 3u)));
+        }
+    } else {
+        for (var j = i; j < min(i + 4u, LARGE); j++) {
+            finish(j, 0u, linear_at(j));
+        }
+    }
+    finish_totals(invocation);
+}
+
+// For each position, the sum of the large image by its part in each place.
+@compute @workgroup_size(64)
+fn linear_resize_spread(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let invocation = (group.y * groups.x + group.x) * 64u + lane;
+    let i = invocation * 4u;
+    if SMALL % 4u == 0u {
+        if i < SMALL {
+            finish4(i, 0u, vec4<f32>(linear_spread_at(i), linear_spread_at(i + 1u), linear_spread_at(i + 2u), linear_spread_at(i + 3u)));
+        }
+    } else {
+        for (var j = i; j < min(i + 4u, SMALL); j++) {
+            finish(j, 0u, linear_spread_at(j));
+        }
+    }
+    finish_totals(invocation);
+}

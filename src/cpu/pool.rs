@@ -1,0 +1,189 @@
+//! The twin of `shaders/pool.wgsl`: one image for each thread, the channels of a position side by side.
+
+use super::elementwise::Fused;
+use super::real::Real;
+use rayon::prelude::*;
+use std::ops::Range;
+
+/// The constants of the kernels, in the table's order.
+struct Sizes {
+    c: usize,
+    size: [usize; 2],
+    positions: [usize; 2],
+    window: [usize; 2],
+    stride: [usize; 2],
+    padding: [usize; 2],
+}
+
+impl Sizes {
+    fn new([_n, c, h, w, p, q, r, s, stride_h, stride_w, pad_h, pad_w]: [usize; 12]) -> Sizes {
+        let (size, positions, window) = ([h, w], [p, q], [r, s]);
+        Sizes { c, size, positions, window, stride: [stride_h, stride_w], padding: [pad_h, pad_w] }
+    }
+
+    /// Elements of a picture of either size.
+    fn large(&self) -> usize {
+        self.size[0] * self.size[1] * self.c
+    }
+
+    fn small(&self) -> usize {
+        self.positions[0] * self.positions[1] * self.c
+    }
+
+    /// Where the channels of a place in a large picture begin.
+    fn large_at(&self, h: usize, w: usize) -> usize {
+        (h * self.size[1] + w) * self.c
+    }
+
+    fn small_at(&self, p: usize, q: usize) -> usize {
+        (p * self.positions[1] + q) * self.c
+    }
+
+    /// The part of a position's window that lies inside the picture, along an axis.
+    fn inside(&self, axis: usize, position: usize) -> Range<usize> {
+        let start = position * self.stride[axis];
+        let end = (start + self.window[axis] - self.padding[axis]).min(self.size[axis]);
+        start.saturating_sub(self.padding[axis])..end
+    }
+
+    /// Visits every position and each place inside its window.
+    fn each_pair(&self, mut visit: impl FnMut(usize, usize)) {
+        for p in 0..self.positions[0] {
+            for q in 0..self.positions[1] {
+                for h in self.inside(0, p) {
+                    for w in self.inside(1, q) {
+                        visit(self.small_at(p, q), self.large_at(h, w));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Visits every position and channel with the place of its window's first largest key.
+    fn each_maximum<T: Real>(&self, keys: &[T], mut visit: impl FnMut(usize, usize)) {
+        for p in 0..self.positions[0] {
+            for q in 0..self.positions[1] {
+                let (rows, columns) = (self.inside(0, p), self.inside(1, q));
+                for c in 0..self.c {
+                    let mut best = self.large_at(rows.start, columns.start) + c;
+                    for h in rows.clone() {
+                        for w in columns.clone() {
+                            let at = self.large_at(h, w) + c;
+                            if keys[at] > keys[best] {
+                                best = at;
+                            }
+                        }
+                    }
+                    visit(self.small_at(p, q) + c, best);
+                }
+            }
+        }
+    }
+
+    /// Along an axis: the row or column of the small image before a place of the large one, that after it, and how near
+    /// that is.
+    fn neighbours(&self, axis: usize, place: usize) -> (usize, usize, f64) {
+        let stride = self.stride[axis];
+        let halves = (2 * place + 1).saturating_sub(stride);
+        let before = halves / (2 * stride);
+        (before, (before + 1).min(self.positions[axis] - 1), (halves % (2 * stride)) as f64 / (2 * stride) as f64)
+    }
+
+    /// Visits each place of the large image with each of the four positions of the small one that it is made of, and that
+    /// one's part.
+    fn each_part<T: Real>(&self, mut visit: impl FnMut(usize, usize, T)) {
+        for h in 0..self.size[0] {
+            let (upper, lower, down) = self.neighbours(0, h);
+            for w in 0..self.size[1] {
+                let (left, right, across) = self.neighbours(1, w);
+                for (p, row) in [(upper, 1.0 - down), (lower, down)] {
+                    for (q, column) in [(left, 1.0 - across), (right, across)] {
+                        visit(self.large_at(h, w), self.small_at(p, q), T::from_f64(row * column));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Calls `compute` for each picture, whose result is zero before.
+fn each_picture<T: Real>(
+    x: &[T],
+    y: &mut [T],
+    [from, to]: [usize; 2],
+    fused: &Fused<T>,
+    compute: impl Fn(&[T], &mut [T]) + Sync,
+) {
+    y.par_chunks_mut(to).zip(x.par_chunks(from)).for_each(|(y, x)| {
+        y.fill(T::ZERO);
+        compute(x, y);
+    });
+    fused.fill(y);
+}
+
+fn add<T: Real>(y: &mut [T], x: &[T]) {
+    for (y, x) in y.iter_mut().zip(x) {
+        *y += *x;
+    }
+}
+
+/// The sum of each window.
+pub(super) fn sum_pool<T: Real>(constants: [usize; 12], x: &[T], y: &mut [T], fused: &Fused<T>) {
+    let sizes = Sizes::new(constants);
+    each_picture(x, y, [sizes.large(), sizes.small()], fused, |x, y| {
+        sizes.each_pair(|small, large| add(&mut y[small..][..sizes.c], &x[large..]));
+    });
+}
+
+/// For each place, the sum over the positions whose windows it is in.
+pub(super) fn sum_pool_spread<T: Real>(constants: [usize; 12], x: &[T], y: &mut [T], fused: &Fused<T>) {
+    let sizes = Sizes::new(constants);
+    each_picture(x, y, [sizes.small(), sizes.large()], fused, |x, y| {
+        sizes.each_pair(|small, large| add(&mut y[large..][..sizes.c], &x[small..]));
+    });
+}
+
+/// In each window, the value at its first largest key.
+pub(super) fn max_pool<T: Real>(constants: [usize; 12], x: &[T], keys: &[T], y: &mut [T], fused: &Fused<T>) {
+    let sizes = Sizes::new(constants);
+    let pictures = x.par_chunks(sizes.large()).zip(keys.par_chunks(sizes.large()));
+    y.par_chunks_mut(sizes.small()).zip(pictures).for_each(|(y, (x, keys))| {
+        sizes.each_maximum(keys, |small, large| y[small] = x[large]);
+    });
+    fused.fill(y);
+}
+
+/// For each place, the sum over the positions in whose windows it has the first largest key.
+pub(super) fn max_pool_spread<T: Real>(constants: [usize; 12], x: &[T], keys: &[T], y: &mut [T], fused: &Fused<T>) {
+    let sizes = Sizes::new(constants);
+    let pictures = x.par_chunks(sizes.small()).zip(keys.par_chunks(sizes.large()));
+    y.par_chunks_mut(sizes.large()).zip(pictures).for_each(|(y, (x, keys))| {
+        y.fill(T::ZERO);
+        sizes.each_maximum(keys, |small, large| y[large] += x[small]);
+    });
+    fused.fill(y);
+}
+
+/// The small image enlarged.
+pub(super) fn linear_resize<T: Real>(constants: [usize; 12], x: &[T], y: &mut [T], fused: &Fused<T>) {
+    let sizes = Sizes::new(constants);
+    each_picture(x, y, [sizes.small(), sizes.large()], fused, |x, y| {
+        sizes.each_part(|large, small, part: T| {
+            for (y, x) in y[large..][..sizes.c].iter_mut().zip(&x[small..]) {
+                *y += *x * part;
+            }
+        });
+    });
+}
+
+/// For each position, the sum of the large image by its part in each place.
+pub(super) fn linear_resize_spread<T: Real>(constants: [usize; 12], x: &[T], y: &mut [T], fused: &Fused<T>) {
+    let sizes = Sizes::new(constants);
+    each_picture(x, y, [sizes.large(), sizes.small()], fused, |x, y| {
+        sizes.each_part(|large, small, part: T| {
+            for (y, x) in y[small..][..sizes.c].iter_mut().zip(&x[large..]) {
+                *y += *x * part;
+            }
+        });
+    });
+}
