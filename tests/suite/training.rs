@@ -496,7 +496,7 @@ fn a_loss_that_is_no_number_names_its_step_and_epoch() {
             // The step whose gradients spoilt the weights, or the next, whose loss shows it.
             let shown = losses.len() as u64 + 1;
             assert!(step == shown || step + 1 == shown, "{step} after {shown}");
-            assert_eq!(value.is_finite(), false);
+            assert!(!value.is_finite());
             assert_eq!(epoch, (step - 1) / STEPS as u64 + 1);
             assert!(step >= 2, "the first loss is before any update");
             assert!(place.starts_with("the output of \"") || place.starts_with("the gradient of \""), "{place}");
