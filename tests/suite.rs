@@ -38,10 +38,10 @@ mod inference;
 mod inspect;
 #[path = "suite/kernels.rs"]
 mod kernels;
-#[path = "suite/losses.rs"]
-mod losses;
 #[path = "suite/layers.rs"]
 mod layers;
+#[path = "suite/losses.rs"]
+mod losses;
 #[path = "suite/modes.rs"]
 mod modes;
 #[path = "suite/modules.rs"]

@@ -120,7 +120,7 @@ fn bad_files_are_refused_in_one_clear_line() {
             with("[1, 8, 8]", "\"1x8x8\""),
             "m.toml: line 1, input: expects a list of sizes, got \"1x8x8\"; write [1, 28, 28], say",
         ),
-        (with("\"mse\"", "\"mce\""), "m.toml: line 2, loss: unknown loss \"mce\"; did you mean \"mse\"?"),
+        (with("\"mse\"", "\"mce\""), "m.toml: line 2, loss: unknown loss \"mce\"; did you mean \"mae\"?"),
         (with("batch = 2", "batch = 0"), "m.toml: line 6, train.batch: must be at least 1, got 0; use 1 or more"),
         (
             with("\"adam\"", "{ adam = { lr = nan } }"),
@@ -370,7 +370,7 @@ fn a_setting_that_is_refused_changes_nothing() {
         ("train.batch", "--set train.batch: there is no value; write key=value, as in train.batch=64"),
         ("train.bacth=3", "--set train.bacth=3: train: unknown key \"bacth\"; did you mean \"batch\"?"),
         ("losss=mse", "--set losss=mse: unknown key \"losss\"; did you mean \"loss\"?"),
-        ("loss=mce", "--set loss=mce: unknown loss \"mce\"; did you mean \"mse\"?"),
+        ("loss=mce", "--set loss=mce: unknown loss \"mce\"; did you mean \"mae\"?"),
         ("train.batch=", "--set train.batch=: there is no value; write key=value, as in train.batch=64"),
         (
             "train.batch.size=3",
