@@ -3,6 +3,9 @@
 //!
 //! A name is a regular expression on `workload/NAME` and `case/NAME`. Only what fits it is loaded.
 
+// A benchmark that cannot go on fails.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::unreachable)]
+
 // Tests use the parts of the table that benches leave alone.
 #[allow(dead_code)]
 #[path = "../tests/suite/cases.rs"]

@@ -1,6 +1,7 @@
-// Real numbers as indices: rounded to the nearest, negative ones to 0.
+// Real numbers as indices: rounded to the nearest, and cut to those below a limit.
 
 const COUNT: u32 = 64u;
+const LIMIT: u32 = 16u;
 
 @group(0) @binding(0) var<storage, read> x: array<f32>;
 @group(0) @binding(1) var<storage, read_write> y: array<u32>;
@@ -14,7 +15,6 @@ fn indices(
 ) {
     let i = (group.y * groups.x + group.x) * 64u + lane;
     if i < COUNT {
-        // Beyond 2^31 no table has rows.
-        y[i] = u32(clamp(floor(x[i] + 0.5), 0.0, 2147483520.0));
+        y[i] = u32(clamp(floor(x[i] + 0.5), 0.0, f32(LIMIT - 1u)));
     }
 }

@@ -81,9 +81,7 @@ pub enum Error {
     },
 
     /// The device has not enough memory.
-    #[error(
-        "out of memory: {asked} bytes asked for {what}, {available} available; use a smaller batch or another device"
-    )]
+    #[error("out of memory: {asked} bytes asked for {what}, {available} available; {help}")]
     OutOfMemory {
         /// What the memory was for.
         what: String,
@@ -91,6 +89,8 @@ pub enum Error {
         asked: u64,
         /// Bytes there, as far as is known.
         available: String,
+        /// What would fit.
+        help: String,
     },
 
     /// The adapter stopped working: unplugged, reset by its driver, or too slow for the system's watchdog.

@@ -58,6 +58,13 @@
 //! * **Shared dispatches.** A layer's two gradients and its bias's run side by side in one dispatch.
 //! * **Partial sums** of weights' gradients are joined in a fixed order by the launch that updates all parameters; those of
 //!   the loss by the launch that moves the state on.
+//! * **Recurrences** over sequences are one launch for all steps, forward and back; the inputs' part of all steps is one
+//!   product before it.
+//!
+//! A graph is one of training where it is told so by [`graph::Graph::set_training`]; layers such as dropout and batch
+//! normalisation ask it. What a layer keeps besides its parameters (running means, say) lies with them in one layout, follows
+//! no gradient, and gets its next value by [`graph::Graph::assign`], in one launch at the end of the step: weights, state,
+//! checkpoints and averages of weights take one path.
 //!
 //! Fused expressions and constants are put into shaders by a small text expander ([`gpu::specialise()`]): shader files stay
 //! WGSL that is valid as written, and line numbers stay true.

@@ -1,5 +1,8 @@
 //! All tests, in one binary: linked once, run side by side. `PINHOLE_TEST_DEVICE` names the adapter; none is a failure.
 
+// A test that cannot go on fails.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::unreachable)]
+
 #[path = "suite/arrays.rs"]
 mod arrays;
 #[path = "suite/augment.rs"]
@@ -19,6 +22,8 @@ mod data;
 #[cfg(feature = "cli")]
 #[path = "suite/download.rs"]
 mod download;
+#[path = "suite/embed.rs"]
+mod embed;
 #[path = "suite/fixtures.rs"]
 mod fixtures;
 #[path = "suite/fuzz.rs"]

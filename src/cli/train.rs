@@ -63,6 +63,9 @@ pub struct Arguments {
     /// Look for faster tiles first, for at most so many seconds, and keep what was measured for later runs
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "10")]
     tune: Option<f64>,
+    /// Keep the metrics for TensorBoard too, in the run's directory
+    #[arg(long)]
+    tensorboard: bool,
     /// Before training, run some steps launch by launch, hold each against the CPU, and end at the first that disagrees
     #[arg(long, value_name = "STEPS", num_args = 0..=1, require_equals = true, default_missing_value = "2",
           value_parser = clap::value_parser!(u32).range(1..))]
@@ -149,6 +152,9 @@ pub fn run(arguments: &Arguments) -> Result<End> {
             RunDirectory::create(&path, &spec, &settings, &network, &trainer.checkpoint()?)?
         }
     };
+    if settings.tensorboard {
+        run.write_events()?;
+    }
     if let Some(profile) = &profile {
         let path = run.write_profile(profile, &device.name())?;
         eprintln!("open {} in https://ui.perfetto.dev", path.display());
@@ -274,6 +280,7 @@ fn apply(arguments: &Arguments, spec: &mut ModelSpec, settings: &mut Settings) -
         settings.steps = arguments.steps;
     }
     settings.log_steps |= arguments.log_steps;
+    settings.tensorboard |= arguments.tensorboard;
     Ok(())
 }
 

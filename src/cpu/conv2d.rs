@@ -1,6 +1,7 @@
 //! The twin of `shaders/conv2d.wgsl`: windows become the rows of a matrix (im2col), and the convolution a product. Images
 //! are `[n, h, w, c]`, so that each row of a window lies in one piece.
 
+use super::depthwise;
 use super::elementwise::Fused;
 use super::matmul::{Matrix, multiply, transpose, with_memory};
 use super::real::{Real, vectorised};
@@ -21,19 +22,19 @@ const FEW_SPLITS: usize = 8;
 
 /// The constants of the kernel, in the table's order.
 #[derive(Clone, Copy)]
-struct Sizes {
+pub(super) struct Sizes {
     n: usize,
-    c: usize,
-    h: usize,
-    w: usize,
+    pub(super) c: usize,
+    pub(super) h: usize,
+    pub(super) w: usize,
     o: usize,
-    p: usize,
-    q: usize,
-    r: usize,
-    s: usize,
-    stride: [usize; 2],
-    padding: [usize; 2],
-    dilation: [usize; 2],
+    pub(super) p: usize,
+    pub(super) q: usize,
+    pub(super) r: usize,
+    pub(super) s: usize,
+    pub(super) stride: [usize; 2],
+    pub(super) padding: [usize; 2],
+    pub(super) dilation: [usize; 2],
     groups: usize,
     splits: usize,
     /// How far apart the splits' gradients of the weight lie.
@@ -57,6 +58,18 @@ impl Sizes {
         let [stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w, groups, .., splits, stride_of_splits] = rest;
         let (stride, padding, dilation) = ([stride_h, stride_w], [pad_h, pad_w], [dilation_h, dilation_w]);
         Sizes { n, c, h, w, o, p, q, r, s, stride, padding, dilation, groups, splits, stride_of_splits }
+    }
+
+    /// Whether each channel is a group of its own.
+    fn is_depthwise(&self) -> bool {
+        self.groups == self.c && self.groups == self.o
+    }
+
+    /// The rows of positions that a split of the weight's gradient sums over. They have nothing to do with the number of
+    /// threads, and so the result has not either.
+    fn rows_of(&self, split: usize) -> Range<usize> {
+        let images = self.n.div_ceil(self.splits);
+        (split * images).min(self.n) * self.p..((split + 1) * images).min(self.n) * self.p
     }
 
     /// The convolution that one group is.
@@ -262,6 +275,8 @@ pub(super) fn forward<T: Real>(constants: [usize; 24], x: &[T], weight: &[T], y:
     let sizes = Sizes::new(constants);
     if sizes.groups == 1 {
         forward_of(&sizes, x, weight, y, fused);
+    } else if sizes.is_depthwise() {
+        depthwise::forward(&sizes, x, weight, y, fused);
     } else {
         each_group(&sizes, [x, weight], [sizes.c, sizes.o], y, fused, forward_of);
     }
@@ -272,6 +287,8 @@ pub(super) fn grad_input<T: Real>(constants: [usize; 24], upstream: &[T], weight
     let sizes = Sizes::new(constants);
     if sizes.groups == 1 {
         grad_input_of(&sizes, upstream, weight, x, fused);
+    } else if sizes.is_depthwise() {
+        depthwise::grad_input(&sizes, upstream, weight, x, fused);
     } else {
         each_group(&sizes, [upstream, weight], [sizes.o, sizes.c], x, fused, grad_input_of);
     }
@@ -393,6 +410,13 @@ pub(super) fn grad_weight<T: Real>(constants: [usize; 24], x: &[T], upstream: &[
         grad_weight_of(&sizes, x, upstream, partial, 0);
         return;
     }
+    if sizes.is_depthwise() {
+        partial.par_chunks_mut(sizes.stride_of_splits).enumerate().for_each(|(split, partial)| {
+            let weight = &mut partial[..sizes.c * sizes.r * sizes.s];
+            depthwise::grad_weight(&sizes, x, upstream, sizes.rows_of(split), weight);
+        });
+        return;
+    }
     let (groups, group) = (sizes.groups, sizes.group());
     with_memory(x.len(), |apart| {
         channels_apart(x, [groups, group.c], apart);
@@ -408,13 +432,10 @@ pub(super) fn grad_weight<T: Real>(constants: [usize; 24], x: &[T], upstream: &[
 
 /// The same for one group, whose gradient begins at `start` of the whole weight's.
 fn grad_weight_of<T: Real>(sizes: &Sizes, x: &[T], upstream: &[T], partial: &mut [T], start: usize) {
-    let images = sizes.n.div_ceil(sizes.splits);
     let few = sizes.splits < FEW_SPLITS;
     let weight = sizes.o * sizes.taps();
-    // What a split does has nothing to do with the number of threads, and so the result has not either.
-    let range = |split: usize| (split * images).min(sizes.n) * sizes.p..((split + 1) * images).min(sizes.n) * sizes.p;
     partial.par_chunks_mut(sizes.stride_of_splits).enumerate().for_each(|(split, partial)| {
-        sizes.split_weight(x, upstream, range(split), &mut partial[start..start + weight], few);
+        sizes.split_weight(x, upstream, sizes.rows_of(split), &mut partial[start..start + weight], few);
     });
 }
 

@@ -7,6 +7,7 @@
 mod assign;
 mod batch;
 mod conv2d;
+mod depthwise;
 mod double;
 mod elementwise;
 mod gather;
@@ -234,7 +235,7 @@ pub(crate) fn execute<T: Real>(step: &Step, sources: &[Source<T>], targets: &mut
         Kernel::Gather => gather::gather(step.constants(), floats(0), words(1), targets[0].floats()),
         Kernel::ScatterAdd => gather::scatter_add(step.constants(), floats(0), words(1), targets[0].floats()),
         Kernel::Warp => warp::warp(step.constants(), floats(0), floats(1), targets[0].floats()),
-        Kernel::Indices => indices::indices(floats(0), targets[0].words()),
+        Kernel::Indices => indices::indices(step.constants(), floats(0), targets[0].words()),
         Kernel::Lstm => recurrence::lstm(step.constants(), floats(0), floats(1), targets[0].floats()),
         Kernel::Gru => recurrence::gru(step.constants(), floats(0), floats(1), floats(2), targets[0].floats()),
         Kernel::LinearForward | Kernel::LinearBackward => {

@@ -102,6 +102,27 @@ fn summary(info: wgpu::AdapterInfo, limits: wgpu::Limits, features: wgpu::Featur
     }
 }
 
+/// Bytes of a device's largest own memory, where its driver tells: so far Vulkan's do.
+fn memory_bytes(device: &wgpu::Device) -> Option<u64> {
+    #[cfg(not(target_vendor = "apple"))]
+    {
+        // SAFETY: the handles are read from while the device is borrowed, and nothing is destroyed or kept.
+        let properties = unsafe {
+            let device = device.as_hal::<wgpu::hal::api::Vulkan>()?;
+            let instance = device.shared_instance().raw_instance();
+            instance.get_physical_device_memory_properties(device.raw_physical_device())
+        };
+        let heaps = properties.memory_heaps.iter().take(properties.memory_heap_count as usize);
+        // The first bit says that a heap is the device's own.
+        heaps.filter(|heap| heap.flags.as_raw() & 1 != 0).map(|heap| heap.size).max()
+    }
+    #[cfg(target_vendor = "apple")]
+    {
+        let _ = device;
+        None
+    }
+}
+
 /// The size of an adapter's subgroups where all are of one: tiles count on it, and where sizes vary there are others.
 fn even_subgroup(info: &wgpu::AdapterInfo) -> Option<u32> {
     let size = info.subgroup_min_size;
@@ -184,6 +205,7 @@ impl Gpu {
             workgroup_bytes: limits.max_compute_workgroup_storage_size as u64,
             workgroups: limits.max_compute_workgroups_per_dimension as u64,
             alignment: limits.min_storage_buffer_offset_alignment as u64,
+            memory_bytes: memory_bytes(&device),
         };
         let target = Target { software: summary.software, subgroup, without, ..Target::default() };
         let (target, faults) = (Mutex::new(target), Arc::default());
@@ -234,7 +256,8 @@ impl Gpu {
         match faults.into_iter().flatten().next() {
             None => Ok(made),
             Some(wgpu::Error::OutOfMemory { .. }) => {
-                Err(Error::OutOfMemory { what: place(), asked: 0, available: "less".to_owned() })
+                let help = "use a smaller batch or another device".to_owned();
+                Err(Error::OutOfMemory { what: place(), asked: 0, available: "less".to_owned(), help })
             }
             Some(error) => Err(Error::Shader { place: place(), problem: one_line(&error.to_string()) }),
         }

@@ -6,7 +6,7 @@
 use super::adapter::{Gpu, one_line};
 use super::specialise::{Shader, specialise};
 use crate::error::{Error, Result};
-use crate::plan::{Access, Buffer, Kernel, Plan, Without, bindings, grid, state};
+use crate::plan::{Access, Buffer, Kernel, Plan, Without, bindings, foresee, grid, state};
 use crate::tensor::{DType, Values};
 use rayon::prelude::*;
 use std::collections::{HashMap, VecDeque};
@@ -115,6 +115,9 @@ impl Session {
         for plan in plans {
             plan.check(gpu.limits())?;
         }
+        if let Some(bytes) = gpu.limits().memory_bytes {
+            foresee(plans, bytes)?;
+        }
         let mut specs: Vec<Buffer> = Vec::new();
         for buffer in plans.iter().flat_map(|plan| &plan.buffers) {
             match specs.iter_mut().find(|spec| spec.name == buffer.name) {
@@ -130,10 +133,11 @@ impl Session {
             let descriptor = wgpu::BufferDescriptor { label: Some(&spec.name), size, usage, mapped_at_creation: false };
             let made = gpu.scoped(|| format!("buffer \"{}\"", spec.name), || gpu.device.create_buffer(&descriptor));
             let buffer = made.map_err(|error| match error {
-                Error::OutOfMemory { what, .. } => Error::OutOfMemory {
+                Error::OutOfMemory { what, help, .. } => Error::OutOfMemory {
                     what,
                     asked: size,
                     available: format!("of {total} bytes the plan needs, fewer"),
+                    help,
                 },
                 other => other,
             })?;

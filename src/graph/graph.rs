@@ -598,12 +598,15 @@ impl Graph {
 
     // ------------------------------------------------------------------------------------------------- indexing
 
-    /// Real numbers as indices for [`Graph::gather`], which cuts what is too large: rounded to the nearest, negative ones
-    /// to 0. They have no derivative.
-    pub fn indices(&mut self, x: Value) -> Result<Value> {
+    /// Real numbers as indices for [`Graph::gather`] in a table of `limit` rows: rounded to the nearest, negative ones to 0
+    /// and large ones to the last. They have no derivative.
+    pub fn indices(&mut self, x: Value, limit: usize) -> Result<Value> {
         self.expect_dtype("indices", x, DType::Float)?;
+        if limit == 0 || limit > 1 << 24 {
+            return Err(self.error("indices", format!("numbers cannot choose among {limit} rows, but among 1 to 2^24")));
+        }
         let shape = self.shape(x).clone();
-        Ok(self.push(Op::Indices, vec![x], shape, DType::U32))
+        Ok(self.push(Op::Indices { limit }, vec![x], shape, DType::U32))
     }
 
     /// The rows of `table` `[v, ..]` that `indices` `[n]` (u32) name: `[n, ..]`. An index beyond the table takes its last row.

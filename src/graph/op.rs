@@ -277,8 +277,11 @@ pub enum Op {
     Gather,
     /// Rows summed into a table of zeros: `[n, ..]`, indices `[n]` -> `[v, ..]`.
     ScatterAdd,
-    /// Real numbers as indices: rounded to the nearest, negative ones to 0.
-    Indices,
+    /// Real numbers as indices below a limit: rounded to the nearest and cut.
+    Indices {
+        /// How many things they choose among.
+        limit: usize,
+    },
     /// An LSTM over `[n, t, 4 h]`, with weight `[h, 4 h]` -> `[n, t, 2 h]`: see [`Graph::lstm`](super::Graph::lstm).
     Lstm,
     /// A GRU over `[n, t, 3 h]`, with weight `[h, 3 h]` and bias `[h]` -> `[n, t, h]`: see [`Graph::gru`](super::Graph::gru).
@@ -329,7 +332,7 @@ impl Op {
             Op::Reduce { reduction: Reduction::Max, .. } => "max",
             Op::Gather => "gather",
             Op::ScatterAdd => "scatter_add",
-            Op::Indices => "indices",
+            Op::Indices { .. } => "indices",
             Op::Lstm => "lstm",
             Op::Gru => "gru",
             Op::LinearRecurrence { .. } => "linear_recurrence",

@@ -122,7 +122,7 @@ impl<'a> Arranged<'a> {
             | Op::Gather
             | Op::ScatterAdd
             | Op::Warp
-            | Op::Indices
+            | Op::Indices { .. }
             | Op::Lstm
             | Op::Gru
             | Op::LinearRecurrence { .. }

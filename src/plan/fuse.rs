@@ -61,7 +61,7 @@ pub(super) fn kernel_of(graph: &Graph, value: Value) -> Kernel {
         Op::Gather => Kernel::Gather,
         Op::ScatterAdd => Kernel::ScatterAdd,
         Op::Warp => Kernel::Warp,
-        Op::Indices => Kernel::Indices,
+        Op::Indices { .. } => Kernel::Indices,
         Op::Lstm => Kernel::Lstm,
         Op::Gru => Kernel::Gru,
         Op::LinearRecurrence { reverse: false } => Kernel::LinearForward,
@@ -345,7 +345,8 @@ impl Fusing<'_> {
         };
         let mut wanted: Vec<Value> = members.iter().filter(|x| outside(**x)).map(|x| storage(graph, *x)).collect();
         wanted.dedup();
-        let [result] = wanted[..] else { return None };
+        // What is wanted first may be all that the rest is computed from.
+        let result = *wanted.first()?;
         if graph.shape(result).elements() != rows * length || !members.contains(&result) {
             return None;
         }
@@ -357,7 +358,15 @@ impl Fusing<'_> {
             }
         }
         needed.reverse();
-        needed.contains(&first).then_some((result, needed))
+        // Nobody else may want what is on the way to it.
+        let inside = |value: Value| storage(graph, value) != result;
+        let mut others = self.needed().filter(|reader| !needed.contains(reader));
+        let shared = others.any(|reader| {
+            let operands = &graph.node(reader).operands;
+            needed.iter().any(|value| inside(*value) && operands.contains(value))
+        });
+        let wanted = needed.iter().any(|value| inside(*value) && self.outputs.contains(value));
+        (needed.contains(&first) && !shared && !wanted).then_some((result, needed))
     }
 
     /// What is kept in memory.
@@ -783,7 +792,7 @@ impl<'a> Builder<'a> {
             | Op::Gather
             | Op::ScatterAdd
             | Op::Warp
-            | Op::Indices
+            | Op::Indices { .. }
             | Op::Lstm
             | Op::Gru
             | Op::LinearRecurrence { .. }

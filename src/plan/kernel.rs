@@ -456,7 +456,7 @@ pub const TABLE: &[Row] = &[
         source: include_str!("../../shaders/indices.wgsl"),
         entry: "indices",
         bindings: &[binding("x", Access::Read, Element::Float), binding("y", Access::Write, Element::Word)],
-        constants: &["COUNT"],
+        constants: &["COUNT", "LIMIT"],
         grid: &[each(&["COUNT"])],
         ..GATHER
     },

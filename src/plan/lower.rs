@@ -400,7 +400,9 @@ impl Lowering<'_> {
                 let constants = node.shape.iter().map(|size| *size as u32).collect();
                 self.plain(group, kernel, operands, constants, 30 * elements as u64);
             }
-            Op::Indices => self.plain(group, kernel, operands, vec![elements as u32], 0),
+            Op::Indices { limit } => {
+                self.plain(group, kernel, operands, vec![elements as u32, *limit as u32], 0);
+            }
             Op::Lstm | Op::Gru | Op::LinearRecurrence { .. } => {
                 let weight = shape(operands[1]);
                 let (hidden, width) = (weight[0].min(weight[1]), weight[0].max(weight[1]));

@@ -4,10 +4,12 @@
 //! inputs, so that inputs are bound read-only: wgpu refuses one buffer both read-only and writable in a launch, and a
 //! single read-write arena would put a barrier between every two launches.
 
-use super::plan::Buffer;
+use super::plan::{Buffer, Plan};
+use crate::error::{Error, Result};
 use crate::graph::{Graph, Op};
 use crate::shape::Shape;
 use crate::tensor::DType;
+use std::collections::BTreeMap;
 
 /// Offsets are multiples of this many elements: 256 bytes, the largest alignment that adapters ask for.
 pub(super) const ALIGNMENT: usize = 64;
@@ -117,4 +119,31 @@ pub(super) fn allocate(transients: &[Transient], buffers: &mut Vec<Buffer>, limi
         places.push(place);
     }
     places
+}
+
+/// Fails where plans that share their buffers by name need more than so many bytes, with the largest buffers, and says which
+/// part of the batch would fit.
+pub fn foresee(plans: &[Plan], available: u64) -> Result<()> {
+    let mut buffers: BTreeMap<&str, (u64, bool)> = BTreeMap::new();
+    for buffer in plans.iter().flat_map(|plan| &plan.buffers) {
+        let known = buffers.entry(&buffer.name).or_default();
+        *known = (known.0.max(buffer.bytes()), buffer.persistent);
+    }
+    let asked: u64 = buffers.values().map(|(bytes, _)| bytes).sum();
+    if asked <= available {
+        return Ok(());
+    }
+    // Parameters and data stay as large with a smaller batch; what lives within a step shrinks with it.
+    let lasting: u64 = buffers.values().filter(|(_, persistent)| *persistent).map(|(bytes, _)| bytes).sum();
+    let part = 100 * available.saturating_sub(lasting) / (asked - lasting).max(1);
+    let help = match part {
+        0 => format!("{lasting} bytes are needed whatever the batch: use a smaller model, or another device"),
+        _ => format!("a batch of {part} % of this one would fit"),
+    };
+    let mut largest: Vec<(&str, u64)> = buffers.into_iter().map(|(name, (bytes, _))| (name, bytes)).collect();
+    largest.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
+    let largest: Vec<String> = largest.iter().take(3).map(|(name, bytes)| format!("\"{name}\" {bytes}")).collect();
+    let name = plans.first().map_or("", |plan| &plan.name);
+    let what = format!("plan \"{name}\" (most of them for {})", largest.join(", "));
+    Err(Error::OutOfMemory { what, asked, available: format!("{available} bytes"), help })
 }

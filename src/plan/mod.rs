@@ -18,7 +18,7 @@ mod tile;
 
 pub use kernel::{Access, Binding, Element, Extent, Fusion, Kernel, Row, TABLE, TILE_CONSTANTS, TILE_SOURCE};
 pub use lower::Request;
-pub use memory::ParameterLayout;
+pub use memory::{ParameterLayout, foresee};
 pub use optimizer::{Method, Optimizer};
 pub use plan::{Buffer, Limits, Outcome, Plan, Slot, Step, bindings, grid};
 pub use program::{Axis, Instruction, Phase, Program, Register, View};

@@ -107,6 +107,8 @@ pub struct Limits {
     pub workgroups: u64,
     /// Multiples at which a binding may begin, in bytes.
     pub alignment: u64,
+    /// Bytes of memory, where the driver tells.
+    pub memory_bytes: Option<u64>,
 }
 
 impl Default for Limits {
@@ -119,6 +121,7 @@ impl Default for Limits {
             workgroup_bytes: 16 << 10,
             workgroups: GROUPS_PER_AXIS,
             alignment: 256,
+            memory_bytes: None,
         }
     }
 }

@@ -51,7 +51,7 @@ fn tap(stride: usize, dilation: usize) -> [usize; 2] {
         divisor = (divisor.1, divisor.0 % divisor.1);
     }
     let (step, dilation) = (stride / divisor.0, dilation / divisor.0);
-    [step, (0..step).find(|inverse| inverse * dilation % step == 1 % step).unwrap_or(0)]
+    [step, (0..step).find(|inverse| inverse * (dilation % step) % step == 1 % step).unwrap_or(0)]
 }
 
 fn pack(fits: bool, how: u32) -> u32 {

@@ -63,9 +63,9 @@ fn spread(graph: &mut Graph, state: Value, batch: usize, most: f64) -> Result<Va
 
 /// A whole number from `-most` to `most` for each sample: whole, so that shifted pictures stay as sharp as they were.
 fn pixels(graph: &mut Graph, state: Value, batch: usize, most: usize) -> Result<Value> {
-    let mut sum = graph.constant(-(most as f64), [batch, 1])?;
+    let mut sum = graph.constant(0.0 - most as f64, [batch, 1])?;
     if most == 0 {
-        return graph.constant(0.0, [batch, 1]);
+        return Ok(sum);
     }
     let uniform = graph.random_uniform(state, [batch, 1])?;
     let choices = 2 * most + 1;

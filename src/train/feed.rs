@@ -117,6 +117,7 @@ impl<'a> Feed<'a> {
                 what: format!("a batch of {batch} samples of data \"{}\"", data.name()),
                 asked: sample * batch as u64,
                 available: format!("{budget} bytes"),
+                help: format!("use --batch {}", (budget / sample).max(1)),
             });
         }
         Ok(Feed { data, name, batch, rows, places, uploaded: false })

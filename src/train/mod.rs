@@ -8,6 +8,7 @@ mod feed;
 mod groups;
 mod inspect;
 mod run;
+mod tensorboard;
 mod trainer;
 
 pub use checkpoint::{Checkpoint, Patience, Plateau, Progress};

@@ -4,6 +4,7 @@
 
 use super::checkpoint::Checkpoint;
 use super::inspect::Profile;
+use super::tensorboard::Events;
 use super::trainer::EpochReport;
 use crate::data::chart::line_chart;
 use crate::data::files::write_atomically;
@@ -42,11 +43,20 @@ pub struct Settings {
     /// Whether every step's loss is logged.
     #[serde(default)]
     pub log_steps: bool,
+    /// Whether metrics are written for TensorBoard too.
+    #[serde(default)]
+    pub tensorboard: bool,
 }
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings { data: "digits".to_owned(), device: "auto".to_owned(), steps: None, log_steps: false }
+        Settings {
+            data: "digits".to_owned(),
+            device: "auto".to_owned(),
+            steps: None,
+            log_steps: false,
+            tensorboard: false,
+        }
     }
 }
 
@@ -55,6 +65,7 @@ impl Default for Settings {
 pub struct RunDirectory {
     path: PathBuf,
     metrics: Option<BufWriter<fs::File>>,
+    events: Option<Events>,
 }
 
 /// A line of the metrics: an epoch's or a step's.
@@ -80,7 +91,7 @@ impl RunDirectory {
         }
         fs::create_dir_all(path).map_err(Error::io("create", path))?;
         sweep(path);
-        let mut run = RunDirectory { path: path.to_owned(), metrics: None };
+        let mut run = RunDirectory { path: path.to_owned(), metrics: None, events: None };
         run.save(start, network)?;
         let metrics = path.join(METRICS);
         write_atomically(&metrics, |_| Ok(()))?;
@@ -106,7 +117,7 @@ impl RunDirectory {
                 "restore the file, or start a new run with another --out",
             )
         })?;
-        Ok((RunDirectory { path: path.to_owned(), metrics: None }, spec, parsed))
+        Ok((RunDirectory { path: path.to_owned(), metrics: None, events: None }, spec, parsed))
     }
 
     /// Writes the run's model and settings, the model last: it marks the directory as a run.
@@ -157,7 +168,24 @@ impl RunDirectory {
         self.log(&Line::Step { step, loss })
     }
 
+    /// Keeps the metrics, from the first on, in an event file for TensorBoard too.
+    pub fn write_events(&mut self) -> Result<()> {
+        self.flush()?;
+        let path = self.path.join(METRICS);
+        let text = fs::read_to_string(&path).map_err(Error::io("read", &path))?;
+        let mut events = Events::create(&self.path)?;
+        for line in text.lines().filter_map(|line| serde_json::from_str(line).ok()) {
+            write_event(&mut events, &line)?;
+        }
+        events.flush()?;
+        self.events = Some(events);
+        Ok(())
+    }
+
     fn log(&mut self, line: &Line) -> Result<()> {
+        if let Some(events) = &mut self.events {
+            write_event(events, line)?;
+        }
         let path = self.path.join(METRICS);
         if self.metrics.is_none() {
             let file = OpenOptions::new().append(true).create(true).open(&path).map_err(Error::io("write", &path))?;
@@ -172,6 +200,9 @@ impl RunDirectory {
     }
 
     fn flush(&mut self) -> Result<()> {
+        if let Some(events) = &mut self.events {
+            events.flush()?;
+        }
         let path = self.path.join(METRICS);
         match &mut self.metrics {
             Some(file) => file.flush().map_err(Error::io("write", &path)),
@@ -240,6 +271,21 @@ impl RunDirectory {
             }
         }
         write_grid(self.path.join(RECONSTRUCTIONS), &cells, (112 / shape[2].max(1)).clamp(1, 4))
+    }
+}
+
+fn write_event(events: &mut Events, line: &Line) -> Result<()> {
+    match line {
+        Line::Epoch(report) => {
+            let scalars = [
+                ("loss/train", Some(report.train_loss)),
+                ("loss/validation", report.val_loss),
+                ("mse/validation", report.val_mse),
+            ];
+            let mut known = scalars.into_iter().filter_map(|(tag, value)| Some((tag, value?)));
+            known.try_for_each(|(tag, value)| events.scalar(tag, report.epoch, value))
+        }
+        Line::Step { step, loss } => events.scalar("loss/step", *step, *loss),
     }
 }
 

@@ -147,6 +147,10 @@ fn senseless_augmentation_is_refused() {
         "{ flip = \"both\" }",
         "data.augment.flip: it is for pictures, but the input is [784]; use a model with input [channels, height, width]",
     );
+    let mut changed = spec(conv);
+    changed.set("data.augment.shift=2").expect("a setting");
+    changed.set("data.augment.flip=both").expect("a setting");
+    assert_eq!((changed.data.augment.shift, changed.data.augment.flip), (2, Flip::Both));
     let mut graph = Graph::new();
     let made = graph.input("x", [2, 1, 3, 3], DType::Float).and_then(|x| {
         let maps = graph.parameter("maps", [2, 6])?;
@@ -154,5 +158,5 @@ fn senseless_augmentation_is_refused() {
         let sum = graph.mean_all(y)?;
         graph.gradients(sum, &[maps])
     });
-    assert_eq!(made.expect_err("an error").to_string(), "warp: it has no derivative: use it on data (node 4)");
+    assert_eq!(made.expect_err("an error").to_string(), "warp: it has no derivative: use it on data (node 11)");
 }

@@ -42,6 +42,8 @@ pub enum Group {
     MatMul,
     /// The convolution trio.
     Conv,
+    /// The same with dilation and in groups.
+    Grouped,
     /// Permute, slice, pad, concat, reshape, alone and feeding others.
     Movement,
     /// Sums and maxima.
@@ -388,6 +390,7 @@ impl Group {
         Group::Fusion,
         Group::MatMul,
         Group::Conv,
+        Group::Grouped,
         Group::Movement,
         Group::Reduction,
         Group::Large,
@@ -408,6 +411,7 @@ impl Group {
             Group::Fusion => fusion::fusion(&mut table),
             Group::MatMul => products::matmul(&mut table),
             Group::Conv => products::conv(&mut table),
+            Group::Grouped => products::grouped(&mut table),
             Group::Movement => movement::movement(&mut table),
             Group::Reduction => movement::reduction(&mut table),
             Group::Large => movement::large(&mut table),

@@ -17,7 +17,7 @@ use std::sync::{Arc, Once};
 /// One test for each group of cases, by the group's name. A group that is left out does not compile.
 macro_rules! each_group {
     ($check:path) => {
-        each_group! { $check: elementwise Elementwise, broadcast Broadcast, fusion Fusion, matmul MatMul, conv Conv,
+        each_group! { $check: elementwise Elementwise, broadcast Broadcast, fusion Fusion, matmul MatMul, conv Conv, grouped Grouped,
             movement Movement, reduction Reduction, large Large, indexing Indexing, layer Layer, composition Composition,
             normalisation Normalisation, recurrence Recurrence, random Random }
     };

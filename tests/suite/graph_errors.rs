@@ -1,7 +1,7 @@
 //! What the graph refuses, in whole messages: the op, what disagrees, the operands' shapes, the node.
 
 use expect_test::{Expect, expect};
-use pinhole::graph::{Binary, Graph, Unary, Value, Window};
+use pinhole::graph::{Binary, Graph, Pool, Pooling, Unary, Value, Window};
 use pinhole::tensor::DType;
 use pinhole::{Error, Result};
 
@@ -124,6 +124,60 @@ fn convolutions() {
     refused(
         |o| o.graph.conv2d_grad_weight(o.image, o.image, Window::square(2, 1), [3, 3]),
         expect![[r#"conv2d_grad_weight: x [8, 3, 28, 28] does not give upstream [8, 3, 28, 28] (node 7 "encoder.0")"#]],
+    );
+}
+
+#[test]
+fn groups_and_dilation() {
+    let grouped = |groups| Window { groups, ..Window::default() };
+    refused(
+        |o| o.graph.conv2d(o.image, o.weight, grouped(2)),
+        expect![[r#"conv2d: 3 channels in and 16 out cannot be cut into 2 groups (node 7 "encoder.0")"#]],
+    );
+    refused(
+        |o| o.graph.conv2d(o.image, o.weight, grouped(0)),
+        expect![[r#"conv2d: 3 channels in and 16 out cannot be cut into 0 groups (node 7 "encoder.0")"#]],
+    );
+    refused(
+        |o| {
+            let image = o.graph.reshape(o.image, [6, 4, 14, 56])?;
+            o.graph
+                .slice(image, &[0, 0, 0, 0], [6, 4, 14, 16])
+                .and_then(|image| o.graph.conv2d(image, o.weight, Window { dilation: [1, 4], ..Window::default() }))
+        },
+        expect![[
+            r#"conv2d: kernel [5, 5] does not fit input [14, 16] with stride [1, 1], padding [0, 0], dilation [1, 4] (node 9 "encoder.0")"#
+        ]],
+    );
+}
+
+#[test]
+fn pooling() {
+    refused(
+        |o| o.graph.max_pool(o.matrix, Pooling::tiles([2, 2])),
+        expect![[r#"max_pool: x needs four axes, has [32, 784] (node 7 "encoder.0")"#]],
+    );
+    refused(
+        |o| o.graph.sum_pool(o.image, Pooling { kernel: [3, 3], stride: [2, 2], padding: [2, 1] }),
+        expect![[
+            r#"sum_pool: windows of [3, 3] at [2, 2] do not fit [28, 28] with padding [2, 1] of at most half a window (node 7 "encoder.0")"#
+        ]],
+    );
+    refused(
+        |o| o.graph.pool(Pool::MaxSpread, o.image, None, Pooling::tiles([2, 2]), [56, 56]),
+        expect![[r#"max_pool_spread: keys are for the choice of maxima, and needed there (node 7 "encoder.0")"#]],
+    );
+    refused(
+        |o| o.graph.pool(Pool::MaxSpread, o.image, Some(o.image), Pooling::tiles([2, 2]), [56, 56]),
+        expect![[r#"max_pool_spread: keys [8, 3, 28, 28] are not of the large image's shape (node 7 "encoder.0")"#]],
+    );
+    refused(
+        |o| o.graph.pool(Pool::SumSpread, o.image, None, Pooling::tiles([2, 2]), [50, 56]),
+        expect![[r#"sum_pool_spread: [50, 56] in windows of [2, 2] at [2, 2] is not [28, 28] (node 7 "encoder.0")"#]],
+    );
+    refused(
+        |o| o.graph.linear_resize(o.image, [0, 2]),
+        expect![[r#"linear_resize: [28, 28] cannot be enlarged by [0, 2] (node 7 "encoder.0")"#]],
     );
 }
 

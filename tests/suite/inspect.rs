@@ -168,3 +168,76 @@ fn completions_know_the_commands() {
         assert!(script.stdout.contains("train") && script.stdout.contains("kernels"), "{shell}");
     }
 }
+
+/// The scalars of an event file: tag, step and value, with every length and checksum checked.
+fn scalars(bytes: &[u8]) -> Vec<(String, u64, f32)> {
+    let masked = |data: &[u8]| crc32c::crc32c(data).rotate_right(15).wrapping_add(0xa282_ead8).to_le_bytes();
+    let (mut scalars, mut at) = (vec![], 0);
+    while at < bytes.len() {
+        let length = &bytes[at..at + 8];
+        assert_eq!(bytes[at + 8..at + 12], masked(length));
+        let end = at + 12 + u64::from_le_bytes(length.try_into().expect("eight bytes")) as usize;
+        let event = &bytes[at + 12..end];
+        assert_eq!(bytes[end..end + 4], masked(event));
+        at = end + 4;
+        let fields = fields(event);
+        assert!(f64::from_le_bytes(fields[0].1[..].try_into().expect("a time")) > 1.7e9);
+        match fields[2].0 {
+            3 => assert_eq!(fields[2].1, b"brain.Event:2"),
+            field => {
+                assert_eq!(field, 5);
+                let value = self::fields(&self::fields(&fields[2].1)[0].1);
+                let tag = String::from_utf8(value[0].1.clone()).expect("a tag");
+                let step = fields[1].1.iter().rev().fold(0, |step, byte| step << 7 | u64::from(byte & 0x7f));
+                scalars.push((tag, step, f32::from_le_bytes(value[1].1[..].try_into().expect("a number"))));
+            }
+        }
+    }
+    scalars
+}
+
+/// The fields of a message of protocol buffers: number and bytes.
+fn fields(mut message: &[u8]) -> Vec<(u8, Vec<u8>)> {
+    let mut fields = vec![];
+    while let [key, rest @ ..] = message {
+        let varint = rest.iter().position(|byte| *byte < 0x80).map_or(0, |last| last + 1);
+        let (skip, length) = match key & 7 {
+            0 => (0, varint),
+            1 => (0, 8),
+            2 => (varint, rest[..varint].iter().rev().fold(0, |sum, byte| sum << 7 | usize::from(byte & 0x7f))),
+            5 => (0, 4),
+            other => panic!("wire type {other}"),
+        };
+        fields.push((key >> 3, rest[skip..skip + length].to_vec()));
+        message = &rest[skip + length..];
+    }
+    fields
+}
+
+#[test]
+fn tensorboard_finds_every_metric_also_after_a_resume() {
+    let place = Place::new();
+    let options = "--data digits:120 --device cpu --log-steps --tensorboard --out runs/a";
+    let begun = said(place.command(&format!("train --model small.toml --steps 6 {options}")).output().unwrap());
+    assert_eq!(begun.code, Some(0), "{begun:?}");
+    let ended = said(place.command("train --resume --steps 100 --out runs/a").output().expect("the program runs"));
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let names = place.names("runs/a");
+    let events: Vec<_> = names.iter().filter(|name| name.starts_with("events.out.tfevents.")).collect();
+    assert_eq!(events.len(), 1, "{names:?}");
+    let found = scalars(&place.read(&format!("runs/a/{}", events[0])));
+    let mut expected = vec![];
+    for line in place.lines("runs/a/metrics.jsonl") {
+        if let Some(step) = line["step"].as_u64() {
+            expected.push(("loss/step".to_owned(), step, line["loss"].as_f64().expect("a loss") as f32));
+            continue;
+        }
+        for (tag, key) in [("loss/train", "train_loss"), ("loss/validation", "val_loss"), ("mse/validation", "val_mse")]
+        {
+            let value = line[key].as_f64().expect("a number") as f32;
+            expected.push((tag.to_owned(), line["epoch"].as_u64().expect("an epoch"), value));
+        }
+    }
+    assert!(expected.len() > 12 + 9 - 1, "{expected:?}");
+    assert_eq!(found, expected);
+}

@@ -146,3 +146,26 @@ fn a_last_batch_of_one_sample_leaves_the_running_statistics_alone() -> Result<()
     }
     Ok(())
 }
+
+/// The examples of structure, normalisation and recurrence, shortened.
+#[test]
+fn structured_examples_train_and_load_to_the_same_bits() -> Result<()> {
+    // The convolutions are slow in a build for debugging.
+    let names: &[&str] = if cfg!(debug_assertions) { &["lstm-ae"] } else { &["residual-ae", "lstm-ae"] };
+    for name in names {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("examples/models/{name}.toml"));
+        let mut spec = pinhole::model::ModelSpec::read(&path)?;
+        (spec.train.batch, spec.train.epochs) = (16, 2);
+        spec.train.optimizer = pinhole::model::spec::OptimizerSpec::adam(1e-2);
+        let network = pinhole::model::Network::new(spec)?;
+        let data = digits(48, 4);
+        for device in fast_devices() {
+            let trained = train(&network, &device, &data, None, Options::default());
+            let [first, last] = [0, 1].map(|epoch: usize| trained.reports[epoch].train_loss);
+            assert!(last < 0.95 * first, "{name} on {}: {first} to {last}", device.name());
+            let again = train(&network, &device, &data, None, Options::default());
+            expect_same_bits(name, &again.parameters, &trained.parameters);
+        }
+    }
+    Ok(())
+}

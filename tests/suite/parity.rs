@@ -76,7 +76,7 @@ fn every_tile_gives_the_same() {
     let mut failures = Vec::new();
     let device = gpu();
     let tiles = Tile::family(&device.target());
-    let cases = [Group::MatMul.cases(), Group::Conv.cases(), Group::Fusion.cases()].concat();
+    let cases = [Group::MatMul.cases(), Group::Conv.cases(), Group::Grouped.cases(), Group::Fusion.cases()].concat();
     for (index, tile) in tiles.iter().enumerate() {
         let target = Target { forced: Some(*tile), ..device.target() };
         // Each tile its own part of the cases, every other one of the same sizes.

@@ -247,3 +247,21 @@ fn a_plan_says_which_limit_it_breaks() {
     expect![[r#"plan "training step", buffer "ring": buffer size is 16384, the adapter allows 10000; use a smaller batch or model"#]].assert_eq(&message(Limits { buffer_bytes: 10_000, ..whole }));
     expect![[r#"plan "training step", step 5 (conv2d.forward "encoder.3"): workgroups along an axis is 3, the adapter allows 1; use a smaller batch or model"#]].assert_eq(&message(Limits { workgroups: 1, ..whole }));
 }
+
+/// Launches of a training step of these layers on samples of this shape.
+fn launches(input: &str, layers: &str) -> usize {
+    let elements: usize = input.split(',').map(|size| size.trim().parse::<usize>().expect("a size")).product();
+    let text = format!(
+        "input = [{input}]\nloss = \"mse\"\nencoder = [{layers}]\ndecoder = [\"flatten\", {{ linear = {elements} }}]\n\
+         [train]\nbatch = 8\noptimizer = \"adam\"\n"
+    );
+    let network = crate::support::network(&text);
+    pinhole::train::training_plan(&network, 16, Target::default()).expect("a plan").launches().count()
+}
+
+#[test]
+fn a_recurrence_takes_as_many_launches_for_many_steps_as_for_few() {
+    for layers in ["{ lstm = 6 }", "{ gru = 6 }", "{ lstm = 6 }, { gru = { out = 5, last = true } }"] {
+        assert_eq!(launches("40, 6", layers), launches("3, 6", layers), "{layers}");
+    }
+}

@@ -177,7 +177,7 @@ fn apply(op: &Op, operands: &[(&[f64], &Shape)], shape: &Shape, graph: &Graph) -
             }
             y
         }
-        Op::Indices => x.iter().map(|x| (x + 0.5).floor().max(0.0)).collect(),
+        Op::Indices { limit } => x.iter().map(|x| (x + 0.5).floor().clamp(0.0, (limit - 1) as f64)).collect(),
         Op::Lstm => {
             let (w, [n, t, h]) = (operands[1].0, [shape[0], shape[1], shape[2] / 2]);
             let mut y = vec![0.0; elements];

@@ -233,3 +233,39 @@ fn keys_inside_of_structures_can_be_set() {
     let message = spec.set("encoder.1.conv2d.out=3").expect_err("no such layer").to_string();
     assert!(message.contains("it is residual; write encoder.1=.. to replace it"), "{message}");
 }
+
+#[test]
+fn initial_values_follow_pytorchs_rules() {
+    let text = "input = [40]\nloss = \"mse\"\nencoder = [{ embedding = { categories = 50, size = 16 } }, { attention = 4 }, \
+                { lstm = 25 }, \"flatten\", { linear = 8 }, \"batch_norm\"]\ndecoder = [{ linear = 40 }]\n";
+    let network = network(text);
+    let values = network.initial(3);
+    let of = |name: &str| {
+        let (_, shape, offset) = network.layout().entries().iter().find(|(known, ..)| known == name).expect(name);
+        &values[*offset..*offset + shape.elements()]
+    };
+    let all = |name: &str, value: f32| assert!(of(name).iter().all(|other| *other == value), "{name}");
+    all("encoder.5.weight", 1.0);
+    all("encoder.5.bias", 0.0);
+    all("encoder.5.running_mean", 0.0);
+    all("encoder.5.running_var", 1.0);
+    all("encoder.5.num_batches_tracked", 0.0);
+    all("encoder.1.in_proj_bias", 0.0);
+    all("encoder.1.out_proj.bias", 0.0);
+    // The joint projection by Glorot's rule, all gates by one over the root of the hidden units.
+    for (name, bound) in [
+        ("encoder.1.in_proj_weight", (6.0f32 / 64.0).sqrt()),
+        ("encoder.1.out_proj.weight", 0.25),
+        ("encoder.2.weight_ih_l0", 0.2),
+        ("encoder.2.weight_hh_l0", 0.2),
+        ("encoder.2.bias_hh_l0", 0.2),
+    ] {
+        let largest = of(name).iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
+        assert!(largest <= bound && largest > 0.9 * bound, "{name}: {largest}, bound {bound}");
+    }
+    let vectors = of("encoder.0.weight");
+    let mean = vectors.iter().sum::<f32>() / vectors.len() as f32;
+    let square = vectors.iter().map(|value| value * value).sum::<f32>() / vectors.len() as f32;
+    assert!(mean.abs() < 0.15 && (square - 1.0).abs() < 0.25, "mean {mean}, mean square {square}");
+    assert!(vectors.iter().all(|value| value.is_finite()));
+}

@@ -189,6 +189,9 @@ impl<const D: usize> Kind for ConvTranspose<D> {
     }
 }
 
+/// A larger stride or dilation is a slip of the pen, and below it their products cannot overflow.
+const LARGEST_STEP: usize = 1 << 12;
+
 /// What both kinds demand of their settings whatever the image.
 fn sensible(
     out: usize,
@@ -203,6 +206,9 @@ fn sensible(
     positive("stride", stride)?;
     positive("dilation", dilation)?;
     positive("groups", &[groups])?;
+    if let Some(size) = stride.iter().chain(dilation).find(|size| **size > LARGEST_STEP) {
+        return Err(format!("no step may be larger than {LARGEST_STEP}, got {size}; use less stride or dilation"));
+    }
     for (count, which) in [(channels, "channels that go in"), (out, "channels that come out")] {
         if !count.is_multiple_of(groups) {
             return Err(format!("{groups} groups do not divide the {count} {which}; use a divisor of both"));

@@ -91,6 +91,9 @@ impl Kind for Embedding {
 
     fn output_shape(&self, input: &Shape) -> Result<Shape, String> {
         positive("categories", &[self.categories])?;
+        if self.categories > 1 << 24 {
+            return Err(format!("categories must be at most 2^24, got {}; use fewer", self.categories));
+        }
         positive("size", &[self.size])?;
         match input[..] {
             [columns] => Ok([columns, self.size].into()),
@@ -106,7 +109,7 @@ impl Kind for Embedding {
     fn apply(&self, placed: &Placed, graph: &mut Graph, x: Value) -> Result<Value> {
         let [n, columns] = [graph.shape(x)[0], placed.input[0]];
         let weight = placed.parameter(graph, 0)?;
-        let indices = graph.indices(x)?;
+        let indices = graph.indices(x, self.categories)?;
         let indices = graph.reshape(indices, [n * columns])?;
         let y = graph.gather(weight, indices)?;
         graph.reshape(y, [n, columns, self.size])

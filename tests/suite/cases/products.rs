@@ -131,39 +131,6 @@ pub(super) fn conv(table: &mut Table) {
     for conv in convs {
         trio(table, conv);
     }
-    // Dilated: by what divides the stride and what does not, so that some phases meet no tap, further than the image.
-    let dilated = |conv: Conv, dilation| Conv { window: Window { dilation, ..conv.window }, ..conv };
-    for conv in [
-        dilated(square(2, 3, 4, 7, 3, 1, 0), [2, 2]),
-        dilated(square(2, 4, 3, 9, 3, 2, 2), [2, 2]),
-        dilated(square(1, 2, 3, 11, 2, 3, 1), [2, 2]),
-        dilated(square(2, 3, 2, 9, 3, 2, 3), [3, 1]),
-        dilated(square(1, 2, 2, 13, 3, 4, 2), [6, 2]),
-        dilated(square(1, 2, 2, 12, 2, 6, 1), [4, 9]),
-        dilated(square(2, 1, 1, 3, 2, 2, 4), [5, 4]),
-        dilated(square(2, 4, 8, 6, 1, 2, 0), [3, 3]),
-        dilated(square(3, 8, 4, 10, 3, 1, 2), [1, 2]),
-        dilated(odd(2, 3, 4, [1, 17], [1, 5], [1, 2], [0, 4]), [1, 3]),
-    ] {
-        trio(table, conv);
-    }
-    // In groups: of one channel in and out (depthwise), of several, of fours, and dilated as well.
-    let grouped = |conv: Conv, groups| Conv { window: Window { groups, ..conv.window }, ..conv };
-    for conv in [
-        grouped(square(2, 3, 3, 5, 3, 1, 1), 3),
-        grouped(square(2, 5, 10, 6, 3, 2, 1), 5),
-        grouped(square(1, 6, 3, 7, 2, 2, 0), 3),
-        grouped(square(2, 6, 4, 5, 3, 1, 1), 2),
-        grouped(square(2, 8, 12, 6, 3, 2, 1), 2),
-        grouped(square(3, 16, 8, 5, 1, 1, 0), 2),
-        grouped(square(2, 9, 9, 1, 1, 1, 0), 9),
-        grouped(square(7, 70, 70, 4, 3, 1, 1), 70),
-        grouped(dilated(square(2, 8, 8, 9, 3, 2, 2), [2, 3]), 2),
-        grouped(dilated(square(2, 4, 8, 7, 3, 3, 1), [2, 1]), 4),
-        grouped(odd(2, 4, 6, [1, 12], [1, 3], [1, 2], [0, 1]), 2),
-    ] {
-        trio(table, conv);
-    }
     // As in the model of 28x28 digits: sums over 32 images of 196 positions.
     trio(table, square(32, 1, 16, 28, 3, 2, 1));
 
@@ -179,6 +146,39 @@ pub(super) fn conv(table: &mut Table) {
             let (x, w) = (b.x([2, 5, input, input])?, b.weight([5, 3, kernel, kernel])?);
             b.conv2d_grad_input(x, w, Window::square(stride, padding), [size, size])
         });
+    }
+}
+
+/// Kernels with gaps, and channels in groups.
+pub(super) fn grouped(table: &mut Table) {
+    let odd = |n, c, o, input, kernel, stride, padding| {
+        let window = Window { stride, padding, ..Window::default() };
+        Conv { n, c, o, input, kernel, window }
+    };
+    // Dilated: by what divides the stride and what does not, so that some phases meet no tap, further than the image.
+    let dilated = |conv: Conv, dilation| Conv { window: Window { dilation, ..conv.window }, ..conv };
+    for conv in [
+        dilated(square(2, 3, 4, 7, 3, 1, 0), [2, 2]),
+        dilated(square(2, 4, 3, 9, 3, 2, 2), [2, 2]),
+        dilated(square(1, 2, 3, 11, 2, 3, 1), [2, 2]),
+        dilated(square(1, 2, 2, 13, 3, 4, 2), [6, 2]),
+        dilated(square(1, 2, 2, 12, 2, 6, 1), [4, 9]),
+        dilated(square(2, 1, 1, 3, 2, 2, 4), [5, 4]),
+    ] {
+        trio(table, conv);
+    }
+    // In groups: of one channel in and out (depthwise), of several, of fours, and dilated as well.
+    let grouped = |conv: Conv, groups| Conv { window: Window { groups, ..conv.window }, ..conv };
+    for conv in [
+        grouped(square(2, 3, 3, 5, 3, 1, 1), 3),
+        grouped(square(2, 5, 10, 6, 3, 2, 1), 5),
+        grouped(square(2, 8, 12, 6, 3, 2, 1), 2),
+        grouped(square(3, 16, 8, 5, 1, 1, 0), 2),
+        grouped(square(2, 70, 70, 4, 3, 1, 1), 70),
+        grouped(dilated(square(2, 8, 8, 9, 3, 2, 2), [2, 3]), 2),
+        grouped(odd(2, 4, 6, [1, 12], [1, 3], [1, 2], [0, 1]), 2),
+    ] {
+        trio(table, conv);
     }
 }
 

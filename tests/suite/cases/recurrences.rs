@@ -34,7 +34,7 @@ pub(super) fn recurrences(table: &mut Table) {
     table.case("rows of a table by numbers that are rounded", |b| {
         let (table, x) = (b.weight([5, 3])?, b.input([4, 2], super::Fill::Between(-1.4, 6.4))?);
         let x = b.detach(x);
-        let indices = b.indices(x)?;
+        let indices = b.indices(x, 5)?;
         let indices = b.reshape(indices, [8])?;
         b.gather(table, indices)
     });
