@@ -294,29 +294,41 @@ fn smaller<T: Real>(a: T, b: T) -> T {
     if b < a { b } else { a }
 }
 
-/// Sums of the squares of the gradients, those of the batches before this one included.
-pub(super) fn squares<T: Real>(
+/// Sums of the squares of the gradients.
+pub(super) fn squares<T: Real>([count]: [usize; 1], inputs: Inputs<T>, parts: &mut [T]) {
+    sum_squares(count, inputs, parts, |_, gradients| gradients);
+}
+
+/// The same with the gradients of the batches before this one.
+pub(super) fn squares_of_sums<T: Real>(
     [count, groups, accumulated]: [usize; 3],
     inputs: Inputs<T>,
     moments: &[T],
     parts: &mut [T],
 ) {
+    sum_squares(count, inputs, parts, |block, mut gradients| {
+        let share = inputs.row(inputs.segment(block)[4], groups)[SHARE];
+        let before = &moments[(accumulated - 1) * count + block * BLOCK..][..BLOCK];
+        for (gradient, before) in gradients.iter_mut().zip(before) {
+            *gradient = *before + share * *gradient;
+        }
+        gradients
+    });
+}
+
+/// Sums of the squares of what becomes of each block of gradients.
+fn sum_squares<T: Real>(
+    count: usize,
+    inputs: Inputs<T>,
+    parts: &mut [T],
+    sum_of: impl Fn(usize, Block<T>) -> Block<T> + Sync,
+) {
     let blocks = PART / BLOCK;
     parts.par_iter_mut().enumerate().for_each(|(part, sum)| {
         *sum = T::ZERO;
-        for block in part * blocks..((part + 1) * blocks).min(count / BLOCK) {
-            if !inputs.is_trained(block) {
-                continue;
-            }
-            let mut gradients = inputs.gradient_of(block);
-            if accumulated > 0 {
-                let row = inputs.row(inputs.segment(block)[4], groups);
-                let before = &moments[(accumulated - 1) * count + block * BLOCK..][..BLOCK];
-                for (gradient, before) in gradients.iter_mut().zip(before) {
-                    *gradient = *before + row[SHARE] * *gradient;
-                }
-            }
-            for gradient in gradients {
+        let blocks = part * blocks..((part + 1) * blocks).min(count / BLOCK);
+        for block in blocks.filter(|block| inputs.is_trained(*block)) {
+            for gradient in sum_of(block, inputs.gradient_of(block)) {
                 *sum += gradient * gradient;
             }
         }

@@ -212,7 +212,9 @@ impl Step {
     /// Bytes of workgroup memory.
     pub fn workgroup_bytes(&self) -> u64 {
         match self.kernel {
-            Kernel::Advance | Kernel::Rows | Kernel::Squares | Kernel::Norm => 4 * self.workgroup(),
+            Kernel::Advance | Kernel::Rows | Kernel::Squares | Kernel::SquaresOfSums | Kernel::Norm => {
+                4 * self.workgroup()
+            }
             Kernel::Lstm | Kernel::Gru | Kernel::LinearForward | Kernel::LinearBackward => 4 * self.named("SHARED"),
             kernel if kernel.row().tiled && self.named("FAMILY") == Family::Workgroup as u64 => {
                 4 * self.named("TILE_DEPTH") * (self.named("TILE_LINES") + self.named("TILE_COLUMNS"))
