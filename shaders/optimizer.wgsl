@@ -9,7 +9,7 @@ const METHOD: u32 = 0u;
 const CENTERED: u32 = 0u;
 const MOMENTUM: u32 = 0u;
 // 0, or one more than the moment that holds the gradients of the batches before this one.
-const ACCUMULATED: u32 = 0u;
+const ACCUMULATED: u32 = 1u;
 // Whether the gradients' elements are limited, and whether gradients that are not finite change nothing.
 const LIMITED: u32 = 0u;
 const SKIP: u32 = 0u;
@@ -238,6 +238,13 @@ fn sum_of_all(lane: u32, value: f32) -> f32 {
     return sums[0];
 }
 
+fn sum_squares(part: u32, lane: u32, g: vec4<f32>) {
+    let sum = sum_of_all(lane, dot(g, g));
+    if lane == 0u && part < (COUNT + 255u) / 256u {
+        parts[part] = sum;
+    }
+}
+
 // One workgroup sums the squares of the gradients of 256 consecutive parameters.
 @compute @workgroup_size(64)
 fn squares(
@@ -250,14 +257,24 @@ fn squares(
     var g = vec4<f32>();
     if is_trained(i) {
         g = gradient_of(i);
-        if ACCUMULATED > 0u {
-            g = accumulated[place(ACCUMULATED - 1u, i / 4u)] + schedule[row_of(i) + SHARE] * g;
-        }
     }
-    let sum = sum_of_all(lane, dot(g, g));
-    if lane == 0u && part < (COUNT + 255u) / 256u {
-        parts[part] = sum;
+    sum_squares(part, lane, g);
+}
+
+// The same with the gradients of the batches before this one.
+@compute @workgroup_size(64)
+fn squares_of_sums(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let part = group.y * groups.x + group.x;
+    let i = (part * 64u + lane) * 4u;
+    var g = vec4<f32>();
+    if is_trained(i) {
+        g = accumulated[place(ACCUMULATED - 1u, i / 4u)] + schedule[row_of(i) + SHARE] * gradient_of(i);
     }
+    sum_squares(part, lane, g);
 }
 
 // One workgroup joins the sums of squares, and counts updates whose gradients are not all finite: the sum, the count.

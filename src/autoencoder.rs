@@ -144,7 +144,7 @@ impl Autoencoder {
         while let Outcome::Epoch(report) = trainer.epoch(observer)? {
             reports.push(report);
         }
-        let parameters = trainer.parameters()?;
+        let parameters = trainer.model()?;
         drop(trainer);
         self.set_parameters(parameters)?;
         Ok(reports)

@@ -129,12 +129,14 @@ pub enum Error {
         expected: f64,
     },
 
-    /// The loss became NaN or infinite.
+    /// The loss or a gradient became NaN or infinite.
     #[error(
-        "the loss is {value} at step {step} (epoch {epoch}); lower the learning rate (--lr) or look for extreme values in the data"
+        "{place} is not finite at step {step} (epoch {epoch}), where the loss is {value}; lower the learning rate (--lr) or look for extreme values in the data"
     )]
     NonFinite {
-        /// The loss.
+        /// What was the first: `the output of "encoder.2"`, `the gradient of "decoder.0.weight"`, `the loss`.
+        place: String,
+        /// The loss there, or that of the step after it, which shows it.
         value: f64,
         /// The step, counted from 1.
         step: u64,

@@ -45,6 +45,8 @@ mod inspect;
 mod kernels;
 #[path = "suite/layers.rs"]
 mod layers;
+#[path = "suite/losses.rs"]
+mod losses;
 #[path = "suite/modes.rs"]
 mod modes;
 #[path = "suite/modules.rs"]
@@ -87,3 +89,5 @@ mod training;
 mod tune;
 #[path = "suite/unroll.rs"]
 mod unroll;
+#[path = "suite/updates.rs"]
+mod updates;

@@ -196,7 +196,8 @@ impl Loaded<'_> {
             let loss = row[0];
             if !loss.is_finite() {
                 let step = self.step - (losses.len() - 1 - index) as u64;
-                return Err(Error::NonFinite { value: loss, step, epoch: self.epoch as u64 + 1 });
+                let place = "the loss".to_owned();
+                return Err(Error::NonFinite { place, value: loss, step, epoch: self.epoch as u64 + 1 });
             }
             let [first, _] = self.losses.unwrap_or([loss; 2]);
             self.losses = Some([first, loss]);

@@ -143,7 +143,7 @@ pub fn run(arguments: &Arguments) -> Result<End> {
             run.rewind(&checkpoint, trainer.steps_left() == 0)?;
             run.write_settings(&spec, &settings)?;
             // A kill may have come between the checkpoint and the weights.
-            autoencoder.set_parameters(checkpoint.parameters)?;
+            autoencoder.set_parameters(checkpoint.model().clone())?;
             autoencoder.save_weights(run.weights())?;
             run
         }
@@ -193,6 +193,11 @@ pub fn run(arguments: &Arguments) -> Result<End> {
             }
             Outcome::Finished => break,
         }
+    }
+    let patience = trainer.progress().patience;
+    if let (true, Some(best)) = (patience.ended, patience.best) {
+        let waited = patience.waited;
+        eprintln!("ended early: no better loss than {best:.6} in {waited} epochs; the model is the one that had it");
     }
     run.draw_losses()?;
     let shown = validation.as_ref().unwrap_or(&train);
@@ -296,7 +301,7 @@ fn split(splits: Splits, spec: &ModelSpec) -> Result<(Dataset, Option<Dataset>)>
 fn save(run: &mut RunDirectory, trainer: &mut Trainer, autoencoder: &mut Autoencoder) -> Result<()> {
     let checkpoint = trainer.checkpoint()?;
     run.save(&checkpoint, autoencoder.network())?;
-    autoencoder.set_parameters(checkpoint.parameters)?;
+    autoencoder.set_parameters(checkpoint.model().clone())?;
     autoencoder.save_weights(run.weights())
 }
 
@@ -308,6 +313,9 @@ fn print(report: &EpochReport, epochs: usize) -> Result<()> {
     let mut line = format!("epoch {}/{epochs}: loss {:.6}", report.epoch, report.train_loss);
     if let (Some(loss), Some(mse)) = (report.val_loss, report.val_mse) {
         line += &format!(", validation loss {loss:.6}, MSE {mse:.6}");
+    }
+    if report.skipped > 0 {
+        line += &format!(", {} updates left out so far: their gradients were not finite", report.skipped);
     }
     say(&format!("{line}, {:.1} s", report.seconds))
 }

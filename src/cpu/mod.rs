@@ -115,6 +115,7 @@ fn result_elements(step: &Step) -> usize {
         | Kernel::Update
         | Kernel::LimitedUpdate
         | Kernel::Squares
+        | Kernel::SquaresOfSums
         | Kernel::Norm
         | Kernel::Average
         | Kernel::Advance
@@ -267,7 +268,14 @@ pub(crate) fn execute<T: Real>(step: &Step, sources: &[Source<T>], targets: &mut
                 optimizer::update(settings, inputs, parameters.floats(), moments.floats());
             }
         }
-        Kernel::Squares => optimizer::squares(step.constants(), gradients(), floats(4), targets[0].floats()),
+        Kernel::Squares => {
+            let inputs =
+                optimizer::Inputs { gradients: floats(0), segments: words(1), schedule: &[], state: &[], norm: None };
+            optimizer::squares(step.constants(), inputs, targets[0].floats());
+        }
+        Kernel::SquaresOfSums => {
+            optimizer::squares_of_sums(step.constants(), gradients(), floats(4), targets[0].floats());
+        }
         Kernel::Norm => optimizer::join(step.constants(), floats(0), floats(1), words(2), targets[0].floats()),
         Kernel::Average => optimizer::average(step.constants(), floats(0), floats(1), words(2), targets[0].floats()),
         Kernel::Advance => {

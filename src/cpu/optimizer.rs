@@ -15,6 +15,11 @@ const TASK: usize = 64 * BLOCK;
 /// Parameters whose squares are one sum.
 const PART: usize = 256;
 
+/// A method's own numbers. Of fixed length, as blocks are, so that loops over a block have no bounds to look at.
+type Numbers<T> = [T; SCHEDULE_COLUMNS - METHOD_NUMBERS];
+/// The parameters of a segment, or what belongs to them.
+type Block<T> = [T; BLOCK];
+
 /// What an update reads.
 #[derive(Clone, Copy)]
 pub(super) struct Inputs<'a, T> {
@@ -88,13 +93,20 @@ fn is_finite<T: Real>(x: T) -> bool {
 // What is subtracted from a parameter by each method. `n` are the method's numbers, `g` is the gradient.
 
 #[inline(always)]
-fn momentum<T: Real>(rate: T, n: &[T], [velocity]: &mut [T; 1], g: T) -> T {
+fn momentum<T: Real>(rate: T, n: &Numbers<T>, [velocity]: &mut [T; 1], g: T) -> T {
     *velocity = n[0] * *velocity + g;
     rate * (n[1] * g + n[2] * *velocity)
 }
 
 #[inline(always)]
-fn rmsprop<T: Real, const M: usize>(centered: bool, moving: bool, rate: T, n: &[T], moments: &mut [T; M], g: T) -> T {
+fn rmsprop<T: Real, const M: usize>(
+    centered: bool,
+    moving: bool,
+    rate: T,
+    n: &Numbers<T>,
+    moments: &mut [T; M],
+    g: T,
+) -> T {
     moments[0] = n[0] * moments[0] + n[1] * g * g;
     let mut variance = moments[0];
     if centered {
@@ -114,20 +126,20 @@ fn rmsprop<T: Real, const M: usize>(centered: bool, moving: bool, rate: T, n: &[
 }
 
 #[inline(always)]
-fn adam<T: Real>(rate: T, n: &[T], [first, second]: &mut [T; 2], g: T) -> T {
+fn adam<T: Real>(rate: T, n: &Numbers<T>, [first, second]: &mut [T; 2], g: T) -> T {
     *first = *first + n[2] * (g - *first);
     *second = n[3] * *second + n[4] * g * g;
     rate * *first / (second.root() * n[0] + n[1])
 }
 
 #[inline(always)]
-fn adagrad<T: Real>(rate: T, n: &[T], [sum]: &mut [T; 1], g: T) -> T {
+fn adagrad<T: Real>(rate: T, n: &Numbers<T>, [sum]: &mut [T; 1], g: T) -> T {
     *sum += g * g;
     rate * g / (sum.root() + n[0])
 }
 
 #[inline(always)]
-fn adadelta<T: Real>(rate: T, n: &[T], [square, changes]: &mut [T; 2], g: T) -> T {
+fn adadelta<T: Real>(rate: T, n: &Numbers<T>, [square, changes]: &mut [T; 2], g: T) -> T {
     *square = n[0] * *square + n[1] * g * g;
     let change = (*changes + n[2]).root() / (*square + n[2]).root() * g;
     *changes = n[0] * *changes + n[1] * change * change;
@@ -135,7 +147,7 @@ fn adadelta<T: Real>(rate: T, n: &[T], [square, changes]: &mut [T; 2], g: T) -> 
 }
 
 #[inline(always)]
-fn nadam<T: Real>(rate: T, n: &[T], [first, second]: &mut [T; 2], g: T) -> T {
+fn nadam<T: Real>(rate: T, n: &Numbers<T>, [first, second]: &mut [T; 2], g: T) -> T {
     *first = *first + n[2] * (g - *first);
     *second = n[3] * *second + n[4] * g * g;
     let root = second.root() * n[0] + n[1];
@@ -143,7 +155,7 @@ fn nadam<T: Real>(rate: T, n: &[T], [first, second]: &mut [T; 2], g: T) -> T {
 }
 
 #[inline(always)]
-fn lion<T: Real>(rate: T, n: &[T], [moment]: &mut [T; 1], g: T) -> T {
+fn lion<T: Real>(rate: T, n: &Numbers<T>, [moment]: &mut [T; 1], g: T) -> T {
     let change = n[0] * *moment + n[1] * g;
     *moment = n[2] * *moment + n[3] * g;
     let sign = |x: T| match (x > T::ZERO, x < T::ZERO) {
@@ -181,9 +193,9 @@ pub(super) fn update<T: Real>(settings: Settings, inputs: Inputs<T>, parameters:
 
 /// Some parameters with what belongs to them.
 struct Task<'a, T, const M: usize> {
-    parameters: &'a mut [T],
-    moments: [&'a mut [T]; M],
-    accumulated: Option<&'a mut [T]>,
+    parameters: &'a mut [Block<T>],
+    moments: [&'a mut [Block<T>]; M],
+    accumulated: Option<&'a mut [Block<T>]>,
 }
 
 /// Updates every parameter by a method with M moments.
@@ -192,13 +204,16 @@ fn follow<T: Real, const M: usize>(
     inputs: Inputs<T>,
     parameters: &mut [T],
     moments: &mut [T],
-    change: impl Fn(T, &[T], &mut [T; M], T) -> T + Sync,
+    change: impl Fn(T, &Numbers<T>, &mut [T; M], T) -> T + Sync,
 ) {
-    let mut all = moments.chunks_exact_mut(settings.count).map(|moment| moment.chunks_mut(TASK));
+    // Parameters are laid out in whole blocks, which chunks of some blocks are, too.
+    let mut all =
+        moments.chunks_exact_mut(settings.count).map(|moment| moment.as_chunks_mut().0.chunks_mut(TASK / BLOCK));
     let mut own: [_; M] = std::array::from_fn(|_| all.next());
     let mut accumulated = if settings.accumulated > 0 { all.next() } else { None };
+    let parameters = parameters.as_chunks_mut().0;
     let tasks: Vec<Task<T, M>> = parameters
-        .chunks_mut(TASK)
+        .chunks_mut(TASK / BLOCK)
         .map(|parameters| Task {
             parameters,
             moments: own.each_mut().map(|moment| moment.as_mut().and_then(Iterator::next).unwrap_or_default()),
@@ -210,7 +225,7 @@ fn follow<T: Real, const M: usize>(
             task,
             #[inline(always)]
             |mut task: Task<T, M>| {
-                for block in 0..task.parameters.len() / BLOCK {
+                for block in 0..task.parameters.len() {
                     follow_block(settings, inputs, number * (TASK / BLOCK) + block, block, &mut task, &change);
                 }
             },
@@ -226,16 +241,15 @@ fn follow_block<T: Real, const M: usize>(
     segment: usize,
     block: usize,
     task: &mut Task<T, M>,
-    change: &impl Fn(T, &[T], &mut [T; M], T) -> T,
+    change: &impl Fn(T, &Numbers<T>, &mut [T; M], T) -> T,
 ) {
     if !inputs.is_trained(segment) {
         return;
     }
     let row = inputs.row(inputs.segment(segment)[4], settings.groups);
-    let range = block * BLOCK..(block + 1) * BLOCK;
     let mut gradients = inputs.gradient_of(segment);
     if let Some(accumulated) = &mut task.accumulated {
-        let accumulated = &mut accumulated[range.clone()];
+        let accumulated = &mut accumulated[block];
         for (sum, gradient) in accumulated.iter_mut().zip(&mut gradients) {
             *gradient = *sum + row[SHARE] * *gradient;
         }
@@ -260,14 +274,15 @@ fn follow_block<T: Real, const M: usize>(
             *gradient = if *gradient < low { low } else { smaller(*gradient, limit) };
         }
     }
-    let numbers = &row[METHOD_NUMBERS..];
+    let numbers: Numbers<T> = std::array::from_fn(|index| row[METHOD_NUMBERS + index]);
     let (rate, decay, shrink) = (row[RATE], row[DECAY], row[SHRINK]);
-    let parameters = &mut task.parameters[range.clone()];
-    let mut moments = task.moments.each_mut().map(|moment| &mut moment[range.clone()]);
-    for (index, (parameter, gradient)) in parameters.iter_mut().zip(gradients).enumerate() {
+    let parameters = &mut task.parameters[block];
+    let mut moments = task.moments.each_mut().map(|moment| &mut moment[block]);
+    for index in 0..BLOCK {
         let mut own: [T; M] = std::array::from_fn(|moment| moments[moment][index]);
-        let gradient = gradient + decay * *parameter;
-        *parameter = shrink * *parameter - change(rate, numbers, &mut own, gradient);
+        let parameter = parameters[index];
+        let gradient = gradients[index] + decay * parameter;
+        parameters[index] = shrink * parameter - change(rate, &numbers, &mut own, gradient);
         for (moment, value) in moments.iter_mut().zip(own) {
             moment[index] = value;
         }
@@ -279,29 +294,41 @@ fn smaller<T: Real>(a: T, b: T) -> T {
     if b < a { b } else { a }
 }
 
-/// Sums of the squares of the gradients, those of the batches before this one included.
-pub(super) fn squares<T: Real>(
+/// Sums of the squares of the gradients.
+pub(super) fn squares<T: Real>([count]: [usize; 1], inputs: Inputs<T>, parts: &mut [T]) {
+    sum_squares(count, inputs, parts, |_, gradients| gradients);
+}
+
+/// The same with the gradients of the batches before this one.
+pub(super) fn squares_of_sums<T: Real>(
     [count, groups, accumulated]: [usize; 3],
     inputs: Inputs<T>,
     moments: &[T],
     parts: &mut [T],
 ) {
+    sum_squares(count, inputs, parts, |block, mut gradients| {
+        let share = inputs.row(inputs.segment(block)[4], groups)[SHARE];
+        let before = &moments[(accumulated - 1) * count + block * BLOCK..][..BLOCK];
+        for (gradient, before) in gradients.iter_mut().zip(before) {
+            *gradient = *before + share * *gradient;
+        }
+        gradients
+    });
+}
+
+/// Sums of the squares of what becomes of each block of gradients.
+fn sum_squares<T: Real>(
+    count: usize,
+    inputs: Inputs<T>,
+    parts: &mut [T],
+    sum_of: impl Fn(usize, Block<T>) -> Block<T> + Sync,
+) {
     let blocks = PART / BLOCK;
     parts.par_iter_mut().enumerate().for_each(|(part, sum)| {
         *sum = T::ZERO;
-        for block in part * blocks..((part + 1) * blocks).min(count / BLOCK) {
-            if !inputs.is_trained(block) {
-                continue;
-            }
-            let mut gradients = inputs.gradient_of(block);
-            if accumulated > 0 {
-                let row = inputs.row(inputs.segment(block)[4], groups);
-                let before = &moments[(accumulated - 1) * count + block * BLOCK..][..BLOCK];
-                for (gradient, before) in gradients.iter_mut().zip(before) {
-                    *gradient = *before + row[SHARE] * *gradient;
-                }
-            }
-            for gradient in gradients {
+        let blocks = part * blocks..((part + 1) * blocks).min(count / BLOCK);
+        for block in blocks.filter(|block| inputs.is_trained(*block)) {
+            for gradient in sum_of(block, inputs.gradient_of(block)) {
                 *sum += gradient * gradient;
             }
         }

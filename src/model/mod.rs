@@ -1,10 +1,12 @@
 //! Models: a model file becomes graphs of an encoder, a decoder and a loss, and weights go to files and come back.
 
 mod network;
+mod penalty;
 pub mod preset;
 pub mod spec;
 pub mod weights;
 
 pub(crate) use network::initial_values;
 pub use network::{Decoded, Network};
+pub(crate) use penalty::output_of;
 pub use spec::ModelSpec;

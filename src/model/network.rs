@@ -96,16 +96,36 @@ impl Network {
         let batch = graph.shape(target)[0];
         let target = graph.reshape(target, self.input_shape(batch))?;
         let scope = graph.set_scope("loss");
-        let loss = match (self.spec.loss, decoded.logits) {
-            (LossKind::Mse, _) => loss::mse(graph, decoded.output, target),
-            (LossKind::Mae, _) => loss::mae(graph, decoded.output, target),
-            (LossKind::Bce, Some(logits)) => loss::bce_with_logits(graph, logits, target),
-            (LossKind::Bce, None) => {
-                Err(Error::invalid("loss", "\"bce\" needs a final \"sigmoid\"", "end the decoder with \"sigmoid\""))
-            }
-        };
+        let loss = self.weighted(graph, decoded, target);
         graph.set_scope(scope);
         loss
+    }
+
+    fn weighted(&self, graph: &mut Graph, decoded: Decoded, target: Value) -> Result<Value> {
+        let y = decoded.output;
+        let mut sum: Option<Value> = None;
+        for (kind, weight) in &self.spec.loss.terms {
+            let loss = match (kind, decoded.logits) {
+                (LossKind::Mse, _) => loss::mse(graph, y, target)?,
+                (LossKind::Mae, _) => loss::mae(graph, y, target)?,
+                (LossKind::Huber { delta }, _) => loss::huber(graph, y, target, *delta)?,
+                (LossKind::CrossEntropy, _) => loss::cross_entropy(graph, y, target)?,
+                (LossKind::Cosine, _) => loss::cosine(graph, y, target)?,
+                (LossKind::Ssim, _) => loss::ssim(graph, y, target)?,
+                (LossKind::Bce, Some(logits)) => loss::bce_with_logits(graph, logits, target)?,
+                (LossKind::Bce, None) => {
+                    let problem = "\"bce\" needs a final \"sigmoid\"";
+                    return Err(Error::invalid("loss", problem, "end the decoder with \"sigmoid\""));
+                }
+            };
+            // The common case stays as short as it is: one loss of weight 1.
+            let part = if *weight == 1.0 { loss } else { graph.scale(loss, *weight)? };
+            sum = Some(match sum {
+                Some(sum) => graph.add(sum, part)?,
+                None => part,
+            });
+        }
+        sum.ok_or_else(|| Error::invalid("loss", "there is none", "write \"mse\", say"))
     }
 
     /// Fails where samples of a data set do not fit the model's input.

@@ -4,11 +4,17 @@
 //! line, and unknown keys get a suggestion at every depth. Reading looks at types only; [`ModelSpec::validate`]
 //! looks at values, so that a spec built in code or changed by [`ModelSpec::set`] is held to the same rules.
 
+mod loss;
 mod optimizer;
 mod read;
+mod schedule;
 mod settings;
+mod train;
 
+pub use self::loss::{LossKind, LossSpec};
 pub use self::optimizer::OptimizerSpec;
+pub use self::schedule::{Place, Schedule};
+pub use self::train::{EarlyStopping, LayerTraining, NonFinite, TrainSpec};
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -19,7 +25,6 @@ use self::read::{Fault, find, line_of, line_of_key, read_model};
 use crate::data::pictures::{Fit, PictureFormat};
 use crate::error::{Error, Result};
 use crate::nn::{self, Activation, Blocks, Layer, MAX_ELEMENTS, Parameter, Placed, Reshape};
-use crate::plan::Optimizer;
 use crate::shape::Shape;
 
 /// No model file is longer; another file may be, and its tree would be larger still.
@@ -31,7 +36,7 @@ pub struct ModelSpec {
     /// The shape of one sample: `[channels, height, width]` or `[features]`.
     pub input: Shape,
     /// What training makes small.
-    pub loss: LossKind,
+    pub loss: LossSpec,
     /// From the input to the latent code.
     pub encoder: Vec<Layer>,
     /// From the latent code to the reconstruction.
@@ -133,35 +138,6 @@ impl Augment {
 /// A shift is a sum of as many terms.
 const LARGEST_SHIFT: usize = 32;
 
-/// The loss between a reconstruction and its original, a mean over every element of the batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LossKind {
-    /// Mean squared error.
-    Mse,
-    /// Mean absolute error.
-    Mae,
-    /// Binary cross-entropy, computed from what goes into the decoder's final sigmoid.
-    Bce,
-}
-
-/// How a model is trained.
-#[derive(Clone, Debug, PartialEq)]
-pub struct TrainSpec {
-    /// Samples in a step; 128 unless given. An epoch's last step takes what is left.
-    pub batch: usize,
-    /// Passes over the training set; 5 unless given.
-    pub epochs: usize,
-    /// Decides initial weights, shuffling and all else that is random; 0 unless given.
-    pub seed: u64,
-    /// Whether each epoch goes through the samples in a new order; true unless given.
-    pub shuffle: bool,
-    /// The part of the training set that is set aside to validate on where the data comes without test files, in
-    /// `[0, 1)`, with 0 for none; 0.1 unless given.
-    pub validation: f64,
-    /// Adam unless given.
-    pub optimizer: OptimizerSpec,
-}
-
 /// What [`ModelSpec::validate`] finds out about a usable model.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Checked {
@@ -172,32 +148,6 @@ pub struct Checked {
     pub decoder: Vec<Placed>,
     /// The shape of one sample's latent code.
     pub latent: Shape,
-}
-
-impl LossKind {
-    const ALL: [LossKind; 3] = [LossKind::Mse, LossKind::Mae, LossKind::Bce];
-
-    /// The name in a model file.
-    pub fn name(self) -> &'static str {
-        match self {
-            LossKind::Mse => "mse",
-            LossKind::Mae => "mae",
-            LossKind::Bce => "bce",
-        }
-    }
-}
-
-impl Default for TrainSpec {
-    fn default() -> TrainSpec {
-        TrainSpec {
-            batch: 128,
-            epochs: 5,
-            seed: 0,
-            shuffle: true,
-            validation: 0.1,
-            optimizer: OptimizerSpec::new(Optimizer::ADAM),
-        }
-    }
 }
 
 impl Checked {
@@ -336,17 +286,13 @@ impl ModelSpec {
             };
             return Err(Error::invalid(&*layer.key, problem, help));
         }
-        if self.loss == LossKind::Bce && last.layer != Layer::Activation(Activation::Sigmoid) {
-            let problem =
-                format!("\"bce\" needs a decoder that ends with \"sigmoid\", this one ends with {}", last.layer);
-            return Err(Error::invalid("loss", problem, "add \"sigmoid\" to the decoder, or use \"mse\""));
-        }
+        self.loss.validate(&self.input, last)?;
         let checked = Checked { encoder, decoder, latent };
         if checked.parameter_count() > MAX_ELEMENTS {
             return Err(nn::too_many_parameters("decoder", "the model"));
         }
         self.data.augment.validate(&self.input)?;
-        self.train.validate()?;
+        self.train.validate(&checked)?;
         Ok(checked)
     }
 
@@ -355,7 +301,7 @@ impl ModelSpec {
         let mut text = String::new();
         let ModelSpec { input, loss, encoder, decoder, blocks, data, train } = self;
         // Writing to a string cannot fail.
-        let _ = write!(text, "input = {input}\nloss = \"{}\"\n", loss.name());
+        let _ = write!(text, "input = {input}\nloss = {loss}\n");
         write_list(&mut text, "encoder", encoder, full);
         write_list(&mut text, "decoder", decoder, full);
         if !blocks.is_empty() {
@@ -373,42 +319,8 @@ impl ModelSpec {
                 flip.name()
             );
         }
-        let TrainSpec { batch, epochs, seed, shuffle, validation, optimizer } = train;
-        let _ = write!(
-            text,
-            "[train]\nbatch = {batch}\nepochs = {epochs}\nseed = {seed}\nshuffle = {shuffle}\n\
-             validation = {validation:?}\noptimizer = {optimizer}\n"
-        );
+        let _ = train.write(&mut text);
         text
-    }
-}
-
-impl TrainSpec {
-    fn validate(&self) -> Result<()> {
-        let within = |key: &str, value: u64, least: u64, most: u64| {
-            let (bound, help) = match value {
-                _ if value < least => (format!("at least {least}"), format!("use {least} or more")),
-                _ if value > most => (format!("at most {most}"), format!("use {most} or less")),
-                _ => return Ok(()),
-            };
-            Err(Error::invalid(key, format!("must be {bound}, got {value}"), help))
-        };
-        within("train.batch", self.batch as u64, 1, 1 << 20)?;
-        within("train.epochs", self.epochs as u64, 1, 1 << 31)?;
-        // TOML has no larger integers.
-        within("train.seed", self.seed, 0, i64::MAX as u64)?;
-        let refuse = |key: &str, expected: &str, value: f64, help: &str| {
-            Err(Error::invalid(key, format!("expects {expected}, got {value:?}"), help))
-        };
-        if !(0.0..1.0).contains(&self.validation) {
-            return refuse(
-                "train.validation",
-                "a fraction, at least 0 and less than 1",
-                self.validation,
-                "use 0.1, say",
-            );
-        }
-        self.optimizer.validate()
     }
 }
 

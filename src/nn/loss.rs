@@ -1,7 +1,7 @@
-//! Losses: scalars, each a mean over every element.
+//! Losses: scalars, each a mean over every element or over what its comment says.
 
-use crate::error::Result;
-use crate::graph::{Binary, Graph, Unary, Value};
+use crate::error::{Error, Result};
+use crate::graph::{Binary, Graph, Unary, Value, Window};
 
 /// The mean squared error.
 pub fn mse(graph: &mut Graph, y: Value, target: Value) -> Result<Value> {
@@ -17,8 +17,147 @@ pub fn mae(graph: &mut Graph, y: Value, target: Value) -> Result<Value> {
     graph.mean_all(distance)
 }
 
+/// Half the squared error up to a distance of `delta`, from there on a straight line: Huber, Annals of Mathematical
+/// Statistics 35 (1964).
+pub fn huber(graph: &mut Graph, y: Value, target: Value, delta: f64) -> Result<Value> {
+    let difference = graph.subtract(y, target)?;
+    let distance = graph.unary(Unary::Absolute, difference)?;
+    // m (d - m / 2), where m is the smaller of d and delta.
+    let curved = graph.with_number(Binary::Minimum, distance, delta)?;
+    let half = graph.scale(curved, 0.5)?;
+    let rest = graph.subtract(distance, half)?;
+    let each = graph.multiply(curved, rest)?;
+    graph.mean_all(each)
+}
+
 /// Binary cross-entropy against targets in `[0, 1]`, from logits: what goes into the sigmoid.
 pub fn bce_with_logits(graph: &mut Graph, logits: Value, target: Value) -> Result<Value> {
     let each = graph.binary(Binary::BceWithLogits, logits, target)?;
     graph.mean_all(each)
+}
+
+/// Cross-entropy of `[n, classes, ..]` against probabilities of the same shape, from logits: what goes into a softmax along
+/// axis 1. The mean over all but the classes.
+pub fn cross_entropy(graph: &mut Graph, logits: Value, target: Value) -> Result<Value> {
+    let shape = graph.shape(logits).clone();
+    if shape.len() < 2 {
+        let problem = format!("expects logits [n, classes, ..], got {shape}");
+        return Err(Error::invalid("cross_entropy", problem, "give the classes an axis"));
+    }
+    let log_probability = graph.log_softmax(logits, &[1])?;
+    let each = graph.multiply(target, log_probability)?;
+    let mean = graph.mean_all(each)?;
+    graph.scale(mean, -(shape[1] as f64))
+}
+
+/// The Kullback-Leibler divergence of one diagonal gaussian from another, each given by means and logarithms of variances
+/// `[n, ..]`: the sum over a sample's elements, the mean over samples.
+pub fn kl_gaussians(
+    graph: &mut Graph,
+    [mean, log_variance]: [Value; 2],
+    [other_mean, other_log_variance]: [Value; 2],
+) -> Result<Value> {
+    // (l2 - l1 + e^(l1 - l2) + (m1 - m2)² e^(-l2) - 1) / 2
+    let ratio = graph.subtract(log_variance, other_log_variance)?;
+    let spread = graph.unary(Unary::Exp, ratio)?;
+    let difference = graph.subtract(mean, other_mean)?;
+    let square = graph.unary(Unary::Square, difference)?;
+    let negative = graph.unary(Unary::Negate, other_log_variance)?;
+    let precision = graph.unary(Unary::Exp, negative)?;
+    let distance = graph.multiply(square, precision)?;
+    let sum = graph.add(spread, distance)?;
+    let sum = graph.subtract(sum, ratio)?;
+    let each = graph.with_number(Binary::Subtract, sum, 1.0)?;
+    let per_sample = graph.shape(each).elements() / graph.shape(each).first().copied().unwrap_or(1);
+    let mean = graph.mean_all(each)?;
+    graph.scale(mean, 0.5 * per_sample as f64)
+}
+
+/// One minus the cosine of the angle between a sample and its target, both `[n, ..]`, as a mean over samples. Norms count
+/// as at least 1e-8.
+pub fn cosine(graph: &mut Graph, y: Value, target: Value) -> Result<Value> {
+    let axes: Vec<usize> = (1..graph.shape(y).len()).collect();
+    let product = graph.multiply(y, target)?;
+    let product = graph.sum(product, &axes)?;
+    let mut norm = |x: Value| {
+        let square = graph.unary(Unary::Square, x)?;
+        let sum = graph.sum(square, &axes)?;
+        // Before the root, whose derivative at 0 is infinite.
+        let sum = graph.with_number(Binary::Maximum, sum, 1e-16)?;
+        graph.unary(Unary::SquareRoot, sum)
+    };
+    let (own, other) = (norm(y)?, norm(target)?);
+    let norms = graph.multiply(own, other)?;
+    let cosine = graph.divide(product, norms)?;
+    let mean = graph.mean_all(cosine)?;
+    let one = graph.constant(1.0, [])?;
+    graph.subtract(one, mean)
+}
+
+/// Side of the window of [`ssim`], and its standard deviation.
+pub const SSIM_WINDOW: usize = 11;
+const SSIM_SIGMA: f64 = 1.5;
+
+/// One minus the structural similarity of pictures `[n, c, h, w]` with values in `[0, 1]`: Wang, Bovik, Sheikh and
+/// Simoncelli, IEEE Transactions on Image Processing 13 (2004), with their gaussian window of 11 x 11. The mean over every
+/// whole window, channel and sample.
+pub fn ssim(graph: &mut Graph, y: Value, target: Value) -> Result<Value> {
+    let shape = graph.shape(y).clone();
+    let [n, c, h, w] = shape[..] else {
+        return Err(Error::invalid("ssim", format!("expects pictures [n, c, h, w], got {shape}"), "use another loss"));
+    };
+    if h.min(w) < SSIM_WINDOW {
+        let problem = format!("pictures of {h} x {w} are smaller than its window of {SSIM_WINDOW}");
+        return Err(Error::invalid("ssim", problem, "use larger pictures or another loss"));
+    }
+    // Both pictures, their squares and their product go through the window side by side, each channel by itself.
+    let pictures = [n * c, 1, h, w];
+    let (y, target) = (graph.reshape(y, pictures)?, graph.reshape(target, pictures)?);
+    let squares = [graph.unary(Unary::Square, y)?, graph.unary(Unary::Square, target)?];
+    let product = graph.multiply(y, target)?;
+    let all = graph.concat(&[y, target, squares[0], squares[1], product], 0)?;
+    let window = gaussian(graph)?;
+    let along = |graph: &mut Graph, x: Value, kernel: [usize; 2]| {
+        let weight = graph.reshape(window, [1, 1, kernel[0], kernel[1]])?;
+        graph.conv2d(x, weight, Window::square(1, 0))
+    };
+    let means = along(graph, all, [SSIM_WINDOW, 1])?;
+    let means = along(graph, means, [1, SSIM_WINDOW])?;
+    let whole = [n * c, 1, h + 1 - SSIM_WINDOW, w + 1 - SSIM_WINDOW];
+    let part = |graph: &mut Graph, index: usize| graph.slice(means, &[index * n * c, 0, 0, 0], whole);
+    let (mean, other) = (part(graph, 0)?, part(graph, 1)?);
+    let means_product = graph.multiply(mean, other)?;
+    let (mean, other) = (graph.unary(Unary::Square, mean)?, graph.unary(Unary::Square, other)?);
+    let (square, other_square, product) = (part(graph, 2)?, part(graph, 3)?, part(graph, 4)?);
+    let (variance, other_variance) = (graph.subtract(square, mean)?, graph.subtract(other_square, other)?);
+    let covariance = graph.subtract(product, means_product)?;
+    // (2 m1 m2 + C1) (2 cov + C2) / ((m1² + m2² + C1) (v1 + v2 + C2))
+    let (c1, c2) = (0.01 * 0.01, 0.03 * 0.03);
+    let twice = |graph: &mut Graph, x: Value, constant: f64| {
+        let x = graph.scale(x, 2.0)?;
+        graph.with_number(Binary::Add, x, constant)
+    };
+    let both = |graph: &mut Graph, a: Value, b: Value, constant: f64| {
+        let sum = graph.add(a, b)?;
+        graph.with_number(Binary::Add, sum, constant)
+    };
+    let (above, beside) = (twice(graph, means_product, c1)?, twice(graph, covariance, c2)?);
+    let (below, rest) = (both(graph, mean, other, c1)?, both(graph, variance, other_variance, c2)?);
+    let (above, below) = (graph.multiply(above, beside)?, graph.multiply(below, rest)?);
+    let similarity = graph.divide(above, below)?;
+    let mean = graph.mean_all(similarity)?;
+    let one = graph.constant(1.0, [])?;
+    graph.subtract(one, mean)
+}
+
+/// The window of [`ssim`] along one axis: weights that sum to 1.
+fn gaussian(graph: &mut Graph) -> Result<Value> {
+    let weight = |index: usize| {
+        let distance = index as f64 - (SSIM_WINDOW / 2) as f64;
+        (-distance * distance / (2.0 * SSIM_SIGMA * SSIM_SIGMA)).exp()
+    };
+    let sum: f64 = (0..SSIM_WINDOW).map(weight).sum();
+    let weights: Vec<Value> =
+        (0..SSIM_WINDOW).map(|index| graph.constant(weight(index) / sum, [1])).collect::<Result<_>>()?;
+    graph.concat(&weights, 0)
 }

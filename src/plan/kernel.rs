@@ -64,6 +64,8 @@ pub enum Kernel {
     LimitedUpdate,
     /// Sums of the gradients' squares.
     Squares,
+    /// The same with the gradients of the batches before.
+    SquaresOfSums,
     /// Joins these and counts updates that are left out.
     Norm,
     /// Lets the parameters' average follow them.
@@ -512,6 +514,17 @@ pub const TABLE: &[Row] = &[
     Row {
         kernel: Kernel::Squares,
         entry: "squares",
+        bindings: &[
+            binding("gradients", Access::Read, Element::Vector),
+            binding("segments", Access::Read, Element::Word),
+            binding("parts", Access::Write, Element::Float),
+        ],
+        constants: &["COUNT"],
+        ..UPDATE
+    },
+    Row {
+        kernel: Kernel::SquaresOfSums,
+        entry: "squares_of_sums",
         bindings: &[
             binding("gradients", Access::Read, Element::Vector),
             binding("segments", Access::Read, Element::Word),

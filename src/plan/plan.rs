@@ -212,7 +212,9 @@ impl Step {
     /// Bytes of workgroup memory.
     pub fn workgroup_bytes(&self) -> u64 {
         match self.kernel {
-            Kernel::Advance | Kernel::Rows | Kernel::Squares | Kernel::Norm => 4 * self.workgroup(),
+            Kernel::Advance | Kernel::Rows | Kernel::Squares | Kernel::SquaresOfSums | Kernel::Norm => {
+                4 * self.workgroup()
+            }
             Kernel::Lstm | Kernel::Gru | Kernel::LinearForward | Kernel::LinearBackward => 4 * self.named("SHARED"),
             kernel if kernel.row().tiled && self.named("FAMILY") == Family::Workgroup as u64 => {
                 4 * self.named("TILE_DEPTH") * (self.named("TILE_LINES") + self.named("TILE_COLUMNS"))
@@ -323,6 +325,14 @@ impl Plan {
             }
         }
         Ok(())
+    }
+
+    /// The same with parameters read from a buffer of another name, such as `average`.
+    pub fn with_parameters_of(mut self, name: &str) -> Plan {
+        for buffer in self.buffers.iter_mut().filter(|buffer| buffer.name == "parameters") {
+            name.clone_into(&mut buffer.name);
+        }
+        self
     }
 
     /// A plan of one step alone, for measuring it. Every place that it works on becomes a buffer of its own, `place 0` and

@@ -24,6 +24,37 @@ pub struct Progress {
     pub loss_samples: u64,
     /// Seconds spent in this epoch.
     pub seconds: f64,
+    /// Updates left out since the beginning, since their gradients were not all finite.
+    #[serde(default)]
+    pub skipped: u64,
+    /// What a plateau has seen.
+    #[serde(default)]
+    pub plateau: Plateau,
+    /// What early stopping has seen.
+    #[serde(default)]
+    pub patience: Patience,
+}
+
+/// The state of a schedule that waits for plateaus.
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Plateau {
+    /// The best loss so far.
+    pub best: Option<f64>,
+    /// Epochs since then, or since the rate was lowered.
+    pub waited: u64,
+    /// How often it was lowered.
+    pub reductions: u32,
+}
+
+/// The state of early stopping.
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Patience {
+    /// The best loss so far.
+    pub best: Option<f64>,
+    /// Epochs since then.
+    pub waited: u64,
+    /// Whether training has ended.
+    pub ended: bool,
 }
 
 /// A training as it stood.
@@ -31,8 +62,12 @@ pub struct Progress {
 pub struct Checkpoint {
     /// The parameters, in the device's precision.
     pub parameters: Values,
-    /// The optimiser's moments, laid out like them.
+    /// The optimiser's moments and the gradients that are being accumulated, each laid out like them.
     pub moments: Vec<Values>,
+    /// The parameters' average, where there is one.
+    pub average: Option<Values>,
+    /// The best parameters so far, where training may end early.
+    pub best: Option<Values>,
     /// Where training stood.
     pub progress: Progress,
 }
@@ -41,21 +76,35 @@ impl Progress {
     /// Counts a step's loss; returns the step's number, from 1 on.
     pub(super) fn reported(&mut self, samples: usize, loss: f64) -> u64 {
         self.reported += 1;
-        self.loss_sum += loss * samples as f64;
-        self.loss_samples += samples as u64;
+        // Where bad steps are left out they have no part in the epoch's mean either.
+        if loss.is_finite() {
+            self.loss_sum += loss * samples as f64;
+            self.loss_samples += samples as u64;
+        }
         self.step - self.position as u64 + self.reported
     }
 }
+
+/// The prefixes of the tensors of the average and of the best parameters.
+const AVERAGE: &str = "optimizer.average.";
+const BEST: &str = "optimizer.best.";
 
 /// The prefix of each moment's tensors.
 const MOMENTS: [&str; 4] =
     ["optimizer.first_moment.", "optimizer.second_moment.", "optimizer.third_moment.", "optimizer.fourth_moment."];
 
 impl Checkpoint {
+    /// The parameters that are the result as it stands: the best, else the average, else those that are trained.
+    pub fn model(&self) -> &Values {
+        self.best.as_ref().or(self.average.as_ref()).unwrap_or(&self.parameters)
+    }
+
     /// Writes the file, whole or not at all.
     pub fn write(&self, path: &Path, layout: &ParameterLayout) -> Result<()> {
         let mut sections = vec![Section { prefix: "", values: &self.parameters }];
         sections.extend(MOMENTS.iter().zip(&self.moments).map(|(prefix, values)| Section { prefix, values }));
+        sections.extend(self.average.iter().map(|values| Section { prefix: AVERAGE, values }));
+        sections.extend(self.best.iter().map(|values| Section { prefix: BEST, values }));
         let progress = serde_json::to_string(&self.progress)
             .map_err(|error| Error::file(path, error.to_string(), "report this as a bug in pinhole"))?;
         weights::write(path, layout, &sections, Some(("progress", progress)))
@@ -72,11 +121,17 @@ impl Checkpoint {
         let file = weights::File::read(path)?;
         let progress = file.metadata("progress").map_err(damaged)?;
         let progress = progress.ok_or_else(|| Error::file(path, "is no checkpoint: it has no \"progress\"", help))?;
-        let progress = serde_json::from_str(&progress)
+        let progress: Progress = serde_json::from_str(&progress)
             .map_err(|error| Error::file(path, format!("its \"progress\" cannot be read: {error}"), help))?;
         let parameters = file.section(network.layout(), "").map_err(damaged)?;
         let moments =
             MOMENTS.iter().take(moments).map(|prefix| file.section(network.layout(), prefix).map_err(damaged));
-        Ok(Checkpoint { parameters, moments: moments.collect::<Result<_>>()?, progress })
+        let moments = moments.collect::<Result<_>>()?;
+        let section = |prefix: &str, wanted: bool| {
+            wanted.then(|| file.section(network.layout(), prefix).map_err(damaged)).transpose()
+        };
+        let average = section(AVERAGE, network.spec().train.ema.is_some())?;
+        let best = section(BEST, progress.patience.best.is_some())?;
+        Ok(Checkpoint { parameters, moments, average, best, progress })
     }
 }

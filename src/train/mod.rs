@@ -2,14 +2,16 @@
 
 mod augment;
 mod checkpoint;
+mod diagnosis;
 mod evaluation;
 mod feed;
+mod groups;
 mod inspect;
 mod run;
 mod tensorboard;
 mod trainer;
 
-pub use checkpoint::{Checkpoint, Progress};
+pub use checkpoint::{Checkpoint, Patience, Plateau, Progress};
 pub use evaluation::{Evaluation, evaluate};
 pub use inspect::{Agreement, LaunchTimes, Profile};
 pub use run::{RunDirectory, Settings};

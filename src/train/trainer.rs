@@ -4,17 +4,19 @@
 //! device's own session, which launches it.
 
 use super::augment::augment;
-use super::checkpoint::{Checkpoint, Progress};
+use super::checkpoint::{Checkpoint, Patience, Progress};
+use super::diagnosis::diagnose;
 use super::evaluation::{Evaluation, evaluation_plan, measure};
 use super::feed::{Feed, Pass, resident_bytes};
+use super::groups::Groups;
 use crate::data::Dataset;
 use crate::device::{Device, Session};
 use crate::error::{Error, Result};
-use crate::graph::Graph;
+use crate::graph::{Graph, Value};
 use crate::model::Network;
-use crate::model::spec::OptimizerSpec;
+use crate::model::spec::{NonFinite, Schedule, TrainSpec};
 use crate::nn::MAX_ELEMENTS;
-use crate::plan::{Metrics, Optimizer, Plan, Request, State, Target, Training};
+use crate::plan::{Gradients, Metrics, Plan, Request, State, Target, Trained, Training};
 use crate::rng::{HostStream, Sequence};
 use crate::tensor::Values;
 use std::time::Instant;
@@ -44,10 +46,17 @@ pub struct EpochReport {
     /// The mean squared error there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub val_mse: Option<f64>,
+    /// Updates left out so far, since their gradients were not all finite.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub skipped: u64,
     /// Seconds the epoch took, validation included.
     pub seconds: f64,
     /// The device.
     pub device: String,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// How a trainer departs from the spec.
@@ -82,10 +91,20 @@ pub struct Trainer<'a> {
     pub(super) session: Session,
     pub(super) feed: Feed<'a>,
     validation: Option<Feed<'a>>,
-    optimizer: Optimizer,
+    groups: Groups,
     options: Options,
     progress: Progress,
+    /// The best parameters so far, where training may end early.
+    best: Option<Values>,
+    /// Where the last epoch began, to go back to when something goes wrong.
+    base: Option<Checkpoint>,
 }
+
+/// The buffer of the parameters' average.
+const AVERAGE: &str = "average";
+
+/// The buffer of the gradients' norm.
+const NORM: &str = "norm";
 
 /// The trainer's plans, by their place in its session.
 pub(super) const TRAIN: usize = 0;
@@ -110,14 +129,15 @@ impl<'a> Trainer<'a> {
             }
             None => None,
         };
-        let optimizer = spec.optimizer.method;
+        let groups = Groups::new(network);
         let mut plans = Vec::new();
         for batch in feed.batches() {
-            plans.push(train_plan(network, &feed, &optimizer, batch, device.target())?);
+            plans.push(train_plan(network, &feed, &groups, batch, device.target())?);
         }
         if let Some(feed) = &validation {
             for batch in feed.batches() {
-                plans.push(evaluation_plan(network, feed, batch, device.target())?);
+                let plan = evaluation_plan(network, feed, batch, device.target())?;
+                plans.push(if spec.ema.is_some() { plan.with_parameters_of(AVERAGE) } else { plan });
             }
         }
         let mut session = device.load(&plans)?;
@@ -126,14 +146,19 @@ impl<'a> Trainer<'a> {
         }
         let plan = plans.swap_remove(TRAIN);
         let progress = Progress::default();
-        Ok(Trainer { network, device, plan, session, feed, validation, optimizer, options, progress })
+        let (best, base) = (None, None);
+        Ok(Trainer { network, device, plan, session, feed, validation, groups, options, progress, best, base })
     }
 
     /// Starts from these parameters, with an optimiser that has seen nothing.
     pub fn start(&mut self, parameters: &Values) -> Result<()> {
         let zeros = Values::F32(vec![0.0; self.network.layout().elements()]);
-        self.progress = Progress::default();
+        (self.progress, self.best, self.base) = (Progress::default(), None, None);
         self.session.write_parameters(parameters)?;
+        if self.spec().ema.is_some() {
+            self.session.write(AVERAGE, parameters)?;
+        }
+        self.write_skipped(0)?;
         (0..self.moments()).try_for_each(|moment| self.write_moment(moment, &zeros))
     }
 
@@ -155,18 +180,67 @@ impl<'a> Trainer<'a> {
         for (moment, values) in checkpoint.moments.iter().enumerate() {
             self.write_moment(moment, values)?;
         }
+        if let (Some(average), Some(_)) = (&checkpoint.average, self.spec().ema) {
+            self.session.write(AVERAGE, average)?;
+        }
+        self.write_skipped(checkpoint.progress.skipped)?;
+        self.best.clone_from(&checkpoint.best);
         self.progress = checkpoint.progress.clone();
         Ok(())
     }
 
     /// Everything that a later [`Trainer::restore`] needs. Waits for the device.
     pub fn checkpoint(&mut self) -> Result<Checkpoint> {
+        if let Some(base) = self.base.as_ref().filter(|base| base.progress == self.progress) {
+            return Ok(base.clone());
+        }
         let parameters = self.parameters()?;
         let moments = match self.moments() {
             0 => vec![],
             _ => self.session.read("moments")?.chunks(self.network.layout().elements()),
         };
-        Ok(Checkpoint { parameters, moments, progress: self.progress.clone() })
+        let average = self.spec().ema.map(|_| self.session.read(AVERAGE)).transpose()?;
+        self.progress.skipped = self.read_skipped()?;
+        Ok(Checkpoint { parameters, moments, average, best: self.best.clone(), progress: self.progress.clone() })
+    }
+
+    /// The parameters that are the result as it stands: the best where training may end early, else their average where
+    /// there is one, else [`Trainer::parameters`]. Waits for the device.
+    pub fn model(&mut self) -> Result<Values> {
+        match (&self.best, self.spec().ema) {
+            (Some(best), _) => Ok(best.clone()),
+            (None, Some(_)) => self.session.read(AVERAGE),
+            (None, None) => self.parameters(),
+        }
+    }
+
+    fn spec(&self) -> &'a TrainSpec {
+        &self.network.spec().train
+    }
+
+    /// The device counts the updates that it leaves out beside the gradients' norm.
+    fn write_skipped(&mut self, count: u64) -> Result<()> {
+        match self.spec().non_finite {
+            NonFinite::Skip => self.session.write(NORM, &Values::F64(vec![0.0, count as f64])),
+            NonFinite::Stop => Ok(()),
+        }
+    }
+
+    fn read_skipped(&mut self) -> Result<u64> {
+        match self.spec().non_finite {
+            NonFinite::Skip => Ok(match self.session.read(NORM)? {
+                Values::F32(norm) => norm[1] as u64,
+                Values::F64(norm) => norm[1] as u64,
+                Values::U32(_) | Values::U8(_) => 0,
+            }),
+            NonFinite::Stop => Ok(0),
+        }
+    }
+
+    /// The optimiser's numbers for every step of the epoch.
+    fn write_schedule(&mut self) -> Result<()> {
+        let rows = self.groups.schedule(self.network, &self.feed, &self.progress);
+        self.session.write("schedule", &Values::F64(rows))
     }
 
     fn write_moment(&mut self, moment: usize, values: &Values) -> Result<()> {
@@ -195,7 +269,7 @@ impl<'a> Trainer<'a> {
 
     /// How many moments the optimiser keeps of every parameter.
     pub fn moments(&self) -> usize {
-        self.optimizer.moments()
+        moments(self.spec())
     }
 
     /// The session, for its statistics.
@@ -206,6 +280,9 @@ impl<'a> Trainer<'a> {
     /// Steps from here to the end of training.
     pub fn steps_left(&self) -> u64 {
         let whole = self.network.spec().train.epochs as u64 * self.feed.steps() as u64;
+        if self.progress.patience.ended {
+            return 0;
+        }
         self.options.steps.map_or(whole, |steps| steps.min(whole)).saturating_sub(self.progress.step)
     }
 
@@ -215,6 +292,9 @@ impl<'a> Trainer<'a> {
             return Ok(Outcome::Finished);
         }
         let began = Instant::now();
+        if self.base.as_ref().is_none_or(|base| base.progress != self.progress) {
+            self.base = Some(self.checkpoint()?);
+        }
         self.write_schedule()?;
         std::thread::scope(|scope| -> Result<()> {
             let mut pass = Pass::new(scope, self.order());
@@ -243,19 +323,28 @@ impl<'a> Trainer<'a> {
         if !whole && self.steps_left() > 0 {
             return Ok(Outcome::Stopped);
         }
+        self.progress.skipped = self.read_skipped()?;
         let validating = Instant::now();
         let evaluation = self.validate()?;
         let report = EpochReport {
             epoch: self.progress.epoch + 1,
-            train_loss: self.progress.loss_sum / self.progress.loss_samples.max(1) as f64,
+            train_loss: self.progress.loss_sum / self.progress.loss_samples as f64,
             val_loss: evaluation.map(|evaluation| evaluation.loss),
             val_mse: evaluation.map(|evaluation| evaluation.mse),
+            skipped: self.progress.skipped,
             seconds: self.progress.seconds + validating.elapsed().as_secs_f64(),
             device: self.device.name(),
         };
-        let (epoch, step) = (self.progress.epoch + u64::from(whole), self.progress.step);
         if whole {
-            self.progress = Progress { epoch, step, ..Progress::default() };
+            self.judge(report.val_loss.unwrap_or(report.train_loss))?;
+            let Progress { epoch, step, skipped, plateau, patience, .. } = self.progress;
+            self.progress = Progress { epoch: epoch + 1, step, skipped, plateau, patience, ..Progress::default() };
+            // The last update of an epoch has no loss after it that would tell.
+            let end = self.checkpoint()?;
+            if !is_finite(&end.parameters) {
+                return Err(self.diagnose(f64::NAN, step));
+            }
+            self.base = Some(end);
         }
         Ok(Outcome::Epoch(report))
     }
@@ -302,8 +391,8 @@ impl<'a> Trainer<'a> {
             for row in self.session.metrics(plan) {
                 let loss = row[0];
                 let step = self.progress.reported(samples, loss);
-                if !loss.is_finite() {
-                    return Err(Error::NonFinite { value: loss, step, epoch: self.progress.epoch + 1 });
+                if !loss.is_finite() && self.spec().non_finite == NonFinite::Stop {
+                    return Err(self.diagnose(loss, step));
                 }
                 observer.step(step, loss);
             }
@@ -330,13 +419,89 @@ impl<'a> Trainer<'a> {
         }
     }
 
-    /// The optimiser's numbers for every step of the epoch.
-    fn write_schedule(&mut self) -> Result<()> {
-        let first = self.progress.step - self.progress.position as u64 + 1;
-        let OptimizerSpec { method, lr, weight_decay } = &self.network.spec().train.optimizer;
-        let rows = (0..self.feed.steps() as u64).flat_map(|row| method.schedule_row(first + row, *lr, *weight_decay));
-        self.session.write("schedule", &Values::F64(rows.collect()))
+    /// Lets a schedule that waits for plateaus and early stopping learn an epoch's loss.
+    fn judge(&mut self, loss: f64) -> Result<()> {
+        if let Schedule::Plateau { patience, threshold, .. } = self.spec().schedule {
+            let plateau = &mut self.progress.plateau;
+            if loss.is_finite() && plateau.best.is_none_or(|best| loss < best * (1.0 - threshold)) {
+                (plateau.best, plateau.waited) = (Some(loss), 0);
+            } else {
+                plateau.waited += 1;
+            }
+            if plateau.waited > patience as u64 {
+                (plateau.reductions, plateau.waited) = (plateau.reductions + 1, 0);
+            }
+        }
+        if let Some(stopping) = self.spec().early_stopping {
+            let Patience { best, waited, .. } = self.progress.patience;
+            if loss.is_finite() && best.is_none_or(|best| loss < best - stopping.min_delta) {
+                self.progress.patience = Patience { best: Some(loss), waited: 0, ended: false };
+                self.best = None;
+                self.best = Some(self.model()?);
+            } else {
+                let waited = waited + 1;
+                self.progress.patience = Patience { best, waited, ended: waited >= stopping.patience as u64 };
+            }
+        }
+        Ok(())
     }
+
+    /// What went wrong up to a step of this epoch whose loss is not finite, or after whose update a parameter is not.
+    fn diagnose(&self, value: f64, step: u64) -> Error {
+        let unknown = |epoch| Error::NonFinite { value, step, epoch, place: "the loss".to_owned() };
+        let Some(base) = &self.base else { return unknown(self.progress.epoch + 1) };
+        let epoch = base.progress.epoch + 1;
+        // The gradients of the update before may have spoilt the parameters.
+        let first = (base.progress.step + 1).max(step.saturating_sub(self.spec().accumulate as u64));
+        let found = Trainer::new(self.network, self.device, self.feed.data(), None, self.options.clone())
+            .and_then(|mut trainer| diagnose(base, &mut trainer, first..=step));
+        match found {
+            Ok(Some((step, place))) => Error::NonFinite { value, step, epoch, place },
+            // For want of memory, say. What is known is that the loss is bad.
+            Ok(None) | Err(_) => unknown(epoch),
+        }
+    }
+
+    /// Does the steps up to number `last` of the epoch that training stands in, all of which have finite losses.
+    pub(super) fn replay(&mut self, last: u64) -> Result<()> {
+        self.options.steps = Some(last);
+        while self.steps_left() > 0 {
+            self.epoch(&mut ())?;
+        }
+        Ok(())
+    }
+
+    /// The samples of the next step, and the state in which it sees them as the first of a data set.
+    pub(super) fn next_batch(&self) -> Result<(Dataset, State)> {
+        let (data, position, order) = (self.feed.data(), self.progress.position, self.order());
+        let first = position * self.feed.batch();
+        let rows = &order[first..(first + self.feed.batch()).min(order.len())];
+        let rows = match data.read(rows)? {
+            Values::U8(bytes) => Dataset::from_u8(data.sample_shape().clone(), bytes)?,
+            Values::F32(values) => Dataset::from_f32(data.sample_shape().clone(), values)?,
+            Values::F64(_) | Values::U32(_) => data.clone().take(rows.len()),
+        };
+        let (step, position) = (self.progress.step as u32, position as u32);
+        Ok((rows, State { seed: self.spec().seed, step, position, offset: 0 }))
+    }
+
+    /// The network that is trained, and its device.
+    pub(super) fn network(&self) -> (&'a Network, &'a Device) {
+        (self.network, self.device)
+    }
+}
+
+pub(super) fn is_finite(values: &Values) -> bool {
+    match values {
+        Values::F32(values) => values.iter().all(|value| value.is_finite()),
+        Values::F64(values) => values.iter().all(|value| value.is_finite()),
+        Values::U32(_) | Values::U8(_) => true,
+    }
+}
+
+/// How many numbers are kept for every parameter from step to step.
+fn moments(spec: &TrainSpec) -> usize {
+    spec.optimizer.method.moments() + usize::from(spec.accumulate > 1)
 }
 
 /// The plan of one training step of a model on a data set of `samples` samples, as a trainer would run it.
@@ -350,31 +515,67 @@ pub fn training_plan(network: &Network, samples: usize, target: Target) -> Resul
     let data = Dataset::from_u8(network.spec().input.clone(), bytes)?;
     let spec = &network.spec().train;
     let feed = Feed::new(&data, "train", spec.batch, u64::MAX)?;
-    train_plan(network, &feed, &spec.optimizer.method, spec.batch, target)
+    train_plan(network, &feed, &Groups::new(network), spec.batch, target)
 }
 
-fn train_plan(network: &Network, feed: &Feed, optimizer: &Optimizer, batch: usize, target: Target) -> Result<Plan> {
+fn train_plan(network: &Network, feed: &Feed, groups: &Groups, batch: usize, target: Target) -> Result<Plan> {
+    let spec = &network.spec().train;
     let mut graph = Graph::new();
     let (x, state) = feed.read(&mut graph, batch)?;
-    let [x, wanted] = augment(&mut graph, network, x, state)?;
-    graph.set_training(state)?;
-    let code = network.encode(&mut graph, x)?;
-    let decoded = network.decode(&mut graph, code)?;
-    let loss = network.loss(&mut graph, decoded, wanted)?;
-    let names: Vec<String> = network.trained().map(|parameter| parameter.name.clone()).collect();
-    let mut parameters = Vec::with_capacity(names.len());
-    for parameter in network.trained() {
-        parameters.push(graph.parameter(&parameter.name, parameter.shape.clone())?);
-    }
-    let gradients = graph.gradients(loss, &parameters)?;
+    let loss = training_loss(network, &mut graph, x, state)?;
+    let trained = trained_parameters(network, &mut graph, loss, groups)?;
     let values = graph.reshape(loss, [1])?;
     Plan::build(Request {
         name: &format!("train {batch}"),
         graph: &graph,
         outputs: vec![],
         layout: network.layout(),
-        training: Some(Training::new(names.into_iter().zip(gradients), *optimizer, feed.steps())),
+        training: Some(Training {
+            trained,
+            optimizer: spec.optimizer.method,
+            gradients: Gradients {
+                accumulated: spec.accumulate > 1,
+                value_limit: spec.clip_value.is_some(),
+                norm_limit: spec.clip_norm.is_some(),
+                skip: spec.non_finite == NonFinite::Skip,
+                averaged: spec.ema.is_some(),
+            },
+            groups: groups.count(),
+            schedule_rows: feed.steps(),
+        }),
         metrics: Some(Metrics { state, values, ring: "train.losses".to_owned(), samples: batch }),
         target,
     })
+}
+
+/// What training makes small, for a batch.
+pub(super) fn training_loss(network: &Network, graph: &mut Graph, x: Value, state: Value) -> Result<Value> {
+    let batch = graph.shape(x)[0];
+    let [x, wanted] = augment(graph, network, x, state)?;
+    graph.set_training(state)?;
+    let code = network.encode(graph, x)?;
+    let decoded = network.decode(graph, code)?;
+    let loss = network.loss(graph, decoded, wanted)?;
+    network.with_penalties(graph, loss, batch)
+}
+
+/// The parameters that are not frozen, with their gradients.
+pub(super) fn trained_parameters(
+    network: &Network,
+    graph: &mut Graph,
+    loss: Value,
+    groups: &Groups,
+) -> Result<Vec<Trained>> {
+    let mut trained = Vec::new();
+    let mut values = Vec::new();
+    for (index, (name, shape, _)) in network.layout().entries().iter().enumerate() {
+        let parameter = graph.parameter(name, shape.clone())?;
+        if let Some(group) = groups.of(index) {
+            trained.push((name.clone(), group));
+            values.push(parameter);
+        }
+    }
+    let gradients = graph.gradients(loss, &values)?;
+    let with = |((parameter, group), gradient)| Trained { parameter, gradient, group };
+    Ok(trained.into_iter().zip(gradients).map(with).collect())
 }

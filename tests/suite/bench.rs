@@ -209,7 +209,7 @@ fn workloads_are_the_standard_ones() {
         assert_eq!(spec.train.optimizer, OptimizerSpec::adam(1e-3));
         assert_eq!(spec.train.batch, workload.batch());
         let loss = if workload == Workload::DenseAe { LossKind::Bce } else { LossKind::Mse };
-        assert_eq!(spec.loss, loss);
+        assert_eq!(spec.loss, loss.into());
         Network::new(spec).expect("a network")
     };
     let linear = |from: usize, to: usize| from * to + to;

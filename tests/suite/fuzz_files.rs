@@ -341,7 +341,8 @@ fn damaged_safetensors_files() {
     let mut model = pinhole::Autoencoder::new(network.spec().clone(), pinhole::Device::Cpu).expect("a model");
     model.save(scratch.path()).expect("a saved model");
     let moments = vec![model.parameters().clone(), model.parameters().clone()];
-    let checkpoint = Checkpoint { parameters: model.parameters().clone(), moments, progress: Default::default() };
+    let parameters = model.parameters().clone();
+    let checkpoint = Checkpoint { parameters, moments, average: None, best: None, progress: Default::default() };
     checkpoint.write(&scratch.path().join("checkpoint"), network.layout()).expect("a checkpoint");
     let seeds: Vec<Box<[u8]>> = vec![file("model.safetensors"), file("checkpoint")];
     fuzz(

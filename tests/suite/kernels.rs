@@ -211,7 +211,7 @@ fn the_table_stands_in_the_order_of_the_enum() {
         | Kernel::LinearBackward
         | Kernel::BatchFloats => false,
         Kernel::BatchBytes | Kernel::RandomUniform | Kernel::RandomBits | Kernel::Update => false,
-        Kernel::LimitedUpdate | Kernel::Squares | Kernel::Norm | Kernel::Average => false,
+        Kernel::LimitedUpdate | Kernel::Squares | Kernel::SquaresOfSums | Kernel::Norm | Kernel::Average => false,
         Kernel::Advance => false,
         Kernel::Assign => true,
     };

@@ -122,7 +122,7 @@ fn options_do_what_they_say() {
     assert_eq!(place.lines("epochs/metrics.jsonl").len(), 1);
 
     let set = train("set", "--set train.batch=16 --set encoder.0.linear=12 --set loss=mse --set train.optimizer=sgd");
-    assert_eq!((set.train.batch, set.loss.name(), set.train.optimizer.name()), (16, "mse", "sgd"));
+    assert_eq!((set.train.batch, &set.loss.name()[..], set.train.optimizer.name()), (16, "mse", "sgd"));
     let file = Tensors::read(&place.path("set/model.safetensors"));
     assert_eq!(file.shape("encoder.0.weight"), [12, 784]);
     assert_eq!(file.shape("encoder.2.weight"), [6, 12]);

@@ -16,7 +16,9 @@ const SEED: u64 = 42;
 fn methods() -> Vec<(Optimizer, Gradients)> {
     let plain = OPTIMIZERS.map(|optimizer| (optimizer, Gradients::default()));
     let full = OPTIMIZERS.map(|optimizer| (optimizer, EVERYTHING));
-    [&plain[..], &full, &[(Optimizer::SGD, Gradients::default()), (Optimizer::SGD, EVERYTHING)]].concat()
+    let limited = Gradients { norm_limit: true, ..Gradients::default() };
+    let alone = [Gradients::default(), EVERYTHING, limited].map(|own| (Optimizer::SGD, own));
+    [&plain[..], &full, &alone].concat()
 }
 
 /// A rate at which an optimiser learns in few steps.

@@ -5,8 +5,7 @@ use std::str::FromStr;
 use toml::de::{DeTable, DeValue};
 use toml::{Table, Value};
 
-use super::settings;
-use super::{Augment, DataSpec, Flip, LossKind, ModelSpec, TrainSpec};
+use super::{Augment, DataSpec, Flip, LossSpec, ModelSpec, TrainSpec};
 use crate::data::pictures::Fit;
 use crate::error::{Error, suggest};
 use crate::nn::{Blocks, Layer, Setting, has_short_form};
@@ -45,7 +44,7 @@ impl<'a> Item<'a> {
         Err(Fault::new(&self.key, format!("expects {expected}, got {}", shown(self.value)), help))
     }
 
-    fn whole<T: TryFrom<i64>>(&self) -> Result<T, Fault> {
+    pub(super) fn whole<T: TryFrom<i64>>(&self) -> Result<T, Fault> {
         match self.value {
             Value::Integer(number) => T::try_from(*number).map_err(|_| {
                 Fault::new(&self.key, format!("must not be negative, got {number}"), "use a positive number")
@@ -64,6 +63,27 @@ impl<'a> Item<'a> {
 
     pub(super) fn flag(&self) -> Result<bool, Fault> {
         self.value.as_bool().map_or_else(|| self.wrong("true or false", "write one of them, without quotes"), Ok)
+    }
+
+    /// Whether it says that there is none of an optional thing.
+    pub(super) fn is_false(&self) -> bool {
+        self.value.as_bool() == Some(false)
+    }
+
+    pub(super) fn text(&self, expected: &str, help: &str) -> Result<String, Fault> {
+        self.value.as_str().map_or_else(|| self.wrong(expected, help), |text| Ok(text.to_owned()))
+    }
+
+    pub(super) fn as_text(&self) -> Option<&'a str> {
+        self.value.as_str()
+    }
+
+    /// The entries of a table.
+    pub(super) fn as_table(&self) -> Option<Vec<(&'a str, Item<'a>)>> {
+        let entry = |(name, value): (&'a String, &'a Value)| {
+            (name.as_str(), Item { key: format!("{}.{name}", self.key), value })
+        };
+        self.value.as_table().map(|table| table.iter().map(entry).collect())
     }
 
     /// The items of a list.
@@ -145,20 +165,20 @@ impl<'a> Keys<'a> {
         self.table.get(name).map(|value| Item { key, value })
     }
 
-    fn need(&self, name: &str, example: &str) -> Result<Item<'a>, Fault> {
+    pub(super) fn need(&self, name: &str, example: &str) -> Result<Item<'a>, Fault> {
         let fault = || Fault::new(&self.key, format!("missing key {name:?}"), format!("write {name} = {example}"));
         self.get(name).ok_or_else(fault)
     }
 
-    fn flag(&self, name: &str, default: bool) -> Result<bool, Fault> {
+    pub(super) fn flag(&self, name: &str, default: bool) -> Result<bool, Fault> {
         self.get(name).map_or(Ok(default), |item| item.flag())
     }
 
-    fn number(&self, name: &str, default: f64) -> Result<f64, Fault> {
+    pub(super) fn number(&self, name: &str, default: f64) -> Result<f64, Fault> {
         self.get(name).map_or(Ok(default), |item| item.number())
     }
 
-    fn whole<T: TryFrom<i64>>(&self, name: &str, default: T) -> Result<T, Fault> {
+    pub(super) fn whole<T: TryFrom<i64>>(&self, name: &str, default: T) -> Result<T, Fault> {
         self.get(name).map_or(Ok(default), |item| item.whole())
     }
 }
@@ -185,10 +205,10 @@ pub(super) fn read_model(table: &Table) -> Result<ModelSpec, Fault> {
     let keys = known_keys("", table, &MODEL_KEYS)?;
     let layers = |name: &str| read_layers(&keys.need(name, "[{ linear = 32 }]")?);
     // First, since a list that stands below [train] by mistake is an unknown key there and missing here.
-    let train = keys.get("train").map_or_else(|| Ok(TrainSpec::default()), |item| read_train(&item))?;
+    let train = keys.get("train").map_or_else(|| Ok(TrainSpec::default()), |item| TrainSpec::read(&item))?;
     Ok(ModelSpec {
         input: keys.need("input", "[1, 28, 28]")?.shape()?,
-        loss: read_loss(&keys.need("loss", "\"mse\"")?)?,
+        loss: LossSpec::read(&keys.need("loss", "\"mse\"")?)?,
         encoder: layers("encoder")?,
         decoder: layers("decoder")?,
         data: keys.get("data").map_or_else(|| Ok(DataSpec::default()), |item| read_data(&item))?,
@@ -215,13 +235,6 @@ fn read_augment(item: &Item) -> Result<Augment, Fault> {
         rotate: keys.number("rotate", 0.0)?,
         noise: keys.number("noise", 0.0)?,
     })
-}
-
-fn read_loss(item: &Item) -> Result<LossKind, Fault> {
-    let help = "write \"mse\", \"mae\" or \"bce\"";
-    let Value::String(name) = item.value else { return item.wrong("the name of a loss", help) };
-    let unknown = || Fault::new(&item.key, format!("unknown loss {name:?}"), help);
-    LossKind::ALL.into_iter().find(|loss| loss.name() == name).ok_or_else(unknown)
 }
 
 fn read_layers(item: &Item) -> Result<Vec<Layer>, Fault> {
@@ -304,19 +317,6 @@ fn read_setting(item: &Item, setting: &mut Setting) -> Result<(), Fault> {
         },
     }
     Ok(())
-}
-
-fn read_train(item: &Item) -> Result<TrainSpec, Fault> {
-    let keys = item.keys(&["batch", "epochs", "seed", "shuffle", "validation", "optimizer"])?;
-    let default = TrainSpec::default();
-    Ok(TrainSpec {
-        batch: keys.whole("batch", default.batch)?,
-        epochs: keys.whole("epochs", default.epochs)?,
-        seed: keys.whole("seed", default.seed)?,
-        shuffle: keys.flag("shuffle", default.shuffle)?,
-        validation: keys.number("validation", default.validation)?,
-        optimizer: keys.get("optimizer").map_or(Ok(default.optimizer), |item| settings::read(&item))?,
-    })
 }
 
 /// The value at a key's path, where every key that there is has been written out.

@@ -15,6 +15,10 @@ pub(super) enum Setting<'a> {
     Fraction(&'a mut f64),
     /// Two such numbers.
     Fractions(&'a mut [f64; 2]),
+    /// A whole number.
+    Whole(&'a mut usize),
+    /// A whole number of at least 1.
+    Count(&'a mut usize),
     /// True or false.
     Flag(&'a mut bool),
 }
@@ -56,6 +60,7 @@ pub(super) fn read<C: Choice>(item: &Item) -> Result<C, Fault> {
                 let [first, second] = &item.list(expected, &help)?[..] else { return item.wrong(expected, &help) };
                 *pair = [first.number()?, second.number()?];
             }
+            Setting::Whole(number) | Setting::Count(number) => *number = item.whole()?,
             Setting::Flag(flag) => *flag = item.flag()?,
         }
     }
@@ -73,6 +78,7 @@ pub(super) fn write<C: Choice>(choice: &C, f: &mut fmt::Formatter) -> fmt::Resul
                 write!(text, "{comma}{key} = {number:?}")?;
             }
             Setting::Fractions(pair) => write!(text, "{comma}{key} = {pair:?}")?,
+            Setting::Whole(number) | Setting::Count(number) => write!(text, "{comma}{key} = {number}")?,
             Setting::Flag(flag) => write!(text, "{comma}{key} = {flag}")?,
         }
     }
@@ -106,6 +112,7 @@ pub(super) fn validate<C: Choice>(choice: &C, key: &str) -> Result<()> {
                     None => continue,
                 }
             }
+            (Setting::Count(0), Setting::Count(default)) => ("a whole number, at least 1", 0.0, format!("{default}")),
             _ => continue,
         };
         return Err(Error::invalid(

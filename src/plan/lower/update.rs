@@ -47,9 +47,15 @@ impl Lowering<'_> {
         if own.norm_limit || own.skip {
             let parts = elements.div_ceil(PART);
             let squares = (self.transient(parts, DType::Float), Shape::from([parts]), DType::Float);
-            let constants = [elements, training.groups, accumulated];
-            let inputs = vec![gradients, segments, schedule.clone(), state.clone(), moments.clone(), squares.clone()];
-            self.launch_of(Kernel::Squares, &constants, inputs, joins + 2 * elements, "norm");
+            let operations = joins + 2 * elements;
+            if own.accumulated {
+                let constants = [elements, training.groups, accumulated];
+                let inputs = [gradients, segments, schedule.clone(), state.clone(), moments.clone(), squares.clone()];
+                self.launch_of(Kernel::SquaresOfSums, &constants, inputs.to_vec(), operations, "norm");
+            } else {
+                let inputs = vec![gradients, segments, squares.clone()];
+                self.launch_of(Kernel::Squares, &[elements], inputs, operations, "norm");
+            }
             let buffer = self.buffer("norm", DType::Float, 2);
             let norm = floats(buffer, [2].into());
             let inputs = vec![squares, schedule.clone(), state.clone(), norm.clone()];

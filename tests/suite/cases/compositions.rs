@@ -3,6 +3,7 @@
 use super::{Builder, Derivatives, Fill, Table};
 use pinhole::Result;
 use pinhole::graph::{Binary, Unary, Value, Window};
+use pinhole::nn::loss;
 
 pub(super) fn compositions(table: &mut Table) {
     table.case("MSE of [16, 50]", |b| {
@@ -38,6 +39,7 @@ pub(super) fn compositions(table: &mut Table) {
         let mean = b.mean_all(sum)?;
         b.scale(mean, 0.5)
     });
+    losses(table);
     table.case("a dense autoencoder with tanh and MSE", |b| {
         let x = b.x([13, 20])?;
         let code = linear(b, x, 20, 6)?;
@@ -92,6 +94,44 @@ pub(super) fn compositions(table: &mut Table) {
         let square = b.unary(Unary::Square, gradient)?;
         b.sum(square, &[0, 1, 2, 3])
     });
+}
+
+/// The losses that are more than an op or two, at odd sizes and at size 1.
+fn losses(table: &mut Table) {
+    for delta in [0.5, 10.0] {
+        table.case(format!("Huber loss of [5, 7] with delta {delta}"), |b| {
+            let (x, target) = (b.input([5, 7], Fill::Between(0.0, 2.0))?, b.input([5, 7], Fill::Between(-2.0, -1.0))?);
+            loss::huber(b, x, target, delta)
+        });
+    }
+    for shape in [&[5, 7][..], &[3, 1], &[2, 5, 3, 3]] {
+        table.case(format!("cross-entropy of {shape:?}"), |b| {
+            let (x, target) = (b.x(shape.to_vec())?, b.input(shape.to_vec(), Fill::Between(0.0, 1.0))?);
+            loss::cross_entropy(b, x, target)
+        });
+        table.case(format!("divergence of gaussians of {shape:?}"), |b| {
+            let mut two = || Ok::<_, pinhole::Error>([b.x(shape.to_vec())?, b.x(shape.to_vec())?]);
+            let (one, other) = (two()?, two()?);
+            loss::kl_gaussians(b, one, other)
+        });
+    }
+    // Between numbers there is no angle but 0 and a half turn.
+    for shape in [&[5, 7][..], &[1, 2], &[2, 5, 3, 3]] {
+        table.case(format!("cosine loss of {shape:?}"), |b| {
+            let (x, target) = (b.x(shape.to_vec())?, b.x(shape.to_vec())?);
+            loss::cosine(b, x, target)
+        });
+    }
+    for shape in [[1, 1, 11, 11], [2, 3, 13, 12]] {
+        let case = table.case(format!("structural similarity of {shape:?}"), |b| {
+            let (x, target) = (b.input(shape, Fill::Between(0.0, 1.0))?, b.input(shape, Fill::Between(0.0, 1.0))?);
+            loss::ssim(b, x, target)
+        });
+        // Second differences of so many elements by both pictures take too long.
+        if shape[0] > 1 {
+            case.derivatives(Derivatives::Compared);
+        }
+    }
 }
 
 fn linear(b: &mut Builder, x: Value, inputs: usize, outputs: usize) -> Result<Value> {

@@ -1,0 +1,189 @@
+//! The schedule of a model file: how the learning rate goes on from update to update.
+
+use super::settings::{self, Choice, Setting};
+use std::f64::consts::PI;
+use std::fmt;
+
+/// How the learning rate changes in training. Each is PyTorch's scheduler of that name; a time is an epoch, or an update of
+/// the parameters where the schedule goes on with every update.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Schedule {
+    /// It does not.
+    Constant,
+    /// It is multiplied by `gamma` after every `every` times: `StepLR`.
+    Step {
+        /// Times between two changes.
+        every: usize,
+        /// The factor.
+        gamma: f64,
+        /// Whether times are updates.
+        per_step: bool,
+    },
+    /// It is multiplied by `gamma` after every time: `ExponentialLR`.
+    Exponential {
+        /// The factor.
+        gamma: f64,
+        /// Whether times are updates.
+        per_step: bool,
+    },
+    /// It falls to `min` along half a cosine: Loshchilov and Hutter, arXiv 1608.03983; `CosineAnnealingLR`, and with a
+    /// period `CosineAnnealingWarmRestarts`.
+    Cosine {
+        /// Times to the first restart; 0 for one fall over the whole training.
+        period: usize,
+        /// How much longer each period is than the one before it.
+        multiply: usize,
+        /// The lowest rate.
+        min: f64,
+        /// Whether times are updates.
+        per_step: bool,
+    },
+    /// It rises to the optimiser's rate and falls far below where it began, over the whole training and with every update:
+    /// Smith and Topin, arXiv 1708.07120; `OneCycleLR` without a cycle of the momentum.
+    OneCycle {
+        /// The part of training in which it rises.
+        start: f64,
+        /// It begins at the optimiser's rate divided by this.
+        div: f64,
+        /// It ends at its beginning divided by this.
+        final_div: f64,
+    },
+    /// It is multiplied by `factor` when the loss has not become better for more than `patience` epochs:
+    /// `ReduceLROnPlateau`. The loss is that of validation, or of training where there is none.
+    Plateau {
+        /// The factor.
+        factor: f64,
+        /// Epochs without improvement that are borne.
+        patience: usize,
+        /// A loss is better when it is below the best by this part of it.
+        threshold: f64,
+        /// The lowest rate.
+        min: f64,
+    },
+}
+
+/// Where an update stands in a training.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    /// Updates before it.
+    pub update: u64,
+    /// All updates of the training.
+    pub updates: u64,
+    /// Epochs before it.
+    pub epoch: u64,
+    /// All epochs of the training.
+    pub epochs: u64,
+    /// How often a plateau has lowered the rate.
+    pub reductions: u32,
+}
+
+impl Schedule {
+    /// All of them, with their defaults.
+    pub const ALL: [Schedule; 6] = [
+        Schedule::Constant,
+        Schedule::Step { every: 10, gamma: 0.1, per_step: false },
+        Schedule::Exponential { gamma: 0.95, per_step: false },
+        Schedule::Cosine { period: 0, multiply: 1, min: 0.0, per_step: true },
+        Schedule::OneCycle { start: 0.3, div: 25.0, final_div: 1e4 },
+        Schedule::Plateau { factor: 0.1, patience: 10, threshold: 1e-4, min: 0.0 },
+    ];
+
+    /// The learning rate of an update, where the optimiser's own is `base`. In the first `warmup` updates it rises in equal
+    /// parts to what the schedule begins with; a schedule by updates begins after them.
+    pub fn rate(&self, base: f64, warmup: u64, place: Place) -> f64 {
+        let rising = if place.update < warmup { (place.update + 1) as f64 / warmup as f64 } else { 1.0 };
+        let by_updates = (place.update.saturating_sub(warmup), place.updates.saturating_sub(warmup));
+        let times = |per_step: bool| if per_step { by_updates } else { (place.epoch, place.epochs) };
+        rising
+            * match *self {
+                Schedule::Constant => base,
+                Schedule::Step { every, gamma, per_step } => {
+                    base * gamma.powf((times(per_step).0 / every as u64) as f64)
+                }
+                Schedule::Exponential { gamma, per_step } => base * gamma.powf(times(per_step).0 as f64),
+                Schedule::Cosine { period, multiply, min, per_step } => {
+                    let (mut time, all) = times(per_step);
+                    let mut period = if period == 0 { all.max(1) } else { period as u64 };
+                    while time >= period {
+                        time -= period;
+                        period = period.saturating_mul(multiply as u64);
+                        if multiply == 1 {
+                            time %= period;
+                        }
+                    }
+                    fall(base, min, time as f64 / period as f64)
+                }
+                Schedule::OneCycle { start, div, final_div } => {
+                    let (time, all) = (by_updates.0 as f64, by_updates.1 as f64);
+                    let (top, first) = (start * all - 1.0, base / div);
+                    if time <= top && top > 0.0 {
+                        fall(first, base, time / top)
+                    } else {
+                        fall(base, first / final_div, ((time - top) / (all - 1.0 - top)).clamp(0.0, 1.0))
+                    }
+                }
+                Schedule::Plateau { factor, min, .. } => {
+                    (base * factor.powf(place.reductions as f64)).max(min.min(base))
+                }
+            }
+    }
+}
+
+/// From one rate to another along half a cosine.
+fn fall(from: f64, to: f64, part: f64) -> f64 {
+    to + (from - to) * (1.0 + (PI * part).cos()) / 2.0
+}
+
+impl Choice for Schedule {
+    const WHAT: &'static str = "schedule";
+
+    fn all() -> Vec<Schedule> {
+        Schedule::ALL.to_vec()
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Schedule::Constant => "constant",
+            Schedule::Step { .. } => "step",
+            Schedule::Exponential { .. } => "exponential",
+            Schedule::Cosine { .. } => "cosine",
+            Schedule::OneCycle { .. } => "one_cycle",
+            Schedule::Plateau { .. } => "plateau",
+        }
+    }
+
+    fn settings(&mut self) -> Vec<(&'static str, Setting<'_>)> {
+        use Setting::{Count, Flag, Fraction, NotNegative, Positive, Whole};
+        match self {
+            Schedule::Constant => vec![],
+            Schedule::Step { every, gamma, per_step } => {
+                vec![("every", Count(every)), ("gamma", Positive(gamma)), ("per_step", Flag(per_step))]
+            }
+            Schedule::Exponential { gamma, per_step } => {
+                vec![("gamma", Positive(gamma)), ("per_step", Flag(per_step))]
+            }
+            Schedule::Cosine { period, multiply, min, per_step } => vec![
+                ("period", Whole(period)),
+                ("multiply", Count(multiply)),
+                ("min", NotNegative(min)),
+                ("per_step", Flag(per_step)),
+            ],
+            Schedule::OneCycle { start, div, final_div } => {
+                vec![("start", Fraction(start)), ("div", Positive(div)), ("final_div", Positive(final_div))]
+            }
+            Schedule::Plateau { factor, patience, threshold, min } => vec![
+                ("factor", Fraction(factor)),
+                ("patience", Whole(patience)),
+                ("threshold", Fraction(threshold)),
+                ("min", NotNegative(min)),
+            ],
+        }
+    }
+}
+
+/// As a model file has it.
+impl fmt::Display for Schedule {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        settings::write(self, f)
+    }
+}
