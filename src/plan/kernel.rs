@@ -81,7 +81,7 @@ pub enum Kernel {
 pub enum Access {
     /// Reads it.
     Read,
-    /// Writes every element and reads none.
+    /// Writes every element, and reads none but, in a recurrence, those of the steps that it has just written.
     Write,
     /// Reads and writes: only the state, the parameters and the optimiser's moments, which live as long as the run.
     Update,

@@ -97,7 +97,9 @@ fn too_little_memory_is_foreseen() {
     let lasting: u64 = plans[0].buffers.iter().filter(|buffer| buffer.persistent).map(|buffer| buffer.bytes()).sum();
     assert!(lasting > 0 && lasting < asked);
     let halfway = lasting + (asked - lasting) / 2;
-    for (available, help) in [(halfway, "; a batch of 4"), (lasting - 1, "; use a smaller model, or another device")] {
+    for (available, help) in
+        [(halfway, "% of this one would fit"), (lasting - 1, "; use a smaller model, or another device")]
+    {
         let error = pinhole::plan::foresee(&plans, available).expect_err("it does not fit");
         let text = error.to_string();
         assert!(matches!(error, Error::OutOfMemory { asked: bytes, .. } if bytes == asked), "{text}");

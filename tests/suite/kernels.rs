@@ -100,11 +100,12 @@ fn used(module: &Module, info: &ModuleInfo, entry: &str) -> Result<Vec<Used>, St
 }
 
 /// Whether a use is one that an access allows.
-fn fits(access: Access, writable: bool, usage: GlobalUse) -> bool {
+fn fits(kernel: Kernel, access: Access, writable: bool, usage: GlobalUse) -> bool {
+    let recurs = matches!(kernel, Kernel::Lstm | Kernel::Gru | Kernel::LinearForward | Kernel::LinearBackward);
     match access {
         Access::Read => !writable && usage == GlobalUse::READ,
-        // Reading its own output would make it an update.
-        Access::Write => writable && usage == GlobalUse::WRITE,
+        // Reading its own output would make it an update, except of what it has just written.
+        Access::Write => writable && (usage == GlobalUse::WRITE || recurs && usage.contains(GlobalUse::WRITE)),
         // What is not overwritten stays, read or not.
         Access::Update => writable && usage.contains(GlobalUse::WRITE),
     }
@@ -140,7 +141,7 @@ fn check_row(row: &Row) -> Result<(), String> {
         let found =
             used.iter().find(|used| used.name == binding.name).ok_or(format!("does not use {}", binding.name))?;
         let same = found.element == Some(binding.element);
-        if !same || !fits(binding.access, found.writable, found.usage) {
+        if !same || !fits(row.kernel, binding.access, found.writable, found.usage) {
             return Err(format!("{binding:?}, but in the shader {:?}, {:?}", found.element, found.usage));
         }
     }
