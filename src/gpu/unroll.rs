@@ -10,7 +10,7 @@
 use naga::proc::{ConstantEvaluator, Emitter, ExpressionKind, ExpressionKindTracker, Layouter};
 use naga::{
     ArraySize, Block, Expression, Function, GatherMode, Handle, Literal, LocalVariable, Module, Span, Statement,
-    SwitchCase, Type, TypeInner,
+    SwitchCase, SwitchValue, Type, TypeInner,
 };
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
@@ -368,6 +368,9 @@ impl<'a> Rewriter<'a> {
             }
             Statement::Switch { selector, cases } => {
                 let selector = self.operand(*selector)?;
+                if let Some(case) = self.literal(selector).and_then(|literal| taken(literal, cases)) {
+                    return self.statements(case.body.span_iter());
+                }
                 cases.iter().for_each(|case| self.forget(&case.body));
                 let before = self.known.clone();
                 let mut walked = Vec::with_capacity(cases.len());
@@ -565,6 +568,18 @@ fn has_barrier(block: &Block) -> bool {
         matches!(statement, Statement::ControlBarrier(_) | Statement::MemoryBarrier(_))
             || blocks(statement).into_iter().any(has_barrier)
     })
+}
+
+/// The case that a known selector takes, where nothing but its end leaves it.
+fn taken(selector: Literal, cases: &[SwitchCase]) -> Option<&SwitchCase> {
+    let value = match selector {
+        Literal::I32(value) => SwitchValue::I32(value),
+        Literal::U32(value) => SwitchValue::U32(value),
+        _ => return None,
+    };
+    let named = cases.iter().find(|case| case.value == value);
+    let case = named.or_else(|| cases.iter().find(|case| case.value == SwitchValue::Default))?;
+    (!case.fall_through && !case.body.iter().any(stays)).then_some(case)
 }
 
 /// The blocks inside a statement.

@@ -146,8 +146,19 @@ const CASES: &[Case] = &[
     Case {
         name: "a switch",
         body: "for (var i = 0u; i < 4u; i++) { var n = 0u; switch x[i] { case 3u: { n = 7u; } case 4u, 5u: { n = 8u; } default: { n = i; } } y[i] = n; }",
-        // A case's end leaves the switch, and could as well leave the loop.
         loops: 0,
+        arrays: 0,
+    },
+    Case {
+        name: "a switch on a counter",
+        body: "for (var i = 0u; i < 5u; i++) { switch i { case 0u: { y[i] = 7u; } case 1u, 3u: { y[i] = x[i]; } default: { var a: array<u32, 2>; a[i % 2u] = i; y[i] = a[0] + 10u * a[1]; } } }",
+        loops: 0,
+        arrays: 0,
+    },
+    Case {
+        name: "a switch that is left early",
+        body: "for (var i = 0u; i < 2u; i++) { switch i { case 0u: { if x[0] == 3u { break; } y[0] = 7u; } default: { y[i] = 8u; } } }",
+        loops: 1,
         arrays: 0,
     },
     Case {
