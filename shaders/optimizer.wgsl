@@ -179,7 +179,11 @@ fn follow(i: u32, scale: f32) {
     g += schedule[row + DECAY] * p;
     var change = vec4<f32>();
     switch METHOD {
-        case 0u: { change = schedule[row + RATE] * g; }
+        case 0u: {
+            // Plain descent keeps no moments. Their buffer, which is never empty, is asked for its length all the same, so
+            // that the launch has its binding when the other cases are gone.
+            change = schedule[row + RATE] * g * f32(min(arrayLength(&moments), 1u));
+        }
         case 1u: { change = momentum(at, row, g); }
         case 2u: { change = rmsprop(at, row, g); }
         case 3u: { change = adam(at, row, g); }
