@@ -368,7 +368,7 @@ impl<'a> Rewriter<'a> {
             }
             Statement::Switch { selector, cases } => {
                 let selector = self.operand(*selector)?;
-                if let Some(case) = self.literal(selector).and_then(|literal| taken(literal, cases)) {
+                if let Some(case) = self.literal(selector).and_then(|literal| taken(self.module, literal, cases)) {
                     return self.statements(case.body.span_iter());
                 }
                 cases.iter().for_each(|case| self.forget(&case.body));
@@ -458,7 +458,7 @@ impl<'a> Rewriter<'a> {
         };
         let Statement::If { condition, accept, reject } = &body[guard] else { return Ok(None) };
         let is_guard = accept.is_empty() && matches!(reject[..], [Statement::Break]);
-        if !is_guard || break_if.is_some() || body[guard + 1..].iter().any(stays) {
+        if !is_guard || break_if.is_some() || body[guard + 1..].iter().any(|statement| stays(self.module, statement)) {
             return Ok(None);
         }
         // Only the question and the step are tried, and nothing of that is kept.
@@ -554,24 +554,32 @@ fn root(function: &Function, pointer: Handle<Expression>) -> Option<Handle<Local
 
 /// Whether a loop with this statement in its body stays a loop: it may leave it, or meets others at a barrier, and then takes
 /// long enough.
-fn stays(statement: &Statement) -> bool {
+fn stays(module: &Module, statement: &Statement) -> bool {
     match statement {
-        Statement::Break | Statement::Continue | Statement::ControlBarrier(_) | Statement::MemoryBarrier(_) => true,
+        Statement::Break | Statement::Continue => true,
         // What ends these loops is theirs.
-        Statement::Loop { body, continuing, .. } => [body, continuing].into_iter().any(has_barrier),
-        _ => blocks(statement).into_iter().any(|block| block.iter().any(stays)),
+        Statement::Loop { body, continuing, .. } => has_barrier(module, body) || has_barrier(module, continuing),
+        _ if is_barrier(module, statement) => true,
+        _ => blocks(statement).into_iter().any(|block| block.iter().any(|statement| stays(module, statement))),
     }
 }
 
-fn has_barrier(block: &Block) -> bool {
+fn has_barrier(module: &Module, block: &Block) -> bool {
     block.iter().any(|statement| {
-        matches!(statement, Statement::ControlBarrier(_) | Statement::MemoryBarrier(_))
-            || blocks(statement).into_iter().any(has_barrier)
+        is_barrier(module, statement) || blocks(statement).into_iter().any(|block| has_barrier(module, block))
     })
 }
 
+fn is_barrier(module: &Module, statement: &Statement) -> bool {
+    match statement {
+        Statement::ControlBarrier(_) | Statement::MemoryBarrier(_) => true,
+        Statement::Call { function, .. } => has_barrier(module, &module.functions[*function].body),
+        _ => false,
+    }
+}
+
 /// The case that a known selector takes, where nothing but its end leaves it.
-fn taken(selector: Literal, cases: &[SwitchCase]) -> Option<&SwitchCase> {
+fn taken<'a>(module: &Module, selector: Literal, cases: &'a [SwitchCase]) -> Option<&'a SwitchCase> {
     let value = match selector {
         Literal::I32(value) => SwitchValue::I32(value),
         Literal::U32(value) => SwitchValue::U32(value),
@@ -579,7 +587,7 @@ fn taken(selector: Literal, cases: &[SwitchCase]) -> Option<&SwitchCase> {
     };
     let named = cases.iter().find(|case| case.value == value);
     let case = named.or_else(|| cases.iter().find(|case| case.value == SwitchValue::Default))?;
-    (!case.fall_through && !case.body.iter().any(stays)).then_some(case)
+    (!case.fall_through && !case.body.iter().any(|statement| stays(module, statement))).then_some(case)
 }
 
 /// The blocks inside a statement.

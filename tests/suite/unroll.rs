@@ -36,6 +36,10 @@ fn first_above(limit: u32) -> u32 {
     return 99u;
 }
 
+fn meet() {
+    workgroupBarrier();
+}
+
 fn reversed(values: array<u32, 4>) -> array<u32, 4> {
     return array<u32, 4>(values[3], values[2], values[1], values[0]);
 }
@@ -109,6 +113,12 @@ const CASES: &[Case] = &[
     Case {
         name: "a loop of rounds with a barrier",
         body: "for (var i = 0u; i < 4u; i++) { shared_words[i] = x[i]; workgroupBarrier(); y[i] = shared_words[i]; }",
+        loops: 1,
+        arrays: 0,
+    },
+    Case {
+        name: "a loop of rounds with a barrier in a function",
+        body: "for (var i = 0u; i < 4u; i++) { shared_words[i] = x[i]; meet(); y[i] = shared_words[i]; }",
         loops: 1,
         arrays: 0,
     },
