@@ -558,8 +558,8 @@ fn data_that_does_not_fit_is_refused_in_one_line() {
             &data,
             None,
             Some(31 * 784),
-            "out of memory: 25088 bytes asked for a batch of 32 samples of data \"digits\", 24304 bytes available; use a \
-             smaller batch or another device",
+            "out of memory: 25088 bytes asked for a batch of 32 samples of data \"digits\", 24304 bytes available; use \
+             --batch 31",
         );
     }
 }
