@@ -230,7 +230,8 @@ impl Target {
         let (lines, columns) = (product.lines, product.columns);
         if self.software {
             return match self.subgroup() {
-                _ if lines <= 4 => Tile::registers(4, 8),
+                Some(subgroup) if lines <= 4 => Tile::subgroup(subgroup, 4),
+                None if lines <= 4 => Tile::registers(4, 8),
                 Some(subgroup) if lines <= 8 => Tile::subgroup(subgroup, 8),
                 Some(subgroup) => Tile::subgroup(subgroup, 16),
                 None => Tile::registers(8, 8),
