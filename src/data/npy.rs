@@ -179,18 +179,18 @@ struct Parser<'a>(&'a str);
 impl<'a> Parser<'a> {
     fn dictionary(mut self) -> Option<Dictionary> {
         let (mut descr, mut fortran, mut shape) = (None, None, None);
-        self.expect("{")?;
-        while self.expect("}").is_none() {
+        self.token("{")?;
+        while self.token("}").is_none() {
             let key = self.string()?;
-            self.expect(":")?;
+            self.token(":")?;
             match key {
                 "descr" => descr = Some(self.string()?.to_owned()),
                 "fortran_order" => fortran = Some(self.flag()?),
                 "shape" => shape = Some(self.tuple()?),
                 _ => return None,
             }
-            if self.expect(",").is_none() {
-                self.expect("}")?;
+            if self.token(",").is_none() {
+                self.token("}")?;
                 break;
             }
         }
@@ -200,7 +200,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn expect(&mut self, token: &str) -> Option<()> {
+    fn token(&mut self, token: &str) -> Option<()> {
         self.0 = self.0.trim_start().strip_prefix(token)?;
         Some(())
     }
@@ -214,24 +214,24 @@ impl<'a> Parser<'a> {
     }
 
     fn flag(&mut self) -> Option<bool> {
-        let is_true = self.expect("True").is_some();
+        let is_true = self.token("True").is_some();
         if !is_true {
-            self.expect("False")?;
+            self.token("False")?;
         }
         Some(is_true)
     }
 
     fn tuple(&mut self) -> Option<Shape> {
         let mut sizes = Vec::new();
-        self.expect("(")?;
-        while self.expect(")").is_none() {
+        self.token("(")?;
+        while self.token(")").is_none() {
             let rest = self.0.trim_start();
             let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
             sizes.push(rest[..digits].parse().ok()?);
             // Python 2 wrote long numbers as 3L.
             self.0 = rest[digits..].strip_prefix('L').unwrap_or(&rest[digits..]);
-            if self.expect(",").is_none() {
-                self.expect(")")?;
+            if self.token(",").is_none() {
+                self.token(")")?;
                 break;
             }
         }
