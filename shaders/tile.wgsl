@@ -328,9 +328,21 @@ fn by_subgroup_part(group: u32, lane: u32) {
             }
         }
     }
-    for (var g = 0u; g < GROUPS; g++) {
-        let four = array<vec4<f32>, 4>(total[4u * g], total[4u * g + 1u], total[4u * g + 2u], total[4u * g + 3u]);
-        leave(panel, place.z, place.x + 4u * g, place.y + 4u * lane, four);
+    // What leaves a result is long once the epilogue is in it, and a driver takes most of its time to compile the copies of
+    // it that unrolling would leave. So this loop stays one, up to the edge, and picks its four lines without an index,
+    // since arrays with one are no registers.
+    var four = array<vec4<f32>, 4>(total[0], total[1], total[2], total[3]);
+    if GROUPS == 1u {
+        leave(panel, place.z, place.x, place.y + 4u * lane, four);
+    } else {
+        for (var g = 0u; g < GROUPS && place.x + 4u * g < LINES; g++) {
+            for (var h = 0u; h < GROUPS; h++) {
+                for (var i = 0u; i < 4u; i++) {
+                    four[i] = select(four[i], total[4u * h + i], g == h);
+                }
+            }
+            leave(panel, place.z, place.x + 4u * g, place.y + 4u * lane, four);
+        }
     }
     finish_totals(group * WORKGROUP + lane);
 }
