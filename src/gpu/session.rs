@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 const SUBMISSION: Duration = Duration::from_millis(40);
 /// The same for a software adapter, which has no watchdog and draws no desktop, but pays for every submission with
 /// caches that its own work has emptied.
-const SOFTWARE_SUBMISSION: Duration = Duration::from_millis(400);
+const SOFTWARE_SUBMISSION: Duration = Duration::from_millis(600);
 /// Bytes that are written to the device at a time.
 const UPLOAD: usize = 4 << 20;
 /// Submissions in flight before the host waits for the oldest.
