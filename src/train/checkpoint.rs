@@ -118,7 +118,7 @@ impl Checkpoint {
             Error::File { path, problem, .. } => Error::File { path, problem, help: help.to_owned() },
             other => other,
         };
-        let file = weights::File::read(path)?;
+        let file = weights::File::read(path, network.layout()).map_err(damaged)?;
         let progress = file.metadata("progress").map_err(damaged)?;
         let progress = progress.ok_or_else(|| Error::file(path, "is no checkpoint: it has no \"progress\"", help))?;
         let progress: Progress = serde_json::from_str(&progress)
