@@ -13,10 +13,14 @@ const ACCUMULATED: u32 = 1u;
 // Whether the gradients' elements are limited, and whether gradients that are not finite change nothing.
 const LIMITED: u32 = 0u;
 const SKIP: u32 = 0u;
+// Where there is no binding for each of an update's inputs: whether the gradients' norm is limited, and where the row of
+// this step lies behind that norm.
+const NORMED: u32 = 0u;
+const CURRENT: u32 = 64u;
 // Sums of squares that are joined.
 const PARTS: u32 = 1u;
 // The word of the state that holds the row, and a row's numbers.
-const POSITION: u32 = 3u;
+const POSITION: u32 = 0u;
 const SCHEDULE_COLUMNS: u32 = 16u;
 const RATE: u32 = 0u;
 const DECAY: u32 = 1u;
@@ -153,24 +157,13 @@ fn lion(at: u32, row: u32, g: vec4<f32>) -> vec4<f32> {
     return schedule[row + RATE] * change;
 }
 
-// Updates parameters i to i + 3, whose gradients are scaled.
-fn follow(i: u32, scale: f32) {
+// Updates parameters i to i + 3 by gradients that are scaled first.
+fn follow(i: u32, row: u32, gradient: vec4<f32>, scale: f32) {
     let at = i / 4u;
-    let row = row_of(i);
-    var g = gradient_of(i);
-    if ACCUMULATED > 0u {
-        let sum = place(ACCUMULATED - 1u, at);
-        g = moments[sum] + schedule[row + SHARE] * g;
-        if schedule[row + WAIT] > 0.0 {
-            moments[sum] = g;
-            return;
-        }
-        moments[sum] = vec4<f32>();
-    }
     if SKIP == 1u && !is_finite(scale) {
         return;
     }
-    g *= scale;
+    var g = gradient * scale;
     if LIMITED == 1u {
         let limit = vec4<f32>(schedule[row + VALUE_LIMIT]);
         g = clamp(g, -limit, limit);
@@ -179,11 +172,7 @@ fn follow(i: u32, scale: f32) {
     g += schedule[row + DECAY] * p;
     var change = vec4<f32>();
     switch METHOD {
-        case 0u: {
-            // Plain descent keeps no moments. Their buffer, which is never empty, is asked for its length all the same, so
-            // that the launch has its binding when the other cases are gone.
-            change = schedule[row + RATE] * g * f32(min(arrayLength(&moments), 1u));
-        }
+        case 0u: { change = schedule[row + RATE] * g; }
         case 1u: { change = momentum(at, row, g); }
         case 2u: { change = rmsprop(at, row, g); }
         case 3u: { change = adam(at, row, g); }
@@ -195,6 +184,28 @@ fn follow(i: u32, scale: f32) {
     parameters[at] = schedule[row + SHRINK] * p - change;
 }
 
+// The same by this step's gradients, or by those of several batches once they are there.
+fn follow_batches(i: u32, scale: f32) {
+    let row = row_of(i);
+    var g = gradient_of(i);
+    if ACCUMULATED > 0u {
+        let sum = place(ACCUMULATED - 1u, i / 4u);
+        g = moments[sum] + schedule[row + SHARE] * g;
+        if schedule[row + WAIT] > 0.0 {
+            moments[sum] = g;
+            return;
+        }
+        moments[sum] = vec4<f32>();
+    }
+    follow(i, row, g, scale);
+}
+
+// What gradients are multiplied by where their norm, of which this is the square, is limited.
+fn scale_of(square: f32, limit: f32) -> f32 {
+    // Not the smaller of it and 1 where it is not finite, which may be 1.
+    return select(square, min(1.0, limit / (sqrt(square) + 1e-6)), is_finite(square));
+}
+
 // One workgroup updates 256 consecutive parameters.
 @compute @workgroup_size(64)
 fn update(
@@ -204,7 +215,7 @@ fn update(
 ) {
     let i = ((group.y * groups.x + group.x) * 64u + lane) * 4u;
     if is_trained(i) {
-        follow(i, 1.0);
+        follow_batches(i, 1.0);
     }
 }
 
@@ -218,12 +229,50 @@ fn limited_update(
 ) {
     let i = ((group.y * groups.x + group.x) * 64u + lane) * 4u;
     if is_trained(i) {
-        var scale = min(1.0, schedule[row_of(i) + NORM_LIMIT] / (sqrt(norm[0]) + 1e-6));
-        if !is_finite(norm[0]) {
-            // Not the smaller of it and 1, which may be 1.
-            scale = norm[0];
+        follow_batches(i, scale_of(norm[0], schedule[row_of(i) + NORM_LIMIT]));
+    }
+}
+
+// Where a launch binds no more than four buffers, an update takes stages: the schedule's row is gathered, gradients are
+// collected among the moments, and parameters follow those. In both, `schedule` holds the square of the norm and, from
+// CURRENT on, that row.
+
+fn current_row_of(i: u32) -> u32 { return CURRENT + segments[i / BLOCK * SEGMENT + 4u] * SCHEDULE_COLUMNS; }
+
+// Adds this batch's gradients to those of the batches before it. One workgroup does so for 256 consecutive parameters.
+@compute @workgroup_size(64)
+fn collect(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let i = ((group.y * groups.x + group.x) * 64u + lane) * 4u;
+    if is_trained(i) {
+        moments[place(ACCUMULATED - 1u, i / 4u)] += schedule[current_row_of(i) + SHARE] * gradient_of(i);
+    }
+}
+
+// One workgroup updates 256 consecutive parameters by the gradients that are collected.
+@compute @workgroup_size(64)
+fn collected_update(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let i = ((group.y * groups.x + group.x) * 64u + lane) * 4u;
+    if is_trained(i) {
+        let row = current_row_of(i);
+        if schedule[row + WAIT] > 0.0 {
+            return;
         }
-        follow(i, scale);
+        let sum = place(ACCUMULATED - 1u, i / 4u);
+        let g = moments[sum];
+        moments[sum] = vec4<f32>();
+        var scale = 1.0;
+        if NORMED == 1u {
+            scale = scale_of(schedule[0], schedule[row + NORM_LIMIT]);
+        }
+        follow(i, row, g, scale);
     }
 }
 

@@ -58,6 +58,8 @@
 //! * **Shared dispatches.** A layer's two gradients and its bias's run side by side in one dispatch.
 //! * **Partial sums** of weights' gradients are joined in a fixed order by the launch that updates all parameters; those of
 //!   the loss by the launch that moves the state on.
+//! * **Limits** are planned for: a launch is fused and shared as far as the device binds buffers. Where those are four, an
+//!   update takes three launches instead of one: see [`plan::Limits`].
 //! * **Recurrences** over sequences are one launch for all steps, forward and back; the inputs' part of all steps is one
 //!   product before it.
 //!

@@ -114,6 +114,8 @@ fn result_elements(step: &Step) -> usize {
         | Kernel::RandomBits
         | Kernel::Update
         | Kernel::LimitedUpdate
+        | Kernel::Collect
+        | Kernel::CollectedUpdate
         | Kernel::Squares
         | Kernel::SquaresOfSums
         | Kernel::Norm
@@ -266,6 +268,17 @@ pub(crate) fn execute<T: Real>(step: &Step, sources: &[Source<T>], targets: &mut
                 let inputs = optimizer::Inputs { norm, ..gradients() };
                 let settings = optimizer::Settings::new(step.constants());
                 optimizer::update(settings, inputs, parameters.floats(), moments.floats());
+            }
+        }
+        Kernel::Collect => {
+            let inputs = optimizer::Inputs::current(floats(0), words(1), floats(2), false);
+            optimizer::collect(step.constants(), inputs, targets[0].floats());
+        }
+        Kernel::CollectedUpdate => {
+            if let [parameters, moments] = targets {
+                let inputs = optimizer::Inputs::current(&[], words(0), floats(1), step.constant("NORMED") == Some(1));
+                let settings = optimizer::Settings::new(step.constants());
+                optimizer::collected_update(settings, inputs, parameters.floats(), moments.floats());
             }
         }
         Kernel::Squares => {

@@ -3,7 +3,8 @@
 use super::real::{Real, vectorised};
 use crate::plan::Method;
 use crate::plan::state::{
-    AVERAGING, DECAY, METHOD_NUMBERS, NORM_LIMIT, POSITION, RATE, SCHEDULE_COLUMNS, SHARE, SHRINK, VALUE_LIMIT, WAIT,
+    AVERAGING, CURRENT, DECAY, METHOD_NUMBERS, NORM_LIMIT, POSITION, RATE, SCHEDULE_COLUMNS, SHARE, SHRINK,
+    VALUE_LIMIT, WAIT,
 };
 use rayon::prelude::*;
 
@@ -45,16 +46,25 @@ pub(super) struct Settings {
     pub accumulated: usize,
     pub limited: bool,
     pub skip: bool,
+    /// Whether that moment has the gradients of this batch, too.
+    pub collected: bool,
 }
 
 impl Settings {
     pub(super) fn new([count, groups, method, centered, momentum, accumulated, limited, skip]: [usize; 8]) -> Settings {
         let (centered, momentum) = (centered == 1, momentum == 1);
-        Settings { count, groups, method, centered, momentum, accumulated, limited: limited == 1, skip: skip == 1 }
+        let (limited, skip, collected) = (limited == 1, skip == 1, false);
+        Settings { count, groups, method, centered, momentum, accumulated, limited, skip, collected }
     }
 }
 
 impl<'a, T: Real> Inputs<'a, T> {
+    /// Those of a step whose own rows of the schedule lie behind the norm of its gradients, where that is limited.
+    pub(super) fn current(gradients: &'a [T], segments: &'a [u32], numbers: &'a [T], normed: bool) -> Inputs<'a, T> {
+        let norm = normed.then(|| numbers[0]);
+        Inputs { gradients, segments, schedule: &numbers[CURRENT..], state: &[0; POSITION + 1], norm }
+    }
+
     fn segment(&self, block: usize) -> [usize; SEGMENT] {
         std::array::from_fn(|word| self.segments[block * SEGMENT + word] as usize)
     }
@@ -247,11 +257,11 @@ fn follow_block<T: Real, const M: usize>(
         return;
     }
     let row = inputs.row(inputs.segment(segment)[4], settings.groups);
-    let mut gradients = inputs.gradient_of(segment);
+    let mut gradients = if settings.collected { [T::ZERO; BLOCK] } else { inputs.gradient_of(segment) };
     if let Some(accumulated) = &mut task.accumulated {
         let accumulated = &mut accumulated[block];
         for (sum, gradient) in accumulated.iter_mut().zip(&mut gradients) {
-            *gradient = *sum + row[SHARE] * *gradient;
+            *gradient = if settings.collected { *sum } else { *sum + row[SHARE] * *gradient };
         }
         if row[WAIT] > T::ZERO {
             accumulated.copy_from_slice(&gradients);
@@ -292,6 +302,27 @@ fn follow_block<T: Real, const M: usize>(
 #[inline(always)]
 fn smaller<T: Real>(a: T, b: T) -> T {
     if b < a { b } else { a }
+}
+
+/// Adds this batch's gradients to those of the batches before it.
+pub(super) fn collect<T: Real>([count, accumulated]: [usize; 2], inputs: Inputs<T>, moments: &mut [T]) {
+    let sums = moments[(accumulated - 1) * count..][..count].as_chunks_mut::<BLOCK>().0;
+    sums.par_iter_mut().enumerate().filter(|(segment, _)| inputs.is_trained(*segment)).for_each(|(segment, sums)| {
+        let share = inputs.row(inputs.segment(segment)[4], 1)[SHARE];
+        for (sum, gradient) in sums.iter_mut().zip(inputs.gradient_of(segment)) {
+            *sum += share * gradient;
+        }
+    });
+}
+
+/// Updates every parameter by the gradients that are collected.
+pub(super) fn collected_update<T: Real>(
+    settings: Settings,
+    inputs: Inputs<T>,
+    parameters: &mut [T],
+    moments: &mut [T],
+) {
+    update(Settings { collected: true, ..settings }, inputs, parameters, moments);
 }
 
 /// Sums of the squares of the gradients.

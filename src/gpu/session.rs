@@ -129,7 +129,7 @@ impl Session {
         let mut buffers = HashMap::new();
         for spec in specs {
             let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC;
-            let size = spec.bytes().max(16);
+            let size = spec.bytes().max(LEAST_BINDING);
             let descriptor = wgpu::BufferDescriptor { label: Some(&spec.name), size, usage, mapped_at_creation: false };
             let made = gpu.scoped(|| format!("buffer \"{}\"", spec.name), || gpu.device.create_buffer(&descriptor));
             let buffer = made.map_err(|error| match error {
@@ -386,21 +386,47 @@ pub(super) fn mapped(buffer: &wgpu::Buffer, size: u64) -> Result<Vec<u8>> {
 
 /// The pipeline of every launch of the plans, in their order. Each different text is compiled once, all in parallel.
 fn compile(gpu: &Gpu, plans: &[Plan], kept: bool) -> Result<Vec<wgpu::ComputePipeline>> {
-    let mut known: HashMap<Shader, usize> = HashMap::new();
+    let mut known: HashMap<(Shader, Vec<Access>), usize> = HashMap::new();
     let mut uses = Vec::new();
     for (_, launch) in plans.iter().flat_map(Plan::launches) {
         let next = known.len();
-        uses.push(*known.entry(specialise(launch)?).or_insert(next));
+        let accesses = bindings(launch).iter().map(|bound| launch[bound[0].0].access(bound[0].1)).collect();
+        uses.push(*known.entry((specialise(launch)?, accesses)).or_insert(next));
     }
     let mut shaders: Vec<_> = known.into_iter().collect();
     shaders.sort_unstable_by_key(|(_, place)| *place);
-    let made: Vec<_> =
-        shaders.into_par_iter().map(|(shader, _)| pipeline(gpu, &shader, kept)).collect::<Result<_>>()?;
+    let made = shaders.into_par_iter().map(|((shader, accesses), _)| pipeline(gpu, &shader, &accesses, kept));
+    let made: Vec<_> = made.collect::<Result<_>>()?;
     tracing::debug!(launches = uses.len(), pipelines = made.len(), "compiled");
     Ok(uses.into_iter().map(|place| made[place].clone()).collect())
 }
 
-fn pipeline(gpu: &Gpu, shader: &Shader, kept: bool) -> Result<wgpu::ComputePipeline> {
+/// Bytes that every binding has at least, whatever its elements are.
+const LEAST_BINDING: u64 = 16;
+
+/// The layout of a launch's bindings, whether the shader uses them all or not.
+fn layout(gpu: &Gpu, label: &str, accesses: &[Access]) -> wgpu::PipelineLayout {
+    let entries = accesses.iter().zip(0..).map(|(access, binding)| wgpu::BindGroupLayoutEntry {
+        binding,
+        visibility: wgpu::ShaderStages::COMPUTE,
+        ty: wgpu::BindingType::Buffer {
+            ty: wgpu::BufferBindingType::Storage { read_only: *access == Access::Read },
+            has_dynamic_offset: false,
+            min_binding_size: std::num::NonZero::new(LEAST_BINDING),
+        },
+        count: None,
+    });
+    let entries: Vec<_> = entries.collect();
+    let descriptor = wgpu::BindGroupLayoutDescriptor { label: Some(label), entries: &entries };
+    let group = gpu.device.create_bind_group_layout(&descriptor);
+    gpu.device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+        label: Some(label),
+        bind_group_layouts: &[Some(&group)],
+        immediate_size: 0,
+    })
+}
+
+fn pipeline(gpu: &Gpu, shader: &Shader, accesses: &[Access], kept: bool) -> Result<wgpu::ComputePipeline> {
     let path = format!("shaders/{}", shader.file);
     let without = gpu.target().without;
     let module = shader.module(without)?;
@@ -420,7 +446,7 @@ fn pipeline(gpu: &Gpu, shader: &Shader, kept: bool) -> Result<wgpu::ComputePipel
             let module = unsafe { gpu.device.create_shader_module_trusted(descriptor, checks) };
             gpu.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
                 label: Some(&path),
-                layout: None,
+                layout: Some(&layout(gpu, &path, accesses)),
                 module: &module,
                 entry_point: Some(&shader.entry),
                 compilation_options: wgpu::PipelineCompilationOptions {

@@ -52,6 +52,7 @@ pub fn specialise(launch: &[Step]) -> Result<Shader> {
         return Err(broken("", "a launch without a step".to_owned()));
     };
     let bound = bindings(launch);
+    let tiles: Vec<usize> = (0..launch.len()).filter(|index| launch[*index].tile_memory().is_some()).collect();
     let mut text = String::new();
     let mut main = String::new();
     let mut limit = 0;
@@ -69,7 +70,10 @@ pub fn specialise(launch: &[Step]) -> Result<Shader> {
                 None
             })
             .collect();
-        let part = specialise_step(step, &numbers)?;
+        let mut part = specialise_step(step, &numbers)?;
+        if let ([first, _, ..], true) = (&tiles[..], tiles.contains(&index)) {
+            part = with_tiles_of(*first, index, launch, &part, &mut shared);
+        }
         text.push_str(&renamed(&part, index, &shared));
         let from = limit;
         limit += step.groups();
@@ -94,6 +98,37 @@ pub fn specialise(launch: &[Step]) -> Result<Shader> {
         text.push_str(MATH);
     }
     Ok(Shader { text, file: first.kernel.row().file, entry })
+}
+
+/// The workgroup memory of a product's tiles.
+const TILE_MEMORY: [&str; 2] = ["left_tile", "right_tile"];
+
+/// A step's text with its tiles in the workgroup memory of step number `first`, which is large enough for all: the steps of
+/// a launch take turns, and each would have memory of its own otherwise.
+fn with_tiles_of(
+    first: usize,
+    index: usize,
+    launch: &[Step],
+    part: &str,
+    shared: &mut HashMap<String, String>,
+) -> String {
+    let mut text = String::with_capacity(part.len());
+    for line in part.lines() {
+        let operand = TILE_MEMORY.iter().position(|name| line.starts_with(&format!("var<workgroup> {name}:")));
+        match operand {
+            None => text.push_str(line),
+            Some(operand) if index == first => {
+                let most = launch.iter().filter_map(Step::tile_memory).map(|tile| tile[operand]).max().unwrap_or(1);
+                let _ = write!(text, "var<workgroup> {}: array<vec4<f32>, {most}u>;", TILE_MEMORY[operand]);
+            }
+            Some(operand) => {
+                let name = TILE_MEMORY[operand].to_owned();
+                shared.insert(name.clone(), suffixed(name, first));
+            }
+        }
+        text.push('\n');
+    }
+    text
 }
 
 /// The name of a step's buffer in its own text.

@@ -62,6 +62,10 @@ pub enum Kernel {
     Update,
     /// The same under a limit of the gradients' norm.
     LimitedUpdate,
+    /// Gradients to where the next kernel finds them, where it has no binding for them.
+    Collect,
+    /// The optimiser on every parameter, by these gradients.
+    CollectedUpdate,
     /// Sums of the gradients' squares.
     Squares,
     /// The same with the gradients of the batches before.
@@ -77,7 +81,7 @@ pub enum Kernel {
 }
 
 /// What a launch does with a binding.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Access {
     /// Reads it.
     Read,
@@ -155,8 +159,6 @@ pub struct Row {
     pub tiled: bool,
     /// Where a fused expression goes.
     pub fusion: Fusion,
-    /// How many outcomes and inputs a fused expression may have: 8 storage buffers are the floor of WebGPU's limits.
-    pub fused: usize,
 }
 
 impl Row {
@@ -164,6 +166,14 @@ impl Row {
     pub fn constant_names(&self) -> impl Iterator<Item = &'static str> {
         let shared: &[&str] = if self.tiled { TILE_CONSTANTS } else { &[] };
         self.constants.iter().chain(shared).copied()
+    }
+
+    /// How many outcomes and inputs a fused expression may have where a launch binds so many storage buffers.
+    pub fn fused(&self, storage_buffers: usize) -> usize {
+        match self.fusion {
+            Fusion::No => 0,
+            Fusion::Source | Fusion::Epilogue => storage_buffers.saturating_sub(self.bindings.len()),
+        }
     }
 }
 
@@ -255,7 +265,6 @@ const CONV: Row = Row {
     workgroup: 64,
     tiled: true,
     fusion: Fusion::Epilogue,
-    fused: 6,
 };
 const POOL: Row = Row {
     kernel: Kernel::SumPool,
@@ -268,7 +277,6 @@ const POOL: Row = Row {
     workgroup: 64,
     tiled: false,
     fusion: Fusion::Epilogue,
-    fused: 6,
 };
 const SMALL_IMAGE: &[Extent] = &[tiled(&["BATCH", "P", "Q", "C"], 4)];
 const LARGE_IMAGE: &[Extent] = &[tiled(&["BATCH", "H", "W", "C"], 4)];
@@ -284,7 +292,6 @@ const REDUCE: Row = Row {
     workgroup: 64,
     tiled: false,
     fusion: Fusion::Source,
-    fused: 7,
 };
 const GATHER: Row = Row {
     kernel: Kernel::Gather,
@@ -301,7 +308,6 @@ const GATHER: Row = Row {
     workgroup: 64,
     tiled: false,
     fusion: Fusion::No,
-    fused: 0,
 };
 const WARP: Row = Row {
     kernel: Kernel::Warp,
@@ -318,7 +324,6 @@ const WARP: Row = Row {
     workgroup: 64,
     tiled: false,
     fusion: Fusion::No,
-    fused: 0,
 };
 const RECURRENCE: Row = Row {
     kernel: Kernel::Lstm,
@@ -336,7 +341,6 @@ const RECURRENCE: Row = Row {
     workgroup: 64,
     tiled: false,
     fusion: Fusion::No,
-    fused: 0,
 };
 /// Bindings of the linear recurrences.
 const LINEAR_BINDINGS: &[Binding] = &[
@@ -360,7 +364,6 @@ const BATCH: Row = Row {
     workgroup: 64,
     tiled: false,
     fusion: Fusion::Epilogue,
-    fused: 5,
 };
 const RANDOM: Row = Row {
     kernel: Kernel::RandomUniform,
@@ -373,7 +376,6 @@ const RANDOM: Row = Row {
     workgroup: 64,
     tiled: false,
     fusion: Fusion::Epilogue,
-    fused: 7,
 };
 const UPDATE: Row = Row {
     kernel: Kernel::Update,
@@ -393,7 +395,6 @@ const UPDATE: Row = Row {
     workgroup: 64,
     tiled: false,
     fusion: Fusion::No,
-    fused: 0,
 };
 
 /// Every kernel, in the order of [`Kernel`].
@@ -409,7 +410,6 @@ pub const TABLE: &[Row] = &[
         workgroup: 64,
         tiled: false,
         fusion: Fusion::Source,
-        fused: 7,
     },
     Row {
         kernel: Kernel::MatMul,
@@ -493,7 +493,6 @@ pub const TABLE: &[Row] = &[
         entry: "bits",
         bindings: &[binding("state", Access::Read, Element::Word), binding("words_out", Access::Write, Element::Word)],
         fusion: Fusion::No,
-        fused: 0,
         ..RANDOM
     },
     UPDATE,
@@ -509,6 +508,30 @@ pub const TABLE: &[Row] = &[
             binding("parameters", Access::Update, Element::Vector),
             binding("moments", Access::Update, Element::Vector),
         ],
+        ..UPDATE
+    },
+    Row {
+        kernel: Kernel::Collect,
+        entry: "collect",
+        bindings: &[
+            binding("gradients", Access::Read, Element::Vector),
+            binding("segments", Access::Read, Element::Word),
+            binding("schedule", Access::Read, Element::Float),
+            binding("moments", Access::Update, Element::Vector),
+        ],
+        constants: &["COUNT", "ACCUMULATED"],
+        ..UPDATE
+    },
+    Row {
+        kernel: Kernel::CollectedUpdate,
+        entry: "collected_update",
+        bindings: &[
+            binding("segments", Access::Read, Element::Word),
+            binding("schedule", Access::Read, Element::Float),
+            binding("parameters", Access::Update, Element::Vector),
+            binding("moments", Access::Update, Element::Vector),
+        ],
+        constants: &["COUNT", "GROUPS", "METHOD", "CENTERED", "MOMENTUM", "ACCUMULATED", "LIMITED", "SKIP", "NORMED"],
         ..UPDATE
     },
     Row {
@@ -576,7 +599,6 @@ pub const TABLE: &[Row] = &[
         workgroup: 64,
         tiled: false,
         fusion: Fusion::No,
-        fused: 0,
     },
     Row {
         kernel: Kernel::Assign,
@@ -593,6 +615,5 @@ pub const TABLE: &[Row] = &[
         workgroup: 64,
         tiled: false,
         fusion: Fusion::No,
-        fused: 0,
     },
 ];

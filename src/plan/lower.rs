@@ -6,7 +6,7 @@ use super::arrange::{Arranged, Order, is_rearranged};
 use super::fuse::{Group, fuse, kernel_of, reads, storage};
 use super::kernel::{Access, Kernel};
 use super::memory::{ALIGNMENT, ParameterLayout, Transient, aligned, allocate};
-use super::plan::{Buffer, Limits, Outcome, Plan, Slot, Step};
+use super::plan::{Buffer, Outcome, Plan, Slot, Step, workgroup_bytes};
 use super::products::ProductSizes;
 use super::program::{Axis, Instruction, Program, View};
 use super::state::{Metrics, RING_CAPACITY, Training};
@@ -110,7 +110,7 @@ impl Plan {
     /// The plan of a request. Fails where a parameter of the graph is not in the layout.
     pub fn build(request: Request) -> Result<Plan> {
         let Request { name, graph, outputs, layout, training, metrics, target } = request;
-        let mut arranged = Arranged::new(graph);
+        let mut arranged = Arranged::new(graph, Kernel::Map.row().fused(target.storage_buffers()));
         let mut wanted: Vec<(Value, &str)> = Vec::new();
         for (value, buffer) in &outputs {
             wanted.push((arranged.value(*value, Order::First), buffer));
@@ -135,7 +135,7 @@ impl Plan {
         let all = all.chain(&metric);
         let results: Vec<Value> = all.map(|value| storage(graph, *value)).collect();
         let summed: HashSet<Value> = gradients.iter().map(|(value, _)| storage(graph, *value)).collect();
-        let groups = fuse(graph, &results, &summed, target.without);
+        let groups = fuse(graph, &results, &summed, &target);
 
         let mut lowering = Lowering {
             graph,
@@ -653,9 +653,13 @@ impl Lowering<'_> {
     }
 
     /// Lets launches share a dispatch: products and column sums of one workgroup size, none of which reads what another
-    /// writes, and which together bind no more buffers than every adapter can.
+    /// writes, and which together need no more buffers and workgroup memory than the device has.
     fn pair(&mut self) {
-        let most = Limits::default().storage_buffers as usize;
+        let most = self.target.storage_buffers();
+        let fits = |launch: &Launch, others: &[Launch]| {
+            let steps: Vec<Step> = others.iter().chain([launch]).map(|launch| step(launch, vec![])).collect();
+            workgroup_bytes(&steps) <= self.target.limits.workgroup_bytes
+        };
         let mut dispatches: Vec<Vec<Launch>> = Vec::new();
         // For each place: the last dispatch that writes it.
         let mut written: Vec<(Home, usize)> = Vec::new();
@@ -672,7 +676,10 @@ impl Lowering<'_> {
                         matches!(place, Home::Lasting { buffer, .. } if self.buffers[*buffer].name == "gradients");
                     !lasting(place) || gradients || *dispatch + 1 == dispatches.len()
                 });
-                ordered && shares(&launch, others) && bindings(others.iter().chain([&launch])) <= most
+                ordered
+                    && shares(&launch, others)
+                    && bindings(others.iter().chain([&launch])) <= most
+                    && fits(&launch, others)
             });
             match joined {
                 Some(dispatch) => {

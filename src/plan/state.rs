@@ -3,12 +3,13 @@
 use super::optimizer::Optimizer;
 use crate::graph::{STATE_LENGTH, Value};
 
-/// The words of the state. `shaders/*.wgsl` name the same positions, which a test compares.
-pub const SEED: usize = 0;
+/// The words of the state. `shaders/*.wgsl` name the same positions, which a test compares. The first is the steps done in
+/// this epoch: the row of the schedule, which is gathered by it.
+pub const POSITION: usize = 0;
+/// The key of random draws, two words.
+pub const SEED: usize = 1;
 /// Steps done since the beginning of training.
-pub const STEP: usize = 2;
-/// Steps done in this epoch: the row of the schedule.
-pub const POSITION: usize = 3;
+pub const STEP: usize = 3;
 /// Samples seen in this epoch: where the next batch begins in the permutation.
 pub const OFFSET: usize = 4;
 
@@ -35,6 +36,8 @@ pub const WAIT: usize = 6;
 pub const AVERAGING: usize = 7;
 /// The method's own numbers from here on.
 pub const METHOD_NUMBERS: usize = 8;
+/// Where a step's own rows lie behind the norm of its gradients, on a device that binds too few buffers to have them apart.
+pub const CURRENT: usize = 64;
 
 /// The state at the beginning of a run or an epoch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -114,8 +117,9 @@ impl Training {
         Training { trained: trained.collect(), optimizer, gradients: Gradients::default(), groups: 1, schedule_rows }
     }
 
-    /// How many numbers there are for every parameter in the buffer `moments`: the optimiser's, then the gradients that are
-    /// accumulated.
+    /// How many numbers are kept of every parameter in the buffer `moments`: the optimiser's, then the gradients that are
+    /// accumulated. Where a launch binds few buffers there is always room for those, which no step leaves anything in unless
+    /// they are accumulated.
     pub fn moments(&self) -> usize {
         self.optimizer.moments() + usize::from(self.gradients.accumulated)
     }

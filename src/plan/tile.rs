@@ -1,5 +1,6 @@
 //! How products are cut into tiles: the variants of `shaders/tile.wgsl`, and which of them a device gets.
 
+use super::plan::Limits;
 use crate::error::{Error, Result, suggest};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -63,6 +64,8 @@ pub struct Target {
     pub splits: Option<usize>,
     /// What the plan is to do without, for bisecting.
     pub without: Without,
+    /// What the device allows.
+    pub limits: Limits,
 }
 
 /// The name of an optimisation, and where it is kept whether it is switched off.
@@ -208,6 +211,13 @@ impl Tile {
 }
 
 impl Target {
+    /// Storage buffers that a launch may bind: no more than WebGPU's floor even where a device has more, so that a model
+    /// has one plan on all that reach it; and no fewer than every kernel can do with.
+    pub(super) fn storage_buffers(&self) -> usize {
+        let [least, most] = [Limits::DOWNLEVEL, Limits::default()].map(|limits| limits.storage_buffers);
+        self.limits.storage_buffers.clamp(least, most) as usize
+    }
+
     /// Invocations of a subgroup, where tiles may be shared by one.
     fn subgroup(&self) -> Option<u32> {
         self.subgroup.filter(|_| !self.without.subgroups)

@@ -197,7 +197,11 @@ impl<'a> Trainer<'a> {
         let parameters = self.parameters()?;
         let moments = match self.moments() {
             0 => vec![],
-            _ => self.session.read("moments")?.chunks(self.network.layout().elements()),
+            // Behind them a device that binds few buffers has room for gradients.
+            kept => {
+                let all = self.session.read("moments")?.chunks(self.network.layout().elements());
+                all.into_iter().take(kept).collect()
+            }
         };
         let average = self.spec().ema.map(|_| self.session.read(AVERAGE)).transpose()?;
         self.progress.skipped = self.read_skipped()?;
@@ -221,7 +225,7 @@ impl<'a> Trainer<'a> {
     /// The device counts the updates that it leaves out beside the gradients' norm.
     fn write_skipped(&mut self, count: u64) -> Result<()> {
         match self.spec().non_finite {
-            NonFinite::Skip => self.session.write(NORM, &Values::F64(vec![0.0, count as f64])),
+            NonFinite::Skip => self.session.write_at(NORM, 0, &Values::F64(vec![0.0, count as f64])),
             NonFinite::Stop => Ok(()),
         }
     }

@@ -37,11 +37,11 @@ pub const EVERYTHING: Gradients =
 /// A training step as the trainer builds it, in small: a batch of bytes, noise, a convolution, a linear code, a transposed
 /// convolution, MSE, an optimiser, metrics.
 pub fn training_plan(optimizer: Optimizer) -> (Plan, ParameterLayout) {
-    training_plan_with(optimizer, Gradients::default())
+    training_plan_on(&Target::default(), optimizer, Gradients::default())
 }
 
 /// The same with more between gradients and optimiser.
-pub fn training_plan_with(optimizer: Optimizer, own: Gradients) -> (Plan, ParameterLayout) {
+pub fn training_plan_on(target: &Target, optimizer: Optimizer, own: Gradients) -> (Plan, ParameterLayout) {
     let mut graph = Graph::new();
     let training = build(&mut graph, optimizer, own).expect("a well-formed graph");
     let layout = ParameterLayout::of(&graph);
@@ -53,13 +53,13 @@ pub fn training_plan_with(optimizer: Optimizer, own: Gradients) -> (Plan, Parame
         layout: &layout,
         training: Some(training),
         metrics: Some(metrics),
-        target: Target::default(),
+        target: target.clone(),
     };
     (Plan::build(request).expect("a plan"), layout)
 }
 
 /// That step with every optimiser.
-pub fn training_plans() -> Vec<Plan> {
+pub fn training_plans(target: &Target) -> Vec<Plan> {
     let [samples, _] = SAMPLES;
     // The parts of the generator and of the data set that the training step does not use.
     let mut graph = Graph::new();
@@ -70,10 +70,10 @@ pub fn training_plans() -> Vec<Plan> {
         Ok::<_, pinhole::Error>([graph.random_bits(state, [1000])?, graph.batch(data, permutation, state, 5)?])
     };
     let [bits, batch] = draw(&mut graph).expect("a well-formed graph");
-    let other = Plan::new("bits and floats", &graph, &[(bits, "bits"), (batch, "batch")]).expect("a plan");
+    let other = Plan::on(target, "bits and floats", &graph, &[(bits, "bits"), (batch, "batch")]).expect("a plan");
     let all = [&OPTIMIZERS[..], &[Optimizer::SGD]].concat();
     let steps = all.into_iter().flat_map(|optimizer| {
-        [Gradients::default(), EVERYTHING].map(|gradients| training_plan_with(optimizer, gradients).0)
+        [Gradients::default(), EVERYTHING].map(|gradients| training_plan_on(target, optimizer, gradients).0)
     });
     steps.chain([other]).collect()
 }
@@ -179,7 +179,8 @@ pub fn reads_what_was_written(plan: &Plan) -> Result<(), String> {
 
 #[test]
 fn no_value_is_overwritten_before_its_last_reader() {
-    let plans = cases::all().into_iter().flat_map(|case| Work::new(&case).plans).chain(training_plans());
+    let plans =
+        cases::all().into_iter().flat_map(|case| Work::new(&case).plans).chain(training_plans(&Target::default()));
     let failures = plans
         .filter_map(|plan| reads_what_was_written(&plan).err().map(|error| format!("plan \"{}\": {error}", plan.name)));
     report(failures.collect());
