@@ -91,3 +91,6 @@ mod tune;
 mod unroll;
 #[path = "suite/updates.rs"]
 mod updates;
+#[cfg(not(target_vendor = "apple"))]
+#[path = "suite/validation.rs"]
+mod validation;
