@@ -13,6 +13,8 @@ const ACCUMULATED: u32 = 1u;
 // Whether the gradients' elements are limited, and whether gradients that are not finite change nothing.
 const LIMITED: u32 = 0u;
 const SKIP: u32 = 0u;
+// Whether gradients come multiplied by a scale, which `join` keeps.
+const SCALED: u32 = 0u;
 // Sums of squares that are joined.
 const PARTS: u32 = 1u;
 // The word of the state that holds the row, and a row's numbers.
@@ -27,6 +29,16 @@ const SHARE: u32 = 5u;
 const WAIT: u32 = 6u;
 const AVERAGING: u32 = 7u;
 const METHOD_NUMBERS: u32 = 8u;
+// What `join` leaves: the sum of all gradients' squares, updates that were left out, and where gradients are scaled, by what
+// this update multiplies them, the scale of the next gradients, and updates since it last changed.
+const SQUARES: u32 = 0u;
+const SKIPPED: u32 = 1u;
+const INVERSE: u32 = 2u;
+const SCALE: u32 = 3u;
+const GOOD: u32 = 4u;
+// Updates after which the scale is doubled, and up to where.
+const GROWTH_INTERVAL: u32 = 2000u;
+const LARGEST_SCALE: f32 = 1.2676506e30;
 // A segment says, for so many places of parameters, where their gradients lie, how many partial sums they have, how far
 // apart, how many of the places are parameters, and which group they are in. Other places are gaps, and stay as they are.
 const BLOCK: u32 = 64u;
@@ -218,10 +230,12 @@ fn limited_update(
 ) {
     let i = ((group.y * groups.x + group.x) * 64u + lane) * 4u;
     if is_trained(i) {
-        var scale = min(1.0, schedule[row_of(i) + NORM_LIMIT] / (sqrt(norm[0]) + 1e-6));
-        if !is_finite(norm[0]) {
+        var scale = min(1.0, schedule[row_of(i) + NORM_LIMIT] / (sqrt(norm[SQUARES]) + 1e-6));
+        if !is_finite(norm[SQUARES]) {
             // Not the smaller of it and 1, which may be 1.
-            scale = norm[0];
+            scale = norm[SQUARES];
+        } else if SCALED == 1u {
+            scale *= norm[INVERSE];
         }
         follow(i, scale);
     }
@@ -281,6 +295,20 @@ fn squares_of_sums(
     sum_squares(part, lane, g);
 }
 
+// The scale of the next gradients, as torch.amp.GradScaler has it: half of what was too large, and twice what has long been
+// good. Each is a power of two.
+fn rescale(good: bool) {
+    if !good {
+        joined[SCALE] = max(0.5 * joined[SCALE], 1.0 / LARGEST_SCALE);
+        joined[GOOD] = 0.0;
+    } else if joined[GOOD] + 1.0 < f32(GROWTH_INTERVAL) {
+        joined[GOOD] += 1.0;
+    } else {
+        joined[SCALE] = min(2.0 * joined[SCALE], LARGEST_SCALE);
+        joined[GOOD] = 0.0;
+    }
+}
+
 // One workgroup joins the sums of squares, and counts updates whose gradients are not all finite: the sum, the count.
 @compute @workgroup_size(64)
 fn join(@builtin(local_invocation_index) lane: u32) {
@@ -290,9 +318,20 @@ fn join(@builtin(local_invocation_index) lane: u32) {
     }
     let total = sum_of_all(lane, sum);
     if lane == 0u {
-        joined[0] = total;
-        if !is_finite(total) && schedule[state[POSITION] * GROUPS * SCHEDULE_COLUMNS + WAIT] == 0.0 {
-            joined[1] += 1.0;
+        let updates = schedule[state[POSITION] * GROUPS * SCHEDULE_COLUMNS + WAIT] == 0.0;
+        if SCALED == 1u {
+            // The scale is a power of two: its inverse has the opposite exponent.
+            let inverse = bitcast<f32>(0x7f000000u - bitcast<u32>(joined[SCALE]));
+            joined[SQUARES] = total * inverse * inverse;
+            joined[INVERSE] = inverse;
+            if updates {
+                rescale(is_finite(total));
+            }
+        } else {
+            joined[SQUARES] = total;
+        }
+        if !is_finite(total) && updates {
+            joined[SKIPPED] += 1.0;
         }
     }
 }

@@ -164,7 +164,7 @@ impl Session {
             Values::U32(_) => DType::U32,
             Values::U8(_) => DType::U8,
         };
-        if dtype != buffer.dtype {
+        if dtype != buffer.dtype && (dtype, buffer.dtype) != (DType::Float, DType::Half) {
             let problem = format!("{dtype:?} given for a buffer of {:?}", buffer.dtype);
             return Err(Error::invalid(format!("buffer \"{name}\""), problem, "convert the values"));
         }

@@ -36,6 +36,8 @@ mod golden;
 mod gradients;
 #[path = "suite/graph_errors.rs"]
 mod graph_errors;
+#[path = "suite/half.rs"]
+mod half;
 #[path = "suite/inference.rs"]
 mod inference;
 #[cfg(feature = "cli")]

@@ -119,7 +119,8 @@ fn result_elements(step: &Step) -> usize {
         | Kernel::Norm
         | Kernel::Average
         | Kernel::Advance
-        | Kernel::Assign => 0,
+        | Kernel::Assign
+        | Kernel::Narrow => 0,
     }
 }
 
@@ -262,7 +263,7 @@ pub(crate) fn execute<T: Real>(step: &Step, sources: &[Source<T>], targets: &mut
         Kernel::RandomBits => random::bits(step.constants(), words(0), targets[0].words()),
         Kernel::Update | Kernel::LimitedUpdate => {
             if let [parameters, moments] = targets {
-                let norm = (step.kernel == Kernel::LimitedUpdate).then(|| floats(4)[0]);
+                let norm = (step.kernel == Kernel::LimitedUpdate).then(|| floats(4));
                 let inputs = optimizer::Inputs { norm, ..gradients() };
                 let settings = optimizer::Settings::new(step.constants());
                 optimizer::update(settings, inputs, parameters.floats(), moments.floats());
@@ -284,5 +285,6 @@ pub(crate) fn execute<T: Real>(step: &Step, sources: &[Source<T>], targets: &mut
             }
         }
         Kernel::Assign => assign::assign(floats(0), words(1), targets[0].floats()),
+        Kernel::Narrow => assign::narrow(floats(0), words(1), targets[0].floats()),
     }
 }

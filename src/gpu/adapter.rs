@@ -153,7 +153,7 @@ impl Gpu {
         };
         let cache = cache.filter(|_| !without.pipeline_cache);
         let (info, limits) = (adapter.get_info(), adapter.limits());
-        let mut features = wgpu::Features::TIMESTAMP_QUERY;
+        let mut features = wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SHADER_F16;
         features.set(wgpu::Features::SUBGROUP, even_subgroup(&info).is_some());
         features.set(wgpu::Features::PIPELINE_CACHE, cache.is_some());
         let descriptor = wgpu::DeviceDescriptor {

@@ -8,6 +8,7 @@ use super::specialise::{Shader, specialise};
 use crate::error::{Error, Result};
 use crate::plan::{Access, Buffer, Kernel, Plan, Without, bindings, foresee, grid, state};
 use crate::tensor::{DType, Values};
+use half::f16;
 use rayon::prelude::*;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -115,6 +116,12 @@ impl Session {
         for plan in plans {
             plan.check(gpu.limits())?;
         }
+        let halves = plans.iter().flat_map(|plan| &plan.buffers).any(|buffer| buffer.dtype == DType::Half);
+        if halves && !gpu.device.features().contains(wgpu::Features::SHADER_F16) {
+            let problem =
+                format!("f16 needs 16-bit numbers in shaders (SHADER_F16), which {} lacks", gpu.summary().name);
+            return Err(Error::invalid("precision", problem, "use precision f32, or another device"));
+        }
         if let Some(bytes) = gpu.limits().memory_bytes {
             foresee(plans, bytes)?;
         }
@@ -180,9 +187,16 @@ impl Session {
     pub fn write(&mut self, name: &str, offset: usize, values: &Values) -> Result<()> {
         let Some(resident) = self.buffers.get(name) else { return Ok(()) };
         let place = offset as u64 * resident.spec.dtype.bytes();
+        let halved: Vec<f16>;
         let rounded: Vec<f32>;
         let padded: Vec<u8>;
         let bytes: &[u8] = match values {
+            Values::F32(_) | Values::F64(_) if resident.spec.dtype == DType::Half => {
+                // A write is a multiple of four bytes. Only a plan's own values have 16 bits, which are written as a whole.
+                let halves = values.to_f64().into_iter().map(f16::from_f64).chain(std::iter::repeat(f16::ZERO));
+                halved = halves.take(values.len().next_multiple_of(2)).collect();
+                bytemuck::cast_slice(&halved)
+            }
             Values::F32(values) => bytemuck::cast_slice(values),
             Values::F64(values) => {
                 rounded = values.iter().map(|value| *value as f32).collect();
@@ -238,6 +252,10 @@ impl Session {
         let bytes = mapped(&staging, size)?;
         Ok(match dtype {
             DType::Float => Values::F32(bytemuck::pod_collect_to_vec::<u8, f32>(&bytes)[..elements].to_vec()),
+            DType::Half => {
+                let halves: Vec<f16> = bytemuck::pod_collect_to_vec(&bytes);
+                Values::F32(halves[..elements].iter().map(|half| half.to_f32()).collect())
+            }
             DType::U32 => Values::U32(bytemuck::pod_collect_to_vec::<u8, u32>(&bytes)[..elements].to_vec()),
             DType::U8 => Values::U8(bytes[..elements].to_vec()),
         })
@@ -438,7 +456,7 @@ fn pipeline(gpu: &Gpu, shader: &Shader, kept: bool) -> Result<wgpu::ComputePipel
 fn invalid(shader: &Shader, without: Without, path: &str) -> Option<Error> {
     let module = shader.module(without).ok()?;
     let mut validator =
-        naga::valid::Validator::new(naga::valid::ValidationFlags::all(), naga::valid::Capabilities::default());
+        naga::valid::Validator::new(naga::valid::ValidationFlags::all(), naga::valid::Capabilities::SHADER_FLOAT16);
     let error = validator.validate(&module).err()?;
     let problem = one_line(&error.emit_to_string_with_path(&shader.text, path));
     Some(Error::Shader { place: path.to_owned(), problem })

@@ -154,7 +154,7 @@ fn only_moves(op: &Op) -> bool {
 }
 
 /// Ops that can be computed inside another launch.
-fn is_fusible(op: &Op) -> bool {
+pub(super) fn is_fusible(op: &Op) -> bool {
     only_moves(op) || matches!(op, Op::Unary(_) | Op::Binary(_) | Op::Concat { .. })
 }
 
@@ -527,9 +527,13 @@ fn inverse(shape: &Shape, order: &[usize]) -> View {
 
 /// The values that a launch reads from memory: what its kernel reads, then its expression's inputs.
 pub(super) fn reads(graph: &Graph, group: &Group) -> Vec<Value> {
+    operands(graph, group).iter().chain(&group.inputs).map(|value| storage(graph, *value)).collect()
+}
+
+/// What a launch's kernel itself reads.
+pub(super) fn operands<'a>(graph: &'a Graph, group: &Group) -> &'a [Value] {
     let node = graph.node(group.anchor);
-    let own = if is_fusible(&node.op) || matches!(node.op, Op::Reduce { .. }) { &[] } else { &node.operands[..] };
-    own.iter().chain(&group.inputs).map(|value| storage(graph, *value)).collect()
+    if is_fusible(&node.op) || matches!(node.op, Op::Reduce { .. }) { &[] } else { &node.operands }
 }
 
 /// The launches in an order in which each stands after those whose results it reads.

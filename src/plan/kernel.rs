@@ -74,6 +74,8 @@ pub enum Kernel {
     Advance,
     /// Numbers that follow no gradient take their new values.
     Assign,
+    /// Copies of weights in 16 bits.
+    Narrow,
 }
 
 /// What a launch does with a binding.
@@ -153,6 +155,8 @@ pub struct Row {
     /// Whether it is a product by tiles: `shaders/tile.wgsl` with the operands that the functions named `ENTRY_..` of this
     /// file describe.
     pub tiled: bool,
+    /// Whether its own buffers of real numbers may hold 16-bit ones; those of outcomes and of inputs may anyway.
+    pub halves: bool,
     /// Where a fused expression goes.
     pub fusion: Fusion,
     /// How many outcomes and inputs a fused expression may have: 8 storage buffers are the floor of WebGPU's limits.
@@ -254,6 +258,7 @@ const CONV: Row = Row {
     grid: &[],
     workgroup: 64,
     tiled: true,
+    halves: true,
     fusion: Fusion::Epilogue,
     fused: 6,
 };
@@ -267,6 +272,7 @@ const POOL: Row = Row {
     grid: SMALL_IMAGE,
     workgroup: 64,
     tiled: false,
+    halves: true,
     fusion: Fusion::Epilogue,
     fused: 6,
 };
@@ -283,6 +289,7 @@ const REDUCE: Row = Row {
     grid: &[each(&["OUTPUTS", "SPLITS"])],
     workgroup: 64,
     tiled: false,
+    halves: false,
     fusion: Fusion::Source,
     fused: 7,
 };
@@ -300,6 +307,7 @@ const GATHER: Row = Row {
     grid: &[each(&["COUNT", "WIDTH"])],
     workgroup: 64,
     tiled: false,
+    halves: false,
     fusion: Fusion::No,
     fused: 0,
 };
@@ -317,6 +325,7 @@ const WARP: Row = Row {
     grid: &[each(&["COUNT", "CHANNELS", "HEIGHT", "WIDTH"])],
     workgroup: 64,
     tiled: false,
+    halves: false,
     fusion: Fusion::No,
     fused: 0,
 };
@@ -335,6 +344,7 @@ const RECURRENCE: Row = Row {
     grid: &[each(&["BATCH"]), each(&["WORKGROUP"])],
     workgroup: 64,
     tiled: false,
+    halves: false,
     fusion: Fusion::No,
     fused: 0,
 };
@@ -359,6 +369,7 @@ const BATCH: Row = Row {
     grid: &[tiled(&["COUNT", "WIDTH"], 4)],
     workgroup: 64,
     tiled: false,
+    halves: false,
     fusion: Fusion::Epilogue,
     fused: 5,
 };
@@ -372,6 +383,7 @@ const RANDOM: Row = Row {
     grid: &[tiled(&["COUNT"], 4)],
     workgroup: 64,
     tiled: false,
+    halves: false,
     fusion: Fusion::Epilogue,
     fused: 7,
 };
@@ -388,10 +400,30 @@ const UPDATE: Row = Row {
         binding("parameters", Access::Update, Element::Vector),
         binding("moments", Access::Update, Element::Vector),
     ],
-    constants: &["COUNT", "GROUPS", "METHOD", "CENTERED", "MOMENTUM", "ACCUMULATED", "LIMITED", "SKIP"],
+    constants: &["COUNT", "GROUPS", "METHOD", "CENTERED", "MOMENTUM", "ACCUMULATED", "LIMITED", "SKIP", "SCALED"],
     grid: &[tiled(&["COUNT"], 4)],
     workgroup: 64,
     tiled: false,
+    halves: false,
+    fusion: Fusion::No,
+    fused: 0,
+};
+
+const ASSIGN: Row = Row {
+    kernel: Kernel::Assign,
+    file: "assign.wgsl",
+    source: include_str!("../../shaders/assign.wgsl"),
+    entry: "assign",
+    bindings: &[
+        binding("values", Access::Read, Element::Float),
+        binding("blocks", Access::Read, Element::Word),
+        binding("parameters", Access::Update, Element::Float),
+    ],
+    constants: &["COUNT"],
+    grid: &[each(&["COUNT"])],
+    workgroup: 64,
+    tiled: false,
+    halves: false,
     fusion: Fusion::No,
     fused: 0,
 };
@@ -408,6 +440,7 @@ pub const TABLE: &[Row] = &[
         grid: &[tiled(&["COUNT"], 4)],
         workgroup: 64,
         tiled: false,
+        halves: true,
         fusion: Fusion::Source,
         fused: 7,
     },
@@ -446,6 +479,7 @@ pub const TABLE: &[Row] = &[
         constants: &["ROWS", "LENGTH"],
         // A workgroup for each row.
         grid: &[tiled(&["ROWS"], 1)],
+        halves: true,
         ..REDUCE
     },
     Row { kernel: Kernel::Max, entry: "maximum_of", ..REDUCE },
@@ -545,7 +579,7 @@ pub const TABLE: &[Row] = &[
             binding("state", Access::Read, Element::Word),
             binding("joined", Access::Update, Element::Float),
         ],
-        constants: &["GROUPS", "PARTS"],
+        constants: &["GROUPS", "PARTS", "SCALED"],
         grid: &[],
         ..UPDATE
     },
@@ -575,24 +609,21 @@ pub const TABLE: &[Row] = &[
         grid: &[],
         workgroup: 64,
         tiled: false,
+        halves: false,
         fusion: Fusion::No,
         fused: 0,
     },
+    ASSIGN,
     Row {
-        kernel: Kernel::Assign,
-        file: "assign.wgsl",
-        source: include_str!("../../shaders/assign.wgsl"),
-        entry: "assign",
+        kernel: Kernel::Narrow,
+        entry: "narrow",
         bindings: &[
-            binding("values", Access::Read, Element::Float),
-            binding("blocks", Access::Read, Element::Word),
-            binding("parameters", Access::Update, Element::Float),
+            binding("weights", Access::Read, Element::Vector),
+            binding("copied", Access::Read, Element::Word),
+            binding("copies", Access::Write, Element::Vector),
         ],
-        constants: &["COUNT"],
-        grid: &[each(&["COUNT"])],
-        workgroup: 64,
-        tiled: false,
-        fusion: Fusion::No,
-        fused: 0,
+        grid: &[tiled(&["COUNT"], 4)],
+        halves: true,
+        ..ASSIGN
     },
 ];

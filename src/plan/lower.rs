@@ -4,8 +4,9 @@ mod update;
 
 use super::arrange::{Arranged, Order, is_rearranged};
 use super::fuse::{Group, fuse, kernel_of, reads, storage};
+use super::half::halves;
 use super::kernel::{Access, Kernel};
-use super::memory::{ALIGNMENT, ParameterLayout, Transient, aligned, allocate};
+use super::memory::{ALIGNMENT, ParameterLayout, Transient, aligned, aligned_halves, allocate};
 use super::plan::{Buffer, Limits, Outcome, Plan, Slot, Step};
 use super::products::ProductSizes;
 use super::program::{Axis, Instruction, Program, View};
@@ -86,6 +87,10 @@ struct Lowering<'a> {
     /// A scalar that only the step's metrics read: its partial sums stay as they are.
     metric: Option<Value>,
     metric_parts: Option<Operand>,
+    /// Values that are stored in 16 bits.
+    halves: HashSet<Value>,
+    /// Where parameters have copies in 16 bits.
+    copies: HashMap<Value, Home>,
 }
 
 impl Plan {
@@ -136,6 +141,8 @@ impl Plan {
         let results: Vec<Value> = all.map(|value| storage(graph, *value)).collect();
         let summed: HashSet<Value> = gradients.iter().map(|(value, _)| storage(graph, *value)).collect();
         let groups = fuse(graph, &results, &summed, target.without);
+        let full = gradients.iter().chain(&assigned).map(|(value, _)| *value).chain(metric);
+        let halves = if target.half { halves(graph, &groups, full) } else { HashSet::new() };
 
         let mut lowering = Lowering {
             graph,
@@ -149,6 +156,8 @@ impl Plan {
             gradient_elements: 0,
             metric: None,
             metric_parts: None,
+            halves,
+            copies: HashMap::new(),
         };
         lowering.place_sources(layout)?;
         // A result that launches read, or that is wanted in two places, is copied to its place at the end, since two
@@ -159,7 +168,8 @@ impl Plan {
             let value = storage(graph, value);
             let node = graph.node(value);
             let home = Home::Lasting { buffer: lowering.buffer(name, node.dtype, node.shape.elements()), offset: 0 };
-            if lowering.is_alone(value, &results, &read) {
+            // Outside, numbers have 32 bits; what is stored in 16 is copied there as it is stored.
+            if lowering.is_alone(value, &results, &read) && !lowering.halves.contains(&value) {
                 lowering.homes.insert(value, home);
             } else {
                 copies.push((value, home));
@@ -191,6 +201,7 @@ impl Plan {
         }
         lowering.metric =
             metric.map(|value| storage(graph, value)).filter(|value| lowering.is_alone(*value, &results, &read));
+        lowering.narrow(name, layout);
         for group in &groups {
             lowering.launch(group);
         }
@@ -274,6 +285,50 @@ impl Lowering<'_> {
         once && !self.homes.contains_key(&value) && !read.contains(&value)
     }
 
+    /// The launch that makes copies of weights in 16 bits, where there are any.
+    fn narrow(&mut self, name: &str, layout: &ParameterLayout) {
+        let mut blocks: Vec<u32> = Vec::new();
+        let mut copies: Vec<(Value, usize)> = Vec::new();
+        let mut end = 0;
+        for (index, node) in self.graph.nodes().iter().enumerate() {
+            let Op::Parameter { name } = &node.op else { continue };
+            let Some(offset) = layout.offset(name).filter(|_| self.halves.remove(&Value(index))) else { continue };
+            copies.push((Value(index), end));
+            for block in (0..aligned(node.shape.elements())).step_by(ALIGNMENT) {
+                blocks.extend([offset + block, end + block].map(|word| word as u32));
+            }
+            end += aligned_halves(node.shape.elements());
+        }
+        if copies.is_empty() {
+            return;
+        }
+        let buffer = self.buffer("weights", DType::Half, end);
+        for (value, offset) in copies {
+            self.copies.insert(value, Home::Lasting { buffer, offset });
+        }
+        let (words, count) = (blocks.len(), blocks.len() / 2 * ALIGNMENT);
+        let table = self.buffer(&format!("weights of {name}"), DType::U32, words);
+        self.buffers[table].content = blocks;
+        let parameters = self.laid_out("parameters", layout);
+        let lasting = |buffer: usize, elements: usize, dtype: DType| {
+            (Home::Lasting { buffer, offset: 0 }, Shape::from([elements]), dtype)
+        };
+        self.launches.push(Launch {
+            kernel: Kernel::Narrow,
+            constants: vec![count as u32],
+            slots: vec![
+                lasting(parameters, layout.elements(), DType::Float),
+                lasting(table, words, DType::U32),
+                lasting(buffer, end, DType::Half),
+            ],
+            outcomes: vec![],
+            program: None,
+            label: "weights".to_owned(),
+            operations: 0,
+            beside: false,
+        });
+    }
+
     fn transient(&mut self, elements: usize, dtype: DType) -> Home {
         self.transients.push((elements, dtype));
         Home::Transient(self.transients.len() - 1)
@@ -291,8 +346,9 @@ impl Lowering<'_> {
     /// The slot of a value that is kept.
     fn slot(&mut self, value: Value) -> Operand {
         let node = self.graph.node(value);
-        let (shape, dtype) = (node.shape.clone(), node.dtype);
         let place = storage(self.graph, value);
+        let dtype = if self.halves.contains(&place) { DType::Half } else { node.dtype };
+        let shape = node.shape.clone();
         let home = match self.homes.get(&place) {
             Some(home) => home.clone(),
             None => {
@@ -305,6 +361,14 @@ impl Lowering<'_> {
             }
         };
         (home, shape, dtype)
+    }
+
+    /// The slot of a value that a product reads.
+    fn operand(&mut self, value: Value) -> Operand {
+        match self.copies.get(&storage(self.graph, value)) {
+            Some(home) => (home.clone(), self.graph.shape(value).clone(), DType::Half),
+            None => self.slot(value),
+        }
     }
 
     /// A slot for partial sums of a value, `parts` of them `stride` elements apart, and whether a launch must join them.
@@ -328,6 +392,7 @@ impl Lowering<'_> {
 
     fn copy(&mut self, value: Value, home: Home) {
         let (from, shape, dtype) = self.slot(value);
+        let outside = self.graph.node(value).dtype;
         let program = Program {
             instructions: vec![Instruction::Position, Instruction::Load { input: 0, at: 0 }],
             inputs: 1,
@@ -336,7 +401,7 @@ impl Lowering<'_> {
         self.launches.push(Launch {
             kernel: Kernel::Map,
             constants: vec![shape.elements() as u32],
-            slots: vec![(home, shape.clone(), dtype), (from, shape, dtype)],
+            slots: vec![(home, shape.clone(), outside), (from, shape, dtype)],
             outcomes: vec![],
             program: Some(program),
             label: "copy".to_owned(),
@@ -436,7 +501,9 @@ impl Lowering<'_> {
 
     /// A launch whose results are whole.
     fn plain(&mut self, group: &Group, kernel: Kernel, operands: &[Value], constants: Vec<u32>, operations: u64) {
-        let slots: Vec<Operand> = operands.iter().map(|operand| self.slot(*operand)).collect();
+        let narrowed = kernel.row().halves;
+        let slot = |operand: &Value| if narrowed { self.operand(*operand) } else { self.slot(*operand) };
+        let slots: Vec<Operand> = operands.iter().map(slot).collect();
         let launch = self.new_launch(group, kernel, constants, slots, operations);
         self.outcomes(group, launch, [1, 1]);
     }
@@ -470,7 +537,9 @@ impl Lowering<'_> {
         sizes: &ProductSizes,
         arithmetic: u64,
     ) {
-        let tile = self.target.tile(&sizes.product(kernel), sizes.panels());
+        let slots = vec![self.operand(left), self.operand(right)];
+        let half = slots.iter().any(|(.., dtype)| *dtype == DType::Half);
+        let tile = self.target.tile(&sizes.product(kernel, half), sizes.panels());
         // Only a whole sum can go through an epilogue; and partial sums that nobody joins in passing cost a launch.
         let joined = |value: &Value| self.gradients.contains_key(&storage(self.graph, *value));
         let worth = kernel == Kernel::Conv2dGradWeight || group.results.iter().any(|(value, _)| joined(value));
@@ -478,7 +547,6 @@ impl Lowering<'_> {
         let splits = sizes.splits(self.target, &tile, allowed);
         let stride = aligned(self.graph.shape(group.anchor).elements());
         let constants = sizes.constants(&tile, splits, stride);
-        let slots = vec![self.slot(left), self.slot(right)];
         let launch = self.new_launch(group, kernel, constants, slots, sizes.operations + arithmetic);
         self.outcomes(group, launch, [splits.0, stride]);
     }

@@ -131,6 +131,7 @@ impl DType {
     pub fn bytes(self) -> u64 {
         match self {
             DType::Float | DType::U32 => 4,
+            DType::Half => 2,
             DType::U8 => 1,
         }
     }
@@ -174,7 +175,8 @@ impl Step {
 
     /// The product that it computes, by which its tile was chosen; `None` for a step that is no product by tiles.
     pub fn product(&self) -> Option<Product> {
-        self.kernel.row().tiled.then(|| product_of(self.kernel, &self.constants))
+        let half = || self.slots.iter().take(2).any(|slot| slot.dtype == DType::Half);
+        self.kernel.row().tiled.then(|| product_of(self.kernel, &self.constants, half()))
     }
 
     /// The tile of a product.

@@ -36,6 +36,45 @@ pub const AVERAGING: usize = 7;
 /// The method's own numbers from here on.
 pub const METHOD_NUMBERS: usize = 8;
 
+/// The buffer of what is known of all gradients together, and its numbers: the sum of their squares.
+pub const NORM: &str = "norm";
+/// Its place there.
+pub const SQUARES: usize = 0;
+/// Updates that were left out.
+pub const SKIPPED: usize = 1;
+/// What scaled gradients are multiplied by for this update.
+pub const INVERSE: usize = 2;
+/// The scale of the loss's derivative: a power of two.
+pub const SCALE: usize = 3;
+/// Updates since the scale last changed.
+pub const GOOD: usize = 4;
+
+/// How the loss's derivative is scaled, so that what is stored in 16 bits neither overflows nor vanishes: halved by an
+/// update whose gradients are not all finite, which is left out, and doubled after [`LossScale::GROWTH_INTERVAL`] others.
+/// Micikevicius et al., arXiv 1710.03740; the numbers are those of torch.amp.GradScaler.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct LossScale {
+    /// The scale, a power of two.
+    pub scale: f64,
+    /// Updates since it last changed.
+    pub good: u32,
+}
+
+impl LossScale {
+    /// Good updates after which the scale is doubled.
+    pub const GROWTH_INTERVAL: usize = 2000;
+    /// Below this, gradients are not finite for another reason than their scale.
+    pub const LEAST_USEFUL: f64 = 1.0 / 16384.0;
+    /// It is never larger, and never smaller than the inverse.
+    pub const LARGEST: f64 = (1u128 << 100) as f64;
+}
+
+impl Default for LossScale {
+    fn default() -> LossScale {
+        LossScale { scale: 65536.0, good: 0 }
+    }
+}
+
 /// The state at the beginning of a run or an epoch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct State {
@@ -101,6 +140,16 @@ pub struct Gradients {
     pub skip: bool,
     /// Whether an average of the parameters follows them.
     pub averaged: bool,
+    /// Whether they come multiplied by the scale in [`NORM`]; an update whose gradients are not all finite is then left
+    /// out in any case.
+    pub scaled: bool,
+}
+
+impl Gradients {
+    /// Numbers in the buffer [`NORM`].
+    pub fn norm_numbers(&self) -> usize {
+        if self.scaled { GOOD + 1 } else { SKIPPED + 1 }
+    }
 }
 
 impl Training {

@@ -38,7 +38,7 @@ pub struct Tile {
 /// The sizes of a product: what a tile is chosen by.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct Product {
-    /// The kernel's name.
+    /// The kernel's name, and `f16` behind it where an operand has 16 bits.
     pub kernel: String,
     /// All its constants but those of the tile.
     pub sizes: Vec<u32>,
@@ -59,11 +59,18 @@ pub struct Target {
     pub forced: Option<Tile>,
     /// Tiles found by measurement.
     pub tuned: Arc<HashMap<Product, Tile>>,
+    /// Whether activations, their gradients and weights are stored in 16 bits where products read or make them. Sums are
+    /// in 32 bits all the same, and so are parameters' gradients, what is assigned, metrics, and the products of
+    /// [`LOSS_SCOPE`].
+    pub half: bool,
     /// Into how many parts every sum is cut that may be, for measuring.
     pub splits: Option<usize>,
     /// What the plan is to do without, for bisecting.
     pub without: Without,
 }
+
+/// The scope of a loss: what is computed in it is stored in 32 bits.
+pub const LOSS_SCOPE: &str = "loss";
 
 /// The name of an optimisation, and where it is kept whether it is switched off.
 type Switch = (&'static str, fn(&mut Without) -> &mut bool);

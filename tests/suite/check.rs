@@ -204,6 +204,8 @@ pub fn sentinels(buffer: &Buffer, more: usize) -> Values {
     }
     match buffer.dtype {
         DType::Float => Values::F32(vec![f32::from_bits(0x7fc0_0001 | mark & 0x003f_ffff); elements]),
+        // A NaN that 16 bits hold: its last bits are zero.
+        DType::Half => Values::F32(vec![f32::from_bits(0x7fc0_0000 | (mark & 0x0fe) << 13); elements]),
         DType::U32 => Values::U32(vec![0xdead_beef; elements]),
         DType::U8 => Values::U8(vec![0xab; elements]),
     }

@@ -49,6 +49,26 @@ fn an_application_s_device_trains_what_another_does() {
 }
 
 #[test]
+fn a_device_without_numbers_of_16_bits_says_so() {
+    let (device, queue, faults) = application();
+    let device = Device::from_wgpu(device, queue).expect("a device");
+    let (network, data) = (network(&format!("{SMALL_CONV}precision = \"f16\"\n")), pinhole::data::digits(96, 1));
+    let Err(error) = Trainer::new(&network, &device, &data, None, Options::default()) else {
+        panic!("it has no feature SHADER_F16");
+    };
+    let name = Device::open(&gpu_name()).expect("the tests' device").name();
+    let text = error.to_string();
+    let begins = "precision: f16 needs 16-bit numbers in shaders (SHADER_F16), which ";
+    let rest = text.strip_prefix(begins).unwrap_or_else(|| panic!("{text}"));
+    let adapter = rest.strip_suffix(" lacks; use precision f32, or another device").unwrap_or_else(|| panic!("{text}"));
+    assert!(name.starts_with(adapter), "{text}");
+    assert_eq!(faults.load(Ordering::SeqCst), 0);
+    // In 32 bits it trains.
+    let network = crate::support::network(SMALL_CONV);
+    assert!(Trainer::new(&network, &device, &data, None, Options::default()).is_ok());
+}
+
+#[test]
 fn several_threads_share_a_device() {
     for device in fast_devices() {
         let data = pinhole::data::digits(96, 1);

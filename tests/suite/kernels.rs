@@ -9,8 +9,8 @@ use naga::{AddressSpace, Module, ShaderStage, StorageAccess, TypeInner};
 use pinhole::gpu::{Language, Shader, specialise};
 use pinhole::graph::{Binary, STATE_LENGTH, Unary};
 use pinhole::plan::{
-    Access, Element, Fusion, Kernel, Limits, Plan, Row, Step, TABLE, TILE_CONSTANTS, TILE_SOURCE, Target, Tile,
-    Without, bindings, state,
+    Access, Element, Fusion, Kernel, Limits, LossScale, Plan, Row, Step, TABLE, TILE_CONSTANTS, TILE_SOURCE, Target,
+    Tile, Without, bindings, state,
 };
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -42,6 +42,10 @@ fn validate(module: &Module, path: &str, text: &str) -> Result<ModuleInfo, Strin
     let capabilities = match subgroups && text.contains("subgroup") {
         true => Capabilities::SUBGROUP,
         false => Capabilities::empty(),
+    };
+    let capabilities = match text.starts_with("enable f16;") {
+        true => capabilities | Capabilities::SHADER_FLOAT16,
+        false => capabilities,
     };
     let mut validator = Validator::new(ValidationFlags::all(), capabilities);
     validator.subgroup_stages(naga::valid::ShaderStages::COMPUTE);
@@ -214,7 +218,8 @@ fn the_table_stands_in_the_order_of_the_enum() {
         Kernel::BatchBytes | Kernel::RandomUniform | Kernel::RandomBits | Kernel::Update => false,
         Kernel::LimitedUpdate | Kernel::Squares | Kernel::SquaresOfSums | Kernel::Norm | Kernel::Average => false,
         Kernel::Advance => false,
-        Kernel::Assign => true,
+        Kernel::Assign => false,
+        Kernel::Narrow => true,
     };
     assert!(TABLE.last().is_some_and(|row| last(row.kernel)));
     let names: HashSet<String> = TABLE.iter().map(|row| row.kernel.name()).collect();
@@ -273,6 +278,12 @@ fn shaders_and_plan_agree_where_the_words_of_the_state_are() {
         ("WAIT", state::WAIT),
         ("AVERAGING", state::AVERAGING),
         ("METHOD_NUMBERS", state::METHOD_NUMBERS),
+        ("SQUARES", state::SQUARES),
+        ("SKIPPED", state::SKIPPED),
+        ("INVERSE", state::INVERSE),
+        ("SCALE", state::SCALE),
+        ("GOOD", state::GOOD),
+        ("GROWTH_INTERVAL", LossScale::GROWTH_INTERVAL),
     ]);
     let mut seen = HashSet::new();
     for file in shaders() {
@@ -292,9 +303,13 @@ each_group!(check_group);
 
 fn check_group(group: Group) {
     let subgroups = Target { software: true, subgroup: Some(8), ..Target::default() };
-    let targets = [Target::default(), subgroups];
+    let halves = Target { half: true, ..subgroups.clone() };
+    let targets = [Target::default(), subgroups, Target { half: true, ..Target::default() }, halves];
     let cases = group.cases();
-    let works = cases.iter().flat_map(|case| targets.iter().map(|target| Work::on(case, target)));
+    // What 16 bits change, each third case shows.
+    let targets = |index: usize| if index.is_multiple_of(3) { &targets[..] } else { &targets[..2] };
+    let works = cases.iter().enumerate();
+    let works = works.flat_map(|(index, case)| targets(index).iter().map(|target| Work::on(case, target)));
     let plans: Vec<Plan> = works.flat_map(|work| work.plans).collect();
     check_plans(&plans);
 }

@@ -18,7 +18,9 @@ fn methods() -> Vec<(Optimizer, Gradients)> {
     let full = OPTIMIZERS.map(|optimizer| (optimizer, EVERYTHING));
     let limited = Gradients { norm_limit: true, ..Gradients::default() };
     let alone = [Gradients::default(), EVERYTHING, limited].map(|own| (Optimizer::SGD, own));
-    [&plain[..], &full, &alone].concat()
+    let scaled = [Gradients::default(), limited, EVERYTHING].map(|own| Gradients { scaled: true, ..own });
+    let scaled = scaled.map(|own| (Optimizer::ADAM, own));
+    [&plain[..], &full, &alone, &scaled].concat()
 }
 
 /// A rate at which an optimiser learns in few steps.
@@ -49,7 +51,7 @@ fn schedule(optimizer: &Optimizer, own: Gradients) -> Vec<f64> {
 fn changing(own: Gradients) -> Vec<&'static str> {
     let mut names = vec!["parameters", "moments", "state"];
     names.extend(own.averaged.then_some("average"));
-    names.extend(own.norm_limit.then_some("norm"));
+    names.extend((own.norm_limit || own.scaled).then_some(state::NORM));
     names
 }
 
@@ -74,6 +76,9 @@ fn start(optimizer: &Optimizer, own: Gradients, plan: &Plan, layout: &ParameterL
     for name in changing(own) {
         let zeros = plan.buffers.iter().find(|buffer| buffer.name == name).expect("a buffer").elements;
         written.entry(name.to_owned()).or_insert_with(|| Values::F32(vec![0.0; zeros]));
+    }
+    if let (true, Some(Values::F32(norm))) = (own.scaled, written.get_mut(state::NORM)) {
+        norm[state::SCALE] = 1024.0;
     }
     written
 }

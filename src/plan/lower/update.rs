@@ -3,7 +3,7 @@
 use super::{ALIGNMENT, Home, Launch, Lowering, Operand, ParameterLayout, Segment, aligned};
 use crate::graph::Value;
 use crate::plan::kernel::Kernel;
-use crate::plan::state::{SCHEDULE_COLUMNS, Training};
+use crate::plan::state::{NORM, SCHEDULE_COLUMNS, Training};
 use crate::shape::Shape;
 use crate::tensor::DType;
 
@@ -44,7 +44,7 @@ impl Lowering<'_> {
         let joins: usize = self.segments.values().map(|segment| segment.parts * segment.stride).sum();
         let mut slots = vec![gradients.clone(), segments.clone(), schedule.clone(), state.clone()];
         let mut kernel = Kernel::Update;
-        if own.norm_limit || own.skip {
+        if own.norm_limit || own.skip || own.scaled {
             let parts = elements.div_ceil(PART);
             let squares = (self.transient(parts, DType::Float), Shape::from([parts]), DType::Float);
             let operations = joins + 2 * elements;
@@ -56,15 +56,18 @@ impl Lowering<'_> {
                 let inputs = vec![gradients, segments, squares.clone()];
                 self.launch_of(Kernel::Squares, &[elements], inputs, operations, "norm");
             }
-            let buffer = self.buffer("norm", DType::Float, 2);
-            let norm = floats(buffer, [2].into());
+            let numbers = own.norm_numbers();
+            let buffer = self.buffer(NORM, DType::Float, numbers);
+            let norm = floats(buffer, [numbers].into());
             let inputs = vec![squares, schedule.clone(), state.clone(), norm.clone()];
-            self.launch_of(Kernel::Norm, &[training.groups, parts], inputs, parts, "norm");
+            let constants = [training.groups, parts, usize::from(own.scaled)];
+            self.launch_of(Kernel::Norm, &constants, inputs, parts, "norm");
             slots.push(norm);
             kernel = Kernel::LimitedUpdate;
         }
         slots.extend([parameters.clone(), moments]);
-        let flags = [centered, momentum, accumulated, usize::from(own.value_limit), usize::from(own.skip)];
+        let flags = [own.value_limit, own.skip || own.scaled, own.scaled].map(usize::from);
+        let flags = [&[centered, momentum, accumulated], &flags[..]].concat();
         let constants = [&[elements, training.groups, optimizer.method() as usize], &flags[..]].concat();
         let operations = joins + elements * optimizer.operations();
         self.launch_of(kernel, &constants, slots, operations, optimizer.name());
