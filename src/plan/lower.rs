@@ -1,12 +1,13 @@
 //! Lowering: from fused groups to launches, and from launches to a plan with memory.
 
+mod blocks;
 mod update;
 
 use super::arrange::{Arranged, Order, is_rearranged};
 use super::fuse::{Group, fuse, kernel_of, reads, storage};
 use super::half::halves;
 use super::kernel::{Access, Kernel};
-use super::memory::{ALIGNMENT, ParameterLayout, Transient, aligned, aligned_halves, allocate};
+use super::memory::{ALIGNMENT, ParameterLayout, Transient, aligned, allocate};
 use super::plan::{Buffer, Limits, Outcome, Plan, Slot, Step};
 use super::products::ProductSizes;
 use super::program::{Axis, Instruction, Program, View};
@@ -283,50 +284,6 @@ impl Lowering<'_> {
     fn is_alone(&self, value: Value, results: &[Value], read: &HashSet<Value>) -> bool {
         let once = results.iter().filter(|other| **other == value).count() == 1;
         once && !self.homes.contains_key(&value) && !read.contains(&value)
-    }
-
-    /// The launch that makes copies of weights in 16 bits, where there are any.
-    fn narrow(&mut self, name: &str, layout: &ParameterLayout) {
-        let mut blocks: Vec<u32> = Vec::new();
-        let mut copies: Vec<(Value, usize)> = Vec::new();
-        let mut end = 0;
-        for (index, node) in self.graph.nodes().iter().enumerate() {
-            let Op::Parameter { name } = &node.op else { continue };
-            let Some(offset) = layout.offset(name).filter(|_| self.halves.remove(&Value(index))) else { continue };
-            copies.push((Value(index), end));
-            for block in (0..aligned(node.shape.elements())).step_by(ALIGNMENT) {
-                blocks.extend([offset + block, end + block].map(|word| word as u32));
-            }
-            end += aligned_halves(node.shape.elements());
-        }
-        if copies.is_empty() {
-            return;
-        }
-        let buffer = self.buffer("weights", DType::Half, end);
-        for (value, offset) in copies {
-            self.copies.insert(value, Home::Lasting { buffer, offset });
-        }
-        let (words, count) = (blocks.len(), blocks.len() / 2 * ALIGNMENT);
-        let table = self.buffer(&format!("weights of {name}"), DType::U32, words);
-        self.buffers[table].content = blocks;
-        let parameters = self.laid_out("parameters", layout);
-        let lasting = |buffer: usize, elements: usize, dtype: DType| {
-            (Home::Lasting { buffer, offset: 0 }, Shape::from([elements]), dtype)
-        };
-        self.launches.push(Launch {
-            kernel: Kernel::Narrow,
-            constants: vec![count as u32],
-            slots: vec![
-                lasting(parameters, layout.elements(), DType::Float),
-                lasting(table, words, DType::U32),
-                lasting(buffer, end, DType::Half),
-            ],
-            outcomes: vec![],
-            program: None,
-            label: "weights".to_owned(),
-            operations: 0,
-            beside: false,
-        });
     }
 
     fn transient(&mut self, elements: usize, dtype: DType) -> Home {
@@ -668,32 +625,6 @@ impl Lowering<'_> {
         if splits > 1 {
             self.join(kernel, value, result, [splits, 0]);
         }
-    }
-
-    /// The launch that gives parameters their assigned values.
-    fn assign(&mut self, name: &str, layout: &ParameterLayout, blocks: Vec<u32>) {
-        let (words, count) = (blocks.len(), blocks.len() / 2 * ALIGNMENT);
-        let values = self.buffer("assigned", DType::Float, count);
-        let table = self.buffer(&format!("assignments of {name}"), DType::U32, words);
-        self.buffers[table].content = blocks;
-        let parameters = self.laid_out("parameters", layout);
-        let lasting = |buffer: usize, elements: usize, dtype: DType| {
-            (Home::Lasting { buffer, offset: 0 }, Shape::from([elements]), dtype)
-        };
-        self.launches.push(Launch {
-            kernel: Kernel::Assign,
-            constants: vec![count as u32],
-            slots: vec![
-                lasting(values, count, DType::Float),
-                lasting(table, words, DType::U32),
-                lasting(parameters, layout.elements(), DType::Float),
-            ],
-            outcomes: vec![],
-            program: None,
-            label: "assign".to_owned(),
-            operations: 0,
-            beside: false,
-        });
     }
 
     fn advance(&mut self, metrics: &Metrics, values: Value, state: Value) {

@@ -36,9 +36,9 @@ pub const AVERAGING: usize = 7;
 /// The method's own numbers from here on.
 pub const METHOD_NUMBERS: usize = 8;
 
-/// The buffer of what is known of all gradients together, and its numbers: the sum of their squares.
+/// The buffer of what is known of all gradients together. Its numbers:
 pub const NORM: &str = "norm";
-/// Its place there.
+/// The sum of their squares.
 pub const SQUARES: usize = 0;
 /// Updates that were left out.
 pub const SKIPPED: usize = 1;
