@@ -1,4 +1,5 @@
-// Numbers that follow no gradient, such as running means: their new values go to their places among the parameters.
+// Blocks of parameters that are moved. Numbers that follow no gradient, such as running means: their new values go to their
+// places among the parameters. And copies of weights for products to read, which the plan stores in 16 bits.
 
 const COUNT: u32 = 64u;
 
@@ -17,5 +18,27 @@ fn assign(
     let block = group.y * groups.x + group.x;
     if block * 64u < COUNT && lane < blocks[2u * block + 1u] {
         parameters[blocks[2u * block] + lane] = values[64u * block + lane];
+    }
+}
+
+// The type of the copies.
+alias Stored = f32;
+
+@group(0) @binding(3) var<storage, read> weights: array<vec4<f32>>;
+// For each block of 64 weights: where it lies, and where its copy does.
+@group(0) @binding(4) var<storage, read> copied: array<u32>;
+@group(0) @binding(5) var<storage, read_write> copies: array<vec4<f32>>;
+
+// One workgroup copies four blocks.
+@compute @workgroup_size(64)
+fn narrow(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let i = ((group.y * groups.x + group.x) * 64u + lane) * 4u;
+    if i < COUNT {
+        let block = i / 64u;
+        copies[(copied[2u * block + 1u] + i % 64u) / 4u] = vec4<Stored>(weights[(copied[2u * block] + i % 64u) / 4u]);
     }
 }

@@ -2,6 +2,8 @@
 // chain of ops, whose loads may broadcast, permute, slice, pad or join their inputs.
 
 const COUNT: u32 = 64u;
+// The type of y's elements: a plan may store them in 16 bits.
+alias Stored = f32;
 
 @group(0) @binding(0) var<storage, read_write> y: array<vec4<f32>>;
 @group(0) @binding(1) var<storage, read> x0: array<vec4<f32>>;
@@ -19,12 +21,12 @@ fn map(
     let i = ((group.y * groups.x + group.x) * 64u + lane) * 4u;
     if COUNT % 4u == 0u {
         if i < COUNT {
-            y[i / 4u] = fused4(i);
+            y[i / 4u] = vec4<Stored>(fused4(i));
         }
     } else {
         for (var j = 0u; j < 4u; j++) {
             if i + j < COUNT {
-                y[i / 4u][j] = fused(i + j);
+                y[i / 4u][j] = Stored(fused(i + j));
             }
         }
     }

@@ -13,10 +13,16 @@ const ACCUMULATED: u32 = 1u;
 // Whether the gradients' elements are limited, and whether gradients that are not finite change nothing.
 const LIMITED: u32 = 0u;
 const SKIP: u32 = 0u;
+// Where there is no binding for each of an update's inputs: whether the gradients' norm is limited, and where the row of
+// this step lies behind that norm.
+const NORMED: u32 = 0u;
+const CURRENT: u32 = 64u;
+// Whether gradients come multiplied by a scale, which `join` keeps.
+const SCALED: u32 = 0u;
 // Sums of squares that are joined.
 const PARTS: u32 = 1u;
 // The word of the state that holds the row, and a row's numbers.
-const POSITION: u32 = 3u;
+const POSITION: u32 = 0u;
 const SCHEDULE_COLUMNS: u32 = 16u;
 const RATE: u32 = 0u;
 const DECAY: u32 = 1u;
@@ -27,6 +33,16 @@ const SHARE: u32 = 5u;
 const WAIT: u32 = 6u;
 const AVERAGING: u32 = 7u;
 const METHOD_NUMBERS: u32 = 8u;
+// What `join` leaves: the sum of all gradients' squares, updates that were left out, and where gradients are scaled, by what
+// this update multiplies them, the scale of the next gradients, and updates since it last changed.
+const SQUARES: u32 = 0u;
+const SKIPPED: u32 = 1u;
+const INVERSE: u32 = 2u;
+const SCALE: u32 = 3u;
+const GOOD: u32 = 4u;
+// Updates after which the scale is doubled, and up to where.
+const GROWTH_INTERVAL: u32 = 2000u;
+const LARGEST_SCALE: f32 = 1.2676506e30;
 // A segment says, for so many places of parameters, where their gradients lie, how many partial sums they have, how far
 // apart, how many of the places are parameters, and which group they are in. Other places are gaps, and stay as they are.
 const BLOCK: u32 = 64u;
@@ -153,24 +169,13 @@ fn lion(at: u32, row: u32, g: vec4<f32>) -> vec4<f32> {
     return schedule[row + RATE] * change;
 }
 
-// Updates parameters i to i + 3, whose gradients are scaled.
-fn follow(i: u32, scale: f32) {
+// Updates parameters i to i + 3 by gradients that are scaled first.
+fn follow(i: u32, row: u32, gradient: vec4<f32>, scale: f32) {
     let at = i / 4u;
-    let row = row_of(i);
-    var g = gradient_of(i);
-    if ACCUMULATED > 0u {
-        let sum = place(ACCUMULATED - 1u, at);
-        g = moments[sum] + schedule[row + SHARE] * g;
-        if schedule[row + WAIT] > 0.0 {
-            moments[sum] = g;
-            return;
-        }
-        moments[sum] = vec4<f32>();
-    }
     if SKIP == 1u && !is_finite(scale) {
         return;
     }
-    g *= scale;
+    var g = gradient * scale;
     if LIMITED == 1u {
         let limit = vec4<f32>(schedule[row + VALUE_LIMIT]);
         g = clamp(g, -limit, limit);
@@ -179,11 +184,7 @@ fn follow(i: u32, scale: f32) {
     g += schedule[row + DECAY] * p;
     var change = vec4<f32>();
     switch METHOD {
-        case 0u: {
-            // Plain descent keeps no moments. Their buffer, which is never empty, is asked for its length all the same, so
-            // that the launch has its binding when the other cases are gone.
-            change = schedule[row + RATE] * g * f32(min(arrayLength(&moments), 1u));
-        }
+        case 0u: { change = schedule[row + RATE] * g; }
         case 1u: { change = momentum(at, row, g); }
         case 2u: { change = rmsprop(at, row, g); }
         case 3u: { change = adam(at, row, g); }
@@ -195,6 +196,29 @@ fn follow(i: u32, scale: f32) {
     parameters[at] = schedule[row + SHRINK] * p - change;
 }
 
+// The same by this step's gradients, or by those of several batches once they are there.
+fn follow_batches(i: u32, scale: f32) {
+    let row = row_of(i);
+    var g = gradient_of(i);
+    if ACCUMULATED > 0u {
+        let sum = place(ACCUMULATED - 1u, i / 4u);
+        g = moments[sum] + schedule[row + SHARE] * g;
+        if schedule[row + WAIT] > 0.0 {
+            moments[sum] = g;
+            return;
+        }
+        moments[sum] = vec4<f32>();
+    }
+    follow(i, row, g, scale);
+}
+
+// What gradients are multiplied by where their norm, of which this is the square, is limited, and to take away the scale
+// they come with.
+fn scale_of(square: f32, inverse: f32, limit: f32) -> f32 {
+    // Not the smaller of it and 1 where it is not finite, which may be 1.
+    return select(square, min(1.0, limit / (sqrt(square) + 1e-6)) * inverse, is_finite(square));
+}
+
 // One workgroup updates 256 consecutive parameters.
 @compute @workgroup_size(64)
 fn update(
@@ -204,7 +228,7 @@ fn update(
 ) {
     let i = ((group.y * groups.x + group.x) * 64u + lane) * 4u;
     if is_trained(i) {
-        follow(i, 1.0);
+        follow_batches(i, 1.0);
     }
 }
 
@@ -218,12 +242,58 @@ fn limited_update(
 ) {
     let i = ((group.y * groups.x + group.x) * 64u + lane) * 4u;
     if is_trained(i) {
-        var scale = min(1.0, schedule[row_of(i) + NORM_LIMIT] / (sqrt(norm[0]) + 1e-6));
-        if !is_finite(norm[0]) {
-            // Not the smaller of it and 1, which may be 1.
-            scale = norm[0];
+        var inverse = 1.0;
+        if SCALED == 1u {
+            inverse = norm[INVERSE];
         }
-        follow(i, scale);
+        follow_batches(i, scale_of(norm[SQUARES], inverse, schedule[row_of(i) + NORM_LIMIT]));
+    }
+}
+
+// Where a launch binds no more than four buffers, an update takes stages: the schedule's row is gathered, gradients are
+// collected among the moments, and parameters follow those. In both, `schedule` holds the square of the norm and, from
+// CURRENT on, that row.
+
+fn current_row_of(i: u32) -> u32 { return CURRENT + segments[i / BLOCK * SEGMENT + 4u] * SCHEDULE_COLUMNS; }
+
+// Adds this batch's gradients to those of the batches before it. One workgroup does so for 256 consecutive parameters.
+@compute @workgroup_size(64)
+fn collect(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let i = ((group.y * groups.x + group.x) * 64u + lane) * 4u;
+    if is_trained(i) {
+        moments[place(ACCUMULATED - 1u, i / 4u)] += schedule[current_row_of(i) + SHARE] * gradient_of(i);
+    }
+}
+
+// One workgroup updates 256 consecutive parameters by the gradients that are collected.
+@compute @workgroup_size(64)
+fn collected_update(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let i = ((group.y * groups.x + group.x) * 64u + lane) * 4u;
+    if is_trained(i) {
+        let row = current_row_of(i);
+        if schedule[row + WAIT] > 0.0 {
+            return;
+        }
+        let sum = place(ACCUMULATED - 1u, i / 4u);
+        let g = moments[sum];
+        moments[sum] = vec4<f32>();
+        var scale = 1.0;
+        if NORMED == 1u {
+            var inverse = 1.0;
+            if SCALED == 1u {
+                inverse = schedule[INVERSE];
+            }
+            scale = scale_of(schedule[SQUARES], inverse, schedule[row + NORM_LIMIT]);
+        }
+        follow(i, row, g, scale);
     }
 }
 
@@ -281,6 +351,20 @@ fn squares_of_sums(
     sum_squares(part, lane, g);
 }
 
+// The scale of the next gradients, as torch.amp.GradScaler has it: half of what was too large, and twice what has long been
+// good. Each is a power of two.
+fn rescale(good: bool) {
+    if !good {
+        joined[SCALE] = max(0.5 * joined[SCALE], 1.0 / LARGEST_SCALE);
+        joined[GOOD] = 0.0;
+    } else if joined[GOOD] + 1.0 < f32(GROWTH_INTERVAL) {
+        joined[GOOD] += 1.0;
+    } else {
+        joined[SCALE] = min(2.0 * joined[SCALE], LARGEST_SCALE);
+        joined[GOOD] = 0.0;
+    }
+}
+
 // One workgroup joins the sums of squares, and counts updates whose gradients are not all finite: the sum, the count.
 @compute @workgroup_size(64)
 fn join(@builtin(local_invocation_index) lane: u32) {
@@ -290,9 +374,20 @@ fn join(@builtin(local_invocation_index) lane: u32) {
     }
     let total = sum_of_all(lane, sum);
     if lane == 0u {
-        joined[0] = total;
-        if !is_finite(total) && schedule[state[POSITION] * GROUPS * SCHEDULE_COLUMNS + WAIT] == 0.0 {
-            joined[1] += 1.0;
+        let updates = schedule[state[POSITION] * GROUPS * SCHEDULE_COLUMNS + WAIT] == 0.0;
+        if SCALED == 1u {
+            // The scale is a power of two: its inverse has the opposite exponent.
+            let inverse = bitcast<f32>(0x7f000000u - bitcast<u32>(joined[SCALE]));
+            joined[SQUARES] = total * inverse * inverse;
+            joined[INVERSE] = inverse;
+            if updates {
+                rescale(is_finite(total));
+            }
+        } else {
+            joined[SQUARES] = total;
+        }
+        if !is_finite(total) && updates {
+            joined[SKIPPED] += 1.0;
         }
     }
 }

@@ -1,6 +1,6 @@
 // Pooling and resizing of images, channels last: n batch, c channels, h w the large image, p q the small one, r s the
 // window. Each pair of entry points is a linear map and its transpose, so that either is the other's derivative. One
-// invocation computes four neighbouring elements of the result.
+// invocation computes four neighbouring elements of the result. Images may be stored in 16 bits, and are computed with in 32.
 
 const BATCH: u32 = 1u;
 const C: u32 = 4u;
@@ -76,7 +76,7 @@ fn sum_at(i: u32) -> f32 {
     var sum = 0.0;
     for (var h = start.x; h < end.x; h++) {
         for (var w = start.y; w < end.y; w++) {
-            sum += x[large_at(i, vec2<u32>(h, w))];
+            sum += f32(x[large_at(i, vec2<u32>(h, w))]);
         }
     }
     return sum;
@@ -89,7 +89,7 @@ fn sum_spread_at(i: u32) -> f32 {
     var sum = 0.0;
     for (var p = start.x; p < end.x; p++) {
         for (var q = start.y; q < end.y; q++) {
-            sum += x[small_at(i, vec2<u32>(p, q))];
+            sum += f32(x[small_at(i, vec2<u32>(p, q))]);
         }
     }
     return sum;
@@ -104,12 +104,12 @@ fn max_at(i: u32) -> f32 {
     for (var h = start.x; h < end.x; h++) {
         for (var w = start.y; w < end.y; w++) {
             let at = large_at(i, vec2<u32>(h, w));
-            if keys[at] > keys[best] {
+            if f32(keys[at]) > f32(keys[best]) {
                 best = at;
             }
         }
     }
-    return x[best];
+    return f32(x[best]);
 }
 
 // Whether element i has the first largest key of a position's window.
@@ -118,10 +118,10 @@ fn wins(i: u32, position: vec2<u32>) -> bool {
     let picture = i / (H * W * C) * (H * W * C) + i % C;
     let start = window_from(position);
     let end = window_to(position);
-    let own = keys[i];
+    let own = f32(keys[i]);
     for (var h = start.x; h < end.x; h++) {
         for (var w = start.y; w < end.y; w++) {
-            let other = keys[picture + (h * W + w) * C];
+            let other = f32(keys[picture + (h * W + w) * C]);
             let before = h < place.x || (h == place.x && w < place.y);
             if other > own || (before && other == own) {
                 return false;
@@ -139,7 +139,7 @@ fn max_spread_at(i: u32) -> f32 {
     for (var p = start.x; p < end.x; p++) {
         for (var q = start.y; q < end.y; q++) {
             if wins(i, vec2<u32>(p, q)) {
-                sum += x[small_at(i, vec2<u32>(p, q))];
+                sum += f32(x[small_at(i, vec2<u32>(p, q))]);
             }
         }
     }
@@ -163,8 +163,8 @@ fn linear_at(i: u32) -> f32 {
     let end = min(start + vec2<u32>(1u), POSITIONS - vec2<u32>(1u));
     let down = nearness(place.x, STRIDE_H);
     let across = nearness(place.y, STRIDE_W);
-    let upper = x[small_at(i, start)] * (1.0 - across) + x[small_at(i, vec2<u32>(start.x, end.y))] * across;
-    let lower = x[small_at(i, vec2<u32>(end.x, start.y))] * (1.0 - across) + x[small_at(i, end)] * across;
+    let upper = f32(x[small_at(i, start)]) * (1.0 - across) + f32(x[small_at(i, vec2<u32>(start.x, end.y))]) * across;
+    let lower = f32(x[small_at(i, vec2<u32>(end.x, start.y))]) * (1.0 - across) + f32(x[small_at(i, end)]) * across;
     return upper * (1.0 - down) + lower * down;
 }
 
@@ -183,7 +183,7 @@ fn linear_spread_at(i: u32) -> f32 {
     for (var h = start.x; h < end.x; h++) {
         var row = 0.0;
         for (var w = start.y; w < end.y; w++) {
-            row += x[large_at(i, vec2<u32>(h, w))] * part_of(position.y, Q, w, STRIDE_W);
+            row += f32(x[large_at(i, vec2<u32>(h, w))]) * part_of(position.y, Q, w, STRIDE_W);
         }
         sum += row * part_of(position.x, P, h, STRIDE_H);
     }

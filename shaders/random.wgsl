@@ -3,8 +3,8 @@
 const COUNT: u32 = 64u;
 const STREAM: u32 = 0u;
 // Words of the step state.
-const SEED: u32 = 0u;
-const STEP: u32 = 2u;
+const SEED: u32 = 1u;
+const STEP: u32 = 3u;
 
 @group(0) @binding(0) var<storage, read> state: array<u32>;
 @group(0) @binding(1) var<storage, read_write> y0: array<vec4<f32>>;

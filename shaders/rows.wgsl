@@ -4,6 +4,8 @@
 
 const ROWS: u32 = 4u;
 const LENGTH: u32 = 64u;
+// The type of y's elements: a plan may store them in 16 bits.
+alias Stored = f32;
 
 @group(0) @binding(0) var<storage, read_write> y: array<f32>;
 @group(0) @binding(1) var<storage, read> x0: array<vec4<f32>>;
@@ -56,7 +58,7 @@ fn rows(
             workgroupBarrier();
         }
         for (var i = lane; i < LENGTH; i += 64u) {
-            y[start + i] = fused(start + i);
+            y[start + i] = Stored(fused(start + i));
         }
     }
 }

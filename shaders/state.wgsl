@@ -7,8 +7,8 @@ const PARTS: u32 = 1u;
 const CAPACITY: u32 = 4096u;
 const SAMPLES: u32 = 128u;
 // Words of the state.
-const STEP: u32 = 2u;
-const POSITION: u32 = 3u;
+const STEP: u32 = 3u;
+const POSITION: u32 = 0u;
 const OFFSET: u32 = 4u;
 
 @group(0) @binding(0) var<storage, read> metrics: array<f32>;

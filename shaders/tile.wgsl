@@ -2,7 +2,8 @@
 // that is a product has a file that says where its operands lie; here is how the work is cut. As it stands the file
 // multiplies a [LINES, DEPTH] matrix by a [DEPTH, COLUMNS] one.
 //
-// Loads are of four neighbouring elements wherever the operand's sizes allow: along the depth or along the lines. All
+// Operands may be stored in 16 bits: they become 32 as they are loaded, in which the product of two is exact, and sums are of
+// 32 bits. Loads are of four neighbouring elements wherever the operand's sizes allow: along the depth or along the lines. All
 // inner loops have constant bounds and all arrays become registers.
 
 const PANELS: u32 = 1u;
@@ -56,24 +57,24 @@ fn finish_totals(invocation: u32) {}
 
 fn left_vector(place: vec3<u32>, live: bool) -> vec4<f32> {
     let inside = live && left_inside(place);
-    return select(vec4<f32>(), left[select(0u, place.x, inside) / 4u], inside);
+    return select(vec4<f32>(), vec4<f32>(left[select(0u, place.x, inside) / 4u]), inside);
 }
 
 fn left_element(place: vec3<u32>, live: bool) -> f32 {
     let inside = live && left_inside(place);
     let at = select(0u, place.x, inside);
-    return select(0.0, left[at / 4u][at % 4u], inside);
+    return select(0.0, f32(left[at / 4u][at % 4u]), inside);
 }
 
 fn right_vector(place: vec3<u32>, live: bool) -> vec4<f32> {
     let inside = live && right_inside(place);
-    return select(vec4<f32>(), right[select(0u, place.x, inside) / 4u], inside);
+    return select(vec4<f32>(), vec4<f32>(right[select(0u, place.x, inside) / 4u]), inside);
 }
 
 fn right_element(place: vec3<u32>, live: bool) -> f32 {
     let inside = live && right_inside(place);
     let at = select(0u, place.x, inside);
-    return select(0.0, right[at / 4u][at % 4u], inside);
+    return select(0.0, f32(right[at / 4u][at % 4u]), inside);
 }
 
 // The places of four lines; where four neighbours lie along them, only the first is used.

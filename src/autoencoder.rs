@@ -67,7 +67,7 @@ impl Autoencoder {
     /// Takes the weights of a safetensors file with PyTorch's names. Fails where one is missing, unknown, of another
     /// shape, or not finite; the weights are then as before.
     pub fn load_weights(&mut self, path: impl AsRef<Path>) -> Result<()> {
-        let values = weights::File::read(path.as_ref())?.section(self.network.layout(), "")?;
+        let values = weights::File::read(path.as_ref(), self.network.layout())?.section(self.network.layout(), "")?;
         self.set_parameters(values)
     }
 

@@ -4,7 +4,7 @@ use crate::cpu;
 use crate::error::{Error, Result};
 use crate::gpu::{self, Gpu, Statistics, Tuning, TuningReport, adapters};
 use crate::graph::{Graph, Value};
-use crate::plan::{Buffer, Plan, Target, Without};
+use crate::plan::{Buffer, Limits, Plan, Target, Without};
 use crate::tensor::{DType, Tensor, Values};
 use std::sync::Arc;
 use std::time::Instant;
@@ -28,9 +28,11 @@ impl Device {
     /// * `cpu`, `cpu-f64`: the CPU.
     /// * anything else: the best adapter whose name contains it, in any case.
     ///
-    /// Fails where no adapter fits, the adapter cannot be opened, or [`Without::VARIABLE`] names what is not known.
+    /// Fails where no adapter fits, the adapter cannot be opened, or [`Without::VARIABLE`] or [`Limits::VARIABLE`] names
+    /// what is not known.
     pub fn open(name: &str) -> Result<Device> {
         Without::from_environment()?;
+        Limits::from_environment()?;
         match name {
             "cpu" => Ok(Device::Cpu),
             "cpu-f64" => Ok(Device::CpuF64),
@@ -68,7 +70,8 @@ impl Device {
             // Tiles mean nothing to the CPU, and few parts of a sum are enough. Opening has refused unknown names.
             Device::Cpu | Device::CpuF64 => {
                 let without = Without::from_environment().unwrap_or_default();
-                Target { software: true, without, ..Target::default() }
+                let limits = Limits::from_environment().ok().flatten().unwrap_or_default();
+                Target { software: true, without, limits, ..Target::default() }
             }
         }
     }
@@ -164,7 +167,7 @@ impl Session {
             Values::U32(_) => DType::U32,
             Values::U8(_) => DType::U8,
         };
-        if dtype != buffer.dtype {
+        if dtype != buffer.dtype && (dtype, buffer.dtype) != (DType::Float, DType::Half) {
             let problem = format!("{dtype:?} given for a buffer of {:?}", buffer.dtype);
             return Err(Error::invalid(format!("buffer \"{name}\""), problem, "convert the values"));
         }

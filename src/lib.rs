@@ -58,6 +58,12 @@
 //! * **Shared dispatches.** A layer's two gradients and its bias's run side by side in one dispatch.
 //! * **Partial sums** of weights' gradients are joined in a fixed order by the launch that updates all parameters; those of
 //!   the loss by the launch that moves the state on.
+//! * **Limits** are planned for: a launch is fused and shared as far as the device binds buffers. Where those are four, an
+//!   update takes three launches instead of one: see [`plan::Limits`].
+//! * **Half precision** is a property of slots: a plan that is asked for it ([`plan::Target::half`]) gives values that
+//!   products and poolings read or make 16 bits in memory, and weights a copy. Shaders turn them into 32 bits as they load
+//!   them, the CPU rounds what it stores. Sums, parameters, moments and losses have 32 bits. The loss's derivative is scaled
+//!   by a number that the launch which joins the gradients' norm keeps on the device ([`plan::LossScale`]).
 //! * **Recurrences** over sequences are one launch for all steps, forward and back; the inputs' part of all steps is one
 //!   product before it.
 //!

@@ -8,6 +8,8 @@ use crate::shape::Shape;
 pub enum DType {
     /// A real number: f32 on GPUs and on `cpu`, f64 on `cpu-f64`.
     Float,
+    /// A real number stored in 16 bits, which a plan chooses, never a graph: f16 on GPUs; the CPU keeps what an f16 would.
+    Half,
     /// An index or a counter, u32.
     U32,
     /// A byte: a pixel of resident image data.

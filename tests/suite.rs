@@ -36,6 +36,8 @@ mod golden;
 mod gradients;
 #[path = "suite/graph_errors.rs"]
 mod graph_errors;
+#[path = "suite/half.rs"]
+mod half;
 #[path = "suite/inference.rs"]
 mod inference;
 #[cfg(feature = "cli")]
@@ -91,3 +93,6 @@ mod tune;
 mod unroll;
 #[path = "suite/updates.rs"]
 mod updates;
+#[cfg(not(target_vendor = "apple"))]
+#[path = "suite/validation.rs"]
+mod validation;

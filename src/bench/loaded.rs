@@ -140,7 +140,7 @@ impl Material {
             Content::Training { data, parameters, .. } => {
                 session.write("train.data", data)?;
                 session.write_parameters(parameters)?;
-                session.write("moments", &Values::F32(vec![0.0; OPTIMIZER.moments() * parameters.len()]))?;
+                session.write_at("moments", 0, &Values::F32(vec![0.0; OPTIMIZER.moments() * parameters.len()]))?;
                 loaded.begin_epoch()?;
             }
             Content::Kernel { left, right } => {

@@ -43,6 +43,7 @@ const COMMENTS: &[(&str, &str)] = &[
     ("ema", "The decay of an average of the weights, which is then the model, or false."),
     ("early_stopping", "When training ends early, with the best weights: { patience = 5, min_delta = 0.0 }, or false."),
     ("non_finite", "What happens to gradients that are not finite: stop, or skip the update."),
+    ("precision", "In how many bits a training step stores its values: f32, or f16 with a scaled loss."),
     ("layers", "What holds for some layers only: [{ name = \"encoder.0\", lr = 1e-4, l2 = 1e-5 }], say."),
 ];
 

@@ -4,6 +4,7 @@ use super::{End, resolve_model, say};
 use pinhole::Device;
 use pinhole::error::Result;
 use pinhole::model::Network;
+use pinhole::plan::Limits;
 use pinhole::train::training_plan;
 
 #[derive(clap::Args)]
@@ -30,5 +31,8 @@ pub fn run(arguments: &Arguments) -> Result<End> {
     let target = Device::open(&arguments.device)?.target();
     let plan = training_plan(&Network::new(spec)?, arguments.samples as usize, target)?;
     say(plan.to_string().trim_end())?;
+    if let Some(limits) = Limits::from_environment()? {
+        plan.check(&limits)?;
+    }
     Ok(End::Done)
 }

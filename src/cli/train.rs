@@ -7,6 +7,7 @@ use pinhole::data::{self, Dataset, Reading, Splits};
 use pinhole::error::{Error, Result};
 use pinhole::gpu::Tuning;
 use pinhole::model::ModelSpec;
+use pinhole::model::spec::Precision;
 use pinhole::plan::Target;
 use pinhole::train::{
     EpochReport, Observer, Options, Outcome, Profile, RunDirectory, Settings, Trainer, training_plan,
@@ -36,6 +37,9 @@ pub struct Arguments {
     /// The learning rate
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     lr: Option<f64>,
+    /// In how many bits a step stores its values: f16 scales the loss, and sums are of 32 bits all the same
+    #[arg(long, value_name = "f32|f16", value_parser = ["f32", "f16"])]
+    precision: Option<String>,
     /// Decides initial weights, shuffling and all else that is random
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
@@ -52,7 +56,7 @@ pub struct Arguments {
     #[arg(long)]
     log_steps: bool,
     /// Go on with the run in --out, or with the newest one under runs
-    #[arg(long, conflicts_with_all = ["model", "batch", "lr", "seed", "no_shuffle", "set"])]
+    #[arg(long, conflicts_with_all = ["model", "batch", "lr", "precision", "seed", "no_shuffle", "set"])]
     resume: bool,
     /// The run directory; a new one under runs where not given
     #[arg(long, value_name = "DIR")]
@@ -268,6 +272,10 @@ fn apply(arguments: &Arguments, spec: &mut ModelSpec, settings: &mut Settings) -
     }
     if let Some(rate) = arguments.lr {
         train.optimizer.lr = rate;
+    }
+    if let Some(given) = &arguments.precision {
+        let known = Precision::ALL.into_iter().find(|precision| precision.name() == given);
+        train.precision = known.unwrap_or(train.precision);
     }
     train.shuffle &= !arguments.no_shuffle;
     if let Some(data) = &arguments.data {

@@ -3,6 +3,14 @@
 /// Values of a block.
 const BLOCK: usize = 64;
 
+/// Copies each block of weights to its place among the copies.
+pub(super) fn narrow<T: Copy>(weights: &[T], copied: &[u32], copies: &mut [T]) {
+    for place in copied.chunks_exact(2) {
+        let (from, to) = (place[0] as usize, place[1] as usize);
+        copies[to..to + BLOCK].copy_from_slice(&weights[from..from + BLOCK]);
+    }
+}
+
 /// Moves each block of values to its place among the parameters.
 pub(super) fn assign<T: Copy>(values: &[T], blocks: &[u32], parameters: &mut [T]) {
     for (values, place) in values.chunks(BLOCK).zip(blocks.chunks_exact(2)) {

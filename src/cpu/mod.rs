@@ -114,12 +114,15 @@ fn result_elements(step: &Step) -> usize {
         | Kernel::RandomBits
         | Kernel::Update
         | Kernel::LimitedUpdate
+        | Kernel::Collect
+        | Kernel::CollectedUpdate
         | Kernel::Squares
         | Kernel::SquaresOfSums
         | Kernel::Norm
         | Kernel::Average
         | Kernel::Advance
-        | Kernel::Assign => 0,
+        | Kernel::Assign
+        | Kernel::Narrow => 0,
     }
 }
 
@@ -262,10 +265,21 @@ pub(crate) fn execute<T: Real>(step: &Step, sources: &[Source<T>], targets: &mut
         Kernel::RandomBits => random::bits(step.constants(), words(0), targets[0].words()),
         Kernel::Update | Kernel::LimitedUpdate => {
             if let [parameters, moments] = targets {
-                let norm = (step.kernel == Kernel::LimitedUpdate).then(|| floats(4)[0]);
+                let norm = (step.kernel == Kernel::LimitedUpdate).then(|| floats(4));
                 let inputs = optimizer::Inputs { norm, ..gradients() };
                 let settings = optimizer::Settings::new(step.constants());
                 optimizer::update(settings, inputs, parameters.floats(), moments.floats());
+            }
+        }
+        Kernel::Collect => {
+            let inputs = optimizer::Inputs::current(floats(0), words(1), floats(2), false);
+            optimizer::collect(step.constants(), inputs, targets[0].floats());
+        }
+        Kernel::CollectedUpdate => {
+            if let [parameters, moments] = targets {
+                let inputs = optimizer::Inputs::current(&[], words(0), floats(1), step.constant("NORMED") == Some(1));
+                let settings = optimizer::Settings::new(step.constants());
+                optimizer::collected_update(settings, inputs, parameters.floats(), moments.floats());
             }
         }
         Kernel::Squares => {
@@ -284,5 +298,6 @@ pub(crate) fn execute<T: Real>(step: &Step, sources: &[Source<T>], targets: &mut
             }
         }
         Kernel::Assign => assign::assign(floats(0), words(1), targets[0].floats()),
+        Kernel::Narrow => assign::narrow(floats(0), words(1), targets[0].floats()),
     }
 }

@@ -3,7 +3,8 @@
 use super::real::{Real, vectorised};
 use crate::plan::Method;
 use crate::plan::state::{
-    AVERAGING, DECAY, METHOD_NUMBERS, NORM_LIMIT, POSITION, RATE, SCHEDULE_COLUMNS, SHARE, SHRINK, VALUE_LIMIT, WAIT,
+    AVERAGING, CURRENT, DECAY, GOOD, INVERSE, LossScale, METHOD_NUMBERS, NORM_LIMIT, POSITION, RATE, SCALE,
+    SCHEDULE_COLUMNS, SHARE, SHRINK, SKIPPED, SQUARES, VALUE_LIMIT, WAIT,
 };
 use rayon::prelude::*;
 
@@ -29,8 +30,8 @@ pub(super) struct Inputs<'a, T> {
     pub segments: &'a [u32],
     pub schedule: &'a [T],
     pub state: &'a [u32],
-    /// The sum of the squares of all gradients, where that is limited.
-    pub norm: Option<T>,
+    /// What [`join`] has left, where there is a limit of the norm or a scale.
+    pub norm: Option<&'a [T]>,
 }
 
 /// The constants of an update.
@@ -45,16 +46,28 @@ pub(super) struct Settings {
     pub accumulated: usize,
     pub limited: bool,
     pub skip: bool,
+    /// Whether gradients come multiplied by a scale.
+    pub scaled: bool,
+    /// Whether that moment has the gradients of this batch, too.
+    pub collected: bool,
 }
 
 impl Settings {
-    pub(super) fn new([count, groups, method, centered, momentum, accumulated, limited, skip]: [usize; 8]) -> Settings {
-        let (centered, momentum) = (centered == 1, momentum == 1);
-        Settings { count, groups, method, centered, momentum, accumulated, limited: limited == 1, skip: skip == 1 }
+    pub(super) fn new([count, groups, method, flags @ .., limited, skip, scaled]: [usize; 9]) -> Settings {
+        let [centered, momentum, accumulated] = flags;
+        let [centered, momentum, limited, skip, scaled] =
+            [centered, momentum, limited, skip, scaled].map(|flag| flag == 1);
+        Settings { count, groups, method, centered, momentum, accumulated, limited, skip, scaled, collected: false }
     }
 }
 
 impl<'a, T: Real> Inputs<'a, T> {
+    /// Those of a step whose own rows of the schedule lie behind the norm of its gradients, where that is limited.
+    pub(super) fn current(gradients: &'a [T], segments: &'a [u32], numbers: &'a [T], normed: bool) -> Inputs<'a, T> {
+        let norm = normed.then(|| &numbers[..CURRENT]);
+        Inputs { gradients, segments, schedule: &numbers[CURRENT..], state: &[0; POSITION + 1], norm }
+    }
+
     fn segment(&self, block: usize) -> [usize; SEGMENT] {
         std::array::from_fn(|word| self.segments[block * SEGMENT + word] as usize)
     }
@@ -247,11 +260,11 @@ fn follow_block<T: Real, const M: usize>(
         return;
     }
     let row = inputs.row(inputs.segment(segment)[4], settings.groups);
-    let mut gradients = inputs.gradient_of(segment);
+    let mut gradients = if settings.collected { [T::ZERO; BLOCK] } else { inputs.gradient_of(segment) };
     if let Some(accumulated) = &mut task.accumulated {
         let accumulated = &mut accumulated[block];
         for (sum, gradient) in accumulated.iter_mut().zip(&mut gradients) {
-            *gradient = *sum + row[SHARE] * *gradient;
+            *gradient = if settings.collected { *sum } else { *sum + row[SHARE] * *gradient };
         }
         if row[WAIT] > T::ZERO {
             accumulated.copy_from_slice(&gradients);
@@ -260,11 +273,16 @@ fn follow_block<T: Real, const M: usize>(
         accumulated.fill(T::ZERO);
     }
     if let Some(norm) = inputs.norm {
-        if !is_finite(norm) && settings.skip {
+        let squares = norm[SQUARES];
+        if !is_finite(squares) && settings.skip {
             return;
         }
-        let scale = row[NORM_LIMIT] / (norm.root() + T::from_f64(1e-6));
-        let scale = if is_finite(norm) { smaller(T::ONE, scale) } else { norm };
+        let scale = smaller(T::ONE, row[NORM_LIMIT] / (squares.root() + T::from_f64(1e-6)));
+        let scale = match (is_finite(squares), settings.scaled) {
+            (false, _) => squares,
+            (true, false) => scale,
+            (true, true) => scale * norm[INVERSE],
+        };
         gradients.iter_mut().for_each(|gradient| *gradient = *gradient * scale);
     }
     if settings.limited {
@@ -292,6 +310,27 @@ fn follow_block<T: Real, const M: usize>(
 #[inline(always)]
 fn smaller<T: Real>(a: T, b: T) -> T {
     if b < a { b } else { a }
+}
+
+/// Adds this batch's gradients to those of the batches before it.
+pub(super) fn collect<T: Real>([count, accumulated]: [usize; 2], inputs: Inputs<T>, moments: &mut [T]) {
+    let sums = moments[(accumulated - 1) * count..][..count].as_chunks_mut::<BLOCK>().0;
+    sums.par_iter_mut().enumerate().filter(|(segment, _)| inputs.is_trained(*segment)).for_each(|(segment, sums)| {
+        let share = inputs.row(inputs.segment(segment)[4], 1)[SHARE];
+        for (sum, gradient) in sums.iter_mut().zip(inputs.gradient_of(segment)) {
+            *sum += share * gradient;
+        }
+    });
+}
+
+/// Updates every parameter by the gradients that are collected.
+pub(super) fn collected_update<T: Real>(
+    settings: Settings,
+    inputs: Inputs<T>,
+    parameters: &mut [T],
+    moments: &mut [T],
+) {
+    update(Settings { collected: true, ..settings }, inputs, parameters, moments);
 }
 
 /// Sums of the squares of the gradients.
@@ -337,16 +376,41 @@ fn sum_squares<T: Real>(
 
 /// Joins the sums of squares, and counts updates whose gradients are not all finite: the sum, the count.
 pub(super) fn join<T: Real>(
-    [groups, _parts]: [usize; 2],
+    [groups, _parts, scaled]: [usize; 3],
     parts: &[T],
     schedule: &[T],
     state: &[u32],
     joined: &mut [T],
 ) {
     let total = parts.iter().fold(T::ZERO, |sum, part| sum + *part);
-    joined[0] = total;
-    if !is_finite(total) && schedule[state[POSITION] as usize * groups * SCHEDULE_COLUMNS + WAIT] == T::ZERO {
-        joined[1] += T::ONE;
+    let updates = schedule[state[POSITION] as usize * groups * SCHEDULE_COLUMNS + WAIT] == T::ZERO;
+    joined[SQUARES] = total;
+    if scaled == 1 {
+        let inverse = T::ONE / joined[SCALE];
+        joined[SQUARES] = total * inverse * inverse;
+        joined[INVERSE] = inverse;
+        if updates {
+            rescale(joined, is_finite(total));
+        }
+    }
+    if !is_finite(total) && updates {
+        joined[SKIPPED] += T::ONE;
+    }
+}
+
+/// The scale of the next gradients.
+fn rescale<T: Real>(joined: &mut [T], good: bool) {
+    let largest = T::from_f64(LossScale::LARGEST);
+    if !good {
+        let smallest = T::ONE / largest;
+        let half = T::from_f64(0.5) * joined[SCALE];
+        joined[SCALE] = if half < smallest { smallest } else { half };
+        joined[GOOD] = T::ZERO;
+    } else if joined[GOOD] + T::ONE < T::from_f64(LossScale::GROWTH_INTERVAL as f64) {
+        joined[GOOD] += T::ONE;
+    } else {
+        joined[SCALE] = smaller(joined[SCALE] + joined[SCALE], largest);
+        joined[GOOD] = T::ZERO;
     }
 }
 

@@ -2,6 +2,8 @@
 
 use super::{double, math};
 use crate::graph::{Binary, Unary, each_binary, each_unary};
+use half::f16;
+use half::slice::HalfFloatSliceExt;
 
 /// f32 or f64.
 pub trait Real:
@@ -27,6 +29,8 @@ pub trait Real:
     fn to_f64(self) -> f64;
     /// The square root.
     fn root(self) -> Self;
+    /// Rounds numbers to what 16 bits hold: to the nearest f16, and to infinity from 65520 on.
+    fn round_to_half(values: &mut [Self]);
     /// An elementwise function: y\[i\] = op(x\[i\]).
     fn unary(op: Unary, x: &[Self], y: &mut [Self]);
     /// An elementwise function of two arrays.
@@ -49,7 +53,7 @@ macro_rules! binary_arms {
 
 /// One implementation for both, over a module of functions named like the shaders'.
 macro_rules! real {
-    ($number:ty, $functions:path) => {
+    ($number:ty, $functions:path, $narrow:ident, $widen:ident) => {
         impl Real for $number {
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
@@ -66,6 +70,15 @@ macro_rules! real {
                 self.sqrt()
             }
 
+            fn round_to_half(values: &mut [Self]) {
+                let mut halves = [f16::ZERO; 512];
+                for values in values.chunks_mut(halves.len()) {
+                    let halves = &mut halves[..values.len()];
+                    halves.$narrow(values);
+                    halves.$widen(values);
+                }
+            }
+
             fn unary(op: Unary, x: &[Self], y: &mut [Self]) {
                 use $functions as functions;
                 each_unary!(unary_arms(op, x, y, functions))
@@ -79,8 +92,8 @@ macro_rules! real {
     };
 }
 
-real!(f32, math);
-real!(f64, double);
+real!(f32, math, convert_from_f32_slice, convert_to_f32_slice);
+real!(f64, double, convert_from_f64_slice, convert_to_f64_slice);
 
 fn each<T: Copy>(x: &[T], y: &mut [T], function: impl Fn(T) -> T) {
     vectorised(

@@ -1,11 +1,14 @@
 //! Plans loaded on the CPU: buffers made once, launches run in order.
 
+use super::elementwise::TASK;
 use super::real::Real;
 use super::{Source, Target, execute};
 use crate::error::Result;
 use crate::plan::state::STEP;
 use crate::plan::{Access, Buffer, Kernel, Plan, Slot, Step};
 use crate::tensor::{DType, Values};
+use half::f16;
+use rayon::prelude::*;
 use std::collections::VecDeque;
 
 /// A set of plans sharing their buffers by name.
@@ -50,7 +53,7 @@ impl<T: Real> Session<T> {
         }
         for (spec, memory) in &mut buffers {
             *memory = match spec.dtype {
-                DType::Float => Memory::Floats(vec![T::ZERO; spec.elements]),
+                DType::Float | DType::Half => Memory::Floats(vec![T::ZERO; spec.elements]),
                 DType::U32 if !spec.content.is_empty() => Memory::Words(spec.content.clone()),
                 DType::U32 => Memory::Words(vec![0; spec.elements]),
                 DType::U8 => Memory::Bytes(vec![0; spec.elements]),
@@ -67,8 +70,14 @@ impl<T: Real> Session<T> {
 
     /// Writes values into a buffer from an element on. The caller has checked type and length.
     pub fn write(&mut self, name: &str, offset: usize, values: &Values) {
-        let Some((_, memory)) = self.buffers.iter_mut().find(|(spec, _)| spec.name == name) else { return };
+        let Some((spec, memory)) = self.buffers.iter_mut().find(|(spec, _)| spec.name == name) else { return };
         let range = offset..offset + values.len();
+        if let (Memory::Floats(memory), DType::Half) = (&mut *memory, spec.dtype) {
+            for (memory, value) in memory[range].iter_mut().zip(values.to_f64()) {
+                *memory = T::from_f64(f16::from_f64(value).to_f64());
+            }
+            return;
+        }
         match (memory, values) {
             (Memory::Floats(memory), Values::F32(values)) => {
                 for (memory, value) in memory[range].iter_mut().zip(values) {
@@ -184,6 +193,11 @@ fn launch<T: Real>(step: &Step, buffers: &mut [(Buffer, Memory<T>)]) {
     targets.sort_unstable_by_key(|(slot, _)| *slot);
     let mut targets: Vec<Target<T>> = targets.into_iter().map(|(_, target)| target).collect();
     execute(step, &sources, &mut targets);
+    // What is stored in 16 bits elsewhere is rounded to them here. Targets stand in the order of the slots.
+    let written = writes.iter().map(|(_, slot)| slot.dtype);
+    for (target, _) in targets.iter_mut().zip(written).filter(|(_, dtype)| *dtype == DType::Half) {
+        target.floats().par_chunks_mut(TASK).for_each(T::round_to_half);
+    }
     drop(targets);
     for (buffer, memory) in taken {
         buffers[buffer].1 = memory;

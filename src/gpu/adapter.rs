@@ -131,7 +131,8 @@ fn even_subgroup(info: &wgpu::AdapterInfo) -> Option<u32> {
 
 impl Gpu {
     /// Opens the best adapter whose name contains `name`, in any case; `None` takes the best of all. Software adapters
-    /// come last. With `PINHOLE_CHECKED=1` in the environment, shaders keep wgpu's bounds checks.
+    /// come last. With `PINHOLE_CHECKED=1` in the environment, shaders keep wgpu's bounds checks; [`Limits::VARIABLE`] may
+    /// hold the device to limits of smaller ones.
     pub fn open(name: Option<&str>) -> Result<Gpu> {
         let checked = std::env::var_os("PINHOLE_CHECKED").is_some_and(|value| value != "0");
         Gpu::open_with(name, checked, cache_folder().as_deref())
@@ -152,8 +153,12 @@ impl Gpu {
             return Err(Error::NoAdapter { asked: name.unwrap_or("gpu").to_owned(), found });
         };
         let cache = cache.filter(|_| !without.pipeline_cache);
-        let (info, limits) = (adapter.get_info(), adapter.limits());
-        let mut features = wgpu::Features::TIMESTAMP_QUERY;
+        let info = adapter.get_info();
+        let limits = match Limits::from_environment()? {
+            Some(_) => wgpu::Limits::downlevel_defaults().or_worse_values_from(&adapter.limits()),
+            None => adapter.limits(),
+        };
+        let mut features = wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SHADER_F16;
         features.set(wgpu::Features::SUBGROUP, even_subgroup(&info).is_some());
         features.set(wgpu::Features::PIPELINE_CACHE, cache.is_some());
         let descriptor = wgpu::DeviceDescriptor {
@@ -207,7 +212,7 @@ impl Gpu {
             alignment: limits.min_storage_buffer_offset_alignment as u64,
             memory_bytes: memory_bytes(&device),
         };
-        let target = Target { software: summary.software, subgroup, without, ..Target::default() };
+        let target = Target { software: summary.software, subgroup, without, limits, ..Target::default() };
         let (target, faults) = (Mutex::new(target), Arc::default());
         Gpu { device, queue, checked: false, pipelines: None, summary, limits, target, faults }
     }

@@ -48,7 +48,8 @@ impl Shader {
     pub fn emit(&self, language: Language, without: Without) -> Result<Vec<u8>> {
         let place = format!("shaders/{}", self.file);
         let module = self.module(without)?;
-        let mut validator = Validator::new(ValidationFlags::all(), Capabilities::SUBGROUP);
+        let mut validator =
+            Validator::new(ValidationFlags::all(), Capabilities::SUBGROUP | Capabilities::SHADER_FLOAT16);
         validator.subgroup_stages(naga::valid::ShaderStages::COMPUTE);
         validator.subgroup_operations(naga::valid::SubgroupOperationSet::all());
         let info = validator.validate(&module).map_err(|error| Error::Shader {

@@ -8,6 +8,7 @@ use super::specialise::{Shader, specialise};
 use crate::error::{Error, Result};
 use crate::plan::{Access, Buffer, Kernel, Plan, Without, bindings, foresee, grid, state};
 use crate::tensor::{DType, Values};
+use half::f16;
 use rayon::prelude::*;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -115,6 +116,12 @@ impl Session {
         for plan in plans {
             plan.check(gpu.limits())?;
         }
+        let halves = plans.iter().flat_map(|plan| &plan.buffers).any(|buffer| buffer.dtype == DType::Half);
+        if halves && !gpu.device.features().contains(wgpu::Features::SHADER_F16) {
+            let problem =
+                format!("f16 needs 16-bit numbers in shaders (SHADER_F16), which {} lacks", gpu.summary().name);
+            return Err(Error::invalid("precision", problem, "use precision f32, or another device"));
+        }
         if let Some(bytes) = gpu.limits().memory_bytes {
             foresee(plans, bytes)?;
         }
@@ -129,7 +136,7 @@ impl Session {
         let mut buffers = HashMap::new();
         for spec in specs {
             let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC;
-            let size = spec.bytes().max(16);
+            let size = spec.bytes().max(LEAST_BINDING);
             let descriptor = wgpu::BufferDescriptor { label: Some(&spec.name), size, usage, mapped_at_creation: false };
             let made = gpu.scoped(|| format!("buffer \"{}\"", spec.name), || gpu.device.create_buffer(&descriptor));
             let buffer = made.map_err(|error| match error {
@@ -180,9 +187,16 @@ impl Session {
     pub fn write(&mut self, name: &str, offset: usize, values: &Values) -> Result<()> {
         let Some(resident) = self.buffers.get(name) else { return Ok(()) };
         let place = offset as u64 * resident.spec.dtype.bytes();
+        let halved: Vec<f16>;
         let rounded: Vec<f32>;
         let padded: Vec<u8>;
         let bytes: &[u8] = match values {
+            Values::F32(_) | Values::F64(_) if resident.spec.dtype == DType::Half => {
+                // A write is a multiple of four bytes. Only a plan's own values have 16 bits, which are written as a whole.
+                let halves = values.to_f64().into_iter().map(f16::from_f64).chain(std::iter::repeat(f16::ZERO));
+                halved = halves.take(values.len().next_multiple_of(2)).collect();
+                bytemuck::cast_slice(&halved)
+            }
             Values::F32(values) => bytemuck::cast_slice(values),
             Values::F64(values) => {
                 rounded = values.iter().map(|value| *value as f32).collect();
@@ -238,6 +252,10 @@ impl Session {
         let bytes = mapped(&staging, size)?;
         Ok(match dtype {
             DType::Float => Values::F32(bytemuck::pod_collect_to_vec::<u8, f32>(&bytes)[..elements].to_vec()),
+            DType::Half => {
+                let halves: Vec<f16> = bytemuck::pod_collect_to_vec(&bytes);
+                Values::F32(halves[..elements].iter().map(|half| half.to_f32()).collect())
+            }
             DType::U32 => Values::U32(bytemuck::pod_collect_to_vec::<u8, u32>(&bytes)[..elements].to_vec()),
             DType::U8 => Values::U8(bytes[..elements].to_vec()),
         })
@@ -386,21 +404,47 @@ pub(super) fn mapped(buffer: &wgpu::Buffer, size: u64) -> Result<Vec<u8>> {
 
 /// The pipeline of every launch of the plans, in their order. Each different text is compiled once, all in parallel.
 fn compile(gpu: &Gpu, plans: &[Plan], kept: bool) -> Result<Vec<wgpu::ComputePipeline>> {
-    let mut known: HashMap<Shader, usize> = HashMap::new();
+    let mut known: HashMap<(Shader, Vec<Access>), usize> = HashMap::new();
     let mut uses = Vec::new();
     for (_, launch) in plans.iter().flat_map(Plan::launches) {
         let next = known.len();
-        uses.push(*known.entry(specialise(launch)?).or_insert(next));
+        let accesses = bindings(launch).iter().map(|bound| launch[bound[0].0].access(bound[0].1)).collect();
+        uses.push(*known.entry((specialise(launch)?, accesses)).or_insert(next));
     }
     let mut shaders: Vec<_> = known.into_iter().collect();
     shaders.sort_unstable_by_key(|(_, place)| *place);
-    let made: Vec<_> =
-        shaders.into_par_iter().map(|(shader, _)| pipeline(gpu, &shader, kept)).collect::<Result<_>>()?;
+    let made = shaders.into_par_iter().map(|((shader, accesses), _)| pipeline(gpu, &shader, &accesses, kept));
+    let made: Vec<_> = made.collect::<Result<_>>()?;
     tracing::debug!(launches = uses.len(), pipelines = made.len(), "compiled");
     Ok(uses.into_iter().map(|place| made[place].clone()).collect())
 }
 
-fn pipeline(gpu: &Gpu, shader: &Shader, kept: bool) -> Result<wgpu::ComputePipeline> {
+/// Bytes that every binding has at least, whatever its elements are.
+const LEAST_BINDING: u64 = 16;
+
+/// The layout of a launch's bindings, whether the shader uses them all or not.
+fn layout(gpu: &Gpu, label: &str, accesses: &[Access]) -> wgpu::PipelineLayout {
+    let entries = accesses.iter().zip(0..).map(|(access, binding)| wgpu::BindGroupLayoutEntry {
+        binding,
+        visibility: wgpu::ShaderStages::COMPUTE,
+        ty: wgpu::BindingType::Buffer {
+            ty: wgpu::BufferBindingType::Storage { read_only: *access == Access::Read },
+            has_dynamic_offset: false,
+            min_binding_size: std::num::NonZero::new(LEAST_BINDING),
+        },
+        count: None,
+    });
+    let entries: Vec<_> = entries.collect();
+    let descriptor = wgpu::BindGroupLayoutDescriptor { label: Some(label), entries: &entries };
+    let group = gpu.device.create_bind_group_layout(&descriptor);
+    gpu.device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+        label: Some(label),
+        bind_group_layouts: &[Some(&group)],
+        immediate_size: 0,
+    })
+}
+
+fn pipeline(gpu: &Gpu, shader: &Shader, accesses: &[Access], kept: bool) -> Result<wgpu::ComputePipeline> {
     let path = format!("shaders/{}", shader.file);
     let without = gpu.target().without;
     let module = shader.module(without)?;
@@ -420,7 +464,7 @@ fn pipeline(gpu: &Gpu, shader: &Shader, kept: bool) -> Result<wgpu::ComputePipel
             let module = unsafe { gpu.device.create_shader_module_trusted(descriptor, checks) };
             gpu.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
                 label: Some(&path),
-                layout: None,
+                layout: Some(&layout(gpu, &path, accesses)),
                 module: &module,
                 entry_point: Some(&shader.entry),
                 compilation_options: wgpu::PipelineCompilationOptions {
@@ -438,7 +482,7 @@ fn pipeline(gpu: &Gpu, shader: &Shader, kept: bool) -> Result<wgpu::ComputePipel
 fn invalid(shader: &Shader, without: Without, path: &str) -> Option<Error> {
     let module = shader.module(without).ok()?;
     let mut validator =
-        naga::valid::Validator::new(naga::valid::ValidationFlags::all(), naga::valid::Capabilities::default());
+        naga::valid::Validator::new(naga::valid::ValidationFlags::all(), naga::valid::Capabilities::SHADER_FLOAT16);
     let error = validator.validate(&module).err()?;
     let problem = one_line(&error.emit_to_string_with_path(&shader.text, path));
     Some(Error::Shader { place: path.to_owned(), problem })

@@ -8,8 +8,9 @@ use super::unroll::unroll;
 use crate::error::{Error, Result};
 use crate::graph::Reduction;
 use crate::plan::{
-    Family, Fusion, Instruction, Kernel, Outcome, Program, Row, Step, TILE_SOURCE, View, Without, bindings,
+    Access, Family, Fusion, Instruction, Kernel, Outcome, Program, Step, TILE_SOURCE, View, Without, bindings,
 };
+use crate::tensor::DType;
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
 
@@ -52,6 +53,7 @@ pub fn specialise(launch: &[Step]) -> Result<Shader> {
         return Err(broken("", "a launch without a step".to_owned()));
     };
     let bound = bindings(launch);
+    let tiles: Vec<usize> = (0..launch.len()).filter(|index| launch[*index].tile_memory().is_some()).collect();
     let mut text = String::new();
     let mut main = String::new();
     let mut limit = 0;
@@ -69,7 +71,10 @@ pub fn specialise(launch: &[Step]) -> Result<Shader> {
                 None
             })
             .collect();
-        let part = specialise_step(step, &numbers)?;
+        let mut part = specialise_step(step, &numbers)?;
+        if let ([first, _, ..], true) = (&tiles[..], tiles.contains(&index)) {
+            part = with_tiles_of(*first, index, launch, &part, &mut shared);
+        }
         text.push_str(&renamed(&part, index, &shared));
         let from = limit;
         limit += step.groups();
@@ -93,7 +98,42 @@ pub fn specialise(launch: &[Step]) -> Result<Shader> {
     if launch.iter().any(needs_math) {
         text.push_str(MATH);
     }
+    if launch.iter().flat_map(|step| &step.slots).any(|slot| slot.dtype == DType::Half) {
+        // It must stand first, and lines keep their numbers: a file begins with a comment.
+        text.insert_str(0, "enable f16; ");
+    }
     Ok(Shader { text, file: first.kernel.row().file, entry })
+}
+
+/// The workgroup memory of a product's tiles.
+const TILE_MEMORY: [&str; 2] = ["left_tile", "right_tile"];
+
+/// A step's text with its tiles in the workgroup memory of step number `first`, which is large enough for all: the steps of
+/// a launch take turns, and each would have memory of its own otherwise.
+fn with_tiles_of(
+    first: usize,
+    index: usize,
+    launch: &[Step],
+    part: &str,
+    shared: &mut HashMap<String, String>,
+) -> String {
+    let mut text = String::with_capacity(part.len());
+    for line in part.lines() {
+        let operand = TILE_MEMORY.iter().position(|name| line.starts_with(&format!("var<workgroup> {name}:")));
+        match operand {
+            None => text.push_str(line),
+            Some(operand) if index == first => {
+                let most = launch.iter().filter_map(Step::tile_memory).map(|tile| tile[operand]).max().unwrap_or(1);
+                let _ = write!(text, "var<workgroup> {}: array<vec4<f32>, {most}u>;", TILE_MEMORY[operand]);
+            }
+            Some(operand) => {
+                let name = TILE_MEMORY[operand].to_owned();
+                shared.insert(name.clone(), suffixed(name, first));
+            }
+        }
+        text.push('\n');
+    }
+    text
 }
 
 /// The name of a step's buffer in its own text.
@@ -156,8 +196,10 @@ fn specialise_step(step: &Step, numbers: &[Option<usize>]) -> Result<String> {
             set[position] = true;
             let _ = writeln!(text, "const {}: u32 = {}u;", names[position], step.constants[position]);
         } else if line.starts_with("@group(0) @binding(") {
-            text.push_str(&binding(row, line, numbers));
+            text.push_str(&binding(step, line, numbers));
             text.push('\n');
+        } else if line.starts_with("alias Stored") && writes_halves(step) {
+            text.push_str("alias Stored = f16;\n");
         } else if let Some((head, arguments)) = OPERANDS.iter().find(|(head, _)| row.tiled && line.starts_with(head)) {
             operands += 1;
             let name = &head[3..head.find('(').unwrap_or(head.len())];
@@ -187,12 +229,42 @@ fn broken(file: &str, problem: String) -> Error {
     Error::Shader { place: format!("shaders/{file}"), problem }
 }
 
-/// A binding's line with the number that the step gives it; empty where the step generates its own.
-fn binding(row: &Row, line: &str, numbers: &[Option<usize>]) -> String {
+/// Whether a slot holds numbers of 16 bits.
+fn is_half(step: &Step, slot: usize) -> bool {
+    step.slots.get(slot).is_some_and(|slot| slot.dtype == DType::Half)
+}
+
+/// Whether a kernel itself stores numbers of 16 bits.
+fn writes_halves(step: &Step) -> bool {
+    let own = step.kernel.row().bindings.len();
+    (0..own).any(|slot| is_half(step, slot) && step.access(slot) == Access::Write)
+}
+
+/// The type of a slot's numbers in a shader.
+fn scalar(half: bool) -> &'static str {
+    if half { "f16" } else { "f32" }
+}
+
+/// A number that is loaded, or four, as f32.
+fn loaded(half: bool, four: bool, load: String) -> String {
+    match (half, four) {
+        (false, _) => load,
+        (true, false) => format!("f32({load})"),
+        (true, true) => format!("vec4<f32>({load})"),
+    }
+}
+
+/// A binding's line with the number and the type of elements that the step gives it; empty where the step generates its
+/// own.
+fn binding(step: &Step, line: &str, numbers: &[Option<usize>]) -> String {
+    let row = step.kernel.row();
     let name = line.split_once("> ").and_then(|(_, rest)| rest.split_once(':')).map_or("", |(name, _)| name);
     match (row.bindings.iter().position(|binding| binding.name == name), line.split_once(") var<")) {
         (Some(position), Some((_, rest))) => match numbers.get(position).copied().flatten() {
-            Some(number) => format!("@group(0) @binding({number}) var<{rest}"),
+            Some(number) => {
+                let rest = if is_half(step, position) { rest.replace("f32", "f16") } else { rest.to_owned() };
+                format!("@group(0) @binding({number}) var<{rest}")
+            }
             None => String::new(),
         },
         _ if is_generated(name) && row.fusion != Fusion::No => String::new(),
@@ -228,20 +300,19 @@ fn source(step: &Step, numbers: &[Option<usize>], text: &mut String) {
     let identity = Program { instructions: vec![], inputs: 0, phases: vec![] };
     let program = step.program.as_ref().unwrap_or(&identity);
     text.push('\n');
-    for input in 0..program.inputs {
-        declare(text, numbers[step.kernel.row().bindings.len() + input], "read", &format!("x{input}"), "vec4<f32>");
-    }
+    let inputs = Inputs { step, first: step.kernel.row().bindings.len() };
+    inputs.declare(program, numbers, text);
     if !program.phases.is_empty() {
-        phases(program, text);
+        phases(program, &inputs, text);
     }
     let last = program.instructions.len().saturating_sub(1);
-    let _ = writeln!(text, "fn fused(i: u32) -> f32 {{\n{}    return r{last};\n}}", scalars(program, None));
-    let vectors = Vectors::new(program, None);
+    let _ = writeln!(text, "fn fused(i: u32) -> f32 {{\n{}    return r{last};\n}}", scalars(program, &inputs, None));
+    let vectors = Vectors::new(program, &inputs, None);
     let _ = writeln!(text, "fn fused4(i: u32) -> vec4<f32> {{\n{}    return r{last};\n}}", vectors.text);
 }
 
 /// What an expression reduces along rows before its last value: `part`, `is_maximum` and their number.
-fn phases(program: &Program, text: &mut String) {
+fn phases(program: &Program, inputs: &Inputs, text: &mut String) {
     let _ = writeln!(text, "const PHASES: u32 = {}u;", program.phases.len());
     let mut parts = String::new();
     let mut maxima = String::new();
@@ -250,7 +321,7 @@ fn phases(program: &Program, text: &mut String) {
         let _ = writeln!(
             text,
             "fn part_of_{index}(i: u32) -> f32 {{\n{}    return r{};\n}}",
-            scalars(&until, None),
+            scalars(&until, inputs, None),
             phase.value
         );
         let _ = writeln!(parts, "    if phase == {index}u {{ return part_of_{index}(i); }}");
@@ -275,26 +346,32 @@ fn epilogue(step: &Step, numbers: &[Option<usize>], text: &mut String) {
         let name = format!("y{index}");
         match outcome {
             Outcome::Element { value, place } => {
-                declare(text, numbers[own + index], "read_write", &name, "vec4<f32>");
+                let half = is_half(step, own + index);
+                declare(text, numbers[own + index], "read_write", &name, &format!("vec4<{}>", scalar(half)));
+                let stored = |value: String, four: bool| match (half, four) {
+                    (false, _) => value,
+                    (true, false) => format!("f16({value})"),
+                    (true, true) => format!("vec4<f16>({value})"),
+                };
                 let value = if step.program.is_some() { *value } else { 1 };
                 match place {
                     None => {
-                        let _ = writeln!(one, "    {name}[i / 4u][i % 4u] = r{value};");
-                        let _ = writeln!(four, "    {name}[i / 4u] = r{value};");
+                        let _ = writeln!(one, "    {name}[i / 4u][i % 4u] = {};", stored(format!("r{value}"), false));
+                        let _ = writeln!(four, "    {name}[i / 4u] = {};", stored(format!("r{value}"), true));
                     }
                     Some(view) => {
                         let _ = writeln!(one, "    let p{index} = {};", position_of_result(view, unit, false));
-                        let _ = writeln!(one, "    {name}[p{index} / 4u][p{index} % 4u] = r{value};");
+                        let element = stored(format!("r{value}"), false);
+                        let _ = writeln!(one, "    {name}[p{index} / 4u][p{index} % 4u] = {element};");
                         let place = match even(view) {
                             Some(step) => all(&position_of_result(view, unit, false), step),
                             None => position_of_result(view, unit, true),
                         };
                         let _ = writeln!(four, "    let p{index} = {place};");
                         for lane in ["x", "y", "z", "w"] {
-                            let _ = writeln!(
-                                four,
-                                "    {name}[p{index}.{lane} / 4u][p{index}.{lane} % 4u] = r{value}.{lane};"
-                            );
+                            let element = stored(format!("r{value}.{lane}"), false);
+                            let at = format!("p{index}.{lane}");
+                            let _ = writeln!(four, "    {name}[{at} / 4u][{at} % 4u] = {element};");
                         }
                     }
                 }
@@ -308,20 +385,37 @@ fn epilogue(step: &Step, numbers: &[Option<usize>], text: &mut String) {
             }
         }
     }
-    let first = own + step.outcomes.len();
-    for input in 0..program.inputs {
-        declare(text, numbers[first + input], "read", &format!("x{input}"), "vec4<f32>");
-    }
+    let inputs = Inputs { step, first: own + step.outcomes.len() };
+    inputs.declare(program, numbers, text);
     let head = "row: u32, offset: u32, value";
     let sum = "    let i = row + offset;\n";
-    let _ = writeln!(text, "fn finish({head}: f32) {{\n{sum}{}{one}}}", scalars(program, unit));
-    let vectors = Vectors::new(program, unit);
+    let _ = writeln!(text, "fn finish({head}: f32) {{\n{sum}{}{one}}}", scalars(program, &inputs, unit));
+    let vectors = Vectors::new(program, &inputs, unit);
     let _ = writeln!(text, "fn finish4({head}: vec4<f32>) {{\n{sum}{}{four}}}", vectors.text);
     let _ = writeln!(text, "fn finish_totals(invocation: u32) {{\n{totals}}}");
 }
 
+/// The slots of a step from `first` on: the inputs of its expression.
+struct Inputs<'a> {
+    step: &'a Step,
+    first: usize,
+}
+
+impl Inputs<'_> {
+    fn declare(&self, program: &Program, numbers: &[Option<usize>], text: &mut String) {
+        for input in 0..program.inputs {
+            let element = format!("vec4<{}>", scalar(self.is_half(input)));
+            declare(text, numbers[self.first + input], "read", &format!("x{input}"), &element);
+        }
+    }
+
+    fn is_half(&self, input: usize) -> bool {
+        is_half(self.step, self.first + input)
+    }
+}
+
 /// The statements of an expression for element `i`.
-fn scalars(program: &Program, unit: Option<usize>) -> String {
+fn scalars(program: &Program, inputs: &Inputs, unit: Option<usize>) -> String {
     let mut text = String::new();
     for (register, instruction) in program.instructions.iter().enumerate() {
         let value = match instruction {
@@ -329,7 +423,9 @@ fn scalars(program: &Program, unit: Option<usize>) -> String {
             Instruction::Index { from: 0, view } => position_of_result(view, unit, false),
             Instruction::Index { from, view } => position(&format!("r{from}"), view, false),
             Instruction::Inside { from, view } => inside(&format!("r{from}"), view, false),
-            Instruction::Load { input, at } => format!("x{input}[r{at} / 4u][r{at} % 4u]"),
+            Instruction::Load { input, at } => {
+                loaded(inputs.is_half(*input), false, format!("x{input}[r{at} / 4u][r{at} % 4u]"))
+            }
             Instruction::Accumulator => "value".to_owned(),
             Instruction::Reduced(phase) => format!("reduced[{phase}u]"),
             Instruction::Literal(number) => format!("{:?}f", *number as f32),
@@ -354,15 +450,16 @@ enum Walk {
 }
 
 /// The statements of an expression for elements `i` to `i + 3`, i being a multiple of four.
-struct Vectors {
+struct Vectors<'a> {
     text: String,
     walks: Vec<Walk>,
+    inputs: &'a Inputs<'a>,
     unit: Option<usize>,
 }
 
-impl Vectors {
-    fn new(program: &Program, unit: Option<usize>) -> Vectors {
-        let mut vectors = Vectors { text: String::new(), walks: vec![], unit };
+impl<'a> Vectors<'a> {
+    fn new(program: &Program, inputs: &'a Inputs<'a>, unit: Option<usize>) -> Vectors<'a> {
+        let mut vectors = Vectors { text: String::new(), walks: vec![], inputs, unit };
         for (register, instruction) in program.instructions.iter().enumerate() {
             let (value, walk) = vectors.instruction(instruction);
             let _ = writeln!(vectors.text, "    let r{register} = {value};");
@@ -398,22 +495,22 @@ impl Vectors {
                 };
             }
             Instruction::Inside { from, view } => inside(&self.all(*from), view, true),
-            Instruction::Load { input, at } => match self.walks[*at] {
-                Walk::Even(1) => format!("x{input}[r{at} / 4u]"),
-                Walk::Even(0) => format!("vec4<f32>(x{input}[r{at} / 4u][r{at} % 4u])"),
-                Walk::Even(step) => {
-                    let each = [0, 1, 2, 3].map(|lane| {
-                        let at = format!("(r{at} + {}u)", lane * step);
-                        format!("x{input}[{at} / 4u][{at} % 4u]")
-                    });
-                    format!("vec4<f32>({})", each.join(", "))
+            Instruction::Load { input, at } => {
+                let half = self.inputs.is_half(*input);
+                let element = |at: String| loaded(half, false, format!("x{input}[{at} / 4u][{at} % 4u]"));
+                match self.walks[*at] {
+                    Walk::Even(1) => loaded(half, true, format!("x{input}[r{at} / 4u]")),
+                    Walk::Even(0) => format!("vec4<f32>({})", element(format!("r{at}"))),
+                    Walk::Even(step) => {
+                        let each = [0, 1, 2, 3].map(|lane| element(format!("(r{at} + {}u)", lane * step)));
+                        format!("vec4<f32>({})", each.join(", "))
+                    }
+                    Walk::Free | Walk::None => {
+                        let each = ["x", "y", "z", "w"].map(|lane| element(format!("r{at}.{lane}")));
+                        format!("vec4<f32>({})", each.join(", "))
+                    }
                 }
-                Walk::Free | Walk::None => {
-                    let each =
-                        ["x", "y", "z", "w"].map(|lane| format!("x{input}[r{at}.{lane} / 4u][r{at}.{lane} % 4u]"));
-                    format!("vec4<f32>({})", each.join(", "))
-                }
-            },
+            }
             Instruction::Accumulator => "value".to_owned(),
             Instruction::Reduced(phase) => format!("vec4<f32>(reduced[{phase}u])"),
             Instruction::Literal(number) => format!("vec4<f32>({:?}f)", *number as f32),

@@ -33,6 +33,8 @@ const TOO_SLOW: f64 = 1.5;
 const NOISE: f64 = 0.97;
 /// How far a tile's numbers may be from the untuned one's, as a part of the largest.
 const TOLERANCE: f64 = 1e-5;
+/// How many times as far they may be where they are stored in 16 bits: two units in the last place.
+const HALF: f64 = 1.0 / (512.0 * TOLERANCE);
 
 /// How to tune.
 #[derive(Clone, Debug)]
@@ -264,7 +266,7 @@ fn measure(gpu: &Arc<Gpu>, candidates: &Candidates, deadline: Instant, rejected:
     };
     let operands = &plans[0].1;
     for (number, buffer) in operands.buffers.iter().enumerate() {
-        if buffer.dtype == DType::Float {
+        if matches!(buffer.dtype, DType::Float | DType::Half) {
             session.write(&buffer.name, 0, &random(number as u32, buffer.elements))?;
         }
     }
@@ -345,7 +347,9 @@ fn run_once(session: &mut Session, index: usize, plan: &Plan) -> Result<Vec<Comp
         let slot = &step.slots[*slot];
         let Values::F32(values) = session.read(&plan.buffers[slot.buffer].name)? else { continue };
         let values = &values[..slot.shape.elements().min(values.len())];
-        computed.push(join(step, outcome, values));
+        let mut outcome = join(step, outcome, values);
+        outcome.largest *= if slot.dtype == DType::Half { HALF } else { 1.0 };
+        computed.push(outcome);
     }
     Ok(computed)
 }

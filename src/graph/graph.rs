@@ -116,6 +116,9 @@ impl Graph {
     pub fn input(&mut self, name: &str, shape: impl Into<Shape>, dtype: DType) -> Result<Value> {
         let shape = shape.into();
         self.check_size("input", &shape)?;
+        if dtype == DType::Half {
+            return Err(self.error("input", format!("\"{name}\" is asked for in 16 bits, which only plans use")));
+        }
         Ok(self.push(Op::Input { name: name.to_owned() }, vec![], shape, dtype))
     }
 

@@ -5,7 +5,7 @@ use crate::cpu::normal_quantile;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Value};
 use crate::nn::{Activation, Initial, Layer, Parameter, loss};
-use crate::plan::ParameterLayout;
+use crate::plan::{LOSS_SCOPE, ParameterLayout};
 use crate::rng::{HostStream, Sequence};
 use crate::shape::Shape;
 
@@ -95,7 +95,7 @@ impl Network {
     pub fn loss(&self, graph: &mut Graph, decoded: Decoded, target: Value) -> Result<Value> {
         let batch = graph.shape(target)[0];
         let target = graph.reshape(target, self.input_shape(batch))?;
-        let scope = graph.set_scope("loss");
+        let scope = graph.set_scope(LOSS_SCOPE);
         let loss = self.weighted(graph, decoded, target);
         graph.set_scope(scope);
         loss

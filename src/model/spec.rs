@@ -14,7 +14,7 @@ mod train;
 pub use self::loss::{LossKind, LossSpec};
 pub use self::optimizer::OptimizerSpec;
 pub use self::schedule::{Place, Schedule};
-pub use self::train::{EarlyStopping, LayerTraining, NonFinite, TrainSpec};
+pub use self::train::{EarlyStopping, LayerTraining, NonFinite, Precision, TrainSpec};
 
 use std::fmt::Write as _;
 use std::path::Path;

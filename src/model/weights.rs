@@ -52,6 +52,14 @@ pub fn write(
     write_atomically(path, |file| file.write_all(&bytes))
 }
 
+/// Bytes of a header besides names, and of what a file may hold that the model has no use for: what is made of a header takes
+/// up to twenty times as much memory as its text.
+const HEADER_SLACK: u64 = 256 << 10;
+/// Bytes of a header for a tensor, besides its name: prefix, type, shape and place.
+const HEADER_ENTRY: u64 = 160;
+/// Tensors of one parameter: itself, four moments, its average and its best, rounded up.
+const HEADER_SECTIONS: u64 = 8;
+
 /// A safetensors file in memory.
 pub struct File<'a> {
     path: &'a Path,
@@ -59,9 +67,18 @@ pub struct File<'a> {
 }
 
 impl<'a> File<'a> {
-    /// Reads a file.
-    pub fn read(path: &'a Path) -> Result<File<'a>> {
-        Ok(File { path, bytes: std::fs::read(path).map_err(Error::io("read", path))? })
+    /// Reads a file of these parameters. Fails where its header is longer than any of theirs could be.
+    pub fn read(path: &'a Path, layout: &ParameterLayout) -> Result<File<'a>> {
+        let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
+        let entries = layout.entries().iter().map(|(name, ..)| name.len() as u64 + HEADER_ENTRY);
+        let longest = HEADER_SLACK + HEADER_SECTIONS * entries.sum::<u64>();
+        if let Some(length) = bytes.first_chunk().map(|length| u64::from_le_bytes(*length))
+            && (longest + 1..=bytes.len() as u64).contains(&length)
+        {
+            let problem = format!("has a header of {length} bytes, where one of this model has {longest} at most");
+            return Err(Error::file(path, problem, "give weights of this very model"));
+        }
+        Ok(File { path, bytes })
     }
 
     fn tensors(&self) -> Result<SafeTensors<'_>> {

@@ -43,6 +43,8 @@ impl Order {
 pub(super) struct Arranged<'a> {
     old: &'a Graph,
     pub graph: Graph,
+    /// Inputs that a launch of a fused expression may have.
+    room: usize,
     /// For each old value: the new one in each order, as far as they are made.
     made: Vec<[Option<Value>; 2]>,
     /// The order that an old value was computed in.
@@ -52,11 +54,12 @@ pub(super) struct Arranged<'a> {
 }
 
 impl<'a> Arranged<'a> {
-    pub fn new(old: &'a Graph) -> Arranged<'a> {
+    pub fn new(old: &'a Graph, room: usize) -> Arranged<'a> {
         let count = old.nodes().len();
         let mut arranged = Arranged {
             old,
             graph: Graph::new(),
+            room,
             made: vec![[None; 2]; count],
             natural: vec![Order::First; count],
             read: vec![[false; 2]; count],
@@ -112,13 +115,16 @@ impl<'a> Arranged<'a> {
                 let shape = channels_last(&node.shape);
                 (self.graph.push(node.op.clone(), vec![], shape, node.dtype), Order::Last)
             }
+            Op::Concat { axis } => {
+                let operands = node.operands.iter().map(|x| self.value(*x, Order::First)).collect();
+                (self.concat(operands, *axis), Order::First)
+            }
             Op::Input { .. }
             | Op::Parameter { .. }
             | Op::MatMul { .. }
             | Op::Permute(_)
             | Op::Slice { .. }
             | Op::Pad { .. }
-            | Op::Concat { .. }
             | Op::Gather
             | Op::ScatterAdd
             | Op::Warp
@@ -164,6 +170,19 @@ impl<'a> Arranged<'a> {
             .map(|x| if read { self.operand(*x, Order::First) } else { self.value(*x, Order::First) })
             .collect();
         self.graph.push(node.op, operands, node.shape, node.dtype)
+    }
+
+    /// Operands behind one another, some of them first where a launch cannot read them all.
+    fn concat(&mut self, mut operands: Vec<Value>, axis: usize) -> Value {
+        let room = self.room;
+        while operands.len() > room {
+            let join = |some: &[Value]| if let [only] = some { *only } else { self.concat(some.to_vec(), axis) };
+            operands = operands.chunks(room).map(join).collect();
+        }
+        let mut shape = self.graph.shape(operands[0]).to_vec();
+        shape[axis] = operands.iter().map(|operand| self.graph.shape(*operand)[axis]).sum();
+        let dtype = self.graph.node(operands[0]).dtype;
+        self.graph.push(Op::Concat { axis }, operands, shape.into(), dtype)
     }
 
     /// What a product reads.

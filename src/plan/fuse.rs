@@ -8,7 +8,7 @@
 use super::kernel::{Fusion, Kernel};
 use super::plan::Outcome;
 use super::program::{Axis, Instruction, Phase, Program, Register, View};
-use super::tile::Without;
+use super::tile::Target;
 use crate::graph::{Graph, Op, Pool, Reduction, Value};
 use crate::shape::Shape;
 use crate::tensor::DType;
@@ -88,13 +88,13 @@ pub(super) fn kernel_of(graph: &Graph, value: Value) -> Kernel {
 /// in which they can run.
 ///
 /// Sums in `apart` are launches of their own, since their partial sums must be few.
-pub(super) fn fuse(graph: &Graph, outputs: &[Value], apart: &HashSet<Value>, without: Without) -> Vec<Group> {
+pub(super) fn fuse(graph: &Graph, outputs: &[Value], apart: &HashSet<Value>, target: &Target) -> Vec<Group> {
     let count = graph.nodes().len();
     let mut fusion = Fusing {
         graph,
         outputs,
         apart,
-        without,
+        target,
         readers: readers(graph, outputs),
         memory: vec![false; count],
         barred: vec![false; count],
@@ -125,7 +125,7 @@ struct Fusing<'a> {
     graph: &'a Graph,
     outputs: &'a [Value],
     apart: &'a HashSet<Value>,
-    without: Without,
+    target: &'a Target,
     readers: Vec<usize>,
     /// Values that some launch reads from memory, whatever else happens, or that are kept so that launches stay small.
     memory: Vec<bool>,
@@ -154,7 +154,7 @@ fn only_moves(op: &Op) -> bool {
 }
 
 /// Ops that can be computed inside another launch.
-fn is_fusible(op: &Op) -> bool {
+pub(super) fn is_fusible(op: &Op) -> bool {
     only_moves(op) || matches!(op, Op::Unary(_) | Op::Binary(_) | Op::Concat { .. })
 }
 
@@ -185,6 +185,11 @@ fn readers(graph: &Graph, outputs: &[Value]) -> Vec<usize> {
 impl Fusing<'_> {
     fn needed(&self) -> impl Iterator<Item = Value> + '_ {
         (0..self.readers.len()).filter(|index| self.readers[*index] > 0).map(Value)
+    }
+
+    /// How many outcomes and inputs a fused expression of a kernel may have.
+    fn room(&self, kernel: Kernel) -> usize {
+        kernel.row().fused(self.target.storage_buffers())
     }
 
     fn read_as_memory(&self) -> Vec<bool> {
@@ -233,7 +238,7 @@ impl Fusing<'_> {
             let node = graph.node(value);
             if let Some(group) = rows.get(&value) {
                 let (program, inputs) = Builder::new(graph, &kept, &aliases, None).finish(value, 0, Some(value));
-                if inputs.len() > Kernel::Rows.row().fused {
+                if inputs.len() > self.room(Kernel::Rows) {
                     return Err(Remedy::LeaveOut(group.members[0]));
                 }
                 let results = vec![(value, Outcome::Element { value: 0, place: None })];
@@ -259,7 +264,7 @@ impl Fusing<'_> {
         let mut follows: HashMap<Value, Option<View>> = HashMap::from([(anchor, None)]);
         // Values that depend on the product in another way.
         let mut apart = vec![false; graph.nodes().len()];
-        let epilogue = !self.without.epilogues && !matches!(graph.node(anchor).op, Op::Conv2dGradWeight(_));
+        let epilogue = !self.target.without.epilogues && !matches!(graph.node(anchor).op, Op::Conv2dGradWeight(_));
         for value in self.needed().filter(|value| value.0 > anchor.0) {
             let node = graph.node(value);
             let own: Vec<&Option<View>> = node.operands.iter().filter_map(|x| follows.get(x)).collect();
@@ -299,7 +304,7 @@ impl Fusing<'_> {
         let graph = self.graph;
         let mut groups = HashMap::new();
         for first in self.needed() {
-            let free = owner[first.0].is_none() && !self.without.epilogues && !self.barred[first.0];
+            let free = owner[first.0].is_none() && !self.target.without.epilogues && !self.barred[first.0];
             let Some(size) = trailing_reduction(graph, first).filter(|_| free) else { continue };
             let Some((result, members)) = self.row_group(first, size, owner) else { continue };
             for member in &members {
@@ -426,7 +431,6 @@ impl Fusing<'_> {
     /// The launch of a product and everything that its epilogue computes.
     fn epilogue(&self, anchor: Value, claim: &Claim, kept: &[bool], aliases: &Aliases) -> Result<Group, Remedy> {
         let graph = self.graph;
-        let row = kernel_of(graph, anchor).row();
         let mut builder = Builder::new(graph, kept, aliases, Some((anchor, claim)));
         let mut results = Vec::new();
         let stored = claim.members.iter().filter(|(member, _)| kept[member.0]);
@@ -453,8 +457,8 @@ impl Fusing<'_> {
             results.push((*total, Outcome::Total(register)));
         }
         let plain = claim.members.is_empty() && claim.totals.is_empty();
-        if results.len() + builder.inputs.len() > row.fused {
-            let last = claim.members.last().map(|(member, _)| *member);
+        if results.len() + builder.inputs.len() > self.room(kernel_of(graph, anchor)) {
+            let last = claim.members.last().map(|(member, _)| *member).or(claim.totals.last().copied());
             return Err(Remedy::LeaveOut(last.unwrap_or(anchor)));
         }
         let program = Program { instructions: builder.instructions, inputs: builder.inputs.len(), phases: vec![] };
@@ -474,8 +478,8 @@ impl Fusing<'_> {
             op if is_fusible(op) => Builder::new(graph, kept, aliases, None).finish(value, 0, Some(value)),
             _ => return Ok(Group { anchor: value, program: None, inputs: vec![], results, rows: None }),
         };
-        if inputs.len() > kernel_of(graph, value).row().fused {
-            return Err(Remedy::Keep(part_to_keep(graph, kept, aliases, value)));
+        if inputs.len() > self.room(kernel_of(graph, value)) {
+            return Err(Remedy::Keep(part_to_keep(graph, kept, aliases, value, self.room(Kernel::Map))));
         }
         Ok(Group { anchor: value, program: Some(program), inputs, results, rows: None })
     }
@@ -527,9 +531,13 @@ fn inverse(shape: &Shape, order: &[usize]) -> View {
 
 /// The values that a launch reads from memory: what its kernel reads, then its expression's inputs.
 pub(super) fn reads(graph: &Graph, group: &Group) -> Vec<Value> {
+    operands(graph, group).iter().chain(&group.inputs).map(|value| storage(graph, *value)).collect()
+}
+
+/// What a launch's kernel itself reads.
+pub(super) fn operands<'a>(graph: &'a Graph, group: &Group) -> &'a [Value] {
     let node = graph.node(group.anchor);
-    let own = if is_fusible(&node.op) || matches!(node.op, Op::Reduce { .. }) { &[] } else { &node.operands[..] };
-    own.iter().chain(&group.inputs).map(|value| storage(graph, *value)).collect()
+    if is_fusible(&node.op) || matches!(node.op, Op::Reduce { .. }) { &[] } else { &node.operands }
 }
 
 /// The launches in an order in which each stands after those whose results it reads.
@@ -586,8 +594,8 @@ fn ordered(graph: &Graph, groups: Vec<Group>) -> Result<Vec<Group>, Remedy> {
     Ok(order.into_iter().filter_map(|index| groups[index].take()).collect())
 }
 
-/// The largest part of an expression that a launch of its own can compute.
-fn part_to_keep(graph: &Graph, kept: &[bool], aliases: &Aliases, root: Value) -> Value {
+/// The largest part of an expression that a launch of its own can compute from so many inputs.
+fn part_to_keep(graph: &Graph, kept: &[bool], aliases: &Aliases, root: Value, room: usize) -> Value {
     let mut best: Option<(usize, Value)> = None;
     let mut open: Vec<Value> = graph.node(root).operands.clone();
     while let Some(value) = open.pop() {
@@ -596,13 +604,13 @@ fn part_to_keep(graph: &Graph, kept: &[bool], aliases: &Aliases, root: Value) ->
             continue;
         }
         let inputs = Builder::new(graph, kept, aliases, None).finish(value, 0, Some(value)).1.len();
-        if !only_moves(&graph.node(value).op) && inputs <= 7 && best.is_none_or(|(most, _)| inputs > most) {
+        if !only_moves(&graph.node(value).op) && inputs <= room && best.is_none_or(|(most, _)| inputs > most) {
             best = Some((inputs, value));
         }
         open.extend(&graph.node(value).operands);
     }
     // An expression of more inputs than a launch binds has at least two operands below its root, one of which is
-    // computed: concat takes six operands at most, all else takes two.
+    // computed: concat takes no more operands than there is room for, all else takes two.
     best.map_or(root, |(_, value)| value)
 }
 

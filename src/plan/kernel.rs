@@ -62,6 +62,10 @@ pub enum Kernel {
     Update,
     /// The same under a limit of the gradients' norm.
     LimitedUpdate,
+    /// Gradients to where the next kernel finds them, where it has no binding for them.
+    Collect,
+    /// The optimiser on every parameter, by these gradients.
+    CollectedUpdate,
     /// Sums of the gradients' squares.
     Squares,
     /// The same with the gradients of the batches before.
@@ -74,10 +78,12 @@ pub enum Kernel {
     Advance,
     /// Numbers that follow no gradient take their new values.
     Assign,
+    /// Copies of weights in 16 bits.
+    Narrow,
 }
 
 /// What a launch does with a binding.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Access {
     /// Reads it.
     Read,
@@ -153,10 +159,10 @@ pub struct Row {
     /// Whether it is a product by tiles: `shaders/tile.wgsl` with the operands that the functions named `ENTRY_..` of this
     /// file describe.
     pub tiled: bool,
+    /// Whether its own buffers of real numbers may hold 16-bit ones; those of outcomes and of inputs may anyway.
+    pub halves: bool,
     /// Where a fused expression goes.
     pub fusion: Fusion,
-    /// How many outcomes and inputs a fused expression may have: 8 storage buffers are the floor of WebGPU's limits.
-    pub fused: usize,
 }
 
 impl Row {
@@ -164,6 +170,14 @@ impl Row {
     pub fn constant_names(&self) -> impl Iterator<Item = &'static str> {
         let shared: &[&str] = if self.tiled { TILE_CONSTANTS } else { &[] };
         self.constants.iter().chain(shared).copied()
+    }
+
+    /// How many outcomes and inputs a fused expression may have where a launch binds so many storage buffers.
+    pub fn fused(&self, storage_buffers: usize) -> usize {
+        match self.fusion {
+            Fusion::No => 0,
+            Fusion::Source | Fusion::Epilogue => storage_buffers.saturating_sub(self.bindings.len()),
+        }
     }
 }
 
@@ -254,8 +268,8 @@ const CONV: Row = Row {
     grid: &[],
     workgroup: 64,
     tiled: true,
+    halves: true,
     fusion: Fusion::Epilogue,
-    fused: 6,
 };
 const POOL: Row = Row {
     kernel: Kernel::SumPool,
@@ -267,8 +281,8 @@ const POOL: Row = Row {
     grid: SMALL_IMAGE,
     workgroup: 64,
     tiled: false,
+    halves: true,
     fusion: Fusion::Epilogue,
-    fused: 6,
 };
 const SMALL_IMAGE: &[Extent] = &[tiled(&["BATCH", "P", "Q", "C"], 4)];
 const LARGE_IMAGE: &[Extent] = &[tiled(&["BATCH", "H", "W", "C"], 4)];
@@ -283,8 +297,8 @@ const REDUCE: Row = Row {
     grid: &[each(&["OUTPUTS", "SPLITS"])],
     workgroup: 64,
     tiled: false,
+    halves: false,
     fusion: Fusion::Source,
-    fused: 7,
 };
 const GATHER: Row = Row {
     kernel: Kernel::Gather,
@@ -300,8 +314,8 @@ const GATHER: Row = Row {
     grid: &[each(&["COUNT", "WIDTH"])],
     workgroup: 64,
     tiled: false,
+    halves: false,
     fusion: Fusion::No,
-    fused: 0,
 };
 const WARP: Row = Row {
     kernel: Kernel::Warp,
@@ -317,8 +331,8 @@ const WARP: Row = Row {
     grid: &[each(&["COUNT", "CHANNELS", "HEIGHT", "WIDTH"])],
     workgroup: 64,
     tiled: false,
+    halves: false,
     fusion: Fusion::No,
-    fused: 0,
 };
 const RECURRENCE: Row = Row {
     kernel: Kernel::Lstm,
@@ -335,8 +349,8 @@ const RECURRENCE: Row = Row {
     grid: &[each(&["BATCH"]), each(&["WORKGROUP"])],
     workgroup: 64,
     tiled: false,
+    halves: false,
     fusion: Fusion::No,
-    fused: 0,
 };
 /// Bindings of the linear recurrences.
 const LINEAR_BINDINGS: &[Binding] = &[
@@ -359,8 +373,8 @@ const BATCH: Row = Row {
     grid: &[tiled(&["COUNT", "WIDTH"], 4)],
     workgroup: 64,
     tiled: false,
+    halves: false,
     fusion: Fusion::Epilogue,
-    fused: 5,
 };
 const RANDOM: Row = Row {
     kernel: Kernel::RandomUniform,
@@ -372,8 +386,8 @@ const RANDOM: Row = Row {
     grid: &[tiled(&["COUNT"], 4)],
     workgroup: 64,
     tiled: false,
+    halves: false,
     fusion: Fusion::Epilogue,
-    fused: 7,
 };
 const UPDATE: Row = Row {
     kernel: Kernel::Update,
@@ -388,12 +402,30 @@ const UPDATE: Row = Row {
         binding("parameters", Access::Update, Element::Vector),
         binding("moments", Access::Update, Element::Vector),
     ],
-    constants: &["COUNT", "GROUPS", "METHOD", "CENTERED", "MOMENTUM", "ACCUMULATED", "LIMITED", "SKIP"],
+    constants: &["COUNT", "GROUPS", "METHOD", "CENTERED", "MOMENTUM", "ACCUMULATED", "LIMITED", "SKIP", "SCALED"],
     grid: &[tiled(&["COUNT"], 4)],
     workgroup: 64,
     tiled: false,
+    halves: false,
     fusion: Fusion::No,
-    fused: 0,
+};
+
+const ASSIGN: Row = Row {
+    kernel: Kernel::Assign,
+    file: "assign.wgsl",
+    source: include_str!("../../shaders/assign.wgsl"),
+    entry: "assign",
+    bindings: &[
+        binding("values", Access::Read, Element::Float),
+        binding("blocks", Access::Read, Element::Word),
+        binding("parameters", Access::Update, Element::Float),
+    ],
+    constants: &["COUNT"],
+    grid: &[each(&["COUNT"])],
+    workgroup: 64,
+    tiled: false,
+    halves: false,
+    fusion: Fusion::No,
 };
 
 /// Every kernel, in the order of [`Kernel`].
@@ -408,8 +440,8 @@ pub const TABLE: &[Row] = &[
         grid: &[tiled(&["COUNT"], 4)],
         workgroup: 64,
         tiled: false,
+        halves: true,
         fusion: Fusion::Source,
-        fused: 7,
     },
     Row {
         kernel: Kernel::MatMul,
@@ -446,6 +478,7 @@ pub const TABLE: &[Row] = &[
         constants: &["ROWS", "LENGTH"],
         // A workgroup for each row.
         grid: &[tiled(&["ROWS"], 1)],
+        halves: true,
         ..REDUCE
     },
     Row { kernel: Kernel::Max, entry: "maximum_of", ..REDUCE },
@@ -493,7 +526,6 @@ pub const TABLE: &[Row] = &[
         entry: "bits",
         bindings: &[binding("state", Access::Read, Element::Word), binding("words_out", Access::Write, Element::Word)],
         fusion: Fusion::No,
-        fused: 0,
         ..RANDOM
     },
     UPDATE,
@@ -509,6 +541,30 @@ pub const TABLE: &[Row] = &[
             binding("parameters", Access::Update, Element::Vector),
             binding("moments", Access::Update, Element::Vector),
         ],
+        ..UPDATE
+    },
+    Row {
+        kernel: Kernel::Collect,
+        entry: "collect",
+        bindings: &[
+            binding("gradients", Access::Read, Element::Vector),
+            binding("segments", Access::Read, Element::Word),
+            binding("schedule", Access::Read, Element::Float),
+            binding("moments", Access::Update, Element::Vector),
+        ],
+        constants: &["COUNT", "ACCUMULATED"],
+        ..UPDATE
+    },
+    Row {
+        kernel: Kernel::CollectedUpdate,
+        entry: "collected_update",
+        bindings: &[
+            binding("segments", Access::Read, Element::Word),
+            binding("schedule", Access::Read, Element::Float),
+            binding("parameters", Access::Update, Element::Vector),
+            binding("moments", Access::Update, Element::Vector),
+        ],
+        constants: &["COUNT", "GROUPS", "METHOD", "CENTERED", "MOMENTUM", "ACCUMULATED", "LIMITED", "SKIP", "SCALED", "NORMED"],
         ..UPDATE
     },
     Row {
@@ -545,7 +601,7 @@ pub const TABLE: &[Row] = &[
             binding("state", Access::Read, Element::Word),
             binding("joined", Access::Update, Element::Float),
         ],
-        constants: &["GROUPS", "PARTS"],
+        constants: &["GROUPS", "PARTS", "SCALED"],
         grid: &[],
         ..UPDATE
     },
@@ -575,24 +631,20 @@ pub const TABLE: &[Row] = &[
         grid: &[],
         workgroup: 64,
         tiled: false,
+        halves: false,
         fusion: Fusion::No,
-        fused: 0,
     },
+    ASSIGN,
     Row {
-        kernel: Kernel::Assign,
-        file: "assign.wgsl",
-        source: include_str!("../../shaders/assign.wgsl"),
-        entry: "assign",
+        kernel: Kernel::Narrow,
+        entry: "narrow",
         bindings: &[
-            binding("values", Access::Read, Element::Float),
-            binding("blocks", Access::Read, Element::Word),
-            binding("parameters", Access::Update, Element::Float),
+            binding("weights", Access::Read, Element::Vector),
+            binding("copied", Access::Read, Element::Word),
+            binding("copies", Access::Write, Element::Vector),
         ],
-        constants: &["COUNT"],
-        grid: &[each(&["COUNT"])],
-        workgroup: 64,
-        tiled: false,
-        fusion: Fusion::No,
-        fused: 0,
+        grid: &[tiled(&["COUNT"], 4)],
+        halves: true,
+        ..ASSIGN
     },
 ];

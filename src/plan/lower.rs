@@ -1,12 +1,14 @@
 //! Lowering: from fused groups to launches, and from launches to a plan with memory.
 
+mod blocks;
 mod update;
 
 use super::arrange::{Arranged, Order, is_rearranged};
 use super::fuse::{Group, fuse, kernel_of, reads, storage};
+use super::half::halves;
 use super::kernel::{Access, Kernel};
 use super::memory::{ALIGNMENT, ParameterLayout, Transient, aligned, allocate};
-use super::plan::{Buffer, Limits, Outcome, Plan, Slot, Step};
+use super::plan::{Buffer, Outcome, Plan, Slot, Step, workgroup_bytes};
 use super::products::ProductSizes;
 use super::program::{Axis, Instruction, Program, View};
 use super::state::{Metrics, RING_CAPACITY, Training};
@@ -86,6 +88,10 @@ struct Lowering<'a> {
     /// A scalar that only the step's metrics read: its partial sums stay as they are.
     metric: Option<Value>,
     metric_parts: Option<Operand>,
+    /// Values that are stored in 16 bits.
+    halves: HashSet<Value>,
+    /// Where parameters have copies in 16 bits.
+    copies: HashMap<Value, Home>,
 }
 
 impl Plan {
@@ -110,7 +116,7 @@ impl Plan {
     /// The plan of a request. Fails where a parameter of the graph is not in the layout.
     pub fn build(request: Request) -> Result<Plan> {
         let Request { name, graph, outputs, layout, training, metrics, target } = request;
-        let mut arranged = Arranged::new(graph);
+        let mut arranged = Arranged::new(graph, Kernel::Map.row().fused(target.storage_buffers()));
         let mut wanted: Vec<(Value, &str)> = Vec::new();
         for (value, buffer) in &outputs {
             wanted.push((arranged.value(*value, Order::First), buffer));
@@ -135,7 +141,9 @@ impl Plan {
         let all = all.chain(&metric);
         let results: Vec<Value> = all.map(|value| storage(graph, *value)).collect();
         let summed: HashSet<Value> = gradients.iter().map(|(value, _)| storage(graph, *value)).collect();
-        let groups = fuse(graph, &results, &summed, target.without);
+        let groups = fuse(graph, &results, &summed, &target);
+        let full = gradients.iter().chain(&assigned).map(|(value, _)| *value).chain(metric);
+        let halves = if target.half { halves(graph, &groups, full) } else { HashSet::new() };
 
         let mut lowering = Lowering {
             graph,
@@ -149,6 +157,8 @@ impl Plan {
             gradient_elements: 0,
             metric: None,
             metric_parts: None,
+            halves,
+            copies: HashMap::new(),
         };
         lowering.place_sources(layout)?;
         // A result that launches read, or that is wanted in two places, is copied to its place at the end, since two
@@ -159,7 +169,8 @@ impl Plan {
             let value = storage(graph, value);
             let node = graph.node(value);
             let home = Home::Lasting { buffer: lowering.buffer(name, node.dtype, node.shape.elements()), offset: 0 };
-            if lowering.is_alone(value, &results, &read) {
+            // Outside, numbers have 32 bits; what is stored in 16 is copied there as it is stored.
+            if lowering.is_alone(value, &results, &read) && !lowering.halves.contains(&value) {
                 lowering.homes.insert(value, home);
             } else {
                 copies.push((value, home));
@@ -191,6 +202,7 @@ impl Plan {
         }
         lowering.metric =
             metric.map(|value| storage(graph, value)).filter(|value| lowering.is_alone(*value, &results, &read));
+        lowering.narrow(name, layout);
         for group in &groups {
             lowering.launch(group);
         }
@@ -291,8 +303,9 @@ impl Lowering<'_> {
     /// The slot of a value that is kept.
     fn slot(&mut self, value: Value) -> Operand {
         let node = self.graph.node(value);
-        let (shape, dtype) = (node.shape.clone(), node.dtype);
         let place = storage(self.graph, value);
+        let dtype = if self.halves.contains(&place) { DType::Half } else { node.dtype };
+        let shape = node.shape.clone();
         let home = match self.homes.get(&place) {
             Some(home) => home.clone(),
             None => {
@@ -305,6 +318,14 @@ impl Lowering<'_> {
             }
         };
         (home, shape, dtype)
+    }
+
+    /// The slot of a value that a product reads.
+    fn operand(&mut self, value: Value) -> Operand {
+        match self.copies.get(&storage(self.graph, value)) {
+            Some(home) => (home.clone(), self.graph.shape(value).clone(), DType::Half),
+            None => self.slot(value),
+        }
     }
 
     /// A slot for partial sums of a value, `parts` of them `stride` elements apart, and whether a launch must join them.
@@ -328,6 +349,7 @@ impl Lowering<'_> {
 
     fn copy(&mut self, value: Value, home: Home) {
         let (from, shape, dtype) = self.slot(value);
+        let outside = self.graph.node(value).dtype;
         let program = Program {
             instructions: vec![Instruction::Position, Instruction::Load { input: 0, at: 0 }],
             inputs: 1,
@@ -336,7 +358,7 @@ impl Lowering<'_> {
         self.launches.push(Launch {
             kernel: Kernel::Map,
             constants: vec![shape.elements() as u32],
-            slots: vec![(home, shape.clone(), dtype), (from, shape, dtype)],
+            slots: vec![(home, shape.clone(), outside), (from, shape, dtype)],
             outcomes: vec![],
             program: Some(program),
             label: "copy".to_owned(),
@@ -436,7 +458,9 @@ impl Lowering<'_> {
 
     /// A launch whose results are whole.
     fn plain(&mut self, group: &Group, kernel: Kernel, operands: &[Value], constants: Vec<u32>, operations: u64) {
-        let slots: Vec<Operand> = operands.iter().map(|operand| self.slot(*operand)).collect();
+        let narrowed = kernel.row().halves;
+        let slot = |operand: &Value| if narrowed { self.operand(*operand) } else { self.slot(*operand) };
+        let slots: Vec<Operand> = operands.iter().map(slot).collect();
         let launch = self.new_launch(group, kernel, constants, slots, operations);
         self.outcomes(group, launch, [1, 1]);
     }
@@ -470,7 +494,9 @@ impl Lowering<'_> {
         sizes: &ProductSizes,
         arithmetic: u64,
     ) {
-        let tile = self.target.tile(&sizes.product(kernel), sizes.panels());
+        let slots = vec![self.operand(left), self.operand(right)];
+        let half = slots.iter().any(|(.., dtype)| *dtype == DType::Half);
+        let tile = self.target.tile(&sizes.product(kernel, half), sizes.panels());
         // Only a whole sum can go through an epilogue; and partial sums that nobody joins in passing cost a launch.
         let joined = |value: &Value| self.gradients.contains_key(&storage(self.graph, *value));
         let worth = kernel == Kernel::Conv2dGradWeight || group.results.iter().any(|(value, _)| joined(value));
@@ -478,7 +504,6 @@ impl Lowering<'_> {
         let splits = sizes.splits(self.target, &tile, allowed);
         let stride = aligned(self.graph.shape(group.anchor).elements());
         let constants = sizes.constants(&tile, splits, stride);
-        let slots = vec![self.slot(left), self.slot(right)];
         let launch = self.new_launch(group, kernel, constants, slots, sizes.operations + arithmetic);
         self.outcomes(group, launch, [splits.0, stride]);
     }
@@ -602,32 +627,6 @@ impl Lowering<'_> {
         }
     }
 
-    /// The launch that gives parameters their assigned values.
-    fn assign(&mut self, name: &str, layout: &ParameterLayout, blocks: Vec<u32>) {
-        let (words, count) = (blocks.len(), blocks.len() / 2 * ALIGNMENT);
-        let values = self.buffer("assigned", DType::Float, count);
-        let table = self.buffer(&format!("assignments of {name}"), DType::U32, words);
-        self.buffers[table].content = blocks;
-        let parameters = self.laid_out("parameters", layout);
-        let lasting = |buffer: usize, elements: usize, dtype: DType| {
-            (Home::Lasting { buffer, offset: 0 }, Shape::from([elements]), dtype)
-        };
-        self.launches.push(Launch {
-            kernel: Kernel::Assign,
-            constants: vec![count as u32],
-            slots: vec![
-                lasting(values, count, DType::Float),
-                lasting(table, words, DType::U32),
-                lasting(parameters, layout.elements(), DType::Float),
-            ],
-            outcomes: vec![],
-            program: None,
-            label: "assign".to_owned(),
-            operations: 0,
-            beside: false,
-        });
-    }
-
     fn advance(&mut self, metrics: &Metrics, values: Value, state: Value) {
         let count = self.graph.shape(values).elements();
         let (values, parts) = match self.metric_parts.clone() {
@@ -653,9 +652,13 @@ impl Lowering<'_> {
     }
 
     /// Lets launches share a dispatch: products and column sums of one workgroup size, none of which reads what another
-    /// writes, and which together bind no more buffers than every adapter can.
+    /// writes, and which together need no more buffers and workgroup memory than the device has.
     fn pair(&mut self) {
-        let most = Limits::default().storage_buffers as usize;
+        let most = self.target.storage_buffers();
+        let fits = |launch: &Launch, others: &[Launch]| {
+            let steps: Vec<Step> = others.iter().chain([launch]).map(|launch| step(launch, vec![])).collect();
+            workgroup_bytes(&steps) <= self.target.limits.workgroup_bytes
+        };
         let mut dispatches: Vec<Vec<Launch>> = Vec::new();
         // For each place: the last dispatch that writes it.
         let mut written: Vec<(Home, usize)> = Vec::new();
@@ -672,7 +675,10 @@ impl Lowering<'_> {
                         matches!(place, Home::Lasting { buffer, .. } if self.buffers[*buffer].name == "gradients");
                     !lasting(place) || gradients || *dispatch + 1 == dispatches.len()
                 });
-                ordered && shares(&launch, others) && bindings(others.iter().chain([&launch])) <= most
+                ordered
+                    && shares(&launch, others)
+                    && bindings(others.iter().chain([&launch])) <= most
+                    && fits(&launch, others)
             });
             match joined {
                 Some(dispatch) => {

@@ -18,6 +18,11 @@ pub(super) fn aligned(elements: usize) -> usize {
     elements.next_multiple_of(ALIGNMENT)
 }
 
+/// The same where elements take 16 bits.
+pub(super) fn aligned_halves(elements: usize) -> usize {
+    elements.next_multiple_of(2 * ALIGNMENT)
+}
+
 /// Where each parameter lies in the buffer that holds them all; gradients and moments lie likewise in theirs.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ParameterLayout {
@@ -82,7 +87,10 @@ pub(super) fn allocate(transients: &[Transient], buffers: &mut Vec<Buffer>, limi
     let mut colours: Vec<Colour> = Vec::new();
     let mut places: Vec<(usize, usize)> = Vec::with_capacity(transients.len());
     for transient in transients {
-        let size = aligned(transient.elements);
+        let size = match transient.dtype {
+            DType::Half => aligned_halves(transient.elements),
+            DType::Float | DType::U32 | DType::U8 => aligned(transient.elements),
+        };
         let place = colours.iter_mut().find_map(|colour| {
             let conflict = transient.inputs.iter().any(|input| places[*input].0 == colour.buffer);
             if conflict || colour.dtype != transient.dtype {
@@ -108,7 +116,11 @@ pub(super) fn allocate(transients: &[Transient], buffers: &mut Vec<Buffer>, limi
         let place = place.unwrap_or_else(|| {
             let buffer = buffers.len();
             // Plans that run on one device share these buffers by name, so the name says the type.
-            let kind = if transient.dtype == DType::Float { "work" } else { "words" };
+            let kind = match transient.dtype {
+                DType::Float => "work",
+                DType::Half => "halves",
+                DType::U32 | DType::U8 => "words",
+            };
             let name = format!("{kind} {}", colours.iter().filter(|c| c.dtype == transient.dtype).count());
             let work = Buffer { elements: size, persistent: false, ..Buffer::lasting(&name, transient.dtype) };
             buffers.push(work);

@@ -90,7 +90,7 @@ pub struct Buffer {
     pub content: Vec<u32>,
 }
 
-/// What an adapter allows. The default is WebGPU's floor, which every adapter has.
+/// What an adapter allows. The default is WebGPU's floor, which all but small and old adapters have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Storage buffers in a launch.
@@ -109,6 +109,36 @@ pub struct Limits {
     pub alignment: u64,
     /// Bytes of memory, where the driver tells.
     pub memory_bytes: Option<u64>,
+}
+
+impl Limits {
+    /// The environment variable that says which limits devices are held to: `downlevel`, or nothing for their own.
+    pub const VARIABLE: &str = "PINHOLE_LIMITS";
+
+    /// What almost every device has that computes at all, old and small ones included: wgpu's limits of this name.
+    pub const DOWNLEVEL: Limits = Limits {
+        storage_buffers: 4,
+        binding_bytes: 128 << 20,
+        buffer_bytes: 256 << 20,
+        invocations: 256,
+        workgroup_bytes: 16_352,
+        workgroups: GROUPS_PER_AXIS,
+        alignment: 256,
+        memory_bytes: None,
+    };
+
+    /// The limits that [`Limits::VARIABLE`] names; `None` where it is not set or empty. Fails where it names others.
+    pub fn from_environment() -> Result<Option<Limits>> {
+        match std::env::var_os(Limits::VARIABLE) {
+            None => Ok(None),
+            Some(name) if name.is_empty() => Ok(None),
+            Some(name) if name == "downlevel" => Ok(Some(Limits::DOWNLEVEL)),
+            Some(name) => {
+                let problem = format!("unknown limits \"{}\"", name.display());
+                Err(Error::invalid(Limits::VARIABLE, problem, "use \"downlevel\", or leave it out"))
+            }
+        }
+    }
 }
 
 impl Default for Limits {
@@ -131,6 +161,7 @@ impl DType {
     pub fn bytes(self) -> u64 {
         match self {
             DType::Float | DType::U32 => 4,
+            DType::Half => 2,
             DType::U8 => 1,
         }
     }
@@ -174,7 +205,8 @@ impl Step {
 
     /// The product that it computes, by which its tile was chosen; `None` for a step that is no product by tiles.
     pub fn product(&self) -> Option<Product> {
-        self.kernel.row().tiled.then(|| product_of(self.kernel, &self.constants))
+        let half = || self.slots.iter().take(2).any(|slot| slot.dtype == DType::Half);
+        self.kernel.row().tiled.then(|| product_of(self.kernel, &self.constants, half()))
     }
 
     /// The tile of a product.
@@ -209,16 +241,19 @@ impl Step {
         self.constant("WORKGROUP").unwrap_or(row.workgroup as u64)
     }
 
-    /// Bytes of workgroup memory.
-    pub fn workgroup_bytes(&self) -> u64 {
+    /// What a product's tiles of its left and right operand take of workgroup memory, in groups of four numbers.
+    pub fn tile_memory(&self) -> Option<[u64; 2]> {
+        let workgroup = self.kernel.row().tiled && self.named("FAMILY") == Family::Workgroup as u64;
+        workgroup.then(|| ["TILE_LINES", "TILE_COLUMNS"].map(|size| self.named("TILE_DEPTH") * self.named(size) / 4))
+    }
+
+    /// Bytes of workgroup memory besides [`Step::tile_memory`].
+    fn own_workgroup_bytes(&self) -> u64 {
         match self.kernel {
             Kernel::Advance | Kernel::Rows | Kernel::Squares | Kernel::SquaresOfSums | Kernel::Norm => {
                 4 * self.workgroup()
             }
             Kernel::Lstm | Kernel::Gru | Kernel::LinearForward | Kernel::LinearBackward => 4 * self.named("SHARED"),
-            kernel if kernel.row().tiled && self.named("FAMILY") == Family::Workgroup as u64 => {
-                4 * self.named("TILE_DEPTH") * (self.named("TILE_LINES") + self.named("TILE_COLUMNS"))
-            }
             _ => 0,
         }
     }
@@ -288,10 +323,6 @@ impl Plan {
             if step.workgroup() > limits.invocations {
                 return fail(place(), "workgroup size", step.workgroup(), limits.invocations, "use another device");
             }
-            if step.workgroup_bytes() > limits.workgroup_bytes {
-                let (needed, allowed) = (step.workgroup_bytes(), limits.workgroup_bytes);
-                return fail(place(), "bytes of workgroup memory", needed, allowed, "use another device");
-            }
             if let Some(slot) = step.slots.iter().find(|slot| slot.bytes() > limits.binding_bytes) {
                 return fail(place(), "bytes of a binding", slot.bytes(), limits.binding_bytes, smaller);
             }
@@ -311,6 +342,16 @@ impl Plan {
             let slots = bindings(launch).len() as u64;
             if slots > limits.storage_buffers {
                 return fail(place(), "storage buffers", slots, limits.storage_buffers, "use another device");
+            }
+            let needed = workgroup_bytes(launch);
+            if needed > limits.workgroup_bytes {
+                return fail(
+                    place(),
+                    "bytes of workgroup memory",
+                    needed,
+                    limits.workgroup_bytes,
+                    "use another device",
+                );
             }
             let grid = grid(launch);
             let groups = grid[0].max(grid[1]) as u64;
@@ -414,6 +455,14 @@ pub fn bindings(launch: &[Step]) -> Vec<Vec<(usize, usize)>> {
         }
     }
     bound
+}
+
+/// Bytes of workgroup memory that a launch takes. Its products use the same memory, of which each operand's part is as
+/// large as the largest of its tiles.
+pub fn workgroup_bytes(launch: &[Step]) -> u64 {
+    let tiles = launch.iter().filter_map(Step::tile_memory);
+    let [left, right] = tiles.fold([0, 0], |[left, right], tile| [left.max(tile[0]), right.max(tile[1])]);
+    16 * (left + right) + launch.iter().map(Step::own_workgroup_bytes).sum::<u64>()
 }
 
 /// Workgroups along x and y of a launch. Kernels count through both, so that more than 65,535 are no obstacle.

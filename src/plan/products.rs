@@ -161,9 +161,9 @@ impl ProductSizes {
         ProductSizes { packs, columns, depth, ..sizes }
     }
 
-    /// What a tile is chosen by.
-    pub fn product(&self, kernel: Kernel) -> Product {
-        product_of(kernel, &self.constants(&Tile::registers(4, 4), (1, self.depth), 0))
+    /// What a tile is chosen by; `half` says whether an operand has 16 bits.
+    pub fn product(&self, kernel: Kernel, half: bool) -> Product {
+        product_of(kernel, &self.constants(&Tile::registers(4, 4), (1, self.depth), 0), half)
     }
 
     /// Into how many parts the depth is cut, so that there are enough workgroups and no sum grows too long; and how long
@@ -198,10 +198,12 @@ impl ProductSizes {
 
 /// The product that a launch of a tiled kernel with these constants computes: all of them but those that the tile and its
 /// splits decide.
-pub(super) fn product_of(kernel: Kernel, constants: &[u32]) -> Product {
+pub(super) fn product_of(kernel: Kernel, constants: &[u32], half: bool) -> Product {
     let (own, shared) = constants.split_at(kernel.row().constants.len());
     let named = |name: &str| TILE_CONSTANTS.iter().position(|known| *known == name).map_or(0, |place| shared[place]);
     let of_product = ["PANELS", "LINES", "COLUMNS", "DEPTH", "LEFT_PACK", "RIGHT_PACK", "RESULT_PACK"];
     let sizes = own.iter().copied().chain(of_product.map(named)).collect();
-    Product { kernel: kernel.name(), sizes, lines: named("LINES"), columns: named("COLUMNS") }
+    let name = kernel.name();
+    let kernel = if half { format!("{name} f16") } else { name };
+    Product { kernel, sizes, lines: named("LINES"), columns: named("COLUMNS") }
 }

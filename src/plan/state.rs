@@ -3,12 +3,13 @@
 use super::optimizer::Optimizer;
 use crate::graph::{STATE_LENGTH, Value};
 
-/// The words of the state. `shaders/*.wgsl` name the same positions, which a test compares.
-pub const SEED: usize = 0;
+/// The words of the state. `shaders/*.wgsl` name the same positions, which a test compares. The first is the steps done in
+/// this epoch: the row of the schedule, which is gathered by it.
+pub const POSITION: usize = 0;
+/// The key of random draws, two words.
+pub const SEED: usize = 1;
 /// Steps done since the beginning of training.
-pub const STEP: usize = 2;
-/// Steps done in this epoch: the row of the schedule.
-pub const POSITION: usize = 3;
+pub const STEP: usize = 3;
 /// Samples seen in this epoch: where the next batch begins in the permutation.
 pub const OFFSET: usize = 4;
 
@@ -35,6 +36,47 @@ pub const WAIT: usize = 6;
 pub const AVERAGING: usize = 7;
 /// The method's own numbers from here on.
 pub const METHOD_NUMBERS: usize = 8;
+/// Where a step's own rows lie behind the norm of its gradients, on a device that binds too few buffers to have them apart.
+pub const CURRENT: usize = 64;
+
+/// The buffer of what is known of all gradients together. Its numbers:
+pub const NORM: &str = "norm";
+/// The sum of their squares.
+pub const SQUARES: usize = 0;
+/// Updates that were left out.
+pub const SKIPPED: usize = 1;
+/// What scaled gradients are multiplied by for this update.
+pub const INVERSE: usize = 2;
+/// The scale of the loss's derivative: a power of two.
+pub const SCALE: usize = 3;
+/// Updates since the scale last changed.
+pub const GOOD: usize = 4;
+
+/// How the loss's derivative is scaled, so that what is stored in 16 bits neither overflows nor vanishes: halved by an
+/// update whose gradients are not all finite, which is left out, and doubled after [`LossScale::GROWTH_INTERVAL`] others.
+/// Micikevicius et al., arXiv 1710.03740; the numbers are those of torch.amp.GradScaler.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct LossScale {
+    /// The scale, a power of two.
+    pub scale: f64,
+    /// Updates since it last changed.
+    pub good: u32,
+}
+
+impl LossScale {
+    /// Good updates after which the scale is doubled.
+    pub const GROWTH_INTERVAL: usize = 2000;
+    /// Below this, gradients are not finite for another reason than their scale.
+    pub const LEAST_USEFUL: f64 = 1.0 / 16384.0;
+    /// It is never larger, and never smaller than the inverse.
+    pub const LARGEST: f64 = (1u128 << 100) as f64;
+}
+
+impl Default for LossScale {
+    fn default() -> LossScale {
+        LossScale { scale: 65536.0, good: 0 }
+    }
+}
 
 /// The state at the beginning of a run or an epoch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -101,6 +143,16 @@ pub struct Gradients {
     pub skip: bool,
     /// Whether an average of the parameters follows them.
     pub averaged: bool,
+    /// Whether they come multiplied by the scale in [`NORM`]; an update whose gradients are not all finite is then left
+    /// out in any case.
+    pub scaled: bool,
+}
+
+impl Gradients {
+    /// Numbers in the buffer [`NORM`].
+    pub fn norm_numbers(&self) -> usize {
+        if self.scaled { GOOD + 1 } else { SKIPPED + 1 }
+    }
 }
 
 impl Training {
@@ -114,8 +166,9 @@ impl Training {
         Training { trained: trained.collect(), optimizer, gradients: Gradients::default(), groups: 1, schedule_rows }
     }
 
-    /// How many numbers there are for every parameter in the buffer `moments`: the optimiser's, then the gradients that are
-    /// accumulated.
+    /// How many numbers are kept of every parameter in the buffer `moments`: the optimiser's, then the gradients that are
+    /// accumulated. Where a launch binds few buffers there is always room for those, which no step leaves anything in unless
+    /// they are accumulated.
     pub fn moments(&self) -> usize {
         self.optimizer.moments() + usize::from(self.gradients.accumulated)
     }

@@ -1,5 +1,6 @@
 //! How products are cut into tiles: the variants of `shaders/tile.wgsl`, and which of them a device gets.
 
+use super::plan::Limits;
 use crate::error::{Error, Result, suggest};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -38,7 +39,7 @@ pub struct Tile {
 /// The sizes of a product: what a tile is chosen by.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct Product {
-    /// The kernel's name.
+    /// The kernel's name, and `f16` behind it where an operand has 16 bits.
     pub kernel: String,
     /// All its constants but those of the tile.
     pub sizes: Vec<u32>,
@@ -59,11 +60,20 @@ pub struct Target {
     pub forced: Option<Tile>,
     /// Tiles found by measurement.
     pub tuned: Arc<HashMap<Product, Tile>>,
+    /// Whether activations, their gradients and weights are stored in 16 bits where products read or make them. Sums are
+    /// in 32 bits all the same, and so are parameters' gradients, what is assigned, metrics, and the products of
+    /// [`LOSS_SCOPE`].
+    pub half: bool,
     /// Into how many parts every sum is cut that may be, for measuring.
     pub splits: Option<usize>,
     /// What the plan is to do without, for bisecting.
     pub without: Without,
+    /// What the device allows.
+    pub limits: Limits,
 }
+
+/// The scope of a loss: what is computed in it is stored in 32 bits.
+pub const LOSS_SCOPE: &str = "loss";
 
 /// The name of an optimisation, and where it is kept whether it is switched off.
 type Switch = (&'static str, fn(&mut Without) -> &mut bool);
@@ -208,6 +218,13 @@ impl Tile {
 }
 
 impl Target {
+    /// Storage buffers that a launch may bind: no more than WebGPU's floor even where a device has more, so that a model
+    /// has one plan on all that reach it; and no fewer than every kernel can do with.
+    pub(super) fn storage_buffers(&self) -> usize {
+        let [least, most] = [Limits::DOWNLEVEL, Limits::default()].map(|limits| limits.storage_buffers);
+        self.limits.storage_buffers.clamp(least, most) as usize
+    }
+
     /// Invocations of a subgroup, where tiles may be shared by one.
     fn subgroup(&self) -> Option<u32> {
         self.subgroup.filter(|_| !self.without.subgroups)

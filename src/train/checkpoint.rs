@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::model::Network;
 use crate::model::weights::{self, Section};
-use crate::plan::ParameterLayout;
+use crate::plan::{LossScale, ParameterLayout};
 use crate::tensor::Values;
 use std::path::Path;
 
@@ -27,6 +27,9 @@ pub struct Progress {
     /// Updates left out since the beginning, since their gradients were not all finite.
     #[serde(default)]
     pub skipped: u64,
+    /// The loss's scale, where training takes 16 bits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss_scale: Option<LossScale>,
     /// What a plateau has seen.
     #[serde(default)]
     pub plateau: Plateau,
@@ -118,7 +121,7 @@ impl Checkpoint {
             Error::File { path, problem, .. } => Error::File { path, problem, help: help.to_owned() },
             other => other,
         };
-        let file = weights::File::read(path)?;
+        let file = weights::File::read(path, network.layout()).map_err(damaged)?;
         let progress = file.metadata("progress").map_err(damaged)?;
         let progress = progress.ok_or_else(|| Error::file(path, "is no checkpoint: it has no \"progress\"", help))?;
         let progress: Progress = serde_json::from_str(&progress)

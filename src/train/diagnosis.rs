@@ -4,10 +4,11 @@
 use super::checkpoint::Checkpoint;
 use super::feed::{Feed, Pass};
 use super::groups::Groups;
-use super::trainer::{Trainer, is_finite, trained_parameters, training_loss};
+use super::trainer::{Trainer, is_finite, target_of, trained_parameters, training_loss};
 use crate::error::Result;
 use crate::graph::Graph;
 use crate::model::output_of;
+use crate::model::spec::Precision;
 use crate::plan::{Plan, Request};
 use std::ops::RangeInclusive;
 
@@ -31,6 +32,7 @@ pub(super) fn diagnose(
 /// What is the first that is not finite in a trainer's next step.
 fn first_fault(trainer: &mut Trainer) -> Result<Option<String>> {
     let (network, device) = trainer.network();
+    let spec = &network.spec().train;
     let (rows, state) = trainer.next_batch()?;
     let mut feed = Feed::new(&rows, "train", rows.len(), u64::MAX)?;
     let mut graph = Graph::new();
@@ -42,8 +44,11 @@ fn first_fault(trainer: &mut Trainer) -> Result<Option<String>> {
     outputs.extend(computed.map(|(name, value)| (format!("the output of \"{name}\""), value)));
     outputs.push(("the loss".to_owned(), loss));
     // The backward pass comes to the last layer first.
-    let trained = trained_parameters(network, &mut graph, loss, &Groups::new(network))?.into_iter().rev();
-    outputs.extend(trained.map(|own| (format!("the gradient of \"{}\"", own.parameter), own.gradient)));
+    // Scaled gradients that are not finite are left out, and so spoil nothing.
+    if spec.precision == Precision::F32 {
+        let trained = trained_parameters(network, &mut graph, loss, &Groups::new(network))?.into_iter().rev();
+        outputs.extend(trained.map(|own| (format!("the gradient of \"{}\"", own.parameter), own.gradient)));
+    }
     let plan = Plan::build(Request {
         name: "diagnosis",
         graph: &graph,
@@ -51,7 +56,7 @@ fn first_fault(trainer: &mut Trainer) -> Result<Option<String>> {
         layout: network.layout(),
         training: None,
         metrics: None,
-        target: device.target(),
+        target: target_of(spec, device.target()),
     })?;
     let mut session = device.load(&[plan])?;
     session.write_parameters(&trainer.parameters()?)?;

@@ -3,12 +3,15 @@
 use super::trainer::{TRAIN, Trainer};
 use crate::device::{Device, Session};
 use crate::error::{Error, Result};
-use crate::plan::{Access, Kernel, Outcome, Plan, Step};
+use crate::plan::{Access, Buffer, Kernel, Outcome, Plan, Step};
+use crate::tensor::DType;
 use std::collections::BTreeMap;
 
 /// How far a launch's result may be from the reference, relative to the largest element of what it leaves: sums of f32 in
 /// another order stay within a hundredth of it.
 const TOLERANCE: f64 = 1e-4;
+/// The same of what is stored in 16 bits: two units in the last place.
+const HALF_TOLERANCE: f64 = 1.0 / 512.0;
 
 /// What came of holding launches against the CPU's.
 #[derive(Clone, Debug, PartialEq)]
@@ -130,8 +133,10 @@ fn compare(
 ) -> Result<Option<Found>> {
     for (index, (_, launch)) in plan.launches().enumerate() {
         for buffer in buffers(launch, |access| access != Access::Write) {
-            let name = &plan.buffers[buffer].name;
-            reference.write(name, &session.read(name)?)?;
+            let Buffer { name, elements, .. } = &plan.buffers[buffer];
+            // The session's buffers may be longer, for the sake of other plans.
+            let values = session.read(name)?.chunks((*elements).max(1));
+            values.first().map_or(Ok(()), |values| reference.write_at(name, 0, values))?;
         }
         session.run_launch(TRAIN, index)?;
         reference.run_launch(TRAIN, index)?;
@@ -152,7 +157,8 @@ fn compare(
             if worst.relative > agreement.worst {
                 (agreement.worst, agreement.worst_launch) = (worst.relative, name.clone());
             }
-            if worst.relative > TOLERANCE {
+            let allowed = if place.dtype == DType::Half { HALF_TOLERANCE } else { TOLERANCE };
+            if worst.relative > allowed {
                 let launch = format!("launch {index} ({name})");
                 let place = format!("element {} of slot {slot}, {}", worst.element, place.shape);
                 return Ok(Some(Found { launch, place, worst }));

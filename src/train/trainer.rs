@@ -14,11 +14,12 @@ use crate::device::{Device, Session};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Value};
 use crate::model::Network;
-use crate::model::spec::{NonFinite, Schedule, TrainSpec};
+use crate::model::spec::{NonFinite, Precision, Schedule, TrainSpec};
 use crate::nn::MAX_ELEMENTS;
-use crate::plan::{Gradients, Metrics, Plan, Request, State, Target, Trained, Training};
+use crate::plan::state::{GOOD, NORM, SCALE, SKIPPED};
+use crate::plan::{Gradients, LossScale, Metrics, Plan, Request, State, Target, Trained, Training};
 use crate::rng::{HostStream, Sequence};
-use crate::tensor::Values;
+use crate::tensor::{DType, Values};
 use std::time::Instant;
 
 /// What a caller may want to know while training goes on, and its way to end it. All methods do nothing by default.
@@ -103,9 +104,6 @@ pub struct Trainer<'a> {
 /// The buffer of the parameters' average.
 const AVERAGE: &str = "average";
 
-/// The buffer of the gradients' norm.
-const NORM: &str = "norm";
-
 /// The trainer's plans, by their place in its session.
 pub(super) const TRAIN: usize = 0;
 
@@ -158,7 +156,7 @@ impl<'a> Trainer<'a> {
         if self.spec().ema.is_some() {
             self.session.write(AVERAGE, parameters)?;
         }
-        self.write_skipped(0)?;
+        self.write_norm()?;
         (0..self.moments()).try_for_each(|moment| self.write_moment(moment, &zeros))
     }
 
@@ -183,10 +181,9 @@ impl<'a> Trainer<'a> {
         if let (Some(average), Some(_)) = (&checkpoint.average, self.spec().ema) {
             self.session.write(AVERAGE, average)?;
         }
-        self.write_skipped(checkpoint.progress.skipped)?;
         self.best.clone_from(&checkpoint.best);
         self.progress = checkpoint.progress.clone();
-        Ok(())
+        self.write_norm()
     }
 
     /// Everything that a later [`Trainer::restore`] needs. Waits for the device.
@@ -197,10 +194,14 @@ impl<'a> Trainer<'a> {
         let parameters = self.parameters()?;
         let moments = match self.moments() {
             0 => vec![],
-            _ => self.session.read("moments")?.chunks(self.network.layout().elements()),
+            // Behind them a device that binds few buffers has room for gradients.
+            kept => {
+                let all = self.session.read("moments")?.chunks(self.network.layout().elements());
+                all.into_iter().take(kept).collect()
+            }
         };
         let average = self.spec().ema.map(|_| self.session.read(AVERAGE)).transpose()?;
-        self.progress.skipped = self.read_skipped()?;
+        self.read_norm()?;
         Ok(Checkpoint { parameters, moments, average, best: self.best.clone(), progress: self.progress.clone() })
     }
 
@@ -218,23 +219,41 @@ impl<'a> Trainer<'a> {
         &self.network.spec().train
     }
 
-    /// The device counts the updates that it leaves out beside the gradients' norm.
-    fn write_skipped(&mut self, count: u64) -> Result<()> {
-        match self.spec().non_finite {
-            NonFinite::Skip => self.session.write(NORM, &Values::F64(vec![0.0, count as f64])),
-            NonFinite::Stop => Ok(()),
+    /// The device counts the updates that it leaves out beside the gradients' norm, and keeps the loss's scale there.
+    fn write_norm(&mut self) -> Result<()> {
+        let gradients = gradients(self.spec());
+        if !gradients.skip && !gradients.scaled {
+            return Ok(());
         }
+        let mut norm = vec![0.0; gradients.norm_numbers()];
+        norm[SKIPPED] = self.progress.skipped as f64;
+        if gradients.scaled {
+            let LossScale { scale, good } = self.progress.loss_scale.unwrap_or_default();
+            (norm[SCALE], norm[GOOD]) = (scale, f64::from(good));
+        }
+        self.session.write_at(NORM, 0, &Values::F64(norm))
     }
 
-    fn read_skipped(&mut self) -> Result<u64> {
-        match self.spec().non_finite {
-            NonFinite::Skip => Ok(match self.session.read(NORM)? {
-                Values::F32(norm) => norm[1] as u64,
-                Values::F64(norm) => norm[1] as u64,
-                Values::U32(_) | Values::U8(_) => 0,
-            }),
-            NonFinite::Stop => Ok(0),
+    fn read_norm(&mut self) -> Result<()> {
+        let gradients = gradients(self.spec());
+        if gradients.skip || gradients.scaled {
+            let norm = self.session.read(NORM)?.to_f64();
+            self.progress.skipped = norm[SKIPPED] as u64;
+            self.progress.loss_scale =
+                gradients.scaled.then(|| LossScale { scale: norm[SCALE], good: norm[GOOD] as u32 });
         }
+        Ok(())
+    }
+
+    /// Fails where updates were left out until the scale says that it is not to blame.
+    fn expect_useful_scale(&self) -> Result<()> {
+        let Progress { epoch, step, loss_sum, loss_samples, loss_scale, .. } = self.progress;
+        let useful = loss_scale.is_none_or(|own| own.scale >= LossScale::LEAST_USEFUL);
+        if useful || self.spec().non_finite == NonFinite::Skip {
+            return Ok(());
+        }
+        let (place, value) = ("a gradient, however the loss is scaled,".to_owned(), loss_sum / loss_samples as f64);
+        Err(Error::NonFinite { value, step, epoch: epoch + 1, place })
     }
 
     /// The optimiser's numbers for every step of the epoch.
@@ -323,7 +342,8 @@ impl<'a> Trainer<'a> {
         if !whole && self.steps_left() > 0 {
             return Ok(Outcome::Stopped);
         }
-        self.progress.skipped = self.read_skipped()?;
+        self.read_norm()?;
+        self.expect_useful_scale()?;
         let validating = Instant::now();
         let evaluation = self.validate()?;
         let report = EpochReport {
@@ -337,8 +357,9 @@ impl<'a> Trainer<'a> {
         };
         if whole {
             self.judge(report.val_loss.unwrap_or(report.train_loss))?;
-            let Progress { epoch, step, skipped, plateau, patience, .. } = self.progress;
-            self.progress = Progress { epoch: epoch + 1, step, skipped, plateau, patience, ..Progress::default() };
+            let Progress { epoch, step, skipped, loss_scale, plateau, patience, .. } = self.progress;
+            let epoch = epoch + 1;
+            self.progress = Progress { epoch, step, skipped, loss_scale, plateau, patience, ..Progress::default() };
             // The last update of an epoch has no loss after it that would tell.
             let end = self.checkpoint()?;
             if !is_finite(&end.parameters) {
@@ -499,6 +520,18 @@ pub(super) fn is_finite(values: &Values) -> bool {
     }
 }
 
+/// What happens to gradients before the optimiser sees them.
+fn gradients(spec: &TrainSpec) -> Gradients {
+    Gradients {
+        accumulated: spec.accumulate > 1,
+        value_limit: spec.clip_value.is_some(),
+        norm_limit: spec.clip_norm.is_some(),
+        skip: spec.non_finite == NonFinite::Skip,
+        averaged: spec.ema.is_some(),
+        scaled: spec.precision == Precision::F16,
+    }
+}
+
 /// How many numbers are kept for every parameter from step to step.
 fn moments(spec: &TrainSpec) -> usize {
     spec.optimizer.method.moments() + usize::from(spec.accumulate > 1)
@@ -533,19 +566,18 @@ fn train_plan(network: &Network, feed: &Feed, groups: &Groups, batch: usize, tar
         training: Some(Training {
             trained,
             optimizer: spec.optimizer.method,
-            gradients: Gradients {
-                accumulated: spec.accumulate > 1,
-                value_limit: spec.clip_value.is_some(),
-                norm_limit: spec.clip_norm.is_some(),
-                skip: spec.non_finite == NonFinite::Skip,
-                averaged: spec.ema.is_some(),
-            },
+            gradients: gradients(spec),
             groups: groups.count(),
             schedule_rows: feed.steps(),
         }),
         metrics: Some(Metrics { state, values, ring: "train.losses".to_owned(), samples: batch }),
-        target,
+        target: target_of(spec, target),
     })
+}
+
+/// What a training step is planned for on a device.
+pub(super) fn target_of(spec: &TrainSpec, target: Target) -> Target {
+    Target { half: spec.precision == Precision::F16, ..target }
 }
 
 /// What training makes small, for a batch.
@@ -559,7 +591,7 @@ pub(super) fn training_loss(network: &Network, graph: &mut Graph, x: Value, stat
     network.with_penalties(graph, loss, batch)
 }
 
-/// The parameters that are not frozen, with their gradients.
+/// The parameters that are not frozen, with their gradients, which are scaled where training takes 16 bits.
 pub(super) fn trained_parameters(
     network: &Network,
     graph: &mut Graph,
@@ -575,7 +607,15 @@ pub(super) fn trained_parameters(
             values.push(parameter);
         }
     }
-    let gradients = graph.gradients(loss, &values)?;
+    let gradients = match network.spec().train.precision {
+        Precision::F32 => graph.gradients(loss, &values)?,
+        Precision::F16 => {
+            let norm = graph.input(NORM, [gradients(&network.spec().train).norm_numbers()], DType::Float)?;
+            let scale = graph.slice(norm, &[SCALE], [1])?;
+            let scale = graph.reshape(scale, graph.shape(loss).clone())?;
+            graph.gradients_times(scale, loss, &values)?
+        }
+    };
     let with = |((parameter, group), gradient)| Trained { parameter, gradient, group };
     Ok(trained.into_iter().zip(gradients).map(with).collect())
 }

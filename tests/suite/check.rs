@@ -7,7 +7,7 @@ use crate::cases::{Case, Feed, Loss};
 use pinhole::Device;
 use pinhole::device::Session;
 use pinhole::gpu::Gpu;
-use pinhole::plan::{Access, Buffer, ParameterLayout, Plan, Target};
+use pinhole::plan::{Access, Buffer, Limits, ParameterLayout, Plan, Target};
 use pinhole::tensor::{DType, Values};
 use std::cell::OnceCell;
 use std::collections::HashMap;
@@ -63,6 +63,12 @@ fn open(checked: bool) -> Device {
     }
 }
 
+/// What plans are made for where they should run on any device: within the limits that the suite is held to.
+pub fn any_target() -> Target {
+    let limits = Limits::from_environment().expect("limits that are known").unwrap_or_default();
+    Target { limits, ..Target::default() }
+}
+
 /// Whether the GPU under test is lavapipe, whose arithmetic is that of the CPU.
 pub fn is_lavapipe() -> bool {
     match gpu() {
@@ -91,7 +97,7 @@ pub struct Work {
 impl Work {
     /// The plans of a case and of its gradients, for any device.
     pub fn new(case: &Case) -> Work {
-        Work::on(case, &Target::default())
+        Work::on(case, &any_target())
     }
 
     /// The same for one device.
@@ -204,6 +210,8 @@ pub fn sentinels(buffer: &Buffer, more: usize) -> Values {
     }
     match buffer.dtype {
         DType::Float => Values::F32(vec![f32::from_bits(0x7fc0_0001 | mark & 0x003f_ffff); elements]),
+        // A NaN that 16 bits hold: its last bits are zero.
+        DType::Half => Values::F32(vec![f32::from_bits(0x7fc0_0000 | (mark & 0x0fe) << 13); elements]),
         DType::U32 => Values::U32(vec![0xdead_beef; elements]),
         DType::U8 => Values::U8(vec![0xab; elements]),
     }

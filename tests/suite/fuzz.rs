@@ -2,7 +2,7 @@
 //! what, and who shares whose memory, must not show in the numbers.
 
 use crate::cases::{Builder, Fill};
-use crate::check::{compare, gpu, report, to_f64};
+use crate::check::{any_target, compare, gpu, report, to_f64};
 use crate::kernels::check_plan;
 use crate::plans::reads_what_was_written;
 use crate::reference::evaluate;
@@ -184,8 +184,8 @@ fn check(seed: u64, device: &Device, tolerance: f64) -> Result<(), String> {
     let (graph, feeds, outputs) = with_gradients(seed).map_err(failed)?;
     let names: Vec<String> = (0..outputs.len()).map(|index| format!("output {index}")).collect();
     let named: Vec<(Value, &str)> = outputs.iter().copied().zip(names.iter().map(|name| &name[..])).collect();
-    let plan = Plan::new(&format!("graph {seed}"), &graph, &named).map_err(failed)?;
-    check_plan(&plan).map_err(|error| format!("graph {seed}: {error}"))?;
+    let plan = Plan::on(&any_target(), &format!("graph {seed}"), &graph, &named).map_err(failed)?;
+    check_plan(&plan, &any_target()).map_err(|error| format!("graph {seed}: {error}"))?;
     reads_what_was_written(&plan).map_err(|error| format!("graph {seed}: {error}"))?;
     let expected = evaluate(&graph, &feeds, &outputs);
     let got = run(device, &plan, &graph, &feeds, outputs.len()).map_err(failed)?;

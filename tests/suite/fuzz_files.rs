@@ -357,6 +357,37 @@ fn damaged_safetensors_files() {
     );
 }
 
+/// Neither what a header claims of its own length, nor one of nothing but tensors, makes a reader take more than the file
+/// is long and a few MiB.
+#[test]
+fn a_safetensors_header_takes_no_more_than_its_file() {
+    let text = "input = [3]\nloss = \"mse\"\nencoder = [{ linear = 2 }]\ndecoder = [{ linear = 3 }]\n";
+    let (network, folder) = (network(text), folder());
+    let path = folder.path().join("file.safetensors");
+    let check = |what: &str, bytes: &[u8]| {
+        std::fs::write(&path, bytes).expect("a file");
+        let mut said = String::new();
+        let held = most_held(|| said = told(Checkpoint::read(&path, &network, 2)).expect_err(what));
+        assert!(held <= bytes.len() + (8 << 20), "{what}: {held} bytes held for a file of {}", bytes.len());
+        let problems = ["is no safetensors file", "is no checkpoint", "has a header of"];
+        assert!(problems.iter().any(|problem| said.contains(problem)), "{what}: {said}");
+        assert!(!said.contains('\n'), "{what}: {said}");
+        held
+    };
+    for length in [u64::MAX, i64::MAX as u64, 1 << 40, 100_000_000, 99_999_999, 1 << 20, 4096, 57, 56] {
+        let mut bytes = length.to_le_bytes().to_vec();
+        bytes.extend(b"{\"a\":{\"dtype\":\"F32\",\"shape\":[],\"data_offsets\":[0,4]}}");
+        let _ = check(&format!("a header of {length} bytes"), &bytes);
+    }
+    for (count, shape) in [(4000, "0"), (2000, "0,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1"), (200_000, "0")] {
+        let tensor = |k: usize| format!("\"{k:x}\":{{\"dtype\":\"U8\",\"shape\":[{shape}],\"data_offsets\":[0,0]}}");
+        let header = format!("{{{}}}", (0..count).map(tensor).collect::<Vec<String>>().join(","));
+        let bytes = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes()].concat();
+        let held = check(&format!("{count} tensors"), &bytes);
+        println!("{count} tensors in {} bytes: {held} held", bytes.len());
+    }
+}
+
 #[test]
 fn damaged_model_files() {
     let mut seeds: Vec<Box<[u8]>> = vec![SMALL_CONV.as_bytes().into(), SMALL_DENSE.as_bytes().into()];

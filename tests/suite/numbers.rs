@@ -1,7 +1,7 @@
 //! How exact numbers are: elementwise functions in units in the last place against f64, the generator against Random123's
 //! known answers and the host's words, draws in their statistics, bytes in all their values.
 
-use crate::check::{gpu, is_lavapipe, report, to_f64};
+use crate::check::{any_target, gpu, is_lavapipe, report, to_f64};
 use pinhole::cpu::Real;
 use pinhole::graph::{Binary, Graph, STATE_LENGTH, Unary, Value};
 use pinhole::plan::{Plan, State};
@@ -302,7 +302,7 @@ fn words_and_uniform_draws_are_the_hosts_bit_for_bit() {
         let values = draw(&mut graph).expect("a graph");
         let names = ["0", "1", "2", "3"];
         let outputs: Vec<(Value, &str)> = values.iter().copied().zip(names).collect();
-        let plan = Plan::new("draws", &graph, &outputs).expect("a plan");
+        let plan = Plan::on(&any_target(), "draws", &graph, &outputs).expect("a plan");
         for device in [gpu(), Device::Cpu, Device::CpuF64] {
             let mut session = device.load(std::slice::from_ref(&plan)).expect("a session");
             for seed in [0, 1, 0x1234_5678_9abc_def0, u64::MAX] {

@@ -5,7 +5,7 @@
 //! seen. All memory is NaN before every run, so that a kernel which leaves out an element is seen too.
 
 use crate::cases::{Case, Group};
-use crate::check::{Results, Work, checked_gpu, compare_all, each_group, gpu, report};
+use crate::check::{Results, Work, any_target, checked_gpu, compare_all, each_group, gpu, report};
 use crate::reference::evaluate;
 use pinhole::Device;
 use pinhole::plan::{Target, Tile, Without};
@@ -43,7 +43,7 @@ fn check(group: Group) {
         note(0, &case, against_oracle("the reference", Ok(reference(&case)), EXACT));
         note(1, &case, against_oracle("cpu", work.run(&Device::Cpu), tolerance));
         // As any GPU would run it, and as this one does.
-        for target in [Target::default(), gpu().target()] {
+        for target in [any_target(), gpu().target()] {
             match Work::on(&case, &target).run_twice(&gpu()) {
                 Ok([plain, loose]) => {
                     note(2, &case, against_oracle("gpu", Ok(plain), tolerance));

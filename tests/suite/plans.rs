@@ -6,6 +6,7 @@ use expect_test::expect;
 use pinhole::graph::{Graph, Unary, Value, Window};
 use pinhole::plan::{
     Access, Gradients, Kernel, Limits, Metrics, Optimizer, ParameterLayout, Plan, Request, Target, Training, Without,
+    state,
 };
 use pinhole::tensor::DType;
 
@@ -32,16 +33,16 @@ pub const OPTIMIZERS: [Optimizer; 10] = [
 
 /// All that can happen to gradients on their way to the optimiser.
 pub const EVERYTHING: Gradients =
-    Gradients { accumulated: true, value_limit: true, norm_limit: true, skip: true, averaged: true };
+    Gradients { accumulated: true, value_limit: true, norm_limit: true, skip: true, averaged: true, scaled: false };
 
 /// A training step as the trainer builds it, in small: a batch of bytes, noise, a convolution, a linear code, a transposed
 /// convolution, MSE, an optimiser, metrics.
 pub fn training_plan(optimizer: Optimizer) -> (Plan, ParameterLayout) {
-    training_plan_with(optimizer, Gradients::default())
+    training_plan_on(&Target::default(), optimizer, Gradients::default())
 }
 
 /// The same with more between gradients and optimiser.
-pub fn training_plan_with(optimizer: Optimizer, own: Gradients) -> (Plan, ParameterLayout) {
+pub fn training_plan_on(target: &Target, optimizer: Optimizer, own: Gradients) -> (Plan, ParameterLayout) {
     let mut graph = Graph::new();
     let training = build(&mut graph, optimizer, own).expect("a well-formed graph");
     let layout = ParameterLayout::of(&graph);
@@ -53,13 +54,13 @@ pub fn training_plan_with(optimizer: Optimizer, own: Gradients) -> (Plan, Parame
         layout: &layout,
         training: Some(training),
         metrics: Some(metrics),
-        target: Target::default(),
+        target: target.clone(),
     };
     (Plan::build(request).expect("a plan"), layout)
 }
 
 /// That step with every optimiser.
-pub fn training_plans() -> Vec<Plan> {
+pub fn training_plans(target: &Target) -> Vec<Plan> {
     let [samples, _] = SAMPLES;
     // The parts of the generator and of the data set that the training step does not use.
     let mut graph = Graph::new();
@@ -70,21 +71,22 @@ pub fn training_plans() -> Vec<Plan> {
         Ok::<_, pinhole::Error>([graph.random_bits(state, [1000])?, graph.batch(data, permutation, state, 5)?])
     };
     let [bits, batch] = draw(&mut graph).expect("a well-formed graph");
-    let other = Plan::new("bits and floats", &graph, &[(bits, "bits"), (batch, "batch")]).expect("a plan");
+    let other = Plan::on(target, "bits and floats", &graph, &[(bits, "bits"), (batch, "batch")]).expect("a plan");
     let all = [&OPTIMIZERS[..], &[Optimizer::SGD]].concat();
     let steps = all.into_iter().flat_map(|optimizer| {
-        [Gradients::default(), EVERYTHING].map(|gradients| training_plan_with(optimizer, gradients).0)
+        let scaled = Gradients { scaled: true, ..EVERYTHING };
+        [Gradients::default(), EVERYTHING, scaled].map(|gradients| training_plan_on(target, optimizer, gradients).0)
     });
     steps.chain([other]).collect()
 }
 
 fn build(graph: &mut Graph, optimizer: Optimizer, own: Gradients) -> pinhole::Result<(Training, Metrics)> {
     let [samples, batch] = SAMPLES;
-    let state = graph.state("state")?;
+    let words = graph.state("state")?;
     let data = graph.input("data", [samples, 1, 6, 6], DType::U8)?;
     let permutation = graph.input("permutation", [samples], DType::U32)?;
-    let x = graph.batch(data, permutation, state, batch)?;
-    let noise = graph.random_normal(state, [batch, 1, 6, 6])?;
+    let x = graph.batch(data, permutation, words, batch)?;
+    let noise = graph.random_normal(words, [batch, 1, 6, 6])?;
     let noise = graph.scale(noise, 0.1)?;
     let noisy = graph.add(x, noise)?;
     graph.set_scope("encoder.0");
@@ -117,11 +119,19 @@ fn build(graph: &mut Graph, optimizer: Optimizer, own: Gradients) -> pinhole::Re
         .iter()
         .map(|(name, shape, _)| graph.parameter(name, shape.clone()))
         .collect::<pinhole::Result<_>>()?;
-    let gradients = graph.gradients(loss, &parameters)?;
+    let gradients = match own.scaled {
+        true => {
+            let norm = graph.input(state::NORM, [own.norm_numbers()], DType::Float)?;
+            let scale = graph.slice(norm, &[state::SCALE], [1])?;
+            let scale = graph.reshape(scale, graph.shape(loss).clone())?;
+            graph.gradients_times(scale, loss, &parameters)?
+        }
+        false => graph.gradients(loss, &parameters)?,
+    };
     let values = graph.reshape(loss, [1])?;
     let gradients = names.into_iter().zip(gradients);
     let training = Training { gradients: own, ..Training::new(gradients, optimizer, STEPS) };
-    Ok((training, Metrics { state, values, ring: "ring".to_owned(), samples: batch }))
+    Ok((training, Metrics { state: words, values, ring: "ring".to_owned(), samples: batch }))
 }
 
 #[test]
@@ -179,7 +189,8 @@ pub fn reads_what_was_written(plan: &Plan) -> Result<(), String> {
 
 #[test]
 fn no_value_is_overwritten_before_its_last_reader() {
-    let plans = cases::all().into_iter().flat_map(|case| Work::new(&case).plans).chain(training_plans());
+    let plans =
+        cases::all().into_iter().flat_map(|case| Work::new(&case).plans).chain(training_plans(&Target::default()));
     let failures = plans
         .filter_map(|plan| reads_what_was_written(&plan).err().map(|error| format!("plan \"{}\": {error}", plan.name)));
     report(failures.collect());

@@ -6,6 +6,7 @@ use pinhole::Autoencoder;
 use pinhole::data::images::{read_png, to_bytes};
 use pinhole::data::{digits, idx};
 use pinhole::model::ModelSpec;
+use pinhole::model::spec::Precision;
 use pinhole::shape::Shape;
 use serde_json::Value as Json;
 
@@ -116,6 +117,7 @@ fn options_do_what_they_say() {
     assert_eq!(train("seed", "--seed 8").train.seed, 8);
     assert!(weights("plain") != weights("seed"));
     assert_eq!(train("rate", "--lr 0.001").train.optimizer.lr, 0.001);
+    assert_eq!(train("precision", "--precision f16").train.precision, Precision::F16);
     assert!(weights("plain") != weights("rate"));
     assert_eq!(train("batch", "--batch 20").train.batch, 20);
     assert_eq!(train("epochs", "--epochs 1").train.epochs, 1);

@@ -5,6 +5,7 @@ use crate::cases::Feed;
 use crate::check::to_f64;
 use pinhole::cpu::Real;
 use pinhole::graph::{Binary, Graph, Op, Pool, Pooling, Reduction, Unary, Value, Window};
+use pinhole::plan::state;
 use pinhole::rng;
 use pinhole::shape::Shape;
 use std::collections::HashMap;
@@ -214,7 +215,7 @@ fn apply(op: &Op, operands: &[(&[f64], &Shape)], shape: &Shape, graph: &Graph) -
         }
         Op::RandomBits { stream } => draws(operands[0].0, *stream, elements).map(|word| word as f64).collect(),
         Op::Batch => {
-            let (permutation, offset) = (operands[1].0, operands[2].0[4] as usize);
+            let (permutation, offset) = (operands[1].0, operands[2].0[state::OFFSET] as usize);
             let width = elements / shape[0];
             let bytes = graph.nodes().iter().any(|node| node.dtype == pinhole::tensor::DType::U8);
             let rows = (0..shape[0]).flat_map(|k| x[permutation[offset + k] as usize * width..][..width].iter());
@@ -290,8 +291,8 @@ fn linear_recurrence(p: &[f64], w: (&[f64], &Shape), source: &[f64], shape: &Sha
 }
 
 fn draws(state: &[f64], stream: u32, count: usize) -> impl Iterator<Item = u32> {
-    let seed = state[0] as u64 | (state[1] as u64) << 32;
-    let step = state[2] as u32;
+    let seed = state[state::SEED] as u64 | (state[state::SEED + 1] as u64) << 32;
+    let step = state[state::STEP] as u32;
     (0..count.div_ceil(4)).flat_map(move |block| rng::words(seed, step, stream, block as u32)).take(count)
 }
 

@@ -1,7 +1,7 @@
 //! Whether the comparisons can fail: faults planted in kernels, plans, results and gradients, each of which must be seen.
 
 use crate::cases::{Case, Group};
-use crate::check::{Results, Work, compare, compare_all, gpu, loosen, sentinels, untouched};
+use crate::check::{Results, Work, any_target, compare, compare_all, gpu, loosen, sentinels, untouched};
 use crate::gradients::{agree, differences, gradients};
 use crate::plans::reads_what_was_written;
 use pinhole::Device;
@@ -282,7 +282,7 @@ fn nan_a_short_result_and_a_missing_result_are_seen() {
 #[test]
 fn nan_in_an_input_reaches_the_result_and_is_seen() {
     let case = case(Group::MatMul, "matmul [5, 5] x [5, 5]");
-    let plan = case.plan(&Target::default());
+    let plan = case.plan(&any_target());
     let mut session = gpu().load(&[plan]).expect("a session");
     for feed in &case.feeds {
         let Values::F32(mut values) = feed.values() else { panic!("floats") };

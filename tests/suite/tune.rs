@@ -239,6 +239,39 @@ mod program {
         }
     }
 
+    /// A model is planned for small devices on request, and what does not fit them is said.
+    #[test]
+    fn limits_of_small_devices_are_kept_on_request() {
+        let place = Place::new();
+        place.write("conv.toml", SMALL_CONV.as_bytes());
+        place.write("large.toml", SMALL_DENSE.replace("linear = 24", "linear = 50000").as_bytes());
+        for device in ["cpu", &gpu_name()] {
+            let run = |limits: &str, arguments: &str| {
+                let mut command = place.command(arguments);
+                said(
+                    command
+                        .args(["--device", device])
+                        .env("PINHOLE_LIMITS", limits)
+                        .output()
+                        .expect("the program runs"),
+                )
+            };
+            let [own, small] = ["", "downlevel"].map(|limits| run(limits, "plan conv.toml"));
+            assert!(own.code == Some(0) && own.stdout.contains(" optimizer.update "), "{own:?}");
+            assert!(small.code == Some(0) && small.stdout.contains(" optimizer.collected_update "), "{small:?}");
+            // Twice 784 x 50,000 numbers are more than 256 MiB.
+            assert_eq!(run("", "plan large.toml").code, Some(0));
+            let large = run("downlevel", "plan large.toml");
+            assert!(
+                large.code == Some(1) && large.stderr.contains("buffer \"parameters\": buffer size is "),
+                "{large:?}"
+            );
+            let unknown = run("small", "plan conv.toml");
+            let line = "error: PINHOLE_LIMITS: unknown limits \"small\"; use \"downlevel\", or leave it out\n";
+            assert_eq!((unknown.code, &unknown.stderr[..]), (Some(1), line));
+        }
+    }
+
     #[test]
     fn the_program_tunes_once() {
         let place = Place::new();

@@ -265,7 +265,7 @@ fn a_model_file_says_all_of_it_and_is_written_again() {
     let settings = "optimizer = { nadam = { lr = 0.002, betas = [0.8, 0.99], weight_decay = 0.1 } }\n\
                     schedule = { cosine = { period = 4, multiply = 2, min = 0.001, per_step = false } }\n\
                     warmup = 10\nclip_value = 0.5\nclip_norm = 2\naccumulate = 4\nema = 0.999\n\
-                    early_stopping = { patience = 3, min_delta = 0.01 }\nnon_finite = \"skip\"\n\
+                    early_stopping = { patience = 3, min_delta = 0.01 }\nnon_finite = \"skip\"\nprecision = \"f16\"\n\
                     layers = [{ name = \"encoder.0\", lr = 0.1, weight_decay = 0, frozen = true, l1 = 1e-4, l2 = 1e-5, \
                     activity_l1 = 0.1, activity_l2 = 0.2 }, { name = \"decoder\", frozen = false }]\n";
     let spec = spec(&format!("{SMALL}{settings}"));
@@ -321,6 +321,7 @@ fn settings_that_make_no_sense_are_refused_in_one_line() {
             "early_stopping = { patience = 0 }",
             "line 10, train.early_stopping.patience: must be at least 1, got 0; use 1 or more",
         ),
+        ("precision = \"f8\"", "line 10, train.precision: unknown precision \"f8\"; known are f32, f16"),
         ("non_finite = \"skipp\"", "line 10, train.non_finite: unknown answer \"skipp\"; did you mean \"skip\"?"),
         (
             "layers = [{ name = \"encoder.9\" }]",

@@ -114,7 +114,7 @@ impl<'a> Item<'a> {
     }
 
     /// One of some names.
-    fn one_of<T: Copy>(&self, what: &str, all: &[T], name: impl Fn(T) -> &'static str) -> Result<T, Fault> {
+    pub(super) fn one_of<T: Copy>(&self, what: &str, all: &[T], name: impl Fn(T) -> &'static str) -> Result<T, Fault> {
         let names: Vec<&str> = all.iter().map(|known| name(*known)).collect();
         let help = format!("known are {}", names.join(", "));
         let Value::String(given) = self.value else { return self.wrong(&format!("the name of a {what}"), &help) };

@@ -41,6 +41,8 @@ pub struct TrainSpec {
     pub early_stopping: Option<EarlyStopping>,
     /// What becomes of an update whose gradients are not all finite; training stops unless given.
     pub non_finite: NonFinite,
+    /// In how many bits a training step stores its values; 32 unless given.
+    pub precision: Precision,
     /// What holds for some layers only. Where several entries say it of one layer, the last does.
     pub layers: Vec<LayerTraining>,
 }
@@ -62,6 +64,31 @@ pub enum NonFinite {
     Stop,
     /// The update is left out and counted.
     Skip,
+}
+
+/// In how many bits a training step stores activations, their gradients and the weights that products read. The weights
+/// that are trained, what optimisers keep, losses and all sums have 32 bits in any case, and so has everything when a
+/// model is validated or used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Precision {
+    /// 32.
+    #[default]
+    F32,
+    /// 16, with a loss that is scaled: see [`LossScale`](crate::plan::LossScale).
+    F16,
+}
+
+impl Precision {
+    /// All of them.
+    pub const ALL: [Precision; 2] = [Precision::F32, Precision::F16];
+
+    /// The name in model files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Precision::F32 => "f32",
+            Precision::F16 => "f16",
+        }
+    }
 }
 
 /// What holds for one layer, for all of a list, or for one parameter.
@@ -86,7 +113,7 @@ pub struct LayerTraining {
     pub activity_l2: f64,
 }
 
-const KEYS: [&str; 15] = [
+const KEYS: [&str; 16] = [
     "batch",
     "epochs",
     "seed",
@@ -101,6 +128,7 @@ const KEYS: [&str; 15] = [
     "ema",
     "early_stopping",
     "non_finite",
+    "precision",
     "layers",
 ];
 
@@ -121,6 +149,7 @@ impl Default for TrainSpec {
             ema: None,
             early_stopping: None,
             non_finite: NonFinite::Stop,
+            precision: Precision::F32,
             layers: vec![],
         }
     }
@@ -200,6 +229,7 @@ impl TrainSpec {
             },
             None => NonFinite::Stop,
         };
+        let precision = |item: Item| item.one_of("precision", &Precision::ALL, Precision::name);
         let layers = match keys.get("layers") {
             Some(item) => item.list("a list", "write [{ name = \"encoder.0\", frozen = true }], say")?,
             None => vec![],
@@ -219,6 +249,7 @@ impl TrainSpec {
             ema: optional("ema")?,
             early_stopping,
             non_finite,
+            precision: keys.get("precision").map_or_else(|| Ok(default.precision), precision)?,
             layers: layers.iter().map(LayerTraining::read).collect::<Result<_, _>>()?,
         })
     }
@@ -239,7 +270,7 @@ impl TrainSpec {
             None => writeln!(text, "early_stopping = false")?,
         }
         let answer = if self.non_finite == NonFinite::Skip { "skip" } else { "stop" };
-        writeln!(text, "non_finite = \"{answer}\"")?;
+        writeln!(text, "non_finite = \"{answer}\"\nprecision = \"{}\"", self.precision.name())?;
         let layers: Vec<String> = self.layers.iter().map(LayerTraining::to_string).collect();
         writeln!(text, "layers = [{}]", layers.join(", "))
     }

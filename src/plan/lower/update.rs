@@ -3,7 +3,7 @@
 use super::{ALIGNMENT, Home, Launch, Lowering, Operand, ParameterLayout, Segment, aligned};
 use crate::graph::Value;
 use crate::plan::kernel::Kernel;
-use crate::plan::state::{SCHEDULE_COLUMNS, Training};
+use crate::plan::state::{CURRENT, NORM, SCHEDULE_COLUMNS, Training};
 use crate::shape::Shape;
 use crate::tensor::DType;
 
@@ -18,61 +18,103 @@ impl Lowering<'_> {
     /// Everything between the gradients and the next step's parameters.
     pub(super) fn update(&mut self, name: &str, training: &Training, layout: &ParameterLayout, state: Value) {
         let elements = layout.elements();
-        let content = self.segments_of(training, layout);
-        let words = content.len();
-        let segments = self.buffer(&format!("segments of {name}"), DType::U32, words);
-        self.buffers[segments].content = content;
-        let sums = self.gradient_elements.max(ALIGNMENT);
-        let gradients = self.buffer("gradients", DType::Float, sums);
-        let numbers: Shape = [training.schedule_rows, training.groups * SCHEDULE_COLUMNS].into();
-        let schedule = self.buffer("schedule", DType::Float, numbers.elements());
-        let moments = self.laid_out_times("moments", layout, training.moments());
-        let parameters = self.laid_out("parameters", layout);
-        let floats =
-            |buffer: usize, shape: Shape| -> Operand { (Home::Lasting { buffer, offset: 0 }, shape, DType::Float) };
-        let gradients = floats(gradients, [sums].into());
-        let segments = (Home::Lasting { buffer: segments, offset: 0 }, [words].into(), DType::U32);
-        let schedule = floats(schedule, numbers);
-        let state = self.slot(state);
-        let moments = floats(moments, [(training.moments() * elements).max(ALIGNMENT)].into());
-        let parameters = floats(parameters, [elements].into());
-
         let optimizer = &training.optimizer;
         let own = training.gradients;
-        let accumulated = if own.accumulated { 1 + optimizer.moments() } else { 0 };
-        let [centered, momentum] = optimizer.extras().map(usize::from);
+        let normed = own.norm_limit || own.skip || own.scaled;
+        let mut kernel = if normed { Kernel::LimitedUpdate } else { Kernel::Update };
+        // A device that binds few buffers collects gradients among the moments, as if batches were accumulated.
+        let collects = kernel.row().bindings.len() > self.target.storage_buffers();
+        let accumulates = own.accumulated || collects;
+        let all_moments = optimizer.moments() + usize::from(accumulates);
+        let accumulated = if accumulates { 1 + optimizer.moments() } else { 0 };
+
+        let sums = self.gradient_elements.max(ALIGNMENT);
+        let gradients = self.floats("gradients", [sums].into());
+        let segments = self.segments_of(training, layout);
+        let segments = self.table(&format!("segments of {name}"), segments);
+        let numbers = [training.schedule_rows, training.groups * SCHEDULE_COLUMNS];
+        let schedule = self.floats("schedule", numbers.into());
+        let state = self.slot(state);
+        let buffer = self.laid_out_times("moments", layout, all_moments);
+        let moments = floats(buffer, 0, [(all_moments * elements).max(ALIGNMENT)].into());
+        let parameters = floats(self.laid_out("parameters", layout), 0, [elements].into());
         let joins: usize = self.segments.values().map(|segment| segment.parts * segment.stride).sum();
-        let mut slots = vec![gradients.clone(), segments.clone(), schedule.clone(), state.clone()];
-        let mut kernel = Kernel::Update;
-        if own.norm_limit || own.skip {
+
+        // The norm, and behind it the schedule's row.
+        let mut current = None;
+        if collects {
+            let all = self.floats(NORM, [CURRENT + numbers[1]].into());
+            let row = floats(self.buffer(NORM, DType::Float, 0), CURRENT, [1, numbers[1]].into());
+            let inputs = vec![schedule.clone(), state.clone(), row];
+            self.launch_of(Kernel::Gather, &[numbers[0], 1, numbers[1]], inputs, 0, "schedule");
+            let inputs = vec![gradients.clone(), segments.clone(), all.clone(), moments.clone()];
+            self.launch_of(Kernel::Collect, &[elements, accumulated], inputs, joins + 2 * elements, "gradients");
+            current = Some(all);
+        }
+        let mut norm = None;
+        if normed {
             let parts = elements.div_ceil(PART);
             let squares = (self.transient(parts, DType::Float), Shape::from([parts]), DType::Float);
-            let operations = joins + 2 * elements;
-            if own.accumulated {
+            if collects {
+                let collected = floats(buffer, (accumulated - 1) * elements, [elements].into());
+                let places = self.collected_segments(training, layout);
+                let places = self.table(&format!("collected segments of {name}"), places);
+                self.launch_of(
+                    Kernel::Squares,
+                    &[elements],
+                    vec![collected, places, squares.clone()],
+                    2 * elements,
+                    "norm",
+                );
+            } else if own.accumulated {
                 let constants = [elements, training.groups, accumulated];
-                let inputs = [gradients, segments, schedule.clone(), state.clone(), moments.clone(), squares.clone()];
-                self.launch_of(Kernel::SquaresOfSums, &constants, inputs.to_vec(), operations, "norm");
+                let inputs = [&gradients, &segments, &schedule, &state, &moments, &squares].map(Operand::clone);
+                self.launch_of(Kernel::SquaresOfSums, &constants, inputs.to_vec(), joins + 2 * elements, "norm");
             } else {
-                let inputs = vec![gradients, segments, squares.clone()];
-                self.launch_of(Kernel::Squares, &[elements], inputs, operations, "norm");
+                let inputs = vec![gradients.clone(), segments.clone(), squares.clone()];
+                self.launch_of(Kernel::Squares, &[elements], inputs, joins + 2 * elements, "norm");
             }
-            let buffer = self.buffer("norm", DType::Float, 2);
-            let norm = floats(buffer, [2].into());
-            let inputs = vec![squares, schedule.clone(), state.clone(), norm.clone()];
-            self.launch_of(Kernel::Norm, &[training.groups, parts], inputs, parts, "norm");
-            slots.push(norm);
-            kernel = Kernel::LimitedUpdate;
+            let joined = self.floats(NORM, [own.norm_numbers()].into());
+            let inputs = vec![squares, schedule.clone(), state.clone(), joined.clone()];
+            self.launch_of(Kernel::Norm, &[training.groups, parts, usize::from(own.scaled)], inputs, parts, "norm");
+            norm = Some(joined);
         }
+        let [centered, momentum] = optimizer.extras().map(usize::from);
+        let flags = [own.value_limit, own.skip || own.scaled, own.scaled].map(usize::from);
+        let flags = [&[centered, momentum, accumulated], &flags[..]].concat();
+        let mut constants = [&[elements, training.groups, optimizer.method() as usize], &flags[..]].concat();
+        let mut operations = elements * optimizer.operations();
+        let mut slots = match current {
+            Some(current) => {
+                kernel = Kernel::CollectedUpdate;
+                constants.push(usize::from(normed));
+                vec![segments, current]
+            }
+            None => {
+                operations += joins;
+                [gradients, segments, schedule.clone(), state.clone()].into_iter().chain(norm).collect()
+            }
+        };
         slots.extend([parameters.clone(), moments]);
-        let flags = [centered, momentum, accumulated, usize::from(own.value_limit), usize::from(own.skip)];
-        let constants = [&[elements, training.groups, optimizer.method() as usize], &flags[..]].concat();
-        let operations = joins + elements * optimizer.operations();
         self.launch_of(kernel, &constants, slots, operations, optimizer.name());
         if own.averaged {
-            let averages = self.laid_out("average", layout);
-            let inputs = vec![parameters, schedule, state, floats(averages, [elements].into())];
+            let averages = floats(self.laid_out("average", layout), 0, [elements].into());
+            let inputs = vec![parameters, schedule, state, averages];
             self.launch_of(Kernel::Average, &[elements, training.groups], inputs, 3 * elements, "average");
         }
+    }
+
+    /// A lasting buffer of numbers, from its beginning on.
+    fn floats(&mut self, name: &str, shape: Shape) -> Operand {
+        floats(self.buffer(name, DType::Float, shape.elements()), 0, shape)
+    }
+
+    /// A table that nobody writes.
+    fn table(&mut self, name: &str, content: Vec<u32>) -> Operand {
+        let words = content.len();
+        let buffer = self.buffer(name, DType::U32, words);
+        self.buffers[buffer].content = content;
+        (Home::Lasting { buffer, offset: 0 }, [words].into(), DType::U32)
     }
 
     /// For each block of parameters, where its gradients lie.
@@ -92,6 +134,16 @@ impl Lowering<'_> {
         content
     }
 
+    /// The same of gradients that are collected: each lies where its parameter does.
+    fn collected_segments(&self, training: &Training, layout: &ParameterLayout) -> Vec<u32> {
+        let mut content = self.segments_of(training, layout);
+        for (block, segment) in content.chunks_exact_mut(SEGMENT).enumerate() {
+            segment[0] = (block * ALIGNMENT) as u32;
+            segment[1] = segment[1].min(1);
+        }
+        content
+    }
+
     fn launch_of(&mut self, kernel: Kernel, constants: &[usize], slots: Vec<Operand>, operations: usize, label: &str) {
         self.launches.push(Launch {
             kernel,
@@ -104,4 +156,9 @@ impl Lowering<'_> {
             beside: false,
         });
     }
+}
+
+/// A place in a lasting buffer of numbers.
+fn floats(buffer: usize, offset: usize, shape: Shape) -> Operand {
+    (Home::Lasting { buffer, offset }, shape, DType::Float)
 }
