@@ -297,7 +297,8 @@ fn join(@builtin(local_invocation_index) lane: u32) {
     }
 }
 
-// Moves the average of the parameters towards them. One workgroup does so for 256 consecutive ones.
+// Moves the average of the trained parameters towards them, and copies all others, such as running means. One workgroup
+// does so for 256 consecutive ones.
 @compute @workgroup_size(64)
 fn average(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -307,6 +308,10 @@ fn average(
     let at = (group.y * groups.x + group.x) * 64u + lane;
     if at * 4u < COUNT {
         let rate = schedule[state[POSITION] * GROUPS * SCHEDULE_COLUMNS + AVERAGING];
-        averages[at] += rate * (current[at] - averages[at]);
+        if is_trained(at * 4u) {
+            averages[at] += rate * (current[at] - averages[at]);
+        } else {
+            averages[at] = current[at];
+        }
     }
 }

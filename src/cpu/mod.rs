@@ -119,7 +119,8 @@ fn result_elements(step: &Step) -> usize {
         | Kernel::Norm
         | Kernel::Average
         | Kernel::Advance
-        | Kernel::Assign => 0,
+        | Kernel::Assign
+        | Kernel::GuardedAssign => 0,
     }
 }
 
@@ -277,12 +278,22 @@ pub(crate) fn execute<T: Real>(step: &Step, sources: &[Source<T>], targets: &mut
             optimizer::squares_of_sums(step.constants(), gradients(), floats(4), targets[0].floats());
         }
         Kernel::Norm => optimizer::join(step.constants(), floats(0), floats(1), words(2), targets[0].floats()),
-        Kernel::Average => optimizer::average(step.constants(), floats(0), floats(1), words(2), targets[0].floats()),
+        Kernel::Average => {
+            let inputs = optimizer::Inputs {
+                gradients: &[],
+                segments: words(1),
+                schedule: floats(2),
+                state: words(3),
+                norm: None,
+            };
+            optimizer::average(step.constants(), inputs, floats(0), targets[0].floats());
+        }
         Kernel::Advance => {
             if let [ring, state] = targets {
                 state::advance(step.constants(), floats(0), ring.floats(), state.words());
             }
         }
         Kernel::Assign => assign::assign(floats(0), words(1), targets[0].floats()),
+        Kernel::GuardedAssign => assign::guarded_assign(floats(0), words(1), floats(2)[0], targets[0].floats()),
     }
 }

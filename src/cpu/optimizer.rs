@@ -350,18 +350,20 @@ pub(super) fn join<T: Real>(
     }
 }
 
-/// Moves the average of the parameters towards them.
-pub(super) fn average<T: Real>(
-    [_count, groups]: [usize; 2],
-    parameters: &[T],
-    schedule: &[T],
-    state: &[u32],
-    averages: &mut [T],
-) {
-    let rate = schedule[state[POSITION] as usize * groups * SCHEDULE_COLUMNS + AVERAGING];
-    averages.par_chunks_mut(TASK).zip(parameters.par_chunks(TASK)).for_each(|(averages, parameters)| {
-        for (average, parameter) in averages.iter_mut().zip(parameters) {
-            *average += rate * (*parameter - *average);
+/// Moves the average of the trained parameters towards them, and copies all others, such as running means.
+pub(super) fn average<T: Real>([_count, groups]: [usize; 2], inputs: Inputs<T>, parameters: &[T], averages: &mut [T]) {
+    let rate = inputs.row(0, groups)[AVERAGING];
+    let tasks = averages.par_chunks_mut(TASK).zip(parameters.par_chunks(TASK)).enumerate();
+    tasks.for_each(|(task, (averages, parameters))| {
+        let blocks = averages.chunks_mut(BLOCK).zip(parameters.chunks(BLOCK));
+        for (block, (averages, parameters)) in (task * TASK / BLOCK..).zip(blocks) {
+            if !inputs.is_trained(block) {
+                averages.copy_from_slice(parameters);
+                continue;
+            }
+            for (average, parameter) in averages.iter_mut().zip(parameters) {
+                *average += rate * (*parameter - *average);
+            }
         }
     });
 }

@@ -74,6 +74,8 @@ pub enum Kernel {
     Advance,
     /// Numbers that follow no gradient take their new values.
     Assign,
+    /// The same where all gradients are finite.
+    GuardedAssign,
 }
 
 /// What a launch does with a binding.
@@ -375,6 +377,23 @@ const RANDOM: Row = Row {
     fusion: Fusion::Epilogue,
     fused: 7,
 };
+const ASSIGN: Row = Row {
+    kernel: Kernel::Assign,
+    file: "assign.wgsl",
+    source: include_str!("../../shaders/assign.wgsl"),
+    entry: "assign",
+    bindings: &[
+        binding("values", Access::Read, Element::Float),
+        binding("blocks", Access::Read, Element::Word),
+        binding("parameters", Access::Update, Element::Float),
+    ],
+    constants: &["COUNT"],
+    grid: &[each(&["COUNT"])],
+    workgroup: 64,
+    tiled: false,
+    fusion: Fusion::No,
+    fused: 0,
+};
 const UPDATE: Row = Row {
     kernel: Kernel::Update,
     file: "optimizer.wgsl",
@@ -554,6 +573,7 @@ pub const TABLE: &[Row] = &[
         entry: "average",
         bindings: &[
             binding("current", Access::Read, Element::Vector),
+            binding("segments", Access::Read, Element::Word),
             binding("schedule", Access::Read, Element::Float),
             binding("state", Access::Read, Element::Word),
             binding("averages", Access::Update, Element::Vector),
@@ -578,21 +598,16 @@ pub const TABLE: &[Row] = &[
         fusion: Fusion::No,
         fused: 0,
     },
+    ASSIGN,
     Row {
-        kernel: Kernel::Assign,
-        file: "assign.wgsl",
-        source: include_str!("../../shaders/assign.wgsl"),
-        entry: "assign",
+        kernel: Kernel::GuardedAssign,
+        entry: "guarded_assign",
         bindings: &[
             binding("values", Access::Read, Element::Float),
             binding("blocks", Access::Read, Element::Word),
+            binding("norm", Access::Read, Element::Float),
             binding("parameters", Access::Update, Element::Float),
         ],
-        constants: &["COUNT"],
-        grid: &[each(&["COUNT"])],
-        workgroup: 64,
-        tiled: false,
-        fusion: Fusion::No,
-        fused: 0,
+        ..ASSIGN
     },
 ];

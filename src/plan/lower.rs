@@ -201,12 +201,16 @@ impl Plan {
         for (value, home) in copies {
             lowering.copy(value, home);
         }
+        let mut guard = None;
         if let Some(training) = &training {
             let state = state.ok_or_else(|| unknown("the step state"))?;
-            lowering.update(name, training, layout, state);
+            guard = lowering.update(name, training, layout, state);
         }
         if !blocks.is_empty() {
-            lowering.assign(name, layout, blocks);
+            lowering.assign(name, layout, blocks, guard);
+        }
+        if let (Some(training), Some(state)) = (training.as_ref().filter(|own| own.gradients.averaged), state) {
+            lowering.average(name, training, layout, state);
         }
         if let (Some(metrics), Some(values), Some(state)) = (&metrics, metric, state) {
             lowering.advance(metrics, values, state);
@@ -602,8 +606,8 @@ impl Lowering<'_> {
         }
     }
 
-    /// The launch that gives parameters their assigned values.
-    fn assign(&mut self, name: &str, layout: &ParameterLayout, blocks: Vec<u32>) {
+    /// The launch that gives parameters their assigned values; under a guard, where that is a finite number.
+    fn assign(&mut self, name: &str, layout: &ParameterLayout, blocks: Vec<u32>, guard: Option<Operand>) {
         let (words, count) = (blocks.len(), blocks.len() / 2 * ALIGNMENT);
         let values = self.buffer("assigned", DType::Float, count);
         let table = self.buffer(&format!("assignments of {name}"), DType::U32, words);
@@ -612,14 +616,14 @@ impl Lowering<'_> {
         let lasting = |buffer: usize, elements: usize, dtype: DType| {
             (Home::Lasting { buffer, offset: 0 }, Shape::from([elements]), dtype)
         };
+        let kernel = if guard.is_some() { Kernel::GuardedAssign } else { Kernel::Assign };
+        let mut slots = vec![lasting(values, count, DType::Float), lasting(table, words, DType::U32)];
+        slots.extend(guard);
+        slots.push(lasting(parameters, layout.elements(), DType::Float));
         self.launches.push(Launch {
-            kernel: Kernel::Assign,
+            kernel,
             constants: vec![count as u32],
-            slots: vec![
-                lasting(values, count, DType::Float),
-                lasting(table, words, DType::U32),
-                lasting(parameters, layout.elements(), DType::Float),
-            ],
+            slots,
             outcomes: vec![],
             program: None,
             label: "assign".to_owned(),

@@ -214,7 +214,8 @@ fn the_table_stands_in_the_order_of_the_enum() {
         Kernel::BatchBytes | Kernel::RandomUniform | Kernel::RandomBits | Kernel::Update => false,
         Kernel::LimitedUpdate | Kernel::Squares | Kernel::SquaresOfSums | Kernel::Norm | Kernel::Average => false,
         Kernel::Advance => false,
-        Kernel::Assign => true,
+        Kernel::Assign => false,
+        Kernel::GuardedAssign => true,
     };
     assert!(TABLE.last().is_some_and(|row| last(row.kernel)));
     let names: HashSet<String> = TABLE.iter().map(|row| row.kernel.name()).collect();

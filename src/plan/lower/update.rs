@@ -15,8 +15,15 @@ const SEGMENT: usize = 5;
 const PART: usize = 256;
 
 impl Lowering<'_> {
-    /// Everything between the gradients and the next step's parameters.
-    pub(super) fn update(&mut self, name: &str, training: &Training, layout: &ParameterLayout, state: Value) {
+    /// Everything between the gradients and the next step's parameters; the gradients' norm, where a step is left out whose
+    /// norm is not finite.
+    pub(super) fn update(
+        &mut self,
+        name: &str,
+        training: &Training,
+        layout: &ParameterLayout,
+        state: Value,
+    ) -> Option<Operand> {
         let elements = layout.elements();
         let content = self.segments_of(training, layout);
         let words = content.len();
@@ -43,7 +50,7 @@ impl Lowering<'_> {
         let [centered, momentum] = optimizer.extras().map(usize::from);
         let joins: usize = self.segments.values().map(|segment| segment.parts * segment.stride).sum();
         let mut slots = vec![gradients.clone(), segments.clone(), schedule.clone(), state.clone()];
-        let mut kernel = Kernel::Update;
+        let (mut kernel, mut guard) = (Kernel::Update, None);
         if own.norm_limit || own.skip {
             let parts = elements.div_ceil(PART);
             let squares = (self.transient(parts, DType::Float), Shape::from([parts]), DType::Float);
@@ -58,21 +65,38 @@ impl Lowering<'_> {
             }
             let buffer = self.buffer("norm", DType::Float, 2);
             let norm = floats(buffer, [2].into());
-            let inputs = vec![squares, schedule.clone(), state.clone(), norm.clone()];
+            let inputs = vec![squares, schedule, state, norm.clone()];
             self.launch_of(Kernel::Norm, &[training.groups, parts], inputs, parts, "norm");
+            guard = own.skip.then(|| norm.clone());
             slots.push(norm);
             kernel = Kernel::LimitedUpdate;
         }
-        slots.extend([parameters.clone(), moments]);
+        slots.extend([parameters, moments]);
         let flags = [centered, momentum, accumulated, usize::from(own.value_limit), usize::from(own.skip)];
         let constants = [&[elements, training.groups, optimizer.method() as usize], &flags[..]].concat();
         let operations = joins + elements * optimizer.operations();
         self.launch_of(kernel, &constants, slots, operations, optimizer.name());
-        if own.averaged {
-            let averages = self.laid_out("average", layout);
-            let inputs = vec![parameters, schedule, state, floats(averages, [elements].into())];
-            self.launch_of(Kernel::Average, &[elements, training.groups], inputs, 3 * elements, "average");
-        }
+        guard
+    }
+
+    /// The launch that lets the average follow the parameters, when these stand.
+    pub(super) fn average(&mut self, name: &str, training: &Training, layout: &ParameterLayout, state: Value) {
+        let elements = layout.elements();
+        let mut lasting = |name: &str, shape: Shape, dtype: DType| -> Operand {
+            let buffer = self.buffer(name, dtype, shape.elements());
+            (Home::Lasting { buffer, offset: 0 }, shape, dtype)
+        };
+        let words = elements / ALIGNMENT * SEGMENT;
+        let rows = [training.schedule_rows, training.groups * SCHEDULE_COLUMNS];
+        let segments = lasting(&format!("segments of {name}"), [words].into(), DType::U32);
+        let schedule = lasting("schedule", rows.into(), DType::Float);
+        let state = self.slot(state);
+        let [parameters, averages] = ["parameters", "average"].map(|name| -> Operand {
+            let buffer = self.laid_out(name, layout);
+            (Home::Lasting { buffer, offset: 0 }, [elements].into(), DType::Float)
+        });
+        let slots = vec![parameters, segments, schedule, state, averages];
+        self.launch_of(Kernel::Average, &[elements, training.groups], slots, 3 * elements, "average");
     }
 
     /// For each block of parameters, where its gradients lie.
