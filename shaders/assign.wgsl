@@ -8,6 +8,14 @@ const COUNT: u32 = 64u;
 @group(0) @binding(1) var<storage, read> blocks: array<u32>;
 @group(0) @binding(2) var<storage, read_write> parameters: array<f32>;
 
+@group(0) @binding(3) var<storage, read> norm: array<f32>;
+
+fn move_one(block: u32, lane: u32) {
+    if block * 64u < COUNT && lane < blocks[2u * block + 1u] {
+        parameters[blocks[2u * block] + lane] = values[64u * block + lane];
+    }
+}
+
 // One workgroup moves one block.
 @compute @workgroup_size(64)
 fn assign(
@@ -15,9 +23,18 @@ fn assign(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let block = group.y * groups.x + group.x;
-    if block * 64u < COUNT && lane < blocks[2u * block + 1u] {
-        parameters[blocks[2u * block] + lane] = values[64u * block + lane];
+    move_one(group.y * groups.x + group.x, lane);
+}
+
+// The same where the norm of all gradients is finite, which its bits tell: a step that is left out leaves nothing behind.
+@compute @workgroup_size(64)
+fn guarded_assign(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    if (bitcast<u32>(norm[0]) & 0x7f800000u) != 0x7f800000u {
+        move_one(group.y * groups.x + group.x, lane);
     }
 }
 

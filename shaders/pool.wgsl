@@ -190,6 +190,22 @@ fn linear_spread_at(i: u32) -> f32 {
     return sum;
 }
 
+// Leaves four neighbouring elements of `count`, from i on.
+fn leave(i: u32, count: u32, four: vec4<f32>) {
+    if count % 4u == 0u {
+        finish4(i, 0u, four);
+    } else {
+        for (var j = i; j < min(i + 4u, count); j++) {
+            finish(j, 0u, four[j - i]);
+        }
+    }
+}
+
+// Of four neighbouring elements of `count` each that exists; for the others the last one.
+fn neighbours(i: u32, count: u32) -> vec4<u32> {
+    return min(i + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(count - 1u));
+}
+
 // The sum of each window.
 @compute @workgroup_size(64)
 fn sum_pool(
@@ -198,15 +214,9 @@ fn sum_pool(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let invocation = (group.y * groups.x + group.x) * 64u + lane;
-    let i = invocation * 4u;
-    if SMALL % 4u == 0u {
-        if i < SMALL {
-            finish4(i, 0u, vec4<f32>(sum_at(i), sum_at(i + 1u), sum_at(i + 2u), sum_at(i + 3u)));
-        }
-    } else {
-        for (var j = i; j < min(i + 4u, SMALL); j++) {
-            finish(j, 0u, sum_at(j));
-        }
+    if invocation * 4u < SMALL {
+        let i = neighbours(invocation * 4u, SMALL);
+        leave(i.x, SMALL, vec4<f32>(sum_at(i.x), sum_at(i.y), sum_at(i.z), sum_at(i.w)));
     }
     finish_totals(invocation);
 }
@@ -219,15 +229,9 @@ fn sum_pool_spread(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let invocation = (group.y * groups.x + group.x) * 64u + lane;
-    let i = invocation * 4u;
-    if LARGE % 4u == 0u {
-        if i < LARGE {
-            finish4(i, 0u, vec4<f32>(sum_spread_at(i), sum_spread_at(i + 1u), sum_spread_at(i + 2u), sum_spread_at(i + 3u)));
-        }
-    } else {
-        for (var j = i; j < min(i + 4u, LARGE); j++) {
-            finish(j, 0u, sum_spread_at(j));
-        }
+    if invocation * 4u < LARGE {
+        let i = neighbours(invocation * 4u, LARGE);
+        leave(i.x, LARGE, vec4<f32>(sum_spread_at(i.x), sum_spread_at(i.y), sum_spread_at(i.z), sum_spread_at(i.w)));
     }
     finish_totals(invocation);
 }
@@ -240,15 +244,9 @@ fn max_pool(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let invocation = (group.y * groups.x + group.x) * 64u + lane;
-    let i = invocation * 4u;
-    if SMALL % 4u == 0u {
-        if i < SMALL {
-            finish4(i, 0u, vec4<f32>(max_at(i), max_at(i + 1u), max_at(i + 2u), max_at(i + 3u)));
-        }
-    } else {
-        for (var j = i; j < min(i + 4u, SMALL); j++) {
-            finish(j, 0u, max_at(j));
-        }
+    if invocation * 4u < SMALL {
+        let i = neighbours(invocation * 4u, SMALL);
+        leave(i.x, SMALL, vec4<f32>(max_at(i.x), max_at(i.y), max_at(i.z), max_at(i.w)));
     }
     finish_totals(invocation);
 }
@@ -261,15 +259,9 @@ fn max_pool_spread(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let invocation = (group.y * groups.x + group.x) * 64u + lane;
-    let i = invocation * 4u;
-    if LARGE % 4u == 0u {
-        if i < LARGE {
-            finish4(i, 0u, vec4<f32>(max_spread_at(i), max_spread_at(i + 1u), max_spread_at(i + 2u), max_spread_at(i + 3u)));
-        }
-    } else {
-        for (var j = i; j < min(i + 4u, LARGE); j++) {
-            finish(j, 0u, max_spread_at(j));
-        }
+    if invocation * 4u < LARGE {
+        let i = neighbours(invocation * 4u, LARGE);
+        leave(i.x, LARGE, vec4<f32>(max_spread_at(i.x), max_spread_at(i.y), max_spread_at(i.z), max_spread_at(i.w)));
     }
     finish_totals(invocation);
 }
@@ -282,15 +274,9 @@ fn linear_resize(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let invocation = (group.y * groups.x + group.x) * 64u + lane;
-    let i = invocation * 4u;
-    if LARGE % 4u == 0u {
-        if i < LARGE {
-            finish4(i, 0u, vec4<f32>(linear_at(i), linear_at(i + 1u), linear_at(i + 2u), linear_at(i + 3u)));
-        }
-    } else {
-        for (var j = i; j < min(i + 4u, LARGE); j++) {
-            finish(j, 0u, linear_at(j));
-        }
+    if invocation * 4u < LARGE {
+        let i = neighbours(invocation * 4u, LARGE);
+        leave(i.x, LARGE, vec4<f32>(linear_at(i.x), linear_at(i.y), linear_at(i.z), linear_at(i.w)));
     }
     finish_totals(invocation);
 }
@@ -303,15 +289,9 @@ fn linear_resize_spread(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let invocation = (group.y * groups.x + group.x) * 64u + lane;
-    let i = invocation * 4u;
-    if SMALL % 4u == 0u {
-        if i < SMALL {
-            finish4(i, 0u, vec4<f32>(linear_spread_at(i), linear_spread_at(i + 1u), linear_spread_at(i + 2u), linear_spread_at(i + 3u)));
-        }
-    } else {
-        for (var j = i; j < min(i + 4u, SMALL); j++) {
-            finish(j, 0u, linear_spread_at(j));
-        }
+    if invocation * 4u < SMALL {
+        let i = neighbours(invocation * 4u, SMALL);
+        leave(i.x, SMALL, vec4<f32>(linear_spread_at(i.x), linear_spread_at(i.y), linear_spread_at(i.z), linear_spread_at(i.w)));
     }
     finish_totals(invocation);
 }

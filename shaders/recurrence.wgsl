@@ -26,12 +26,9 @@ const WORKGROUP: u32 = 64u;
 
 var<workgroup> carried: array<f32, SHARED>;
 
-fn gate(x: f32) -> f32 {
-    let e = exp(-abs(x));
-    return select(1.0, e, x < 0.0) / (1.0 + e);
-}
-
-fn squash(x: f32) -> f32 { return tanh(clamp(x, -15.0, 15.0)); }
+// In place of these two stand math.wgsl's, which give every driver the same bits.
+fn sigmoid(x: f32) -> f32 { return 1.0 / (1.0 + exp(-x)); }
+fn hyperbolic_tangent(x: f32) -> f32 { return tanh(x); }
 
 // What all units of the last step give the gates of unit j.
 fn product(j: u32) -> vec4<f32> {
@@ -79,12 +76,12 @@ fn lstm(
                 let x = at * 4u * HIDDEN + j;
                 let own = vec4<f32>(before[x], before[x + HIDDEN], before[x + 2u * HIDDEN], before[x + 3u * HIDDEN]);
                 let z = own + product(j);
-                var c = gate(z.x) * squash(z.z);
+                var c = sigmoid(z.x) * hyperbolic_tangent(z.z);
                 if t > 0u {
-                    c += gate(z.y) * y[(at - 1u) * 2u * HIDDEN + HIDDEN + j];
+                    c += sigmoid(z.y) * y[(at - 1u) * 2u * HIDDEN + HIDDEN + j];
                 }
                 y[at * 2u * HIDDEN + HIDDEN + j] = c;
-                y[at * 2u * HIDDEN + j] = gate(z.w) * squash(c);
+                y[at * 2u * HIDDEN + j] = sigmoid(z.w) * hyperbolic_tangent(c);
             }
             carry(lane, at, 2u * HIDDEN);
         }
@@ -106,8 +103,8 @@ fn gru(
             for (var j = lane; j < HIDDEN; j += WORKGROUP) {
                 let x = at * 3u * HIDDEN + j;
                 let part = product(j);
-                let z = gate(before[x + HIDDEN] + part.y);
-                let n = squash(before[x + 2u * HIDDEN] + gate(before[x] + part.x) * (part.z + bias[j]));
+                let z = sigmoid(before[x + HIDDEN] + part.y);
+                let n = hyperbolic_tangent(before[x + 2u * HIDDEN] + sigmoid(before[x] + part.x) * (part.z + bias[j]));
                 y[at * HIDDEN + j] = (1.0 - z) * n + z * carried[j];
             }
             carry(lane, at, HIDDEN);

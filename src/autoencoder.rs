@@ -82,13 +82,7 @@ impl Autoencoder {
 
     /// Writes the weights as f32.
     pub fn save_weights(&self, path: impl AsRef<Path>) -> Result<()> {
-        let values = Values::F32(match &self.parameters {
-            Values::F64(values) => values.iter().map(|value| *value as f32).collect(),
-            Values::F32(values) => values.clone(),
-            Values::U32(_) | Values::U8(_) => vec![],
-        });
-        let section = weights::Section { prefix: "", values: &values };
-        weights::write(path.as_ref(), self.network.layout(), &[section], None)
+        weights::write_model(path.as_ref(), self.network.layout(), &self.parameters)
     }
 
     /// The structure.

@@ -174,7 +174,9 @@ fn io_help(source: &std::io::Error) -> &'static str {
     match source.kind() {
         std::io::ErrorKind::NotFound => "check the path",
         std::io::ErrorKind::PermissionDenied => "check the permissions or choose another path",
-        std::io::ErrorKind::StorageFull => "free some space or choose another path",
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded | std::io::ErrorKind::FileTooLarge => {
+            "free some space or choose another path"
+        }
         std::io::ErrorKind::NotADirectory | std::io::ErrorKind::AlreadyExists => {
             "choose another path: a file is in the way"
         }

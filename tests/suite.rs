@@ -24,6 +24,9 @@ mod data;
 mod download;
 #[path = "suite/embed.rs"]
 mod embed;
+#[cfg(feature = "cli")]
+#[path = "suite/faults.rs"]
+mod faults;
 #[path = "suite/fixtures.rs"]
 mod fixtures;
 #[path = "suite/fuzz.rs"]

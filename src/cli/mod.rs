@@ -75,8 +75,19 @@ enum End {
     Interrupted,
 }
 
+/// wgpu panics in some calls when a driver loses its device. The library makes errors of that, and one line is enough.
+fn keep_quiet_about_lost_devices() {
+    let tell = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if !gpu::is_guarded() {
+            tell(panic);
+        }
+    }));
+}
+
 /// Parses the command line and runs it.
 pub fn main() -> ExitCode {
+    keep_quiet_about_lost_devices();
     if cfg!(unix) && std::env::var_os("XDG_RUNTIME_DIR").is_none() {
         // Mesa's layer that sorts adapters by the display's asks for a display, and where there is none its client
         // library writes an error for each try.

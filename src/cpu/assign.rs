@@ -1,5 +1,7 @@
 //! The twin of `shaders/assign.wgsl`.
 
+use super::real::Real;
+
 /// Values of a block.
 const BLOCK: usize = 64;
 
@@ -16,5 +18,12 @@ pub(super) fn assign<T: Copy>(values: &[T], blocks: &[u32], parameters: &mut [T]
     for (values, place) in values.chunks(BLOCK).zip(blocks.chunks_exact(2)) {
         let (start, count) = (place[0] as usize, place[1] as usize);
         parameters[start..start + count].copy_from_slice(&values[..count]);
+    }
+}
+
+/// The same where the norm of all gradients is finite.
+pub(super) fn guarded_assign<T: Real>(values: &[T], blocks: &[u32], norm: T, parameters: &mut [T]) {
+    if norm.to_f64().is_finite() {
+        assign(values, blocks, parameters);
     }
 }

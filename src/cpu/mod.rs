@@ -122,7 +122,8 @@ fn result_elements(step: &Step) -> usize {
         | Kernel::Average
         | Kernel::Advance
         | Kernel::Assign
-        | Kernel::Narrow => 0,
+        | Kernel::Narrow
+        | Kernel::GuardedAssign => 0,
     }
 }
 
@@ -299,5 +300,6 @@ pub(crate) fn execute<T: Real>(step: &Step, sources: &[Source<T>], targets: &mut
         }
         Kernel::Assign => assign::assign(floats(0), words(1), targets[0].floats()),
         Kernel::Narrow => assign::narrow(floats(0), words(1), targets[0].floats()),
+        Kernel::GuardedAssign => assign::guarded_assign(floats(0), words(1), floats(2)[0], targets[0].floats()),
     }
 }

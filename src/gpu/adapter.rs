@@ -3,7 +3,9 @@
 use super::cache::{Pipelines, cache_folder};
 use crate::error::{Error, Result};
 use crate::plan::{Limits, Product, Target, Tile, Without};
+use std::cell::Cell;
 use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -168,8 +170,13 @@ impl Gpu {
             memory_hints: wgpu::MemoryHints::Performance,
             ..Default::default()
         };
-        let (device, queue) = pollster::block_on(adapter.request_device(&descriptor))
-            .map_err(|error| Error::Shader { place: format!("device {}", info.name), problem: error.to_string() })?;
+        let failed = |problem: String| {
+            let help = "close other programs that use it, or use another --device";
+            Error::invalid(format!("device \"{}\"", info.name), format!("it cannot be opened: {problem}"), help)
+        };
+        let opened = guarded(|| pollster::block_on(adapter.request_device(&descriptor)));
+        let opened = opened.ok_or_else(|| failed("its driver gave it up".to_owned()))?;
+        let (device, queue) = opened.map_err(|error| failed(one_line(&error.to_string())))?;
         let mut gpu = Gpu::of(device, queue, without);
         gpu.checked = checked;
         gpu.summary = summary(info, limits, adapter.features());
@@ -184,7 +191,10 @@ impl Gpu {
         let lost = gpu.faults.clone();
         gpu.device.set_device_lost_callback(move |reason, message| {
             if let Ok(mut faults) = lost.lock() {
-                faults.lost.get_or_insert_with(|| format!("{reason:?} {message}"));
+                faults.lost.get_or_insert_with(|| match reason {
+                    wgpu::DeviceLostReason::Destroyed => "it was destroyed".to_owned(),
+                    wgpu::DeviceLostReason::Unknown => one_line(&message),
+                });
             }
         });
         tracing::debug!(adapter = gpu.summary.name, driver = gpu.summary.driver_info, "opened");
@@ -239,16 +249,66 @@ impl Gpu {
         &self.limits
     }
 
+    /// The wgpu device and queue, for an application that goes on using them beside pinhole. Both are handles, so clones do.
+    pub fn wgpu(&self) -> (&wgpu::Device, &wgpu::Queue) {
+        (&self.device, &self.queue)
+    }
+
     /// Fails where the device was lost or reported an error outside any call.
     pub fn healthy(&self) -> Result<()> {
-        let Ok(mut faults) = self.faults.lock() else { return Ok(()) };
-        if let Some(reason) = &faults.lost {
-            return Err(Error::DeviceLost { reason: reason.clone() });
+        if let Some(reason) = self.told() {
+            return Err(Error::DeviceLost { reason });
         }
-        match faults.uncaptured.take() {
-            Some(problem) => Err(Error::Shader { place: "launch".to_owned(), problem: one_line(&problem) }),
+        let uncaptured = self.faults.lock().ok().and_then(|mut faults| faults.uncaptured.take());
+        match uncaptured {
+            Some(problem) => {
+                self.alive()?;
+                Err(Error::Shader { place: "launch".to_owned(), problem: one_line(&problem) })
+            }
             None => Ok(()),
         }
+    }
+
+    /// Fails where the device is lost, also where nobody was told of it yet: wgpu keeps silent about what it does not do
+    /// because of that, tells its callback when the device is next polled, and has an application's device tell the
+    /// application alone.
+    pub(super) fn alive(&self) -> Result<()> {
+        let lost = || Error::DeviceLost {
+            reason: self.told().unwrap_or_else(|| "it was destroyed, or its driver gave it up".to_owned()),
+        };
+        // Memory that is mapped from the start can be had from every device that lives.
+        let memory = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        let probe = self.device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("probe"),
+            size: 16,
+            usage: wgpu::BufferUsages::MAP_WRITE | wgpu::BufferUsages::COPY_SRC,
+            mapped_at_creation: true,
+        });
+        if pollster::block_on(memory.pop()).is_some() || probe.slice(..).get_mapped_range_mut().is_ok() {
+            return Ok(());
+        }
+        // The callback is told now.
+        let _ = self.wait(None);
+        Err(lost())
+    }
+
+    /// Why the device was lost, where its callback was told.
+    fn told(&self) -> Option<String> {
+        self.faults.lock().ok().and_then(|faults| faults.lost.clone())
+    }
+
+    /// Waits until a submission has run, or the last of all.
+    pub(super) fn wait(&self, submission_index: Option<wgpu::SubmissionIndex>) -> Result<()> {
+        let poll = wgpu::PollType::Wait { submission_index, timeout: None };
+        // wgpu has told its callback by the time it panics, and holds no lock.
+        let waited = guarded(|| self.device.poll(poll));
+        self.healthy()?;
+        let reason = match waited {
+            Some(Ok(_)) => return Ok(()),
+            Some(Err(error)) => error.to_string(),
+            None => "its driver gave it up".to_owned(),
+        };
+        Err(Error::DeviceLost { reason })
     }
 
     /// Runs a creating call and turns what wgpu reports of it into an error that says what was being made.
@@ -258,15 +318,34 @@ impl Gpu {
         let validation = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
         let made = create();
         let faults = [validation, internal, memory].map(|scope| pollster::block_on(scope.pop()));
-        match faults.into_iter().flatten().next() {
-            None => Ok(made),
-            Some(wgpu::Error::OutOfMemory { .. }) => {
+        let Some(fault) = faults.into_iter().flatten().next() else { return Ok(made) };
+        // What was made on a lost device is no good for anything, which is no fault of its own.
+        self.alive()?;
+        Err(match fault {
+            wgpu::Error::OutOfMemory { .. } => {
                 let help = "use a smaller batch or another device".to_owned();
-                Err(Error::OutOfMemory { what: place(), asked: 0, available: "less".to_owned(), help })
+                Error::OutOfMemory { what: place(), asked: 0, available: "less".to_owned(), help }
             }
-            Some(error) => Err(Error::Shader { place: place(), problem: one_line(&error.to_string()) }),
-        }
+            error => Error::Shader { place: place(), problem: one_line(&error.to_string()) },
+        })
     }
+}
+
+thread_local! {
+    static GUARDED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether this thread is in a call whose panic becomes an error, for those who have a hook that tells of panics.
+pub fn is_guarded() -> bool {
+    GUARDED.get()
+}
+
+/// Makes a call in which wgpu panics where a driver loses its device meanwhile; `None` where it did.
+fn guarded<T>(call: impl FnOnce() -> T) -> Option<T> {
+    GUARDED.set(true);
+    let returned = std::panic::catch_unwind(AssertUnwindSafe(call));
+    GUARDED.set(false);
+    returned.ok()
 }
 
 /// A message of several lines as one.

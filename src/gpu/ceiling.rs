@@ -73,7 +73,8 @@ impl Probe {
         let size = groups * WORKGROUP * 16;
         let (x, y) = (buffer(gpu, "factor and addend", 32)?, buffer(gpu, "sums", size)?);
         let numbers = [0.5f32, 0.5, 0.5, 0.5, 1.0, 1.0, 1.0, 1.0];
-        gpu.queue.write_buffer(&x, 0, bytemuck::cast_slice(&numbers));
+        let write = || gpu.queue.write_buffer(&x, 0, bytemuck::cast_slice(&numbers));
+        gpu.scoped(|| "factor and addend".to_owned(), write)?;
         let launch = Launch::new(gpu, "multiply_add", &[(0, &x, 0, 32), (1, &y, 0, size)], [groups as u32, 1])?;
         Ok(Probe { gpu: gpu.clone(), launch, work: (2 * groups * WORKGROUP * ROUNDS * WIDTH) as f64 })
     }
@@ -200,15 +201,12 @@ fn submit<'a>(gpu: &Gpu, launches: impl Iterator<Item = &'a Launch>) -> Result<[
             pass.dispatch_workgroups(launch.grid[0], launch.grid[1], 1);
         }
     }
-    let commands = encoder.finish();
-    let recorded = Instant::now();
-    let submission = gpu.queue.submit([commands]);
-    let poll = wgpu::PollType::Wait { submission_index: Some(submission), timeout: None };
-    let result = gpu.device.poll(poll);
-    let ran = recorded.elapsed();
-    gpu.healthy()?;
-    match result {
-        Ok(_) => Ok([recorded - began, ran]),
-        Err(error) => Err(Error::DeviceLost { reason: error.to_string() }),
-    }
+    let submit = || {
+        let commands = encoder.finish();
+        let recorded = Instant::now();
+        (gpu.queue.submit([commands]), recorded)
+    };
+    let (submission, recorded) = gpu.scoped(|| "launch".to_owned(), submit)?;
+    gpu.wait(Some(submission))?;
+    Ok([recorded - began, recorded.elapsed()])
 }

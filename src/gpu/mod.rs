@@ -10,7 +10,7 @@ mod specialise;
 mod tune;
 mod unroll;
 
-pub use adapter::{AdapterSummary, Gpu, adapters};
+pub use adapter::{AdapterSummary, Gpu, adapters, is_guarded};
 pub use cache::cache_folder;
 #[doc(hidden)]
 pub use cache::folder_by;

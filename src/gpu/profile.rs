@@ -7,9 +7,14 @@ impl Session {
     /// Runs one launch of a plan, counted as [`Plan::launches`](crate::plan::Plan::launches) has them. Its metrics are not
     /// kept.
     pub fn run_launch(&mut self, plan: usize, launch: usize) -> Result<()> {
-        let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
-        self.plans[plan].launches[launch].record(&mut encoder.begin_compute_pass(&Default::default()));
-        self.gpu.queue.submit([encoder.finish()]);
+        self.gpu.scoped(
+            || "launch".to_owned(),
+            || {
+                let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
+                self.plans[plan].launches[launch].record(&mut encoder.begin_compute_pass(&Default::default()));
+                self.gpu.queue.submit([encoder.finish()]);
+            },
+        )?;
         self.gpu.healthy()
     }
 
@@ -54,9 +59,9 @@ impl Session {
         }
         encoder.copy_buffer_to_buffer(&resolved, 0, &staging, 0, size);
         encoder.map_buffer_on_submit(&staging, wgpu::MapMode::Read, .., |_| ());
-        let submission = self.gpu.queue.submit([encoder.finish()]);
+        let submission = self.gpu.scoped(what, || self.gpu.queue.submit([encoder.finish()]))?;
         self.poll(submission)?;
-        let ticks: Vec<u64> = bytemuck::pod_collect_to_vec(&mapped(&staging, size)?);
+        let ticks: Vec<u64> = bytemuck::pod_collect_to_vec(&mapped(&self.gpu, &staging, size)?);
         let period = f64::from(self.gpu.queue.get_timestamp_period());
         let nanoseconds = |ticks: u64| (ticks as f64 * period) as u64;
         let zero = ticks.first().copied().unwrap_or(0);

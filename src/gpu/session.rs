@@ -149,7 +149,8 @@ impl Session {
                 other => other,
             })?;
             if !spec.content.is_empty() {
-                gpu.queue.write_buffer(&buffer, 0, bytemuck::cast_slice(&spec.content));
+                let write = || gpu.queue.write_buffer(&buffer, 0, bytemuck::cast_slice(&spec.content));
+                gpu.scoped(|| format!("buffer \"{}\"", spec.name), write)?;
             }
             buffers.insert(spec.name.clone(), Resident { buffer, spec });
         }
@@ -160,6 +161,7 @@ impl Session {
         for plan in plans {
             compiled.push(Compiled::new(&gpu, plan, &buffers, pipelines.by_ref())?);
         }
+        gpu.alive()?;
         let metrics = plans.iter().map(|_| VecDeque::new()).collect();
         Ok(Session {
             gpu,
@@ -213,11 +215,11 @@ impl Session {
         };
         // Every piece waits in memory of its own until it is on the device, so a large set goes there bit by bit.
         for (piece, bytes) in bytes.chunks(UPLOAD).enumerate() {
-            self.gpu.queue.write_buffer(&resident.buffer, place + (piece * UPLOAD) as u64, bytes);
+            let place = place + (piece * UPLOAD) as u64;
+            let write = || self.gpu.queue.write_buffer(&resident.buffer, place, bytes);
+            self.gpu.scoped(|| format!("write to \"{name}\""), write)?;
             if bytes.len() == UPLOAD {
-                let submission = self.gpu.queue.submit([]);
-                let poll = wgpu::PollType::Wait { submission_index: Some(submission), timeout: None };
-                self.gpu.device.poll(poll).map_err(|error| Error::DeviceLost { reason: error.to_string() })?;
+                self.gpu.wait(Some(self.gpu.queue.submit([])))?;
             }
         }
         self.statistics.uploaded += bytes.len() as u64;
@@ -242,14 +244,17 @@ impl Session {
             usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
             mapped_at_creation: false,
         };
-        let staging =
-            self.gpu.scoped(|| format!("read back of \"{name}\""), || self.gpu.device.create_buffer(&descriptor))?;
-        let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
-        encoder.copy_buffer_to_buffer(&resident.buffer, 0, &staging, 0, size);
-        let submission = self.gpu.queue.submit([encoder.finish()]);
-        staging.slice(..).map_async(wgpu::MapMode::Read, |_| ());
+        let place = || format!("read back of \"{name}\"");
+        let staging = self.gpu.scoped(place, || self.gpu.device.create_buffer(&descriptor))?;
+        let submission = self.gpu.scoped(place, || {
+            let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
+            encoder.copy_buffer_to_buffer(&resident.buffer, 0, &staging, 0, size);
+            let submission = self.gpu.queue.submit([encoder.finish()]);
+            staging.slice(..).map_async(wgpu::MapMode::Read, |_| ());
+            submission
+        })?;
         self.poll(submission)?;
-        let bytes = mapped(&staging, size)?;
+        let bytes = mapped(&self.gpu, &staging, size)?;
         Ok(match dtype {
             DType::Float => Values::F32(bytemuck::pod_collect_to_vec::<u8, f32>(&bytes)[..elements].to_vec()),
             DType::Half => {
@@ -318,12 +323,12 @@ impl Session {
             let buffer = self.staging.iter().position(|buffer| buffer.size() == size);
             let buffer = match buffer {
                 Some(position) => self.staging.swap_remove(position),
-                None => self.gpu.device.create_buffer(&wgpu::BufferDescriptor {
-                    label: Some("metrics"),
-                    size,
-                    usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
-                    mapped_at_creation: false,
-                }),
+                None => {
+                    let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
+                    let descriptor =
+                        wgpu::BufferDescriptor { label: Some("metrics"), size, usage, mapped_at_creation: false };
+                    self.gpu.scoped(|| "metrics".to_owned(), || self.gpu.device.create_buffer(&descriptor))?
+                }
             };
             // The steps' rows, in two pieces where the ring wraps around.
             let first = ring.step as usize % state::RING_CAPACITY;
@@ -343,9 +348,14 @@ impl Session {
             }
         }
         let launches = self.plans[plan].launches.len();
-        let commands = encoder.finish();
-        let recorded = Instant::now();
-        let submission = self.gpu.queue.submit([commands]);
+        let (submission, recorded) = self.gpu.scoped(
+            || "launch".to_owned(),
+            || {
+                let commands = encoder.finish();
+                let recorded = Instant::now();
+                (self.gpu.queue.submit([commands]), recorded)
+            },
+        )?;
         self.statistics.recording += recorded - began;
         self.statistics.submitting += recorded.elapsed();
         self.statistics.launches += (steps * launches) as u64;
@@ -368,7 +378,7 @@ impl Session {
             compiled.steps = (fitting as usize).clamp(1, (4 * compiled.steps).min(state::RING_CAPACITY / 4));
         }
         if let (Some(staging), Some(ring)) = (flight.staging, &compiled.ring) {
-            let bytes = mapped(&staging, (4 * ring.columns * flight.steps) as u64)?;
+            let bytes = mapped(&self.gpu, &staging, (4 * ring.columns * flight.steps) as u64)?;
             let numbers: Vec<f32> = bytemuck::pod_collect_to_vec(&bytes);
             let rows = numbers.chunks_exact(ring.columns).map(|row| row.iter().map(|x| *x as f64).collect());
             self.metrics[flight.plan].extend(rows);
@@ -379,23 +389,18 @@ impl Session {
 
     pub(super) fn poll(&mut self, submission: wgpu::SubmissionIndex) -> Result<()> {
         let began = Instant::now();
-        let poll = wgpu::PollType::Wait { submission_index: Some(submission), timeout: None };
-        let result = self.gpu.device.poll(poll);
+        let waited = self.gpu.wait(Some(submission));
         self.statistics.waiting += began.elapsed();
-        self.gpu.healthy()?;
-        match result {
-            Ok(_) => Ok(()),
-            Err(error) => Err(Error::DeviceLost { reason: error.to_string() }),
-        }
+        waited
     }
 }
 
 /// The bytes of a staging buffer whose mapping is done, unmapped again.
-pub(super) fn mapped(buffer: &wgpu::Buffer, size: u64) -> Result<Vec<u8>> {
-    let view = buffer
-        .slice(..size)
-        .get_mapped_range()
-        .map_err(|error| Error::DeviceLost { reason: format!("a buffer could not be read back: {error}") })?;
+pub(super) fn mapped(gpu: &Gpu, buffer: &wgpu::Buffer, size: u64) -> Result<Vec<u8>> {
+    let view = buffer.slice(..size).get_mapped_range().map_err(|error| match gpu.alive() {
+        Ok(()) => Error::DeviceLost { reason: format!("a buffer could not be read back: {error}") },
+        Err(lost) => lost,
+    })?;
     let bytes = view.to_vec();
     drop(view);
     buffer.unmap();
@@ -514,12 +519,17 @@ impl Compiled {
                     wgpu::BindGroupEntry { binding, resource }
                 })
                 .collect();
-            let layout = pipeline.get_bind_group_layout(0);
             let label = &launch[0].label;
-            let descriptor = wgpu::BindGroupDescriptor { label: Some(label), layout: &layout, entries: &entries };
             let bindings = gpu.scoped(
                 || format!("step {index} ({} \"{label}\")", launch[0].kernel.name()),
-                || gpu.device.create_bind_group(&descriptor),
+                || {
+                    let layout = &pipeline.get_bind_group_layout(0);
+                    gpu.device.create_bind_group(&wgpu::BindGroupDescriptor {
+                        label: Some(label),
+                        layout,
+                        entries: &entries,
+                    })
+                },
             )?;
             launches.push(Launch { pipeline, bindings, grid: grid(launch) });
         }

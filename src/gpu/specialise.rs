@@ -152,7 +152,12 @@ fn suffixed(name: String, index: usize) -> String {
 }
 
 fn needs_math(step: &Step) -> bool {
-    step.program.as_ref().is_some_and(|program| program.operations() > 0)
+    calls_math(step) || step.program.as_ref().is_some_and(|program| program.operations() > 0)
+}
+
+/// Whether the kernel itself calls functions of `math.wgsl`, in place of which its file has others.
+fn calls_math(step: &Step) -> bool {
+    matches!(step.kernel, Kernel::Lstm | Kernel::Gru)
 }
 
 fn family(step: &Step) -> Option<Family> {
@@ -279,9 +284,10 @@ fn is_generated(name: &str) -> bool {
     digits.is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-/// Whether a line is a neutral function, in place of which one is generated.
+/// Whether a line is a neutral function, in place of which one is generated or is in `math.wgsl`.
 fn is_replaced(step: &Step, line: &str) -> bool {
     let heads: &[&str] = match step.kernel.row().fusion {
+        Fusion::No if calls_math(step) => &["fn sigmoid(", "fn hyperbolic_tangent("],
         Fusion::No => &[],
         Fusion::Source => &["fn fused(", "fn fused4(", "fn part(", "fn is_maximum(", "const PHASES"],
         Fusion::Epilogue => &["fn finish(", "fn finish4(", "fn finish_totals("],

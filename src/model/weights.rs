@@ -18,6 +18,19 @@ pub struct Section<'a> {
     pub values: &'a Values,
 }
 
+/// Writes a model's parameters as f32, whatever they are.
+pub fn write_model(path: &Path, layout: &ParameterLayout, parameters: &Values) -> Result<()> {
+    let rounded;
+    let values = match parameters {
+        Values::F64(values) => {
+            rounded = Values::F32(values.iter().map(|value| *value as f32).collect());
+            &rounded
+        }
+        Values::F32(_) | Values::U32(_) | Values::U8(_) => parameters,
+    };
+    write(path, layout, &[Section { prefix: "", values }], None)
+}
+
 /// Writes sections of tensors to a file, which is either whole or not there. At most one piece of metadata, since the
 /// format does not fix the order of several, and the same weights must give the same bytes.
 pub fn write(

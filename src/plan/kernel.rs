@@ -80,6 +80,8 @@ pub enum Kernel {
     Assign,
     /// Copies of weights in 16 bits.
     Narrow,
+    /// The same where all gradients are finite.
+    GuardedAssign,
 }
 
 /// What a launch does with a binding.
@@ -564,7 +566,18 @@ pub const TABLE: &[Row] = &[
             binding("parameters", Access::Update, Element::Vector),
             binding("moments", Access::Update, Element::Vector),
         ],
-        constants: &["COUNT", "GROUPS", "METHOD", "CENTERED", "MOMENTUM", "ACCUMULATED", "LIMITED", "SKIP", "SCALED", "NORMED"],
+        constants: &[
+            "COUNT",
+            "GROUPS",
+            "METHOD",
+            "CENTERED",
+            "MOMENTUM",
+            "ACCUMULATED",
+            "LIMITED",
+            "SKIP",
+            "SCALED",
+            "NORMED",
+        ],
         ..UPDATE
     },
     Row {
@@ -645,6 +658,17 @@ pub const TABLE: &[Row] = &[
         ],
         grid: &[tiled(&["COUNT"], 4)],
         halves: true,
+        ..ASSIGN
+    },
+    Row {
+        kernel: Kernel::GuardedAssign,
+        entry: "guarded_assign",
+        bindings: &[
+            binding("values", Access::Read, Element::Float),
+            binding("blocks", Access::Read, Element::Word),
+            binding("norm", Access::Read, Element::Float),
+            binding("parameters", Access::Update, Element::Float),
+        ],
         ..ASSIGN
     },
 ];

@@ -213,12 +213,16 @@ impl Plan {
         for (value, home) in copies {
             lowering.copy(value, home);
         }
+        let mut guard = None;
         if let Some(training) = &training {
             let state = state.ok_or_else(|| unknown("the step state"))?;
-            lowering.update(name, training, layout, state);
+            guard = lowering.update(name, training, layout, state);
         }
         if !blocks.is_empty() {
-            lowering.assign(name, layout, blocks);
+            // An average takes such numbers as they are: what is the same in both stays the same there.
+            let averaged = training.as_ref().is_some_and(|training| training.gradients.averaged);
+            let targets = [Some("parameters"), averaged.then_some("average")];
+            lowering.assign(name, layout, blocks, guard, targets.into_iter().flatten());
         }
         if let (Some(metrics), Some(values), Some(state)) = (&metrics, metric, state) {
             lowering.advance(metrics, values, state);

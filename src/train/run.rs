@@ -10,6 +10,7 @@ use crate::data::chart::line_chart;
 use crate::data::files::write_atomically;
 use crate::data::images::{Image, write_grid};
 use crate::error::{Error, Result};
+use crate::model::weights;
 use crate::model::{ModelSpec, Network};
 use crate::shape::Shape;
 use std::fs::{self, OpenOptions};
@@ -93,6 +94,8 @@ impl RunDirectory {
         sweep(path);
         let mut run = RunDirectory { path: path.to_owned(), metrics: None, events: None };
         run.save(start, network)?;
+        // From the first moment on there is a model that can be loaded.
+        weights::write_model(&run.weights(), network.layout(), start.model())?;
         let metrics = path.join(METRICS);
         write_atomically(&metrics, |_| Ok(()))?;
         run.write_settings(spec, settings)?;

@@ -139,7 +139,7 @@ fn a_run_ended_by_steps_can_be_resumed_with_more_or_as_it_is() {
 }
 
 /// Trains an undisturbed run, long enough to be stopped; its command and about how long an epoch takes.
-fn long_run(place: &Place, device: &str, samples: usize, epochs: usize) -> (String, Duration) {
+pub fn long_run(place: &Place, device: &str, samples: usize, epochs: usize) -> (String, Duration) {
     assert!(!device.contains(' '), "the tests' device must be named without a space: {device}");
     let train =
         format!("train --model small.toml --data digits:{samples} --device {device} --epochs {epochs} --log-steps");
@@ -150,14 +150,14 @@ fn long_run(place: &Place, device: &str, samples: usize, epochs: usize) -> (Stri
 }
 
 /// Epochs that a run's metrics tell of; none where it has not begun.
-fn epochs_done(place: &Place, run: &str) -> usize {
+pub fn epochs_done(place: &Place, run: &str) -> usize {
     let text = std::fs::read_to_string(place.path(run).join("metrics.jsonl")).unwrap_or_default();
     text.lines().filter(|line| line.starts_with("{\"epoch\"")).count()
 }
 
 /// Starts a command that writes into `run`, does something to it a while after the metrics tell of so many epochs, and
 /// waits for its end. Counting epochs and not seconds, it does not depend on how busy the machine is.
-fn disturbed(
+pub fn disturbed(
     place: &Place,
     (arguments, run): (&str, &str),
     (epochs, after): (usize, Duration),
@@ -221,56 +221,10 @@ fn ctrl_c_saves_everything_and_resume_gives_the_same_bits() {
 }
 
 /// Uniform numbers from 0 to 1, the same each time.
-fn random(seed: u64, count: usize) -> Vec<f64> {
+pub fn random(seed: u64, count: usize) -> Vec<f64> {
     use pinhole::rng::{HostStream, Sequence};
     let mut sequence = Sequence::new(seed, HostStream::Split, 0);
     (0..count).map(|_| f64::from(sequence.unit())).collect()
-}
-
-/// Kills a run at these fractions of its epochs, goes on with it each time, and compares what comes of it.
-fn killed(device: &str, samples: usize, epochs: usize, kills: &[f64]) {
-    let place = Place::new();
-    let (train, epoch) = long_run(&place, device, samples, epochs);
-    let mut struck = 0;
-    for (index, fraction) in kills.iter().enumerate() {
-        let run = format!("run-{index}");
-        let moment = fraction * epochs as f64;
-        // Every third run is killed again and again, each time after some more epochs.
-        let again = if index % 3 == 0 { 4 } else { 1 };
-        let mut attempts = 0;
-        loop {
-            // Killed before it was a run, it starts anew.
-            let arguments = match place.path(&run).join("model.toml").exists() {
-                true => format!("train --resume --out {run}"),
-                false => format!("{train} --out {run}"),
-            };
-            let when = match attempts {
-                0 => (moment as usize, epoch.mul_f64(moment.fract())),
-                _ if attempts < again => (epochs_done(&place, &run) + attempts, epoch.mul_f64(moment.fract())),
-                _ => (usize::MAX, Duration::ZERO),
-            };
-            let said = disturbed(&place, (&arguments, &run), when, |child| child.kill().expect("killed"));
-            if said.code == Some(0) {
-                break;
-            }
-            assert_eq!(said.code, None, "{said:?}");
-            attempts += 1;
-            struck += 1;
-        }
-        place.expect_same_run(&format!("killed {attempts} times, first in epoch {moment}"), "whole", &run);
-        std::fs::remove_dir_all(place.path(&run)).expect("removed");
-    }
-    assert!(struck >= kills.len(), "only {struck} kills struck in {} runs", kills.len());
-}
-
-#[test]
-fn killed_at_random_moments_a_run_resumes_to_the_same_bits() {
-    killed("cpu", 960, 12, &random(1, 20));
-}
-
-#[test]
-fn killed_at_random_moments_a_run_on_the_gpu_resumes_to_the_same_bits() {
-    killed(&gpu_name(), 960, 8, &random(2, 4));
 }
 
 /// From the first moment on, a run that is killed either is none yet or can be resumed.
@@ -278,28 +232,36 @@ fn killed_at_random_moments_a_run_on_the_gpu_resumes_to_the_same_bits() {
 fn killed_while_it_begins_a_run_is_whole_or_none() {
     let place = Place::new();
     let train = "train --model small.toml --data digits:120 --device cpu --log-steps";
-    place.ok(&format!("{train} --out whole"));
+    let is_run = |run: &str| place.path(run).join("model.toml").exists();
+    // From when its folder appears, a handful of files are written, the one that makes a run of it last.
+    let wait_for_folder = |run: &str| {
+        let mut child = place.command(&format!("{train} --out {run}")).spawn().expect("the program runs");
+        while !place.path(run).exists() && child.try_wait().expect("a status").is_none() {
+            std::thread::sleep(Duration::from_micros(100));
+        }
+        (child, Instant::now())
+    };
+    let (mut child, appeared) = wait_for_folder("whole");
+    while !is_run("whole") && child.try_wait().expect("a status").is_none() {
+        std::thread::sleep(Duration::from_micros(100));
+    }
+    let writing = appeared.elapsed();
+    assert_eq!(said(child.wait_with_output().expect("output")).code, Some(0));
     let mut begun = 0;
     for (index, fraction) in random(3, 12).into_iter().enumerate() {
         let run = format!("run-{index}");
-        let arguments = format!("{train} --out {run}");
-        let mut child = place.command(&arguments).spawn().expect("the program runs");
-        // From when its folder appears: a handful of files are written in the next few milliseconds.
-        while !place.path(&run).exists() && child.try_wait().expect("a status").is_none() {
-            std::thread::sleep(Duration::from_micros(100));
-        }
-        std::thread::sleep(Duration::from_secs_f64(0.01 * fraction));
+        let (mut child, _) = wait_for_folder(&run);
+        std::thread::sleep(writing.mul_f64(1.5 * fraction));
         child.kill().expect("killed");
         said(child.wait_with_output().expect("output"));
-        let is_run = place.path(&run).join("model.toml").exists();
-        begun += usize::from(is_run);
-        if is_run {
+        begun += usize::from(is_run(&run));
+        if is_run(&run) {
             place.ok(&format!("train --resume --out {run}"));
         } else {
             assert!(place.failure(&format!("train --resume --out {run}")).contains("holds no run to resume"));
-            place.ok(&arguments);
+            place.ok(&format!("{train} --out {run}"));
         }
-        place.expect_same_run(&format!("killed {fraction} of 10 ms after it began"), "whole", &run);
+        place.expect_same_run(&format!("killed {fraction} of 1.5 times {writing:?} after it began"), "whole", &run);
     }
     eprintln!("{begun} of 12 were runs when they were killed");
 }

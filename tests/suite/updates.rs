@@ -209,6 +209,83 @@ fn updates_with_bad_gradients_are_left_out_and_counted_where_that_is_asked_for()
     Ok(())
 }
 
+const NORMED: &str = r#"
+input = [784]
+loss = "mse"
+encoder = [{ linear = 24 }, "batch_norm", "relu", { linear = 6 }]
+decoder = [{ linear = 24 }, "batch_norm", "relu", { linear = 784 }]
+[train]
+batch = 16
+epochs = 2
+"#;
+
+/// The parts of parameters that batch normalisation keeps, and the weights.
+fn running_and_weights(network: &Network, parameters: &Values) -> [Vec<f64>; 2] {
+    let all = wide(parameters);
+    let of = |fits: fn(&str) -> bool| {
+        let entries = network.layout().entries().iter().filter(|(name, ..)| fits(name));
+        entries.flat_map(|(_, shape, offset)| all[*offset..*offset + shape.elements()].to_vec()).collect()
+    };
+    [
+        of(|name| name.contains(".running_") || name.ends_with(".num_batches_tracked")),
+        of(|name| name.ends_with(".weight")),
+    ]
+}
+
+#[test]
+fn a_step_that_is_left_out_leaves_the_running_statistics_alone() -> Result<()> {
+    let data = with_a_poisoned_sample();
+    for settings in ["", "accumulate = 2\n", "clip_norm = 1.0\nema = 0.9\n"] {
+        let network = network(&format!("{NORMED}non_finite = \"skip\"\n{settings}"));
+        for device in fast_devices() {
+            let what = format!("{} with {settings:?}", device.name());
+            let mut trainer = Trainer::new(&network, &device, &data, None, Options::default())?;
+            trainer.start(&initial(&network))?;
+            while trainer.epoch(&mut ())? != Outcome::Finished {}
+            let checkpoint = trainer.checkpoint()?;
+            assert_eq!(checkpoint.progress.skipped, 2, "{what}");
+            let [running, weights] = running_and_weights(&network, checkpoint.model());
+            assert!(running.iter().chain(&weights).all(|value| value.is_finite()), "{what}: {running:?}");
+            // Two epochs of seven batches, of which each left one out, and with it what came after it in its update.
+            let counts = running.iter().filter(|value| **value >= 9.0 && value.fract() == 0.0).count();
+            assert_eq!(counts, 2, "{what}: {running:?}");
+            if settings.is_empty() {
+                assert_eq!(running.last(), Some(&12.0), "{what}");
+            }
+        }
+    }
+    // And where nothing is left out, everything is as without the guard.
+    let data = digits(100, 3);
+    let [plain, guarded] = [NORMED.to_owned(), format!("{NORMED}non_finite = \"skip\"\n")].map(|text| network(&text));
+    for device in fast_devices() {
+        let [plain, guarded] =
+            [&plain, &guarded].map(|network| train(network, &device, &data, None, Options::default()));
+        expect_same(&device.name(), &plain, &guarded);
+    }
+    Ok(())
+}
+
+/// As PyTorch's `AveragedModel` does unless it is asked to average buffers too.
+#[test]
+fn the_average_takes_running_statistics_as_they_are() -> Result<()> {
+    let data = digits(100, 3);
+    for settings in ["ema = 0.9\n", "ema = 0.9\naccumulate = 3\n"] {
+        let network = network(&format!("{NORMED}{settings}"));
+        for device in all_devices() {
+            let mut trainer = Trainer::new(&network, &device, &data, None, Options::default())?;
+            trainer.start(&initial(&network))?;
+            while trainer.epoch(&mut ())? != Outcome::Finished {}
+            let checkpoint = trainer.checkpoint()?;
+            let [[running, weights], [averaged, lagging]] = [&checkpoint.parameters, checkpoint.model()]
+                .map(|parameters| running_and_weights(&network, parameters));
+            assert_eq!(averaged, running, "{} with {settings:?}", device.name());
+            assert_eq!(running.last(), Some(&14.0));
+            assert!(weights.iter().zip(&lagging).filter(|(now, average)| now != average).count() * 2 > weights.len());
+        }
+    }
+    Ok(())
+}
+
 #[test]
 fn without_bad_gradients_skipping_changes_nothing() {
     let data = digits(100, 3);

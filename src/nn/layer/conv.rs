@@ -80,15 +80,8 @@ impl<const D: usize> Kind for Conv<D> {
     }
 
     fn keys(&mut self) -> Vec<Key<'_>> {
-        vec![
-            Key::needed("out", Setting::Whole(&mut self.out)),
-            Key::needed("kernel", Setting::Sides(&mut self.kernel)),
-            Key::optional("stride", Setting::Sides(&mut self.stride)),
-            Key::optional("padding", Setting::Sides(&mut self.padding)),
-            Key::optional("dilation", Setting::Sides(&mut self.dilation)),
-            Key::optional("groups", Setting::Whole(&mut self.groups)),
-            Key::optional("bias", Setting::Flag(&mut self.bias)),
-        ]
+        let Conv { out, kernel, stride, padding, dilation, groups, bias } = self;
+        keys_of(out, [kernel, stride, padding, dilation], None, groups, bias)
     }
 
     fn output_shape(&self, input: &Shape) -> Result<Shape, String> {
@@ -131,16 +124,8 @@ impl<const D: usize> Kind for ConvTranspose<D> {
     }
 
     fn keys(&mut self) -> Vec<Key<'_>> {
-        vec![
-            Key::needed("out", Setting::Whole(&mut self.out)),
-            Key::needed("kernel", Setting::Sides(&mut self.kernel)),
-            Key::optional("stride", Setting::Sides(&mut self.stride)),
-            Key::optional("padding", Setting::Sides(&mut self.padding)),
-            Key::optional("output_padding", Setting::Sides(&mut self.output_padding)),
-            Key::optional("dilation", Setting::Sides(&mut self.dilation)),
-            Key::optional("groups", Setting::Whole(&mut self.groups)),
-            Key::optional("bias", Setting::Flag(&mut self.bias)),
-        ]
+        let ConvTranspose { out, kernel, stride, padding, output_padding, dilation, groups, bias } = self;
+        keys_of(out, [kernel, stride, padding, dilation], Some(output_padding), groups, bias)
     }
 
     fn output_shape(&self, input: &Shape) -> Result<Shape, String> {
@@ -187,6 +172,29 @@ impl<const D: usize> Kind for ConvTranspose<D> {
         let y = placed.reshaped(graph, y)?;
         add_bias(placed, graph, y)
     }
+}
+
+/// The keys of both kinds, in the order in which model files have them.
+fn keys_of<'a, const D: usize>(
+    out: &'a mut usize,
+    [kernel, stride, padding, dilation]: [&'a mut [usize; D]; 4],
+    output_padding: Option<&'a mut [usize; D]>,
+    groups: &'a mut usize,
+    bias: &'a mut bool,
+) -> Vec<Key<'a>> {
+    let mut keys = vec![
+        Key::needed("out", Setting::Whole(out)),
+        Key::needed("kernel", Setting::Sides(kernel)),
+        Key::optional("stride", Setting::Sides(stride)),
+        Key::optional("padding", Setting::Sides(padding)),
+    ];
+    keys.extend(output_padding.map(|sides| Key::optional("output_padding", Setting::Sides(sides))));
+    keys.extend([
+        Key::optional("dilation", Setting::Sides(dilation)),
+        Key::optional("groups", Setting::Whole(groups)),
+        Key::optional("bias", Setting::Flag(bias)),
+    ]);
+    keys
 }
 
 /// A larger stride or dilation is a slip of the pen, and below it their products cannot overflow.

@@ -1,6 +1,6 @@
 //! The launches that move blocks of parameters: copies of weights in 16 bits, and values that are assigned.
 
-use super::{ALIGNMENT, Home, Launch, Lowering, ParameterLayout, aligned};
+use super::{ALIGNMENT, Home, Launch, Lowering, Operand, ParameterLayout, aligned};
 use crate::graph::{Op, Value};
 use crate::plan::kernel::Kernel;
 use crate::plan::memory::aligned_halves;
@@ -52,29 +52,39 @@ impl Lowering<'_> {
         });
     }
 
-    /// The launch that gives parameters their assigned values.
-    pub(super) fn assign(&mut self, name: &str, layout: &ParameterLayout, blocks: Vec<u32>) {
+    /// The launches that give parameters, and what else is laid out as they are, their assigned values; under a guard, where
+    /// that is a finite number.
+    pub(super) fn assign<'a>(
+        &mut self,
+        name: &str,
+        layout: &ParameterLayout,
+        blocks: Vec<u32>,
+        guard: Option<Operand>,
+        targets: impl Iterator<Item = &'a str>,
+    ) {
         let (words, count) = (blocks.len(), blocks.len() / 2 * ALIGNMENT);
         let values = self.buffer("assigned", DType::Float, count);
         let table = self.buffer(&format!("assignments of {name}"), DType::U32, words);
         self.buffers[table].content = blocks;
-        let parameters = self.laid_out("parameters", layout);
         let lasting = |buffer: usize, elements: usize, dtype: DType| {
             (Home::Lasting { buffer, offset: 0 }, Shape::from([elements]), dtype)
         };
-        self.launches.push(Launch {
-            kernel: Kernel::Assign,
-            constants: vec![count as u32],
-            slots: vec![
-                lasting(values, count, DType::Float),
-                lasting(table, words, DType::U32),
-                lasting(parameters, layout.elements(), DType::Float),
-            ],
-            outcomes: vec![],
-            program: None,
-            label: "assign".to_owned(),
-            operations: 0,
-            beside: false,
-        });
+        let kernel = if guard.is_some() { Kernel::GuardedAssign } else { Kernel::Assign };
+        for target in targets {
+            let target = self.laid_out(target, layout);
+            let mut slots = vec![lasting(values, count, DType::Float), lasting(table, words, DType::U32)];
+            slots.extend(guard.clone());
+            slots.push(lasting(target, layout.elements(), DType::Float));
+            self.launches.push(Launch {
+                kernel,
+                constants: vec![count as u32],
+                slots,
+                outcomes: vec![],
+                program: None,
+                label: "assign".to_owned(),
+                operations: 0,
+                beside: false,
+            });
+        }
     }
 }

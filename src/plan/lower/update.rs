@@ -15,8 +15,15 @@ const SEGMENT: usize = 5;
 const PART: usize = 256;
 
 impl Lowering<'_> {
-    /// Everything between the gradients and the next step's parameters.
-    pub(super) fn update(&mut self, name: &str, training: &Training, layout: &ParameterLayout, state: Value) {
+    /// Everything between the gradients and the next step's parameters; the gradients' norm, where a step is left out whose
+    /// norm is not finite.
+    pub(super) fn update(
+        &mut self,
+        name: &str,
+        training: &Training,
+        layout: &ParameterLayout,
+        state: Value,
+    ) -> Option<Operand> {
         let elements = layout.elements();
         let optimizer = &training.optimizer;
         let own = training.gradients;
@@ -51,7 +58,7 @@ impl Lowering<'_> {
             self.launch_of(Kernel::Collect, &[elements, accumulated], inputs, joins + 2 * elements, "gradients");
             current = Some(all);
         }
-        let mut norm = None;
+        let (mut norm, mut guard) = (None, None);
         if normed {
             let parts = elements.div_ceil(PART);
             let squares = (self.transient(parts, DType::Float), Shape::from([parts]), DType::Float);
@@ -77,6 +84,7 @@ impl Lowering<'_> {
             let joined = self.floats(NORM, [own.norm_numbers()].into());
             let inputs = vec![squares, schedule.clone(), state.clone(), joined.clone()];
             self.launch_of(Kernel::Norm, &[training.groups, parts, usize::from(own.scaled)], inputs, parts, "norm");
+            guard = (own.skip || own.scaled).then(|| joined.clone());
             norm = Some(joined);
         }
         let [centered, momentum] = optimizer.extras().map(usize::from);
@@ -102,6 +110,7 @@ impl Lowering<'_> {
             let inputs = vec![parameters, schedule, state, averages];
             self.launch_of(Kernel::Average, &[elements, training.groups], inputs, 3 * elements, "average");
         }
+        guard
     }
 
     /// A lasting buffer of numbers, from its beginning on.

@@ -5,8 +5,8 @@ use pinhole::Result;
 use pinhole::graph::Value;
 
 pub(super) fn recurrences(table: &mut Table) {
-    // Sequences, steps, hidden units: of one, of fewer and of more than a workgroup.
-    for [n, t, h] in [[1, 1, 1], [1, 4, 2], [2, 5, 3], [3, 1, 4], [5, 3, 1], [2, 3, 70]] {
+    // Sequences, steps, hidden units: of one, of fewer and of more than a workgroup; more sequences than the CPU takes together.
+    for [n, t, h] in [[1, 1, 1], [1, 4, 2], [2, 5, 3], [3, 1, 4], [5, 3, 1], [2, 3, 70], [33, 3, 5]] {
         let lstm = table.case(format!("lstm [{n}, {t}, {h}]"), |b| lstm(b, [n, t, h]));
         if h > 4 {
             lstm.derivatives(Derivatives::Compared);
