@@ -24,6 +24,8 @@ mod data;
 mod download;
 #[path = "suite/embed.rs"]
 mod embed;
+#[path = "suite/extend.rs"]
+mod extend;
 #[path = "suite/fixtures.rs"]
 mod fixtures;
 #[path = "suite/fuzz.rs"]
@@ -70,6 +72,8 @@ mod reference;
 #[cfg(feature = "cli")]
 #[path = "suite/resume.rs"]
 mod resume;
+#[path = "suite/schema.rs"]
+mod schema;
 #[path = "suite/selftest.rs"]
 mod selftest;
 #[path = "suite/spec.rs"]
