@@ -17,6 +17,8 @@ mod bench;
 mod cases;
 #[path = "suite/check.rs"]
 mod check;
+#[path = "suite/custom.rs"]
+mod custom;
 #[path = "suite/data.rs"]
 mod data;
 #[cfg(feature = "cli")]

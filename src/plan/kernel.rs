@@ -74,6 +74,8 @@ pub enum Kernel {
     Advance,
     /// Numbers that follow no gradient take their new values.
     Assign,
+    /// An application's own: whose text and twin come with the step, see [`Step::own`](super::Step::own).
+    Custom,
 }
 
 /// What a launch does with a binding.
@@ -120,6 +122,8 @@ pub enum Fusion {
     /// `finish(at, value)` and `finish4` take the kernel's result for element `at`, or four from there on, and leave the
     /// step's outcomes.
     Epilogue,
+    /// `element(i)` is an application's own function of the inputs, and makes element `i`.
+    Own,
 }
 
 /// A factor of a kernel's number of invocations: the product of some constants, divided and rounded up.
@@ -594,5 +598,18 @@ pub const TABLE: &[Row] = &[
         tiled: false,
         fusion: Fusion::No,
         fused: 0,
+    },
+    Row {
+        kernel: Kernel::Custom,
+        file: "custom.wgsl",
+        source: include_str!("../../shaders/custom.wgsl"),
+        entry: "custom",
+        bindings: &[binding("y", Access::Write, Element::Float)],
+        constants: &["COUNT"],
+        grid: &[each(&["COUNT"])],
+        workgroup: 64,
+        tiled: false,
+        fusion: Fusion::Own,
+        fused: 7,
     },
 ];
