@@ -69,6 +69,9 @@ mod plans;
 #[cfg(feature = "cli")]
 #[path = "suite/program.rs"]
 mod program;
+#[cfg(all(feature = "cli", unix))]
+#[path = "suite/readme.rs"]
+mod readme;
 #[path = "suite/reference.rs"]
 mod reference;
 #[cfg(feature = "cli")]
