@@ -5,7 +5,7 @@ use crate::data::files::write_atomically;
 use crate::device::{Device, Session};
 use crate::error::{Error, Result};
 use crate::graph::Graph;
-use crate::model::{ModelSpec, Network, weights};
+use crate::model::{Extensions, ModelSpec, Network, weights};
 use crate::plan::{Plan, Request};
 use crate::shape::Shape;
 use crate::tensor::{DType, Tensor, Values};
@@ -58,8 +58,14 @@ impl Autoencoder {
 
     /// The model that [`Autoencoder::save`] or a training run left in a directory.
     pub fn load(directory: impl AsRef<Path>, device: Device) -> Result<Autoencoder> {
+        Autoencoder::load_with(directory, device, &Extensions::new())
+    }
+
+    /// [`load`](Autoencoder::load) for a model with an application's own losses and layers.
+    pub fn load_with(directory: impl AsRef<Path>, device: Device, extensions: &Extensions) -> Result<Autoencoder> {
         let directory = directory.as_ref();
-        let mut autoencoder = Autoencoder::new(ModelSpec::read(&directory.join("model.toml"))?, device)?;
+        let spec = ModelSpec::read_with(&directory.join("model.toml"), extensions)?;
+        let mut autoencoder = Autoencoder::new(spec, device)?;
         autoencoder.load_weights(directory.join("model.safetensors"))?;
         Ok(autoencoder)
     }
@@ -125,7 +131,8 @@ impl Autoencoder {
     }
 
     /// Trains for the spec's epochs, validating on `validation` after each, and reports every epoch. The observer sees
-    /// steps and epochs as they finish and can stop early; `()` watches nothing.
+    /// steps and epochs as they finish and can stop early, with the weights as they then are; `()` watches nothing. What
+    /// should go on later where it was stopped is a [`Trainer`]'s work, whose checkpoints hold the optimiser too.
     pub fn fit(
         &mut self,
         data: &Dataset,

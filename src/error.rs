@@ -41,6 +41,19 @@ pub enum Error {
         help: String,
     },
 
+    /// An iterator that samples come from gave an error.
+    #[error("data \"{name}\", sample {sample} of epoch {epoch}: {source}; look at the iterator that gives it")]
+    Stream {
+        /// The data's name.
+        name: String,
+        /// The sample that it stands for, counted from 0.
+        sample: usize,
+        /// The epoch, counted from 0.
+        epoch: u64,
+        /// What the iterator said.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+
     /// The operating system refused to read or write.
     #[error("cannot {action} {}: {source}; {}", path.display(), io_help(source))]
     Io {

@@ -75,6 +75,24 @@
 //! Fused expressions and constants are put into shaders by a small text expander ([`gpu::specialise()`]): shader files stay
 //! WGSL that is valid as written, and line numbers stay true.
 //!
+//! # An application's own parts
+//!
+//! * [`train::Observer`] is told of every step and epoch, and can end training; what is left can be gone on with.
+//! * Losses ([`model::spec::LossKind::custom`]) and layers ([`nn::CustomLayer`]) are written over a [`graph::Graph`]; a model
+//!   file has their names, and [`model::Extensions`] what they stand for.
+//! * Kernels ([`graph::CustomKernel`]) are WGSL with a twin for the CPU: one row of the table of kernels, `custom.custom`,
+//!   whose text and twin come with the step. [`train::Trainer::check`] holds them against each other.
+//! * Samples can come from iterators: [`data::Dataset::from_stream`].
+//! * A wgpu device can be the application's: [`Device::from_wgpu`].
+//!
+//! # Threads
+//!
+//! [`Device`], [`Autoencoder`], [`model::Network`], [`model::ModelSpec`], [`model::Extensions`], [`data::Dataset`],
+//! [`graph::Graph`], [`plan::Plan`], [`tensor::Tensor`] and [`Error`] can be sent to other threads and shared between them;
+//! [`Session`], [`train::Trainer`] and [`train::RunDirectory`] can be sent. Threads that use one [`Autoencoder`] take turns;
+//! those that train models of their own on one [`Device`] do not wait for each other on the host, and get the bits that they
+//! would get alone.
+//!
 //! # Words
 //!
 //! | word | means |

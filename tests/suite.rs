@@ -17,6 +17,8 @@ mod bench;
 mod cases;
 #[path = "suite/check.rs"]
 mod check;
+#[path = "suite/custom.rs"]
+mod custom;
 #[path = "suite/data.rs"]
 mod data;
 #[cfg(feature = "cli")]
@@ -24,6 +26,8 @@ mod data;
 mod download;
 #[path = "suite/embed.rs"]
 mod embed;
+#[path = "suite/extend.rs"]
+mod extend;
 #[cfg(feature = "cli")]
 #[path = "suite/faults.rs"]
 mod faults;
@@ -70,11 +74,16 @@ mod plans;
 #[cfg(feature = "cli")]
 #[path = "suite/program.rs"]
 mod program;
+#[cfg(all(feature = "cli", unix))]
+#[path = "suite/readme.rs"]
+mod readme;
 #[path = "suite/reference.rs"]
 mod reference;
 #[cfg(feature = "cli")]
 #[path = "suite/resume.rs"]
 mod resume;
+#[path = "suite/schema.rs"]
+mod schema;
 #[path = "suite/selftest.rs"]
 mod selftest;
 #[path = "suite/spec.rs"]

@@ -40,6 +40,7 @@ pub fn run(arguments: &Arguments) -> Result<End> {
                 Fusion::No => "",
                 Fusion::Source => "an expression before it",
                 Fusion::Epilogue => "an expression after it",
+                Fusion::Own => "an application's own function",
             };
             let uses = plan.steps.iter().filter(|step| step.kernel == row.kernel).count();
             let (name, bindings) = (row.kernel.name(), row.bindings.len());

@@ -60,6 +60,8 @@ enum Command {
     Kernels(kernels::Arguments),
     /// Write a commented model file to start from
     Init(init::Arguments),
+    /// Print the JSON Schema of model files, for editors
+    Schema,
     /// Print a script that completes commands in a shell
     Completions {
         /// The shell
@@ -110,6 +112,7 @@ pub fn main() -> ExitCode {
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Kernels(arguments) => kernels::run(&arguments),
         Command::Init(arguments) => init::run(&arguments),
+        Command::Schema => say(&format!("{:#}", ModelSpec::schema())).map(|()| End::Done),
         Command::Completions { shell } => complete(shell),
         Command::Devices(arguments) => devices::run(&arguments),
     };

@@ -7,6 +7,7 @@
 mod assign;
 mod batch;
 mod conv2d;
+mod custom;
 mod depthwise;
 mod double;
 mod elementwise;
@@ -106,6 +107,7 @@ fn result_elements(step: &Step) -> usize {
         | Kernel::Gather
         | Kernel::ScatterAdd
         | Kernel::Warp
+        | Kernel::Custom
         | Kernel::Indices
         | Kernel::Lstm
         | Kernel::Gru
@@ -301,5 +303,10 @@ pub(crate) fn execute<T: Real>(step: &Step, sources: &[Source<T>], targets: &mut
         Kernel::Assign => assign::assign(floats(0), words(1), targets[0].floats()),
         Kernel::Narrow => assign::narrow(floats(0), words(1), targets[0].floats()),
         Kernel::GuardedAssign => assign::guarded_assign(floats(0), words(1), floats(2)[0], targets[0].floats()),
+        Kernel::Custom => {
+            if let Some(own) = &step.own {
+                custom::custom(&own.kernel, &own.shapes[1..], &inputs, targets[0].floats());
+            }
+        }
     }
 }

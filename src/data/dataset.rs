@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 use super::pictures::PictureFormat;
+use super::stream::Stream;
 use crate::error::{Error, Result};
 use crate::shape::Shape;
 use crate::tensor::{DType, Values};
@@ -12,8 +13,8 @@ use crate::tensor::{DType, Values};
 /// Samples of one shape, with a label each where the source has labels.
 ///
 /// The values are bytes (a byte `b` stands for `b / 255`) or finite f32. There is always at least one sample. They lie in
-/// the host's memory, unless they are pictures of which [`load_with`](super::load_with) found too many: those are decoded
-/// whenever they are wanted, by [`Dataset::read`].
+/// the host's memory, unless they are pictures of which [`load_with`](super::load_with) found too many, which are decoded
+/// whenever they are wanted, by [`Dataset::read`], or come from an iterator: [`Dataset::from_stream`].
 #[derive(Clone, PartialEq)]
 pub struct Dataset {
     name: String,
@@ -28,6 +29,7 @@ pub struct Dataset {
 enum Store {
     Memory(Values),
     Pictures { paths: Vec<PathBuf>, format: PictureFormat },
+    Stream(Stream),
 }
 
 /// What a data set that is not in memory has there.
@@ -60,18 +62,59 @@ impl Dataset {
         Ok(dataset)
     }
 
+    /// Samples from an iterator, for data that is made, received or read while training goes on: `open` gives an iterator
+    /// for each epoch, which are counted from 0, and an epoch is the first `samples` samples of it. Each item is a sample,
+    /// or a batch of several one after another, each of `sample_shape` and row-major. Only two chunks of them are in memory
+    /// at a time, and they are asked for on a thread of their own, ahead of the device.
+    ///
+    /// Samples are trained on in the order in which they come, whatever the model's `shuffle` says. `open` may be called for
+    /// an epoch more than once, to go on within it or to look for the cause of a loss that is not finite, and must then
+    /// give the same samples again: nothing else keeps a run from giving the same bits. Validation reads epoch 0.
+    ///
+    /// Fails where `samples` is 0 or more than 2³² - 1, or where the shape is `[]` or has a zero. Reading fails with
+    /// [`Error::Stream`] where the iterator gives an error, and with [`Error::Invalid`] where it ends before `samples`
+    /// samples, where an item is no whole number of samples, or where a value is NaN or infinite.
+    ///
+    /// ```
+    /// use pinhole::{Autoencoder, Device, data::Dataset, model::ModelSpec};
+    /// use std::convert::Infallible;
+    /// let mut spec = ModelSpec::resolve("dense")?;
+    /// (spec.train.batch, spec.train.epochs) = (16, 2);
+    /// // Bright bars, of which each epoch has others.
+    /// let bars = |epoch: u64| {
+    ///     let bar = move |sample: u64| (0..784).map(|i| ((i + sample + epoch) % 28 < 9) as u8 as f32).collect();
+    ///     (0..).map(move |sample| Ok::<Vec<f32>, Infallible>(bar(sample)))
+    /// };
+    /// let data = Dataset::from_stream([1, 28, 28], 40, bars)?;
+    /// let mut autoencoder = Autoencoder::new(spec, Device::Cpu)?;
+    /// assert_eq!(autoencoder.fit(&data, None, &mut ())?.len(), 2);
+    /// # Ok::<(), pinhole::Error>(())
+    /// ```
+    pub fn from_stream<I, E>(
+        sample_shape: impl Into<Shape>,
+        samples: usize,
+        open: impl Fn(u64) -> I + Send + Sync + 'static,
+    ) -> Result<Dataset>
+    where
+        I: IntoIterator<Item = Result<Vec<f32>, E>>,
+        I::IntoIter: Send + 'static,
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let sample_shape = sample_shape.into();
+        let sample_elements = elements_of(&sample_shape)?;
+        if samples == 0 || u32::try_from(samples).is_err() {
+            let problem = format!("an epoch of {samples} samples cannot be counted");
+            return Err(Error::invalid("data", problem, "give 1 to 4294967295"));
+        }
+        let stream = Stream::new(samples, move |epoch| {
+            let items = open(epoch).into_iter().map(|item| item.map_err(Into::into));
+            Box::new(items)
+        });
+        Ok(Dataset { name: "data".into(), sample_shape, sample_elements, store: Store::Stream(stream), labels: None })
+    }
+
     fn new(sample_shape: Shape, values: Values) -> Result<Dataset> {
-        let elements = sample_shape.iter().try_fold(1usize, |product, size| product.checked_mul(*size));
-        let sample_elements = match elements {
-            Some(elements) if elements > 0 && !sample_shape.is_empty() => elements,
-            _ => {
-                return Err(Error::invalid(
-                    "data",
-                    format!("a sample cannot have shape {sample_shape}"),
-                    "give at least one size, all above 0, such as [1, 28, 28] or [784]",
-                ));
-            }
-        };
+        let sample_elements = elements_of(&sample_shape)?;
         if values.is_empty() {
             return Err(Error::invalid("data", "there is no sample in it", "give at least one sample"));
         }
@@ -108,6 +151,7 @@ impl Dataset {
         match &self.store {
             Store::Memory(values) => values.len() / self.sample_elements,
             Store::Pictures { paths, .. } => paths.len(),
+            Store::Stream(stream) => stream.samples(),
         }
     }
 
@@ -121,12 +165,12 @@ impl Dataset {
         &self.sample_shape
     }
 
-    /// All samples' values, one sample after another: [`Values::U8`] or [`Values::F32`]. None where the samples are in
-    /// files.
+    /// All samples' values, one sample after another: [`Values::U8`] or [`Values::F32`]. None where the samples are not in
+    /// memory.
     pub fn values(&self) -> &Values {
         match &self.store {
             Store::Memory(values) => values,
-            Store::Pictures { .. } => &NOTHING,
+            Store::Pictures { .. } | Store::Stream(_) => &NOTHING,
         }
     }
 
@@ -135,11 +179,16 @@ impl Dataset {
         matches!(self.store, Store::Memory(_))
     }
 
+    /// Whether samples come from an iterator, and only in its order.
+    pub fn is_stream(&self) -> bool {
+        matches!(self.store, Store::Stream(_))
+    }
+
     /// The type of the values: [`DType::U8`] or [`DType::Float`].
     pub fn dtype(&self) -> DType {
-        match self.values() {
-            Values::U8(_) => DType::U8,
-            Values::F32(_) | Values::F64(_) | Values::U32(_) => DType::Float,
+        match &self.store {
+            Store::Memory(Values::U8(_)) | Store::Pictures { .. } => DType::U8,
+            Store::Memory(Values::F32(_) | Values::F64(_) | Values::U32(_)) | Store::Stream(_) => DType::Float,
         }
     }
 
@@ -173,10 +222,17 @@ impl Dataset {
     }
 
     /// The samples at these indices, one after another, in the data's own type; an index may come more than once. Samples
-    /// in files are read now, on all cores.
+    /// in files are read now, on all cores. Those of an iterator are its epoch 0's, and their indices must follow one upon
+    /// the other.
     ///
-    /// Fails where a file cannot be read, and where an index is not below [`Dataset::len`].
+    /// Fails where a file cannot be read, where an iterator gives an error, and where an index is not below
+    /// [`Dataset::len`].
     pub fn read(&self, indices: &[u32]) -> Result<Values> {
+        self.read_epoch(0, indices)
+    }
+
+    /// [`Dataset::read`] in some epoch, which makes a difference where samples come from an iterator.
+    pub(crate) fn read_epoch(&self, epoch: u64, indices: &[u32]) -> Result<Values> {
         if let Some(index) = indices.iter().find(|index| **index as usize >= self.len()) {
             let problem = format!("there is no sample {index}: there are {}", self.len());
             return Err(Error::invalid(format!("data \"{}\"", self.name), problem, "count from 0"));
@@ -187,6 +243,7 @@ impl Dataset {
                 let paths: Vec<&PathBuf> = indices.iter().map(|index| &paths[*index as usize]).collect();
                 format.read_all(&paths).map(Values::U8)
             }
+            Store::Stream(stream) => stream.read(&self.name, self.sample_elements, epoch, indices).map(Values::F32),
         }
     }
 
@@ -234,7 +291,7 @@ impl Dataset {
     /// Two data sets, for training and for validation: the last `validation` samples of a permutation drawn from
     /// `seed` become the second. The same data and seed give the same two, everywhere.
     ///
-    /// Fails where either would be empty.
+    /// Fails where either would be empty, and where the samples come from an iterator.
     pub fn split(self, validation: usize, seed: u64) -> Result<(Dataset, Dataset)> {
         if validation == 0 || validation >= self.len() {
             return Err(Error::invalid(
@@ -242,6 +299,10 @@ impl Dataset {
                 format!("{validation} of {} samples leave one side of the split empty", self.len()),
                 format!("give 1 to {} samples, or do not split", self.len().saturating_sub(1)),
             ));
+        }
+        if self.is_stream() {
+            let problem = "samples that come from an iterator cannot be set aside";
+            return Err(Error::invalid("validation", problem, "give data of its own to validate on"));
         }
         let Ok(count) = u32::try_from(self.len()) else {
             return Err(Error::invalid(
@@ -274,6 +335,8 @@ impl Dataset {
                 let paths = indices.iter().map(|index| paths[*index as usize].clone()).collect();
                 Store::Pictures { paths, format: *format }
             }
+            // `split` has refused it.
+            Store::Stream(stream) => Store::Stream(stream.clone()),
         };
         let (name, sample_shape) = (self.name.clone(), self.sample_shape.clone());
         Dataset { name, sample_shape, sample_elements: self.sample_elements, store, labels }
@@ -290,12 +353,25 @@ impl Dataset {
             Store::Memory(Values::F64(values)) => values.truncate(elements),
             Store::Memory(Values::U32(values)) => values.truncate(elements),
             Store::Pictures { paths, .. } => paths.truncate(count),
+            Store::Stream(stream) => stream.truncate(count),
         }
         if let Some(labels) = &mut self.labels {
             labels.truncate(count);
         }
         self
     }
+}
+
+/// The elements of a sample. Fails where the shape is `[]`, has a zero or is too large to count.
+fn elements_of(sample_shape: &Shape) -> Result<usize> {
+    let elements = sample_shape.iter().try_fold(1usize, |product, size| product.checked_mul(*size));
+    elements.filter(|elements| *elements > 0 && !sample_shape.is_empty()).ok_or_else(|| {
+        Error::invalid(
+            "data",
+            format!("a sample cannot have shape {sample_shape}"),
+            "give at least one size, all above 0, such as [1, 28, 28] or [784]",
+        )
+    })
 }
 
 /// A part of some values as f32, a byte `b` as `b / 255`.
@@ -311,14 +387,18 @@ fn floats(values: &Values, range: Range<usize>) -> Vec<f32> {
 /// The name, size and type; never the values, of which there are millions.
 impl fmt::Debug for Dataset {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let kind = match self.values() {
-            Values::U8(_) => "u8",
-            Values::F32(_) => "f32",
-            Values::F64(_) => "f64",
-            Values::U32(_) => "u32",
+        let kind = match (self.values(), self.is_stream()) {
+            (Values::F32(_), _) | (_, true) => "f32",
+            (Values::U8(_), _) => "u8",
+            (Values::F64(_), _) => "f64",
+            (Values::U32(_), _) => "u32",
         };
         let labels = if self.labels.is_some() { ", labelled" } else { "" };
-        let place = if self.in_memory() { "" } else { ", in files" };
+        let place = match &self.store {
+            Store::Memory(_) => "",
+            Store::Pictures { .. } => ", in files",
+            Store::Stream(_) => ", from an iterator",
+        };
         write!(f, "Dataset(\"{}\", {} x {} {kind}{labels}{place})", self.name, self.len(), self.sample_shape)
     }
 }

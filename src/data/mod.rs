@@ -24,6 +24,7 @@ mod load;
 pub mod npy;
 pub mod npz;
 pub mod pictures;
+mod stream;
 mod strokes;
 
 pub use dataset::Dataset;

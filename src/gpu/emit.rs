@@ -40,7 +40,12 @@ impl Shader {
     /// A kernel as its file has it, with the file's own constants; `None` for products, which are nothing without a tile.
     pub fn of_file(kernel: Kernel) -> Option<Shader> {
         let row = kernel.row();
-        (!row.tiled).then(|| Shader { text: row.source.to_owned(), file: row.file, entry: row.entry.to_owned() })
+        (!row.tiled).then(|| Shader {
+            text: row.source.to_owned(),
+            file: row.file,
+            entry: row.entry.to_owned(),
+            own: false,
+        })
     }
 
     /// What a driver is given: the module after unrolling, without any of wgpu's checks, written in a language. Fails where

@@ -6,7 +6,7 @@
 use super::adapter::one_line;
 use super::unroll::unroll;
 use crate::error::{Error, Result};
-use crate::graph::Reduction;
+use crate::graph::{Reduction, sizes};
 use crate::plan::{
     Access, Family, Fusion, Instruction, Kernel, Outcome, Program, Step, TILE_SOURCE, View, Without, bindings,
 };
@@ -25,6 +25,8 @@ pub struct Shader {
     pub file: &'static str,
     /// The entry point.
     pub entry: String,
+    /// Whether an application wrote a part of it, whose indices nobody vouches for.
+    pub own: bool,
 }
 
 impl Shader {
@@ -102,7 +104,8 @@ pub fn specialise(launch: &[Step]) -> Result<Shader> {
         // It must stand first, and lines keep their numbers: a file begins with a comment.
         text.insert_str(0, "enable f16; ");
     }
-    Ok(Shader { text, file: first.kernel.row().file, entry })
+    let own = launch.iter().any(|step| step.own.is_some());
+    Ok(Shader { text, file: first.kernel.row().file, entry, own })
 }
 
 /// The workgroup memory of a product's tiles.
@@ -194,6 +197,10 @@ fn specialise_step(step: &Step, numbers: &[Option<usize>]) -> Result<String> {
     let mut set = vec![false; names.len()];
     let mut operands = 0;
     let mut text = String::with_capacity(row.source.len() + TILE_SOURCE.len() + MATH.len());
+    if let Some(own) = &step.own {
+        text.push_str(own.kernel.source());
+        text.push('\n');
+    }
     let files = if row.tiled { [TILE_SOURCE, row.source] } else { [row.source, ""] };
     for line in files.iter().flat_map(|file| file.lines()) {
         let constant = line.strip_prefix("const ").and_then(|rest| rest.split_once(": u32 = "));
@@ -226,6 +233,7 @@ fn specialise_step(step: &Step, numbers: &[Option<usize>]) -> Result<String> {
         Fusion::No => {}
         Fusion::Source => source(step, numbers, &mut text),
         Fusion::Epilogue => epilogue(step, numbers, &mut text),
+        Fusion::Own => own_operands(step, numbers, &mut text),
     }
     Ok(text)
 }
@@ -291,6 +299,7 @@ fn is_replaced(step: &Step, line: &str) -> bool {
         Fusion::No => &[],
         Fusion::Source => &["fn fused(", "fn fused4(", "fn part(", "fn is_maximum(", "const PHASES"],
         Fusion::Epilogue => &["fn finish(", "fn finish4(", "fn finish_totals("],
+        Fusion::Own => &["fn element("],
     };
     heads.iter().any(|head| line.starts_with(head))
 }
@@ -315,6 +324,20 @@ fn source(step: &Step, numbers: &[Option<usize>], text: &mut String) {
     let _ = writeln!(text, "fn fused(i: u32) -> f32 {{\n{}    return r{last};\n}}", scalars(program, &inputs, None));
     let vectors = Vectors::new(program, &inputs, None);
     let _ = writeln!(text, "fn fused4(i: u32) -> vec4<f32> {{\n{}    return r{last};\n}}", vectors.text);
+}
+
+/// What an application's own function reads: its operands, and all sizes.
+fn own_operands(step: &Step, numbers: &[Option<usize>], text: &mut String) {
+    let Some(own) = &step.own else { return };
+    for (index, (shape, number)) in own.shapes.iter().zip(numbers).enumerate() {
+        match index.checked_sub(1) {
+            None => text.push_str(&sizes("Y", shape)),
+            Some(input) => {
+                declare(text, *number, "read", &format!("x{input}"), "f32");
+                text.push_str(&sizes(&format!("X{input}"), shape));
+            }
+        }
+    }
 }
 
 /// What an expression reduces along rows before its last value: `part`, `is_maximum` and their number.

@@ -14,18 +14,22 @@ impl Graph {
     /// The derivative by a value that `loss` does not depend on is a constant zero. The result can be differentiated
     /// again. Fails where `loss` is not a scalar of real numbers.
     pub fn gradients(&mut self, loss: Value, by: &[Value]) -> Result<Vec<Value>> {
-        let shape = self.shape(loss).clone();
-        let one = self.constant(1.0, shape)?;
-        self.gradients_times(one, loss, by)
+        self.derivatives(None, loss, by)
     }
 
     /// The same, all multiplied by `scale`, from which the derivatives begin. Fails too where `scale` is not of the loss's
     /// shape.
     pub fn gradients_times(&mut self, scale: Value, loss: Value, by: &[Value]) -> Result<Vec<Value>> {
+        self.derivatives(Some(scale), loss, by)
+    }
+
+    fn derivatives(&mut self, scale: Option<Value>, loss: Value, by: &[Value]) -> Result<Vec<Value>> {
         if self.shape(loss).elements() != 1 || self.node(loss).dtype != DType::Float {
             return Err(self.error("gradients", format!("the loss must be one number, not {}", self.shape(loss))));
         }
-        if self.shape(scale) != self.shape(loss) || self.node(scale).dtype != DType::Float {
+        if let Some(scale) = scale
+            && (self.shape(scale) != self.shape(loss) || self.node(scale).dtype != DType::Float)
+        {
             let problem = format!("the loss is {}, its scale {}", self.shape(loss), self.shape(scale));
             return Err(self.error("gradients", problem));
         }
@@ -35,7 +39,7 @@ impl Graph {
         result
     }
 
-    fn backward(&mut self, scale: Value, loss: Value, by: &[Value]) -> Result<Vec<Value>> {
+    fn backward(&mut self, scale: Option<Value>, loss: Value, by: &[Value]) -> Result<Vec<Value>> {
         // Only nodes on a path from `by` to the loss need a gradient.
         let mut needed = vec![false; loss.0 + 1];
         for value in by.iter().filter(|value| value.0 <= loss.0) {
@@ -45,7 +49,13 @@ impl Graph {
             needed[index] |= self.nodes()[index].operands.iter().any(|operand| needed[operand.0]);
         }
         let mut gradients: Vec<Option<Value>> = vec![None; loss.0 + 1];
-        gradients[loss.0] = Some(scale);
+        gradients[loss.0] = Some(match scale {
+            Some(scale) => scale,
+            None => {
+                let shape = self.shape(loss).clone();
+                self.constant(1.0, shape)?
+            }
+        });
         for index in (0..=loss.0).rev() {
             let Some(upstream) = gradients[index].filter(|_| needed[index]) else { continue };
             let node = self.nodes()[index].clone();
@@ -54,6 +64,15 @@ impl Graph {
                 let parts = self.closed_rule(&closed, Value(index), upstream, &needed)?;
                 for (operand, part) in parts.into_iter().filter(|(operand, _)| needed[operand.0]) {
                     self.meet(&mut gradients, operand, part)?;
+                }
+                continue;
+            }
+            if let Op::Custom(kernel) = &node.op {
+                let parts = self.custom_rule(kernel, &node.operands, Value(index), upstream)?;
+                for (operand, part) in node.operands.iter().zip(parts).filter(|(operand, _)| needed[operand.0]) {
+                    if let Some(part) = part {
+                        self.meet(&mut gradients, *operand, part)?;
+                    }
                 }
                 continue;
             }
@@ -161,6 +180,8 @@ impl Graph {
             Op::Gather if position == 0 => self.scatter_add(g, operands[1], shape[0])?,
             Op::ScatterAdd if position == 0 => self.gather(g, operands[1])?,
             Op::Gather | Op::ScatterAdd => return Ok(None),
+            // It brings a rule for all its operands at once, which has been asked before.
+            Op::Custom(_) => return Ok(None),
             // It is made for data, which nothing is trained through.
             Op::Warp => return Err(self.error("warp", "it has no derivative: use it on data".into())),
         };

@@ -742,7 +742,7 @@ impl Graph {
         Err(self.error(op, format!("operand {} is {found:?}, not {dtype:?}", self.shape(value))))
     }
 
-    fn check_size(&self, op: &'static str, shape: &Shape) -> Result<()> {
+    pub(super) fn check_size(&self, op: &'static str, shape: &Shape) -> Result<()> {
         let elements = shape.iter().try_fold(1usize, |product, size| product.checked_mul(*size));
         match elements {
             Some(1..=MAX_ELEMENTS) => Ok(()),

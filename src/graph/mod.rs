@@ -4,6 +4,7 @@
 //! op is written in these same ops, so that a gradient is a graph again and can be differentiated once more.
 
 mod closed;
+mod custom;
 mod grad;
 #[allow(clippy::module_inception)] // The folder is named for the layer, the file for the type it defines.
 mod graph;
@@ -11,6 +12,8 @@ mod op;
 mod recurrence;
 
 pub use closed::Standardised;
+pub(crate) use custom::sizes;
+pub use custom::{CustomKernel, Operand};
 pub use graph::{Graph, Node, STATE_LENGTH, Value};
 pub use op::{Binary, Op, Pool, Pooling, Reduction, Unary, Window};
 pub(crate) use op::{each_binary, each_unary};

@@ -1,6 +1,8 @@
 //! The ops. Every match on [`Op`], [`Unary`] and [`Binary`] in the crate is without a wildcard arm, so the compiler
 //! names each place that a new one must be given.
 
+use super::custom::CustomKernel;
+
 /// Defines an enum of elementwise ops together with the list of all of them and the function that each is in
 /// `shaders/math.wgsl`, `cpu/math.rs` and `cpu/double.rs`: one place for what must agree. `$each!` hands the list of
 /// variants and functions to another macro, behind arguments of the caller's.
@@ -304,6 +306,8 @@ pub enum Op {
     },
     /// Each picture of `[n, c, h, w]` sampled along its map of `[n, 6]`, see [`Graph::warp`](super::Graph::warp).
     Warp,
+    /// An application's own kernel, see [`Graph::custom`](super::Graph::custom).
+    Custom(CustomKernel),
     /// The next rows of a resident data set in the epoch's order; bytes become multiples of 1/255.
     Batch,
 }
@@ -339,6 +343,7 @@ impl Op {
             Op::RandomUniform { .. } => "random_uniform",
             Op::RandomBits { .. } => "random_bits",
             Op::Warp => "warp",
+            Op::Custom(_) => "custom",
             Op::Batch => "batch",
         }
     }

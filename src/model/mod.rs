@@ -1,11 +1,13 @@
 //! Models: a model file becomes graphs of an encoder, a decoder and a loss, and weights go to files and come back.
 
+mod extensions;
 mod network;
 mod penalty;
 pub mod preset;
 pub mod spec;
 pub mod weights;
 
+pub use extensions::Extensions;
 pub(crate) use network::initial_values;
 pub use network::{Decoded, Network};
 pub(crate) use penalty::output_of;

@@ -112,6 +112,7 @@ impl Network {
                 (LossKind::CrossEntropy, _) => loss::cross_entropy(graph, y, target)?,
                 (LossKind::Cosine, _) => loss::cosine(graph, y, target)?,
                 (LossKind::Ssim, _) => loss::ssim(graph, y, target)?,
+                (LossKind::Custom(own), _) => own.build(graph, y, target)?,
                 (LossKind::Bce, Some(logits)) => loss::bce_with_logits(graph, logits, target)?,
                 (LossKind::Bce, None) => {
                     let problem = "\"bce\" needs a final \"sigmoid\"";

@@ -8,12 +8,14 @@ mod loss;
 mod optimizer;
 mod read;
 mod schedule;
+mod schema;
 mod settings;
 mod train;
 
-pub use self::loss::{LossKind, LossSpec};
+pub use self::loss::{CustomLoss, LossKind, LossSpec};
 pub use self::optimizer::OptimizerSpec;
 pub use self::schedule::{Place, Schedule};
+use self::settings::Table as _;
 pub use self::train::{EarlyStopping, LayerTraining, NonFinite, Precision, TrainSpec};
 
 use std::fmt::Write as _;
@@ -22,6 +24,7 @@ use std::path::Path;
 use toml::{Table, Value};
 
 use self::read::{Fault, find, line_of, line_of_key, read_model};
+use super::extensions::Extensions;
 use crate::data::pictures::{Fit, PictureFormat};
 use crate::error::{Error, Result};
 use crate::nn::{self, Activation, Blocks, Layer, MAX_ELEMENTS, Parameter, Placed, Reshape};
@@ -170,6 +173,11 @@ impl Checked {
 impl ModelSpec {
     /// Reads and validates the text of a model file. `path` is for the messages.
     pub fn parse(text: &str, path: &Path) -> Result<ModelSpec> {
+        ModelSpec::parse_with(text, path, &Extensions::new())
+    }
+
+    /// [`parse`](ModelSpec::parse) for models with an application's own losses and layers.
+    pub fn parse_with(text: &str, path: &Path, extensions: &Extensions) -> Result<ModelSpec> {
         let table: Table = text.parse().map_err(|error: toml::de::Error| {
             let line = error.span().and_then(|span| line_of(text, span.start));
             let place = line.map(|line| format!("line {line}: ")).unwrap_or_default();
@@ -183,7 +191,9 @@ impl ModelSpec {
             let colon = if place.is_empty() { "" } else { ": " };
             Error::file(path, format!("{place}{colon}{problem}"), help)
         };
-        let spec = read_model(&table).map_err(|fault| located(&fault.at, &fault.key, &fault.problem, fault.help))?;
+        let mut spec =
+            read_model(&table).map_err(|fault| located(&fault.at, &fault.key, &fault.problem, fault.help))?;
+        extensions.resolve(&mut spec);
         match spec.validate() {
             Ok(_) => Ok(spec),
             Err(Error::Invalid { what, problem, help }) => Err(located(&what, &what, &problem, help)),
@@ -193,6 +203,11 @@ impl ModelSpec {
 
     /// Reads and validates a model file.
     pub fn read(path: &Path) -> Result<ModelSpec> {
+        ModelSpec::read_with(path, &Extensions::new())
+    }
+
+    /// [`read`](ModelSpec::read) for models with an application's own losses and layers.
+    pub fn read_with(path: &Path, extensions: &Extensions) -> Result<ModelSpec> {
         let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
         if bytes.len() > LONGEST_FILE {
             let problem = format!("has {} bytes, more than {LONGEST_FILE}", bytes.len());
@@ -200,7 +215,20 @@ impl ModelSpec {
         }
         let text = str::from_utf8(&bytes)
             .map_err(|_| Error::file(path, "is not UTF-8 text", "a model is a TOML file; was another file meant?"))?;
-        ModelSpec::parse(text, path)
+        ModelSpec::parse_with(text, path, extensions)
+    }
+
+    /// The JSON Schema (draft 2020-12) of model files, made of the same lists of keys and layers that files are read by. It
+    /// knows types, names and simple bounds; whether shapes fit each other only [`validate`](ModelSpec::validate) can tell.
+    pub fn schema() -> serde_json::Value {
+        schema::model()
+    }
+
+    /// The keys at the top of a model file, each with what it is about, and those of its `[train]`.
+    pub fn keys() -> [Vec<(&'static str, &'static str)>; 2] {
+        let mut blank = ModelSpec::blank();
+        let train = blank.train.fields().iter().map(|field| (field.key, field.about)).collect();
+        [blank.fields().iter().map(|field| (field.key, field.about)).collect(), train]
     }
 
     /// The model file that [`parse`](ModelSpec::parse) makes this spec of. Everything under `[train]` is written
@@ -237,11 +265,13 @@ impl ModelSpec {
             *find(&mut model, key)? = value;
             model.as_table().map_or_else(|| Err(Fault::new(key, "is no key", "name one")), read_model)
         };
+        let own = Extensions::of(self);
         *self = change().map_err(|fault| {
             // The argument names the key already, unless the fault lies deeper.
             let place = if fault.key.is_empty() || fault.key == key { String::new() } else { fault.key + ": " };
             fail(format!("{place}{}", fault.problem), fault.help)
         })?;
+        own.resolve(self);
         Ok(())
     }
 
@@ -311,15 +341,9 @@ impl ModelSpec {
             write_list(&mut text, name, layers, full);
         }
         if full || *data != DataSpec::default() {
-            let Augment { shift, flip, rotate, noise } = &data.augment;
-            let _ = writeln!(
-                text,
-                "[data]\nfit = \"{}\"\naugment = {{ shift = {shift}, flip = \"{}\", rotate = {rotate:?}, noise = {noise:?} }}",
-                data.fit.name(),
-                flip.name()
-            );
+            text.push_str(&format!("[data]\n{}\n", settings::write_table(&mut data.clone(), "\n")));
         }
-        let _ = train.write(&mut text);
+        text.push_str(&format!("[train]\n{}\n", settings::write_table(&mut train.clone(), "\n")));
         text
     }
 }

@@ -128,6 +128,7 @@ impl<'a> Arranged<'a> {
             | Op::Gather
             | Op::ScatterAdd
             | Op::Warp
+            | Op::Custom(_)
             | Op::Indices { .. }
             | Op::Lstm
             | Op::Gru

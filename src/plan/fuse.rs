@@ -61,6 +61,7 @@ pub(super) fn kernel_of(graph: &Graph, value: Value) -> Kernel {
         Op::Gather => Kernel::Gather,
         Op::ScatterAdd => Kernel::ScatterAdd,
         Op::Warp => Kernel::Warp,
+        Op::Custom(_) => Kernel::Custom,
         Op::Indices { .. } => Kernel::Indices,
         Op::Lstm => Kernel::Lstm,
         Op::Gru => Kernel::Gru,
@@ -800,6 +801,7 @@ impl<'a> Builder<'a> {
             | Op::Gather
             | Op::ScatterAdd
             | Op::Warp
+            | Op::Custom(_)
             | Op::Indices { .. }
             | Op::Lstm
             | Op::Gru

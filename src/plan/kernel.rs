@@ -82,6 +82,8 @@ pub enum Kernel {
     Narrow,
     /// The same where all gradients are finite.
     GuardedAssign,
+    /// An application's own: whose text and twin come with the step, see [`Step::own`](super::Step::own).
+    Custom,
 }
 
 /// What a launch does with a binding.
@@ -128,6 +130,8 @@ pub enum Fusion {
     /// `finish(at, value)` and `finish4` take the kernel's result for element `at`, or four from there on, and leave the
     /// step's outcomes.
     Epilogue,
+    /// `element(i)` is an application's own function of the inputs, and makes element `i`.
+    Own,
 }
 
 /// A factor of a kernel's number of invocations: the product of some constants, divided and rounded up.
@@ -178,7 +182,7 @@ impl Row {
     pub fn fused(&self, storage_buffers: usize) -> usize {
         match self.fusion {
             Fusion::No => 0,
-            Fusion::Source | Fusion::Epilogue => storage_buffers.saturating_sub(self.bindings.len()),
+            Fusion::Source | Fusion::Epilogue | Fusion::Own => storage_buffers.saturating_sub(self.bindings.len()),
         }
     }
 }
@@ -670,5 +674,18 @@ pub const TABLE: &[Row] = &[
             binding("parameters", Access::Update, Element::Float),
         ],
         ..ASSIGN
+    },
+    Row {
+        kernel: Kernel::Custom,
+        file: "custom.wgsl",
+        source: include_str!("../../shaders/custom.wgsl"),
+        entry: "custom",
+        bindings: &[binding("y", Access::Write, Element::Float)],
+        constants: &["COUNT"],
+        grid: &[each(&["COUNT"])],
+        workgroup: 64,
+        tiled: false,
+        halves: false,
+        fusion: Fusion::Own,
     },
 ];

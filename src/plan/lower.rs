@@ -8,7 +8,7 @@ use super::fuse::{Group, fuse, kernel_of, reads, storage};
 use super::half::halves;
 use super::kernel::{Access, Kernel};
 use super::memory::{ALIGNMENT, ParameterLayout, Transient, aligned, allocate};
-use super::plan::{Buffer, Outcome, Plan, Slot, Step, workgroup_bytes};
+use super::plan::{Buffer, Outcome, OwnKernel, Plan, Slot, Step, workgroup_bytes};
 use super::products::ProductSizes;
 use super::program::{Axis, Instruction, Program, View};
 use super::state::{Metrics, RING_CAPACITY, Training};
@@ -61,6 +61,7 @@ struct Launch {
     slots: Vec<Operand>,
     outcomes: Vec<Outcome>,
     program: Option<Program>,
+    own: Option<OwnKernel>,
     label: String,
     operations: u64,
     beside: bool,
@@ -365,6 +366,7 @@ impl Lowering<'_> {
             slots: vec![(home, shape.clone(), outside), (from, shape, dtype)],
             outcomes: vec![],
             program: Some(program),
+            own: None,
             label: "copy".to_owned(),
             operations: 0,
             beside: false,
@@ -426,6 +428,14 @@ impl Lowering<'_> {
                 let constants = node.shape.iter().map(|size| *size as u32).collect();
                 self.plain(group, kernel, operands, constants, 30 * elements as u64);
             }
+            Op::Custom(own) => {
+                let places = std::iter::once(&anchor).chain(operands);
+                let slots: Vec<Operand> = places.map(|value| self.slot(*value)).collect();
+                let shapes = slots.iter().map(|(_, shape, _)| shape.clone()).collect();
+                let own = OwnKernel { kernel: own.clone(), shapes };
+                let launch = self.new_launch(group, kernel, vec![elements as u32], slots, 0);
+                self.launches.push(Launch { own: Some(own), ..launch });
+            }
             Op::Indices { limit } => {
                 self.plain(group, kernel, operands, vec![elements as u32, *limit as u32], 0);
             }
@@ -484,6 +494,7 @@ impl Lowering<'_> {
             slots,
             outcomes: vec![],
             program: group.program.clone(),
+            own: None,
             label: self.graph.node(value).name.clone(),
             operations,
             beside: false,
@@ -622,6 +633,7 @@ impl Lowering<'_> {
             slots: vec![result.clone(), from],
             outcomes: vec![],
             program: Some(Program { instructions, inputs: 1, phases: vec![] }),
+            own: None,
             label,
             operations: (elements * parts) as u64,
             beside: false,
@@ -649,6 +661,7 @@ impl Lowering<'_> {
             slots: vec![values, ring, state],
             outcomes: vec![],
             program: None,
+            own: None,
             label: "state".to_owned(),
             operations: 0,
             beside: false,
@@ -768,6 +781,7 @@ fn step(launch: &Launch, slots: Vec<Slot>) -> Step {
         slots,
         outcomes: launch.outcomes.clone(),
         program: launch.program.clone(),
+        own: launch.own.clone(),
         beside: launch.beside,
         label: launch.label.clone(),
         operations: launch.operations,

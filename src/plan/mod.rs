@@ -21,7 +21,7 @@ pub use kernel::{Access, Binding, Element, Extent, Fusion, Kernel, Row, TABLE, T
 pub use lower::Request;
 pub use memory::{ParameterLayout, foresee};
 pub use optimizer::{Method, Optimizer};
-pub use plan::{Buffer, Limits, Outcome, Plan, Slot, Step, bindings, grid, workgroup_bytes};
+pub use plan::{Buffer, Limits, Outcome, OwnKernel, Plan, Slot, Step, bindings, grid, workgroup_bytes};
 pub use program::{Axis, Instruction, Phase, Program, Register, View};
 pub use state::{Gradients, LossScale, Metrics, State, Trained, Training};
 pub use tile::{Family, LOSS_SCOPE, Product, Target, Tile, Without};

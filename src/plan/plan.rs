@@ -5,6 +5,7 @@ use super::products::product_of;
 use super::program::{Program, Register, View};
 use super::tile::{Family, Product, Tile};
 use crate::error::{Error, Result};
+use crate::graph::CustomKernel;
 use crate::shape::Shape;
 use crate::tensor::DType;
 use std::fmt;
@@ -38,12 +39,23 @@ pub struct Step {
     pub outcomes: Vec<Outcome>,
     /// Its fused expression, where it has one.
     pub program: Option<Program>,
+    /// The application's own kernel that [`Kernel::Custom`] stands for.
+    pub own: Option<OwnKernel>,
     /// Whether it shares the dispatch of the step before it. Neither of them reads what the other writes.
     pub beside: bool,
     /// The scope of the value it computes, such as `encoder.0`.
     pub label: String,
     /// Floating-point operations, a multiplication and an addition counting as two.
     pub operations: u64,
+}
+
+/// What [`Kernel::Custom`] stands for in a step.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OwnKernel {
+    /// The kernel.
+    pub kernel: CustomKernel,
+    /// The shapes of its result and of its operands.
+    pub shapes: Vec<Shape>,
 }
 
 /// What a launch leaves in a slot.
@@ -514,6 +526,9 @@ impl fmt::Display for Plan {
             write!(f, " flop {} bytes {}", step.operations, step.bytes())?;
             if let Some(program) = &step.program {
                 write!(f, " fused {}", program.summary())?;
+            }
+            if let Some(own) = &step.own {
+                write!(f, " own {}", own.kernel.name())?;
             }
             writeln!(f)?;
         }

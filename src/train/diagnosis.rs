@@ -61,7 +61,7 @@ fn first_fault(trainer: &mut Trainer) -> Result<Option<String>> {
     let mut session = device.load(&[plan])?;
     session.write_parameters(&trainer.parameters()?)?;
     let order: Vec<u32> = (0..rows.len() as u32).collect();
-    std::thread::scope(|scope| feed.begin(&mut session, &mut Pass::new(scope, order), 0, state))?;
+    std::thread::scope(|scope| feed.begin(&mut session, &mut Pass::new(scope, 0, order), 0, state))?;
     session.run(0, 1)?;
     for (name, _) in outputs {
         if !is_finite(&session.read(&name)?) {

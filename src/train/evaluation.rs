@@ -68,7 +68,7 @@ pub(super) fn evaluation_plan(network: &Network, feed: &Feed, batch: usize, devi
 pub(super) fn measure(session: &mut Session, feed: &mut Feed, first: usize) -> Result<Evaluation> {
     let count = feed.data().len();
     std::thread::scope(|scope| -> Result<()> {
-        let mut pass = Pass::new(scope, (0..count as u32).collect());
+        let mut pass = Pass::new(scope, 0, (0..count as u32).collect());
         for (start, end) in feed.chunks() {
             feed.begin(session, &mut pass, start, State::default())?;
             let mut left = (end - start) / feed.batch();

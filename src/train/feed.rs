@@ -38,6 +38,7 @@ pub(super) struct Feed<'a> {
 /// One walk through a data set in some order, and what is read ahead of it.
 pub(super) struct Pass<'scope, 'env> {
     scope: &'scope Scope<'scope, 'env>,
+    epoch: u64,
     order: Arc<[u32]>,
     ahead: Option<Ahead<'scope>>,
     unwanted: Arc<AtomicBool>,
@@ -56,9 +57,9 @@ enum Reading<'scope> {
 }
 
 impl<'scope, 'env> Pass<'scope, 'env> {
-    /// A walk in this order, with threads of this scope.
-    pub fn new(scope: &'scope Scope<'scope, 'env>, order: Vec<u32>) -> Pass<'scope, 'env> {
-        Pass { scope, order: order.into(), ahead: None, unwanted: Arc::default() }
+    /// A walk through an epoch's samples in this order, with threads of this scope.
+    pub fn new(scope: &'scope Scope<'scope, 'env>, epoch: u64, order: Vec<u32>) -> Pass<'scope, 'env> {
+        Pass { scope, epoch, order: order.into(), ahead: None, unwanted: Arc::default() }
     }
 }
 
@@ -249,7 +250,7 @@ impl<'a> Feed<'a> {
     where
         'a: 'scope,
     {
-        let (data, order, unwanted) = (self.data, pass.order.clone(), pass.unwanted.clone());
+        let (data, order, epoch, unwanted) = (self.data, pass.order.clone(), pass.epoch, pass.unwanted.clone());
         let end = (start + self.rows).min(order.len());
         Reading::Running(pass.scope.spawn(move || {
             let mut all = None;
@@ -257,7 +258,7 @@ impl<'a> Feed<'a> {
                 if unwanted.load(Ordering::Relaxed) {
                     break;
                 }
-                append(&mut all, data.read(samples)?, (end - start) * data.sample_shape().elements());
+                append(&mut all, data.read_epoch(epoch, samples)?, (end - start) * data.sample_shape().elements());
             }
             Ok(all.unwrap_or(Values::U8(vec![])))
         }))

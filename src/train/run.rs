@@ -11,7 +11,7 @@ use crate::data::files::write_atomically;
 use crate::data::images::{Image, write_grid};
 use crate::error::{Error, Result};
 use crate::model::weights;
-use crate::model::{ModelSpec, Network};
+use crate::model::{Extensions, ModelSpec, Network};
 use crate::shape::Shape;
 use std::fs::{self, OpenOptions};
 use std::io::{BufWriter, Write};
@@ -104,13 +104,18 @@ impl RunDirectory {
 
     /// Opens a directory to go on with its run: its model, its settings and its last checkpoint's place.
     pub fn open(path: &Path) -> Result<(RunDirectory, ModelSpec, Settings)> {
+        RunDirectory::open_with(path, &Extensions::new())
+    }
+
+    /// [`open`](RunDirectory::open) for a model with an application's own losses and layers.
+    pub fn open_with(path: &Path, extensions: &Extensions) -> Result<(RunDirectory, ModelSpec, Settings)> {
         for name in [MODEL, SETTINGS, CHECKPOINT] {
             if !path.join(name).is_file() {
                 let problem = format!("holds no run to resume: there is no {name}");
                 return Err(Error::file(path, problem, "give --out the directory of a run, or start without --resume"));
             }
         }
-        let spec = ModelSpec::read(&path.join(MODEL))?;
+        let spec = ModelSpec::read_with(&path.join(MODEL), extensions)?;
         let settings = path.join(SETTINGS);
         let text = fs::read_to_string(&settings).map_err(Error::io("read", &settings))?;
         let parsed = toml::from_str(&text).map_err(|error| {

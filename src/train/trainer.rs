@@ -23,10 +23,40 @@ use crate::tensor::{DType, Values};
 use std::time::Instant;
 
 /// What a caller may want to know while training goes on, and its way to end it. All methods do nothing by default.
+///
+/// ```
+/// use pinhole::train::{EpochReport, Observer};
+/// use pinhole::{Autoencoder, Device, data, model::ModelSpec};
+///
+/// /// Ends training when an epoch's loss is good enough.
+/// struct Until(f64, bool);
+///
+/// impl Observer for Until {
+///     fn epoch(&mut self, report: &EpochReport) {
+///         self.1 = report.train_loss < self.0;
+///     }
+///
+///     fn stop(&mut self) -> bool {
+///         self.1
+///     }
+/// }
+///
+/// let mut spec = ModelSpec::resolve("dense")?;
+/// spec.train.epochs = 50;
+/// let mut autoencoder = Autoencoder::new(spec, Device::Cpu)?;
+/// let reports = autoencoder.fit(&data::digits(512, 1), None, &mut Until(0.6, false))?;
+/// assert!(reports.len() < 50);
+/// # Ok::<(), pinhole::Error>(())
+/// ```
 pub trait Observer {
-    /// A step has finished: its number from 1 on, and its loss before its update.
+    /// A step has finished: its number from 1 on, and its loss before its update. Called in the order of the steps, though
+    /// on a GPU some time after a step has run, since nothing waits for it.
     fn step(&mut self, _step: u64, _loss: f64) {}
-    /// Training should end after the steps that are under way.
+    /// An epoch has ended and been validated: its results.
+    fn epoch(&mut self, _report: &EpochReport) {}
+    /// Whether training should end after the steps that are under way. Asked before steps are begun, and taken back by
+    /// nothing: what [`Trainer::checkpoint`] then gives is a run like any other, which [`Trainer::restore`] goes on with to
+    /// the same bits.
     fn stop(&mut self) -> bool {
         false
     }
@@ -316,7 +346,7 @@ impl<'a> Trainer<'a> {
         }
         self.write_schedule()?;
         std::thread::scope(|scope| -> Result<()> {
-            let mut pass = Pass::new(scope, self.order());
+            let mut pass = Pass::new(scope, self.progress.epoch, self.order());
             for (start, end) in self.feed.chunks() {
                 let seen = self.progress.position * self.feed.batch();
                 if seen >= end {
@@ -367,6 +397,7 @@ impl<'a> Trainer<'a> {
             }
             self.base = Some(end);
         }
+        observer.epoch(&report);
         Ok(Outcome::Epoch(report))
     }
 
@@ -376,7 +407,7 @@ impl<'a> Trainer<'a> {
         self.write_schedule()?;
         let state = State { seed: self.network.spec().train.seed, step: 0, position: 0, offset: 0 };
         let order = self.order();
-        std::thread::scope(|scope| self.feed.begin(&mut self.session, &mut Pass::new(scope, order), 0, state))
+        std::thread::scope(|scope| self.feed.begin(&mut self.session, &mut Pass::new(scope, 0, order), 0, state))
     }
 
     /// Steps up to sample `end` of the epoch. False where they ended before.
@@ -433,7 +464,7 @@ impl<'a> Trainer<'a> {
     fn order(&self) -> Vec<u32> {
         let spec = &self.network.spec().train;
         let count = self.feed.data().len();
-        if spec.shuffle {
+        if spec.shuffle && !self.feed.data().is_stream() {
             Sequence::new(spec.seed, HostStream::Shuffle, self.progress.epoch as u32).permutation(count)
         } else {
             (0..count as u32).collect()
@@ -497,7 +528,7 @@ impl<'a> Trainer<'a> {
         let (data, position, order) = (self.feed.data(), self.progress.position, self.order());
         let first = position * self.feed.batch();
         let rows = &order[first..(first + self.feed.batch()).min(order.len())];
-        let rows = match data.read(rows)? {
+        let rows = match data.read_epoch(self.progress.epoch, rows)? {
             Values::U8(bytes) => Dataset::from_u8(data.sample_shape().clone(), bytes)?,
             Values::F32(values) => Dataset::from_f32(data.sample_shape().clone(), values)?,
             Values::F64(_) | Values::U32(_) => data.clone().take(rows.len()),

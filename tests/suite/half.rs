@@ -11,7 +11,7 @@ use pinhole::graph::Graph;
 use pinhole::model::spec::Precision;
 use pinhole::model::{ModelSpec, Network};
 use pinhole::plan::{LossScale, Step, Target};
-use pinhole::tensor::DType;
+use pinhole::tensor::{DType, Tensor};
 use pinhole::train::{Checkpoint, Options, Outcome, Trainer, training_plan};
 use pinhole::{Device, Result};
 
@@ -95,6 +95,20 @@ fn half(more: &str) -> Network {
 fn graphs_know_nothing_of_16_bits() {
     let refused = Graph::new().input("x", [2], DType::Half).expect_err("only plans choose them");
     assert!(refused.to_string().contains("\"x\" is asked for in 16 bits, which only plans use"), "{refused}");
+}
+
+#[test]
+fn a_scale_is_one_number() -> Result<()> {
+    let mut graph = Graph::new();
+    let x = graph.input("x", [2], DType::Float)?;
+    let loss = graph.sum(x, &[0])?;
+    let refused = graph.gradients_times(x, loss, &[x]).expect_err("two numbers");
+    assert!(refused.to_string().starts_with("gradients: the loss is [], its scale [2]"), "{refused}");
+    let scale = graph.input("scale", [], DType::Float)?;
+    let gradient = graph.gradients_times(scale, loss, &[x])?;
+    let eight = Tensor::from_f32([], vec![8.0])?;
+    assert_eq!(Device::Cpu.compute(&graph, &gradient, &[("scale", eight)])?[0].to_f32(), [8.0, 8.0]);
+    Ok(())
 }
 
 #[test]

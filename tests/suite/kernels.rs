@@ -224,8 +224,8 @@ fn the_table_stands_in_the_order_of_the_enum() {
         Kernel::LimitedUpdate | Kernel::Squares | Kernel::SquaresOfSums | Kernel::Norm | Kernel::Average => false,
         Kernel::Advance => false,
         Kernel::Assign => false,
-        Kernel::Narrow => false,
-        Kernel::GuardedAssign => true,
+        Kernel::Narrow | Kernel::GuardedAssign => false,
+        Kernel::Custom => true,
     };
     assert!(TABLE.last().is_some_and(|row| last(row.kernel)));
     let names: HashSet<String> = TABLE.iter().map(|row| row.kernel.name()).collect();
@@ -384,7 +384,12 @@ pub fn check_plan(plan: &Plan, target: &Target) -> Result<(), String> {
 /// The parts of a step fit its kernel's row.
 fn check_step(step: &Step, target: &Target) -> Result<(), String> {
     let row = step.kernel.row();
-    let inputs = step.program.as_ref().map_or(0, |program| program.inputs);
+    let own = step.own.is_some();
+    if own != (row.fusion == Fusion::Own) {
+        return Err(format!("an application's kernel where {} has {:?}", step.kernel.name(), row.fusion));
+    }
+    // Those of an application's kernel are whatever it has.
+    let inputs = step.program.as_ref().map_or(if own { step.slots.len() - 1 } else { 0 }, |program| program.inputs);
     let (constants, outcomes) = (row.constant_names().count(), step.outcomes.len());
     if step.constants.len() != constants {
         return Err(format!("{} constants, {} has {constants}", step.constants.len(), step.kernel.name()));

@@ -4,7 +4,7 @@
 use crate::cases::Feed;
 use crate::check::to_f64;
 use pinhole::cpu::Real;
-use pinhole::graph::{Binary, Graph, Op, Pool, Pooling, Reduction, Unary, Value, Window};
+use pinhole::graph::{Binary, Graph, Op, Operand, Pool, Pooling, Reduction, Unary, Value, Window};
 use pinhole::plan::state;
 use pinhole::rng;
 use pinhole::shape::Shape;
@@ -177,6 +177,13 @@ fn apply(op: &Op, operands: &[(&[f64], &Shape)], shape: &Shape, graph: &Graph) -
                 }
             }
             y
+        }
+        Op::Custom(kernel) => {
+            let reads: Vec<_> =
+                operands.iter().map(|(values, _)| move |i: usize| values.get(i).copied().unwrap_or(0.0)).collect();
+            let operands: Vec<Operand> =
+                operands.iter().zip(&reads).map(|((_, shape), read)| Operand::new(shape, read)).collect();
+            (0..elements).map(|i| kernel.element(&operands, i)).collect()
         }
         Op::Indices { limit } => x.iter().map(|x| (x + 0.5).floor().clamp(0.0, (limit - 1) as f64)).collect(),
         Op::Lstm => {

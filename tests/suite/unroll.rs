@@ -187,7 +187,7 @@ const CASES: &[Case] = &[
 
 fn shader(case: &Case) -> Shader {
     let text = format!("{HEAD}\n@compute @workgroup_size(1)\nfn main() {{\n{}\n}}\n", case.body);
-    Shader { text, file: "unroll", entry: "main".to_owned() }
+    Shader { text, file: "unroll", entry: "main".to_owned(), own: false }
 }
 
 fn module(case: &Case, without: &str) -> Module {

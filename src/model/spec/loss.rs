@@ -1,11 +1,15 @@
 //! The loss of a model file: one by its name, or a weighted sum of several.
 
 use super::read::{Fault, Item};
-use super::{Activation, Layer, Placed};
+use super::settings::{self, Field, Part, Setting};
+use super::{Activation, Layer, Placed, schema};
 use crate::error::{Error, Result, suggest};
+use crate::graph::{Graph, Value};
 use crate::nn::loss::SSIM_WINDOW;
 use crate::shape::Shape;
+use serde_json::{Map, Value as Json, json};
 use std::fmt;
+use std::sync::Arc;
 
 /// What training makes small: a sum of losses between a reconstruction and its original, each times a weight.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,7 +19,7 @@ pub struct LossSpec {
 }
 
 /// A loss between a reconstruction and its original.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum LossKind {
     /// Mean squared error.
     Mse,
@@ -35,10 +39,132 @@ pub enum LossKind {
     Cosine,
     /// One minus the structural similarity of pictures.
     Ssim,
+    /// An application's own: see [`LossKind::custom`].
+    Custom(CustomLoss),
+}
+
+/// A loss that an application has written over the [`Graph`], under the name that a model file calls it by. Two are equal
+/// where their names are.
+#[derive(Clone)]
+pub struct CustomLoss {
+    pub(crate) name: String,
+    /// None where a file names a loss that nobody has given.
+    pub(crate) function: Option<Arc<LossFunction>>,
+}
+
+/// Makes a single number of a reconstruction and its original, both `[n, ..input]`.
+pub(crate) type LossFunction = dyn Fn(&mut Graph, Value, Value) -> Result<Value> + Send + Sync;
+
+impl PartialEq for CustomLoss {
+    fn eq(&self, other: &CustomLoss) -> bool {
+        self.name == other.name
+    }
+}
+
+impl fmt::Debug for CustomLoss {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "CustomLoss({:?})", self.name)
+    }
+}
+
+impl CustomLoss {
+    /// The loss of a batch: a single number.
+    pub(crate) fn build(&self, graph: &mut Graph, y: Value, target: Value) -> Result<Value> {
+        let Some(function) = &self.function else { return Err(self.unknown("loss")) };
+        let loss = function(graph, y, target)?;
+        match graph.shape(loss).elements() {
+            1 => graph.reshape(loss, []),
+            _ => Err(Error::invalid(
+                format!("loss {:?}", self.name),
+                format!("its function gives {}, which is no single number", graph.shape(loss)),
+                "end it with graph.mean_all(..), say",
+            )),
+        }
+    }
+
+    fn unknown(&self, key: &str) -> Error {
+        Error::invalid(
+            key,
+            format!("the loss {:?} is an application's own and is not known here", self.name),
+            "load the model in that application, which gives the loss by Extensions::loss",
+        )
+    }
 }
 
 impl LossKind {
-    /// All of them, with their defaults.
+    /// A loss of one's own, under the name that a model file has it by. The function makes nodes of a graph of a batch's
+    /// reconstructions and their originals, both `[n, ..input]`, and returns a single number; its gradient comes by itself,
+    /// and it runs on every device.
+    ///
+    /// ```
+    /// use pinhole::graph::{Binary, Unary};
+    /// use pinhole::model::{ModelSpec, spec::LossKind};
+    /// let mut spec = ModelSpec::resolve("dense")?;
+    /// // The mean of sqrt(d² + 0.01): Charbonnier et al., ICIP 1994.
+    /// let charbonnier = LossKind::custom("charbonnier", |graph, y, target| {
+    ///     let difference = graph.subtract(y, target)?;
+    ///     let square = graph.unary(Unary::Square, difference)?;
+    ///     let sum = graph.with_number(Binary::Add, square, 0.01)?;
+    ///     let each = graph.unary(Unary::SquareRoot, sum)?;
+    ///     graph.mean_all(each)
+    /// });
+    /// spec.loss = charbonnier.into();
+    /// assert!(spec.to_toml().contains("loss = { custom = \"charbonnier\" }"));
+    /// # Ok::<(), pinhole::Error>(())
+    /// ```
+    pub fn custom(
+        name: impl Into<String>,
+        function: impl Fn(&mut Graph, Value, Value) -> Result<Value> + Send + Sync + 'static,
+    ) -> LossKind {
+        LossKind::Custom(CustomLoss { name: name.into(), function: Some(Arc::new(function)) })
+    }
+
+    /// The settings of its table in a model file, beside its weight.
+    fn settings(&mut self) -> Vec<Field<'_>> {
+        match self {
+            LossKind::Huber { delta } => {
+                vec![Field::optional("delta", "Where the line begins.", Setting::Positive(delta))]
+            }
+            LossKind::Custom(loss) => vec![Field::needed(
+                "name",
+                "\"charbonnier\"",
+                "The name of an application's own loss.",
+                Setting::Part(Box::new(OwnName(&mut loss.name))),
+            )],
+            _ => vec![],
+        }
+    }
+
+    /// Takes its weight and settings, or what stands for them: the weight alone, or the name of an application's own.
+    fn read(&mut self, item: &Item, weight: &mut f64) -> Result<(), Fault> {
+        let custom = self.is_custom();
+        let mut fields = self.settings();
+        if !fields.is_empty() && item.as_table().is_some() {
+            fields.push(Field::optional("weight", "", Setting::Positive(weight)));
+            let known: Vec<&str> = fields.iter().map(|field| field.key).collect();
+            return settings::read_fields(&item.keys(&known)?, fields);
+        }
+        match fields.pop() {
+            Some(Field { setting: Setting::Part(mut name), .. }) if custom => name.read(item),
+            _ => {
+                *weight = item.number()?;
+                Ok(())
+            }
+        }
+    }
+
+    /// Whether a model file may write its name instead of settings.
+    fn is_custom(&self) -> bool {
+        matches!(self, LossKind::Custom(_))
+    }
+
+    /// One of each that a model file may name, with defaults.
+    fn templates() -> impl Iterator<Item = LossKind> {
+        let custom = LossKind::Custom(CustomLoss { name: String::new(), function: None });
+        LossKind::ALL.into_iter().chain([custom])
+    }
+
+    /// All that are built in, with their defaults.
     pub const ALL: [LossKind; 7] = [
         LossKind::Mse,
         LossKind::Mae,
@@ -50,7 +176,7 @@ impl LossKind {
     ];
 
     /// The name in a model file.
-    pub fn name(self) -> &'static str {
+    pub fn name(&self) -> &'static str {
         match self {
             LossKind::Mse => "mse",
             LossKind::Mae => "mae",
@@ -59,7 +185,26 @@ impl LossKind {
             LossKind::CrossEntropy => "cross_entropy",
             LossKind::Cosine => "cosine",
             LossKind::Ssim => "ssim",
+            LossKind::Custom(_) => "custom",
         }
+    }
+}
+
+/// The name of an application's own loss in a model file.
+struct OwnName<'a>(&'a mut String);
+
+impl Part for OwnName<'_> {
+    fn read(&mut self, item: &Item) -> Result<(), Fault> {
+        *self.0 = item.text("a name", "write \"charbonnier\", say")?;
+        Ok(())
+    }
+
+    fn text(&self) -> String {
+        format!("{:?}", self.0)
+    }
+
+    fn schema(&self) -> Json {
+        json!({ "type": "string" })
     }
 }
 
@@ -72,21 +217,25 @@ impl From<LossKind> for LossSpec {
 impl LossSpec {
     /// The names of its terms, joined by `+`.
     pub fn name(&self) -> String {
-        self.terms.iter().map(|(kind, _)| kind.name()).collect::<Vec<_>>().join("+")
+        let name = |(kind, _): &(LossKind, f64)| match kind {
+            LossKind::Custom(loss) => loss.name.clone(),
+            kind => kind.name().to_owned(),
+        };
+        self.terms.iter().map(name).collect::<Vec<_>>().join("+")
     }
 
-    pub(super) fn read(item: &Item) -> Result<LossSpec, Fault> {
-        let names = LossKind::ALL.map(LossKind::name);
+    fn read(item: &Item) -> Result<LossSpec, Fault> {
+        let names = LossKind::ALL.each_ref().map(LossKind::name);
         let help = "write \"mse\", or { mse = 0.8, ssim = 0.2 }";
-        let find = |name: &str| {
+        let find = |name: &str, mut among: Box<dyn Iterator<Item = LossKind>>| {
             let unknown = || {
                 let known = suggest(name, names);
                 Fault::new(&item.key, format!("unknown loss {name:?}"), known)
             };
-            LossKind::ALL.into_iter().find(|loss| loss.name() == name).ok_or_else(unknown)
+            among.find(|loss| loss.name() == name).ok_or_else(unknown)
         };
         if let Some(name) = item.as_text() {
-            return Ok(find(name)?.into());
+            return Ok(find(name, Box::new(LossKind::ALL.into_iter()))?.into());
         }
         let Some(table) = item.as_table() else { return item.wrong("the name of a loss, or a table of weights", help) };
         if table.is_empty() {
@@ -94,15 +243,9 @@ impl LossSpec {
         }
         let mut terms = Vec::new();
         for (name, item) in table {
-            let mut kind = find(name)?;
+            let mut kind = find(name, Box::new(LossKind::templates()))?;
             let mut weight = 1.0;
-            match (&mut kind, item.as_table()) {
-                (LossKind::Huber { delta }, Some(_)) => {
-                    let keys = item.keys(&["weight", "delta"])?;
-                    (weight, *delta) = (keys.number("weight", weight)?, keys.number("delta", *delta)?);
-                }
-                _ => weight = item.number()?,
-            }
+            kind.read(&item, &mut weight)?;
             terms.push((kind, weight));
         }
         Ok(LossSpec { terms })
@@ -120,6 +263,7 @@ impl LossSpec {
                 return Err(Error::invalid(key, problem, "use 0.5, say, or leave it out"));
             }
             match kind {
+                LossKind::Custom(loss) if loss.function.is_none() => return Err(loss.unknown("loss")),
                 LossKind::Huber { delta } if !(delta.is_finite() && *delta > 0.0) => {
                     let problem = format!("expects a positive delta, got {delta:?}");
                     return Err(Error::invalid(key, problem, "use 1.0, say"));
@@ -147,8 +291,8 @@ impl LossSpec {
 /// As a model file has it.
 impl fmt::Display for LossSpec {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        if let [(kind, 1.0)] = self.terms[..]
-            && LossKind::ALL.contains(&kind)
+        if let [(kind, 1.0)] = &self.terms[..]
+            && LossKind::ALL.contains(kind)
         {
             return write!(f, "{:?}", kind.name());
         }
@@ -157,9 +301,44 @@ impl fmt::Display for LossSpec {
             .iter()
             .map(|(kind, weight)| match kind {
                 LossKind::Huber { delta } => format!("huber = {{ weight = {weight:?}, delta = {delta:?} }}"),
+                LossKind::Custom(loss) if *weight == 1.0 => format!("custom = {:?}", loss.name),
+                LossKind::Custom(loss) => format!("custom = {{ name = {:?}, weight = {weight:?} }}", loss.name),
                 kind => format!("{} = {weight:?}", kind.name()),
             })
             .collect();
         write!(f, "{{ {} }}", terms.join(", "))
+    }
+}
+
+impl Part for &mut LossSpec {
+    fn read(&mut self, item: &Item) -> Result<(), Fault> {
+        **self = LossSpec::read(item)?;
+        Ok(())
+    }
+
+    fn text(&self) -> String {
+        self.to_string()
+    }
+
+    fn schema(&self) -> Json {
+        let weight = json!({ "type": "number", "exclusiveMinimum": 0 });
+        let mut terms = Map::new();
+        for mut kind in LossKind::templates() {
+            let (name, custom) = (kind.name(), kind.is_custom());
+            let mut one = 1.0;
+            let mut fields = kind.settings();
+            let value = match fields.is_empty() {
+                true => weight.clone(),
+                false => {
+                    let plain = if custom { json!({ "type": "string" }) } else { weight.clone() };
+                    fields.push(Field::optional("weight", "What it is multiplied by.", Setting::Positive(&mut one)));
+                    json!({ "anyOf": [plain, schema::fields(fields)] })
+                }
+            };
+            terms.insert(name.to_owned(), value);
+        }
+        let names = LossKind::ALL.each_ref().map(LossKind::name);
+        let sum = json!({ "type": "object", "minProperties": 1, "additionalProperties": false, "properties": terms });
+        json!({ "anyOf": [{ "enum": names }, sum] })
     }
 }

@@ -2,10 +2,12 @@
 
 use std::str::FromStr;
 
+use serde_json::{Value as Json, json};
 use toml::de::{DeTable, DeValue};
 use toml::{Table, Value};
 
-use super::{Augment, DataSpec, Flip, LossSpec, ModelSpec, TrainSpec};
+use super::settings::{Field, Inner, OneOf, Part, Setting as Held, Table as Fields, read_fields};
+use super::{Augment, DataSpec, Flip, LossKind, ModelSpec, TrainSpec, schema};
 use crate::data::pictures::Fit;
 use crate::error::{Error, suggest};
 use crate::nn::{Blocks, Layer, Setting, has_short_form};
@@ -169,28 +171,164 @@ impl<'a> Keys<'a> {
         let fault = || Fault::new(&self.key, format!("missing key {name:?}"), format!("write {name} = {example}"));
         self.get(name).ok_or_else(fault)
     }
+}
 
-    pub(super) fn flag(&self, name: &str, default: bool) -> Result<bool, Fault> {
-        self.get(name).map_or(Ok(default), |item| item.flag())
-    }
-
-    pub(super) fn number(&self, name: &str, default: f64) -> Result<f64, Fault> {
-        self.get(name).map_or(Ok(default), |item| item.number())
-    }
-
-    pub(super) fn whole<T: TryFrom<i64>>(&self, name: &str, default: T) -> Result<T, Fault> {
-        self.get(name).map_or(Ok(default), |item| item.whole())
+/// The top of a model file.
+impl Fields for ModelSpec {
+    fn fields(&mut self) -> Vec<Field<'_>> {
+        let layers = "[{ linear = 32 }]";
+        vec![
+            Field::needed(
+                "input",
+                "[1, 28, 28]",
+                "The shape of one sample: [channels, height, width], or [features].",
+                Held::Part(Box::new(&mut self.input)),
+            ),
+            Field::needed(
+                "loss",
+                "\"mse\"",
+                "What training makes small: mse, mae, huber, bce, cross_entropy, cosine, ssim, or { mse = 0.8, ssim = 0.2 }.",
+                Held::Part(Box::new(&mut self.loss)),
+            ),
+            Field::needed(
+                "encoder",
+                layers,
+                "From a sample to its code. All layers and their keys are in the README's table of layers.",
+                Held::Part(Box::new(&mut self.encoder)),
+            ),
+            Field::needed(
+                "decoder",
+                layers,
+                "From the code back to a sample.",
+                Held::Part(Box::new(&mut self.decoder)),
+            ),
+            Field::optional(
+                "blocks",
+                "Lists of layers that { block = \"NAME\" } stands for.",
+                Held::Part(Box::new(&mut self.blocks)),
+            ),
+            Field::optional(
+                "data",
+                "How data become samples of the model's input.",
+                Held::Part(Box::new(Inner(&mut self.data))),
+            ),
+            Field::optional(
+                "train",
+                "How it is trained; each key can also be set by --set train.KEY=VALUE.",
+                Held::Part(Box::new(Inner(&mut self.train))),
+            ),
+        ]
     }
 }
 
-const MODEL_KEYS: [&str; 7] = ["input", "loss", "encoder", "decoder", "blocks", "data", "train"];
+/// The file's `[data]`.
+impl Fields for DataSpec {
+    fn fields(&mut self) -> Vec<Field<'_>> {
+        let fit = OneOf { what: "way to fit pictures", all: &Fit::ALL, name: Fit::name, value: &mut self.fit };
+        vec![
+            Field::optional(
+                "fit",
+                "How pictures of other proportions come to the input's: the middle is cut out, or they are stretched or padded.",
+                Held::Part(Box::new(fit)),
+            ),
+            Field::optional(
+                "augment",
+                "How samples are changed, anew for every step of training.",
+                Held::Part(Box::new(Inner(&mut self.augment))),
+            ),
+        ]
+    }
+}
+
+impl Fields for Augment {
+    fn fields(&mut self) -> Vec<Field<'_>> {
+        let flip = OneOf { what: "way to mirror pictures", all: &Flip::ALL, name: Flip::name, value: &mut self.flip };
+        vec![
+            Field::optional(
+                "shift",
+                "Pictures move by up to so many pixels in both directions.",
+                Held::Whole(&mut self.shift),
+            ),
+            Field::optional("flip", "In which directions pictures are mirrored.", Held::Part(Box::new(flip))),
+            Field::optional(
+                "rotate",
+                "Pictures are turned by up to so many degrees either way.",
+                Held::NotNegative(&mut self.rotate),
+            ),
+            Field::optional(
+                "noise",
+                "The deviation of noise that is added to the encoder's input alone, for the model to remove.",
+                Held::NotNegative(&mut self.noise),
+            ),
+        ]
+    }
+}
+
+impl Part for &mut Shape {
+    fn read(&mut self, item: &Item) -> Result<(), Fault> {
+        **self = item.shape()?;
+        Ok(())
+    }
+
+    fn text(&self) -> String {
+        self.to_string()
+    }
+
+    fn schema(&self) -> Json {
+        json!({ "type": "array", "minItems": 1, "items": { "type": "integer", "minimum": 1 } })
+    }
+}
+
+impl Part for &mut Vec<Layer> {
+    fn read(&mut self, item: &Item) -> Result<(), Fault> {
+        **self = read_layers(item)?;
+        Ok(())
+    }
+
+    fn text(&self) -> String {
+        Setting::Layers(&mut self.to_vec()).text(false)
+    }
+
+    fn schema(&self) -> Json {
+        schema::layers()
+    }
+}
+
+impl Part for &mut Blocks {
+    fn read(&mut self, item: &Item) -> Result<(), Fault> {
+        let Some(table) = item.as_table() else {
+            return item.wrong("a table", "write [blocks], and below it name = [..]");
+        };
+        **self = Blocks::new();
+        for (name, item) in table {
+            self.insert(name.to_owned(), read_layers(&item)?);
+        }
+        Ok(())
+    }
+
+    fn text(&self) -> String {
+        let line = |(name, layers): (&String, &Vec<Layer>)| {
+            format!("{name} = {}", Setting::Layers(&mut layers.clone()).text(false))
+        };
+        format!("{{ {} }}", self.iter().map(line).collect::<Vec<_>>().join(", "))
+    }
+
+    fn schema(&self) -> Json {
+        let names = json!({ "pattern": "^[A-Za-z0-9_-]+$" });
+        json!({ "type": "object", "propertyNames": names, "additionalProperties": schema::layers() })
+    }
+}
+
+fn is_top_key(name: &str) -> bool {
+    ModelSpec::blank().fields().iter().any(|field| field.key == name)
+}
 
 fn known_keys<'a>(key: &str, table: &'a Table, known: &[&str]) -> Result<Keys<'a>, Fault> {
     let Some(unknown) = table.keys().find(|name| !known.contains(&name.as_str())) else {
         return Ok(Keys { key: key.to_owned(), table });
     };
     // In TOML, whatever follows a [section] line belongs to the section.
-    let help = match MODEL_KEYS.contains(&unknown.as_str()) && ["train", "data", "blocks"].contains(&key) {
+    let help = match is_top_key(unknown) && ["train", "data", "blocks"].contains(&key) {
         true => format!("put it above the [{key}] line"),
         false => suggest(unknown, known.iter().copied()),
     };
@@ -202,55 +340,30 @@ pub(super) fn read_model(table: &Table) -> Result<ModelSpec, Fault> {
     if table.is_empty() {
         return Err(Fault::new("", "the file is empty", "a model has input, loss, encoder, decoder and [train]"));
     }
-    let keys = known_keys("", table, &MODEL_KEYS)?;
-    let layers = |name: &str| read_layers(&keys.need(name, "[{ linear = 32 }]")?);
-    // First, since a list that stands below [train] by mistake is an unknown key there and missing here.
-    let train = keys.get("train").map_or_else(|| Ok(TrainSpec::default()), |item| TrainSpec::read(&item))?;
-    Ok(ModelSpec {
-        input: keys.need("input", "[1, 28, 28]")?.shape()?,
-        loss: LossSpec::read(&keys.need("loss", "\"mse\"")?)?,
-        encoder: layers("encoder")?,
-        decoder: layers("decoder")?,
-        data: keys.get("data").map_or_else(|| Ok(DataSpec::default()), |item| read_data(&item))?,
-        blocks: keys.get("blocks").map_or_else(|| Ok(Blocks::new()), |item| read_blocks(&item))?,
-        train,
-    })
+    let mut spec = ModelSpec::blank();
+    let fields = spec.fields();
+    let known: Vec<&str> = fields.iter().map(|field| field.key).collect();
+    read_fields(&known_keys("", table, &known)?, fields)?;
+    Ok(spec)
 }
 
-fn read_data(item: &Item) -> Result<DataSpec, Fault> {
-    let keys = item.keys(&["fit", "augment"])?;
-    let fit = |item: Item| item.one_of("way to fit pictures", &Fit::ALL, Fit::name);
-    Ok(DataSpec {
-        fit: keys.get("fit").map_or_else(|| Ok(Fit::default()), fit)?,
-        augment: keys.get("augment").map_or_else(|| Ok(Augment::default()), |item| read_augment(&item))?,
-    })
-}
-
-fn read_augment(item: &Item) -> Result<Augment, Fault> {
-    let keys = item.keys(&["shift", "flip", "rotate", "noise"])?;
-    let flip = |item: Item| item.one_of("way to mirror pictures", &Flip::ALL, Flip::name);
-    Ok(Augment {
-        shift: keys.whole("shift", 0)?,
-        flip: keys.get("flip").map_or_else(|| Ok(Flip::default()), flip)?,
-        rotate: keys.number("rotate", 0.0)?,
-        noise: keys.number("noise", 0.0)?,
-    })
+impl ModelSpec {
+    /// A spec with nothing in it but defaults.
+    pub(super) fn blank() -> ModelSpec {
+        ModelSpec {
+            input: Shape::default(),
+            loss: LossKind::Mse.into(),
+            encoder: vec![],
+            decoder: vec![],
+            data: DataSpec::default(),
+            blocks: Blocks::new(),
+            train: TrainSpec::default(),
+        }
+    }
 }
 
 fn read_layers(item: &Item) -> Result<Vec<Layer>, Fault> {
     item.list("a list of layers", "write [{ linear = 32 }, \"relu\"], say")?.iter().map(read_layer).collect()
-}
-
-fn read_blocks(item: &Item) -> Result<Blocks, Fault> {
-    let Value::Table(table) = item.value else {
-        return item.wrong("a table", "write [blocks], and below it name = [..]");
-    };
-    let mut blocks = Blocks::new();
-    for (name, value) in table {
-        let key = format!("{}.{name}", item.key);
-        blocks.insert(name.clone(), read_layers(&Item { key, value })?);
-    }
-    Ok(blocks)
 }
 
 /// A layer as a model file has it: the inverse of its `Display`.

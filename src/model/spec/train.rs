@@ -3,11 +3,11 @@
 use super::optimizer::OptimizerSpec;
 use super::read::{Fault, Item};
 use super::schedule::Schedule;
-use super::settings;
+use super::settings::{self, Choice, Chosen, Field, List, OrFalse, Part, Setting, Table};
 use super::{Checked, Layer};
 use crate::error::{Error, Result, suggest};
 use crate::plan::Optimizer;
-use std::fmt::{self, Write as _};
+use std::fmt;
 
 /// How a model is trained.
 #[derive(Clone, Debug, PartialEq)]
@@ -113,25 +113,6 @@ pub struct LayerTraining {
     pub activity_l2: f64,
 }
 
-const KEYS: [&str; 16] = [
-    "batch",
-    "epochs",
-    "seed",
-    "shuffle",
-    "validation",
-    "optimizer",
-    "schedule",
-    "warmup",
-    "clip_value",
-    "clip_norm",
-    "accumulate",
-    "ema",
-    "early_stopping",
-    "non_finite",
-    "precision",
-    "layers",
-];
-
 impl Default for TrainSpec {
     fn default() -> TrainSpec {
         TrainSpec {
@@ -165,116 +146,217 @@ impl LayerTraining {
         let LayerTraining { l1, l2, activity_l1, activity_l2, .. } = self;
         [("l1", *l1), ("l2", *l2), ("activity_l1", *activity_l1), ("activity_l2", *activity_l2)]
     }
+}
 
-    fn read(item: &Item) -> Result<LayerTraining, Fault> {
-        let keys = item.keys(&["name", "lr", "weight_decay", "frozen", "l1", "l2", "activity_l1", "activity_l2"])?;
-        let number = |name: &str| keys.get(name).map(|item| item.number()).transpose();
-        Ok(LayerTraining {
-            name: keys.need("name", "\"encoder.0\"")?.text("the name of a layer", "write \"encoder.0\", say")?,
-            lr: number("lr")?,
-            weight_decay: number("weight_decay")?,
-            frozen: keys.flag("frozen", false)?,
-            l1: keys.number("l1", 0.0)?,
-            l2: keys.number("l2", 0.0)?,
-            activity_l1: keys.number("activity_l1", 0.0)?,
-            activity_l2: keys.number("activity_l2", 0.0)?,
-        })
+impl Table for LayerTraining {
+    fn fields(&mut self) -> Vec<Field<'_>> {
+        use Setting::{Flag, Maybe, NotNegative};
+        vec![
+            Field::needed(
+                "name",
+                "\"encoder.0\"",
+                "The layer, list or parameter that it holds for: \"encoder.0\", \"encoder\", \"encoder.0.bias\".",
+                Setting::Part(Box::new(Name(&mut self.name))),
+            ),
+            Field::optional("lr", "Its own learning rate.", Maybe(&mut self.lr)),
+            Field::optional("weight_decay", "Its own weight decay.", Maybe(&mut self.weight_decay)),
+            Field::optional("frozen", "Whether its parameters stay as they are.", Flag(&mut self.frozen)),
+            Field::optional(
+                "l1",
+                "The weight of the sum of its weights' magnitudes in the loss.",
+                NotNegative(&mut self.l1),
+            ),
+            Field::optional(
+                "l2",
+                "The weight of the sum of its weights' squares in the loss.",
+                NotNegative(&mut self.l2),
+            ),
+            Field::optional(
+                "activity_l1",
+                "The weight of the sum of its output's magnitudes in the loss.",
+                NotNegative(&mut self.activity_l1),
+            ),
+            Field::optional(
+                "activity_l2",
+                "The weight of the sum of its output's squares in the loss.",
+                NotNegative(&mut self.activity_l2),
+            ),
+        ]
+    }
+}
+
+/// What an entry of `layers` holds for.
+struct Name<'a>(&'a mut String);
+
+impl Part for Name<'_> {
+    fn read(&mut self, item: &Item) -> Result<(), Fault> {
+        *self.0 = item.text("the name of a layer", "write \"encoder.0\", say")?;
+        Ok(())
+    }
+
+    fn text(&self) -> String {
+        format!("{:?}", self.0)
+    }
+
+    fn schema(&self) -> serde_json::Value {
+        serde_json::json!({ "type": "string" })
+    }
+}
+
+impl Default for EarlyStopping {
+    fn default() -> EarlyStopping {
+        EarlyStopping { patience: 5, min_delta: 0.0 }
+    }
+}
+
+impl Table for EarlyStopping {
+    fn fields(&mut self) -> Vec<Field<'_>> {
+        vec![
+            Field::needed(
+                "patience",
+                "5",
+                "Epochs in a row without a better loss after which training ends.",
+                Setting::Count(&mut self.patience),
+            ),
+            Field::optional(
+                "min_delta",
+                "A loss is better when it is below the best by more than this.",
+                Setting::NotNegative(&mut self.min_delta),
+            ),
+        ]
+    }
+}
+
+impl Choice for NonFinite {
+    const WHAT: &'static str = "answer";
+
+    fn all() -> Vec<NonFinite> {
+        vec![NonFinite::Stop, NonFinite::Skip]
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            NonFinite::Stop => "stop",
+            NonFinite::Skip => "skip",
+        }
+    }
+
+    fn settings(&mut self) -> Vec<(&'static str, Setting<'_>)> {
+        vec![]
     }
 }
 
 /// As a model file has it.
-impl fmt::Display for LayerTraining {
+impl fmt::Display for NonFinite {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(f, "{{ name = {:?}", self.name)?;
-        for (key, value) in [("lr", self.lr), ("weight_decay", self.weight_decay)] {
-            if let Some(value) = value {
-                write!(f, ", {key} = {value:?}")?;
-            }
-        }
-        if self.frozen {
-            write!(f, ", frozen = true")?;
-        }
-        for (key, value) in self.numbers() {
-            if value != 0.0 {
-                write!(f, ", {key} = {value:?}")?;
-            }
-        }
-        write!(f, " }}")
+        settings::write(self, f)
+    }
+}
+
+impl Choice for Precision {
+    const WHAT: &'static str = "precision";
+
+    fn all() -> Vec<Precision> {
+        Precision::ALL.to_vec()
+    }
+
+    fn name(&self) -> &'static str {
+        Precision::name(*self)
+    }
+
+    fn settings(&mut self) -> Vec<(&'static str, Setting<'_>)> {
+        vec![]
+    }
+}
+
+/// As a model file has it.
+impl fmt::Display for Precision {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        settings::write(self, f)
+    }
+}
+
+/// The file's `[train]`.
+impl Table for TrainSpec {
+    fn fields(&mut self) -> Vec<Field<'_>> {
+        use Setting::{Count, Flag, Fraction, FractionOrFalse, PositiveOrFalse, Seed, Whole};
+        vec![
+            Field::optional("batch", "Samples in a step.", Count(&mut self.batch)),
+            Field::optional("epochs", "Passes over the training set.", Count(&mut self.epochs)),
+            Field::optional(
+                "seed",
+                "Decides initial weights, shuffling and all else that is random.",
+                Seed(&mut self.seed),
+            ),
+            Field::optional("shuffle", "Whether every epoch has an order of its own.", Flag(&mut self.shuffle)),
+            Field::optional(
+                "validation",
+                "The part of the training set that is set aside where the data has no test files.",
+                Fraction(&mut self.validation),
+            ),
+            Field::optional(
+                "optimizer",
+                "The method of descent and its settings: sgd, rmsprop, adam, adamw, adagrad, adadelta, nadam or lion.",
+                Setting::Part(Box::new(Chosen(&mut self.optimizer))),
+            ),
+            Field::optional(
+                "schedule",
+                "How the learning rate changes: constant, step, exponential, cosine, one_cycle or plateau.",
+                Setting::Part(Box::new(Chosen(&mut self.schedule))),
+            ),
+            Field::optional(
+                "warmup",
+                "Updates in which the learning rate rises to the schedule's.",
+                Whole(&mut self.warmup),
+            ),
+            Field::optional(
+                "clip_value",
+                "The largest magnitude of an element of a gradient, or false.",
+                PositiveOrFalse(&mut self.clip_value),
+            ),
+            Field::optional(
+                "clip_norm",
+                "The largest norm of all gradients together, or false.",
+                PositiveOrFalse(&mut self.clip_norm),
+            ),
+            Field::optional(
+                "accumulate",
+                "Batches whose gradients are joined for an update.",
+                Count(&mut self.accumulate),
+            ),
+            Field::optional(
+                "ema",
+                "The decay of an average of the weights, which is then the model, or false.",
+                FractionOrFalse(&mut self.ema),
+            ),
+            Field::optional(
+                "early_stopping",
+                "When training ends early, with the best weights: { patience = 5, min_delta = 0.0 }, or false.",
+                Setting::Part(Box::new(OrFalse(&mut self.early_stopping))),
+            ),
+            Field::optional(
+                "non_finite",
+                "What happens to gradients that are not finite: stop, or skip the update.",
+                Setting::Part(Box::new(Chosen(&mut self.non_finite))),
+            ),
+            Field::optional(
+                "precision",
+                "In how many bits a training step stores its values: f32, or f16 with a scaled loss.",
+                Setting::Part(Box::new(Chosen(&mut self.precision))),
+            ),
+            Field::optional(
+                "layers",
+                "What holds for some layers only: [{ name = \"encoder.0\", lr = 1e-4, l2 = 1e-5 }], say.",
+                Setting::Part(Box::new(List {
+                    list: &mut self.layers,
+                    example: "write [{ name = \"encoder.0\", frozen = true }], say",
+                })),
+            ),
+        ]
     }
 }
 
 impl TrainSpec {
-    pub(super) fn read(item: &Item) -> Result<TrainSpec, Fault> {
-        let keys = item.keys(&KEYS)?;
-        let default = TrainSpec::default();
-        // A number, or false for none.
-        let optional = |name: &str| match keys.get(name) {
-            Some(item) if item.is_false() => Ok(None),
-            Some(item) => item.number().map(Some),
-            None => Ok(None),
-        };
-        let early_stopping = match keys.get("early_stopping") {
-            Some(item) if !item.is_false() => {
-                let keys = item.keys(&["patience", "min_delta"])?;
-                let patience = keys.need("patience", "5")?.whole()?;
-                Some(EarlyStopping { patience, min_delta: keys.number("min_delta", 0.0)? })
-            }
-            _ => None,
-        };
-        let non_finite = match keys.get("non_finite") {
-            Some(item) => match item.choice("answer", &["stop", "skip"])? {
-                ("skip", None) => NonFinite::Skip,
-                (_, None) => NonFinite::Stop,
-                (_, Some(item)) => return item.wrong("no settings", "write \"stop\" or \"skip\""),
-            },
-            None => NonFinite::Stop,
-        };
-        let precision = |item: Item| item.one_of("precision", &Precision::ALL, Precision::name);
-        let layers = match keys.get("layers") {
-            Some(item) => item.list("a list", "write [{ name = \"encoder.0\", frozen = true }], say")?,
-            None => vec![],
-        };
-        Ok(TrainSpec {
-            batch: keys.whole("batch", default.batch)?,
-            epochs: keys.whole("epochs", default.epochs)?,
-            seed: keys.whole("seed", default.seed)?,
-            shuffle: keys.flag("shuffle", default.shuffle)?,
-            validation: keys.number("validation", default.validation)?,
-            optimizer: keys.get("optimizer").map_or(Ok(default.optimizer), |item| settings::read(&item))?,
-            schedule: keys.get("schedule").map_or(Ok(default.schedule), |item| settings::read(&item))?,
-            warmup: keys.whole("warmup", default.warmup)?,
-            clip_value: optional("clip_value")?,
-            clip_norm: optional("clip_norm")?,
-            accumulate: keys.whole("accumulate", default.accumulate)?,
-            ema: optional("ema")?,
-            early_stopping,
-            non_finite,
-            precision: keys.get("precision").map_or_else(|| Ok(default.precision), precision)?,
-            layers: layers.iter().map(LayerTraining::read).collect::<Result<_, _>>()?,
-        })
-    }
-
-    /// The table as a model file has it, every key written out.
-    pub(super) fn write(&self, text: &mut String) -> fmt::Result {
-        let optional = |number: Option<f64>| number.map_or("false".to_owned(), |number| format!("{number:?}"));
-        let TrainSpec { batch, epochs, seed, shuffle, validation, optimizer, schedule, warmup, accumulate, .. } = self;
-        writeln!(text, "[train]\nbatch = {batch}\nepochs = {epochs}\nseed = {seed}\nshuffle = {shuffle}")?;
-        writeln!(text, "validation = {validation:?}\noptimizer = {optimizer}\nschedule = {schedule}")?;
-        writeln!(text, "warmup = {warmup}\nclip_value = {}", optional(self.clip_value))?;
-        writeln!(text, "clip_norm = {}\naccumulate = {accumulate}", optional(self.clip_norm))?;
-        writeln!(text, "ema = {}", optional(self.ema))?;
-        match self.early_stopping {
-            Some(EarlyStopping { patience, min_delta }) => {
-                writeln!(text, "early_stopping = {{ patience = {patience}, min_delta = {min_delta:?} }}")?;
-            }
-            None => writeln!(text, "early_stopping = false")?,
-        }
-        let answer = if self.non_finite == NonFinite::Skip { "skip" } else { "stop" };
-        writeln!(text, "non_finite = \"{answer}\"\nprecision = \"{}\"", self.precision.name())?;
-        let layers: Vec<String> = self.layers.iter().map(LayerTraining::to_string).collect();
-        writeln!(text, "layers = [{}]", layers.join(", "))
-    }
-
     pub(super) fn validate(&self, checked: &Checked) -> Result<()> {
         let within = |key: &str, value: u64, least: u64, most: u64| {
             let (bound, help) = match value {

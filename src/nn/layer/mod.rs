@@ -5,6 +5,7 @@
 
 mod activation;
 mod conv;
+mod custom;
 mod dense;
 mod dropout;
 mod kind;
@@ -18,17 +19,18 @@ use std::fmt;
 
 pub use activation::Activation;
 pub use conv::{Conv, Conv1d, Conv2d, ConvTranspose, ConvTranspose1d, ConvTranspose2d};
+pub use custom::{Custom, CustomLayer};
 pub use dense::Linear;
 pub use dropout::Dropout;
-pub(crate) use kind::Setting;
 pub use kind::{Initial, ParameterSpec};
+pub(crate) use kind::{Key, Setting};
 pub use normalisation::{BatchNorm, GroupNorm, LayerNorm, Softmax};
 pub use pool::{GlobalPool, Interpolation, PixelShuffle, Pool2d, PoolKind, Upsample};
 pub use reshape::Reshape;
 pub use sequence::{Attention, Cell, Embedding, Recurrent};
 pub use structure::Structure;
 
-use self::kind::{Key, Kind, too_large};
+use self::kind::{Kind, too_large};
 use super::{MAX_ELEMENTS, Placed, elements};
 use crate::error::Result;
 use crate::graph::{Graph, Value};
@@ -77,6 +79,8 @@ pub enum Layer {
     Recurrent(Recurrent),
     /// Lists of layers.
     Structure(Structure),
+    /// An application's own.
+    Custom(Custom),
 }
 
 /// The rules of a layer, borrowed as the layer is.
@@ -103,6 +107,7 @@ macro_rules! kind {
             Layer::Attention(layer) => layer,
             Layer::Recurrent(layer) => layer,
             Layer::Structure(layer) => layer,
+            Layer::Custom(layer) => layer,
         }
     };
 }
@@ -143,6 +148,7 @@ impl Layer {
             Layer::Recurrent(Recurrent::new(Cell::Gru, 64)),
         ]);
         templates.extend(Structure::templates().map(Layer::Structure));
+        templates.push(Layer::Custom(Custom::template()));
         templates
     }
 

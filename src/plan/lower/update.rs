@@ -160,6 +160,7 @@ impl Lowering<'_> {
             slots,
             outcomes: vec![],
             program: None,
+            own: None,
             label: label.to_owned(),
             operations: operations as u64,
             beside: false,

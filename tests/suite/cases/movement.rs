@@ -2,7 +2,7 @@
 
 use super::{Builder, Derivatives, Fill, Table};
 use pinhole::Result;
-use pinhole::graph::{Binary, Reduction, Unary, Value, Window};
+use pinhole::graph::{Binary, CustomKernel, Reduction, Unary, Value, Window};
 
 pub(super) fn movement(table: &mut Table) {
     for axes in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
@@ -312,6 +312,14 @@ pub(super) fn indexing(table: &mut Table) {
         });
         case.derivatives(Derivatives::None);
     }
+    for shape in [[1, 1], [3, 7], [5, 64], [2, 65]] {
+        table.case(format!("custom kernels of {shape:?}"), |b| {
+            let (x, weight) = (b.x(shape)?, b.x([shape[1]])?);
+            let y = b.unary(Unary::Tanh, x)?;
+            let y = b.custom(&weighted(), &[y, weight], shape)?;
+            b.with_number(Binary::Add, y, 0.5)
+        });
+    }
     for (name, fill) in [("floats", super::PLAIN), ("bytes", Fill::Bytes)] {
         let case = table.case(format!("batch of {name}"), |b| {
             let data = b.input([23, 3, 5], fill)?;
@@ -323,4 +331,41 @@ pub(super) fn indexing(table: &mut Table) {
         });
         case.derivatives(Derivatives::None);
     }
+}
+
+/// Rows from their end to their beginning.
+fn reversed() -> CustomKernel {
+    let kernel = CustomKernel::new(
+        "reversed",
+        "const ONE = 1u;\nfn element(i: u32) -> f32 {\n    return x0[i / X0_SIZE1 * Y_SIZE1 + Y_SIZE1 - ONE - i % Y_SIZE1];\n}",
+        |x, i| {
+            let width = x[0].shape()[1];
+            x[0].at(i / width * width + width - 1 - i % width)
+        },
+    );
+    kernel.with_gradient(|graph, _, _, gradient| {
+        let shape = graph.shape(gradient).clone();
+        Ok(vec![Some(graph.custom(&reversed(), &[gradient], shape)?)])
+    })
+}
+
+/// The same, each column times a weight.
+fn weighted() -> CustomKernel {
+    let kernel = CustomKernel::new(
+        "weighted",
+        "fn mirrored(i: u32) -> u32 { return i / Y_SIZE1 * Y_SIZE1 + Y_SIZE1 - 1u - i % Y_SIZE1; }\n\
+         fn element(i: u32) -> f32 { return x0[mirrored(i)] * x1[i % X1_SIZE0]; }",
+        |x, i| {
+            let width = x[0].shape()[1];
+            x[0].at(i / width * width + width - 1 - i % width) * x[1].at(i % width)
+        },
+    );
+    kernel.with_gradient(|graph, operands, _, gradient| {
+        let shape = graph.shape(gradient).clone();
+        let by_weight = graph.multiply(gradient, operands[1])?;
+        let x = graph.custom(&reversed(), &[by_weight], shape.clone())?;
+        let turned = graph.custom(&reversed(), &[operands[0]], shape)?;
+        let each = graph.multiply(turned, gradient)?;
+        Ok(vec![Some(x), Some(graph.sum(each, &[0])?)])
+    })
 }

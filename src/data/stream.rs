@@ -1,0 +1,103 @@
+//! Samples from an application's iterators, one for each epoch.
+
+use crate::error::{Error, Result};
+use std::sync::{Arc, Mutex, PoisonError};
+
+type Items = Box<dyn Iterator<Item = Result<Vec<f32>, Box<dyn std::error::Error + Send + Sync>>> + Send>;
+
+/// What opens an epoch's iterator, and how far the one that is open has been read.
+pub(super) struct Stream {
+    open: Arc<dyn Fn(u64) -> Items + Send + Sync>,
+    samples: usize,
+    cursor: Mutex<Cursor>,
+}
+
+/// A place in an epoch.
+#[derive(Default)]
+struct Cursor {
+    epoch: u64,
+    /// Samples of the epoch that have been given away.
+    position: usize,
+    /// None before an epoch has begun, and after something went wrong in it.
+    items: Option<Items>,
+    /// What has been taken from the iterator and not been given away: the rest of a batch.
+    rest: Vec<f32>,
+}
+
+impl Stream {
+    pub fn new(samples: usize, open: impl Fn(u64) -> Items + Send + Sync + 'static) -> Stream {
+        Stream { open: Arc::new(open), samples, cursor: Mutex::default() }
+    }
+
+    /// Samples of an epoch.
+    pub fn samples(&self) -> usize {
+        self.samples
+    }
+
+    pub fn truncate(&mut self, samples: usize) {
+        self.samples = self.samples.min(samples);
+    }
+
+    /// The samples of these indices, which follow one upon the other, in an epoch. Goes on where the last call ended if it
+    /// can, and else begins the epoch anew.
+    pub fn read(&self, name: &str, width: usize, epoch: u64, indices: &[u32]) -> Result<Vec<f32>> {
+        let data = || format!("data \"{name}\"");
+        if indices.windows(2).any(|pair| pair[1] != pair[0] + 1) {
+            let problem = "an iterator gives its samples only one after the other";
+            return Err(Error::invalid(data(), problem, "ask for them in their order"));
+        }
+        let Some(first) = indices.first().map(|first| *first as usize) else { return Ok(Vec::new()) };
+        let mut cursor = self.cursor.lock().unwrap_or_else(PoisonError::into_inner);
+        if cursor.items.is_none() || cursor.epoch != epoch || cursor.position > first {
+            *cursor = Cursor { epoch, items: Some((self.open)(epoch)), ..Cursor::default() };
+        }
+        let mut taken = std::mem::take(&mut cursor.rest);
+        // Where anything goes wrong, a panic of the iterator's among it, the next call begins the epoch anew.
+        let Some(mut items) = cursor.items.take() else { return Ok(Vec::new()) };
+        let mut start = cursor.position;
+        let end = first + indices.len();
+        while start + taken.len() / width < end {
+            // What is left out on the way to the first one need not be kept.
+            let unwanted = (first - start.min(first)).min(taken.len() / width);
+            taken.drain(..unwanted * width);
+            start += unwanted;
+            let sample = start + taken.len() / width;
+            let item = items.next().ok_or_else(|| {
+                let problem = format!("its iterator ends after {sample} of {} samples (epoch {epoch})", self.samples);
+                Error::invalid(data(), problem, "let it give as many as an epoch is said to have")
+            })?;
+            let item = item.map_err(|source| Error::Stream { name: name.to_owned(), sample, epoch, source })?;
+            if item.is_empty() || !item.len().is_multiple_of(width) {
+                let problem = format!(
+                    "its iterator gives {} numbers for sample {sample} (epoch {epoch}), a sample has {width}",
+                    item.len()
+                );
+                return Err(Error::invalid(data(), problem, "give one whole sample or several"));
+            }
+            if let Some(at) = item.iter().position(|value| !value.is_finite()) {
+                let (sample, element) = (sample + at / width, at % width);
+                let problem = format!("sample {sample}, element {element} is {} (epoch {epoch})", item[at]);
+                return Err(Error::invalid(data(), problem, "remove or replace such values before training"));
+            }
+            taken.extend(item);
+        }
+        let values = taken[(first - start) * width..(end - start) * width].to_vec();
+        taken.drain(..(end - start) * width);
+        *cursor = Cursor { epoch, position: end, items: Some(items), rest: taken };
+        Ok(values)
+    }
+}
+
+/// A copy has a place of its own in the epoch.
+impl Clone for Stream {
+    fn clone(&self) -> Stream {
+        Stream { open: self.open.clone(), samples: self.samples, cursor: Mutex::default() }
+    }
+}
+
+/// The same iterators, not the same samples.
+impl PartialEq for Stream {
+    fn eq(&self, other: &Stream) -> bool {
+        Arc::ptr_eq(&self.open, &other.open) && self.samples == other.samples
+    }
+}

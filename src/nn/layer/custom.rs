@@ -1,0 +1,145 @@
+//! Layers that an application writes itself.
+
+use super::kind::{Key, Kind, ParameterSpec, Setting};
+use crate::error::Result;
+use crate::graph::{Graph, Value};
+use crate::nn::Placed;
+use crate::shape::Shape;
+use std::fmt;
+use std::sync::Arc;
+
+/// The rules of an application's own layer. Its gradient comes by itself, and it runs on every device, since it is made of
+/// a graph's ops. Its parameters are trained, saved and loaded like any other's.
+///
+/// ```
+/// use pinhole::graph::{Graph, Value};
+/// use pinhole::model::ModelSpec;
+/// use pinhole::nn::{CustomLayer, Initial, Layer, ParameterSpec};
+/// use pinhole::shape::Shape;
+///
+/// /// Every feature times a trained factor.
+/// struct Scale;
+///
+/// impl CustomLayer for Scale {
+///     fn output_shape(&self, input: &Shape) -> Result<Shape, String> {
+///         Ok(input.clone())
+///     }
+///
+///     fn parameters(&self, input: &Shape) -> Vec<ParameterSpec> {
+///         vec![ParameterSpec { name: "scale", shape: input.clone(), initial: Initial::Constant(1.0) }]
+///     }
+///
+///     fn apply(&self, graph: &mut Graph, x: Value, parameters: &[Value]) -> pinhole::Result<Value> {
+///         graph.multiply(x, parameters[0])
+///     }
+/// }
+///
+/// let mut spec = ModelSpec::resolve("dense")?;
+/// spec.encoder.push(Layer::custom("scale", Scale));
+/// assert!(spec.to_toml().contains("{ custom = \"scale\" }"));
+/// # Ok::<(), pinhole::Error>(())
+/// ```
+pub trait CustomLayer: Send + Sync {
+    /// The shape of one sample that comes out where `input` goes in (no batch in either), or what disagrees and, after
+    /// `"; "`, what would help.
+    fn output_shape(&self, input: &Shape) -> Result<Shape, String>;
+
+    /// The parameters for samples of shape `input`, which [`output_shape`](CustomLayer::output_shape) has accepted. The one
+    /// named `scale` of the layer `encoder.4` is `encoder.4.scale` in files.
+    fn parameters(&self, _input: &Shape) -> Vec<ParameterSpec> {
+        Vec::new()
+    }
+
+    /// The nodes on a batch: `[n, ..input]` to `[n, ..output]`, with the parameters in the order in which
+    /// [`parameters`](CustomLayer::parameters) asked for them.
+    fn apply(&self, graph: &mut Graph, x: Value, parameters: &[Value]) -> Result<Value>;
+
+    /// Forward floating-point operations for one sample, for summaries.
+    fn flops(&self, _input: &Shape, _output: &Shape) -> u64 {
+        0
+    }
+}
+
+/// An application's own layer, under the name that a model file calls it by: see [`CustomLayer`]. Two are equal where their
+/// names are.
+#[derive(Clone)]
+pub struct Custom {
+    pub(crate) name: String,
+    /// None where a file names a layer that nobody has given.
+    pub(crate) rules: Option<Arc<dyn CustomLayer>>,
+}
+
+impl super::Layer {
+    /// A layer of one's own, under the name that a model file has it by.
+    pub fn custom(name: impl Into<String>, layer: impl CustomLayer + 'static) -> super::Layer {
+        super::Layer::Custom(Custom { name: name.into(), rules: Some(Arc::new(layer)) })
+    }
+}
+
+impl PartialEq for Custom {
+    fn eq(&self, other: &Custom) -> bool {
+        self.name == other.name
+    }
+}
+
+impl fmt::Debug for Custom {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "Custom({:?})", self.name)
+    }
+}
+
+impl Custom {
+    /// An example of what a model file must give.
+    pub(super) fn template() -> Custom {
+        Custom { name: "scale".to_owned(), rules: None }
+    }
+
+    fn rules(&self) -> Result<&dyn CustomLayer, String> {
+        self.rules.as_deref().ok_or_else(|| {
+            format!(
+                "the layer {:?} is an application's own and is not known here; load the model in that application, which \
+                 gives the layer by Extensions::layer",
+                self.name
+            )
+        })
+    }
+}
+
+impl Kind for Custom {
+    fn name(&self) -> &'static str {
+        "custom"
+    }
+
+    fn keys(&mut self) -> Vec<Key<'_>> {
+        vec![Key::needed("name", Setting::Word(&mut self.name))]
+    }
+
+    fn output_shape(&self, input: &Shape) -> Result<Shape, String> {
+        self.rules()?.output_shape(input)
+    }
+
+    fn parameters(&self, input: &Shape) -> Vec<ParameterSpec> {
+        self.rules().map_or_else(|_| Vec::new(), |rules| rules.parameters(input))
+    }
+
+    fn flops(&self, input: &Shape, output: &Shape) -> u64 {
+        self.rules().map_or(0, |rules| rules.flops(input, output))
+    }
+
+    fn apply(&self, placed: &Placed, graph: &mut Graph, x: Value) -> Result<Value> {
+        let unfit = |problem: String| {
+            let what = format!("layer {:?} at {}", self.name, placed.name);
+            crate::Error::invalid(what, problem, "look at its CustomLayer")
+        };
+        let rules = self.rules().map_err(unfit)?;
+        let parameters =
+            (0..placed.parameters.len()).map(|index| placed.parameter(graph, index)).collect::<Result<Vec<_>>>()?;
+        let batch = graph.shape(x)[0];
+        let y = rules.apply(graph, x, &parameters)?;
+        let expected: Shape = std::iter::once(batch).chain(placed.output.iter().copied()).collect();
+        match *graph.shape(y) == expected {
+            true => Ok(y),
+            false => Err(unfit(format!("gives {}, its output_shape says {expected}", graph.shape(y)))),
+        }
+    }
+}
