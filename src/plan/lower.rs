@@ -1,16 +1,19 @@
 //! Lowering: from fused groups to launches, and from launches to a plan with memory.
 
 mod blocks;
+mod pair;
+mod reductions;
 mod update;
 
+use self::pair::places;
 use super::arrange::{Arranged, Order, is_rearranged};
 use super::fuse::{Group, fuse, kernel_of, reads, storage};
 use super::half::halves;
-use super::kernel::{Access, Kernel};
+use super::kernel::Kernel;
 use super::memory::{ALIGNMENT, ParameterLayout, Transient, aligned, allocate};
-use super::plan::{Buffer, Outcome, OwnKernel, Plan, Slot, Step, workgroup_bytes};
+use super::plan::{Buffer, Outcome, OwnKernel, Plan, Slot, Step};
 use super::products::ProductSizes;
-use super::program::{Axis, Instruction, Program, View};
+use super::program::{Instruction, Program};
 use super::state::{Metrics, RING_CAPACITY, Training};
 use super::tile::Target;
 use crate::error::{Error, Result};
@@ -560,89 +563,6 @@ impl Lowering<'_> {
         }
     }
 
-    fn reduction(&mut self, group: &Group, kernel: Kernel) {
-        let graph = self.graph;
-        let node = graph.node(group.anchor);
-        let elements = node.shape.elements();
-        let length = graph.shape(node.operands[0]).elements() / elements;
-        // Both passes are shortest when a sum of n is split into √n; neighbours read neighbours, so in a multiple of a
-        // subgroup.
-        let even = length.isqrt().next_multiple_of(32);
-        let whole = length < 256 || self.target.without.splits;
-        let splits = if whole { 1 } else { (BUSY / elements).min(even).max(1) };
-        let per_element = group.program.as_ref().map_or(0, |program| program.operations()) + 1;
-        let operations = (per_element * elements * length) as u64;
-        let constants = vec![elements as u32, length as u32, splits as u32];
-        let mut launch = self.new_launch(group, kernel, constants, vec![], operations);
-        let from = if splits > 1 {
-            // The parts of an element lie side by side.
-            (self.transient(elements * splits, DType::Float), Shape::from([elements, splits]), DType::Float)
-        } else {
-            self.slot(group.anchor)
-        };
-        launch.slots.push(from.clone());
-        for input in &group.inputs {
-            let slot = self.slot(*input);
-            launch.slots.push(slot);
-        }
-        self.launches.push(launch);
-        if splits > 1 {
-            self.join(kernel, group.anchor, from, [splits, 0]);
-        }
-    }
-
-    fn column_sums(&mut self, group: &Group) {
-        let graph = self.graph;
-        let node = graph.node(group.anchor);
-        let columns = node.shape.elements();
-        let rows = graph.shape(node.operands[0]).elements() / columns;
-        // As in any reduction both passes should be short, but few columns leave invocations to spare.
-        let most = (BUSY / columns.div_ceil(4)).clamp(1, 128);
-        let parts = if rows < 256 || self.target.without.splits { 1 } else { rows.isqrt().min(most) };
-        let per_element = group.program.as_ref().map_or(0, |program| program.operations()) + 1;
-        let operations = (per_element * rows * columns) as u64;
-        let stride = aligned(columns);
-        let constants = [rows, columns, parts, stride, 64].map(|word| word as u32).to_vec();
-        let launch = self.new_launch(group, Kernel::ColumnSums, constants, vec![], operations);
-        self.outcomes(group, launch, [parts, stride]);
-    }
-
-    /// Launches that join partial results in a fixed order: `stride` elements apart, or side by side where it is 0.
-    fn join(&mut self, kernel: Kernel, value: Value, from: Operand, [parts, stride]: [usize; 2]) {
-        let elements = self.graph.shape(value).elements();
-        let label = self.graph.node(value).name.clone();
-        let along = if stride == 0 { [parts, 1] } else { [1, stride] };
-        let view = View::new([Axis::plain(elements, along[0]), Axis::plain(parts, along[1])], 0);
-        // A long join is a reduction of its own.
-        let even = parts.isqrt().next_multiple_of(32);
-        let splits = if elements * 256 > parts || self.target.without.splits { 1 } else { even };
-        let result = if splits > 1 {
-            (self.transient(elements * splits, DType::Float), Shape::from([elements, splits]), DType::Float)
-        } else {
-            self.slot(value)
-        };
-        let mut instructions = vec![Instruction::Position];
-        if !view.is_identity(elements * parts) {
-            instructions.push(Instruction::Index { from: 0, view });
-        }
-        let at = instructions.len() - 1;
-        instructions.push(Instruction::Load { input: 0, at });
-        self.launches.push(Launch {
-            kernel,
-            constants: vec![elements as u32, parts as u32, splits as u32],
-            slots: vec![result.clone(), from],
-            outcomes: vec![],
-            program: Some(Program { instructions, inputs: 1, phases: vec![] }),
-            own: None,
-            label,
-            operations: (elements * parts) as u64,
-            beside: false,
-        });
-        if splits > 1 {
-            self.join(kernel, value, result, [splits, 0]);
-        }
-    }
-
     fn advance(&mut self, metrics: &Metrics, values: Value, state: Value) {
         let count = self.graph.shape(values).elements();
         let (values, parts) = match self.metric_parts.clone() {
@@ -666,57 +586,6 @@ impl Lowering<'_> {
             operations: 0,
             beside: false,
         });
-    }
-
-    /// Lets launches share a dispatch: products and column sums of one workgroup size, none of which reads what another
-    /// writes, and which together need no more buffers and workgroup memory than the device has.
-    fn pair(&mut self) {
-        let most = self.target.storage_buffers();
-        let fits = |launch: &Launch, others: &[Launch]| {
-            let steps: Vec<Step> = others.iter().chain([launch]).map(|launch| step(launch, vec![])).collect();
-            workgroup_bytes(&steps) <= self.target.limits.workgroup_bytes
-        };
-        let mut dispatches: Vec<Vec<Launch>> = Vec::new();
-        // For each place: the last dispatch that writes it.
-        let mut written: Vec<(Home, usize)> = Vec::new();
-        for mut launch in std::mem::take(&mut self.launches) {
-            let reads = places(&launch, true);
-            let after = written.iter().filter(|(place, _)| reads.iter().any(|read| read.meets(place)));
-            let ready = after.map(|(_, dispatch)| dispatch + 1).max().unwrap_or(0);
-            let lasting = |place: &Home| place.transient().is_none();
-            let joined = (ready..dispatches.len()).find(|dispatch| {
-                let others = &dispatches[*dispatch];
-                // What is written to a lasting buffer later than here must stay so, unless it has a place of its own.
-                let ordered = places(&launch, false).iter().all(|place| {
-                    let gradients =
-                        matches!(place, Home::Lasting { buffer, .. } if self.buffers[*buffer].name == "gradients");
-                    !lasting(place) || gradients || *dispatch + 1 == dispatches.len()
-                });
-                ordered
-                    && shares(&launch, others)
-                    && bindings(others.iter().chain([&launch])) <= most
-                    && fits(&launch, others)
-            });
-            match joined {
-                Some(dispatch) => {
-                    written.extend(places(&launch, false).into_iter().map(|place| (place, dispatch)));
-                    launch.beside = true;
-                    let together = &mut dispatches[dispatch];
-                    together.push(launch);
-                    // Column sums take any workgroup size, and so that of the product that they run beside.
-                    let product = together.iter().find(|launch| launch.kernel.row().tiled);
-                    if let Some(workgroup) = product.map(|launch| step(launch, vec![]).workgroup()) {
-                        let sums = together.iter_mut().filter(|launch| launch.kernel == Kernel::ColumnSums);
-                        sums.filter_map(|launch| launch.constants.last_mut()).for_each(|last| *last = workgroup as u32);
-                    }
-                }
-                None => {
-                    written.extend(places(&launch, false).into_iter().map(|place| (place, dispatches.len())));
-                    dispatches.push(vec![launch]);
-                }
-            }
-        }
-        self.launches = dispatches.into_iter().flatten().collect();
     }
 
     fn finish(mut self, name: &str) -> Plan {
@@ -795,66 +664,4 @@ impl Home {
             Home::Lasting { .. } => None,
         }
     }
-
-    /// Whether two places are the same.
-    fn is(&self, other: &Home) -> bool {
-        match (self, other) {
-            (Home::Transient(one), Home::Transient(other)) => one == other,
-            (Home::Lasting { buffer, offset }, Home::Lasting { buffer: other, offset: place }) => {
-                buffer == other && offset == place
-            }
-            _ => false,
-        }
-    }
-
-    /// Whether two places are in one transient, or in one lasting buffer.
-    fn meets(&self, other: &Home) -> bool {
-        match (self, other) {
-            (Home::Transient(one), Home::Transient(other)) => one == other,
-            (Home::Lasting { buffer: one, .. }, Home::Lasting { buffer: other, .. }) => one == other,
-            _ => false,
-        }
-    }
-}
-
-/// The places that a launch reads, or those that it writes.
-fn places(launch: &Launch, reads: bool) -> Vec<Home> {
-    let access = step(launch, vec![]);
-    let slots = launch.slots.iter().enumerate().filter(|(slot, _)| (access.access(*slot) == Access::Read) == reads);
-    slots.map(|(_, (home, ..))| home.clone()).collect()
-}
-
-/// Whether a launch can run beside others: all are products of one workgroup size, or column sums, and none reads what
-/// another writes.
-fn shares(launch: &Launch, others: &[Launch]) -> bool {
-    let size = |launch: &Launch| launch.kernel.row().tiled.then(|| step(launch, vec![]).workgroup());
-    let joins = |launch: &Launch| launch.kernel.row().tiled || launch.kernel == Kernel::ColumnSums;
-    let alike = |other: &Launch| match (size(launch), size(other)) {
-        (Some(one), Some(other)) => one == other,
-        _ => true,
-    };
-    let apart = |one: &Launch, other: &Launch| {
-        let written = places(one, false);
-        places(other, true).iter().all(|read| written.iter().all(|place| !place.meets(read)))
-    };
-    joins(launch)
-        && others.iter().all(|other| joins(other) && alike(other) && apart(launch, other) && apart(other, launch))
-}
-
-/// Buffers that a dispatch binds: what several of its steps read is bound once.
-fn bindings<'a>(dispatch: impl Iterator<Item = &'a Launch>) -> usize {
-    let mut read: Vec<&Operand> = Vec::new();
-    let mut count = 0;
-    for launch in dispatch {
-        let access = step(launch, vec![]);
-        for (slot, operand) in launch.slots.iter().enumerate() {
-            let known = |other: &&Operand| other.0.is(&operand.0) && other.1.elements() == operand.1.elements();
-            if access.access(slot) != Access::Read {
-                count += 1;
-            } else if !read.iter().any(known) {
-                read.push(operand);
-            }
-        }
-    }
-    count + read.len()
 }
