@@ -20,7 +20,7 @@ pub struct Agreement {
     pub steps: usize,
     /// Launches of each.
     pub launches: usize,
-    /// The largest difference, relative to the largest element of what the launch left.
+    /// The largest difference, relative to the largest element of what the launch left in the same buffer.
     pub worst: f64,
     /// The launch that it was found in.
     pub worst_launch: String,
@@ -125,6 +125,9 @@ struct Found {
 }
 
 /// Runs a step of a plan that both sessions have loaded first, launch by launch, the reference from the session's operands.
+///
+/// Differences count relative to the largest number that the launch leaves in the same buffer, partial sums with their
+/// magnitudes: a bias before a normalisation has a gradient that is nothing but rounding, beside that of its weights.
 fn compare(
     plan: &Plan,
     session: &mut Session,
@@ -147,13 +150,23 @@ fn compare(
         }
         let name = joined(launch, |step| format!("{} \"{}\"", step.kernel.name(), step.label));
         let written = launch.iter().flat_map(|step| (0..step.slots.len()).map(move |slot| (step, slot)));
-        for (step, slot) in written.filter(|(step, slot)| step.access(*slot) != Access::Read) {
+        let written = written.filter(|(step, slot)| step.access(*slot) != Access::Read);
+        let mut results = Vec::new();
+        let mut largest: BTreeMap<usize, f64> = BTreeMap::new();
+        for (step, slot) in written {
             let place = &step.slots[slot];
             let Some((got, expected)) = left.get(&place.buffer) else { continue };
             let range = place.offset..place.offset + place.shape.elements();
-            let [got, expected] =
-                [got, expected].map(|values| joined_parts(step, slot, &values.to_f64()[range.clone()]));
-            let worst = difference(&got, &expected);
+            let [got, expected] = [got, expected].map(|values| values.to_f64()[range.clone()].to_vec());
+            let magnitudes: Vec<f64> = expected.iter().map(|value| value.abs()).collect();
+            let [got, expected, magnitudes] =
+                [got, expected, magnitudes].map(|values| joined_parts(step, slot, &values));
+            let largest = largest.entry(place.buffer).or_default();
+            *largest = magnitudes.into_iter().fold(*largest, f64::max);
+            results.push((slot, place, got, expected));
+        }
+        for (slot, place, got, expected) in results {
+            let worst = difference(&got, &expected, largest[&place.buffer]);
             if worst.relative > agreement.worst {
                 (agreement.worst, agreement.worst_launch) = (worst.relative, name.clone());
             }
@@ -201,7 +214,7 @@ fn joined(launch: &[Step], of: impl Fn(&Step) -> String) -> String {
     all.join(" + ")
 }
 
-/// The element that is furthest off, relative to the largest of the reference.
+/// The element that is furthest off.
 struct Difference {
     element: usize,
     got: f64,
@@ -209,8 +222,8 @@ struct Difference {
     relative: f64,
 }
 
-fn difference(got: &[f64], expected: &[f64]) -> Difference {
-    let largest = expected.iter().fold(0.0f64, |largest, value| largest.max(value.abs()));
+/// How far results are from the reference, relative to the largest number that they are held against.
+fn difference(got: &[f64], expected: &[f64], largest: f64) -> Difference {
     let mut worst = Difference { element: 0, got: 0.0, expected: 0.0, relative: 0.0 };
     for (element, (got, expected)) in got.iter().zip(expected).enumerate() {
         let distance: f64 = got - expected;

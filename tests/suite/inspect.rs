@@ -33,6 +33,36 @@ fn every_launch_agrees_with_the_cpu() {
     }
 }
 
+/// Their gradients are nothing but rounding.
+#[test]
+fn biases_before_a_normalisation_raise_no_alarm() {
+    let convolutional = r#"
+input = [1, 28, 28]
+loss = "mse"
+encoder = [{ conv2d = { out = 8, kernel = 3, stride = 2, padding = 1 } }, "batch_norm", "relu", "flatten", { linear = 16 }]
+decoder = [{ linear = 784 }, "sigmoid", { unflatten = [1, 28, 28] }]
+[train]
+batch = 32
+"#;
+    let dense = r#"
+input = [784]
+loss = "mse"
+encoder = [{ linear = 24 }, "batch_norm", "relu", { linear = 8 }]
+decoder = [{ linear = 784 }, "sigmoid"]
+[train]
+batch = 32
+"#;
+    for model in [convolutional, dense] {
+        let (network, data) = (network(model), pinhole::data::digits(96, 1));
+        for device in fast_devices() {
+            let mut trainer = Trainer::new(&network, &device, &data, None, Options::default()).expect("a trainer");
+            trainer.start(&initial(&network)).expect("it starts");
+            let agreement = trainer.check(2).unwrap_or_else(|error| panic!("{}: {error}", device.name()));
+            assert!(agreement.worst < 1e-5, "{}: {agreement:?}", device.name());
+        }
+    }
+}
+
 #[test]
 fn the_first_launch_that_disagrees_is_named() {
     let (network, data) = (network(SMALL_CONV), pinhole::data::digits(96, 1));
