@@ -38,8 +38,8 @@ pub struct Arguments {
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     lr: Option<f64>,
     /// In how many bits a step stores its values: f16 scales the loss, and sums are of 32 bits all the same
-    #[arg(long, value_name = "f32|f16", value_parser = ["f32", "f16"])]
-    precision: Option<String>,
+    #[arg(long, value_name = "f32|f16", value_parser = Precision::from_name)]
+    precision: Option<Precision>,
     /// Decides initial weights, shuffling and all else that is random
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
@@ -273,9 +273,8 @@ fn apply(arguments: &Arguments, spec: &mut ModelSpec, settings: &mut Settings) -
     if let Some(rate) = arguments.lr {
         train.optimizer.lr = rate;
     }
-    if let Some(given) = &arguments.precision {
-        let known = Precision::ALL.into_iter().find(|precision| precision.name() == given);
-        train.precision = known.unwrap_or(train.precision);
+    if let Some(precision) = arguments.precision {
+        train.precision = precision;
     }
     train.shuffle &= !arguments.no_shuffle;
     if let Some(data) = &arguments.data {

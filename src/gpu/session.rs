@@ -465,7 +465,8 @@ fn pipeline(gpu: &Gpu, shader: &Shader, accesses: &[Access], kept: bool) -> Resu
                 false => wgpu::ShaderRuntimeChecks::unchecked(),
             };
             // SAFETY: every index comes from the plan: kernels are guarded by counts that are constants, indices read
-            // from memory are clamped, and loops are bounded by constants; an application's own text is checked. The suite runs all of them checked too.
+            // from memory are clamped, and loops are bounded by constants; an application's own text is checked. The suite
+            // runs all of them checked too.
             let module = unsafe { gpu.device.create_shader_module_trusted(descriptor, checks) };
             gpu.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
                 label: Some(&path),

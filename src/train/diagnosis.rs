@@ -43,9 +43,9 @@ fn first_fault(trainer: &mut Trainer) -> Result<Option<String>> {
     let computed = layers.filter_map(|layer| Some((layer.name.clone(), output_of(&graph, &layer.name)?)));
     outputs.extend(computed.map(|(name, value)| (format!("the output of \"{name}\""), value)));
     outputs.push(("the loss".to_owned(), loss));
-    // The backward pass comes to the last layer first.
     // Scaled gradients that are not finite are left out, and so spoil nothing.
     if spec.precision == Precision::F32 {
+        // The backward pass comes to the last layer first.
         let trained = trained_parameters(network, &mut graph, loss, &Groups::new(network))?.into_iter().rev();
         outputs.extend(trained.map(|own| (format!("the gradient of \"{}\"", own.parameter), own.gradient)));
     }

@@ -89,6 +89,12 @@ impl Precision {
             Precision::F16 => "f16",
         }
     }
+
+    /// The precision of this name, or what names there are.
+    pub fn from_name(name: &str) -> Result<Precision, String> {
+        let known = Precision::ALL.into_iter().find(|precision| precision.name() == name);
+        known.ok_or_else(|| format!("known are {}", Precision::ALL.map(Precision::name).join(", ")))
+    }
 }
 
 /// What holds for one layer, for all of a list, or for one parameter.
