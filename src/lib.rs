@@ -119,6 +119,7 @@ pub mod nn;
 pub mod plan;
 pub mod rng;
 pub mod shape;
+pub mod task;
 pub mod tensor;
 pub mod train;
 

@@ -35,6 +35,8 @@ pub enum HostStream {
     Shuffle,
     /// Which samples are held back for validation.
     Split,
+    /// Codes of new samples.
+    Codes,
 }
 
 /// A sequence of draws on the host: one stream at one step.
@@ -54,6 +56,7 @@ impl Sequence {
             HostStream::Initial(parameter) => 0x8000_0000 | parameter,
             HostStream::Shuffle => 0x4000_0000,
             HostStream::Split => 0x4000_0001,
+            HostStream::Codes => 0x4000_0002,
         };
         Sequence { seed, step, stream, drawn: 0, block: [0; 4] }
     }
