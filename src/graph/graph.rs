@@ -147,6 +147,15 @@ impl Graph {
         Ok(self.push(Op::Constant(value), vec![], shape, DType::Float))
     }
 
+    /// 0, 1, 2, .. in so many elements, at most 2^24, which 32 bits hold exactly. It takes no memory where it is used
+    /// element by element.
+    pub fn iota(&mut self, count: usize) -> Result<Value> {
+        if count == 0 || count > 1 << 24 {
+            return Err(self.error("iota", format!("{count} is not between 1 and 2^24")));
+        }
+        Ok(self.push(Op::Iota, vec![], [count].into(), DType::Float))
+    }
+
     /// A step state for [`Graph::batch`] and the random ops, `[STATE_LENGTH]` u32, under this name.
     pub fn state(&mut self, name: &str) -> Result<Value> {
         self.input(name, [STATE_LENGTH], DType::U32)

@@ -228,6 +228,8 @@ pub enum Op {
     },
     /// One number in every element.
     Constant(f64),
+    /// 0, 1, 2, .. along its one axis.
+    Iota,
     /// An elementwise function.
     Unary(Unary),
     /// An elementwise function of two operands of one shape.
@@ -319,6 +321,7 @@ impl Op {
             Op::Input { .. } => "input",
             Op::Parameter { .. } => "parameter",
             Op::Constant(_) => "constant",
+            Op::Iota => "iota",
             Op::Unary(op) => op.name(),
             Op::Binary(op) => op.name(),
             Op::MatMul { .. } => "matmul",

@@ -122,6 +122,7 @@ impl<'a> Arranged<'a> {
             Op::Input { .. }
             | Op::Parameter { .. }
             | Op::MatMul { .. }
+            | Op::Iota
             | Op::Permute(_)
             | Op::Slice { .. }
             | Op::Pad { .. }

@@ -74,6 +74,7 @@ pub(super) fn kernel_of(graph: &Graph, value: Value) -> Kernel {
         // Sources are never computed; the copy of one to an output is a map.
         Op::Input { .. } | Op::Parameter { .. } => Kernel::Map,
         Op::Constant(_)
+        | Op::Iota
         | Op::Unary(_)
         | Op::Binary(_)
         | Op::Broadcast
@@ -151,7 +152,16 @@ impl Claim {
 
 /// Ops that compute nothing: repeating them is cheaper than keeping their result.
 fn only_moves(op: &Op) -> bool {
-    matches!(op, Op::Constant(_) | Op::Broadcast | Op::Permute(_) | Op::Slice { .. } | Op::Pad { .. } | Op::Reshape)
+    matches!(
+        op,
+        Op::Constant(_)
+            | Op::Iota
+            | Op::Broadcast
+            | Op::Permute(_)
+            | Op::Slice { .. }
+            | Op::Pad { .. }
+            | Op::Reshape
+    )
 }
 
 /// Ops that can be computed inside another launch.
@@ -745,6 +755,7 @@ impl<'a> Builder<'a> {
         let elements = shape.elements();
         match op {
             Op::Constant(number) => self.push(Instruction::Literal(*number)),
+            Op::Iota => self.push(Instruction::Number(at)),
             Op::Unary(op) => {
                 let x = self.value(operands[0], at);
                 self.push(Instruction::Unary(*op, x))

@@ -460,6 +460,7 @@ impl Lowering<'_> {
                 self.plain(group, kernel, operands, vec![elements as u32, *stream], arithmetic);
             }
             Op::Constant(_)
+            | Op::Iota
             | Op::Unary(_)
             | Op::Binary(_)
             | Op::Broadcast

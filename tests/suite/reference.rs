@@ -41,6 +41,7 @@ fn apply(op: &Op, operands: &[(&[f64], &Shape)], shape: &Shape, graph: &Graph) -
             panic!("no values for \"{name}\" of {} nodes", graph.nodes().len())
         }
         Op::Constant(number) => vec![*number; elements],
+        Op::Iota => (0..elements).map(|i| i as f64).collect(),
         Op::Unary(op) => x.iter().map(|x| unary(*op, *x)).collect(),
         Op::Binary(op) => x.iter().zip(operands[1].0).map(|(x, y)| binary(*op, *x, *y)).collect(),
         Op::MatMul { transpose_lhs, transpose_rhs } => {
