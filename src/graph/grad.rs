@@ -116,7 +116,7 @@ impl Graph {
             Op::Input { .. } | Op::Parameter { .. } | Op::Constant(_) | Op::Iota => return Ok(None),
             Op::RandomUniform { .. } | Op::RandomBits { .. } | Op::Batch | Op::Indices { .. } => return Ok(None),
             // Their operands' derivatives come together, in a closed form.
-            Op::Lstm | Op::Gru | Op::LinearRecurrence { .. } => return Ok(None),
+            Op::Lstm(_) | Op::Gru(_) | Op::LinearRecurrence { .. } => return Ok(None),
             Op::Unary(unary) => return self.unary_rule(*unary, x, y, g),
             Op::Binary(binary) => return self.binary_rule(*binary, operands, position, y, g),
             Op::MatMul { transpose_lhs, transpose_rhs } => {

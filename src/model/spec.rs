@@ -316,6 +316,7 @@ impl ModelSpec {
             };
             return Err(Error::invalid(&*layer.key, problem, help));
         }
+        nn::check_ties([&encoder, &decoder])?;
         self.loss.validate(&self.input, last)?;
         let checked = Checked { encoder, decoder, latent };
         if checked.parameter_count() > MAX_ELEMENTS {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::layer::{Layer, Structure};
+use super::layer::{Layer, Structure, TiedLinear};
 use super::{MAX_ELEMENTS, Parameter, Placed, elements, too_many_parameters};
 use crate::error::{Error, Result, suggest};
 use crate::shape::Shape;
@@ -35,6 +35,26 @@ pub fn walk(layers: &[Placed]) -> Vec<&Placed> {
         .iter()
         .flat_map(|layer| std::iter::once(layer).chain(layer.inside.iter().flat_map(|list| walk(list))))
         .collect()
+}
+
+/// Fails where a layer takes the weight of another that has none, or one of another shape.
+pub(crate) fn check_ties(lists: [&[Placed]; 2]) -> Result<()> {
+    let layers: Vec<&Placed> = lists.into_iter().flat_map(walk).collect();
+    for tied in &layers {
+        let Layer::TiedLinear(TiedLinear { to, out, .. }) = &tied.layer else { continue };
+        let mut linear = layers.iter().filter(|layer| matches!(layer.layer, Layer::Linear(_)));
+        let Some(other) = linear.clone().find(|layer| layer.name == *to) else {
+            let help = suggest(to, linear.by_ref().map(|layer| layer.name.as_str()));
+            return Err(Error::invalid(&*tied.key, format!("there is no linear layer {to:?}"), help));
+        };
+        let weight: Shape = [*tied.input.last().unwrap_or(&0), *out].into();
+        if other.parameters[0].shape != weight {
+            let problem = format!("the weight of {to:?} is {}, but {weight} is needed", other.parameters[0].shape);
+            let help = "let out be what goes into that layer, and what comes out of it go in here";
+            return Err(Error::invalid(&*tied.key, problem, help));
+        }
+    }
+    Ok(())
 }
 
 struct Placing<'a> {

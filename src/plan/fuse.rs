@@ -63,10 +63,10 @@ pub(super) fn kernel_of(graph: &Graph, value: Value) -> Kernel {
         Op::Warp => Kernel::Warp,
         Op::Custom(_) => Kernel::Custom,
         Op::Indices { .. } => Kernel::Indices,
-        Op::Lstm => Kernel::Lstm,
-        Op::Gru => Kernel::Gru,
-        Op::LinearRecurrence { reverse: false } => Kernel::LinearForward,
-        Op::LinearRecurrence { reverse: true } => Kernel::LinearBackward,
+        Op::Lstm(_) => Kernel::Lstm,
+        Op::Gru(_) => Kernel::Gru,
+        Op::LinearRecurrence { transposed: false, .. } => Kernel::LinearForward,
+        Op::LinearRecurrence { transposed: true, .. } => Kernel::LinearBackward,
         Op::RandomUniform { .. } => Kernel::RandomUniform,
         Op::RandomBits { .. } => Kernel::RandomBits,
         Op::Batch if graph.node(node.operands[0]).dtype == DType::U8 => Kernel::BatchBytes,
@@ -154,13 +154,7 @@ impl Claim {
 fn only_moves(op: &Op) -> bool {
     matches!(
         op,
-        Op::Constant(_)
-            | Op::Iota
-            | Op::Broadcast
-            | Op::Permute(_)
-            | Op::Slice { .. }
-            | Op::Pad { .. }
-            | Op::Reshape
+        Op::Constant(_) | Op::Iota | Op::Broadcast | Op::Permute(_) | Op::Slice { .. } | Op::Pad { .. } | Op::Reshape
     )
 }
 
@@ -814,8 +808,8 @@ impl<'a> Builder<'a> {
             | Op::Warp
             | Op::Custom(_)
             | Op::Indices { .. }
-            | Op::Lstm
-            | Op::Gru
+            | Op::Lstm(_)
+            | Op::Gru(_)
             | Op::LinearRecurrence { .. }
             | Op::RandomUniform { .. }
             | Op::RandomBits { .. }
