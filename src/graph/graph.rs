@@ -42,6 +42,8 @@ pub struct Graph {
     pub(super) closed: HashMap<Value, Closed>,
     /// The step state of a training step.
     training: Option<Value>,
+    /// What a training step wants the model to give.
+    target: Option<Value>,
     /// Parameters and the values that they take after the step.
     assignments: Vec<(Value, Value)>,
 }
@@ -85,6 +87,17 @@ impl Graph {
     /// The step state, where this is the graph of a training step.
     pub fn training(&self) -> Option<Value> {
         self.training
+    }
+
+    /// Tells the layers of a training step's graph what the model is wanted to give for this batch, for those that are
+    /// taught by it step by step.
+    pub fn set_target(&mut self, target: Value) {
+        self.target = Some(target);
+    }
+
+    /// What the model is wanted to give, where this is the graph of a training step that has been told so.
+    pub fn target(&self) -> Option<Value> {
+        self.target.filter(|_| self.training.is_some())
     }
 
     /// Gives a parameter a new value after the step, without a gradient. Everything in this step still sees the old one.

@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use super::layer::{Layer, Structure, TiedLinear};
+use super::layer::{Attention, Dropout, Layer, LayerNorm, Recurrent, Structure, TiedLinear};
 use super::{MAX_ELEMENTS, Parameter, Placed, elements, too_many_parameters};
 use crate::error::{Error, Result, suggest};
 use crate::shape::Shape;
 
 /// The most layers of a model, each repetition counted.
 pub const MAX_LAYERS: usize = 10_000;
+
+/// The most steps of a sequence that follow each from the one before by layers of one's own choice: a plan holds them all.
+const MAX_ROUNDS: usize = 256;
 
 /// How deep lists of layers may stand inside of each other.
 const MAX_DEPTH: usize = 16;
@@ -55,6 +58,19 @@ pub(crate) fn check_ties(lists: [&[Placed]; 2]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Whether what a layer gives for a step of a sequence depends on that step and those before it alone.
+fn is_causal(layer: &Placed) -> bool {
+    match &layer.layer {
+        Layer::Linear(_) | Layer::TiedLinear(_) | Layer::Activation(_) | Layer::GaussianNoise(_) => true,
+        Layer::Positions(_) | Layer::Structure(Structure::Residual { .. }) => true,
+        Layer::Dropout(Dropout { spatial, .. }) => !spatial,
+        Layer::LayerNorm(LayerNorm { axes, .. }) => *axes == 1,
+        Layer::Recurrent(Recurrent { bidirectional, last, .. }) => !bidirectional && !last,
+        Layer::Attention(Attention { causal, .. }) => *causal,
+        _ => false,
+    }
 }
 
 struct Placing<'a> {
@@ -247,7 +263,35 @@ impl<'a> Placing<'a> {
                 };
                 (vec![body], output)
             }
+            Structure::TeacherForced { features, body } => {
+                let [steps, width] = input[..] else {
+                    let problem = format!("expects [steps, features], got {input}");
+                    return Err(at.error(&key, &problem, "put { repeat_vector = STEPS } before it"));
+                };
+                if steps > MAX_ROUNDS {
+                    let problem = format!("takes at most {MAX_ROUNDS} steps, got {steps}");
+                    return Err(at.error(&key, &problem, "use shorter sequences, or repeat_vector alone"));
+                }
+                let Some(joined) = width.checked_add(*features).filter(|_| *features > 0) else {
+                    return Err(at.error(&key, &format!("features cannot be {features}"), "write 28, say"));
+                };
+                let body =
+                    self.list(&at.inside(index, "body", "teacher_forced.body"), body, &[steps, joined].into())?;
+                let (end, output): (_, Shape) = (body.last().map(|layer| &layer.output), [steps, *features].into());
+                if end != Some(&output) {
+                    let problem = format!("the body gives {}, not {output}", end.unwrap_or(input));
+                    return Err(at.error(&key, &problem, &format!("add {{ linear = {features} }} to it")));
+                }
+                (vec![body], output)
+            }
         };
+        if let (Structure::TeacherForced { .. }, Some(layer)) =
+            (structure, walk(&inside[0]).into_iter().find(|x| !is_causal(x)))
+        {
+            let problem = format!("{} looks at more than a step and those before it", layer.layer.name());
+            let help = "use layers that do not, such as lstm, gru, linear, layer_norm and causal attention";
+            return Err(Error::invalid(&*layer.key, problem, help));
+        }
         self.count(at, &key)?;
         if elements(&output).is_none_or(|count| count > MAX_ELEMENTS) {
             return Err(at.error(

@@ -616,6 +616,7 @@ pub(super) fn training_loss(network: &Network, graph: &mut Graph, x: Value, stat
     let batch = graph.shape(x)[0];
     let [x, wanted] = augment(graph, network, x, state)?;
     graph.set_training(state)?;
+    graph.set_target(wanted);
     let code = network.encode(graph, x)?;
     let decoded = network.decode(graph, code)?;
     let loss = network.loss(graph, decoded, wanted)?;
