@@ -228,13 +228,15 @@ impl Network {
         let ratio = graph.scale(ratio, 0.5)?;
         let ratio = graph.sum(ratio, &[2])?;
         graph.set_scope(scope);
-        let rows = graph.reshape(code, [batch * samples, size])?;
-        let decoded = self.decode(graph, rows)?;
         let wanted: Shape = [batch, 1].into_iter().chain(self.spec().input.iter().copied()).collect();
         let all: Shape = [batch, samples].into_iter().chain(self.spec().input.iter().copied()).collect();
         let target = graph.reshape(target, wanted)?;
         let target = graph.broadcast(target, all)?;
         let target = graph.reshape(target, self.input_shape(batch * samples))?;
+        // Layers that are taught step by step see it as often as there are codes.
+        graph.set_target(target);
+        let rows = graph.reshape(code, [batch * samples, size])?;
+        let decoded = self.decode(graph, rows)?;
         let Some(likelihood) = self.spec().loss.likelihood() else {
             let problem = format!("{} is no likelihood", self.spec().loss);
             return Err(Error::invalid("loss", problem, "use \"bernoulli\", say"));

@@ -392,6 +392,7 @@ impl ModelSpec {
             };
             return Err(Error::invalid(&*layer.key, problem, help));
         }
+        nn::check_ties([&encoder, &decoder])?;
         self.loss.validate(&self.input, last)?;
         if let LatentSpec::Gaussian(Gaussian { samples: 2.., .. }) = self.latent
             && self.loss.likelihood().is_none()

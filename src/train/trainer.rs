@@ -638,6 +638,7 @@ pub(super) fn training_loss(network: &Network, graph: &mut Graph, x: Value, stat
     let batch = graph.shape(x)[0];
     let Prepared { input, target } = augment(graph, network, x, state)?;
     graph.set_training(state)?;
+    graph.set_target(target);
     let objective = network.objective(graph, input, target, state)?;
     network.with_penalties(graph, objective.loss, batch)
 }
