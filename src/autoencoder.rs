@@ -9,7 +9,9 @@ use crate::model::{Extensions, ModelSpec, Network, weights};
 use crate::plan::{Plan, Request};
 use crate::shape::Shape;
 use crate::tensor::{DType, Tensor, Values};
-use crate::train::{EpochReport, Evaluation, Observer, Options, Outcome, Trainer, evaluate, negative_log_likelihood};
+use crate::train::{
+    EpochReport, Evaluation, Observer, Options, Outcome, Trainer, evaluate, jacobian_norm, negative_log_likelihood,
+};
 use std::collections::HashMap;
 use std::io::Write;
 use std::path::Path;
@@ -159,6 +161,11 @@ impl Autoencoder {
     /// [`train::negative_log_likelihood`](crate::train::negative_log_likelihood) of a data set, in nats per sample.
     pub fn negative_log_likelihood(&self, data: &Dataset, samples: usize) -> Result<f64> {
         negative_log_likelihood(&self.network, &self.device, &self.parameters, data, samples)
+    }
+
+    /// [`train::jacobian_norm`](crate::train::jacobian_norm) of a data set.
+    pub fn jacobian_norm(&self, data: &Dataset) -> Result<f64> {
+        jacobian_norm(&self.network, &self.device, &self.parameters, data)
     }
 
     /// Codes of samples given one after the other: `[n, ..latent]`.

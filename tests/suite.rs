@@ -66,6 +66,8 @@ mod modules;
 mod numbers;
 #[path = "suite/parity.rs"]
 mod parity;
+#[path = "suite/penalties.rs"]
+mod penalties;
 #[path = "suite/pictures.rs"]
 mod pictures;
 #[cfg(feature = "cli")]

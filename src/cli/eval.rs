@@ -22,6 +22,12 @@ pub struct Arguments {
     #[arg(long, value_name = "CODES", num_args = 0..=1, require_equals = true, default_missing_value = "200",
           value_parser = clap::value_parser!(u32).range(1..=100_000))]
     nll: Option<u32>,
+    /// Say what codes are like too: active units, numbers that are not 0, dead ones, the mean activation
+    #[arg(long)]
+    codes: bool,
+    /// Measure the mean squared norm of the encoder's Jacobian too
+    #[arg(long)]
+    jacobian: bool,
     /// Print one line of JSON
     #[arg(long)]
     json: bool,
@@ -34,13 +40,19 @@ pub fn run(arguments: &Arguments) -> Result<End> {
     let data = splits.test.as_ref().unwrap_or(&splits.train);
     let mut evaluation = autoencoder.evaluate(data)?;
     let network = autoencoder.network();
-    if network.spec().latent.is_drawn() {
+    let mut add = |name: &str, value: f64| evaluation.parts.insert(name.to_owned(), value);
+    if arguments.codes {
         let codes = CodeStatistics::of(&autoencoder, data)?;
-        evaluation.parts.insert("active_units".to_owned(), codes.active() as f64);
+        add("active_units", codes.active() as f64);
+        add("dead_units", codes.dead() as f64);
+        add("units_not_zero", codes.mean_used());
+        add("mean_activation", codes.mean().iter().sum::<f64>() / codes.mean().len() as f64);
+    }
+    if arguments.jacobian {
+        add("squared_jacobian", autoencoder.jacobian_norm(data)?);
     }
     if let Some(samples) = arguments.nll {
-        let bound = autoencoder.negative_log_likelihood(data, samples as usize)?;
-        evaluation.parts.insert("negative_log_likelihood".to_owned(), bound);
+        add("negative_log_likelihood", autoencoder.negative_log_likelihood(data, samples as usize)?);
     }
     if arguments.json {
         say_json(&evaluation)?;
@@ -54,7 +66,7 @@ pub fn run(arguments: &Arguments) -> Result<End> {
     ];
     for (name, value) in &evaluation.parts {
         let text = match name.as_str() {
-            "active_units" => format!("{value} of {}", network.checked().latent.elements()),
+            "active_units" | "dead_units" => format!("{value} of {}", network.checked().latent.elements()),
             _ => format!("{value:.6}"),
         };
         lines.push((name.replace('_', " "), text));

@@ -1,9 +1,9 @@
-//! Penalties on weights and activities: what training adds to the loss.
+//! Penalties on weights, activities and codes: what training adds to the loss.
 
 use super::network::Network;
-use super::spec::LayerTraining;
+use super::spec::{Contractive, LayerTraining, MOST_EXACT, Sparsity};
 use crate::error::{Error, Result};
-use crate::graph::{Graph, Unary, Value};
+use crate::graph::{Binary, Graph, Unary, Value};
 
 impl Network {
     /// The training loss with the penalties of `[train] layers`, on a graph that holds [`Network::encode`] and
@@ -48,6 +48,108 @@ impl Network {
         }
         Ok(total)
     }
+}
+
+impl Network {
+    /// A loss with the penalties on the `code` of samples `x`, both as the encoder has them; directions are drawn with this
+    /// step state.
+    pub fn with_code_penalties(
+        &self,
+        graph: &mut Graph,
+        loss: Value,
+        [x, code]: [Value; 2],
+        state: Value,
+    ) -> Result<Value> {
+        let scope = graph.set_scope("penalty");
+        let mut total = loss;
+        let penalties = self.spec().penalties;
+        if let Some(Contractive { weight, projections }) = penalties.contractive {
+            let norm = match projections {
+                0 => jacobian_norm(graph, x, code)?,
+                _ => projected_norm(graph, x, code, state, projections)?,
+            };
+            let part = graph.scale(norm, weight)?;
+            total = graph.add(total, part)?;
+        }
+        if let Some(Sparsity { weight, target }) = penalties.sparsity {
+            let divergence = activation_divergence(graph, code, target)?;
+            let part = graph.scale(divergence, weight)?;
+            total = graph.add(total, part)?;
+        }
+        graph.set_scope(scope);
+        Ok(total)
+    }
+
+    /// The mean over samples `x` of the squared Frobenius norm of the encoder's Jacobian, a scalar. Fails where a code has so many
+    /// numbers that a plan would hold too many backward passes.
+    pub fn jacobian_norm(&self, graph: &mut Graph, x: Value) -> Result<Value> {
+        let size = self.checked().latent.elements();
+        if size > MOST_EXACT {
+            let problem = format!("a code has {size} numbers, each of which takes a backward pass");
+            return Err(Error::invalid("latent", problem, format!("use a model with at most {MOST_EXACT}")));
+        }
+        let code = self.encode(graph, x)?;
+        jacobian_norm(graph, x, code)
+    }
+}
+
+/// The mean over samples of the sum of all squared derivatives of the code by the sample.
+fn jacobian_norm(graph: &mut Graph, x: Value, code: Value) -> Result<Value> {
+    let batch = graph.shape(code)[0];
+    let size = graph.shape(code).elements() / batch;
+    let code = graph.reshape(code, [batch, size])?;
+    let mut total = graph.constant(0.0, [])?;
+    for number in 0..size {
+        let column = graph.slice(code, &[0, number], [batch, 1])?;
+        // No sample's code depends on another sample, so that the sum's derivative has all of theirs side by side.
+        let sum = graph.sum(column, &[0, 1])?;
+        let part = squared_gradient(graph, sum, x)?;
+        total = graph.add(total, part)?;
+    }
+    graph.scale(total, 1.0 / batch as f64)
+}
+
+/// The same, estimated by the derivatives along random directions of the code: Hutchinson 1990.
+fn projected_norm(graph: &mut Graph, x: Value, code: Value, state: Value, projections: usize) -> Result<Value> {
+    let shape = graph.shape(code).clone();
+    let axes: Vec<usize> = (0..shape.len()).collect();
+    let mut total = graph.constant(0.0, [])?;
+    for _ in 0..projections {
+        let direction = graph.random_normal(state, shape.clone())?;
+        let along = graph.multiply(code, direction)?;
+        let sum = graph.sum(along, &axes)?;
+        let part = squared_gradient(graph, sum, x)?;
+        total = graph.add(total, part)?;
+    }
+    graph.scale(total, 1.0 / (shape[0] * projections) as f64)
+}
+
+/// The sum of the squares of a scalar's derivatives by `x`.
+fn squared_gradient(graph: &mut Graph, scalar: Value, x: Value) -> Result<Value> {
+    let gradient = graph.gradients(scalar, &[x])?[0];
+    let square = graph.unary(Unary::Square, gradient)?;
+    let axes: Vec<usize> = (0..graph.shape(square).len()).collect();
+    graph.sum(square, &axes)
+}
+
+/// The divergence of a coin of the mean activation of each of the code's numbers, over a batch, from one of the target's, summed
+/// over them.
+fn activation_divergence(graph: &mut Graph, code: Value, target: f64) -> Result<Value> {
+    let mean = graph.mean(code, &[0])?;
+    // So that neither logarithm is of nothing.
+    let mean = graph.with_number(Binary::Maximum, mean, 1e-6)?;
+    let mean = graph.with_number(Binary::Minimum, mean, 1.0 - 1e-6)?;
+    let active = graph.unary(Unary::Ln, mean)?;
+    let active = graph.scale(active, -target)?;
+    let one = graph.constant(1.0, [])?;
+    let rest = graph.subtract(one, mean)?;
+    let rest = graph.unary(Unary::Ln, rest)?;
+    let rest = graph.scale(rest, target - 1.0)?;
+    let each = graph.add(active, rest)?;
+    let constant = target * target.ln() + (1.0 - target) * (1.0 - target).ln();
+    let each = graph.with_number(Binary::Add, each, constant)?;
+    let axes: Vec<usize> = (0..graph.shape(each).len()).collect();
+    graph.sum(each, &axes)
 }
 
 /// What a layer or a list leaves: the last value that was built in its scope.

@@ -40,12 +40,15 @@ presets! {
     "residual" "residual-ae.toml" "30 layers of residual blocks with batch normalisation" "arXiv 1512.03385"
     "denoising" "denoising.toml" "convolutional, removes gaussian noise" "Vincent et al. 2008"
     "sparse" "sparse.toml" "L1 penalty on the code" "Ng 2011"
+    "kl-sparse" "kl-sparse.toml" "sigmoid units whose mean activation is held at a target" "Ng 2011"
+    "contractive" "contractive.toml" "codes that change little where samples do" "Rifai et al. 2011"
     "vae" "vae.toml" "variational" "arXiv 1312.6114"
     "conv-vae" "conv-vae.toml" "convolutional variational, a code of two numbers" "arXiv 1312.6114"
     "beta-vae" "beta-vae.toml" "variational, its divergence times four after a warm-up" "Higgins et al. 2017"
     "iwae" "iwae.toml" "importance-weighted: five codes for each sample" "arXiv 1509.00519"
     "info-vae" "info-vae.toml" "variational, its codes' distribution held by MMD" "arXiv 1706.02262"
     "wae" "wae.toml" "Wasserstein autoencoder with MMD" "arXiv 1711.01558"
+    "transformer" "transformer-ae.toml" "patches that attend to each other" "arXiv 2010.11929"
     "lstm" "lstm-ae.toml" "recurrent: a picture as a sequence of its rows" "arXiv 1502.04681"
 }
 

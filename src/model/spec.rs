@@ -8,6 +8,7 @@ mod corruption;
 mod latent;
 mod loss;
 mod optimizer;
+mod penalties;
 mod read;
 mod schedule;
 mod schema;
@@ -20,6 +21,8 @@ pub use self::latent::{Gaussian, LatentSpec, MmdKernel, Wasserstein};
 pub(crate) use self::loss::LOG_VARIANCE;
 pub use self::loss::{CustomLoss, LossKind, LossSpec};
 pub use self::optimizer::OptimizerSpec;
+pub(crate) use self::penalties::MOST_EXACT;
+pub use self::penalties::{Contractive, Penalties, Sparsity};
 pub use self::schedule::{Place, Schedule};
 use self::settings::Table as _;
 pub use self::train::{EarlyStopping, LayerTraining, NonFinite, Precision, TrainSpec};
@@ -54,6 +57,8 @@ pub struct ModelSpec {
     pub latent: LatentSpec,
     /// From the latent code to the reconstruction.
     pub decoder: Vec<Layer>,
+    /// What training adds to the loss for the sake of the code.
+    pub penalties: Penalties,
     /// The file's `[data]`.
     pub data: DataSpec,
     /// Lists of layers that `{ block = "name" }` stands for: the file's `[blocks]`.
@@ -401,6 +406,7 @@ impl ModelSpec {
             return Err(Error::invalid("latent.gaussian.samples", problem, "use loss = \"bernoulli\", say"));
         }
         self.corruption.validate()?;
+        self.penalties.validate(&encoder, &latent)?;
         let own = self.latent.parameters().into_iter().chain(self.loss.parameters()).collect();
         let checked = Checked { encoder, heads, decoder, latent, own };
         if checked.parameter_count() > MAX_ELEMENTS {
@@ -414,7 +420,7 @@ impl ModelSpec {
     /// `full` writes every key that there is, which is what [`set`](ModelSpec::set) finds its keys in.
     fn write(&self, full: bool) -> String {
         let mut text = String::new();
-        let ModelSpec { input, loss, corruption, encoder, latent, decoder, blocks, data, train } = self;
+        let ModelSpec { input, loss, corruption, encoder, latent, decoder, penalties, blocks, data, train } = self;
         // Writing to a string cannot fail.
         let _ = write!(text, "input = {input}\nloss = {loss}\n");
         if full || *corruption != Corruption::None {
@@ -425,6 +431,9 @@ impl ModelSpec {
             let _ = writeln!(text, "latent = {latent}");
         }
         write_list(&mut text, "decoder", decoder, full);
+        if full || *penalties != Penalties::default() {
+            let _ = writeln!(text, "penalties = {{ {} }}", settings::write_table(&mut penalties.clone(), ", "));
+        }
         if !blocks.is_empty() {
             text.push_str("[blocks]\n");
         }

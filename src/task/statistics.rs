@@ -20,13 +20,15 @@ pub struct CodeStatistics {
     /// The lower triangle L of the Cholesky decomposition, row by row, where L Lᵀ is the covariance.
     root: Vec<f64>,
     variances: Vec<f64>,
+    /// For each number of the code the part of samples for which it is not 0.
+    used: Vec<f64>,
 }
 
 impl CodeStatistics {
     /// Those of the standard normal.
     pub fn standard(size: usize) -> CodeStatistics {
         let root = (0..size * size).map(|at| if at / size == at % size { 1.0 } else { 0.0 }).collect();
-        CodeStatistics { mean: vec![0.0; size], root, variances: vec![1.0; size] }
+        CodeStatistics { mean: vec![0.0; size], root, variances: vec![1.0; size], used: vec![1.0; size] }
     }
 
     /// Those of a data set's codes. Fails where there are fewer than two samples.
@@ -36,12 +38,13 @@ impl CodeStatistics {
             return Err(Error::invalid(format!("data \"{}\"", data.name()), problem, "give two or more"));
         }
         let size = autoencoder.network().checked().latent.elements();
-        let (mut sums, mut products) = (vec![0.0; size], vec![0.0; size * size]);
+        let (mut sums, mut products, mut used) = (vec![0.0; size], vec![0.0; size * size], vec![0.0; size]);
         for start in (0..data.len()).step_by(AT_ONCE) {
             let codes = autoencoder.encode(&data.read_f32(start..data.len().min(start + AT_ONCE))?)?.to_f64();
             for code in codes.chunks(size) {
                 for (row, value) in code.iter().enumerate() {
                     sums[row] += value;
+                    used[row] += f64::from(u8::from(*value != 0.0));
                     for (product, other) in products[row * size..].iter_mut().zip(&code[..=row]) {
                         *product += value * other;
                     }
@@ -57,7 +60,8 @@ impl CodeStatistics {
             }
         }
         let variances = (0..size).map(|row| products[row * size + row].max(0.0)).collect();
-        Ok(CodeStatistics { mean, root: cholesky(products, size), variances })
+        used.iter_mut().for_each(|count| *count /= data.len() as f64);
+        Ok(CodeStatistics { mean, root: cholesky(products, size), variances, used })
     }
 
     /// The mean of each number of the code.
@@ -73,6 +77,16 @@ impl CodeStatistics {
     /// How many numbers of the code vary over the data.
     pub fn active(&self) -> usize {
         self.variances.iter().filter(|variance| **variance > ACTIVE).count()
+    }
+
+    /// The mean over samples of how many numbers of a code are not 0: L0.
+    pub fn mean_used(&self) -> f64 {
+        self.used.iter().sum()
+    }
+
+    /// How many numbers of the code are 0 for every sample.
+    pub fn dead(&self) -> usize {
+        self.used.iter().filter(|part| **part == 0.0).count()
     }
 
     /// So many codes that are distributed like these, one after the other. The same seed draws the same.

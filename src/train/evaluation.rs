@@ -106,6 +106,25 @@ pub fn negative_log_likelihood(
     Ok(means(&mut session, &mut feed, 0, 1)?[0])
 }
 
+/// The mean over a data set of the squared Frobenius norm of the encoder's Jacobian, exact: what the contractive penalty makes
+/// small. Fails where a code has too many numbers.
+pub fn jacobian_norm(network: &Network, device: &Device, parameters: &Values, data: &Dataset) -> Result<f64> {
+    network.accepts(data.sample_shape(), data.name())?;
+    let batch = network.spec().train.batch.min(data.len());
+    let mut feed = Feed::new(data, "validation", batch, resident_bytes(device))?;
+    let plan = |batch| {
+        let mut graph = Graph::new();
+        let (x, state) = feed.read(&mut graph, batch)?;
+        let norm = network.jacobian_norm(&mut graph, x)?;
+        let norm = graph.reshape(norm, [1])?;
+        metrics_plan(network, &graph, &format!("jacobian {batch}"), batch, (state, norm), device.target())
+    };
+    let plans = feed.batches().into_iter().map(plan).collect::<Result<Vec<_>>>()?;
+    let mut session = device.load(&plans)?;
+    session.write_parameters(parameters)?;
+    Ok(means(&mut session, &mut feed, 0, 1)?[0])
+}
+
 /// Rows that a decoder is given at a time where a sample has many codes.
 const DECODED_AT_ONCE: usize = 8192;
 

@@ -12,7 +12,7 @@ mod tensorboard;
 mod trainer;
 
 pub use checkpoint::{Checkpoint, Patience, Plateau, Progress};
-pub use evaluation::{Evaluation, evaluate, negative_log_likelihood, psnr};
+pub use evaluation::{Evaluation, evaluate, jacobian_norm, negative_log_likelihood, psnr};
 pub use inspect::{Agreement, LaunchTimes, Profile};
 pub use run::{RunDirectory, Settings};
 pub use trainer::{EpochReport, Observer, Options, Outcome, Trainer, training_plan};

@@ -640,7 +640,8 @@ pub(super) fn training_loss(network: &Network, graph: &mut Graph, x: Value, stat
     graph.set_training(state)?;
     graph.set_target(target);
     let objective = network.objective(graph, input, target, state)?;
-    network.with_penalties(graph, objective.loss, batch)
+    let loss = network.with_code_penalties(graph, objective.loss, [input, objective.code], state)?;
+    network.with_penalties(graph, loss, batch)
 }
 
 /// The parameters that are not frozen, with their gradients, which are scaled where training takes 16 bits.

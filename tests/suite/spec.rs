@@ -5,7 +5,8 @@ use std::path::Path;
 use pinhole::error::Error;
 use pinhole::model::preset::{PRESETS, preset};
 use pinhole::model::spec::{
-    Corruption, DataSpec, Gaussian, LatentSpec, Level, LossKind, ModelSpec, OptimizerSpec, TrainSpec,
+    Contractive, Corruption, DataSpec, Gaussian, LatentSpec, Level, LossKind, ModelSpec, OptimizerSpec, Penalties,
+    TrainSpec,
 };
 use pinhole::nn::{Activation, Blocks, Conv2d, ConvTranspose2d, Initial, Layer, Linear, Reshape};
 use pinhole::plan::Optimizer;
@@ -77,7 +78,7 @@ fn bad_files_are_refused_in_one_clear_line() {
         ),
         (
             with("[1, 8, 8]", "[1, 8, 8]\n\"a\\nb\" = 1"),
-            "m.toml: line 2: unknown key \"a\\nb\"; known are input, loss, corruption, encoder, latent, decoder, blocks, data, train",
+            "m.toml: line 2: unknown key \"a\\nb\"; known are input, loss, corruption, encoder, latent, decoder, penalties, blocks, data, train",
         ),
         ("train = 3".into(), "m.toml: line 1, train: expects a table, got 3; write { batch = .. }"),
         // Layers.
@@ -292,6 +293,7 @@ fn what_is_written_reads_back_the_same() {
         latent: LatentSpec::Gaussian(Gaussian { beta: 2.0, warmup: 7, ..Gaussian::default() }),
         encoder,
         decoder,
+        penalties: Penalties { sparsity: None, contractive: Some(Contractive { weight: 0.3, projections: 2 }) },
         blocks: Blocks::new(),
         data: DataSpec::default(),
         train,
@@ -406,7 +408,10 @@ fn a_setting_that_is_refused_changes_nothing() {
             "--set train.optimizer={ sgd = { lr = 1: unclosed inline table, \
             expected `}`; write the value as in a model file",
         ),
-        ("=1", "--set =1: unknown key \"\"; known are corruption, data, decoder, encoder, input, latent, loss, train"),
+        (
+            "=1",
+            "--set =1: unknown key \"\"; known are corruption, data, decoder, encoder, input, latent, loss, penalties, train",
+        ),
     ] {
         let mut spec = conv();
         assert_eq!(message(spec.set(assignment)), expected);

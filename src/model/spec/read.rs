@@ -7,7 +7,9 @@ use toml::de::{DeTable, DeValue};
 use toml::{Table, Value};
 
 use super::settings::{Chosen, Field, Inner, OneOf, Part, Setting as Held, Table as Fields, read_fields};
-use super::{Augment, Binarise, Corruption, DataSpec, Flip, LatentSpec, LossKind, ModelSpec, TrainSpec, schema};
+use super::{
+    Augment, Binarise, Corruption, DataSpec, Flip, LatentSpec, LossKind, ModelSpec, Penalties, TrainSpec, schema,
+};
 use crate::data::pictures::Fit;
 use crate::error::{Error, suggest};
 use crate::nn::{Blocks, Layer, Setting, has_short_form};
@@ -213,6 +215,11 @@ impl Fields for ModelSpec {
                 Held::Part(Box::new(&mut self.decoder)),
             ),
             Field::optional(
+                "penalties",
+                "What training adds to the loss for the sake of the code: { contractive = { weight = 0.1 } } or { sparsity = { target = 0.05 } }.",
+                Held::Part(Box::new(Inner(&mut self.penalties))),
+            ),
+            Field::optional(
                 "blocks",
                 "Lists of layers that { block = \"NAME\" } stands for.",
                 Held::Part(Box::new(&mut self.blocks)),
@@ -373,6 +380,7 @@ impl ModelSpec {
             encoder: vec![],
             latent: LatentSpec::Plain,
             decoder: vec![],
+            penalties: Penalties::default(),
             data: DataSpec::default(),
             blocks: Blocks::new(),
             train: TrainSpec::default(),

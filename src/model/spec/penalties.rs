@@ -1,0 +1,130 @@
+//! What training adds to the loss for the sake of the code: the file's `penalties`.
+
+use super::settings::{Field, OrFalse, Setting, Table};
+use crate::error::{Error, Result};
+use crate::nn::{Activation, Layer, Placed};
+use crate::shape::Shape;
+
+/// The most numbers of a code whose derivatives are taken one by one: each is a backward pass of its own in the plan.
+pub(crate) const MOST_EXACT: usize = 64;
+
+/// Penalties on codes. Those on weights and activities of single layers are in `[train] layers`.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Penalties {
+    /// Codes are to change little where samples do.
+    pub contractive: Option<Contractive>,
+    /// Each number of the code is to be active for few samples.
+    pub sparsity: Option<Sparsity>,
+}
+
+/// The mean over samples of the squared Frobenius norm of the encoder's Jacobian: Rifai et al., ICML 2011.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Contractive {
+    /// What it is multiplied by.
+    pub weight: f64,
+    /// Random directions by which the norm is estimated, without bias; 0 for the exact norm, by as many backward passes as a
+    /// code has numbers.
+    pub projections: usize,
+}
+
+/// The sum over the code's numbers of the Kullback-Leibler divergence of a batch's mean activation from a target: Lee, Ekanadham
+/// and Ng, NIPS 2007; Ng 2011.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sparsity {
+    /// What it is multiplied by.
+    pub weight: f64,
+    /// The mean activation that is wanted, between 0 and 1.
+    pub target: f64,
+}
+
+impl Default for Contractive {
+    fn default() -> Contractive {
+        Contractive { weight: 0.1, projections: 0 }
+    }
+}
+
+impl Default for Sparsity {
+    fn default() -> Sparsity {
+        Sparsity { weight: 0.01, target: 0.05 }
+    }
+}
+
+impl Penalties {
+    pub(super) fn validate(&self, encoder: &[Placed], latent: &Shape) -> Result<()> {
+        let refuse =
+            |key: &str, problem: String, help: &str| Err(Error::invalid(format!("penalties.{key}"), problem, help));
+        if let Some(Contractive { weight, projections }) = self.contractive {
+            if !(weight.is_finite() && weight > 0.0) {
+                let problem = format!("expects a positive number, got {weight:?}");
+                return refuse("contractive.weight", problem, "use 0.1, say");
+            }
+            if projections == 0 && latent.elements() > MOST_EXACT {
+                let problem = format!(
+                    "the exact norm takes a backward pass for each of the code's {} numbers",
+                    latent.elements()
+                );
+                let help = format!("use projections = 4, say, or a code of at most {MOST_EXACT}");
+                return refuse("contractive.projections", problem, &help);
+            }
+            let mixes = |layer: &&Placed| matches!(layer.layer, Layer::BatchNorm(_));
+            if let Some(layer) = crate::nn::walk(encoder).into_iter().find(mixes) {
+                let problem = format!("{} makes codes depend on other samples than their own", layer.name);
+                return refuse("contractive", problem, "use \"layer_norm\" or { group_norm = 4 } there");
+            }
+        }
+        if let Some(Sparsity { weight, target }) = self.sparsity {
+            if !(weight.is_finite() && weight > 0.0) {
+                let problem = format!("expects a positive number, got {weight:?}");
+                return refuse("sparsity.weight", problem, "use 0.01, say");
+            }
+            if !(target > 0.0 && target < 1.0) {
+                let problem = format!("expects a number between 0 and 1, got {target:?}");
+                return refuse("sparsity.target", problem, "use 0.05, say");
+            }
+            if encoder.last().map(|layer| &layer.layer) != Some(&Layer::Activation(Activation::Sigmoid)) {
+                let problem = "mean activations are between 0 and 1 only behind \"sigmoid\"".to_owned();
+                return refuse("sparsity", problem, "end the encoder with \"sigmoid\"");
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Table for Penalties {
+    fn fields(&mut self) -> Vec<Field<'_>> {
+        vec![
+            Field::optional(
+                "contractive",
+                "On the encoder's squared Jacobian: { weight = 0.1, projections = 0 }, or false.",
+                Setting::Part(Box::new(OrFalse(&mut self.contractive))),
+            ),
+            Field::optional(
+                "sparsity",
+                "On mean activations other than a target: { weight = 0.01, target = 0.05 }, or false.",
+                Setting::Part(Box::new(OrFalse(&mut self.sparsity))),
+            ),
+        ]
+    }
+}
+
+impl Table for Contractive {
+    fn fields(&mut self) -> Vec<Field<'_>> {
+        vec![
+            Field::optional("weight", "What it is multiplied by.", Setting::Positive(&mut self.weight)),
+            Field::optional(
+                "projections",
+                "Random directions by which it is estimated, or 0 for the exact norm.",
+                Setting::Whole(&mut self.projections),
+            ),
+        ]
+    }
+}
+
+impl Table for Sparsity {
+    fn fields(&mut self) -> Vec<Field<'_>> {
+        vec![
+            Field::optional("weight", "What it is multiplied by.", Setting::Positive(&mut self.weight)),
+            Field::optional("target", "The mean activation that is wanted.", Setting::Fraction(&mut self.target)),
+        ]
+    }
+}
