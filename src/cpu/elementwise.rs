@@ -5,13 +5,15 @@
 
 use super::real::Real;
 use crate::graph::Reduction;
-use crate::plan::{Instruction, Program, Register, View};
+use crate::plan::{Axis, Instruction, Program, Register, View};
 use rayon::prelude::*;
 use std::marker::PhantomData;
 use std::sync::Mutex;
 
 /// Elements that an instruction handles at a time: a chunk of every register fits the second-level cache.
 const CHUNK: usize = 512;
+/// The same where an expression chooses among operands, as joining them does: few enough that most chunks need one only.
+const CHOOSING: usize = 64;
 /// Elements that are worth a thread's while.
 pub(super) const TASK: usize = 1 << 14;
 
@@ -21,6 +23,8 @@ pub(crate) struct Fused<'a, T> {
     inputs: Vec<&'a [T]>,
     /// Index registers that some instruction other than a plain load reads, so that they must be computed.
     needed: Vec<bool>,
+    /// For each register, the mask without which nothing reads it.
+    guards: Vec<Option<Register>>,
     /// The value that goes where the caller says; none where the accumulator is only a stage.
     value: Option<Register>,
     sinks: Vec<Sink<'a, T>>,
@@ -67,6 +71,8 @@ impl<'a, T> Scattered<'a, T> {
 pub(super) struct Scratch<T> {
     values: Vec<Vec<T>>,
     indices: Vec<Vec<u32>>,
+    /// Masks that are 0 in the whole chunk.
+    closed: Vec<bool>,
 }
 
 /// y\[i\] = fused(i)
@@ -94,12 +100,13 @@ impl<'a, T: Real> Fused<'a, T> {
             }
         }
         let value = program.map(|program| program.instructions.len() - 1);
-        Fused { program, inputs, needed, value, sinks: vec![] }
+        Fused { program, inputs, needed, guards: program.map(guards).unwrap_or_default(), value, sinks: vec![] }
     }
 
     /// The epilogue of a kernel whose outcomes are `value`, in place of the accumulator, and those of the sinks.
     pub(super) fn leaving(self, value: Option<Register>, sinks: Vec<Sink<'a, T>>) -> Fused<'a, T> {
-        Fused { value, sinks, ..self }
+        // What leaves is wanted whatever else reads it.
+        Fused { value, sinks, guards: vec![None; self.guards.len()], ..self }
     }
 
     /// Writes the totals, once all elements are done.
@@ -139,7 +146,7 @@ impl<'a, T: Real> Fused<'a, T> {
             | Instruction::Select { .. } => vec![T::ZERO; CHUNK],
         });
         let indices = self.needed.iter().map(|needed| if *needed { vec![0; CHUNK] } else { vec![] }).collect();
-        Scratch { values: values.collect(), indices }
+        Scratch { values: values.collect(), indices, closed: vec![false; instructions.len()] }
     }
 
     /// Fills `y` from element 0 on, on all threads.
@@ -160,8 +167,9 @@ impl<'a, T: Real> Fused<'a, T> {
     /// Computes elements `start ..` into `y`, which holds the accumulator where the expression is an epilogue.
     pub(super) fn apply(&self, scratch: &mut Scratch<T>, start: usize, y: &mut [T]) {
         let Some(program) = self.program else { return };
-        for (chunk, part) in y.chunks_mut(CHUNK).enumerate() {
-            let (start, until) = (start + chunk * CHUNK, program.instructions.len() - 1);
+        let size = if self.guards.iter().any(Option::is_some) { CHOOSING } else { CHUNK };
+        for (chunk, part) in y.chunks_mut(size).enumerate() {
+            let (start, until) = (start + chunk * size, program.instructions.len() - 1);
             self.chunk(program, scratch, start, part, until);
             self.leave(program, scratch, start, part, self.value);
         }
@@ -199,6 +207,10 @@ impl<'a, T: Real> Fused<'a, T> {
     fn chunk(&self, program: &Program, scratch: &mut Scratch<T>, start: usize, y: &mut [T], until: usize) {
         let count = y.len();
         for (register, instruction) in program.instructions.iter().enumerate().take(until + 1) {
+            if self.guards[register].is_some_and(|mask| scratch.closed[mask]) {
+                scratch.closed[register] = true;
+                continue;
+            }
             if self.needed[register] {
                 let (before, from_here) = scratch.indices.split_at_mut(register);
                 let indices = &mut from_here[0][..count];
@@ -207,6 +219,14 @@ impl<'a, T: Real> Fused<'a, T> {
                         for (offset, index) in indices.iter_mut().enumerate() {
                             *index = (start + offset) as u32;
                         }
+                    }
+                    Instruction::Index { from: 0, view } => {
+                        padded_runs(view, start, count, |done, base, _, inner, along, run| {
+                            for (index, at) in indices[done..done + run].iter_mut().zip(along..) {
+                                let at = at.saturating_sub(inner.before).min(inner.inner - 1);
+                                *index = (base + at * inner.stride) as u32;
+                            }
+                        });
                     }
                     Instruction::Index { from, view } => {
                         for (index, from) in indices.iter_mut().zip(&before[*from]) {
@@ -246,9 +266,23 @@ impl<'a, T: Real> Fused<'a, T> {
                     }
                 }
                 Instruction::Inside { from, view } => {
-                    for (mask, index) in target.iter_mut().zip(&scratch.indices[*from][..count]) {
-                        *mask = if view.map(*index as usize).1 { T::ONE } else { T::ZERO };
+                    let mut closed = true;
+                    let mut put = |mask: &mut T, inside: bool| {
+                        closed &= !inside;
+                        *mask = if inside { T::ONE } else { T::ZERO };
+                    };
+                    if *from == 0 {
+                        padded_runs(view, start, count, |done, _, open, inner, along, run| {
+                            for (mask, at) in target[done..done + run].iter_mut().zip(along..) {
+                                put(mask, open && at >= inner.before && at - inner.before < inner.inner);
+                            }
+                        });
+                    } else {
+                        for (mask, index) in target.iter_mut().zip(&scratch.indices[*from][..count]) {
+                            put(mask, view.map(*index as usize).1);
+                        }
                     }
+                    scratch.closed[register] = closed;
                 }
                 Instruction::Load { input, at } => match &program.instructions[*at] {
                     Instruction::Index { view, .. } if walks(&program.instructions, *at) => {
@@ -262,6 +296,7 @@ impl<'a, T: Real> Fused<'a, T> {
                 },
                 Instruction::Unary(op, x) => T::unary(*op, read(*x), &mut target[..count]),
                 Instruction::Binary(op, x, z) => T::binary(*op, read(*x), read(*z), &mut target[..count]),
+                Instruction::Select { mask, .. } if scratch.closed[*mask] => target[..count].fill(T::ZERO),
                 Instruction::Select { mask, value } => {
                     for ((out, mask), value) in target.iter_mut().zip(read(*mask)).zip(read(*value)) {
                         *out = if *mask > T::ZERO { *value } else { T::ZERO };
@@ -323,6 +358,64 @@ pub(super) fn joined<T: Real>(reduction: Reduction, a: T, b: T) -> T {
         Reduction::Sum => a + b,
         Reduction::Max if b > a => b,
         Reduction::Max => a,
+    }
+}
+
+/// For each register, the mask without which nothing reads it: what all that reads it is chosen by, or needed under.
+fn guards(program: &Program) -> Vec<Option<Register>> {
+    let instructions = &program.instructions;
+    // None: nothing reads it so far.
+    let mut found: Vec<Option<Option<Register>>> = vec![None; instructions.len()];
+    let mut guards = vec![None; instructions.len()];
+    for phase in &program.phases {
+        found[phase.value] = Some(None);
+    }
+    for (register, instruction) in instructions.iter().enumerate().rev() {
+        // A mask must be there before what it guards.
+        let own = found[register].flatten().filter(|mask| *mask < register);
+        guards[register] = own;
+        let mut read = |operand: Register, guard: Option<Register>| {
+            found[operand] = Some(guard.filter(|_| found[operand].is_none_or(|known| known == guard)));
+        };
+        match instruction {
+            Instruction::Position | Instruction::Accumulator | Instruction::Reduced(_) | Instruction::Literal(_) => {}
+            Instruction::Index { from, .. } | Instruction::Inside { from, .. } | Instruction::Number(from) => {
+                read(*from, own);
+            }
+            Instruction::Load { at, .. } => read(*at, own),
+            Instruction::Unary(_, x) => read(*x, own),
+            Instruction::Binary(_, x, y) => {
+                read(*x, own);
+                read(*y, own);
+            }
+            Instruction::Select { mask, value } => {
+                read(*mask, own);
+                read(*value, Some(*mask));
+            }
+        }
+    }
+    guards
+}
+
+/// Visits elements `start ..` of a view, padded or not, in runs along its innermost axis: how many elements are done, the
+/// operand's index and whether it is met as far as the other axes say, the axis, the coordinate along it, and how many
+/// elements there are.
+fn padded_runs(
+    view: &View,
+    start: usize,
+    count: usize,
+    mut visit: impl FnMut(usize, usize, bool, &Axis, usize, usize),
+) {
+    let whole = Axis::plain(start + count, 0);
+    let (inner, outer) = view.axes.split_last().map_or((&whole, &[][..]), |(inner, outer)| (inner, outer));
+    let outer = View { axes: outer.to_vec(), offset: view.offset };
+    let mut done = 0;
+    while done < count {
+        let along = (start + done) % inner.size;
+        let run = (inner.size - along).min(count - done);
+        let (base, inside) = outer.map((start + done) / inner.size);
+        visit(done, base, inside, inner, along, run);
+        done += run;
     }
 }
 

@@ -24,7 +24,7 @@ pub struct RepeatVector {
 
 /// In training, a part of the steps of `[steps, features]`, in every sample drawn anew and exactly as many, is replaced by
 /// a trained vector, `mask_token`; otherwise nothing happens. With it an autoencoder of patches is trained as a masked one:
-/// He et al., arXiv 2111.06377.
+/// He et al., arXiv 2111.06377. It stands before the positions, so that hidden steps have theirs.
 ///
 /// It differs from the paper in two ways. There the encoder does not see hidden patches at all, which saves it the work;
 /// here it sees the vector in their place, as in BEiT (Bao et al., arXiv 2106.08254), since a plan's shapes are static and
