@@ -29,8 +29,8 @@
 //! ```
 //!
 //! Four hops from a call to a launch, one folder each: [`nn`] and [`model`] say it, [`graph`] holds it, [`plan`] orders it,
-//! [`gpu`] or [`cpu`] does it, behind one [`Device`]. [`train`] and [`data`] stand above, [`mod@bench`] and the program
-//! above them.
+//! [`gpu`] or [`cpu`] does it, behind one [`Device`]. [`train`] and [`data`] stand above, [`search`], [`mod@bench`] and the
+//! program above them.
 //!
 //! Architecture invariants:
 //!
@@ -118,6 +118,7 @@ pub mod model;
 pub mod nn;
 pub mod plan;
 pub mod rng;
+pub mod search;
 pub mod shape;
 pub mod tensor;
 pub mod train;

@@ -35,6 +35,8 @@ pub enum HostStream {
     Shuffle,
     /// Which samples are held back for validation.
     Split,
+    /// The values of a search's trial, whose number is the step.
+    Search,
 }
 
 /// A sequence of draws on the host: one stream at one step.
@@ -48,12 +50,13 @@ pub struct Sequence {
 }
 
 impl Sequence {
-    /// The sequence of a stream; `step` is an epoch for shuffles, 0 elsewhere.
+    /// The sequence of a stream; `step` is an epoch for shuffles, a trial for searches, 0 elsewhere.
     pub fn new(seed: u64, stream: HostStream, step: u32) -> Sequence {
         let stream = match stream {
             HostStream::Initial(parameter) => 0x8000_0000 | parameter,
             HostStream::Shuffle => 0x4000_0000,
             HostStream::Split => 0x4000_0001,
+            HostStream::Search => 0x4000_0002,
         };
         Sequence { seed, step, stream, drawn: 0, block: [0; 4] }
     }

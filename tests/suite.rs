@@ -84,6 +84,9 @@ mod reference;
 mod resume;
 #[path = "suite/schema.rs"]
 mod schema;
+#[cfg(feature = "cli")]
+#[path = "suite/search.rs"]
+mod search;
 #[path = "suite/selftest.rs"]
 mod selftest;
 #[path = "suite/spec.rs"]

@@ -1,0 +1,187 @@
+//! One trial: its values, its training in a run directory, and what came of it.
+
+use super::{Search, Watcher};
+use crate::autoencoder::Autoencoder;
+use crate::error::{Error, Result};
+use crate::model::ModelSpec;
+use crate::model::spec::{Dimension, Metric};
+use crate::train::{EpochReport, Options, Outcome, RunDirectory, Settings, Trainer};
+use serde_json::{Map, Value as Json};
+use std::path::{Path, PathBuf};
+
+/// A trial that ended: a line of `trials.jsonl`.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Trial {
+    /// Its number, counted from 1.
+    pub trial: usize,
+    /// The epochs that it was to be trained for.
+    pub epochs: usize,
+    /// The value of each key of the search.
+    pub values: Map<String, Json>,
+    /// The loss on the samples that are set aside, of the model that the trial leaves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub val_loss: Option<f64>,
+    /// The mean squared error there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub val_mse: Option<f64>,
+    /// Seconds that its epochs took.
+    pub seconds: f64,
+    /// Why there is no result.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
+}
+
+/// What training leaves to judge it by.
+pub(super) struct Report {
+    best: Option<EpochReport>,
+    seconds: f64,
+}
+
+impl Trial {
+    pub(super) fn new(trial: usize, epochs: usize, space: &[Dimension], values: &[String]) -> Trial {
+        let values = named(space, values);
+        Trial { trial, epochs, values, val_loss: None, val_mse: None, seconds: 0.0, failure: None }
+    }
+
+    /// The directory of its run, in the folder of the search.
+    pub fn run(&self, folder: &Path) -> PathBuf {
+        run_of(folder, self.trial)
+    }
+
+    /// What it is judged by; none where it failed.
+    pub fn metric(&self, metric: Metric) -> Option<f64> {
+        match metric {
+            Metric::ValLoss => self.val_loss,
+            Metric::ValMse => self.val_mse,
+        }
+    }
+
+    pub(super) fn take(&mut self, report: &Report) {
+        let loss =
+            |loss: fn(&EpochReport) -> Option<f64>| report.best.as_ref().and_then(loss).filter(|x| x.is_finite());
+        (self.val_loss, self.val_mse) = (loss(|report| report.val_loss), loss(|report| report.val_mse));
+        self.seconds = report.seconds;
+        if self.val_loss.is_none() || self.val_mse.is_none() {
+            self.failure = Some("the loss on the samples that are set aside is not finite".to_owned());
+        }
+    }
+
+    /// Fails where a line that was read is of another search.
+    pub(super) fn expect_values(&self, run: &Path, space: &[Dimension], values: &[String]) -> Result<()> {
+        if self.values == named(space, values) {
+            return Ok(());
+        }
+        let problem = "the search that began here gave it other values";
+        Err(Error::file(run, problem, "choose another --out"))
+    }
+}
+
+fn named(space: &[Dimension], values: &[String]) -> Map<String, Json> {
+    space.iter().zip(values).map(|(dimension, text)| (dimension.key.clone(), as_json(text))).collect()
+}
+
+/// A value as JSON has it where it can; else as a model file does.
+pub(super) fn as_json(text: &str) -> Json {
+    match text.parse::<toml::Value>() {
+        Ok(toml::Value::Integer(number)) => Json::from(number),
+        Ok(toml::Value::Float(number)) => Json::from(number),
+        Ok(toml::Value::Boolean(flag)) => Json::from(flag),
+        Ok(toml::Value::String(text)) => Json::from(text),
+        _ => Json::from(text),
+    }
+}
+
+pub(super) fn run_of(folder: &Path, number: usize) -> PathBuf {
+    folder.join(format!("trial-{number:03}"))
+}
+
+/// Whether an error is what a trial's values lead to. Others end the search: it can be gone on with when they are mended.
+pub(super) fn is_its_own(error: &Error) -> bool {
+    match error {
+        Error::NonFinite { .. }
+        | Error::OutOfMemory { .. }
+        | Error::Limit { .. }
+        | Error::Invalid { .. }
+        | Error::Graph { .. } => true,
+        Error::File { .. }
+        | Error::Stream { .. }
+        | Error::Io { .. }
+        | Error::NoAdapter { .. }
+        | Error::DeviceLost { .. }
+        | Error::Shader { .. }
+        | Error::Disagreement { .. } => false,
+    }
+}
+
+/// Fails where a trial's directory holds the run of another model.
+pub(super) fn expect_model(run: &Path, spec: &ModelSpec) -> Result<()> {
+    let path = run.join("model.toml");
+    if !path.exists() || ModelSpec::read(&path)? == *spec {
+        return Ok(());
+    }
+    let problem = "is not what the search makes of its model file, which has changed since";
+    Err(Error::file(&path, problem, "choose another --out"))
+}
+
+impl Search<'_> {
+    /// Trains a model up to the end of so many epochs, from where its run directory says it stands; none where the watcher
+    /// ended it.
+    pub(super) fn train(
+        &self,
+        path: &Path,
+        spec: ModelSpec,
+        epochs: usize,
+        watcher: &mut dyn Watcher,
+    ) -> Result<Option<Report>> {
+        spec.validate()?;
+        expect_model(path, &spec)?;
+        let steps = self.train.len().div_ceil(spec.train.batch) as u64 * epochs as u64;
+        // What the schedule and the optimiser know of the whole training does not change from round to round.
+        let steps = Some(steps).filter(|_| epochs < spec.train.epochs);
+        let settings = Settings { steps, ..self.settings.clone() };
+        let mut autoencoder = Autoencoder::new(spec, self.device.clone())?;
+        let (network, device) = (autoencoder.network().clone(), autoencoder.device().clone());
+        let options = Options { steps, ..Options::default() };
+        let mut trainer = Trainer::new(&network, &device, &self.train, Some(&self.validation), options)?;
+        let mut run = match path.join("model.toml").exists() {
+            true => {
+                let (mut run, spec, _) = RunDirectory::open(path)?;
+                let checkpoint = run.checkpoint(&network, trainer.moments())?;
+                trainer.restore(&checkpoint)?;
+                run.rewind(&checkpoint, trainer.steps_left() == 0)?;
+                run.write_settings(&spec, &settings)?;
+                run
+            }
+            false => {
+                trainer.start(autoencoder.parameters())?;
+                RunDirectory::create(path, network.spec(), &settings, &network, &trainer.checkpoint()?)?
+            }
+        };
+        loop {
+            match trainer.epoch(watcher)? {
+                Outcome::Epoch(report) => {
+                    run.log_epoch(&report)?;
+                    run.keep(&mut trainer, &network)?;
+                }
+                Outcome::Stopped => {
+                    run.keep(&mut trainer, &network)?;
+                    return Ok(None);
+                }
+                Outcome::Finished => break,
+            }
+        }
+        // A kill may have come between the checkpoint and the weights.
+        autoencoder.set_parameters(run.keep(&mut trainer, &network)?)?;
+        let best = trainer.progress().patience.best;
+        drop(trainer);
+        run.draw(network.spec(), &self.validation, |originals| Ok(autoencoder.reconstruct(originals)?.to_f32()))?;
+        let reports = run.reports()?;
+        let seconds = reports.iter().map(|report| report.seconds).sum();
+        // Where training may end early the model is that of the best epoch.
+        let best = match best {
+            Some(best) => reports.into_iter().rfind(|report| report.val_loss == Some(best)),
+            None => reports.into_iter().next_back(),
+        };
+        Ok(Some(Report { best, seconds }))
+    }
+}
