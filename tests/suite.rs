@@ -91,6 +91,9 @@ mod search;
 mod selftest;
 #[path = "suite/spec.rs"]
 mod spec;
+#[cfg(feature = "cli")]
+#[path = "suite/stacked.rs"]
+mod stacked;
 #[path = "suite/steps.rs"]
 mod steps;
 #[path = "suite/structure.rs"]

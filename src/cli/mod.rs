@@ -3,12 +3,14 @@
 //! Exit codes: 0, 1 for a failure, 2 for wrong usage, 130 after Ctrl-C.
 
 mod bench;
+mod classify;
 mod devices;
 mod download;
 mod eval;
 mod init;
 mod kernels;
 mod plan;
+mod pretrain;
 mod summary;
 mod through;
 mod train;
@@ -44,6 +46,10 @@ struct Arguments {
 enum Command {
     /// Train a model and keep it in a run directory
     Train(train::Arguments),
+    /// Train the layers of a model one after the other, each as a denoising autoencoder of the layers below
+    Pretrain(pretrain::Arguments),
+    /// Train a run's encoder on labels, with a softmax head, or let a classifier predict
+    Classify(classify::Arguments),
     /// Search over the keys of a model file for the best values
     Tune(tune::Arguments),
     /// Measure a trained model's loss and errors on a data set's test part
@@ -112,6 +118,8 @@ pub fn main() -> ExitCode {
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let result = match arguments.command {
         Command::Train(arguments) => train::run(&arguments),
+        Command::Pretrain(arguments) => pretrain::run(&arguments),
+        Command::Classify(arguments) => classify::run(&arguments),
         Command::Tune(arguments) => tune::run(&arguments),
         Command::Eval(arguments) => eval::run(&arguments),
         Command::Encode(arguments) => through::encode(&arguments),

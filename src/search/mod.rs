@@ -28,7 +28,7 @@ use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::model::ModelSpec;
 use crate::model::spec::{Halving, SearchSpec};
-use crate::train::{Observer, Settings};
+use crate::train::{Observer, Settings, expect_model};
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -221,13 +221,13 @@ impl Search<'_> {
         let of_this = |trial: &&Trial| trial.trial == number && trial.epochs == epochs;
         if let Some(trial) = self.known.iter().find(of_this) {
             trial.expect_values(&run, &self.spec.space, values)?;
-            trial::expect_model(&run, &spec)?;
+            expect_model(&run, &spec)?;
             return Ok(Some(trial.clone()));
         }
         watcher.begins(number, &assigned);
         let mut trial = Trial::new(number, epochs, &self.spec.space, values);
         match set.and_then(|()| self.train(&run, spec, epochs, watcher)) {
-            Ok(Some(report)) => trial.take(&report),
+            Ok(Some(finished)) => trial.take(&finished),
             Ok(None) => return Ok(None),
             Err(error) if trial::is_its_own(&error) => trial.failure = Some(error.to_string()),
             Err(error) => return Err(error),

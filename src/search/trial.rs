@@ -5,7 +5,7 @@ use crate::autoencoder::Autoencoder;
 use crate::error::{Error, Result};
 use crate::model::ModelSpec;
 use crate::model::spec::{Dimension, Metric};
-use crate::train::{EpochReport, Options, Outcome, RunDirectory, Settings, Trainer};
+use crate::train::{EpochReport, Finished, Job, Settings};
 use serde_json::{Map, Value as Json};
 use std::path::{Path, PathBuf};
 
@@ -31,12 +31,6 @@ pub struct Trial {
     pub failure: Option<String>,
 }
 
-/// What training leaves to judge it by.
-pub(super) struct Report {
-    best: Option<EpochReport>,
-    seconds: f64,
-}
-
 impl Trial {
     pub(super) fn new(trial: usize, epochs: usize, space: &[Dimension], values: &[String]) -> Trial {
         let values = named(space, values);
@@ -56,11 +50,11 @@ impl Trial {
         }
     }
 
-    pub(super) fn take(&mut self, report: &Report) {
+    pub(super) fn take(&mut self, finished: &Finished) {
         let loss =
-            |loss: fn(&EpochReport) -> Option<f64>| report.best.as_ref().and_then(loss).filter(|x| x.is_finite());
+            |loss: fn(&EpochReport) -> Option<f64>| finished.report.as_ref().and_then(loss).filter(|x| x.is_finite());
         (self.val_loss, self.val_mse) = (loss(|report| report.val_loss), loss(|report| report.val_mse));
-        self.seconds = report.seconds;
+        self.seconds = finished.reports.iter().map(|report| report.seconds).sum();
         if self.val_loss.is_none() || self.val_mse.is_none() {
             self.failure = Some("the loss on the samples that are set aside is not finite".to_owned());
         }
@@ -113,75 +107,35 @@ pub(super) fn is_its_own(error: &Error) -> bool {
     }
 }
 
-/// Fails where a trial's directory holds the run of another model.
-pub(super) fn expect_model(run: &Path, spec: &ModelSpec) -> Result<()> {
-    let path = run.join("model.toml");
-    if !path.exists() || ModelSpec::read(&path)? == *spec {
-        return Ok(());
-    }
-    let problem = "is not what the search makes of its model file, which has changed since";
-    Err(Error::file(&path, problem, "choose another --out"))
-}
-
 impl Search<'_> {
     /// Trains a model up to the end of so many epochs, from where its run directory says it stands; none where the watcher
     /// ended it.
     pub(super) fn train(
         &self,
-        path: &Path,
+        directory: &Path,
         spec: ModelSpec,
         epochs: usize,
         watcher: &mut dyn Watcher,
-    ) -> Result<Option<Report>> {
-        spec.validate()?;
-        expect_model(path, &spec)?;
-        let steps = self.train.len().div_ceil(spec.train.batch) as u64 * epochs as u64;
+    ) -> Result<Option<Finished>> {
+        let steps = self.train.len().div_ceil(spec.train.batch.max(1)) as u64 * epochs as u64;
         // What the schedule and the optimiser know of the whole training does not change from round to round.
-        let steps = Some(steps).filter(|_| epochs < spec.train.epochs);
-        let settings = Settings { steps, ..self.settings.clone() };
+        let settings = Settings { steps: Some(steps).filter(|_| epochs < spec.train.epochs), ..self.settings.clone() };
         let mut autoencoder = Autoencoder::new(spec, self.device.clone())?;
-        let (network, device) = (autoencoder.network().clone(), autoencoder.device().clone());
-        let options = Options { steps, ..Options::default() };
-        let mut trainer = Trainer::new(&network, &device, &self.train, Some(&self.validation), options)?;
-        let mut run = match path.join("model.toml").exists() {
-            true => {
-                let (mut run, spec, _) = RunDirectory::open(path)?;
-                let checkpoint = run.checkpoint(&network, trainer.moments())?;
-                trainer.restore(&checkpoint)?;
-                run.rewind(&checkpoint, trainer.steps_left() == 0)?;
-                run.write_settings(&spec, &settings)?;
-                run
-            }
-            false => {
-                trainer.start(autoencoder.parameters())?;
-                RunDirectory::create(path, network.spec(), &settings, &network, &trainer.checkpoint()?)?
-            }
+        let network = autoencoder.network().clone();
+        let job = Job {
+            directory,
+            network: &network,
+            device: &self.device,
+            settings: &settings,
+            train: &self.train,
+            validation: Some(&self.validation),
+            start: autoencoder.parameters(),
+            reconstructs: true,
         };
-        loop {
-            match trainer.epoch(watcher)? {
-                Outcome::Epoch(report) => {
-                    run.log_epoch(&report)?;
-                    run.keep(&mut trainer, &network)?;
-                }
-                Outcome::Stopped => {
-                    run.keep(&mut trainer, &network)?;
-                    return Ok(None);
-                }
-                Outcome::Finished => break,
-            }
-        }
-        // A kill may have come between the checkpoint and the weights.
-        autoencoder.set_parameters(run.keep(&mut trainer, &network)?)?;
-        let best = trainer.progress().patience.best;
-        drop(trainer);
-        run.draw(network.spec(), &self.validation, |originals| Ok(autoencoder.reconstruct(originals)?.to_f32()))?;
-        let reports = run.reports()?;
-        let seconds = reports.iter().map(|report| report.seconds).sum();
-        // Where training may end early the model is that of the best epoch.
-        let best = match best {
-            Some(best) => reports.into_iter().rfind(|report| report.val_loss == Some(best)),
-            None => reports.into_iter().next_back(),
-        };
-        Ok(Some(Report { best, seconds }))
+        let Some(finished) = job.run(watcher)? else { return Ok(None) };
+        autoencoder.set_parameters(finished.parameters.clone())?;
+        let reconstruct = |originals: &[f32]| Ok(autoencoder.reconstruct(originals)?.to_f32());
+        finished.run.draw(network.spec(), &self.validation, reconstruct)?;
+        Ok(Some(finished))
     }
 }

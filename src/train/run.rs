@@ -280,7 +280,7 @@ impl RunDirectory {
     }
 
     /// Draws the loss curve from the metrics.
-    fn draw_losses(&self) -> Result<()> {
+    pub fn draw_losses(&self) -> Result<()> {
         let (mut steps, mut train, mut validation) = (Vec::new(), Vec::new(), Vec::new());
         for line in self.lines()? {
             match line {
