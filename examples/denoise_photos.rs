@@ -12,12 +12,13 @@ use pinhole::{Autoencoder, Device, Result};
 
 const SIDE: usize = 32;
 
-/// The deviation of the noise, in a picture from 0 to 1. `augment.noise` puts as much on what goes into the encoder.
+/// The deviation of the noise, in a picture from 0 to 1. The model's `corruption` puts as much on what goes into the encoder.
 const NOISE: f32 = 0.15;
 
 const MODEL: &str = r#"
 input = [3, 32, 32]
 loss = "mse"
+corruption = { gaussian = 0.15 }
 encoder = [
   { conv2d = { out = 24, kernel = 3, padding = 1 } }, "relu",
   { conv2d = { out = 32, kernel = 3, stride = 2, padding = 1 } }, "relu",
@@ -28,7 +29,7 @@ decoder = [
   { conv2d = { out = 3, kernel = 3, padding = 1 } },
 ]
 [data]
-augment = { noise = 0.15, flip = "horizontal" }
+augment = { flip = "horizontal" }
 [train]
 batch = 32
 epochs = 8

@@ -10,6 +10,8 @@ const GATES: u32 = 4u;
 // Numbers in workgroup memory.
 const SHARED: u32 = 256u;
 const WORKGROUP: u32 = 64u;
+// 1 where the steps are taken from the last to the first.
+const BACKWARD: u32 = 0u;
 
 // [BATCH, STEPS, GATES HIDDEN]: the gates without the part of the state.
 @group(0) @binding(0) var<storage, read> before: array<f32>;
@@ -51,6 +53,14 @@ fn rest(lane: u32) {
     workgroupBarrier();
 }
 
+// The step that is taken after `done` others, and the one before step `at`: `direction` is 0 or 1, as BACKWARD.
+fn taken(row: u32, done: u32, direction: u32) -> u32 {
+    return row * STEPS + select(done, STEPS - 1u - done, direction == 1u);
+}
+fn before_step(at: u32, direction: u32) -> u32 {
+    return select(at - 1u, at + 1u, direction == 1u);
+}
+
 // The hidden units of a step become those that the next one sees.
 fn carry(lane: u32, at: u32, stride: u32) {
     workgroupBarrier();
@@ -71,14 +81,14 @@ fn lstm(
     if row < BATCH {
         rest(lane);
         for (var t = 0u; t < STEPS; t++) {
-            let at = row * STEPS + t;
+            let at = taken(row, t, BACKWARD);
             for (var j = lane; j < HIDDEN; j += WORKGROUP) {
                 let x = at * 4u * HIDDEN + j;
                 let own = vec4<f32>(before[x], before[x + HIDDEN], before[x + 2u * HIDDEN], before[x + 3u * HIDDEN]);
                 let z = own + product(j);
                 var c = sigmoid(z.x) * hyperbolic_tangent(z.z);
                 if t > 0u {
-                    c += sigmoid(z.y) * y[(at - 1u) * 2u * HIDDEN + HIDDEN + j];
+                    c += sigmoid(z.y) * y[before_step(at, BACKWARD) * 2u * HIDDEN + HIDDEN + j];
                 }
                 y[at * 2u * HIDDEN + HIDDEN + j] = c;
                 y[at * 2u * HIDDEN + j] = sigmoid(z.w) * hyperbolic_tangent(c);
@@ -99,7 +109,7 @@ fn gru(
     if row < BATCH {
         rest(lane);
         for (var t = 0u; t < STEPS; t++) {
-            let at = row * STEPS + t;
+            let at = taken(row, t, BACKWARD);
             for (var j = lane; j < HIDDEN; j += WORKGROUP) {
                 let x = at * 3u * HIDDEN + j;
                 let part = product(j);
@@ -125,7 +135,7 @@ fn linear_forward(
     if row < BATCH {
         rest(lane);
         for (var t = 0u; t < STEPS; t++) {
-            let at = row * STEPS + t;
+            let at = taken(row, t, BACKWARD);
             for (var j = lane; j < HIDDEN; j += WORKGROUP) {
                 let p = at * (2u * GATES - 2u) * HIDDEN + j;
                 // The cell is the last part of the state.
@@ -134,7 +144,7 @@ fn linear_forward(
                 var c = source[cell] + factors[p] * part.x + factors[p + HIDDEN] * part.y;
                 c += factors[p + 2u * HIDDEN] * part.z;
                 if t > 0u {
-                    c += factors[p + GATES * HIDDEN] * y[cell - width];
+                    c += factors[p + GATES * HIDDEN] * y[before_step(at, BACKWARD) * width + width - HIDDEN + j];
                 }
                 y[cell] = c;
                 if GATES == 4u {
@@ -147,7 +157,7 @@ fn linear_forward(
     }
 }
 
-// The transpose of `linear_forward`, from the last step to the first.
+// The transpose of `linear_forward`, which takes the steps the other way.
 @compute @workgroup_size(WORKGROUP)
 fn linear_backward(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -159,7 +169,8 @@ fn linear_backward(
     if row < BATCH {
         rest(lane);
         for (var done = 0u; done < STEPS; done++) {
-            let at = row * STEPS + STEPS - 1u - done;
+            let at = taken(row, done, 1u - BACKWARD);
+            let past = before_step(at, 1u - BACKWARD);
             for (var j = lane; j < HIDDEN; j += WORKGROUP) {
                 let p = at * (2u * GATES - 2u) * HIDDEN + j;
                 let cell = at * width + width - HIDDEN + j;
@@ -169,7 +180,7 @@ fn linear_backward(
                 }
                 var c = source[cell];
                 if done > 0u {
-                    c += factors[p + (3u * GATES - 2u) * HIDDEN] * y[cell + width];
+                    c += factors[(past * (2u * GATES - 2u) + GATES) * HIDDEN + j] * y[past * width + width - HIDDEN + j];
                 }
                 if GATES == 4u {
                     let h = source[at * width + j] + sum;

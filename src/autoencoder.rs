@@ -9,7 +9,7 @@ use crate::model::{Extensions, ModelSpec, Network, weights};
 use crate::plan::{Plan, Request};
 use crate::shape::Shape;
 use crate::tensor::{DType, Tensor, Values};
-use crate::train::{EpochReport, Evaluation, Observer, Options, Outcome, Trainer, evaluate};
+use crate::train::{EpochReport, Evaluation, Observer, Options, Outcome, Trainer, evaluate, negative_log_likelihood};
 use std::collections::HashMap;
 use std::io::Write;
 use std::path::Path;
@@ -154,6 +154,11 @@ impl Autoencoder {
     /// The loss and errors over a data set.
     pub fn evaluate(&self, data: &Dataset) -> Result<Evaluation> {
         evaluate(&self.network, &self.device, &self.parameters, data)
+    }
+
+    /// [`train::negative_log_likelihood`](crate::train::negative_log_likelihood) of a data set, in nats per sample.
+    pub fn negative_log_likelihood(&self, data: &Dataset, samples: usize) -> Result<f64> {
+        negative_log_likelihood(&self.network, &self.device, &self.parameters, data, samples)
     }
 
     /// Codes of samples given one after the other: `[n, ..latent]`.

@@ -20,7 +20,7 @@ use crate::data::files::write_atomically;
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Value};
-use crate::model::spec::{Augment, DataSpec, LayerTraining, LossKind, TrainSpec};
+use crate::model::spec::{Corruption, DataSpec, LatentSpec, LayerTraining, LossKind, TrainSpec};
 use crate::model::{Extensions, ModelSpec, Network};
 use crate::nn::{CustomLayer, Layer, Linear, Reshape, loss};
 use crate::pretrain::copy_layer;
@@ -94,9 +94,9 @@ impl Task {
     }
 
     /// The model of an encoder and a head over classes.
-    fn model(&self, spec: &ModelSpec, latent: &Shape) -> ModelSpec {
+    fn model(&self, spec: &ModelSpec, encoded: &Shape) -> ModelSpec {
         let mut decoder = Vec::new();
-        if latent.len() > 1 {
+        if encoded.len() > 1 {
             decoder.push(Layer::Reshape(Reshape::Flatten));
         }
         decoder.push(Layer::Linear(Linear::new(self.classes)));
@@ -108,13 +108,12 @@ impl Task {
         ModelSpec {
             input: [width + classes].into(),
             loss: LossKind::custom(LOSS, move |graph, y, pair| class_loss(graph, y, pair, [width, classes])).into(),
+            corruption: Corruption::None,
+            latent: LatentSpec::default(),
             encoder: std::iter::once(sample).chain(spec.encoder.iter().cloned()).collect(),
             decoder,
-            data: DataSpec {
-                // What moves pixels would move the class too.
-                augment: Augment { noise: spec.data.augment.noise, ..Augment::default() },
-                ..spec.data.clone()
-            },
+            // What changes samples would change the class beside them too.
+            data: DataSpec { fit: spec.data.fit, ..DataSpec::default() },
             blocks: spec.blocks.clone(),
             train: TrainSpec { layers: spec.train.layers.iter().filter_map(shifted).collect(), ..spec.train.clone() },
         }
@@ -216,8 +215,8 @@ impl Classifier {
         let source = autoencoder.network();
         source.accepts(train.sample_shape(), train.name())?;
         let task = Task::of(&source.spec().input, train)?;
-        let latent: Shape = source.latent_shape(1)[1..].into();
-        let network = Network::new(task.model(source.spec(), &latent))?;
+        let above = source.checked().encoder.last().map(|layer| layer.output.clone()).unwrap_or_default();
+        let network = Network::new(task.model(source.spec(), &above))?;
         let mut values = network.initial(source.spec().train.seed);
         for index in 0..source.spec().encoder.len() {
             let (from, to) = (format!("encoder.{index}"), format!("encoder.{}", index + 1));

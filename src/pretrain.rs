@@ -7,10 +7,9 @@ use crate::autoencoder::Autoencoder;
 use crate::data::Dataset;
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::graph::{Graph, Value};
-use crate::model::spec::{DataSpec, LossKind, LossSpec, TrainSpec};
+use crate::model::spec::{Corruption, DataSpec, LatentSpec, LossKind, LossSpec, TrainSpec};
 use crate::model::{ModelSpec, Network};
-use crate::nn::{Activation, Blocks, CustomLayer, Layer, Placed, walk};
+use crate::nn::{Activation, Blocks, Layer, Placed, walk};
 use crate::shape::Shape;
 use crate::tensor::Values;
 use crate::train::{Job, Observer, Options, RunDirectory, Settings, Trainer};
@@ -49,21 +48,6 @@ struct Part {
 impl Part {
     fn ends_in_sigmoid(&self) -> bool {
         self.layers.last() == Some(&Layer::Activation(Activation::Sigmoid))
-    }
-}
-
-/// Sets elements to zero at random while training, each with the same probability.
-struct Masking(f64);
-
-impl CustomLayer for Masking {
-    fn output_shape(&self, input: &Shape) -> Result<Shape, String> {
-        Ok(input.clone())
-    }
-
-    fn apply(&self, graph: &mut Graph, x: Value, _: &[Value]) -> Result<Value> {
-        let Some(state) = graph.training().filter(|_| self.0 > 0.0) else { return Ok(x) };
-        let kept = graph.random_bernoulli(state, 1.0 - self.0, graph.shape(x).clone())?;
-        graph.multiply(x, kept)
     }
 }
 
@@ -118,8 +102,7 @@ pub fn pretrain(
         };
         let Some(finished) = job.run(watcher)? else { return Ok(None) };
         finished.run.draw_losses()?;
-        // The masking layer stands before the encoder's.
-        for (part, alone_name) in [(&stage.encoder, "encoder.1"), (&stage.decoder, "decoder.0")] {
+        for (part, alone_name) in [(&stage.encoder, "encoder.0"), (&stage.decoder, "decoder.0")] {
             copy_layer((&alone, &finished.parameters, alone_name), (&network, &mut values, &part.name));
         }
         if index + 1 < stages.len() {
@@ -139,7 +122,10 @@ pub fn pretrain(
 impl Stage {
     /// The autoencoder of this layer alone, above that of `below`.
     fn model(&self, spec: &ModelSpec, below: Option<&Stage>, epochs: Option<usize>, level: f64) -> ModelSpec {
-        let masking = Layer::custom(format!("masking {level:?}"), Masking(level));
+        let corruption = match level {
+            0.0 => Corruption::None,
+            level => Corruption::Masking { level: level.into() },
+        };
         let loss: LossSpec = match below {
             None => spec.loss.clone(),
             // Codes between 0 and 1 that are given back by a sigmoid are probabilities, and others are numbers.
@@ -149,7 +135,9 @@ impl Stage {
         ModelSpec {
             input: [self.encoder.sizes[0]].into(),
             loss,
-            encoder: std::iter::once(masking).chain(self.encoder.layers.clone()).collect(),
+            corruption,
+            encoder: self.encoder.layers.clone(),
+            latent: LatentSpec::default(),
             decoder: self.decoder.layers.clone(),
             data: DataSpec::default(),
             blocks: Blocks::new(),
@@ -160,6 +148,10 @@ impl Stage {
 
 /// The layers of an encoder, each with what mirrors it.
 fn stages(network: &Network) -> Result<Vec<Stage>> {
+    if network.spec().latent != LatentSpec::default() {
+        let problem = "only a code that is what the encoder leaves can be pretrained";
+        return Err(Error::invalid("latent", problem, "leave it out, or train all layers at once"));
+    }
     let encoder = parts(&network.checked().encoder)?;
     let mut decoder = parts(&network.checked().decoder)?;
     decoder.reverse();

@@ -35,6 +35,8 @@ pub enum HostStream {
     Shuffle,
     /// Which samples are held back for validation.
     Split,
+    /// Codes of new samples.
+    Codes,
     /// The values of a search's trial, whose number is the step.
     Search,
 }
@@ -56,7 +58,8 @@ impl Sequence {
             HostStream::Initial(parameter) => 0x8000_0000 | parameter,
             HostStream::Shuffle => 0x4000_0000,
             HostStream::Split => 0x4000_0001,
-            HostStream::Search => 0x4000_0002,
+            HostStream::Codes => 0x4000_0002,
+            HostStream::Search => 0x4000_0003,
         };
         Sequence { seed, step, stream, drawn: 0, block: [0; 4] }
     }

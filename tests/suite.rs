@@ -52,6 +52,8 @@ mod inference;
 mod inspect;
 #[path = "suite/kernels.rs"]
 mod kernels;
+#[path = "suite/latent.rs"]
+mod latent;
 #[path = "suite/layers.rs"]
 mod layers;
 #[path = "suite/losses.rs"]

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// The model to start from: a preset (conv, dense) or a model file
+    /// The model to start from: a preset (see pinhole models) or a model file
     model: String,
     /// Where to write it; a file that is there already is left alone
     #[arg(value_name = "FILE.toml")]

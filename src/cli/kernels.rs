@@ -14,7 +14,7 @@ pub struct Arguments {
     /// The kernel whose text to show, such as conv2d.forward; a list of all where none is named
     name: Option<String>,
     /// Show the kernel as a training step of this model has it
-    #[arg(long, default_value = "conv", value_name = "conv|dense|FILE.toml")]
+    #[arg(long, default_value = "conv", value_name = "PRESET|FILE.toml")]
     model: String,
     /// The device that would run it
     #[arg(long, default_value = "auto", value_name = "DEVICE")]

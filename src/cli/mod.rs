@@ -7,8 +7,10 @@ mod classify;
 mod devices;
 mod download;
 mod eval;
+mod explore;
 mod init;
 mod kernels;
+mod models;
 mod plan;
 mod pretrain;
 mod summary;
@@ -60,8 +62,18 @@ enum Command {
     Decode(through::Arguments),
     /// Write samples as a trained model reconstructs them
     Reconstruct(through::Arguments),
+    /// Draw new samples and write what a trained model makes of them
+    Generate(explore::Generate),
+    /// Write what lies between two samples
+    Interpolate(explore::Interpolate),
+    /// Write what each number of a code does
+    Traverse(explore::Traverse),
+    /// Write the plane of a code of two numbers
+    Manifold(explore::Manifold),
     /// Fetch a known data set, checked by SHA-256
     Download(download::Arguments),
+    /// List the built-in models
+    Models(models::Arguments),
     /// Show a model's layers, shapes, parameters and operations
     Summary(summary::Arguments),
     /// Show the launches of a model's training step
@@ -125,6 +137,11 @@ pub fn main() -> ExitCode {
         Command::Encode(arguments) => through::encode(&arguments),
         Command::Decode(arguments) => through::decode(&arguments),
         Command::Reconstruct(arguments) => through::reconstruct(&arguments),
+        Command::Generate(arguments) => explore::generate(&arguments),
+        Command::Interpolate(arguments) => explore::interpolate(&arguments),
+        Command::Traverse(arguments) => explore::traverse(&arguments),
+        Command::Manifold(arguments) => explore::manifold(&arguments),
+        Command::Models(arguments) => models::run(&arguments),
         Command::Download(arguments) => download::run(&arguments),
         Command::Summary(arguments) => summary::run(&arguments),
         Command::Plan(arguments) => plan::run(&arguments),

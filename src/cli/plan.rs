@@ -9,7 +9,7 @@ use pinhole::train::training_plan;
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// A preset (conv, dense), a model file or the directory of a run
+    /// A preset (see pinhole models), a model file or the directory of a run
     model: String,
     /// Samples in a step
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]

@@ -6,7 +6,7 @@ use pinhole::model::Network;
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// A preset (conv, dense), a model file or the directory of a run
+    /// A preset (see pinhole models), a model file or the directory of a run
     model: String,
     /// Print one line of JSON
     #[arg(long)]

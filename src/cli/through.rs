@@ -35,7 +35,7 @@ pub struct Arguments {
 
 /// What results are written as.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Format {
+pub(super) enum Format {
     Npy,
     Csv,
     Idx,
@@ -45,7 +45,7 @@ enum Format {
 
 impl Format {
     /// By the ending of the name; a name without one is a folder's.
-    fn of(path: &Path) -> Result<Format> {
+    pub fn of(path: &Path) -> Result<Format> {
         let name = path.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
         let name =
             name.strip_suffix(".gz").filter(|name| name.ends_with(".idx") || name.ends_with("-ubyte")).unwrap_or(&name);
@@ -103,7 +103,7 @@ pub fn decode(arguments: &Arguments) -> Result<End> {
     // A data set has seen to it that its numbers are finite.
     let codes = Dataset::from_f32([width], codes.to_f32())?.with_name(&*arguments.input);
     let decoded = |range| Ok(autoencoder.decode(&codes.rows_f32(range))?.to_f32());
-    write_samples(arguments, format, &network.input_shape(1)[1..].into(), count, None, decoded)
+    arguments.sink(format).write(&network.input_shape(1)[1..].into(), count, None, decoded)
 }
 
 /// Writes the reconstructions of samples.
@@ -112,7 +112,7 @@ pub fn reconstruct(arguments: &Arguments) -> Result<End> {
     let autoencoder = Autoencoder::load(&arguments.run, open_device(&arguments.device)?)?;
     let data = samples(arguments, &autoencoder)?;
     let reconstructed = |range| Ok(autoencoder.reconstruct(&data.read_f32(range)?)?.to_f32());
-    write_samples(arguments, format, data.sample_shape(), data.len(), Some(&data), reconstructed)
+    arguments.sink(format).write(data.sample_shape(), data.len(), Some(&data), reconstructed)
 }
 
 /// The samples that are asked for.
@@ -133,62 +133,94 @@ fn through(count: usize, mut step: impl FnMut(std::ops::Range<usize>) -> Result<
     Ok(all)
 }
 
-/// Writes samples of a shape in a format; a grid has the originals above them, where there are any.
-fn write_samples(
-    arguments: &Arguments,
-    format: Format,
-    shape: &Shape,
-    count: usize,
-    originals: Option<&Dataset>,
-    mut made: impl FnMut(std::ops::Range<usize>) -> Result<Vec<f32>>,
-) -> Result<End> {
-    let output = &arguments.output;
-    if !format.is_picture() {
-        let values = through(count, made)?;
-        let shape: Shape = std::iter::once(count).chain(shape.iter().copied()).collect();
-        match format {
-            Format::Idx => write_idx_u8(output, &as_idx(&shape), &to_bytes(&values))?,
-            _ => write_array(output, format, &shape, &values)?,
-        }
-        say(&format!("{count} samples in {}", output.display()))?;
-        return Ok(End::Done);
+/// Where samples go.
+pub(super) struct Sink<'a> {
+    /// A file, or a folder of pictures.
+    pub output: &'a Path,
+    /// How they are written there.
+    pub format: Format,
+    /// Where they come from, by whose names pictures in a folder are called; empty where they are new.
+    pub input: &'a str,
+    /// Pictures in a row of a grid.
+    pub columns: usize,
+}
+
+impl Arguments {
+    fn sink(&self, format: Format) -> Sink<'_> {
+        Sink { output: &self.output, format, input: &self.input, columns: COLUMNS }
     }
-    if !matches!(shape[..], [1 | 3, _, _]) {
-        let problem = format!("samples {shape} are no pictures of one or three channels");
-        let help = "give pictures, or write .npy or .csv";
-        return Err(Error::invalid(format!("data \"{}\"", arguments.input), problem, help));
-    }
-    let images = |values: &[f32]| -> Result<Vec<Image>> {
-        values.chunks(shape.elements()).map(|image| Image::from_f32(shape.clone(), image)).collect()
-    };
-    if format == Format::Grid {
-        let shown = count.min(MOST);
-        let below = images(&made(0..shown)?)?;
-        let rows: Vec<Vec<Image>> = match originals {
-            Some(data) => {
-                let above = images(&data.read_f32(0..shown)?)?;
-                let rows = above.chunks(COLUMNS).zip(below.chunks(COLUMNS));
-                rows.flat_map(|(above, below)| [above.to_vec(), below.to_vec()]).collect()
+}
+
+impl Sink<'_> {
+    /// Writes samples of a shape; a grid has the originals above them, where there are any.
+    pub fn write(
+        &self,
+        shape: &Shape,
+        count: usize,
+        originals: Option<&Dataset>,
+        mut made: impl FnMut(std::ops::Range<usize>) -> Result<Vec<f32>>,
+    ) -> Result<End> {
+        let Sink { output, format, columns, .. } = *self;
+        if !format.is_picture() {
+            let values = through(count, made)?;
+            let shape: Shape = std::iter::once(count).chain(shape.iter().copied()).collect();
+            match format {
+                Format::Idx => write_idx_u8(output, &as_idx(&shape), &to_bytes(&values))?,
+                _ => write_array(output, format, &shape, &values)?,
             }
-            None => below.chunks(COLUMNS).map(<[Image]>::to_vec).collect(),
+            say(&format!("{count} samples in {}", output.display()))?;
+            return Ok(End::Done);
+        }
+        let Some(shape) = as_picture(shape) else {
+            let problem = format!("samples {shape} are no pictures of one or three channels");
+            let what = if self.input.is_empty() { "model".to_owned() } else { format!("data \"{}\"", self.input) };
+            return Err(Error::invalid(what, problem, "give pictures, or write .npy or .csv"));
         };
-        write_grid(output, &rows, (112 / shape[2].max(1)).clamp(1, 4))?;
-        if shown < count {
-            eprintln!("the grid shows the first {shown} of {count} pictures; name a folder for all");
+        let images = |values: &[f32]| -> Result<Vec<Image>> {
+            values.chunks(shape.elements()).map(|image| Image::from_f32(shape.clone(), image)).collect()
+        };
+        if format == Format::Grid {
+            // What is shown beside its originals may be a whole data set.
+            let shown = if self.input.is_empty() { count } else { count.min(MOST) };
+            let below = images(&made(0..shown)?)?;
+            let rows: Vec<Vec<Image>> = match originals {
+                Some(data) => {
+                    let above = images(&data.read_f32(0..shown)?)?;
+                    let rows = above.chunks(columns).zip(below.chunks(columns));
+                    rows.flat_map(|(above, below)| [above.to_vec(), below.to_vec()]).collect()
+                }
+                None => below.chunks(columns).map(<[Image]>::to_vec).collect(),
+            };
+            write_grid(output, &rows, (112 / shape[2].max(1)).clamp(1, 4))?;
+            if shown < count {
+                eprintln!("the grid shows the first {shown} of {count} pictures; name a folder for all");
+            }
+            say(&output.display().to_string())?;
+            return Ok(End::Done);
         }
-        say(&output.display().to_string())?;
-        return Ok(End::Done);
-    }
-    std::fs::create_dir_all(output).map_err(Error::io("create", output))?;
-    let names = names(Path::new(&arguments.input), count)?;
-    for start in (0..count).step_by(AT_ONCE) {
-        let range = start..count.min(start + AT_ONCE);
-        for (name, image) in names[range.clone()].iter().zip(images(&made(range)?)?) {
-            write_png(output.join(name), image.shape(), image.bytes())?;
+        std::fs::create_dir_all(output).map_err(Error::io("create", output))?;
+        let names = names(Path::new(self.input), count)?;
+        for start in (0..count).step_by(AT_ONCE) {
+            let range = start..count.min(start + AT_ONCE);
+            for (name, image) in names[range.clone()].iter().zip(images(&made(range)?)?) {
+                write_png(output.join(name), image.shape(), image.bytes())?;
+            }
         }
+        say(&format!("{count} pictures in {}", output.display()))?;
+        Ok(End::Done)
     }
-    say(&format!("{count} pictures in {}", output.display()))?;
-    Ok(End::Done)
+}
+
+/// The shape of a picture that samples of this shape are: `[784]` is one of 28 x 28.
+fn as_picture(shape: &Shape) -> Option<Shape> {
+    match shape[..] {
+        [1 | 3, _, _] => Some(shape.clone()),
+        [pixels] => {
+            let side = pixels.isqrt();
+            (side > 1 && side * side == pixels).then(|| [1, side, side].into())
+        }
+        _ => None,
+    }
 }
 
 fn write_array(path: &Path, format: Format, shape: &Shape, values: &[f32]) -> Result<()> {

@@ -18,8 +18,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// A preset (conv, dense) or a model file
-    #[arg(long, default_value = "conv", value_name = "conv|dense|FILE.toml")]
+    /// A preset (see pinhole models) or a model file
+    #[arg(long, default_value = "conv", value_name = "PRESET|FILE.toml")]
     model: String,
     /// A folder with MNIST's files or pictures, an IDX, NPY, NPZ or CSV file, or the built-in digits
     #[arg(long, value_name = "FILE|DIR|digits[:N]")]
@@ -36,6 +36,9 @@ pub struct Arguments {
     /// The learning rate
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     lr: Option<f64>,
+    /// How many numbers a code has, or channels where codes are pictures
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    latent: Option<u32>,
     /// In how many bits a step stores its values: f16 scales the loss, and sums are of 32 bits all the same
     #[arg(long, value_name = "f32|f16", value_parser = Precision::from_name)]
     precision: Option<Precision>,
@@ -55,7 +58,7 @@ pub struct Arguments {
     #[arg(long)]
     log_steps: bool,
     /// Go on with the run in --out, or with the newest one under runs
-    #[arg(long, conflicts_with_all = ["model", "batch", "lr", "precision", "seed", "no_shuffle", "set"])]
+    #[arg(long, conflicts_with_all = ["model", "batch", "lr", "latent", "precision", "seed", "no_shuffle", "set"])]
     resume: bool,
     /// The run directory; a new one under runs where not given
     #[arg(long, value_name = "DIR")]
@@ -246,6 +249,9 @@ fn show_profile(profile: &Profile) {
 fn apply(arguments: &Arguments, spec: &mut ModelSpec, settings: &mut Settings) -> Result<()> {
     for assignment in &arguments.set {
         spec.set(assignment)?;
+    }
+    if let Some(size) = arguments.latent {
+        spec.set_latent(size as usize)?;
     }
     let train = &mut spec.train;
     if let Some(epochs) = arguments.epochs {

@@ -80,7 +80,9 @@ impl<'a, T: Real> Fused<'a, T> {
         let mut needed = vec![false; instructions.len()];
         for instruction in instructions {
             match instruction {
-                Instruction::Index { from, .. } | Instruction::Inside { from, .. } => needed[*from] = true,
+                Instruction::Index { from, .. } | Instruction::Inside { from, .. } | Instruction::Number(from) => {
+                    needed[*from] = true;
+                }
                 Instruction::Load { at, .. } => needed[*at] |= !walks(instructions, *at),
                 Instruction::Position
                 | Instruction::Accumulator
@@ -131,6 +133,7 @@ impl<'a, T: Real> Fused<'a, T> {
             Instruction::Load { .. }
             | Instruction::Inside { .. }
             | Instruction::Reduced(_)
+            | Instruction::Number(_)
             | Instruction::Unary(..)
             | Instruction::Binary(..)
             | Instruction::Select { .. } => vec![T::ZERO; CHUNK],
@@ -215,6 +218,7 @@ impl<'a, T: Real> Fused<'a, T> {
                     | Instruction::Accumulator
                     | Instruction::Reduced(_)
                     | Instruction::Literal(_)
+                    | Instruction::Number(_)
                     | Instruction::Unary(..)
                     | Instruction::Binary(..)
                     | Instruction::Select { .. } => {}
@@ -236,6 +240,11 @@ impl<'a, T: Real> Fused<'a, T> {
                 // Filled once for each row.
                 Instruction::Reduced(_) => {}
                 Instruction::Load { at: 0, .. } | Instruction::Accumulator => {}
+                Instruction::Number(from) => {
+                    for (number, index) in target.iter_mut().zip(&scratch.indices[*from][..count]) {
+                        *number = T::from_f64(*index as f64);
+                    }
+                }
                 Instruction::Inside { from, view } => {
                     for (mask, index) in target.iter_mut().zip(&scratch.indices[*from][..count]) {
                         *mask = if view.map(*index as usize).1 { T::ONE } else { T::ZERO };

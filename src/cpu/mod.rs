@@ -243,15 +243,29 @@ pub(crate) fn execute<T: Real>(step: &Step, sources: &[Source<T>], targets: &mut
         Kernel::ScatterAdd => gather::scatter_add(step.constants(), floats(0), words(1), targets[0].floats()),
         Kernel::Warp => warp::warp(step.constants(), floats(0), floats(1), targets[0].floats()),
         Kernel::Indices => indices::indices(step.constants(), floats(0), targets[0].words()),
-        Kernel::Lstm => recurrence::lstm(step.constants(), floats(0), floats(1), targets[0].floats()),
-        Kernel::Gru => recurrence::gru(step.constants(), floats(0), floats(1), floats(2), targets[0].floats()),
+        Kernel::Lstm => recurrence::lstm(
+            step.constants(),
+            step.constant("BACKWARD") == Some(1),
+            floats(0),
+            floats(1),
+            targets[0].floats(),
+        ),
+        Kernel::Gru => recurrence::gru(
+            step.constants(),
+            step.constant("BACKWARD") == Some(1),
+            floats(0),
+            floats(1),
+            floats(2),
+            targets[0].floats(),
+        ),
         Kernel::LinearForward | Kernel::LinearBackward => {
             let [_, _, _, gates] = step.constants::<4>();
+            let backward = step.constant("BACKWARD") == Some(1);
             let run = match step.kernel {
                 Kernel::LinearForward => recurrence::linear_forward,
                 _ => recurrence::linear_backward,
             };
-            run(step.constants(), gates, floats(0), floats(1), floats(2), targets[0].floats());
+            run(step.constants(), backward, gates, floats(0), floats(1), floats(2), targets[0].floats());
         }
         Kernel::BatchFloats => with_epilogue(step, inputs, targets, |y, fused| {
             batch::batch_floats(step.constants(), floats(0), words(1), words(2), y);

@@ -28,6 +28,22 @@ fn multiply_states<T: Real>(
     multiply(sizes, left, right, products, accumulate, gemm::Parallelism::None);
 }
 
+/// The steps in the order in which they are taken, each with the one before it.
+fn in_order(steps: usize, backward: bool) -> impl Iterator<Item = (usize, Option<usize>)> {
+    let taken = move |done: usize| if backward { steps - 1 - done } else { done };
+    (0..steps).map(move |done| (taken(done), done.checked_sub(1).map(taken)))
+}
+
+/// The numbers of a sequence's step, to be written, and those of the step before it; each step has `width` of them.
+fn now_and_past<T>(y: &mut [T], width: usize, step: usize, past: Option<usize>) -> (&mut [T], Option<&[T]>) {
+    let (low, high) = y.split_at_mut(step.max(past.unwrap_or(step)) * width);
+    match past {
+        Some(past) if past > step => (&mut low[step * width..][..width], Some(&high[..width])),
+        Some(past) => (&mut high[..width], Some(&low[past * width..][..width])),
+        None => (&mut high[..width], None),
+    }
+}
+
 fn apply<T: Real>(op: Unary, x: &mut [T], scratch: &mut [T]) {
     let y = &mut scratch[..x.len()];
     T::unary(op, x, y);
@@ -35,26 +51,25 @@ fn apply<T: Real>(op: Unary, x: &mut [T], scratch: &mut [T]) {
 }
 
 /// Gates i, f, g, o: c = f c + i g, h = o tanh(c).
-pub(super) fn lstm<T: Real>([_, steps, hidden]: Sizes, before: &[T], weight: &[T], y: &mut [T]) {
+pub(super) fn lstm<T: Real>([_, steps, hidden]: Sizes, backward: bool, before: &[T], weight: &[T], y: &mut [T]) {
     let (width, gates) = (2 * hidden, 4 * hidden);
     let tasks = y.par_chunks_mut(TOGETHER * steps * width).zip(before.par_chunks(TOGETHER * steps * gates));
     tasks.for_each(|(y, before)| {
         let sequences = y.len() / (steps * width);
         let (mut all, mut scratch) = (vec![T::ZERO; sequences * gates], vec![T::ZERO; gates]);
-        for step in 0..steps {
+        for (step, past) in in_order(steps, backward) {
             for (z, before) in all.chunks_exact_mut(gates).zip(before.chunks_exact(steps * gates)) {
                 z.copy_from_slice(&before[step * gates..][..gates]);
             }
-            if step > 0 {
-                multiply_states((&y[(step - 1) * width..], steps * width, hidden), weight, &mut all, true);
+            if let Some(past) = past {
+                multiply_states((&y[past * width..], steps * width, hidden), weight, &mut all, true);
             }
             for (z, y) in all.chunks_exact_mut(gates).zip(y.chunks_exact_mut(steps * width)) {
-                let (past, now) = y.split_at_mut(step * width);
-                let (h, c) = now[..width].split_at_mut(hidden);
+                let (now, past) = now_and_past(y, width, step, past);
+                let (h, c) = now.split_at_mut(hidden);
                 apply(Unary::Sigmoid, &mut z[..2 * hidden], &mut scratch);
                 apply(Unary::Tanh, &mut z[2 * hidden..3 * hidden], &mut scratch);
                 apply(Unary::Sigmoid, &mut z[3 * hidden..], &mut scratch);
-                let past = past.rchunks_exact(width).next();
                 for (j, c) in c.iter_mut().enumerate() {
                     *c = z[j] * z[2 * hidden + j];
                     if let Some(past) = past {
@@ -71,20 +86,26 @@ pub(super) fn lstm<T: Real>([_, steps, hidden]: Sizes, before: &[T], weight: &[T
 }
 
 /// Gates r, z, n: h = (1 - z) n + z h, with n = tanh(its part of the input + r (its part of the state + bias)).
-pub(super) fn gru<T: Real>([_, steps, hidden]: Sizes, before: &[T], weight: &[T], bias: &[T], y: &mut [T]) {
+pub(super) fn gru<T: Real>(
+    [_, steps, hidden]: Sizes,
+    backward: bool,
+    before: &[T],
+    weight: &[T],
+    bias: &[T],
+    y: &mut [T],
+) {
     let gates = 3 * hidden;
     let tasks = y.par_chunks_mut(TOGETHER * steps * hidden).zip(before.par_chunks(TOGETHER * steps * gates));
     tasks.for_each(|(y, before)| {
         let sequences = y.len() / (steps * hidden);
         let (mut all, mut scratch) = (vec![T::ZERO; sequences * gates], vec![T::ZERO; gates]);
-        for step in 0..steps {
-            if step > 0 {
-                multiply_states((&y[(step - 1) * hidden..], steps * hidden, hidden), weight, &mut all, false);
+        for (step, past) in in_order(steps, backward) {
+            if let Some(past) = past {
+                multiply_states((&y[past * hidden..], steps * hidden, hidden), weight, &mut all, false);
             }
             let sequences = y.chunks_exact_mut(steps * hidden).zip(before.chunks_exact(steps * gates));
             for (part, (y, before)) in all.chunks_exact_mut(gates).zip(sequences) {
-                let (past, now) = y.split_at_mut(step * hidden);
-                let past = past.rchunks_exact(hidden).next();
+                let (now, past) = now_and_past(y, hidden, step, past);
                 let x = &before[step * gates..][..gates];
                 for (part, x) in part[..2 * hidden].iter_mut().zip(x) {
                     *part += *x;
@@ -94,7 +115,7 @@ pub(super) fn gru<T: Real>([_, steps, hidden]: Sizes, before: &[T], weight: &[T]
                     part[2 * hidden + j] = x[2 * hidden + j] + part[j] * (part[2 * hidden + j] + bias[j]);
                 }
                 apply(Unary::Tanh, &mut part[2 * hidden..], &mut scratch);
-                for (j, h) in now[..hidden].iter_mut().enumerate() {
+                for (j, h) in now.iter_mut().enumerate() {
                     let z = part[hidden + j];
                     *h = (T::ONE - z) * part[2 * hidden + j];
                     if let Some(past) = past {
@@ -110,6 +131,7 @@ pub(super) fn gru<T: Real>([_, steps, hidden]: Sizes, before: &[T], weight: &[T]
 /// fourth's factor times its part + factor c, else h = c.
 pub(super) fn linear_forward<T: Real>(
     [_, steps, hidden]: Sizes,
+    backward: bool,
     gates: usize,
     factors: &[T],
     weight: &[T],
@@ -120,15 +142,14 @@ pub(super) fn linear_forward<T: Real>(
     let operands = factors.par_chunks(TOGETHER * steps * all).zip(source.par_chunks(TOGETHER * steps * width));
     y.par_chunks_mut(TOGETHER * steps * width).zip(operands).for_each(|(y, (factors, source))| {
         let mut parts = vec![T::ZERO; y.len() / (steps * width) * gates * hidden];
-        for step in 0..steps {
-            if step > 0 {
-                multiply_states((&y[(step - 1) * width..], steps * width, hidden), weight, &mut parts, false);
+        for (step, past) in in_order(steps, backward) {
+            if let Some(past) = past {
+                multiply_states((&y[past * width..], steps * width, hidden), weight, &mut parts, false);
             }
             let operands = factors.chunks_exact(steps * all).zip(source.chunks_exact(steps * width));
             let sequences = y.chunks_exact_mut(steps * width).zip(operands);
             for (part, (y, (factors, source))) in parts.chunks_exact(gates * hidden).zip(sequences) {
-                let (past, now) = y.split_at_mut(step * width);
-                let past = past.rchunks_exact(width).next();
+                let (now, past) = now_and_past(y, width, step, past);
                 let (p, source) = (&factors[step * all..][..all], &source[step * width..][..width]);
                 let cell = width - hidden;
                 for j in 0..hidden {
@@ -149,9 +170,10 @@ pub(super) fn linear_forward<T: Real>(
     });
 }
 
-/// The transpose of [`linear_forward`], from the last step to the first.
+/// The transpose of [`linear_forward`], which takes the steps the other way.
 pub(super) fn linear_backward<T: Real>(
     [_, steps, hidden]: Sizes,
+    backward: bool,
     gates: usize,
     factors: &[T],
     weight: &[T],
@@ -163,20 +185,20 @@ pub(super) fn linear_backward<T: Real>(
     y.par_chunks_mut(TOGETHER * steps * width).zip(operands).for_each(|(y, (factors, source))| {
         let sequences = y.len() / (steps * width);
         let (mut parts, mut sums) = (vec![T::ZERO; sequences * gates * hidden], vec![T::ZERO; sequences * hidden]);
-        for step in (0..steps).rev() {
-            if step + 1 < steps {
+        for (step, past) in in_order(steps, !backward) {
+            if past.is_some() {
                 multiply_states((&parts, gates * hidden, gates * hidden), weight, &mut sums, false);
             }
             let operands = factors.chunks_exact(steps * all).zip(source.chunks_exact(steps * width));
             let own = parts.chunks_exact_mut(gates * hidden).zip(sums.chunks_exact(hidden));
             for ((y, (factors, source)), (parts, sum)) in y.chunks_exact_mut(steps * width).zip(operands).zip(own) {
-                let (now, next) = y[step * width..].split_at_mut(width);
+                let (now, before) = now_and_past(y, width, step, past);
                 let (p, source) = (&factors[step * all..][..all], &source[step * width..][..width]);
                 let cell = width - hidden;
                 for j in 0..hidden {
                     let mut c = source[cell + j];
-                    if !next.is_empty() {
-                        c += factors[(step + 1) * all + gates * hidden + j] * next[cell + j];
+                    if let (Some(past), Some(before)) = (past, before) {
+                        c += factors[past * all + gates * hidden + j] * before[cell + j];
                     }
                     let h = if gates == 4 { source[j] + sum[j] } else { T::ZERO };
                     c += if gates == 4 { p[5 * hidden + j] * h } else { sum[j] };

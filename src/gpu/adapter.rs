@@ -166,7 +166,7 @@ impl Gpu {
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("pinhole"),
             required_features: features & adapter.features(),
-            required_limits: limits.clone(),
+            required_limits: limits,
             memory_hints: wgpu::MemoryHints::Performance,
             ..Default::default()
         };
@@ -179,7 +179,7 @@ impl Gpu {
         let (device, queue) = opened.map_err(|error| failed(one_line(&error.to_string())))?;
         let mut gpu = Gpu::of(device, queue, without);
         gpu.checked = checked;
-        gpu.summary = summary(info, limits, adapter.features());
+        gpu.summary = summary(info, adapter.limits(), adapter.features());
         gpu.pipelines = cache.and_then(|folder| Pipelines::load(&gpu.device, &adapter.get_info(), folder));
         // The default handler panics.
         let uncaptured = gpu.faults.clone();

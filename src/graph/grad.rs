@@ -113,10 +113,10 @@ impl Graph {
         let shape = self.shape(x).clone();
         let gradient = match op {
             // Sources have no operands; draws and indices do not vary with theirs.
-            Op::Input { .. } | Op::Parameter { .. } | Op::Constant(_) => return Ok(None),
+            Op::Input { .. } | Op::Parameter { .. } | Op::Constant(_) | Op::Iota => return Ok(None),
             Op::RandomUniform { .. } | Op::RandomBits { .. } | Op::Batch | Op::Indices { .. } => return Ok(None),
             // Their operands' derivatives come together, in a closed form.
-            Op::Lstm | Op::Gru | Op::LinearRecurrence { .. } => return Ok(None),
+            Op::Lstm(_) | Op::Gru(_) | Op::LinearRecurrence { .. } => return Ok(None),
             Op::Unary(unary) => return self.unary_rule(*unary, x, y, g),
             Op::Binary(binary) => return self.binary_rule(*binary, operands, position, y, g),
             Op::MatMul { transpose_lhs, transpose_rhs } => {

@@ -42,6 +42,8 @@ pub struct Graph {
     pub(super) closed: HashMap<Value, Closed>,
     /// The step state of a training step.
     training: Option<Value>,
+    /// What a training step wants the model to give.
+    target: Option<Value>,
     /// Parameters and the values that they take after the step.
     assignments: Vec<(Value, Value)>,
 }
@@ -85,6 +87,17 @@ impl Graph {
     /// The step state, where this is the graph of a training step.
     pub fn training(&self) -> Option<Value> {
         self.training
+    }
+
+    /// Tells the layers of a training step's graph what the model is wanted to give for this batch, for those that are
+    /// taught by it step by step.
+    pub fn set_target(&mut self, target: Value) {
+        self.target = Some(target);
+    }
+
+    /// What the model is wanted to give, where this is the graph of a training step that has been told so.
+    pub fn target(&self) -> Option<Value> {
+        self.target.filter(|_| self.training.is_some())
     }
 
     /// Gives a parameter a new value after the step, without a gradient. Everything in this step still sees the old one.
@@ -145,6 +158,15 @@ impl Graph {
             return Err(self.error("constant", format!("{value} is no finite 32-bit number")));
         }
         Ok(self.push(Op::Constant(value), vec![], shape, DType::Float))
+    }
+
+    /// 0, 1, 2, .. in so many elements, at most 2^24, which 32 bits hold exactly. It takes no memory where it is used
+    /// element by element.
+    pub fn iota(&mut self, count: usize) -> Result<Value> {
+        if count == 0 || count > 1 << 24 {
+            return Err(self.error("iota", format!("{count} is not between 1 and 2^24")));
+        }
+        Ok(self.push(Op::Iota, vec![], [count].into(), DType::Float))
     }
 
     /// A step state for [`Graph::batch`] and the random ops, `[STATE_LENGTH]` u32, under this name.

@@ -15,6 +15,6 @@ pub use closed::Standardised;
 pub(crate) use custom::sizes;
 pub use custom::{CustomKernel, Operand};
 pub use graph::{Graph, Node, STATE_LENGTH, Value};
-pub use op::{Binary, Op, Pool, Pooling, Reduction, Unary, Window};
+pub use op::{Binary, Direction, Op, Pool, Pooling, Reduction, Unary, Window};
 pub(crate) use op::{each_binary, each_unary};
 pub use recurrence::MAX_HIDDEN;

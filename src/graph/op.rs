@@ -204,6 +204,15 @@ impl Pool {
     }
 }
 
+/// In which order a recurrence takes the steps of a sequence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// From the first to the last.
+    Forward,
+    /// From the last to the first.
+    Backward,
+}
+
 /// How a reduction joins elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reduction {
@@ -228,6 +237,8 @@ pub enum Op {
     },
     /// One number in every element.
     Constant(f64),
+    /// 0, 1, 2, .. along its one axis.
+    Iota,
     /// An elementwise function.
     Unary(Unary),
     /// An elementwise function of two operands of one shape.
@@ -285,14 +296,16 @@ pub enum Op {
         limit: usize,
     },
     /// An LSTM over `[n, t, 4 h]`, with weight `[h, 4 h]` -> `[n, t, 2 h]`: see [`Graph::lstm`](super::Graph::lstm).
-    Lstm,
+    Lstm(Direction),
     /// A GRU over `[n, t, 3 h]`, with weight `[h, 3 h]` and bias `[h]` -> `[n, t, h]`: see [`Graph::gru`](super::Graph::gru).
-    Gru,
+    Gru(Direction),
     /// The recurrence that small changes of such a state follow: factors `[n, t, 6 h]` (or 4), weight `[h, 4 h]` (or 3),
     /// source `[n, t, 2 h]` (or 1) -> the source's shape; or its transpose, with weight `[4 h, h]` (or 3).
     LinearRecurrence {
-        /// From the last step to the first.
-        reverse: bool,
+        /// The transpose, which takes the steps the other way.
+        transposed: bool,
+        /// The direction of what is not transposed.
+        direction: Direction,
     },
     /// Uniform draws in `[0, 1)`, multiples of 2⁻²⁴, from the state's seed and step: Philox4x32-10, Salmon et al. 2011.
     RandomUniform {
@@ -319,6 +332,7 @@ impl Op {
             Op::Input { .. } => "input",
             Op::Parameter { .. } => "parameter",
             Op::Constant(_) => "constant",
+            Op::Iota => "iota",
             Op::Unary(op) => op.name(),
             Op::Binary(op) => op.name(),
             Op::MatMul { .. } => "matmul",
@@ -337,8 +351,8 @@ impl Op {
             Op::Gather => "gather",
             Op::ScatterAdd => "scatter_add",
             Op::Indices { .. } => "indices",
-            Op::Lstm => "lstm",
-            Op::Gru => "gru",
+            Op::Lstm(_) => "lstm",
+            Op::Gru(_) => "gru",
             Op::LinearRecurrence { .. } => "linear_recurrence",
             Op::RandomUniform { .. } => "random_uniform",
             Op::RandomBits { .. } => "random_bits",

@@ -9,12 +9,12 @@
 //! ```
 //!
 //! all products but those with W being elementwise. It is what a small change of the state of an LSTM or a GRU follows, so
-//! its transpose, which runs from the last step to the first, carries gradients back. Both are linear in their source and
+//! its transpose, which takes the steps the other way, carries gradients back. Both are linear in their source and
 //! bilinear with the factors and W: their own derivatives are again such recurrences, and products of their results.
 
 use super::closed::Closed;
 use super::graph::{Graph, Value};
-use super::op::{Op, Unary};
+use super::op::{Direction, Op, Unary};
 use crate::error::Result;
 use crate::tensor::DType;
 
@@ -25,10 +25,10 @@ impl Graph {
     /// A long short-term memory, from a state of zeros: Hochreiter and Schmidhuber (1997), as PyTorch computes it. `before`
     /// `[n, t, 4 h]` is the input's part of gates i, f, g and o, biases included; `weight` is `[4 h, h]`. The result
     /// `[n, t, 2 h]` has the hidden units of every step and its cells.
-    pub fn lstm(&mut self, before: Value, weight: Value) -> Result<Value> {
+    pub fn lstm(&mut self, before: Value, weight: Value, direction: Direction) -> Result<Value> {
         let [n, t, hidden] = self.expect_recurrence("lstm", before, weight, 4)?;
         let weight = self.transposed(weight)?;
-        let y = self.push(Op::Lstm, vec![before, weight], [n, t, 2 * hidden].into(), DType::Float);
+        let y = self.push(Op::Lstm(direction), vec![before, weight], [n, t, 2 * hidden].into(), DType::Float);
         self.closed.insert(y, Closed::Recurrence);
         Ok(y)
     }
@@ -36,13 +36,13 @@ impl Graph {
     /// A gated recurrent unit, from a state of zeros: Cho et al., arXiv 1406.1078, as PyTorch computes it. `before`
     /// `[n, t, 3 h]` is the input's part of gates r, z and n, with all biases but that of n's part of the state, which is
     /// `bias` `[h]`; `weight` is `[3 h, h]`. The result `[n, t, h]` has the hidden units of every step.
-    pub fn gru(&mut self, before: Value, weight: Value, bias: Value) -> Result<Value> {
+    pub fn gru(&mut self, before: Value, weight: Value, bias: Value, direction: Direction) -> Result<Value> {
         let [n, t, hidden] = self.expect_recurrence("gru", before, weight, 3)?;
         if self.shape(bias)[..] != [hidden] {
             return Err(self.error("gru", format!("bias is {}, not [{hidden}]", self.shape(bias))));
         }
         let weight = self.transposed(weight)?;
-        let y = self.push(Op::Gru, vec![before, weight, bias], [n, t, hidden].into(), DType::Float);
+        let y = self.push(Op::Gru(direction), vec![before, weight, bias], [n, t, hidden].into(), DType::Float);
         self.closed.insert(y, Closed::Recurrence);
         Ok(y)
     }
@@ -54,20 +54,20 @@ impl Graph {
         let wanted = |operand: usize| needed[operands[operand].0];
         let mut gradients = Vec::new();
         match node.op {
-            Op::Lstm => {
-                let (factors, hidden) = self.lstm_factors(&operands, y)?;
+            Op::Lstm(direction) => {
+                let (factors, hidden) = self.lstm_factors(&operands, y, direction)?;
                 let weight = self.transposed(operands[1])?;
-                let passed = self.linear_recurrence([factors, weight, g], true)?;
+                let passed = self.linear_recurrence([factors, weight, g], true, direction)?;
                 let parts = self.through_gates(factors, passed)?;
                 gradients.push((operands[0], parts));
                 if wanted(1) {
                     gradients.push((operands[1], self.product_over_steps(hidden, parts)?));
                 }
             }
-            Op::Gru => {
-                let (factors, hidden, update) = self.gru_factors(&operands, y)?;
+            Op::Gru(direction) => {
+                let (factors, hidden, update) = self.gru_factors(&operands, y, direction)?;
                 let weight = self.transposed(operands[1])?;
-                let passed = self.linear_recurrence([factors, weight, g], true)?;
+                let passed = self.linear_recurrence([factors, weight, g], true, direction)?;
                 let parts = self.through_gates(factors, passed)?;
                 if wanted(1) {
                     gradients.push((operands[1], self.product_over_steps(hidden, parts)?));
@@ -82,23 +82,23 @@ impl Graph {
                 let own = [self.piece(parts, 0, size)?, self.piece(parts, 1, size)?, third];
                 gradients.push((operands[0], self.concat(&own, 2)?));
             }
-            Op::LinearRecurrence { reverse } => {
+            Op::LinearRecurrence { transposed, direction } => {
                 let [factors, weight, source] = [operands[0], operands[1], operands[2]];
                 let turned = self.transposed(weight)?;
-                let other = self.linear_recurrence([factors, turned, g], !reverse)?;
-                let (state, passed) = if reverse { (other, y) } else { (y, other) };
+                let other = self.linear_recurrence([factors, turned, g], !transposed, direction)?;
+                let (state, passed) = if transposed { (other, y) } else { (y, other) };
                 gradients.push((source, other));
                 let (gates, size) = self.kinds(factors, state);
                 let cell = gates - 3;
-                let before = self.previous(state)?;
+                let before = self.previous(state, direction)?;
                 let hidden = self.piece(before, 0, size)?;
                 if wanted(1) {
                     let parts = self.through_gates(factors, passed)?;
                     let gradient = self.product_over_steps(hidden, parts)?;
-                    gradients.push((weight, if reverse { self.transposed(gradient)? } else { gradient }));
+                    gradients.push((weight, if transposed { self.transposed(gradient)? } else { gradient }));
                 }
                 if wanted(0) {
-                    let own = self.gates_of(hidden, if reverse { turned } else { weight })?;
+                    let own = self.gates_of(hidden, if transposed { turned } else { weight })?;
                     let (h, c) = (self.piece(passed, 0, size)?, self.piece(passed, cell, size)?);
                     let mut parts = Vec::new();
                     for gate in 0..gates {
@@ -120,9 +120,9 @@ impl Graph {
     }
 
     /// What a small change of the gates does to an LSTM's state, and the hidden units before each step.
-    fn lstm_factors(&mut self, operands: &[Value], y: Value) -> Result<(Value, Value)> {
+    fn lstm_factors(&mut self, operands: &[Value], y: Value, direction: Direction) -> Result<(Value, Value)> {
         let size = self.shape(y)[2] / 2;
-        let before = self.previous(y)?;
+        let before = self.previous(y, direction)?;
         let (hidden, cell_before) = (self.piece(before, 0, size)?, self.piece(before, 1, size)?);
         let own = self.gates_of(hidden, operands[1])?;
         let z = self.add(operands[0], own)?;
@@ -146,9 +146,9 @@ impl Graph {
 
     /// What a small change of the gates' parts of the state does to a GRU's state, the hidden units before each step, and
     /// what a small change of the input's part of n does: (1 - z) (1 - n²).
-    fn gru_factors(&mut self, operands: &[Value], y: Value) -> Result<(Value, Value, Value)> {
+    fn gru_factors(&mut self, operands: &[Value], y: Value, direction: Direction) -> Result<(Value, Value, Value)> {
         let size = self.shape(y)[2];
-        let hidden = self.previous(y)?;
+        let hidden = self.previous(y, direction)?;
         let own = self.gates_of(hidden, operands[1])?;
         let sum = self.add(operands[0], own)?;
         let (r, z) = (self.gate(sum, 0, size)?, self.gate(sum, 1, size)?);
@@ -169,10 +169,10 @@ impl Graph {
         Ok((self.concat(&factors, 2)?, hidden, update))
     }
 
-    /// A linear recurrence of factors, weight and source; in reverse its transpose, whose weight is transposed too.
-    fn linear_recurrence(&mut self, operands: [Value; 3], reverse: bool) -> Result<Value> {
+    /// A linear recurrence of factors, weight and source, or its transpose, whose weight is transposed too.
+    fn linear_recurrence(&mut self, operands: [Value; 3], transposed: bool, direction: Direction) -> Result<Value> {
         let shape = self.shape(operands[2]).clone();
-        let y = self.push(Op::LinearRecurrence { reverse }, operands.to_vec(), shape, DType::Float);
+        let y = self.push(Op::LinearRecurrence { transposed, direction }, operands.to_vec(), shape, DType::Float);
         self.closed.insert(y, Closed::Recurrence);
         Ok(y)
     }
@@ -195,14 +195,18 @@ impl Graph {
         if factors == 3 * state { (4, state / 2) } else { (3, state) }
     }
 
-    /// The state before each step.
-    fn previous(&mut self, state: Value) -> Result<Value> {
+    /// The state before each step, in the order in which they are taken.
+    fn previous(&mut self, state: Value, direction: Direction) -> Result<Value> {
         let shape = self.shape(state).clone();
         if shape[1] == 1 {
             return self.constant(0.0, shape);
         }
-        let all_but_last = self.slice(state, &[0, 0, 0], [shape[0], shape[1] - 1, shape[2]])?;
-        self.pad(all_but_last, &[0, 1, 0], &[0, 0, 0])
+        let (first, before) = match direction {
+            Direction::Forward => (0, 1),
+            Direction::Backward => (1, 0),
+        };
+        let all_but_one = self.slice(state, &[0, first, 0], [shape[0], shape[1] - 1, shape[2]])?;
+        self.pad(all_but_one, &[0, before, 0], &[0, first, 0])
     }
 
     /// Part `index` of the last axis, `size` wide.

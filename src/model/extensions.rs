@@ -111,7 +111,11 @@ fn own_layers<'a>(list: &'a mut [Layer], found: &mut Vec<&'a mut Custom>) {
                 own_layers(body, found);
                 own_layers(shortcut, found);
             }
-            Layer::Structure(Structure::Skip { body: layers } | Structure::Repeat { layers, .. }) => {
+            Layer::Structure(
+                Structure::Skip { body: layers }
+                | Structure::Repeat { layers, .. }
+                | Structure::TeacherForced { body: layers, .. },
+            ) => {
                 own_layers(layers, found);
             }
             _ => {}

@@ -69,8 +69,14 @@ impl Network {
         initial_values(self.checked.parameters(), &self.layout, seed)
     }
 
-    /// Codes of a batch of samples: `[n, ..input]` to `[n, ..latent]`.
+    /// Codes of a batch of samples, without chance: `[n, ..input]` to `[n, ..latent]`.
     pub fn encode(&self, graph: &mut Graph, x: Value) -> Result<Value> {
+        let encoded = self.encoder_output(graph, x)?;
+        self.code(graph, encoded)
+    }
+
+    /// What the encoder's last layer makes of a batch of samples.
+    pub(super) fn encoder_output(&self, graph: &mut Graph, x: Value) -> Result<Value> {
         let batch = graph.shape(x)[0];
         let x = graph.reshape(x, self.input_shape(batch))?;
         self.checked.encoder.iter().try_fold(x, |x, layer| layer.apply(graph, x))
@@ -117,6 +123,13 @@ impl Network {
                 (LossKind::Bce, None) => {
                     let problem = "\"bce\" needs a final \"sigmoid\"";
                     return Err(Error::invalid("loss", problem, "end the decoder with \"sigmoid\""));
+                }
+                (
+                    LossKind::Bernoulli | LossKind::ContinuousBernoulli | LossKind::Gaussian | LossKind::Multinomial,
+                    _,
+                ) => {
+                    let each = self.likelihood(graph, kind, decoded, target)?;
+                    graph.mean_all(each)?
                 }
             };
             // The common case stays as short as it is: one loss of weight 1.

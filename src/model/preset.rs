@@ -5,37 +5,74 @@ use std::path::Path;
 use super::spec::ModelSpec;
 use crate::error::{Error, Result, suggest};
 
-/// The built-in models: name and model file.
-pub const PRESETS: [(&str, &str); 2] = [
-    ("conv", include_str!("../../examples/models/conv-ae.toml")),
-    ("dense", include_str!("../../examples/models/dense-ae.toml")),
-];
+/// A built-in model.
+#[derive(Clone, Copy, Debug)]
+pub struct Preset {
+    /// What it is called on the command line.
+    pub name: &'static str,
+    /// What it is, in a line.
+    pub about: &'static str,
+    /// Where it was published; empty for what is older than papers on it.
+    pub paper: &'static str,
+    /// Its model file.
+    pub text: &'static str,
+}
 
-/// The model file of a built-in model.
-pub fn preset(name: &str) -> Option<&'static str> {
-    PRESETS.iter().find(|(known, _)| *known == name).map(|(_, text)| *text)
+macro_rules! presets {
+    ($($name:literal $file:literal $about:literal $paper:literal)*) => {
+        /// The built-in models, by family.
+        pub const PRESETS: &[Preset] = &[$(Preset {
+            name: $name,
+            about: $about,
+            paper: $paper,
+            text: include_str!(concat!("../../examples/models/", $file)),
+        },)*];
+    };
+}
+
+presets! {
+    "conv" "conv-ae.toml" "convolutional" ""
+    "dense" "dense-ae.toml" "undercomplete, two hidden layers" "Hinton and Salakhutdinov 2006"
+    "linear" "linear.toml" "linear: the subspace of principal components" "Baldi and Hornik 1989"
+    "undercomplete" "undercomplete.toml" "one hidden layer, smaller than the input" "Rumelhart et al. 1986"
+    "overcomplete" "overcomplete.toml" "code larger than the input, held by weight decay and input noise" "Vincent et al. 2010"
+    "deep" "deep.toml" "1000-500-250 hidden units" "Hinton and Salakhutdinov 2006"
+    "residual" "residual-ae.toml" "30 layers of residual blocks with batch normalisation" "arXiv 1512.03385"
+    "stacked" "stacked-ae.toml" "1000-1000-1000 hidden units, to be pretrained layer by layer" "Vincent et al. 2010"
+    "denoising" "denoising.toml" "convolutional, removes gaussian noise" "Vincent et al. 2008"
+    "sparse" "sparse.toml" "L1 penalty on the code" "Ng 2011"
+    "vae" "vae.toml" "variational" "arXiv 1312.6114"
+    "conv-vae" "conv-vae.toml" "convolutional variational, a code of two numbers" "arXiv 1312.6114"
+    "beta-vae" "beta-vae.toml" "variational, its divergence times four after a warm-up" "Higgins et al. 2017"
+    "iwae" "iwae.toml" "importance-weighted: five codes for each sample" "arXiv 1509.00519"
+    "info-vae" "info-vae.toml" "variational, its codes' distribution held by MMD" "arXiv 1706.02262"
+    "wae" "wae.toml" "Wasserstein autoencoder with MMD" "arXiv 1711.01558"
+    "lstm" "lstm-ae.toml" "recurrent: a picture as a sequence of its rows" "arXiv 1502.04681"
+}
+
+/// The built-in model of that name.
+pub fn preset(name: &str) -> Option<&'static Preset> {
+    PRESETS.iter().find(|known| known.name == name)
 }
 
 impl ModelSpec {
     /// The built-in model of that name, else the model file at that path.
     pub fn resolve(name_or_path: &str) -> Result<ModelSpec> {
         let path = Path::new(name_or_path);
-        if let Some(text) = preset(name_or_path) {
-            return ModelSpec::parse(text, path);
+        if let Some(preset) = preset(name_or_path) {
+            return ModelSpec::parse(preset.text, path);
         }
         if path.exists() {
             return ModelSpec::read(path);
         }
         // A path is not compared with the presets' names: any likeness would be chance.
+        let alike = suggest(name_or_path, PRESETS.iter().map(|preset| preset.name));
         let help = match path.extension() {
             Some(_) => "check the path".to_owned(),
-            None => suggest(name_or_path, PRESETS.map(|(name, _)| name)),
+            None if alike.starts_with("did") => alike,
+            None => "\"pinhole models\" lists the presets".to_owned(),
         };
-        let names = PRESETS.map(|(name, _)| name).join(", ");
-        Err(Error::invalid(
-            format!("model {name_or_path:?}"),
-            format!("it is no preset ({names}), and there is no .toml file of that name"),
-            help,
-        ))
+        let problem = "it is no preset, and there is no .toml file of that name";
+        Err(Error::invalid(format!("model {name_or_path:?}"), problem, help))
     }
 }

@@ -4,6 +4,8 @@
 //! line, and unknown keys get a suggestion at every depth. Reading looks at types only; [`ModelSpec::validate`]
 //! looks at values, so that a spec built in code or changed by [`ModelSpec::set`] is held to the same rules.
 
+mod corruption;
+mod latent;
 mod loss;
 mod optimizer;
 mod read;
@@ -13,6 +15,10 @@ mod settings;
 mod space;
 mod train;
 
+pub use self::corruption::{Corruption, Level};
+pub(crate) use self::latent::STEPS;
+pub use self::latent::{Gaussian, LatentSpec, MmdKernel, Wasserstein};
+pub(crate) use self::loss::LOG_VARIANCE;
 pub use self::loss::{CustomLoss, LossKind, LossSpec};
 pub use self::optimizer::OptimizerSpec;
 pub use self::schedule::{Place, Schedule};
@@ -42,8 +48,12 @@ pub struct ModelSpec {
     pub input: Shape,
     /// What training makes small.
     pub loss: LossSpec,
+    /// What is done to samples before the encoder sees them.
+    pub corruption: Corruption,
     /// From the input to the latent code.
     pub encoder: Vec<Layer>,
+    /// What the code is.
+    pub latent: LatentSpec,
     /// From the latent code to the reconstruction.
     pub decoder: Vec<Layer>,
     /// The file's `[data]`.
@@ -57,14 +67,15 @@ pub struct ModelSpec {
 /// How data become samples of the model's input.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DataSpec {
+    /// Whether numbers become 0 or 1, and how; they stay as they are unless given.
+    pub binarise: Binarise,
     /// What becomes of pictures of other proportions; `crop` unless given.
     pub fit: Fit,
     /// How samples are changed while they are trained on; not at all unless given.
     pub augment: Augment,
 }
 
-/// What is drawn anew for every sample of every step. All of it changes what is to be reconstructed as well, but for noise,
-/// which the model learns to remove.
+/// What is drawn anew for every sample of every step. It changes what is to be reconstructed as well.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Augment {
     /// Pictures move by up to so many whole pixels in both directions, black coming in.
@@ -73,8 +84,33 @@ pub struct Augment {
     pub flip: Flip,
     /// Pictures are turned by up to so many degrees either way.
     pub rotate: f64,
-    /// The deviation of normal noise on every number that goes into the encoder.
-    pub noise: f64,
+}
+
+/// How numbers from 0 to 1 become 0 or 1 on the device, in training and in validation, for the encoder and for what is to be
+/// reconstructed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Binarise {
+    /// They do not.
+    #[default]
+    None,
+    /// 1 from a half on.
+    Threshold,
+    /// 1 with the number as its probability, drawn anew for every step: Salakhutdinov and Murray, ICML 2008.
+    Stochastic,
+}
+
+impl Binarise {
+    /// All there are.
+    pub const ALL: [Binarise; 3] = [Binarise::None, Binarise::Threshold, Binarise::Stochastic];
+
+    /// The name in a model file.
+    pub fn name(self) -> &'static str {
+        match self {
+            Binarise::None => "none",
+            Binarise::Threshold => "threshold",
+            Binarise::Stochastic => "stochastic",
+        }
+    }
 }
 
 /// In which directions pictures are mirrored, each for one in two.
@@ -133,9 +169,6 @@ impl Augment {
         if !(0.0..=180.0).contains(&self.rotate) {
             return refuse("rotate", format!("expects degrees from 0 to 180, got {:?}", self.rotate), "use 10, say");
         }
-        if !(self.noise.is_finite() && self.noise >= 0.0) {
-            return refuse("noise", format!("expects a number of at least 0, got {:?}", self.noise), "use 0.1, say");
-        }
         Ok(())
     }
 }
@@ -148,22 +181,28 @@ const LARGEST_SHIFT: usize = 32;
 pub struct Checked {
     /// The encoder's layers with their shapes.
     pub encoder: Vec<Placed>,
+    /// The layers from the encoder's output to what the latent needs: mean and logarithm of the variance of a gaussian.
+    pub heads: Vec<Placed>,
     /// The decoder's layers with their shapes. The last output has as many elements as the input, though perhaps
     /// not its shape: `[784]` is taken for `[1, 28, 28]`.
     pub decoder: Vec<Placed>,
     /// The shape of one sample's latent code.
     pub latent: Shape,
+    /// Parameters and state that belong to no layer: the latent's, then the loss's.
+    pub own: Vec<Parameter>,
 }
 
 impl Checked {
     /// Every layer, the encoder's first, each before those inside of it.
     pub fn layers(&self) -> impl Iterator<Item = &Placed> {
-        nn::walk(&self.encoder).into_iter().chain(nn::walk(&self.decoder))
+        let layers = nn::walk(&self.encoder).into_iter().chain(nn::walk(&self.heads));
+        layers.chain(nn::walk(&self.decoder))
     }
 
-    /// Every parameter and untrained state, in the order of the layers, weight before bias before state.
+    /// Every parameter and untrained state, in the order of the layers, weight before bias before state; then those that
+    /// belong to no layer.
     pub fn parameters(&self) -> impl Iterator<Item = &Parameter> {
-        self.layers().flat_map(|layer| &layer.parameters)
+        self.layers().flat_map(|layer| &layer.parameters).chain(&self.own)
     }
 
     /// How many numbers are trained.
@@ -260,6 +299,41 @@ impl ModelSpec {
         Ok(())
     }
 
+    /// Gives codes so many numbers: those of a latent with a size of its own, else the features, or channels, that the
+    /// encoder's last linear, recurrent or convolutional layer leaves, behind which only layers may stand that keep them. Call
+    /// [`validate`](ModelSpec::validate) afterwards.
+    pub fn set_latent(&mut self, size: usize) -> Result<()> {
+        if let Some(own) = self.latent.size() {
+            *own = size;
+            return Ok(());
+        }
+        for layer in self.encoder.iter_mut().rev() {
+            match layer {
+                Layer::Linear(linear) => {
+                    linear.out = size;
+                    return Ok(());
+                }
+                Layer::Recurrent(recurrent) => {
+                    recurrent.out = size;
+                    return Ok(());
+                }
+                Layer::Conv2d(conv) => {
+                    conv.out = size;
+                    return Ok(());
+                }
+                Layer::Activation(_) | Layer::Dropout(_) | Layer::Softmax(_) | Layer::Pool2d(_) => {}
+                Layer::BatchNorm(_) | Layer::LayerNorm(_) | Layer::GroupNorm(_) => {}
+                _ => break,
+            }
+        }
+        let problem = "the encoder does not end in a layer that decides how many numbers a code has";
+        Err(Error::invalid(
+            "latent",
+            problem,
+            "end it with { linear = 32 }, say, or give the latent a size in the model file",
+        ))
+    }
+
     /// What pictures are brought to for the model: its input, where that is `[1, height, width]` or `[3, height, width]`.
     pub fn pictures(&self) -> Option<PictureFormat> {
         match self.input[..] {
@@ -286,7 +360,9 @@ impl ModelSpec {
             return Err(Error::invalid("blocks", problem, "use letters, digits, _ and -"));
         }
         let encoder = nn::place_with(&self.blocks, "encoder", &self.encoder, &self.input)?;
-        let Some(latent) = encoder.last().map(|layer| layer.output.clone()) else { return Err(no_layers("encoder")) };
+        let Some(encoded) = encoder.last().map(|layer| layer.output.clone()) else { return Err(no_layers("encoder")) };
+        self.latent.validate()?;
+        let (heads, latent) = self.latent.place(&encoded)?;
         let decoder = nn::place_with(&self.blocks, "decoder", &self.decoder, &latent)?;
         let Some(last) = decoder.last() else { return Err(no_layers("decoder")) };
         if last.output.elements() != self.input.elements() {
@@ -301,8 +377,17 @@ impl ModelSpec {
             };
             return Err(Error::invalid(&*layer.key, problem, help));
         }
+        nn::check_ties([&encoder, &decoder])?;
         self.loss.validate(&self.input, last)?;
-        let checked = Checked { encoder, decoder, latent };
+        if let LatentSpec::Gaussian(Gaussian { samples: 2.., .. }) = self.latent
+            && self.loss.likelihood().is_none()
+        {
+            let problem = format!("the importance-weighted bound needs a likelihood, the loss is {}", self.loss);
+            return Err(Error::invalid("latent.gaussian.samples", problem, "use loss = \"bernoulli\", say"));
+        }
+        self.corruption.validate()?;
+        let own = self.latent.parameters().into_iter().chain(self.loss.parameters()).collect();
+        let checked = Checked { encoder, heads, decoder, latent, own };
         if checked.parameter_count() > MAX_ELEMENTS {
             return Err(nn::too_many_parameters("decoder", "the model"));
         }
@@ -314,10 +399,16 @@ impl ModelSpec {
     /// `full` writes every key that there is, which is what [`set`](ModelSpec::set) finds its keys in.
     fn write(&self, full: bool) -> String {
         let mut text = String::new();
-        let ModelSpec { input, loss, encoder, decoder, blocks, data, train } = self;
+        let ModelSpec { input, loss, corruption, encoder, latent, decoder, blocks, data, train } = self;
         // Writing to a string cannot fail.
         let _ = write!(text, "input = {input}\nloss = {loss}\n");
+        if full || *corruption != Corruption::None {
+            let _ = writeln!(text, "corruption = {corruption}");
+        }
         write_list(&mut text, "encoder", encoder, full);
+        if full || *latent != LatentSpec::Plain {
+            let _ = writeln!(text, "latent = {latent}");
+        }
         write_list(&mut text, "decoder", decoder, full);
         if !blocks.is_empty() {
             text.push_str("[blocks]\n");

@@ -1,4 +1,4 @@
-//! Losses: scalars, each a mean over every element or over what its comment says.
+//! Losses: scalars, each a mean over every element or over what its comment says; and likelihoods, of each sample by itself.
 
 use crate::error::{Error, Result};
 use crate::graph::{Binary, Graph, Unary, Value, Window};
@@ -160,4 +160,119 @@ fn gaussian(graph: &mut Graph) -> Result<Value> {
     let weights: Vec<Value> =
         (0..SSIM_WINDOW).map(|index| graph.constant(weight(index) / sum, [1])).collect::<Result<_>>()?;
     graph.concat(&weights, 0)
+}
+
+/// The negative logarithm of each sample's probability, in nats `[n]`, where each of its numbers is 1 with the probability
+/// whose logit is given, both `[n, ..]`.
+pub fn bernoulli(graph: &mut Graph, logits: Value, target: Value) -> Result<Value> {
+    let each = graph.binary(Binary::BceWithLogits, logits, target)?;
+    sum_of_sample(graph, each)
+}
+
+/// [`bernoulli`] with the constant that makes it a density over numbers between 0 and 1: Loaiza-Ganem and Cunningham, arXiv
+/// 1907.06845.
+pub fn continuous_bernoulli(graph: &mut Graph, logits: Value, target: Value) -> Result<Value> {
+    let cross_entropy = graph.binary(Binary::BceWithLogits, logits, target)?;
+    // The constant is l / tanh(l / 2), whose logarithm is taken from its series where l² is below this: there 0 / 0 is near.
+    const NEAR: f64 = 0.01;
+    let series = |square: f64| square * (1.0 / 12.0 + square * (-7.0 / 1440.0 + square * 31.0 / 90720.0));
+    let square = graph.unary(Unary::Square, logits)?;
+    let near = graph.with_number(Binary::Minimum, square, NEAR)?;
+    let inner = graph.scale(near, 31.0 / 90720.0)?;
+    let inner = graph.with_number(Binary::Add, inner, -7.0 / 1440.0)?;
+    let inner = graph.multiply(inner, near)?;
+    let inner = graph.with_number(Binary::Add, inner, 1.0 / 12.0)?;
+    let inner = graph.multiply(inner, near)?;
+    let inner = graph.with_number(Binary::Subtract, inner, series(NEAR))?;
+    let far = graph.with_number(Binary::Maximum, square, NEAR)?;
+    let far = graph.unary(Unary::SquareRoot, far)?;
+    let half = graph.scale(far, 0.5)?;
+    let tanh = graph.unary(Unary::Tanh, half)?;
+    let constant = graph.divide(far, tanh)?;
+    let logarithm = graph.unary(Unary::Ln, constant)?;
+    let logarithm = graph.add(logarithm, inner)?;
+    let each = graph.subtract(cross_entropy, logarithm)?;
+    sum_of_sample(graph, each)
+}
+
+/// The negative logarithm of each sample's density, in nats `[n]`, where its numbers are normally distributed around `y`, all
+/// with the variance whose logarithm is given, a scalar.
+pub fn gaussian_likelihood(graph: &mut Graph, y: Value, target: Value, log_variance: Value) -> Result<Value> {
+    // (ln 2 pi + l + (y - x)² e^-l) / 2
+    let difference = graph.subtract(y, target)?;
+    let square = graph.unary(Unary::Square, difference)?;
+    let negative = graph.unary(Unary::Negate, log_variance)?;
+    let precision = graph.unary(Unary::Exp, negative)?;
+    let distance = graph.multiply(square, precision)?;
+    let sum = graph.add(distance, log_variance)?;
+    let sum = graph.with_number(Binary::Add, sum, std::f64::consts::TAU.ln())?;
+    let each = graph.scale(sum, 0.5)?;
+    sum_of_sample(graph, each)
+}
+
+/// The negative logarithm of the probability of each sample's counts `[n, ..]`, in nats `[n]` and up to the multinomial
+/// coefficient, where the probabilities are the softmax of all its logits.
+pub fn multinomial(graph: &mut Graph, logits: Value, target: Value) -> Result<Value> {
+    let axes: Vec<usize> = (1..graph.shape(logits).len()).collect();
+    let log_probability = graph.log_softmax(logits, &axes)?;
+    let each = graph.multiply(target, log_probability)?;
+    let each = graph.unary(Unary::Negate, each)?;
+    sum_of_sample(graph, each)
+}
+
+/// `[n, ..]` to `[n]`.
+fn sum_of_sample(graph: &mut Graph, each: Value) -> Result<Value> {
+    let axes: Vec<usize> = (1..graph.shape(each).len()).collect();
+    graph.sum(each, &axes)
+}
+
+/// How far the codes of a batch `[n, size]` are from draws of a standard normal of the same shape: the unbiased estimate of
+/// the squared maximum mean discrepancy (Gretton et al., JMLR 13, 2012). `similarity` makes a scalar's worth of likeness of
+/// each of the squared distances `[n, n]` of two batches. A batch of one sample tells nothing: 0.
+pub fn maximum_mean_discrepancy(
+    graph: &mut Graph,
+    codes: Value,
+    draws: Value,
+    similarity: &dyn Fn(&mut Graph, Value) -> Result<Value>,
+) -> Result<Value> {
+    let count = graph.shape(codes)[0];
+    if count < 2 {
+        return graph.constant(0.0, []);
+    }
+    let mut mean = |a: Value, b: Value| -> Result<Value> {
+        let distances = squared_distances(graph, a, b)?;
+        let alike = similarity(graph, distances)?;
+        let sum = graph.sum(alike, &[0, 1])?;
+        if a != b {
+            return graph.scale(sum, 1.0 / (count * count) as f64);
+        }
+        // Each is most alike to itself, which says nothing.
+        let zero = graph.constant(0.0, [])?;
+        let own = similarity(graph, zero)?;
+        let own = graph.scale(own, count as f64)?;
+        let others = graph.subtract(sum, own)?;
+        graph.scale(others, 1.0 / (count * (count - 1)) as f64)
+    };
+    let (codes_alike, draws_alike) = (mean(codes, codes)?, mean(draws, draws)?);
+    let both = mean(codes, draws)?;
+    let sum = graph.add(codes_alike, draws_alike)?;
+    let both = graph.scale(both, 2.0)?;
+    graph.subtract(sum, both)
+}
+
+/// The squared distance of each row of `a` `[n, size]` from each of `b` `[m, size]`: `[n, m]`.
+pub fn squared_distances(graph: &mut Graph, a: Value, b: Value) -> Result<Value> {
+    let (rows, columns) = (graph.shape(a)[0], graph.shape(b)[0]);
+    let mut norms = |x: Value, shape: [usize; 2]| {
+        let square = graph.unary(Unary::Square, x)?;
+        let sum = graph.sum(square, &[1])?;
+        graph.reshape(sum, shape)
+    };
+    let (own, other) = (norms(a, [rows, 1])?, norms(b, [1, columns])?);
+    let product = graph.matmul(a, b, false, true)?;
+    let product = graph.scale(product, -2.0)?;
+    let sum = graph.add(product, own)?;
+    let sum = graph.add(sum, other)?;
+    // Rounding may leave less than nothing.
+    graph.unary(Unary::Relu, sum)
 }

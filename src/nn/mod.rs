@@ -11,10 +11,12 @@ mod place;
 
 pub use layer::{
     Activation, Attention, BatchNorm, Cell, Conv, Conv1d, Conv2d, ConvTranspose, ConvTranspose1d, ConvTranspose2d,
-    Custom, CustomLayer, Dropout, Embedding, GlobalPool, GroupNorm, Initial, Interpolation, Layer, LayerNorm, Linear,
-    ParameterSpec, PixelShuffle, Pool2d, PoolKind, Recurrent, Reshape, Softmax, Structure, Upsample,
+    Custom, CustomLayer, Dropout, Embedding, GaussianNoise, GlobalPool, GroupNorm, Initial, Interpolation, Layer,
+    LayerNorm, Linear, MaskSteps, ParameterSpec, Patches, PixelShuffle, Pool2d, PoolKind, Positions, Recurrent,
+    RepeatVector, Reshape, Softmax, Structure, TiedLinear, Unpatch, Upsample,
 };
 pub(crate) use layer::{Key, Setting, has_short_form};
+pub(crate) use place::check_ties;
 pub use place::{Blocks, MAX_LAYERS, place, place_with, walk};
 
 use crate::error::Error;

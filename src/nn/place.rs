@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use super::layer::{Layer, Structure};
+use super::layer::{Attention, Dropout, Layer, LayerNorm, Recurrent, Structure, TiedLinear};
 use super::{MAX_ELEMENTS, Parameter, Placed, elements, too_many_parameters};
 use crate::error::{Error, Result, suggest};
 use crate::shape::Shape;
 
 /// The most layers of a model, each repetition counted.
 pub const MAX_LAYERS: usize = 10_000;
+
+/// The most steps of a sequence that follow each from the one before by layers of one's own choice: a plan holds them all.
+const MAX_ROUNDS: usize = 256;
 
 /// How deep lists of layers may stand inside of each other.
 const MAX_DEPTH: usize = 16;
@@ -35,6 +38,39 @@ pub fn walk(layers: &[Placed]) -> Vec<&Placed> {
         .iter()
         .flat_map(|layer| std::iter::once(layer).chain(layer.inside.iter().flat_map(|list| walk(list))))
         .collect()
+}
+
+/// Fails where a layer takes the weight of another that has none, or one of another shape.
+pub(crate) fn check_ties(lists: [&[Placed]; 2]) -> Result<()> {
+    let layers: Vec<&Placed> = lists.into_iter().flat_map(walk).collect();
+    for tied in &layers {
+        let Layer::TiedLinear(TiedLinear { to, out, .. }) = &tied.layer else { continue };
+        let mut linear = layers.iter().filter(|layer| matches!(layer.layer, Layer::Linear(_)));
+        let Some(other) = linear.clone().find(|layer| layer.name == *to) else {
+            let help = suggest(to, linear.by_ref().map(|layer| layer.name.as_str()));
+            return Err(Error::invalid(&*tied.key, format!("there is no linear layer {to:?}"), help));
+        };
+        let weight: Shape = [*tied.input.last().unwrap_or(&0), *out].into();
+        if other.parameters[0].shape != weight {
+            let problem = format!("the weight of {to:?} is {}, but {weight} is needed", other.parameters[0].shape);
+            let help = "let out be what goes into that layer, and what comes out of it go in here";
+            return Err(Error::invalid(&*tied.key, problem, help));
+        }
+    }
+    Ok(())
+}
+
+/// Whether what a layer gives for a step of a sequence depends on that step and those before it alone.
+fn is_causal(layer: &Placed) -> bool {
+    match &layer.layer {
+        Layer::Linear(_) | Layer::TiedLinear(_) | Layer::Activation(_) | Layer::GaussianNoise(_) => true,
+        Layer::Positions(_) | Layer::Structure(Structure::Residual { .. }) => true,
+        Layer::Dropout(Dropout { spatial, .. }) => !spatial,
+        Layer::LayerNorm(LayerNorm { axes, .. }) => *axes == 1,
+        Layer::Recurrent(Recurrent { bidirectional, last, .. }) => !bidirectional && !last,
+        Layer::Attention(Attention { causal, .. }) => *causal,
+        _ => false,
+    }
 }
 
 struct Placing<'a> {
@@ -227,7 +263,35 @@ impl<'a> Placing<'a> {
                 };
                 (vec![body], output)
             }
+            Structure::TeacherForced { features, body } => {
+                let [steps, width] = input[..] else {
+                    let problem = format!("expects [steps, features], got {input}");
+                    return Err(at.error(&key, &problem, "put { repeat_vector = STEPS } before it"));
+                };
+                if steps > MAX_ROUNDS {
+                    let problem = format!("takes at most {MAX_ROUNDS} steps, got {steps}");
+                    return Err(at.error(&key, &problem, "use shorter sequences, or repeat_vector alone"));
+                }
+                let Some(joined) = width.checked_add(*features).filter(|_| *features > 0) else {
+                    return Err(at.error(&key, &format!("features cannot be {features}"), "write 28, say"));
+                };
+                let body =
+                    self.list(&at.inside(index, "body", "teacher_forced.body"), body, &[steps, joined].into())?;
+                let (end, output): (_, Shape) = (body.last().map(|layer| &layer.output), [steps, *features].into());
+                if end != Some(&output) {
+                    let problem = format!("the body gives {}, not {output}", end.unwrap_or(input));
+                    return Err(at.error(&key, &problem, &format!("add {{ linear = {features} }} to it")));
+                }
+                (vec![body], output)
+            }
         };
+        if let (Structure::TeacherForced { .. }, Some(layer)) =
+            (structure, walk(&inside[0]).into_iter().find(|x| !is_causal(x)))
+        {
+            let problem = format!("{} looks at more than a step and those before it", layer.layer.name());
+            let help = "use layers that do not, such as lstm, gru, linear, layer_norm and causal attention";
+            return Err(Error::invalid(&*layer.key, problem, help));
+        }
         self.count(at, &key)?;
         if elements(&output).is_none_or(|count| count > MAX_ELEMENTS) {
             return Err(at.error(

@@ -122,6 +122,7 @@ impl<'a> Arranged<'a> {
             Op::Input { .. }
             | Op::Parameter { .. }
             | Op::MatMul { .. }
+            | Op::Iota
             | Op::Permute(_)
             | Op::Slice { .. }
             | Op::Pad { .. }
@@ -130,8 +131,8 @@ impl<'a> Arranged<'a> {
             | Op::Warp
             | Op::Custom(_)
             | Op::Indices { .. }
-            | Op::Lstm
-            | Op::Gru
+            | Op::Lstm(_)
+            | Op::Gru(_)
             | Op::LinearRecurrence { .. }
             | Op::Batch
             | Op::RandomUniform { .. }

@@ -63,10 +63,10 @@ pub(super) fn kernel_of(graph: &Graph, value: Value) -> Kernel {
         Op::Warp => Kernel::Warp,
         Op::Custom(_) => Kernel::Custom,
         Op::Indices { .. } => Kernel::Indices,
-        Op::Lstm => Kernel::Lstm,
-        Op::Gru => Kernel::Gru,
-        Op::LinearRecurrence { reverse: false } => Kernel::LinearForward,
-        Op::LinearRecurrence { reverse: true } => Kernel::LinearBackward,
+        Op::Lstm(_) => Kernel::Lstm,
+        Op::Gru(_) => Kernel::Gru,
+        Op::LinearRecurrence { transposed: false, .. } => Kernel::LinearForward,
+        Op::LinearRecurrence { transposed: true, .. } => Kernel::LinearBackward,
         Op::RandomUniform { .. } => Kernel::RandomUniform,
         Op::RandomBits { .. } => Kernel::RandomBits,
         Op::Batch if graph.node(node.operands[0]).dtype == DType::U8 => Kernel::BatchBytes,
@@ -74,6 +74,7 @@ pub(super) fn kernel_of(graph: &Graph, value: Value) -> Kernel {
         // Sources are never computed; the copy of one to an output is a map.
         Op::Input { .. } | Op::Parameter { .. } => Kernel::Map,
         Op::Constant(_)
+        | Op::Iota
         | Op::Unary(_)
         | Op::Binary(_)
         | Op::Broadcast
@@ -151,7 +152,10 @@ impl Claim {
 
 /// Ops that compute nothing: repeating them is cheaper than keeping their result.
 fn only_moves(op: &Op) -> bool {
-    matches!(op, Op::Constant(_) | Op::Broadcast | Op::Permute(_) | Op::Slice { .. } | Op::Pad { .. } | Op::Reshape)
+    matches!(
+        op,
+        Op::Constant(_) | Op::Iota | Op::Broadcast | Op::Permute(_) | Op::Slice { .. } | Op::Pad { .. } | Op::Reshape
+    )
 }
 
 /// Ops that can be computed inside another launch.
@@ -745,6 +749,7 @@ impl<'a> Builder<'a> {
         let elements = shape.elements();
         match op {
             Op::Constant(number) => self.push(Instruction::Literal(*number)),
+            Op::Iota => self.push(Instruction::Number(at)),
             Op::Unary(op) => {
                 let x = self.value(operands[0], at);
                 self.push(Instruction::Unary(*op, x))
@@ -803,8 +808,8 @@ impl<'a> Builder<'a> {
             | Op::Warp
             | Op::Custom(_)
             | Op::Indices { .. }
-            | Op::Lstm
-            | Op::Gru
+            | Op::Lstm(_)
+            | Op::Gru(_)
             | Op::LinearRecurrence { .. }
             | Op::RandomUniform { .. }
             | Op::RandomBits { .. }

@@ -350,7 +350,7 @@ const RECURRENCE: Row = Row {
         binding("weight", Access::Read, Element::Float),
         binding("y", Access::Write, Element::Float),
     ],
-    constants: &["BATCH", "STEPS", "HIDDEN", "GATES", "SHARED", "WORKGROUP"],
+    constants: &["BATCH", "STEPS", "HIDDEN", "GATES", "SHARED", "WORKGROUP", "BACKWARD"],
     // A workgroup for each sequence.
     grid: &[each(&["BATCH"]), each(&["WORKGROUP"])],
     workgroup: 64,

@@ -17,7 +17,7 @@ use super::program::{Instruction, Program};
 use super::state::{Metrics, RING_CAPACITY, Training};
 use super::tile::Target;
 use crate::error::{Error, Result};
-use crate::graph::{Graph, Op, Pooling, Value};
+use crate::graph::{Direction, Graph, Op, Pooling, Value};
 use crate::shape::Shape;
 use crate::tensor::DType;
 use std::collections::{HashMap, HashSet};
@@ -442,13 +442,14 @@ impl Lowering<'_> {
             Op::Indices { limit } => {
                 self.plain(group, kernel, operands, vec![elements as u32, *limit as u32], 0);
             }
-            Op::Lstm | Op::Gru | Op::LinearRecurrence { .. } => {
+            Op::Lstm(direction) | Op::Gru(direction) | Op::LinearRecurrence { direction, .. } => {
                 let weight = shape(operands[1]);
                 let (hidden, width) = (weight[0].min(weight[1]), weight[0].max(weight[1]));
                 let [n, t] = [node.shape[0], node.shape[1]];
                 let shared = if kernel == Kernel::LinearBackward { width } else { hidden };
                 let workgroup = hidden.next_multiple_of(64).min(256);
-                let constants = [n, t, hidden, width / hidden, shared, workgroup].map(|size| size as u32);
+                let backward = usize::from(*direction == Direction::Backward);
+                let constants = [n, t, hidden, width / hidden, shared, workgroup, backward].map(|size| size as u32);
                 self.plain(group, kernel, operands, constants.to_vec(), 2 * (n * t * hidden * width) as u64);
             }
             Op::Batch => {
@@ -460,6 +461,7 @@ impl Lowering<'_> {
                 self.plain(group, kernel, operands, vec![elements as u32, *stream], arithmetic);
             }
             Op::Constant(_)
+            | Op::Iota
             | Op::Unary(_)
             | Op::Binary(_)
             | Op::Broadcast

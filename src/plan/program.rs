@@ -39,6 +39,8 @@ pub enum Instruction {
     Reduced(usize),
     /// A number.
     Literal(f64),
+    /// An index as a number.
+    Number(Register),
     /// A function of one value.
     Unary(Unary, Register),
     /// A function of two values.
@@ -192,6 +194,7 @@ impl Program {
                 | Instruction::Accumulator
                 | Instruction::Reduced(_)
                 | Instruction::Literal(_)
+                | Instruction::Number(_)
                 | Instruction::Select { .. } => None,
             })
             .collect();

@@ -1,29 +1,102 @@
-//! Changes that are drawn anew for every sample of every step, on the device, as part of the training graph.
+//! What is done to samples on the device: changes that are drawn anew for every sample of every step, on the device, as part of the training graph.
 
 use crate::error::Result;
 use crate::graph::{Binary, Graph, Unary, Value};
 use crate::model::Network;
-use crate::model::spec::{Augment, Flip};
+use crate::model::spec::{Augment, Binarise, Corruption, Flip, Level};
+use crate::shape::Shape;
 
-/// A batch as it is trained on, and what the model is to make of it: both shifted, mirrored and turned alike, and only the
-/// first with noise.
-pub(super) fn augment(graph: &mut Graph, network: &Network, x: Value, state: Value) -> Result<[Value; 2]> {
+/// What a batch is made into on the device.
+#[derive(Clone, Copy)]
+pub(super) struct Prepared {
+    /// What the encoder sees.
+    pub input: Value,
+    /// What the model is to make of it.
+    pub target: Value,
+}
+
+/// A batch as it is trained on: shifted, mirrored and turned, and then as [`corrupt`] leaves it.
+pub(super) fn augment(graph: &mut Graph, network: &Network, x: Value, state: Value) -> Result<Prepared> {
     let augment = &network.spec().data.augment;
-    let batch = graph.shape(x)[0];
-    let mut target = x;
+    let mut moved = x;
     if augment.moves() {
+        let batch = graph.shape(x)[0];
         let pictures = graph.reshape(x, network.input_shape(batch))?;
         let maps = maps(graph, augment, batch, state)?;
-        target = graph.warp(pictures, maps)?;
+        moved = graph.warp(pictures, maps)?;
     }
-    let mut input = target;
-    if augment.noise > 0.0 {
-        let shape = graph.shape(target).clone();
-        let noise = graph.random_normal(state, shape)?;
-        let noise = graph.scale(noise, augment.noise)?;
-        input = graph.add(target, noise)?;
-    }
-    Ok([input, target])
+    corrupt(graph, network, moved, state)
+}
+
+/// A batch as it is validated on: made binary where the model says so, and corrupted for the encoder.
+pub(super) fn corrupt(graph: &mut Graph, network: &Network, x: Value, state: Value) -> Result<Prepared> {
+    let shape = graph.shape(x).clone();
+    let target = match network.spec().data.binarise {
+        Binarise::None => x,
+        Binarise::Threshold => {
+            let above = graph.with_number(Binary::Subtract, x, 0.5)?;
+            // 1 where the number is at least a half.
+            let below = graph.unary(Unary::Negate, above)?;
+            let below = graph.unary(Unary::Step, below)?;
+            let one = graph.constant(1.0, [])?;
+            graph.subtract(one, below)?
+        }
+        Binarise::Stochastic => {
+            let uniform = graph.random_uniform(state, shape.clone())?;
+            graph.binary(Binary::Less, uniform, x)?
+        }
+    };
+    let corruption = network.spec().corruption;
+    let Some(Level { least, most }) = corruption.level() else { return Ok(Prepared { input: target, target }) };
+    let level = match least == most {
+        true => graph.constant(least, [])?,
+        false => {
+            let each: Vec<usize> = std::iter::once(shape[0]).chain(shape[1..].iter().map(|_| 1)).collect();
+            let uniform = graph.random_uniform(state, each)?;
+            let scaled = graph.scale(uniform, most - least)?;
+            graph.with_number(Binary::Add, scaled, least)?
+        }
+    };
+    let input = match corruption {
+        Corruption::None => target,
+        Corruption::Gaussian { clip, .. } => {
+            let noise = graph.random_normal(state, shape)?;
+            let noise = graph.multiply(noise, level)?;
+            let sum = graph.add(target, noise)?;
+            match clip {
+                true => {
+                    let cut = graph.with_number(Binary::Minimum, sum, 1.0)?;
+                    graph.unary(Unary::Relu, cut)?
+                }
+                false => sum,
+            }
+        }
+        Corruption::Masking { .. } => {
+            let hidden = less(graph, state, &shape, level)?;
+            let kept = one_minus(graph, hidden)?;
+            graph.multiply(target, kept)?
+        }
+        Corruption::SaltAndPepper { .. } => {
+            let hit = less(graph, state, &shape, level)?;
+            let salt = graph.random_bernoulli(state, 0.5, shape.clone())?;
+            let salt = graph.multiply(salt, hit)?;
+            let kept = one_minus(graph, hit)?;
+            let kept = graph.multiply(target, kept)?;
+            graph.add(kept, salt)?
+        }
+    };
+    Ok(Prepared { input, target })
+}
+
+/// 1 where a uniform draw is below the level, else 0.
+fn less(graph: &mut Graph, state: Value, shape: &Shape, level: Value) -> Result<Value> {
+    let uniform = graph.random_uniform(state, shape.clone())?;
+    graph.binary(Binary::Less, uniform, level)
+}
+
+fn one_minus(graph: &mut Graph, x: Value) -> Result<Value> {
+    let one = graph.constant(1.0, [])?;
+    graph.subtract(one, x)
 }
 
 /// Where each picture's pixels come from, as [`Graph::warp`] takes it: turned, mirrored before that, and shifted.

@@ -1,20 +1,19 @@
 //! How well a model reconstructs a data set.
 
+use super::augment::{Prepared, corrupt};
 use super::feed::{Feed, Pass, resident_bytes};
 use crate::data::Dataset;
 use crate::device::{Device, Session};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::graph::{Graph, Value};
 use crate::model::Network;
 use crate::nn::loss;
 use crate::plan::{Metrics, Plan, Request, State, Target};
 use crate::tensor::Values;
-
-/// Metrics of an evaluation step: loss, mean squared error, mean absolute error.
-const EVALUATION_METRICS: usize = 3;
+use std::collections::BTreeMap;
 
 /// How well a data set is reconstructed. Means over every element.
-#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct Evaluation {
     /// The training loss.
     pub loss: f64,
@@ -24,9 +23,16 @@ pub struct Evaluation {
     pub mae: f64,
     /// The peak signal-to-noise ratio for a peak of 1, in decibels: -10 log10(mse).
     pub psnr: f64,
+    /// What the loss is made of, where it has parts: `reconstruction`, `divergence` (in nats per sample), `discrepancy`. Where
+    /// the model removes a corruption, also `corrupted_mse`, the mean squared error of what the encoder was given.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub parts: BTreeMap<String, f64>,
     /// Samples.
     pub samples: usize,
 }
+
+/// The mean squared error of corrupted samples.
+const CORRUPTED: &str = "corrupted_mse";
 
 /// The loss and errors of a model over a data set.
 pub fn evaluate(network: &Network, device: &Device, parameters: &Values, data: &Dataset) -> Result<Evaluation> {
@@ -34,43 +40,114 @@ pub fn evaluate(network: &Network, device: &Device, parameters: &Values, data: &
     let batch = network.spec().train.batch.min(data.len());
     let mut feed = Feed::new(data, "validation", batch, resident_bytes(device))?;
     let plans = feed.batches().into_iter().map(|batch| evaluation_plan(network, &feed, batch, device.target()));
-    let mut session = device.load(&plans.collect::<Result<Vec<_>>>()?)?;
+    let (plans, names): (Vec<Plan>, Vec<Names>) = plans.collect::<Result<Vec<_>>>()?.into_iter().unzip();
+    let mut session = device.load(&plans)?;
     session.write_parameters(parameters)?;
-    measure(&mut session, &mut feed, 0)
+    measure(&mut session, &mut feed, 0, &names[0])
 }
 
+/// What an evaluation step measures, in the order of a row of its metrics.
+pub(super) type Names = Vec<&'static str>;
+
 /// The plan of an evaluation step on a batch of a feed.
-pub(super) fn evaluation_plan(network: &Network, feed: &Feed, batch: usize, device: Target) -> Result<Plan> {
+pub(super) fn evaluation_plan(network: &Network, feed: &Feed, batch: usize, device: Target) -> Result<(Plan, Names)> {
     let mut graph = Graph::new();
     let (x, state) = feed.read(&mut graph, batch)?;
-    let code = network.encode(&mut graph, x)?;
-    let decoded = network.decode(&mut graph, code)?;
-    let target = graph.reshape(x, network.input_shape(batch))?;
-    let metrics = [
-        network.loss(&mut graph, decoded, x)?,
-        loss::mse(&mut graph, decoded.output, target)?,
-        loss::mae(&mut graph, decoded.output, target)?,
-    ];
+    let Prepared { input, target } = corrupt(&mut graph, network, x, state)?;
+    let objective = network.objective(&mut graph, input, target, state)?;
+    // What the model is used for is measured without chance.
+    let decoded = match objective.decoded {
+        Some(decoded) => decoded,
+        None => network.decode(&mut graph, objective.code)?,
+    };
+    let mut metrics = vec![("loss", objective.loss)];
+    let wanted = graph.reshape(target, network.input_shape(batch))?;
+    metrics.push(("mse", loss::mse(&mut graph, decoded.output, wanted)?));
+    metrics.push(("mae", loss::mae(&mut graph, decoded.output, wanted)?));
+    metrics.extend(objective.parts);
+    if input != target {
+        metrics.push((CORRUPTED, loss::mse(&mut graph, input, target)?));
+    }
+    let (names, metrics): (Names, Vec<Value>) = metrics.into_iter().unzip();
     let metrics: Vec<Value> = metrics.iter().map(|metric| graph.reshape(*metric, [1])).collect::<Result<_>>()?;
     let values = graph.concat(&metrics, 0)?;
+    let plan = metrics_plan(network, &graph, &format!("evaluate {batch}"), batch, (state, values), device)?;
+    Ok((plan, names))
+}
+
+/// The negative logarithm of a data set's probability under a variational model, in nats per sample: an upper bound, the
+/// importance-weighted one of so many codes each (Burda et al., arXiv 1509.00519), which comes the closer the more there are.
+/// Fails where the latent is not gaussian, or the loss no likelihood.
+pub fn negative_log_likelihood(
+    network: &Network,
+    device: &Device,
+    parameters: &Values,
+    data: &Dataset,
+    samples: usize,
+) -> Result<f64> {
+    network.accepts(data.sample_shape(), data.name())?;
+    if samples == 0 {
+        return Err(Error::invalid("samples", "a bound takes at least one code for each sample", "use 200, say"));
+    }
+    let batch = (DECODED_AT_ONCE / samples).clamp(1, data.len());
+    let mut feed = Feed::new(data, "validation", batch, resident_bytes(device))?;
+    let plan = |batch| {
+        let mut graph = Graph::new();
+        let (x, state) = feed.read(&mut graph, batch)?;
+        let Prepared { input, target } = corrupt(&mut graph, network, x, state)?;
+        let noise = network.noise(&mut graph, state, batch, samples)?;
+        let bound = network.importance_weighted_bound(&mut graph, input, target, noise)?;
+        let bound = graph.reshape(bound, [1])?;
+        metrics_plan(network, &graph, &format!("likelihood {batch}"), batch, (state, bound), device.target())
+    };
+    let plans = feed.batches().into_iter().map(plan).collect::<Result<Vec<_>>>()?;
+    let mut session = device.load(&plans)?;
+    session.write_parameters(parameters)?;
+    Ok(means(&mut session, &mut feed, 0, 1)?[0])
+}
+
+/// Rows that a decoder is given at a time where a sample has many codes.
+const DECODED_AT_ONCE: usize = 8192;
+
+/// A plan of metrics of a batch, with the state of the feed they are of.
+fn metrics_plan(
+    network: &Network,
+    graph: &Graph,
+    name: &str,
+    batch: usize,
+    (state, values): (Value, Value),
+    target: Target,
+) -> Result<Plan> {
     Plan::build(Request {
-        name: &format!("evaluate {batch}"),
-        graph: &graph,
+        name,
+        graph,
         outputs: vec![],
         layout: network.layout(),
         training: None,
         metrics: Some(Metrics { state, values, ring: "validation.metrics".to_owned(), samples: batch }),
-        target: device,
+        target,
     })
 }
 
 /// Runs the evaluation plans of a feed, which stand at `first` in the session, over all of its data.
-pub(super) fn measure(session: &mut Session, feed: &mut Feed, first: usize) -> Result<Evaluation> {
+pub(super) fn measure(session: &mut Session, feed: &mut Feed, first: usize, names: &Names) -> Result<Evaluation> {
+    let means = means(session, feed, first, names.len())?;
+    let mut parts: BTreeMap<String, f64> =
+        names.iter().zip(means).map(|(name, mean)| ((*name).to_owned(), mean)).collect();
+    let mut take = |name: &str| parts.remove(name).unwrap_or(f64::NAN);
+    let [loss, mse, mae] = ["loss", "mse", "mae"].map(&mut take);
+    Ok(Evaluation { loss, mse, mae, psnr: psnr(mse), parts, samples: feed.data().len() })
+}
+
+/// The means over all of a feed's data of so many metrics, by plans that stand at `first` in the session.
+fn means(session: &mut Session, feed: &mut Feed, first: usize, metrics: usize) -> Result<Vec<f64>> {
     let count = feed.data().len();
     std::thread::scope(|scope| -> Result<()> {
         let mut pass = Pass::new(scope, 0, (0..count as u32).collect());
         for (start, end) in feed.chunks() {
-            feed.begin(session, &mut pass, start, State::default())?;
+            // Draws are the same however the data is cut.
+            let step = (start / feed.batch()) as u32;
+            feed.begin(session, &mut pass, start, State { step, ..State::default() })?;
             let mut left = (end - start) / feed.batch();
             while left > 0 {
                 let steps = left.min(session.steps_per_call(first));
@@ -85,7 +162,7 @@ pub(super) fn measure(session: &mut Session, feed: &mut Feed, first: usize) -> R
         }
         Ok(())
     })?;
-    let mut sums = [0.0; EVALUATION_METRICS];
+    let mut sums = vec![0.0; metrics];
     for (position, samples) in feed.batches().into_iter().enumerate() {
         for row in session.metrics(first + position) {
             for (sum, value) in sums.iter_mut().zip(row) {
@@ -93,6 +170,10 @@ pub(super) fn measure(session: &mut Session, feed: &mut Feed, first: usize) -> R
             }
         }
     }
-    let [loss, mse, mae] = sums.map(|sum| sum / count as f64);
-    Ok(Evaluation { loss, mse, mae, psnr: -10.0 * mse.log10(), samples: count })
+    Ok(sums.into_iter().map(|sum| sum / count as f64).collect())
+}
+
+/// The peak signal-to-noise ratio of a mean squared error, for a peak of 1, in decibels.
+pub fn psnr(mse: f64) -> f64 {
+    -10.0 * mse.log10()
 }

@@ -13,7 +13,7 @@ mod tensorboard;
 mod trainer;
 
 pub use checkpoint::{Checkpoint, Patience, Plateau, Progress};
-pub use evaluation::{Evaluation, evaluate};
+pub use evaluation::{Evaluation, evaluate, negative_log_likelihood, psnr};
 pub use inspect::{Agreement, LaunchTimes, Profile};
 pub(crate) use job::{Finished, Job, expect_model};
 pub use run::{RunDirectory, Settings};

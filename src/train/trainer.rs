@@ -3,10 +3,10 @@
 //! From [`Autoencoder::fit`](crate::Autoencoder::fit) a step goes to [`Trainer::epoch`], to [`Session::run`], to the
 //! device's own session, which launches it.
 
-use super::augment::augment;
+use super::augment::{Prepared, augment};
 use super::checkpoint::{Checkpoint, Patience, Progress};
 use super::diagnosis::diagnose;
-use super::evaluation::{Evaluation, evaluation_plan, measure};
+use super::evaluation::{Evaluation, Names, evaluation_plan, measure};
 use super::feed::{Feed, Pass, resident_bytes};
 use super::groups::Groups;
 use crate::data::Dataset;
@@ -20,6 +20,7 @@ use crate::plan::state::{GOOD, NORM, SCALE, SKIPPED};
 use crate::plan::{Gradients, LossScale, Metrics, Plan, Request, State, Target, Trained, Training};
 use crate::rng::{HostStream, Sequence};
 use crate::tensor::{DType, Values};
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 /// What a caller may want to know while training goes on, and its way to end it. All methods do nothing by default.
@@ -77,6 +78,9 @@ pub struct EpochReport {
     /// The mean squared error there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub val_mse: Option<f64>,
+    /// What the loss there is made of, where it has parts: see [`Evaluation::parts`].
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub val_parts: BTreeMap<String, f64>,
     /// Updates left out so far, since their gradients were not all finite.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub skipped: u64,
@@ -122,6 +126,8 @@ pub struct Trainer<'a> {
     pub(super) session: Session,
     pub(super) feed: Feed<'a>,
     validation: Option<Feed<'a>>,
+    /// What validation measures.
+    measured: Names,
     groups: Groups,
     options: Options,
     progress: Progress,
@@ -159,12 +165,14 @@ impl<'a> Trainer<'a> {
         };
         let groups = Groups::new(network);
         let mut plans = Vec::new();
+        let mut measured = Names::new();
         for batch in feed.batches() {
             plans.push(train_plan(network, &feed, &groups, batch, device.target())?);
         }
         if let Some(feed) = &validation {
             for batch in feed.batches() {
-                let plan = evaluation_plan(network, feed, batch, device.target())?;
+                let (plan, names) = evaluation_plan(network, feed, batch, device.target())?;
+                measured = names;
                 plans.push(if spec.ema.is_some() { plan.with_parameters_of(AVERAGE) } else { plan });
             }
         }
@@ -175,7 +183,20 @@ impl<'a> Trainer<'a> {
         let plan = plans.swap_remove(TRAIN);
         let progress = Progress::default();
         let (best, base) = (None, None);
-        Ok(Trainer { network, device, plan, session, feed, validation, groups, options, progress, best, base })
+        Ok(Trainer {
+            network,
+            device,
+            plan,
+            session,
+            feed,
+            validation,
+            measured,
+            groups,
+            options,
+            progress,
+            best,
+            base,
+        })
     }
 
     /// Starts from these parameters, with an optimiser that has seen nothing.
@@ -379,8 +400,9 @@ impl<'a> Trainer<'a> {
         let report = EpochReport {
             epoch: self.progress.epoch + 1,
             train_loss: self.progress.loss_sum / self.progress.loss_samples as f64,
-            val_loss: evaluation.map(|evaluation| evaluation.loss),
-            val_mse: evaluation.map(|evaluation| evaluation.mse),
+            val_loss: evaluation.as_ref().map(|evaluation| evaluation.loss),
+            val_mse: evaluation.as_ref().map(|evaluation| evaluation.mse),
+            val_parts: evaluation.map(|evaluation| evaluation.parts).unwrap_or_default(),
             skipped: self.progress.skipped,
             seconds: self.progress.seconds + validating.elapsed().as_secs_f64(),
             device: self.device.name(),
@@ -455,7 +477,7 @@ impl<'a> Trainer<'a> {
     fn validate(&mut self) -> Result<Option<Evaluation>> {
         let first = TRAIN + self.feed.batches().len();
         match &mut self.validation {
-            Some(feed) => measure(&mut self.session, feed, first).map(Some),
+            Some(feed) => measure(&mut self.session, feed, first, &self.measured).map(Some),
             None => Ok(None),
         }
     }
@@ -614,12 +636,11 @@ pub(super) fn target_of(spec: &TrainSpec, target: Target) -> Target {
 /// What training makes small, for a batch.
 pub(super) fn training_loss(network: &Network, graph: &mut Graph, x: Value, state: Value) -> Result<Value> {
     let batch = graph.shape(x)[0];
-    let [x, wanted] = augment(graph, network, x, state)?;
+    let Prepared { input, target } = augment(graph, network, x, state)?;
     graph.set_training(state)?;
-    let code = network.encode(graph, x)?;
-    let decoded = network.decode(graph, code)?;
-    let loss = network.loss(graph, decoded, wanted)?;
-    network.with_penalties(graph, loss, batch)
+    graph.set_target(target);
+    let objective = network.objective(graph, input, target, state)?;
+    network.with_penalties(graph, objective.loss, batch)
 }
 
 /// The parameters that are not frozen, with their gradients, which are scaled where training takes 16 bits.

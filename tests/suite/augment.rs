@@ -3,7 +3,7 @@
 use crate::support::*;
 use pinhole::data::{Dataset, digits};
 use pinhole::graph::Graph;
-use pinhole::model::spec::Flip;
+use pinhole::model::spec::{Binarise, Corruption, Flip, Level};
 use pinhole::model::{ModelSpec, Network};
 use pinhole::tensor::{DType, Tensor, Values};
 use pinhole::train::Options;
@@ -62,16 +62,23 @@ fn trained(network: &Network, device: &Device, data: &Dataset) -> (Vec<f64>, Val
 fn augmented_training_repeats_and_differs_from_plain() {
     let data = digits(100, 3);
     type Change = fn(&mut ModelSpec);
-    let changes: [(&str, Change); 5] = [
+    let changes: [(&str, Change); 10] = [
         ("shift", |spec| spec.data.augment.shift = 3),
         ("flip", |spec| spec.data.augment.flip = Flip::Both),
         ("rotate", |spec| spec.data.augment.rotate = 20.0),
-        ("noise", |spec| spec.data.augment.noise = 0.2),
+        ("threshold", |spec| spec.data.binarise = Binarise::Threshold),
+        ("stochastic", |spec| spec.data.binarise = Binarise::Stochastic),
+        ("gaussian", |spec| spec.corruption = Corruption::Gaussian { level: 0.2.into(), clip: false }),
+        ("clipped", |spec| spec.corruption = Corruption::Gaussian { level: 0.2.into(), clip: true }),
+        ("masking", |spec| spec.corruption = Corruption::Masking { level: 0.3.into() }),
+        ("salt and pepper", |spec| {
+            spec.corruption = Corruption::SaltAndPepper { level: Level { least: 0.1, most: 0.4 } };
+        }),
         ("all", |spec| {
             spec.data.augment.shift = 1;
             spec.data.augment.flip = Flip::Horizontal;
             spec.data.augment.rotate = 180.0;
-            spec.data.augment.noise = 0.1;
+            spec.corruption = Corruption::Gaussian { level: 0.1.into(), clip: false };
         }),
     ];
     let plain = trained(&with(|_| ()), &Device::Cpu, &data);
@@ -134,8 +141,6 @@ fn senseless_augmentation_is_refused() {
     let conv = SMALL_CONV;
     says(conv, "{ shift = 28 }", "data.augment.shift: must be at most 27, got 28; use fewer pixels");
     says(conv, "{ rotate = 181 }", "data.augment.rotate: expects degrees from 0 to 180, got 181.0; use 10, say");
-    says(conv, "{ noise = -1 }", "data.augment.noise: expects a number of at least 0, got -1.0; use 0.1, say");
-    says(conv, "{ noise = nan }", "data.augment.noise: expects a number of at least 0, got NaN; use 0.1, say");
     says(conv, "{ shfit = 1 }", "data.augment: unknown key \"shfit\"; did you mean \"shift\"?");
     says(
         conv,

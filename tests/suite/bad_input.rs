@@ -146,9 +146,9 @@ fn bad_models_and_settings_are_told_in_one_line() {
     assert!(!place.path("x").exists(), "nothing is left behind");
 }
 
-const MODEL_NOTHING: &str = "model \"nothing\": it is no preset (conv, dense), and there is no .toml file of that name; \
-                             known are conv, dense";
-const MODEL_FILE: &str = "model \"nothing.toml\": it is no preset (conv, dense), and there is no .toml file of that name; \
+const MODEL_NOTHING: &str = "model \"nothing\": it is no preset, and there is no .toml file of that name; \
+                             did you mean \"denoising\"?";
+const MODEL_FILE: &str = "model \"nothing.toml\": it is no preset, and there is no .toml file of that name; \
                           check the path";
 
 #[test]
@@ -421,8 +421,8 @@ fn bad_places_and_devices_are_told_in_one_line() {
         ),
         (
             "summary run/nowhere",
-            "model \"run/nowhere\": it is no preset (conv, dense), and there is no .toml file of that name; known \
-             are conv, dense",
+            "model \"run/nowhere\": it is no preset, and there is no .toml file of that name; \
+             \"pinhole models\" lists the presets",
         ),
         ("summary tiny", "cannot read tiny/model.toml: No such file or directory (os error 2); check the path"),
         (

@@ -395,7 +395,7 @@ fn damaged_model_files() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("examples/models/{name}.toml"));
         seeds.push(std::fs::read(path).expect("an example").into());
     }
-    seeds.push(pinhole::model::preset::preset("conv").expect("a preset").as_bytes().into());
+    seeds.push(pinhole::model::preset::preset("conv").expect("a preset").text.as_bytes().into());
     fuzz(6, &seeds, |_| 0, |path| told(ModelSpec::read(path)));
 }
 

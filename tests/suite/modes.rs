@@ -54,6 +54,64 @@ fn dropout_is_the_same_on_every_device_and_another_in_every_step_and_layer() -> 
     Ok(())
 }
 
+/// What a layer makes of ones `[n, 12, 3]` at a step of training, or in use; its parameters are zero.
+fn drawn(device: &Device, layer: &str, step: Option<u32>) -> Result<Vec<f32>> {
+    let mut graph = Graph::new();
+    let state = graph.state("state")?;
+    if step.is_some() {
+        graph.set_training(state)?;
+    }
+    let x = graph.input("x", [50, 12, 3], DType::Float)?;
+    let placed = nn::place("layer", &[layer.parse()?], &[12, 3].into())?.remove(0);
+    let y = placed.apply(&mut graph, x)?;
+    let state = State { seed: 11, step: step.unwrap_or(0), ..State::default() };
+    let mut inputs = vec![("x", Tensor::from_f32([50, 12, 3], vec![1.0; 1800])?)];
+    if step.is_some() {
+        inputs.push(("state", Tensor::new([8], Values::U32(state.words()))?));
+        for parameter in &placed.parameters {
+            let zeros = vec![0.0; parameter.shape.elements()];
+            inputs.push((&parameter.name, Tensor::from_f32(parameter.shape.clone(), zeros)?));
+        }
+    }
+    Ok(device.compute(&graph, &[y], &inputs)?[0].to_f32())
+}
+
+#[test]
+fn exactly_a_part_of_the_steps_is_hidden_in_training_and_none_in_use() -> Result<()> {
+    let layer = "{ mask_steps = 0.6 }";
+    let first = drawn(&Device::Cpu, layer, Some(0))?;
+    assert_eq!(drawn(&gpu(), layer, Some(0))?, first);
+    assert_ne!(drawn(&Device::Cpu, layer, Some(1))?, first, "the next step of training");
+    let hidden: Vec<Vec<bool>> =
+        first.chunks(36).map(|sample| sample.chunks(3).map(|step| step == [0.0; 3]).collect()).collect();
+    assert!(first.chunks(3).all(|step| step == [0.0; 3] || step == [1.0; 3]), "whole steps");
+    assert!(hidden.iter().all(|sample| sample.iter().filter(|step| **step).count() == 7), "0.6 of 12");
+    assert!(hidden.iter().any(|sample| *sample != hidden[0]), "samples differ");
+    for step in 0..12 {
+        let times = hidden.iter().filter(|sample| sample[step]).count();
+        assert!((15..45).contains(&times), "step {step} is hidden in {times} of 50");
+    }
+    for device in all_devices() {
+        assert_eq!(drawn(&device, layer, None)?, vec![1.0; 1800], "in use");
+    }
+    Ok(())
+}
+
+#[test]
+fn gaussian_noise_has_its_deviation_in_training_and_is_not_there_in_use() -> Result<()> {
+    let layer = "{ gaussian_noise = 0.5 }";
+    let first = drawn(&Device::Cpu, layer, Some(0))?;
+    assert_eq!(drawn(&gpu(), layer, Some(0))?, first);
+    assert_ne!(drawn(&Device::Cpu, layer, Some(1))?, first, "the next step of training");
+    let mean = first.iter().map(|x| *x as f64).sum::<f64>() / 1800.0;
+    let variance = first.iter().map(|x| (*x as f64 - mean).powi(2)).sum::<f64>() / 1800.0;
+    assert!((mean - 1.0).abs() < 0.05 && (variance.sqrt() - 0.5).abs() < 0.03, "{mean} {variance}");
+    for device in all_devices() {
+        assert_eq!(drawn(&device, layer, None)?, vec![1.0; 1800], "in use");
+    }
+    Ok(())
+}
+
 const MODEL: &str = r#"
 input = [1, 28, 28]
 loss = "mse"

@@ -4,7 +4,7 @@
 use crate::cases::Feed;
 use crate::check::to_f64;
 use pinhole::cpu::Real;
-use pinhole::graph::{Binary, Graph, Op, Operand, Pool, Pooling, Reduction, Unary, Value, Window};
+use pinhole::graph::{Binary, Direction, Graph, Op, Operand, Pool, Pooling, Reduction, Unary, Value, Window};
 use pinhole::plan::state;
 use pinhole::rng;
 use pinhole::shape::Shape;
@@ -41,6 +41,7 @@ fn apply(op: &Op, operands: &[(&[f64], &Shape)], shape: &Shape, graph: &Graph) -
             panic!("no values for \"{name}\" of {} nodes", graph.nodes().len())
         }
         Op::Constant(number) => vec![*number; elements],
+        Op::Iota => (0..elements).map(|i| i as f64).collect(),
         Op::Unary(op) => x.iter().map(|x| unary(*op, *x)).collect(),
         Op::Binary(op) => x.iter().zip(operands[1].0).map(|(x, y)| binary(*op, *x, *y)).collect(),
         Op::MatMul { transpose_lhs, transpose_rhs } => {
@@ -186,11 +187,11 @@ fn apply(op: &Op, operands: &[(&[f64], &Shape)], shape: &Shape, graph: &Graph) -
             (0..elements).map(|i| kernel.element(&operands, i)).collect()
         }
         Op::Indices { limit } => x.iter().map(|x| (x + 0.5).floor().clamp(0.0, (limit - 1) as f64)).collect(),
-        Op::Lstm => {
+        Op::Lstm(direction) => {
             let (w, [n, t, h]) = (operands[1].0, [shape[0], shape[1], shape[2] / 2]);
             let mut y = vec![0.0; elements];
-            for (row, step, j) in steps(n, t, h) {
-                let state = |index: usize| if step > 0 { y[(row * t + step - 1) * 2 * h + index] } else { 0.0 };
+            for (row, step, past, j) in steps(n, t, h, *direction) {
+                let state = |index: usize| past.map_or(0.0, |past| y[(row * t + past) * 2 * h + index]);
                 let z = |gate: usize| {
                     let column = gate * h + j;
                     let own: f64 = (0..h).map(|k| state(k) * w[k * 4 * h + column]).sum();
@@ -203,11 +204,11 @@ fn apply(op: &Op, operands: &[(&[f64], &Shape)], shape: &Shape, graph: &Graph) -
             }
             y
         }
-        Op::Gru => {
+        Op::Gru(direction) => {
             let (w, b, [n, t, h]) = (operands[1].0, operands[2].0, [shape[0], shape[1], shape[2]]);
             let mut y = vec![0.0; elements];
-            for (row, step, j) in steps(n, t, h) {
-                let state = |index: usize| if step > 0 { y[(row * t + step - 1) * h + index] } else { 0.0 };
+            for (row, step, past, j) in steps(n, t, h, *direction) {
+                let state = |index: usize| past.map_or(0.0, |past| y[(row * t + past) * h + index]);
                 let own = |gate: usize| (0..h).map(|k| state(k) * w[k * 3 * h + gate * h + j]).sum::<f64>();
                 let input = |gate: usize| x[(row * t + step) * 3 * h + gate * h + j];
                 let [r, z] = [0, 1].map(|gate| unary(Unary::Sigmoid, input(gate) + own(gate)));
@@ -216,7 +217,21 @@ fn apply(op: &Op, operands: &[(&[f64], &Shape)], shape: &Shape, graph: &Graph) -
             }
             y
         }
-        Op::LinearRecurrence { reverse } => linear_recurrence(x, operands[1], operands[2].0, shape, *reverse),
+        Op::LinearRecurrence { transposed, direction: Direction::Forward } => {
+            linear_recurrence(x, operands[1], operands[2].0, shape, *transposed)
+        }
+        // The same with all that has steps turned around, and then the result.
+        Op::LinearRecurrence { transposed, direction: Direction::Backward } => {
+            let turned = |x: &[f64]| -> Vec<f64> {
+                let sequences = x.chunks(x.len() / shape[0]);
+                sequences
+                    .flat_map(|sequence| sequence.chunks(sequence.len() / shape[1]).rev())
+                    .flatten()
+                    .copied()
+                    .collect()
+            };
+            turned(&linear_recurrence(&turned(x), operands[1], &turned(operands[2].0), shape, *transposed))
+        }
         Op::RandomUniform { stream } => {
             draws(operands[0].0, *stream, elements).map(|word| rng::unit(word) as f64).collect()
         }
@@ -231,9 +246,20 @@ fn apply(op: &Op, operands: &[(&[f64], &Shape)], shape: &Shape, graph: &Graph) -
     }
 }
 
-/// Every sequence, step and hidden unit, the steps in order.
-fn steps(n: usize, t: usize, h: usize) -> impl Iterator<Item = (usize, usize, usize)> {
-    (0..n).flat_map(move |row| (0..t).flat_map(move |step| (0..h).map(move |j| (row, step, j))))
+/// Every sequence, step, the step before it and hidden unit, the steps in order.
+fn steps(n: usize, t: usize, h: usize, direction: Direction) -> Vec<(usize, usize, Option<usize>, usize)> {
+    let mut order: Vec<usize> = (0..t).collect();
+    if direction == Direction::Backward {
+        order.reverse();
+    }
+    let mut all = vec![];
+    for row in 0..n {
+        for (done, step) in order.iter().enumerate() {
+            let past = (done > 0).then(|| order[done - 1]);
+            all.extend((0..h).map(|j| (row, *step, past, j)));
+        }
+    }
+    all
 }
 
 /// By the whole matrix of what each number of a step's state gives the state after it and, of 4 gates, the hidden units.

@@ -133,6 +133,49 @@ fn bad_structures_are_refused_with_their_place() {
              put { unflatten = [steps, features] } before it",
         ),
         (
+            file("{ linear = 3 }, { tied_linear = { to = \"encoder.1\", out = 8 } },", ""),
+            "m.toml: line 4, encoder.1.tied_linear: there is no linear layer \"encoder.1\"; did you mean \"encoder.0\"?",
+        ),
+        (
+            file("{ linear = 3 }, { tied_linear = { to = \"encoder.0\", out = 7 } },", ""),
+            "m.toml: line 4, encoder.1.tied_linear: the weight of \"encoder.0\" is [3, 8], but [3, 7] is needed; let out be \
+             what goes into that layer, and what comes out of it go in here",
+        ),
+        (
+            file("{ unflatten = [1, 2, 4] }, { patches = { size = 3, out = 4 } },", ""),
+            "m.toml: line 4, encoder.1.patches: patches of [3, 3] do not cover [2, 4] side by side; use divisors of both",
+        ),
+        (
+            file("{ unflatten = [4, 2] }, { unpatch = { size = 2, shape = [1, 2, 4] } },", ""),
+            "m.toml: line 4, encoder.1.unpatch: [1, 2, 4] of patches of [2, 2] takes [2, 4], got [4, 2]; \
+             put { linear = 4 } before it",
+        ),
+        (
+            file("{ repeat_vector = 3 }, { mask_steps = 0.9 },", ""),
+            "m.toml: line 4, encoder.1.mask_steps: part must be at least 0 and leave one of 3 steps, got 0.9; use 0.75, say",
+        ),
+        (
+            file("{ gaussian_noise = -1.0 },", ""),
+            "m.toml: line 4, encoder.0.gaussian_noise: deviation must be a number of at least 0, got -1.0; use 0.1, say",
+        ),
+        (
+            file("{ teacher_forced = { features = 2, body = [{ linear = 2 }] } },", ""),
+            "m.toml: line 4, encoder.0.teacher_forced: expects [steps, features], got [8]; \
+             put { repeat_vector = STEPS } before it",
+        ),
+        (
+            file("{ repeat_vector = 3 }, { teacher_forced = { features = 2, body = [{ gru = 4 }] } },", ""),
+            "m.toml: line 4, encoder.1.teacher_forced: the body gives [3, 4], not [3, 2]; add { linear = 2 } to it",
+        ),
+        (
+            file(
+                "{ repeat_vector = 3 }, { teacher_forced = { features = 2, body = [{ linear = 2 }, { attention = 1 }] } },",
+                "",
+            ),
+            "m.toml: line 4, encoder.1.teacher_forced.body.1.attention: attention looks at more than a step and those before \
+             it; use layers that do not, such as lstm, gru, linear, layer_norm and causal attention",
+        ),
+        (
             file("{ unflatten = [1, 8] }, { gru = 2000 },", ""),
             "m.toml: line 4, encoder.1.gru: out must be at most 1024, got 2000; use fewer hidden units",
         ),

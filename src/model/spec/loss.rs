@@ -6,10 +6,14 @@ use super::{Activation, Layer, Placed, schema};
 use crate::error::{Error, Result, suggest};
 use crate::graph::{Graph, Value};
 use crate::nn::loss::SSIM_WINDOW;
+use crate::nn::{Initial, Parameter};
 use crate::shape::Shape;
 use serde_json::{Map, Value as Json, json};
 use std::fmt;
 use std::sync::Arc;
+
+/// The logarithm of the variance that [`LossKind::Gaussian`] learns.
+pub(crate) const LOG_VARIANCE: &str = "loss.log_variance";
 
 /// What training makes small: a sum of losses between a reconstruction and its original, each times a weight.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,6 +43,16 @@ pub enum LossKind {
     Cosine,
     /// One minus the structural similarity of pictures.
     Ssim,
+    /// The negative logarithm of the sample's probability where each number is 1 with the probability that the decoder's
+    /// final sigmoid gives, else 0: in nats per sample, a sum over its numbers, as are the three that follow.
+    Bernoulli,
+    /// The same for numbers between 0 and 1: Loaiza-Ganem and Cunningham, arXiv 1907.06845.
+    ContinuousBernoulli,
+    /// The same for numbers that are normally distributed around the decoder's output, with one variance, which is learned.
+    Gaussian,
+    /// The same for counts of draws, whose probabilities are the softmax of the decoder's output: Liang et al., arXiv
+    /// 1802.05814.
+    Multinomial,
     /// An application's own: see [`LossKind::custom`].
     Custom(CustomLoss),
 }
@@ -165,7 +179,7 @@ impl LossKind {
     }
 
     /// All that are built in, with their defaults.
-    pub const ALL: [LossKind; 7] = [
+    pub const ALL: [LossKind; 11] = [
         LossKind::Mse,
         LossKind::Mae,
         LossKind::Bce,
@@ -173,7 +187,25 @@ impl LossKind {
         LossKind::CrossEntropy,
         LossKind::Cosine,
         LossKind::Ssim,
+        LossKind::Bernoulli,
+        LossKind::ContinuousBernoulli,
+        LossKind::Gaussian,
+        LossKind::Multinomial,
     ];
+
+    /// Whether it is the negative logarithm of a probability, in nats per sample, which bounds on the evidence take.
+    pub fn is_likelihood(&self) -> bool {
+        match self {
+            LossKind::Bernoulli | LossKind::ContinuousBernoulli | LossKind::Gaussian | LossKind::Multinomial => true,
+            LossKind::Mse | LossKind::Mae | LossKind::Bce | LossKind::Huber { .. } | LossKind::CrossEntropy => false,
+            LossKind::Cosine | LossKind::Ssim | LossKind::Custom(_) => false,
+        }
+    }
+
+    /// Whether it is computed from what goes into the decoder's final sigmoid.
+    fn is_of_logits(&self) -> bool {
+        matches!(self, LossKind::Bce | LossKind::Bernoulli | LossKind::ContinuousBernoulli)
+    }
 
     /// The name in a model file.
     pub fn name(&self) -> &'static str {
@@ -185,6 +217,10 @@ impl LossKind {
             LossKind::CrossEntropy => "cross_entropy",
             LossKind::Cosine => "cosine",
             LossKind::Ssim => "ssim",
+            LossKind::Bernoulli => "bernoulli",
+            LossKind::ContinuousBernoulli => "continuous_bernoulli",
+            LossKind::Gaussian => "gaussian",
+            LossKind::Multinomial => "multinomial",
             LossKind::Custom(_) => "custom",
         }
     }
@@ -222,6 +258,26 @@ impl LossSpec {
             kind => kind.name().to_owned(),
         };
         self.terms.iter().map(name).collect::<Vec<_>>().join("+")
+    }
+
+    /// The likelihood that it is, where it is one and nothing else.
+    pub fn likelihood(&self) -> Option<&LossKind> {
+        match &self.terms[..] {
+            [(kind, 1.0)] if kind.is_likelihood() => Some(kind),
+            _ => None,
+        }
+    }
+
+    /// What it learns.
+    pub(super) fn parameters(&self) -> Vec<Parameter> {
+        let learns = self.terms.iter().any(|(kind, _)| *kind == LossKind::Gaussian);
+        let log_variance = || Parameter {
+            name: LOG_VARIANCE.to_owned(),
+            shape: Shape::default(),
+            initial: Initial::Constant(0.0),
+            trained: true,
+        };
+        learns.then(log_variance).into_iter().collect()
     }
 
     fn read(item: &Item) -> Result<LossSpec, Fault> {
@@ -268,9 +324,10 @@ impl LossSpec {
                     let problem = format!("expects a positive delta, got {delta:?}");
                     return Err(Error::invalid(key, problem, "use 1.0, say"));
                 }
-                LossKind::Bce if last.layer != Layer::Activation(Activation::Sigmoid) => {
+                kind if kind.is_of_logits() && last.layer != Layer::Activation(Activation::Sigmoid) => {
                     let problem = format!(
-                        "\"bce\" needs a decoder that ends with \"sigmoid\", this one ends with {}",
+                        "\"{}\" needs a decoder that ends with \"sigmoid\", this one ends with {}",
+                        kind.name(),
                         last.layer
                     );
                     return Err(Error::invalid("loss", problem, "add \"sigmoid\" to the decoder, or use \"mse\""));

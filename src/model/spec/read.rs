@@ -7,8 +7,8 @@ use serde_json::{Value as Json, json};
 use toml::de::{DeTable, DeValue};
 use toml::{Table, Value};
 
-use super::settings::{Field, Inner, OneOf, Part, Setting as Held, Table as Fields, read_fields};
-use super::{Augment, DataSpec, Flip, LossKind, ModelSpec, TrainSpec, schema};
+use super::settings::{Chosen, Field, Inner, OneOf, Part, Setting as Held, Table as Fields, read_fields};
+use super::{Augment, Binarise, Corruption, DataSpec, Flip, LatentSpec, LossKind, ModelSpec, TrainSpec, schema};
 use crate::data::pictures::Fit;
 use crate::error::{Error, suggest};
 use crate::nn::{Blocks, Layer, Setting, has_short_form};
@@ -196,11 +196,21 @@ impl Fields for ModelSpec {
                 "What training makes small: mse, mae, huber, bce, cross_entropy, cosine, ssim, or { mse = 0.8, ssim = 0.2 }.",
                 Held::Part(Box::new(&mut self.loss)),
             ),
+            Field::optional(
+                "corruption",
+                "What is done to samples before the encoder sees them, for the model to undo: none, { gaussian = { level = 0.4 } }, salt_and_pepper or masking.",
+                Held::Part(Box::new(Chosen(&mut self.corruption))),
+            ),
             Field::needed(
                 "encoder",
                 layers,
                 "From a sample to its code. All layers and their keys are in the README's table of layers.",
                 Held::Part(Box::new(&mut self.encoder)),
+            ),
+            Field::optional(
+                "latent",
+                "What the code is: plain, the encoder's output; { gaussian = { size = 16 } }, a variational autoencoder's; or wasserstein.",
+                Held::Part(Box::new(Chosen(&mut self.latent))),
             ),
             Field::needed(
                 "decoder",
@@ -230,8 +240,19 @@ impl Fields for ModelSpec {
 /// The file's `[data]`.
 impl Fields for DataSpec {
     fn fields(&mut self) -> Vec<Field<'_>> {
+        let binarise = OneOf {
+            what: "way to make numbers 0 or 1",
+            all: &Binarise::ALL,
+            name: Binarise::name,
+            value: &mut self.binarise,
+        };
         let fit = OneOf { what: "way to fit pictures", all: &Fit::ALL, name: Fit::name, value: &mut self.fit };
         vec![
+            Field::optional(
+                "binarise",
+                "Whether numbers become 0 or 1: none; threshold, from a half on; or stochastic, with the number as its probability.",
+                Held::Part(Box::new(binarise)),
+            ),
             Field::optional(
                 "fit",
                 "How pictures of other proportions come to the input's: the middle is cut out, or they are stretched or padded.",
@@ -260,11 +281,6 @@ impl Fields for Augment {
                 "rotate",
                 "Pictures are turned by up to so many degrees either way.",
                 Held::NotNegative(&mut self.rotate),
-            ),
-            Field::optional(
-                "noise",
-                "The deviation of noise that is added to the encoder's input alone, for the model to remove.",
-                Held::NotNegative(&mut self.noise),
             ),
         ]
     }
@@ -359,7 +375,9 @@ impl ModelSpec {
         ModelSpec {
             input: Shape::default(),
             loss: LossKind::Mse.into(),
+            corruption: Corruption::None,
             encoder: vec![],
+            latent: LatentSpec::Plain,
             decoder: vec![],
             data: DataSpec::default(),
             blocks: Blocks::new(),

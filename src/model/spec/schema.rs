@@ -40,9 +40,15 @@ pub(super) fn choice<C: Choice>() -> Json {
         let name = choice.name();
         let settings = choice.settings();
         if !settings.is_empty() {
+            let short = settings.first().filter(|_| C::SHORT).map(|(_, value)| setting(value));
             let property =
                 |(key, value): (&str, Setting)| (key.to_owned(), described(setting(&value), "", value.text()));
-            properties.insert(name.to_owned(), object(settings.into_iter().map(property).collect(), &[]));
+            let table = object(settings.into_iter().map(property).collect(), &[]);
+            let value = match short {
+                Some(short) => json!({ "anyOf": [short, table] }),
+                None => table,
+            };
+            properties.insert(name.to_owned(), value);
         }
     }
     name_or_table(&names, properties)

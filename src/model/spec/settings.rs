@@ -264,6 +264,8 @@ impl<C: Choice + fmt::Display> Part for Chosen<'_, C> {
 pub(super) trait Choice: Clone + Sized {
     /// What it is, for messages.
     const WHAT: &'static str;
+    /// Whether a file may write the first setting alone: `{ name = value }`.
+    const SHORT: bool = false;
     /// One of each kind, with its defaults.
     fn all() -> Vec<Self>;
     /// The name in a model file.
@@ -272,7 +274,7 @@ pub(super) trait Choice: Clone + Sized {
     fn settings(&mut self) -> Vec<(&'static str, Setting<'_>)>;
 }
 
-/// What `"name"` or `{ name = { key = value } }` says.
+/// What `"name"` or `{ name = { key = value } }` says, or `{ name = value }` where that is enough.
 fn read<C: Choice>(item: &Item) -> Result<C, Fault> {
     let all = C::all();
     let names: Vec<&str> = all.iter().map(C::name).collect();
@@ -280,10 +282,15 @@ fn read<C: Choice>(item: &Item) -> Result<C, Fault> {
     let found = all.into_iter().find(|known| known.name() == name);
     let Some(mut choice) = found else { return item.wrong(C::WHAT, &format!("known are {}", names.join(", "))) };
     let Some(item) = settings else { return Ok(choice) };
-    let settings = choice.settings();
+    let mut settings = choice.settings();
     let known: Vec<&str> = settings.iter().map(|(key, _)| *key).collect();
     if known.is_empty() {
         return Err(Fault::new(&item.key, "takes no settings", format!("write {name:?}")));
+    }
+    if C::SHORT && item.as_table().is_none() {
+        settings.swap_remove(0).1.read(&item)?;
+        drop(settings);
+        return Ok(choice);
     }
     let keys = item.keys(&known)?;
     for (key, setting) in settings {

@@ -1,6 +1,6 @@
 //! Layers over features.
 
-use super::kind::{Key, Kind, ParameterSpec, Setting, positive, product, weight_and_bias};
+use super::kind::{Initial, Key, Kind, ParameterSpec, Setting, positive, product, weight_and_bias};
 use crate::error::Result;
 use crate::graph::{Graph, Value};
 use crate::nn::Placed;
@@ -22,6 +22,42 @@ impl Linear {
     }
 }
 
+/// `y = x W + b` with the weight `W`, `[features, out]`, of a [`Linear`] layer elsewhere in the model, so that a decoder can
+/// undo its encoder by the same numbers (PyTorch's `F.linear(x, W.t(), b)`): tied weights, Vincent et al., JMLR 11 (2010).
+/// Only the bias is its own.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TiedLinear {
+    /// The name of that layer, such as `encoder.0`.
+    pub to: String,
+    /// Features that come out: those that go into that layer.
+    pub out: usize,
+    /// Whether a bias is added.
+    pub bias: bool,
+}
+
+/// Weight by rows: `[.., features]` to `[.., out]`, the weight transposed where it is `[out, features]`.
+fn product_of_rows(graph: &mut Graph, x: Value, weight: Value, transposed: bool, bias: Option<Value>) -> Result<Value> {
+    let shape = graph.shape(x).clone();
+    let [outer, features] = [&shape[..shape.len() - 1], &shape[shape.len() - 1..]];
+    let x = graph.reshape(x, [outer.iter().product::<usize>(), features[0]])?;
+    let mut y = graph.matmul(x, weight, false, transposed)?;
+    if let Some(bias) = bias {
+        y = graph.add(y, bias)?;
+    }
+    let out = graph.shape(y)[1];
+    graph.reshape(y, outer.iter().copied().chain([out]).collect::<Shape>())
+}
+
+/// What both demand and give.
+fn linear_output(out: usize, input: &Shape) -> Result<Shape, String> {
+    positive("out", &[out])?;
+    match input[..] {
+        [_] => Ok([out].into()),
+        [steps, _] => Ok([steps, out].into()),
+        _ => Err(format!("expects [features], got {input}; put \"flatten\" before it")),
+    }
+}
+
 impl Kind for Linear {
     fn name(&self) -> &'static str {
         "linear"
@@ -32,12 +68,7 @@ impl Kind for Linear {
     }
 
     fn output_shape(&self, input: &Shape) -> Result<Shape, String> {
-        positive("out", &[self.out])?;
-        match input[..] {
-            [_] => Ok([self.out].into()),
-            [steps, _] => Ok([steps, self.out].into()),
-            _ => Err(format!("expects [features], got {input}; put \"flatten\" before it")),
-        }
+        linear_output(self.out, input)
     }
 
     fn parameters(&self, input: &Shape) -> Vec<ParameterSpec> {
@@ -50,15 +81,42 @@ impl Kind for Linear {
 
     fn apply(&self, placed: &Placed, graph: &mut Graph, x: Value) -> Result<Value> {
         let weight = placed.parameter(graph, 0)?;
-        let shape = graph.shape(x).clone();
-        let rows = shape[..shape.len() - 1].iter().product::<usize>();
-        let x = graph.reshape(x, [rows, shape[shape.len() - 1]])?;
-        let mut y = graph.matmul(x, weight, false, true)?;
-        if self.bias {
-            let bias = placed.parameter(graph, 1)?;
-            y = graph.add(y, bias)?;
-        }
-        let output: Shape = shape[..shape.len() - 1].iter().copied().chain([self.out]).collect();
-        graph.reshape(y, output)
+        let bias = self.bias.then(|| placed.parameter(graph, 1)).transpose()?;
+        product_of_rows(graph, x, weight, true, bias)
+    }
+}
+
+impl Kind for TiedLinear {
+    fn name(&self) -> &'static str {
+        "tied_linear"
+    }
+
+    fn keys(&mut self) -> Vec<Key<'_>> {
+        vec![
+            Key::needed("to", Setting::Word(&mut self.to)),
+            Key::needed("out", Setting::Whole(&mut self.out)),
+            Key::optional("bias", Setting::Flag(&mut self.bias)),
+        ]
+    }
+
+    fn output_shape(&self, input: &Shape) -> Result<Shape, String> {
+        linear_output(self.out, input)
+    }
+
+    fn parameters(&self, input: &Shape) -> Vec<ParameterSpec> {
+        let initial = Initial::Uniform(1.0 / (input[input.len() - 1] as f64).sqrt());
+        let bias = self.bias.then(|| ParameterSpec { name: "bias", shape: [self.out].into(), initial });
+        bias.into_iter().collect()
+    }
+
+    fn flops(&self, input: &Shape, _output: &Shape) -> u64 {
+        product(&[2, self.out]).saturating_mul(product(input))
+    }
+
+    fn apply(&self, placed: &Placed, graph: &mut Graph, x: Value) -> Result<Value> {
+        let features = placed.input[placed.input.len() - 1];
+        let weight = graph.parameter(&format!("{}.weight", self.to), [features, self.out])?;
+        let bias = self.bias.then(|| placed.parameter(graph, 0)).transpose()?;
+        product_of_rows(graph, x, weight, false, bias)
     }
 }

@@ -1,4 +1,4 @@
-//! Dropout.
+//! What is drawn in training: dropout and noise.
 
 use super::kind::{Key, Kind, Setting, product};
 use crate::error::Result;
@@ -17,6 +17,14 @@ pub struct Dropout {
     pub p: f64,
     /// Whether it is whole channels of `[channels, ..]` that become zero: Tompson et al., arXiv 1411.4280.
     pub spatial: bool,
+}
+
+/// In training, a normal draw of this deviation is added to each element; otherwise nothing happens. Before the code it
+/// makes neighbouring codes decode alike (Poole et al., arXiv 1406.1831). Drawn as [`Dropout`]'s.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GaussianNoise {
+    /// The deviation.
+    pub deviation: f64,
 }
 
 impl Kind for Dropout {
@@ -51,5 +59,34 @@ impl Kind for Dropout {
         let mask = graph.random_bernoulli(state, 1.0 - self.p, shape)?;
         let mask = graph.scale(mask, 1.0 / (1.0 - self.p))?;
         graph.multiply(x, mask)
+    }
+}
+
+impl Kind for GaussianNoise {
+    fn name(&self) -> &'static str {
+        "gaussian_noise"
+    }
+
+    fn keys(&mut self) -> Vec<Key<'_>> {
+        vec![Key::needed("deviation", Setting::Number(&mut self.deviation))]
+    }
+
+    fn output_shape(&self, input: &Shape) -> Result<Shape, String> {
+        match self.deviation.is_finite() && self.deviation >= 0.0 {
+            true => Ok(input.clone()),
+            false => Err(format!("deviation must be a number of at least 0, got {:?}; use 0.1, say", self.deviation)),
+        }
+    }
+
+    fn flops(&self, input: &Shape, _output: &Shape) -> u64 {
+        product(input)
+    }
+
+    fn apply(&self, _placed: &Placed, graph: &mut Graph, x: Value) -> Result<Value> {
+        let Some(state) = graph.training().filter(|_| self.deviation > 0.0) else { return Ok(x) };
+        let shape = graph.shape(x).clone();
+        let noise = graph.random_normal(state, shape)?;
+        let noise = graph.scale(noise, self.deviation)?;
+        graph.add(x, noise)
     }
 }

@@ -162,6 +162,14 @@ pub(super) fn spatial<const D: usize>(input: &Shape) -> Result<[usize; D], Strin
     })
 }
 
+/// Steps and features of a sequence.
+pub(super) fn steps_and_features(input: &Shape) -> Result<[usize; 2], String> {
+    match input[..] {
+        [steps, features] => Ok([steps, features]),
+        _ => Err(format!("expects [steps, features], got {input}; put {{ unflatten = [steps, features] }} before it")),
+    }
+}
+
 /// The image that so many features probably are: square, grey or coloured.
 fn likely_image(count: usize) -> String {
     for channels in [1, 3] {

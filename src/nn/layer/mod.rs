@@ -10,9 +10,11 @@ mod dense;
 mod dropout;
 mod kind;
 mod normalisation;
+mod patches;
 mod pool;
 mod reshape;
 mod sequence;
+mod steps;
 mod structure;
 
 use std::fmt;
@@ -20,14 +22,16 @@ use std::fmt;
 pub use activation::Activation;
 pub use conv::{Conv, Conv1d, Conv2d, ConvTranspose, ConvTranspose1d, ConvTranspose2d};
 pub use custom::{Custom, CustomLayer};
-pub use dense::Linear;
-pub use dropout::Dropout;
+pub use dense::{Linear, TiedLinear};
+pub use dropout::{Dropout, GaussianNoise};
 pub use kind::{Initial, ParameterSpec};
 pub(crate) use kind::{Key, Setting};
 pub use normalisation::{BatchNorm, GroupNorm, LayerNorm, Softmax};
+pub use patches::{Patches, Unpatch};
 pub use pool::{GlobalPool, Interpolation, PixelShuffle, Pool2d, PoolKind, Upsample};
 pub use reshape::Reshape;
 pub use sequence::{Attention, Cell, Embedding, Recurrent};
+pub use steps::{MaskSteps, Positions, RepeatVector};
 pub use structure::Structure;
 
 use self::kind::{Kind, too_large};
@@ -41,6 +45,8 @@ use crate::shape::Shape;
 pub enum Layer {
     /// A matrix product and a bias.
     Linear(Linear),
+    /// A matrix product with another layer's weight, transposed.
+    TiedLinear(TiedLinear),
     /// Convolution of sequences.
     Conv1d(Conv1d),
     /// Convolution of images.
@@ -71,8 +77,20 @@ pub enum Layer {
     Softmax(Softmax),
     /// Elements or channels that become zero at random.
     Dropout(Dropout),
+    /// Noise on each element.
+    GaussianNoise(GaussianNoise),
     /// A vector for each category.
     Embedding(Embedding),
+    /// A picture as a sequence of its patches.
+    Patches(Patches),
+    /// A picture out of its patches.
+    Unpatch(Unpatch),
+    /// What tells the steps of a sequence apart.
+    Positions(Positions),
+    /// A vector at every step of a sequence.
+    RepeatVector(RepeatVector),
+    /// Steps that are hidden.
+    MaskSteps(MaskSteps),
     /// Attention of a sequence to itself.
     Attention(Attention),
     /// An LSTM or a GRU.
@@ -88,6 +106,7 @@ macro_rules! kind {
     ($layer:expr) => {
         match $layer {
             Layer::Linear(layer) => layer,
+            Layer::TiedLinear(layer) => layer,
             Layer::Conv1d(layer) => layer,
             Layer::Conv2d(layer) => layer,
             Layer::ConvTranspose1d(layer) => layer,
@@ -103,7 +122,13 @@ macro_rules! kind {
             Layer::GroupNorm(layer) => layer,
             Layer::Softmax(layer) => layer,
             Layer::Dropout(layer) => layer,
+            Layer::GaussianNoise(layer) => layer,
             Layer::Embedding(layer) => layer,
+            Layer::Patches(layer) => layer,
+            Layer::Unpatch(layer) => layer,
+            Layer::Positions(layer) => layer,
+            Layer::RepeatVector(layer) => layer,
+            Layer::MaskSteps(layer) => layer,
             Layer::Attention(layer) => layer,
             Layer::Recurrent(layer) => layer,
             Layer::Structure(layer) => layer,
@@ -118,6 +143,7 @@ impl Layer {
     pub fn templates() -> Vec<Layer> {
         let mut templates = vec![
             Layer::Linear(Linear::new(64)),
+            Layer::TiedLinear(TiedLinear { to: "encoder.0".to_owned(), out: 784, bias: true }),
             Layer::Conv1d(Conv1d::new(16, [3])),
             Layer::Conv2d(Conv2d::new(16, [3; 2])),
             Layer::ConvTranspose1d(ConvTranspose1d::new(16, [3])),
@@ -142,8 +168,15 @@ impl Layer {
             Layer::Softmax(Softmax { axis: 0, logarithm: true }),
             Layer::Dropout(Dropout { p: 0.5, spatial: false }),
             Layer::Dropout(Dropout { p: 0.5, spatial: true }),
+            Layer::GaussianNoise(GaussianNoise { deviation: 0.1 }),
             Layer::Embedding(Embedding { categories: 10, size: 8 }),
-            Layer::Attention(Attention { heads: 4, bias: true }),
+            Layer::Patches(Patches { size: [7; 2], out: 64 }),
+            Layer::Unpatch(Unpatch { size: [7; 2], shape: [1, 28, 28].into() }),
+            Layer::Positions(Positions::Learned),
+            Layer::Positions(Positions::Sinusoidal),
+            Layer::RepeatVector(RepeatVector { steps: 28 }),
+            Layer::MaskSteps(MaskSteps { part: 0.75 }),
+            Layer::Attention(Attention { heads: 4, causal: false, bias: true }),
             Layer::Recurrent(Recurrent::new(Cell::Lstm, 64)),
             Layer::Recurrent(Recurrent::new(Cell::Gru, 64)),
         ]);

@@ -1,9 +1,9 @@
 //! Layers over sequences `[steps, features]`: self-attention and recurrent layers; and embeddings, which make sequences of
 //! vectors out of categories.
 
-use super::kind::{Initial, Key, Kind, ParameterSpec, Setting, positive, product};
+use super::kind::{Initial, Key, Kind, ParameterSpec, Setting, positive, product, steps_and_features};
 use crate::error::Result;
-use crate::graph::{Graph, MAX_HIDDEN, Value};
+use crate::graph::{Binary, Direction, Graph, MAX_HIDDEN, Value};
 use crate::nn::Placed;
 use crate::shape::Shape;
 
@@ -23,6 +23,8 @@ pub struct Embedding {
 pub struct Attention {
     /// Parts of the features that attend on their own.
     pub heads: usize,
+    /// Whether a step attends to itself and those before it only.
+    pub causal: bool,
     /// Whether the projections have biases.
     pub bias: bool,
 }
@@ -46,6 +48,9 @@ pub struct Recurrent {
     pub out: usize,
     /// Whether only those of the last step come out: `[out]`.
     pub last: bool,
+    /// Whether another such layer takes the steps from the last to the first, and both come out side by side: `2 out`
+    /// features, with `last` of the step that each takes last (PyTorch's `h_n`).
+    pub bidirectional: bool,
     /// Whether the gates have biases.
     pub bias: bool,
 }
@@ -53,7 +58,7 @@ pub struct Recurrent {
 impl Recurrent {
     /// All steps, with biases.
     pub fn new(cell: Cell, out: usize) -> Recurrent {
-        Recurrent { cell, out, last: false, bias: true }
+        Recurrent { cell, out, last: false, bidirectional: false, bias: true }
     }
 
     fn gates(&self) -> usize {
@@ -61,13 +66,6 @@ impl Recurrent {
             Cell::Lstm => 4,
             Cell::Gru => 3,
         }
-    }
-}
-
-fn steps_and_features(input: &Shape) -> Result<[usize; 2], String> {
-    match input[..] {
-        [steps, features] => Ok([steps, features]),
-        _ => Err(format!("expects [steps, features], got {input}; put {{ unflatten = [steps, features] }} before it")),
     }
 }
 
@@ -124,6 +122,7 @@ impl Kind for Attention {
     fn keys(&mut self) -> Vec<Key<'_>> {
         vec![
             Key::needed("heads", Setting::Whole(&mut self.heads)),
+            Key::optional("causal", Setting::Flag(&mut self.causal)),
             Key::optional("bias", Setting::Flag(&mut self.bias)),
         ]
     }
@@ -184,6 +183,7 @@ impl Kind for Attention {
         let (queries, keys, values) = (part(graph, 0)?, part(graph, 1)?, part(graph, 2)?);
         let scores = graph.matmul(queries, keys, false, true)?;
         let scores = graph.scale(scores, 1.0 / (size as f64).sqrt())?;
+        let scores = if self.causal { without_later(graph, scores)? } else { scores };
         let weights = graph.softmax(scores, &[2])?;
         let y = graph.matmul(weights, values, false, false)?;
         let y = graph.reshape(y, [n, heads, steps, size])?;
@@ -192,6 +192,20 @@ impl Kind for Attention {
         let y = project(graph, y, if self.bias { 2 } else { 1 })?;
         graph.reshape(y, [n, steps, width])
     }
+}
+
+/// Scores `[.., steps, steps]` less so much, where the second step comes after the first, that nothing is left of them in a
+/// softmax; also in 16 bits, which end at 65504.
+fn without_later(graph: &mut Graph, scores: Value) -> Result<Value> {
+    let shape = graph.shape(scores).clone();
+    let steps = shape[shape.len() - 1];
+    let (row, column) = (graph.iota(steps)?, graph.iota(steps)?);
+    let row = graph.reshape(row, [steps, 1])?;
+    // Spread first, they are compared where the scores are read.
+    let (row, column) = (graph.broadcast(row, shape.clone())?, graph.broadcast(column, shape)?);
+    let later = graph.binary(Binary::Less, row, column)?;
+    let less = graph.scale(later, -3e4)?;
+    graph.add(scores, less)
 }
 
 impl Kind for Recurrent {
@@ -206,6 +220,7 @@ impl Kind for Recurrent {
         vec![
             Key::needed("out", Setting::Whole(&mut self.out)),
             Key::optional("last", Setting::Flag(&mut self.last)),
+            Key::optional("bidirectional", Setting::Flag(&mut self.bidirectional)),
             Key::optional("bias", Setting::Flag(&mut self.bias)),
         ]
     }
@@ -216,42 +231,73 @@ impl Kind for Recurrent {
         if self.out > MAX_HIDDEN {
             return Err(format!("out must be at most {MAX_HIDDEN}, got {}; use fewer hidden units", self.out));
         }
-        Ok(if self.last { [self.out].into() } else { [steps, self.out].into() })
+        let features = self.directions().len() * self.out;
+        Ok(if self.last { [features].into() } else { [steps, features].into() })
     }
 
     fn parameters(&self, input: &Shape) -> Vec<ParameterSpec> {
         let initial = Initial::Uniform(1.0 / (self.out as f64).sqrt());
         let wide = self.gates() * self.out;
         let spec = |name, shape: Shape| ParameterSpec { name, shape, initial };
-        let mut specs =
-            vec![spec("weight_ih_l0", [wide, input[1]].into()), spec("weight_hh_l0", [wide, self.out].into())];
-        if self.bias {
-            specs.extend([spec("bias_ih_l0", [wide].into()), spec("bias_hh_l0", [wide].into())]);
+        let names = [
+            ["weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0"],
+            ["weight_ih_l0_reverse", "weight_hh_l0_reverse", "bias_ih_l0_reverse", "bias_hh_l0_reverse"],
+        ];
+        let mut specs = Vec::new();
+        for [input_weight, state_weight, input_bias, state_bias] in names.into_iter().take(self.directions().len()) {
+            specs.push(spec(input_weight, [wide, input[1]].into()));
+            specs.push(spec(state_weight, [wide, self.out].into()));
+            if self.bias {
+                specs.extend([spec(input_bias, [wide].into()), spec(state_bias, [wide].into())]);
+            }
         }
         specs
     }
 
     fn flops(&self, input: &Shape, _output: &Shape) -> u64 {
-        product(&[2, input[0], self.gates() * self.out]).saturating_mul((input[1] + self.out) as u64)
+        product(&[2, self.directions().len(), input[0], self.gates() * self.out])
+            .saturating_mul((input[1] + self.out) as u64)
     }
 
     fn apply(&self, placed: &Placed, graph: &mut Graph, x: Value) -> Result<Value> {
+        match self.directions() {
+            [only] => self.direction(placed, graph, x, *only),
+            directions => {
+                let both: Result<Vec<Value>> =
+                    directions.iter().map(|direction| self.direction(placed, graph, x, *direction)).collect();
+                graph.concat(&both?, placed.output.len())
+            }
+        }
+    }
+}
+
+impl Recurrent {
+    fn directions(&self) -> &'static [Direction] {
+        if self.bidirectional { &[Direction::Forward, Direction::Backward] } else { &[Direction::Forward] }
+    }
+
+    /// What the layer of one direction leaves, `[n, steps, out]` or `[n, out]`.
+    fn direction(&self, placed: &Placed, graph: &mut Graph, x: Value, direction: Direction) -> Result<Value> {
         let [n, steps] = [graph.shape(x)[0], placed.input[0]];
         let (hidden, wide) = (self.out, self.gates() * self.out);
+        let (first, last) = match direction {
+            Direction::Forward => (0, steps - 1),
+            Direction::Backward => (placed.parameters.len() / 2, 0),
+        };
         // The inputs' part of all gates of all steps is one product.
-        let (input, state) = (placed.parameter(graph, 0)?, placed.parameter(graph, 1)?);
+        let (input, state) = (placed.parameter(graph, first)?, placed.parameter(graph, first + 1)?);
         let x = rows(graph, x)?;
         let mut before = graph.matmul(x, input, false, true)?;
         let mut own = None;
         if self.bias {
-            let (first, second) = (placed.parameter(graph, 2)?, placed.parameter(graph, 3)?);
-            before = graph.add(before, first)?;
+            let (of_input, of_state) = (placed.parameter(graph, first + 2)?, placed.parameter(graph, first + 3)?);
+            before = graph.add(before, of_input)?;
             let outside = match self.cell {
-                Cell::Lstm => second,
+                Cell::Lstm => of_state,
                 // n's bias of the state is under r.
                 Cell::Gru => {
-                    own = Some(graph.slice(second, &[2 * hidden], [hidden])?);
-                    let rest = graph.slice(second, &[0], [2 * hidden])?;
+                    own = Some(graph.slice(of_state, &[2 * hidden], [hidden])?);
+                    let rest = graph.slice(of_state, &[0], [2 * hidden])?;
                     graph.pad(rest, &[0], &[hidden])?
                 }
             };
@@ -259,14 +305,14 @@ impl Kind for Recurrent {
         }
         let before = graph.reshape(before, [n, steps, wide])?;
         let y = match self.cell {
-            Cell::Lstm => graph.lstm(before, state)?,
+            Cell::Lstm => graph.lstm(before, state, direction)?,
             Cell::Gru => {
                 let own = own.map_or_else(|| graph.constant(0.0, [hidden]), Ok)?;
-                graph.gru(before, state, own)?
+                graph.gru(before, state, own, direction)?
             }
         };
         if self.last {
-            let y = graph.slice(y, &[0, steps - 1, 0], [n, 1, hidden])?;
+            let y = graph.slice(y, &[0, last, 0], [n, 1, hidden])?;
             return graph.reshape(y, [n, hidden]);
         }
         graph.slice(y, &[0, 0, 0], [n, steps, hidden])

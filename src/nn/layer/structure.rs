@@ -28,6 +28,17 @@ use crate::shape::Shape;
 /// def repeat(times, make_layers):
 ///     return nn.Sequential(*[nn.Sequential(*make_layers()) for _ in range(times)])
 ///
+/// class TeacherForced(nn.Module):
+///     def __init__(self, features, body):
+///         super().__init__()
+///         self.features, self.body = features, nn.Sequential(*body)
+///     def forward(self, x, target=None):
+///         y = torch.zeros(*x.shape[:2], self.features) if target is None else target
+///         for _ in range(x.shape[1] if target is None else 1):
+///             before = F.pad(y, (0, 0, 1, 0))[:, :-1]
+///             y = self.body(torch.cat([x, before], 2))
+///         return y
+///
 /// def block(make_layers):
 ///     return nn.Sequential(*make_layers())
 /// ```
@@ -53,6 +64,16 @@ pub enum Structure {
         /// The layers.
         layers: Vec<Layer>,
     },
+    /// A decoder of sequences whose steps depend on what came before: Williams and Zipser (1989), Sutskever et al.,
+    /// arXiv 1409.3215. Behind the features of each step of `[steps, any]` stand those that the body gave at the step before,
+    /// zeros before the first. In training they are the target's, so that all steps are computed at once (teacher forcing);
+    /// in use they are the body's own, which takes as many rounds over the sequence as it has steps.
+    TeacherForced {
+        /// Features of a step of the result.
+        features: usize,
+        /// The layers, from `[steps, any + features]` to `[steps, features]`, none of which looks at later steps.
+        body: Vec<Layer>,
+    },
     /// The layers of this name in the model's `[blocks]`, with parameters of their own.
     Block {
         /// The name.
@@ -62,12 +83,13 @@ pub enum Structure {
 
 impl Structure {
     /// One of each kind, as an example of what a model file must give.
-    pub(super) fn templates() -> [Structure; 4] {
+    pub(super) fn templates() -> [Structure; 5] {
         let layers = || vec![Layer::Linear(super::Linear::new(64))];
         [
             Structure::Residual { body: layers(), shortcut: Vec::new() },
             Structure::Skip { body: layers() },
             Structure::Repeat { times: 4, layers: layers() },
+            Structure::TeacherForced { features: 64, body: layers() },
             Structure::Block { name: "down".to_owned() },
         ]
     }
@@ -79,6 +101,7 @@ impl Kind for Structure {
             Structure::Residual { .. } => "residual",
             Structure::Skip { .. } => "skip",
             Structure::Repeat { .. } => "repeat",
+            Structure::TeacherForced { .. } => "teacher_forced",
             Structure::Block { .. } => "block",
         }
     }
@@ -91,6 +114,9 @@ impl Kind for Structure {
             Structure::Skip { body } => vec![Key::needed("body", Setting::Layers(body))],
             Structure::Repeat { times, layers } => {
                 vec![Key::needed("times", Setting::Whole(times)), Key::needed("layers", Setting::Layers(layers))]
+            }
+            Structure::TeacherForced { features, body } => {
+                vec![Key::needed("features", Setting::Whole(features)), Key::needed("body", Setting::Layers(body))]
             }
             Structure::Block { name } => vec![Key::needed("name", Setting::Word(name))],
         }
@@ -105,11 +131,17 @@ impl Kind for Structure {
         match self {
             Structure::Residual { .. } => product(output),
             // The layers inside count for themselves.
-            Structure::Skip { .. } | Structure::Repeat { .. } | Structure::Block { .. } => 0,
+            Structure::Skip { .. }
+            | Structure::Repeat { .. }
+            | Structure::TeacherForced { .. }
+            | Structure::Block { .. } => 0,
         }
     }
 
     fn apply(&self, placed: &Placed, graph: &mut Graph, x: Value) -> Result<Value> {
+        if let (Structure::TeacherForced { features, .. }, [body]) = (self, &placed.inside[..]) {
+            return teacher_forced(body, *features, graph, x);
+        }
         let mut results = Vec::with_capacity(placed.inside.len());
         for list in &placed.inside {
             results.push(list.iter().try_fold(x, |x, layer| layer.apply(graph, x))?);
@@ -121,4 +153,26 @@ impl Kind for Structure {
             (_, results) => Ok(results.last().copied().unwrap_or(x)),
         }
     }
+}
+
+/// What the body gives for each step of x and what stands before it, which is the target's, or its own: every round makes
+/// one more step what it would be if steps were taken one by one, since the body does not look at later ones.
+fn teacher_forced(body: &[Placed], features: usize, graph: &mut Graph, x: Value) -> Result<Value> {
+    let [n, steps] = [graph.shape(x)[0], graph.shape(x)[1]];
+    let (mut y, rounds) = match graph.target() {
+        Some(target) => (graph.reshape(target, [n, steps, features])?, 1),
+        None => (graph.constant(0.0, [n, steps, features])?, steps),
+    };
+    for _ in 0..rounds {
+        let before = match steps {
+            1 => graph.constant(0.0, [n, steps, features])?,
+            _ => {
+                let all_but_last = graph.slice(y, &[0, 0, 0], [n, steps - 1, features])?;
+                graph.pad(all_but_last, &[0, 1, 0], &[0, 0, 0])?
+            }
+        };
+        let both = graph.concat(&[x, before], 2)?;
+        y = body.iter().try_fold(both, |y, layer| layer.apply(graph, y))?;
+    }
+    Ok(y)
 }

@@ -122,6 +122,37 @@ fn losses(table: &mut Table) {
             loss::cosine(b, x, target)
         });
     }
+    for shape in [&[5, 7][..], &[1, 1], &[2, 3, 3, 2]] {
+        let pair = |b: &mut Builder| -> Result<(Value, Value)> {
+            Ok((b.x(shape.to_vec())?, b.input(shape.to_vec(), Fill::Between(0.0, 1.0))?))
+        };
+        table.case(format!("Bernoulli likelihood of {shape:?}"), |b| {
+            let (logits, target) = pair(b)?;
+            loss::bernoulli(b, logits, target)
+        });
+        table.case(format!("continuous Bernoulli likelihood of {shape:?}"), |b| {
+            let (logits, target) = pair(b)?;
+            loss::continuous_bernoulli(b, logits, target)
+        });
+        table.case(format!("gaussian likelihood of {shape:?}"), |b| {
+            let (y, target) = pair(b)?;
+            let log_variance = b.x([])?;
+            loss::gaussian_likelihood(b, y, target, log_variance)
+        });
+        table.case(format!("multinomial likelihood of {shape:?}"), |b| {
+            let (logits, target) = pair(b)?;
+            loss::multinomial(b, logits, target)
+        });
+    }
+    for (rows, size) in [(1, 3), (2, 1), (17, 5)] {
+        table.case(format!("discrepancy of codes [{rows}, {size}]"), |b| {
+            let (codes, draws) = (b.x([rows, size])?, b.input([rows, size], Fill::Between(3.0, 5.0))?);
+            loss::maximum_mean_discrepancy(b, codes, draws, &|graph, distances| {
+                let below = graph.with_number(Binary::Add, distances, 2.0)?;
+                graph.unary(Unary::Reciprocal, below)
+            })
+        });
+    }
     for shape in [[1, 1, 11, 11], [2, 3, 13, 12]] {
         let case = table.case(format!("structural similarity of {shape:?}"), |b| {
             let (x, target) = (b.input(shape, Fill::Between(0.0, 1.0))?, b.input(shape, Fill::Between(0.0, 1.0))?);

@@ -44,6 +44,23 @@ pub(super) fn layers(table: &mut Table) {
     layer("{ upsample_bilinear = 1 }", &[2, 2, 3, 2], PLAIN);
     layer("{ pixel_shuffle = 2 }", &[2, 12, 3, 2], PLAIN);
     layer("{ pixel_unshuffle = 3 }", &[2, 2, 6, 3], PLAIN);
+    layer("{ patches = { size = 2, out = 5 } }", &[3, 1, 4, 6], PLAIN);
+    layer("{ patches = { size = [3, 2], out = 3 } }", &[2, 3, 6, 4], PLAIN);
+    layer("{ unpatch = { size = [3, 2], shape = [2, 6, 4] } }", &[2, 4, 12], PLAIN);
+    layer("\"learned_positions\"", &[3, 5, 4], PLAIN);
+    layer("\"sinusoidal_positions\"", &[3, 17, 5], PLAIN);
+    layer("{ repeat_vector = 4 }", &[3, 5], PLAIN);
+    layer("{ attention = { heads = 2, causal = true } }", &[2, 5, 4], PLAIN);
+    layer("{ attention = { heads = 1, causal = true } }", &[2, 1, 3], PLAIN);
+    layer("{ lstm = { out = 3, bidirectional = true } }", &[2, 4, 3], PLAIN);
+    layer("{ gru = { out = 2, last = true, bidirectional = true } }", &[3, 3, 2], PLAIN);
+    for text in ["{ mask_steps = 0.6 }", "{ gaussian_noise = 0.5 }"] {
+        table.case(format!("{text} of [3, 7, 4] in training"), |b| {
+            let (state, x) = (b.state_of(12, 5)?, b.x([3, 7, 4])?);
+            b.set_training(state)?;
+            b.layer(text, x)
+        });
+    }
     let ties = table.case("{ max_pool2d = 3 } with ties", |b| {
         let x = b.input([3, 4, 9, 7], Fill::Quarters(0.0))?;
         b.layer("{ max_pool2d = { kernel = 3, stride = 2 } }", x)

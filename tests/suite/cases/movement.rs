@@ -35,6 +35,19 @@ pub(super) fn movement(table: &mut Table) {
             b.pad(x, &before, &after)
         });
     }
+    for count in [1, 4, 7, 300] {
+        table.case(format!("iota of {count}"), |b| b.iota(count));
+    }
+    table.case("iota along rows and columns of what is permuted, added in a chain", |b| {
+        let (x, row, column) = (b.x([2, 8, 5])?, b.iota(5)?, b.iota(8)?);
+        let y = b.permute(x, &[0, 2, 1])?;
+        let row = b.reshape(row, [5, 1])?;
+        let y = b.multiply(y, row)?;
+        let later = b.binary(Binary::Less, row, column)?;
+        let y = b.unary(Unary::Tanh, y)?;
+        let y = b.add(y, later)?;
+        b.multiply(y, column)
+    });
     table.case("pad of a single number", |b| {
         let x = b.x([1, 1])?;
         b.pad(x, &[2, 3], &[1, 0])

@@ -1,0 +1,185 @@
+//! `pinhole generate`, `pinhole interpolate`, `pinhole traverse` and `pinhole manifold`: pictures of what a model has learned.
+
+use super::through::{Format, Sink};
+use super::{End, open_device};
+use pinhole::Autoencoder;
+use pinhole::data::{self, Dataset, Reading};
+use pinhole::error::{Error, Result};
+use pinhole::task::{self, CodeStatistics};
+use pinhole::tensor::Tensor;
+use std::path::{Path, PathBuf};
+
+/// What all four take.
+#[derive(clap::Args)]
+pub struct Common {
+    /// The directory of a run
+    run: PathBuf,
+    /// Samples, of the data's test part where it has one; for models that have no prior: the codes of these are followed
+    #[arg(long, value_name = "FILE|DIR|digits[:N]")]
+    data: Option<String>,
+    /// NAME.png for a grid, a folder for a PNG of each, or NAME.npy, NAME.csv, NAME.idx; in the run's directory where not given
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Where to compute
+    #[arg(long, default_value = "auto", value_name = "auto|gpu|cpu|cpu-f64|NAME")]
+    device: String,
+}
+
+#[derive(clap::Args)]
+pub struct Generate {
+    #[command(flatten)]
+    common: Common,
+    /// How many samples
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
+    n: u32,
+    /// Decides the draws
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+}
+
+#[derive(clap::Args)]
+pub struct Interpolate {
+    #[command(flatten)]
+    common: Common,
+    /// Where to begin: the number of a sample of --data, from 0 on, or a file that holds one sample
+    #[arg(value_name = "A")]
+    from: String,
+    /// Where to end
+    #[arg(value_name = "B")]
+    to: String,
+    /// Samples on the way, both ends included
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(2..))]
+    steps: u32,
+    /// The way through the latent space
+    #[arg(long, default_value = "linear", value_name = "linear|spherical", value_parser = path)]
+    path: task::Path,
+}
+
+#[derive(clap::Args)]
+pub struct Traverse {
+    #[command(flatten)]
+    common: Common,
+    /// The number of the sample of --data whose code is changed; the mean code where not given
+    #[arg(long, value_name = "N", requires = "data")]
+    sample: Option<usize>,
+    /// How many numbers of the code are swept, a row each
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+    latents: u32,
+    /// Values of each
+    #[arg(long, default_value_t = 11, value_parser = clap::value_parser!(u32).range(2..))]
+    steps: u32,
+}
+
+#[derive(clap::Args)]
+pub struct Manifold {
+    #[command(flatten)]
+    common: Common,
+    /// Samples along each side
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(2..=100))]
+    side: u32,
+}
+
+fn path(name: &str) -> std::result::Result<task::Path, String> {
+    let known = task::Path::ALL.into_iter().find(|path| path.name() == name);
+    known.ok_or_else(|| format!("known are {}", task::Path::ALL.map(task::Path::name).join(", ")))
+}
+
+/// Writes new samples.
+pub fn generate(arguments: &Generate) -> Result<End> {
+    let Generate { common, n, seed } = arguments;
+    let autoencoder = common.load()?;
+    let codes = common.codes(&autoencoder)?;
+    let samples = autoencoder.generate(&codes, *n as usize, *seed)?;
+    common.write("generated.png", &samples, (*n as usize).isqrt().clamp(1, 20))
+}
+
+/// Writes the samples on the way from one to another.
+pub fn interpolate(arguments: &Interpolate) -> Result<End> {
+    let Interpolate { common, from, to, steps, path } = arguments;
+    let autoencoder = common.load()?;
+    let (from, to) = (common.sample(&autoencoder, from)?, common.sample(&autoencoder, to)?);
+    let samples = autoencoder.interpolate(&from, &to, *steps as usize, *path)?;
+    common.write("interpolated.png", &samples, (*steps as usize).min(20))
+}
+
+/// Writes what becomes of a sample when each number of its code is swept.
+pub fn traverse(arguments: &Traverse) -> Result<End> {
+    let Traverse { common, sample, latents, steps } = arguments;
+    let autoencoder = common.load()?;
+    let codes = common.codes(&autoencoder)?;
+    let code: Vec<f32> = match sample {
+        Some(index) => autoencoder.encode(&common.sample(&autoencoder, &index.to_string())?)?.to_f32(),
+        None => codes.mean().iter().map(|mean| *mean as f32).collect(),
+    };
+    let samples = autoencoder.traverse(&codes, &code, *latents as usize, *steps as usize)?;
+    common.write("traversed.png", &samples, *steps as usize)
+}
+
+/// Writes a plane of codes as the samples they stand for.
+pub fn manifold(arguments: &Manifold) -> Result<End> {
+    let Manifold { common, side } = arguments;
+    let autoencoder = common.load()?;
+    let samples = autoencoder.manifold(&common.codes(&autoencoder)?, *side as usize)?;
+    common.write("manifold.png", &samples, *side as usize)
+}
+
+impl Common {
+    fn load(&self) -> Result<Autoencoder> {
+        // A name that nothing can be written to is known before any work.
+        self.out.as_deref().map_or(Ok(Format::Grid), Format::of)?;
+        Autoencoder::load(&self.run, open_device(&self.device)?)
+    }
+
+    fn samples(&self, autoencoder: &Autoencoder, data: &str) -> Result<Dataset> {
+        let network = autoencoder.network();
+        let splits = data::load_with(data, &Reading::pictures(network.spec().pictures()))?;
+        let data = splits.test.unwrap_or(splits.train);
+        network.accepts(data.sample_shape(), data.name())?;
+        Ok(data)
+    }
+
+    /// How codes are distributed: like those of the data, where it is given, else like the prior.
+    fn codes(&self, autoencoder: &Autoencoder) -> Result<CodeStatistics> {
+        match (&self.data, autoencoder.prior()) {
+            // Around the prior, the data only says which sample is meant.
+            (_, Ok(prior)) => Ok(prior),
+            (Some(data), Err(_)) => CodeStatistics::of(autoencoder, &self.samples(autoencoder, data)?),
+            (None, Err(Error::Invalid { what, problem, .. })) => {
+                Err(Error::invalid(what, problem, "give --data, whose codes are then followed"))
+            }
+            (None, Err(other)) => Err(other),
+        }
+    }
+
+    /// One sample: by its number in the data, or from a file of its own.
+    fn sample(&self, autoencoder: &Autoencoder, name: &str) -> Result<Vec<f32>> {
+        let Ok(index) = name.parse::<usize>() else {
+            return self.samples(autoencoder, name)?.read_f32(0..1);
+        };
+        let Some(data) = &self.data else {
+            let help = "give --data, or the name of a file that holds the sample";
+            return Err(Error::invalid("sample", format!("{index} counts samples, but of no data"), help));
+        };
+        let data = self.samples(autoencoder, data)?;
+        if index >= data.len() {
+            let problem = format!("there is no sample {index}: there are {}", data.len());
+            return Err(Error::invalid(format!("data \"{}\"", data.name()), problem, "count from 0"));
+        }
+        data.read_f32(index..index + 1)
+    }
+
+    fn write(&self, name: &str, samples: &Tensor, columns: usize) -> Result<End> {
+        let output = self.out.clone().unwrap_or_else(|| self.run.join(name));
+        let format = Format::of(Path::new(&output))?;
+        let values = samples.to_f32();
+        let shape = samples.shape()[1..].into();
+        let width = values.len() / samples.shape()[0];
+        let sink = Sink { output: &output, format, input: "", columns };
+        sink.write(
+            &shape,
+            samples.shape()[0],
+            None,
+            |range| Ok(values[range.start * width..range.end * width].to_vec()),
+        )
+    }
+}

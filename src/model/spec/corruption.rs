@@ -1,0 +1,145 @@
+//! What is done to samples before the encoder sees them: the file's `corruption`.
+
+use super::read::{Fault, Item};
+use super::settings::{self, Choice, Part, Setting};
+use crate::error::{Error, Result};
+use serde_json::{Value as Json, json};
+use std::fmt;
+
+/// What the model learns to undo: drawn anew for every sample, on the device, in training and in validation. The
+/// reconstruction is held against the sample as it was. Vincent et al., ICML 2008.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Corruption {
+    /// Nothing.
+    #[default]
+    None,
+    /// Normal noise on every number.
+    Gaussian {
+        /// Its deviation.
+        level: Level,
+        /// Whether the sum is cut to what is between 0 and 1.
+        clip: bool,
+    },
+    /// Numbers become 0 or 1, as likely one as the other.
+    SaltAndPepper {
+        /// The part of the numbers that do.
+        level: Level,
+    },
+    /// Numbers become 0.
+    Masking {
+        /// The part of the numbers that do.
+        level: Level,
+    },
+}
+
+/// How much: one level for all samples, or a range from which each sample's is drawn.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Level {
+    /// The least.
+    pub least: f64,
+    /// The most; the least where it is the same for all.
+    pub most: f64,
+}
+
+impl From<f64> for Level {
+    fn from(level: f64) -> Level {
+        Level { least: level, most: level }
+    }
+}
+
+impl Corruption {
+    /// How much of it; none where nothing is done.
+    pub fn level(&self) -> Option<Level> {
+        match self {
+            Corruption::None => None,
+            Corruption::Gaussian { level, .. }
+            | Corruption::SaltAndPepper { level }
+            | Corruption::Masking { level } => Some(*level),
+        }
+    }
+
+    pub(super) fn validate(&self) -> Result<()> {
+        let Some(Level { least, most }) = self.level() else { return Ok(()) };
+        let limit = if matches!(self, Corruption::Gaussian { .. }) { f64::from(f32::MAX) } else { 1.0 };
+        if !(0.0 <= least && least <= most && most <= limit) {
+            let (expected, found) = match least == most {
+                true => ("a number", format!("{least:?}")),
+                false => ("an ascending pair of numbers", format!("[{least:?}, {most:?}]")),
+            };
+            let bound = if limit == 1.0 { "from 0 to 1" } else { "of at least 0" };
+            return Err(Error::invalid(
+                format!("corruption.{}.level", self.name()),
+                format!("expects {expected} {bound}, got {found}"),
+                "use 0.3, say",
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl Part for &mut Level {
+    fn read(&mut self, item: &Item) -> Result<(), Fault> {
+        **self = match item.list("", "") {
+            Ok(pair) => match &pair[..] {
+                [least, most] => Level { least: least.number()?, most: most.number()? },
+                _ => return item.wrong("a number or a pair of numbers", "write 0.3 or [0.1, 0.5], say"),
+            },
+            Err(_) => item.number()?.into(),
+        };
+        Ok(())
+    }
+
+    fn text(&self) -> String {
+        match self.least == self.most {
+            true => format!("{:?}", self.least),
+            false => format!("[{:?}, {:?}]", self.least, self.most),
+        }
+    }
+
+    fn schema(&self) -> Json {
+        let number = json!({ "type": "number", "minimum": 0 });
+        json!({ "anyOf": [number, { "type": "array", "minItems": 2, "maxItems": 2, "items": number }] })
+    }
+}
+
+impl Choice for Corruption {
+    const WHAT: &'static str = "corruption";
+    const SHORT: bool = true;
+
+    fn all() -> Vec<Corruption> {
+        vec![
+            Corruption::None,
+            Corruption::Gaussian { level: 0.2.into(), clip: false },
+            Corruption::SaltAndPepper { level: 0.2.into() },
+            Corruption::Masking { level: 0.3.into() },
+        ]
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Corruption::None => "none",
+            Corruption::Gaussian { .. } => "gaussian",
+            Corruption::SaltAndPepper { .. } => "salt_and_pepper",
+            Corruption::Masking { .. } => "masking",
+        }
+    }
+
+    fn settings(&mut self) -> Vec<(&'static str, Setting<'_>)> {
+        match self {
+            Corruption::None => vec![],
+            Corruption::Gaussian { level, clip } => {
+                vec![("level", Setting::Part(Box::new(level))), ("clip", Setting::Flag(clip))]
+            }
+            Corruption::SaltAndPepper { level } | Corruption::Masking { level } => {
+                vec![("level", Setting::Part(Box::new(level)))]
+            }
+        }
+    }
+}
+
+/// As a model file has it.
+impl fmt::Display for Corruption {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        settings::write(self, f)
+    }
+}

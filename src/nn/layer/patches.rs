@@ -1,0 +1,106 @@
+//! Layers between pictures and the sequences of their patches.
+
+use super::kind::{Key, Kind, ParameterSpec, Setting, positive, product, spatial, weight_and_bias};
+use crate::error::Result;
+use crate::graph::{Graph, Value, Window};
+use crate::nn::Placed;
+use crate::shape::Shape;
+
+/// A picture `[channels, height, width]` cut into patches side by side, each of them through one matrix product:
+/// `[steps, out]`, row by row. Dosovitskiy et al., arXiv 2010.11929. Computed, named and laid out as PyTorch's
+/// `nn.Conv2d` whose stride is its kernel's size: the weight is `[out, channels, ..size]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Patches {
+    /// Height and width of a patch.
+    pub size: [usize; 2],
+    /// Features of a step.
+    pub out: usize,
+}
+
+/// Patches put together again: `[steps, features]`, where the features of a step are the elements
+/// `[channels, ..size]` of a patch, to a picture of `shape`. It has no parameters: a `linear` before it makes the elements.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Unpatch {
+    /// Height and width of a patch.
+    pub size: [usize; 2],
+    /// The picture, `[channels, height, width]`.
+    pub shape: Shape,
+}
+
+/// How many patches of this size lie side by side, down and across.
+fn grid(picture: [usize; 2], size: [usize; 2]) -> Result<[usize; 2], String> {
+    positive("size", &size)?;
+    match (0..2).all(|axis| picture[axis] > 0 && picture[axis].is_multiple_of(size[axis])) {
+        true => Ok([picture[0] / size[0], picture[1] / size[1]]),
+        false => Err(format!("patches of {size:?} do not cover {picture:?} side by side; use divisors of both")),
+    }
+}
+
+impl Kind for Patches {
+    fn name(&self) -> &'static str {
+        "patches"
+    }
+
+    fn keys(&mut self) -> Vec<Key<'_>> {
+        vec![Key::needed("size", Setting::Sides(&mut self.size)), Key::needed("out", Setting::Whole(&mut self.out))]
+    }
+
+    fn output_shape(&self, input: &Shape) -> Result<Shape, String> {
+        positive("out", &[self.out])?;
+        let [down, across] = grid(spatial(input)?, self.size)?;
+        Ok([down * across, self.out].into())
+    }
+
+    fn parameters(&self, input: &Shape) -> Vec<ParameterSpec> {
+        weight_and_bias([self.out, input[0], self.size[0], self.size[1]], Some(self.out))
+    }
+
+    fn flops(&self, input: &Shape, _output: &Shape) -> u64 {
+        product(&[2, self.out]).saturating_mul(product(input))
+    }
+
+    fn apply(&self, placed: &Placed, graph: &mut Graph, x: Value) -> Result<Value> {
+        let (weight, bias) = (placed.parameter(graph, 0)?, placed.parameter(graph, 1)?);
+        let y = graph.conv2d(x, weight, Window { stride: self.size, ..Window::default() })?;
+        let y = graph.permute(y, &[0, 2, 3, 1])?;
+        let y = placed.reshaped(graph, y)?;
+        graph.add(y, bias)
+    }
+}
+
+impl Kind for Unpatch {
+    fn name(&self) -> &'static str {
+        "unpatch"
+    }
+
+    fn keys(&mut self) -> Vec<Key<'_>> {
+        vec![Key::needed("size", Setting::Sides(&mut self.size)), Key::needed("shape", Setting::Sizes(&mut self.shape))]
+    }
+
+    fn output_shape(&self, input: &Shape) -> Result<Shape, String> {
+        let [channels, height, width] = self.shape[..] else {
+            return Err(format!("shape must be [channels, height, width], got {}; write [1, 28, 28], say", self.shape));
+        };
+        positive("shape", &self.shape)?;
+        let [down, across] = grid([height, width], self.size)?;
+        let features =
+            [channels, self.size[0], self.size[1]].iter().try_fold(1usize, |all, size| all.checked_mul(*size));
+        let expected: Option<Shape> = features.map(|features| [down * across, features].into());
+        match expected {
+            Some(expected) if expected == *input => Ok(self.shape.clone()),
+            Some(expected) => {
+                let help = format!("put {{ linear = {} }} before it", expected[1]);
+                Err(format!("{} of patches of {:?} takes {expected}, got {input}; {help}", self.shape, self.size))
+            }
+            None => Err(format!("patches of {:?} are too large; use smaller ones", self.size)),
+        }
+    }
+
+    fn apply(&self, placed: &Placed, graph: &mut Graph, x: Value) -> Result<Value> {
+        let (n, [height, width]) = (graph.shape(x)[0], self.size);
+        let [down, across] = [placed.output[1] / height, placed.output[2] / width];
+        let y = graph.reshape(x, [n, down, across, placed.output[0], height, width])?;
+        let y = graph.permute(y, &[0, 3, 1, 4, 2, 5])?;
+        placed.reshaped(graph, y)
+    }
+}

@@ -1,0 +1,127 @@
+//! New samples, and walks through the latent space.
+
+use super::statistics::CodeStatistics;
+use crate::Autoencoder;
+use crate::cpu::normal_quantile;
+use crate::error::{Error, Result};
+use crate::tensor::Tensor;
+
+/// The way from one code to another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Path {
+    /// A straight line.
+    #[default]
+    Linear,
+    /// Along a great circle, as suits codes that are normally distributed: White, arXiv 1609.04468.
+    Spherical,
+}
+
+impl Path {
+    /// All there are.
+    pub const ALL: [Path; 2] = [Path::Linear, Path::Spherical];
+
+    /// The name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Path::Linear => "linear",
+            Path::Spherical => "spherical",
+        }
+    }
+
+    /// The code at a part of the way, from 0 to 1.
+    fn at(self, from: &[f32], to: &[f32], part: f64) -> Vec<f32> {
+        let mix = |[a, b]: [f64; 2]| {
+            from.iter().zip(to).map(|(x, y)| (a * f64::from(*x) + b * f64::from(*y)) as f32).collect()
+        };
+        let dot = |x: &[f32], y: &[f32]| x.iter().zip(y).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum::<f64>();
+        let norms = (dot(from, from) * dot(to, to)).sqrt();
+        let angle = (dot(from, to) / norms).clamp(-1.0, 1.0).acos();
+        // Codes in one line have no circle between them, or many.
+        let sine = angle.sin();
+        match self {
+            Path::Spherical if sine > 1e-6 => mix([((1.0 - part) * angle).sin() / sine, (part * angle).sin() / sine]),
+            Path::Linear | Path::Spherical => mix([1.0 - part, part]),
+        }
+    }
+}
+
+/// How far from the middle a latent is swept, in standard deviations.
+const REACH: f64 = 3.0;
+
+impl Autoencoder {
+    /// The distribution that codes were made to have: the standard normal. Fails where the latent has none; give
+    /// [`CodeStatistics::of`] a data set then.
+    pub fn prior(&self) -> Result<CodeStatistics> {
+        let spec = self.network().spec();
+        match spec.latent.has_prior() {
+            true => Ok(CodeStatistics::standard(self.network().checked().latent.elements())),
+            false => Err(Error::invalid(
+                "latent",
+                format!("codes of a {} latent follow no known distribution", spec.latent),
+                "give data whose codes are to be followed, or train a model whose latent is gaussian or wasserstein",
+            )),
+        }
+    }
+
+    /// So many new samples `[count, ..input]`, decoded from draws of a distribution of codes. The same seed draws the same.
+    pub fn generate(&self, codes: &CodeStatistics, count: usize, seed: u64) -> Result<Tensor> {
+        self.decode(&codes.drawn(count, seed))
+    }
+
+    /// The samples `[steps, ..input]` on the way between two: their reconstructions first and last.
+    pub fn interpolate(&self, from: &[f32], to: &[f32], steps: usize, path: Path) -> Result<Tensor> {
+        if steps < 2 {
+            return Err(Error::invalid("steps", format!("{steps} are no way from one to another"), "give 2 or more"));
+        }
+        let (from, to) = (self.encode(from)?, self.encode(to)?);
+        if from.shape()[0] != 1 || to.shape()[0] != 1 {
+            return Err(Error::invalid("samples", "a way goes from one sample to one other", "give one for each end"));
+        }
+        let (from, to) = (from.to_f32(), to.to_f32());
+        let codes: Vec<f32> =
+            (0..steps).flat_map(|step| path.at(&from, &to, step as f64 / (steps - 1) as f64)).collect();
+        self.decode(&codes)
+    }
+
+    /// Samples `[latents · steps, ..input]` around a code: for each of the first so many numbers of the code, the others kept,
+    /// `steps` values from three deviations below the mean to three above.
+    pub fn traverse(&self, codes: &CodeStatistics, code: &[f32], latents: usize, steps: usize) -> Result<Tensor> {
+        let size = codes.mean().len();
+        if code.len() != size {
+            let problem = format!("it has {} numbers, the model's codes have {size}", code.len());
+            return Err(Error::invalid("code", problem, "give one code"));
+        }
+        let mut swept = Vec::new();
+        for latent in 0..latents.min(size) {
+            let (mean, deviation) = (codes.mean()[latent], codes.variances()[latent].sqrt());
+            for step in 0..steps {
+                let place = 2.0 * step as f64 / (steps.max(2) - 1) as f64 - 1.0;
+                let mut changed = code.to_vec();
+                changed[latent] = (mean + REACH * place * deviation) as f32;
+                swept.extend(changed);
+            }
+        }
+        self.decode(&swept)
+    }
+
+    /// Samples `[side · side, ..input]` on a square grid of a latent of two numbers, row by row from the top: at the values
+    /// that cut the normal distribution of each number into parts of equal probability. Fails where codes have another size.
+    pub fn manifold(&self, codes: &CodeStatistics, side: usize) -> Result<Tensor> {
+        let [rows, columns] = [1, 0].map(|axis| {
+            let (mean, variance) = (codes.mean().get(axis).copied(), codes.variances().get(axis).copied());
+            mean.zip(variance).map(|(mean, variance)| {
+                let place = |index: usize| {
+                    let part = (index as f64 + 0.5) / side as f64;
+                    (mean + variance.sqrt() * normal_quantile(part)) as f32
+                };
+                (0..side).map(place).collect::<Vec<f32>>()
+            })
+        });
+        let (Some(rows), Some(columns), 2) = (rows, columns, codes.mean().len()) else {
+            let problem = format!("codes have {} numbers, and only two make a plane", codes.mean().len());
+            return Err(Error::invalid("latent", problem, "train with --latent 2, or use traverse"));
+        };
+        let codes: Vec<f32> = rows.iter().rev().flat_map(|y| columns.iter().flat_map(move |x| [*x, *y])).collect();
+        self.decode(&codes)
+    }
+}

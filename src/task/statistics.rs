@@ -1,0 +1,114 @@
+//! How the codes of a data set are distributed.
+
+use crate::Autoencoder;
+use crate::cpu::normal_quantile;
+use crate::data::Dataset;
+use crate::error::{Error, Result};
+use crate::rng::{HostStream, Sequence};
+
+/// Samples that are encoded at a time.
+const AT_ONCE: usize = 1024;
+
+/// A number of the code is active where its mean varies by more than this over the data: Burda et al., arXiv 1509.00519.
+pub const ACTIVE: f64 = 0.01;
+
+/// The mean and covariance of codes, from which codes like them can be drawn: the density estimation after training of Ghosh
+/// et al., arXiv 1903.12436.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CodeStatistics {
+    mean: Vec<f64>,
+    /// The lower triangle L of the Cholesky decomposition, row by row, where L Lᵀ is the covariance.
+    root: Vec<f64>,
+    variances: Vec<f64>,
+}
+
+impl CodeStatistics {
+    /// Those of the standard normal.
+    pub fn standard(size: usize) -> CodeStatistics {
+        let root = (0..size * size).map(|at| if at / size == at % size { 1.0 } else { 0.0 }).collect();
+        CodeStatistics { mean: vec![0.0; size], root, variances: vec![1.0; size] }
+    }
+
+    /// Those of a data set's codes. Fails where there are fewer than two samples.
+    pub fn of(autoencoder: &Autoencoder, data: &Dataset) -> Result<CodeStatistics> {
+        if data.len() < 2 {
+            let problem = "one sample tells nothing of how codes are distributed";
+            return Err(Error::invalid(format!("data \"{}\"", data.name()), problem, "give two or more"));
+        }
+        let size = autoencoder.network().checked().latent.elements();
+        let (mut sums, mut products) = (vec![0.0; size], vec![0.0; size * size]);
+        for start in (0..data.len()).step_by(AT_ONCE) {
+            let codes = autoencoder.encode(&data.read_f32(start..data.len().min(start + AT_ONCE))?)?.to_f64();
+            for code in codes.chunks(size) {
+                for (row, value) in code.iter().enumerate() {
+                    sums[row] += value;
+                    for (product, other) in products[row * size..].iter_mut().zip(&code[..=row]) {
+                        *product += value * other;
+                    }
+                }
+            }
+        }
+        let count = data.len() as f64;
+        let mean: Vec<f64> = sums.iter().map(|sum| sum / count).collect();
+        for row in 0..size {
+            for column in 0..=row {
+                let product = &mut products[row * size + column];
+                *product = (*product - count * mean[row] * mean[column]) / (count - 1.0);
+            }
+        }
+        let variances = (0..size).map(|row| products[row * size + row].max(0.0)).collect();
+        Ok(CodeStatistics { mean, root: cholesky(products, size), variances })
+    }
+
+    /// The mean of each number of the code.
+    pub fn mean(&self) -> &[f64] {
+        &self.mean
+    }
+
+    /// The variance of each number of the code.
+    pub fn variances(&self) -> &[f64] {
+        &self.variances
+    }
+
+    /// How many numbers of the code vary over the data.
+    pub fn active(&self) -> usize {
+        self.variances.iter().filter(|variance| **variance > ACTIVE).count()
+    }
+
+    /// So many codes that are distributed like these, one after the other. The same seed draws the same.
+    pub fn drawn(&self, count: usize, seed: u64) -> Vec<f32> {
+        let mut sequence = Sequence::new(seed, HostStream::Codes, 0);
+        (0..count).flat_map(|_| self.draw(&mut sequence)).collect()
+    }
+
+    /// The next code of a sequence of draws.
+    fn draw(&self, sequence: &mut Sequence) -> Vec<f32> {
+        let size = self.mean.len();
+        let noise: Vec<f64> = (0..size).map(|_| normal_quantile(f64::from(sequence.unit()))).collect();
+        let number = |row: usize| {
+            let line = self.root[row * size..].iter().zip(&noise[..=row]);
+            (self.mean[row] + line.map(|(factor, noise)| factor * noise).sum::<f64>()) as f32
+        };
+        (0..size).map(number).collect()
+    }
+}
+
+/// The lower triangle of a covariance's root. What does not vary, or only with others, has a zero on the diagonal.
+fn cholesky(mut matrix: Vec<f64>, size: usize) -> Vec<f64> {
+    let largest = (0..size).map(|row| matrix[row * size + row]).fold(0.0, f64::max);
+    for column in 0..size {
+        let below = |matrix: &[f64], row: usize| {
+            let [one, other] = [row, column].map(|row| &matrix[row * size..row * size + column]);
+            matrix[row * size + column] - one.iter().zip(other).map(|(a, b)| a * b).sum::<f64>()
+        };
+        let square = below(&matrix, column);
+        let pivot = if square > 1e-12 * largest { square.sqrt() } else { 0.0 };
+        for row in column + 1..size {
+            let rest = below(&matrix, row);
+            matrix[row * size + column] = if pivot > 0.0 { rest / pivot } else { 0.0 };
+        }
+        matrix[column * size + column] = pivot;
+        matrix[column * size + column + 1..(column + 1) * size].fill(0.0);
+    }
+    matrix
+}
