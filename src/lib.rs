@@ -29,8 +29,8 @@
 //! ```
 //!
 //! Four hops from a call to a launch, one folder each: [`nn`] and [`model`] say it, [`graph`] holds it, [`plan`] orders it,
-//! [`gpu`] or [`cpu`] does it, behind one [`Device`]. [`train`] and [`data`] stand above, [`mod@bench`] and the program
-//! above them.
+//! [`gpu`] or [`cpu`] does it, behind one [`Device`]. [`train`] and [`data`] stand above, [`pretrain`], [`classify`],
+//! [`search`], [`mod@bench`] and the program above them.
 //!
 //! Architecture invariants:
 //!
@@ -108,6 +108,7 @@
 
 mod autoencoder;
 pub mod bench;
+pub mod classify;
 pub mod cpu;
 pub mod data;
 pub mod device;
@@ -117,7 +118,9 @@ pub mod graph;
 pub mod model;
 pub mod nn;
 pub mod plan;
+pub mod pretrain;
 pub mod rng;
+pub mod search;
 pub mod shape;
 pub mod task;
 pub mod tensor;

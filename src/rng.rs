@@ -37,6 +37,8 @@ pub enum HostStream {
     Split,
     /// Codes of new samples.
     Codes,
+    /// The values of a search's trial, whose number is the step.
+    Search,
 }
 
 /// A sequence of draws on the host: one stream at one step.
@@ -50,13 +52,14 @@ pub struct Sequence {
 }
 
 impl Sequence {
-    /// The sequence of a stream; `step` is an epoch for shuffles, 0 elsewhere.
+    /// The sequence of a stream; `step` is an epoch for shuffles, a trial for searches, 0 elsewhere.
     pub fn new(seed: u64, stream: HostStream, step: u32) -> Sequence {
         let stream = match stream {
             HostStream::Initial(parameter) => 0x8000_0000 | parameter,
             HostStream::Shuffle => 0x4000_0000,
             HostStream::Split => 0x4000_0001,
             HostStream::Codes => 0x4000_0002,
+            HostStream::Search => 0x4000_0003,
         };
         Sequence { seed, step, stream, drawn: 0, block: [0; 4] }
     }

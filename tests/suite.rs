@@ -88,10 +88,16 @@ mod reference;
 mod resume;
 #[path = "suite/schema.rs"]
 mod schema;
+#[cfg(feature = "cli")]
+#[path = "suite/search.rs"]
+mod search;
 #[path = "suite/selftest.rs"]
 mod selftest;
 #[path = "suite/spec.rs"]
 mod spec;
+#[cfg(feature = "cli")]
+#[path = "suite/stacked.rs"]
+mod stacked;
 #[path = "suite/steps.rs"]
 mod steps;
 #[path = "suite/structure.rs"]

@@ -3,6 +3,7 @@
 //! Exit codes: 0, 1 for a failure, 2 for wrong usage, 130 after Ctrl-C.
 
 mod bench;
+mod classify;
 mod devices;
 mod download;
 mod eval;
@@ -11,19 +12,24 @@ mod init;
 mod kernels;
 mod models;
 mod plan;
+mod pretrain;
 mod summary;
 mod through;
 mod train;
+mod tune;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use pinhole::error::{Error, Result};
 use pinhole::gpu::TuningReport;
 use pinhole::model::ModelSpec;
+use pinhole::model::spec::SearchSpec;
 use pinhole::plan::{Family, Tile};
 use pinhole::{Device, gpu};
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 #[derive(Parser)]
@@ -42,6 +48,12 @@ struct Arguments {
 enum Command {
     /// Train a model and keep it in a run directory
     Train(train::Arguments),
+    /// Train the layers of a model one after the other, each as a denoising autoencoder of the layers below
+    Pretrain(pretrain::Arguments),
+    /// Train a run's encoder on labels, with a softmax head, or let a classifier predict
+    Classify(classify::Arguments),
+    /// Search over the keys of a model file for the best values
+    Tune(tune::Arguments),
     /// Measure a trained model's loss and errors on a data set's test part
     Eval(eval::Arguments),
     /// Write the codes of samples
@@ -72,8 +84,12 @@ enum Command {
     Kernels(kernels::Arguments),
     /// Write a commented model file to start from
     Init(init::Arguments),
-    /// Print the JSON Schema of model files, for editors
-    Schema,
+    /// Print the JSON Schema of model files or search spaces, for editors
+    Schema {
+        /// Which of the two
+        #[arg(default_value = "model", value_parser = ["model", "space"])]
+        of: String,
+    },
     /// Print a script that completes commands in a shell
     Completions {
         /// The shell
@@ -114,6 +130,9 @@ pub fn main() -> ExitCode {
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let result = match arguments.command {
         Command::Train(arguments) => train::run(&arguments),
+        Command::Pretrain(arguments) => pretrain::run(&arguments),
+        Command::Classify(arguments) => classify::run(&arguments),
+        Command::Tune(arguments) => tune::run(&arguments),
         Command::Eval(arguments) => eval::run(&arguments),
         Command::Encode(arguments) => through::encode(&arguments),
         Command::Decode(arguments) => through::decode(&arguments),
@@ -129,7 +148,10 @@ pub fn main() -> ExitCode {
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Kernels(arguments) => kernels::run(&arguments),
         Command::Init(arguments) => init::run(&arguments),
-        Command::Schema => say(&format!("{:#}", ModelSpec::schema())).map(|()| End::Done),
+        Command::Schema { of } => {
+            let schema = if of == "space" { SearchSpec::schema() } else { ModelSpec::schema() };
+            say(&format!("{schema:#}")).map(|()| End::Done)
+        }
         Command::Completions { shell } => complete(shell),
         Command::Devices(arguments) => devices::run(&arguments),
     };
@@ -165,6 +187,20 @@ fn say(line: &str) -> Result<()> {
 fn say_json(value: &impl serde::Serialize) -> Result<()> {
     let text = serde_json::to_string(value);
     say(&text.map_err(|error| Error::invalid("result", error.to_string(), "report this as a bug in pinhole"))?)
+}
+
+/// A flag that Ctrl-C raises; the second Ctrl-C ends the program.
+fn on_interrupt() -> Arc<AtomicBool> {
+    let interrupted = Arc::new(AtomicBool::new(false));
+    let flag = interrupted.clone();
+    // Without the handler Ctrl-C still ends the program, only less gently.
+    let _ = ctrlc::set_handler(move || {
+        if flag.swap(true, Ordering::SeqCst) {
+            std::process::exit(130);
+        }
+        eprintln!("stopping after the steps under way (again to stop at once)");
+    });
+    interrupted
 }
 
 /// Opens a device; says so in one line where `auto` finds no GPU.

@@ -1,9 +1,9 @@
 //! `pinhole train`
 
-use super::{End, open_device, resolve_model, say, say_json, show_tuning, tuning_budget};
+use super::{End, on_interrupt, open_device, resolve_model, say, say_json, show_tuning, tuning_budget};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use pinhole::Autoencoder;
-use pinhole::data::{self, Dataset, Reading, Splits};
+use pinhole::data::{self, Reading};
 use pinhole::error::{Error, Result};
 use pinhole::gpu::Tuning;
 use pinhole::model::ModelSpec;
@@ -14,7 +14,6 @@ use pinhole::train::{
 };
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 #[derive(clap::Args)]
@@ -85,15 +84,7 @@ pub struct Arguments {
 
 /// Trains, and keeps everything in the run directory.
 pub fn run(arguments: &Arguments) -> Result<End> {
-    let interrupted = Arc::new(AtomicBool::new(false));
-    let flag = interrupted.clone();
-    // Without the handler Ctrl-C still ends the program, only less gently.
-    let _ = ctrlc::set_handler(move || {
-        if flag.swap(true, Ordering::SeqCst) {
-            std::process::exit(130);
-        }
-        eprintln!("stopping after the steps under way (again to stop at once)");
-    });
+    let interrupted = on_interrupt();
     let (mut spec, mut settings, resumed) = match arguments.resume {
         true => {
             let path = match &arguments.out {
@@ -112,7 +103,8 @@ pub fn run(arguments: &Arguments) -> Result<End> {
         autoencoder.load_weights(path)?;
     }
     let spec = autoencoder.network().spec().clone();
-    let (train, validation) = split(data::load_with(&settings.data, &Reading::pictures(spec.pictures()))?, &spec)?;
+    let (train, validation) =
+        settings.split(data::load_with(&settings.data, &Reading::pictures(spec.pictures()))?, &spec)?;
     let (network, device) = (autoencoder.network().clone(), autoencoder.device().clone());
     if let Some(seconds) = arguments.tune {
         let tuning = Tuning { budget: tuning_budget(seconds)?, ..Tuning::default() };
@@ -189,11 +181,11 @@ pub fn run(arguments: &Arguments) -> Result<End> {
         match outcome? {
             Outcome::Epoch(report) => {
                 run.log_epoch(&report)?;
-                save(&mut run, &mut trainer, &mut autoencoder)?;
+                autoencoder.set_parameters(run.keep(&mut trainer, &network)?)?;
                 print(&report, spec.train.epochs)?;
             }
             Outcome::Stopped => {
-                save(&mut run, &mut trainer, &mut autoencoder)?;
+                autoencoder.set_parameters(run.keep(&mut trainer, &network)?)?;
                 let path = run.path().display();
                 eprintln!("stopped after step {}; go on by --resume --out {path}", trainer.progress().step);
                 return Ok(End::Interrupted);
@@ -206,13 +198,8 @@ pub fn run(arguments: &Arguments) -> Result<End> {
         let waited = patience.waited;
         eprintln!("ended early: no better loss than {best:.6} in {waited} epochs; the model is the one that had it");
     }
-    run.draw_losses()?;
     let shown = validation.as_ref().unwrap_or(&train);
-    let originals = shown.read_f32(0..shown.len().min(RunDirectory::PICTURES))?;
-    let reconstructions = autoencoder.reconstruct(&originals)?.to_f32();
-    // Data of rows may be a model's pictures, and the other way round.
-    let shape = if shown.sample_shape().len() == 3 { shown.sample_shape() } else { &spec.input };
-    run.draw_reconstructions(shape, &originals, &reconstructions)?;
+    run.draw(&spec, shown, |originals| Ok(autoencoder.reconstruct(originals)?.to_f32()))?;
     if let Some(statistics) = trainer.session().statistics() {
         let each = statistics.recording.as_secs_f64() * 1e6 / statistics.launches.max(1) as f64;
         eprintln!(
@@ -295,27 +282,6 @@ fn apply(arguments: &Arguments, spec: &mut ModelSpec, settings: &mut Settings) -
     settings.log_steps |= arguments.log_steps;
     settings.tensorboard |= arguments.tensorboard;
     Ok(())
-}
-
-/// The set to train on and the one to validate on: the data's own test part, else what the spec sets aside.
-fn split(splits: Splits, spec: &ModelSpec) -> Result<(Dataset, Option<Dataset>)> {
-    if splits.test.is_some() {
-        return Ok((splits.train, splits.test));
-    }
-    let aside = (splits.train.len() as f64 * spec.train.validation) as usize;
-    if aside == 0 {
-        return Ok((splits.train, None));
-    }
-    let (train, validation) = splits.train.split(aside, spec.train.seed)?;
-    Ok((train, Some(validation)))
-}
-
-/// Saves the checkpoint and the weights.
-fn save(run: &mut RunDirectory, trainer: &mut Trainer, autoencoder: &mut Autoencoder) -> Result<()> {
-    let checkpoint = trainer.checkpoint()?;
-    run.save(&checkpoint, autoencoder.network())?;
-    autoencoder.set_parameters(checkpoint.model().clone())?;
-    autoencoder.save_weights(run.weights())
 }
 
 /// An epoch's results: a sentence on a terminal, else a line of JSON.

@@ -64,7 +64,7 @@ impl Extensions {
     }
 
     /// Those that a spec has.
-    pub(super) fn of(spec: &ModelSpec) -> Extensions {
+    pub(crate) fn of(spec: &ModelSpec) -> Extensions {
         let mut spec = spec.clone();
         let (losses, layers) = own(&mut spec);
         Extensions {

@@ -38,6 +38,7 @@ presets! {
     "overcomplete" "overcomplete.toml" "code larger than the input, held by weight decay and input noise" "Vincent et al. 2010"
     "deep" "deep.toml" "1000-500-250 hidden units" "Hinton and Salakhutdinov 2006"
     "residual" "residual-ae.toml" "30 layers of residual blocks with batch normalisation" "arXiv 1512.03385"
+    "stacked" "stacked-ae.toml" "1000-1000-1000 hidden units, to be pretrained layer by layer" "Vincent et al. 2010"
     "denoising" "denoising.toml" "convolutional, removes gaussian noise" "Vincent et al. 2008"
     "sparse" "sparse.toml" "L1 penalty on the code" "Ng 2011"
     "kl-sparse" "kl-sparse.toml" "sigmoid units whose mean activation is held at a target" "Ng 2011"

@@ -13,6 +13,7 @@ mod read;
 mod schedule;
 mod schema;
 mod settings;
+mod space;
 mod train;
 
 pub use self::corruption::{Corruption, Level};
@@ -25,14 +26,15 @@ pub(crate) use self::penalties::MOST_EXACT;
 pub use self::penalties::{Contractive, Penalties, Sparsity};
 pub use self::schedule::{Place, Schedule};
 use self::settings::Table as _;
+pub use self::space::{Candidates, Dimension, Halving, Method, Metric, SearchSpec};
 pub use self::train::{EarlyStopping, LayerTraining, NonFinite, Precision, TrainSpec};
 
 use std::fmt::Write as _;
 use std::path::Path;
 
-use toml::{Table, Value};
+use toml::Value;
 
-use self::read::{Fault, find, line_of, line_of_key, read_model};
+use self::read::{Fault, find, located, parse_table, read_model};
 use super::extensions::Extensions;
 use crate::data::pictures::{Fit, PictureFormat};
 use crate::error::{Error, Result};
@@ -222,19 +224,8 @@ impl ModelSpec {
 
     /// [`parse`](ModelSpec::parse) for models with an application's own losses and layers.
     pub fn parse_with(text: &str, path: &Path, extensions: &Extensions) -> Result<ModelSpec> {
-        let table: Table = text.parse().map_err(|error: toml::de::Error| {
-            let line = error.span().and_then(|span| line_of(text, span.start));
-            let place = line.map(|line| format!("line {line}: ")).unwrap_or_default();
-            let problem = error.message().lines().collect::<Vec<_>>().join(", ");
-            Error::file(path, format!("{place}{problem}"), "see https://toml.io for the syntax")
-        })?;
-        let located = |at: &str, what: &str, problem: &str, help: String| {
-            let line = line_of_key(text, at).map(|line| format!("line {line}"));
-            let what = Some(what.to_owned()).filter(|what| !what.is_empty());
-            let place = line.into_iter().chain(what).collect::<Vec<_>>().join(", ");
-            let colon = if place.is_empty() { "" } else { ": " };
-            Error::file(path, format!("{place}{colon}{problem}"), help)
-        };
+        let table = parse_table(text, path)?;
+        let located = |at: &str, what: &str, problem: &str, help| located(text, path, [at, what], problem, help);
         let mut spec =
             read_model(&table).map_err(|fault| located(&fault.at, &fault.key, &fault.problem, fault.help))?;
         extensions.resolve(&mut spec);
@@ -252,13 +243,7 @@ impl ModelSpec {
 
     /// [`read`](ModelSpec::read) for models with an application's own losses and layers.
     pub fn read_with(path: &Path, extensions: &Extensions) -> Result<ModelSpec> {
-        let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
-        if bytes.len() > LONGEST_FILE {
-            let problem = format!("has {} bytes, more than {LONGEST_FILE}", bytes.len());
-            return Err(Error::file(path, problem, "a model is a short TOML file; was another file meant?"));
-        }
-        let text = str::from_utf8(&bytes)
-            .map_err(|_| Error::file(path, "is not UTF-8 text", "a model is a TOML file; was another file meant?"))?;
+        let text = &read_text(path, "a model")?;
         ModelSpec::parse_with(text, path, extensions)
     }
 
@@ -446,6 +431,17 @@ impl ModelSpec {
         text.push_str(&format!("[train]\n{}\n", settings::write_table(&mut train.clone(), "\n")));
         text
     }
+}
+
+/// The text of a TOML file. `what` says what it holds.
+fn read_text(path: &Path, what: &str) -> Result<String> {
+    let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
+    if bytes.len() > LONGEST_FILE {
+        let problem = format!("has {} bytes, more than {LONGEST_FILE}", bytes.len());
+        return Err(Error::file(path, problem, format!("{what} is a short TOML file; was another file meant?")));
+    }
+    let help = format!("{what} is a TOML file; was another file meant?");
+    String::from_utf8(bytes).map_err(|_| Error::file(path, "is not UTF-8 text", help))
 }
 
 /// A list of layers, a few on a line.

@@ -5,14 +5,16 @@
 use super::checkpoint::Checkpoint;
 use super::inspect::Profile;
 use super::tensorboard::Events;
-use super::trainer::EpochReport;
+use super::trainer::{EpochReport, Trainer};
 use crate::data::chart::line_chart;
 use crate::data::files::write_atomically;
 use crate::data::images::{Image, write_grid};
+use crate::data::{Dataset, Splits};
 use crate::error::{Error, Result};
 use crate::model::weights;
 use crate::model::{Extensions, ModelSpec, Network};
 use crate::shape::Shape;
+use crate::tensor::Values;
 use std::fs::{self, OpenOptions};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -47,6 +49,10 @@ pub struct Settings {
     /// Whether metrics are written for TensorBoard too.
     #[serde(default)]
     pub tensorboard: bool,
+    /// The seed by which samples to validate on are set aside from those to train on, where the data's own test part is
+    /// left alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set_aside: Option<u64>,
 }
 
 impl Default for Settings {
@@ -57,7 +63,23 @@ impl Default for Settings {
             steps: None,
             log_steps: false,
             tensorboard: false,
+            set_aside: None,
         }
+    }
+}
+
+impl Settings {
+    /// The set to train on and the one to validate on: the data's own test part, else what the model sets aside.
+    pub fn split(&self, splits: Splits, spec: &ModelSpec) -> Result<(Dataset, Option<Dataset>)> {
+        if splits.test.is_some() && self.set_aside.is_none() {
+            return Ok((splits.train, splits.test));
+        }
+        let aside = (splits.train.len() as f64 * spec.train.validation) as usize;
+        if aside == 0 {
+            return Ok((splits.train, None));
+        }
+        let (train, validation) = splits.train.split(aside, self.set_aside.unwrap_or(spec.train.seed))?;
+        Ok((train, Some(validation)))
     }
 }
 
@@ -179,10 +201,8 @@ impl RunDirectory {
     /// Keeps the metrics, from the first on, in an event file for TensorBoard too.
     pub fn write_events(&mut self) -> Result<()> {
         self.flush()?;
-        let path = self.path.join(METRICS);
-        let text = fs::read_to_string(&path).map_err(Error::io("read", &path))?;
         let mut events = Events::create(&self.path)?;
-        for line in text.lines().filter_map(|line| serde_json::from_str(line).ok()) {
+        for line in self.lines()? {
             write_event(&mut events, &line)?;
         }
         events.flush()?;
@@ -224,6 +244,14 @@ impl RunDirectory {
         checkpoint.write(&self.path.join(CHECKPOINT), network.layout())
     }
 
+    /// Saves where a training stands, and the weights that are its result so far, which are returned.
+    pub fn keep(&mut self, trainer: &mut Trainer, network: &Network) -> Result<Values> {
+        let checkpoint = trainer.checkpoint()?;
+        self.save(&checkpoint, network)?;
+        weights::write_model(&self.weights(), network.layout(), checkpoint.model())?;
+        Ok(checkpoint.model().clone())
+    }
+
     /// Where the weights go, for those who use the model.
     pub fn weights(&self) -> PathBuf {
         self.path.join(WEIGHTS)
@@ -236,19 +264,31 @@ impl RunDirectory {
         Ok(path)
     }
 
-    /// Draws the loss curve from the metrics.
-    pub fn draw_losses(&self) -> Result<()> {
+    /// The results of all epochs so far, from the metrics.
+    pub fn reports(&self) -> Result<Vec<EpochReport>> {
+        let report = |line| match line {
+            Line::Epoch(report) => Some(report),
+            Line::Step { .. } => None,
+        };
+        Ok(self.lines()?.into_iter().filter_map(report).collect())
+    }
+
+    fn lines(&self) -> Result<Vec<Line>> {
         let path = self.path.join(METRICS);
         let text = fs::read_to_string(&path).map_err(Error::io("read", &path))?;
+        Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
+    }
+
+    /// Draws the loss curve from the metrics.
+    pub fn draw_losses(&self) -> Result<()> {
         let (mut steps, mut train, mut validation) = (Vec::new(), Vec::new(), Vec::new());
-        for line in text.lines() {
-            match serde_json::from_str(line) {
-                Ok(Line::Epoch(report)) => {
+        for line in self.lines()? {
+            match line {
+                Line::Epoch(report) => {
                     train.push((report.epoch as f64, report.train_loss));
                     validation.extend(report.val_loss.map(|loss| (report.epoch as f64, loss)));
                 }
-                Ok(Line::Step { step, loss }) => steps.push((step as f64, loss)),
-                Err(_) => {}
+                Line::Step { step, loss } => steps.push((step as f64, loss)),
             }
         }
         let path = self.path.join(LOSS_CURVE);
@@ -262,11 +302,23 @@ impl RunDirectory {
         line_chart(path, &series, "epoch", "loss")
     }
 
-    /// How many samples [`RunDirectory::draw_reconstructions`] shows at most.
-    pub const PICTURES: usize = COLUMNS * ROWS;
+    /// Draws what a finished run leaves for people: the loss curve, and some of these samples above what `reconstruct`
+    /// makes of them.
+    pub fn draw(
+        &self,
+        spec: &ModelSpec,
+        shown: &Dataset,
+        reconstruct: impl FnOnce(&[f32]) -> Result<Vec<f32>>,
+    ) -> Result<()> {
+        self.draw_losses()?;
+        let originals = shown.read_f32(0..shown.len().min(COLUMNS * ROWS))?;
+        // Data of rows may be a model's pictures, and the other way round.
+        let shape = if shown.sample_shape().len() == 3 { shown.sample_shape() } else { &spec.input };
+        self.draw_reconstructions(shape, &originals, &reconstruct(&originals)?)
+    }
 
     /// Draws originals above their reconstructions, where samples of this shape are pictures.
-    pub fn draw_reconstructions(&self, shape: &Shape, originals: &[f32], reconstructions: &[f32]) -> Result<()> {
+    fn draw_reconstructions(&self, shape: &Shape, originals: &[f32], reconstructions: &[f32]) -> Result<()> {
         if !matches!(shape[..], [1 | 3, _, _]) {
             return Ok(());
         }

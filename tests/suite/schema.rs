@@ -2,7 +2,7 @@
 
 use crate::support::*;
 use pinhole::model::ModelSpec;
-use pinhole::model::spec::{LossKind, OptimizerSpec, Schedule};
+use pinhole::model::spec::{LossKind, OptimizerSpec, Schedule, SearchSpec};
 use pinhole::nn::Layer;
 use pinhole::plan::Optimizer;
 use serde_json::{Value as Json, json};
@@ -277,6 +277,34 @@ fn defaults_of_the_schema_are_the_reader_s() {
     let without = FILE.split("[train]").next().expect("a file");
     assert_eq!(read(&text).expect("the defaults"), read(without).expect("no [train]"));
     assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
+}
+
+#[test]
+fn search_spaces_have_a_schema_too() {
+    let text = "model = \"dense\"\ndata = \"digits\"\nmethod = \"random\"\ntrials = 3\nhalving = { eta = 2 }\n[space]\n\
+                \"train.batch\" = [8, 16]\n\"encoder.0.linear.out\" = { whole = [4, 9] }\n\
+                \"train.optimizer.adam.lr\" = { log = [1e-4, 1e-2], points = 3 }\n";
+    let schema = SearchSpec::schema();
+    let judge = |text: &str| {
+        let table: toml::Table = text.parse().expect("TOML");
+        allows(&schema, &schema, &serde_json::to_value(table).expect("JSON"))
+    };
+    for good in [text, include_str!("../../examples/space.toml")] {
+        judge(good).unwrap_or_else(|why| panic!("{why}"));
+    }
+    for (from, to) in [
+        ("model = \"dense\"\n", ""),
+        ("\"random\"", "\"bayes\""),
+        ("trials = 3", "trials = 0"),
+        ("eta = 2", "eta = 0"),
+        ("whole = [4, 9]", "whole = [4]"),
+        ("log = [1e-4, 1e-2]", "lgo = [1e-4, 1e-2]"),
+        ("[8, 16]", "[]"),
+        ("[8, 16]", "8"),
+    ] {
+        assert!(text.contains(from));
+        assert!(judge(&text.replace(from, to)).is_err(), "the schema allows {to}");
+    }
 }
 
 /// The check above can fail.

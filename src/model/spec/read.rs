@@ -1,5 +1,6 @@
 //! From the TOML tree to a spec, by hand: every fault names a key's path.
 
+use std::path::Path;
 use std::str::FromStr;
 
 use serde_json::{Value as Json, json};
@@ -80,6 +81,11 @@ impl<'a> Item<'a> {
 
     pub(super) fn as_text(&self) -> Option<&'a str> {
         self.value.as_str()
+    }
+
+    /// The value as TOML.
+    pub(super) fn toml(&self) -> String {
+        self.value.to_string()
     }
 
     /// The entries of a table.
@@ -346,7 +352,7 @@ fn is_top_key(name: &str) -> bool {
     ModelSpec::blank().fields().iter().any(|field| field.key == name)
 }
 
-fn known_keys<'a>(key: &str, table: &'a Table, known: &[&str]) -> Result<Keys<'a>, Fault> {
+pub(super) fn known_keys<'a>(key: &str, table: &'a Table, known: &[&str]) -> Result<Keys<'a>, Fault> {
     let Some(unknown) = table.keys().find(|name| !known.contains(&name.as_str())) else {
         return Ok(Keys { key: key.to_owned(), table });
     };
@@ -500,30 +506,56 @@ fn shown(value: &Value) -> String {
     if text.len() <= 40 && !text.contains('\n') { text } else { format!("a long {}", value.type_str()) }
 }
 
-pub(super) fn line_of(text: &str, at: usize) -> Option<usize> {
+/// The table that a file's text is. `path` is for the messages.
+pub(super) fn parse_table(text: &str, path: &Path) -> Result<Table, Error> {
+    text.parse().map_err(|error: toml::de::Error| {
+        let line = error.span().and_then(|span| line_of(text, span.start));
+        let place = line.map(|line| format!("line {line}: ")).unwrap_or_default();
+        let problem = error.message().lines().collect::<Vec<_>>().join(", ");
+        Error::file(path, format!("{place}{problem}"), "see https://toml.io for the syntax")
+    })
+}
+
+/// What is wrong in a file, with the line of the key `at` and the name of what is meant.
+pub(super) fn located(text: &str, path: &Path, [at, what]: [&str; 2], problem: &str, help: String) -> Error {
+    let line = line_of_key(text, at).map(|line| format!("line {line}"));
+    let what = Some(what.to_owned()).filter(|what| !what.is_empty());
+    let place = line.into_iter().chain(what).collect::<Vec<_>>().join(", ");
+    let colon = if place.is_empty() { "" } else { ": " };
+    Error::file(path, format!("{place}{colon}{problem}"), help)
+}
+
+fn line_of(text: &str, at: usize) -> Option<usize> {
     Some(1 + text.get(..at)?.matches('\n').count())
 }
 
 /// The line of a key, or of the innermost table or list around it that the text has.
-pub(super) fn line_of_key(text: &str, key: &str) -> Option<usize> {
+fn line_of_key(text: &str, key: &str) -> Option<usize> {
     let model = DeValue::Table(DeTable::parse(text).ok()?.into_inner());
     let (mut value, mut start) = (&model, None);
-    for part in key.split('.') {
+    let mut rest = key;
+    while !rest.is_empty() {
+        let (part, behind) = rest.split_once('.').unwrap_or((rest, ""));
         // The body of a residual connection may be written without its name.
         if part == "body" && matches!(value, DeValue::Array(_)) {
+            rest = behind;
             continue;
         }
         let next = match value {
-            DeValue::Table(table) => {
-                table.iter().find(|(name, _)| name.get_ref() == part).map(|(name, value)| (name.span(), value))
-            }
+            // A key in quotes may hold dots; the longest one that fits is meant.
+            DeValue::Table(table) => table
+                .iter()
+                .filter_map(|(name, value)| Some((name.span(), value, rest.strip_prefix(&**name.get_ref())?)))
+                .filter(|(.., behind)| behind.is_empty() || behind.starts_with('.'))
+                .min_by_key(|(.., behind)| behind.len())
+                .map(|(span, value, behind)| (span, value, behind.trim_start_matches('.'))),
             DeValue::Array(list) => {
-                part.parse::<usize>().ok().and_then(|index| list.get(index)).map(|value| (value.span(), value))
+                part.parse::<usize>().ok().and_then(|index| list.get(index)).map(|value| (value.span(), value, behind))
             }
             _ => None,
         };
-        let Some((span, inner)) = next else { break };
-        (value, start) = (inner.get_ref(), Some(span.start));
+        let Some((span, inner, behind)) = next else { break };
+        (value, start, rest) = (inner.get_ref(), Some(span.start), behind);
     }
     line_of(text, start?)
 }

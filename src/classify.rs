@@ -1,0 +1,342 @@
+//! Classifiers: an encoder, trained already or not, with a softmax over classes above it, trained on labels by
+//! cross-entropy.
+//!
+//! To the rest of the crate a classifier is a model like any other. Its samples are pairs, a class as ones and zeros behind
+//! each sample; its first layer takes the sample out of the pair, and its loss compares the class with what the head says.
+//!
+//! ```no_run
+//! use pinhole::classify::Classifier;
+//! use pinhole::{Device, data};
+//! let classifier = Classifier::load("runs/digits", Device::open("auto")?)?; // what `pinhole classify` left
+//! let test = data::load("digits:600")?.train;
+//! let labels = classifier.predict(&test.read_f32(0..10)?)?;
+//! println!("{labels:?}, {:?}", classifier.test(&test)?.error);
+//! # Ok::<(), pinhole::Error>(())
+//! ```
+
+use crate::autoencoder::Autoencoder;
+use crate::data::Dataset;
+use crate::data::files::write_atomically;
+use crate::device::Device;
+use crate::error::{Error, Result};
+use crate::graph::{Graph, Value};
+use crate::model::spec::{Corruption, DataSpec, LatentSpec, LayerTraining, LossKind, TrainSpec};
+use crate::model::{Extensions, ModelSpec, Network};
+use crate::nn::{CustomLayer, Layer, Linear, Reshape, loss};
+use crate::pretrain::copy_layer;
+use crate::shape::Shape;
+use crate::tensor::{Tensor, Values};
+use crate::train::{Job, Observer, Settings};
+use std::io::Write;
+use std::path::Path;
+
+/// The file that says what a classifier classifies.
+const CLASSIFIER: &str = "classifier.toml";
+/// The test part's results.
+const RESULTS: &str = "classification.json";
+
+/// Names of what a classifier's model file has beside the encoder.
+const SAMPLE: &str = "sample of a pair";
+const PAIR: &str = "pair of a class";
+const LOSS: &str = "class of a pair";
+
+/// Samples that are classified at a time.
+const AT_ONCE: usize = 1024;
+
+/// What goes into a classifier, and what comes out.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Task {
+    /// The shape of a sample.
+    input: Vec<usize>,
+    /// How many classes there are.
+    classes: usize,
+}
+
+/// A trained classifier on a device.
+pub struct Classifier {
+    autoencoder: Autoencoder,
+    task: Task,
+}
+
+/// How often a classifier is wrong.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Classification {
+    /// The part of samples that were given another class than theirs.
+    pub error: f64,
+    /// Their number.
+    pub errors: usize,
+    /// Of so many.
+    pub samples: usize,
+}
+
+impl Task {
+    fn of(input: &Shape, data: &Dataset) -> Result<Task> {
+        let labels = labels(data)?;
+        let classes = labels.iter().max().map_or(0, |most| usize::from(*most) + 1);
+        if classes < 2 {
+            let problem = "all its samples are of one class";
+            return Err(Error::invalid(format!("data \"{}\"", data.name()), problem, "give two classes or more"));
+        }
+        Ok(Task { input: input.to_vec(), classes })
+    }
+
+    fn width(&self) -> usize {
+        self.input.iter().product()
+    }
+
+    fn extensions(&self) -> Extensions {
+        let (width, classes) = (self.width(), self.classes);
+        Extensions::new()
+            .layer(SAMPLE, SampleOfPair(self.clone()))
+            .layer(PAIR, PairOfClass(width))
+            .loss(LOSS, move |graph, y, pair| class_loss(graph, y, pair, [width, classes]))
+    }
+
+    /// The model of an encoder and a head over classes.
+    fn model(&self, spec: &ModelSpec, encoded: &Shape) -> ModelSpec {
+        let mut decoder = Vec::new();
+        if encoded.len() > 1 {
+            decoder.push(Layer::Reshape(Reshape::Flatten));
+        }
+        decoder.push(Layer::Linear(Linear::new(self.classes)));
+        decoder.push(Layer::custom(PAIR, PairOfClass(self.width())));
+        let sample = Layer::custom(SAMPLE, SampleOfPair(self.clone()));
+        let (width, classes) = (self.width(), self.classes);
+        let shifted =
+            |layer: &LayerTraining| Some(LayerTraining { name: in_classifier(&layer.name)?, ..layer.clone() });
+        ModelSpec {
+            input: [width + classes].into(),
+            loss: LossKind::custom(LOSS, move |graph, y, pair| class_loss(graph, y, pair, [width, classes])).into(),
+            corruption: Corruption::None,
+            latent: LatentSpec::default(),
+            encoder: std::iter::once(sample).chain(spec.encoder.iter().cloned()).collect(),
+            decoder,
+            // What changes samples would change the class beside them too.
+            data: DataSpec { fit: spec.data.fit, ..DataSpec::default() },
+            blocks: spec.blocks.clone(),
+            train: TrainSpec { layers: spec.train.layers.iter().filter_map(shifted).collect(), ..spec.train.clone() },
+        }
+    }
+
+    /// Samples with their classes behind them, as ones and zeros.
+    fn pairs(&self, data: &Dataset) -> Result<Dataset> {
+        let labels = labels(data)?;
+        if let Some(strange) = labels.iter().find(|label| usize::from(**label) >= self.classes) {
+            let problem = format!("has label {strange}, but there are {} classes, counted from 0", self.classes);
+            return Err(Error::invalid(format!("data \"{}\"", data.name()), problem, "give data of the same classes"));
+        }
+        let width = self.width();
+        let all: Vec<u32> = (0..data.len() as u32).collect();
+        let pairs = match data.read(&all)? {
+            Values::U8(bytes) => Dataset::from_u8([width + self.classes], paired(&bytes, labels, self, 255)),
+            Values::F32(values) => Dataset::from_f32([width + self.classes], paired(&values, labels, self, 1.0)),
+            Values::F64(_) | Values::U32(_) => {
+                let problem = "its samples are neither bytes nor floats";
+                Err(Error::invalid(format!("data \"{}\"", data.name()), problem, "give other data"))
+            }
+        };
+        Ok(pairs?.with_name(data.name()))
+    }
+}
+
+/// Labels of data that must have them.
+fn labels(data: &Dataset) -> Result<&[u8]> {
+    data.labels().ok_or_else(|| {
+        let help = "give digits, a folder with MNIST's label files, or an .npz file with x and y";
+        Error::invalid(format!("data \"{}\"", data.name()), "it has no labels", help)
+    })
+}
+
+fn paired<T: Copy + Default>(values: &[T], labels: &[u8], task: &Task, one: T) -> Vec<T> {
+    let mut pairs = Vec::with_capacity(values.len() + labels.len() * task.classes);
+    for (sample, label) in values.chunks(task.width()).zip(labels) {
+        pairs.extend_from_slice(sample);
+        pairs.extend((0..task.classes).map(|class| if class == usize::from(*label) { one } else { T::default() }));
+    }
+    pairs
+}
+
+/// The name that a layer of an encoder, or a parameter of it, has in a classifier, where one layer more comes first.
+fn in_classifier(name: &str) -> Option<String> {
+    let Some(rest) = name.strip_prefix("encoder.") else { return (name == "encoder").then(|| name.to_owned()) };
+    let (index, rest) = rest.split_at(rest.find('.').unwrap_or(rest.len()));
+    Some(format!("encoder.{}{rest}", index.parse::<usize>().ok()? + 1))
+}
+
+/// The first part of each pair.
+struct SampleOfPair(Task);
+
+impl CustomLayer for SampleOfPair {
+    fn output_shape(&self, _: &Shape) -> Result<Shape, String> {
+        Ok(self.0.input.iter().copied().collect())
+    }
+
+    fn apply(&self, graph: &mut Graph, x: Value, _: &[Value]) -> Result<Value> {
+        let batch = graph.shape(x)[0];
+        let sample = graph.slice(x, &[0, 0], [batch, self.0.width()])?;
+        let shape: Shape = std::iter::once(batch).chain(self.0.input.iter().copied()).collect();
+        graph.reshape(sample, shape)
+    }
+}
+
+/// A pair with nothing in its first part and the head's output in the second.
+struct PairOfClass(usize);
+
+impl CustomLayer for PairOfClass {
+    fn output_shape(&self, input: &Shape) -> Result<Shape, String> {
+        Ok([self.0 + input.elements()].into())
+    }
+
+    fn apply(&self, graph: &mut Graph, x: Value, _: &[Value]) -> Result<Value> {
+        graph.pad(x, &[0, self.0], &[0, 0])
+    }
+}
+
+/// Cross-entropy of the second parts of pairs.
+fn class_loss(graph: &mut Graph, y: Value, pair: Value, [width, classes]: [usize; 2]) -> Result<Value> {
+    let batch = graph.shape(y)[0];
+    let logits = graph.slice(y, &[0, width], [batch, classes])?;
+    let class = graph.slice(pair, &[0, width], [batch, classes])?;
+    loss::cross_entropy(graph, logits, class)
+}
+
+impl Classifier {
+    /// Trains an encoder with a new head on labels, by the model's training settings, in a run directory; goes on with what
+    /// that holds of it. None where the observer ended it.
+    ///
+    /// Fails where data has no labels, or the directory holds another run.
+    pub fn train(
+        autoencoder: &Autoencoder,
+        (train, validation): (&Dataset, Option<&Dataset>),
+        (settings, directory): (&Settings, &Path),
+        observer: &mut dyn Observer,
+    ) -> Result<Option<Classifier>> {
+        let source = autoencoder.network();
+        source.accepts(train.sample_shape(), train.name())?;
+        let task = Task::of(&source.spec().input, train)?;
+        let above = source.checked().encoder.last().map(|layer| layer.output.clone()).unwrap_or_default();
+        let network = Network::new(task.model(source.spec(), &above))?;
+        let mut values = network.initial(source.spec().train.seed);
+        for index in 0..source.spec().encoder.len() {
+            let (from, to) = (format!("encoder.{index}"), format!("encoder.{}", index + 1));
+            copy_layer((source, autoencoder.parameters(), &from), (&network, &mut values, &to));
+        }
+        std::fs::create_dir_all(directory).map_err(Error::io("create", directory))?;
+        let path = directory.join(CLASSIFIER);
+        let text = toml::to_string(&task)
+            .map_err(|error| Error::file(&path, error.to_string(), "report this as a bug in pinhole"))?;
+        let pairs = (task.pairs(train)?, validation.map(|data| task.pairs(data)).transpose()?);
+        let job = Job {
+            directory,
+            network: &network,
+            device: autoencoder.device(),
+            settings,
+            train: &pairs.0,
+            validation: pairs.1.as_ref(),
+            start: &Values::F32(values),
+            reconstructs: false,
+        };
+        crate::train::expect_model(directory, network.spec())?;
+        write_atomically(&path, |file| file.write_all(text.as_bytes()))?;
+        let Some(finished) = job.run(observer)? else { return Ok(None) };
+        finished.run.draw_losses()?;
+        let mut trained = Autoencoder::new(network.spec().clone(), autoencoder.device().clone())?;
+        trained.set_parameters(finished.parameters)?;
+        Ok(Some(Classifier { autoencoder: trained, task }))
+    }
+
+    /// Whether a directory holds a classifier.
+    pub fn is_in(directory: &Path) -> bool {
+        directory.join(CLASSIFIER).is_file()
+    }
+
+    /// The classifier that [`Classifier::train`] left in a directory.
+    pub fn load(directory: impl AsRef<Path>, device: Device) -> Result<Classifier> {
+        let path = directory.as_ref().join(CLASSIFIER);
+        if !path.is_file() {
+            let problem = format!("holds no classifier: there is no {CLASSIFIER}");
+            return Err(Error::file(directory.as_ref(), problem, "make one by pinhole classify RUN --data DATA"));
+        }
+        let text = std::fs::read_to_string(&path).map_err(Error::io("read", &path))?;
+        let damaged = |problem: String| Error::file(&path, problem, "restore the file, or train the classifier again");
+        let task: Task = toml::from_str(&text).map_err(|error| damaged(error.message().to_owned()))?;
+        if task.input.iter().try_fold(1usize, |product, size| product.checked_mul(*size)).is_none_or(|width| width == 0)
+        {
+            return Err(damaged(format!("a sample cannot have shape {:?}", task.input)));
+        }
+        let autoencoder = Autoencoder::load_with(directory, device, &task.extensions())?;
+        let expected = task.width().saturating_add(task.classes);
+        if autoencoder.network().spec().input[..] != [expected] {
+            return Err(damaged(format!("the model's input is {}", autoencoder.network().spec().input)));
+        }
+        Ok(Classifier { autoencoder, task })
+    }
+
+    /// How many classes there are.
+    pub fn classes(&self) -> usize {
+        self.task.classes
+    }
+
+    /// The shape of a sample.
+    pub fn input(&self) -> Shape {
+        self.task.input.iter().copied().collect()
+    }
+
+    /// The probability of each class for samples given one after the other: `[n, classes]`.
+    pub fn probabilities(&self, samples: &[f32]) -> Result<Tensor> {
+        let (width, classes) = (self.task.width(), self.task.classes);
+        if samples.is_empty() || !samples.len().is_multiple_of(width) {
+            let problem =
+                format!("{} numbers are not a positive multiple of the {width} that one takes", samples.len());
+            return Err(Error::invalid("samples", problem, format!("give each as {width} numbers")));
+        }
+        let none = vec![0u8; samples.len() / width];
+        let mut probabilities = Vec::with_capacity(none.len() * classes);
+        for (samples, none) in samples.chunks(AT_ONCE * width).zip(none.chunks(AT_ONCE)) {
+            let pairs = self.autoencoder.reconstruct(&paired(samples, none, &self.task, 0.0))?.to_f32();
+            for pair in pairs.chunks(width + classes) {
+                let largest = pair[width..].iter().copied().fold(f32::NEG_INFINITY, f32::max);
+                let powers: Vec<f32> = pair[width..].iter().map(|logit| (logit - largest).exp()).collect();
+                let sum: f32 = powers.iter().sum();
+                probabilities.extend(powers.iter().map(|power| power / sum));
+            }
+        }
+        Tensor::from_f32([samples.len() / width, classes], probabilities)
+    }
+
+    /// The likeliest class of each of some samples given one after the other; the first of those that are equally likely.
+    pub fn predict(&self, samples: &[f32]) -> Result<Vec<u8>> {
+        let probabilities = self.probabilities(samples)?.to_f32();
+        let likeliest =
+            |row: &[f32]| (1..row.len()).fold(0, |best, class| if row[class] > row[best] { class } else { best }) as u8;
+        Ok(probabilities.chunks(self.task.classes).map(likeliest).collect())
+    }
+
+    /// The classes of all samples of a data set.
+    pub fn predict_all(&self, data: &Dataset) -> Result<Vec<u8>> {
+        let mut all = Vec::with_capacity(data.len());
+        for start in (0..data.len()).step_by(AT_ONCE) {
+            all.extend(self.predict(&data.read_f32(start..data.len().min(start + AT_ONCE))?)?);
+        }
+        Ok(all)
+    }
+
+    /// How often it is wrong on data with labels.
+    pub fn test(&self, data: &Dataset) -> Result<Classification> {
+        let labels = labels(data)?;
+        let predicted = self.predict_all(data)?;
+        let errors = predicted.iter().zip(labels).filter(|(predicted, label)| predicted != label).count();
+        Ok(Classification { error: errors as f64 / data.len() as f64, errors, samples: data.len() })
+    }
+}
+
+impl Classification {
+    /// Writes it beside the classifier.
+    pub fn save(&self, directory: &Path) -> Result<()> {
+        let path = directory.join(RESULTS);
+        let text = serde_json::to_string(self)
+            .map_err(|error| Error::file(&path, error.to_string(), "report this as a bug in pinhole"))?;
+        write_atomically(&path, |file| writeln!(file, "{text}"))
+    }
+}

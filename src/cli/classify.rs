@@ -1,0 +1,112 @@
+//! `pinhole classify`
+
+use super::{End, on_interrupt, open_device, say, say_json};
+use pinhole::Autoencoder;
+use pinhole::classify::Classifier;
+use pinhole::data::{self, Reading};
+use pinhole::error::{Error, Result};
+use pinhole::model::ModelSpec;
+use pinhole::train::{EpochReport, Observer, Settings};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// The directory of a run whose encoder gets a head over classes; of a classifier where it is to predict
+    run: PathBuf,
+    /// Data with labels: digits, a folder with MNIST's files, or an NPZ file with x and y
+    #[arg(long, default_value = "digits", value_name = "FILE|DIR|digits[:N]")]
+    data: String,
+    /// Where the classifier goes
+    #[arg(long, value_name = "DIR", required_unless_present = "predict")]
+    out: Option<PathBuf>,
+    /// Passes over the training set, in place of the model's
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    epochs: Option<u64>,
+    /// Print the class of each sample of the data's test part, one in a line; of all where it has none
+    #[arg(long, conflicts_with_all = ["out", "epochs", "set"])]
+    predict: bool,
+    /// Where to compute
+    #[arg(long, default_value = "auto", value_name = "auto|gpu|cpu|cpu-f64|NAME")]
+    device: String,
+    /// Change any key of the model file, as for train
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+}
+
+/// Trains a classifier and prints its test error, or prints what one says of samples.
+pub fn run(arguments: &Arguments) -> Result<End> {
+    let Some(out) = &arguments.out else { return predict(arguments) };
+    if Classifier::is_in(&arguments.run) {
+        let help = "give --predict, or the run that it was made from";
+        return Err(Error::file(&arguments.run, "is a classifier already", help));
+    }
+    let interrupted = on_interrupt();
+    let mut spec = ModelSpec::read(&arguments.run.join("model.toml"))?;
+    arguments.set.iter().try_for_each(|assignment| spec.set(assignment))?;
+    if let Some(epochs) = arguments.epochs {
+        spec.train.epochs = epochs as usize;
+    }
+    let mut autoencoder = Autoencoder::new(spec.clone(), open_device(&arguments.device)?)?;
+    autoencoder.load_weights(arguments.run.join("model.safetensors"))?;
+    let settings = Settings {
+        data: arguments.data.clone(),
+        device: arguments.device.clone(),
+        // What ends training must not be what it is tested on.
+        set_aside: spec.train.early_stopping.map(|_| spec.train.seed),
+        ..Settings::default()
+    };
+    let splits = data::load_with(&settings.data, &Reading::pictures(spec.pictures()))?;
+    let test = splits.test.clone();
+    let (train, validation) = settings.split(splits, &spec)?;
+    let mut progress = Progress { interrupted, failure: None };
+    let sets = (&train, validation.as_ref());
+    let trained = Classifier::train(&autoencoder, sets, (&settings, out), &mut progress)?;
+    if let Some(error) = progress.failure {
+        return Err(error);
+    }
+    let Some(classifier) = trained else {
+        eprintln!("stopped; the same command goes on");
+        return Ok(End::Interrupted);
+    };
+    if let Some(test) = test.or(validation) {
+        let result = classifier.test(&test)?;
+        result.save(out)?;
+        say_json(&result)?;
+        eprintln!("test error {:.2} % ({} of {})", 100.0 * result.error, result.errors, result.samples);
+    }
+    eprintln!("the classifier is in {}", out.display());
+    Ok(End::Done)
+}
+
+fn predict(arguments: &Arguments) -> Result<End> {
+    let classifier = Classifier::load(&arguments.run, open_device(&arguments.device)?)?;
+    let splits = data::load(&arguments.data)?;
+    let data = splits.test.unwrap_or(splits.train);
+    for class in classifier.predict_all(&data)? {
+        say(&class.to_string())?;
+    }
+    if data.labels().is_some() {
+        let result = classifier.test(&data)?;
+        eprintln!("error {:.2} % ({} of {})", 100.0 * result.error, result.errors, result.samples);
+    }
+    Ok(End::Done)
+}
+
+/// Prints epochs, and passes on Ctrl-C.
+struct Progress {
+    interrupted: Arc<AtomicBool>,
+    failure: Option<Error>,
+}
+
+impl Observer for Progress {
+    fn epoch(&mut self, report: &EpochReport) {
+        // A class is no picture: a mean squared error means nothing.
+        self.failure = say_json(&EpochReport { val_mse: None, ..report.clone() }).err();
+    }
+
+    fn stop(&mut self) -> bool {
+        self.failure.is_some() || self.interrupted.load(Ordering::SeqCst)
+    }
+}

@@ -1,0 +1,94 @@
+//! `pinhole pretrain`
+
+use super::{End, on_interrupt, open_device, resolve_model, say_json};
+use pinhole::data::{self, Reading};
+use pinhole::error::Result;
+use pinhole::pretrain::{MASKING, Watcher, pretrain};
+use pinhole::train::{EpochReport, Observer, Settings};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// A preset (conv, dense), a model file or the directory of a run: linear layers, which the decoder mirrors
+    model: String,
+    /// The data; validation is on its test part where it has one
+    #[arg(long, default_value = "digits", value_name = "FILE|DIR|digits[:N]")]
+    data: String,
+    /// The run directory of the model with the layers' weights, which train --resume goes on with
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Epochs for each layer, in place of the model's
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    epochs: Option<u64>,
+    /// The part of each layer's input that is set to zero; the last stands for all further layers
+    #[arg(long, value_delimiter = ',', default_values_t = MASKING, value_name = "P,..")]
+    masking: Vec<f64>,
+    /// Where to compute
+    #[arg(long, default_value = "auto", value_name = "auto|gpu|cpu|cpu-f64|NAME")]
+    device: String,
+    /// Change any key of the model file, as for train
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+}
+
+/// Trains layer by layer, and prints a line of JSON for each epoch of each layer.
+pub fn run(arguments: &Arguments) -> Result<End> {
+    let interrupted = on_interrupt();
+    let mut spec = resolve_model(&arguments.model)?;
+    arguments.set.iter().try_for_each(|assignment| spec.set(assignment))?;
+    let device = open_device(&arguments.device)?;
+    let settings = Settings { data: arguments.data.clone(), device: arguments.device.clone(), ..Settings::default() };
+    let (train, validation) =
+        settings.split(data::load_with(&settings.data, &Reading::pictures(spec.pictures()))?, &spec)?;
+    let mut progress = Progress { layer: String::new(), interrupted, failure: None };
+    let epochs = arguments.epochs.map(|epochs| epochs as usize);
+    let sets = (&train, validation.as_ref());
+    let place = (&settings, &*arguments.out);
+    let done = pretrain(&spec, epochs, &arguments.masking, &device, sets, place, &mut progress)?;
+    if let Some(error) = progress.failure {
+        return Err(error);
+    }
+    let out = arguments.out.display();
+    match done {
+        Some(_) => eprintln!("the model with these layers is in {out}; train --resume --out {out} trains all of it"),
+        None => {
+            eprintln!("stopped; the same command goes on");
+            return Ok(End::Interrupted);
+        }
+    }
+    Ok(End::Done)
+}
+
+/// An epoch of a layer.
+#[derive(serde::Serialize)]
+struct Line<'a> {
+    layer: &'a str,
+    #[serde(flatten)]
+    report: &'a EpochReport,
+}
+
+/// Prints epochs, and passes on Ctrl-C.
+struct Progress {
+    layer: String,
+    interrupted: Arc<AtomicBool>,
+    failure: Option<pinhole::Error>,
+}
+
+impl Observer for Progress {
+    fn epoch(&mut self, report: &EpochReport) {
+        self.failure = say_json(&Line { layer: &self.layer, report }).err();
+    }
+
+    fn stop(&mut self) -> bool {
+        self.failure.is_some() || self.interrupted.load(Ordering::SeqCst)
+    }
+}
+
+impl Watcher for Progress {
+    fn layer(&mut self, name: &str, [from, to]: [usize; 2], masking: f64) {
+        eprintln!("training {name}, {from} to {to}, from inputs of which a part of {masking} is masked");
+        name.clone_into(&mut self.layer);
+    }
+}

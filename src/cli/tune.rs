@@ -1,0 +1,146 @@
+//! `pinhole tune`
+
+use super::{End, on_interrupt, open_device, say, say_json};
+use pinhole::error::Result;
+use pinhole::model::spec::SearchSpec;
+use pinhole::search::{Ended, Trial, Watcher, search};
+use pinhole::train::Observer;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// A search space: which keys of which model, and how they are searched
+    #[arg(value_name = "SPACE.toml")]
+    space: PathBuf,
+    /// The folder of the search, which goes on where it holds a part of it; runs/SPACE where not given
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Where to compute
+    #[arg(long, default_value = "auto", value_name = "auto|gpu|cpu|cpu-f64|NAME")]
+    device: String,
+    /// Print a line of JSON for each trial, the best first
+    #[arg(long)]
+    json: bool,
+}
+
+/// Searches, and prints the trials, the best first.
+pub fn run(arguments: &Arguments) -> Result<End> {
+    let interrupted = on_interrupt();
+    let (spec, model) = SearchSpec::read(&arguments.space)?;
+    let folder = arguments
+        .out
+        .clone()
+        .unwrap_or_else(|| Path::new("runs").join(arguments.space.file_stem().unwrap_or("space".as_ref())));
+    let device = open_device(&arguments.device)?;
+    let count = spec.trials();
+    eprintln!(
+        "searching {} keys of {} on {}, {count} trials, into {}; a part of the training data is set aside to judge them by",
+        spec.space.len(),
+        spec.model,
+        spec.data,
+        folder.display()
+    );
+    let mut watcher = Progress { metric: spec.metric.name(), count, folder: &folder, interrupted, begun: None };
+    let Ended::Finished(trials) = search(&spec, &model, &device, &arguments.device, &folder, &mut watcher)? else {
+        eprintln!("stopped; the same command goes on");
+        return Ok(End::Interrupted);
+    };
+    if arguments.json || !std::io::stdout().is_terminal() {
+        for trial in &trials {
+            say_json(&Line { trial, run: trial.run(&folder) })?;
+        }
+    } else {
+        table(&spec, &trials)?;
+    }
+    match trials.first().filter(|trial| trial.failure.is_none()) {
+        Some(best) => {
+            let run = best.run(&folder);
+            eprintln!("the best model is {}", run.join("model.safetensors").display());
+            eprintln!("how good it is on other data: pinhole eval {} --data {}", run.display(), spec.data);
+        }
+        None => eprintln!("no trial has a result"),
+    }
+    Ok(End::Done)
+}
+
+/// A trial and where its run is.
+#[derive(serde::Serialize)]
+struct Line<'a> {
+    #[serde(flatten)]
+    trial: &'a Trial,
+    run: PathBuf,
+}
+
+/// A row for each trial.
+fn table(spec: &SearchSpec, trials: &[Trial]) -> Result<()> {
+    let mut rows = vec![vec!["trial".to_owned()]];
+    rows[0].extend(spec.space.iter().map(|dimension| dimension.key.clone()));
+    rows[0].extend(["epochs", "val_loss", "val_mse", "seconds"].map(str::to_owned));
+    for trial in trials {
+        let number = |number: Option<f64>| number.map_or("-".to_owned(), |number| format!("{number:.6}"));
+        let mut row = vec![trial.trial.to_string()];
+        row.extend(spec.space.iter().map(|dimension| trial.values[&dimension.key].to_string()));
+        row.extend([trial.epochs.to_string(), number(trial.val_loss), number(trial.val_mse)]);
+        row.push(format!("{:.1}", trial.seconds));
+        rows.push(row);
+    }
+    let widths: Vec<usize> =
+        (0..rows[0].len()).map(|column| rows.iter().map(|row| row[column].len()).max().unwrap_or(0)).collect();
+    for (index, row) in rows.iter().enumerate() {
+        let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:>width$}")).collect();
+        let failure = index.checked_sub(1).and_then(|index| trials[index].failure.as_ref());
+        let why = failure.map(|failure| format!("  {failure}")).unwrap_or_default();
+        say(&format!("{}{why}", cells.join("  ")))?;
+    }
+    Ok(())
+}
+
+/// Tells of trials as they begin and end, and passes on Ctrl-C.
+struct Progress<'a> {
+    metric: &'static str,
+    count: usize,
+    folder: &'a Path,
+    interrupted: Arc<AtomicBool>,
+    /// The trial that is under way.
+    begun: Option<usize>,
+}
+
+impl Observer for Progress<'_> {
+    fn stop(&mut self) -> bool {
+        self.interrupted.load(Ordering::SeqCst)
+    }
+}
+
+impl Watcher for Progress<'_> {
+    fn begins(&mut self, trial: usize, values: &[String]) {
+        eprintln!("trial {trial}/{}: {}", self.count, values.join(", "));
+        self.begun = Some(trial);
+    }
+
+    fn ended(&mut self, trial: &Trial, best: &Trial) {
+        if self.begun.take().is_none() {
+            return;
+        }
+        match &trial.failure {
+            Some(failure) => eprintln!("  failed: {failure}"),
+            None => {
+                let shown = |trial: &Trial| {
+                    let metric = if self.metric == "val_mse" { trial.val_mse } else { trial.val_loss };
+                    metric.map_or("none".to_owned(), |metric| format!("{metric:.6}"))
+                };
+                eprintln!(
+                    "  {} {} after {} epochs, {:.1} s; best {} of {}",
+                    self.metric,
+                    shown(trial),
+                    trial.epochs,
+                    trial.seconds,
+                    shown(best),
+                    best.run(self.folder).display()
+                );
+            }
+        }
+    }
+}

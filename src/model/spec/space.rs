@@ -1,0 +1,548 @@
+//! Search spaces: files that say which keys of a model file a search tries which values of, and how.
+
+use super::read::{Fault, Item, known_keys, located, parse_table};
+use super::settings::{self, Field, OneOf, OrFalse, Part, Setting, Table};
+use super::{ModelSpec, read_text, schema};
+use crate::error::{Error, Result, suggest};
+use serde_json::{Value as Json, json};
+use std::path::Path;
+
+/// Trials of a search that is not told how many to make.
+const TRIALS: usize = 20;
+/// No search makes more.
+const MOST_TRIALS: usize = 10_000;
+/// The largest whole number of a space: all up to it are exact as floats.
+const LARGEST_WHOLE: i64 = 1 << 53;
+/// The ways to give values, beside a list.
+const KINDS: [&str; 3] = ["range", "log", "whole"];
+
+/// A search over keys of a model file: the content of a space file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SearchSpec {
+    /// A preset, or the path of a model file, from where the space file is.
+    pub model: String,
+    /// What the models are trained on, as `pinhole train --data` takes it.
+    pub data: String,
+    /// How the values of the next trial are chosen.
+    pub method: Method,
+    /// How many trials there are; 20 where not given. A grid has as many as it has points.
+    pub trials: Option<usize>,
+    /// Decides all that is drawn, and which samples are set aside to validate on.
+    pub seed: u64,
+    /// What makes one trial better than another.
+    pub metric: Metric,
+    /// Whether most trials end early.
+    pub halving: Option<Halving>,
+    /// The keys that are searched over.
+    pub space: Vec<Dimension>,
+}
+
+/// How a search chooses values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// All points, one after the other.
+    Grid,
+    /// Every value drawn by itself: Bergstra and Bengio, JMLR 13 (2012).
+    Random,
+    /// Values that are likelier among good trials than among the others: the tree-structured Parzen estimator of Bergstra,
+    /// Bardenet, Bengio and Kégl, NIPS 2011.
+    Tpe,
+}
+
+impl Method {
+    /// All of them.
+    pub const ALL: [Method; 3] = [Method::Grid, Method::Random, Method::Tpe];
+
+    /// The name in a space file.
+    pub fn name(self) -> &'static str {
+        match self {
+            Method::Grid => "grid",
+            Method::Random => "random",
+            Method::Tpe => "tpe",
+        }
+    }
+}
+
+/// What a search makes small, on samples that are set aside from those that are trained on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Metric {
+    /// The model's loss.
+    ValLoss,
+    /// The mean squared error.
+    ValMse,
+}
+
+impl Metric {
+    /// All of them.
+    pub const ALL: [Metric; 2] = [Metric::ValLoss, Metric::ValMse];
+
+    /// The name in a space file and in a run's metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Metric::ValLoss => "val_loss",
+            Metric::ValMse => "val_mse",
+        }
+    }
+}
+
+/// Successive halving: all trials are trained for a few epochs, the best of them go on for `eta` times as many, and so on up
+/// to the epochs of the model file. Jamieson and Talwalkar, AISTATS 2016.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Halving {
+    /// Epochs of the first round; 1 unless given.
+    pub epochs: usize,
+    /// One of so many trials goes on; 3 unless given.
+    pub eta: usize,
+}
+
+impl Default for Halving {
+    fn default() -> Halving {
+        Halving { epochs: 1, eta: 3 }
+    }
+}
+
+/// A key of a model file, and the values that are tried.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Dimension {
+    /// The key, as [`ModelSpec::set`] takes it.
+    pub key: String,
+    /// Its values.
+    pub candidates: Candidates,
+}
+
+/// Values of a key. Ends belong to the values.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Candidates {
+    /// One of these, each as a model file has it.
+    Choices(Vec<String>),
+    /// Any number between two; `points` of them in a grid.
+    Range {
+        /// The smallest.
+        low: f64,
+        /// The largest.
+        high: f64,
+        /// How many a grid has.
+        points: Option<usize>,
+    },
+    /// The same of positive numbers, where only their ratios matter.
+    Log {
+        /// The smallest.
+        low: f64,
+        /// The largest.
+        high: f64,
+        /// How many a grid has.
+        points: Option<usize>,
+    },
+    /// A whole number between two.
+    Whole {
+        /// The smallest.
+        low: i64,
+        /// The largest.
+        high: i64,
+    },
+}
+
+impl SearchSpec {
+    /// Reads a space file and the model that it names, and holds them against each other.
+    pub fn read(path: &Path) -> Result<(SearchSpec, ModelSpec)> {
+        let text = read_text(path, "a search space")?;
+        let table = parse_table(&text, path)?;
+        let mut spec = SearchSpec::blank();
+        let fields = spec.fields();
+        let known: Vec<&str> = fields.iter().map(|field| field.key).collect();
+        known_keys("", &table, &known)
+            .and_then(|keys| settings::read_fields(&keys, fields))
+            .map_err(|fault| located(&text, path, [&fault.at, &fault.key], &fault.problem, fault.help))?;
+        let beside = path.with_file_name(&spec.model);
+        let model = match super::super::preset::preset(&spec.model) {
+            None if beside.exists() => ModelSpec::read(&beside)?,
+            _ => ModelSpec::resolve(&spec.model)?,
+        };
+        match spec.validate(&model) {
+            Ok(()) => Ok((spec, model)),
+            Err(Error::Invalid { what, problem, help }) => Err(located(&text, path, [&what, &what], &problem, help)),
+            Err(other) => Err(other),
+        }
+    }
+
+    /// The space file that says this.
+    pub fn to_toml(&self) -> String {
+        let text = settings::write_table(&mut self.clone(), "\n");
+        let given = |line: &&str| self.trials.is_some() || !line.starts_with("trials = ");
+        text.lines().filter(given).fold(String::new(), |text, line| text + line + "\n")
+    }
+
+    /// The JSON Schema (draft 2020-12) of space files.
+    pub fn schema() -> Json {
+        let mut schema = schema::table(&mut SearchSpec::blank());
+        if let Json::Object(schema) = &mut schema {
+            schema.insert("$schema".to_owned(), json!("https://json-schema.org/draft/2020-12/schema"));
+            schema.insert("title".to_owned(), json!("A search space of Pinhole"));
+        }
+        schema
+    }
+
+    /// How many trials the search makes, if its space has as many points.
+    pub fn trials(&self) -> usize {
+        match self.method {
+            Method::Grid => self.points().unwrap_or(MOST_TRIALS),
+            Method::Random | Method::Tpe => {
+                let wanted = self.trials.unwrap_or(TRIALS);
+                self.space
+                    .iter()
+                    .try_fold(1usize, |points, dimension| points.checked_mul(dimension.candidates.count()?))
+                    .map_or(wanted, |points| wanted.min(points))
+            }
+        }
+    }
+
+    /// The points of a grid, where they can be counted.
+    fn points(&self) -> Option<usize> {
+        let grids = self.space.iter().map(|dimension| dimension.candidates.grid_points());
+        grids.into_iter().try_fold(1usize, |points, more| points.checked_mul(more?))
+    }
+
+    /// Fails where a model has no such key, or a value can be none of it, with the key of the space file.
+    pub fn validate(&self, model: &ModelSpec) -> Result<()> {
+        let refuse = |key: &str, problem: &str, help: &str| Err(Error::invalid(key, problem, help));
+        if self.space.is_empty() {
+            return refuse("space", "has no keys", "write \"train.batch\" = [64, 128] below [space], say");
+        }
+        if let Some(Halving { epochs, eta }) = self.halving {
+            if epochs < 1 || epochs > model.train.epochs {
+                let problem = format!("must be 1 to {}, the model's train.epochs, got {epochs}", model.train.epochs);
+                return refuse("halving.epochs", &problem, "use 1, say");
+            }
+            if eta < 2 {
+                return refuse("halving.eta", &format!("must be at least 2, got {eta}"), "use 3, say");
+            }
+        }
+        if model.train.validation == 0.0 {
+            let problem = "its train.validation is 0.0, so that nothing is set aside to judge trials by";
+            return refuse("model", problem, "set it to 0.1, say, in a model file");
+        }
+        for (index, dimension) in self.space.iter().enumerate() {
+            self.validate_key(index)?;
+            dimension.validate(model)?;
+            let key = format!("space.{}", dimension.key);
+            if self.method == Method::Grid && dimension.candidates.grid_points().is_none() {
+                let help = "add points = 5, say, or write a list of values";
+                return refuse(&key, "a grid needs to know how many values to take", help);
+            }
+        }
+        match (self.method, self.trials) {
+            (Method::Grid, Some(_)) => {
+                let problem = match self.points() {
+                    Some(points) => format!("this grid has {points} trials"),
+                    None => "a grid has as many trials as points".to_owned(),
+                };
+                refuse("trials", &problem, "leave trials out")
+            }
+            (Method::Grid, None) if self.points().is_none_or(|points| points > MOST_TRIALS) => {
+                let problem = format!("the grid has more than {MOST_TRIALS} points");
+                refuse("space", &problem, "use fewer values, or method = \"tpe\"")
+            }
+            (_, Some(trials)) if !(1..=MOST_TRIALS).contains(&trials) => {
+                let problem = format!("must be 1 to {MOST_TRIALS}, got {trials}");
+                refuse("trials", &problem, "use 30, say")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Fails for keys that would leave no two trials comparable.
+    fn validate_key(&self, index: usize) -> Result<()> {
+        let own = &self.space[index].key;
+        let key = format!("space.{own}");
+        let refuse = |problem: &str, help: &str| Err(Error::invalid(&*key, problem, help));
+        let within = |own: &str, other: &str| {
+            own.strip_prefix(other).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        for other in self.space.iter().enumerate().filter(|(at, _)| *at != index).map(|(_, other)| &other.key) {
+            if within(own, other) {
+                let problem = format!("lies within {other:?}, which is searched over too");
+                return refuse(&problem, &format!("list whole values of {other:?} instead"));
+            }
+        }
+        if within(own, "loss") && self.metric == Metric::ValLoss {
+            return refuse("losses of different kinds cannot be compared", "write metric = \"val_mse\"");
+        }
+        if own == "train.epochs" && self.halving.is_some() {
+            return refuse("halving decides for how many epochs a trial is trained", "leave one of them out");
+        }
+        let measured = ["input", "data", "data.fit", "train.validation"];
+        if own == "train" || measured.iter().any(|measured| within(own, measured) && within(measured, own)) {
+            return refuse("it would change what trials are judged by", "set it in the model file, for all trials");
+        }
+        Ok(())
+    }
+
+    fn blank() -> SearchSpec {
+        SearchSpec {
+            model: String::new(),
+            data: String::new(),
+            method: Method::Tpe,
+            trials: None,
+            seed: 0,
+            metric: Metric::ValLoss,
+            halving: None,
+            space: vec![],
+        }
+    }
+}
+
+impl Dimension {
+    fn validate(&self, model: &ModelSpec) -> Result<()> {
+        let key = format!("space.{}", self.key);
+        let refuse = |problem: String, help: &str| Err(Error::invalid(&*key, problem, help));
+        match &self.candidates {
+            Candidates::Choices(choices) => {
+                if choices.is_empty() {
+                    return refuse("the list is empty".to_owned(), "write [64, 128], say");
+                }
+                if let Some((_, twice)) =
+                    choices.iter().enumerate().find(|(at, choice)| choices[..*at].contains(choice))
+                {
+                    return refuse(format!("lists {twice} twice"), "leave one of them out");
+                }
+            }
+            Candidates::Range { low, high, points } | Candidates::Log { low, high, points } => {
+                let usable = low.is_finite() && high.is_finite() && low < high && (high - low).is_finite();
+                if !usable {
+                    let problem = format!("expects two numbers, the smaller one first, got [{low:?}, {high:?}]");
+                    return refuse(problem, "write [0.0, 0.5], say");
+                }
+                if matches!(self.candidates, Candidates::Log { .. }) && *low <= 0.0 {
+                    let problem = format!("expects positive numbers, got [{low:?}, {high:?}]");
+                    return refuse(problem, "write log = [1e-4, 1e-2], say, or use range");
+                }
+                if points.is_some_and(|points| points < 2) {
+                    return refuse("a grid has at least two points of it".to_owned(), "write points = 5, say");
+                }
+            }
+            Candidates::Whole { low, high } => {
+                if low >= high || low.abs().max(high.abs()) > LARGEST_WHOLE {
+                    let problem = format!("expects two whole numbers, the smaller one first, got [{low}, {high}]");
+                    return refuse(problem, "write [16, 128], say");
+                }
+            }
+        }
+        // Whether values of several keys fit each other is only known when they are chosen; whether one is any good by
+        // itself can be told now.
+        for text in self.candidates.extremes() {
+            let mut changed = model.clone();
+            let result = changed.set(&format!("{}={text}", self.key)).and_then(|()| {
+                let alone = self.key.starts_with("train.") || self.key.starts_with("data.");
+                if alone { changed.validate().map(|_| ()) } else { Ok(()) }
+            });
+            match result {
+                Err(Error::Invalid { problem, help, .. }) => return Err(Error::invalid(key, problem, help)),
+                other => other?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Candidates {
+    /// How many there are, where they can be counted.
+    pub fn count(&self) -> Option<usize> {
+        match self {
+            Candidates::Choices(choices) => Some(choices.len()),
+            Candidates::Range { .. } | Candidates::Log { .. } => None,
+            Candidates::Whole { low, high } => usize::try_from(high - low + 1).ok(),
+        }
+    }
+
+    /// How many a grid has.
+    pub fn grid_points(&self) -> Option<usize> {
+        match self {
+            Candidates::Range { points, .. } | Candidates::Log { points, .. } => *points,
+            Candidates::Choices(_) | Candidates::Whole { .. } => self.count(),
+        }
+    }
+
+    /// All of a list, else the smallest and the largest.
+    fn extremes(&self) -> Vec<String> {
+        match self {
+            Candidates::Choices(choices) => choices.clone(),
+            Candidates::Range { low, high, .. } | Candidates::Log { low, high, .. } => {
+                [low, high].map(|number| format!("{number:?}")).into()
+            }
+            Candidates::Whole { low, high } => [low, high].map(i64::to_string).into(),
+        }
+    }
+
+    fn read(item: &Item) -> Result<Candidates, Fault> {
+        let expected =
+            "a list of values, or one of { range = [0.0, 0.5] }, { log = [1e-4, 1e-2] }, { whole = [16, 128] }";
+        let Some(table) = item.as_table() else {
+            let values = item.list(expected, "write [64, 128], say")?;
+            return Ok(Candidates::Choices(values.iter().map(Item::toml).collect()));
+        };
+        let Some((kind, ends)) = table.iter().find(|(name, _)| KINDS.contains(name)) else {
+            let name = table.first().map_or("", |(name, _)| *name);
+            let key = item.key.trim_start_matches("space.");
+            // TOML takes dots without quotes for tables within tables.
+            let help = match key.contains('.') {
+                true => suggest(name, KINDS),
+                false => format!("write \"{key}.{name}\" = .. with its quotes, say"),
+            };
+            return Err(Fault::new(&item.key, format!("expects {expected}, got a table with {name:?}"), help));
+        };
+        let known: &[&str] = if *kind == "whole" { &["whole"] } else { &[kind, "points"] };
+        let keys = item.keys(known)?;
+        let help = format!("write {kind} = [low, high]");
+        let [low, high] = &ends.list("a list of two numbers", &help)?[..] else {
+            return ends.wrong("a list of two numbers", &help);
+        };
+        if *kind == "whole" {
+            return Ok(Candidates::Whole { low: low.whole()?, high: high.whole()? });
+        }
+        let points = keys.get("points").map(|points| points.whole()).transpose()?;
+        let (low, high) = (low.number()?, high.number()?);
+        Ok(match *kind {
+            "log" => Candidates::Log { low, high, points },
+            _ => Candidates::Range { low, high, points },
+        })
+    }
+
+    fn text(&self) -> String {
+        let numbers = |kind: &str, low: f64, high: f64, points: Option<usize>| {
+            let points = points.map(|points| format!(", points = {points}")).unwrap_or_default();
+            format!("{{ {kind} = [{low:?}, {high:?}]{points} }}")
+        };
+        match self {
+            Candidates::Choices(choices) => format!("[{}]", choices.join(", ")),
+            Candidates::Range { low, high, points } => numbers("range", *low, *high, *points),
+            Candidates::Log { low, high, points } => numbers("log", *low, *high, *points),
+            Candidates::Whole { low, high } => format!("{{ whole = [{low}, {high}] }}"),
+        }
+    }
+}
+
+/// The top of a space file.
+impl Table for SearchSpec {
+    fn fields(&mut self) -> Vec<Field<'_>> {
+        let method = OneOf { what: "method", all: &Method::ALL, name: Method::name, value: &mut self.method };
+        let metric = OneOf { what: "metric", all: &Metric::ALL, name: Metric::name, value: &mut self.metric };
+        vec![
+            Field::needed(
+                "model",
+                "\"dense\"",
+                "A preset, or the path of a model file, from where the space file is.",
+                Setting::Part(Box::new(Text(&mut self.model, "the name of a model"))),
+            ),
+            Field::needed(
+                "data",
+                "\"digits\"",
+                "What the models are trained on, as pinhole train --data takes it.",
+                Setting::Part(Box::new(Text(&mut self.data, "the name of data"))),
+            ),
+            Field::optional(
+                "method",
+                "How values are chosen: all of a grid, at random, or by a tree-structured Parzen estimator.",
+                Setting::Part(Box::new(method)),
+            ),
+            Field::optional(
+                "trials",
+                "How many trials there are; 20 unless given. A grid has as many as points.",
+                Setting::Part(Box::new(Count(&mut self.trials))),
+            ),
+            Field::optional(
+                "seed",
+                "Decides all that is drawn, and which samples are set aside to judge trials by.",
+                Setting::Seed(&mut self.seed),
+            ),
+            Field::optional("metric", "What makes one trial better than another.", Setting::Part(Box::new(metric))),
+            Field::optional(
+                "halving",
+                "Whether only the best go on after a few epochs: { epochs = 1, eta = 3 }, or false.",
+                Setting::Part(Box::new(OrFalse(&mut self.halving))),
+            ),
+            Field::needed(
+                "space",
+                "{ \"train.batch\" = [64, 128] }",
+                "Keys of the model file, and the values that are tried.",
+                Setting::Part(Box::new(Dimensions(&mut self.space))),
+            ),
+        ]
+    }
+}
+
+impl Table for Halving {
+    fn fields(&mut self) -> Vec<Field<'_>> {
+        vec![
+            Field::optional("epochs", "Epochs of the first round.", Setting::Count(&mut self.epochs)),
+            Field::optional("eta", "One of so many trials goes on.", Setting::Count(&mut self.eta)),
+        ]
+    }
+}
+
+/// A string, and what it is.
+struct Text<'a>(&'a mut String, &'static str);
+
+impl Part for Text<'_> {
+    fn read(&mut self, item: &Item) -> Result<(), Fault> {
+        *self.0 = item.text(self.1, "write it in quotes")?;
+        Ok(())
+    }
+
+    fn text(&self) -> String {
+        toml::Value::String(self.0.clone()).to_string()
+    }
+
+    fn schema(&self) -> Json {
+        json!({ "type": "string" })
+    }
+}
+
+/// A whole number that a file may leave out.
+struct Count<'a>(&'a mut Option<usize>);
+
+impl Part for Count<'_> {
+    fn read(&mut self, item: &Item) -> Result<(), Fault> {
+        *self.0 = Some(item.whole()?);
+        Ok(())
+    }
+
+    fn text(&self) -> String {
+        self.0.unwrap_or(TRIALS).to_string()
+    }
+
+    fn schema(&self) -> Json {
+        json!({ "type": "integer", "minimum": 1 })
+    }
+}
+
+/// The keys that are searched over.
+struct Dimensions<'a>(&'a mut Vec<Dimension>);
+
+impl Part for Dimensions<'_> {
+    fn read(&mut self, item: &Item) -> Result<(), Fault> {
+        let help = "write [space], and below it \"train.batch\" = [64, 128]";
+        let Some(table) = item.as_table() else { return item.wrong("a table", help) };
+        let read =
+            |(key, item): (&str, Item)| Ok(Dimension { key: key.to_owned(), candidates: Candidates::read(&item)? });
+        *self.0 = table.into_iter().map(read).collect::<Result<_, _>>()?;
+        Ok(())
+    }
+
+    fn text(&self) -> String {
+        let entry = |dimension: &Dimension| format!("{:?} = {}", dimension.key, dimension.candidates.text());
+        format!("{{ {} }}", self.0.iter().map(entry).collect::<Vec<_>>().join(", "))
+    }
+
+    fn schema(&self) -> Json {
+        let numbers = |kind: &str| {
+            let ends = json!({ "type": "array", "minItems": 2, "maxItems": 2, "items": { "type": "number" } });
+            let points = json!({ "type": "integer", "minimum": 2 });
+            let properties =
+                if kind == "whole" { json!({ kind: ends }) } else { json!({ kind: ends, "points": points }) };
+            json!({ "type": "object", "additionalProperties": false, "required": [kind], "properties": properties })
+        };
+        let mut ways = vec![json!({ "type": "array", "minItems": 1 })];
+        ways.extend(KINDS.map(numbers));
+        json!({ "type": "object", "minProperties": 1, "additionalProperties": { "anyOf": ways } })
+    }
+}

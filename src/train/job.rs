@@ -1,0 +1,100 @@
+//! Training in a run directory, from where that stands to the end.
+
+use super::run::{RunDirectory, Settings};
+use super::trainer::{EpochReport, Observer, Options, Outcome, Trainer};
+use crate::data::Dataset;
+use crate::device::Device;
+use crate::error::{Error, Result};
+use crate::model::{Extensions, ModelSpec, Network};
+use crate::tensor::Values;
+use std::path::Path;
+
+/// A training that a directory holds all, a part or nothing of.
+pub(crate) struct Job<'a> {
+    /// The run's directory.
+    pub directory: &'a Path,
+    /// The model.
+    pub network: &'a Network,
+    /// Where it is trained.
+    pub device: &'a Device,
+    /// What the run is kept with; its steps end it.
+    pub settings: &'a Settings,
+    /// What it is trained on.
+    pub train: &'a Dataset,
+    /// What it is validated on.
+    pub validation: Option<&'a Dataset>,
+    /// The weights that it begins with.
+    pub start: &'a Values,
+    /// Whether the model gives back what it gets. Else a mean squared error means nothing, and is not logged.
+    pub reconstructs: bool,
+}
+
+/// A training that has come to its end.
+pub(crate) struct Finished {
+    /// The directory.
+    pub run: RunDirectory,
+    /// The weights that are its result.
+    pub parameters: Values,
+    /// What became of each epoch.
+    pub reports: Vec<EpochReport>,
+    /// That of the epoch whose weights are the result.
+    pub report: Option<EpochReport>,
+}
+
+impl Job<'_> {
+    /// Trains to the end, with a checkpoint after each epoch; none where the observer ended it. However often it is ended or
+    /// killed, the result is the same to the bit.
+    pub fn run(&self, observer: &mut dyn Observer) -> Result<Option<Finished>> {
+        let Job { directory, network, settings, .. } = *self;
+        expect_model(directory, network.spec())?;
+        let options = Options { steps: settings.steps, ..Options::default() };
+        let mut trainer = Trainer::new(network, self.device, self.train, self.validation, options)?;
+        let mut run = match directory.join("model.toml").exists() {
+            true => {
+                let (mut run, spec, _) = RunDirectory::open_with(directory, &Extensions::of(network.spec()))?;
+                let checkpoint = run.checkpoint(network, trainer.moments())?;
+                trainer.restore(&checkpoint)?;
+                run.rewind(&checkpoint, trainer.steps_left() == 0)?;
+                run.write_settings(&spec, settings)?;
+                run
+            }
+            false => {
+                trainer.start(self.start)?;
+                RunDirectory::create(directory, network.spec(), settings, network, &trainer.checkpoint()?)?
+            }
+        };
+        loop {
+            match trainer.epoch(observer)? {
+                Outcome::Epoch(report) => {
+                    let val_mse = report.val_mse.filter(|_| self.reconstructs);
+                    run.log_epoch(&EpochReport { val_mse, ..report })?;
+                    run.keep(&mut trainer, network)?;
+                }
+                Outcome::Stopped => {
+                    run.keep(&mut trainer, network)?;
+                    return Ok(None);
+                }
+                Outcome::Finished => break,
+            }
+        }
+        // A kill may have come between the checkpoint and the weights.
+        let parameters = run.keep(&mut trainer, network)?;
+        let reports = run.reports()?;
+        // Where training may end early the model is that of the best epoch.
+        let report = match trainer.progress().patience.best {
+            Some(best) => reports.iter().rfind(|report| report.val_loss.unwrap_or(report.train_loss) == best),
+            None => reports.last(),
+        };
+        let report = report.cloned();
+        Ok(Some(Finished { run, parameters, reports, report }))
+    }
+}
+
+/// Fails where a directory holds the run of another model.
+pub(crate) fn expect_model(directory: &Path, spec: &ModelSpec) -> Result<()> {
+    let path = directory.join("model.toml");
+    if !path.exists() || ModelSpec::read_with(&path, &Extensions::of(spec))? == *spec {
+        return Ok(());
+    }
+    Err(Error::file(&path, "is not the model that is to be trained here", "choose another --out"))
+}

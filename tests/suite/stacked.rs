@@ -1,0 +1,380 @@
+//! Layer-wise pretraining and classifiers: what each layer is trained on, where its weights go, and what a head over classes
+//! learns.
+
+use crate::place::*;
+use crate::support::*;
+use pinhole::classify::{Classification, Classifier};
+use pinhole::data::{Dataset, digits};
+use pinhole::model::{ModelSpec, Network};
+use pinhole::pretrain::pretrain;
+use pinhole::train::Settings;
+use pinhole::{Autoencoder, Device, data};
+use serde_json::Value as Json;
+use std::time::{Duration, Instant};
+
+/// 784-40-20-10 and back.
+const STACKED: &str = r#"
+input = [1, 28, 28]
+loss = "bce"
+encoder = ["flatten", { linear = 40 }, "sigmoid", { linear = 20 }, "sigmoid", { linear = 10 }]
+decoder = [{ linear = 20 }, "sigmoid", { linear = 40 }, "relu", { linear = 784 }, "sigmoid"]
+[train]
+batch = 20
+epochs = 2
+seed = 5
+optimizer = { adam = { lr = 3e-3 } }
+"#;
+
+fn stacked_place() -> Place {
+    let place = Place::new();
+    place.write("stacked.toml", STACKED.as_bytes());
+    place
+}
+
+fn last(place: &Place, run: &str, key: &str) -> f64 {
+    place.lines(&format!("{run}/metrics.jsonl")).last().expect("a line")[key].as_f64().expect("a number")
+}
+
+#[test]
+fn each_layer_is_trained_on_the_codes_of_those_below_and_goes_to_its_place() {
+    let place = stacked_place();
+    let said = place.ok("pretrain stacked.toml --data digits:240 --masking 0.1,0.25 --out run --device cpu");
+    let lines: Vec<Json> = said.stdout.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let layers: Vec<&str> = lines.iter().map(|line| line["layer"].as_str().expect("a name")).collect();
+    assert_eq!(layers, ["encoder.1", "encoder.1", "encoder.3", "encoder.3", "encoder.5", "encoder.5"]);
+    for told in [
+        "encoder.1, 784 to 40, from inputs of which a part of 0.1 ",
+        "encoder.5, 20 to 10, from inputs of which a part of 0.25 ",
+    ] {
+        assert!(said.stderr.contains(told), "{}", said.stderr);
+    }
+    // Every layer's weights, and those of its mirror, as its own run left them.
+    let whole = Tensors::read(&place.path("run/model.safetensors"));
+    for (number, encoder, decoder) in
+        [(1, "encoder.1", "decoder.4"), (2, "encoder.3", "decoder.2"), (3, "encoder.5", "decoder.0")]
+    {
+        let own = Tensors::read(&place.path(&format!("run/layer-{number}/model.safetensors")));
+        for (name, own_name) in [(encoder, "encoder.0"), (decoder, "decoder.0")] {
+            for kind in ["weight", "bias"] {
+                assert_eq!(
+                    whole.f32(&format!("{name}.{kind}")),
+                    own.f32(&format!("{own_name}.{kind}")),
+                    "{name}.{kind}"
+                );
+            }
+        }
+    }
+    // What a layer reconstructs is the code of the one below: its loss on the test part, worked out apart.
+    let test = data::load("digits:240").expect("digits").test.expect("a test part");
+    let [first, second, third] = [1, 2, 3].map(|number| {
+        let run = place.path(&format!("run/layer-{number}"));
+        let alone = Autoencoder::load(run, Device::Cpu).expect("a run");
+        assert_eq!(alone.network().spec().corruption.level(), Some([0.1, 0.25, 0.25][number - 1].into()));
+        alone
+    });
+    let codes = |autoencoder: &Autoencoder, data: &Dataset| {
+        let codes = autoencoder.encode(&data.rows_f32(0..data.len())).expect("codes");
+        Dataset::from_f32(codes.shape()[1..].to_vec(), codes.to_f32()).expect("data")
+    };
+    let below = codes(&first, &test);
+    for (run, autoencoder, data) in [
+        ("run/layer-1", &first, &test),
+        ("run/layer-2", &second, &below),
+        ("run/layer-3", &third, &codes(&second, &below)),
+    ] {
+        let loss = autoencoder.evaluate(data).expect("an evaluation").loss;
+        expect_close(run, &[last(&place, run, "val_loss")], &[loss], 1e-5, Scale::Relative);
+    }
+    // The whole begins better than at random, and training it goes on from there.
+    let loss = |autoencoder: &Autoencoder| autoencoder.evaluate(&test).expect("an evaluation").loss;
+    let [pretrained, random] =
+        [Autoencoder::load(place.path("run"), Device::Cpu), Autoencoder::new(spec(STACKED), Device::Cpu)];
+    let (pretrained, random) = (loss(&pretrained.expect("a run")), loss(&random.expect("a model")));
+    assert!(pretrained < 0.6 * random, "{pretrained} against {random}");
+    place.ok("train --resume --out run");
+    assert_eq!(place.lines("run/metrics.jsonl").len(), 2);
+    assert!(last(&place, "run", "val_loss") < pretrained);
+}
+
+#[test]
+fn without_masking_the_first_layer_is_a_plain_autoencoder_and_with_it_it_is_not() {
+    let text = "input = [784]\nloss = \"bce\"\nencoder = [{ linear = 12 }, \"sigmoid\"]\ndecoder = [{ linear = 784 }, \"sigmoid\"]\n\
+                [train]\nbatch = 20\nepochs = 2\nseed = 3\n";
+    let (train, test) = (digits(100, 1), digits(40, 2));
+    let mut plain = Autoencoder::new(spec(text), Device::Cpu).expect("a model");
+    let mut reports = plain.fit(&train, Some(&test), &mut ()).expect("training");
+    let pretrained = |level: f64| {
+        let folder = folder();
+        let settings = Settings::default();
+        let place = (&settings, &*folder.path().join("run"));
+        let result = pretrain(&spec(text), None, &[level], &Device::Cpu, (&train, Some(&test)), place, &mut ());
+        let text = std::fs::read_to_string(folder.path().join("run/layer-1/metrics.jsonl")).expect("metrics");
+        let line: Json = serde_json::from_str(text.lines().last().expect("a line")).expect("JSON");
+        (
+            result.expect("pretraining").expect("a model").parameters().clone(),
+            line["train_loss"].as_f64().expect("a loss"),
+        )
+    };
+    let (parameters, loss) = pretrained(0.0);
+    assert!(parameters == *plain.parameters(), "no masking, no difference");
+    assert_eq!(loss, reports.pop().expect("an epoch").train_loss);
+    let (masked, harder) = pretrained(0.7);
+    assert!(masked != parameters);
+    assert!(harder > loss, "it is harder to restore what was masked: {harder} against {loss}");
+}
+
+#[test]
+fn what_cannot_be_pretrained_is_refused() {
+    let place = stacked_place();
+    let cases = [
+        (
+            "{ linear = 20 }, \"sigmoid\", { linear = 10 }]",
+            "{ unflatten = [1, 8, 5] }, { conv2d = { out = 1, kernel = 3 } }, \"flatten\", { linear = 10 }]",
+            "encoder.4.conv2d: { conv2d = { out = 1, kernel = 3 } } cannot be pretrained layer by layer; use linear layers and \
+             activations, or train all layers at once",
+        ),
+        (
+            "decoder = [{ linear = 20 }, \"sigmoid\", ",
+            "decoder = [",
+            "decoder: has 2 linear layers, but the encoder 3; give it the encoder's linear layers in reverse, each the other \
+             way round",
+        ),
+        (
+            "decoder = [{ linear = 20 }",
+            "decoder = [{ linear = 21 }",
+            "decoder: decoder.2 makes 40 of 21 numbers, but encoder.3 20 of 40; give it the encoder's linear layers in reverse, \
+             each the other way round",
+        ),
+        (
+            "\"flatten\", { linear = 40 }",
+            "\"flatten\", \"relu\", { linear = 40 }",
+            "encoder.1.relu: \"relu\" cannot be pretrained layer by layer; use linear layers and activations, or train all \
+             layers at once",
+        ),
+    ];
+    for (from, to, expected) in cases {
+        assert!(STACKED.contains(from));
+        place.write("bad.toml", STACKED.replace(from, to).as_bytes());
+        assert_eq!(place.failure("pretrain bad.toml --data digits:60 --device cpu --out bad"), expected);
+    }
+    assert!(!place.path("bad").exists());
+    place.fail(&[
+        (
+            "pretrain stacked.toml --data digits:60 --device cpu --out bad --masking 0.1,1.0",
+            "masking: expects levels of at least 0 and less than 1, got 1.0; use 0.1,0.2,0.3, say",
+        ),
+        (
+            "classify nowhere --data digits:60 --device cpu --out bad",
+            "cannot read nowhere/model.toml: No such file or directory (os error 2); check the path",
+        ),
+        (
+            "classify nowhere --data digits:60 --device cpu --predict",
+            "nowhere: holds no classifier: there is no classifier.toml; make one by pinhole classify RUN --data DATA",
+        ),
+    ]);
+    place.ok("pretrain stacked.toml --data digits:60 --device cpu --out run --epochs 1");
+    assert_eq!(
+        place.failure("pretrain stacked.toml --data digits:60 --device cpu --out run --epochs 1"),
+        "run: already holds a run; go on with it by train --resume, or choose another --out"
+    );
+}
+
+fn classification(said: &Said) -> Classification {
+    serde_json::from_str(said.stdout.lines().last().expect("a line")).expect("a result")
+}
+
+#[test]
+fn a_classifier_learns_labels_and_is_loaded_as_it_was() {
+    let place = stacked_place();
+    place.ok("pretrain stacked.toml --data digits:1500 --out run --device cpu --epochs 3");
+    let said = place.ok("classify run --data digits:1500 --epochs 8 --out classes --device cpu");
+    let result = classification(&said);
+    assert_eq!((result.samples, result.error), (250, result.errors as f64 / 250.0));
+    assert!(result.error < 0.2, "{result:?}");
+    assert_eq!(
+        place.names("classes"),
+        [
+            "checkpoint.safetensors",
+            "classification.json",
+            "classifier.toml",
+            "loss.png",
+            "metrics.jsonl",
+            "model.safetensors",
+            "model.toml",
+            "run.toml",
+        ]
+    );
+    assert_eq!(place.lines("classes/classification.json")[0]["errors"], result.errors);
+    let lines = place.lines("classes/metrics.jsonl");
+    assert!(lines.iter().all(|line| line.get("val_mse").is_none()), "{lines:?}");
+    // The encoder was trained on, from where pretraining left it.
+    let [before, after] = ["run", "classes"].map(|run| Tensors::read(&place.path(&format!("{run}/model.safetensors"))));
+    assert_ne!(before.f32("encoder.1.weight"), after.f32("encoder.2.weight"));
+    assert_eq!(after.shape("decoder.0.weight"), [10, 10]);
+
+    // The library's classes are the program's; the loss is the mean of the logarithms of probabilities.
+    let test = data::load("digits:1500").expect("digits").test.expect("a test part");
+    for device in [Device::Cpu, gpu()] {
+        let classifier = Classifier::load(place.path("classes"), device).expect("a classifier");
+        assert_eq!((classifier.classes(), classifier.input()), (10, [1, 28, 28].into()));
+        assert_eq!(classifier.test(&test).expect("a result"), result);
+        let labels = classifier.predict_all(&test).expect("classes");
+        let probabilities = classifier.probabilities(&test.rows_f32(0..250)).expect("probabilities").to_f64();
+        let rows = || probabilities.chunks(10).zip(test.labels().expect("labels"));
+        assert!(rows().all(|(row, _)| (row.iter().sum::<f64>() - 1.0).abs() <= 1e-5));
+        let loss = rows().map(|(row, label)| -row[usize::from(*label)].ln()).sum::<f64>() / 250.0;
+        expect_close("the loss", &[last(&place, "classes", "val_loss")], &[loss], 1e-4, Scale::Relative);
+        let said = place.ok("classify classes --data digits:1500 --predict --device cpu");
+        assert_eq!(said.stdout.lines().map(|line| line.parse().expect("a class")).collect::<Vec<u8>>(), labels);
+        assert!(said.stderr.contains(&format!("({} of 250)", result.errors)), "{}", said.stderr);
+    }
+    // Chance is nine in ten.
+    let untrained = Classification { error: 0.9, errors: 225, samples: 250 };
+    assert!(result.errors < untrained.errors / 4);
+    place.fail(&[
+        (
+            "classify classes --data digits:60 --out again --device cpu",
+            "classes: is a classifier already; give --predict, or the run that it was made from",
+        ),
+        (
+            "classify run --data digits:60 --out run --device cpu",
+            "run/model.toml: is not the model that is to be trained here; choose another --out",
+        ),
+    ]);
+    // Data without labels, and with others.
+    place.write(
+        "rows.csv",
+        "0.5,".repeat(783).as_bytes().iter().chain(b"0.5\n").copied().collect::<Vec<u8>>().repeat(80).as_slice(),
+    );
+    assert_eq!(
+        place.failure("classify run --data rows.csv --out rows --device cpu"),
+        "data \"rows.csv\": it has no labels; give digits, a folder with MNIST's label files, or an .npz file with x and y"
+    );
+    assert_eq!(place.ok("classify classes --data rows.csv --predict --device cpu").stdout.lines().count(), 80);
+}
+
+/// Any encoder, on any device, and labels that are not there.
+#[test]
+fn convolutions_are_classified_on_every_device_and_strange_labels_refused() {
+    let text = SMALL_CONV.replace("epochs = 3", "epochs = 4\nlayers = [{ name = \"encoder.0\", lr = 1e-3 }]");
+    let (train, test) = (digits(400, 1), digits(60, 2));
+    for device in fast_devices() {
+        let name = device.name();
+        let folder = folder();
+        let autoencoder = Autoencoder::new(spec(&text), device).expect("a model");
+        let settings = Settings::default();
+        let sets = (&train, Some(&test));
+        let run = folder.path().join("run");
+        let classifier = Classifier::train(&autoencoder, sets, (&settings, &run), &mut ()).expect("training");
+        let classifier = classifier.expect("nobody ended it");
+        let result = classifier.test(&test).expect("a result");
+        assert!(result.error < 0.6, "{name}: {result:?}");
+        let model = std::fs::read_to_string(run.join("model.toml")).expect("a model file");
+        assert!(model.contains("{ name = \"encoder.1\", lr = 0.001 }"), "{model}");
+        let loaded = Classifier::load(&run, autoencoder.device().clone()).expect("a classifier");
+        let samples = test.rows_f32(0..60);
+        assert_eq!(
+            loaded.probabilities(&samples).expect("probabilities").to_f32(),
+            classifier.probabilities(&samples).expect("probabilities").to_f32(),
+            "{name}"
+        );
+        let message = |result: pinhole::Result<Classification>| result.expect_err("refused").to_string();
+        assert_eq!(
+            message(
+                classifier.test(
+                    &digits(3, 1)
+                        .with_labels(vec![0, 1])
+                        .unwrap_or_else(|_| Dataset::from_u8([784], vec![0; 784]).expect("data"))
+                )
+            ),
+            "data \"data\": it has no labels; give digits, a folder with MNIST's label files, or an .npz file with x and y"
+        );
+        // A label that training did not see.
+        let strange = digits(400, 1).with_labels([vec![0; 399], vec![11]].concat()).expect("labels");
+        let more = (&strange, Some(&test));
+        assert!(Classifier::train(&autoencoder, more, (&settings, &folder.path().join("more")), &mut ()).is_ok());
+        let few = digits(400, 1).with_labels([vec![0; 399], vec![1]].concat()).expect("labels");
+        let error =
+            Classifier::train(&autoencoder, (&few, Some(&test)), (&settings, &folder.path().join("few")), &mut ());
+        let error = error.err().expect("refused").to_string();
+        assert!(
+            error.starts_with("data \"digits\": has label ") && error.contains("but there are 2 classes"),
+            "{error}"
+        );
+        let one = digits(40, 1).with_labels(vec![0; 40]).expect("labels");
+        let error = Classifier::train(&autoencoder, (&one, None), (&settings, &folder.path().join("one")), &mut ());
+        assert_eq!(
+            error.err().expect("refused").to_string(),
+            "data \"digits\": all its samples are of one class; give two classes or more"
+        );
+    }
+}
+
+/// Killed again and again, in each layer and in the head.
+#[test]
+fn pretraining_and_classifying_go_on_after_kills() {
+    let place = stacked_place();
+    let commands = [
+        (
+            "pretrain stacked.toml --data digits:1500 --epochs 6 --device cpu",
+            vec!["", "layer-1/", "layer-2/", "layer-3/"],
+        ),
+        ("classify whole --data digits:1500 --epochs 12 --device cpu", vec![""]),
+    ];
+    for (number, (command, parts)) in commands.into_iter().enumerate() {
+        let [whole, killed] = if number == 0 { ["whole", "killed"] } else { ["classes", "killed-classes"] };
+        let began = Instant::now();
+        place.ok(&format!("{command} --out {whole}"));
+        let seconds = began.elapsed().as_secs_f64();
+        let mut kills = 0;
+        for fraction in crate::resume::random(7 + number as u64, 40) {
+            let mut child = place.command(&format!("{command} --out {killed}")).spawn().expect("the program runs");
+            let began = Instant::now();
+            let mut over = || child.try_wait().expect("a status").is_some();
+            while began.elapsed().as_secs_f64() < 0.3 * fraction * seconds && !over() {
+                std::thread::sleep(Duration::from_micros(500));
+            }
+            if over() {
+                break;
+            }
+            child.kill().expect("killed");
+            child.wait().expect("ended");
+            kills += 1;
+        }
+        if number == 1 || !place.path(&format!("{killed}/model.toml")).exists() {
+            place.ok(&format!("{command} --out {killed}"));
+        }
+        println!("killed {kills} times: {command}");
+        assert!(kills >= 2, "killed only {kills} times: {command}");
+        for part in parts {
+            let read = |run: &str| place.read(&format!("{run}/{part}model.safetensors"));
+            assert!(read(whole) == read(killed), "{command}: {part}");
+            assert_eq!(place.metrics(&format!("{whole}/{part}")), place.metrics(&format!("{killed}/{part}")));
+        }
+    }
+}
+
+/// 784-1000-1000-1000-10 as the field knows it: about twenty minutes on two cores.
+#[test]
+#[ignore = "needs PINHOLE_TEST_DATA and twenty minutes"]
+fn stacked_denoising_autoencoders_recognise_mnist() {
+    let data = data::load(&test_data().join("data/mnist").display().to_string()).expect("MNIST");
+    let text = include_str!("../../examples/models/stacked-ae.toml");
+    let folder = folder();
+    let (spec, settings) = (spec(text), Settings::default());
+    assert!(Network::new(spec.clone()).is_ok());
+    let sets = (&data.train, data.test.as_ref());
+    let place = (&settings, &*folder.path().join("run"));
+    let masking = pinhole::pretrain::MASKING;
+    let model =
+        pretrain(&spec, None, &masking, &Device::Cpu, sets, place, &mut ()).expect("pretraining").expect("a model");
+    let mut tuned = ModelSpec { train: spec.train.clone(), ..spec };
+    tuned.set("train.epochs=30").expect("a key");
+    let mut source = Autoencoder::new(tuned, Device::Cpu).expect("a model");
+    source.set_parameters(model.parameters().clone()).expect("weights");
+    let place = (&settings, &*folder.path().join("classes"));
+    let classifier = Classifier::train(&source, sets, place, &mut ()).expect("training").expect("a classifier");
+    let result = classifier.test(&data.test.expect("a test part")).expect("a result");
+    println!("test error {:.2} %", 100.0 * result.error);
+    assert!(result.error <= 0.015, "{result:?}");
+}
