@@ -20,7 +20,7 @@ use crate::data::files::write_atomically;
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Value};
-use crate::model::spec::{Corruption, DataSpec, LatentSpec, LayerTraining, LossKind, TrainSpec};
+use crate::model::spec::{Corruption, DataSpec, LatentSpec, LayerTraining, LossKind, Penalties, TrainSpec};
 use crate::model::{Extensions, ModelSpec, Network};
 use crate::nn::{CustomLayer, Layer, Linear, Reshape, loss};
 use crate::pretrain::copy_layer;
@@ -112,6 +112,7 @@ impl Task {
             latent: LatentSpec::default(),
             encoder: std::iter::once(sample).chain(spec.encoder.iter().cloned()).collect(),
             decoder,
+            penalties: Penalties::default(),
             // What changes samples would change the class beside them too.
             data: DataSpec { fit: spec.data.fit, ..DataSpec::default() },
             blocks: spec.blocks.clone(),

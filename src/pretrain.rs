@@ -7,7 +7,7 @@ use crate::autoencoder::Autoencoder;
 use crate::data::Dataset;
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::model::spec::{Corruption, DataSpec, LatentSpec, LossKind, LossSpec, TrainSpec};
+use crate::model::spec::{Corruption, DataSpec, LatentSpec, LossKind, LossSpec, Penalties, TrainSpec};
 use crate::model::{ModelSpec, Network};
 use crate::nn::{Activation, Blocks, Layer, Placed, walk};
 use crate::shape::Shape;
@@ -139,6 +139,7 @@ impl Stage {
             encoder: self.encoder.layers.clone(),
             latent: LatentSpec::default(),
             decoder: self.decoder.layers.clone(),
+            penalties: Penalties::default(),
             data: DataSpec::default(),
             blocks: Blocks::new(),
             train: TrainSpec { epochs: epochs.unwrap_or(spec.train.epochs), layers: vec![], ..spec.train.clone() },
