@@ -4,7 +4,7 @@
 use crate::cases::{Case, Group};
 use crate::check::{Results, Work, compare_all, gpu, report};
 use crate::parity::reference;
-use crate::support::{Losses, SMALL_CONV, fast_devices, initial, spec, train, train_from, wide};
+use crate::support::{Losses, SMALL_CONV, initial, spec, train, train_from, wide};
 use crate::training::{expect_same_bits, interrupted};
 use pinhole::data::digits;
 use pinhole::graph::Graph;
@@ -20,6 +20,31 @@ use pinhole::{Device, Result};
 const TOLERANCE: f64 = 1e-3;
 /// How far 16 bits take results from the exact ones.
 const ROUNDING: f64 = 3e-2;
+
+/// The CPU, and the GPU where its shaders have 16-bit numbers.
+fn devices() -> Vec<Device> {
+    let all = [Device::Cpu, gpu()];
+    all.into_iter().filter(|device| !matches!(device, Device::Gpu(_)) || has_half()).collect()
+}
+
+fn has_half() -> bool {
+    matches!(gpu(), Device::Gpu(gpu) if gpu.summary().features.iter().any(|feature| feature == "shader-f16"))
+}
+
+/// An adapter without them says so in one line, before any training.
+#[test]
+fn adapters_without_16_bits_refuse_them() {
+    let network = half("");
+    let (data, initial) = (digits(96, 3), initial(&network));
+    let begun = crate::support::try_train(&network, &gpu(), &data, None, Options::default(), &initial);
+    match begun {
+        Ok(_) => assert!(has_half()),
+        Err((error, _)) => {
+            assert!(!has_half(), "{error}");
+            assert!(error.to_string().contains("f16 needs 16-bit numbers in shaders (SHADER_F16)"), "{error}");
+        }
+    }
+}
 
 /// Every fifth case of a group, and those in which pooling or a softmax stands between products.
 fn cases(group: Group) -> Vec<Case> {
@@ -72,7 +97,8 @@ fn devices_agree_on_what_16_bits_hold() {
                 results.and_then(|results| compare_all(&case.name, device, &results, &oracle, TOLERANCE))
             };
             note(1, against("cpu, f16", work.run(&Device::Cpu)));
-            for target in [target, Target { half: true, ..gpu().target() }] {
+            let targets = [target, Target { half: true, ..gpu().target() }];
+            for target in targets.into_iter().filter(|_| has_half()) {
                 match Work::on(&case, &target).run_twice(&gpu()) {
                     Ok([plain, loose]) => {
                         note(2, against("gpu, f16", Ok(plain)));
@@ -150,7 +176,7 @@ fn only_what_is_summed_has_32_bits() -> Result<()> {
 #[test]
 fn training_in_16_bits_comes_as_far() -> Result<()> {
     let (data, test) = (digits(2560, 1), digits(512, 2));
-    for device in fast_devices() {
+    for device in devices() {
         let mse = [Precision::F32, Precision::F16].map(|precision| {
             let mut spec = ModelSpec::resolve("conv").expect("a preset");
             (spec.train.precision, spec.train.epochs, spec.train.optimizer.lr) = (precision, 4, 4e-3);
@@ -192,7 +218,7 @@ fn steps_from(network: &Network, device: &Device, start: &Checkpoint, steps: u64
 fn gradients_that_overflow_change_nothing_and_halve_the_scale() -> Result<()> {
     for more in ["", "clip_norm = 1.0\naccumulate = 1\n"] {
         let network = half(more);
-        for device in fast_devices() {
+        for device in devices() {
             let scale = 2f64.powi(60);
             let start = scaled(&network, &device, LossScale { scale, good: 7 })?;
             let (end, losses) = steps_from(&network, &device, &start, 2)?;
@@ -218,7 +244,7 @@ fn gradients_that_overflow_change_nothing_and_halve_the_scale() -> Result<()> {
 #[test]
 fn the_scale_doubles_after_2000_good_updates_and_changes_no_result() -> Result<()> {
     let network = half("");
-    for device in fast_devices() {
+    for device in devices() {
         let start = |scale, good| scaled(&network, &device, LossScale { scale, good });
         let (end, _) = steps_from(&network, &device, &start(1024.0, 1998)?, 1)?;
         assert_eq!(end.progress.loss_scale, Some(LossScale { scale: 1024.0, good: 1999 }));
@@ -250,7 +276,7 @@ fn a_scale_that_cannot_be_to_blame_ends_training() -> Result<()> {
 #[test]
 fn batches_are_accumulated_under_one_scale() -> Result<()> {
     let network = half("accumulate = 2\n");
-    for device in fast_devices() {
+    for device in devices() {
         let start = scaled(&network, &device, LossScale { scale: 2f64.powi(60), good: 0 })?;
         let (end, _) = steps_from(&network, &device, &start, 2)?;
         // Two batches are one update.
@@ -264,7 +290,7 @@ fn batches_are_accumulated_under_one_scale() -> Result<()> {
 fn a_run_in_16_bits_resumes_to_the_same_bits() -> Result<()> {
     let network = half("");
     let data = digits(150, 5);
-    for device in fast_devices() {
+    for device in devices() {
         let options = Options::default();
         let whole = train(&network, &device, &data, None, options.clone());
         for stop_after in [2, 7] {
@@ -280,7 +306,7 @@ fn a_run_in_16_bits_resumes_to_the_same_bits() -> Result<()> {
 fn launches_in_16_bits_are_held_against_the_cpu() -> Result<()> {
     let network = half("");
     let (data, test) = (digits(96, 3), digits(40, 4));
-    for device in fast_devices() {
+    for device in devices() {
         // Validation is in 32 bits, and its values take more memory than those of a step.
         let mut trainer = Trainer::new(&network, &device, &data, Some(&test), Options::default())?;
         trainer.start(&initial(&network))?;
@@ -298,7 +324,7 @@ fn what_is_no_number_in_the_data_is_still_found() {
     // Finite in 32 bits, and not in 16.
     values[40 * 784] = 1e6;
     let data = pinhole::data::Dataset::from_f32([1, 28, 28], values).expect("data");
-    for device in fast_devices() {
+    for device in devices() {
         let failed = crate::support::try_train(&network, &device, &data, None, Options::default(), &initial(&network));
         let (error, _) = failed.expect_err("no loss is finite");
         let text = error.to_string();

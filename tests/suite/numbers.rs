@@ -190,7 +190,13 @@ fn functions_of_one_number_are_exact_to_a_few_units() {
         if is_lavapipe() {
             failures.extend(same_bits(op.name(), &gpu, &cpu, at).err());
         } else {
-            failures.extend(judge(&format!("{} on the GPU", op.name()), bound, false, &gpu, &truth, at).err());
+            // A GPU may take numbers that are not normal for zeros, also on the way to a result that is.
+            let normal = |x: f64| x == 0.0 || x.abs() >= 16.0 * f64::from(f32::MIN_POSITIVE);
+            let kept: Vec<usize> = (0..x.len()).filter(|index| normal(wide[*index]) && normal(truth[*index])).collect();
+            let of = |values: &[f64]| kept.iter().map(|index| values[*index]).collect::<Vec<f64>>();
+            let gpu: Vec<f32> = kept.iter().map(|index| gpu[*index]).collect();
+            let at = |index: usize| format!("{:e}", x[kept[index]]);
+            failures.extend(judge(&format!("{} on the GPU", op.name()), bound, false, &gpu, &of(&truth), at).err());
         }
     }
     report(failures);
