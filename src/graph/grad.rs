@@ -381,7 +381,7 @@ impl Graph {
         self.broadcast(kept, shape.clone())
     }
 
-    pub(super) fn one_minus(&mut self, x: Value) -> Result<Value> {
+    pub(crate) fn one_minus(&mut self, x: Value) -> Result<Value> {
         let one = self.constant(1.0, [])?;
         self.subtract(one, x)
     }

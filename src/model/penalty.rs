@@ -141,8 +141,7 @@ fn activation_divergence(graph: &mut Graph, code: Value, target: f64) -> Result<
     let mean = graph.with_number(Binary::Minimum, mean, 1.0 - 1e-6)?;
     let active = graph.unary(Unary::Ln, mean)?;
     let active = graph.scale(active, -target)?;
-    let one = graph.constant(1.0, [])?;
-    let rest = graph.subtract(one, mean)?;
+    let rest = graph.one_minus(mean)?;
     let rest = graph.unary(Unary::Ln, rest)?;
     let rest = graph.scale(rest, target - 1.0)?;
     let each = graph.add(active, rest)?;

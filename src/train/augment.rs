@@ -38,8 +38,7 @@ pub(super) fn corrupt(graph: &mut Graph, network: &Network, x: Value, state: Val
             // 1 where the number is at least a half.
             let below = graph.unary(Unary::Negate, above)?;
             let below = graph.unary(Unary::Step, below)?;
-            let one = graph.constant(1.0, [])?;
-            graph.subtract(one, below)?
+            graph.one_minus(below)?
         }
         Binarise::Stochastic => {
             let uniform = graph.random_uniform(state, shape.clone())?;
@@ -73,14 +72,14 @@ pub(super) fn corrupt(graph: &mut Graph, network: &Network, x: Value, state: Val
         }
         Corruption::Masking { .. } => {
             let hidden = less(graph, state, &shape, level)?;
-            let kept = one_minus(graph, hidden)?;
+            let kept = graph.one_minus(hidden)?;
             graph.multiply(target, kept)?
         }
         Corruption::SaltAndPepper { .. } => {
             let hit = less(graph, state, &shape, level)?;
             let salt = graph.random_bernoulli(state, 0.5, shape.clone())?;
             let salt = graph.multiply(salt, hit)?;
-            let kept = one_minus(graph, hit)?;
+            let kept = graph.one_minus(hit)?;
             let kept = graph.multiply(target, kept)?;
             graph.add(kept, salt)?
         }
@@ -92,11 +91,6 @@ pub(super) fn corrupt(graph: &mut Graph, network: &Network, x: Value, state: Val
 fn less(graph: &mut Graph, state: Value, shape: &Shape, level: Value) -> Result<Value> {
     let uniform = graph.random_uniform(state, shape.clone())?;
     graph.binary(Binary::Less, uniform, level)
-}
-
-fn one_minus(graph: &mut Graph, x: Value) -> Result<Value> {
-    let one = graph.constant(1.0, [])?;
-    graph.subtract(one, x)
 }
 
 /// Where each picture's pixels come from, as [`Graph::warp`] takes it: turned, mirrored before that, and shifted.

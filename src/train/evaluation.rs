@@ -85,39 +85,42 @@ pub fn negative_log_likelihood(
     data: &Dataset,
     samples: usize,
 ) -> Result<f64> {
-    network.accepts(data.sample_shape(), data.name())?;
     if samples == 0 {
         return Err(Error::invalid("samples", "a bound takes at least one code for each sample", "use 200, say"));
     }
-    let batch = (DECODED_AT_ONCE / samples).clamp(1, data.len());
-    let mut feed = Feed::new(data, "validation", batch, resident_bytes(device))?;
-    let plan = |batch| {
-        let mut graph = Graph::new();
-        let (x, state) = feed.read(&mut graph, batch)?;
-        let Prepared { input, target } = corrupt(&mut graph, network, x, state)?;
-        let noise = network.noise(&mut graph, state, batch, samples)?;
-        let bound = network.importance_weighted_bound(&mut graph, input, target, noise)?;
-        let bound = graph.reshape(bound, [1])?;
-        metrics_plan(network, &graph, &format!("likelihood {batch}"), batch, (state, bound), device.target())
-    };
-    let plans = feed.batches().into_iter().map(plan).collect::<Result<Vec<_>>>()?;
-    let mut session = device.load(&plans)?;
-    session.write_parameters(parameters)?;
-    Ok(means(&mut session, &mut feed, 0, 1)?[0])
+    let batch = DECODED_AT_ONCE / samples;
+    mean_over(network, device, parameters, (data, batch), "likelihood", |graph, x, state| {
+        let Prepared { input, target } = corrupt(graph, network, x, state)?;
+        let batch = graph.shape(x)[0];
+        let noise = network.noise(graph, state, batch, samples)?;
+        network.importance_weighted_bound(graph, input, target, noise)
+    })
 }
 
 /// The mean over a data set of the squared Frobenius norm of the encoder's Jacobian, exact: what the contractive penalty makes
 /// small. Fails where a code has too many numbers.
 pub fn jacobian_norm(network: &Network, device: &Device, parameters: &Values, data: &Dataset) -> Result<f64> {
+    let batch = network.spec().train.batch;
+    mean_over(network, device, parameters, (data, batch), "jacobian", |graph, x, _| network.jacobian_norm(graph, x))
+}
+
+/// The mean over a data set of what a graph makes of each batch and its state, a scalar.
+fn mean_over(
+    network: &Network,
+    device: &Device,
+    parameters: &Values,
+    (data, batch): (&Dataset, usize),
+    name: &str,
+    build: impl Fn(&mut Graph, Value, Value) -> Result<Value>,
+) -> Result<f64> {
     network.accepts(data.sample_shape(), data.name())?;
-    let batch = network.spec().train.batch.min(data.len());
-    let mut feed = Feed::new(data, "validation", batch, resident_bytes(device))?;
+    let mut feed = Feed::new(data, "validation", batch.clamp(1, data.len()), resident_bytes(device))?;
     let plan = |batch| {
         let mut graph = Graph::new();
         let (x, state) = feed.read(&mut graph, batch)?;
-        let norm = network.jacobian_norm(&mut graph, x)?;
-        let norm = graph.reshape(norm, [1])?;
-        metrics_plan(network, &graph, &format!("jacobian {batch}"), batch, (state, norm), device.target())
+        let value = build(&mut graph, x, state)?;
+        let value = graph.reshape(value, [1])?;
+        metrics_plan(network, &graph, &format!("{name} {batch}"), batch, (state, value), device.target())
     };
     let plans = feed.batches().into_iter().map(plan).collect::<Result<Vec<_>>>()?;
     let mut session = device.load(&plans)?;
