@@ -3,6 +3,7 @@
 use crate::error::Result;
 use crate::graph::{Binary, Graph, Unary, Value};
 use crate::model::initial_values;
+use crate::model::spec::Initializer;
 use crate::nn::{Activation, Layer, Linear, Placed, place};
 use crate::plan::{Metrics, Optimizer, ParameterLayout, Plan, Request, Target, Training};
 use crate::shape::Shape;
@@ -45,7 +46,7 @@ impl Vae {
 
     /// Initial values of all parameters, by PyTorch's default rule.
     pub fn initial(&self, seed: u64) -> Vec<f32> {
-        initial_values(self.parameters(), &self.layout, seed)
+        initial_values(self.parameters(), &self.layout, Initializer::PyTorch, seed)
     }
 
     /// The plan of a training step on `samples` resident samples of bytes, through the buffers of a trainer's plans.

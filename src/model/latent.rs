@@ -28,6 +28,8 @@ struct Posterior {
     log_variance: Value,
 }
 
+pub use super::adversarial::{ADVERSARIAL, DISCRIMINATOR};
+
 /// The loss of what the decoder makes of a code.
 pub const RECONSTRUCTION: &str = "reconstruction";
 /// The Kullback-Leibler divergence of the posterior from the standard normal, in nats per sample.
@@ -39,7 +41,7 @@ impl Network {
     /// The code that an encoder's output stands for, without chance.
     pub(super) fn code(&self, graph: &mut Graph, encoded: Value) -> Result<Value> {
         match &self.spec().latent {
-            LatentSpec::Plain | LatentSpec::Wasserstein(_) => Ok(encoded),
+            LatentSpec::Plain | LatentSpec::Wasserstein(_) | LatentSpec::Adversarial(_) => Ok(encoded),
             LatentSpec::Gaussian(_) => self.head(graph, encoded, 0),
         }
     }
@@ -59,6 +61,13 @@ impl Network {
                 let reconstruction = self.loss(graph, decoded, target)?;
                 let (loss, discrepancy) = self.with_discrepancy(graph, reconstruction, encoded, state, mmd, kernel)?;
                 let parts = vec![(RECONSTRUCTION, reconstruction), (DISCREPANCY, discrepancy)];
+                Ok(Objective { loss, code: encoded, decoded: Some(decoded), parts })
+            }
+            LatentSpec::Adversarial(own) => {
+                let decoded = self.decode(graph, encoded)?;
+                let reconstruction = self.loss(graph, decoded, target)?;
+                let (loss, [passing, telling]) = self.with_adversary(graph, reconstruction, encoded, state, own)?;
+                let parts = vec![(RECONSTRUCTION, reconstruction), passing, telling];
                 Ok(Objective { loss, code: encoded, decoded: Some(decoded), parts })
             }
             LatentSpec::Gaussian(Gaussian { samples, size, mmd, .. }) => {

@@ -1,5 +1,6 @@
 //! Models: a model file becomes graphs of an encoder, a decoder and a loss, and weights go to files and come back.
 
+mod adversarial;
 mod extensions;
 pub mod latent;
 mod network;

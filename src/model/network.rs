@@ -1,6 +1,6 @@
 //! A model's structure as graphs: encoder, decoder and loss, with one layout of parameters for all of them.
 
-use super::spec::{Checked, LossKind, ModelSpec};
+use super::spec::{Checked, Initializer, LossKind, ModelSpec};
 use crate::cpu::normal_quantile;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Value};
@@ -64,9 +64,9 @@ impl Network {
         with_batch(batch, &self.checked.latent)
     }
 
-    /// Initial values of all parameters, in the layout: PyTorch's default rule, drawn from `seed`.
+    /// Initial values of all parameters, in the layout, by the model's initialiser, drawn from `seed`.
     pub fn initial(&self, seed: u64) -> Vec<f32> {
-        initial_values(self.checked.parameters(), &self.layout, seed)
+        initial_values(self.checked.parameters(), &self.layout, self.spec.train.initializer, seed)
     }
 
     /// Codes of a batch of samples, without chance: `[n, ..input]` to `[n, ..latent]`.
@@ -159,16 +159,20 @@ impl Network {
 pub(crate) fn initial_values<'a>(
     parameters: impl Iterator<Item = &'a Parameter>,
     layout: &ParameterLayout,
+    initializer: Initializer,
     seed: u64,
 ) -> Vec<f32> {
     let mut values = vec![0.0; layout.elements()];
     for (index, (parameter, (_, shape, offset))) in parameters.zip(layout.entries()).enumerate() {
         let mut sequence = Sequence::new(seed, HostStream::Initial(index as u32), 0);
+        let initial = initializer.resolve(parameter.initial, shape);
         for value in &mut values[*offset..*offset + shape.elements()] {
-            *value = match parameter.initial {
+            *value = match initial {
                 Initial::Uniform(bound) => ((2.0 * sequence.unit() as f64 - 1.0) * bound) as f32,
                 Initial::Constant(value) => value as f32,
                 Initial::Normal(deviation) => (normal_quantile(sequence.unit() as f64) * deviation) as f32,
+                // The initialiser leaves neither.
+                Initial::Weight | Initial::Bias { .. } => 0.0,
             };
         }
     }

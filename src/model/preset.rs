@@ -49,8 +49,11 @@ presets! {
     "iwae" "iwae.toml" "importance-weighted: five codes for each sample" "arXiv 1509.00519"
     "info-vae" "info-vae.toml" "variational, its codes' distribution held by MMD" "arXiv 1706.02262"
     "wae" "wae.toml" "Wasserstein autoencoder with MMD" "arXiv 1711.01558"
+    "aae" "aae.toml" "adversarial: a discriminator makes codes normal" "arXiv 1511.05644"
     "transformer" "transformer-ae.toml" "patches that attend to each other" "arXiv 2010.11929"
+    "masked" "masked-ae.toml" "three of four patches are hidden in training" "arXiv 2111.06377"
     "lstm" "lstm-ae.toml" "recurrent: a picture as a sequence of its rows" "arXiv 1502.04681"
+    "gru" "gru-ae.toml" "recurrent, each row written after the one before" "arXiv 1406.1078"
 }
 
 /// The built-in model of that name.

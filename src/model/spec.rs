@@ -5,6 +5,7 @@
 //! looks at values, so that a spec built in code or changed by [`ModelSpec::set`] is held to the same rules.
 
 mod corruption;
+mod initializer;
 mod latent;
 mod loss;
 mod optimizer;
@@ -17,8 +18,9 @@ mod space;
 mod train;
 
 pub use self::corruption::{Corruption, Level};
+pub use self::initializer::Initializer;
 pub(crate) use self::latent::STEPS;
-pub use self::latent::{Gaussian, LatentSpec, MmdKernel, Wasserstein};
+pub use self::latent::{Adversarial, Gaussian, LatentSpec, MmdKernel, Wasserstein};
 pub(crate) use self::loss::LOG_VARIANCE;
 pub use self::loss::{CustomLoss, LossKind, LossSpec};
 pub use self::optimizer::OptimizerSpec;
@@ -186,7 +188,8 @@ const LARGEST_SHIFT: usize = 32;
 pub struct Checked {
     /// The encoder's layers with their shapes.
     pub encoder: Vec<Placed>,
-    /// The layers from the encoder's output to what the latent needs: mean and logarithm of the variance of a gaussian.
+    /// The layers from the encoder's output to what the latent needs: mean and logarithm of the variance of a gaussian, or the
+    /// discriminator of an adversary.
     pub heads: Vec<Placed>,
     /// The decoder's layers with their shapes. The last output has as many elements as the input, though perhaps
     /// not its shape: `[784]` is taken for `[1, 28, 28]`.

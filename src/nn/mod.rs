@@ -15,7 +15,7 @@ pub use layer::{
     LayerNorm, Linear, MaskSteps, ParameterSpec, Patches, PixelShuffle, Pool2d, PoolKind, Positions, Recurrent,
     RepeatVector, Reshape, Softmax, Structure, TiedLinear, Unpatch, Upsample,
 };
-pub(crate) use layer::{Key, Setting, has_short_form};
+pub(crate) use layer::{Key, Setting, fans, has_short_form};
 pub(crate) use place::check_ties;
 pub use place::{Blocks, MAX_LAYERS, place, place_with, walk};
 

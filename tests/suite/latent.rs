@@ -3,7 +3,7 @@
 use crate::support::*;
 use pinhole::data::{Dataset, digits};
 use pinhole::graph::{Graph, Value};
-use pinhole::model::latent::{DISCREPANCY, DIVERGENCE, RECONSTRUCTION};
+use pinhole::model::latent::{ADVERSARIAL, DISCREPANCY, DISCRIMINATOR, DIVERGENCE, RECONSTRUCTION};
 use pinhole::model::preset::PRESETS;
 use pinhole::model::{ModelSpec, Network};
 use pinhole::nn::loss;
@@ -110,6 +110,7 @@ fn devices_agree_on_latents() -> Result<()> {
             .replace("gaussian = 5", "wasserstein = { mmd = 0.1, kernel = \"gaussian\" }")
             .replace("\"bernoulli\"", "\"mse\""),
     );
+    texts.push(SMALL_VAE.replace("gaussian = 5", "adversarial = { weight = 2.0, hidden = 17 }"));
     for text in texts {
         let network = network(&text);
         // What the model file says comes back from it.
@@ -150,6 +151,63 @@ fn divergences_are_annealed() -> Result<()> {
         train(network, &Device::CpuF64, &data, None, Options { steps: Some(1), ..Options::default() })
     };
     assert_eq!(first(&network).losses, first(&plain).losses);
+    Ok(())
+}
+
+/// The encoder and the decoder follow what is held against the codes, the discriminator its own loss: by differences of both.
+#[test]
+fn adversaries_follow_their_own_gradients() -> Result<()> {
+    let text = "input = [784]\nloss = \"bernoulli\"\nencoder = [{ linear = 4 }, \"tanh\", { linear = 3 }]\n\
+                latent = { adversarial = { weight = 5.0, hidden = 6 } }\ndecoder = [{ linear = 784 }, \"sigmoid\"]\n";
+    let network = network(text);
+    let batch = 5;
+    let x = pixels(batch);
+    // The same state draws the same from the prior.
+    let state = Tensor::new([8], Values::U32(vec![3, 0, 7, 0, 0, 0, 0, 0]))?;
+    let initial = network.initial(7);
+    let at = |values: &[f64], training: bool| -> Result<Vec<Vec<f64>>> {
+        let mut graph = Graph::new();
+        let input = graph.input("x", [batch, 784], DType::Float)?;
+        let step = graph.state("state")?;
+        if training {
+            graph.set_training(step)?;
+        }
+        let objective = network.objective(&mut graph, input, input, step)?;
+        let mut inputs = vec![("x", x.clone()), ("state", state.clone())];
+        let mut parameters = vec![];
+        for (name, shape, offset) in network.layout().entries() {
+            parameters.push(graph.parameter(name, shape.clone())?);
+            inputs.push((
+                name,
+                Tensor::new(shape.clone(), Values::F64(values[*offset..*offset + shape.elements()].to_vec()))?,
+            ));
+        }
+        let [(RECONSTRUCTION, _), (ADVERSARIAL, _), (DISCRIMINATOR, discriminator)] = objective.parts[..] else {
+            panic!("parts")
+        };
+        let mut outputs = vec![objective.loss, discriminator];
+        if training {
+            outputs.extend(graph.gradients(objective.loss, &parameters)?);
+        }
+        Ok(Device::CpuF64.compute(&graph, &outputs, &inputs)?.iter().map(Tensor::to_f64).collect())
+    };
+    let start: Vec<f64> = initial.iter().map(|value| f64::from(*value)).collect();
+    let training = at(&start, true)?;
+    expect_close("the loss in training", &training[0], &at(&start, false)?[0], 1e-12, Scale::Relative);
+    for ((name, shape, offset), gradient) in network.layout().entries().iter().zip(&training[2..]) {
+        // Which of the two values a parameter lessens.
+        let own = usize::from(name.starts_with("latent.discriminator"));
+        for element in [0, shape.elements() / 2, shape.elements() - 1] {
+            let moved = |by: f64| -> Result<f64> {
+                let mut values = start.clone();
+                values[offset + element] += by;
+                Ok(at(&values, false)?[own][0])
+            };
+            let expected = (moved(1e-5)? - moved(-1e-5)?) / 2e-5;
+            let found = gradient[element];
+            assert!((found - expected).abs() < 1e-6 * (1.0 + expected.abs()), "{name} {element}: {found} {expected}");
+        }
+    }
     Ok(())
 }
 

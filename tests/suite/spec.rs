@@ -5,8 +5,8 @@ use std::path::Path;
 use pinhole::error::Error;
 use pinhole::model::preset::{PRESETS, preset};
 use pinhole::model::spec::{
-    Contractive, Corruption, DataSpec, Gaussian, LatentSpec, Level, LossKind, ModelSpec, OptimizerSpec, Penalties,
-    TrainSpec,
+    Contractive, Corruption, DataSpec, Gaussian, Initializer, LatentSpec, Level, LossKind, ModelSpec, OptimizerSpec,
+    Penalties, TrainSpec,
 };
 use pinhole::nn::{Activation, Blocks, Conv2d, ConvTranspose2d, Initial, Layer, Linear, Reshape};
 use pinhole::plan::Optimizer;
@@ -419,12 +419,17 @@ fn a_setting_that_is_refused_changes_nothing() {
     }
 }
 
+/// What PyTorch's rule makes of a parameter.
+fn initial(own: Initial, shape: &Shape) -> Initial {
+    Initializer::PyTorch.resolve(own, shape)
+}
+
 #[test]
 fn parameters_have_pytorchs_names_shapes_and_bounds() {
     let spec = conv();
     let checked = spec.validate().unwrap();
     let listed: Vec<(&str, &[usize], Initial)> =
-        checked.parameters().map(|parameter| (parameter.name.as_str(), &*parameter.shape, parameter.initial)).collect();
+        checked.parameters().map(|own| (own.name.as_str(), &*own.shape, initial(own.initial, &own.shape))).collect();
     // The bound is 1 / sqrt(product of the weight's sizes after the first).
     let bound = |fan_in: f64| Initial::Uniform(1.0 / fan_in.sqrt());
     assert_eq!(
@@ -471,7 +476,7 @@ fn convolutions_of_odd_sizes_have_pytorchs_shapes_and_costs() {
     assert_eq!(layer.flops(&input), 2 * (5 * 4 * 3) * (3 * 3 * 4));
     let [weight] = &layer.parameters(&input)[..] else { panic!("a layer without bias has one parameter") };
     assert_eq!(
-        (weight.name, &weight.shape, weight.initial),
+        (weight.name, &weight.shape, initial(weight.initial, &weight.shape)),
         ("weight", &[5, 3, 3, 4].into(), Initial::Uniform(1.0 / 6.0))
     );
 

@@ -312,3 +312,32 @@ fn initial_values_follow_pytorchs_rules() {
     assert!(mean.abs() < 0.15 && (square - 1.0).abs() < 0.25, "mean {mean}, mean square {square}");
     assert!(vectors.iter().all(|value| value.is_finite()));
 }
+
+#[test]
+fn initializers_keep_their_bounds() {
+    let text = |name: &str| {
+        format!(
+            "input = [4, 20, 20]\nloss = \"mse\"\nencoder = [{{ conv2d = {{ out = 8, kernel = 3, groups = 2 }} }}, \"flatten\", \
+             {{ linear = 30 }}]\ndecoder = [{{ linear = 1600 }}]\n[train]\ninitializer = \"{name}\"\n"
+        )
+    };
+    // A kernel of nine joins two channels of four in four of eight; PyTorch counts all eight.
+    for (name, conv, linear) in [
+        ("pytorch", 1.0 / 18.0f32.sqrt(), 1.0 / 2592.0f32.sqrt()),
+        ("glorot", (6.0 / 90.0f32).sqrt(), (6.0 / 2622.0f32).sqrt()),
+        ("he", (6.0 / 18.0f32).sqrt(), (6.0 / 2592.0f32).sqrt()),
+    ] {
+        let network = network(&text(name));
+        let values = network.initial(1);
+        let largest = |name: &str| {
+            let (_, shape, offset) = network.layout().entries().iter().find(|(known, ..)| known == name).expect(name);
+            values[*offset..*offset + shape.elements()].iter().fold(0.0f32, |largest, value| largest.max(value.abs()))
+        };
+        for (parameter, bound) in [("encoder.0.weight", conv), ("encoder.2.weight", linear)] {
+            let largest = largest(parameter);
+            assert!(largest <= bound && largest > 0.95 * bound, "{name} {parameter}: {largest}, bound {bound}");
+        }
+        assert_eq!(largest("encoder.2.bias") == 0.0, name != "pytorch", "{name}");
+        assert!(network.spec().to_toml().contains(&format!("initializer = \"{name}\"")));
+    }
+}

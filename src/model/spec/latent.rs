@@ -2,7 +2,7 @@
 
 use super::settings::{self, Choice, Setting};
 use crate::error::{Error, Result};
-use crate::nn::{Initial, Layer, Linear, Parameter, Placed, place};
+use crate::nn::{Activation, Initial, Layer, Linear, Parameter, Placed, place};
 use crate::shape::Shape;
 use std::fmt;
 
@@ -19,6 +19,8 @@ pub enum LatentSpec {
     Gaussian(Gaussian),
     /// The encoder's output, made to be distributed like a standard normal over all samples: a Wasserstein autoencoder.
     Wasserstein(Wasserstein),
+    /// The encoder's output, which a discriminator shall not tell from draws of a standard normal: an adversarial autoencoder.
+    Adversarial(Adversarial),
 }
 
 /// The posterior of a variational autoencoder: Kingma and Welling, arXiv 1312.6114. Its mean and the logarithm of its
@@ -49,6 +51,16 @@ pub struct Wasserstein {
     pub mmd: f64,
     /// How alike two codes are.
     pub kernel: MmdKernel,
+}
+
+/// The latent of an adversarial autoencoder: Makhzani et al., arXiv 1511.05644. The discriminator is two hidden layers with
+/// rectifiers and a logit, `latent.discriminator.0` to `latent.discriminator.4`, trained in the same steps.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Adversarial {
+    /// The weight of what the discriminator says of the codes.
+    pub weight: f64,
+    /// Units of each of the discriminator's hidden layers.
+    pub hidden: usize,
 }
 
 /// How alike two codes are in the maximum mean discrepancy (Gretton et al., JMLR 13, 2012).
@@ -86,6 +98,12 @@ impl Default for Wasserstein {
     }
 }
 
+impl Default for Adversarial {
+    fn default() -> Adversarial {
+        Adversarial { weight: 1.0, hidden: 256 }
+    }
+}
+
 impl LatentSpec {
     /// Whether training and validation draw codes at random.
     pub fn is_drawn(&self) -> bool {
@@ -94,21 +112,29 @@ impl LatentSpec {
 
     /// Whether codes are made to be distributed like a standard normal, so that new samples can be decoded from draws of it.
     pub fn has_prior(&self) -> bool {
-        matches!(self, LatentSpec::Gaussian(_) | LatentSpec::Wasserstein(_))
+        matches!(self, LatentSpec::Gaussian(_) | LatentSpec::Wasserstein(_) | LatentSpec::Adversarial(_))
     }
 
     /// The size of a code, where it is not the encoder's output that decides it.
     pub(super) fn size(&mut self) -> Option<&mut usize> {
         match self {
-            LatentSpec::Plain | LatentSpec::Wasserstein(_) => None,
+            LatentSpec::Plain | LatentSpec::Wasserstein(_) | LatentSpec::Adversarial(_) => None,
             LatentSpec::Gaussian(own) => Some(&mut own.size),
         }
     }
 
     /// The layers from the encoder's output to what the latent needs, and the shape of a code.
     pub(super) fn place(&self, encoded: &Shape) -> Result<(Vec<Placed>, Shape)> {
-        let LatentSpec::Gaussian(own) = self else { return Ok((vec![], encoded.clone())) };
         let flat = [encoded.elements()].into();
+        let own = match self {
+            LatentSpec::Plain | LatentSpec::Wasserstein(_) => return Ok((vec![], encoded.clone())),
+            LatentSpec::Adversarial(own) => {
+                let hidden = || [Layer::Linear(Linear::new(own.hidden)), Layer::Activation(Activation::Relu)];
+                let layers = [&hidden()[..], &hidden(), &[Layer::Linear(Linear::new(1))]].concat();
+                return Ok((place("latent.discriminator", &layers, &flat)?, encoded.clone()));
+            }
+            LatentSpec::Gaussian(own) => own,
+        };
         let mut heads = Vec::new();
         for name in ["latent.mean", "latent.log_variance"] {
             let mut placed = place(name, &[Layer::Linear(Linear::new(own.size))], &flat)?;
@@ -164,7 +190,8 @@ impl Choice for LatentSpec {
 
     fn all() -> Vec<LatentSpec> {
         let (gaussian, wasserstein) = (Gaussian::default(), Wasserstein::default());
-        vec![LatentSpec::Plain, LatentSpec::Gaussian(gaussian), LatentSpec::Wasserstein(wasserstein)]
+        let adversarial = LatentSpec::Adversarial(Adversarial::default());
+        vec![LatentSpec::Plain, LatentSpec::Gaussian(gaussian), LatentSpec::Wasserstein(wasserstein), adversarial]
     }
 
     fn name(&self) -> &'static str {
@@ -172,6 +199,7 @@ impl Choice for LatentSpec {
             LatentSpec::Plain => "plain",
             LatentSpec::Gaussian(_) => "gaussian",
             LatentSpec::Wasserstein(_) => "wasserstein",
+            LatentSpec::Adversarial(_) => "adversarial",
         }
     }
 
@@ -195,6 +223,9 @@ impl Choice for LatentSpec {
                     value: &mut own.kernel,
                 };
                 vec![("mmd", Setting::Positive(&mut own.mmd)), ("kernel", Setting::Part(Box::new(kernel)))]
+            }
+            LatentSpec::Adversarial(own) => {
+                vec![("weight", Setting::Positive(&mut own.weight)), ("hidden", Setting::Count(&mut own.hidden))]
             }
         }
     }

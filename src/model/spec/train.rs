@@ -1,5 +1,6 @@
 //! The `[train]` of a model file.
 
+use super::initializer::Initializer;
 use super::optimizer::OptimizerSpec;
 use super::read::{Fault, Item};
 use super::schedule::Schedule;
@@ -18,6 +19,8 @@ pub struct TrainSpec {
     pub epochs: usize,
     /// Decides initial weights, shuffling and all else that is random; 0 unless given.
     pub seed: u64,
+    /// What weights start with; PyTorch's rule unless given.
+    pub initializer: Initializer,
     /// Whether each epoch goes through the samples in a new order; true unless given.
     pub shuffle: bool,
     /// The part of the training set that is set aside to validate on where the data comes without test files, in
@@ -125,6 +128,7 @@ impl Default for TrainSpec {
             batch: 128,
             epochs: 5,
             seed: 0,
+            initializer: Initializer::PyTorch,
             shuffle: true,
             validation: 0.1,
             optimizer: OptimizerSpec::new(Optimizer::ADAM),
@@ -293,6 +297,11 @@ impl Table for TrainSpec {
                 "seed",
                 "Decides initial weights, shuffling and all else that is random.",
                 Seed(&mut self.seed),
+            ),
+            Field::optional(
+                "initializer",
+                "What weights of linear and convolutional layers start with: pytorch, glorot or he.",
+                Setting::Part(Box::new(Chosen(&mut self.initializer))),
             ),
             Field::optional("shuffle", "Whether every epoch has an order of its own.", Flag(&mut self.shuffle)),
             Field::optional(

@@ -104,7 +104,7 @@ impl Kind for TiedLinear {
     }
 
     fn parameters(&self, input: &Shape) -> Vec<ParameterSpec> {
-        let initial = Initial::Uniform(1.0 / (input[input.len() - 1] as f64).sqrt());
+        let initial = Initial::Bias { fan_in: input[input.len() - 1] as f64 };
         let bias = self.bias.then(|| ParameterSpec { name: "bias", shape: [self.out].into(), initial });
         bias.into_iter().collect()
     }

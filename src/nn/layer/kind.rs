@@ -59,6 +59,13 @@ pub enum Initial {
     Constant(f64),
     /// Normal around 0 with this deviation.
     Normal(f64),
+    /// A weight that multiplies, `[out, in, ..]`: as the model's [`Initializer`](crate::model::spec::Initializer) says.
+    Weight,
+    /// What is added behind such a weight.
+    Bias {
+        /// How many numbers the weight joins in one.
+        fan_in: f64,
+    },
 }
 
 /// One key of a layer's table.
@@ -112,17 +119,22 @@ impl Setting<'_> {
     }
 }
 
-/// Weight and bias of a layer that multiplies, with PyTorch's default start: both uniform in `(-b, b)` with
-/// `b = 1 / sqrt(fan_in)`. PyTorch spells the weight's rule `kaiming_uniform_(a = sqrt(5))`, whose gain of
-/// `sqrt(2 / (1 + 5))` times `sqrt(3)` is 1, hence the same bound. Its fan-in is the product of a weight's sizes after
-/// the first, also for a transposed convolution, where that is out-channels times kernel and not the inputs that
-/// one output sums.
+/// How many numbers a weight joins in one, and the other way, as PyTorch counts them: the product of its sizes after the first,
+/// also for a transposed convolution, where that is out-channels times kernel and not the inputs that one output sums; and
+/// the product of all but the second.
+pub(crate) fn fans(weight: &Shape) -> [f64; 2] {
+    let product = |sizes: &[usize]| sizes.iter().map(|size| *size as f64).product::<f64>();
+    let kernel = product(&weight[weight.len().min(2)..]);
+    let size = |axis: usize| weight.get(axis).map_or(1.0, |size| *size as f64);
+    [size(1) * kernel, size(0) * kernel]
+}
+
+/// Weight and bias of a layer that multiplies.
 pub(super) fn weight_and_bias(weight: impl Into<Shape>, bias: Option<usize>) -> Vec<ParameterSpec> {
     let weight: Shape = weight.into();
-    let fan_in: f64 = weight[1..].iter().map(|size| *size as f64).product();
-    let initial = Initial::Uniform(1.0 / fan_in.sqrt());
-    let bias = bias.map(|out| ParameterSpec { name: "bias", shape: [out].into(), initial });
-    std::iter::once(ParameterSpec { name: "weight", shape: weight, initial }).chain(bias).collect()
+    let [fan_in, _] = fans(&weight);
+    let bias = bias.map(|out| ParameterSpec { name: "bias", shape: [out].into(), initial: Initial::Bias { fan_in } });
+    std::iter::once(ParameterSpec { name: "weight", shape: weight, initial: Initial::Weight }).chain(bias).collect()
 }
 
 /// Adds the bias, one number for every channel or feature, where the layer has one after its weight.

@@ -25,7 +25,7 @@ pub use custom::{Custom, CustomLayer};
 pub use dense::{Linear, TiedLinear};
 pub use dropout::{Dropout, GaussianNoise};
 pub use kind::{Initial, ParameterSpec};
-pub(crate) use kind::{Key, Setting};
+pub(crate) use kind::{Key, Setting, fans};
 pub use normalisation::{BatchNorm, GroupNorm, LayerNorm, Softmax};
 pub use patches::{Patches, Unpatch};
 pub use pool::{GlobalPool, Interpolation, PixelShuffle, Pool2d, PoolKind, Upsample};

@@ -1,0 +1,62 @@
+//! What weights start with: the file's `initializer`.
+
+use super::settings::{self, Choice, Setting};
+use crate::nn::{Initial, fans};
+use crate::shape::Shape;
+use std::fmt;
+
+/// The values that weights of linear and convolutional layers start with. Other parameters follow rules of their own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Initializer {
+    /// PyTorch's default: weights and biases uniform within one over the root of a weight's fan-in. PyTorch spells the
+    /// weight's rule `kaiming_uniform_(a = sqrt(5))`, whose gain of `sqrt(2 / (1 + 5))` times `sqrt(3)` is 1.
+    #[default]
+    PyTorch,
+    /// Uniform within the root of six over the sum of fan-in and fan-out, biases 0: Glorot and Bengio, AISTATS 2010.
+    /// Keras's default.
+    Glorot,
+    /// Uniform within the root of six over fan-in, biases 0: He et al., arXiv 1502.01852.
+    He,
+}
+
+impl Initializer {
+    /// What a parameter of that shape starts with.
+    pub fn resolve(self, initial: Initial, shape: &Shape) -> Initial {
+        let [fan_in, fan_out] = fans(shape);
+        match (initial, self) {
+            (Initial::Weight, Initializer::PyTorch) => Initial::Uniform(1.0 / fan_in.sqrt()),
+            (Initial::Weight, Initializer::Glorot) => Initial::Uniform((6.0 / (fan_in + fan_out)).sqrt()),
+            (Initial::Weight, Initializer::He) => Initial::Uniform((6.0 / fan_in).sqrt()),
+            (Initial::Bias { fan_in }, Initializer::PyTorch) => Initial::Uniform(1.0 / fan_in.sqrt()),
+            (Initial::Bias { .. }, Initializer::Glorot | Initializer::He) => Initial::Constant(0.0),
+            (own, _) => own,
+        }
+    }
+}
+
+impl Choice for Initializer {
+    const WHAT: &'static str = "initializer";
+
+    fn all() -> Vec<Initializer> {
+        vec![Initializer::PyTorch, Initializer::Glorot, Initializer::He]
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Initializer::PyTorch => "pytorch",
+            Initializer::Glorot => "glorot",
+            Initializer::He => "he",
+        }
+    }
+
+    fn settings(&mut self) -> Vec<(&'static str, Setting<'_>)> {
+        vec![]
+    }
+}
+
+/// As a model file has it.
+impl fmt::Display for Initializer {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        settings::write(self, f)
+    }
+}
