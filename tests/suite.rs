@@ -56,6 +56,8 @@ mod kernels;
 mod latent;
 #[path = "suite/layers.rs"]
 mod layers;
+#[path = "suite/linear.rs"]
+mod linear;
 #[path = "suite/losses.rs"]
 mod losses;
 #[path = "suite/modes.rs"]

@@ -486,8 +486,9 @@ fn convolutions_of_odd_sizes_have_pytorchs_shapes_and_costs() {
     assert_eq!(layer.output_shape(&input), Ok([5, 14, 36].into()));
     assert_eq!(layer.flops(&input), 2 * (3 * 7 * 11) * (5 * 3 * 4));
     let [weight, bias] = &layer.parameters(&input)[..] else { panic!("a layer with bias has two parameters") };
-    assert_eq!((&weight.shape, weight.initial), (&[3, 5, 3, 4].into(), Initial::Uniform(1.0 / 60f64.sqrt())));
-    assert_eq!((bias.name, &bias.shape, bias.initial), ("bias", &[5].into(), weight.initial));
+    let bound = Initial::Uniform(1.0 / 60f64.sqrt());
+    assert_eq!((&weight.shape, initial(weight.initial, &weight.shape)), (&[3, 5, 3, 4].into(), bound));
+    assert_eq!((bias.name, &bias.shape, initial(bias.initial, &bias.shape)), ("bias", &[5].into(), bound));
 
     // Parameters and costs of what does not fit are none, not a panic.
     assert_eq!((layer.parameters(&[7].into()).len(), layer.flops(&[7].into())), (0, 0));
