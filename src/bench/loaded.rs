@@ -1,6 +1,5 @@
 //! Workloads made ready: data and weights in the host's memory first, then a plan on a device.
 
-use super::vae::{PIXELS, Vae};
 use super::workload::{CONV_CHANNELS, CONV_SIDE, Workload};
 use crate::data::digits;
 use crate::device::{Device, Session};
@@ -24,6 +23,8 @@ const SEED: u64 = 0;
 const RATE: f64 = 1e-3;
 /// Steps after which a loss must have fallen.
 const LEAST_STEPS: u64 = 16;
+/// Pixels of a digit.
+const PIXELS: usize = 784;
 /// Outputs of an op that are compared with sums in f64.
 const CHECKED: usize = 64;
 
@@ -35,13 +36,8 @@ pub struct Material {
 }
 
 enum Content {
-    Training { model: Model, data: Values, parameters: Values },
+    Training { network: Box<Network>, data: Values, parameters: Values },
     Kernel { left: Vec<f32>, right: Vec<f32> },
-}
-
-enum Model {
-    Network(Box<Network>),
-    Vae(Vae),
 }
 
 /// A workload on a device, ready to run.
@@ -69,12 +65,7 @@ impl Material {
             return Err(Error::invalid(format!("batch {batch}"), problem, "use another --batch"));
         }
         let content = match workload {
-            Workload::Vae => {
-                let vae = Vae::new()?;
-                let (data, parameters) = (pictures(samples(batch, PIXELS)), Values::F32(vae.initial(SEED)));
-                Content::Training { model: Model::Vae(vae), data, parameters }
-            }
-            Workload::ConvAe | Workload::DenseAe | Workload::ConvAeWide => {
+            Workload::ConvAe | Workload::DenseAe | Workload::Vae | Workload::ConvAeWide => {
                 let Some(mut spec) = workload.model()? else {
                     return Err(Error::invalid(format!("workload \"{workload}\""), "it has no model", "use another"));
                 };
@@ -84,7 +75,7 @@ impl Material {
                 let data = if pixels == PIXELS { pictures(count) } else { noise(count * pixels) };
                 let network = Network::new(spec)?;
                 let parameters = Values::F32(network.initial(SEED));
-                Content::Training { model: Model::Network(Box::new(network)), data, parameters }
+                Content::Training { network: Box::new(network), data, parameters }
             }
             Workload::MatMul(size) => Content::Kernel { left: numbers(1, size * size), right: numbers(2, size * size) },
             Workload::Conv3x3 => Content::Kernel {
@@ -108,10 +99,9 @@ impl Material {
     /// The plan of one step on a device.
     pub fn plan(&self, target: &Target) -> Result<Plan> {
         match &self.content {
-            Content::Training { model, .. } => match model {
-                Model::Network(network) => training_plan(network, self.epoch_steps() * self.batch, target.clone()),
-                Model::Vae(vae) => vae.plan(self.epoch_steps() * self.batch, self.batch, &OPTIMIZER, target),
-            },
+            Content::Training { network, .. } => {
+                training_plan(network, self.epoch_steps() * self.batch, target.clone())
+            }
             Content::Kernel { .. } => kernel_plan(self.workload, self.batch, target),
         }
     }
@@ -154,13 +144,7 @@ impl Material {
     /// Steps of an epoch of its data.
     fn epoch_steps(&self) -> usize {
         match &self.content {
-            Content::Training { data, model, .. } => {
-                let pixels = match model {
-                    Model::Network(network) => network.spec().input.elements(),
-                    Model::Vae(_) => PIXELS,
-                };
-                data.len() / pixels / self.batch
-            }
+            Content::Training { data, network, .. } => data.len() / network.spec().input.elements() / self.batch,
             Content::Kernel { .. } => 1,
         }
     }

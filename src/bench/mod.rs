@@ -17,7 +17,6 @@ mod host;
 mod loaded;
 mod measure;
 mod split_sweep;
-mod vae;
 mod workload;
 
 pub use ceilings::{Ceilings, LaunchMeasurement, launches};

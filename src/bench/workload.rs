@@ -61,16 +61,17 @@ impl Workload {
         }
     }
 
-    /// The model that it trains, where that is an autoencoder of a model file.
+    /// The model that it trains, where it trains one.
     pub fn model(self) -> Result<Option<ModelSpec>> {
         match self {
             Workload::ConvAe => ModelSpec::resolve("conv").map(Some),
             Workload::DenseAe => ModelSpec::resolve("dense").map(Some),
+            Workload::Vae => ModelSpec::resolve("vae").map(Some),
             Workload::ConvAeWide => {
                 let path = "examples/models/conv-ae-wide.toml";
                 ModelSpec::parse(include_str!("../../examples/models/conv-ae-wide.toml"), Path::new(path)).map(Some)
             }
-            Workload::Vae | Workload::MatMul(_) | Workload::Conv3x3 => Ok(None),
+            Workload::MatMul(_) | Workload::Conv3x3 => Ok(None),
         }
     }
 

@@ -10,7 +10,6 @@ pub mod spec;
 pub mod weights;
 
 pub use extensions::Extensions;
-pub(crate) use network::initial_values;
 pub use network::{Decoded, Network};
 pub(crate) use penalty::output_of;
 pub use spec::ModelSpec;

@@ -1,6 +1,6 @@
 //! A model's structure as graphs: encoder, decoder and loss, with one layout of parameters for all of them.
 
-use super::spec::{Checked, Initializer, LossKind, ModelSpec};
+use super::spec::{Checked, LossKind, ModelSpec};
 use crate::cpu::normal_quantile;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Value};
@@ -66,7 +66,22 @@ impl Network {
 
     /// Initial values of all parameters, in the layout, by the model's initialiser, drawn from `seed`.
     pub fn initial(&self, seed: u64) -> Vec<f32> {
-        initial_values(self.checked.parameters(), &self.layout, self.spec.train.initializer, seed)
+        let mut values = vec![0.0; self.layout.elements()];
+        for (index, (parameter, (_, shape, offset))) in self.checked.parameters().zip(self.layout.entries()).enumerate()
+        {
+            let mut sequence = Sequence::new(seed, HostStream::Initial(index as u32), 0);
+            let initial = self.spec.train.initializer.resolve(parameter.initial, shape);
+            for value in &mut values[*offset..*offset + shape.elements()] {
+                *value = match initial {
+                    Initial::Uniform(bound) => ((2.0 * sequence.unit() as f64 - 1.0) * bound) as f32,
+                    Initial::Constant(value) => value as f32,
+                    Initial::Normal(deviation) => (normal_quantile(sequence.unit() as f64) * deviation) as f32,
+                    // The initialiser leaves neither.
+                    Initial::Weight | Initial::Bias { .. } => 0.0,
+                };
+            }
+        }
+        values
     }
 
     /// Codes of a batch of samples, without chance: `[n, ..input]` to `[n, ..latent]`.
@@ -153,30 +168,6 @@ impl Network {
             "choose other data, or change the model's `input` and layers",
         ))
     }
-}
-
-/// Initial values of parameters that lie in a layout in this order.
-pub(crate) fn initial_values<'a>(
-    parameters: impl Iterator<Item = &'a Parameter>,
-    layout: &ParameterLayout,
-    initializer: Initializer,
-    seed: u64,
-) -> Vec<f32> {
-    let mut values = vec![0.0; layout.elements()];
-    for (index, (parameter, (_, shape, offset))) in parameters.zip(layout.entries()).enumerate() {
-        let mut sequence = Sequence::new(seed, HostStream::Initial(index as u32), 0);
-        let initial = initializer.resolve(parameter.initial, shape);
-        for value in &mut values[*offset..*offset + shape.elements()] {
-            *value = match initial {
-                Initial::Uniform(bound) => ((2.0 * sequence.unit() as f64 - 1.0) * bound) as f32,
-                Initial::Constant(value) => value as f32,
-                Initial::Normal(deviation) => (normal_quantile(sequence.unit() as f64) * deviation) as f32,
-                // The initialiser leaves neither.
-                Initial::Weight | Initial::Bias { .. } => 0.0,
-            };
-        }
-    }
-    values
 }
 
 fn with_batch(batch: usize, shape: &Shape) -> Shape {
