@@ -6,6 +6,7 @@ pub mod latent;
 mod network;
 mod penalty;
 pub mod preset;
+mod row;
 pub mod spec;
 pub mod weights;
 
@@ -13,4 +14,6 @@ pub use extensions::Extensions;
 pub(crate) use network::initial_values;
 pub use network::{Decoded, Network};
 pub(crate) use penalty::output_of;
+pub use row::{Given, Held, RowLayout, Rows, Sample};
+pub(crate) use row::{given_rows, masked, row_shape};
 pub use spec::ModelSpec;

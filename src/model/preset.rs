@@ -46,6 +46,7 @@ presets! {
     "vae" "vae.toml" "variational" "arXiv 1312.6114"
     "conv-vae" "conv-vae.toml" "convolutional variational, a code of two numbers" "arXiv 1312.6114"
     "beta-vae" "beta-vae.toml" "variational, its divergence times four after a warm-up" "Higgins et al. 2017"
+    "cvae" "cvae.toml" "conditional variational: is told each sample's label" "Sohn et al. 2015"
     "iwae" "iwae.toml" "importance-weighted: five codes for each sample" "arXiv 1509.00519"
     "info-vae" "info-vae.toml" "variational, its codes' distribution held by MMD" "arXiv 1706.02262"
     "wae" "wae.toml" "Wasserstein autoencoder with MMD" "arXiv 1711.01558"
