@@ -5,13 +5,14 @@ use crate::data::files::write_atomically;
 use crate::device::{Device, Session};
 use crate::error::{Error, Result};
 use crate::graph::Graph;
-use crate::model::{Extensions, ModelSpec, Network, weights};
+use crate::model::{Extensions, Given, ModelSpec, Network, RowLayout, given_rows, masked, row_shape, weights};
 use crate::plan::{Plan, Request};
 use crate::shape::Shape;
 use crate::tensor::{DType, Tensor, Values};
 use crate::train::{
     EpochReport, Evaluation, Observer, Options, Outcome, Trainer, evaluate, jacobian_norm, negative_log_likelihood,
 };
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::io::Write;
 use std::path::Path;
@@ -38,8 +39,8 @@ pub struct Autoencoder {
     network: Network,
     device: Device,
     parameters: Values,
-    /// Plans that are ready to run, with these parameters, for each function and batch.
-    ready: Mutex<HashMap<(Function, usize), Session>>,
+    /// Plans that are ready to run, with these parameters, for each function and batch, for samples with lengths or without.
+    ready: Mutex<HashMap<(Function, usize, bool), Session>>,
 }
 
 /// What a ready plan computes.
@@ -168,22 +169,39 @@ impl Autoencoder {
         jacobian_norm(&self.network, &self.device, &self.parameters, data)
     }
 
-    /// Codes of samples given one after the other: `[n, ..latent]`.
+    /// Codes of samples given one after the other: `[n, ..latent]`. Fails where the model has a condition.
     pub fn encode(&self, samples: &[f32]) -> Result<Tensor> {
-        self.apply(Function::Encode, samples)
+        self.encode_given(samples, &Given::default())
     }
 
-    /// Reconstructions of codes given one after the other: `[n, ..input]`.
+    /// Reconstructions of codes given one after the other: `[n, ..input]`. Fails where the model has a condition.
     pub fn decode(&self, codes: &[f32]) -> Result<Tensor> {
-        self.apply(Function::Decode, codes)
+        self.decode_given(codes, &Given::default())
     }
 
-    /// Samples encoded and decoded: `[n, ..input]`.
+    /// Samples encoded and decoded: `[n, ..input]`. Fails where the model has a condition.
     pub fn reconstruct(&self, samples: &[f32]) -> Result<Tensor> {
-        self.apply(Function::Reconstruct, samples)
+        self.reconstruct_given(samples, &Given::default())
     }
 
-    fn apply(&self, function: Function, values: &[f32]) -> Result<Tensor> {
+    /// [`encode`](Autoencoder::encode) with a condition or a length for each sample, which [`Network::given`] takes from a data
+    /// set.
+    pub fn encode_given(&self, samples: &[f32], given: &Given) -> Result<Tensor> {
+        self.apply(Function::Encode, samples, given)
+    }
+
+    /// [`decode`](Autoencoder::decode) with a condition or a length for each code: what a sample would be like if that were
+    /// what is known of it.
+    pub fn decode_given(&self, codes: &[f32], given: &Given) -> Result<Tensor> {
+        self.apply(Function::Decode, codes, given)
+    }
+
+    /// [`reconstruct`](Autoencoder::reconstruct) with a condition or a length for each sample.
+    pub fn reconstruct_given(&self, samples: &[f32], given: &Given) -> Result<Tensor> {
+        self.apply(Function::Reconstruct, samples, given)
+    }
+
+    fn apply(&self, function: Function, values: &[f32], given: &Given) -> Result<Tensor> {
         let (input, output): (Shape, Shape) = match function {
             Function::Encode => (self.network.input_shape(1), self.network.latent_shape(1)),
             Function::Decode => (self.network.latent_shape(1), self.network.input_shape(1)),
@@ -197,13 +215,20 @@ impl Autoencoder {
                 format!("give each as {width} numbers"),
             ));
         }
+        let layout = self.network.given_layout(width, values.len() / width, given)?;
+        let rows = match layout.is_plain() {
+            true => Cow::Borrowed(values),
+            false => Cow::Owned(given_rows(values, given, layout)),
+        };
         let mut ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
         let mut results: Vec<f32> = Vec::new();
-        for samples in values.chunks(BATCH * width) {
-            let batch = samples.len() / width;
-            let session = match ready.entry((function, batch)) {
+        for samples in rows.chunks(BATCH * layout.width()) {
+            let batch = samples.len() / layout.width();
+            let session = match ready.entry((function, batch, layout.mask > 0)) {
                 std::collections::hash_map::Entry::Occupied(session) => session.into_mut(),
-                std::collections::hash_map::Entry::Vacant(place) => place.insert(self.prepare(function, batch)?),
+                std::collections::hash_map::Entry::Vacant(place) => {
+                    place.insert(self.prepare(function, batch, layout)?)
+                }
             };
             session.write("x", &Values::F32(samples.to_vec()))?;
             session.run(0, 1)?;
@@ -217,19 +242,23 @@ impl Autoencoder {
         Tensor::from_f32(shape, results)
     }
 
-    fn prepare(&self, function: Function, batch: usize) -> Result<Session> {
+    fn prepare(&self, function: Function, batch: usize, layout: RowLayout) -> Result<Session> {
         let mut graph = Graph::new();
+        let sample = match function {
+            Function::Encode | Function::Reconstruct => self.network.input_shape(batch),
+            Function::Decode => self.network.latent_shape(batch),
+        };
+        let rows = graph.input("x", row_shape(batch, sample.clone(), layout), DType::Float)?;
+        let x = layout.split(&mut graph, rows)?.input;
+        let x = graph.reshape(x, sample)?;
         let y = match function {
             Function::Encode => {
-                let x = graph.input("x", self.network.input_shape(batch), DType::Float)?;
+                let x = masked(&mut graph, x)?;
                 self.network.encode(&mut graph, x)?
             }
-            Function::Decode => {
-                let x = graph.input("x", self.network.latent_shape(batch), DType::Float)?;
-                self.network.decode(&mut graph, x)?.output
-            }
+            Function::Decode => self.network.decode(&mut graph, x)?.output,
             Function::Reconstruct => {
-                let x = graph.input("x", self.network.input_shape(batch), DType::Float)?;
+                let x = masked(&mut graph, x)?;
                 let code = self.network.encode(&mut graph, x)?;
                 self.network.decode(&mut graph, code)?.output
             }

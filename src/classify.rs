@@ -20,7 +20,7 @@ use crate::data::files::write_atomically;
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Value};
-use crate::model::spec::{Corruption, DataSpec, LatentSpec, LayerTraining, LossKind, Penalties, TrainSpec};
+use crate::model::spec::{Condition, Corruption, DataSpec, LatentSpec, LayerTraining, LossKind, Penalties, TrainSpec};
 use crate::model::{Extensions, ModelSpec, Network};
 use crate::nn::{CustomLayer, Layer, Linear, Reshape, loss};
 use crate::pretrain::copy_layer;
@@ -109,6 +109,7 @@ impl Task {
             input: [width + classes].into(),
             loss: LossKind::custom(LOSS, move |graph, y, pair| class_loss(graph, y, pair, [width, classes])).into(),
             corruption: Corruption::None,
+            condition: Condition::None,
             latent: LatentSpec::default(),
             encoder: std::iter::once(sample).chain(spec.encoder.iter().cloned()).collect(),
             decoder,
@@ -215,6 +216,10 @@ impl Classifier {
     ) -> Result<Option<Classifier>> {
         let source = autoencoder.network();
         source.accepts(train.sample_shape(), train.name())?;
+        if source.spec().condition != Condition::None {
+            let problem = "an encoder that is told what a sample is cannot say what it is";
+            return Err(Error::invalid("condition", problem, "use a model without"));
+        }
         let task = Task::of(&source.spec().input, train)?;
         let above = source.checked().encoder.last().map(|layer| layer.output.clone()).unwrap_or_default();
         let network = Network::new(task.model(source.spec(), &above))?;

@@ -7,7 +7,7 @@ use crate::autoencoder::Autoencoder;
 use crate::data::Dataset;
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::model::spec::{Corruption, DataSpec, LatentSpec, LossKind, LossSpec, Penalties, TrainSpec};
+use crate::model::spec::{Condition, Corruption, DataSpec, LatentSpec, LossKind, LossSpec, Penalties, TrainSpec};
 use crate::model::{ModelSpec, Network};
 use crate::nn::{Activation, Blocks, Layer, Placed, walk};
 use crate::shape::Shape;
@@ -136,6 +136,7 @@ impl Stage {
             input: [self.encoder.sizes[0]].into(),
             loss,
             corruption,
+            condition: Condition::None,
             encoder: self.encoder.layers.clone(),
             latent: LatentSpec::default(),
             decoder: self.decoder.layers.clone(),
@@ -152,6 +153,10 @@ fn stages(network: &Network) -> Result<Vec<Stage>> {
     if network.spec().latent != LatentSpec::default() {
         let problem = "only a code that is what the encoder leaves can be pretrained";
         return Err(Error::invalid("latent", problem, "leave it out, or train all layers at once"));
+    }
+    if network.spec().condition != Condition::None {
+        let problem = "a layer alone is told nothing about samples";
+        return Err(Error::invalid("condition", problem, "leave it out, or train all layers at once"));
     }
     let encoder = parts(&network.checked().encoder)?;
     let mut decoder = parts(&network.checked().decoder)?;

@@ -13,6 +13,8 @@ mod bad_input;
 #[cfg(feature = "cli")]
 #[path = "suite/bench.rs"]
 mod bench;
+#[path = "suite/beside.rs"]
+mod beside;
 #[path = "suite/cases.rs"]
 mod cases;
 #[path = "suite/check.rs"]
@@ -109,6 +111,9 @@ mod support;
 #[cfg(feature = "cli")]
 #[path = "suite/through.rs"]
 mod through;
+#[cfg(feature = "cli")]
+#[path = "suite/told.rs"]
+mod told;
 #[path = "suite/training.rs"]
 mod training;
 #[path = "suite/tune.rs"]

@@ -15,6 +15,9 @@ pub struct Arguments {
     /// The data; its test part is measured where it has one
     #[arg(long, value_name = "FILE|DIR|digits[:N]")]
     data: String,
+    /// What the model is to make of the data's samples, where that is not the samples themselves
+    #[arg(long, value_name = "FILE|DIR")]
+    targets: Option<String>,
     /// Where to compute
     #[arg(long, default_value = "auto", value_name = "auto|gpu|cpu|cpu-f64|NAME")]
     device: String,
@@ -36,7 +39,8 @@ pub struct Arguments {
 /// Prints test loss, MSE, MAE and PSNR, and what the loss is made of.
 pub fn run(arguments: &Arguments) -> Result<End> {
     let autoencoder = Autoencoder::load(&arguments.run, open_device(&arguments.device)?)?;
-    let splits = data::load_with(&arguments.data, &Reading::pictures(autoencoder.network().spec().pictures()))?;
+    let reading = Reading::pictures(autoencoder.network().spec().pictures());
+    let splits = data::load_pairs(&arguments.data, arguments.targets.as_deref(), &reading)?;
     let data = splits.test.as_ref().unwrap_or(&splits.train);
     let mut evaluation = autoencoder.evaluate(data)?;
     let network = autoencoder.network();

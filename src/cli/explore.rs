@@ -1,10 +1,13 @@
 //! `pinhole generate`, `pinhole interpolate`, `pinhole traverse` and `pinhole manifold`: pictures of what a model has learned.
 
 use super::through::{Format, Sink};
+use super::told::Told;
 use super::{End, open_device};
 use pinhole::Autoencoder;
 use pinhole::data::{self, Dataset, Reading};
 use pinhole::error::{Error, Result};
+use pinhole::model::Given;
+use pinhole::model::spec::Condition;
 use pinhole::task::{self, CodeStatistics};
 use pinhole::tensor::Tensor;
 use std::path::{Path, PathBuf};
@@ -23,13 +26,15 @@ pub struct Common {
     /// Where to compute
     #[arg(long, default_value = "auto", value_name = "auto|gpu|cpu|cpu-f64|NAME")]
     device: String,
+    #[command(flatten)]
+    told: Told,
 }
 
 #[derive(clap::Args)]
 pub struct Generate {
     #[command(flatten)]
     common: Common,
-    /// How many samples
+    /// How many samples; where each label of a model gets a row, so many in all, or a few more
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
     n: u32,
     /// Decides the draws
@@ -89,7 +94,13 @@ pub fn generate(arguments: &Generate) -> Result<End> {
     let Generate { common, n, seed } = arguments;
     let autoencoder = common.load()?;
     let codes = common.codes(&autoencoder)?;
-    let samples = autoencoder.generate(&codes, *n as usize, *seed)?;
+    if let (Condition::Labels { count }, false) = (autoencoder.network().spec().condition, common.told.is_some()) {
+        let columns = (*n as usize).div_ceil(count);
+        let samples = autoencoder.generate_labels(&codes, columns, *seed)?;
+        return common.write("generated.png", &samples, columns.min(20));
+    }
+    let given = common.told.one(autoencoder.network())?.repeated(*n as usize);
+    let samples = autoencoder.generate_given(&codes, *n as usize, *seed, &given)?;
     common.write("generated.png", &samples, (*n as usize).isqrt().clamp(1, 20))
 }
 
@@ -98,7 +109,8 @@ pub fn interpolate(arguments: &Interpolate) -> Result<End> {
     let Interpolate { common, from, to, steps, path } = arguments;
     let autoencoder = common.load()?;
     let (from, to) = (common.sample(&autoencoder, from)?, common.sample(&autoencoder, to)?);
-    let samples = autoencoder.interpolate(&from, &to, *steps as usize, *path)?;
+    let ends = ((&from.0[..], &from.1), (&to.0[..], &to.1));
+    let samples = autoencoder.interpolate_given(ends.0, ends.1, *steps as usize, *path)?;
     common.write("interpolated.png", &samples, (*steps as usize).min(20))
 }
 
@@ -107,11 +119,14 @@ pub fn traverse(arguments: &Traverse) -> Result<End> {
     let Traverse { common, sample, latents, steps } = arguments;
     let autoencoder = common.load()?;
     let codes = common.codes(&autoencoder)?;
-    let code: Vec<f32> = match sample {
-        Some(index) => autoencoder.encode(&common.sample(&autoencoder, &index.to_string())?)?.to_f32(),
-        None => codes.mean().iter().map(|mean| *mean as f32).collect(),
+    let (code, given) = match sample {
+        Some(index) => {
+            let (sample, given) = common.sample(&autoencoder, &index.to_string())?;
+            (autoencoder.encode_given(&sample, &given)?.to_f32(), given)
+        }
+        None => (codes.mean().iter().map(|mean| *mean as f32).collect(), common.told.one(autoencoder.network())?),
     };
-    let samples = autoencoder.traverse(&codes, &code, *latents as usize, *steps as usize)?;
+    let samples = autoencoder.traverse_given(&codes, (&code, &given), *latents as usize, *steps as usize)?;
     common.write("traversed.png", &samples, *steps as usize)
 }
 
@@ -119,7 +134,8 @@ pub fn traverse(arguments: &Traverse) -> Result<End> {
 pub fn manifold(arguments: &Manifold) -> Result<End> {
     let Manifold { common, side } = arguments;
     let autoencoder = common.load()?;
-    let samples = autoencoder.manifold(&common.codes(&autoencoder)?, *side as usize)?;
+    let given = common.told.one(autoencoder.network())?;
+    let samples = autoencoder.manifold_given(&common.codes(&autoencoder)?, *side as usize, &given)?;
     common.write("manifold.png", &samples, *side as usize)
 }
 
@@ -135,7 +151,7 @@ impl Common {
         let splits = data::load_with(data, &Reading::pictures(network.spec().pictures()))?;
         let data = splits.test.unwrap_or(splits.train);
         network.accepts(data.sample_shape(), data.name())?;
-        Ok(data)
+        self.told.about(network, data)
     }
 
     /// How codes are distributed: like those of the data, where it is given, else like the prior.
@@ -151,21 +167,22 @@ impl Common {
         }
     }
 
-    /// One sample: by its number in the data, or from a file of its own.
-    fn sample(&self, autoencoder: &Autoencoder, name: &str) -> Result<Vec<f32>> {
-        let Ok(index) = name.parse::<usize>() else {
-            return self.samples(autoencoder, name)?.read_f32(0..1);
+    /// One sample and what stands beside it: by its number in the data, or from a file of its own.
+    fn sample(&self, autoencoder: &Autoencoder, name: &str) -> Result<(Vec<f32>, Given)> {
+        let (data, index) = match (name.parse::<usize>(), &self.data) {
+            (Ok(index), Some(data)) => (self.samples(autoencoder, data)?, index),
+            (Err(_), _) => (self.samples(autoencoder, name)?, 0),
+            (Ok(index), None) => {
+                let help = "give --data, or the name of a file that holds the sample";
+                return Err(Error::invalid("sample", format!("{index} counts samples, but of no data"), help));
+            }
         };
-        let Some(data) = &self.data else {
-            let help = "give --data, or the name of a file that holds the sample";
-            return Err(Error::invalid("sample", format!("{index} counts samples, but of no data"), help));
-        };
-        let data = self.samples(autoencoder, data)?;
         if index >= data.len() {
             let problem = format!("there is no sample {index}: there are {}", data.len());
             return Err(Error::invalid(format!("data \"{}\"", data.name()), problem, "count from 0"));
         }
-        data.read_f32(index..index + 1)
+        let range = index..index + 1;
+        Ok((data.read_f32(range.clone())?, autoencoder.network().given(&data, range)?))
     }
 
     fn write(&self, name: &str, samples: &Tensor, columns: usize) -> Result<End> {

@@ -15,6 +15,7 @@ mod plan;
 mod pretrain;
 mod summary;
 mod through;
+mod told;
 mod train;
 mod tune;
 

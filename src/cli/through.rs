@@ -1,5 +1,6 @@
 //! `pinhole encode`, `pinhole decode` and `pinhole reconstruct`: data through a trained model, from file to file.
 
+use super::told::Told;
 use super::{End, open_device, say};
 use pinhole::Autoencoder;
 use pinhole::data::csv::write_csv;
@@ -31,6 +32,8 @@ pub struct Arguments {
     /// Where to compute
     #[arg(long, default_value = "auto", value_name = "auto|gpu|cpu|cpu-f64|NAME")]
     device: String,
+    #[command(flatten)]
+    told: Told,
 }
 
 /// What results are written as.
@@ -77,7 +80,10 @@ pub fn encode(arguments: &Arguments) -> Result<End> {
     }
     let autoencoder = Autoencoder::load(&arguments.run, open_device(&arguments.device)?)?;
     let data = samples(arguments, &autoencoder)?;
-    let codes = through(data.len(), |range| Ok(autoencoder.encode(&data.read_f32(range)?)?.to_f32()))?;
+    let codes = through(data.len(), |range| {
+        let given = autoencoder.network().given(&data, range.clone())?;
+        Ok(autoencoder.encode_given(&data.read_f32(range)?, &given)?.to_f32())
+    })?;
     let shape = autoencoder.network().latent_shape(data.len());
     match format {
         // Codes are no bytes.
@@ -102,7 +108,10 @@ pub fn decode(arguments: &Arguments) -> Result<End> {
     }
     // A data set has seen to it that its numbers are finite.
     let codes = Dataset::from_f32([width], codes.to_f32())?.with_name(&*arguments.input);
-    let decoded = |range| Ok(autoencoder.decode(&codes.rows_f32(range))?.to_f32());
+    let one = arguments.told.one(network)?;
+    let decoded = |range: std::ops::Range<usize>| {
+        Ok(autoencoder.decode_given(&codes.rows_f32(range.clone()), &one.repeated(range.len()))?.to_f32())
+    };
     arguments.sink(format).write(&network.input_shape(1)[1..].into(), count, None, decoded)
 }
 
@@ -111,7 +120,10 @@ pub fn reconstruct(arguments: &Arguments) -> Result<End> {
     let format = Format::of(&arguments.output)?;
     let autoencoder = Autoencoder::load(&arguments.run, open_device(&arguments.device)?)?;
     let data = samples(arguments, &autoencoder)?;
-    let reconstructed = |range| Ok(autoencoder.reconstruct(&data.read_f32(range)?)?.to_f32());
+    let reconstructed = |range: std::ops::Range<usize>| {
+        let given = autoencoder.network().given(&data, range.clone())?;
+        Ok(autoencoder.reconstruct_given(&data.read_f32(range)?, &given)?.to_f32())
+    };
     arguments.sink(format).write(data.sample_shape(), data.len(), Some(&data), reconstructed)
 }
 
@@ -121,7 +133,7 @@ fn samples(arguments: &Arguments, autoencoder: &Autoencoder) -> Result<Dataset> 
     let splits = data::load_with(&arguments.input, &Reading::pictures(network.spec().pictures()))?;
     let data = splits.test.filter(|_| !arguments.train).unwrap_or(splits.train);
     network.accepts(data.sample_shape(), data.name())?;
-    Ok(data)
+    arguments.told.about(network, data)
 }
 
 /// What becomes of so many samples, some at a time.

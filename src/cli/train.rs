@@ -24,6 +24,10 @@ pub struct Arguments {
     /// A folder with MNIST's files or pictures, an IDX, NPY, NPZ or CSV file, or the built-in digits
     #[arg(long, value_name = "FILE|DIR|digits[:N]")]
     data: Option<String>,
+    /// What the model is to make of the data's samples, as many and in the same order: of noisy pictures clean ones of the same
+    /// names, say
+    #[arg(long, value_name = "FILE|DIR")]
+    targets: Option<String>,
     /// Passes over the training set
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     epochs: Option<u64>,
@@ -103,8 +107,9 @@ pub fn run(arguments: &Arguments) -> Result<End> {
         autoencoder.load_weights(path)?;
     }
     let spec = autoencoder.network().spec().clone();
-    let (train, validation) =
-        settings.split(data::load_with(&settings.data, &Reading::pictures(spec.pictures()))?, &spec)?;
+    let reading = Reading::pictures(spec.pictures());
+    let splits = data::load_pairs(&settings.data, settings.targets.as_deref(), &reading)?;
+    let (train, validation) = settings.split(splits, &spec)?;
     let (network, device) = (autoencoder.network().clone(), autoencoder.device().clone());
     if let Some(seconds) = arguments.tune {
         let tuning = Tuning { budget: tuning_budget(seconds)?, ..Tuning::default() };
@@ -199,7 +204,10 @@ pub fn run(arguments: &Arguments) -> Result<End> {
         eprintln!("ended early: no better loss than {best:.6} in {waited} epochs; the model is the one that had it");
     }
     let shown = validation.as_ref().unwrap_or(&train);
-    run.draw(&spec, shown, |originals| Ok(autoencoder.reconstruct(originals)?.to_f32()))?;
+    run.draw(&spec, shown, |originals| {
+        let given = network.given(shown, 0..originals.len() / shown.sample_shape().elements())?;
+        Ok(autoencoder.reconstruct_given(originals, &given)?.to_f32())
+    })?;
     if let Some(statistics) = trainer.session().statistics() {
         let each = statistics.recording.as_secs_f64() * 1e6 / statistics.launches.max(1) as f64;
         eprintln!(
@@ -272,6 +280,9 @@ fn apply(arguments: &Arguments, spec: &mut ModelSpec, settings: &mut Settings) -
     train.shuffle &= !arguments.no_shuffle;
     if let Some(data) = &arguments.data {
         settings.data.clone_from(data);
+    }
+    if arguments.targets.is_some() {
+        settings.targets.clone_from(&arguments.targets);
     }
     if let Some(device) = &arguments.device {
         settings.device.clone_from(device);

@@ -4,6 +4,7 @@ use std::fmt;
 use std::ops::Range;
 use std::path::PathBuf;
 
+use super::beside::{Beside, join};
 use super::pictures::PictureFormat;
 use super::stream::Stream;
 use crate::error::{Error, Result};
@@ -22,14 +23,20 @@ pub struct Dataset {
     sample_elements: usize,
     store: Store,
     labels: Option<Vec<u8>>,
+    pub(super) beside: Beside,
 }
 
 /// Where samples are.
 #[derive(Clone, PartialEq)]
 enum Store {
     Memory(Values),
-    Pictures { paths: Vec<PathBuf>, format: PictureFormat },
+    Pictures {
+        paths: Vec<PathBuf>,
+        format: PictureFormat,
+    },
     Stream(Stream),
+    /// Samples of several data sets side by side.
+    Parts(Vec<Dataset>),
 }
 
 /// What a data set that is not in memory has there.
@@ -101,7 +108,7 @@ impl Dataset {
         E: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let sample_shape = sample_shape.into();
-        let sample_elements = elements_of(&sample_shape)?;
+        elements_of(&sample_shape)?;
         if samples == 0 || u32::try_from(samples).is_err() {
             let problem = format!("an epoch of {samples} samples cannot be counted");
             return Err(Error::invalid("data", problem, "give 1 to 4294967295"));
@@ -110,7 +117,7 @@ impl Dataset {
             let items = open(epoch).into_iter().map(|item| item.map_err(Into::into));
             Box::new(items)
         });
-        Ok(Dataset { name: "data".into(), sample_shape, sample_elements, store: Store::Stream(stream), labels: None })
+        Ok(Dataset::in_store(sample_shape, Store::Stream(stream)))
     }
 
     fn new(sample_shape: Shape, values: Values) -> Result<Dataset> {
@@ -128,7 +135,13 @@ impl Dataset {
                 "check the sample shape",
             ));
         }
-        Ok(Dataset { name: "data".into(), sample_shape, sample_elements, store: Store::Memory(values), labels: None })
+        Ok(Dataset::in_store(sample_shape, Store::Memory(values)))
+    }
+
+    /// A data set of a shape that has been looked at.
+    fn in_store(sample_shape: Shape, store: Store) -> Dataset {
+        let sample_elements = sample_shape.elements();
+        Dataset { name: "data".into(), sample_shape, sample_elements, store, labels: None, beside: Beside::default() }
     }
 
     /// Pictures that stay in their files until they are wanted, a sample each. Fails where there is none.
@@ -141,9 +154,7 @@ impl Dataset {
             let problem = format!("pictures cannot have shape {sample_shape}");
             return Err(Error::invalid("data", problem, "give 1 or 3 channels, and sizes above 0"));
         }
-        let sample_elements = sample_shape.elements();
-        let store = Store::Pictures { paths, format };
-        Ok(Dataset { name: "data".into(), sample_shape, sample_elements, store, labels: None })
+        Ok(Dataset::in_store(sample_shape, Store::Pictures { paths, format }))
     }
 
     /// The number of samples, at least 1.
@@ -152,6 +163,7 @@ impl Dataset {
             Store::Memory(values) => values.len() / self.sample_elements,
             Store::Pictures { paths, .. } => paths.len(),
             Store::Stream(stream) => stream.samples(),
+            Store::Parts(parts) => parts.first().map_or(0, Dataset::len),
         }
     }
 
@@ -170,7 +182,7 @@ impl Dataset {
     pub fn values(&self) -> &Values {
         match &self.store {
             Store::Memory(values) => values,
-            Store::Pictures { .. } | Store::Stream(_) => &NOTHING,
+            Store::Pictures { .. } | Store::Stream(_) | Store::Parts(_) => &NOTHING,
         }
     }
 
@@ -181,7 +193,11 @@ impl Dataset {
 
     /// Whether samples come from an iterator, and only in its order.
     pub fn is_stream(&self) -> bool {
-        matches!(self.store, Store::Stream(_))
+        match &self.store {
+            Store::Stream(_) => true,
+            Store::Parts(parts) => parts.iter().any(Dataset::is_stream),
+            Store::Memory(_) | Store::Pictures { .. } => false,
+        }
     }
 
     /// The type of the values: [`DType::U8`] or [`DType::Float`].
@@ -189,6 +205,8 @@ impl Dataset {
         match &self.store {
             Store::Memory(Values::U8(_)) | Store::Pictures { .. } => DType::U8,
             Store::Memory(Values::F32(_) | Values::F64(_) | Values::U32(_)) | Store::Stream(_) => DType::Float,
+            Store::Parts(parts) if parts.iter().all(|part| part.dtype() == DType::U8) => DType::U8,
+            Store::Parts(_) => DType::Float,
         }
     }
 
@@ -244,6 +262,11 @@ impl Dataset {
                 format.read_all(&paths).map(Values::U8)
             }
             Store::Stream(stream) => stream.read(&self.name, self.sample_elements, epoch, indices).map(Values::F32),
+            Store::Parts(parts) => {
+                let read = |part: &Dataset| Ok((part.read_epoch(epoch, indices)?, part.sample_elements));
+                let parts: Vec<(Values, usize)> = parts.iter().map(read).collect::<Result<_>>()?;
+                Ok(join(&parts.iter().map(|(values, width)| (values, *width)).collect::<Vec<_>>()))
+            }
         }
     }
 
@@ -322,11 +345,15 @@ impl Dataset {
 
     /// A data set from parts that are known to fit each other.
     pub(super) fn from_parts(name: &str, sample_shape: Shape, values: Values, labels: Option<Vec<u8>>) -> Dataset {
-        let sample_elements = sample_shape.elements();
-        Dataset { name: name.into(), sample_shape, sample_elements, store: Store::Memory(values), labels }
+        Dataset { name: name.into(), labels, ..Dataset::in_store(sample_shape, Store::Memory(values)) }
     }
 
-    fn subset(&self, indices: &[u32]) -> Dataset {
+    /// Data sets side by side whose samples, all together, have this shape.
+    pub(super) fn of_parts(sample_shape: Shape, parts: Vec<Dataset>) -> Dataset {
+        Dataset::in_store(sample_shape, Store::Parts(parts))
+    }
+
+    pub(super) fn subset(&self, indices: &[u32]) -> Dataset {
         let labels = self.labels.as_ref();
         let labels = labels.map(|labels| indices.iter().map(|index| labels[*index as usize]).collect());
         let store = match &self.store {
@@ -337,9 +364,10 @@ impl Dataset {
             }
             // `split` has refused it.
             Store::Stream(stream) => Store::Stream(stream.clone()),
+            Store::Parts(parts) => Store::Parts(parts.iter().map(|part| part.subset(indices)).collect()),
         };
-        let (name, sample_shape) = (self.name.clone(), self.sample_shape.clone());
-        Dataset { name, sample_shape, sample_elements: self.sample_elements, store, labels }
+        let (name, beside) = (self.name.clone(), self.beside.subset(indices));
+        Dataset { name, labels, beside, ..Dataset::in_store(self.sample_shape.clone(), store) }
     }
 
     /// The first `count` samples: all where there are fewer, and one where `count` is 0, since a data set is never
@@ -354,7 +382,9 @@ impl Dataset {
             Store::Memory(Values::U32(values)) => values.truncate(elements),
             Store::Pictures { paths, .. } => paths.truncate(count),
             Store::Stream(stream) => stream.truncate(count),
+            Store::Parts(parts) => *parts = parts.drain(..).map(|part| part.take(count)).collect(),
         }
+        self.beside.truncate(count);
         if let Some(labels) = &mut self.labels {
             labels.truncate(count);
         }
@@ -375,7 +405,7 @@ fn elements_of(sample_shape: &Shape) -> Result<usize> {
 }
 
 /// A part of some values as f32, a byte `b` as `b / 255`.
-fn floats(values: &Values, range: Range<usize>) -> Vec<f32> {
+pub(super) fn floats(values: &Values, range: Range<usize>) -> Vec<f32> {
     match values {
         Values::U8(values) => values[range].iter().map(|byte| f32::from(*byte) / 255.0).collect(),
         Values::F32(values) => values[range].to_vec(),
@@ -387,17 +417,18 @@ fn floats(values: &Values, range: Range<usize>) -> Vec<f32> {
 /// The name, size and type; never the values, of which there are millions.
 impl fmt::Debug for Dataset {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let kind = match (self.values(), self.is_stream()) {
-            (Values::F32(_), _) | (_, true) => "f32",
-            (Values::U8(_), _) => "u8",
+        let kind = match (self.values(), self.dtype()) {
             (Values::F64(_), _) => "f64",
             (Values::U32(_), _) => "u32",
+            (_, DType::U8) => "u8",
+            _ => "f32",
         };
         let labels = if self.labels.is_some() { ", labelled" } else { "" };
         let place = match &self.store {
             Store::Memory(_) => "",
             Store::Pictures { .. } => ", in files",
             Store::Stream(_) => ", from an iterator",
+            Store::Parts(_) => ", side by side",
         };
         write!(f, "Dataset(\"{}\", {} x {} {kind}{labels}{place})", self.name, self.len(), self.sample_shape)
     }

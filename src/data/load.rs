@@ -1,5 +1,6 @@
 //! [`load`]: from what people type to data sets.
 
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -51,7 +52,8 @@ pub struct Splits {
 /// - an IDX or NPY file: rank 2 gives samples `[d]`, rank 3 `[1, h, w]`, rank 4 `[c, h, w]`, and so does `[n, h, w, c]`
 ///   where `c` is 1 or 3 and `h` is not;
 /// - an NPZ file: `FILE.npz:NAME` is one array of it; without a name its only one, or `x_train`, `x`, `data` or `images`,
-///   with the labels and the test part beside it in `y_train`, `x_test` and so on;
+///   with the labels and the test part beside it in `y_train`, `x_test` and so on, a vector for each sample in `conditions`,
+///   and in `lengths` how many steps each sequence of `x` has (`conditions_train`, `lengths_test` and so on);
 /// - a CSV or TSV file of numbers: samples `[columns]`;
 /// - a PNG or JPEG, or a folder of them, all of one size and taken in the order of their names: samples `[1, h, w]`
 ///   where all are grey, else `[3, h, w]`.
@@ -125,6 +127,60 @@ pub fn load_with(source: &str, reading: &Reading) -> Result<Splits> {
     };
     let name = name_of(path);
     Ok(Splits { train: splits.train.with_name(name.clone()), test: splits.test.map(|test| test.with_name(name)) })
+}
+
+/// Loads pairs: what a model's encoder is to see, and from `targets`, where that is given, what the model is to make of it, as
+/// many and in the same order. Pictures in two folders must have the same names, whatever their endings.
+///
+/// Fails as [`load_with`] does, and where the two do not fit each other.
+pub fn load_pairs(source: &str, targets: Option<&str>, reading: &Reading) -> Result<Splits> {
+    let data = load_with(source, reading)?;
+    let Some(targets) = targets else { return Ok(data) };
+    expect_same_names(Path::new(source), Path::new(targets))?;
+    let wanted = load_with(targets, reading)?;
+    let pair = |data: Dataset, wanted: Dataset| {
+        data.with_targets(wanted).map_err(|error| match error {
+            Error::Invalid { problem, help, .. } => {
+                Error::invalid(format!("data \"{source}\" with targets \"{targets}\""), problem, help)
+            }
+            other => other,
+        })
+    };
+    let test = match (data.test, wanted.test) {
+        (Some(data), Some(wanted)) => Some(pair(data, wanted)?),
+        (None, None) => None,
+        (test, _) => {
+            let (with, without) = if test.is_some() { (source, targets) } else { (targets, source) };
+            let problem = format!("it has a test part, and \"{without}\" has none");
+            return Err(Error::invalid(format!("data \"{with}\""), problem, "give both one, or neither"));
+        }
+    };
+    Ok(Splits { train: pair(data.train, wanted.train)?, test })
+}
+
+/// Fails where both are folders of pictures and one has a picture that the other lacks.
+fn expect_same_names(folder: &Path, other: &Path) -> Result<()> {
+    if !folder.is_dir() || !other.is_dir() {
+        return Ok(());
+    }
+    let (pictures, others) = (picture_files(folder)?, picture_files(other)?);
+    if pictures.is_empty() || others.is_empty() {
+        return Ok(());
+    }
+    let stem = |path: &PathBuf| path.file_stem().map(|stem| stem.to_owned());
+    let lacking = |paths: &[PathBuf], others: &[PathBuf]| {
+        let known: HashSet<_> = others.iter().filter_map(stem).collect();
+        paths.iter().find(|path| stem(path).is_some_and(|stem| !known.contains(&stem))).cloned()
+    };
+    let alone = lacking(&pictures, &others).map(|path| (path, other));
+    let alone = alone.or_else(|| lacking(&others, &pictures).map(|path| (path, folder)));
+    match alone {
+        Some((path, other)) => {
+            let problem = format!("there is no picture of that name in {}", other.display());
+            Err(Error::file(&path, problem, "give both folders pictures of the same names"))
+        }
+        None => Ok(()),
+    }
 }
 
 /// The array in an NPY, NPZ (`FILE.npz:NAME`, or its only array), IDX or CSV file, as it is: bytes are numbers from 0 to
@@ -240,8 +296,11 @@ fn arrays(path: &Path, key: Option<&str>) -> Result<Splits> {
             None => Ok(dataset),
         }
     };
-    let train = with_labels(x, y)?;
-    let test = if names.contains(&x_test) { Some(with_labels(x_test, y_test)?) } else { None };
+    let train = with_beside(path, &npz, with_labels(x, y)?, if x.ends_with("_train") { "_train" } else { "" })?;
+    let test = match names.contains(&x_test) {
+        true => Some(with_beside(path, &npz, with_labels(x_test, y_test)?, "_test")?),
+        false => None,
+    };
     if let Some(test) = &test
         && test.sample_shape() != train.sample_shape()
     {
@@ -252,6 +311,32 @@ fn arrays(path: &Path, key: Option<&str>) -> Result<Splits> {
     Ok(Splits { train, test })
 }
 
+/// Samples with what an NPZ file's `conditions` and `lengths` (`conditions_train` and so on) say of them.
+fn with_beside(path: &Path, npz: &Npz, mut dataset: Dataset, part: &str) -> Result<Dataset> {
+    let fault = |name: &str| {
+        let name = name.to_owned();
+        move |error| match error {
+            Error::Invalid { problem, help, .. } => Error::file(path, format!("array {name:?}: {problem}"), help),
+            other => other,
+        }
+    };
+    let name = format!("conditions{part}");
+    if npz.names().any(|known| known == name) {
+        let (shape, values) = npz.read_parts(&name)?;
+        let shape = if let [count] = shape[..] { [count, 1].into() } else { shape };
+        dataset = dataset.with_conditions(samples(path, (shape, values))?).map_err(fault(&name))?;
+    }
+    let name = format!("lengths{part}");
+    if npz.names().any(|known| known == name) {
+        let Some(lengths) = whole_numbers(npz.read_parts(&name)?) else {
+            let problem = format!("array {name:?} is no list of whole numbers");
+            return Err(Error::file(path, problem, "give how many steps each sample of it has"));
+        };
+        dataset = dataset.with_lengths(lengths).map_err(fault(&name))?;
+    }
+    Ok(dataset)
+}
+
 /// The first of some names, and how many follow.
 fn shortened(names: &[&str]) -> String {
     let shown = names[..names.len().min(8)].join(", ");
@@ -259,15 +344,20 @@ fn shortened(names: &[&str]) -> String {
 }
 
 /// An array as labels, if it is one: whole numbers from 0 to 255 along one dimension.
-fn labels_of((shape, values): (Shape, Values)) -> Option<Vec<u8>> {
+fn labels_of(array: (Shape, Values)) -> Option<Vec<u8>> {
+    whole_numbers(array)?.into_iter().map(|number| u8::try_from(number).ok()).collect()
+}
+
+/// An array as whole numbers along one dimension, if it is that.
+fn whole_numbers((shape, values): (Shape, Values)) -> Option<Vec<u32>> {
     if !matches!(shape[..], [_] | [_, 1]) {
         return None;
     }
     match values {
-        Values::U8(labels) => Some(labels),
+        Values::U8(numbers) => Some(numbers.into_iter().map(u32::from).collect()),
         Values::F32(values) => {
-            let label = |value: &f32| (value.fract() == 0.0 && (0.0..256.0).contains(value)).then_some(*value as u8);
-            values.iter().map(label).collect()
+            let whole = |value: &f32| (value.fract() == 0.0 && (0.0..2e9).contains(value)).then_some(*value as u32);
+            values.iter().map(whole).collect()
         }
         Values::F64(_) | Values::U32(_) => None,
     }

@@ -9,6 +9,7 @@
 //! twice its file and a MiB, whatever a header claims; of packed files, three times what really comes out of them. Nothing
 //! here knows a device or a model.
 
+mod beside;
 pub mod chart;
 pub mod csv;
 mod dataset;
@@ -27,6 +28,7 @@ pub mod pictures;
 mod stream;
 mod strokes;
 
+pub(crate) use beside::check_lengths;
 pub use dataset::Dataset;
 pub use digits::digits;
-pub use load::{Reading, Splits, load, load_array, load_with, picture_files};
+pub use load::{Reading, Splits, load, load_array, load_pairs, load_with, picture_files};

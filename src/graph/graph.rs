@@ -44,6 +44,10 @@ pub struct Graph {
     training: Option<Value>,
     /// What a training step wants the model to give.
     target: Option<Value>,
+    /// What is known of each sample.
+    pub(super) condition: Option<Value>,
+    /// Which steps each sample has.
+    pub(super) mask: Option<Value>,
     /// Parameters and the values that they take after the step.
     assignments: Vec<(Value, Value)>,
 }

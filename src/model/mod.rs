@@ -6,10 +6,13 @@ pub mod latent;
 mod network;
 mod penalty;
 pub mod preset;
+mod row;
 pub mod spec;
 pub mod weights;
 
 pub use extensions::Extensions;
 pub use network::{Decoded, Network};
 pub(crate) use penalty::output_of;
+pub use row::{Given, Held, RowLayout, Rows, Sample};
+pub(crate) use row::{given_rows, masked, row_shape};
 pub use spec::ModelSpec;

@@ -1,5 +1,6 @@
 //! A model's structure as graphs: encoder, decoder and loss, with one layout of parameters for all of them.
 
+use super::row::{masked, masked_logits, of_valid};
 use super::spec::{Checked, LossKind, ModelSpec};
 use crate::cpu::normal_quantile;
 use crate::error::{Error, Result};
@@ -94,13 +95,14 @@ impl Network {
     pub(super) fn encoder_output(&self, graph: &mut Graph, x: Value) -> Result<Value> {
         let batch = graph.shape(x)[0];
         let x = graph.reshape(x, self.input_shape(batch))?;
+        let x = self.conditioned(graph, x)?;
         self.checked.encoder.iter().try_fold(x, |x, layer| layer.apply(graph, x))
     }
 
     /// Reconstructions of a batch of codes: `[n, ..latent]` to `[n, ..input]`.
     pub fn decode(&self, graph: &mut Graph, code: Value) -> Result<Decoded> {
         let batch = graph.shape(code)[0];
-        let mut code = code;
+        let mut code = self.conditioned(graph, code)?;
         let mut logits = None;
         for layer in &self.checked.decoder {
             logits = (layer.layer == Layer::Activation(Activation::Sigmoid)).then_some(code);
@@ -108,7 +110,9 @@ impl Network {
         }
         let shape = self.input_shape(batch);
         let output = graph.reshape(code, shape.clone())?;
+        let output = masked(graph, output)?;
         let logits = logits.map(|logits| graph.reshape(logits, shape)).transpose()?;
+        let logits = logits.map(|logits| masked_logits(graph, logits)).transpose()?;
         Ok(Decoded { output, logits })
     }
 
@@ -146,6 +150,11 @@ impl Network {
                     let each = self.likelihood(graph, kind, decoded, target)?;
                     graph.mean_all(each)?
                 }
+            };
+            // Beyond their lengths samples differ from nothing, and only the number of steps is to be set right.
+            let loss = match kind {
+                LossKind::Mse | LossKind::Mae | LossKind::Huber { .. } | LossKind::Bce => of_valid(graph, loss)?,
+                _ => loss,
             };
             // The common case stays as short as it is: one loss of weight 1.
             let part = if *weight == 1.0 { loss } else { graph.scale(loss, *weight)? };

@@ -46,6 +46,7 @@ presets! {
     "vae" "vae.toml" "variational" "arXiv 1312.6114"
     "conv-vae" "conv-vae.toml" "convolutional variational, a code of two numbers" "arXiv 1312.6114"
     "beta-vae" "beta-vae.toml" "variational, its divergence times four after a warm-up" "Higgins et al. 2017"
+    "cvae" "cvae.toml" "conditional variational: is told each sample's label" "Sohn et al. 2015"
     "iwae" "iwae.toml" "importance-weighted: five codes for each sample" "arXiv 1509.00519"
     "info-vae" "info-vae.toml" "variational, its codes' distribution held by MMD" "arXiv 1706.02262"
     "wae" "wae.toml" "Wasserstein autoencoder with MMD" "arXiv 1711.01558"
@@ -53,7 +54,7 @@ presets! {
     "transformer" "transformer-ae.toml" "patches that attend to each other" "arXiv 2010.11929"
     "masked" "masked-ae.toml" "three of four patches are hidden in training" "arXiv 2111.06377"
     "lstm" "lstm-ae.toml" "recurrent: a picture as a sequence of its rows" "arXiv 1502.04681"
-    "gru" "gru-ae.toml" "recurrent, each row written after the one before" "arXiv 1406.1078"
+    "gru" "gru-ae.toml" "recurrent: a code of what is known after the last row" "arXiv 1406.1078"
 }
 
 /// The built-in model of that name.

@@ -4,6 +4,7 @@
 //! line, and unknown keys get a suggestion at every depth. Reading looks at types only; [`ModelSpec::validate`]
 //! looks at values, so that a spec built in code or changed by [`ModelSpec::set`] is held to the same rules.
 
+mod condition;
 mod corruption;
 mod initializer;
 mod latent;
@@ -17,6 +18,8 @@ mod settings;
 mod space;
 mod train;
 
+pub use self::condition::Condition;
+pub(crate) use self::condition::channel_axis;
 pub use self::corruption::{Corruption, Level};
 pub use self::initializer::Initializer;
 pub(crate) use self::latent::STEPS;
@@ -55,6 +58,8 @@ pub struct ModelSpec {
     pub loss: LossSpec,
     /// What is done to samples before the encoder sees them.
     pub corruption: Corruption,
+    /// What encoder and decoder are told about a sample.
+    pub condition: Condition,
     /// From the input to the latent code.
     pub encoder: Vec<Layer>,
     /// What the code is.
@@ -367,11 +372,14 @@ impl ModelSpec {
             let problem = format!("{name:?} is no name for a block");
             return Err(Error::invalid("blocks", problem, "use letters, digits, _ and -"));
         }
-        let encoder = nn::place_with(&self.blocks, "encoder", &self.encoder, &self.input)?;
+        self.condition.validate()?;
+        let seen = self.condition.beside(&self.input);
+        let encoder = nn::place_with(&self.blocks, "encoder", &self.encoder, &seen)?;
         let Some(encoded) = encoder.last().map(|layer| layer.output.clone()) else { return Err(no_layers("encoder")) };
         self.latent.validate()?;
         let (heads, latent) = self.latent.place(&encoded)?;
-        let decoder = nn::place_with(&self.blocks, "decoder", &self.decoder, &latent)?;
+        let known = self.condition.beside(&latent);
+        let decoder = nn::place_with(&self.blocks, "decoder", &self.decoder, &known)?;
         let Some(last) = decoder.last() else { return Err(no_layers("decoder")) };
         if last.output.elements() != self.input.elements() {
             // An activation at the end only hands on the shape; the layer to change stands before it.
@@ -408,11 +416,15 @@ impl ModelSpec {
     /// `full` writes every key that there is, which is what [`set`](ModelSpec::set) finds its keys in.
     fn write(&self, full: bool) -> String {
         let mut text = String::new();
-        let ModelSpec { input, loss, corruption, encoder, latent, decoder, penalties, blocks, data, train } = self;
+        let ModelSpec { input, loss, corruption, condition, encoder, latent, decoder, penalties, blocks, data, train } =
+            self;
         // Writing to a string cannot fail.
         let _ = write!(text, "input = {input}\nloss = {loss}\n");
         if full || *corruption != Corruption::None {
             let _ = writeln!(text, "corruption = {corruption}");
+        }
+        if full || *condition != Condition::None {
+            let _ = writeln!(text, "condition = {condition}");
         }
         write_list(&mut text, "encoder", encoder, full);
         if full || *latent != LatentSpec::Plain {

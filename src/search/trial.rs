@@ -134,7 +134,11 @@ impl Search<'_> {
         };
         let Some(finished) = job.run(watcher)? else { return Ok(None) };
         autoencoder.set_parameters(finished.parameters.clone())?;
-        let reconstruct = |originals: &[f32]| Ok(autoencoder.reconstruct(originals)?.to_f32());
+        let reconstruct = |originals: &[f32]| {
+            let shown = 0..originals.len() / self.validation.sample_shape().elements();
+            let given = network.given(&self.validation, shown)?;
+            Ok(autoencoder.reconstruct_given(originals, &given)?.to_f32())
+        };
         finished.run.draw(network.spec(), &self.validation, reconstruct)?;
         Ok(Some(finished))
     }

@@ -4,6 +4,8 @@ use super::statistics::CodeStatistics;
 use crate::Autoencoder;
 use crate::cpu::normal_quantile;
 use crate::error::{Error, Result};
+use crate::model::Given;
+use crate::model::spec::Condition;
 use crate::tensor::Tensor;
 
 /// The way from one code to another.
@@ -65,27 +67,70 @@ impl Autoencoder {
 
     /// So many new samples `[count, ..input]`, decoded from draws of a distribution of codes. The same seed draws the same.
     pub fn generate(&self, codes: &CodeStatistics, count: usize, seed: u64) -> Result<Tensor> {
-        self.decode(&codes.drawn(count, seed))
+        self.generate_given(codes, count, seed, &Given::default())
+    }
+
+    /// [`generate`](Autoencoder::generate) with a condition for each.
+    pub fn generate_given(&self, codes: &CodeStatistics, count: usize, seed: u64, given: &Given) -> Result<Tensor> {
+        self.decode_given(&codes.drawn(count, seed), given)
+    }
+
+    /// New samples for each of a model's labels, `[labels * count, ..input]`: the first `count` are of label 0, and the same
+    /// codes stand for all labels. Fails where the model's condition is not labels.
+    pub fn generate_labels(&self, codes: &CodeStatistics, count: usize, seed: u64) -> Result<Tensor> {
+        let Condition::Labels { count: labels } = self.network().spec().condition else {
+            let problem =
+                format!("the model's is {}, so there is no row for each label", self.network().spec().condition);
+            return Err(Error::invalid("condition", problem, "use generate, or generate_given"));
+        };
+        let given = Given::labels((0..labels).flat_map(|label| std::iter::repeat_n(label, count)), labels);
+        self.decode_given(&codes.drawn(count, seed).repeat(labels), &given)
     }
 
     /// The samples `[steps, ..input]` on the way between two: their reconstructions first and last.
     pub fn interpolate(&self, from: &[f32], to: &[f32], steps: usize, path: Path) -> Result<Tensor> {
+        let nothing = Given::default();
+        self.interpolate_given((from, &nothing), (to, &nothing), steps, path)
+    }
+
+    /// [`interpolate`](Autoencoder::interpolate) between samples with conditions, which go from one to the other in a straight
+    /// line.
+    pub fn interpolate_given(
+        &self,
+        (from, given_from): (&[f32], &Given),
+        (to, given_to): (&[f32], &Given),
+        steps: usize,
+        path: Path,
+    ) -> Result<Tensor> {
         if steps < 2 {
             return Err(Error::invalid("steps", format!("{steps} are no way from one to another"), "give 2 or more"));
         }
-        let (from, to) = (self.encode(from)?, self.encode(to)?);
+        let (from, to) = (self.encode_given(from, given_from)?, self.encode_given(to, given_to)?);
         if from.shape()[0] != 1 || to.shape()[0] != 1 {
             return Err(Error::invalid("samples", "a way goes from one sample to one other", "give one for each end"));
         }
         let (from, to) = (from.to_f32(), to.to_f32());
-        let codes: Vec<f32> =
-            (0..steps).flat_map(|step| path.at(&from, &to, step as f64 / (steps - 1) as f64)).collect();
-        self.decode(&codes)
+        let way = |path: Path, from: &[f32], to: &[f32]| -> Vec<f32> {
+            (0..steps).flat_map(|step| path.at(from, to, step as f64 / (steps - 1) as f64)).collect()
+        };
+        let conditions = way(Path::Linear, &given_from.conditions, &given_to.conditions);
+        self.decode_given(&way(path, &from, &to), &Given::conditions(conditions))
     }
 
     /// Samples `[latents · steps, ..input]` around a code: for each of the first so many numbers of the code, the others kept,
     /// `steps` values from three deviations below the mean to three above.
     pub fn traverse(&self, codes: &CodeStatistics, code: &[f32], latents: usize, steps: usize) -> Result<Tensor> {
+        self.traverse_given(codes, (code, &Given::default()), latents, steps)
+    }
+
+    /// [`traverse`](Autoencoder::traverse) of a code with its condition, which stays.
+    pub fn traverse_given(
+        &self,
+        codes: &CodeStatistics,
+        (code, given): (&[f32], &Given),
+        latents: usize,
+        steps: usize,
+    ) -> Result<Tensor> {
         let size = codes.mean().len();
         if code.len() != size {
             let problem = format!("it has {} numbers, the model's codes have {size}", code.len());
@@ -101,12 +146,17 @@ impl Autoencoder {
                 swept.extend(changed);
             }
         }
-        self.decode(&swept)
+        self.decode_given(&swept, &given.repeated(swept.len() / size))
     }
 
     /// Samples `[side · side, ..input]` on a square grid of a latent of two numbers, row by row from the top: at the values
     /// that cut the normal distribution of each number into parts of equal probability. Fails where codes have another size.
     pub fn manifold(&self, codes: &CodeStatistics, side: usize) -> Result<Tensor> {
+        self.manifold_given(codes, side, &Given::default())
+    }
+
+    /// [`manifold`](Autoencoder::manifold) of a model with a condition: one, for all samples.
+    pub fn manifold_given(&self, codes: &CodeStatistics, side: usize, given: &Given) -> Result<Tensor> {
         let [rows, columns] = [1, 0].map(|axis| {
             let (mean, variance) = (codes.mean().get(axis).copied(), codes.variances().get(axis).copied());
             mean.zip(variance).map(|(mean, variance)| {
@@ -122,6 +172,6 @@ impl Autoencoder {
             return Err(Error::invalid("latent", problem, "train with --latent 2, or use traverse"));
         };
         let codes: Vec<f32> = rows.iter().rev().flat_map(|y| columns.iter().flat_map(move |x| [*x, *y])).collect();
-        self.decode(&codes)
+        self.decode_given(&codes, &given.repeated(side * side))
     }
 }

@@ -40,7 +40,9 @@ impl CodeStatistics {
         let size = autoencoder.network().checked().latent.elements();
         let (mut sums, mut products, mut used) = (vec![0.0; size], vec![0.0; size * size], vec![0.0; size]);
         for start in (0..data.len()).step_by(AT_ONCE) {
-            let codes = autoencoder.encode(&data.read_f32(start..data.len().min(start + AT_ONCE))?)?.to_f64();
+            let range = start..data.len().min(start + AT_ONCE);
+            let given = autoencoder.network().given(data, range.clone())?;
+            let codes = autoencoder.encode_given(&data.read_f32(range)?, &given)?.to_f64();
             for code in codes.chunks(size) {
                 for (row, value) in code.iter().enumerate() {
                     sums[row] += value;

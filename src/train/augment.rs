@@ -2,51 +2,45 @@
 
 use crate::error::Result;
 use crate::graph::{Binary, Graph, Unary, Value};
-use crate::model::Network;
 use crate::model::spec::{Augment, Binarise, Corruption, Flip, Level};
+use crate::model::{Network, Sample, masked};
 use crate::shape::Shape;
 
-/// What a batch is made into on the device.
-#[derive(Clone, Copy)]
-pub(super) struct Prepared {
-    /// What the encoder sees.
-    pub input: Value,
-    /// What the model is to make of it.
-    pub target: Value,
-}
-
 /// A batch as it is trained on: shifted, mirrored and turned, and then as [`corrupt`] leaves it.
-pub(super) fn augment(graph: &mut Graph, network: &Network, x: Value, state: Value) -> Result<Prepared> {
+pub(super) fn augment(graph: &mut Graph, network: &Network, sample: Sample, state: Value) -> Result<Sample> {
     let augment = &network.spec().data.augment;
-    let mut moved = x;
-    if augment.moves() {
-        let batch = graph.shape(x)[0];
-        let pictures = graph.reshape(x, network.input_shape(batch))?;
-        let maps = maps(graph, augment, batch, state)?;
-        moved = graph.warp(pictures, maps)?;
+    if !augment.moves() {
+        return corrupt(graph, network, sample, state);
     }
+    let batch = graph.shape(sample.input)[0];
+    let maps = maps(graph, augment, batch, state)?;
+    let moved = sample.map(|x| {
+        let pictures = graph.reshape(x, network.input_shape(batch))?;
+        graph.warp(pictures, maps)
+    })?;
     corrupt(graph, network, moved, state)
 }
 
 /// A batch as it is validated on: made binary where the model says so, and corrupted for the encoder.
-pub(super) fn corrupt(graph: &mut Graph, network: &Network, x: Value, state: Value) -> Result<Prepared> {
-    let shape = graph.shape(x).clone();
-    let target = match network.spec().data.binarise {
-        Binarise::None => x,
-        Binarise::Threshold => {
+pub(super) fn corrupt(graph: &mut Graph, network: &Network, sample: Sample, state: Value) -> Result<Sample> {
+    let shape = graph.shape(sample.input).clone();
+    let clean = match network.spec().data.binarise {
+        Binarise::None => sample,
+        Binarise::Threshold => sample.map(|x| {
             let above = graph.with_number(Binary::Subtract, x, 0.5)?;
             // 1 where the number is at least a half.
             let below = graph.unary(Unary::Negate, above)?;
             let below = graph.unary(Unary::Step, below)?;
-            graph.one_minus(below)?
-        }
+            graph.one_minus(below)
+        })?,
         Binarise::Stochastic => {
             let uniform = graph.random_uniform(state, shape.clone())?;
-            graph.binary(Binary::Less, uniform, x)?
+            sample.map(|x| graph.binary(Binary::Less, uniform, x))?
         }
     };
+    let (x, target) = (clean.input, clean.target);
     let corruption = network.spec().corruption;
-    let Some(Level { least, most }) = corruption.level() else { return Ok(Prepared { input: target, target }) };
+    let Some(Level { least, most }) = corruption.level() else { return Ok(clean) };
     let level = match least == most {
         true => graph.constant(least, [])?,
         false => {
@@ -57,11 +51,11 @@ pub(super) fn corrupt(graph: &mut Graph, network: &Network, x: Value, state: Val
         }
     };
     let input = match corruption {
-        Corruption::None => target,
+        Corruption::None => x,
         Corruption::Gaussian { clip, .. } => {
             let noise = graph.random_normal(state, shape)?;
             let noise = graph.multiply(noise, level)?;
-            let sum = graph.add(target, noise)?;
+            let sum = graph.add(x, noise)?;
             match clip {
                 true => {
                     let cut = graph.with_number(Binary::Minimum, sum, 1.0)?;
@@ -73,18 +67,20 @@ pub(super) fn corrupt(graph: &mut Graph, network: &Network, x: Value, state: Val
         Corruption::Masking { .. } => {
             let hidden = less(graph, state, &shape, level)?;
             let kept = graph.one_minus(hidden)?;
-            graph.multiply(target, kept)?
+            graph.multiply(x, kept)?
         }
         Corruption::SaltAndPepper { .. } => {
             let hit = less(graph, state, &shape, level)?;
             let salt = graph.random_bernoulli(state, 0.5, shape.clone())?;
             let salt = graph.multiply(salt, hit)?;
             let kept = graph.one_minus(hit)?;
-            let kept = graph.multiply(target, kept)?;
+            let kept = graph.multiply(x, kept)?;
             graph.add(kept, salt)?
         }
     };
-    Ok(Prepared { input, target })
+    // Noise makes no steps.
+    let input = masked(graph, input)?;
+    Ok(Sample { input, target })
 }
 
 /// 1 where a uniform draw is below the level, else 0.

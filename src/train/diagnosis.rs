@@ -34,11 +34,12 @@ fn first_fault(trainer: &mut Trainer) -> Result<Option<String>> {
     let (network, device) = trainer.network();
     let spec = &network.spec().train;
     let (rows, state) = trainer.next_batch()?;
-    let mut feed = Feed::new(&rows, "train", rows.len(), u64::MAX)?;
+    let count = rows.data.len();
+    let mut feed = Feed::new(rows, "train", count, u64::MAX)?;
     let mut graph = Graph::new();
-    let (x, device_state) = feed.read(&mut graph, rows.len())?;
-    let loss = training_loss(network, &mut graph, x, device_state)?;
-    let mut outputs = vec![("the data".to_owned(), x)];
+    let (sample, device_state) = feed.read(&mut graph, count)?;
+    let loss = training_loss(network, &mut graph, sample, device_state)?;
+    let mut outputs = vec![("the data".to_owned(), sample.input)];
     let layers = network.checked().layers();
     let computed = layers.filter_map(|layer| Some((layer.name.clone(), output_of(&graph, &layer.name)?)));
     outputs.extend(computed.map(|(name, value)| (format!("the output of \"{name}\""), value)));
@@ -60,7 +61,7 @@ fn first_fault(trainer: &mut Trainer) -> Result<Option<String>> {
     })?;
     let mut session = device.load(&[plan])?;
     session.write_parameters(&trainer.parameters()?)?;
-    let order: Vec<u32> = (0..rows.len() as u32).collect();
+    let order: Vec<u32> = (0..count as u32).collect();
     std::thread::scope(|scope| feed.begin(&mut session, &mut Pass::new(scope, 0, order), 0, state))?;
     session.run(0, 1)?;
     for (name, _) in outputs {

@@ -1,12 +1,12 @@
 //! How well a model reconstructs a data set.
 
-use super::augment::{Prepared, corrupt};
+use super::augment::corrupt;
 use super::feed::{Feed, Pass, resident_bytes};
 use crate::data::Dataset;
 use crate::device::{Device, Session};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Value};
-use crate::model::Network;
+use crate::model::{Network, Sample};
 use crate::nn::loss;
 use crate::plan::{Metrics, Plan, Request, State, Target};
 use crate::tensor::Values;
@@ -24,21 +24,23 @@ pub struct Evaluation {
     /// The peak signal-to-noise ratio for a peak of 1, in decibels: -10 log10(mse).
     pub psnr: f64,
     /// What the loss is made of, where it has parts: `reconstruction`, `divergence` (in nats per sample), `discrepancy`. Where
-    /// the model removes a corruption, also `corrupted_mse`, the mean squared error of what the encoder was given.
+    /// the model removes a corruption or data is pairs, also `corrupted_mse`, the mean squared error of what the encoder was
+    /// given; where sequences have lengths, also `valid_steps`, the part of all steps that are within them.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub parts: BTreeMap<String, f64>,
     /// Samples.
     pub samples: usize,
 }
 
-/// The mean squared error of corrupted samples.
+/// The mean squared error of corrupted samples, or of what pairs give the encoder.
 const CORRUPTED: &str = "corrupted_mse";
+/// The part of all steps that are there, where samples have lengths.
+const VALID: &str = "valid_steps";
 
 /// The loss and errors of a model over a data set.
 pub fn evaluate(network: &Network, device: &Device, parameters: &Values, data: &Dataset) -> Result<Evaluation> {
-    network.accepts(data.sample_shape(), data.name())?;
     let batch = network.spec().train.batch.min(data.len());
-    let mut feed = Feed::new(data, "validation", batch, resident_bytes(device))?;
+    let mut feed = Feed::new(network.rows(data)?, "validation", batch, resident_bytes(device))?;
     let plans = feed.batches().into_iter().map(|batch| evaluation_plan(network, &feed, batch, device.target()));
     let (plans, names): (Vec<Plan>, Vec<Names>) = plans.collect::<Result<Vec<_>>>()?.into_iter().unzip();
     let mut session = device.load(&plans)?;
@@ -52,8 +54,8 @@ pub(super) type Names = Vec<&'static str>;
 /// The plan of an evaluation step on a batch of a feed.
 pub(super) fn evaluation_plan(network: &Network, feed: &Feed, batch: usize, device: Target) -> Result<(Plan, Names)> {
     let mut graph = Graph::new();
-    let (x, state) = feed.read(&mut graph, batch)?;
-    let Prepared { input, target } = corrupt(&mut graph, network, x, state)?;
+    let (sample, state) = feed.read(&mut graph, batch)?;
+    let Sample { input, target } = corrupt(&mut graph, network, sample, state)?;
     let objective = network.objective(&mut graph, input, target, state)?;
     // What the model is used for is measured without chance.
     let decoded = match objective.decoded {
@@ -67,6 +69,9 @@ pub(super) fn evaluation_plan(network: &Network, feed: &Feed, batch: usize, devi
     metrics.extend(objective.parts);
     if input != target {
         metrics.push((CORRUPTED, loss::mse(&mut graph, input, target)?));
+    }
+    if let Some(part) = graph.valid_part()? {
+        metrics.push((VALID, part));
     }
     let (names, metrics): (Names, Vec<Value>) = metrics.into_iter().unzip();
     let metrics: Vec<Value> = metrics.iter().map(|metric| graph.reshape(*metric, [1])).collect::<Result<_>>()?;
@@ -90,8 +95,8 @@ pub fn negative_log_likelihood(
     }
     let batch = DECODED_AT_ONCE / samples;
     mean_over(network, device, parameters, (data, batch), "likelihood", |graph, x, state| {
-        let Prepared { input, target } = corrupt(graph, network, x, state)?;
-        let batch = graph.shape(x)[0];
+        let Sample { input, target } = corrupt(graph, network, x, state)?;
+        let batch = graph.shape(input)[0];
         let noise = network.noise(graph, state, batch, samples)?;
         network.importance_weighted_bound(graph, input, target, noise)
     })
@@ -101,7 +106,9 @@ pub fn negative_log_likelihood(
 /// small. Fails where a code has too many numbers.
 pub fn jacobian_norm(network: &Network, device: &Device, parameters: &Values, data: &Dataset) -> Result<f64> {
     let batch = network.spec().train.batch;
-    mean_over(network, device, parameters, (data, batch), "jacobian", |graph, x, _| network.jacobian_norm(graph, x))
+    mean_over(network, device, parameters, (data, batch), "jacobian", |graph, x, _| {
+        network.jacobian_norm(graph, x.input)
+    })
 }
 
 /// The mean over a data set of what a graph makes of each batch and its state, a scalar.
@@ -111,10 +118,9 @@ fn mean_over(
     parameters: &Values,
     (data, batch): (&Dataset, usize),
     name: &str,
-    build: impl Fn(&mut Graph, Value, Value) -> Result<Value>,
+    build: impl Fn(&mut Graph, Sample, Value) -> Result<Value>,
 ) -> Result<f64> {
-    network.accepts(data.sample_shape(), data.name())?;
-    let mut feed = Feed::new(data, "validation", batch.clamp(1, data.len()), resident_bytes(device))?;
+    let mut feed = Feed::new(network.rows(data)?, "validation", batch.clamp(1, data.len()), resident_bytes(device))?;
     let plan = |batch| {
         let mut graph = Graph::new();
         let (x, state) = feed.read(&mut graph, batch)?;
@@ -156,6 +162,12 @@ pub(super) fn measure(session: &mut Session, feed: &mut Feed, first: usize, name
     let means = means(session, feed, first, names.len())?;
     let mut parts: BTreeMap<String, f64> =
         names.iter().zip(means).map(|(name, mean)| ((*name).to_owned(), mean)).collect();
+    // Steps that are not there add nothing to sums, and are not to be counted either.
+    if let Some(valid) = parts.get(VALID).copied() {
+        for name in ["mse", "mae", CORRUPTED] {
+            parts.entry(name.to_owned()).and_modify(|mean| *mean /= valid);
+        }
+    }
     let mut take = |name: &str| parts.remove(name).unwrap_or(f64::NAN);
     let [loss, mse, mae] = ["loss", "mse", "mae"].map(&mut take);
     Ok(Evaluation { loss, mse, mae, psnr: psnr(mse), parts, samples: feed.data().len() })

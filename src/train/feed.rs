@@ -8,6 +8,7 @@ use crate::data::Dataset;
 use crate::device::{Device, Session};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Value};
+use crate::model::{Held, RowLayout, Rows, Sample};
 use crate::plan::State;
 use crate::tensor::{DType, Values};
 use std::sync::Arc;
@@ -25,7 +26,8 @@ const PIECE: usize = 1024;
 
 /// A data set and the three buffers through which a plan reads it: `NAME.data`, `NAME.permutation`, `NAME.state`.
 pub(super) struct Feed<'a> {
-    data: &'a Dataset,
+    data: Held<'a>,
+    layout: RowLayout,
     name: &'static str,
     batch: usize,
     /// Samples of a chunk: all of them, or a multiple of the batch.
@@ -90,7 +92,8 @@ impl Reading<'_> {
 impl<'a> Feed<'a> {
     /// A feed of batches whose data takes at most `budget` bytes of the device. Fails where the batch is larger than the
     /// set, or does not fit the budget.
-    pub fn new(data: &'a Dataset, name: &'static str, batch: usize, budget: u64) -> Result<Feed<'a>> {
+    pub fn new(rows: Rows<'a>, name: &'static str, batch: usize, budget: u64) -> Result<Feed<'a>> {
+        let Rows { data, layout } = rows;
         if batch > data.len() {
             return Err(Error::invalid(
                 format!("batch {batch}"),
@@ -101,7 +104,8 @@ impl<'a> Feed<'a> {
         let sample = data.sample_shape().elements() as u64 * data.dtype().bytes();
         let fitting = (budget / sample) as usize;
         if data.in_memory() && fitting >= data.len() {
-            return Ok(Feed { data, name, batch, rows: data.len(), places: vec![0], uploaded: false });
+            let rows = data.len();
+            return Ok(Feed { data, layout, name, batch, rows, places: vec![0], uploaded: false });
         }
         // At least two batches of samples from files, whatever those take.
         let most =
@@ -121,12 +125,17 @@ impl<'a> Feed<'a> {
                 help: format!("use --batch {}", (budget / sample).max(1)),
             });
         }
-        Ok(Feed { data, name, batch, rows, places, uploaded: false })
+        Ok(Feed { data, layout, name, batch, rows, places, uploaded: false })
     }
 
-    /// The data set.
-    pub fn data(&self) -> &'a Dataset {
-        self.data
+    /// The rows that are fed.
+    pub fn data(&self) -> &Dataset {
+        &self.data
+    }
+
+    /// What stands where in them.
+    pub fn layout(&self) -> RowLayout {
+        self.layout
     }
 
     /// Samples in an ordinary batch.
@@ -160,14 +169,16 @@ impl<'a> Feed<'a> {
         (0..count).step_by(rows).map(move |start| (start, (start + rows).min(count)))
     }
 
-    /// The next `batch` samples as a value of a graph, and the step state that says which they are.
-    pub fn read(&self, graph: &mut Graph, batch: usize) -> Result<(Value, Value)> {
+    /// The next `batch` samples as values of a graph, which is told what stands beside them, and the step state that says which
+    /// they are.
+    pub fn read(&self, graph: &mut Graph, batch: usize) -> Result<(Sample, Value)> {
         let rows = self.places[self.places.len() - 1] + self.rows;
         let shape: Vec<usize> = std::iter::once(rows).chain(self.data.sample_shape().iter().copied()).collect();
         let data = graph.input(&format!("{}.data", self.name), shape, self.data.dtype())?;
         let permutation = graph.input(&format!("{}.permutation", self.name), [rows], DType::U32)?;
         let state = graph.state(&format!("{}.state", self.name))?;
-        Ok((graph.batch(data, permutation, state, batch)?, state))
+        let rows = graph.batch(data, permutation, state, batch)?;
+        Ok((self.layout.split(graph, rows)?.masked(graph)?, state))
     }
 
     /// Makes ready the samples of the chunk that begins with sample `start` of a pass, and the state, whose offset is that
@@ -250,7 +261,7 @@ impl<'a> Feed<'a> {
     where
         'a: 'scope,
     {
-        let (data, order, epoch, unwanted) = (self.data, pass.order.clone(), pass.epoch, pass.unwanted.clone());
+        let (data, order, epoch, unwanted) = (self.data.clone(), pass.order.clone(), pass.epoch, pass.unwanted.clone());
         let end = (start + self.rows).min(order.len());
         Reading::Running(pass.scope.spawn(move || {
             let mut all = None;

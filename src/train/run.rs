@@ -38,6 +38,9 @@ const ROWS: usize = 3;
 pub struct Settings {
     /// The data's source, as `--data` takes it.
     pub data: String,
+    /// The source of what the model is to make of the data's samples, as `--targets` takes it, where that is not the samples.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub targets: Option<String>,
     /// The device, as `--device` takes it.
     pub device: String,
     /// Steps after which the run ends, where it was given.
@@ -59,6 +62,7 @@ impl Default for Settings {
     fn default() -> Settings {
         Settings {
             data: "digits".to_owned(),
+            targets: None,
             device: "auto".to_owned(),
             steps: None,
             log_steps: false,

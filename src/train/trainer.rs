@@ -3,7 +3,7 @@
 //! From [`Autoencoder::fit`](crate::Autoencoder::fit) a step goes to [`Trainer::epoch`], to [`Session::run`], to the
 //! device's own session, which launches it.
 
-use super::augment::{Prepared, augment};
+use super::augment::augment;
 use super::checkpoint::{Checkpoint, Patience, Progress};
 use super::diagnosis::diagnose;
 use super::evaluation::{Evaluation, Names, evaluation_plan, measure};
@@ -13,14 +13,15 @@ use crate::data::Dataset;
 use crate::device::{Device, Session};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Value};
-use crate::model::Network;
 use crate::model::spec::{NonFinite, Precision, Schedule, TrainSpec};
+use crate::model::{Held, Network, RowLayout, Rows, Sample};
 use crate::nn::MAX_ELEMENTS;
 use crate::plan::state::{GOOD, NORM, SCALE, SKIPPED};
 use crate::plan::{Gradients, LossScale, Metrics, Plan, Request, State, Target, Trained, Training};
 use crate::rng::{HostStream, Sequence};
 use crate::tensor::{DType, Values};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// What a caller may want to know while training goes on, and its way to end it. All methods do nothing by default.
@@ -121,6 +122,7 @@ pub enum Outcome {
 pub struct Trainer<'a> {
     network: &'a Network,
     pub(super) device: &'a Device,
+    data: &'a Dataset,
     /// The plan of an ordinary step.
     pub(super) plan: Plan,
     pub(super) session: Session,
@@ -154,13 +156,9 @@ impl<'a> Trainer<'a> {
     ) -> Result<Trainer<'a>> {
         let spec = &network.spec().train;
         let budget = options.resident_bytes.unwrap_or_else(|| resident_bytes(device));
-        network.accepts(data.sample_shape(), data.name())?;
-        let feed = Feed::new(data, "train", spec.batch, budget)?;
+        let feed = Feed::new(network.rows(data)?, "train", spec.batch, budget)?;
         let validation = match validation {
-            Some(data) => {
-                network.accepts(data.sample_shape(), data.name())?;
-                Some(Feed::new(data, "validation", spec.batch.min(data.len()), budget)?)
-            }
+            Some(data) => Some(Feed::new(network.rows(data)?, "validation", spec.batch.min(data.len()), budget)?),
             None => None,
         };
         let groups = Groups::new(network);
@@ -186,6 +184,7 @@ impl<'a> Trainer<'a> {
         Ok(Trainer {
             network,
             device,
+            data,
             plan,
             session,
             feed,
@@ -527,7 +526,7 @@ impl<'a> Trainer<'a> {
         let epoch = base.progress.epoch + 1;
         // The gradients of the update before may have spoilt the parameters.
         let first = (base.progress.step + 1).max(step.saturating_sub(self.spec().accumulate as u64));
-        let found = Trainer::new(self.network, self.device, self.feed.data(), None, self.options.clone())
+        let found = Trainer::new(self.network, self.device, self.data, None, self.options.clone())
             .and_then(|mut trainer| diagnose(base, &mut trainer, first..=step));
         match found {
             Ok(Some((step, place))) => Error::NonFinite { value, step, epoch, place },
@@ -546,7 +545,7 @@ impl<'a> Trainer<'a> {
     }
 
     /// The samples of the next step, and the state in which it sees them as the first of a data set.
-    pub(super) fn next_batch(&self) -> Result<(Dataset, State)> {
+    pub(super) fn next_batch(&self) -> Result<(Rows<'static>, State)> {
         let (data, position, order) = (self.feed.data(), self.progress.position, self.order());
         let first = position * self.feed.batch();
         let rows = &order[first..(first + self.feed.batch()).min(order.len())];
@@ -556,6 +555,7 @@ impl<'a> Trainer<'a> {
             Values::F64(_) | Values::U32(_) => data.clone().take(rows.len()),
         };
         let (step, position) = (self.progress.step as u32, position as u32);
+        let rows = Rows { data: Held::Made(Arc::new(rows)), layout: self.feed.layout() };
         Ok((rows, State { seed: self.spec().seed, step, position, offset: 0 }))
     }
 
@@ -592,23 +592,26 @@ fn moments(spec: &TrainSpec) -> usize {
 
 /// The plan of one training step of a model on a data set of `samples` samples, as a trainer would run it.
 pub fn training_plan(network: &Network, samples: usize, target: Target) -> Result<Plan> {
-    let elements = samples.checked_mul(network.spec().input.elements()).filter(|elements| *elements <= MAX_ELEMENTS);
+    let (input, condition) = (network.spec().input.elements(), network.spec().condition.width());
+    let layout = RowLayout { input, condition, ..RowLayout::default() };
+    let elements = samples.checked_mul(layout.width()).filter(|elements| *elements <= MAX_ELEMENTS);
     let Some(elements) = elements else {
         let problem = format!("{samples} samples have more than {MAX_ELEMENTS} numbers");
         return Err(Error::invalid("samples", problem, "use fewer"));
     };
     let bytes = vec![0; elements];
-    let data = Dataset::from_u8(network.spec().input.clone(), bytes)?;
+    let shape = if layout.is_plain() { network.spec().input.clone() } else { [layout.width()].into() };
+    let data = Dataset::from_u8(shape, bytes)?;
     let spec = &network.spec().train;
-    let feed = Feed::new(&data, "train", spec.batch, u64::MAX)?;
+    let feed = Feed::new(Rows { data: Held::Borrowed(&data), layout }, "train", spec.batch, u64::MAX)?;
     train_plan(network, &feed, &Groups::new(network), spec.batch, target)
 }
 
 fn train_plan(network: &Network, feed: &Feed, groups: &Groups, batch: usize, target: Target) -> Result<Plan> {
     let spec = &network.spec().train;
     let mut graph = Graph::new();
-    let (x, state) = feed.read(&mut graph, batch)?;
-    let loss = training_loss(network, &mut graph, x, state)?;
+    let (sample, state) = feed.read(&mut graph, batch)?;
+    let loss = training_loss(network, &mut graph, sample, state)?;
     let trained = trained_parameters(network, &mut graph, loss, groups)?;
     let values = graph.reshape(loss, [1])?;
     Plan::build(Request {
@@ -634,9 +637,9 @@ pub(super) fn target_of(spec: &TrainSpec, target: Target) -> Target {
 }
 
 /// What training makes small, for a batch.
-pub(super) fn training_loss(network: &Network, graph: &mut Graph, x: Value, state: Value) -> Result<Value> {
-    let batch = graph.shape(x)[0];
-    let Prepared { input, target } = augment(graph, network, x, state)?;
+pub(super) fn training_loss(network: &Network, graph: &mut Graph, sample: Sample, state: Value) -> Result<Value> {
+    let batch = graph.shape(sample.input)[0];
+    let Sample { input, target } = augment(graph, network, sample, state)?;
     graph.set_training(state)?;
     graph.set_target(target);
     let objective = network.objective(graph, input, target, state)?;

@@ -5,8 +5,8 @@ use std::path::Path;
 use pinhole::error::Error;
 use pinhole::model::preset::{PRESETS, preset};
 use pinhole::model::spec::{
-    Contractive, Corruption, DataSpec, Gaussian, Initializer, LatentSpec, Level, LossKind, ModelSpec, OptimizerSpec,
-    Penalties, TrainSpec,
+    Condition, Contractive, Corruption, DataSpec, Gaussian, Initializer, LatentSpec, Level, LossKind, ModelSpec,
+    OptimizerSpec, Penalties, TrainSpec,
 };
 use pinhole::nn::{Activation, Blocks, Conv2d, ConvTranspose2d, Initial, Layer, Linear, Reshape};
 use pinhole::plan::Optimizer;
@@ -290,6 +290,7 @@ fn what_is_written_reads_back_the_same() {
         input: [1, 8, 7].into(),
         loss: LossKind::Mae.into(),
         corruption: Corruption::SaltAndPepper { level: Level { least: 0.1, most: 0.3 } },
+        condition: Condition::Labels { count: 3 },
         latent: LatentSpec::Gaussian(Gaussian { beta: 2.0, warmup: 7, ..Gaussian::default() }),
         encoder,
         decoder,

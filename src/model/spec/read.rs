@@ -9,7 +9,8 @@ use toml::{Table, Value};
 
 use super::settings::{Chosen, Field, Inner, OneOf, Part, Setting as Held, Table as Fields, read_fields};
 use super::{
-    Augment, Binarise, Corruption, DataSpec, Flip, LatentSpec, LossKind, ModelSpec, Penalties, TrainSpec, schema,
+    Augment, Binarise, Condition, Corruption, DataSpec, Flip, LatentSpec, LossKind, ModelSpec, Penalties, TrainSpec,
+    schema,
 };
 use crate::data::pictures::Fit;
 use crate::error::{Error, suggest};
@@ -203,6 +204,11 @@ impl Fields for ModelSpec {
                 "What is done to samples before the encoder sees them, for the model to undo: none, { gaussian = { level = 0.4 } }, salt_and_pepper or masking.",
                 Held::Part(Box::new(Chosen(&mut self.corruption))),
             ),
+            Field::optional(
+                "condition",
+                "What encoder and decoder are told about a sample: none; { labels = 10 }, its label; or { vector = 5 }, so many numbers.",
+                Held::Part(Box::new(Chosen(&mut self.condition))),
+            ),
             Field::needed(
                 "encoder",
                 layers,
@@ -383,6 +389,7 @@ impl ModelSpec {
             input: Shape::default(),
             loss: LossKind::Mse.into(),
             corruption: Corruption::None,
+            condition: Condition::None,
             encoder: vec![],
             latent: LatentSpec::Plain,
             decoder: vec![],

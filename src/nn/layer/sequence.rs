@@ -184,6 +184,10 @@ impl Kind for Attention {
         let scores = graph.matmul(queries, keys, false, true)?;
         let scores = graph.scale(scores, 1.0 / (size as f64).sqrt())?;
         let scores = if self.causal { without_later(graph, scores)? } else { scores };
+        let scores = match mask_of(graph, [n, steps])? {
+            Some(mask) => without_absent(graph, scores, mask, heads)?,
+            None => scores,
+        };
         let weights = graph.softmax(scores, &[2])?;
         let y = graph.matmul(weights, values, false, false)?;
         let y = graph.reshape(y, [n, heads, steps, size])?;
@@ -206,6 +210,23 @@ fn without_later(graph: &mut Graph, scores: Value) -> Result<Value> {
     let later = graph.binary(Binary::Less, row, column)?;
     let less = graph.scale(later, -3e4)?;
     graph.add(scores, less)
+}
+
+/// Scores `[n heads, steps, steps]` less so much for steps that are not there.
+fn without_absent(graph: &mut Graph, scores: Value, mask: Value, heads: usize) -> Result<Value> {
+    let [n, steps] = [graph.shape(mask)[0], graph.shape(mask)[1]];
+    let absent = graph.one_minus(mask)?;
+    let less = graph.scale(absent, -3e4)?;
+    let less = graph.reshape(less, [n, 1, 1, steps])?;
+    let less = graph.broadcast(less, [n, heads, 1, steps])?;
+    let less = graph.reshape(less, [n * heads, 1, steps])?;
+    graph.add(scores, less)
+}
+
+/// Which of so many steps a batch's samples have, `[n, steps]`, where the graph says so of sequences of this length.
+fn mask_of(graph: &mut Graph, [n, steps]: [usize; 2]) -> Result<Option<Value>> {
+    let mask = graph.mask(n)?;
+    Ok(mask.filter(|mask| graph.shape(*mask)[..] == [n, steps]))
 }
 
 impl Kind for Recurrent {
@@ -276,7 +297,8 @@ impl Recurrent {
         if self.bidirectional { &[Direction::Forward, Direction::Backward] } else { &[Direction::Forward] }
     }
 
-    /// What the layer of one direction leaves, `[n, steps, out]` or `[n, out]`.
+    /// What the layer of one direction leaves, `[n, steps, out]` or `[n, out]`. Where samples have lengths, it is that of
+    /// PyTorch's packed sequences: forwards it ends at a sample's last step, backwards it begins there, and beyond it are zeros.
     fn direction(&self, placed: &Placed, graph: &mut Graph, x: Value, direction: Direction) -> Result<Value> {
         let [n, steps] = [graph.shape(x)[0], placed.input[0]];
         let (hidden, wide) = (self.out, self.gates() * self.out);
@@ -303,7 +325,14 @@ impl Recurrent {
             };
             before = graph.add(before, outside)?;
         }
-        let before = graph.reshape(before, [n, steps, wide])?;
+        let mut before = graph.reshape(before, [n, steps, wide])?;
+        let mask = match mask_of(graph, [n, steps])? {
+            Some(mask) => Some(graph.reshape(mask, [n, steps, 1])?),
+            None => None,
+        };
+        if let (Some(mask), Direction::Backward) = (mask, direction) {
+            before = self.held(graph, before, mask)?;
+        }
         let y = match self.cell {
             Cell::Lstm => graph.lstm(before, state, direction)?,
             Cell::Gru => {
@@ -311,10 +340,35 @@ impl Recurrent {
                 graph.gru(before, state, own, direction)?
             }
         };
+        if let (true, Some(mask), Direction::Forward, 2..) = (self.last, mask, direction, steps) {
+            // The last step is there, and the one after it is not.
+            let after = graph.slice(mask, &[0, 1, 0], [n, steps - 1, 1])?;
+            let after = graph.pad(after, &[0, 0, 0], &[0, 1, 0])?;
+            let is_last = graph.subtract(mask, after)?;
+            let y = graph.slice(y, &[0, 0, 0], [n, steps, hidden])?;
+            let y = graph.multiply(y, is_last)?;
+            return graph.sum(y, &[1]);
+        }
         if self.last {
             let y = graph.slice(y, &[0, last, 0], [n, 1, hidden])?;
             return graph.reshape(y, [n, hidden]);
         }
-        graph.slice(y, &[0, 0, 0], [n, steps, hidden])
+        let y = graph.slice(y, &[0, 0, 0], [n, steps, hidden])?;
+        mask.map_or(Ok(y), |mask| graph.multiply(y, mask))
+    }
+
+    /// Gates that leave a state of zeros as it is at steps that are not there: an LSTM's lets nothing in, a GRU's keeps all.
+    fn held(&self, graph: &mut Graph, gates: Value, mask: Value) -> Result<Value> {
+        let (gate, pull) = match self.cell {
+            Cell::Lstm => (0, -3e4),
+            Cell::Gru => (1, 3e4),
+        };
+        let one = graph.constant(pull, [self.out])?;
+        let pulled = graph.pad(one, &[gate * self.out], &[(self.gates() - gate - 1) * self.out])?;
+        let absent = graph.one_minus(mask)?;
+        let [n, steps] = [graph.shape(mask)[0], graph.shape(mask)[1]];
+        let absent = graph.broadcast(absent, [n, steps, self.gates() * self.out])?;
+        let pulled = graph.multiply(absent, pulled)?;
+        graph.add(gates, pulled)
     }
 }

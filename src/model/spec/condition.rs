@@ -1,0 +1,99 @@
+//! Conditions: what encoder and decoder are told about a sample.
+
+use super::settings::{self, Choice, Setting};
+use crate::error::{Error, Result};
+use crate::shape::Shape;
+use std::fmt;
+
+/// Labels are bytes.
+const MOST_LABELS: usize = 256;
+
+/// What encoder and decoder are told about a sample and the model does not give back: Sohn, Lee and Yan, "Learning
+/// structured output representation using deep conditional generative models", NeurIPS 2015.
+///
+/// It goes behind the channels of what the encoder gets and of what the decoder gets: behind the numbers of `[features]`, as
+/// constant planes behind those of `[channels, height, width]`, at every step behind the features of `[steps, features]`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Condition {
+    /// Nothing.
+    #[default]
+    None,
+    /// The sample's label, as a 1 among zeros.
+    Labels {
+        /// How many labels there are, counted from 0.
+        count: usize,
+    },
+    /// The sample's vector of numbers.
+    Vector {
+        /// How many numbers.
+        size: usize,
+    },
+}
+
+impl Condition {
+    /// How many numbers it is.
+    pub fn width(self) -> usize {
+        match self {
+            Condition::None => 0,
+            Condition::Labels { count } => count,
+            Condition::Vector { size } => size,
+        }
+    }
+
+    /// The shape of a sample, or of a code, with the condition behind its channels.
+    pub(super) fn beside(self, shape: &Shape) -> Shape {
+        let mut joined = shape.to_vec();
+        if let Some(channels) = joined.get_mut(channel_axis(shape.len())) {
+            *channels += self.width();
+        }
+        joined.into()
+    }
+
+    pub(super) fn validate(&self) -> Result<()> {
+        settings::validate(self, "condition")?;
+        match self {
+            Condition::Labels { count } if *count > MOST_LABELS => {
+                let problem = format!("labels are bytes, of which there are {MOST_LABELS}, not {count}");
+                Err(Error::invalid("condition.labels.count", problem, "use fewer, or { vector = SIZE }"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Which axis of a sample with so many axes is its channels or features.
+pub(crate) fn channel_axis(axes: usize) -> usize {
+    usize::from(axes == 2)
+}
+
+impl Choice for Condition {
+    const WHAT: &'static str = "condition";
+    const SHORT: bool = true;
+
+    fn all() -> Vec<Condition> {
+        vec![Condition::None, Condition::Labels { count: 10 }, Condition::Vector { size: 1 }]
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Condition::None => "none",
+            Condition::Labels { .. } => "labels",
+            Condition::Vector { .. } => "vector",
+        }
+    }
+
+    fn settings(&mut self) -> Vec<(&'static str, Setting<'_>)> {
+        match self {
+            Condition::None => vec![],
+            Condition::Labels { count } => vec![("count", Setting::Count(count))],
+            Condition::Vector { size } => vec![("size", Setting::Count(size))],
+        }
+    }
+}
+
+/// As a model file has it.
+impl fmt::Display for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        settings::write(self, f)
+    }
+}
