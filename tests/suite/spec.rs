@@ -78,7 +78,7 @@ fn bad_files_are_refused_in_one_clear_line() {
         ),
         (
             with("[1, 8, 8]", "[1, 8, 8]\n\"a\\nb\" = 1"),
-            "m.toml: line 2: unknown key \"a\\nb\"; known are input, loss, corruption, encoder, latent, decoder, penalties, blocks, data, train",
+            "m.toml: line 2: unknown key \"a\\nb\"; known are input, loss, corruption, condition, encoder, latent, decoder, penalties, blocks, data, train",
         ),
         ("train = 3".into(), "m.toml: line 1, train: expects a table, got 3; write { batch = .. }"),
         // Layers.
@@ -411,7 +411,7 @@ fn a_setting_that_is_refused_changes_nothing() {
         ),
         (
             "=1",
-            "--set =1: unknown key \"\"; known are corruption, data, decoder, encoder, input, latent, loss, penalties, train",
+            "--set =1: unknown key \"\"; known are condition, corruption, data, decoder, encoder, input, latent, loss, penalties, train",
         ),
     ] {
         let mut spec = conv();
