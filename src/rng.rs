@@ -33,7 +33,7 @@ pub enum HostStream {
     Initial(u32),
     /// The order of an epoch's samples.
     Shuffle,
-    /// Which samples are held back for validation.
+    /// Which samples are held back for validation, and which of a user's items are held out; the step is the user's number.
     Split,
     /// Codes of new samples.
     Codes,
@@ -52,7 +52,8 @@ pub struct Sequence {
 }
 
 impl Sequence {
-    /// The sequence of a stream; `step` is an epoch for shuffles, a trial for searches, 0 elsewhere.
+    /// The sequence of a stream; `step` is an epoch for shuffles, a user for what is held out, a trial for
+    /// searches, 0 elsewhere.
     pub fn new(seed: u64, stream: HostStream, step: u32) -> Sequence {
         let stream = match stream {
             HostStream::Initial(parameter) => 0x8000_0000 | parameter,

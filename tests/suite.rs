@@ -8,6 +8,9 @@ mod arrays;
 #[path = "suite/augment.rs"]
 mod augment;
 #[cfg(feature = "cli")]
+#[path = "suite/averages.rs"]
+mod averages;
+#[cfg(feature = "cli")]
 #[path = "suite/bad_input.rs"]
 mod bad_input;
 #[cfg(feature = "cli")]
@@ -85,6 +88,9 @@ mod program;
 #[cfg(all(feature = "cli", unix))]
 #[path = "suite/readme.rs"]
 mod readme;
+#[cfg(feature = "cli")]
+#[path = "suite/recommend.rs"]
+mod recommend;
 #[path = "suite/reference.rs"]
 mod reference;
 #[cfg(feature = "cli")]
@@ -108,6 +114,9 @@ mod steps;
 mod structure;
 #[path = "suite/support.rs"]
 mod support;
+#[cfg(feature = "cli")]
+#[path = "suite/tables.rs"]
+mod tables;
 #[cfg(feature = "cli")]
 #[path = "suite/through.rs"]
 mod through;

@@ -3,7 +3,7 @@
 use super::{End, on_interrupt, open_device, say, say_json};
 use pinhole::Autoencoder;
 use pinhole::classify::Classifier;
-use pinhole::data::{self, Reading};
+use pinhole::data;
 use pinhole::error::{Error, Result};
 use pinhole::model::ModelSpec;
 use pinhole::train::{EpochReport, Observer, Settings};
@@ -57,7 +57,7 @@ pub fn run(arguments: &Arguments) -> Result<End> {
         set_aside: spec.train.early_stopping.map(|_| spec.train.seed),
         ..Settings::default()
     };
-    let splits = data::load_with(&settings.data, &Reading::pictures(spec.pictures()))?;
+    let splits = data::load_with(&settings.data, &spec.reading())?;
     let test = splits.test.clone();
     let (train, validation) = settings.split(splits, &spec)?;
     let mut progress = Progress { interrupted, failure: None };

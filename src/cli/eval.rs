@@ -1,12 +1,12 @@
 //! `pinhole eval`
 
-use super::{End, open_device, say, say_json};
+use super::{End, load_data, load_others, load_pairs, open_device, say, say_json};
 use pinhole::Autoencoder;
-use pinhole::data::{self, Reading};
+use pinhole::data::Splits;
 use pinhole::error::Result;
-use pinhole::task::CodeStatistics;
-use pinhole::train::psnr;
-use std::path::PathBuf;
+use pinhole::task::{CodeStatistics, Ensemble, RankingReport};
+use pinhole::train::{RunDirectory, psnr};
+use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -31,6 +31,13 @@ pub struct Arguments {
     /// Measure the mean squared norm of the encoder's Jacobian too
     #[arg(long)]
     jacobian: bool,
+    /// Say how well items of users that were not trained on are found when a fifth of them is held out: Recall@20, Recall@50
+    /// and NDCG@100, beside those of a ranking by popularity
+    #[arg(long)]
+    ranking: bool,
+    /// Measure the mean reconstruction of an ensemble of the run and this one too, and of others that are named so
+    #[arg(long, value_name = "RUN")]
+    with: Vec<PathBuf>,
     /// Print one line of JSON
     #[arg(long)]
     json: bool,
@@ -39,8 +46,8 @@ pub struct Arguments {
 /// Prints test loss, MSE, MAE and PSNR, and what the loss is made of.
 pub fn run(arguments: &Arguments) -> Result<End> {
     let autoencoder = Autoencoder::load(&arguments.run, open_device(&arguments.device)?)?;
-    let reading = Reading::pictures(autoencoder.network().spec().pictures());
-    let splits = data::load_pairs(&arguments.data, arguments.targets.as_deref(), &reading)?;
+    let spec = autoencoder.network().spec();
+    let splits = load_pairs(&arguments.run, spec, &arguments.data, arguments.targets.as_deref())?;
     let data = splits.test.as_ref().unwrap_or(&splits.train);
     let mut evaluation = autoencoder.evaluate(data)?;
     let network = autoencoder.network();
@@ -54,6 +61,27 @@ pub fn run(arguments: &Arguments) -> Result<End> {
     }
     if arguments.jacobian {
         add("squared_jacobian", autoencoder.jacobian_norm(data)?);
+    }
+    for (column, accuracy) in autoencoder.column_accuracy(data)? {
+        add(&format!("accuracy_{column}"), accuracy);
+    }
+    if !arguments.with.is_empty() {
+        let others = load_others(&arguments.with, &autoencoder)?;
+        let of = Ensemble::new(std::iter::once(&autoencoder).chain(&others).collect())?.evaluate(data)?;
+        add("ensemble_mse", of.mse);
+        add("ensemble_mae", of.mae);
+        add("ensemble_psnr", of.psnr);
+        add("ensemble_member_mse", of.member_mse);
+        add("ensemble_spread", of.spread);
+    }
+    if arguments.ranking {
+        let report = ranking(&arguments.run, &autoencoder, &arguments.data, &splits)?;
+        for (whose, quality) in [("", report.model), ("popularity_", report.popularity)] {
+            add(&format!("{whose}recall_20"), quality.recall_20);
+            add(&format!("{whose}recall_50"), quality.recall_50);
+            add(&format!("{whose}ndcg_100"), quality.ndcg_100);
+        }
+        add("ranked_users", report.users as f64);
     }
     if let Some(samples) = arguments.nll {
         add("negative_log_likelihood", autoencoder.negative_log_likelihood(data, samples as usize)?);
@@ -70,6 +98,7 @@ pub fn run(arguments: &Arguments) -> Result<End> {
     ];
     for (name, value) in &evaluation.parts {
         let text = match name.as_str() {
+            "ranked_users" => value.to_string(),
             "active_units" | "dead_units" => format!("{value} of {}", network.checked().latent.elements()),
             _ => format!("{value:.6}"),
         };
@@ -84,4 +113,15 @@ pub fn run(arguments: &Arguments) -> Result<End> {
         say(&format!("{name:<width$}  {text}"))?;
     }
     Ok(End::Done)
+}
+
+/// How well items are found: of the users in the data's test part, else of those that the run has set aside of its data, else,
+/// where the data is not the run's, of all. What is popular is known from the data that the run was trained on.
+fn ranking(run: &Path, autoencoder: &Autoencoder, source: &str, splits: &Splits) -> Result<RankingReport> {
+    let spec = autoencoder.network().spec();
+    let (_, _, settings) = RunDirectory::open(run)?;
+    let (train, aside) = settings.split(load_data(run, spec, &settings.data)?, spec)?;
+    let aside = aside.filter(|_| splits.test.is_none() && source == settings.data);
+    let users = aside.as_ref().or(splits.test.as_ref()).unwrap_or(&splits.train);
+    autoencoder.ranking(users, &train, spec.train.seed)
 }

@@ -2,9 +2,9 @@
 
 use super::through::{Format, Sink};
 use super::told::Told;
-use super::{End, open_device};
+use super::{End, load_data, open_device};
 use pinhole::Autoencoder;
-use pinhole::data::{self, Dataset, Reading};
+use pinhole::data::Dataset;
 use pinhole::error::{Error, Result};
 use pinhole::model::Given;
 use pinhole::model::spec::Condition;
@@ -97,11 +97,11 @@ pub fn generate(arguments: &Generate) -> Result<End> {
     if let (Condition::Labels { count }, false) = (autoencoder.network().spec().condition, common.told.is_some()) {
         let columns = (*n as usize).div_ceil(count);
         let samples = autoencoder.generate_labels(&codes, columns, *seed)?;
-        return common.write("generated.png", &samples, columns.min(20));
+        return common.write(&autoencoder, "generated.png", &samples, columns.min(20));
     }
     let given = common.told.one(autoencoder.network())?.repeated(*n as usize);
     let samples = autoencoder.generate_given(&codes, *n as usize, *seed, &given)?;
-    common.write("generated.png", &samples, (*n as usize).isqrt().clamp(1, 20))
+    common.write(&autoencoder, "generated.png", &samples, (*n as usize).isqrt().clamp(1, 20))
 }
 
 /// Writes the samples on the way from one to another.
@@ -111,7 +111,7 @@ pub fn interpolate(arguments: &Interpolate) -> Result<End> {
     let (from, to) = (common.sample(&autoencoder, from)?, common.sample(&autoencoder, to)?);
     let ends = ((&from.0[..], &from.1), (&to.0[..], &to.1));
     let samples = autoencoder.interpolate_given(ends.0, ends.1, *steps as usize, *path)?;
-    common.write("interpolated.png", &samples, (*steps as usize).min(20))
+    common.write(&autoencoder, "interpolated.png", &samples, (*steps as usize).min(20))
 }
 
 /// Writes what becomes of a sample when each number of its code is swept.
@@ -127,7 +127,7 @@ pub fn traverse(arguments: &Traverse) -> Result<End> {
         None => (codes.mean().iter().map(|mean| *mean as f32).collect(), common.told.one(autoencoder.network())?),
     };
     let samples = autoencoder.traverse_given(&codes, (&code, &given), *latents as usize, *steps as usize)?;
-    common.write("traversed.png", &samples, *steps as usize)
+    common.write(&autoencoder, "traversed.png", &samples, *steps as usize)
 }
 
 /// Writes a plane of codes as the samples they stand for.
@@ -136,7 +136,7 @@ pub fn manifold(arguments: &Manifold) -> Result<End> {
     let autoencoder = common.load()?;
     let given = common.told.one(autoencoder.network())?;
     let samples = autoencoder.manifold_given(&common.codes(&autoencoder)?, *side as usize, &given)?;
-    common.write("manifold.png", &samples, *side as usize)
+    common.write(&autoencoder, "manifold.png", &samples, *side as usize)
 }
 
 impl Common {
@@ -148,7 +148,7 @@ impl Common {
 
     fn samples(&self, autoencoder: &Autoencoder, data: &str) -> Result<Dataset> {
         let network = autoencoder.network();
-        let splits = data::load_with(data, &Reading::pictures(network.spec().pictures()))?;
+        let splits = load_data(&self.run, network.spec(), data)?;
         let data = splits.test.unwrap_or(splits.train);
         network.accepts(data.sample_shape(), data.name())?;
         self.told.about(network, data)
@@ -185,13 +185,14 @@ impl Common {
         Ok((data.read_f32(range.clone())?, autoencoder.network().given(&data, range)?))
     }
 
-    fn write(&self, name: &str, samples: &Tensor, columns: usize) -> Result<End> {
+    fn write(&self, autoencoder: &Autoencoder, name: &str, samples: &Tensor, columns: usize) -> Result<End> {
         let output = self.out.clone().unwrap_or_else(|| self.run.join(name));
         let format = Format::of(Path::new(&output))?;
         let values = samples.to_f32();
         let shape = samples.shape()[1..].into();
         let width = values.len() / samples.shape()[0];
-        let sink = Sink { output: &output, format, input: "", columns };
+        let table = &autoencoder.network().spec().data.columns;
+        let sink = Sink { output: &output, format, input: "", columns, table };
         sink.write(
             &shape,
             samples.shape()[0],

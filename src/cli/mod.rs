@@ -13,6 +13,7 @@ mod kernels;
 mod models;
 mod plan;
 mod pretrain;
+mod recommend;
 mod summary;
 mod through;
 mod told;
@@ -20,14 +21,16 @@ mod train;
 mod tune;
 
 use clap::{CommandFactory, Parser, Subcommand};
+use pinhole::data::{self, Reading, Splits};
 use pinhole::error::{Error, Result};
 use pinhole::gpu::TuningReport;
 use pinhole::model::ModelSpec;
 use pinhole::model::spec::SearchSpec;
 use pinhole::plan::{Family, Tile};
-use pinhole::{Device, gpu};
+use pinhole::train::RunDirectory;
+use pinhole::{Autoencoder, Device, gpu};
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -57,12 +60,14 @@ enum Command {
     Tune(tune::Arguments),
     /// Measure a trained model's loss and errors on a data set's test part
     Eval(eval::Arguments),
+    /// Rank the items that users do not have yet
+    Recommend(recommend::Arguments),
     /// Write the codes of samples
     Encode(through::Arguments),
     /// Write the samples that codes stand for
     Decode(through::Arguments),
     /// Write samples as a trained model reconstructs them
-    Reconstruct(through::Arguments),
+    Reconstruct(through::Reconstruct),
     /// Draw new samples and write what a trained model makes of them
     Generate(explore::Generate),
     /// Write what lies between two samples
@@ -135,6 +140,7 @@ pub fn main() -> ExitCode {
         Command::Classify(arguments) => classify::run(&arguments),
         Command::Tune(arguments) => tune::run(&arguments),
         Command::Eval(arguments) => eval::run(&arguments),
+        Command::Recommend(arguments) => recommend::run(&arguments),
         Command::Encode(arguments) => through::encode(&arguments),
         Command::Decode(arguments) => through::decode(&arguments),
         Command::Reconstruct(arguments) => through::reconstruct(&arguments),
@@ -259,6 +265,22 @@ fn show_tuning(report: &TuningReport) {
         report.choices.len(),
         step.unwrap_or_default()
     );
+}
+
+/// The other members of an ensemble, on the device of the first.
+fn load_others(runs: &[PathBuf], first: &Autoencoder) -> Result<Vec<Autoencoder>> {
+    runs.iter().map(|run| Autoencoder::load(run, first.device().clone())).collect()
+}
+
+/// Data as the model of a run takes it.
+fn load_data(run: &Path, spec: &ModelSpec, source: &str) -> Result<Splits> {
+    load_pairs(run, spec, source, None)
+}
+
+/// The same with what the model is to make of it.
+fn load_pairs(run: &Path, spec: &ModelSpec, source: &str, targets: Option<&str>) -> Result<Splits> {
+    let reading = Reading { items: RunDirectory::items(run)?, ..spec.reading() };
+    data::load_pairs(source, targets, &reading)
 }
 
 /// A preset, a model file, or the model file of a run directory.

@@ -1,7 +1,7 @@
 //! `pinhole pretrain`
 
 use super::{End, on_interrupt, open_device, resolve_model, say_json};
-use pinhole::data::{self, Reading};
+use pinhole::data;
 use pinhole::error::Result;
 use pinhole::pretrain::{MASKING, Watcher, pretrain};
 use pinhole::train::{EpochReport, Observer, Settings};
@@ -40,8 +40,9 @@ pub fn run(arguments: &Arguments) -> Result<End> {
     arguments.set.iter().try_for_each(|assignment| spec.set(assignment))?;
     let device = open_device(&arguments.device)?;
     let settings = Settings { data: arguments.data.clone(), device: arguments.device.clone(), ..Settings::default() };
-    let (train, validation) =
-        settings.split(data::load_with(&settings.data, &Reading::pictures(spec.pictures()))?, &spec)?;
+    let splits = data::load_with(&settings.data, &spec.reading())?;
+    spec.fit_to(&splits.train)?;
+    let (train, validation) = settings.split(splits, &spec)?;
     let mut progress = Progress { layer: String::new(), interrupted, failure: None };
     let epochs = arguments.epochs.map(|epochs| epochs as usize);
     let sets = (&train, validation.as_ref());

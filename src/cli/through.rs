@@ -1,15 +1,17 @@
 //! `pinhole encode`, `pinhole decode` and `pinhole reconstruct`: data through a trained model, from file to file.
 
 use super::told::Told;
-use super::{End, open_device, say};
+use super::{End, load_data, load_others, open_device, say};
 use pinhole::Autoencoder;
 use pinhole::data::csv::write_csv;
 use pinhole::data::idx::{write_idx_f32, write_idx_u8};
 use pinhole::data::images::{Image, to_bytes, write_grid, write_png};
 use pinhole::data::npy::write_npy;
-use pinhole::data::{self, Dataset, Reading, picture_files};
+use pinhole::data::table::write_table;
+use pinhole::data::{self, Column, Dataset, picture_files};
 use pinhole::error::{Error, Result};
 use pinhole::shape::Shape;
+use pinhole::task::Ensemble;
 use std::path::{Path, PathBuf};
 
 /// Pictures in a row of a grid, and the most that a grid shows.
@@ -34,6 +36,18 @@ pub struct Arguments {
     device: String,
     #[command(flatten)]
     told: Told,
+}
+
+#[derive(clap::Args)]
+pub struct Reconstruct {
+    #[command(flatten)]
+    common: Arguments,
+    /// Write the mean reconstruction of an ensemble of the run and this one, and of others that are named so
+    #[arg(long, value_name = "RUN")]
+    with: Vec<PathBuf>,
+    /// Write the standard deviation of what the ensemble's members give for each number, too
+    #[arg(long, value_name = "FILE", requires = "with")]
+    spread: Option<PathBuf>,
 }
 
 /// What results are written as.
@@ -112,25 +126,38 @@ pub fn decode(arguments: &Arguments) -> Result<End> {
     let decoded = |range: std::ops::Range<usize>| {
         Ok(autoencoder.decode_given(&codes.rows_f32(range.clone()), &one.repeated(range.len()))?.to_f32())
     };
-    arguments.sink(format).write(&network.input_shape(1)[1..].into(), count, None, decoded)
+    arguments.sink(format, &autoencoder).write(&network.input_shape(1)[1..].into(), count, None, decoded)
 }
 
 /// Writes the reconstructions of samples.
-pub fn reconstruct(arguments: &Arguments) -> Result<End> {
+pub fn reconstruct(arguments: &Reconstruct) -> Result<End> {
+    let Reconstruct { common: arguments, with, spread } = arguments;
     let format = Format::of(&arguments.output)?;
+    let spread = spread.as_deref().map(|path| Ok((path, Format::of(path)?))).transpose()?;
     let autoencoder = Autoencoder::load(&arguments.run, open_device(&arguments.device)?)?;
     let data = samples(arguments, &autoencoder)?;
+    if !with.is_empty() {
+        let others = load_others(with, &autoencoder)?;
+        let ensemble = Ensemble::new(std::iter::once(&autoencoder).chain(&others).collect())?;
+        let made = |range, which: usize| Ok(ensemble.reconstruct(&data, range)?[which].to_f32());
+        let sink = arguments.sink(format, &autoencoder);
+        if let Some((output, format)) = spread {
+            let sink = Sink { output, format, ..sink };
+            sink.write(data.sample_shape(), data.len(), None, |range| made(range, 1))?;
+        }
+        return sink.write(data.sample_shape(), data.len(), Some(&data), |range| made(range, 0));
+    }
     let reconstructed = |range: std::ops::Range<usize>| {
         let given = autoencoder.network().given(&data, range.clone())?;
         Ok(autoencoder.reconstruct_given(&data.read_f32(range)?, &given)?.to_f32())
     };
-    arguments.sink(format).write(data.sample_shape(), data.len(), Some(&data), reconstructed)
+    arguments.sink(format, &autoencoder).write(data.sample_shape(), data.len(), Some(&data), reconstructed)
 }
 
 /// The samples that are asked for.
 fn samples(arguments: &Arguments, autoencoder: &Autoencoder) -> Result<Dataset> {
     let network = autoencoder.network();
-    let splits = data::load_with(&arguments.input, &Reading::pictures(network.spec().pictures()))?;
+    let splits = load_data(&arguments.run, network.spec(), &arguments.input)?;
     let data = splits.test.filter(|_| !arguments.train).unwrap_or(splits.train);
     network.accepts(data.sample_shape(), data.name())?;
     arguments.told.about(network, data)
@@ -146,6 +173,7 @@ fn through(count: usize, mut step: impl FnMut(std::ops::Range<usize>) -> Result<
 }
 
 /// Where samples go.
+#[derive(Clone, Copy)]
 pub(super) struct Sink<'a> {
     /// A file, or a folder of pictures.
     pub output: &'a Path,
@@ -155,11 +183,14 @@ pub(super) struct Sink<'a> {
     pub input: &'a str,
     /// Pictures in a row of a grid.
     pub columns: usize,
+    /// What the numbers of a sample are, where it is a line of a table; else empty.
+    pub table: &'a [Column],
 }
 
 impl Arguments {
-    fn sink(&self, format: Format) -> Sink<'_> {
-        Sink { output: &self.output, format, input: &self.input, columns: COLUMNS }
+    fn sink<'a>(&'a self, format: Format, autoencoder: &'a Autoencoder) -> Sink<'a> {
+        let table = &autoencoder.network().spec().data.columns;
+        Sink { output: &self.output, format, input: &self.input, columns: COLUMNS, table }
     }
 }
 
@@ -178,6 +209,7 @@ impl Sink<'_> {
             let shape: Shape = std::iter::once(count).chain(shape.iter().copied()).collect();
             match format {
                 Format::Idx => write_idx_u8(output, &as_idx(&shape), &to_bytes(&values))?,
+                Format::Csv if !self.table.is_empty() => write_table(output, self.table, &values)?,
                 _ => write_array(output, format, &shape, &values)?,
             }
             say(&format!("{count} samples in {}", output.display()))?;

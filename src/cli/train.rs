@@ -1,9 +1,9 @@
 //! `pinhole train`
 
-use super::{End, on_interrupt, open_device, resolve_model, say, say_json, show_tuning, tuning_budget};
+use super::{End, load_pairs, on_interrupt, open_device, resolve_model, say, say_json, show_tuning, tuning_budget};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use pinhole::Autoencoder;
-use pinhole::data::{self, Reading};
+use pinhole::data;
 use pinhole::error::{Error, Result};
 use pinhole::gpu::Tuning;
 use pinhole::model::ModelSpec;
@@ -102,13 +102,17 @@ pub fn run(arguments: &Arguments) -> Result<End> {
     };
     apply(arguments, &mut spec, &mut settings)?;
     let device = open_device(&settings.device)?;
+    let targets = settings.targets.as_deref();
+    let splits = match &resumed {
+        Some(run) => load_pairs(run.path(), &spec, &settings.data, targets)?,
+        None => data::load_pairs(&settings.data, targets, &spec.reading())?,
+    };
+    spec.fit_to(&splits.train)?;
     let mut autoencoder = Autoencoder::new(spec, device)?;
     if let Some(path) = &arguments.init {
         autoencoder.load_weights(path)?;
     }
     let spec = autoencoder.network().spec().clone();
-    let reading = Reading::pictures(spec.pictures());
-    let splits = data::load_pairs(&settings.data, settings.targets.as_deref(), &reading)?;
     let (train, validation) = settings.split(splits, &spec)?;
     let (network, device) = (autoencoder.network().clone(), autoencoder.device().clone());
     if let Some(seconds) = arguments.tune {
@@ -156,6 +160,7 @@ pub fn run(arguments: &Arguments) -> Result<End> {
             RunDirectory::create(&path, &spec, &settings, &network, &trainer.checkpoint()?)?
         }
     };
+    run.write_items(&train)?;
     if settings.tensorboard {
         run.write_events()?;
     }

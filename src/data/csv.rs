@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 /// No number is written in more bytes; names in a header may be.
 const LONGEST_FIELD: usize = 1024;
 /// Bytes looked at to find the separator.
-const SAMPLE: u64 = 64 << 10;
+pub(super) const SAMPLE: u64 = 64 << 10;
 
 /// Numbers in lines of equal length.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,7 +57,7 @@ pub fn read_csv(path: impl AsRef<Path>) -> Result<Table> {
 }
 
 /// The separator: the one of the three that the first line has most of outside quotes.
-fn separator(first: &[u8]) -> u8 {
+pub(super) fn separator(first: &[u8]) -> u8 {
     let mut quoted = false;
     let mut counts = [0usize; 3];
     for byte in first.iter().skip_while(|byte| matches!(byte, b'\n' | b'\r')) {

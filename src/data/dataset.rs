@@ -3,10 +3,13 @@
 use std::fmt;
 use std::ops::Range;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::beside::{Beside, join};
 use super::pictures::PictureFormat;
+use super::sparse::SparseRows;
 use super::stream::Stream;
+use super::table::Column;
 use crate::error::{Error, Result};
 use crate::shape::Shape;
 use crate::tensor::{DType, Values};
@@ -24,6 +27,7 @@ pub struct Dataset {
     store: Store,
     labels: Option<Vec<u8>>,
     pub(super) beside: Beside,
+    columns: Option<Arc<Vec<Column>>>,
 }
 
 /// Where samples are.
@@ -35,6 +39,7 @@ enum Store {
         format: PictureFormat,
     },
     Stream(Stream),
+    Sparse(SparseRows),
     /// Samples of several data sets side by side.
     Parts(Vec<Dataset>),
 }
@@ -141,7 +146,15 @@ impl Dataset {
     /// A data set of a shape that has been looked at.
     fn in_store(sample_shape: Shape, store: Store) -> Dataset {
         let sample_elements = sample_shape.elements();
-        Dataset { name: "data".into(), sample_shape, sample_elements, store, labels: None, beside: Beside::default() }
+        Dataset {
+            name: "data".into(),
+            sample_shape,
+            sample_elements,
+            store,
+            labels: None,
+            beside: Beside::default(),
+            columns: None,
+        }
     }
 
     /// Pictures that stay in their files until they are wanted, a sample each. Fails where there is none.
@@ -157,12 +170,27 @@ impl Dataset {
         Ok(Dataset::in_store(sample_shape, Store::Pictures { paths, format }))
     }
 
+    /// Samples `[columns]` most of whose numbers are 0. They stay as they are, and get their zeros whenever they are wanted,
+    /// by [`Dataset::read`].
+    pub fn from_sparse(rows: SparseRows) -> Dataset {
+        Dataset::in_store([rows.columns()].into(), Store::Sparse(rows))
+    }
+
+    /// The samples as they are kept where most of their numbers are 0: see [`Dataset::from_sparse`].
+    pub fn sparse(&self) -> Option<&SparseRows> {
+        match &self.store {
+            Store::Sparse(rows) => Some(rows),
+            Store::Memory(_) | Store::Pictures { .. } | Store::Stream(_) | Store::Parts(_) => None,
+        }
+    }
+
     /// The number of samples, at least 1.
     pub fn len(&self) -> usize {
         match &self.store {
             Store::Memory(values) => values.len() / self.sample_elements,
             Store::Pictures { paths, .. } => paths.len(),
             Store::Stream(stream) => stream.samples(),
+            Store::Sparse(rows) => rows.len(),
             Store::Parts(parts) => parts.first().map_or(0, Dataset::len),
         }
     }
@@ -178,15 +206,15 @@ impl Dataset {
     }
 
     /// All samples' values, one sample after another: [`Values::U8`] or [`Values::F32`]. None where the samples are not in
-    /// memory.
+    /// memory, or not with their zeros.
     pub fn values(&self) -> &Values {
         match &self.store {
             Store::Memory(values) => values,
-            Store::Pictures { .. } | Store::Stream(_) | Store::Parts(_) => &NOTHING,
+            Store::Pictures { .. } | Store::Stream(_) | Store::Parts(_) | Store::Sparse(_) => &NOTHING,
         }
     }
 
-    /// Whether the samples are in memory.
+    /// Whether the samples are in memory, with all their zeros.
     pub fn in_memory(&self) -> bool {
         matches!(self.store, Store::Memory(_))
     }
@@ -196,7 +224,7 @@ impl Dataset {
         match &self.store {
             Store::Stream(_) => true,
             Store::Parts(parts) => parts.iter().any(Dataset::is_stream),
-            Store::Memory(_) | Store::Pictures { .. } => false,
+            Store::Memory(_) | Store::Pictures { .. } | Store::Sparse(_) => false,
         }
     }
 
@@ -204,9 +232,9 @@ impl Dataset {
     pub fn dtype(&self) -> DType {
         match &self.store {
             Store::Memory(Values::U8(_)) | Store::Pictures { .. } => DType::U8,
-            Store::Memory(Values::F32(_) | Values::F64(_) | Values::U32(_)) | Store::Stream(_) => DType::Float,
+            Store::Memory(Values::F32(_) | Values::F64(_) | Values::U32(_)) => DType::Float,
             Store::Parts(parts) if parts.iter().all(|part| part.dtype() == DType::U8) => DType::U8,
-            Store::Parts(_) => DType::Float,
+            Store::Stream(_) | Store::Parts(_) | Store::Sparse(_) => DType::Float,
         }
     }
 
@@ -225,6 +253,21 @@ impl Dataset {
             ));
         }
         self.labels = Some(labels);
+        Ok(self)
+    }
+
+    /// What the numbers of a sample are, where the data is a table.
+    pub fn columns(&self) -> Option<&[Column]> {
+        self.columns.as_ref().map(|columns| &columns[..])
+    }
+
+    /// The same samples as lines of a table of these columns. Fails where a sample has more or fewer numbers.
+    pub fn with_columns(mut self, columns: Vec<Column>) -> Result<Dataset> {
+        if columns.len() != self.sample_elements {
+            let problem = format!("{} columns given for samples of {} numbers", columns.len(), self.sample_elements);
+            return Err(Error::invalid("columns", problem, "give one for each number"));
+        }
+        self.columns = Some(Arc::new(columns));
         Ok(self)
     }
 
@@ -262,6 +305,7 @@ impl Dataset {
                 format.read_all(&paths).map(Values::U8)
             }
             Store::Stream(stream) => stream.read(&self.name, self.sample_elements, epoch, indices).map(Values::F32),
+            Store::Sparse(rows) => Ok(Values::F32(rows.dense(indices))),
             Store::Parts(parts) => {
                 let read = |part: &Dataset| Ok((part.read_epoch(epoch, indices)?, part.sample_elements));
                 let parts: Vec<(Values, usize)> = parts.iter().map(read).collect::<Result<_>>()?;
@@ -348,6 +392,19 @@ impl Dataset {
         Dataset { name: name.into(), labels, ..Dataset::in_store(sample_shape, Store::Memory(values)) }
     }
 
+    /// A data set of the samples at these indices, an index as often as it comes. Fails where there is none, where an index is
+    /// not below [`Dataset::len`], and where the samples come from an iterator.
+    pub fn select(&self, indices: &[u32]) -> Result<Dataset> {
+        let wrong = indices.iter().find(|index| **index as usize >= self.len());
+        let problem = match wrong {
+            Some(index) => format!("there is no sample {index}: there are {}", self.len()),
+            None if indices.is_empty() => "no sample of it is chosen".to_owned(),
+            None if self.is_stream() => "of samples that come from an iterator none can be chosen".to_owned(),
+            None => return Ok(self.subset(indices)),
+        };
+        Err(Error::invalid(format!("data \"{}\"", self.name), problem, "choose samples that are there, counted from 0"))
+    }
+
     /// Data sets side by side whose samples, all together, have this shape.
     pub(super) fn of_parts(sample_shape: Shape, parts: Vec<Dataset>) -> Dataset {
         Dataset::in_store(sample_shape, Store::Parts(parts))
@@ -362,12 +419,13 @@ impl Dataset {
                 let paths = indices.iter().map(|index| paths[*index as usize].clone()).collect();
                 Store::Pictures { paths, format: *format }
             }
-            // `split` has refused it.
+            // Those who call this have refused it.
             Store::Stream(stream) => Store::Stream(stream.clone()),
+            Store::Sparse(rows) => Store::Sparse(rows.subset(indices)),
             Store::Parts(parts) => Store::Parts(parts.iter().map(|part| part.subset(indices)).collect()),
         };
-        let (name, beside) = (self.name.clone(), self.beside.subset(indices));
-        Dataset { name, labels, beside, ..Dataset::in_store(self.sample_shape.clone(), store) }
+        let (name, beside, columns) = (self.name.clone(), self.beside.subset(indices), self.columns.clone());
+        Dataset { name, labels, beside, columns, ..Dataset::in_store(self.sample_shape.clone(), store) }
     }
 
     /// The first `count` samples: all where there are fewer, and one where `count` is 0, since a data set is never
@@ -375,6 +433,7 @@ impl Dataset {
     pub fn take(mut self, count: usize) -> Dataset {
         let count = count.max(1);
         let elements = count.saturating_mul(self.sample_elements);
+        let rows = count.min(self.len());
         match &mut self.store {
             Store::Memory(Values::U8(values)) => values.truncate(elements),
             Store::Memory(Values::F32(values)) => values.truncate(elements),
@@ -382,6 +441,7 @@ impl Dataset {
             Store::Memory(Values::U32(values)) => values.truncate(elements),
             Store::Pictures { paths, .. } => paths.truncate(count),
             Store::Stream(stream) => stream.truncate(count),
+            Store::Sparse(all) => all.truncate(rows),
             Store::Parts(parts) => *parts = parts.drain(..).map(|part| part.take(count)).collect(),
         }
         self.beside.truncate(count);
@@ -428,6 +488,7 @@ impl fmt::Debug for Dataset {
             Store::Memory(_) => "",
             Store::Pictures { .. } => ", in files",
             Store::Stream(_) => ", from an iterator",
+            Store::Sparse(_) => ", sparse",
             Store::Parts(_) => ", side by side",
         };
         write!(f, "Dataset(\"{}\", {} x {} {kind}{labels}{place})", self.name, self.len(), self.sample_shape)

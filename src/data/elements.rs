@@ -89,6 +89,38 @@ pub(super) fn read_elements(
     Ok(Elements { values: Values::F32(values), taken })
 }
 
+/// Reads numbers as [`read_elements`] does, and each as it is in the file: whole numbers are exact up to 2^53, and truth is
+/// 0 or 1.
+pub(super) fn read_exact_elements(
+    reader: &mut impl Read,
+    element: Element,
+    order: ByteOrder,
+    count: usize,
+    at_hand: u64,
+) -> io::Result<(Vec<f64>, u64)> {
+    let known = count.min(usize::try_from(at_hand / element.bytes() as u64).unwrap_or(usize::MAX));
+    macro_rules! numbers {
+        ($kind:ty) => {
+            match order {
+                ByteOrder::Little => convert(reader, count, known, |bytes| <$kind>::from_le_bytes(bytes) as f64),
+                ByteOrder::Big => convert(reader, count, known, |bytes| <$kind>::from_be_bytes(bytes) as f64),
+            }
+        };
+    }
+    match element {
+        Element::Bool => convert(reader, count, known, |[byte]| f64::from(u8::from(byte != 0))),
+        Element::U8 => convert(reader, count, known, |[byte]| f64::from(byte)),
+        Element::U16 => numbers!(u16),
+        Element::I16 => numbers!(i16),
+        Element::U32 => numbers!(u32),
+        Element::I32 => numbers!(i32),
+        Element::U64 => numbers!(u64),
+        Element::I64 => numbers!(i64),
+        Element::F32 => numbers!(f32),
+        Element::F64 => numbers!(f64),
+    }
+}
+
 /// Numbers made of `SIZE` bytes each, and the bytes read for them.
 fn convert<const SIZE: usize, T>(
     reader: &mut impl Read,

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rayon::prelude::*;
 
@@ -15,6 +16,9 @@ use super::images::{Kind, read_picture};
 use super::npy;
 use super::npz::{self, Npz};
 use super::pictures::PictureFormat;
+use super::ratings::{ratings, read_ratings};
+use super::sparse::SparseRows;
+use super::table::{Columns, read_table};
 use crate::error::{Error, Result};
 use crate::shape::Shape;
 use crate::tensor::{Tensor, Values};
@@ -23,6 +27,10 @@ use crate::tensor::{Tensor, Values};
 const TRAIN_DIGITS: usize = 60_000;
 /// More would be a slip of the finger, or more than the memory holds: this many are 0.8 GB.
 const MOST_DIGITS: usize = 1_000_000;
+/// A thousand times the users of the largest public data sets would be one, too.
+const MOST_USERS: usize = 1_000_000;
+/// The seed of made-up users where none is given.
+const RATINGS_SEED: u64 = 1;
 /// Two streams of digits that share no sample.
 const TRAIN_SEED: u64 = 1;
 const TEST_SEED: u64 = 2;
@@ -51,10 +59,13 @@ pub struct Splits {
 ///   files; each may be gzipped (`.gz`) or have a dot in place of the dash before `idx`;
 /// - an IDX or NPY file: rank 2 gives samples `[d]`, rank 3 `[1, h, w]`, rank 4 `[c, h, w]`, and so does `[n, h, w, c]`
 ///   where `c` is 1 or 3 and `h` is not;
-/// - an NPZ file: `FILE.npz:NAME` is one array of it; without a name its only one, or `x_train`, `x`, `data` or `images`,
+/// - an NPZ file that holds a CSR matrix, as `scipy.sparse.save_npz` writes it: sparse samples `[columns]`;
+/// - any other NPZ file: `FILE.npz:NAME` is one array of it; without a name its only one, or `x_train`, `x`, `data` or `images`,
 ///   with the labels and the test part beside it in `y_train`, `x_test` and so on, a vector for each sample in `conditions`,
 ///   and in `lengths` how many steps each sequence of `x` has (`conditions_train`, `lengths_test` and so on);
 /// - a CSV or TSV file of numbers: samples `[columns]`;
+/// - `ratings:FILE`, a file of lines `user,item[,value]`: a sparse sample `[items]` for each user; `ratings:USERS[:SEED]`,
+///   made-up users: see [`ratings`];
 /// - a PNG or JPEG, or a folder of them, all of one size and taken in the order of their names: samples `[1, h, w]`
 ///   where all are grey, else `[3, h, w]`.
 ///
@@ -63,26 +74,30 @@ pub fn load(source: &str) -> Result<Splits> {
     load_with(source, &Reading::default())
 }
 
-/// How [`load_with`] reads pictures.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// How [`load_with`] reads pictures, ratings and tables.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Reading {
     /// What pictures are brought to, of whatever size they are. Without it all must be of one size, and stay as they are.
     pub pictures: Option<PictureFormat>,
     /// Bytes that pictures in a format may take in memory, all together. More stay in their files, see
     /// [`Dataset::from_pictures`].
     pub memory: u64,
+    /// The items that are the columns of ratings, in this order; all that are found, where not given.
+    pub items: Option<Arc<Vec<String>>>,
+    /// Says that CSV files are tables, whose first line names columns of numbers or categories. Without it they hold numbers.
+    pub columns: Option<Columns>,
 }
 
 impl Default for Reading {
     fn default() -> Reading {
-        Reading { pictures: None, memory: u64::MAX }
+        Reading { pictures: None, memory: u64::MAX, items: None, columns: None }
     }
 }
 
 impl Reading {
     /// Pictures in a format; of more than a quarter of the memory that is free now, those that are needed at a time.
     pub fn pictures(format: Option<PictureFormat>) -> Reading {
-        Reading { pictures: format, memory: free_memory() / 4 }
+        Reading { pictures: format, memory: free_memory() / 4, ..Reading::default() }
     }
 }
 
@@ -110,6 +125,9 @@ pub fn load_with(source: &str, reading: &Reading) -> Result<Splits> {
                 format!("give a whole number from 1 to {MOST_DIGITS}, such as digits:{TRAIN_DIGITS}"),
             )),
         };
+    }
+    if let Some(rest) = source.strip_prefix("ratings:") {
+        return load_ratings(source, rest, reading);
     }
     let (path, key) = path_and_key(source);
     let metadata = match fs::metadata(path) {
@@ -238,6 +256,25 @@ fn kind_of(path: &Path) -> Result<FileKind> {
     }
 }
 
+/// `USERS[:SEED]`, or a file of lines of user, item and value.
+fn load_ratings(source: &str, rest: &str, reading: &Reading) -> Result<Splits> {
+    let (users, seed) = rest.split_once(':').unwrap_or((rest, ""));
+    if let Ok(users) = users.parse::<usize>() {
+        let seed = if seed.is_empty() { Some(RATINGS_SEED) } else { seed.parse().ok() };
+        return match seed {
+            Some(seed) if (1..=MOST_USERS).contains(&users) => ratings(users, seed),
+            _ => Err(Error::invalid(
+                format!("data \"{source}\""),
+                "it says no usable number of users, or no seed",
+                format!("give a whole number from 1 to {MOST_USERS}, and a seed behind it, such as ratings:3000:7"),
+            )),
+        };
+    }
+    let path = Path::new(rest);
+    let train = Dataset::from_sparse(read_ratings(path, reading.items.as_ref())?).with_name(name_of(path));
+    Ok(Splits { train, test: None })
+}
+
 fn built_in_digits(count: usize) -> Splits {
     Splits { train: digits(count, TRAIN_SEED), test: Some(digits((count / 6).max(1), TEST_SEED)) }
 }
@@ -253,10 +290,16 @@ fn load_file(path: &Path, reading: &Reading) -> Result<Splits> {
         FileKind::Idx => images_from_idx(path)?,
         FileKind::Npy => samples(path, npy::read_parts(path)?)?,
         FileKind::Npz => return arrays(path, None),
-        FileKind::Csv => {
-            let Table { columns, values } = read_csv(path)?;
-            Dataset::from_f32([columns], values)?
-        }
+        FileKind::Csv => match &reading.columns {
+            Some(known) => {
+                let (columns, values) = read_table(path, known)?;
+                Dataset::from_f32([columns.len()], values)?.with_columns(columns)?
+            }
+            None => {
+                let Table { columns, values } = read_csv(path)?;
+                Dataset::from_f32([columns], values)?
+            }
+        },
     };
     Ok(Splits { train, test: None })
 }
@@ -271,11 +314,17 @@ const ARRAYS: [[&str; 4]; 6] = [
     ["images", "labels", "", ""],
 ];
 
+/// The arrays of a sparse matrix in SciPy's files.
+const CSR: [&str; 4] = ["data", "indices", "indptr", "shape"];
+
 /// The array of an NPZ file that is asked for; else its only one, or those of usual names.
 fn arrays(path: &Path, key: Option<&str>) -> Result<Splits> {
     let npz = Npz::open(path)?;
     let array = |name: &str| samples(path, npz.read_parts(name)?);
     let names: Vec<&str> = npz.names().collect();
+    if key.is_none() && CSR.iter().all(|name| names.contains(name)) {
+        return Ok(Splits { train: Dataset::from_sparse(SparseRows::from_npz(path, &npz)?), test: None });
+    }
     if let Some(only) = key.or(if names.len() == 1 { Some(names[0]) } else { None }) {
         return Ok(Splits { train: array(only)?, test: None });
     }

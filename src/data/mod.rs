@@ -6,8 +6,8 @@
 //! in memory.
 //!
 //! Invariants: a data set is never empty, and all its values are finite. No reader of numbers here takes more memory than
-//! twice its file and a MiB, whatever a header claims; of packed files, three times what really comes out of them. Nothing
-//! here knows a device or a model.
+//! twice its file and a MiB, whatever a header claims; of packed files, three times what really comes out of them. Readers
+//! of names (ratings, tables) keep each name once besides. Nothing here knows a device or a model.
 
 mod beside;
 pub mod chart;
@@ -25,10 +25,18 @@ mod load;
 pub mod npy;
 pub mod npz;
 pub mod pictures;
+mod ratings;
+mod records;
+mod sparse;
 mod stream;
 mod strokes;
+pub mod table;
 
 pub(crate) use beside::check_lengths;
 pub use dataset::Dataset;
 pub use digits::digits;
 pub use load::{Reading, Splits, load, load_array, load_pairs, load_with, picture_files};
+pub use ratings::ratings;
+pub use records::quoted;
+pub use sparse::SparseRows;
+pub use table::{Column, Columns};

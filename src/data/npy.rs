@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
 use std::path::Path;
 
-use super::elements::{ByteOrder, Element, Elements, has_more, read_elements};
+use super::elements::{ByteOrder, Element, Elements, has_more, read_elements, read_exact_elements};
 use super::files::write_atomically;
 use crate::error::{Error, Result};
 use crate::shape::Shape;
@@ -93,6 +93,20 @@ pub(super) fn read_array(place: &Place, reader: &mut impl Read, at_hand: u64) ->
         Values::U8(_) | Values::F32(_) | Values::F64(_) | Values::U32(_) => {}
     }
     Ok((shape, values))
+}
+
+/// Reads a list's numbers from its magic number on, each as it is in the file: see [`read_exact_elements`].
+pub(super) fn read_exact_list(place: &Place, reader: &mut impl Read, at_hand: u64) -> Result<Vec<f64>> {
+    let Header { element, order, shape, .. } = read_header(place, reader)?;
+    let [count] = shape[..] else { return Err(place.error(format!("has shape {shape} and is no list"), GET_AGAIN)) };
+    let (values, _) =
+        read_exact_elements(reader, element, order, count, at_hand).map_err(|source| place.unreadable(source))?;
+    match values.len() == count {
+        true => Ok(values),
+        false => {
+            Err(place.error(format!("has {count} numbers, but only {} follow the header", values.len()), GET_AGAIN))
+        }
+    }
 }
 
 /// What an array's header says.

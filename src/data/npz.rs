@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use flate2::Crc;
 use flate2::bufread::DeflateDecoder;
 
-use super::npy::{Place, read_array};
+use super::npy::{Place, read_array, read_exact_list};
 use crate::error::{Error, Result, suggest};
 use crate::shape::Shape;
 use crate::tensor::{Tensor, Values};
@@ -27,6 +27,8 @@ const LONGEST_COMMENT: usize = 0xffff;
 const ELSEWHERE: u64 = 0xffff_ffff;
 /// Names that are kept of a directory, arrays or not.
 const MOST_ENTRIES: u64 = 10_000;
+/// Bytes of an array of text that are looked at.
+const MOST_TEXT: u64 = 4096;
 const GET_AGAIN: &str = "the file is damaged: get it again";
 
 /// An NPZ file whose directory has been read.
@@ -74,6 +76,29 @@ impl Npz {
 
     /// [`Npz::read`] for those who take the values over.
     pub(super) fn read_parts(&self, name: &str) -> Result<(Shape, Values)> {
+        self.with(name, |place, reader, at_hand| read_array(place, reader, at_hand))
+    }
+
+    /// A list's numbers, each as it is in the file.
+    pub(super) fn read_exactly(&self, name: &str) -> Result<Vec<f64>> {
+        self.with(name, |place, reader, at_hand| read_exact_list(place, reader, at_hand))
+    }
+
+    /// The first bytes of an array's file, header and all: those of short texts.
+    pub(super) fn read_bytes(&self, name: &str) -> Result<Vec<u8>> {
+        self.with(name, |_, reader, _| {
+            let mut bytes = Vec::new();
+            reader.take(MOST_TEXT).read_to_end(&mut bytes).map_err(Error::io("read", &self.path))?;
+            Ok(bytes)
+        })
+    }
+
+    /// Reads one array, unpacked.
+    fn with<T>(
+        &self,
+        name: &str,
+        read: impl FnOnce(&Place, &mut Checked<BufReader<io::Take<File>>>, u64) -> Result<T>,
+    ) -> Result<T> {
         let path = &self.path;
         let Some(entry) = self.arrays.iter().find(|entry| entry.name == name) else {
             return Err(Error::file(path, format!("has no array {name:?}"), suggest(name, self.names())));
@@ -95,8 +120,8 @@ impl Npz {
         let packed = BufReader::new(file.take(entry.packed));
         let checked = |reader| Checked { reader, crc: Crc::new(), left: entry.unpacked, expected: entry.checksum };
         match entry.method {
-            0 => read_array(&place, &mut checked(Unpack::Stored(packed)), entry.unpacked.min(self.bytes)),
-            8 => read_array(&place, &mut checked(Unpack::Deflated(DeflateDecoder::new(packed))), 0),
+            0 => read(&place, &mut checked(Unpack::Stored(packed)), entry.unpacked.min(self.bytes)),
+            8 => read(&place, &mut checked(Unpack::Deflated(DeflateDecoder::new(packed))), 0),
             method => {
                 let help = "save it by numpy.savez or numpy.savez_compressed";
                 Err(place.error(format!("is packed by method {method}, which is not read"), help))

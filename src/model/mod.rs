@@ -8,6 +8,7 @@ mod penalty;
 pub mod preset;
 mod row;
 pub mod spec;
+mod table;
 pub mod weights;
 
 pub use extensions::Extensions;

@@ -23,7 +23,8 @@ pub struct Network {
 pub struct Decoded {
     /// The reconstruction, `[n, ..input]`.
     pub output: Value,
-    /// What went into the decoder's last sigmoid, where it ends in one.
+    /// What went into the decoder's last sigmoid, where it ends in one; where samples are lines of a table, `[n, width]`, for
+    /// each column the logits of its categories, or its number.
     pub logits: Option<Value>,
 }
 
@@ -94,7 +95,10 @@ impl Network {
     /// What the encoder's last layer makes of a batch of samples.
     pub(super) fn encoder_output(&self, graph: &mut Graph, x: Value) -> Result<Value> {
         let batch = graph.shape(x)[0];
-        let x = graph.reshape(x, self.input_shape(batch))?;
+        let mut x = graph.reshape(x, self.input_shape(batch))?;
+        if self.spec.data.is_table() {
+            x = self.embed(graph, x)?;
+        }
         let x = self.conditioned(graph, x)?;
         self.checked.encoder.iter().try_fold(x, |x, layer| layer.apply(graph, x))
     }
@@ -109,6 +113,10 @@ impl Network {
             code = layer.apply(graph, code)?;
         }
         let shape = self.input_shape(batch);
+        if self.spec.data.is_table() {
+            let output = self.chosen(graph, code)?;
+            return Ok(Decoded { output, logits: Some(code) });
+        }
         let output = graph.reshape(code, shape.clone())?;
         let output = masked(graph, output)?;
         let logits = logits.map(|logits| graph.reshape(logits, shape)).transpose()?;
@@ -137,6 +145,7 @@ impl Network {
                 (LossKind::CrossEntropy, _) => loss::cross_entropy(graph, y, target)?,
                 (LossKind::Cosine, _) => loss::cosine(graph, y, target)?,
                 (LossKind::Ssim, _) => loss::ssim(graph, y, target)?,
+                (LossKind::Columns, logits) => self.loss_of_columns(graph, logits.unwrap_or(y), target)?,
                 (LossKind::Custom(own), _) => own.build(graph, y, target)?,
                 (LossKind::Bce, Some(logits)) => loss::bce_with_logits(graph, logits, target)?,
                 (LossKind::Bce, None) => {

@@ -4,6 +4,7 @@
 //! line, and unknown keys get a suggestion at every depth. Reading looks at types only; [`ModelSpec::validate`]
 //! looks at values, so that a spec built in code or changed by [`ModelSpec::set`] is held to the same rules.
 
+mod columns;
 mod condition;
 mod corruption;
 mod initializer;
@@ -32,7 +33,7 @@ pub use self::penalties::{Contractive, Penalties, Sparsity};
 pub use self::schedule::{Place, Schedule};
 use self::settings::Table as _;
 pub use self::space::{Candidates, Dimension, Halving, Method, Metric, SearchSpec};
-pub use self::train::{EarlyStopping, LayerTraining, NonFinite, Precision, TrainSpec};
+pub use self::train::{EarlyStopping, LayerTraining, NonFinite, Precision, Swa, TrainSpec};
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -42,8 +43,11 @@ use toml::Value;
 use self::read::{Fault, find, located, parse_table, read_model};
 use super::extensions::Extensions;
 use crate::data::pictures::{Fit, PictureFormat};
+use crate::data::{Column, Columns, Dataset, Reading};
 use crate::error::{Error, Result};
-use crate::nn::{self, Activation, Blocks, Layer, MAX_ELEMENTS, Parameter, Placed, Reshape};
+use crate::nn::{
+    self, Activation, Blocks, Initial, Layer, Linear, MAX_ELEMENTS, Parameter, Placed, Reshape, TiedLinear,
+};
 use crate::shape::Shape;
 
 /// No model file is longer; another file may be, and its tree would be larger still.
@@ -85,6 +89,48 @@ pub struct DataSpec {
     pub fit: Fit,
     /// How samples are changed while they are trained on; not at all unless given.
     pub augment: Augment,
+    /// Whether the data decides how many features the input has: see [`ModelSpec::fit_to`]. It does not unless given.
+    pub sets_input: bool,
+    /// The columns of a table, which [`LossKind::Columns`] reconstructs. Where the data sets the input, those that a table has
+    /// beside these follow.
+    pub columns: Vec<Column>,
+}
+
+impl DataSpec {
+    /// How many categories each column has, 0 for numbers; empty where samples are no lines of a table.
+    pub fn categories(&self) -> Vec<usize> {
+        self.columns.iter().map(|column| column.categories.len()).collect()
+    }
+
+    /// Whether samples are lines of a table, all of whose columns are known.
+    pub(crate) fn is_table(&self) -> bool {
+        !self.sets_input && !self.columns.is_empty()
+    }
+
+    /// The shape that encoders see of samples of an `input`, and how many numbers decoders give: where samples are lines of
+    /// a table, those of categories' vectors and of their logits.
+    fn sizes(&self, input: &Shape) -> (Shape, usize) {
+        if !self.is_table() {
+            return (input.clone(), input.elements());
+        }
+        let of = |size: fn(&Column) -> usize| self.columns.iter().map(|column| size(column).max(1)).sum::<usize>();
+        (
+            [of(|column| if column.is_categorical() { column.size } else { 1 })].into(),
+            of(|column| column.categories.len()),
+        )
+    }
+
+    /// A vector for each category of each column.
+    fn parameters(&self) -> Vec<Parameter> {
+        let columns = self.columns.iter().enumerate().filter(|(_, column)| self.is_table() && column.is_categorical());
+        let parameter = |(index, column): (usize, &Column)| Parameter {
+            name: format!("columns.{index}.weight"),
+            shape: [column.categories.len(), column.size].into(),
+            initial: Initial::Normal(1.0),
+            trained: true,
+        };
+        columns.map(parameter).collect()
+    }
 }
 
 /// What is drawn anew for every sample of every step. It changes what is to be reconstructed as well.
@@ -347,6 +393,47 @@ impl ModelSpec {
         ))
     }
 
+    /// Takes the input's features, and the columns of a table, from data where `[data] sets_input` says so, which then does so
+    /// no more; the decoder's last linear layer gives as many as are needed. Programs call it before they make a model that is
+    /// to be trained on the data. Fails where the decoder does not end in such a layer.
+    pub fn fit_to(&mut self, data: &Dataset) -> Result<()> {
+        if !std::mem::replace(&mut self.data.sets_input, false) {
+            return Ok(());
+        }
+        let before = self.input.elements();
+        let features = data.sample_shape().elements();
+        if let Some(columns) = data.columns() {
+            self.data.columns = columns.to_vec();
+        }
+        if features != before {
+            self.input = [features].into();
+        }
+        let features = self.data.sizes(&self.input).1;
+        if features == before {
+            return Ok(());
+        }
+        for layer in self.decoder.iter_mut().rev() {
+            match layer {
+                Layer::Linear(Linear { out, .. }) | Layer::TiedLinear(TiedLinear { out, .. }) => {
+                    *out = features;
+                    return Ok(());
+                }
+                Layer::Activation(_) | Layer::Softmax(_) => {}
+                _ => break,
+            }
+        }
+        let problem = "the decoder does not end in a linear layer, whose size the data could decide";
+        Err(Error::invalid("data.sets_input", problem, "end it with { linear = 784 }, or leave sets_input out"))
+    }
+
+    /// How data is read for the model: pictures in its format, CSV files as tables where it reconstructs columns.
+    pub fn reading(&self) -> Reading {
+        let tables = self.loss.terms.iter().any(|(kind, _)| *kind == LossKind::Columns);
+        let complete = self.data.is_table();
+        let columns = tables.then(|| Columns { known: self.data.columns.clone(), complete });
+        Reading { columns, ..Reading::pictures(self.pictures()) }
+    }
+
     /// What pictures are brought to for the model: its input, where that is `[1, height, width]` or `[3, height, width]`.
     pub fn pictures(&self) -> Option<PictureFormat> {
         match self.input[..] {
@@ -372,8 +459,10 @@ impl ModelSpec {
             let problem = format!("{name:?} is no name for a block");
             return Err(Error::invalid("blocks", problem, "use letters, digits, _ and -"));
         }
+        self.validate_columns()?;
         self.condition.validate()?;
-        let seen = self.condition.beside(&self.input);
+        let (input, width) = self.data.sizes(&self.input);
+        let seen = self.condition.beside(&input);
         let encoder = nn::place_with(&self.blocks, "encoder", &self.encoder, &seen)?;
         let Some(encoded) = encoder.last().map(|layer| layer.output.clone()) else { return Err(no_layers("encoder")) };
         self.latent.validate()?;
@@ -381,13 +470,16 @@ impl ModelSpec {
         let known = self.condition.beside(&latent);
         let decoder = nn::place_with(&self.blocks, "decoder", &self.decoder, &known)?;
         let Some(last) = decoder.last() else { return Err(no_layers("decoder")) };
-        if last.output.elements() != self.input.elements() {
+        if last.output.elements() != width {
             // An activation at the end only hands on the shape; the layer to change stands before it.
             let shapes = |layer: &&Placed| !matches!(layer.layer, Layer::Activation(_));
             let layer = decoder.iter().rev().find(shapes).unwrap_or(last);
-            let problem = format!("the decoder's output is {}, the model's input {}", last.output, self.input);
+            let problem = match self.data.is_table() {
+                true => format!("the decoder's output is {}, its columns take {width} numbers", last.output),
+                false => format!("the decoder's output is {}, the model's input {}", last.output, self.input),
+            };
             let help = match layer.layer {
-                Layer::Linear(_) => format!("write {{ linear = {} }}", self.input.elements()),
+                Layer::Linear(_) => format!("write {{ linear = {width} }}"),
                 Layer::Conv1d(_) | Layer::Conv2d(_) => "change out, kernel, stride or padding".to_owned(),
                 _ => "change out, kernel, stride, padding or output_padding".to_owned(),
             };
@@ -403,14 +495,51 @@ impl ModelSpec {
         }
         self.corruption.validate()?;
         self.penalties.validate(&encoder, &latent)?;
-        let own = self.latent.parameters().into_iter().chain(self.loss.parameters()).collect();
+        let own = self.latent.parameters().into_iter().chain(self.loss.parameters());
+        let own = own.chain(self.data.parameters()).collect();
         let checked = Checked { encoder, heads, decoder, latent, own };
         if checked.parameter_count() > MAX_ELEMENTS {
             return Err(nn::too_many_parameters("decoder", "the model"));
         }
+        if self.data.sets_input && self.input.len() != 1 {
+            let problem = format!("the data can only decide an input of features, but the input is {}", self.input);
+            return Err(Error::invalid("data.sets_input", problem, "leave it out, or write input = [784], say"));
+        }
         self.data.augment.validate(&self.input)?;
         self.train.validate(&checked)?;
         Ok(checked)
+    }
+
+    /// Looks at what samples that are lines of a table ask for.
+    fn validate_columns(&self) -> Result<()> {
+        columns::validate(&self.data.columns, !self.data.sets_input)?;
+        if self.data.columns.is_empty() {
+            return Ok(());
+        }
+        let refuse = |key: &str, problem: String, help: &str| Err(Error::invalid(key, problem, help));
+        if !matches!(&self.loss.terms[..], [(LossKind::Columns, _)]) {
+            let problem = format!("columns of a table are reconstructed by the loss \"columns\", not by {}", self.loss);
+            return refuse("loss", problem, "use loss = \"columns\"");
+        }
+        if !self.data.is_table() {
+            return Ok(());
+        }
+        if self.input[..] != [self.data.columns.len()] {
+            let problem = format!("the input is {}, but data.columns has {}", self.input, self.data.columns.len());
+            return refuse("input", problem, "write sets_input = true below [data]");
+        }
+        let categorical = self.data.columns.iter().any(Column::is_categorical);
+        let changed = self.corruption != Corruption::None || self.data.binarise != Binarise::None;
+        if categorical && changed {
+            let key = if self.corruption != Corruption::None { "corruption" } else { "data.binarise" };
+            let problem = "categories are no numbers that could be changed so".to_owned();
+            return refuse(key, problem, "begin the encoder with { dropout = 0.2 }, say");
+        }
+        if categorical && self.penalties.contractive.is_some() {
+            let problem = "codes have no derivative by categories".to_owned();
+            return refuse("penalties.contractive", problem, "leave it out");
+        }
+        Ok(())
     }
 
     /// `full` writes every key that there is, which is what [`set`](ModelSpec::set) finds its keys in.

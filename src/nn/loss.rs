@@ -220,6 +220,42 @@ pub fn multinomial(graph: &mut Graph, logits: Value, target: Value) -> Result<Va
     sum_of_sample(graph, each)
 }
 
+/// The loss of lines of a table, a sum over its columns and the mean over lines: the cross-entropy of a column of categories,
+/// the squared error of a column of numbers. `categories` has for each column how many it has, 0 for numbers. The target
+/// `[n, columns]` has categories as their places; `y` `[n, width]` has for each column its categories' logits, or its number.
+pub fn columns(graph: &mut Graph, y: Value, target: Value, categories: &[usize]) -> Result<Value> {
+    let n = graph.shape(y)[0];
+    let (mut sum, mut start, mut at): (Option<Value>, usize, usize) = (None, 0, 0);
+    while at < categories.len() {
+        // Neighbouring columns of numbers count together.
+        let count = categories[at];
+        let alike = if count > 0 { 1 } else { categories[at..].iter().take_while(|count| **count == 0).count() };
+        let width = if count > 0 { count } else { alike };
+        let own = graph.slice(y, &[0, start], [n, width])?;
+        let wanted = graph.slice(target, &[0, at], [n, alike])?;
+        let each = if count > 0 {
+            let log_probability = graph.log_softmax(own, &[1])?;
+            let places = graph.iota(count)?;
+            let places = graph.reshape(places, [1, count])?;
+            let [places, wanted] = [graph.broadcast(places, [n, count])?, graph.broadcast(wanted, [n, count])?];
+            let is_it = graph.binary(Binary::Equal, places, wanted)?;
+            let part = graph.multiply(is_it, log_probability)?;
+            graph.unary(Unary::Negate, part)?
+        } else {
+            let difference = graph.subtract(own, wanted)?;
+            graph.unary(Unary::Square, difference)?
+        };
+        let each = graph.scale(each, 1.0 / n as f64)?;
+        let part = graph.sum(each, &[0, 1])?;
+        sum = Some(match sum {
+            Some(sum) => graph.add(sum, part)?,
+            None => part,
+        });
+        (start, at) = (start + width, at + alike);
+    }
+    sum.ok_or_else(|| Error::invalid("columns", "there is none", "give one or more"))
+}
+
 /// `[n, ..]` to `[n]`.
 fn sum_of_sample(graph: &mut Graph, each: Value) -> Result<Value> {
     let axes: Vec<usize> = (1..graph.shape(each).len()).collect();

@@ -23,7 +23,7 @@ pub use propose::{Tried, propose};
 pub use trial::Trial;
 
 use crate::data::files::write_atomically;
-use crate::data::{self, Dataset, Reading};
+use crate::data::{self, Dataset};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::model::ModelSpec;
@@ -88,14 +88,16 @@ pub fn search(
         set_aside: Some(spec.seed),
         ..Settings::default()
     };
-    let splits = data::load_with(&settings.data, &Reading::pictures(model.pictures()))?;
-    let (train, validation) = settings.split(splits, model)?;
+    let splits = data::load_with(&settings.data, &model.reading())?;
+    let mut model = model.clone();
+    model.fit_to(&splits.train)?;
+    let (train, validation) = settings.split(splits, &model)?;
     let Some(validation) = validation else {
         let problem = format!("its {} samples are too few to set some aside", train.len());
         return Err(Error::invalid(format!("data \"{}\"", train.name()), problem, "give more"));
     };
     let known = begin(spec, folder)?;
-    let mut search = Search { spec, model, device: device.clone(), settings, folder, train, validation, known };
+    let mut search = Search { spec, model: &model, device: device.clone(), settings, folder, train, validation, known };
     search.run(watcher)
 }
 

@@ -133,7 +133,7 @@ impl Checkpoint {
         let section = |prefix: &str, wanted: bool| {
             wanted.then(|| file.section(network.layout(), prefix).map_err(damaged)).transpose()
         };
-        let average = section(AVERAGE, network.spec().train.ema.is_some())?;
+        let average = section(AVERAGE, network.spec().train.averages())?;
         let best = section(BEST, progress.patience.best.is_some())?;
         Ok(Checkpoint { parameters, moments, average, best, progress })
     }

@@ -3,7 +3,7 @@
 use super::checkpoint::Progress;
 use super::feed::Feed;
 use crate::model::Network;
-use crate::model::spec::Place;
+use crate::model::spec::{Place, Swa};
 use crate::plan::state::{AVERAGING, NORM_LIMIT, SHARE, VALUE_LIMIT, WAIT};
 
 /// A norm that no gradient of finite numbers worth having exceeds, for limits that only look whether all are finite.
@@ -70,18 +70,24 @@ impl Groups {
                 epochs: spec.epochs as u64,
                 reductions: progress.plateau.reductions,
             };
-            let rate = spec.schedule.rate(lr, spec.warmup as u64, place);
+            let rate = match spec.swa {
+                Some(Swa { start, lr: Some(own), .. }) if progress.epoch >= start as u64 => {
+                    own * lr / spec.optimizer.lr
+                }
+                _ => spec.schedule.rate(lr, spec.warmup as u64, place),
+            };
             let mut row = spec.optimizer.method.schedule_row(update + 1, rate, weight_decay);
             row[SHARE] = samples(step) as f64 / (first..=last).map(samples).sum::<usize>() as f64;
             row[WAIT] = if step < last { 1.0 } else { 0.0 };
             row[VALUE_LIMIT] = spec.clip_value.unwrap_or(0.0);
             row[NORM_LIMIT] = spec.clip_norm.unwrap_or(NO_LIMIT);
-            row[AVERAGING] = match spec.ema {
-                Some(_) if step < last => 0.0,
+            row[AVERAGING] = match (spec.ema, spec.swa) {
+                _ if step < last => 0.0,
                 // The average begins with the first parameters that were trained.
-                Some(_) if update == 0 => 1.0,
-                Some(decay) => 1.0 - decay,
-                None => 0.0,
+                (Some(_), _) if update == 0 => 1.0,
+                (Some(decay), _) => 1.0 - decay,
+                (None, Some(swa)) => swa.part(progress.epoch, last + 1 == steps),
+                (None, None) => 0.0,
             };
             row
         };

@@ -9,7 +9,7 @@ use super::trainer::{EpochReport, Trainer};
 use crate::data::chart::line_chart;
 use crate::data::files::write_atomically;
 use crate::data::images::{Image, write_grid};
-use crate::data::{Dataset, Splits};
+use crate::data::{Dataset, SparseRows, Splits};
 use crate::error::{Error, Result};
 use crate::model::weights;
 use crate::model::{Extensions, ModelSpec, Network};
@@ -18,11 +18,13 @@ use crate::tensor::Values;
 use std::fs::{self, OpenOptions};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 const MODEL: &str = "model.toml";
 const WEIGHTS: &str = "model.safetensors";
 const CHECKPOINT: &str = "checkpoint.safetensors";
 const SETTINGS: &str = "run.toml";
+const ITEMS: &str = "items.txt";
 const METRICS: &str = "metrics.jsonl";
 const PROFILE: &str = "profile.json";
 const LOSS_CURVE: &str = "loss.png";
@@ -161,6 +163,23 @@ impl RunDirectory {
             .map_err(|error| Error::file(&path, error.to_string(), "report this as a bug in pinhole"))?;
         write_atomically(&path, |file| file.write_all(text.as_bytes()))?;
         write_atomically(&self.path.join(MODEL), |file| file.write_all(spec.to_toml().as_bytes()))
+    }
+
+    /// Keeps the names of the data's columns, where it is sparse and they have names, a line each: data that is used later has
+    /// the same columns then.
+    pub fn write_items(&self, data: &Dataset) -> Result<()> {
+        let Some(names) = data.sparse().and_then(SparseRows::column_names) else { return Ok(()) };
+        write_atomically(&self.path.join(ITEMS), |file| names.iter().try_for_each(|name| writeln!(file, "{name}")))
+    }
+
+    /// The names of columns that a run in a directory keeps; none where it keeps none.
+    pub fn items(path: &Path) -> Result<Option<Arc<Vec<String>>>> {
+        let path = path.join(ITEMS);
+        match fs::read_to_string(&path) {
+            Ok(text) => Ok(Some(Arc::new(text.lines().map(str::to_owned).collect()))),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Error::io("read", &path)(error)),
+        }
     }
 
     /// The directory.
@@ -358,7 +377,7 @@ fn sweep(path: &Path) {
     for entry in fs::read_dir(path).into_iter().flatten().flatten() {
         let name = entry.file_name();
         let name = name.to_string_lossy();
-        let ours = [MODEL, WEIGHTS, CHECKPOINT, SETTINGS, METRICS, LOSS_CURVE, RECONSTRUCTIONS]
+        let ours = [MODEL, WEIGHTS, CHECKPOINT, SETTINGS, METRICS, LOSS_CURVE, RECONSTRUCTIONS, ITEMS]
             .iter()
             .any(|file| name.strip_prefix('.').is_some_and(|rest| rest.starts_with(&format!("{file}."))));
         if ours && name.ends_with(".tmp") {

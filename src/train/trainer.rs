@@ -171,7 +171,7 @@ impl<'a> Trainer<'a> {
             for batch in feed.batches() {
                 let (plan, names) = evaluation_plan(network, feed, batch, device.target())?;
                 measured = names;
-                plans.push(if spec.ema.is_some() { plan.with_parameters_of(AVERAGE) } else { plan });
+                plans.push(if spec.averages() { plan.with_parameters_of(AVERAGE) } else { plan });
             }
         }
         let mut session = device.load(&plans)?;
@@ -203,7 +203,7 @@ impl<'a> Trainer<'a> {
         let zeros = Values::F32(vec![0.0; self.network.layout().elements()]);
         (self.progress, self.best, self.base) = (Progress::default(), None, None);
         self.session.write_parameters(parameters)?;
-        if self.spec().ema.is_some() {
+        if self.spec().averages() {
             self.session.write(AVERAGE, parameters)?;
         }
         self.write_norm()?;
@@ -228,7 +228,7 @@ impl<'a> Trainer<'a> {
         for (moment, values) in checkpoint.moments.iter().enumerate() {
             self.write_moment(moment, values)?;
         }
-        if let (Some(average), Some(_)) = (&checkpoint.average, self.spec().ema) {
+        if let (Some(average), true) = (&checkpoint.average, self.spec().averages()) {
             self.session.write(AVERAGE, average)?;
         }
         self.best.clone_from(&checkpoint.best);
@@ -250,7 +250,7 @@ impl<'a> Trainer<'a> {
                 all.into_iter().take(kept).collect()
             }
         };
-        let average = self.spec().ema.map(|_| self.session.read(AVERAGE)).transpose()?;
+        let average = self.spec().averages().then(|| self.session.read(AVERAGE)).transpose()?;
         self.read_norm()?;
         Ok(Checkpoint { parameters, moments, average, best: self.best.clone(), progress: self.progress.clone() })
     }
@@ -258,10 +258,10 @@ impl<'a> Trainer<'a> {
     /// The parameters that are the result as it stands: the best where training may end early, else their average where
     /// there is one, else [`Trainer::parameters`]. Waits for the device.
     pub fn model(&mut self) -> Result<Values> {
-        match (&self.best, self.spec().ema) {
+        match (&self.best, self.spec().averages()) {
             (Some(best), _) => Ok(best.clone()),
-            (None, Some(_)) => self.session.read(AVERAGE),
-            (None, None) => self.parameters(),
+            (None, true) => self.session.read(AVERAGE),
+            (None, false) => self.parameters(),
         }
     }
 
@@ -580,7 +580,7 @@ fn gradients(spec: &TrainSpec) -> Gradients {
         value_limit: spec.clip_value.is_some(),
         norm_limit: spec.clip_norm.is_some(),
         skip: spec.non_finite == NonFinite::Skip,
-        averaged: spec.ema.is_some(),
+        averaged: spec.averages(),
         scaled: spec.precision == Precision::F16,
     }
 }

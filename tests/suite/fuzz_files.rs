@@ -10,6 +10,7 @@ use pinhole::data::csv::read_csv;
 use pinhole::data::idx::read_idx;
 use pinhole::data::npy::{read_npy, write_npy};
 use pinhole::data::npz::Npz;
+use pinhole::data::{self, Columns, Reading};
 use pinhole::model::{ModelSpec, Network};
 use pinhole::rng;
 use pinhole::train::Checkpoint;
@@ -329,6 +330,32 @@ fn damaged_csv_files() {
     .map(|text| text.as_bytes().into())
     .into();
     fuzz(4, &seeds, |_| 0, |path| told(read_csv(path)));
+}
+
+#[test]
+fn damaged_ratings_tables_and_sparse_matrices() {
+    let seeds: Vec<Box<[u8]>> = [
+        "user,item,value\n1,2,3\n1,3\n20,2,0.5\n",
+        "anna;\"a; b\"\nbert;c\n",
+        "name,age,work\nanna,30,\"x \"\"y\"\"\"\nbert,-4e1,z\n\ncara,50,z\n",
+        "\u{feff}a\tb\r\n1\t2\r\n3\t4\r\n",
+    ]
+    .map(|text| text.as_bytes().into())
+    .into();
+    fuzz(20, &seeds, |_| 0, |path| told(data::load(&format!("ratings:{}", path.display()))));
+    fuzz(
+        21,
+        &seeds,
+        |_| 0,
+        |path| {
+            let table = path.with_extension("csv");
+            std::fs::copy(path, &table).map_err(|error| error.to_string())?;
+            let reading = Reading { columns: Some(Columns::default()), ..Reading::default() };
+            told(data::load_with(&table.display().to_string(), &reading))
+        },
+    );
+    let sparse = std::fs::read(fixture("sparse.npz")).expect("a fixture").into();
+    fuzz(22, &[sparse], |_| 0, |path| told(data::load(&path.display().to_string())));
 }
 
 #[test]

@@ -144,13 +144,14 @@ fn a_folder_of_mixed_sizes_becomes_samples_in_memory_or_when_wanted() -> Result<
     let folder = photos(23);
     let path = folder.path().display().to_string();
     let format = format(3, 16, 16, Fit::Crop);
-    let all = load_with(&path, &Reading { pictures: Some(format), memory: u64::MAX })?.train;
+    let all = load_with(&path, &Reading { pictures: Some(format), ..Reading::default() })?.train;
     assert!(all.in_memory());
     assert_eq!((all.len(), all.sample_shape()), (23, &Shape::from([3, 16, 16])));
     for (number, file) in picture_files(folder.path())?.iter().enumerate().step_by(7) {
         assert_eq!(all.read(&[number as u32])?, Values::U8(format.read(file)?), "{number}");
     }
-    let wanted = load_with(&path, &Reading { pictures: Some(format), memory: 23 * 768 - 1 })?.train;
+    let wanted =
+        load_with(&path, &Reading { pictures: Some(format), memory: 23 * 768 - 1, ..Reading::default() })?.train;
     assert!(!wanted.in_memory() && wanted.values().is_empty());
     let order = [22, 0, 7, 7];
     assert_eq!(wanted.read(&order)?, all.gather(&order));
@@ -164,7 +165,8 @@ fn a_folder_of_mixed_sizes_becomes_samples_in_memory_or_when_wanted() -> Result<
     // A bad file among them is named, now or when it is wanted.
     std::fs::write(folder.path().join("0004.jpg"), b"no picture").expect("written");
     for memory in [u64::MAX, 0] {
-        let data = load_with(&path, &Reading { pictures: Some(format), memory }).map(|splits| splits.train);
+        let data = load_with(&path, &Reading { pictures: Some(format), memory, ..Reading::default() })
+            .map(|splits| splits.train);
         let error = data.and_then(|data| data.read(&numbers(23))).expect_err("an error").to_string();
         assert!(
             error.ends_with("0004.jpg: is neither a PNG nor a JPEG; check that it is one, or remove it"),
@@ -196,7 +198,8 @@ fn photos_train_to_the_same_bits_in_memory_and_from_files() -> Result<()> {
     let network = network(PHOTO_MODEL);
     let format = network.spec().pictures();
     assert_eq!(format.map(|format| format.fit), Some(Fit::Pad));
-    let data = |memory| load_with(&path, &Reading { pictures: format, memory }).expect("pictures").train;
+    let data =
+        |memory| load_with(&path, &Reading { pictures: format, memory, ..Reading::default() }).expect("pictures").train;
     for device in fast_devices() {
         let options = |samples: Option<u64>| pinhole::train::Options {
             resident_bytes: samples.map(|samples| samples * 768),

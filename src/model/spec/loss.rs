@@ -53,6 +53,9 @@ pub enum LossKind {
     /// The same for counts of draws, whose probabilities are the softmax of the decoder's output: Liang et al., arXiv
     /// 1802.05814.
     Multinomial,
+    /// The columns of a table, a sum over them: the cross-entropy of categories, whose logits the decoder gives side by side,
+    /// and the squared error of numbers.
+    Columns,
     /// An application's own: see [`LossKind::custom`].
     Custom(CustomLoss),
 }
@@ -179,7 +182,7 @@ impl LossKind {
     }
 
     /// All that are built in, with their defaults.
-    pub const ALL: [LossKind; 11] = [
+    pub const ALL: [LossKind; 12] = [
         LossKind::Mse,
         LossKind::Mae,
         LossKind::Bce,
@@ -191,6 +194,7 @@ impl LossKind {
         LossKind::ContinuousBernoulli,
         LossKind::Gaussian,
         LossKind::Multinomial,
+        LossKind::Columns,
     ];
 
     /// Whether it is the negative logarithm of a probability, in nats per sample, which bounds on the evidence take.
@@ -198,7 +202,7 @@ impl LossKind {
         match self {
             LossKind::Bernoulli | LossKind::ContinuousBernoulli | LossKind::Gaussian | LossKind::Multinomial => true,
             LossKind::Mse | LossKind::Mae | LossKind::Bce | LossKind::Huber { .. } | LossKind::CrossEntropy => false,
-            LossKind::Cosine | LossKind::Ssim | LossKind::Custom(_) => false,
+            LossKind::Cosine | LossKind::Ssim | LossKind::Columns | LossKind::Custom(_) => false,
         }
     }
 
@@ -221,6 +225,7 @@ impl LossKind {
             LossKind::ContinuousBernoulli => "continuous_bernoulli",
             LossKind::Gaussian => "gaussian",
             LossKind::Multinomial => "multinomial",
+            LossKind::Columns => "columns",
             LossKind::Custom(_) => "custom",
         }
     }

@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 use toml::de::{DeTable, DeValue};
 use toml::{Table, Value};
 
-use super::settings::{Chosen, Field, Inner, OneOf, Part, Setting as Held, Table as Fields, read_fields};
+use super::settings::{Chosen, Field, Inner, List, OneOf, Part, Setting as Held, Table as Fields, read_fields};
 use super::{
     Augment, Binarise, Condition, Corruption, DataSpec, Flip, LatentSpec, LossKind, ModelSpec, Penalties, TrainSpec,
     schema,
@@ -275,6 +275,19 @@ impl Fields for DataSpec {
                 "augment",
                 "How samples are changed, anew for every step of training.",
                 Held::Part(Box::new(Inner(&mut self.augment))),
+            ),
+            Field::optional(
+                "sets_input",
+                "Whether the data decides how many features the input has, and so how many the decoder's last linear layer gives.",
+                Held::Flag(&mut self.sets_input),
+            ),
+            Field::optional(
+                "columns",
+                "The columns of a table, which the loss \"columns\" reconstructs; with sets_input, training adds what it finds.",
+                Held::Part(Box::new(List {
+                    list: &mut self.columns,
+                    example: "write [{ name = \"work\", size = 4 }], say",
+                })),
             ),
         ]
     }

@@ -97,6 +97,7 @@ fn setting(setting: &Setting) -> Json {
     let fraction = || json!({ "type": "number", "minimum": 0, "exclusiveMaximum": 1 });
     let or_false = |schema: Json| json!({ "anyOf": [{ "const": false }, schema] });
     match setting {
+        Setting::Number(_) => json!({ "type": "number" }),
         Setting::Positive(_) => positive(),
         Setting::NotNegative(_) | Setting::Maybe(_) => json!({ "type": "number", "minimum": 0 }),
         Setting::Fraction(_) => fraction(),

@@ -9,6 +9,8 @@ use std::fmt::{self, Write as _};
 
 /// A setting, by what it may hold.
 pub(super) enum Setting<'a> {
+    /// Any number.
+    Number(&'a mut f64),
     /// A positive number.
     Positive(&'a mut f64),
     /// A number that is not negative.
@@ -102,6 +104,7 @@ pub(super) fn write_table(table: &mut dyn Table, between: &str) -> String {
 impl Setting<'_> {
     fn read(self, item: &Item) -> Result<(), Fault> {
         match self {
+            Setting::Number(number) => *number = item.number()?,
             Setting::Positive(number) | Setting::NotNegative(number) | Setting::Fraction(number) => {
                 *number = item.number()?;
             }
@@ -125,6 +128,7 @@ impl Setting<'_> {
     /// The value as a model file has it; none where a file leaves it out.
     pub fn text(&self) -> Option<String> {
         Some(match self {
+            Setting::Number(number) => format!("{number:?}"),
             Setting::Positive(number) | Setting::NotNegative(number) | Setting::Fraction(number) => {
                 format!("{number:?}")
             }

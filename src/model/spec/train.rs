@@ -5,7 +5,7 @@ use super::optimizer::OptimizerSpec;
 use super::read::{Fault, Item};
 use super::schedule::Schedule;
 use super::settings::{self, Choice, Chosen, Field, List, OrFalse, Part, Setting, Table};
-use super::{Checked, Layer};
+use super::{Checked, Layer, Placed};
 use crate::error::{Error, Result, suggest};
 use crate::plan::Optimizer;
 use std::fmt;
@@ -40,6 +40,8 @@ pub struct TrainSpec {
     pub accumulate: usize,
     /// The decay of an average of the weights that follows them. It is validated, and is the model that is saved.
     pub ema: Option<f64>,
+    /// An average of the weights that whole epochs end with. It is validated, and is the model that is saved.
+    pub swa: Option<Swa>,
     /// Ends training when the loss no longer becomes better, with the best weights.
     pub early_stopping: Option<EarlyStopping>,
     /// What becomes of an update whose gradients are not all finite; training stops unless given.
@@ -57,6 +59,18 @@ pub struct EarlyStopping {
     pub patience: usize,
     /// A loss is better when it is below the best by more than this.
     pub min_delta: f64,
+}
+
+/// Stochastic weight averaging: the plain mean of the weights that epochs end with, from some epoch on, so that a high rate
+/// of learning can go on looking for more of them. Izmailov et al., arXiv 1803.05407. Before that, the model is the last one.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Swa {
+    /// Epochs before the first one whose weights are averaged.
+    pub start: usize,
+    /// The weights of one epoch in so many are averaged: the length of the cycles of a cyclical schedule.
+    pub every: usize,
+    /// The learning rate from there on, in place of the schedule's.
+    pub lr: Option<f64>,
 }
 
 /// What becomes of gradients that are not all finite.
@@ -138,6 +152,7 @@ impl Default for TrainSpec {
             clip_norm: None,
             accumulate: 1,
             ema: None,
+            swa: None,
             early_stopping: None,
             non_finite: NonFinite::Stop,
             precision: Precision::F32,
@@ -210,6 +225,45 @@ impl Part for Name<'_> {
 
     fn schema(&self) -> serde_json::Value {
         serde_json::json!({ "type": "string" })
+    }
+}
+
+impl Default for Swa {
+    fn default() -> Swa {
+        Swa { start: 10, every: 1, lr: None }
+    }
+}
+
+impl Table for Swa {
+    fn fields(&mut self) -> Vec<Field<'_>> {
+        vec![
+            Field::needed(
+                "start",
+                "10",
+                "Epochs before the first one whose weights are averaged.",
+                Setting::Whole(&mut self.start),
+            ),
+            Field::optional("every", "One epoch in so many is averaged.", Setting::Count(&mut self.every)),
+            Field::optional(
+                "lr",
+                "The learning rate from there on, or false for the schedule's.",
+                Setting::PositiveOrFalse(&mut self.lr),
+            ),
+        ]
+    }
+}
+
+impl Swa {
+    /// How far the average goes towards the weights of an update, the last one of its epoch or not, in an epoch counted from
+    /// 0: such that it becomes the mean of those that are averaged, and follows the weights until the first of them.
+    pub(crate) fn part(&self, epoch: u64, last: bool) -> f64 {
+        let epochs = (epoch + 1).saturating_sub(self.start as u64);
+        let (before, now) = (epoch.saturating_sub(self.start as u64) / self.every as u64, epochs / self.every as u64);
+        match (before, last && now > before) {
+            (_, true) => 1.0 / now as f64,
+            (0, false) => 1.0,
+            (_, false) => 0.0,
+        }
     }
 }
 
@@ -345,6 +399,11 @@ impl Table for TrainSpec {
                 FractionOrFalse(&mut self.ema),
             ),
             Field::optional(
+                "swa",
+                "The mean of the weights that epochs end with, which is then the model: { start = 10, every = 1, lr = false }, or false.",
+                Setting::Part(Box::new(OrFalse(&mut self.swa))),
+            ),
+            Field::optional(
                 "early_stopping",
                 "When training ends early, with the best weights: { patience = 5, min_delta = 0.0 }, or false.",
                 Setting::Part(Box::new(OrFalse(&mut self.early_stopping))),
@@ -372,6 +431,11 @@ impl Table for TrainSpec {
 }
 
 impl TrainSpec {
+    /// Whether an average of the weights is the model.
+    pub fn averages(&self) -> bool {
+        self.ema.is_some() || self.swa.is_some()
+    }
+
     pub(super) fn validate(&self, checked: &Checked) -> Result<()> {
         let within = |key: &str, value: u64, least: u64, most: u64| {
             let (bound, help) = match value {
@@ -413,6 +477,9 @@ impl TrainSpec {
             }
             _ => {}
         }
+        if let Some(swa) = self.swa {
+            self.validate_swa(swa, checked)?;
+        }
         if let Some(EarlyStopping { patience, min_delta }) = self.early_stopping {
             within("train.early_stopping.patience", patience as u64, 1, 1 << 31)?;
             if !(min_delta.is_finite() && min_delta >= 0.0) {
@@ -421,6 +488,34 @@ impl TrainSpec {
             }
         }
         self.validate_layers(checked)
+    }
+
+    fn validate_swa(&self, swa: Swa, checked: &Checked) -> Result<()> {
+        let refuse = |key: &str, problem: String, help: &str| Err(Error::invalid(key, problem, help));
+        if self.ema.is_some() {
+            return refuse(
+                "train.swa",
+                "weights have one average, and ema is one".to_owned(),
+                "leave one of the two out",
+            );
+        }
+        if swa.every == 0 || swa.start.saturating_add(swa.every) > self.epochs {
+            let problem = format!(
+                "of {} epochs none would be averaged that begins after {} and is one in {}",
+                self.epochs, swa.start, swa.every
+            );
+            return refuse("train.swa.start", problem, "average earlier, or train for more epochs");
+        }
+        if let Some(lr) = swa.lr.filter(|lr| !(lr.is_finite() && *lr > 0.0)) {
+            let problem = format!("expects a positive number, or false, got {lr:?}");
+            return refuse("train.swa.lr", problem, "use 0.001, say");
+        }
+        let by_batch = |layer: &&Placed| matches!(layer.layer, Layer::BatchNorm(_));
+        if let Some(layer) = checked.layers().find(by_batch) {
+            let problem = format!("the running statistics of {} are the last weights', not their mean's", layer.name);
+            return refuse("train.swa", problem, "use \"layer_norm\" or { group_norm = 4 } there, or ema");
+        }
+        Ok(())
     }
 
     fn validate_layers(&self, checked: &Checked) -> Result<()> {

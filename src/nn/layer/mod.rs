@@ -26,7 +26,7 @@ pub use dense::{Linear, TiedLinear};
 pub use dropout::{Dropout, GaussianNoise};
 pub use kind::{Initial, ParameterSpec};
 pub(crate) use kind::{Key, Setting, fans};
-pub use normalisation::{BatchNorm, GroupNorm, LayerNorm, Softmax};
+pub use normalisation::{BatchNorm, GroupNorm, LayerNorm, Softmax, UnitNorm};
 pub use patches::{Patches, Unpatch};
 pub use pool::{GlobalPool, Interpolation, PixelShuffle, Pool2d, PoolKind, Upsample};
 pub use reshape::Reshape;
@@ -73,6 +73,8 @@ pub enum Layer {
     LayerNorm(LayerNorm),
     /// Normalisation over groups of channels.
     GroupNorm(GroupNorm),
+    /// Samples of length 1.
+    UnitNorm(UnitNorm),
     /// Numbers whose sum is 1.
     Softmax(Softmax),
     /// Elements or channels that become zero at random.
@@ -120,6 +122,7 @@ macro_rules! kind {
             Layer::BatchNorm(layer) => layer,
             Layer::LayerNorm(layer) => layer,
             Layer::GroupNorm(layer) => layer,
+            Layer::UnitNorm(layer) => layer,
             Layer::Softmax(layer) => layer,
             Layer::Dropout(layer) => layer,
             Layer::GaussianNoise(layer) => layer,
@@ -164,6 +167,7 @@ impl Layer {
             Layer::BatchNorm(BatchNorm::new()),
             Layer::LayerNorm(LayerNorm::new(1)),
             Layer::GroupNorm(GroupNorm::new(4)),
+            Layer::UnitNorm(UnitNorm),
             Layer::Softmax(Softmax { axis: 0, logarithm: false }),
             Layer::Softmax(Softmax { axis: 0, logarithm: true }),
             Layer::Dropout(Dropout { p: 0.5, spatial: false }),

@@ -44,6 +44,10 @@ pub struct GroupNorm {
     pub affine: bool,
 }
 
+/// Each sample divided by its Euclidean norm, which counts as at least 1e-6: TensorFlow's `l2_normalize`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct UnitNorm;
+
 /// Positive numbers whose sum along an axis is 1, or their logarithms.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Softmax {
@@ -232,6 +236,34 @@ impl Kind for GroupNorm {
         let y = graph.standardise(grouped, &[2], self.eps)?.output;
         let y = graph.reshape(y, shape)?;
         affine(placed, graph, y, self.affine)
+    }
+}
+
+impl Kind for UnitNorm {
+    fn name(&self) -> &'static str {
+        "unit_norm"
+    }
+
+    fn output_shape(&self, input: &Shape) -> Result<Shape, String> {
+        Ok(input.clone())
+    }
+
+    fn flops(&self, input: &Shape, _output: &Shape) -> u64 {
+        product(input).saturating_mul(3)
+    }
+
+    fn apply(&self, _placed: &Placed, graph: &mut Graph, x: Value) -> Result<Value> {
+        let mut shape = graph.shape(x).to_vec();
+        let axes: Vec<usize> = (1..shape.len()).collect();
+        shape[1..].fill(1);
+        let square = graph.unary(Unary::Square, x)?;
+        let sum = graph.sum(square, &axes)?;
+        // Before the root, whose derivative at 0 is infinite.
+        let sum = graph.with_number(Binary::Maximum, sum, 1e-12)?;
+        let norm = graph.unary(Unary::SquareRoot, sum)?;
+        let inverse = graph.unary(Unary::Reciprocal, norm)?;
+        let inverse = graph.reshape(inverse, shape)?;
+        graph.multiply(x, inverse)
     }
 }
 

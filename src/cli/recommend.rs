@@ -1,0 +1,65 @@
+//! `pinhole recommend`
+
+use super::{End, load_data, open_device, say, say_json};
+use pinhole::Autoencoder;
+use pinhole::error::{Error, Result};
+use std::path::PathBuf;
+
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// The directory of a run
+    run: PathBuf,
+    /// The users and what they have: the data's test part where it has one
+    #[arg(long, value_name = "ratings:FILE|FILE.npz|ratings:USERS[:SEED]")]
+    data: String,
+    /// Only for this user: the name in the data, or the number, counted from 0, where users have no names
+    #[arg(long, value_name = "USER")]
+    user: Option<String>,
+    /// How many items for each user
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
+    n: u32,
+    /// Where to compute
+    #[arg(long, default_value = "auto", value_name = "auto|gpu|cpu|cpu-f64|NAME")]
+    device: String,
+    /// Print a line of JSON for each user
+    #[arg(long)]
+    json: bool,
+}
+
+/// Prints the best items that users do not have yet, best first.
+pub fn run(arguments: &Arguments) -> Result<End> {
+    let autoencoder = Autoencoder::load(&arguments.run, open_device(&arguments.device)?)?;
+    let splits = load_data(&arguments.run, autoencoder.network().spec(), &arguments.data)?;
+    let mut data = splits.test.unwrap_or(splits.train);
+    let name = |row| data.sparse().map_or(String::new(), |rows| rows.row_name(row));
+    let mut users: Vec<String> = (0..data.len()).map(name).collect();
+    if let Some(user) = &arguments.user {
+        let Some(row) = users.iter().position(|name| name == user) else {
+            let problem = format!("it has no user {user:?}");
+            let first = users.first().cloned().unwrap_or_default();
+            let help = format!("give one of its {} users, such as {first:?}", users.len());
+            return Err(Error::invalid(format!("data \"{}\"", data.name()), problem, help));
+        };
+        data = data.select(&[row as u32])?;
+        users = vec![user.clone()];
+    }
+    let best = autoencoder.recommend(&data, arguments.n as usize)?;
+    let item = |number: u32| data.sparse().map_or(String::new(), |rows| rows.column_name(number as usize));
+    if !arguments.json {
+        say("user,item,score")?;
+    }
+    for (user, best) in users.iter().zip(best) {
+        if arguments.json {
+            let items: Vec<_> = best
+                .iter()
+                .map(|(number, score)| serde_json::json!({ "item": item(*number), "score": score }))
+                .collect();
+            say_json(&serde_json::json!({ "user": user, "items": items }))?;
+            continue;
+        }
+        for (number, score) in best {
+            say(&format!("{},{},{score:.4}", pinhole::data::quoted(user), pinhole::data::quoted(&item(number))))?;
+        }
+    }
+    Ok(End::Done)
+}

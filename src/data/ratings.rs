@@ -1,0 +1,177 @@
+//! What users took or liked: read from lines of `user,item[,value]`, or made up with a known structure.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::dataset::{Dataset, SplitMix};
+use super::load::Splits;
+use super::records::read_records;
+use super::sparse::SparseRows;
+use crate::error::{Error, Result};
+
+/// Reads lines of `user,item[,value]`, of which further fields are not looked at; a first line of names is skipped. A line
+/// without value counts 1, and lines of the same user and item are added up. Users and items are ordered by their names, as
+/// numbers where all are numbers. With `items` given, those are the columns, and lines of other items are left out.
+///
+/// Fails where a line has fewer than two fields, or a value that is no finite number of at least 0.
+pub(super) fn read_ratings(path: &Path, items: Option<&Arc<Vec<String>>>) -> Result<SparseRows> {
+    let (mut users, mut found) = (Names::default(), Names::default());
+    let mut known = items.map(|items| Names::of(items));
+    let mut entries: Vec<(u32, u32, f32)> = Vec::new();
+    let mut first = true;
+    read_records(path, |line, fields| {
+        let is_first = std::mem::replace(&mut first, false);
+        let [user, item, rest @ ..] = &fields[..] else {
+            let problem = format!("line {line} has {} fields", fields.len());
+            return Err(Error::file(path, problem, "give lines of user,item or user,item,value"));
+        };
+        let value = rest.first().filter(|value| !value.is_empty()).map_or(Ok(1.0), |value| value.parse::<f32>());
+        if is_first && (value.is_err() || user.to_lowercase().starts_with("user")) {
+            return Ok(());
+        }
+        let value = value.ok().filter(|value| value.is_finite() && *value >= 0.0).ok_or_else(|| {
+            let text: String = rest[0].chars().take(40).collect();
+            let problem = format!("line {line}, column 3 is {text:?}, which is no number of at least 0");
+            Error::file(path, problem, "give how often or how much the user took the item, or leave it out")
+        })?;
+        let user = users.number(user);
+        let item = match &mut known {
+            Some(known) => known.numbers.get(item).copied(),
+            None => Some(found.number(item)),
+        };
+        entries.extend(item.map(|item| (user, item, value)));
+        Ok(())
+    })?;
+    if users.names.is_empty() {
+        return Err(Error::file(path, "holds no line of user and item", "give lines of user,item or user,item,value"));
+    }
+    let (user_order, user_names) = users.sorted();
+    let (item_order, item_names) = match items {
+        Some(items) => ((0..items.len() as u32).collect(), items.clone()),
+        None => {
+            let (order, names) = found.sorted();
+            (order, Arc::new(names))
+        }
+    };
+    let mut rows = vec![Vec::new(); user_names.len()];
+    for (user, item, value) in entries {
+        rows[user_order[user as usize] as usize].push((item_order[item as usize], value));
+    }
+    let rows = SparseRows::new(item_names.len(), rows).map_err(|error| match error {
+        Error::Invalid { problem, help, .. } => Error::file(path, problem, help),
+        other => other,
+    })?;
+    Ok(rows.with_names(user_names, item_names))
+}
+
+/// Names in the order in which they came, and the number of each.
+#[derive(Default)]
+struct Names {
+    names: Vec<String>,
+    numbers: HashMap<String, u32>,
+}
+
+impl Names {
+    fn of(names: &[String]) -> Names {
+        let mut all = Names::default();
+        names.iter().for_each(|name| {
+            all.number(name);
+        });
+        all
+    }
+
+    fn number(&mut self, name: &str) -> u32 {
+        if let Some(number) = self.numbers.get(name) {
+            return *number;
+        }
+        let number = self.names.len() as u32;
+        self.names.push(name.to_owned());
+        self.numbers.insert(name.to_owned(), number);
+        number
+    }
+
+    /// Each name's place in the order of all, and the names in that order.
+    fn sorted(self) -> (Vec<u32>, Vec<String>) {
+        let as_numbers: Option<Vec<i64>> = self.names.iter().map(|name| name.parse().ok()).collect();
+        let mut order: Vec<usize> = (0..self.names.len()).collect();
+        match as_numbers {
+            Some(numbers) => order.sort_by_key(|at| (numbers[*at], &self.names[*at])),
+            None => order.sort_by_key(|at| &self.names[*at]),
+        }
+        let mut places = vec![0; order.len()];
+        order.iter().enumerate().for_each(|(place, at)| places[*at] = place as u32);
+        let names = order.into_iter().map(|at| self.names[at].clone()).collect();
+        (places, names)
+    }
+}
+
+/// Items that made-up users choose from, in groups of one size.
+const ITEMS: usize = 1000;
+const GROUPS: usize = 20;
+const GROUP: usize = ITEMS / GROUPS;
+/// A user's items.
+const FEWEST: usize = 20;
+const MOST: usize = 60;
+/// Streams of users that share none.
+const TRAIN_STREAM: u64 = 1;
+const TEST_STREAM: u64 = 2;
+
+/// Made-up users with a known structure, so many to train on and a sixth of that to test with. Of 1000 items, 20 groups of
+/// 50 belong together. A user likes two groups and takes 20 to 60 items: three in four from these groups, more often from the
+/// first, and the others from all items by their popularity, which follows Zipf's law. The seed decides which items belong
+/// together and are popular, and the users. A number of 0 gives one user.
+///
+/// As for the built-in digits, only exact arithmetic is used: a seed gives the same users on every machine.
+pub fn ratings(users: usize, seed: u64) -> Result<Splits> {
+    let mut random = SplitMix::new(SplitMix::new(seed).next());
+    let (members, popular) = (shuffled(&mut random), shuffled(&mut random));
+    let cumulated = |weight: &dyn Fn(usize) -> f64, count: usize| -> Vec<f64> {
+        let sums = (0..count).scan(0.0, |sum, rank| {
+            *sum += weight(rank);
+            Some(*sum)
+        });
+        sums.collect()
+    };
+    let everywhere = cumulated(&|rank| 1.0 / (1 + rank) as f64, ITEMS);
+    let within = cumulated(&|rank| 1.0 / ((4 + rank) as f64).sqrt(), GROUP);
+    let part = |count: usize, stream: u64| -> Result<Dataset> {
+        let row = |user: u64| {
+            let start = SplitMix::new(seed ^ stream << 56).next().wrapping_add(user);
+            let mut random = SplitMix::new(SplitMix::new(start).next());
+            let groups = [random.below(GROUPS), random.below(GROUPS)];
+            let mut taken = vec![false; ITEMS];
+            let wanted = FEWEST + random.below(MOST - FEWEST + 1);
+            let mut row = Vec::with_capacity(wanted);
+            // Among the most popular items few draws are new ones.
+            while row.len() < wanted {
+                let item = match random.unit() {
+                    draw if draw < 0.45 => members[groups[0] * GROUP + rank(&within, &mut random)],
+                    draw if draw < 0.75 => members[groups[1] * GROUP + rank(&within, &mut random)],
+                    _ => popular[rank(&everywhere, &mut random)],
+                };
+                if !std::mem::replace(&mut taken[item as usize], true) {
+                    row.push((item, 1.0));
+                }
+            }
+            row
+        };
+        Ok(Dataset::from_sparse(SparseRows::new(ITEMS, (0..count as u64).map(row))?).with_name("ratings"))
+    };
+    Ok(Splits { train: part(users.max(1), TRAIN_STREAM)?, test: Some(part((users / 6).max(1), TEST_STREAM)?) })
+}
+
+/// A place in a list of rising sums, by the weights that were summed.
+fn rank(sums: &[f64], random: &mut SplitMix) -> usize {
+    let draw = f64::from(random.unit()) * sums[sums.len() - 1];
+    sums.partition_point(|sum| *sum <= draw).min(sums.len() - 1)
+}
+
+/// The items in a random order.
+fn shuffled(random: &mut SplitMix) -> Vec<u32> {
+    let mut order: Vec<u32> = (0..ITEMS as u32).collect();
+    for last in (1..ITEMS).rev() {
+        order.swap(last, random.below(last + 1));
+    }
+    order
+}

@@ -1,0 +1,68 @@
+//! Lines of a table as samples: categories through learned vectors (Guo and Berkhahn, arXiv 1604.06737) on their way in, and
+//! by the largest of their logits on their way out.
+
+use super::network::Network;
+use crate::error::Result;
+use crate::graph::{Binary, Graph, Unary, Value};
+use crate::nn::loss;
+
+impl Network {
+    /// Lines `[n, columns]` as encoders see them, `[n, width]`: each category as its vector, numbers as they are.
+    pub(super) fn embed(&self, graph: &mut Graph, x: Value) -> Result<Value> {
+        let n = graph.shape(x)[0];
+        let mut parts = Vec::new();
+        for (at, column) in self.spec().data.columns.iter().enumerate() {
+            let own = graph.slice(x, &[0, at], [n, 1])?;
+            parts.push(match column.categories.len() {
+                0 => own,
+                count => {
+                    let weight = graph.parameter(&format!("columns.{at}.weight"), [count, column.size])?;
+                    let indices = graph.indices(own, count)?;
+                    let indices = graph.reshape(indices, [n])?;
+                    graph.gather(weight, indices)?
+                }
+            });
+        }
+        graph.concat(&parts, 1)
+    }
+
+    /// Lines `[n, columns]` of what a decoder gives: of each column of categories the place of the largest logit, the first of
+    /// equal ones.
+    pub(super) fn chosen(&self, graph: &mut Graph, y: Value) -> Result<Value> {
+        let n = graph.shape(y)[0];
+        let (mut parts, mut start) = (Vec::new(), 0);
+        for count in self.spec().data.categories() {
+            let own = graph.slice(y, &[0, start], [n, count.max(1)])?;
+            start += count.max(1);
+            if count == 0 {
+                parts.push(own);
+                continue;
+            }
+            let largest = graph.max(own, &[1])?;
+            let largest = graph.reshape(largest, [n, 1])?;
+            let largest = graph.broadcast(largest, [n, count])?;
+            let less = graph.binary(Binary::Less, own, largest)?;
+            // The smallest place, where smaller logits are moved behind all places.
+            let behind = graph.scale(less, count as f64)?;
+            let places = graph.iota(count)?;
+            let places = graph.reshape(places, [1, count])?;
+            let places = graph.add(behind, places)?;
+            let negative = graph.unary(Unary::Negate, places)?;
+            let smallest = graph.max(negative, &[1])?;
+            let smallest = graph.unary(Unary::Negate, smallest)?;
+            parts.push(graph.reshape(smallest, [n, 1])?);
+        }
+        graph.concat(&parts, 1)
+    }
+
+    /// The loss of what a decoder gives, `[n, width]`, against lines `[n, ..input]`; all are numbers where there is no table.
+    pub(super) fn loss_of_columns(&self, graph: &mut Graph, y: Value, target: Value) -> Result<Value> {
+        let (n, count) = (graph.shape(y)[0], self.spec().input.elements());
+        let target = graph.reshape(target, [n, count])?;
+        if self.spec().data.is_table() {
+            return loss::columns(graph, y, target, &self.spec().data.categories());
+        }
+        let y = graph.reshape(y, [n, count])?;
+        loss::columns(graph, y, target, &vec![0; count])
+    }
+}

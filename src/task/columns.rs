@@ -1,0 +1,31 @@
+//! How well the columns of a table are reconstructed.
+
+use crate::Autoencoder;
+use crate::data::Dataset;
+use crate::error::Result;
+
+/// Lines that are reconstructed at a time.
+const AT_ONCE: usize = 1024;
+
+impl Autoencoder {
+    /// For each column of categories, of a model of tables, its name and the part of lines whose category is reconstructed.
+    /// Empty for other models. Fails where the data cannot be read, or does not fit the model.
+    pub fn column_accuracy(&self, data: &Dataset) -> Result<Vec<(String, f64)>> {
+        self.network().accepts(data.sample_shape(), data.name())?;
+        let columns = &self.network().spec().data.columns;
+        let mut right = vec![0usize; columns.len()];
+        for start in (0..data.len()).step_by(AT_ONCE) {
+            if columns.is_empty() {
+                break;
+            }
+            let range = start..data.len().min(start + AT_ONCE);
+            let lines = data.read_f32(range.clone())?;
+            let copies = self.reconstruct_given(&lines, &self.network().given(data, range)?)?.to_f32();
+            for (line, copy) in lines.chunks(columns.len()).zip(copies.chunks(columns.len())) {
+                right.iter_mut().zip(line.iter().zip(copy)).for_each(|(right, (a, b))| *right += usize::from(a == b));
+            }
+        }
+        let all = columns.iter().zip(right).filter(|(column, _)| column.is_categorical());
+        Ok(all.map(|(column, right)| (column.name.clone(), right as f64 / data.len() as f64)).collect())
+    }
+}

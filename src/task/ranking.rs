@@ -1,0 +1,150 @@
+//! Recommending: items ranked for a user by what a model reconstructs of those that the user has, and how good such rankings
+//! are, by strong generalisation as in Liang et al., arXiv 1802.05814.
+
+use crate::Autoencoder;
+use crate::data::{Dataset, SparseRows};
+use crate::error::{Error, Result};
+use crate::rng::{HostStream, Sequence};
+
+/// Users whose items are ranked at a time.
+const AT_ONCE: usize = 512;
+/// The part of a user's items that is held out, and the fewest items of a user of whom some are.
+const HELD_OUT: f64 = 0.2;
+const FEWEST: usize = 5;
+
+/// How well rankings find the items that were held out: means over users.
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize)]
+pub struct RankingQuality {
+    /// [`recall`] of the first 20.
+    pub recall_20: f64,
+    /// [`recall`] of the first 50.
+    pub recall_50: f64,
+    /// [`ndcg`] of the first 100.
+    pub ndcg_100: f64,
+}
+
+/// The quality of a model's rankings, beside that of ranking by popularity.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+pub struct RankingReport {
+    /// Of the model.
+    pub model: RankingQuality,
+    /// Of items in the order of how many users of the training data have them, the same for everyone.
+    pub popularity: RankingQuality,
+    /// Users whose items were ranked.
+    pub users: usize,
+    /// Users with too few items (fewer than five) to hold some out.
+    pub left_out: usize,
+}
+
+/// Recall@k: how many of a user's held-out items, given as a list, are among the first `k` of a ranking, divided by `k` or
+/// by their number, whichever is smaller, so that 1 can always be reached.
+pub fn recall(ranking: &[u32], held_out: &[u32], k: usize) -> f64 {
+    let found = ranking.iter().take(k).filter(|item| held_out.contains(item)).count();
+    found as f64 / k.min(held_out.len()).max(1) as f64
+}
+
+/// NDCG@k, the normalised discounted cumulative gain: the sum of 1 / log2(place + 1) over the held-out items among the first
+/// `k` of a ranking, whose places count from 1, divided by that of the best ranking.
+pub fn ndcg(ranking: &[u32], held_out: &[u32], k: usize) -> f64 {
+    let gain = |place: usize| 1.0 / ((place + 2) as f64).log2();
+    let found = ranking.iter().take(k).enumerate().filter(|(_, item)| held_out.contains(item));
+    let best: f64 = (0..k.min(held_out.len())).map(gain).sum();
+    if best > 0.0 { found.map(|(place, _)| gain(place)).sum::<f64>() / best } else { 0.0 }
+}
+
+/// The first `count` items by their scores, best first, without those of the rising list `excluded`. Of equal scores the
+/// item of the smaller number comes first.
+pub fn best_items(scores: &[f32], excluded: &[u32], count: usize) -> Vec<u32> {
+    let others = (0..scores.len() as u32).filter(|item| excluded.binary_search(item).is_err());
+    let mut items: Vec<u32> = others.collect();
+    let order = |a: &u32, b: &u32| scores[*b as usize].total_cmp(&scores[*a as usize]).then(a.cmp(b));
+    if count < items.len() {
+        items.select_nth_unstable_by(count, order);
+        items.truncate(count);
+    }
+    items.sort_unstable_by(order);
+    items
+}
+
+impl Autoencoder {
+    /// For each row of sparse data the first `count` items that the row does not have, best first, with their scores: what
+    /// the model reconstructs of the row. Fails where the data is not sparse, or does not fit the model.
+    pub fn recommend(&self, data: &Dataset, count: usize) -> Result<Vec<Vec<(u32, f32)>>> {
+        let mut all = Vec::with_capacity(data.len());
+        self.rank(data, &mut |excluded, scores| {
+            let items = best_items(scores, excluded, count);
+            all.push(items.into_iter().map(|item| (item, scores[item as usize])).collect());
+        })?;
+        Ok(all)
+    }
+
+    /// How well the items of users that the model was not trained on are found. Of the items of each user in `users`, those
+    /// of a fifth that `seed` draws are held out. The model is given the others and ranks all items but these. Popularity is
+    /// that in `train`. Fails as [`recommend`](Autoencoder::recommend) does, and where no user has five items.
+    pub fn ranking(&self, users: &Dataset, train: &Dataset, seed: u64) -> Result<RankingReport> {
+        let (rows, popular) = (sparse(users)?, sparse(train)?);
+        let (mut given, mut held_out) = (Vec::new(), Vec::new());
+        for user in 0..rows.len() {
+            let (items, values) = rows.row(user);
+            if items.len() < FEWEST {
+                continue;
+            }
+            let mut out = vec![false; items.len()];
+            let order = Sequence::new(seed, HostStream::Split, user as u32).permutation(items.len());
+            let wanted = (HELD_OUT * items.len() as f64) as usize;
+            order[..wanted].iter().for_each(|at| out[*at as usize] = true);
+            held_out.push((0..items.len()).filter(|at| out[*at]).map(|at| items[at]).collect::<Vec<u32>>());
+            given.push((0..items.len()).filter(|at| !out[*at]).map(|at| (items[at], values[at])).collect());
+        }
+        if given.is_empty() {
+            let problem = format!("no user has {FEWEST} items, of which some could be held out");
+            return Err(Error::invalid(format!("data \"{}\"", users.name()), problem, "give users with more items"));
+        }
+        let popularity: Vec<f32> = popular.column_counts().into_iter().map(|count| count as f32).collect();
+        if popularity.len() != rows.columns() {
+            let problem =
+                format!("it has {} items, data \"{}\" has {}", popularity.len(), users.name(), rows.columns());
+            return Err(Error::invalid(format!("data \"{}\"", train.name()), problem, "give data of the same items"));
+        }
+        let left_out = rows.len() - given.len();
+        let given = Dataset::from_sparse(SparseRows::new(rows.columns(), given)?).with_name(users.name());
+        let mut sums = [RankingQuality::default(); 2];
+        let mut user = 0;
+        self.rank(&given, &mut |excluded, scores| {
+            for (sum, scores) in sums.iter_mut().zip([scores, &popularity[..]]) {
+                let ranking = best_items(scores, excluded, 100);
+                sum.recall_20 += recall(&ranking, &held_out[user], 20);
+                sum.recall_50 += recall(&ranking, &held_out[user], 50);
+                sum.ndcg_100 += ndcg(&ranking, &held_out[user], 100);
+            }
+            user += 1;
+        })?;
+        let count = user as f64;
+        let [model, popularity] = sums.map(|sum| RankingQuality {
+            recall_20: sum.recall_20 / count,
+            recall_50: sum.recall_50 / count,
+            ndcg_100: sum.ndcg_100 / count,
+        });
+        Ok(RankingReport { model, popularity, users: user, left_out })
+    }
+
+    /// Hands on each row's items and the score of every item.
+    fn rank(&self, data: &Dataset, take: &mut dyn FnMut(&[u32], &[f32])) -> Result<()> {
+        let rows = sparse(data)?;
+        self.network().accepts(data.sample_shape(), data.name())?;
+        for start in (0..rows.len()).step_by(AT_ONCE) {
+            let range = start..rows.len().min(start + AT_ONCE);
+            let scores = self.reconstruct(&data.read_f32(range.clone())?)?.to_f32();
+            range.zip(scores.chunks(rows.columns())).for_each(|(row, scores)| take(rows.row(row).0, scores));
+        }
+        Ok(())
+    }
+}
+
+fn sparse(data: &Dataset) -> Result<&SparseRows> {
+    data.sparse().ok_or_else(|| {
+        let problem = "it has no users and items";
+        let help = "give ratings:FILE of lines user,item, or a CSR matrix as scipy.sparse.save_npz writes it";
+        Error::invalid(format!("data \"{}\"", data.name()), problem, help)
+    })
+}

@@ -1,0 +1,166 @@
+//! Averages: of the weights that epochs end with, and of what several models reconstruct.
+
+use crate::place::*;
+use crate::support::*;
+use pinhole::data::{digits, table::Column};
+use pinhole::model::ModelSpec;
+use pinhole::task::Ensemble;
+use pinhole::tensor::Values;
+use pinhole::train::{Options, Outcome, Trainer};
+use pinhole::{Autoencoder, Device, Result};
+use serde_json::Value as Json;
+
+/// The small model's text with such a line in its `[train]`, and so many epochs.
+fn text(line: &str, epochs: usize) -> String {
+    format!("{SMALL_DENSE}{line}\n").replace("epochs = 3", &format!("epochs = {epochs}"))
+}
+
+fn averaged(line: &str, epochs: usize) -> ModelSpec {
+    spec(&text(line, epochs))
+}
+
+/// What training leaves, and the weights that each of its epochs ended with.
+fn trained(spec: ModelSpec, device: &Device) -> Result<(Values, Vec<Vec<f64>>)> {
+    let (network, data) = (pinhole::model::Network::new(spec)?, digits(70, 2));
+    let mut trainer = Trainer::new(&network, device, &data, Some(&data), Options::default())?;
+    trainer.start(&initial(&network))?;
+    let mut ends = Vec::new();
+    while let Outcome::Epoch(report) = trainer.epoch(&mut ())? {
+        assert!(report.val_loss.is_some_and(f64::is_finite));
+        ends.push(wide(&trainer.parameters()?));
+    }
+    Ok((trainer.model()?, ends))
+}
+
+fn mean(of: &[&Vec<f64>]) -> Vec<f64> {
+    (0..of[0].len()).map(|at| of.iter().map(|values| values[at]).sum::<f64>() / of.len() as f64).collect()
+}
+
+#[test]
+fn weights_of_whole_epochs_are_averaged() -> Result<()> {
+    for (device, tolerance) in all_devices().into_iter().zip([1e-14, 1e-6, 1e-6]) {
+        let (plain, ends) = trained(averaged("", 6), &device)?;
+        assert_eq!(wide(&plain), ends[5]);
+        // The weights themselves go the same way.
+        let (average, own) = trained(averaged("swa = { start = 2 }", 6), &device)?;
+        assert_eq!(own, ends, "{}", device.name());
+        let expect = |what: &str, actual: &Values, of: &[usize]| {
+            let of: Vec<&Vec<f64>> = of.iter().map(|at| &ends[*at]).collect();
+            expect_close(what, &wide(actual), &mean(&of), tolerance, Scale::AtLeastOne);
+        };
+        expect("of the last four", &average, &[2, 3, 4, 5]);
+        let (average, _) = trained(averaged("swa = { start = 1, every = 2 }", 6), &device)?;
+        expect("of every other", &average, &[2, 4]);
+        let (average, _) = trained(averaged("accumulate = 2\nswa = { start = 5 }", 6), &device)?;
+        let (accumulated, _) = trained(averaged("accumulate = 2", 6), &device)?;
+        expect_close("with batches joined", &wide(&average), &wide(&accumulated), tolerance, Scale::AtLeastOne);
+    }
+    Ok(())
+}
+
+#[test]
+fn averaging_may_have_its_own_rate() -> Result<()> {
+    let (_, slow) = trained(averaged("schedule = \"cosine\"", 4), &Device::CpuF64)?;
+    let (_, own) = trained(averaged("schedule = \"cosine\"\nswa = { start = 3, lr = 0.02 }", 4), &Device::CpuF64)?;
+    assert_eq!(slow[..3], own[..3], "the schedule goes until then");
+    let change = |ends: &[Vec<f64>]| -> f64 { ends[2].iter().zip(&ends[3]).map(|(a, b)| (a - b).abs()).sum() };
+    assert!(change(&own) > 3.0 * change(&slow), "{} and {}", change(&own), change(&slow));
+    Ok(())
+}
+
+#[test]
+fn averages_of_epochs_are_refused_where_they_make_no_sense() {
+    let refused = |line: &str, epochs: usize| {
+        ModelSpec::parse(&text(line, epochs), "m.toml".as_ref()).expect_err(line).to_string()
+    };
+    let said = refused("ema = 0.9\nswa = { start = 1 }", 3);
+    assert!(said.ends_with("train.swa: weights have one average, and ema is one; leave one of the two out"), "{said}");
+    let said = refused("swa = { start = 3 }", 3);
+    assert!(said.contains("train.swa.start: of 3 epochs none would be averaged that begins after 3"), "{said}");
+    let text = SMALL_DENSE.replacen("encoder = [", "encoder = [\"batch_norm\", ", 1) + "swa = { start = 1 }\n";
+    let said = ModelSpec::parse(&text, "m.toml".as_ref()).expect_err("batch norm").to_string();
+    assert!(said.contains("the running statistics of encoder.0 are the last weights', not their mean's"), "{said}");
+    let read = averaged("swa = { start = 1, every = 2, lr = 0.01 }", 5);
+    assert_eq!(spec(&read.to_toml()), read);
+}
+
+#[test]
+fn averaging_goes_on_after_a_stop_to_the_same_bits() {
+    let place = Place::new();
+    let train = "train --model small.toml --data digits:90 --device cpu --set train.epochs=5 --set";
+    place.ok(&format!("{train} train.swa={{start=1}} --out whole"));
+    place.ok(&format!("{train} train.swa={{start=1}} --steps 7 --out parts"));
+    // From within an epoch, and from an epoch's end.
+    let text = String::from_utf8(place.read("parts/run.toml")).expect("text").replace("steps = 7\n", "");
+    place.write("parts/run.toml", text.as_bytes());
+    place.ok("train --resume --out parts");
+    assert!(place.read("whole/model.safetensors") == place.read("parts/model.safetensors"));
+    assert!(place.read("whole/checkpoint.safetensors").len() > 3 * place.read("whole/model.safetensors").len());
+}
+
+#[test]
+fn ensembles_have_a_mean_and_a_spread() -> Result<()> {
+    let data = digits(40, 2);
+    let member = |seed: u64, line: &str| -> Result<Autoencoder> {
+        let mut spec = averaged(line, 2);
+        spec.train.seed = seed;
+        let mut autoencoder = Autoencoder::new(spec, Device::Cpu)?;
+        autoencoder.fit(&data, None, &mut ())?;
+        Ok(autoencoder)
+    };
+    let members = [member(1, "")?, member(2, "")?, member(3, "accumulate = 2")?];
+    let ensemble = Ensemble::new(members.iter().collect())?;
+    let samples = data.rows_f32(0..40);
+    let copies: Vec<Vec<f64>> =
+        members.iter().map(|member| Ok(member.reconstruct(&samples)?.to_f64())).collect::<Result<_>>()?;
+    let mean = mean(&copies.iter().collect::<Vec<_>>());
+    let deviation: Vec<f64> = (0..mean.len())
+        .map(|at| (copies.iter().map(|copy| (copy[at] - mean[at]).powi(2)).sum::<f64>() / 3.0).sqrt())
+        .collect();
+    let [means, deviations] = ensemble.reconstruct(&data, 0..40)?;
+    assert_eq!(means.shape(), members[0].reconstruct(&samples)?.shape());
+    expect_close("the mean", &means.to_f64(), &mean, 1e-6, Scale::Absolute);
+    expect_close("the spread", &deviations.to_f64(), &deviation, 1e-6, Scale::Absolute);
+    // The error of the mean is the members' less their variance.
+    let of = ensemble.evaluate(&data)?;
+    let each: Vec<f64> = members.iter().map(|member| Ok(member.evaluate(&data)?.mse)).collect::<Result<_>>()?;
+    let member_mse = each.iter().sum::<f64>() / 3.0;
+    expect_close("the members' error", &[of.member_mse], &[member_mse], 1e-6, Scale::Relative);
+    assert!(of.mse < member_mse && of.spread > 0.0 && (of.psnr + 10.0 * of.mse.log10()).abs() < 1e-12, "{of:?}");
+    let refused = |members: Vec<&Autoencoder>| Ensemble::new(members).err().expect("no ensemble").to_string();
+    assert_eq!(refused(vec![&members[0]]), "ensemble: one model is no ensemble; give two or more");
+    assert!(refused(vec![]).contains("it has no members"));
+    let other = "input = [3]\nloss = \"columns\"\nencoder = [{ linear = 2 }]\ndecoder = [{ linear = 3 }]\n";
+    let other = Autoencoder::new(spec(other), Device::Cpu)?;
+    assert!(refused(vec![&members[0], &other]).contains("its members take samples of [784] and of [3]"));
+    let mut table = other.network().spec().clone();
+    table.data.columns = ["a", "b", "c"].map(|name| Column { name: name.to_owned(), ..Column::default() }).to_vec();
+    let table = Autoencoder::new(table, Device::Cpu)?;
+    assert!(refused(vec![&table, &table]).contains("categories of tables have no mean"));
+    Ok(())
+}
+
+#[test]
+fn the_program_averages_runs() {
+    let place = Place::new();
+    for seed in 1..=3 {
+        place.ok(&format!(
+            "train --model small.toml --data digits:90 --device cpu --epochs 1 --seed {seed} --out run-{seed}"
+        ));
+    }
+    let said = place.ok("eval run-1 --with run-2 --with run-3 --data digits:90 --device cpu --json");
+    let line: Json = serde_json::from_str(&said.stdout).expect("JSON");
+    let number = |key: &str| line[key].as_f64().or(line["parts"][key].as_f64()).unwrap_or(f64::NAN);
+    assert!(number("ensemble_mse") < number("ensemble_member_mse"), "{}", said.stdout);
+    place.ok("reconstruct run-1 digits:60 mean.csv --with run-2 --spread spread.csv --device cpu");
+    let numbers = |name: &str| pinhole::data::csv::read_csv(place.path(name)).expect("numbers").values;
+    place.ok("reconstruct run-1 digits:60 one.csv --device cpu");
+    place.ok("reconstruct run-2 digits:60 two.csv --device cpu");
+    let (one, two) = (numbers("one.csv"), numbers("two.csv"));
+    let mean: Vec<f64> = one.iter().zip(&two).map(|(a, b)| f64::from(a + b) / 2.0).collect();
+    let spread: Vec<f64> = one.iter().zip(&two).map(|(a, b)| f64::from((a - b).abs()) / 2.0).collect();
+    let wide = |values: Vec<f32>| values.into_iter().map(f64::from).collect::<Vec<f64>>();
+    expect_close("the mean", &wide(numbers("mean.csv")), &mean, 1e-6, Scale::Absolute);
+    expect_close("the spread", &wide(numbers("spread.csv")), &spread, 1e-6, Scale::Absolute);
+    assert_eq!(place.run("reconstruct run-1 digits:60 x.csv --spread s.csv --device cpu").code, Some(2));
+}
