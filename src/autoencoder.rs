@@ -5,6 +5,7 @@ use crate::data::files::write_atomically;
 use crate::device::{Device, Session};
 use crate::error::{Error, Result};
 use crate::graph::Graph;
+use crate::model::spec::CODEBOOK;
 use crate::model::{Extensions, Given, ModelSpec, Network, RowLayout, given_rows, masked, row_shape, weights};
 use crate::plan::{Plan, Request};
 use crate::shape::Shape;
@@ -47,6 +48,7 @@ pub struct Autoencoder {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Function {
     Encode,
+    Indices,
     Decode,
     Reconstruct,
 }
@@ -174,6 +176,49 @@ impl Autoencoder {
         self.encode_given(samples, &Given::default())
     }
 
+    /// For samples given one after the other, the numbers of the vectors that their codes are made of, `[n, ..]`: as the codes,
+    /// the first axis shorter by as much as vectors are long. Fails where the latent has no codebook.
+    pub fn indices(&self, samples: &[f32]) -> Result<Tensor> {
+        self.indices_given(samples, &Given::default())
+    }
+
+    /// [`indices`](Autoencoder::indices) with a condition or a length for each sample.
+    pub fn indices_given(&self, samples: &[f32], given: &Given) -> Result<Tensor> {
+        let numbers = self.apply(Function::Indices, samples, given)?;
+        let indices = numbers.to_f32().into_iter().map(|number| number as u32).collect();
+        Tensor::new(numbers.shape().clone(), Values::U32(indices))
+    }
+
+    /// The codes `[n, ..latent]` that such numbers, given one after the other, stand for. Fails where they are no whole number of
+    /// codes, or one is beyond the codebook.
+    pub fn codes_of(&self, indices: &[u32]) -> Result<Tensor> {
+        let own = self.network.codebook()?;
+        let latent = &self.network.checked().latent;
+        let size = own.width(latent);
+        let each = self.network.indices_shape()?;
+        let places = latent.elements() / latent[0];
+        let refuse = |problem: String, help: String| Err(Error::invalid("indices", problem, help));
+        if indices.is_empty() || !indices.len().is_multiple_of(each.elements()) {
+            return refuse(
+                format!("{} are no codes of {} each", indices.len(), each.elements()),
+                format!("give each as {each}"),
+            );
+        }
+        if let Some(beyond) = indices.iter().find(|index| **index as usize >= own.codes) {
+            return refuse(format!("{beyond} is beyond the codebook"), format!("give numbers below {}", own.codes));
+        }
+        let codebook = self.parameter(CODEBOOK).map(|codebook| codebook.to_f32()).unwrap_or_default();
+        let mut codes = vec![0.0; indices.len() * size];
+        for (vector, index) in indices.iter().enumerate() {
+            let (group, place) = (vector / places, vector % places);
+            for (number, value) in codebook[*index as usize * size..][..size].iter().enumerate() {
+                codes[(group * size + number) * places + place] = *value;
+            }
+        }
+        let count = indices.len() / each.elements();
+        Tensor::from_f32(self.network.latent_shape(count), codes)
+    }
+
     /// Reconstructions of codes given one after the other: `[n, ..input]`. Fails where the model has a condition.
     pub fn decode(&self, codes: &[f32]) -> Result<Tensor> {
         self.decode_given(codes, &Given::default())
@@ -204,6 +249,10 @@ impl Autoencoder {
     fn apply(&self, function: Function, values: &[f32], given: &Given) -> Result<Tensor> {
         let (input, output): (Shape, Shape) = match function {
             Function::Encode => (self.network.input_shape(1), self.network.latent_shape(1)),
+            Function::Indices => {
+                let each = self.network.indices_shape()?;
+                (self.network.input_shape(1), std::iter::once(1).chain(each.iter().copied()).collect())
+            }
             Function::Decode => (self.network.latent_shape(1), self.network.input_shape(1)),
             Function::Reconstruct => (self.network.input_shape(1), self.network.input_shape(1)),
         };
@@ -245,7 +294,7 @@ impl Autoencoder {
     fn prepare(&self, function: Function, batch: usize, layout: RowLayout) -> Result<Session> {
         let mut graph = Graph::new();
         let sample = match function {
-            Function::Encode | Function::Reconstruct => self.network.input_shape(batch),
+            Function::Encode | Function::Indices | Function::Reconstruct => self.network.input_shape(batch),
             Function::Decode => self.network.latent_shape(batch),
         };
         let rows = graph.input("x", row_shape(batch, sample.clone(), layout), DType::Float)?;
@@ -255,6 +304,10 @@ impl Autoencoder {
             Function::Encode => {
                 let x = masked(&mut graph, x)?;
                 self.network.encode(&mut graph, x)?
+            }
+            Function::Indices => {
+                let x = masked(&mut graph, x)?;
+                self.network.indices(&mut graph, x)?
             }
             Function::Decode => self.network.decode(&mut graph, x)?.output,
             Function::Reconstruct => {

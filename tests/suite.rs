@@ -22,6 +22,8 @@ mod beside;
 mod cases;
 #[path = "suite/check.rs"]
 mod check;
+#[path = "suite/codes.rs"]
+mod codes;
 #[path = "suite/custom.rs"]
 mod custom;
 #[path = "suite/data.rs"]

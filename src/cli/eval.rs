@@ -4,7 +4,9 @@ use super::{End, load_data, load_others, load_pairs, open_device, say, say_json}
 use pinhole::Autoencoder;
 use pinhole::data::Splits;
 use pinhole::error::Result;
-use pinhole::task::{CodeStatistics, Ensemble, RankingReport};
+use pinhole::model::latent::PERPLEXITY;
+use pinhole::model::spec::LatentSpec;
+use pinhole::task::{self, CodeStatistics, Ensemble, RankingReport};
 use pinhole::train::{RunDirectory, psnr};
 use std::path::{Path, PathBuf};
 
@@ -25,7 +27,8 @@ pub struct Arguments {
     #[arg(long, value_name = "CODES", num_args = 0..=1, require_equals = true, default_missing_value = "200",
           value_parser = clap::value_parser!(u32).range(1..=100_000))]
     nll: Option<u32>,
-    /// Say what codes are like too: active units, numbers that are not 0, dead ones, the mean activation
+    /// Say what codes are like too: active units, numbers that are not 0, dead ones, the mean activation, the part of the
+    /// data's variance that reconstructions explain, and how many vectors of a codebook are used
     #[arg(long)]
     codes: bool,
     /// Measure the mean squared norm of the encoder's Jacobian too
@@ -50,13 +53,21 @@ pub fn run(arguments: &Arguments) -> Result<End> {
     let splits = load_pairs(&arguments.run, spec, &arguments.data, arguments.targets.as_deref())?;
     let data = splits.test.as_ref().unwrap_or(&splits.train);
     let mut evaluation = autoencoder.evaluate(data)?;
-    let network = autoencoder.network();
+    let (network, mse) = (autoencoder.network(), evaluation.mse);
     let mut add = |name: &str, value: f64| evaluation.parts.insert(name.to_owned(), value);
     if arguments.codes {
         let codes = CodeStatistics::of(&autoencoder, data)?;
         add("active_units", codes.active() as f64);
         add("dead_units", codes.dead() as f64);
         add("units_not_zero", codes.mean_used());
+        let variance = task::variance(data)?;
+        add("explained_variance", 1.0 - mse / variance);
+        if matches!(network.spec().latent, LatentSpec::VectorQuantised(_)) {
+            let usage = task::codebook_usage(&autoencoder, data)?;
+            add("codes_used", usage.iter().filter(|part| **part > 0.0).count() as f64);
+            // Of all codes at once, in place of the mean over batches.
+            add(PERPLEXITY, task::perplexity(&usage));
+        }
         add("mean_activation", codes.mean().iter().sum::<f64>() / codes.mean().len() as f64);
     }
     if arguments.jacobian {

@@ -159,8 +159,9 @@ impl Common {
         match (&self.data, autoencoder.prior()) {
             // Around the prior, the data only says which sample is meant.
             (_, Ok(prior)) => Ok(prior),
+            (Some(_), Err(error)) if autoencoder.network().spec().latent.is_discrete() => Err(error),
             (Some(data), Err(_)) => CodeStatistics::of(autoencoder, &self.samples(autoencoder, data)?),
-            (None, Err(Error::Invalid { what, problem, .. })) => {
+            (None, Err(Error::Invalid { what, problem, .. })) if !autoencoder.network().spec().latent.is_discrete() => {
                 Err(Error::invalid(what, problem, "give --data, whose codes are then followed"))
             }
             (None, Err(other)) => Err(other),

@@ -14,6 +14,7 @@ mod models;
 mod plan;
 mod pretrain;
 mod recommend;
+mod search;
 mod summary;
 mod through;
 mod told;
@@ -63,11 +64,13 @@ enum Command {
     /// Rank the items that users do not have yet
     Recommend(recommend::Arguments),
     /// Write the codes of samples
-    Encode(through::Arguments),
+    Encode(through::Encode),
     /// Write the samples that codes stand for
     Decode(through::Arguments),
     /// Write samples as a trained model reconstructs them
     Reconstruct(through::Reconstruct),
+    /// Find the samples whose codes of bits are nearest to those of others
+    Search(search::Arguments),
     /// Draw new samples and write what a trained model makes of them
     Generate(explore::Generate),
     /// Write what lies between two samples
@@ -144,6 +147,7 @@ pub fn main() -> ExitCode {
         Command::Encode(arguments) => through::encode(&arguments),
         Command::Decode(arguments) => through::decode(&arguments),
         Command::Reconstruct(arguments) => through::reconstruct(&arguments),
+        Command::Search(arguments) => search::run(&arguments),
         Command::Generate(arguments) => explore::generate(&arguments),
         Command::Interpolate(arguments) => explore::interpolate(&arguments),
         Command::Traverse(arguments) => explore::traverse(&arguments),

@@ -50,6 +50,15 @@ pub struct Reconstruct {
     spread: Option<PathBuf>,
 }
 
+#[derive(clap::Args)]
+pub struct Encode {
+    #[command(flatten)]
+    common: Arguments,
+    /// The numbers of the vectors that codes are made of, in place of these, where the latent has a codebook
+    #[arg(long)]
+    indices: bool,
+}
+
 /// What results are written as.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Format {
@@ -86,7 +95,7 @@ impl Format {
 }
 
 /// Writes the codes of samples.
-pub fn encode(arguments: &Arguments) -> Result<End> {
+pub fn encode(Encode { common: arguments, indices }: &Encode) -> Result<End> {
     let format = Format::of(&arguments.output)?;
     if format.is_picture() {
         let help = "name it .npy, .csv, .idx or .idx.gz";
@@ -96,9 +105,18 @@ pub fn encode(arguments: &Arguments) -> Result<End> {
     let data = samples(arguments, &autoencoder)?;
     let codes = through(data.len(), |range| {
         let given = autoencoder.network().given(&data, range.clone())?;
-        Ok(autoencoder.encode_given(&data.read_f32(range)?, &given)?.to_f32())
+        let samples = data.read_f32(range)?;
+        let codes = match indices {
+            true => autoencoder.indices_given(&samples, &given)?,
+            false => autoencoder.encode_given(&samples, &given)?,
+        };
+        Ok(codes.to_f32())
     })?;
-    let shape = autoencoder.network().latent_shape(data.len());
+    let mut shape = autoencoder.network().latent_shape(data.len());
+    if *indices {
+        let each = autoencoder.network().indices_shape()?;
+        shape = std::iter::once(data.len()).chain(each.iter().copied()).collect();
+    }
     match format {
         // Codes are no bytes.
         Format::Idx => write_idx_f32(&arguments.output, &as_idx(&shape), &codes)?,
@@ -156,11 +174,16 @@ pub fn reconstruct(arguments: &Reconstruct) -> Result<End> {
 
 /// The samples that are asked for.
 fn samples(arguments: &Arguments, autoencoder: &Autoencoder) -> Result<Dataset> {
+    part((autoencoder, &arguments.run), &arguments.input, arguments.train, &arguments.told)
+}
+
+/// The test part of data for a model in a directory, where it has one and the training part is not asked for.
+pub(super) fn part((autoencoder, run): (&Autoencoder, &Path), data: &str, train: bool, told: &Told) -> Result<Dataset> {
     let network = autoencoder.network();
-    let splits = load_data(&arguments.run, network.spec(), &arguments.input)?;
-    let data = splits.test.filter(|_| !arguments.train).unwrap_or(splits.train);
+    let splits = load_data(run, network.spec(), data)?;
+    let data = splits.test.filter(|_| !train).unwrap_or(splits.train);
     network.accepts(data.sample_shape(), data.name())?;
-    arguments.told.about(network, data)
+    told.about(network, data)
 }
 
 /// What becomes of so many samples, some at a time.
@@ -256,7 +279,7 @@ impl Sink<'_> {
 }
 
 /// The shape of a picture that samples of this shape are: `[784]` is one of 28 x 28.
-fn as_picture(shape: &Shape) -> Option<Shape> {
+pub(super) fn as_picture(shape: &Shape) -> Option<Shape> {
     match shape[..] {
         [1 | 3, _, _] => Some(shape.clone()),
         [pixels] => {

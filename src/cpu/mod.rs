@@ -6,6 +6,7 @@
 
 mod assign;
 mod batch;
+mod columns;
 mod conv2d;
 mod custom;
 mod depthwise;
@@ -24,6 +25,7 @@ mod reduce;
 mod rows;
 mod session;
 mod state;
+mod top_k;
 mod warp;
 
 pub(crate) use double::normal_quantile;
@@ -109,6 +111,7 @@ fn result_elements(step: &Step) -> usize {
         | Kernel::Warp
         | Kernel::Custom
         | Kernel::Indices
+        | Kernel::TopK
         | Kernel::Lstm
         | Kernel::Gru
         | Kernel::LinearForward
@@ -124,6 +127,7 @@ fn result_elements(step: &Step) -> usize {
         | Kernel::Average
         | Kernel::Advance
         | Kernel::Assign
+        | Kernel::UnitColumns
         | Kernel::Narrow
         | Kernel::GuardedAssign => 0,
     }
@@ -243,6 +247,7 @@ pub(crate) fn execute<T: Real>(step: &Step, sources: &[Source<T>], targets: &mut
         Kernel::ScatterAdd => gather::scatter_add(step.constants(), floats(0), words(1), targets[0].floats()),
         Kernel::Warp => warp::warp(step.constants(), floats(0), floats(1), targets[0].floats()),
         Kernel::Indices => indices::indices(step.constants(), floats(0), targets[0].words()),
+        Kernel::TopK => top_k::top_k(step.constants(), floats(0), targets[0].floats()),
         Kernel::Lstm => recurrence::lstm(
             step.constants(),
             step.constant("BACKWARD") == Some(1),
@@ -315,6 +320,7 @@ pub(crate) fn execute<T: Real>(step: &Step, sources: &[Source<T>], targets: &mut
             }
         }
         Kernel::Assign => assign::assign(floats(0), words(1), targets[0].floats()),
+        Kernel::UnitColumns => columns::unit_columns(step.constants(), targets[0].floats()),
         Kernel::Narrow => assign::narrow(floats(0), words(1), targets[0].floats()),
         Kernel::GuardedAssign => assign::guarded_assign(floats(0), words(1), floats(2)[0], targets[0].floats()),
         Kernel::Custom => {

@@ -11,6 +11,8 @@ use crate::error::Result;
 pub(super) enum Closed {
     /// The operand's value counts as a constant.
     Detached,
+    /// The derivative goes to this value as it is.
+    StraightThrough(Value),
     /// A recurrence: its operands' derivatives come from one recurrence in reverse.
     Recurrence,
     Softmax {
@@ -48,6 +50,18 @@ impl Graph {
         let detached = self.push(super::Op::Reshape, vec![x], shape, dtype);
         self.closed.insert(detached, Closed::Detached);
         detached
+    }
+
+    /// `value`, which was made of `x` by ops that have no derivative, or no useful one; to [`Graph::gradients`] it is `x`: the
+    /// straight-through estimator of Bengio et al., arXiv 1308.3432.
+    pub fn straight_through(&mut self, value: Value, x: Value) -> Result<Value> {
+        if self.shape(value) != self.shape(x) {
+            let problem = format!("the value is {}, what its derivative goes to {}", self.shape(value), self.shape(x));
+            return Err(self.error("straight_through", problem));
+        }
+        let through = self.detach(value);
+        self.closed.insert(through, Closed::StraightThrough(x));
+        Ok(through)
     }
 
     /// `exp(x) / sum(exp(x))` along `axes`, for any size of x.
@@ -97,6 +111,7 @@ impl Graph {
         let shape = self.shape(y).clone();
         let (x, gradient) = match closed {
             Closed::Detached => return Ok(Vec::new()),
+            Closed::StraightThrough(x) => (*x, g),
             Closed::Recurrence => return self.recurrence_rule(y, g, needed),
             // y (g - sum(g y))
             Closed::Softmax { x, axes } => {

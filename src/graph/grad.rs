@@ -115,6 +115,8 @@ impl Graph {
             // Sources have no operands; draws and indices do not vary with theirs.
             Op::Input { .. } | Op::Parameter { .. } | Op::Constant(_) | Op::Iota => return Ok(None),
             Op::RandomUniform { .. } | Op::RandomBits { .. } | Op::Batch | Op::Indices { .. } => return Ok(None),
+            // Constant but for jumps.
+            Op::TopK { .. } => return Ok(None),
             // Their operands' derivatives come together, in a closed form.
             Op::Lstm(_) | Op::Gru(_) | Op::LinearRecurrence { .. } => return Ok(None),
             Op::Unary(unary) => return self.unary_rule(*unary, x, y, g),

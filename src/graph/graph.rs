@@ -50,6 +50,8 @@ pub struct Graph {
     pub(super) mask: Option<Value>,
     /// Parameters and the values that they take after the step.
     assignments: Vec<(Value, Value)>,
+    /// Parameters whose columns have length 1.
+    unit_columns: Vec<Value>,
 }
 
 impl Graph {
@@ -125,6 +127,28 @@ impl Graph {
     /// The parameters that are given new values, and these.
     pub fn assignments(&self) -> &[(Value, Value)] {
         &self.assignments
+    }
+
+    /// Keeps the columns of a parameter `[rows, columns]` at length 1: every step scales them behind its update. A column of
+    /// zeros stays.
+    pub fn keep_unit_columns(&mut self, parameter: Value) -> Result<()> {
+        match (&self.node(parameter).op, self.shape(parameter).len()) {
+            (Op::Parameter { .. }, 2) => {}
+            _ => {
+                return Err(
+                    self.error("keep_unit_columns", format!("{} is no matrix of parameters", self.shape(parameter)))
+                );
+            }
+        }
+        if !self.unit_columns.contains(&parameter) {
+            self.unit_columns.push(parameter);
+        }
+        Ok(())
+    }
+
+    /// The parameters whose columns are kept at length 1.
+    pub fn unit_columns(&self) -> &[Value] {
+        &self.unit_columns
     }
 
     // ------------------------------------------------------------------------------------------------- sources
@@ -636,6 +660,20 @@ impl Graph {
         }
         let shape = self.shape(x).clone();
         Ok(self.push(Op::Indices { limit }, vec![x], shape, DType::U32))
+    }
+
+    /// 1 where an element of `x` is among the `count` largest along the last axis, else 0. Of equal elements the first count, so
+    /// that there are exactly `count` ones. A NaN counts among none and its place holds NaN, so that it shows in what is made
+    /// of the marks. They are constants to [`Graph::gradients`].
+    pub fn top_k(&mut self, x: Value, count: usize) -> Result<Value> {
+        self.expect_dtype("top_k", x, DType::Float)?;
+        let shape = self.shape(x).clone();
+        let length = shape.last().copied().unwrap_or(0);
+        if count == 0 || count > length {
+            let problem = format!("{count} is not between 1 and the {length} elements of a row of {shape}");
+            return Err(self.error("top_k", problem));
+        }
+        Ok(self.push(Op::TopK { count }, vec![x], shape, DType::Float))
     }
 
     /// The rows of `table` `[v, ..]` that `indices` `[n]` (u32) name: `[n, ..]`. An index beyond the table takes its last row.

@@ -295,6 +295,11 @@ pub enum Op {
         /// How many things they choose among.
         limit: usize,
     },
+    /// 1 where an element is among the so many largest along the last axis, else 0: see [`Graph::top_k`](super::Graph::top_k).
+    TopK {
+        /// How many.
+        count: usize,
+    },
     /// An LSTM over `[n, t, 4 h]`, with weight `[h, 4 h]` -> `[n, t, 2 h]`: see [`Graph::lstm`](super::Graph::lstm).
     Lstm(Direction),
     /// A GRU over `[n, t, 3 h]`, with weight `[h, 3 h]` and bias `[h]` -> `[n, t, h]`: see [`Graph::gru`](super::Graph::gru).
@@ -351,6 +356,7 @@ impl Op {
             Op::Gather => "gather",
             Op::ScatterAdd => "scatter_add",
             Op::Indices { .. } => "indices",
+            Op::TopK { .. } => "top_k",
             Op::Lstm(_) => "lstm",
             Op::Gru(_) => "gru",
             Op::LinearRecurrence { .. } => "linear_recurrence",

@@ -36,6 +36,10 @@ pub const RECONSTRUCTION: &str = "reconstruction";
 pub const DIVERGENCE: &str = "divergence";
 /// The squared maximum mean discrepancy of a batch's codes from the standard normal.
 pub const DISCREPANCY: &str = "discrepancy";
+/// The mean squared distance of the encoder's output from the vectors that were chosen for it.
+pub const COMMITMENT: &str = "commitment";
+/// How many vectors of a codebook a batch uses: e to the entropy of how often each is chosen.
+pub const PERPLEXITY: &str = "perplexity";
 
 impl Network {
     /// The code that an encoder's output stands for, without chance.
@@ -43,6 +47,7 @@ impl Network {
         match &self.spec().latent {
             LatentSpec::Plain | LatentSpec::Wasserstein(_) | LatentSpec::Adversarial(_) => Ok(encoded),
             LatentSpec::Gaussian(_) => self.head(graph, encoded, 0),
+            LatentSpec::TopK(_) | LatentSpec::VectorQuantised(_) | LatentSpec::Binary(_) => self.chosen(graph, encoded),
         }
     }
 
@@ -56,6 +61,9 @@ impl Network {
                 let loss = self.loss(graph, decoded, target)?;
                 Ok(Objective { loss, code: encoded, decoded: Some(decoded), parts: vec![] })
             }
+            LatentSpec::TopK(own) => self.sparse(graph, encoded, target, own),
+            LatentSpec::VectorQuantised(own) => self.quantising(graph, encoded, target, own),
+            LatentSpec::Binary(own) => self.of_bits(graph, encoded, target, own),
             LatentSpec::Wasserstein(Wasserstein { mmd, kernel }) => {
                 let decoded = self.decode(graph, encoded)?;
                 let reconstruction = self.loss(graph, decoded, target)?;

@@ -1,6 +1,7 @@
 //! Models: a model file becomes graphs of an encoder, a decoder and a loss, and weights go to files and come back.
 
 mod adversarial;
+mod chosen;
 mod extensions;
 pub mod latent;
 mod network;
@@ -11,6 +12,7 @@ pub mod spec;
 mod table;
 pub mod weights;
 
+pub(crate) use chosen::across_columns;
 pub use extensions::Extensions;
 pub use network::{Decoded, Network};
 pub(crate) use penalty::output_of;

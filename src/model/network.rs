@@ -83,6 +83,7 @@ impl Network {
                 };
             }
         }
+        self.start_unit_columns(&mut values);
         values
     }
 
@@ -114,7 +115,7 @@ impl Network {
         }
         let shape = self.input_shape(batch);
         if self.spec.data.is_table() {
-            let output = self.chosen(graph, code)?;
+            let output = self.categories(graph, code)?;
             return Ok(Decoded { output, logits: Some(code) });
         }
         let output = graph.reshape(code, shape.clone())?;

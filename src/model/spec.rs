@@ -4,6 +4,7 @@
 //! line, and unknown keys get a suggestion at every depth. Reading looks at types only; [`ModelSpec::validate`]
 //! looks at values, so that a spec built in code or changed by [`ModelSpec::set`] is held to the same rules.
 
+mod chosen;
 mod columns;
 mod condition;
 mod corruption;
@@ -19,6 +20,8 @@ mod settings;
 mod space;
 mod train;
 
+pub use self::chosen::{Binary, TopK, VectorQuantised};
+pub(crate) use self::chosen::{CODEBOOK, COUNTS, IDLE, SUMS, THRESHOLD};
 pub use self::condition::Condition;
 pub(crate) use self::condition::channel_axis;
 pub use self::corruption::{Corruption, Level};
@@ -366,6 +369,9 @@ impl ModelSpec {
             *own = size;
             return Ok(());
         }
+        if let LatentSpec::TopK(own) = &mut self.latent {
+            own.k = own.k.min(size);
+        }
         for layer in self.encoder.iter_mut().rev() {
             match layer {
                 Layer::Linear(linear) => {
@@ -485,6 +491,7 @@ impl ModelSpec {
             };
             return Err(Error::invalid(&*layer.key, problem, help));
         }
+        self.latent.suits(&encoder, &latent, &decoder)?;
         nn::check_ties([&encoder, &decoder])?;
         self.loss.validate(&self.input, last)?;
         if let LatentSpec::Gaussian(Gaussian { samples: 2.., .. }) = self.latent
@@ -495,7 +502,15 @@ impl ModelSpec {
         }
         self.corruption.validate()?;
         self.penalties.validate(&encoder, &latent)?;
-        let own = self.latent.parameters().into_iter().chain(self.loss.parameters());
+        if self.penalties.contractive.is_some() && self.latent.is_discrete() {
+            let problem = format!(
+                "codes of a {} latent are vectors of a codebook or bits, which have no derivatives",
+                self.latent
+            );
+            let help = "use another latent, or leave the penalty out";
+            return Err(Error::invalid("penalties.contractive", problem, help));
+        }
+        let own = self.latent.parameters(&latent).into_iter().chain(self.loss.parameters());
         let own = own.chain(self.data.parameters()).collect();
         let checked = Checked { encoder, heads, decoder, latent, own };
         if checked.parameter_count() > MAX_ELEMENTS {

@@ -28,7 +28,7 @@ impl Network {
 
     /// Lines `[n, columns]` of what a decoder gives: of each column of categories the place of the largest logit, the first of
     /// equal ones.
-    pub(super) fn chosen(&self, graph: &mut Graph, y: Value) -> Result<Value> {
+    pub(super) fn categories(&self, graph: &mut Graph, y: Value) -> Result<Value> {
         let n = graph.shape(y)[0];
         let (mut parts, mut start) = (Vec::new(), 0);
         for count in self.spec().data.categories() {

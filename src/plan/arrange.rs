@@ -131,6 +131,7 @@ impl<'a> Arranged<'a> {
             | Op::Warp
             | Op::Custom(_)
             | Op::Indices { .. }
+            | Op::TopK { .. }
             | Op::Lstm(_)
             | Op::Gru(_)
             | Op::LinearRecurrence { .. }

@@ -63,6 +63,7 @@ pub(super) fn kernel_of(graph: &Graph, value: Value) -> Kernel {
         Op::Warp => Kernel::Warp,
         Op::Custom(_) => Kernel::Custom,
         Op::Indices { .. } => Kernel::Indices,
+        Op::TopK { .. } => Kernel::TopK,
         Op::Lstm(_) => Kernel::Lstm,
         Op::Gru(_) => Kernel::Gru,
         Op::LinearRecurrence { transposed: false, .. } => Kernel::LinearForward,
@@ -808,6 +809,7 @@ impl<'a> Builder<'a> {
             | Op::Warp
             | Op::Custom(_)
             | Op::Indices { .. }
+            | Op::TopK { .. }
             | Op::Lstm(_)
             | Op::Gru(_)
             | Op::LinearRecurrence { .. }

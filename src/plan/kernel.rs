@@ -42,6 +42,8 @@ pub enum Kernel {
     Warp,
     /// Real numbers as indices.
     Indices,
+    /// Which elements are the largest of their rows.
+    TopK,
     /// An LSTM over all steps of sequences.
     Lstm,
     /// A GRU over all steps of sequences.
@@ -78,6 +80,8 @@ pub enum Kernel {
     Advance,
     /// Numbers that follow no gradient take their new values.
     Assign,
+    /// Columns of a matrix of parameters are scaled to length 1.
+    UnitColumns,
     /// Copies of weights in 16 bits.
     Narrow,
     /// The same where all gradients are finite.
@@ -501,6 +505,18 @@ pub const TABLE: &[Row] = &[
         grid: &[each(&["COUNT"])],
         ..GATHER
     },
+    Row {
+        kernel: Kernel::TopK,
+        file: "top_k.wgsl",
+        source: include_str!("../../shaders/top_k.wgsl"),
+        entry: "top_k",
+        bindings: &[binding("x", Access::Read, Element::Float), binding("y", Access::Write, Element::Float)],
+        constants: &["ROWS", "LENGTH", "COUNT"],
+        // A workgroup for each row.
+        grid: &[each(&["ROWS"])],
+        workgroup: 256,
+        ..GATHER
+    },
     RECURRENCE,
     Row {
         kernel: Kernel::Gru,
@@ -652,6 +668,16 @@ pub const TABLE: &[Row] = &[
         fusion: Fusion::No,
     },
     ASSIGN,
+    Row {
+        kernel: Kernel::UnitColumns,
+        file: "columns.wgsl",
+        source: include_str!("../../shaders/columns.wgsl"),
+        entry: "unit_columns",
+        bindings: &[binding("parameters", Access::Update, Element::Float)],
+        constants: &["OFFSET", "ROWS", "COLUMNS"],
+        grid: &[each(&["COLUMNS"])],
+        ..ASSIGN
+    },
     Row {
         kernel: Kernel::Narrow,
         entry: "narrow",

@@ -137,6 +137,12 @@ impl Plan {
             let place = layout.entries().iter().position(|(known, ..)| known == name).ok_or_else(|| unknown(name))?;
             assigned.push((arranged.value(*value, Order::Last), place));
         }
+        let mut units: Vec<usize> = Vec::new();
+        for parameter in graph.unit_columns() {
+            let Op::Parameter { name } = &graph.node(*parameter).op else { continue };
+            let place = layout.entries().iter().position(|(known, ..)| known == name).ok_or_else(|| unknown(name))?;
+            units.push(place);
+        }
         let metric = metrics.as_ref().map(|metrics| arranged.value(metrics.values, Order::First));
         let state = metrics.as_ref().map(|metrics| arranged.value(metrics.state, Order::First));
         let graph = &arranged.graph;
@@ -220,7 +226,7 @@ impl Plan {
         let mut guard = None;
         if let Some(training) = &training {
             let state = state.ok_or_else(|| unknown("the step state"))?;
-            guard = lowering.update(name, training, layout, state);
+            guard = lowering.update(name, training, layout, state, &units);
         }
         if !blocks.is_empty() {
             // An average takes such numbers as they are: what is the same in both stays the same there.
@@ -441,6 +447,11 @@ impl Lowering<'_> {
             }
             Op::Indices { limit } => {
                 self.plain(group, kernel, operands, vec![elements as u32, *limit as u32], 0);
+            }
+            Op::TopK { count } => {
+                let length = node.shape.last().copied().unwrap_or(1);
+                let constants = [elements / length, length, *count].map(|size| size as u32);
+                self.plain(group, kernel, operands, constants.to_vec(), 0);
             }
             Op::Lstm(direction) | Op::Gru(direction) | Op::LinearRecurrence { direction, .. } => {
                 let weight = shape(operands[1]);

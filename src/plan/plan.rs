@@ -266,6 +266,8 @@ impl Step {
                 4 * self.workgroup()
             }
             Kernel::Lstm | Kernel::Gru | Kernel::LinearForward | Kernel::LinearBackward => 4 * self.named("SHARED"),
+            // Counts of 256 digits, their sums, and what is found.
+            Kernel::TopK => 4 * (256 + 256 + 2),
             _ => 0,
         }
     }
@@ -278,7 +280,7 @@ impl Step {
                 |e: &Extent| e.product.iter().map(|name| self.named(name)).product::<u64>().div_ceil(e.each as u64);
             let invocations = row.grid.iter().map(of).product::<u64>();
             // A row is a workgroup's.
-            let each = if self.kernel == Kernel::Rows { 1 } else { self.workgroup() };
+            let each = if matches!(self.kernel, Kernel::Rows | Kernel::TopK) { 1 } else { self.workgroup() };
             return invocations.div_ceil(each).max(1);
         }
         let along = |size: &str, tile: &str| self.named(size).div_ceil(self.named(tile));

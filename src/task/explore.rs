@@ -57,6 +57,7 @@ impl Autoencoder {
         let spec = self.network().spec();
         match spec.latent.has_prior() {
             true => Ok(CodeStatistics::standard(self.network().checked().latent.elements())),
+            false if spec.latent.is_discrete() => Err(self.not_drawn()),
             false => Err(Error::invalid(
                 "latent",
                 format!("codes of a {} latent follow no known distribution", spec.latent),
@@ -65,13 +66,25 @@ impl Autoencoder {
         }
     }
 
+    fn not_drawn(&self) -> Error {
+        let problem = format!(
+            "codes of {} are vectors of a codebook or bits, and how these go together is not learned",
+            self.network().spec().latent
+        );
+        Error::invalid("latent", problem, "use a model whose latent is gaussian or wasserstein")
+    }
+
     /// So many new samples `[count, ..input]`, decoded from draws of a distribution of codes. The same seed draws the same.
+    /// Fails where the latent's codes are vectors of a codebook or bits: draws are none of these.
     pub fn generate(&self, codes: &CodeStatistics, count: usize, seed: u64) -> Result<Tensor> {
         self.generate_given(codes, count, seed, &Given::default())
     }
 
     /// [`generate`](Autoencoder::generate) with a condition for each.
     pub fn generate_given(&self, codes: &CodeStatistics, count: usize, seed: u64, given: &Given) -> Result<Tensor> {
+        if self.network().spec().latent.is_discrete() {
+            return Err(self.not_drawn());
+        }
         self.decode_given(&codes.drawn(count, seed), given)
     }
 
@@ -83,6 +96,9 @@ impl Autoencoder {
                 format!("the model's is {}, so there is no row for each label", self.network().spec().condition);
             return Err(Error::invalid("condition", problem, "use generate, or generate_given"));
         };
+        if self.network().spec().latent.is_discrete() {
+            return Err(self.not_drawn());
+        }
         let given = Given::labels((0..labels).flat_map(|label| std::iter::repeat_n(label, count)), labels);
         self.decode_given(&codes.drawn(count, seed).repeat(labels), &given)
     }

@@ -17,8 +17,8 @@ pub const ACTIVE: f64 = 0.01;
 #[derive(Clone, Debug, PartialEq)]
 pub struct CodeStatistics {
     mean: Vec<f64>,
-    /// The lower triangle L of the Cholesky decomposition, row by row, where L Lᵀ is the covariance.
-    root: Vec<f64>,
+    /// The covariance's lower triangle, row by row.
+    covariance: Vec<f64>,
     variances: Vec<f64>,
     /// For each number of the code the part of samples for which it is not 0.
     used: Vec<f64>,
@@ -27,8 +27,8 @@ pub struct CodeStatistics {
 impl CodeStatistics {
     /// Those of the standard normal.
     pub fn standard(size: usize) -> CodeStatistics {
-        let root = (0..size * size).map(|at| if at / size == at % size { 1.0 } else { 0.0 }).collect();
-        CodeStatistics { mean: vec![0.0; size], root, variances: vec![1.0; size], used: vec![1.0; size] }
+        let covariance = (0..size * size).map(|at| if at / size == at % size { 1.0 } else { 0.0 }).collect();
+        CodeStatistics { mean: vec![0.0; size], covariance, variances: vec![1.0; size], used: vec![1.0; size] }
     }
 
     /// Those of a data set's codes. Fails where there are fewer than two samples.
@@ -44,9 +44,10 @@ impl CodeStatistics {
             let given = autoencoder.network().given(data, range.clone())?;
             let codes = autoencoder.encode_given(&data.read_f32(range)?, &given)?.to_f64();
             for code in codes.chunks(size) {
-                for (row, value) in code.iter().enumerate() {
+                // Wide codes are mostly of zeros.
+                for (row, value) in code.iter().enumerate().filter(|(_, value)| **value != 0.0) {
                     sums[row] += value;
-                    used[row] += f64::from(u8::from(*value != 0.0));
+                    used[row] += 1.0;
                     for (product, other) in products[row * size..].iter_mut().zip(&code[..=row]) {
                         *product += value * other;
                     }
@@ -63,7 +64,7 @@ impl CodeStatistics {
         }
         let variances = (0..size).map(|row| products[row * size + row].max(0.0)).collect();
         used.iter_mut().for_each(|count| *count /= data.len() as f64);
-        Ok(CodeStatistics { mean, root: cholesky(products, size), variances, used })
+        Ok(CodeStatistics { mean, covariance: products, variances, used })
     }
 
     /// The mean of each number of the code.
@@ -94,22 +95,64 @@ impl CodeStatistics {
     /// So many codes that are distributed like these, one after the other. The same seed draws the same.
     pub fn drawn(&self, count: usize, seed: u64) -> Vec<f32> {
         let mut sequence = Sequence::new(seed, HostStream::Codes, 0);
-        (0..count).flat_map(|_| self.draw(&mut sequence)).collect()
+        let root = cholesky(self.covariance.clone(), self.mean.len());
+        (0..count).flat_map(|_| self.draw(&root, &mut sequence)).collect()
     }
 
-    /// The next code of a sequence of draws.
-    fn draw(&self, sequence: &mut Sequence) -> Vec<f32> {
+    /// The next code of a sequence of draws, by the root of the covariance.
+    fn draw(&self, root: &[f64], sequence: &mut Sequence) -> Vec<f32> {
         let size = self.mean.len();
         let noise: Vec<f64> = (0..size).map(|_| normal_quantile(f64::from(sequence.unit()))).collect();
         let number = |row: usize| {
-            let line = self.root[row * size..].iter().zip(&noise[..=row]);
+            let line = root[row * size..].iter().zip(&noise[..=row]);
             (self.mean[row] + line.map(|(factor, noise)| factor * noise).sum::<f64>()) as f32
         };
         (0..size).map(number).collect()
     }
 }
 
-/// The lower triangle of a covariance's root. What does not vary, or only with others, has a zero on the diagonal.
+/// The mean over elements of their variance over a data set's samples: the mean squared error of one that reconstructs every
+/// sample as their mean. What part of it a model's error leaves out is the variance that it explains.
+pub fn variance(data: &Dataset) -> Result<f64> {
+    let size = data.sample_shape().elements();
+    let (mut sums, mut squares) = (vec![0.0; size], vec![0.0; size]);
+    for start in (0..data.len()).step_by(AT_ONCE) {
+        for sample in data.read_f32(start..data.len().min(start + AT_ONCE))?.chunks(size) {
+            for ((sum, square), value) in sums.iter_mut().zip(&mut squares).zip(sample) {
+                *sum += f64::from(*value);
+                *square += f64::from(*value) * f64::from(*value);
+            }
+        }
+    }
+    let count = data.len() as f64;
+    let each = sums.iter().zip(&squares).map(|(sum, square)| square / count - (sum / count).powi(2));
+    Ok(each.sum::<f64>() / size as f64)
+}
+
+/// The part of all vectors of a data set's codes that each of the codebook's is. Fails where the latent has no codebook.
+pub fn codebook_usage(autoencoder: &Autoencoder, data: &Dataset) -> Result<Vec<f64>> {
+    let mut usage = vec![0.0; autoencoder.network().codebook()?.codes];
+    let mut count = 0.0;
+    for start in (0..data.len()).step_by(AT_ONCE) {
+        let range = start..data.len().min(start + AT_ONCE);
+        let given = autoencoder.network().given(data, range.clone())?;
+        let indices = autoencoder.indices_given(&data.read_f32(range)?, &given)?;
+        for index in indices.to_f64() {
+            usage[index as usize] += 1.0;
+            count += 1.0;
+        }
+    }
+    usage.iter_mut().for_each(|part| *part /= count);
+    Ok(usage)
+}
+
+/// e to the entropy of parts of a whole: as many as there would be if all were equal.
+pub fn perplexity(parts: &[f64]) -> f64 {
+    let terms = parts.iter().filter(|part| **part > 0.0).map(|part| -part * part.ln());
+    terms.sum::<f64>().exp()
+}
+
+/// The lower triangle L, row by row, of the Cholesky decomposition of a covariance, which is L Lᵀ. What does not vary, or only with others, has a zero on the diagonal.
 fn cholesky(mut matrix: Vec<f64>, size: usize) -> Vec<f64> {
     let largest = (0..size).map(|row| matrix[row * size + row]).fold(0.0, f64::max);
     for column in 0..size {

@@ -14,7 +14,7 @@ use crate::device::{Device, Session};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Value};
 use crate::model::spec::{NonFinite, Precision, Schedule, TrainSpec};
-use crate::model::{Held, Network, RowLayout, Rows, Sample};
+use crate::model::{Held, Network, RowLayout, Rows, Sample, across_columns};
 use crate::nn::MAX_ELEMENTS;
 use crate::plan::state::{GOOD, NORM, SCALE, SKIPPED};
 use crate::plan::{Gradients, LossScale, Metrics, Plan, Request, State, Target, Trained, Training};
@@ -663,7 +663,7 @@ pub(super) fn trained_parameters(
             values.push(parameter);
         }
     }
-    let gradients = match network.spec().train.precision {
+    let mut gradients = match network.spec().train.precision {
         Precision::F32 => graph.gradients(loss, &values)?,
         Precision::F16 => {
             let norm = graph.input(NORM, [gradients(&network.spec().train).norm_numbers()], DType::Float)?;
@@ -672,6 +672,12 @@ pub(super) fn trained_parameters(
             graph.gradients_times(scale, loss, &values)?
         }
     };
+    // Columns that are kept at length 1 are not pulled along themselves.
+    let unit = network.unit_columns().and_then(|own| trained.iter().position(|(name, _)| *name == own.name));
+    if let Some(place) = unit {
+        graph.keep_unit_columns(values[place])?;
+        gradients[place] = across_columns(graph, values[place], gradients[place])?;
+    }
     let with = |((parameter, group), gradient)| Trained { parameter, gradient, group };
     Ok(trained.into_iter().zip(gradients).map(with).collect())
 }

@@ -214,6 +214,7 @@ fn the_table_stands_in_the_order_of_the_enum() {
         | Kernel::ScatterAdd
         | Kernel::Warp
         | Kernel::Indices
+        | Kernel::TopK
         | Kernel::Lstm
         | Kernel::Gru
         | Kernel::LinearForward
@@ -223,7 +224,7 @@ fn the_table_stands_in_the_order_of_the_enum() {
         Kernel::Collect | Kernel::CollectedUpdate => false,
         Kernel::LimitedUpdate | Kernel::Squares | Kernel::SquaresOfSums | Kernel::Norm | Kernel::Average => false,
         Kernel::Advance => false,
-        Kernel::Assign => false,
+        Kernel::Assign | Kernel::UnitColumns => false,
         Kernel::Narrow | Kernel::GuardedAssign => false,
         Kernel::Custom => true,
     };

@@ -77,7 +77,22 @@ pub fn training_plans(target: &Target) -> Vec<Plan> {
         let scaled = Gradients { scaled: true, ..EVERYTHING };
         [Gradients::default(), EVERYTHING, scaled].map(|gradients| training_plan_on(target, optimizer, gradients).0)
     });
-    steps.chain([other]).collect()
+    let mut graph = Graph::new();
+    let (mut training, metrics) = build(&mut graph, Optimizer::ADAM, EVERYTHING).expect("a well-formed graph");
+    let dictionary = graph.parameter("encoder.3.weight", [27, 27]).expect("a parameter");
+    graph.keep_unit_columns(dictionary).expect("a matrix");
+    training.trained.retain(|trained| trained.parameter == "encoder.3.weight");
+    let layout = ParameterLayout::of(&graph);
+    let request = Request {
+        name: "unit columns",
+        graph: &graph,
+        outputs: vec![],
+        layout: &layout,
+        training: Some(training),
+        metrics: Some(metrics),
+        target: target.clone(),
+    };
+    steps.chain([other, Plan::build(request).expect("a plan")]).collect()
 }
 
 fn build(graph: &mut Graph, optimizer: Optimizer, own: Gradients) -> pinhole::Result<(Training, Metrics)> {

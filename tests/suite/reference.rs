@@ -187,6 +187,17 @@ fn apply(op: &Op, operands: &[(&[f64], &Shape)], shape: &Shape, graph: &Graph) -
             (0..elements).map(|i| kernel.element(&operands, i)).collect()
         }
         Op::Indices { limit } => x.iter().map(|x| (x + 0.5).floor().clamp(0.0, (limit - 1) as f64)).collect(),
+        Op::TopK { count } => {
+            // All of a row in their order, of which the sort keeps that of equal ones.
+            let mut marks = vec![0.0; elements];
+            let length = *shape.last().expect("an axis");
+            for (row, marks) in x.chunks(length).zip(marks.chunks_mut(length)) {
+                let mut order: Vec<usize> = (0..length).collect();
+                order.sort_by(|a, b| row[*b].partial_cmp(&row[*a]).expect("numbers"));
+                order[..*count].iter().for_each(|at| marks[*at] = 1.0);
+            }
+            marks
+        }
         Op::Lstm(direction) => {
             let (w, [n, t, h]) = (operands[1].0, [shape[0], shape[1], shape[2] / 2]);
             let mut y = vec![0.0; elements];

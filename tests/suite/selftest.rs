@@ -89,7 +89,7 @@ fn a_wrong_constant_is_seen_on_the_gpu() {
     let conv = "n2 c3 o4 7x9 kernel 3x5 stride [2, 1] padding [1, 2]";
     let matmul = "matmul [3, 5, 7] x [3, 7, 6]";
     let sum = "Sum of [3, 4, 5, 6] along [1, 3]";
-    let changes: [(Group, String, Kernel, &[&'static str]); 10] = [
+    let changes: [(Group, String, Kernel, &[&'static str]); 11] = [
         (
             Group::MatMul,
             matmul.into(),
@@ -194,6 +194,12 @@ fn a_wrong_constant_is_seen_on_the_gpu() {
             &["ROWS", "WIDTH"],
         ),
         (Group::Indexing, "warp of [3, 2, 5, 4]".into(), Kernel::Warp, &["COUNT", "CHANNELS", "HEIGHT", "WIDTH"]),
+        (
+            Group::Indexing,
+            "the 3 largest of rows of [3, 7], different".into(),
+            Kernel::TopK,
+            &["ROWS", "LENGTH", "COUNT"],
+        ),
     ];
     let mut passed = Vec::new();
     for (group, name, kernel, constants) in changes {

@@ -1,5 +1,6 @@
 //! What a model's code is: the file's `latent`.
 
+use super::chosen::{Binary, TopK, VectorQuantised};
 use super::settings::{self, Choice, Setting};
 use crate::error::{Error, Result};
 use crate::nn::{Activation, Initial, Layer, Linear, Parameter, Placed, place};
@@ -21,6 +22,12 @@ pub enum LatentSpec {
     Wasserstein(Wasserstein),
     /// The encoder's output, which a discriminator shall not tell from draws of a standard normal: an adversarial autoencoder.
     Adversarial(Adversarial),
+    /// The largest numbers of the encoder's output, the others being 0: a sparse autoencoder.
+    TopK(TopK),
+    /// Vectors of a codebook, the nearest to those of the encoder's output.
+    VectorQuantised(VectorQuantised),
+    /// The encoder's output as bits.
+    Binary(Binary),
 }
 
 /// The posterior of a variational autoencoder: Kingma and Welling, arXiv 1312.6114. Its mean and the logarithm of its
@@ -115,10 +122,16 @@ impl LatentSpec {
         matches!(self, LatentSpec::Gaussian(_) | LatentSpec::Wasserstein(_) | LatentSpec::Adversarial(_))
     }
 
+    /// Whether codes are vectors of a codebook or bits, so that most other numbers are no codes.
+    pub fn is_discrete(&self) -> bool {
+        matches!(self, LatentSpec::VectorQuantised(_) | LatentSpec::Binary(_))
+    }
+
     /// The size of a code, where it is not the encoder's output that decides it.
     pub(super) fn size(&mut self) -> Option<&mut usize> {
         match self {
             LatentSpec::Plain | LatentSpec::Wasserstein(_) | LatentSpec::Adversarial(_) => None,
+            LatentSpec::TopK(_) | LatentSpec::VectorQuantised(_) | LatentSpec::Binary(_) => None,
             LatentSpec::Gaussian(own) => Some(&mut own.size),
         }
     }
@@ -127,7 +140,17 @@ impl LatentSpec {
     pub(super) fn place(&self, encoded: &Shape) -> Result<(Vec<Placed>, Shape)> {
         let flat = [encoded.elements()].into();
         let own = match self {
-            LatentSpec::Plain | LatentSpec::Wasserstein(_) => return Ok((vec![], encoded.clone())),
+            LatentSpec::Plain | LatentSpec::Wasserstein(_) | LatentSpec::Binary(_) => {
+                return Ok((vec![], encoded.clone()));
+            }
+            LatentSpec::TopK(own) => {
+                own.check(encoded)?;
+                return Ok((vec![], encoded.clone()));
+            }
+            LatentSpec::VectorQuantised(own) => {
+                own.check(encoded)?;
+                return Ok((vec![], encoded.clone()));
+            }
             LatentSpec::Adversarial(own) => {
                 let hidden = || [Layer::Linear(Linear::new(own.hidden)), Layer::Activation(Activation::Relu)];
                 let layers = [&hidden()[..], &hidden(), &[Layer::Linear(Linear::new(1))]].concat();
@@ -150,9 +173,20 @@ impl LatentSpec {
         Ok((heads, [own.size].into()))
     }
 
-    /// Parameters and state beside those of layers.
-    pub(super) fn parameters(&self) -> Vec<Parameter> {
+    /// Fails where such codes cannot be made of what the encoder leaves, or are of no use to the decoder.
+    pub(super) fn suits(&self, encoder: &[Placed], code: &Shape, decoder: &[Placed]) -> Result<()> {
         match self {
+            LatentSpec::TopK(own) => own.suits(code, decoder),
+            LatentSpec::Binary(_) => Binary::suits(encoder),
+            _ => Ok(()),
+        }
+    }
+
+    /// Parameters and state beside those of layers, for codes of this shape.
+    pub(super) fn parameters(&self, code: &Shape) -> Vec<Parameter> {
+        match self {
+            LatentSpec::TopK(own) => own.parameters(code),
+            LatentSpec::VectorQuantised(own) => own.parameters(code),
             LatentSpec::Gaussian(Gaussian { warmup: 1.., .. }) => vec![Parameter {
                 name: STEPS.to_owned(),
                 shape: Shape::default(),
@@ -190,8 +224,15 @@ impl Choice for LatentSpec {
 
     fn all() -> Vec<LatentSpec> {
         let (gaussian, wasserstein) = (Gaussian::default(), Wasserstein::default());
-        let adversarial = LatentSpec::Adversarial(Adversarial::default());
-        vec![LatentSpec::Plain, LatentSpec::Gaussian(gaussian), LatentSpec::Wasserstein(wasserstein), adversarial]
+        vec![
+            LatentSpec::Plain,
+            LatentSpec::Gaussian(gaussian),
+            LatentSpec::Wasserstein(wasserstein),
+            LatentSpec::Adversarial(Adversarial::default()),
+            LatentSpec::TopK(TopK::default()),
+            LatentSpec::VectorQuantised(VectorQuantised::default()),
+            LatentSpec::Binary(Binary::default()),
+        ]
     }
 
     fn name(&self) -> &'static str {
@@ -200,6 +241,9 @@ impl Choice for LatentSpec {
             LatentSpec::Gaussian(_) => "gaussian",
             LatentSpec::Wasserstein(_) => "wasserstein",
             LatentSpec::Adversarial(_) => "adversarial",
+            LatentSpec::TopK(_) => "top_k",
+            LatentSpec::VectorQuantised(_) => "vector_quantised",
+            LatentSpec::Binary(_) => "binary",
         }
     }
 
@@ -215,6 +259,9 @@ impl Choice for LatentSpec {
                 ("samples", Setting::Count(&mut own.samples)),
                 ("mmd", Setting::NotNegative(&mut own.mmd)),
             ],
+            LatentSpec::TopK(own) => own.settings(),
+            LatentSpec::VectorQuantised(own) => own.settings(),
+            LatentSpec::Binary(own) => own.settings(),
             LatentSpec::Wasserstein(own) => {
                 let kernel = settings::OneOf {
                     what: "kernel",

@@ -16,13 +16,14 @@ const PART: usize = 256;
 
 impl Lowering<'_> {
     /// Everything between the gradients and the next step's parameters; the gradients' norm, where a step is left out whose
-    /// norm is not finite.
+    /// norm is not finite. `units` are the places in the layout of the matrices whose columns are kept at length 1.
     pub(super) fn update(
         &mut self,
         name: &str,
         training: &Training,
         layout: &ParameterLayout,
         state: Value,
+        units: &[usize],
     ) -> Option<Operand> {
         let elements = layout.elements();
         let optimizer = &training.optimizer;
@@ -105,6 +106,11 @@ impl Lowering<'_> {
         };
         slots.extend([parameters.clone(), moments]);
         self.launch_of(kernel, &constants, slots, operations, optimizer.name());
+        for place in units {
+            let (name, shape, offset) = &layout.entries()[*place];
+            let constants = [*offset, shape[0], shape[1]];
+            self.launch_of(Kernel::UnitColumns, &constants, vec![parameters.clone()], 4 * shape.elements(), name);
+        }
         if own.averaged {
             let averages = floats(self.laid_out("average", layout), 0, [elements].into());
             let inputs = vec![parameters, schedule, state, averages];

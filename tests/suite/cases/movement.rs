@@ -325,6 +325,33 @@ pub(super) fn indexing(table: &mut Table) {
         });
         case.derivatives(Derivatives::None);
     }
+    // Rows of one element, odd ones, about as many as a workgroup, many times as many; all different, and with many ties.
+    for (rows, length, count) in [
+        (1, 1, 1),
+        (3, 7, 3),
+        (3, 7, 7),
+        (2, 256, 255),
+        (5, 257, 128),
+        (300, 5, 2),
+        (3, 1000, 1),
+        (2, 3137, 32),
+        (1, 40_001, 1201),
+    ] {
+        for (name, fill) in [("different", Fill::Distinct), ("some equal", Fill::Quarters(0.0))] {
+            let case = table.case(format!("the {count} largest of rows of [{rows}, {length}], {name}"), |b| {
+                let x = b.input([rows, length], fill)?;
+                b.top_k(x, count)
+            });
+            case.derivatives(Derivatives::None);
+        }
+    }
+    table.case("the 3 largest of [4, 2, 9], and nothing else", |b| {
+        let x = b.input([4, 2, 9], Fill::Distinct)?;
+        let y = b.scale(x, 0.5)?;
+        let mask = b.top_k(y, 3)?;
+        let y = b.multiply(y, mask)?;
+        b.with_number(Binary::Add, y, 0.5)
+    });
     for shape in [[1, 1], [3, 7], [5, 64], [2, 65]] {
         table.case(format!("custom kernels of {shape:?}"), |b| {
             let (x, weight) = (b.x(shape)?, b.x([shape[1]])?);

@@ -1,0 +1,22 @@
+//! The twin of `shaders/columns.wgsl`.
+
+use super::real::Real;
+
+/// Scales the columns of the matrix that lies at an offset to length 1.
+pub(super) fn unit_columns<T: Real>([offset, rows, columns]: [usize; 3], parameters: &mut [T]) {
+    let matrix = &mut parameters[offset..offset + rows * columns];
+    let mut scales = vec![T::ZERO; columns];
+    for row in matrix.chunks(columns) {
+        for (square, number) in scales.iter_mut().zip(row) {
+            *square += *number * *number;
+        }
+    }
+    for scale in &mut scales {
+        *scale = if *scale > T::ZERO { T::ONE / scale.root() } else { T::ONE };
+    }
+    for row in matrix.chunks_mut(columns) {
+        for (number, scale) in row.iter_mut().zip(&scales) {
+            *number = *number * *scale;
+        }
+    }
+}
