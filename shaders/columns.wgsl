@@ -1,6 +1,6 @@
 // Columns of a matrix of parameters, scaled to length 1 behind the optimiser's step. A column of zeros stays.
 
-const OFFSET: u32 = 0u;
+const FIRST: u32 = 0u;
 const ROWS: u32 = 4u;
 const COLUMNS: u32 = 64u;
 
@@ -17,13 +17,13 @@ fn unit_columns(
     if column < COLUMNS {
         var squares = 0.0;
         for (var row = 0u; row < ROWS; row++) {
-            let number = parameters[OFFSET + row * COLUMNS + column];
+            let number = parameters[FIRST + row * COLUMNS + column];
             squares += number * number;
         }
         if squares > 0.0 {
             let scale = 1.0 / sqrt(squares);
             for (var row = 0u; row < ROWS; row++) {
-                parameters[OFFSET + row * COLUMNS + column] *= scale;
+                parameters[FIRST + row * COLUMNS + column] *= scale;
             }
         }
     }

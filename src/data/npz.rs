@@ -76,12 +76,12 @@ impl Npz {
 
     /// [`Npz::read`] for those who take the values over.
     pub(super) fn read_parts(&self, name: &str) -> Result<(Shape, Values)> {
-        self.with(name, |place, reader, at_hand| read_array(place, reader, at_hand))
+        self.with(name, read_array)
     }
 
     /// A list's numbers, each as it is in the file.
     pub(super) fn read_exactly(&self, name: &str) -> Result<Vec<f64>> {
-        self.with(name, |place, reader, at_hand| read_exact_list(place, reader, at_hand))
+        self.with(name, read_exact_list)
     }
 
     /// The first bytes of an array's file, header and all: those of short texts.

@@ -674,7 +674,7 @@ pub const TABLE: &[Row] = &[
         source: include_str!("../../shaders/columns.wgsl"),
         entry: "unit_columns",
         bindings: &[binding("parameters", Access::Update, Element::Float)],
-        constants: &["OFFSET", "ROWS", "COLUMNS"],
+        constants: &["FIRST", "ROWS", "COLUMNS"],
         grid: &[each(&["COLUMNS"])],
         ..ASSIGN
     },

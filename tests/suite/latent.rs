@@ -337,7 +337,9 @@ fn every_preset_learns_and_comes_back_from_its_files() -> Result<()> {
         let mut narrow = spec.clone();
         narrow.set_latent(3)?;
         let checked = narrow.validate()?;
-        assert_eq!(checked.latent[0], 3, "{} --latent 3 has codes {}", preset.name, checked.latent);
+        // The numbers of a code, its channels, or the features of its steps.
+        let ends = [checked.latent[0], checked.latent[checked.latent.len() - 1]];
+        assert!(ends.contains(&3), "{} --latent 3 has codes {}", preset.name, checked.latent);
     }
     Ok(())
 }
