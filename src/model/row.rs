@@ -144,27 +144,27 @@ impl Sample {
 
 /// Samples of which steps beyond their lengths are zeros; all of them where the graph knows no lengths.
 pub(crate) fn masked(graph: &mut Graph, x: Value) -> Result<Value> {
+    kept(graph, x, 0.0)
+}
+
+/// Logits of which those of steps beyond the lengths say 0: e^-100 is nothing beside 1.
+pub(super) fn masked_logits(graph: &mut Graph, logits: Value) -> Result<Value> {
+    kept(graph, logits, -100.0)
+}
+
+/// Samples whose steps beyond their lengths have one number everywhere.
+fn kept(graph: &mut Graph, x: Value, beyond: f64) -> Result<Value> {
     let shape = graph.shape(x).clone();
     let Some(mask) = graph.mask(shape[0])? else { return Ok(x) };
     let steps = graph.shape(mask)[1];
     let wide = graph.reshape(x, [shape[0], steps, shape.elements() / shape[0] / steps])?;
     let mask = graph.reshape(mask, [shape[0], steps, 1])?;
-    let kept = graph.multiply(wide, mask)?;
-    graph.reshape(kept, shape)
-}
-
-/// Logits of which those of steps beyond the lengths say 0.
-pub(super) fn masked_logits(graph: &mut Graph, logits: Value) -> Result<Value> {
-    let shape = graph.shape(logits).clone();
-    let Some(mask) = graph.mask(shape[0])? else { return Ok(logits) };
-    let steps = graph.shape(mask)[1];
-    let wide = graph.reshape(logits, [shape[0], steps, shape.elements() / shape[0] / steps])?;
-    let mask = graph.reshape(mask, [shape[0], steps, 1])?;
-    let kept = graph.multiply(wide, mask)?;
-    // e^-100 is nothing beside 1.
-    let absent = graph.one_minus(mask)?;
-    let less = graph.scale(absent, -100.0)?;
-    let kept = graph.add(kept, less)?;
+    let mut kept = graph.multiply(wide, mask)?;
+    if beyond != 0.0 {
+        let absent = graph.one_minus(mask)?;
+        let absent = graph.scale(absent, beyond)?;
+        kept = graph.add(kept, absent)?;
+    }
     graph.reshape(kept, shape)
 }
 

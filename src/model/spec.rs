@@ -45,12 +45,10 @@ use toml::Value;
 
 use self::read::{Fault, find, located, parse_table, read_model};
 use super::extensions::Extensions;
+use crate::data::Column;
 use crate::data::pictures::{Fit, PictureFormat};
-use crate::data::{Column, Columns, Dataset, Reading};
 use crate::error::{Error, Result};
-use crate::nn::{
-    self, Activation, Blocks, Initial, Layer, Linear, MAX_ELEMENTS, Parameter, Placed, Reshape, TiedLinear,
-};
+use crate::nn::{self, Activation, Blocks, Layer, MAX_ELEMENTS, Parameter, Placed, Reshape};
 use crate::shape::Shape;
 
 /// No model file is longer; another file may be, and its tree would be larger still.
@@ -97,43 +95,6 @@ pub struct DataSpec {
     /// The columns of a table, which [`LossKind::Columns`] reconstructs. Where the data sets the input, those that a table has
     /// beside these follow.
     pub columns: Vec<Column>,
-}
-
-impl DataSpec {
-    /// How many categories each column has, 0 for numbers; empty where samples are no lines of a table.
-    pub fn categories(&self) -> Vec<usize> {
-        self.columns.iter().map(|column| column.categories.len()).collect()
-    }
-
-    /// Whether samples are lines of a table, all of whose columns are known.
-    pub(crate) fn is_table(&self) -> bool {
-        !self.sets_input && !self.columns.is_empty()
-    }
-
-    /// The shape that encoders see of samples of an `input`, and how many numbers decoders give: where samples are lines of
-    /// a table, those of categories' vectors and of their logits.
-    fn sizes(&self, input: &Shape) -> (Shape, usize) {
-        if !self.is_table() {
-            return (input.clone(), input.elements());
-        }
-        let of = |size: fn(&Column) -> usize| self.columns.iter().map(|column| size(column).max(1)).sum::<usize>();
-        (
-            [of(|column| if column.is_categorical() { column.size } else { 1 })].into(),
-            of(|column| column.categories.len()),
-        )
-    }
-
-    /// A vector for each category of each column.
-    fn parameters(&self) -> Vec<Parameter> {
-        let columns = self.columns.iter().enumerate().filter(|(_, column)| self.is_table() && column.is_categorical());
-        let parameter = |(index, column): (usize, &Column)| Parameter {
-            name: format!("columns.{index}.weight"),
-            shape: [column.categories.len(), column.size].into(),
-            initial: Initial::Normal(1.0),
-            trained: true,
-        };
-        columns.map(parameter).collect()
-    }
 }
 
 /// What is drawn anew for every sample of every step. It changes what is to be reconstructed as well.
@@ -399,47 +360,6 @@ impl ModelSpec {
         ))
     }
 
-    /// Takes the input's features, and the columns of a table, from data where `[data] sets_input` says so, which then does so
-    /// no more; the decoder's last linear layer gives as many as are needed. Programs call it before they make a model that is
-    /// to be trained on the data. Fails where the decoder does not end in such a layer.
-    pub fn fit_to(&mut self, data: &Dataset) -> Result<()> {
-        if !std::mem::replace(&mut self.data.sets_input, false) {
-            return Ok(());
-        }
-        let before = self.input.elements();
-        let features = data.sample_shape().elements();
-        if let Some(columns) = data.columns() {
-            self.data.columns = columns.to_vec();
-        }
-        if features != before {
-            self.input = [features].into();
-        }
-        let features = self.data.sizes(&self.input).1;
-        if features == before {
-            return Ok(());
-        }
-        for layer in self.decoder.iter_mut().rev() {
-            match layer {
-                Layer::Linear(Linear { out, .. }) | Layer::TiedLinear(TiedLinear { out, .. }) => {
-                    *out = features;
-                    return Ok(());
-                }
-                Layer::Activation(_) | Layer::Softmax(_) => {}
-                _ => break,
-            }
-        }
-        let problem = "the decoder does not end in a linear layer, whose size the data could decide";
-        Err(Error::invalid("data.sets_input", problem, "end it with { linear = 784 }, or leave sets_input out"))
-    }
-
-    /// How data is read for the model: pictures in its format, CSV files as tables where it reconstructs columns.
-    pub fn reading(&self) -> Reading {
-        let tables = self.loss.terms.iter().any(|(kind, _)| *kind == LossKind::Columns);
-        let complete = self.data.is_table();
-        let columns = tables.then(|| Columns { known: self.data.columns.clone(), complete });
-        Reading { columns, ..Reading::pictures(self.pictures()) }
-    }
-
     /// What pictures are brought to for the model: its input, where that is `[1, height, width]` or `[3, height, width]`.
     pub fn pictures(&self) -> Option<PictureFormat> {
         match self.input[..] {
@@ -523,38 +443,6 @@ impl ModelSpec {
         self.data.augment.validate(&self.input)?;
         self.train.validate(&checked)?;
         Ok(checked)
-    }
-
-    /// Looks at what samples that are lines of a table ask for.
-    fn validate_columns(&self) -> Result<()> {
-        columns::validate(&self.data.columns, !self.data.sets_input)?;
-        if self.data.columns.is_empty() {
-            return Ok(());
-        }
-        let refuse = |key: &str, problem: String, help: &str| Err(Error::invalid(key, problem, help));
-        if !matches!(&self.loss.terms[..], [(LossKind::Columns, _)]) {
-            let problem = format!("columns of a table are reconstructed by the loss \"columns\", not by {}", self.loss);
-            return refuse("loss", problem, "use loss = \"columns\"");
-        }
-        if !self.data.is_table() {
-            return Ok(());
-        }
-        if self.input[..] != [self.data.columns.len()] {
-            let problem = format!("the input is {}, but data.columns has {}", self.input, self.data.columns.len());
-            return refuse("input", problem, "write sets_input = true below [data]");
-        }
-        let categorical = self.data.columns.iter().any(Column::is_categorical);
-        let changed = self.corruption != Corruption::None || self.data.binarise != Binarise::None;
-        if categorical && changed {
-            let key = if self.corruption != Corruption::None { "corruption" } else { "data.binarise" };
-            let problem = "categories are no numbers that could be changed so".to_owned();
-            return refuse(key, problem, "begin the encoder with { dropout = 0.2 }, say");
-        }
-        if categorical && self.penalties.contractive.is_some() {
-            let problem = "codes have no derivative by categories".to_owned();
-            return refuse("penalties.contractive", problem, "leave it out");
-        }
-        Ok(())
     }
 
     /// `full` writes every key that there is, which is what [`set`](ModelSpec::set) finds its keys in.

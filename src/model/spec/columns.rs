@@ -1,9 +1,12 @@
-//! The columns of a table: the list `columns` of a model file's `[data]`.
+//! The columns of a table, and what of a model the data decides: the list `columns` of a model file's `[data]`.
 
 use super::read::{Fault, Item};
 use super::settings::{Field, Part, Setting, Table};
-use crate::data::Column;
+use super::{Binarise, Corruption, DataSpec, LossKind, ModelSpec};
+use crate::data::{Column, Columns, Dataset, Reading};
 use crate::error::{Error, Result};
+use crate::nn::{Initial, Layer, Linear, Parameter, TiedLinear};
+use crate::shape::Shape;
 
 /// Bytes that names may take together: a model file has to stay a short one.
 const LONGEST_NAMES: usize = 512 << 10;
@@ -110,4 +113,116 @@ pub(super) fn validate(columns: &[Column], complete: bool) -> Result<()> {
         return Err(Error::invalid("data.columns", problem, "leave out columns of many categories"));
     }
     Ok(())
+}
+
+impl DataSpec {
+    /// How many categories each column has, 0 for numbers; empty where samples are no lines of a table.
+    pub fn categories(&self) -> Vec<usize> {
+        self.columns.iter().map(|column| column.categories.len()).collect()
+    }
+
+    /// Whether samples are lines of a table, all of whose columns are known.
+    pub(crate) fn is_table(&self) -> bool {
+        !self.sets_input && !self.columns.is_empty()
+    }
+
+    /// The shape that encoders see of samples of an `input`, and how many numbers decoders give: where samples are lines of
+    /// a table, those of categories' vectors and of their logits.
+    pub(super) fn sizes(&self, input: &Shape) -> (Shape, usize) {
+        if !self.is_table() {
+            return (input.clone(), input.elements());
+        }
+        let of = |size: fn(&Column) -> usize| self.columns.iter().map(|column| size(column).max(1)).sum::<usize>();
+        (
+            [of(|column| if column.is_categorical() { column.size } else { 1 })].into(),
+            of(|column| column.categories.len()),
+        )
+    }
+
+    /// A vector for each category of each column.
+    pub(super) fn parameters(&self) -> Vec<Parameter> {
+        let columns = self.columns.iter().enumerate().filter(|(_, column)| self.is_table() && column.is_categorical());
+        let parameter = |(index, column): (usize, &Column)| Parameter {
+            name: format!("columns.{index}.weight"),
+            shape: [column.categories.len(), column.size].into(),
+            initial: Initial::Normal(1.0),
+            trained: true,
+        };
+        columns.map(parameter).collect()
+    }
+}
+
+impl ModelSpec {
+    /// Takes the input's features, and the columns of a table, from data where `[data] sets_input` says so, which then does so
+    /// no more; the decoder's last linear layer gives as many as are needed. Programs call it before they make a model that is
+    /// to be trained on the data. Fails where the decoder does not end in such a layer.
+    pub fn fit_to(&mut self, data: &Dataset) -> Result<()> {
+        if !std::mem::replace(&mut self.data.sets_input, false) {
+            return Ok(());
+        }
+        let before = self.input.elements();
+        let features = data.sample_shape().elements();
+        if let Some(columns) = data.columns() {
+            self.data.columns = columns.to_vec();
+        }
+        if features != before {
+            self.input = [features].into();
+        }
+        let features = self.data.sizes(&self.input).1;
+        if features == before {
+            return Ok(());
+        }
+        for layer in self.decoder.iter_mut().rev() {
+            match layer {
+                Layer::Linear(Linear { out, .. }) | Layer::TiedLinear(TiedLinear { out, .. }) => {
+                    *out = features;
+                    return Ok(());
+                }
+                Layer::Activation(_) | Layer::Softmax(_) => {}
+                _ => break,
+            }
+        }
+        let problem = "the decoder does not end in a linear layer, whose size the data could decide";
+        Err(Error::invalid("data.sets_input", problem, "end it with { linear = 784 }, or leave sets_input out"))
+    }
+
+    /// How data is read for the model: pictures in its format, CSV files as tables where it reconstructs columns.
+    pub fn reading(&self) -> Reading {
+        let tables = self.loss.terms.iter().any(|(kind, _)| *kind == LossKind::Columns);
+        let complete = self.data.is_table();
+        let columns = tables.then(|| Columns { known: self.data.columns.clone(), complete });
+        Reading { columns, ..Reading::pictures(self.pictures()) }
+    }
+
+    /// Looks at what samples that are lines of a table ask for.
+    pub(super) fn validate_columns(&self) -> Result<()> {
+        validate(&self.data.columns, !self.data.sets_input)?;
+        if self.data.columns.is_empty() {
+            return Ok(());
+        }
+        let refuse = |key: &str, problem: String, help: &str| Err(Error::invalid(key, problem, help));
+        if !matches!(&self.loss.terms[..], [(LossKind::Columns, _)]) {
+            let problem = format!("columns of a table are reconstructed by the loss \"columns\", not by {}", self.loss);
+            return refuse("loss", problem, "use loss = \"columns\"");
+        }
+        if !self.data.is_table() {
+            return Ok(());
+        }
+        if self.input[..] != [self.data.columns.len()] {
+            let problem = format!("the input is {}, but data.columns has {}", self.input, self.data.columns.len());
+            return refuse("input", problem, "write sets_input = true below [data]");
+        }
+        let categorical = self.data.columns.iter().any(Column::is_categorical);
+        let changed = self.corruption != Corruption::None || self.data.binarise != Binarise::None;
+        if categorical && changed {
+            let key = if self.corruption != Corruption::None { "corruption" } else { "data.binarise" };
+            let problem = "categories are no numbers that could be changed so".to_owned();
+            return refuse(key, problem, "begin the encoder with { dropout = 0.2 }, say");
+        }
+        if categorical && self.penalties.contractive.is_some() {
+            let problem = "codes have no derivative by categories".to_owned();
+            return refuse("penalties.contractive", problem, "leave it out");
+        }
+        Ok(())
+    }
 }
