@@ -58,7 +58,7 @@ presets! {
     "table" "table.toml" "tables: learned vectors for categories, beside numbers" "arXiv 1604.06737"
     "vq-vae" "vq-vae.toml" "vector-quantised: codes of vectors from a codebook" "arXiv 1711.00937"
     "hashing" "hashing.toml" "codes of 64 bits, for search by Hamming distance" "Salakhutdinov and Hinton 2009"
-    "transformer" "transformer-ae.toml" "patches that attend to each other" "arXiv 2010.11929"
+    "transformer" "transformer-ae.toml" "rows of a picture that attend to each other" "arXiv 2010.11929"
     "masked" "masked-ae.toml" "three of four patches are hidden in training" "arXiv 2111.06377"
     "lstm" "lstm-ae.toml" "recurrent: a picture as a sequence of its rows" "arXiv 1502.04681"
     "gru" "gru-ae.toml" "recurrent: a code of what is known after the last row" "arXiv 1406.1078"
