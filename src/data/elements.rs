@@ -64,29 +64,17 @@ pub(super) fn read_elements(
     count: usize,
     at_hand: u64,
 ) -> io::Result<Elements> {
-    let known = count.min(usize::try_from(at_hand / element.bytes() as u64).unwrap_or(usize::MAX));
-    macro_rules! numbers {
-        ($kind:ty) => {
-            match order {
-                ByteOrder::Little => convert(reader, count, known, |bytes| <$kind>::from_le_bytes(bytes) as f32),
-                ByteOrder::Big => convert(reader, count, known, |bytes| <$kind>::from_be_bytes(bytes) as f32),
-            }
-        };
-    }
     let bytes = |(values, taken)| Elements { values: Values::U8(values), taken };
-    let (values, taken) = match element {
-        Element::Bool => return convert(reader, count, known, |[byte]| if byte == 0 { 0 } else { 255 }).map(bytes),
-        Element::U8 => return convert(reader, count, known, |[byte]| byte).map(bytes),
-        Element::U16 => numbers!(u16),
-        Element::I16 => numbers!(i16),
-        Element::U32 => numbers!(u32),
-        Element::I32 => numbers!(i32),
-        Element::U64 => numbers!(u64),
-        Element::I64 => numbers!(i64),
-        Element::F32 => numbers!(f32),
-        Element::F64 => numbers!(f64),
-    }?;
-    Ok(Elements { values: Values::F32(values), taken })
+    match element {
+        Element::Bool => {
+            read_each(reader, element, order, count, at_hand, |value| if value == 0.0 { 0 } else { 255 }).map(bytes)
+        }
+        Element::U8 => read_each(reader, element, order, count, at_hand, |value| value as u8).map(bytes),
+        _ => {
+            let (values, taken) = read_each(reader, element, order, count, at_hand, |value| value as f32)?;
+            Ok(Elements { values: Values::F32(values), taken })
+        }
+    }
 }
 
 /// Reads numbers as [`read_elements`] does, and each as it is in the file: whole numbers are exact up to 2^53, and truth is
@@ -98,18 +86,30 @@ pub(super) fn read_exact_elements(
     count: usize,
     at_hand: u64,
 ) -> io::Result<(Vec<f64>, u64)> {
+    read_each(reader, element, order, count, at_hand, |value| value)
+}
+
+/// What `make` makes of each number, and the bytes read.
+fn read_each<T>(
+    reader: &mut impl Read,
+    element: Element,
+    order: ByteOrder,
+    count: usize,
+    at_hand: u64,
+    make: impl Fn(f64) -> T,
+) -> io::Result<(Vec<T>, u64)> {
     let known = count.min(usize::try_from(at_hand / element.bytes() as u64).unwrap_or(usize::MAX));
     macro_rules! numbers {
         ($kind:ty) => {
             match order {
-                ByteOrder::Little => convert(reader, count, known, |bytes| <$kind>::from_le_bytes(bytes) as f64),
-                ByteOrder::Big => convert(reader, count, known, |bytes| <$kind>::from_be_bytes(bytes) as f64),
+                ByteOrder::Little => convert(reader, count, known, |bytes| make(<$kind>::from_le_bytes(bytes) as f64)),
+                ByteOrder::Big => convert(reader, count, known, |bytes| make(<$kind>::from_be_bytes(bytes) as f64)),
             }
         };
     }
     match element {
-        Element::Bool => convert(reader, count, known, |[byte]| f64::from(u8::from(byte != 0))),
-        Element::U8 => convert(reader, count, known, |[byte]| f64::from(byte)),
+        Element::Bool => convert(reader, count, known, |[byte]| make(f64::from(u8::from(byte != 0)))),
+        Element::U8 => convert(reader, count, known, |[byte]| make(f64::from(byte))),
         Element::U16 => numbers!(u16),
         Element::I16 => numbers!(i16),
         Element::U32 => numbers!(u32),

@@ -183,7 +183,8 @@ impl Network {
         let best = graph.max(scores, &[1])?;
         let best = graph.reshape(best, [batch * parts * places, 1])?;
         let hits = graph.binary(Binary::Equal, scores, best)?;
-        // The first of several: the largest of numbers that fall.
+        // The first of several: the largest of numbers that fall. `Graph::top_k` with a count of 1 says the same, to the bit, in
+        // fewer nodes; but an epoch of the preset then takes 1.35 times as long on the CPU and 1.1 times on lavapipe.
         let numbers = graph.iota(own.codes)?;
         let all = graph.constant(own.codes as f64, [])?;
         let falling = graph.subtract(all, numbers)?;
