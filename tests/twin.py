@@ -41,7 +41,7 @@ def main():
         nn.ConvTranspose2d(32, 32, 3, stride=2, padding=1, output_padding=1), nn.ReLU(),
         nn.ConvTranspose2d(32, 32, 3, stride=2, padding=1, output_padding=1), nn.ReLU(),
         nn.Conv2d(32, 1, 3, padding=1),
-    )  # fmt: skip
+    ).to(memory_format=torch.channels_last)  # fmt: skip
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     loss_of = nn.BCEWithLogitsLoss()
 
@@ -52,7 +52,7 @@ def main():
         started, total = time.time(), 0.0
         order = torch.randperm(len(train))
         for start in range(0, len(train), 128):
-            x = train[order[start : start + 128]]
+            x = train[order[start : start + 128]].contiguous(memory_format=torch.channels_last)
             loss = loss_of(model(corrupted(x)), x)
             optimizer.zero_grad()
             loss.backward()
