@@ -1,6 +1,6 @@
 //! `pinhole init`
 
-use super::{End, resolve_model, say};
+use super::{Changes, End, resolve_model, say};
 use pinhole::error::{Error, Result};
 use pinhole::model::ModelSpec;
 use std::fs::OpenOptions;
@@ -14,11 +14,15 @@ pub struct Arguments {
     /// Where to write it; a file that is there already is left alone
     #[arg(value_name = "FILE.toml")]
     file: Option<PathBuf>,
+    #[command(flatten)]
+    changes: Changes,
 }
 
 /// Writes a model file with a comment above every key.
 pub fn run(arguments: &Arguments) -> Result<End> {
-    let text = commented(&resolve_model(&arguments.model)?);
+    let mut spec = resolve_model(&arguments.model)?;
+    arguments.changes.apply(&mut spec)?;
+    let text = commented(&spec);
     let Some(path) = &arguments.file else {
         say(text.trim_end())?;
         return Ok(End::Done);

@@ -287,6 +287,24 @@ fn load_pairs(run: &Path, spec: &ModelSpec, source: &str, targets: Option<&str>)
     data::load_pairs(source, targets, &reading)
 }
 
+/// What of a model is to be other than its file says.
+#[derive(clap::Args)]
+struct Changes {
+    /// How many numbers a code has, or channels where codes are pictures
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    latent: Option<u32>,
+    /// Change any key of the model file, such as train.batch=64 or encoder.0.conv2d.out=32
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+}
+
+impl Changes {
+    fn apply(&self, spec: &mut ModelSpec) -> Result<()> {
+        self.set.iter().try_for_each(|assignment| spec.set(assignment))?;
+        self.latent.map_or(Ok(()), |size| spec.set_latent(size as usize))
+    }
+}
+
 /// A preset, a model file, or the model file of a run directory.
 fn resolve_model(name: &str) -> Result<ModelSpec> {
     match Path::new(name) {

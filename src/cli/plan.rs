@@ -1,6 +1,6 @@
 //! `pinhole plan`
 
-use super::{End, resolve_model, say};
+use super::{Changes, End, resolve_model, say};
 use pinhole::Device;
 use pinhole::error::Result;
 use pinhole::model::Network;
@@ -11,6 +11,8 @@ use pinhole::train::training_plan;
 pub struct Arguments {
     /// A preset (see pinhole models), a model file or the directory of a run
     model: String,
+    #[command(flatten)]
+    changes: Changes,
     /// Samples in a step
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     batch: Option<u64>,
@@ -25,6 +27,7 @@ pub struct Arguments {
 /// Prints the plan of a training step: a line for each launch.
 pub fn run(arguments: &Arguments) -> Result<End> {
     let mut spec = resolve_model(&arguments.model)?;
+    arguments.changes.apply(&mut spec)?;
     if let Some(batch) = arguments.batch {
         spec.train.batch = batch as usize;
     }

@@ -1,6 +1,6 @@
 //! `pinhole pretrain`
 
-use super::{End, on_interrupt, open_device, resolve_model, say_json};
+use super::{Changes, End, on_interrupt, open_device, resolve_model, say_json};
 use pinhole::data;
 use pinhole::error::Result;
 use pinhole::pretrain::{MASKING, Watcher, pretrain};
@@ -11,8 +11,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// A preset (conv, dense), a model file or the directory of a run: linear layers, which the decoder mirrors
+    /// A preset (stacked, deep), a model file or the directory of a run: linear layers, which the decoder mirrors
     model: String,
+    #[command(flatten)]
+    changes: Changes,
     /// The data; validation is on its test part where it has one
     #[arg(long, default_value = "digits", value_name = "FILE|DIR|digits[:N]")]
     data: String,
@@ -28,16 +30,13 @@ pub struct Arguments {
     /// Where to compute
     #[arg(long, default_value = "auto", value_name = "auto|gpu|cpu|cpu-f64|NAME")]
     device: String,
-    /// Change any key of the model file, as for train
-    #[arg(long, value_name = "KEY=VALUE")]
-    set: Vec<String>,
 }
 
 /// Trains layer by layer, and prints a line of JSON for each epoch of each layer.
 pub fn run(arguments: &Arguments) -> Result<End> {
     let interrupted = on_interrupt();
     let mut spec = resolve_model(&arguments.model)?;
-    arguments.set.iter().try_for_each(|assignment| spec.set(assignment))?;
+    arguments.changes.apply(&mut spec)?;
     let device = open_device(&arguments.device)?;
     let settings = Settings { data: arguments.data.clone(), device: arguments.device.clone(), ..Settings::default() };
     let splits = data::load_with(&settings.data, &spec.reading())?;

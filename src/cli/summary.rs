@@ -1,6 +1,6 @@
 //! `pinhole summary`
 
-use super::{End, resolve_model, say, say_json};
+use super::{Changes, End, resolve_model, say, say_json};
 use pinhole::error::Result;
 use pinhole::model::Network;
 
@@ -8,6 +8,8 @@ use pinhole::model::Network;
 pub struct Arguments {
     /// A preset (see pinhole models), a model file or the directory of a run
     model: String,
+    #[command(flatten)]
+    changes: Changes,
     /// Print one line of JSON
     #[arg(long)]
     json: bool,
@@ -15,7 +17,9 @@ pub struct Arguments {
 
 /// Prints a row for each layer.
 pub fn run(arguments: &Arguments) -> Result<End> {
-    let network = Network::new(resolve_model(&arguments.model)?)?;
+    let mut spec = resolve_model(&arguments.model)?;
+    arguments.changes.apply(&mut spec)?;
+    let network = Network::new(spec)?;
     let checked = network.checked();
     let flops: u64 = checked.layers().map(|layer| layer.flops).sum();
     let count = |layer: &pinhole::nn::Placed| {

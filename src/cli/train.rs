@@ -1,6 +1,8 @@
 //! `pinhole train`
 
-use super::{End, load_pairs, on_interrupt, open_device, resolve_model, say, say_json, show_tuning, tuning_budget};
+use super::{
+    Changes, End, load_pairs, on_interrupt, open_device, resolve_model, say, say_json, show_tuning, tuning_budget,
+};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use pinhole::Autoencoder;
 use pinhole::data;
@@ -21,7 +23,7 @@ pub struct Arguments {
     /// A preset (see pinhole models) or a model file
     #[arg(long, default_value = "conv", value_name = "PRESET|FILE.toml")]
     model: String,
-    /// A folder with MNIST's files or pictures, an IDX, NPY, NPZ or CSV file, or the built-in digits
+    /// A folder with MNIST's files or pictures, an IDX, NPY, NPZ or CSV file, ratings:FILE, or the built-in digits
     #[arg(long, value_name = "FILE|DIR|digits[:N]")]
     data: Option<String>,
     /// What the model is to make of the data's samples, as many and in the same order: of noisy pictures clean ones of the same
@@ -40,9 +42,6 @@ pub struct Arguments {
     /// The learning rate
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     lr: Option<f64>,
-    /// How many numbers a code has, or channels where codes are pictures
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    latent: Option<u32>,
     /// In how many bits a step stores its values: f16 scales the loss, and sums are of 32 bits all the same
     #[arg(long, value_name = "f32|f16", value_parser = Precision::from_name)]
     precision: Option<Precision>,
@@ -67,9 +66,8 @@ pub struct Arguments {
     /// The run directory; a new one under runs where not given
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Change any key of the model file, such as train.batch=64 or encoder.0.conv2d.out=32
-    #[arg(long, value_name = "KEY=VALUE")]
-    set: Vec<String>,
+    #[command(flatten)]
+    changes: Changes,
     /// Look for faster tiles first, for at most so many seconds, and keep what was measured for later runs
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "10")]
     tune: Option<f64>,
@@ -260,12 +258,7 @@ fn show_profile(profile: &Profile) {
 
 /// Puts what the command line says over what the model file and the run's settings say.
 fn apply(arguments: &Arguments, spec: &mut ModelSpec, settings: &mut Settings) -> Result<()> {
-    for assignment in &arguments.set {
-        spec.set(assignment)?;
-    }
-    if let Some(size) = arguments.latent {
-        spec.set_latent(size as usize)?;
-    }
+    arguments.changes.apply(spec)?;
     let train = &mut spec.train;
     if let Some(epochs) = arguments.epochs {
         train.epochs = epochs as usize;

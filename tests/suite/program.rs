@@ -198,7 +198,7 @@ fn rows_that_are_no_pictures_are_trained_on_without_pictures() {
     )]);
 }
 
-// ---- eval, reconstruct, summary, plan, devices
+// ---- eval, reconstruct, summary, plan, init, devices
 
 #[test]
 fn eval_measures_the_test_part() {
@@ -334,6 +334,28 @@ input [784], latent [6] (0.8 % of the input), 38758 parameters, 76672 FLOP forwa
     // A run's directory is a model too.
     place.ok("train --model small.toml --data digits:60 --device cpu --epochs 1 --out run");
     assert_eq!(place.ok("summary run").stdout, expected);
+}
+
+#[test]
+fn every_command_that_takes_a_model_changes_it_alike() {
+    let place = Place::new();
+    let changes = "--latent 5 --set encoder.0.linear=12";
+    let summary = place.ok(&format!("summary small.toml {changes}")).stdout;
+    for expected in ["encoder.0    linear            [784]           [12]", "decoder.0    linear            [5]"] {
+        assert!(summary.contains(expected), "{summary}");
+    }
+    place.ok(&format!("init small.toml changed.toml {changes}"));
+    place.ok(&format!("train --model small.toml {changes} --data digits:60 --device cpu --epochs 1 --out run"));
+    for model in ["changed.toml", "run"] {
+        assert_eq!(place.ok(&format!("summary {model}")).stdout, summary);
+    }
+    // The decoder mirrors the encoder, or there is no pretraining layer by layer.
+    let changes = format!("{changes} --set decoder.0.linear=12");
+    place.ok(&format!("pretrain small.toml {changes} --data digits:60 --device cpu --epochs 1 --out layers"));
+    assert_eq!(place.ok("summary layers").stdout, place.ok(&format!("summary small.toml {changes}")).stdout);
+    let plan = |command: &str| place.ok(&format!("plan {command} --device cpu")).stdout;
+    assert_eq!(plan("small.toml --latent 5 --set encoder.0.linear=12"), plan("changed.toml"));
+    assert_ne!(plan("small.toml"), plan("changed.toml"));
 }
 
 #[test]
