@@ -3,6 +3,9 @@
 //!
 //! A draw is a pure function of seed, step, stream and element, so it does not matter who computes it or in which order.
 
+use rand_core::{TryRng, utils};
+use std::convert::Infallible;
+
 /// Ten rounds of Philox on a 128-bit counter under a 64-bit key.
 pub fn philox(counter: [u32; 4], key: [u32; 2]) -> [u32; 4] {
     let mut c = counter;
@@ -87,5 +90,22 @@ impl Sequence {
             order.swap(last, other as usize);
         }
         order
+    }
+}
+
+/// What libraries draw through.
+impl TryRng for Sequence {
+    type Error = Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
+        Ok(self.word())
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
+        utils::next_u64_via_u32(self)
+    }
+
+    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Infallible> {
+        utils::fill_bytes_via_next_word(bytes, || self.try_next_u32())
     }
 }

@@ -1,15 +1,11 @@
 //! Which values the next trial has: a pure function of the search, the trial's number and the results before it.
 
-use crate::cpu::normal_quantile;
 use crate::model::spec::{Candidates, Dimension, Method, SearchSpec};
 use crate::rng::{HostStream, Sequence};
+use tpe::TpeOptimizer;
 
 /// Trials at random before the estimator has seen enough to say anything.
 const AT_RANDOM: usize = 10;
-/// The part of trials that are the good ones.
-const GOOD: f64 = 0.15;
-/// Values drawn from what is known of good trials, of which the most promising is taken.
-const DRAWN: usize = 24;
 /// Points drawn for one that has not been tried.
 const REDRAWN: usize = 64;
 
@@ -43,9 +39,9 @@ pub fn propose(spec: &SearchSpec, number: usize, tried: &[Tried]) -> Option<Vec<
     for _ in 0..REDRAWN {
         let draw = |(index, dimension): (usize, &Dimension)| match spec.method {
             Method::Tpe if tried.len() >= AT_RANDOM => estimate(&dimension.candidates, index, tried, &mut sequence),
-            Method::Tpe | Method::Random | Method::Grid => dimension.candidates.at(f64::from(sequence.unit())),
+            Method::Tpe | Method::Random | Method::Grid => Some(dimension.candidates.at(f64::from(sequence.unit()))),
         };
-        let point: Vec<String> = spec.space.iter().enumerate().map(draw).collect();
+        let point = spec.space.iter().enumerate().map(draw).collect::<Option<Vec<String>>>()?;
         if is_new(&point) {
             return Some(point);
         }
@@ -67,103 +63,24 @@ fn grid_point(space: &[Dimension], index: usize) -> Option<Vec<String>> {
     (rest == 0).then_some(point)
 }
 
-/// A value that is likelier among good trials than among the others: of some drawn from l, the density of the good ones,
-/// the one with the largest l / g, where g is that of the others; the expected improvement rises with that ratio.
-fn estimate(candidates: &Candidates, index: usize, tried: &[Tried], sequence: &mut Sequence) -> String {
-    let mut ranked: Vec<&Tried> = tried.iter().collect();
-    // NaN is no result; equal ones stay in their order.
-    ranked.sort_by(|a, b| a.1.total_cmp(&b.1));
-    let good = ((GOOD * tried.len() as f64).ceil() as usize).clamp(1, tried.len());
-    let density =
-        |part: &[&Tried]| Density::new(candidates, part.iter().map(|(point, _)| candidates.place(&point[index])));
-    let (good, others) = (density(&ranked[..good]), density(&ranked[good..]));
-    let drawn: Vec<(f64, String)> = (0..DRAWN)
-        .map(|_| {
-            let text = candidates.at(good.draw(sequence));
-            let place = candidates.place(&text);
-            (good.at(place).ln() - others.at(place).ln(), text)
-        })
-        .collect();
-    let mut best = &drawn[0];
-    for other in &drawn[1..] {
-        if other.0 > best.0 {
-            best = other;
+/// A value that is likelier among the best tenth of trials than among the others, by an estimator of this key alone; none where
+/// there is nothing to choose from.
+fn estimate(candidates: &Candidates, index: usize, tried: &[Tried], sequence: &mut Sequence) -> Option<String> {
+    // Choices are told apart by their numbers, of which a half more is the middle; all else has a place from 0 to 1.
+    let (estimator, end, middle) = match candidates {
+        Candidates::Choices(choices) => (tpe::histogram_estimator(), choices.len() as f64, 0.5),
+        Candidates::Range { .. } | Candidates::Log { .. } | Candidates::Whole { .. } => {
+            (tpe::parzen_estimator(), 1.0, 0.0)
         }
+    };
+    let mut optimizer = TpeOptimizer::new(estimator, tpe::range(0.0, end).ok()?);
+    for (point, metric) in tried {
+        let place = (candidates.place(&point[index]) * end).min(end.next_down());
+        // NaN is no result.
+        optimizer.tell(place, if metric.is_nan() { f64::INFINITY } else { *metric }).ok()?;
     }
-    best.1.clone()
-}
-
-/// How likely places from 0 to 1 are, up to a factor that is the same for all.
-enum Density {
-    /// As often as each choice was made, and once more.
-    Choices(Vec<f64>),
-    /// Normal densities around what was seen and around the middle, cut off at 0 and 1: centres and deviations.
-    Parzen(Vec<[f64; 2]>),
-}
-
-impl Density {
-    fn new(candidates: &Candidates, places: impl Iterator<Item = f64>) -> Density {
-        if let Candidates::Choices(choices) = candidates {
-            let mut weights = vec![1.0; choices.len()];
-            for place in places {
-                weights[nth(place, choices.len())] += 1.0;
-            }
-            let sum: f64 = weights.iter().sum();
-            return Density::Choices(weights.into_iter().map(|weight| weight / sum).collect());
-        }
-        // The middle, as wide as all, stands for what is believed before anything is seen.
-        let mut places: Vec<f64> = places.chain([0.5]).collect();
-        places.sort_by(f64::total_cmp);
-        let count = places.len();
-        let narrowest = 1.0 / (count as f64).min(100.0);
-        let kernel = |at: usize| {
-            let left = if at == 0 { 0.0 } else { places[at - 1] };
-            let right = places.get(at + 1).copied().unwrap_or(1.0);
-            // As wide as the larger gap beside it.
-            let width = (places[at] - left).max(right - places[at]);
-            [places[at], width.clamp(narrowest, 1.0)]
-        };
-        let mut kernels: Vec<[f64; 2]> = (0..count).map(kernel).collect();
-        if let Some(middle) = kernels.iter_mut().find(|kernel| kernel[0] == 0.5) {
-            middle[1] = 1.0;
-        }
-        Density::Parzen(kernels)
-    }
-
-    fn at(&self, place: f64) -> f64 {
-        match self {
-            Density::Choices(weights) => weights[nth(place, weights.len())],
-            Density::Parzen(kernels) => {
-                let normal = |[centre, deviation]: &[f64; 2]| {
-                    let distance = (place - centre) / deviation;
-                    (-0.5 * distance * distance).exp() / deviation
-                };
-                kernels.iter().map(normal).sum::<f64>() / kernels.len() as f64
-            }
-        }
-    }
-
-    fn draw(&self, sequence: &mut Sequence) -> f64 {
-        match self {
-            Density::Choices(weights) => {
-                let mut left = f64::from(sequence.unit());
-                let last = weights.len() - 1;
-                let chosen = weights.iter().position(|weight| {
-                    left -= weight;
-                    left < 0.0
-                });
-                (chosen.unwrap_or(last) as f64 + 0.5) / weights.len() as f64
-            }
-            // What falls outside is drawn again; at least a third of each kernel lies inside.
-            Density::Parzen(kernels) => loop {
-                let [centre, deviation] = kernels[nth(f64::from(sequence.unit()), kernels.len())];
-                let place = centre + deviation * normal_quantile(f64::from(sequence.unit()));
-                if (0.0..=1.0).contains(&place) {
-                    break place;
-                }
-            },
-        }
-    }
+    let Ok(drawn) = optimizer.ask(sequence);
+    Some(candidates.at((drawn + middle) / end))
 }
 
 /// Which of so many equal parts of 0 to 1 a place is in.

@@ -134,13 +134,15 @@ fn the_estimator_finds_better_points_than_chance() {
         tried.iter().map(|(_, result)| *result).fold(f64::INFINITY, f64::min)
     };
     let (mut wins, mut sums) = (0, [0.0, 0.0]);
-    for seed in 0..20 {
+    for seed in 0..100 {
         let [tpe, random] = [Method::Tpe, Method::Random].map(|method| best(method, seed));
         wins += usize::from(tpe < random);
         sums = [sums[0] + tpe, sums[1] + random];
     }
-    println!("the estimator wins {wins} of 20; means {:.4} and {:.4}", sums[0] / 20.0, sums[1] / 20.0);
-    assert!(wins >= 15, "{wins} of 20");
+    // Now and then it settles on a bad choice, which alone costs 0.5.
+    let means = sums.map(|sum| sum / 100.0);
+    println!("the estimator wins {wins} of 100; means {means:.4?}");
+    assert!(wins >= 85 && means[0] < means[1] / 2.0, "{wins} of 100, {means:?}");
     // Failed trials alone are no reason to fail.
     assert_eq!(trials(&search(Method::Tpe, 0, space()), 30, |_| f64::INFINITY).len(), 30);
 }
