@@ -101,7 +101,13 @@ pub fn generate(arguments: &Generate) -> Result<End> {
     }
     let given = common.told.one(autoencoder.network())?.repeated(*n as usize);
     let samples = autoencoder.generate_given(&codes, *n as usize, *seed, &given)?;
-    common.write(&autoencoder, "generated.png", &samples, (*n as usize).isqrt().clamp(1, 20))
+    common.write(&autoencoder, "generated.png", &samples, columns(*n as usize))
+}
+
+/// How many pictures stand side by side of so many: a grid about as wide as high or wider, without gaps where that can be.
+fn columns(count: usize) -> usize {
+    let side = (1..20).find(|side| side * side >= count).unwrap_or(20);
+    (side..=(2 * side).min(20)).find(|columns| count.is_multiple_of(*columns)).unwrap_or(side)
 }
 
 /// Writes the samples on the way from one to another.

@@ -2,7 +2,7 @@
 
 use crate::place::*;
 use pinhole::data::digits;
-use pinhole::data::images::to_bytes;
+use pinhole::data::images::{read_png, to_bytes};
 use pinhole::data::npy::{read_npy, write_npy};
 use pinhole::shape::Shape;
 
@@ -25,6 +25,12 @@ fn digits_are_drawn_by_label() {
         ["generate run", "manifold run --label 3", "traverse run --label 3", "interpolate run 0 1 --data digits:60"]
     {
         place.ok(&format!("{command} --device cpu"));
+    }
+    // Without gaps where that makes a grid that is not too wide.
+    for (count, cells) in [(1, [1, 1]), (7, [3, 3]), (10, [2, 5]), (32, [4, 8]), (64, [8, 8])] {
+        place.ok(&format!("generate run --label 7 --n {count} --out grid.png --device cpu"));
+        let [height, width] = cells.map(|cells| cells * 112 + (cells - 1) * 2);
+        assert_eq!(read_png(place.path("grid.png")).expect("a picture").0, Shape::from([1, height, width]));
     }
     // Labels come with the digits, or are told.
     place.ok("encode run digits:60 codes.npy --device cpu");
