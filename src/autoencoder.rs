@@ -196,7 +196,7 @@ impl Autoencoder {
         let latent = &self.network.checked().latent;
         let size = own.width(latent);
         let each = self.network.indices_shape()?;
-        let places = latent.elements() / latent[0];
+        let places = own.places(latent);
         let refuse = |problem: String, help: String| Err(Error::invalid("indices", problem, help));
         if indices.is_empty() || !indices.len().is_multiple_of(each.elements()) {
             return refuse(

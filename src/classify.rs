@@ -15,14 +15,15 @@
 //! ```
 
 use crate::autoencoder::Autoencoder;
-use crate::data::Dataset;
 use crate::data::files::write_atomically;
+use crate::data::pictures::PictureFormat;
+use crate::data::{Dataset, Reading};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Value};
 use crate::model::spec::{Condition, Corruption, DataSpec, LatentSpec, LayerTraining, LossKind, Penalties, TrainSpec};
 use crate::model::{Extensions, ModelSpec, Network};
-use crate::nn::{CustomLayer, Layer, Linear, Reshape, loss};
+use crate::nn::{CustomLayer, Layer, Linear, Reshape, Structure, TiedLinear, loss};
 use crate::pretrain::copy_layer;
 use crate::shape::Shape;
 use crate::tensor::{Tensor, Values};
@@ -51,6 +52,9 @@ struct Task {
     input: Vec<usize>,
     /// How many classes there are.
     classes: usize,
+    /// A checksum (CRC-32C) of the weights that training began with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    start: Option<u32>,
 }
 
 /// A trained classifier on a device.
@@ -78,11 +82,41 @@ impl Task {
             let problem = "all its samples are of one class";
             return Err(Error::invalid(format!("data \"{}\"", data.name()), problem, "give two classes or more"));
         }
-        Ok(Task { input: input.to_vec(), classes })
+        Ok(Task { input: input.to_vec(), classes, start: None })
+    }
+
+    fn read(directory: &Path) -> Result<Task> {
+        let path = directory.join(CLASSIFIER);
+        if !path.is_file() {
+            let problem = format!("holds no classifier: there is no {CLASSIFIER}");
+            return Err(Error::file(directory, problem, "make one by pinhole classify RUN --data DATA"));
+        }
+        let text = std::fs::read_to_string(&path).map_err(Error::io("read", &path))?;
+        let task: Task = toml::from_str(&text).map_err(|error| damaged(directory, error.message().to_owned()))?;
+        match task.input.iter().try_fold(1usize, |product, size| product.checked_mul(*size)) {
+            None | Some(0) => Err(damaged(directory, format!("a sample cannot have shape {:?}", task.input))),
+            Some(_) => Ok(task),
+        }
     }
 
     fn width(&self) -> usize {
         self.input.iter().product()
+    }
+
+    /// Fails where samples are no samples of this task.
+    fn accepts(&self, data: &Dataset) -> Result<()> {
+        let refuse =
+            |problem: String, help: &str| Err(Error::invalid(format!("data \"{}\"", data.name()), problem, help));
+        if data.lengths().is_some() {
+            let problem = "it says how long each sequence is, which a classifier cannot regard".to_owned();
+            return refuse(problem, "give sequences of one length, without lengths");
+        }
+        if data.sample_shape().elements() != self.width() {
+            let input: Shape = self.input.iter().copied().collect();
+            let problem = format!("its samples are {}, the classifier's input is {input}", data.sample_shape());
+            return refuse(problem, "give samples of that shape");
+        }
+        Ok(())
     }
 
     fn extensions(&self) -> Extensions {
@@ -111,18 +145,19 @@ impl Task {
             corruption: Corruption::None,
             condition: Condition::None,
             latent: LatentSpec::default(),
-            encoder: std::iter::once(sample).chain(spec.encoder.iter().cloned()).collect(),
+            encoder: std::iter::once(sample).chain(moved(&spec.encoder)).collect(),
             decoder,
             penalties: Penalties::default(),
             // What changes samples would change the class beside them too.
             data: DataSpec { fit: spec.data.fit, ..DataSpec::default() },
-            blocks: spec.blocks.clone(),
+            blocks: spec.blocks.iter().map(|(name, layers)| (name.clone(), moved(layers))).collect(),
             train: TrainSpec { layers: spec.train.layers.iter().filter_map(shifted).collect(), ..spec.train.clone() },
         }
     }
 
     /// Samples with their classes behind them, as ones and zeros.
     fn pairs(&self, data: &Dataset) -> Result<Dataset> {
+        self.accepts(data)?;
         let labels = labels(data)?;
         if let Some(strange) = labels.iter().find(|label| usize::from(**label) >= self.classes) {
             let problem = format!("has label {strange}, but there are {} classes, counted from 0", self.classes);
@@ -140,6 +175,10 @@ impl Task {
         };
         Ok(pairs?.with_name(data.name()))
     }
+}
+
+fn damaged(directory: &Path, problem: String) -> Error {
+    Error::file(&directory.join(CLASSIFIER), problem, "restore the file, or train the classifier again")
 }
 
 /// Labels of data that must have them.
@@ -164,6 +203,28 @@ fn in_classifier(name: &str) -> Option<String> {
     let Some(rest) = name.strip_prefix("encoder.") else { return (name == "encoder").then(|| name.to_owned()) };
     let (index, rest) = rest.split_at(rest.find('.').unwrap_or(rest.len()));
     Some(format!("encoder.{}{rest}", index.parse::<usize>().ok()? + 1))
+}
+
+/// Layers of an encoder, which name others as a classifier has them.
+fn moved(layers: &[Layer]) -> Vec<Layer> {
+    let one = |layer: &Layer| match layer {
+        Layer::TiedLinear(tied) => {
+            let to = in_classifier(&tied.to).unwrap_or_else(|| tied.to.clone());
+            Layer::TiedLinear(TiedLinear { to, ..tied.clone() })
+        }
+        Layer::Structure(Structure::Residual { body, shortcut }) => {
+            Layer::Structure(Structure::Residual { body: moved(body), shortcut: moved(shortcut) })
+        }
+        Layer::Structure(Structure::Skip { body }) => Layer::Structure(Structure::Skip { body: moved(body) }),
+        Layer::Structure(Structure::Repeat { times, layers }) => {
+            Layer::Structure(Structure::Repeat { times: *times, layers: moved(layers) })
+        }
+        Layer::Structure(Structure::TeacherForced { features, body }) => {
+            Layer::Structure(Structure::TeacherForced { features: *features, body: moved(body) })
+        }
+        other => other.clone(),
+    };
+    layers.iter().map(one).collect()
 }
 
 /// The first part of each pair.
@@ -228,6 +289,7 @@ impl Classifier {
             let (from, to) = (format!("encoder.{index}"), format!("encoder.{}", index + 1));
             copy_layer((source, autoencoder.parameters(), &from), (&network, &mut values, &to));
         }
+        let task = Task { start: Some(crc32c::crc32c(bytemuck::cast_slice(&values))), ..task };
         std::fs::create_dir_all(directory).map_err(Error::io("create", directory))?;
         let path = directory.join(CLASSIFIER);
         let text = toml::to_string(&task)
@@ -238,12 +300,17 @@ impl Classifier {
             network: &network,
             device: autoencoder.device(),
             settings,
+            steps: None,
             train: &pairs.0,
             validation: pairs.1.as_ref(),
             start: &Values::F32(values),
             reconstructs: false,
         };
         crate::train::expect_model(directory, network.spec())?;
+        if Classifier::is_in(directory) && Task::read(directory)?.start.is_some_and(|start| Some(start) != task.start) {
+            let problem = "holds a classifier that began with other weights";
+            return Err(Error::file(directory, problem, "give the run that it was made from, or choose another --out"));
+        }
         write_atomically(&path, |file| file.write_all(text.as_bytes()))?;
         let Some(finished) = job.run(observer)? else { return Ok(None) };
         finished.run.draw_losses()?;
@@ -259,22 +326,13 @@ impl Classifier {
 
     /// The classifier that [`Classifier::train`] left in a directory.
     pub fn load(directory: impl AsRef<Path>, device: Device) -> Result<Classifier> {
-        let path = directory.as_ref().join(CLASSIFIER);
-        if !path.is_file() {
-            let problem = format!("holds no classifier: there is no {CLASSIFIER}");
-            return Err(Error::file(directory.as_ref(), problem, "make one by pinhole classify RUN --data DATA"));
-        }
-        let text = std::fs::read_to_string(&path).map_err(Error::io("read", &path))?;
-        let damaged = |problem: String| Error::file(&path, problem, "restore the file, or train the classifier again");
-        let task: Task = toml::from_str(&text).map_err(|error| damaged(error.message().to_owned()))?;
-        if task.input.iter().try_fold(1usize, |product, size| product.checked_mul(*size)).is_none_or(|width| width == 0)
-        {
-            return Err(damaged(format!("a sample cannot have shape {:?}", task.input)));
-        }
+        let directory = directory.as_ref();
+        let task = Task::read(directory)?;
         let autoencoder = Autoencoder::load_with(directory, device, &task.extensions())?;
         let expected = task.width().saturating_add(task.classes);
         if autoencoder.network().spec().input[..] != [expected] {
-            return Err(damaged(format!("the model's input is {}", autoencoder.network().spec().input)));
+            let problem = format!("the model's input is {}", autoencoder.network().spec().input);
+            return Err(damaged(directory, problem));
         }
         Ok(Classifier { autoencoder, task })
     }
@@ -282,6 +340,11 @@ impl Classifier {
     /// How many classes there are.
     pub fn classes(&self) -> usize {
         self.task.classes
+    }
+
+    /// How data is read for it: pictures are brought to the shape of a sample, where that is one of pictures.
+    pub fn reading(&self) -> Reading {
+        Reading::pictures(PictureFormat::of(&self.input(), self.autoencoder.network().spec().data.fit))
     }
 
     /// The shape of a sample.
@@ -321,6 +384,7 @@ impl Classifier {
 
     /// The classes of all samples of a data set.
     pub fn predict_all(&self, data: &Dataset) -> Result<Vec<u8>> {
+        self.task.accepts(data)?;
         let mut all = Vec::with_capacity(data.len());
         for start in (0..data.len()).step_by(AT_ONCE) {
             all.extend(self.predict(&data.read_f32(start..data.len().min(start + AT_ONCE))?)?);

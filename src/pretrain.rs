@@ -95,6 +95,7 @@ pub fn pretrain(
             network: &alone,
             device,
             settings,
+            steps: None,
             train,
             validation,
             start: &start,
@@ -115,7 +116,7 @@ pub fn pretrain(
     autoencoder.set_parameters(Values::F32(values))?;
     let mut trainer = Trainer::new(&network, device, train, validation, Options::default())?;
     trainer.start(autoencoder.parameters())?;
-    RunDirectory::create(directory, spec, settings, &network, &trainer.checkpoint()?)?;
+    RunDirectory::create(directory, spec, settings, &network, &trainer.checkpoint()?)?.write_items(train)?;
     Ok(Some(autoencoder))
 }
 

@@ -82,7 +82,7 @@ pub fn run(arguments: &Arguments) -> Result<End> {
 
 fn predict(arguments: &Arguments) -> Result<End> {
     let classifier = Classifier::load(&arguments.run, open_device(&arguments.device)?)?;
-    let splits = data::load(&arguments.data)?;
+    let splits = data::load_with(&arguments.data, &classifier.reading())?;
     let data = splits.test.unwrap_or(splits.train);
     for class in classifier.predict_all(&data)? {
         say(&class.to_string())?;

@@ -3,7 +3,7 @@
 use super::{End, load_data, load_others, load_pairs, open_device, say, say_json};
 use pinhole::Autoencoder;
 use pinhole::data::Splits;
-use pinhole::error::Result;
+use pinhole::error::{Error, Result};
 use pinhole::model::latent::PERPLEXITY;
 use pinhole::model::spec::LatentSpec;
 use pinhole::task::{self, CodeStatistics, Ensemble, RankingReport};
@@ -60,8 +60,11 @@ pub fn run(arguments: &Arguments) -> Result<End> {
         add("active_units", codes.active() as f64);
         add("dead_units", codes.dead() as f64);
         add("units_not_zero", codes.mean_used());
-        let variance = task::variance(data)?;
-        add("explained_variance", 1.0 - mse / variance);
+        let variance = task::variance(data, network.spec().data.binarise)?;
+        // Where nothing varies there is nothing to explain.
+        if variance > 0.0 {
+            add("explained_variance", 1.0 - mse / variance);
+        }
         if matches!(network.spec().latent, LatentSpec::VectorQuantised(_)) {
             let usage = task::codebook_usage(&autoencoder, data)?;
             add("codes_used", usage.iter().filter(|part| **part > 0.0).count() as f64);
@@ -132,7 +135,22 @@ fn ranking(run: &Path, autoencoder: &Autoencoder, source: &str, splits: &Splits)
     let spec = autoencoder.network().spec();
     let (_, _, settings) = RunDirectory::open(run)?;
     let (train, aside) = settings.split(load_data(run, spec, &settings.data)?, spec)?;
-    let aside = aside.filter(|_| splits.test.is_none() && source == settings.data);
+    let own = splits.test.is_none() && is_same(source, &settings.data);
+    if own && aside.is_none() {
+        let problem = format!("the run was trained on all users of {source}");
+        let help = "give --data with other users, or train with train.validation = 0.1";
+        return Err(Error::invalid("--ranking", problem, help));
+    }
+    let aside = aside.filter(|_| own);
     let users = aside.as_ref().or(splits.test.as_ref()).unwrap_or(&splits.train);
     autoencoder.ranking(users, &train, spec.train.seed)
+}
+
+/// Whether two sources of data are one, however their paths are written.
+fn is_same(one: &str, other: &str) -> bool {
+    let place = |source: &str| {
+        let (kind, path) = source.split_once("ratings:").map_or(("", source), |(_, path)| ("ratings:", path));
+        std::fs::canonicalize(path).map(|path| (kind, path))
+    };
+    one == other || place(one).ok().is_some_and(|one| place(other).is_ok_and(|other| one == other))
 }

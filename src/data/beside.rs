@@ -79,6 +79,15 @@ impl Dataset {
         self.beside.lengths.as_deref()
     }
 
+    /// How many numbers a sample has, without those of steps that it has not.
+    pub(crate) fn elements_of(&self, sample: usize) -> usize {
+        let size = self.sample_shape().elements();
+        match (&self.beside.lengths, &self.sample_shape()[..]) {
+            (Some(lengths), [.., steps, _]) => lengths[sample] as usize * (size / steps),
+            _ => size,
+        }
+    }
+
     /// Data sets of one length side by side: each sample the numbers of all their samples, one after the other. In memory where
     /// all are.
     pub(crate) fn joined(parts: Vec<Cow<Dataset>>) -> Result<Dataset> {

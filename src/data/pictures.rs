@@ -53,6 +53,14 @@ pub struct PictureFormat {
 }
 
 impl PictureFormat {
+    /// That of samples of this shape, where it is `[1, height, width]` or `[3, height, width]`.
+    pub fn of(sample: &Shape, fit: Fit) -> Option<PictureFormat> {
+        match sample[..] {
+            [channels @ (1 | 3), height, width] => Some(PictureFormat { channels, height, width, fit }),
+            _ => None,
+        }
+    }
+
     /// The shape of a sample: channels, height, width.
     pub fn shape(&self) -> Shape {
         [self.channels, self.height, self.width].into()

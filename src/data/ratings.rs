@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use super::dataset::{Dataset, SplitMix};
 use super::load::Splits;
-use super::records::read_records;
+use super::records::{number, read_records};
 use super::sparse::SparseRows;
 use crate::error::{Error, Result};
 
-/// Reads lines of `user,item[,value]`, of which further fields are not looked at; a first line of names is skipped. A line
+/// Reads lines of `user,item[,value]`, of which further fields are not looked at; a first line of names, such as
+/// `user,item,value` or `customerId,product`, is skipped. A line
 /// without value counts 1, and lines of the same user and item are added up. Users and items are ordered by their names, as
 /// numbers where all are numbers. With `items` given, those are the columns, and lines of other items are left out.
 ///
@@ -20,17 +21,18 @@ pub(super) fn read_ratings(path: &Path, items: Option<&Arc<Vec<String>>>) -> Res
     let mut known = items.map(|items| Names::of(items));
     let mut entries: Vec<(u32, u32, f32)> = Vec::new();
     let mut first = true;
-    read_records(path, |line, fields| {
+    read_records(path, |line, fields, separator| {
         let is_first = std::mem::replace(&mut first, false);
         let [user, item, rest @ ..] = &fields[..] else {
             let problem = format!("line {line} has {} fields", fields.len());
             return Err(Error::file(path, problem, "give lines of user,item or user,item,value"));
         };
-        let value = rest.first().filter(|value| !value.is_empty()).map_or(Ok(1.0), |value| value.parse::<f32>());
-        if is_first && (value.is_err() || user.to_lowercase().starts_with("user")) {
+        let value = rest.first().filter(|value| !value.is_empty());
+        let value = value.map_or(Some(1.0), |value| number(value, separator).map(|value| value as f32));
+        if is_first && (value.is_none() || is_name(user, &USER_NAMES) || is_name(item, &ITEM_NAMES)) {
             return Ok(());
         }
-        let value = value.ok().filter(|value| value.is_finite() && *value >= 0.0).ok_or_else(|| {
+        let value = value.filter(|value| value.is_finite() && *value >= 0.0).ok_or_else(|| {
             let text: String = rest[0].chars().take(40).collect();
             let problem = format!("line {line}, column 3 is {text:?}, which is no number of at least 0");
             Error::file(path, problem, "give how often or how much the user took the item, or leave it out")
@@ -104,6 +106,17 @@ impl Names {
         let names = order.into_iter().map(|at| self.names[at].clone()).collect();
         (places, names)
     }
+}
+
+/// What the columns of users and items are called, without what follows such as `Id`.
+const USER_NAMES: [&str; 5] = ["user", "users", "customer", "member", "visitor"];
+const ITEM_NAMES: [&str; 9] = ["item", "items", "product", "movie", "film", "book", "song", "track", "article"];
+
+/// Whether a field is one of these names, in whatever case, also with `Id` or `Name` behind it.
+fn is_name(field: &str, names: &[&str]) -> bool {
+    let letters: String = field.chars().filter(|letter| letter.is_alphanumeric()).collect::<String>().to_lowercase();
+    let ends = ["", "id", "name"];
+    ends.iter().any(|end| letters.strip_suffix(end).is_some_and(|name| names.contains(&name)))
 }
 
 /// Items that made-up users choose from, in groups of one size.

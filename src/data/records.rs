@@ -7,12 +7,15 @@ use std::path::Path;
 use super::csv::{SAMPLE, separator};
 use crate::error::{Error, Result};
 
-/// Reads a file line by line and hands on each line's number, counted from 1, and its fields. Fields are separated by
+/// Reads a file line by line and hands on each line's number, counted from 1, its fields and what separates them. Fields are separated by
 /// commas, semicolons or tabs, as the first line has most of; they may stand in double quotes, where two quotes stand for
 /// one. Empty lines are skipped, and blanks around fields are dropped.
 ///
 /// Fails where the file cannot be read, is not UTF-8, or has a quote that is not closed in its line; and as `take` does.
-pub(super) fn read_records(path: &Path, mut take: impl FnMut(usize, &mut Vec<String>) -> Result<()>) -> Result<()> {
+pub(super) fn read_records(
+    path: &Path,
+    mut take: impl FnMut(usize, &mut Vec<String>, char) -> Result<()>,
+) -> Result<()> {
     let open = || File::open(path).map_err(Error::io("read", path));
     let mut first = Vec::new();
     open()?.take(SAMPLE).read_to_end(&mut first).map_err(Error::io("read", path))?;
@@ -38,7 +41,7 @@ pub(super) fn read_records(path: &Path, mut take: impl FnMut(usize, &mut Vec<Str
             let problem = format!("line {line} has a quote that is not closed in its line");
             return Err(Error::file(path, problem, "close it"));
         }
-        take(line, &mut fields)?;
+        take(line, &mut fields, separator)?;
     }
 }
 
@@ -72,6 +75,14 @@ fn split(line: &str, separator: char, fields: &mut Vec<String>) -> bool {
             Some(after) => rest = &after[separator.len_utf8()..],
             None => return true,
         }
+    }
+}
+
+/// The number that a field is; where semicolons separate fields, a comma may stand before its decimals.
+pub(super) fn number(field: &str, separator: char) -> Option<f64> {
+    match field.parse() {
+        Err(_) if separator == ';' => field.replacen(',', ".", 1).parse().ok(),
+        number => number.ok(),
     }
 }
 

@@ -8,7 +8,7 @@ use std::io::Write;
 use std::path::Path;
 
 use super::files::write_atomically;
-use super::records::{quoted, read_records};
+use super::records::{number, quoted, read_records};
 use crate::error::{Error, Result, suggest};
 
 /// More would be texts, or numbers of persons and the like.
@@ -52,8 +52,13 @@ impl Column {
                 let place = (value.round().max(0.0) as usize).min(last);
                 self.categories.get(place).map(|name| quoted(name)).unwrap_or_default()
             }
-            // Seven digits are what 32 bits hold.
-            false => format!("{}", (f64::from(value) * self.deviation + self.mean) as f32),
+            // A sample's 32 bits hold seven digits of how far a number is from the mean, by the deviation.
+            false => {
+                let decimals = (6.0 - self.deviation.log10().floor()).clamp(0.0, 300.0) as usize;
+                let text = format!("{:.decimals$}", f64::from(value) * self.deviation + self.mean);
+                let text = if decimals > 0 { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
+                if text == "-0" { "0".to_owned() } else { text.to_owned() }
+            }
         }
     }
 }
@@ -82,8 +87,8 @@ struct Found {
 }
 
 impl Found {
-    fn look(&mut self, field: &str) {
-        match number(field) {
+    fn look(&mut self, field: &str, separator: char) {
+        match finite(field, separator) {
             Some(value) if self.numeric => {
                 // Welford's sums, which do not cancel.
                 self.count += 1.0;
@@ -120,8 +125,8 @@ impl Found {
     }
 }
 
-fn number(field: &str) -> Option<f64> {
-    field.parse().ok().filter(|number: &f64| number.is_finite() && number.abs() < f64::from(f32::MAX))
+fn finite(field: &str, separator: char) -> Option<f64> {
+    number(field, separator).filter(|number| number.is_finite() && number.abs() < f64::from(f32::MAX))
 }
 
 /// Reads a table: what its columns are, and its samples `[columns]` one after the other.
@@ -133,7 +138,7 @@ pub(super) fn read_table(path: &Path, columns: &Columns) -> Result<(Vec<Column>,
     let mut header: Option<Vec<String>> = None;
     let mut found: Vec<Found> = Vec::new();
     let mut lines = 0;
-    read_records(path, |line, fields| {
+    read_records(path, |line, fields, separator| {
         let Some(names) = &header else {
             found = placed(path, fields, columns)?;
             header = Some(std::mem::take(fields));
@@ -145,7 +150,7 @@ pub(super) fn read_table(path: &Path, columns: &Columns) -> Result<(Vec<Column>,
         }
         lines += 1;
         if !columns.complete {
-            found.iter_mut().for_each(|column| column.look(&fields[column.at]));
+            found.iter_mut().for_each(|column| column.look(&fields[column.at], separator));
         }
         Ok(())
     })?;
@@ -158,7 +163,7 @@ pub(super) fn read_table(path: &Path, columns: &Columns) -> Result<(Vec<Column>,
     };
     let mut values = Vec::with_capacity(lines * all.len());
     let mut first = true;
-    read_records(path, |line, fields| {
+    read_records(path, |line, fields, separator| {
         if std::mem::replace(&mut first, false) {
             return Ok(());
         }
@@ -178,7 +183,7 @@ pub(super) fn read_table(path: &Path, columns: &Columns) -> Result<(Vec<Column>,
                 })?;
                 values.push(place as f32);
             } else {
-                let value = number(field)
+                let value = finite(field, separator)
                     .ok_or_else(|| wrong(format!("{shown:?}, which is no finite number"), "replace it".to_owned()))?;
                 values.push(((value - column.mean) / column.deviation) as f32);
             }

@@ -1,4 +1,4 @@
-//! What stands beside the samples of a graph's batch, for the layers that look at it.
+//! What stands beside the samples of a graph's batch, for the layers that look at it, and what layers leave, for those who ask.
 
 use super::graph::{Graph, Value};
 use crate::error::Result;
@@ -29,6 +29,18 @@ impl Graph {
     /// The part of all samples' steps that are there, a scalar, where not all have all.
     pub fn valid_part(&mut self) -> Result<Option<Value>> {
         self.mask.map(|mask| self.mean_all(mask)).transpose()
+    }
+
+    /// Keeps what a layer leaves under its name.
+    pub(crate) fn set_output(&mut self, layer: &str, output: Value) {
+        self.outputs.push((layer.to_owned(), output));
+    }
+
+    /// What a layer, or the last one of a list, left when it was built last.
+    pub(crate) fn output_of(&self, name: &str) -> Option<Value> {
+        let within =
+            |layer: &str| layer.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+        self.outputs.iter().rfind(|(layer, _)| within(layer)).map(|(_, output)| *output)
     }
 
     /// What belongs to each sample `[n, width]`, for a batch of several codes of each, side by side.

@@ -48,6 +48,8 @@ pub struct Graph {
     pub(super) condition: Option<Value>,
     /// Which steps each sample has.
     pub(super) mask: Option<Value>,
+    /// What layers leave, in the order in which they were built.
+    pub(super) outputs: Vec<(String, Value)>,
     /// Parameters and the values that they take after the step.
     assignments: Vec<(Value, Value)>,
     /// Parameters whose columns have length 1.

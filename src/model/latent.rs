@@ -52,7 +52,7 @@ impl Network {
     }
 
     /// What training makes small, for samples `x` as the encoder sees them and `target` as they are. Codes are drawn with
-    /// this step state; a graph that is not one of training weighs all parts in full.
+    /// this step state; a graph that is not one of training weighs all parts in full, and knows no free bits.
     pub fn objective(&self, graph: &mut Graph, x: Value, target: Value, state: Value) -> Result<Objective> {
         let encoded = self.encoder_output(graph, x)?;
         match self.spec().latent {
@@ -159,13 +159,22 @@ impl Network {
         let decoded = self.decode(graph, code)?;
         let reconstruction = self.loss(graph, decoded, target)?;
         let scope = graph.set_scope(LOSS_SCOPE);
-        let divergence = divergence(graph, posterior, own.free_bits)?;
+        let each = divergences(graph, posterior)?;
+        let divergence = graph.sum(each, &[0, 1])?;
+        let counted = match graph.training() {
+            Some(_) if own.free_bits > 0.0 => {
+                let numbers = graph.sum(each, &[0])?;
+                let numbers = graph.with_number(Binary::Maximum, numbers, own.free_bits)?;
+                graph.sum(numbers, &[0])?
+            }
+            _ => divergence,
+        };
         let weighted = match own.warmup {
-            0 if own.beta == 1.0 => divergence,
-            0 => graph.scale(divergence, own.beta)?,
+            0 if own.beta == 1.0 => counted,
+            0 => graph.scale(counted, own.beta)?,
             _ => {
                 let weight = self.weight(graph, own)?;
-                graph.multiply(divergence, weight)?
+                graph.multiply(counted, weight)?
             }
         };
         let loss = graph.add(reconstruction, weighted)?;
@@ -310,8 +319,8 @@ fn drawn(graph: &mut Graph, posterior: Posterior, noise: Value) -> Result<Value>
     graph.add(posterior.mean, shift)
 }
 
-/// The divergence from the standard normal, in nats per sample; each number of the code counts with at least so many.
-fn divergence(graph: &mut Graph, posterior: Posterior, least: f64) -> Result<Value> {
+/// The divergence from the standard normal of each number of a batch's codes, by the number of samples: together nats per sample.
+fn divergences(graph: &mut Graph, posterior: Posterior) -> Result<Value> {
     let batch = graph.shape(posterior.mean)[0];
     // (m² + e^l - l - 1) / 2
     let square = graph.unary(Unary::Square, posterior.mean)?;
@@ -319,13 +328,7 @@ fn divergence(graph: &mut Graph, posterior: Posterior, least: f64) -> Result<Val
     let terms = graph.add(square, variance)?;
     let terms = graph.subtract(terms, posterior.log_variance)?;
     let terms = graph.with_number(Binary::Subtract, terms, 1.0)?;
-    let each = graph.scale(terms, 0.5 / batch as f64)?;
-    if least == 0.0 {
-        return graph.sum(each, &[0, 1]);
-    }
-    let numbers = graph.sum(each, &[0])?;
-    let numbers = graph.with_number(Binary::Maximum, numbers, least)?;
-    graph.sum(numbers, &[0])
+    graph.scale(terms, 0.5 / batch as f64)
 }
 
 /// The sum of c / (c + d²) over seven scales c: those of the published code, twice the code's size (for a prior of variance

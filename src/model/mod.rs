@@ -15,7 +15,6 @@ pub mod weights;
 pub(crate) use chosen::across_columns;
 pub use extensions::Extensions;
 pub use network::{Decoded, Network};
-pub(crate) use penalty::output_of;
 pub use row::{Given, Held, RowLayout, Rows, Sample};
 pub(crate) use row::{given_rows, masked, row_shape};
 pub use spec::ModelSpec;

@@ -1,6 +1,7 @@
 //! Penalties on weights, activities and codes: what training adds to the loss.
 
 use super::network::Network;
+use super::row::masked_steps;
 use super::spec::{Contractive, LayerTraining, MOST_EXACT, Sparsity};
 use crate::error::{Error, Result};
 use crate::graph::{Binary, Graph, Unary, Value};
@@ -37,10 +38,11 @@ impl Network {
         for layer in &self.spec().train.layers {
             for (factor, op) in [(layer.activity_l1, Unary::Absolute), (layer.activity_l2, Unary::Square)] {
                 if factor > 0.0 {
-                    let output = output_of(graph, &layer.name).ok_or_else(|| {
+                    let output = graph.output_of(&layer.name).ok_or_else(|| {
                         let problem = format!("{:?} has no activities of its own", layer.name);
                         Error::invalid("train.layers", problem, "name the layer that computes them")
                     })?;
+                    let output = masked_steps(graph, output)?;
                     let part = sum_of(graph, output, op, factor / batch as f64)?;
                     total = graph.add(total, part)?;
                 }
@@ -84,6 +86,10 @@ impl Network {
     /// numbers that a plan would hold too many backward passes.
     pub fn jacobian_norm(&self, graph: &mut Graph, x: Value) -> Result<Value> {
         let size = self.checked().latent.elements();
+        if self.spec().latent.is_discrete() {
+            let problem = format!("codes of a {} latent have no derivatives", self.spec().latent);
+            return Err(Error::invalid("latent", problem, "use a model whose codes are no bits and of no codebook"));
+        }
         if size > MOST_EXACT {
             let problem = format!("a code has {size} numbers, each of which takes a backward pass");
             return Err(Error::invalid("latent", problem, format!("use a model with at most {MOST_EXACT}")));
@@ -149,12 +155,6 @@ fn activation_divergence(graph: &mut Graph, code: Value, target: f64) -> Result<
     let each = graph.with_number(Binary::Add, each, constant)?;
     let axes: Vec<usize> = (0..graph.shape(each).len()).collect();
     graph.sum(each, &axes)
-}
-
-/// What a layer or a list leaves: the last value that was built in its scope.
-pub(crate) fn output_of(graph: &Graph, name: &str) -> Option<Value> {
-    let within = |scope: &str| scope.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
-    graph.nodes().iter().rposition(|node| within(&node.name)).map(Value)
 }
 
 fn sum_of(graph: &mut Graph, x: Value, op: Unary, factor: f64) -> Result<Value> {

@@ -3,7 +3,7 @@
 //! conditions, of pairs and of sequences of varying lengths become such rows here, and a graph takes them apart again.
 
 use super::network::Network;
-use super::spec::{Condition, LossKind};
+use super::spec::{Condition, LatentSpec, LossKind};
 use crate::data::{Dataset, check_lengths};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Unary, Value};
@@ -145,6 +145,15 @@ impl Sample {
 /// Samples of which steps beyond their lengths are zeros; all of them where the graph knows no lengths.
 pub(crate) fn masked(graph: &mut Graph, x: Value) -> Result<Value> {
     kept(graph, x, 0.0)
+}
+
+/// The same of what a layer leaves, where that has these steps.
+pub(super) fn masked_steps(graph: &mut Graph, x: Value) -> Result<Value> {
+    let [batch, steps, _] = graph.shape(x)[..] else { return Ok(x) };
+    match graph.mask(batch)? {
+        Some(mask) if graph.shape(mask)[1] == steps => masked(graph, x),
+        _ => Ok(x),
+    }
 }
 
 /// Logits of which those of steps beyond the lengths say 0: e^-100 is nothing beside 1.
@@ -309,6 +318,18 @@ impl Network {
         if let Some((kind, _)) = self.spec().loss.terms.iter().find(|(kind, _)| !sums(kind)) {
             let problem = format!("it says how long each sequence is, which \"{}\" cannot regard", kind.name());
             return fail(problem, "use mse, mae, huber, bce, bernoulli or cosine");
+        }
+        let latent = &self.checked().latent;
+        let chosen = match self.spec().latent {
+            LatentSpec::TopK(_) | LatentSpec::VectorQuantised(_) => true,
+            LatentSpec::Wasserstein(_) | LatentSpec::Adversarial(_) => true,
+            LatentSpec::Plain | LatentSpec::Gaussian(_) | LatentSpec::Binary(_) => {
+                self.spec().penalties.sparsity.is_some()
+            }
+        };
+        if chosen && latent.len() == 2 && latent[0] == steps {
+            let problem = format!("it says how long each sequence is, but steps beyond would count in codes {latent}");
+            return fail(problem, "let the encoder leave one vector, by a recurrent layer with last = true, say");
         }
         let other = |layer: &&crate::nn::Placed| {
             matches!(layer.layer, Layer::Recurrent(_) | Layer::Attention(_)) && layer.input.first() != Some(&steps)

@@ -340,7 +340,16 @@ impl ModelSpec {
                     return Ok(());
                 }
                 Layer::Recurrent(recurrent) => {
-                    recurrent.out = size;
+                    let directions = 1 + usize::from(recurrent.bidirectional);
+                    if !size.is_multiple_of(directions) {
+                        let problem = format!("the encoder's last layer leaves as much in both directions, not {size}");
+                        return Err(Error::invalid("latent", problem, "give an even number"));
+                    }
+                    recurrent.out = size / directions;
+                    return Ok(());
+                }
+                Layer::Conv1d(conv) => {
+                    conv.out = size;
                     return Ok(());
                 }
                 Layer::Conv2d(conv) => {
@@ -362,10 +371,7 @@ impl ModelSpec {
 
     /// What pictures are brought to for the model: its input, where that is `[1, height, width]` or `[3, height, width]`.
     pub fn pictures(&self) -> Option<PictureFormat> {
-        match self.input[..] {
-            [channels @ (1 | 3), height, width] => Some(PictureFormat { channels, height, width, fit: self.data.fit }),
-            _ => None,
-        }
+        PictureFormat::of(&self.input, self.data.fit)
     }
 
     /// Walks the shapes and looks at every value. [`Error::Invalid`] names the key.
@@ -421,7 +427,7 @@ impl ModelSpec {
             return Err(Error::invalid("latent.gaussian.samples", problem, "use loss = \"bernoulli\", say"));
         }
         self.corruption.validate()?;
-        self.penalties.validate(&encoder, &latent)?;
+        self.penalties.validate(&encoder, &self.latent, &latent)?;
         if self.penalties.contractive.is_some() && self.latent.is_discrete() {
             let problem = format!(
                 "codes of a {} latent are vectors of a codebook or bits, which have no derivatives",

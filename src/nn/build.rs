@@ -11,7 +11,9 @@ impl Placed {
         let scope = graph.set_scope(&self.name);
         let result = self.layer.apply(self, graph, x);
         graph.set_scope(scope);
-        result
+        let output = result?;
+        graph.set_output(&self.name, output);
+        Ok(output)
     }
 
     /// The batch under the shape of this layer's output, `[n, ..output]`.

@@ -5,7 +5,7 @@ use crate::autoencoder::Autoencoder;
 use crate::error::{Error, Result};
 use crate::model::ModelSpec;
 use crate::model::spec::{Dimension, Metric};
-use crate::train::{EpochReport, Finished, Job, Settings};
+use crate::train::{EpochReport, Finished, Job};
 use serde_json::{Map, Value as Json};
 use std::path::{Path, PathBuf};
 
@@ -119,14 +119,15 @@ impl Search<'_> {
     ) -> Result<Option<Finished>> {
         let steps = self.train.len().div_ceil(spec.train.batch.max(1)) as u64 * epochs as u64;
         // What the schedule and the optimiser know of the whole training does not change from round to round.
-        let settings = Settings { steps: Some(steps).filter(|_| epochs < spec.train.epochs), ..self.settings.clone() };
+        let steps = Some(steps).filter(|_| epochs < spec.train.epochs);
         let mut autoencoder = Autoencoder::new(spec, self.device.clone())?;
         let network = autoencoder.network().clone();
         let job = Job {
             directory,
             network: &network,
             device: &self.device,
-            settings: &settings,
+            settings: &self.settings,
+            steps,
             train: &self.train,
             validation: Some(&self.validation),
             start: autoencoder.parameters(),

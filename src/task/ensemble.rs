@@ -17,7 +17,7 @@ pub struct Ensemble<'a> {
     members: Vec<&'a Autoencoder>,
 }
 
-/// How well an ensemble reconstructs a data set. Means over every element, of samples as they are.
+/// How well an ensemble reconstructs a data set. Means over every element that is there, of samples as they are.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct EnsembleEvaluation {
     /// The mean squared error of the mean reconstruction.
@@ -80,20 +80,23 @@ impl<'a> Ensemble<'a> {
     /// How well a data set, or what stands beside it as targets, is reconstructed. Fails where it does not fit the members, or cannot be read.
     pub fn evaluate(&self, data: &Dataset) -> Result<EnsembleEvaluation> {
         self.members.iter().try_for_each(|member| member.network().accepts(data.sample_shape(), data.name()))?;
-        let [mut squares, mut distances, mut variances, mut spreads] = [0.0; 4];
+        let [mut squares, mut distances, mut variances, mut spreads, mut count] = [0.0; 5];
+        let size = data.sample_shape().elements();
         for start in (0..data.len()).step_by(AT_ONCE) {
             let range = start..data.len().min(start + AT_ONCE);
             let samples = data.targets().unwrap_or(data).read_f32(range.clone())?;
-            let [means, deviations] = self.reconstruct(data, range)?.map(|tensor| tensor.to_f32());
-            for ((sample, mean), deviation) in samples.iter().zip(means).zip(deviations) {
-                let (distance, deviation) = (f64::from(mean - sample), f64::from(deviation));
-                squares += distance * distance;
-                distances += distance.abs();
-                variances += deviation * deviation;
-                spreads += deviation;
+            let [means, deviations] = self.reconstruct(data, range.clone())?.map(|tensor| tensor.to_f32());
+            for (at, sample) in range.enumerate() {
+                for at in at * size..at * size + data.elements_of(sample) {
+                    let (distance, deviation) = (f64::from(means[at] - samples[at]), f64::from(deviations[at]));
+                    squares += distance * distance;
+                    distances += distance.abs();
+                    variances += deviation * deviation;
+                    spreads += deviation;
+                    count += 1.0;
+                }
             }
         }
-        let count = (data.len() * data.sample_shape().elements()) as f64;
         let mse = squares / count;
         Ok(EnsembleEvaluation {
             mse,

@@ -4,6 +4,7 @@ use crate::Autoencoder;
 use crate::cpu::normal_quantile;
 use crate::data::Dataset;
 use crate::error::{Error, Result};
+use crate::model::spec::Binarise;
 use crate::rng::{HostStream, Sequence};
 
 /// Samples that are encoded at a time.
@@ -12,13 +13,16 @@ const AT_ONCE: usize = 1024;
 /// A number of the code is active where its mean varies by more than this over the data: Burda et al., arXiv 1509.00519.
 pub const ACTIVE: f64 = 0.01;
 
+/// Numbers of a code up to which it is known how they vary together: 128 MiB.
+const MOST_TOGETHER: usize = 4096;
+
 /// The mean and covariance of codes, from which codes like them can be drawn: the density estimation after training of Ghosh
-/// et al., arXiv 1903.12436.
+/// et al., arXiv 1903.12436. The numbers of codes of more than 4096 are taken to vary each by itself.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CodeStatistics {
     mean: Vec<f64>,
-    /// The covariance's lower triangle, row by row.
-    covariance: Vec<f64>,
+    /// The covariance's lower triangle, row by row; none where numbers vary each by itself.
+    covariance: Option<Vec<f64>>,
     variances: Vec<f64>,
     /// For each number of the code the part of samples for which it is not 0.
     used: Vec<f64>,
@@ -27,8 +31,7 @@ pub struct CodeStatistics {
 impl CodeStatistics {
     /// Those of the standard normal.
     pub fn standard(size: usize) -> CodeStatistics {
-        let covariance = (0..size * size).map(|at| if at / size == at % size { 1.0 } else { 0.0 }).collect();
-        CodeStatistics { mean: vec![0.0; size], covariance, variances: vec![1.0; size], used: vec![1.0; size] }
+        CodeStatistics { mean: vec![0.0; size], covariance: None, variances: vec![1.0; size], used: vec![1.0; size] }
     }
 
     /// Those of a data set's codes. Fails where there are fewer than two samples.
@@ -38,7 +41,9 @@ impl CodeStatistics {
             return Err(Error::invalid(format!("data \"{}\"", data.name()), problem, "give two or more"));
         }
         let size = autoencoder.network().checked().latent.elements();
-        let (mut sums, mut products, mut used) = (vec![0.0; size], vec![0.0; size * size], vec![0.0; size]);
+        let together = size <= MOST_TOGETHER;
+        let (mut sums, mut squares, mut used) = (vec![0.0; size], vec![0.0; size], vec![0.0; size]);
+        let mut products = vec![0.0; if together { size * size } else { 0 }];
         for start in (0..data.len()).step_by(AT_ONCE) {
             let range = start..data.len().min(start + AT_ONCE);
             let given = autoencoder.network().given(data, range.clone())?;
@@ -47,24 +52,28 @@ impl CodeStatistics {
                 // Wide codes are mostly of zeros.
                 for (row, value) in code.iter().enumerate().filter(|(_, value)| **value != 0.0) {
                     sums[row] += value;
+                    squares[row] += value * value;
                     used[row] += 1.0;
-                    for (product, other) in products[row * size..].iter_mut().zip(&code[..=row]) {
-                        *product += value * other;
+                    if together {
+                        for (product, other) in products[row * size..].iter_mut().zip(&code[..=row]) {
+                            *product += value * other;
+                        }
                     }
                 }
             }
         }
         let count = data.len() as f64;
         let mean: Vec<f64> = sums.iter().map(|sum| sum / count).collect();
-        for row in 0..size {
+        let of = |product: f64, means: [f64; 2]| (product - count * means[0] * means[1]) / (count - 1.0);
+        for row in (0..size).take_while(|_| together) {
             for column in 0..=row {
                 let product = &mut products[row * size + column];
-                *product = (*product - count * mean[row] * mean[column]) / (count - 1.0);
+                *product = of(*product, [mean[row], mean[column]]);
             }
         }
-        let variances = (0..size).map(|row| products[row * size + row].max(0.0)).collect();
+        let variances = squares.iter().zip(&mean).map(|(square, mean)| of(*square, [*mean; 2]).max(0.0)).collect();
         used.iter_mut().for_each(|count| *count /= data.len() as f64);
-        Ok(CodeStatistics { mean, covariance: products, variances, used })
+        Ok(CodeStatistics { mean, covariance: together.then_some(products), variances, used })
     }
 
     /// The mean of each number of the code.
@@ -95,38 +104,54 @@ impl CodeStatistics {
     /// So many codes that are distributed like these, one after the other. The same seed draws the same.
     pub fn drawn(&self, count: usize, seed: u64) -> Vec<f32> {
         let mut sequence = Sequence::new(seed, HostStream::Codes, 0);
-        let root = cholesky(self.covariance.clone(), self.mean.len());
-        (0..count).flat_map(|_| self.draw(&root, &mut sequence)).collect()
+        let root = self.covariance.clone().map(|covariance| cholesky(covariance, self.mean.len()));
+        (0..count).flat_map(|_| self.draw(root.as_deref(), &mut sequence)).collect()
     }
 
     /// The next code of a sequence of draws, by the root of the covariance.
-    fn draw(&self, root: &[f64], sequence: &mut Sequence) -> Vec<f32> {
+    fn draw(&self, root: Option<&[f64]>, sequence: &mut Sequence) -> Vec<f32> {
         let size = self.mean.len();
         let noise: Vec<f64> = (0..size).map(|_| normal_quantile(f64::from(sequence.unit()))).collect();
         let number = |row: usize| {
-            let line = root[row * size..].iter().zip(&noise[..=row]);
-            (self.mean[row] + line.map(|(factor, noise)| factor * noise).sum::<f64>()) as f32
+            let shift = match root {
+                Some(root) => root[row * size..].iter().zip(&noise[..=row]).map(|(factor, noise)| factor * noise).sum(),
+                None => self.variances[row].sqrt() * noise[row],
+            };
+            (self.mean[row] + shift) as f32
         };
         (0..size).map(number).collect()
     }
 }
 
-/// The mean over elements of their variance over a data set's samples: the mean squared error of one that reconstructs every
-/// sample as their mean. What part of it a model's error leaves out is the variance that it explains.
-pub fn variance(data: &Dataset) -> Result<f64> {
-    let size = data.sample_shape().elements();
-    let (mut sums, mut squares) = (vec![0.0; size], vec![0.0; size]);
+/// The mean over elements of their variance over what a model is to make of a data set's samples, binary where it makes them
+/// so: the mean squared error of one that makes their mean of every sample. What part of it a model's error leaves out is the
+/// variance that it explains. Steps that samples do not have do not count.
+pub fn variance(data: &Dataset, binarise: Binarise) -> Result<f64> {
+    let wanted = data.targets().unwrap_or(data);
+    let size = wanted.sample_shape().elements();
+    // Of each element how often it is there, its sum and that of its squares.
+    let mut sums = vec![[0.0; 3]; size];
     for start in (0..data.len()).step_by(AT_ONCE) {
-        for sample in data.read_f32(start..data.len().min(start + AT_ONCE))?.chunks(size) {
-            for ((sum, square), value) in sums.iter_mut().zip(&mut squares).zip(sample) {
-                *sum += f64::from(*value);
-                *square += f64::from(*value) * f64::from(*value);
+        let samples = wanted.read_f32(start..data.len().min(start + AT_ONCE))?;
+        for (sample, at) in samples.chunks(size).zip(start..) {
+            for (sums, value) in sums.iter_mut().zip(&sample[..data.elements_of(at)]) {
+                let value = f64::from(*value);
+                // A draw of 0 or 1 is its own square.
+                let [mean, square] = match binarise {
+                    Binarise::None => [value, value * value],
+                    Binarise::Threshold => [f64::from(u8::from(value >= 0.5)); 2],
+                    Binarise::Stochastic => [value.clamp(0.0, 1.0); 2],
+                };
+                *sums = [sums[0] + 1.0, sums[1] + mean, sums[2] + square];
             }
         }
     }
-    let count = data.len() as f64;
-    let each = sums.iter().zip(&squares).map(|(sum, square)| square / count - (sum / count).powi(2));
-    Ok(each.sum::<f64>() / size as f64)
+    let [mut variance, mut all] = [0.0; 2];
+    for [count, sum, square] in sums.into_iter().filter(|[count, ..]| *count > 0.0) {
+        variance += square - sum * sum / count;
+        all += count;
+    }
+    Ok(variance / all)
 }
 
 /// The part of all vectors of a data set's codes that each of the codebook's is. Fails where the latent has no codebook.

@@ -7,7 +7,6 @@ use super::groups::Groups;
 use super::trainer::{Trainer, is_finite, target_of, trained_parameters, training_loss};
 use crate::error::Result;
 use crate::graph::Graph;
-use crate::model::output_of;
 use crate::model::spec::Precision;
 use crate::plan::{Plan, Request};
 use std::ops::RangeInclusive;
@@ -41,7 +40,7 @@ fn first_fault(trainer: &mut Trainer) -> Result<Option<String>> {
     let loss = training_loss(network, &mut graph, sample, device_state)?;
     let mut outputs = vec![("the data".to_owned(), sample.input)];
     let layers = network.checked().layers();
-    let computed = layers.filter_map(|layer| Some((layer.name.clone(), output_of(&graph, &layer.name)?)));
+    let computed = layers.filter_map(|layer| Some((layer.name.clone(), graph.output_of(&layer.name)?)));
     outputs.extend(computed.map(|(name, value)| (format!("the output of \"{name}\""), value)));
     outputs.push(("the loss".to_owned(), loss));
     // Scaled gradients that are not finite are left out, and so spoil nothing.

@@ -17,8 +17,10 @@ pub(crate) struct Job<'a> {
     pub network: &'a Network,
     /// Where it is trained.
     pub device: &'a Device,
-    /// What the run is kept with; its steps end it.
+    /// What the run is kept with.
     pub settings: &'a Settings,
+    /// Steps after which this part of the training ends, which the run does not keep.
+    pub steps: Option<u64>,
     /// What it is trained on.
     pub train: &'a Dataset,
     /// What it is validated on.
@@ -47,11 +49,12 @@ impl Job<'_> {
     pub fn run(&self, observer: &mut dyn Observer) -> Result<Option<Finished>> {
         let Job { directory, network, settings, .. } = *self;
         expect_model(directory, network.spec())?;
-        let options = Options { steps: settings.steps, ..Options::default() };
+        let options = Options { steps: self.steps, ..Options::default() };
         let mut trainer = Trainer::new(network, self.device, self.train, self.validation, options)?;
         let mut run = match directory.join("model.toml").exists() {
             true => {
-                let (mut run, spec, _) = RunDirectory::open_with(directory, &Extensions::of(network.spec()))?;
+                let (mut run, spec, kept) = RunDirectory::open_with(directory, &Extensions::of(network.spec()))?;
+                expect_data(directory, &kept, settings)?;
                 let checkpoint = run.checkpoint(network, trainer.moments())?;
                 trainer.restore(&checkpoint)?;
                 run.rewind(&checkpoint, trainer.steps_left() == 0)?;
@@ -63,6 +66,7 @@ impl Job<'_> {
                 RunDirectory::create(directory, network.spec(), settings, network, &trainer.checkpoint()?)?
             }
         };
+        run.write_items(self.train)?;
         loop {
             match trainer.epoch(observer)? {
                 Outcome::Epoch(report) => {
@@ -88,6 +92,16 @@ impl Job<'_> {
         let report = report.cloned();
         Ok(Some(Finished { run, parameters, reports, report }))
     }
+}
+
+/// Fails where a directory holds a run on other data.
+fn expect_data(directory: &Path, kept: &Settings, settings: &Settings) -> Result<()> {
+    let data = |settings: &Settings| (settings.data.clone(), settings.targets.clone(), settings.set_aside);
+    if data(kept) == data(settings) {
+        return Ok(());
+    }
+    let problem = format!("holds a training on {}, which cannot go on with {}", kept.data, settings.data);
+    Err(Error::file(directory, problem, "give the same --data, or choose another --out"))
 }
 
 /// Fails where a directory holds the run of another model.

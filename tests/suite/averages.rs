@@ -80,6 +80,14 @@ fn averages_of_epochs_are_refused_where_they_make_no_sense() {
     let text = SMALL_DENSE.replacen("encoder = [", "encoder = [\"batch_norm\", ", 1) + "swa = { start = 1 }\n";
     let said = ModelSpec::parse(&text, "m.toml".as_ref()).expect_err("batch norm").to_string();
     assert!(said.contains("the running statistics of encoder.0 are the last weights', not their mean's"), "{said}");
+    for (latent, state) in [
+        ("{ vector_quantised = 4 }", "latent.codebook"),
+        ("{ top_k = { k = 3, batch = true, auxiliary = 0, unit_norm = false } }", "latent.threshold"),
+    ] {
+        let text = SMALL_DENSE.replace("decoder =", &format!("latent = {latent}\ndecoder =")) + "swa = { start = 1 }\n";
+        let said = ModelSpec::parse(&text, "m.toml".as_ref()).expect_err(latent).to_string();
+        assert!(said.contains(&format!("train.swa: \"{state}\" follows the last weights, not their mean")), "{said}");
+    }
     let read = averaged("swa = { start = 1, every = 2, lr = 0.01 }", 5);
     assert_eq!(spec(&read.to_toml()), read);
 }
@@ -127,6 +135,19 @@ fn ensembles_have_a_mean_and_a_spread() -> Result<()> {
     let member_mse = each.iter().sum::<f64>() / 3.0;
     expect_close("the members' error", &[of.member_mse], &[member_mse], 1e-6, Scale::Relative);
     assert!(of.mse < member_mse && of.spread > 0.0 && (of.psnr + 10.0 * of.mse.log10()).abs() < 1e-12, "{of:?}");
+    // Steps that are not there do not count.
+    let text = "input = [4, 1]\nloss = \"mse\"\nencoder = [{ lstm = 3 }]\ndecoder = [{ linear = 1 }]\n";
+    let member = |seed: u64| {
+        let mut spec = spec(text);
+        spec.train.seed = seed;
+        Autoencoder::new(spec, Device::Cpu)
+    };
+    let pair = [member(1)?, member(2)?];
+    let sequences = pinhole::data::Dataset::from_f32([4, 1], vec![0.5, 9.0, 9.0, 9.0, 0.25, 0.75, 9.0, 9.0])?;
+    let sequences = sequences.with_lengths(vec![1, 2])?;
+    let of = Ensemble::new(pair.iter().collect())?.evaluate(&sequences)?;
+    let each = [pair[0].evaluate(&sequences)?.mse, pair[1].evaluate(&sequences)?.mse];
+    expect_close("of sequences", &[of.member_mse], &[(each[0] + each[1]) / 2.0], 1e-6, Scale::Relative);
     let refused = |members: Vec<&Autoencoder>| Ensemble::new(members).err().expect("no ensemble").to_string();
     assert_eq!(refused(vec![&members[0]]), "ensemble: one model is no ensemble; give two or more");
     assert!(refused(vec![]).contains("it has no members"));

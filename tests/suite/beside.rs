@@ -358,6 +358,7 @@ fn lengths_leave_out_what_stands_beyond_them() -> Result<()> {
             .replace("{ linear = 2 }]", "{ linear = 2 }, \"sigmoid\"]")
             .replace("\"mse\"", "\"bernoulli\"\ncondition = { vector = 1 }\nlatent = { gaussian = { size = 3, samples = 2 } }"),
         RECURRENT.replace("\"mse\"", "\"mse\"\ncorruption = { gaussian = 0.1 }"),
+        RECURRENT.to_owned() + "layers = [{ name = \"encoder.0\", activity_l1 = 0.1 }, { name = \"decoder.1\", activity_l2 = 0.1 }]\n",
         "input = [6, 2]\nloss = \"mse\"\nencoder = [{ linear = 4 }, \"learned_positions\", { attention = 2 }, \"flatten\", \
          { linear = 4 }]\ndecoder = [{ linear = 12 }]\n[train]\nbatch = 10\nepochs = 3\noptimizer = { adam = { lr = 1e-2 } }\n"
             .to_owned(),
@@ -508,6 +509,18 @@ fn senseless_lengths_are_refused() -> Result<()> {
         "data \"data\": it says how long each sequence of 6 steps is, but \"encoder.2.lstm\" gets others; let recurrent layers and \
          attention see the model's own steps"
     );
+    for latent in
+        ["{ top_k = { k = 4, auxiliary = 0, unit_norm = false } }", "{ vector_quantised = 4 }", "\"wasserstein\""]
+    {
+        let text = format!(
+            "input = [6, 2]\nloss = \"mse\"\nlatent = {latent}\nencoder = [{{ linear = 8 }}]\ndecoder = [{{ linear = 2 }}]\n"
+        );
+        assert_eq!(
+            refused(&text),
+            "data \"data\": it says how long each sequence is, but steps beyond would count in codes [6, 8]; let the encoder \
+             leave one vector, by a recurrent layer with last = true, say"
+        );
+    }
     Ok(())
 }
 

@@ -1,8 +1,9 @@
 //! Codes that are chosen: the largest numbers, the nearest vectors of a codebook, bits and the search among them.
 
 use crate::support::*;
-use pinhole::data::digits;
+use pinhole::data::{Dataset, digits};
 use pinhole::graph::Graph;
+use pinhole::model::spec::Binarise;
 use pinhole::model::{ModelSpec, Network};
 use pinhole::task::{self, CodeStatistics, HammingIndex, Neighbour, pack};
 use pinhole::tensor::{DType, Tensor, Values};
@@ -110,7 +111,7 @@ fn sparse_codes_have_as_many_numbers_as_they_should() -> Result<()> {
         let statistics = CodeStatistics::of(&autoencoder, &data)?;
         assert_eq!(statistics.mean_used().round(), 6.0);
         // What explains everything leaves no error.
-        let variance = task::variance(&data)?;
+        let variance = task::variance(&data, Binarise::None)?;
         let mse = autoencoder.evaluate(&data)?.mse;
         assert!(mse < 0.8 * variance, "{mse} of {variance}");
         // The decoder's columns have length 1.
@@ -162,6 +163,20 @@ fn dead_numbers_are_revived() -> Result<()> {
     let moved = |a: &Values, b: &Values| column(a).iter().zip(column(b)).filter(|(a, b)| far(a, b)).count();
     let two = fit(&network, 2);
     assert!(moved(&two, &three) >= 20, "{}", moved(&two, &three));
+    // The most that is counted: the state says that they wait for one sample more, then that they are dead.
+    let long = self::network(&SPARSE.replace("dead_after = 100", "dead_after = 16777216"));
+    let after = |waited: f32| {
+        let mut values = start(&long);
+        let idle = long.layout().offset("latent.idle").expect("the state");
+        values[idle..idle + 96].fill(waited);
+        let options = Options { steps: Some(1), ..Options::default() };
+        let mut trainer = pinhole::train::Trainer::new(&long, &Device::Cpu, &data, None, options).expect("a trainer");
+        trainer.start(&Values::F32(values)).expect("a start");
+        trainer.epoch(&mut ()).expect("an epoch");
+        trainer.parameters().expect("parameters")
+    };
+    let [waiting, dead] = [16_777_215.0, 16_777_216.0].map(after);
+    assert!(moved(&waiting, &dead) >= 20, "{}", moved(&waiting, &dead));
     // Without the auxiliary loss they stay as they are, but for the last digit of their length.
     let without = self::network(&SPARSE.replace("auxiliary_k = 20", "auxiliary = 0.0"));
     let [two, three] = [2, 3].map(|steps| fit(&without, steps));
@@ -381,6 +396,10 @@ fn senseless_choices_are_refused() {
         "line 4, latent.top_k.k: a code has only 96 numbers, of which 97 cannot stay; use a smaller k or a wider code",
     );
     says(
+        &SPARSE.replace("dead_after = 100", "dead_after = 16777217"),
+        "line 4, latent.top_k.dead_after: samples are counted up to 16777216, not to 16777217; use 10000000, say",
+    );
+    says(
         &SPARSE.replace("decoder = [{ linear = 784 }]", "decoder = [\"relu\", { linear = 784 }]"),
         "line 4, latent.top_k.unit_norm: the decoder does not begin with a linear layer, whose columns could have length 1; \
          begin it with { linear = .. }, or write unit_norm = false",
@@ -397,6 +416,13 @@ fn senseless_choices_are_refused() {
     );
     says(
         &BITS.replace("[{ linear = 70 }]", "[{ linear = 70 }, \"sigmoid\"]"),
+        "line 4, latent.binary: the encoder ends with \"sigmoid\", which leaves nothing below 0, where bits become 0; end it with a \
+         linear or convolutional layer",
+    );
+    says(
+        &BITS
+            .replace("[{ linear = 70 }]", "[{ linear = 70 }, \"sigmoid\", { unflatten = [7, 10] }]")
+            .replace("[{ linear = 784 }", "[\"flatten\", { linear = 784 }"),
         "line 4, latent.binary: the encoder ends with \"sigmoid\", which leaves nothing below 0, where bits become 0; end it with a \
          linear or convolutional layer",
     );
@@ -456,4 +482,78 @@ fn the_program_searches_and_writes_indices() {
             "found.jpg: what is found is shown in a PNG; name it .png",
         ),
     ]);
+}
+
+/// The vectors of a sequence's codes are those of its steps, or parts of these.
+#[test]
+fn sequences_have_a_vector_for_each_step() -> Result<()> {
+    let text = "input = [6, 8]\nloss = \"mse\"\nencoder = [{ linear = 4 }]\n\
+        latent = { vector_quantised = { codes = 5, size = 2 } }\ndecoder = [{ linear = 8 }]\n\
+        [train]\nbatch = 10\nepochs = 2\n";
+    let data = Dataset::from_f32([6, 8], digits(10, 3).rows_f32(0..10)[784..784 + 480].to_vec())?;
+    for device in fast_devices() {
+        let mut autoencoder = Autoencoder::new(spec(text), device)?;
+        autoencoder.fit(&data, None, &mut ())?;
+        let samples = data.rows_f32(0..10);
+        let (codes, indices) = (autoencoder.encode(&samples)?, autoencoder.indices(&samples)?);
+        assert_eq!((&codes.shape()[..], &indices.shape()[..]), (&[10, 6, 4][..], &[10, 6, 2][..]));
+        let codebook = autoencoder.parameter("latent.codebook").expect("a codebook").to_f32();
+        let Values::U32(words) = indices.values() else { panic!("{indices:?}") };
+        let expected: Vec<f32> = words.iter().flat_map(|word| &codebook[*word as usize * 2..][..2]).copied().collect();
+        assert_eq!(codes.to_f32(), expected);
+        assert_eq!(autoencoder.codes_of(words)?, codes);
+        // Nearest to what a layer makes of each step by itself.
+        let [weight, bias] = ["weight", "bias"].map(|kind| autoencoder.parameter(&format!("encoder.0.{kind}")));
+        let (weight, bias) = (weight.expect("a weight").to_f64(), bias.expect("a bias").to_f64());
+        for (at, word) in words.iter().enumerate() {
+            let (step, part) = (at / 2, at % 2);
+            let number = |row: usize| {
+                let row = 2 * part + row;
+                (0..8).map(|k| weight[row * 8 + k] * f64::from(samples[step * 8 + k])).sum::<f64>() + bias[row]
+            };
+            let vector = [number(0), number(1)];
+            let distance =
+                |code: usize| (0..2).map(|k| (f64::from(codebook[code * 2 + k]) - vector[k]).powi(2)).sum::<f64>();
+            let least = (0..5).map(distance).fold(f64::INFINITY, f64::min);
+            assert!(distance(*word as usize) <= least + 1e-5, "{at}");
+        }
+    }
+    Ok(())
+}
+
+/// What is explained is of what the model is to make: of targets, of numbers made binary, of steps that are there.
+#[test]
+fn variance_is_of_what_is_wanted() -> Result<()> {
+    let values = vec![0.1, 0.9, 0.3, 0.6, 0.2, 0.4];
+    let data = Dataset::from_f32([3, 1], values)?;
+    let of = |data: &Dataset, binarise| task::variance(data, binarise).expect("a variance");
+    // Of two samples each: a quarter of the squared distance.
+    let plain = [-0.5f64, 0.7, -0.1].map(|distance| distance * distance / 4.0).iter().sum::<f64>() / 3.0;
+    expect_close("plain", &[of(&data, Binarise::None)], &[plain], 1e-6, Scale::Relative);
+    expect_close("threshold", &[of(&data, Binarise::Threshold)], &[(0.25 + 0.25 + 0.0) / 3.0], 1e-6, Scale::Relative);
+    // A coin's that falls on 1 as often as the mean says.
+    let coins = [0.35f64, 0.55, 0.35].map(|mean| mean - mean * mean).iter().sum::<f64>() / 3.0;
+    expect_close("draws", &[of(&data, Binarise::Stochastic)], &[coins], 1e-6, Scale::Relative);
+    let short = data.clone().with_lengths(vec![3, 1])?;
+    expect_close("lengths", &[of(&short, Binarise::None)], &[2.0 * 0.0625 / 4.0], 1e-6, Scale::Relative);
+    let pairs = data.with_targets(Dataset::from_f32([3, 1], vec![1.0, 1.0, 1.0, 0.0, 1.0, 1.0])?)?;
+    expect_close("targets", &[of(&pairs, Binarise::None)], &[0.25 / 3.0], 1e-6, Scale::Relative);
+    Ok(())
+}
+
+/// Wide codes have means and deviations, and are drawn by these; their covariance would not fit.
+#[test]
+fn wide_codes_vary_each_by_itself() -> Result<()> {
+    let text = "input = [2]\nloss = \"mse\"\nencoder = [{ linear = 60000 }]\ndecoder = [{ linear = 2 }]\n";
+    let autoencoder = Autoencoder::new(spec(text), Device::Cpu)?;
+    let data = Dataset::from_f32([2], vec![0.0, 1.0, 2.0, -1.0, 0.5, 0.25])?;
+    let statistics = CodeStatistics::of(&autoencoder, &data)?;
+    let codes = autoencoder.encode(&data.rows_f32(0..3))?.to_f64();
+    let mean = (codes[7] + codes[60007] + codes[120_007]) / 3.0;
+    let variance = [7, 60007, 120_007].map(|at| (codes[at] - mean).powi(2)).iter().sum::<f64>() / 2.0;
+    expect_close("the mean", &statistics.mean()[7..8], &[mean], 1e-6, Scale::Relative);
+    expect_close("the variance", &statistics.variances()[7..8], &[variance], 1e-5, Scale::Relative);
+    assert_eq!(autoencoder.generate(&statistics, 2, 0)?.shape()[..], [2, 2]);
+    assert_eq!(CodeStatistics::standard(60000).drawn(1, 5)[..3], CodeStatistics::standard(3).drawn(1, 5)[..]);
+    Ok(())
 }

@@ -154,6 +154,27 @@ fn divergences_are_annealed() -> Result<()> {
     Ok(())
 }
 
+/// Free bits are training's: what is measured is the divergence.
+#[test]
+fn free_bits_do_not_hide_a_collapse() -> Result<()> {
+    let data = digits(64, 3);
+    let with = |free: &str| {
+        let text = SMALL_VAE.replace("gaussian = 5", &format!("gaussian = {{ size = 5, free_bits = {free} }}"));
+        let network = network(&text);
+        let options = Options { steps: Some(1), ..Options::default() };
+        train(&network, &Device::CpuF64, &data, Some(&data), options)
+    };
+    let (none, many) = (with("0.0"), with("3.0"));
+    // Five numbers of three nats each, in place of what they have, which says nothing to any weight of the encoder's heads.
+    let (without, measured) = (&none.reports[0].val_parts, &many.reports[0].val_parts);
+    assert!(measured[DIVERGENCE] < 5.0, "{measured:?}");
+    let report = &many.reports[0];
+    let sum = measured[RECONSTRUCTION] + measured[DIVERGENCE];
+    expect_close("the bound", &[report.val_loss.expect("a loss")], &[sum], 1e-12, Scale::Relative);
+    assert!(many.losses[0] > none.losses[0] + 10.0 && without[DIVERGENCE] < 5.0, "{:?} {:?}", many.losses, none.losses);
+    Ok(())
+}
+
 /// The encoder and the decoder follow what is held against the codes, the discriminator its own loss: by differences of both.
 #[test]
 fn adversaries_follow_their_own_gradients() -> Result<()> {
@@ -456,6 +477,17 @@ fn senseless_latents_are_refused() {
         "line 2, loss: \"bernoulli\" needs a decoder that ends with \"sigmoid\", this one ends with \"tanh\"; add \"sigmoid\" \
          to the decoder, or use \"mse\"",
     );
+    for loss in ["multinomial", "cross_entropy"] {
+        for end in ["sigmoid", "softmax"] {
+            says(
+                &with("\"plain\"").replace("bernoulli", loss).replace("\"sigmoid\"", &format!("{end:?}")),
+                &format!(
+                    "line 2, loss: \"{loss}\" takes logits, but the decoder ends with \"{end}\"; leave that layer out: the \
+                     loss has its own softmax"
+                ),
+            );
+        }
+    }
     let corrupt = |corruption: &str| SMALL_VAE.replace("encoder =", &format!("corruption = {corruption}\nencoder ="));
     says(
         &corrupt("{ masking = 1.5 }"),
@@ -473,6 +505,24 @@ fn senseless_latents_are_refused() {
     spec.latent = pinhole::model::spec::LatentSpec::Plain;
     spec.encoder = vec!["\"flatten\"".parse().expect("a layer")];
     assert!(spec.set_latent(3).is_err());
+    // As many numbers as were asked for, or none.
+    let last = |layers: &[&str]| layers.iter().map(|layer| layer.parse().expect("a layer")).collect::<Vec<_>>();
+    spec.input = [4, 9].into();
+    spec.loss = pinhole::model::spec::LossKind::Mse.into();
+    spec.decoder = last(&["\"flatten\"", "{ linear = 36 }"]);
+    for (layers, code) in [
+        (last(&["{ gru = { out = 8, bidirectional = true, last = true } }"]), &[6][..]),
+        (last(&["{ conv1d = { out = 2, kernel = 3, padding = 1 } }", "\"relu\""]), &[6, 9][..]),
+    ] {
+        spec.encoder = layers;
+        spec.set_latent(6).expect("a size");
+        assert_eq!(spec.validate().expect("a model").latent[..], *code);
+    }
+    spec.encoder = last(&["{ gru = { out = 8, bidirectional = true, last = true } }"]);
+    assert_eq!(
+        spec.set_latent(7).expect_err("an odd size").to_string(),
+        "latent: the encoder's last layer leaves as much in both directions, not 7; give an even number"
+    );
 }
 
 /// What is corrupted is as bad as the model file says, and only for the encoder.

@@ -155,6 +155,16 @@ fn senseless_penalties_are_refused() {
         "penalties = { sparsity = {} }",
         "penalties.sparsity: mean activations are between 0 and 1 only behind \"sigmoid\"; end the encoder with \"sigmoid\"",
     );
+    for (latent, name) in [("gaussian = 3", "gaussian"), ("vector_quantised = 4", "vector_quantised")] {
+        says(
+            "\"flatten\", { linear = 5 }, \"sigmoid\"",
+            &format!("penalties = {{ sparsity = {{}} }}\nlatent = {{ {latent} }}"),
+            &format!(
+                "penalties.sparsity: codes of a {name} latent are not what the encoder's \"sigmoid\" leaves; use a plain \
+                 latent, or leave the penalty out"
+            ),
+        );
+    }
     says(
         "\"flatten\", { linear = 5 }, \"sigmoid\"",
         "penalties = { sparsity = { target = 1.5 } }",
@@ -166,4 +176,48 @@ fn senseless_penalties_are_refused() {
         refused.expect_err("too wide").to_string(),
         "latent: a code has 65 numbers, each of which takes a backward pass; use a model with at most 64"
     );
+    let text = TEXT.replace("ENCODER", plain).replace("PENALTIES", "latent = \"binary\"");
+    let refused = Autoencoder::new(spec(&text), Device::Cpu).and_then(|bits| bits.jacobian_norm(&middles(4)));
+    assert_eq!(
+        refused.expect_err("no derivatives").to_string(),
+        "latent: codes of a { binary = { stochastic = true } } latent have no derivatives; use a model whose codes are no bits \
+         and of no codebook"
+    );
+}
+
+/// A penalty on activities is one on what a layer leaves, whatever else is built under its name: the encoder's derivatives, or
+/// the running statistics of a normalisation.
+#[test]
+fn activities_are_those_that_layers_leave() -> Result<()> {
+    let data = middles(16);
+    let first = |encoder: &str, penalties: &str, layers: &str| -> f64 {
+        let text = TEXT.replace("ENCODER", encoder).replace("PENALTIES", penalties) + layers;
+        let options = Options { steps: Some(1), ..Options::default() };
+        train(&network(&text), &Device::CpuF64, &data, None, options).losses[0]
+    };
+    for (encoder, penalties) in [
+        ("\"flatten\", { linear = 4 }, \"sigmoid\"", "penalties = { contractive = { weight = 0.5 } }"),
+        ("\"flatten\", { linear = 4 }, { batch_norm = { affine = false } }", ""),
+    ] {
+        let network = small(encoder, penalties);
+        let samples = Tensor::from_f32([16, 1, 6, 6], data.rows_f32(0..16))?;
+        // In training a normalisation takes the batch's own statistics.
+        let mut graph = Graph::new();
+        let x = graph.input("x", [16, 1, 6, 6], DType::Float)?;
+        let state = graph.input("state", [8], DType::U32)?;
+        graph.set_training(state)?;
+        let code = network.encode(&mut graph, x)?;
+        let all = network.initial(network.spec().train.seed);
+        let mut inputs = vec![("x", samples), ("state", Tensor::new([8], Values::U32(vec![0; 8]))?)];
+        for (name, shape, offset) in network.layout().entries() {
+            graph.parameter(name, shape.clone())?;
+            inputs.push((name, Tensor::from_f32(shape.clone(), all[*offset..*offset + shape.elements()].to_vec())?));
+        }
+        let codes = Device::CpuF64.compute(&graph, &[code], &inputs)?[0].to_f64();
+        let expected = 0.25 * codes.iter().map(|number| number.abs()).sum::<f64>() / 16.0;
+        let added = first(encoder, penalties, "layers = [{ name = \"encoder\", activity_l1 = 0.25 }]\n")
+            - first(encoder, penalties, "");
+        expect_close(encoder, &[added], &[expected], 1e-9, Scale::Relative);
+    }
+    Ok(())
 }

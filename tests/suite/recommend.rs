@@ -67,6 +67,19 @@ fn ratings_are_read_from_lines() -> Result<()> {
     let rows = loaded.sparse().expect("sparse data");
     assert_eq!([rows.row_name(0), rows.column_name(0), rows.column_name(1)], ["a", "x \"1\"", "y"]);
     assert_eq!(loaded.read_f32(0..2)?, [0.0, 1.0, 1.0, 1.0]);
+    // A first line is one of names only where it has some.
+    for (text, users, items) in [
+        ("user0,a\nuser1,b\n", 2, 2),
+        ("customer,product\n1,2\n3,4\n", 2, 2),
+        ("userId,movieId,rating,timestamp\n1,2,3.5,9\n", 1, 1),
+        ("who,what,how_often\n1,2,3\n", 1, 1),
+        ("user-1;a;1,5\nuser-2;a;2,5\n", 2, 1),
+    ] {
+        place.write("first.csv", text.as_bytes());
+        let loaded = data::load(&format!("ratings:{}", place.path("first.csv").display()))?.train;
+        let rows = loaded.sparse().expect("sparse data");
+        assert_eq!((rows.len(), rows.columns()), (users, items), "{text}");
+    }
     for (text, expected) in [
         ("a,b\nc\n", "line 2 has 1 fields"),
         ("u,i\nb,c,-1\n", "line 2, column 3 is \"-1\", which is no number of at least 0"),
@@ -265,6 +278,22 @@ fn the_program_recommends() {
     assert!(number("ndcg_100") > number("popularity_ndcg_100"), "{}", said.stdout);
     let said = place.ok("eval run --data ratings:all.csv --ranking --device cpu");
     assert!(said.stdout.contains("popularity recall 20 "), "{}", said.stdout);
+    // However the path is written; and users who were all trained on are no test.
+    let said = place.ok("eval run --data ratings:./all.csv --ranking --json --device cpu");
+    assert_eq!(serde_json::from_str::<Json>(&said.stdout).expect("JSON"), line);
+    place.ok(&format!("{train} --epochs 1 --set train.validation=0 --out seen"));
+    assert_eq!(
+        place.failure("eval seen --data ratings:all.csv --ranking --device cpu"),
+        "--ranking: the run was trained on all users of ratings:all.csv; give --data with other users, or train with \
+         train.validation = 0.1"
+    );
+    // Trials of a search keep the names of items too.
+    let space = "model = \"small-vae.toml\"\ndata = \"ratings:all.csv\"\nmethod = \"random\"\ntrials = 1\n\
+        [space]\n\"train.batch\" = [18]\n";
+    place.write("small-vae.toml", std::fs::read_to_string(place.path("run/model.toml")).expect("a model").as_bytes());
+    place.write("space.toml", space.as_bytes());
+    place.ok("tune space.toml --out search --device cpu");
+    assert_eq!(place.read("search/trial-001/items.txt"), place.read("run/items.txt"));
     // A run goes on with the items that it began with, and to the same bits.
     place.ok(&format!("{train} --epochs 2 --out halves"));
     place.ok("train --resume --epochs 4 --out halves --device cpu");

@@ -259,6 +259,26 @@ fn bad_spaces_are_refused_with_file_line_key_and_help() {
         ),
         (
             "\"train.batch\" = [8, 16]",
+            "\"input.0\" = [784, 28]",
+            "space.toml: line 9, space.input.0: it would change what trials are judged by; set it in the model file, for all trials",
+        ),
+        (
+            "\"train.batch\" = [8, 16]",
+            "\"data.binarise\" = [\"none\", \"threshold\"]",
+            "space.toml: line 9, space.data.binarise: it would change what trials are judged by; set it in the model file, for all trials",
+        ),
+        (
+            "\"train.batch\" = [8, 16]",
+            "\"corruption\" = [\"none\", { masking = 0.1 }]",
+            "space.toml: line 9, space.corruption: it would change what trials are judged by; set it in the model file, for all trials",
+        ),
+        (
+            "\"train.batch\" = [8, 16]",
+            "\"latent\" = [\"plain\", { wasserstein = 1.0 }]",
+            "space.toml: line 9, space.latent: it is a part of the loss, so that losses cannot be compared; write metric = \"val_mse\"",
+        ),
+        (
+            "\"train.batch\" = [8, 16]",
             "\"encoder.7.linear.out\" = [8, 16]",
             "space.toml: line 9, space.encoder.7.linear.out: encoder: no entry \"7\"; there are 3, counted from 0",
         ),
@@ -295,6 +315,21 @@ fn bad_spaces_are_refused_with_file_line_key_and_help() {
         read(&place, &halved).expect_err("epochs twice"),
         "space.toml: line 9, space.train.epochs: halving decides for how many epochs a trial is trained; leave one of them out"
     );
+    // Weights of a loss's parts, but not sizes; each where errors are compared.
+    let vae =
+        SMALL_DENSE.replace("decoder =", "latent = { gaussian = 4 }\ndecoder =").replace("\"bce\"", "\"bernoulli\"");
+    place.write("vae.toml", vae.as_bytes());
+    let of =
+        |key: &str| GOOD.replace("small", "vae").replace("\"train.batch\" = [8, 16]", &format!("{key:?} = [2, 4]"));
+    for key in ["latent.gaussian.beta", "latent.gaussian"] {
+        let said = read(&place, &of(key)).expect_err(key);
+        assert!(
+            said.ends_with("it is a part of the loss, so that losses cannot be compared; write metric = \"val_mse\""),
+            "{said}"
+        );
+        read(&place, &of(key).replace("val_loss", "val_mse")).expect("errors are compared");
+    }
+    read(&place, &of("latent.gaussian.size")).expect("a size is no part of the loss");
     let grid = GOOD.replace("\"random\"", "\"grid\"").replace("1e-2]", "1e-2], points = 3");
     assert_eq!(
         read(&place, &grid).expect_err("a grid with trials"),
@@ -491,6 +526,11 @@ fn halving_keeps_the_best_and_they_are_trained_as_if_at_once() {
     place.ok("tune one.toml --device cpu --out one");
     place.expect_same_run("rounds", "one/trial-001", &winner);
     assert_eq!(place.lines("one/trial-001/metrics.jsonl").len(), 7);
+    // One that was left behind goes on by itself.
+    let left = format!("halved/trial-{:03}", lines[8]["trial"].as_u64().expect("a number"));
+    assert_eq!(place.lines(&format!("{left}/metrics.jsonl")).len(), 1);
+    place.ok(&format!("train --resume --out {left}"));
+    assert_eq!(place.lines(&format!("{left}/metrics.jsonl")).len(), 7);
 }
 
 /// Killed again and again, wherever it happens to be.

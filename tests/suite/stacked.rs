@@ -250,6 +250,55 @@ fn a_classifier_learns_labels_and_is_loaded_as_it_was() {
         "data \"rows.csv\": it has no labels; give digits, a folder with MNIST's label files, or an .npz file with x and y"
     );
     assert_eq!(place.ok("classify classes --data rows.csv --predict --device cpu").stdout.lines().count(), 80);
+    // Pictures are brought to the size of samples; rows of another are refused.
+    std::fs::create_dir(place.path("big")).expect("a folder");
+    for name in ["a.png", "b.png", "c.png"] {
+        let pixels = vec![128; 56 * 56];
+        pinhole::data::images::write_png(place.path("big").join(name), &[1, 56, 56].into(), &pixels)
+            .expect("a picture");
+    }
+    assert_eq!(place.ok("classify classes --data big --predict --device cpu").stdout.lines().count(), 3);
+    place.write("wide.csv", format!("{}0.5\n", "0.5,".repeat(1567)).as_bytes());
+    place.fail(&[
+        (
+            "classify classes --data wide.csv --predict --device cpu",
+            "data \"wide.csv\": its samples are [1568], the classifier's input is [1, 28, 28]; give samples of that shape",
+        ),
+        // What is there goes on with its own data and from its own weights only.
+        (
+            "classify run --data digits:300 --epochs 8 --out classes --device cpu",
+            "classes: holds a training on digits:1500, which cannot go on with digits:300; give the same --data, or choose \
+             another --out",
+        ),
+    ]);
+    place.ok("pretrain stacked.toml --data digits:1500 --out other --device cpu --epochs 1");
+    assert_eq!(
+        place.failure("classify other --data digits:1500 --epochs 8 --out classes --device cpu"),
+        "classes: holds a classifier that began with other weights; give the run that it was made from, or choose another --out"
+    );
+}
+
+/// Layers that take the weight of another name it as a classifier has it, where one layer more comes first.
+#[test]
+fn tied_layers_follow_into_a_classifier() {
+    let text = "input = [784]\nloss = \"mse\"\nencoder = [{ linear = 6 }, { linear = 5 }, { block = \"back\" }, { linear = 4 }]\n\
+        decoder = [{ linear = 784 }]\n[blocks]\nback = [{ residual = { body = [{ linear = 5 }], shortcut = [{ linear = 5 }] } }, \
+        { tied_linear = { to = \"encoder.1\", out = 6 } }]\n[train]\nbatch = 20\nepochs = 1\n";
+    let autoencoder = Autoencoder::new(spec(text), Device::Cpu).expect("a model");
+    let (folder, data) = (folder(), digits(40, 1));
+    let run = folder.path().join("run");
+    let trained = Classifier::train(&autoencoder, (&data, None), (&Settings::default(), &run), &mut ());
+    assert!(trained.expect("training").is_some());
+    let model = std::fs::read_to_string(run.join("model.toml")).expect("a model file");
+    assert!(model.contains("to = \"encoder.2\"") && !model.contains("to = \"encoder.1\""), "{model}");
+    let lengths = Dataset::from_f32([784, 1], data.rows_f32(0..40)).and_then(|data| data.with_lengths(vec![9; 40]));
+    let lengths = lengths.and_then(|data| data.with_labels([0, 1].repeat(20))).expect("sequences");
+    let refused = Classifier::train(&autoencoder, (&lengths, None), (&Settings::default(), &run), &mut ());
+    assert_eq!(
+        refused.err().expect("refused").to_string(),
+        "data \"data\": it says how long each sequence is, which a classifier cannot regard; give sequences of one length, \
+         without lengths"
+    );
 }
 
 /// Any encoder, on any device, and labels that are not there.

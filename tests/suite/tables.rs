@@ -37,6 +37,18 @@ fn columns_are_what_their_fields_are() -> Result<()> {
     assert_eq!(later.rows_f32(0..1), [2.0, ten, 1.0, 1.0]);
     assert_eq!(columns[2].text(0.0), "\"a, b\"");
     assert_eq!(columns[1].text(ten), "50");
+    // Numbers that differ little for their size are not rounded to one, and small ones keep their digits.
+    let times = Column { mean: 1_700_000_155.0, deviation: 90.0, ..Column::default() };
+    assert_eq!(times.text(((1_700_000_003.0 - times.mean) / 90.0) as f32), "1700000003");
+    let small = Column { mean: 2.0e-7, deviation: 3.0e-8, ..Column::default() };
+    assert_eq!(small.text(0.5), "0.000000215");
+    assert_eq!(Column { deviation: 4.0e9, ..Column::default() }.text(-0.0), "0");
+    // Where semicolons separate fields, commas may stand before decimals.
+    place.write("comma.csv", b"a;b\n1,5;x\n2,5;y\n");
+    let comma = data::load_with(&place.path("comma.csv").display().to_string(), &reading(vec![], false))?.train;
+    let columns_of = comma.columns().expect("columns");
+    assert_eq!((columns_of[0].is_categorical(), columns_of[0].mean, columns_of[0].deviation), (false, 2.0, 0.5));
+    assert_eq!(comma.rows_f32(0..2), [-1.0, 0.0, 1.0, 1.0]);
     for (text, expected) in [
         ("work,year,age\nc,2000,50\n", "has no column \"name\""),
         ("name,age,work,year\nanna,x,c,1999\n", "line 2, column \"age\" is \"x\", which is no finite number"),

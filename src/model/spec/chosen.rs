@@ -1,5 +1,6 @@
 //! Latents whose codes are chosen: the largest numbers, the nearest vectors, or bits.
 
+use super::condition::channel_axis;
 use super::settings::Setting;
 use crate::error::{Error, Result};
 use crate::nn::{Activation, Initial, Layer, Parameter, Placed};
@@ -15,6 +16,9 @@ pub(crate) const CODEBOOK: &str = "latent.codebook";
 pub(crate) const COUNTS: &str = "latent.counts";
 /// The sums of what it was chosen for.
 pub(crate) const SUMS: &str = "latent.sums";
+
+/// Beyond it a 32-bit float does not hold every whole number.
+const MOST_COUNTED: usize = 1 << 24;
 
 /// The latent of a top-k sparse autoencoder: of each code the largest numbers stay, the others become 0. Gao et al., arXiv
 /// 2406.04093.
@@ -42,8 +46,8 @@ pub struct TopK {
 pub struct VectorQuantised {
     /// Vectors of the codebook.
     pub codes: usize,
-    /// Numbers of a vector; 0 for all along the first axis of the encoder's output. That axis is cut into parts of this size, and
-    /// there are such vectors at each place of the other axes.
+    /// Numbers of a vector; 0 for all channels, or features, of the encoder's output. These are cut into parts of this size, and
+    /// there are such vectors at each place of a picture and each step of a sequence.
     pub size: usize,
     /// The weight of the commitment loss: the mean squared distance of the encoder's output from what was chosen for it.
     pub commitment: f64,
@@ -98,11 +102,15 @@ impl TopK {
     }
 
     pub(super) fn check(&self, code: &Shape) -> Result<()> {
-        if self.k <= code.elements() {
-            return Ok(());
+        if self.k > code.elements() {
+            let problem = format!("a code has only {} numbers, of which {} cannot stay", code.elements(), self.k);
+            return Err(Error::invalid("latent.top_k.k", problem, "use a smaller k or a wider code"));
         }
-        let problem = format!("a code has only {} numbers, of which {} cannot stay", code.elements(), self.k);
-        Err(Error::invalid("latent.top_k.k", problem, "use a smaller k or a wider code"))
+        if self.dead_after > MOST_COUNTED {
+            let problem = format!("samples are counted up to {MOST_COUNTED}, not to {}", self.dead_after);
+            return Err(Error::invalid("latent.top_k.dead_after", problem, "use 10000000, say"));
+        }
+        Ok(())
     }
 
     pub(super) fn parameters(&self, code: &Shape) -> Vec<Parameter> {
@@ -155,21 +163,30 @@ impl VectorQuantised {
 
     /// Numbers of a vector of codes of this shape.
     pub(crate) fn width(&self, code: &Shape) -> usize {
-        if self.size == 0 { code[0] } else { self.size }
+        if self.size == 0 { code[channel_axis(code.len())] } else { self.size }
     }
 
-    /// The shape of a code's indices: as its own, the first axis shorter by as much as vectors are long.
+    /// How far apart the numbers of a vector are in codes of this shape: channels of a place are a plane apart, features of a step
+    /// stand side by side.
+    pub(crate) fn places(&self, code: &Shape) -> usize {
+        code[channel_axis(code.len()) + 1..].iter().product()
+    }
+
+    /// The shape of a code's indices: as its own, the axis of channels shorter by as much as vectors are long.
     pub(crate) fn indices(&self, code: &Shape) -> Shape {
-        std::iter::once(code[0] / self.width(code)).chain(code[1..].iter().copied()).collect()
+        let mut sizes = code.to_vec();
+        sizes[channel_axis(code.len())] /= self.width(code);
+        sizes.into()
     }
 
     pub(super) fn check(&self, code: &Shape) -> Result<()> {
         let refuse = |key: &str, problem: String, help| {
             Err(Error::invalid(format!("latent.vector_quantised.{key}"), problem, help))
         };
-        if !code[0].is_multiple_of(self.width(code)) {
+        let channels = code[channel_axis(code.len())];
+        if !channels.is_multiple_of(self.width(code)) {
             let problem =
-                format!("the {} of the encoder's output {code} cannot be cut into vectors of {}", code[0], self.size);
+                format!("the {channels} of the encoder's output {code} cannot be cut into vectors of {}", self.size);
             return refuse("size", problem, "use a divisor, or 0 for all");
         }
         if self.codes > 1 << 16 {
@@ -201,7 +218,8 @@ impl Binary {
                 Layer::Activation(Activation::Sigmoid | Activation::Relu | Activation::Softplus) | Layer::Softmax(_)
             )
         };
-        let Some(last) = encoder.last().filter(positive) else { return Ok(()) };
+        let mut values = encoder.iter().rev().skip_while(|layer| matches!(layer.layer, Layer::Reshape(_)));
+        let Some(last) = values.next().filter(positive) else { return Ok(()) };
         let problem =
             format!("the encoder ends with {}, which leaves nothing below 0, where bits become 0", last.layer);
         Err(Error::invalid("latent.binary", problem, "end it with a linear or convolutional layer"))

@@ -42,7 +42,7 @@ pub struct Gaussian {
     pub warmup: usize,
     /// Steps after which it begins again from 0; 0 for never: Fu et al., arXiv 1903.10145.
     pub cycle: usize,
-    /// Each number of the code counts with at least so many nats of divergence: Kingma et al., arXiv 1606.04934.
+    /// In training each number of the code counts with at least so many nats of divergence: Kingma et al., arXiv 1606.04934.
     pub free_bits: f64,
     /// Codes drawn for each sample. From 2 on, training follows the importance-weighted bound: Burda et al., arXiv 1509.00519.
     pub samples: usize,
@@ -125,6 +125,17 @@ impl LatentSpec {
     /// Whether codes are vectors of a codebook or bits, so that most other numbers are no codes.
     pub fn is_discrete(&self) -> bool {
         matches!(self, LatentSpec::VectorQuantised(_) | LatentSpec::Binary(_))
+    }
+
+    /// The settings by which a loss of validation weighs what is not the reconstruction's.
+    pub(super) fn weights(&self) -> &'static [&'static str] {
+        match self {
+            LatentSpec::Plain | LatentSpec::TopK(_) | LatentSpec::Binary(_) => &[],
+            LatentSpec::Gaussian(_) => &["beta", "samples", "mmd"],
+            LatentSpec::Wasserstein(_) => &["mmd", "kernel"],
+            LatentSpec::Adversarial(_) => &["weight"],
+            LatentSpec::VectorQuantised(_) => &["commitment"],
+        }
     }
 
     /// The size of a code, where it is not the encoder's output that decides it.

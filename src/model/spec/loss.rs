@@ -337,6 +337,12 @@ impl LossSpec {
                     );
                     return Err(Error::invalid("loss", problem, "add \"sigmoid\" to the decoder, or use \"mse\""));
                 }
+                LossKind::CrossEntropy | LossKind::Multinomial
+                    if matches!(last.layer, Layer::Softmax(_) | Layer::Activation(Activation::Sigmoid)) =>
+                {
+                    let problem = format!("\"{}\" takes logits, but the decoder ends with {}", kind.name(), last.layer);
+                    return Err(Error::invalid("loss", problem, "leave that layer out: the loss has its own softmax"));
+                }
                 LossKind::Ssim if input.len() != 3 || input[1].min(input[2]) < SSIM_WINDOW => {
                     let problem = format!(
                         "\"ssim\" needs pictures of at least {SSIM_WINDOW} x {SSIM_WINDOW}, the input is {input}"

@@ -1,6 +1,7 @@
 //! What training adds to the loss for the sake of the code: the file's `penalties`.
 
-use super::settings::{Field, OrFalse, Setting, Table};
+use super::LatentSpec;
+use super::settings::{Choice, Field, OrFalse, Setting, Table};
 use crate::error::{Error, Result};
 use crate::nn::{Activation, Layer, Placed};
 use crate::shape::Shape;
@@ -50,7 +51,7 @@ impl Default for Sparsity {
 }
 
 impl Penalties {
-    pub(super) fn validate(&self, encoder: &[Placed], latent: &Shape) -> Result<()> {
+    pub(super) fn validate(&self, encoder: &[Placed], kind: &LatentSpec, latent: &Shape) -> Result<()> {
         let refuse =
             |key: &str, problem: String, help: &str| Err(Error::invalid(format!("penalties.{key}"), problem, help));
         if let Some(Contractive { weight, projections }) = self.contractive {
@@ -84,6 +85,11 @@ impl Penalties {
             if encoder.last().map(|layer| &layer.layer) != Some(&Layer::Activation(Activation::Sigmoid)) {
                 let problem = "mean activations are between 0 and 1 only behind \"sigmoid\"".to_owned();
                 return refuse("sparsity", problem, "end the encoder with \"sigmoid\"");
+            }
+            if matches!(kind, LatentSpec::Gaussian(_) | LatentSpec::VectorQuantised(_)) {
+                let problem =
+                    format!("codes of a {} latent are not what the encoder's \"sigmoid\" leaves", kind.name());
+                return refuse("sparsity", problem, "use a plain latent, or leave the penalty out");
             }
         }
         Ok(())

@@ -1,8 +1,8 @@
 //! Search spaces: files that say which keys of a model file a search tries which values of, and how.
 
 use super::read::{Fault, Item, known_keys, located, parse_table};
-use super::settings::{self, Field, OneOf, OrFalse, Part, Setting, Table};
-use super::{ModelSpec, read_text, schema};
+use super::settings::{self, Choice, Field, OneOf, OrFalse, Part, Setting, Table};
+use super::{LatentSpec, ModelSpec, read_text, schema};
 use crate::error::{Error, Result, suggest};
 use serde_json::{Value as Json, json};
 use std::path::Path;
@@ -270,9 +270,21 @@ impl SearchSpec {
         if own == "train.epochs" && self.halving.is_some() {
             return refuse("halving decides for how many epochs a trial is trained", "leave one of them out");
         }
-        let measured = ["input", "data", "data.fit", "train.validation"];
-        if own == "train" || measured.iter().any(|measured| within(own, measured) && within(measured, own)) {
+        let whole = ["train", "data", "data.fit", "data.binarise", "train.validation"].contains(&own.as_str());
+        if whole || ["input", "corruption", "condition"].iter().any(|measured| within(own, measured)) {
             return refuse("it would change what trials are judged by", "set it in the model file, for all trials");
+        }
+        // Sizes and what only training regards are no part of the loss of validation.
+        let weighs = |kind: &LatentSpec| {
+            let within = own.strip_prefix("latent.").and_then(|rest| rest.strip_prefix(kind.name()));
+            within.is_some_and(|rest| match rest.strip_prefix('.') {
+                Some(setting) => kind.weights().contains(&setting),
+                None => rest.is_empty() && !kind.weights().is_empty(),
+            })
+        };
+        if self.metric == Metric::ValLoss && (own == "latent" || LatentSpec::all().iter().any(weighs)) {
+            let problem = "it is a part of the loss, so that losses cannot be compared";
+            return refuse(problem, "write metric = \"val_mse\"");
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use super::optimizer::OptimizerSpec;
 use super::read::{Fault, Item};
 use super::schedule::Schedule;
 use super::settings::{self, Choice, Chosen, Field, List, OrFalse, Part, Setting, Table};
-use super::{Checked, Layer, Placed};
+use super::{CODEBOOK, Checked, Layer, Placed, THRESHOLD};
 use crate::error::{Error, Result, suggest};
 use crate::plan::Optimizer;
 use std::fmt;
@@ -514,6 +514,10 @@ impl TrainSpec {
         if let Some(layer) = checked.layers().find(by_batch) {
             let problem = format!("the running statistics of {} are the last weights', not their mean's", layer.name);
             return refuse("train.swa", problem, "use \"layer_norm\" or { group_norm = 4 } there, or ema");
+        }
+        if let Some(own) = checked.parameters().find(|own| own.name == CODEBOOK || own.name == THRESHOLD) {
+            let problem = format!("\"{}\" follows the last weights, not their mean", own.name);
+            return refuse("train.swa", problem, "use ema, whose average is never far from them");
         }
         Ok(())
     }
