@@ -193,10 +193,8 @@ impl Autoencoder {
     /// codes, or one is beyond the codebook.
     pub fn codes_of(&self, indices: &[u32]) -> Result<Tensor> {
         let own = self.network.codebook()?;
-        let latent = &self.network.checked().latent;
-        let size = own.width(latent);
+        let (size, places) = self.network.vectors(own);
         let each = self.network.indices_shape()?;
-        let places = own.places(latent);
         let refuse = |problem: String, help: String| Err(Error::invalid("indices", problem, help));
         if indices.is_empty() || !indices.len().is_multiple_of(each.elements()) {
             return refuse(

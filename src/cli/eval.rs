@@ -2,7 +2,7 @@
 
 use super::{End, load_data, load_others, load_pairs, open_device, say, say_json};
 use pinhole::Autoencoder;
-use pinhole::data::Splits;
+use pinhole::data::{Splits, is_same_source};
 use pinhole::error::{Error, Result};
 use pinhole::model::latent::PERPLEXITY;
 use pinhole::model::spec::LatentSpec;
@@ -135,7 +135,7 @@ fn ranking(run: &Path, autoencoder: &Autoencoder, source: &str, splits: &Splits)
     let spec = autoencoder.network().spec();
     let (_, _, settings) = RunDirectory::open(run)?;
     let (train, aside) = settings.split(load_data(run, spec, &settings.data)?, spec)?;
-    let own = splits.test.is_none() && is_same(source, &settings.data);
+    let own = splits.test.is_none() && is_same_source(source, &settings.data);
     if own && aside.is_none() {
         let problem = format!("the run was trained on all users of {source}");
         let help = "give --data with other users, or train with train.validation = 0.1";
@@ -144,13 +144,4 @@ fn ranking(run: &Path, autoencoder: &Autoencoder, source: &str, splits: &Splits)
     let aside = aside.filter(|_| own);
     let users = aside.as_ref().or(splits.test.as_ref()).unwrap_or(&splits.train);
     autoencoder.ranking(users, &train, spec.train.seed)
-}
-
-/// Whether two sources of data are one, however their paths are written.
-fn is_same(one: &str, other: &str) -> bool {
-    let place = |source: &str| {
-        let (kind, path) = source.split_once("ratings:").map_or(("", source), |(_, path)| ("ratings:", path));
-        std::fs::canonicalize(path).map(|path| (kind, path))
-    };
-    one == other || place(one).ok().is_some_and(|one| place(other).is_ok_and(|other| one == other))
 }

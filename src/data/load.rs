@@ -101,6 +101,15 @@ impl Reading {
     }
 }
 
+/// Whether two sources are one, however their paths are written.
+pub fn is_same_source(one: &str, other: &str) -> bool {
+    let place = |source: &str| {
+        let (kind, path) = source.split_once("ratings:").map_or(("", source), |(_, path)| ("ratings:", path));
+        fs::canonicalize(path).map(|path| (kind, path))
+    };
+    one == other || place(one).ok().is_some_and(|one| place(other).is_ok_and(|other| one == other))
+}
+
 /// Bytes that the system says are free, or a guess.
 fn free_memory() -> u64 {
     let known = || {

@@ -35,7 +35,7 @@ pub mod table;
 pub(crate) use beside::check_lengths;
 pub use dataset::Dataset;
 pub use digits::digits;
-pub use load::{Reading, Splits, load, load_array, load_pairs, load_with, picture_files};
+pub use load::{Reading, Splits, is_same_source, load, load_array, load_pairs, load_with, picture_files};
 pub use ratings::ratings;
 pub use records::quoted;
 pub use sparse::SparseRows;

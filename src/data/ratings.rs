@@ -29,7 +29,7 @@ pub(super) fn read_ratings(path: &Path, items: Option<&Arc<Vec<String>>>) -> Res
         };
         let value = rest.first().filter(|value| !value.is_empty());
         let value = value.map_or(Some(1.0), |value| number(value, separator).map(|value| value as f32));
-        if is_first && (value.is_none() || is_name(user, &USER_NAMES) || is_name(item, &ITEM_NAMES)) {
+        if is_first && (value.is_none() || rest.is_empty() && are_names(user, item)) {
             return Ok(());
         }
         let value = value.filter(|value| value.is_finite() && *value >= 0.0).ok_or_else(|| {
@@ -108,15 +108,21 @@ impl Names {
     }
 }
 
-/// What the columns of users and items are called, without what follows such as `Id`.
-const USER_NAMES: [&str; 5] = ["user", "users", "customer", "member", "visitor"];
-const ITEM_NAMES: [&str; 9] = ["item", "items", "product", "movie", "film", "book", "song", "track", "article"];
+/// What the columns of users and items are called, or begin with.
+const USER_NAMES: [&str; 4] = ["user", "customer", "member", "visitor"];
+const ITEM_NAMES: [&str; 8] = ["item", "product", "movie", "film", "book", "song", "track", "article"];
 
-/// Whether a field is one of these names, in whatever case, also with `Id` or `Name` behind it.
-fn is_name(field: &str, names: &[&str]) -> bool {
-    let letters: String = field.chars().filter(|letter| letter.is_alphanumeric()).collect::<String>().to_lowercase();
-    let ends = ["", "id", "name"];
-    ends.iter().any(|end| letters.strip_suffix(end).is_some_and(|name| names.contains(&name)))
+/// Whether a line's fields are names of columns: `user`, `userId` or `user_name` and anything, or both as in
+/// `customer_key,product_key`. Names of users and items have digits.
+fn are_names(user: &str, item: &str) -> bool {
+    let rest = |field: &str, names: &[&str]| {
+        let letters: String = field.chars().filter(|letter| letter.is_alphanumeric()).collect();
+        let letters = letters.to_lowercase();
+        let rest = names.iter().find_map(|name| letters.strip_prefix(name))?;
+        (!rest.contains(|letter: char| letter.is_numeric())).then(|| rest.to_owned())
+    };
+    let Some(user) = rest(user, &USER_NAMES) else { return false };
+    ["", "s", "id", "name"].contains(&user.as_str()) || rest(item, &ITEM_NAMES).is_some()
 }
 
 /// Items that made-up users choose from, in groups of one size.

@@ -52,9 +52,9 @@ impl Column {
                 let place = (value.round().max(0.0) as usize).min(last);
                 self.categories.get(place).map(|name| quoted(name)).unwrap_or_default()
             }
-            // A sample's 32 bits hold seven digits of how far a number is from the mean, by the deviation.
+            // A sample's 32 bits hold six digits and a half of how far a number is from the mean, by the deviation.
             false => {
-                let decimals = (6.0 - self.deviation.log10().floor()).clamp(0.0, 300.0) as usize;
+                let decimals = (5.0 - self.deviation.log10().floor()).clamp(0.0, 300.0) as usize;
                 let text = format!("{:.decimals$}", f64::from(value) * self.deviation + self.mean);
                 let text = if decimals > 0 { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
                 if text == "-0" { "0".to_owned() } else { text.to_owned() }

@@ -167,7 +167,7 @@ impl Network {
 
     fn quantised(&self, graph: &mut Graph, encoded: Value, own: VectorQuantised) -> Result<Quantised> {
         let shape = graph.shape(encoded).clone();
-        let (size, places) = (own.width(&self.checked().latent), own.places(&self.checked().latent));
+        let (size, places) = self.vectors(own);
         let blocks = shape.elements() / (size * places);
         let encoded = graph.detach(encoded);
         let split = graph.reshape(encoded, [blocks, size, places])?;
@@ -243,7 +243,15 @@ impl Network {
 
     /// The shape of these numbers for one sample.
     pub fn indices_shape(&self) -> Result<Shape> {
-        Ok(self.codebook()?.indices(&self.checked().latent))
+        let latent = &self.checked().latent;
+        Ok(self.codebook()?.indices(latent, VectorQuantised::axis(&self.checked().encoder, latent)))
+    }
+
+    /// How many numbers a vector of the codebook has, and how far apart they are in a code.
+    pub(crate) fn vectors(&self, own: VectorQuantised) -> (usize, usize) {
+        let latent = &self.checked().latent;
+        let axis = VectorQuantised::axis(&self.checked().encoder, latent);
+        (own.width(latent, axis), VectorQuantised::places(latent, axis))
     }
 
     /// The settings of the latent's codebook. Fails where it has none.

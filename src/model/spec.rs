@@ -436,7 +436,7 @@ impl ModelSpec {
             let help = "use another latent, or leave the penalty out";
             return Err(Error::invalid("penalties.contractive", problem, help));
         }
-        let own = self.latent.parameters(&latent).into_iter().chain(self.loss.parameters());
+        let own = self.latent.parameters(&encoder, &latent).into_iter().chain(self.loss.parameters());
         let own = own.chain(self.data.parameters()).collect();
         let checked = Checked { encoder, heads, decoder, latent, own };
         if checked.parameter_count() > MAX_ELEMENTS {

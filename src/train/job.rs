@@ -2,7 +2,7 @@
 
 use super::run::{RunDirectory, Settings};
 use super::trainer::{EpochReport, Observer, Options, Outcome, Trainer};
-use crate::data::Dataset;
+use crate::data::{Dataset, is_same_source};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::model::{Extensions, ModelSpec, Network};
@@ -96,8 +96,11 @@ impl Job<'_> {
 
 /// Fails where a directory holds a run on other data.
 fn expect_data(directory: &Path, kept: &Settings, settings: &Settings) -> Result<()> {
-    let data = |settings: &Settings| (settings.data.clone(), settings.targets.clone(), settings.set_aside);
-    if data(kept) == data(settings) {
+    let targets = match (&kept.targets, &settings.targets) {
+        (Some(kept), Some(targets)) => is_same_source(kept, targets),
+        (kept, targets) => kept == targets,
+    };
+    if is_same_source(&kept.data, &settings.data) && targets && kept.set_aside == settings.set_aside {
         return Ok(());
     }
     let problem = format!("holds a training on {}, which cannot go on with {}", kept.data, settings.data);

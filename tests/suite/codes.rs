@@ -521,6 +521,24 @@ fn sequences_have_a_vector_for_each_step() -> Result<()> {
     Ok(())
 }
 
+/// What one-dimensional convolutions leave has channels first, whose vectors stand at each place of the length.
+#[test]
+fn convolutions_of_sequences_have_a_vector_for_each_place() -> Result<()> {
+    let text = "input = [1, 36]\nloss = \"mse\"\nencoder = [{ conv1d = { out = 8, kernel = 3, stride = 2, padding = 1 } }, \"relu\", \
+        { residual = [{ conv1d = { out = 8, kernel = 3, padding = 1 } }, \"tanh\"] }]\n\
+        latent = { vector_quantised = { codes = 5, size = SIZE } }\ndecoder = [\"flatten\", { linear = 36 }]\n";
+    for (size, shape) in [("0", [1, 18]), ("4", [2, 18])] {
+        let autoencoder = Autoencoder::new(spec(&text.replace("SIZE", size)), Device::Cpu)?;
+        let samples = digits(2, 3).rows_f32(0..2)[..72].to_vec();
+        let (codes, indices) = (autoencoder.encode(&samples)?, autoencoder.indices(&samples)?);
+        assert_eq!((&codes.shape()[1..], &indices.shape()[1..]), (&[8, 18][..], &shape[..]));
+        assert_eq!(autoencoder.parameter("latent.codebook").expect("a codebook").shape()[..], [5, 8 / shape[0]]);
+        let Values::U32(words) = indices.values() else { panic!("{indices:?}") };
+        assert_eq!(autoencoder.codes_of(words)?, codes);
+    }
+    Ok(())
+}
+
 /// What is explained is of what the model is to make: of targets, of numbers made binary, of steps that are there.
 #[test]
 fn variance_is_of_what_is_wanted() -> Result<()> {

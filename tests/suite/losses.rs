@@ -92,7 +92,9 @@ fn a_model_learns_by_a_sum_of_losses_and_its_file_says_so() {
         assert!(trained.reports[2].val_loss < trained.reports[0].val_loss, "{:?}", trained.reports);
     }
     for name in ["mse", "mae", "huber", "cosine", "ssim", "cross_entropy"] {
-        let spec = self::spec(&SMALL_CONV.replace("\"mse\"", &format!("\"{name}\"")));
+        // The last is of logits.
+        let end = if name == "cross_entropy" { "\"softplus\"" } else { "\"sigmoid\"" };
+        let spec = self::spec(&SMALL_CONV.replace("\"mse\"", &format!("\"{name}\"")).replace("\"sigmoid\"", end));
         assert!(spec.to_toml().contains(&format!("loss = \"{name}\"")));
     }
 }

@@ -70,6 +70,12 @@ fn ratings_are_read_from_lines() -> Result<()> {
     // A first line is one of names only where it has some.
     for (text, users, items) in [
         ("user0,a\nuser1,b\n", 2, 2),
+        ("user0,item0\nuser1,item1\n", 2, 2),
+        ("17,book,3\n18,film,2\n", 2, 2),
+        ("anna,book\nbert,film\n", 2, 2),
+        ("user,what\n1,2\n", 1, 1),
+        ("user_id:token\titem_id:token\n1\t2\n", 1, 1),
+        ("customer_key,product_key\n1,2\n", 1, 1),
         ("customer,product\n1,2\n3,4\n", 2, 2),
         ("userId,movieId,rating,timestamp\n1,2,3.5,9\n", 1, 1),
         ("who,what,how_often\n1,2,3\n", 1, 1),

@@ -319,17 +319,18 @@ fn bad_spaces_are_refused_with_file_line_key_and_help() {
     let vae =
         SMALL_DENSE.replace("decoder =", "latent = { gaussian = 4 }\ndecoder =").replace("\"bce\"", "\"bernoulli\"");
     place.write("vae.toml", vae.as_bytes());
-    let of =
-        |key: &str| GOOD.replace("small", "vae").replace("\"train.batch\" = [8, 16]", &format!("{key:?} = [2, 4]"));
-    for key in ["latent.gaussian.beta", "latent.gaussian"] {
-        let said = read(&place, &of(key)).expect_err(key);
+    let of = |line: &str| GOOD.replace("small", "vae").replace("\"train.batch\" = [8, 16]", line);
+    for line in ["\"latent.gaussian.beta\" = [2, 4]", "\"latent.gaussian\" = [{ size = 2, beta = 3 }, 4]"] {
+        let said = read(&place, &of(line)).expect_err(line);
         assert!(
             said.ends_with("it is a part of the loss, so that losses cannot be compared; write metric = \"val_mse\""),
             "{said}"
         );
-        read(&place, &of(key).replace("val_loss", "val_mse")).expect("errors are compared");
+        read(&place, &of(line).replace("val_loss", "val_mse")).expect("errors are compared");
     }
-    read(&place, &of("latent.gaussian.size")).expect("a size is no part of the loss");
+    for line in ["\"latent.gaussian.size\" = [2, 4]", "\"latent.gaussian\" = [2, 4]"] {
+        read(&place, &of(line)).expect("a size is no part of the loss");
+    }
     let grid = GOOD.replace("\"random\"", "\"grid\"").replace("1e-2]", "1e-2], points = 3");
     assert_eq!(
         read(&place, &grid).expect_err("a grid with trials"),

@@ -40,6 +40,13 @@ fn columns_are_what_their_fields_are() -> Result<()> {
     // Numbers that differ little for their size are not rounded to one, and small ones keep their digits.
     let times = Column { mean: 1_700_000_155.0, deviation: 90.0, ..Column::default() };
     assert_eq!(times.text(((1_700_000_003.0 - times.mean) / 90.0) as f32), "1700000003");
+    for (mean, deviation) in [(40.4, 9.9), (20.3, 9.7), (5.0, 99.0)] {
+        let column = Column { mean, deviation, ..Column::default() };
+        for whole in -20..130 {
+            let value = ((f64::from(whole) - mean) / deviation) as f32;
+            assert_eq!(column.text(value), whole.to_string(), "{mean} {deviation}");
+        }
+    }
     let small = Column { mean: 2.0e-7, deviation: 3.0e-8, ..Column::default() };
     assert_eq!(small.text(0.5), "0.000000215");
     assert_eq!(Column { deviation: 4.0e9, ..Column::default() }.text(-0.0), "0");

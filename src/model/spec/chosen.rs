@@ -161,30 +161,36 @@ impl VectorQuantised {
         ]
     }
 
+    /// The axis of codes of this shape along which vectors are: that of channels, or of features where the encoder leaves steps.
+    pub(crate) fn axis(encoder: &[Placed], code: &Shape) -> usize {
+        if leaves_channels(encoder) { 0 } else { channel_axis(code.len()) }
+    }
+
     /// Numbers of a vector of codes of this shape.
-    pub(crate) fn width(&self, code: &Shape) -> usize {
-        if self.size == 0 { code[channel_axis(code.len())] } else { self.size }
+    pub(crate) fn width(&self, code: &Shape, axis: usize) -> usize {
+        if self.size == 0 { code[axis] } else { self.size }
     }
 
     /// How far apart the numbers of a vector are in codes of this shape: channels of a place are a plane apart, features of a step
     /// stand side by side.
-    pub(crate) fn places(&self, code: &Shape) -> usize {
-        code[channel_axis(code.len()) + 1..].iter().product()
+    pub(crate) fn places(code: &Shape, axis: usize) -> usize {
+        code[axis + 1..].iter().product()
     }
 
     /// The shape of a code's indices: as its own, the axis of channels shorter by as much as vectors are long.
-    pub(crate) fn indices(&self, code: &Shape) -> Shape {
+    pub(crate) fn indices(&self, code: &Shape, axis: usize) -> Shape {
         let mut sizes = code.to_vec();
-        sizes[channel_axis(code.len())] /= self.width(code);
+        sizes[axis] /= self.width(code, axis);
         sizes.into()
     }
 
-    pub(super) fn check(&self, code: &Shape) -> Result<()> {
+    pub(super) fn suits(&self, encoder: &[Placed], code: &Shape) -> Result<()> {
         let refuse = |key: &str, problem: String, help| {
             Err(Error::invalid(format!("latent.vector_quantised.{key}"), problem, help))
         };
-        let channels = code[channel_axis(code.len())];
-        if !channels.is_multiple_of(self.width(code)) {
+        let axis = VectorQuantised::axis(encoder, code);
+        let channels = code[axis];
+        if !channels.is_multiple_of(self.width(code, axis)) {
             let problem =
                 format!("the {channels} of the encoder's output {code} cannot be cut into vectors of {}", self.size);
             return refuse("size", problem, "use a divisor, or 0 for all");
@@ -195,14 +201,29 @@ impl VectorQuantised {
         Ok(())
     }
 
-    pub(super) fn parameters(&self, code: &Shape) -> Vec<Parameter> {
-        let size = self.width(code);
+    pub(super) fn parameters(&self, encoder: &[Placed], code: &Shape) -> Vec<Parameter> {
+        let size = self.width(code, VectorQuantised::axis(encoder, code));
         vec![
             state(CODEBOOK, [self.codes, size], Initial::Normal(1.0)),
             state(COUNTS, [self.codes], Initial::Constant(0.0)),
             state(SUMS, [self.codes, size], Initial::Constant(0.0)),
         ]
     }
+}
+
+/// Whether layers end in a convolution of sequences `[channels, length]`, whatever is done to its elements then.
+fn leaves_channels(layers: &[Placed]) -> bool {
+    let elementwise = |layer: &&Placed| {
+        matches!(
+            layer.layer,
+            Layer::Activation(_) | Layer::BatchNorm(_) | Layer::LayerNorm(_) | Layer::GroupNorm(_) | Layer::Dropout(_)
+        )
+    };
+    layers.iter().rev().find(|layer| !elementwise(layer)).is_some_and(|layer| match &layer.layer {
+        Layer::Conv1d(_) | Layer::ConvTranspose1d(_) => true,
+        Layer::Structure(_) => layer.inside.first().is_some_and(|body| leaves_channels(body)),
+        _ => false,
+    })
 }
 
 impl Binary {

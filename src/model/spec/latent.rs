@@ -151,14 +151,10 @@ impl LatentSpec {
     pub(super) fn place(&self, encoded: &Shape) -> Result<(Vec<Placed>, Shape)> {
         let flat = [encoded.elements()].into();
         let own = match self {
-            LatentSpec::Plain | LatentSpec::Wasserstein(_) | LatentSpec::Binary(_) => {
+            LatentSpec::Plain | LatentSpec::Wasserstein(_) | LatentSpec::VectorQuantised(_) | LatentSpec::Binary(_) => {
                 return Ok((vec![], encoded.clone()));
             }
             LatentSpec::TopK(own) => {
-                own.check(encoded)?;
-                return Ok((vec![], encoded.clone()));
-            }
-            LatentSpec::VectorQuantised(own) => {
                 own.check(encoded)?;
                 return Ok((vec![], encoded.clone()));
             }
@@ -188,16 +184,17 @@ impl LatentSpec {
     pub(super) fn suits(&self, encoder: &[Placed], code: &Shape, decoder: &[Placed]) -> Result<()> {
         match self {
             LatentSpec::TopK(own) => own.suits(code, decoder),
+            LatentSpec::VectorQuantised(own) => own.suits(encoder, code),
             LatentSpec::Binary(_) => Binary::suits(encoder),
             _ => Ok(()),
         }
     }
 
     /// Parameters and state beside those of layers, for codes of this shape.
-    pub(super) fn parameters(&self, code: &Shape) -> Vec<Parameter> {
+    pub(super) fn parameters(&self, encoder: &[Placed], code: &Shape) -> Vec<Parameter> {
         match self {
             LatentSpec::TopK(own) => own.parameters(code),
-            LatentSpec::VectorQuantised(own) => own.parameters(code),
+            LatentSpec::VectorQuantised(own) => own.parameters(encoder, code),
             LatentSpec::Gaussian(Gaussian { warmup: 1.., .. }) => vec![Parameter {
                 name: STEPS.to_owned(),
                 shape: Shape::default(),

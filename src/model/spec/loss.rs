@@ -6,7 +6,7 @@ use super::{Activation, Layer, Placed, schema};
 use crate::error::{Error, Result, suggest};
 use crate::graph::{Graph, Value};
 use crate::nn::loss::SSIM_WINDOW;
-use crate::nn::{Initial, Parameter};
+use crate::nn::{Initial, Parameter, Softmax};
 use crate::shape::Shape;
 use serde_json::{Map, Value as Json, json};
 use std::fmt;
@@ -338,7 +338,10 @@ impl LossSpec {
                     return Err(Error::invalid("loss", problem, "add \"sigmoid\" to the decoder, or use \"mse\""));
                 }
                 LossKind::CrossEntropy | LossKind::Multinomial
-                    if matches!(last.layer, Layer::Softmax(_) | Layer::Activation(Activation::Sigmoid)) =>
+                    if matches!(
+                        last.layer,
+                        Layer::Softmax(Softmax { logarithm: false, .. }) | Layer::Activation(Activation::Sigmoid)
+                    ) =>
                 {
                     let problem = format!("\"{}\" takes logits, but the decoder ends with {}", kind.name(), last.layer);
                     return Err(Error::invalid("loss", problem, "leave that layer out: the loss has its own softmax"));

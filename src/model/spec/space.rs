@@ -274,12 +274,18 @@ impl SearchSpec {
         if whole || ["input", "corruption", "condition"].iter().any(|measured| within(own, measured)) {
             return refuse("it would change what trials are judged by", "set it in the model file, for all trials");
         }
+        let tables = match &self.space[index].candidates {
+            Candidates::Choices(choices) => choices.iter().any(|choice| choice.starts_with('{')),
+            Candidates::Range { .. } | Candidates::Log { .. } | Candidates::Whole { .. } => false,
+        };
         // Sizes and what only training regards are no part of the loss of validation.
         let weighs = |kind: &LatentSpec| {
             let within = own.strip_prefix("latent.").and_then(|rest| rest.strip_prefix(kind.name()));
             within.is_some_and(|rest| match rest.strip_prefix('.') {
                 Some(setting) => kind.weights().contains(&setting),
-                None => rest.is_empty() && !kind.weights().is_empty(),
+                // What stands for all settings of these two is a weight, of others a size.
+                None if matches!(kind, LatentSpec::Wasserstein(_) | LatentSpec::Adversarial(_)) => rest.is_empty(),
+                None => rest.is_empty() && tables && !kind.weights().is_empty(),
             })
         };
         if self.metric == Metric::ValLoss && (own == "latent" || LatentSpec::all().iter().any(weighs)) {
