@@ -11,9 +11,9 @@ use super::sparse::SparseRows;
 use crate::error::{Error, Result};
 
 /// Reads lines of `user,item[,value]`, of which further fields are not looked at; a first line of names, such as
-/// `user,item,value` or `customerId,product`, is skipped. A line
-/// without value counts 1, and lines of the same user and item are added up. Users and items are ordered by their names, as
-/// numbers where all are numbers. With `items` given, those are the columns, and lines of other items are left out.
+/// `user,item,value` or `customerId,product`, is skipped. A line without value counts 1, and lines of the same user and item
+/// are added up. Users and items are ordered by their names, as numbers where all are numbers. With `items` given, those are
+/// the columns, and lines of other items are left out.
 ///
 /// Fails where a line has fewer than two fields, or a value that is no finite number of at least 0.
 pub(super) fn read_ratings(path: &Path, items: Option<&Arc<Vec<String>>>) -> Result<SparseRows> {

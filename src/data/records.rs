@@ -7,9 +7,9 @@ use std::path::Path;
 use super::csv::{SAMPLE, separator};
 use crate::error::{Error, Result};
 
-/// Reads a file line by line and hands on each line's number, counted from 1, its fields and what separates them. Fields are separated by
-/// commas, semicolons or tabs, as the first line has most of; they may stand in double quotes, where two quotes stand for
-/// one. Empty lines are skipped, and blanks around fields are dropped.
+/// Reads a file line by line and hands on each line's number, counted from 1, its fields and what separates them: commas,
+/// semicolons or tabs, as the first line has most of. Fields may stand in double quotes, where two quotes stand for one. Empty
+/// lines are skipped, and blanks around fields are dropped.
 ///
 /// Fails where the file cannot be read, is not UTF-8, or has a quote that is not closed in its line; and as `take` does.
 pub(super) fn read_records(
