@@ -36,6 +36,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
 
 #[derive(Parser)]
 #[command(
@@ -124,6 +127,13 @@ fn keep_quiet_about_lost_devices() {
     }));
 }
 
+/// Writes what `RUST_LOG` asks for, such as `pinhole=debug`, to stderr. Nothing is written where it is unset or unreadable.
+fn log_to_stderr() {
+    let filter = std::env::var("RUST_LOG").ok().and_then(|text| text.parse::<Targets>().ok()).unwrap_or_default();
+    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_filter(filter);
+    tracing_subscriber::registry().with(layer).init();
+}
+
 /// Parses the command line and runs it.
 pub fn main() -> ExitCode {
     keep_quiet_about_lost_devices();
@@ -135,8 +145,7 @@ pub fn main() -> ExitCode {
     }
     // Usage errors end here, with exit code 2.
     let arguments = Arguments::parse();
-    let filter = tracing_subscriber::EnvFilter::from_default_env();
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    log_to_stderr();
     let result = match arguments.command {
         Command::Train(arguments) => train::run(&arguments),
         Command::Pretrain(arguments) => pretrain::run(&arguments),

@@ -5,7 +5,7 @@ use super::depthwise;
 use super::elementwise::Fused;
 use super::matmul::{Matrix, multiply, transpose, with_memory};
 use super::real::{Real, vectorised};
-use gemm::Parallelism;
+use gemm_common::Parallelism;
 use rayon::prelude::*;
 use std::ops::Range;
 

@@ -1,7 +1,8 @@
-//! The twin of `shaders/matmul.wgsl`; the products are the `gemm` crate's.
+//! The twin of `shaders/matmul.wgsl`; the products are those of the crates `gemm-f32` and `gemm-f64`.
 
 use super::elementwise::Fused;
 use super::real::Real;
+use gemm_common::Parallelism;
 use rayon::prelude::*;
 use std::cell::Cell;
 
@@ -38,7 +39,7 @@ pub(super) fn product<T: Real>(constants: [usize; 12], lhs: &[T], rhs: &[T], y: 
             || fused.scratch(),
             |scratch, (b, y)| {
                 let (left, right) = matrices(b);
-                multiply([m, n, k], left, right, y, false, gemm::Parallelism::None);
+                multiply([m, n, k], left, right, y, false, Parallelism::None);
                 fused.apply(scratch, b * m * n, y);
             },
         );
@@ -47,7 +48,7 @@ pub(super) fn product<T: Real>(constants: [usize; 12], lhs: &[T], rhs: &[T], y: 
 
 /// y \[m, n\] = left \[m, k\] right \[k, n\] on all threads.
 fn multiply_large<T: Real>([m, n, k]: [usize; 3], left: Matrix<T>, right: Matrix<T>, y: &mut [T]) {
-    let threads = if m * n * k < SERIAL { gemm::Parallelism::None } else { gemm::Parallelism::Rayon(0) };
+    let threads = if m * n * k < SERIAL { Parallelism::None } else { Parallelism::Rayon(0) };
     // The library reads `right` along its rows; where those are far apart in memory, it is better turned around first.
     if right.row == 1 && right.column > 1 && m > 2 && n > 2 && k > 2 {
         with_memory(k * n, |turned| {
@@ -67,35 +68,31 @@ pub(super) fn multiply<T: Real>(
     right: Matrix<T>,
     y: &mut [T],
     accumulate: bool,
-    threads: gemm::Parallelism,
+    threads: Parallelism,
 ) {
     let reaches = |matrix: Matrix<T>, rows: usize, columns: usize| {
         matrix.elements.len() > (rows - 1) * matrix.row + (columns - 1) * matrix.column
     };
     assert!(reaches(left, m, k) && reaches(right, k, n) && y.len() >= m * n, "a product reaches beyond its operands");
+    let [y_row, y_column] = [n as isize, 1];
+    let [left_row, left_column] = [left.row as isize, left.column as isize];
+    let [right_row, right_column] = [right.row as isize, right.column as isize];
+    let (y, left, right) = (y.as_mut_ptr(), left.elements.as_ptr(), right.elements.as_ptr());
+    let product = T::matrix_product();
+    // The kernels prefer results whose columns are contiguous, which those of the transposed product are.
     // SAFETY: the last element of each matrix lies inside its slice, as just checked, and y is borrowed mutably.
     unsafe {
-        gemm::gemm(
-            m,
-            n,
-            k,
-            y.as_mut_ptr(),
-            1,
-            n as isize,
-            accumulate,
-            left.elements.as_ptr(),
-            left.column as isize,
-            left.row as isize,
-            right.elements.as_ptr(),
-            right.column as isize,
-            right.row as isize,
-            T::ONE,
-            T::ONE,
-            false,
-            false,
-            false,
-            threads,
-        );
+        if n > 1 {
+            product(
+                n, m, k, y, y_row, y_column, accumulate, right, right_row, right_column, left, left_row, left_column,
+                T::ONE, T::ONE, false, false, false, threads,
+            );
+        } else {
+            product(
+                m, n, k, y, y_column, y_row, accumulate, left, left_column, left_row, right, right_column, right_row,
+                T::ONE, T::ONE, false, false, false, threads,
+            );
+        }
     }
 }
 

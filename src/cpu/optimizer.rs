@@ -99,6 +99,7 @@ impl<'a, T: Real> Inputs<'a, T> {
     }
 }
 
+#[inline(always)]
 fn is_finite<T: Real>(x: T) -> bool {
     x.to_f64().is_finite()
 }

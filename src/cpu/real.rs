@@ -2,8 +2,34 @@
 
 use super::{double, math};
 use crate::graph::{Binary, Unary, each_binary, each_unary};
+use gemm_common::Parallelism;
 use half::f16;
 use half::slice::HalfFloatSliceExt;
+
+/// The product of two matrices in gemm's own terms: rows, columns and depth; the result with the distances between its columns
+/// and between its rows, and whether it is added to; both operands with their distances; two factors; three flags of complex
+/// numbers; threads.
+pub type MatrixProduct<T> = unsafe fn(
+    usize,
+    usize,
+    usize,
+    *mut T,
+    isize,
+    isize,
+    bool,
+    *const T,
+    isize,
+    isize,
+    *const T,
+    isize,
+    isize,
+    T,
+    T,
+    bool,
+    bool,
+    bool,
+    Parallelism,
+);
 
 /// f32 or f64.
 pub trait Real:
@@ -35,6 +61,8 @@ pub trait Real:
     fn unary(op: Unary, x: &[Self], y: &mut [Self]);
     /// An elementwise function of two arrays.
     fn binary(op: Binary, x: &[Self], z: &[Self], y: &mut [Self]);
+    /// The matrix product for this type and processor.
+    fn matrix_product() -> MatrixProduct<Self>;
 }
 
 /// The match of an op on its function in a module.
@@ -53,19 +81,22 @@ macro_rules! binary_arms {
 
 /// One implementation for both, over a module of functions named like the shaders'.
 macro_rules! real {
-    ($number:ty, $functions:path, $narrow:ident, $widen:ident) => {
+    ($number:ty, $functions:path, $products:path, $narrow:ident, $widen:ident) => {
         impl Real for $number {
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
 
+            #[inline(always)]
             fn from_f64(value: f64) -> Self {
                 value as $number
             }
 
+            #[inline(always)]
             fn to_f64(self) -> f64 {
                 self as f64
             }
 
+            #[inline(always)]
             fn root(self) -> Self {
                 self.sqrt()
             }
@@ -88,12 +119,17 @@ macro_rules! real {
                 use $functions as functions;
                 each_binary!(binary_arms(op, x, z, y, functions))
             }
+
+            fn matrix_product() -> MatrixProduct<Self> {
+                use $products as products;
+                products::get_gemm_fn()
+            }
         }
     };
 }
 
-real!(f32, math, convert_from_f32_slice, convert_to_f32_slice);
-real!(f64, double, convert_from_f64_slice, convert_to_f64_slice);
+real!(f32, math, gemm_f32::gemm::f32, convert_from_f32_slice, convert_to_f32_slice);
+real!(f64, double, gemm_f64::gemm::f64, convert_from_f64_slice, convert_to_f64_slice);
 
 fn each<T: Copy>(x: &[T], y: &mut [T], function: impl Fn(T) -> T) {
     vectorised(

@@ -4,6 +4,7 @@
 use super::matmul::{Matrix, multiply};
 use super::real::Real;
 use crate::graph::Unary;
+use gemm_common::Parallelism;
 use rayon::prelude::*;
 
 /// Sequences, their steps, and hidden units.
@@ -25,7 +26,7 @@ fn multiply_states<T: Real>(
     let sizes = [products.len() / outputs, outputs, inputs];
     let left = Matrix { elements: states, row: apart, column: 1 };
     let right = Matrix { elements: weight, row: outputs, column: 1 };
-    multiply(sizes, left, right, products, accumulate, gemm::Parallelism::None);
+    multiply(sizes, left, right, products, accumulate, Parallelism::None);
 }
 
 /// The steps in the order in which they are taken, each with the one before it.
