@@ -75,10 +75,11 @@ impl Autoencoder {
         Ok(autoencoder)
     }
 
-    /// Takes the weights of a safetensors file with PyTorch's names. Fails where one is missing, unknown, of another
-    /// shape, or not finite; the weights are then as before.
+    /// Takes the weights of a safetensors file with PyTorch's names, as f32, f64, f16 or bf16. `module.` and `_orig_mod.` in names
+    /// are left out, as are counts of batches that the model does not keep; those that it does keep may be missing. Fails where a
+    /// parameter is missing, unknown, twice there, of another shape, or not finite as f32; the weights are then as before.
     pub fn load_weights(&mut self, path: impl AsRef<Path>) -> Result<()> {
-        let values = weights::File::read(path.as_ref(), self.network.layout())?.section(self.network.layout(), "")?;
+        let values = weights::File::read(path.as_ref(), self.network.layout())?.weights(self.network.layout())?;
         self.set_parameters(values)
     }
 

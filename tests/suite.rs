@@ -40,6 +40,8 @@ mod extend;
 mod faults;
 #[path = "suite/fixtures.rs"]
 mod fixtures;
+#[path = "suite/formats.rs"]
+mod formats;
 #[path = "suite/fuzz.rs"]
 mod fuzz;
 #[path = "suite/fuzz_files.rs"]
@@ -136,3 +138,5 @@ mod updates;
 #[cfg(not(target_vendor = "apple"))]
 #[path = "suite/validation.rs"]
 mod validation;
+#[path = "suite/weights.rs"]
+mod weights;

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub struct Arguments {
     /// The directory of a run whose encoder gets a head over classes; of a classifier where it is to predict
     run: PathBuf,
-    /// Data with labels: digits, a folder with MNIST's files, or an NPZ file with x and y
+    /// Data with labels: digits, a folder with MNIST's files or with a folder of pictures for each class, or an NPZ file with x and y
     #[arg(long, default_value = "digits", value_name = "FILE|DIR|digits[:N]")]
     data: String,
     /// Where the classifier goes

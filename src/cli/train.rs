@@ -23,7 +23,8 @@ pub struct Arguments {
     /// A preset (see pinhole models) or a model file
     #[arg(long, default_value = "conv", value_name = "PRESET|FILE.toml")]
     model: String,
-    /// A folder with MNIST's files or pictures, an IDX, NPY, NPZ or CSV file, ratings:FILE, or the built-in digits
+    /// A folder with MNIST's or EMNIST's files, pictures or classes of pictures, an IDX, NPY, NPZ or CSV file, ratings:FILE, or the
+    /// built-in digits
     #[arg(long, value_name = "FILE|DIR|digits[:N]")]
     data: Option<String>,
     /// What the model is to make of the data's samples, as many and in the same order: of noisy pictures clean ones of the same

@@ -5,12 +5,12 @@
 //!
 //! The file is read piece by piece, so that its text never lies in memory beside its numbers.
 
-use std::fs::File;
 use std::io::{Read, Write};
 use std::path::Path;
 
 use super::elements::{grow, read_fully};
 use super::files::write_atomically;
+use super::gzip;
 use crate::error::{Error, Result};
 
 /// No number is written in more bytes; names in a header may be.
@@ -27,23 +27,21 @@ pub struct Table {
     pub values: Vec<f32>,
 }
 
-/// Reads a CSV file of numbers. An empty line is skipped.
+/// Reads a CSV file of numbers, gzipped or not. An empty line is skipped.
 ///
 /// Fails, with line and column (both counted from 1), where something is no finite number or a line has more or fewer
 /// numbers than the first, and where there is no number at all.
 pub fn read_csv(path: impl AsRef<Path>) -> Result<Table> {
     let path = path.as_ref();
-    let open = || File::open(path).map_err(Error::io("read", path));
     let mut first = Vec::new();
-    open()?.take(SAMPLE).read_to_end(&mut first).map_err(Error::io("read", path))?;
-    let mut file = open()?;
-    let bytes = file.metadata().map_err(Error::io("read", path))?.len();
-    let mut reading = Reading::new(path, separator(&first), bytes);
+    gzip::open(path)?.take(SAMPLE).read_to_end(&mut first).map_err(gzip::unreadable(path))?;
+    let mut file = gzip::open(path)?;
+    let mut reading = Reading::new(path, separator(&first), file.most());
     let mut block = vec![0; 64 << 10];
     // A byte order mark, which some spreadsheets write.
     let mut start = if first.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
     loop {
-        let count = read_fully(&mut file, &mut block).map_err(Error::io("read", path))?;
+        let count = read_fully(&mut file, &mut block).map_err(gzip::unreadable(path))?;
         if count == 0 {
             break;
         }
@@ -94,7 +92,7 @@ struct Reading<'a> {
     begun: bool,
     /// Whether this is the first line and has a name in place of a number.
     header: bool,
-    /// Bytes of the file that are still to come, and those of the block at hand.
+    /// Bytes that are still to come at most, and those of the block at hand.
     left: u64,
     after_return: bool,
 }

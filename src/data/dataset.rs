@@ -5,7 +5,10 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use rayon::prelude::*;
+
 use super::beside::{Beside, join};
+use super::images::has_sixteen_bits;
 use super::pictures::PictureFormat;
 use super::sparse::SparseRows;
 use super::stream::Stream;
@@ -37,6 +40,8 @@ enum Store {
     Pictures {
         paths: Vec<PathBuf>,
         format: PictureFormat,
+        /// Whether samples are floats, since a picture has 16 bits; else they are bytes.
+        sixteen_bits: bool,
     },
     Stream(Stream),
     Sparse(SparseRows),
@@ -157,17 +162,24 @@ impl Dataset {
         }
     }
 
-    /// Pictures that stay in their files until they are wanted, a sample each. Fails where there is none.
+    /// Pictures that stay in their files until they are wanted, a sample each: bytes, or floats from 0 to 1 where one of them
+    /// has 16 bits. Fails where there is none.
     pub fn from_pictures(paths: Vec<PathBuf>, format: PictureFormat) -> Result<Dataset> {
+        let sixteen_bits = paths.par_iter().any(|path| has_sixteen_bits(path));
+        Dataset::from_pictures_of(paths, format, sixteen_bits)
+    }
+
+    /// [`Dataset::from_pictures`] where it is known whether one of them, or of others beside them, has 16 bits.
+    pub(super) fn from_pictures_of(paths: Vec<PathBuf>, format: PictureFormat, sixteen_bits: bool) -> Result<Dataset> {
         if paths.is_empty() {
             return Err(Error::invalid("data", "there is no picture in it", "give at least one"));
         }
         let sample_shape = format.shape();
-        if !matches!(format.channels, 1 | 3) || sample_shape.contains(&0) {
+        if !matches!(format.channels, 1..=4) || sample_shape.contains(&0) {
             let problem = format!("pictures cannot have shape {sample_shape}");
-            return Err(Error::invalid("data", problem, "give 1 or 3 channels, and sizes above 0"));
+            return Err(Error::invalid("data", problem, "give 1 to 4 channels, and sizes above 0"));
         }
-        Ok(Dataset::in_store(sample_shape, Store::Pictures { paths, format }))
+        Ok(Dataset::in_store(sample_shape, Store::Pictures { paths, format, sixteen_bits }))
     }
 
     /// Samples `[columns]` most of whose numbers are 0. They stay as they are, and get their zeros whenever they are wanted,
@@ -231,7 +243,8 @@ impl Dataset {
     /// The type of the values: [`DType::U8`] or [`DType::Float`].
     pub fn dtype(&self) -> DType {
         match &self.store {
-            Store::Memory(Values::U8(_)) | Store::Pictures { .. } => DType::U8,
+            Store::Memory(Values::U8(_)) | Store::Pictures { sixteen_bits: false, .. } => DType::U8,
+            Store::Pictures { sixteen_bits: true, .. } => DType::Float,
             Store::Memory(Values::F32(_) | Values::F64(_) | Values::U32(_)) => DType::Float,
             Store::Parts(parts) if parts.iter().all(|part| part.dtype() == DType::U8) => DType::U8,
             Store::Stream(_) | Store::Parts(_) | Store::Sparse(_) => DType::Float,
@@ -300,9 +313,9 @@ impl Dataset {
         }
         match &self.store {
             Store::Memory(_) => Ok(self.gather(indices)),
-            Store::Pictures { paths, format } => {
+            Store::Pictures { paths, format, sixteen_bits } => {
                 let paths: Vec<&PathBuf> = indices.iter().map(|index| &paths[*index as usize]).collect();
-                format.read_all(&paths).map(Values::U8)
+                format.read_all(&paths, *sixteen_bits)
             }
             Store::Stream(stream) => stream.read(&self.name, self.sample_elements, epoch, indices).map(Values::F32),
             Store::Sparse(rows) => Ok(Values::F32(rows.dense(indices))),
@@ -415,9 +428,9 @@ impl Dataset {
         let labels = labels.map(|labels| indices.iter().map(|index| labels[*index as usize]).collect());
         let store = match &self.store {
             Store::Memory(_) => Store::Memory(self.gather(indices)),
-            Store::Pictures { paths, format } => {
+            Store::Pictures { paths, format, sixteen_bits } => {
                 let paths = indices.iter().map(|index| paths[*index as usize].clone()).collect();
-                Store::Pictures { paths, format: *format }
+                Store::Pictures { paths, format: *format, sixteen_bits: *sixteen_bits }
             }
             // Those who call this have refused it.
             Store::Stream(stream) => Store::Stream(stream.clone()),

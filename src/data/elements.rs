@@ -5,6 +5,8 @@
 
 use std::io::{self, Read};
 
+use half::f16;
+
 use crate::tensor::Values;
 
 /// Bytes converted at a time: a multiple of every element's size.
@@ -16,12 +18,14 @@ pub(super) enum Element {
     /// Truth as a byte: it becomes 0 or 255, which stands for 1.
     Bool,
     U8,
+    I8,
     U16,
     I16,
     U32,
     I32,
     U64,
     I64,
+    F16,
     F32,
     F64,
 }
@@ -37,8 +41,8 @@ impl Element {
     /// Bytes of a number.
     pub(super) fn bytes(self) -> usize {
         match self {
-            Element::Bool | Element::U8 => 1,
-            Element::U16 | Element::I16 => 2,
+            Element::Bool | Element::U8 | Element::I8 => 1,
+            Element::U16 | Element::I16 | Element::F16 => 2,
             Element::U32 | Element::I32 | Element::F32 => 4,
             Element::U64 | Element::I64 | Element::F64 => 8,
         }
@@ -47,7 +51,7 @@ impl Element {
 
 /// Numbers read from a file.
 pub(super) struct Elements {
-    /// Bytes where the file has bytes, else f32: never more than twice the file's own.
+    /// Bytes where the file has unsigned bytes, else f32: at most twice the file's own, of signed bytes four times.
     pub(super) values: Values,
     /// Bytes taken from the file: fewer than asked for where it ended before.
     pub(super) taken: u64,
@@ -110,12 +114,17 @@ fn read_each<T>(
     match element {
         Element::Bool => convert(reader, count, known, |[byte]| make(f64::from(u8::from(byte != 0)))),
         Element::U8 => convert(reader, count, known, |[byte]| make(f64::from(byte))),
+        Element::I8 => numbers!(i8),
         Element::U16 => numbers!(u16),
         Element::I16 => numbers!(i16),
         Element::U32 => numbers!(u32),
         Element::I32 => numbers!(i32),
         Element::U64 => numbers!(u64),
         Element::I64 => numbers!(i64),
+        Element::F16 => match order {
+            ByteOrder::Little => convert(reader, count, known, |bytes| make(f16::from_le_bytes(bytes).to_f64())),
+            ByteOrder::Big => convert(reader, count, known, |bytes| make(f16::from_be_bytes(bytes).to_f64())),
+        },
         Element::F32 => numbers!(f32),
         Element::F64 => numbers!(f64),
     }

@@ -3,16 +3,15 @@
 //! A file may be gzipped, which is seen by its first two bytes and not by its name. A header is only believed as far
 //! as the file bears it out: no more is read than it promises and one byte, to see that nothing follows.
 
-use std::fs::File;
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, Read, Write};
 use std::path::Path;
 
 use flate2::Compression;
-use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
 
 use super::elements::{self, ByteOrder, Element, Elements, has_more};
 use super::files::write_atomically;
+use super::gzip;
 use crate::error::{Error, Result};
 use crate::shape::Shape;
 use crate::tensor::{Tensor, Values};
@@ -36,23 +35,9 @@ pub fn read_idx(path: impl AsRef<Path>) -> Result<Tensor> {
 
 /// [`read_idx`] for those who take the values over.
 pub(super) fn read_parts(path: &Path) -> Result<(Shape, Values)> {
-    let mut file = File::open(path).map_err(Error::io("read", path))?;
-    let file_bytes = file.metadata().map_err(Error::io("read", path))?.len();
-    let mut first = Vec::new();
-    (&mut file).take(2).read_to_end(&mut first).map_err(Error::io("read", path))?;
-    let gzipped = is_gzip(&first);
-    // The two bytes are put back in front, so that a pipe can be read as well as a file.
-    let whole = io::Cursor::new(first).chain(BufReader::new(file));
-    if gzipped {
-        read_parts_from(path, MultiGzDecoder::new(whole), 0)
-    } else {
-        read_parts_from(path, whole, file_bytes)
-    }
-}
-
-/// Whether a file that starts so is gzipped.
-pub(super) fn is_gzip(first: &[u8]) -> bool {
-    first.starts_with(&[0x1f, 0x8b])
+    let file = gzip::open(path)?;
+    let at_hand = file.at_hand();
+    read_parts_from(path, file, at_hand)
 }
 
 /// Whether a file that starts so may be an IDX file.
@@ -63,7 +48,7 @@ pub(super) fn is_idx(first: &[u8]) -> bool {
 /// Reads the header and what it promises from `reader`, which is known to have `at_hand` bytes, or 0 where that is unknown.
 fn read_parts_from(path: &Path, mut reader: impl Read, at_hand: u64) -> Result<(Shape, Values)> {
     let mut magic = Vec::new();
-    (&mut reader).take(4).read_to_end(&mut magic).map_err(|source| unreadable(path, source))?;
+    (&mut reader).take(4).read_to_end(&mut magic).map_err(gzip::unreadable(path))?;
     let &[zero, also_zero, kind, rank] = magic.as_slice() else {
         return Err(Error::file(path, format!("is only {} bytes long", magic.len()), GET_AGAIN));
     };
@@ -81,7 +66,7 @@ fn read_parts_from(path: &Path, mut reader: impl Read, at_hand: u64) -> Result<(
     }
 
     let mut header = Vec::new();
-    (&mut reader).take(4 * rank as u64).read_to_end(&mut header).map_err(|source| unreadable(path, source))?;
+    (&mut reader).take(4 * rank as u64).read_to_end(&mut header).map_err(gzip::unreadable(path))?;
     if header.len() < 4 * rank {
         return Err(Error::file(path, format!("ends within its header of {} bytes", 4 + 4 * rank), GET_AGAIN));
     }
@@ -103,13 +88,13 @@ fn read_parts_from(path: &Path, mut reader: impl Read, at_hand: u64) -> Result<(
                 let problem = format!("its {promised} bytes do not fit in memory");
                 Error::file(path, problem, "use a part of it, or a machine with more memory")
             }
-            _ => unreadable(path, source),
+            _ => gzip::unreadable(path)(source),
         })?;
     if taken < promised {
         let problem = format!("shape {shape} promises {promised} bytes, but only {taken} follow the header");
         return Err(Error::file(path, problem, GET_AGAIN));
     }
-    if has_more(&mut reader).map_err(|source| unreadable(path, source))? {
+    if has_more(&mut reader).map_err(gzip::unreadable(path))? {
         let problem = format!("shape {shape} promises {promised} bytes, but more follow the header");
         return Err(Error::file(path, problem, GET_AGAIN));
     }
@@ -124,19 +109,8 @@ fn element_of(path: &Path, kind: u8) -> Result<Element> {
         0x0c => Ok(Element::I32),
         TYPE_F32 => Ok(Element::F32),
         0x0e => Ok(Element::F64),
-        0x09 => Err(Error::file(path, "holds signed bytes", "convert it to unsigned bytes (0x08) or floats (0x0d)")),
+        0x09 => Ok(Element::I8),
         _ => Err(Error::file(path, format!("holds elements of the unknown type {kind:#04x}"), GET_AGAIN)),
-    }
-}
-
-/// A gzip stream that is damaged or ends early is the file's fault; anything else is the system's.
-fn unreadable(path: &Path, source: io::Error) -> Error {
-    match source.kind() {
-        io::ErrorKind::UnexpectedEof => Error::file(path, "its gzip data ends early", GET_AGAIN),
-        io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => {
-            Error::file(path, format!("its gzip data cannot be unpacked ({source})"), GET_AGAIN)
-        }
-        _ => Error::io("read", path)(source),
     }
 }
 

@@ -1,20 +1,29 @@
-//! Pictures: PNG and JPEG files in, PNG files out, and grids of samples for people to look at.
+//! Pictures: files of several formats in, PNG files out, and grids of samples for people to look at.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::Path;
 
+use image::codecs::bmp::BmpDecoder;
+use image::codecs::gif::GifDecoder;
 use image::codecs::jpeg::JpegDecoder;
 use image::codecs::png::{PngDecoder, PngEncoder};
+use image::codecs::tiff::TiffDecoder;
+use image::codecs::webp::WebPDecoder;
 use image::metadata::Orientation;
 use image::{ColorType, DynamicImage, ExtendedColorType, ImageDecoder, ImageEncoder, Limits};
 
 use super::files::write_atomically;
+use super::pixels::{Interleaved, Samples};
 use crate::error::{Error, Result};
 use crate::shape::Shape;
 
 /// No picture larger than this is decoded.
 const LARGEST_PICTURE: u64 = 512 << 20;
+/// The place of the bits of a sample in a PNG.
+const PNG_DEPTH: usize = 24;
+/// The help where a picture's samples are of a type that is not read.
+const OTHER_PIXELS: &str = "save it as a grey or RGB picture of 8 or 16 bits";
 /// The lines between the cells of a grid: their width in pixels and their grey.
 const SEPARATOR: usize = 2;
 const SEPARATOR_GREY: u8 = 128;
@@ -73,65 +82,75 @@ pub fn to_bytes(values: &[f32]) -> Vec<u8> {
 /// A grey file gives one channel, any other three. 16-bit files are rounded to 8 bits, and transparency is laid over
 /// black. Fails where the file cannot be read, is no PNG, is damaged, or claims a size that its length cannot hold.
 pub fn read_png(path: impl AsRef<Path>) -> Result<(Shape, Vec<u8>)> {
-    decode(path.as_ref(), Some(Kind::Png)).map(Interleaved::into_planes)
+    decode(path.as_ref(), Some(Kind::Png)).map(Interleaved::into_opaque_bytes)
 }
 
-/// Reads a PNG or a JPEG as [`read_png`] does a PNG, turned upright where its EXIF data say how.
+/// Reads a picture as [`read_png`] does a PNG, whether its content is PNG, JPEG, BMP, GIF, TIFF or WebP, and turned upright
+/// where its EXIF data say how. Of several frames or pages the first is read.
 pub fn read_picture(path: impl AsRef<Path>) -> Result<(Shape, Vec<u8>)> {
-    decode(path.as_ref(), None).map(Interleaved::into_planes)
+    decode(path.as_ref(), None).map(Interleaved::into_opaque_bytes)
 }
+
+/// The names of the formats that pictures are read in, for messages.
+pub(super) const KINDS: &str = "PNG, JPEG, BMP, GIF, TIFF or WebP";
 
 /// The formats that pictures are read in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Png,
     Jpeg,
+    Bmp,
+    Gif,
+    Tiff,
+    Webp,
 }
 
 impl Kind {
-    /// The format of a file that begins so.
+    /// The format of a file that begins so, by its first [`Kind::FIRST_BYTES`].
     pub(super) fn of(first: &[u8]) -> Option<Kind> {
         match first {
             [0x89, b'P', b'N', b'G', ..] => Some(Kind::Png),
             [0xff, 0xd8, 0xff, ..] => Some(Kind::Jpeg),
+            // Text may begin with these two letters, but it has no zeros.
+            [b'B', b'M', rest @ ..] if rest.iter().take(16).any(|byte| *byte == 0) => Some(Kind::Bmp),
+            [b'G', b'I', b'F', b'8', b'7' | b'9', b'a', ..] => Some(Kind::Gif),
+            [b'I', b'I', 42 | 43, 0, ..] | [b'M', b'M', 0, 42 | 43, ..] => Some(Kind::Tiff),
+            [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => Some(Kind::Webp),
             _ => None,
         }
     }
+
+    /// How many bytes [`Kind::of`] looks at.
+    pub(super) const FIRST_BYTES: u64 = 18;
 
     fn name(self) -> &'static str {
         match self {
             Kind::Png => "PNG",
             Kind::Jpeg => "JPEG",
+            Kind::Bmp => "BMP",
+            Kind::Gif => "GIF",
+            Kind::Tiff => "TIFF",
+            Kind::Webp => "WebP",
         }
     }
 
-    /// The most pixels that a byte of a file can stand for. In PNG a pixel takes at least one bit, and no deflate stream
-    /// unpacks to more than 1032 times its length; in JPEG a block of 64 pixels takes at least one bit.
-    fn pixels_per_byte(self) -> u64 {
+    /// The most pixels that a byte of a file can stand for, where there is such a number. In PNG a pixel takes at least one
+    /// bit, and no deflate stream unpacks to more than 1032 times its length; in JPEG a block of 64 pixels takes at least one
+    /// bit. The others may leave pixels out, or name a whole line by a bit.
+    fn pixels_per_byte(self) -> Option<u64> {
         match self {
-            Kind::Png => 8 * 1032,
-            Kind::Jpeg => 8 * 64,
+            Kind::Png => Some(8 * 1032),
+            Kind::Jpeg => Some(8 * 64),
+            Kind::Bmp | Kind::Gif | Kind::Tiff | Kind::Webp => None,
         }
     }
-}
 
-/// A picture as files have it: the channels of a pixel, one or three, side by side.
-pub(super) struct Interleaved {
-    pub(super) channels: usize,
-    pub(super) height: usize,
-    pub(super) width: usize,
-    pub(super) bytes: Vec<u8>,
-}
-
-impl Interleaved {
-    fn into_planes(self) -> (Shape, Vec<u8>) {
-        let Interleaved { channels, height, width, bytes } = self;
-        let shape = Shape::from([channels, height, width]);
-        if channels == 1 {
-            return (shape, bytes);
+    /// Whether grey pictures are among those that the format knows. The decoders of the others give colours.
+    fn knows_grey(self) -> bool {
+        match self {
+            Kind::Png | Kind::Jpeg | Kind::Tiff => true,
+            Kind::Bmp | Kind::Gif | Kind::Webp => false,
         }
-        let plane = |channel: usize| bytes.iter().skip(channel).step_by(channels).copied();
-        (shape, (0..channels).flat_map(plane).collect())
     }
 }
 
@@ -144,35 +163,45 @@ pub(super) fn decode(path: &Path, kind: Option<Kind>) -> Result<Interleaved> {
         Some(kind) => kind,
         None => {
             let known = Kind::of(file.fill_buf().map_err(Error::io("read", path))?);
-            let help = "check that it is one, or remove it";
-            known.ok_or_else(|| Error::file(path, "is neither a PNG nor a JPEG", help))?
+            let problem = || format!("is no picture of a known kind ({KINDS})");
+            known.ok_or_else(|| Error::file(path, problem(), "check that it is one, or remove it"))?
         }
     };
+    let unusable = |error| damaged(path, kind, error);
+    let mut limits = Limits::default();
+    limits.max_alloc = Some(LARGEST_PICTURE);
     match kind {
-        Kind::Png => {
-            let mut limits = Limits::default();
-            limits.max_alloc = Some(LARGEST_PICTURE);
-            let decoder = PngDecoder::with_limits(file, limits).map_err(|error| damaged(path, kind, error))?;
+        Kind::Png => decode_from(path, file_bytes, kind, PngDecoder::with_limits(file, limits).map_err(unusable)?),
+        Kind::Jpeg => decode_from(path, file_bytes, kind, JpegDecoder::new(file).map_err(unusable)?),
+        Kind::Bmp => decode_from(path, file_bytes, kind, BmpDecoder::new(file).map_err(unusable)?),
+        Kind::Gif => {
+            let mut decoder = GifDecoder::new(file).map_err(unusable)?;
+            decoder.set_limits(limits).map_err(unusable)?;
             decode_from(path, file_bytes, kind, decoder)
         }
-        Kind::Jpeg => {
-            let decoder = JpegDecoder::new(file).map_err(|error| damaged(path, kind, error))?;
+        Kind::Tiff => {
+            let mut decoder = TiffDecoder::new(file).map_err(unusable)?;
+            decoder.set_limits(limits).map_err(unusable)?;
             decode_from(path, file_bytes, kind, decoder)
         }
+        Kind::Webp => decode_from(path, file_bytes, kind, WebPDecoder::new(file).map_err(unusable)?),
     }
 }
 
 fn decode_from(path: &Path, file_bytes: u64, kind: Kind, mut decoder: impl ImageDecoder) -> Result<Interleaved> {
     let (width, height) = decoder.dimensions();
-    if u64::from(width) * u64::from(height) / kind.pixels_per_byte() > file_bytes {
+    let pixels = u64::from(width) * u64::from(height);
+    if pixels == 0 {
+        return Err(Error::file(path, "has no pixel", "remove it"));
+    }
+    if kind.pixels_per_byte().is_some_and(|most| pixels / most > file_bytes) {
         return Err(Error::file(
             path,
             format!("claims {width} x {height} pixels, which its {file_bytes} bytes cannot hold"),
             "the file is damaged: get it again",
         ));
     }
-    let decoded_bytes = decoder.total_bytes();
-    if decoded_bytes > LARGEST_PICTURE {
+    if decoder.total_bytes() > LARGEST_PICTURE {
         return Err(Error::file(
             path,
             format!("{width} x {height} pixels are more than {} MiB", LARGEST_PICTURE >> 20),
@@ -182,65 +211,63 @@ fn decode_from(path: &Path, file_bytes: u64, kind: Kind, mut decoder: impl Image
     let color = decoder.color_type();
     // A picture whose EXIF data cannot be read is taken as it lies.
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
-    let mut decoded = vec![0; decoded_bytes as usize];
-    decoder.read_image(&mut decoded).map_err(|error| damaged(path, kind, error))?;
-
-    let eight_bits = if color.bytes_per_pixel() == color.channel_count() { decoded } else { halve(&decoded) };
-    let (channels, has_alpha) = match color {
-        ColorType::L8 | ColorType::L16 => (1, false),
-        ColorType::La8 | ColorType::La16 => (1, true),
-        ColorType::Rgb8 | ColorType::Rgb16 => (3, false),
-        ColorType::Rgba8 | ColorType::Rgba16 => (3, true),
-        // Neither format has another kind; the enum of the decoder has.
+    let channels = match color {
+        ColorType::L8 | ColorType::L16 => 1,
+        ColorType::La8 | ColorType::La16 => 2,
+        ColorType::Rgb8 | ColorType::Rgb16 => 3,
+        ColorType::Rgba8 | ColorType::Rgba16 => 4,
         other => {
             let problem = format!("holds pixels of an unusual kind ({other:?})");
-            return Err(Error::file(path, problem, "save it as an 8-bit grey or RGB picture"));
+            return Err(Error::file(path, problem, OTHER_PIXELS));
         }
     };
-    let bytes = if has_alpha { over_black(&eight_bits, channels) } else { eight_bits };
-    let unknown = || Error::file(path, "has fewer pixels than it says", "the file is damaged: get it again");
-    let mut picture = match channels {
-        1 => image::GrayImage::from_raw(width, height, bytes).map(DynamicImage::ImageLuma8),
-        _ => image::RgbImage::from_raw(width, height, bytes).map(DynamicImage::ImageRgb8),
-    }
-    .ok_or_else(unknown)?;
+    let mut picture = DynamicImage::from_decoder(decoder).map_err(|error| damaged(path, kind, error))?;
     picture.apply_orientation(orientation);
     let (width, height) = (picture.width() as usize, picture.height() as usize);
-    Ok(Interleaved { channels, height, width, bytes: picture.into_bytes() })
+    let bytes = picture.into_bytes();
+    let samples = match color.bytes_per_pixel() == color.channel_count() {
+        true => Samples::Bytes(bytes),
+        // In the machine's byte order.
+        false => Samples::Words(bytes.chunks_exact(2).map(|pair| u16::from_ne_bytes([pair[0], pair[1]])).collect()),
+    };
+    let picture = Interleaved { channels, height, width, samples };
+    Ok(if kind.knows_grey() { picture } else { picture.grey_where_it_is() })
+}
+
+/// Whether a picture has 16 bits for each sample, by its first bytes; no where it cannot be read.
+pub(super) fn has_sixteen_bits(path: &Path) -> bool {
+    let Ok(mut file) = File::open(path) else { return false };
+    let mut first = Vec::new();
+    if (&mut file).take(PNG_DEPTH as u64 + 1).read_to_end(&mut first).is_err() {
+        return false;
+    }
+    match Kind::of(&first) {
+        Some(Kind::Png) => first.get(PNG_DEPTH) == Some(&16),
+        Some(Kind::Tiff) => File::open(path).is_ok_and(|file| {
+            let color = TiffDecoder::new(BufReader::new(file)).map(|decoder| decoder.color_type());
+            color.is_ok_and(|color| color.bytes_per_pixel() == 2 * color.channel_count())
+        }),
+        _ => false,
+    }
 }
 
 fn damaged(path: &Path, kind: Kind, error: image::ImageError) -> Error {
+    let name = kind.name();
+    // An error is one line, whatever the decoder says.
+    let said = error.to_string().replace(['\n', '\r'], " ");
     match error {
         image::ImageError::IoError(source) if source.kind() != io::ErrorKind::UnexpectedEof => {
             Error::io("read", path)(source)
         }
-        other => {
-            // An error is one line, whatever the decoder says.
-            let said = other.to_string().replace('\n', " ");
-            let name = kind.name();
-            Error::file(
-                path,
-                format!("is no readable {name} ({said})"),
-                format!("check that it is a {name}, or get it again"),
-            )
+        image::ImageError::Unsupported(_) => {
+            Error::file(path, format!("is a {name} of a kind that is not read ({said})"), OTHER_PIXELS)
         }
+        _ => Error::file(
+            path,
+            format!("is no readable {name} ({said})"),
+            format!("check that it is a {name}, or get it again"),
+        ),
     }
-}
-
-/// 16-bit samples, in the machine's byte order, rounded to 8 bits.
-fn halve(decoded: &[u8]) -> Vec<u8> {
-    let wide = decoded.chunks_exact(2).map(|pair| u32::from(u16::from_ne_bytes([pair[0], pair[1]])));
-    wide.map(|sample| ((sample * 255 + 32_767) / 65_535) as u8).collect()
-}
-
-/// Pixels with their alpha channel multiplied in: black shows through.
-fn over_black(pixels: &[u8], channels: usize) -> Vec<u8> {
-    let shown = |pixel: &[u8]| {
-        let alpha = u32::from(pixel[channels]);
-        let values = pixel[..channels].iter().map(|value| ((u32::from(*value) * alpha + 127) / 255) as u8);
-        values.collect::<Vec<u8>>()
-    };
-    pixels.chunks_exact(channels + 1).flat_map(shown).collect()
 }
 
 /// Writes an 8-bit PNG, grey for shape `[1, h, w]` and RGB for `[3, h, w]`; the bytes are one channel's plane after

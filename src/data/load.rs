@@ -1,7 +1,7 @@
 //! [`load`]: from what people type to data sets.
 
 use std::collections::HashSet;
-use std::fs::{self, File};
+use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,8 +11,11 @@ use rayon::prelude::*;
 use super::csv::{Table, read_csv};
 use super::dataset::Dataset;
 use super::digits::digits;
-use super::idx::{is_gzip, is_idx, read_parts};
-use super::images::{Kind, read_picture};
+use super::emnist;
+use super::folder::{all_pictures, emnist_file, load_folder, pictures};
+use super::gzip;
+use super::idx::{is_idx, read_parts};
+use super::images::Kind;
 use super::npy;
 use super::npz::{self, Npz};
 use super::pictures::PictureFormat;
@@ -34,13 +37,10 @@ const RATINGS_SEED: u64 = 1;
 /// Two streams of digits that share no sample.
 const TRAIN_SEED: u64 = 1;
 const TEST_SEED: u64 = 2;
-/// First bytes of a file that tell its kind.
-const MAGIC_BYTES: u64 = 8;
-/// Pictures decoded before their sizes are compared, so that a folder of odd ones fails early.
-const PICTURES_AT_ONCE: usize = 1024;
 /// What can be loaded, for the messages that have to say so.
-const KNOWN: &str = "give \"digits\", \"digits:N\", a folder with MNIST's four IDX files or with pictures, or an IDX, NPY, \
-                     NPZ, CSV, PNG or JPEG file";
+pub(super) const KNOWN: &str = "give \"digits\", \"digits:N\", a folder with MNIST's or EMNIST's IDX files, with pictures or \
+                                with a folder of pictures for each class, or an IDX, NPY, NPZ, CSV, PNG, JPEG, BMP, GIF, \
+                                TIFF or WebP file";
 
 /// What a source holds: samples to train on and, where the source has its own, samples to test with.
 #[derive(Clone, Debug)]
@@ -56,18 +56,33 @@ pub struct Splits {
 /// - `digits`: the built-in digits, 60,000 to train on and 10,000 to test with; `digits:N`: N, and a sixth of that
 ///   (write `./digits` for a folder of that name);
 /// - a folder with `train-images-idx3-ubyte` and, where they are there, `t10k-images-idx3-ubyte` and the two label
-///   files; each may be gzipped (`.gz`) or have a dot in place of the dash before `idx`;
+///   files; each may be gzipped (`.gz`) or have a dot in place of the dash before `idx`. They may also be where torchvision keeps
+///   them below its `root`, in `MNIST/raw`, `FashionMNIST/raw`, `KMNIST/raw` or `EMNIST/raw`, where only one of these is there;
+/// - a folder with the files of one of EMNIST's splits, `emnist-SPLIT-train-images-idx3-ubyte` and so on (`-test-`, `-labels-`),
+///   or the path of one of its files of images, which chooses among several splits: a file of training images comes with its
+///   labels and test part, one of test images with its labels. EMNIST's pictures are transposed, and are transposed back;
 /// - an IDX or NPY file: rank 2 gives samples `[d]`, rank 3 `[1, h, w]`, rank 4 `[c, h, w]`, and so does `[n, h, w, c]`
 ///   where `c` is 1 or 3 and `h` is not;
 /// - an NPZ file that holds a CSR matrix, as `scipy.sparse.save_npz` writes it: sparse samples `[columns]`;
 /// - any other NPZ file: `FILE.npz:NAME` is one array of it; without a name its only one, or `x_train`, `x`, `data` or `images`,
 ///   with the labels and the test part beside it in `y_train`, `x_test` and so on, a vector for each sample in `conditions`,
-///   and in `lengths` how many steps each sequence of `x` has (`conditions_train`, `lengths_test` and so on);
+///   and in `lengths` how many steps each sequence of `x` has (`conditions_train`, `lengths_test` and so on). MedMNIST's names
+///   are known too: `train_images`, `train_labels`, `test_images` and so on. A validation part (`val_images`, `x_val`) is what to
+///   test with where there is no test part, and is left out where there is one. Labels of several numbers for each sample are
+///   left out;
 /// - a CSV or TSV file of numbers: samples `[columns]`;
 /// - `ratings:FILE`, a file of lines `user,item[,value]`: a sparse sample `[items]` for each user; `ratings:USERS[:SEED]`,
 ///   made-up users: see [`ratings`];
-/// - a PNG or JPEG, or a folder of them, all of one size and taken in the order of their names: samples `[1, h, w]`
-///   where all are grey, else `[3, h, w]`.
+/// - a picture (PNG, JPEG, BMP, GIF, TIFF or WebP, the first of several frames), or a folder of them, all of one size and taken in
+///   the order of their names: samples `[1, h, w]` where all are grey, else `[3, h, w]`, transparency laid over black. Samples are
+///   bytes, or floats from 0 to 1 where one of the pictures has 16 bits;
+/// - a folder without pictures of its own whose folders hold pictures, at any depth: each is a class of its name, and labels are
+///   the classes' places in the order of their names;
+/// - a folder of two such folders, or folders of pictures, called `train` (or `training`) and `test` (`testing`, `val`, `valid`,
+///   `validation`: the first that is there), the second being the test part.
+///
+/// Files are what their first bytes say, whatever their names end in; only CSV files go by their names. IDX, NPY and CSV files
+/// may be gzipped.
 ///
 /// Fails where there is nothing of that name, and where a file does not hold what it should.
 pub fn load(source: &str) -> Result<Splits> {
@@ -190,17 +205,17 @@ fn expect_same_names(folder: &Path, other: &Path) -> Result<()> {
     if !folder.is_dir() || !other.is_dir() {
         return Ok(());
     }
-    let (pictures, others) = (picture_files(folder)?, picture_files(other)?);
+    let (pictures, others) = (all_pictures(folder)?, all_pictures(other)?);
     if pictures.is_empty() || others.is_empty() {
         return Ok(());
     }
-    let stem = |path: &PathBuf| path.file_stem().map(|stem| stem.to_owned());
-    let lacking = |paths: &[PathBuf], others: &[PathBuf]| {
-        let known: HashSet<_> = others.iter().filter_map(stem).collect();
-        paths.iter().find(|path| stem(path).is_some_and(|stem| !known.contains(&stem))).cloned()
+    let lacking = |(folder, paths): (&Path, &[PathBuf]), (other, others): (&Path, &[PathBuf])| {
+        let name = |folder: &Path, path: &PathBuf| path.strip_prefix(folder).map(|name| name.with_extension("")).ok();
+        let known: HashSet<PathBuf> = others.iter().filter_map(|path| name(other, path)).collect();
+        paths.iter().find(|path| name(folder, path).is_some_and(|name| !known.contains(&name))).cloned()
     };
-    let alone = lacking(&pictures, &others).map(|path| (path, other));
-    let alone = alone.or_else(|| lacking(&others, &pictures).map(|path| (path, folder)));
+    let alone = lacking((folder, &pictures), (other, &others)).map(|path| (path, other));
+    let alone = alone.or_else(|| lacking((other, &others), (folder, &pictures)).map(|path| (path, folder)));
     match alone {
         Some((path, other)) => {
             let problem = format!("there is no picture of that name in {}", other.display());
@@ -250,14 +265,18 @@ enum FileKind {
     Csv,
 }
 
-/// The kind of a file, by its first bytes; CSV has none and goes by its name.
+/// The kind of a file, by its first bytes, unpacked where it is packed; CSV has none and goes by its name.
 fn kind_of(path: &Path) -> Result<FileKind> {
+    let file = gzip::open(path)?;
+    let packed = file.is_packed();
     let mut first = Vec::new();
-    let file = File::open(path).map_err(Error::io("read", path))?;
-    file.take(MAGIC_BYTES).read_to_end(&mut first).map_err(Error::io("read", path))?;
+    file.take(Kind::FIRST_BYTES).read_to_end(&mut first).map_err(gzip::unreadable(path))?;
+    let unpack = |what: &str| Error::file(path, format!("is {what} within gzip"), "unpack it by gunzip");
     match &first[..] {
+        first if Kind::of(first).is_some() && packed => Err(unpack("a picture")),
+        first if first.starts_with(&npz::MAGIC) && packed => Err(unpack("an archive")),
         first if Kind::of(first).is_some() => Ok(FileKind::Picture),
-        first if is_gzip(first) || is_idx(first) => Ok(FileKind::Idx),
+        first if is_idx(first) => Ok(FileKind::Idx),
         first if first.starts_with(&npy::MAGIC) => Ok(FileKind::Npy),
         first if first.starts_with(&npz::MAGIC) => Ok(FileKind::Npz),
         _ if has_extension(path, &["csv", "tsv"]) => Ok(FileKind::Csv),
@@ -289,14 +308,17 @@ fn built_in_digits(count: usize) -> Splits {
 }
 
 /// The last part of the path, or the whole where it has none, as `.` and `/` do.
-fn name_of(path: &Path) -> String {
+pub(super) fn name_of(path: &Path) -> String {
     path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned())
 }
 
 fn load_file(path: &Path, reading: &Reading) -> Result<Splits> {
     let train = match kind_of(path)? {
-        FileKind::Picture => pictures(vec![path.to_owned()], reading)?,
-        FileKind::Idx => images_from_idx(path)?,
+        FileKind::Picture => pictures(&[&[path.to_owned()]], reading)?.remove(0),
+        FileKind::Idx => match emnist::Pictures::of(path) {
+            Some(pictures) => return emnist_file(path, &pictures),
+            None => images_from_idx(path)?,
+        },
         FileKind::Npy => samples(path, npy::read_parts(path)?)?,
         FileKind::Npz => return arrays(path, None),
         FileKind::Csv => match &reading.columns {
@@ -313,14 +335,16 @@ fn load_file(path: &Path, reading: &Reading) -> Result<Splits> {
     Ok(Splits { train, test: None })
 }
 
-/// The names that arrays of samples, their labels, and those of a test part go by in NPZ files.
-const ARRAYS: [[&str; 4]; 6] = [
-    ["x_train", "y_train", "x_test", "y_test"],
-    ["X_train", "y_train", "X_test", "y_test"],
-    ["x", "y", "", ""],
-    ["X", "y", "", ""],
-    ["data", "labels", "", ""],
-    ["images", "labels", "", ""],
+/// The names that arrays of samples, their labels, and those of a part to test with go by in NPZ files; what to test with is the
+/// test part, else the validation part.
+const ARRAYS: [[&str; 6]; 7] = [
+    ["x_train", "y_train", "x_test", "y_test", "x_val", "y_val"],
+    ["X_train", "y_train", "X_test", "y_test", "X_val", "y_val"],
+    ["train_images", "train_labels", "test_images", "test_labels", "val_images", "val_labels"],
+    ["x", "y", "", "", "", ""],
+    ["X", "y", "", "", "", ""],
+    ["data", "labels", "", "", "", ""],
+    ["images", "labels", "", "", "", ""],
 ];
 
 /// The arrays of a sparse matrix in SciPy's files.
@@ -337,7 +361,7 @@ fn arrays(path: &Path, key: Option<&str>) -> Result<Splits> {
     if let Some(only) = key.or(if names.len() == 1 { Some(names[0]) } else { None }) {
         return Ok(Splits { train: array(only)?, test: None });
     }
-    let Some([x, y, x_test, y_test]) = ARRAYS.into_iter().find(|[x, ..]| names.contains(x)) else {
+    let Some([x, y, x_test, y_test, x_val, y_val]) = ARRAYS.into_iter().find(|[x, ..]| names.contains(x)) else {
         let problem = format!("has {} arrays: {}", names.len(), shortened(&names));
         return Err(Error::file(path, problem, format!("name one, as in {}:{}", name_of(path), names[0])));
     };
@@ -355,10 +379,11 @@ fn arrays(path: &Path, key: Option<&str>) -> Result<Splits> {
         }
     };
     let train = with_beside(path, &npz, with_labels(x, y)?, if x.ends_with("_train") { "_train" } else { "" })?;
-    let test = match names.contains(&x_test) {
-        true => Some(with_beside(path, &npz, with_labels(x_test, y_test)?, "_test")?),
-        false => None,
-    };
+    let tests = [(x_test, y_test, "_test"), (x_val, y_val, "_val")];
+    let test = tests.into_iter().find(|(x_test, ..)| names.contains(x_test));
+    let x_test = test.map_or("", |(x_test, ..)| x_test);
+    let test =
+        test.map(|(x_test, y_test, part)| with_beside(path, &npz, with_labels(x_test, y_test)?, part)).transpose()?;
     if let Some(test) = &test
         && test.sample_shape() != train.sample_shape()
     {
@@ -421,51 +446,8 @@ fn whole_numbers((shape, values): (Shape, Values)) -> Option<Vec<u32>> {
     }
 }
 
-fn load_folder(folder: &Path, reading: &Reading) -> Result<Splits> {
-    let test_images = mnist_file(folder, "t10k-images", 3);
-    if let Some(train_images) = mnist_file(folder, "train-images", 3) {
-        let train = labelled(&train_images, mnist_file(folder, "train-labels", 1))?;
-        let Some(test_images) = test_images else {
-            return Ok(Splits { train, test: None });
-        };
-        let test = labelled(&test_images, mnist_file(folder, "t10k-labels", 1))?;
-        if test.sample_shape() != train.sample_shape() {
-            return Err(Error::file(
-                &test_images,
-                format!(
-                    "samples have shape {}, but those of {} have {}",
-                    test.sample_shape(),
-                    name_of(&train_images),
-                    train.sample_shape()
-                ),
-                "take both files from one data set",
-            ));
-        }
-        return Ok(Splits { train, test: Some(test) });
-    }
-    let paths = picture_files(folder)?;
-    if !paths.is_empty() {
-        return Ok(Splits { train: pictures(paths, reading)?, test: None });
-    }
-    let problem = match test_images {
-        Some(_) => "there is t10k-images-idx3-ubyte in this folder, but no train-images-idx3-ubyte",
-        None => "there is neither train-images-idx3-ubyte (or .gz) nor any PNG or JPEG in this folder",
-    };
-    Err(Error::file(folder, problem, KNOWN))
-}
-
-/// The first of the names that MNIST's files go by, if any is in the folder.
-fn mnist_file(folder: &Path, stem: &str, rank: usize) -> Option<PathBuf> {
-    let names = [
-        format!("{stem}-idx{rank}-ubyte"),
-        format!("{stem}.idx{rank}-ubyte"),
-        format!("{stem}-idx{rank}-ubyte.gz"),
-        format!("{stem}.idx{rank}-ubyte.gz"),
-    ];
-    names.iter().map(|name| folder.join(name)).find(|path| path.is_file())
-}
-
-fn labelled(images: &Path, labels: Option<PathBuf>) -> Result<Dataset> {
+/// Images of an IDX file with the labels of another.
+pub(super) fn labelled(images: &Path, labels: Option<PathBuf>) -> Result<Dataset> {
     let dataset = images_from_idx(images)?;
     let Some(path) = labels else {
         return Ok(dataset);
@@ -488,7 +470,19 @@ fn labelled(images: &Path, labels: Option<PathBuf>) -> Result<Dataset> {
 }
 
 fn images_from_idx(path: &Path) -> Result<Dataset> {
-    samples(path, read_parts(path)?)
+    let (mut shape, mut values) = read_parts(path)?;
+    if let [count, columns, rows] = shape[..]
+        && emnist::Pictures::of(path).is_some()
+    {
+        // A column's pixels are as the channels of one pixel.
+        match &mut values {
+            Values::U8(values) => channels_first(values, columns, rows),
+            Values::F32(values) => channels_first(values, columns, rows),
+            Values::F64(_) | Values::U32(_) => {}
+        }
+        shape = [count, rows, columns].into();
+    }
+    samples(path, (shape, values))
 }
 
 /// An array of samples as a data set: `[n, d]`, `[n, h, w]`, or pictures with their channels first or last.
@@ -533,74 +527,12 @@ fn channels_first<T: Copy + Send + Sync>(values: &mut [T], pixels: usize, channe
     });
 }
 
-/// The PNGs and JPEGs of a folder in the order of their names. Hidden files are no pictures, whatever they are called.
-pub fn picture_files(folder: &Path) -> Result<Vec<PathBuf>> {
-    let mut paths = Vec::new();
-    for entry in fs::read_dir(folder).map_err(Error::io("read", folder))? {
-        let path = entry.map_err(Error::io("read", folder))?.path();
-        let is_picture = has_extension(&path, &["png", "jpg", "jpeg"]);
-        let is_hidden = name_of(&path).starts_with('.');
-        if is_picture && !is_hidden && path.is_file() {
-            paths.push(path);
-        }
-    }
-    paths.sort();
-    Ok(paths)
-}
-
-fn has_extension(path: &Path, known: &[&str]) -> bool {
-    let extension = path.extension().unwrap_or_default();
-    known.iter().any(|known| extension.eq_ignore_ascii_case(known))
-}
-
-/// Pictures as one data set: in a format, or as they are.
-fn pictures(paths: Vec<PathBuf>, reading: &Reading) -> Result<Dataset> {
-    let Some(format) = reading.pictures else { return pictures_of_one_size(&paths) };
-    let dataset = Dataset::from_pictures(paths, format)?;
-    if dataset.len() as u64 * dataset.sample_shape().elements() as u64 > reading.memory {
-        return Ok(dataset);
-    }
-    let all: Vec<u32> = (0..dataset.len() as u32).collect();
-    Ok(Dataset::from_parts(dataset.name(), format.shape(), dataset.read(&all)?, None))
-}
-
-fn pictures_of_one_size(paths: &[PathBuf]) -> Result<Dataset> {
-    let mut decoded: Vec<(Shape, Vec<u8>)> = Vec::new();
-    for chunk in paths.chunks(PICTURES_AT_ONCE) {
-        let read: Vec<Result<(Shape, Vec<u8>)>> = chunk.par_iter().map(read_picture).collect();
-        // In order, so that the error names the first bad file whatever the threads did.
-        for (path, picture) in chunk.iter().zip(read) {
-            let (shape, bytes) = picture?;
-            if let Some((first, _)) = decoded.first()
-                && first[1..] != shape[1..]
-            {
-                return Err(Error::file(
-                    path,
-                    format!(
-                        "{} x {} pixels, but {} has {} x {}",
-                        shape[2],
-                        shape[1],
-                        paths.first().map(|path| name_of(path)).unwrap_or_default(),
-                        first[2],
-                        first[1]
-                    ),
-                    "bring all to one size, or use a model with input [channels, height, width], to which they are fitted",
-                ));
-            }
-            decoded.push((shape, bytes));
-        }
-    }
-    let channels = decoded.iter().map(|(shape, _)| shape[0]).max().unwrap_or(1);
-    let Some((height, width)) = decoded.first().map(|(shape, _)| (shape[1], shape[2])) else {
-        return Err(Error::invalid("data", "there is no picture", KNOWN));
+/// Whether the name ends so, or ends so before the `.gz` of a packed file.
+pub(super) fn has_extension(path: &Path, known: &[&str]) -> bool {
+    let extension = |path: &Path| path.extension().unwrap_or_default().to_os_string();
+    let extension = match extension(path) {
+        packed if packed.eq_ignore_ascii_case("gz") => extension(Path::new(path.file_stem().unwrap_or_default())),
+        extension => extension,
     };
-    let mut bytes = Vec::with_capacity(decoded.len() * channels * height * width);
-    for (shape, picture) in decoded {
-        // A grey picture among coloured ones shows its one channel in all three.
-        let copies = channels / shape[0];
-        for _ in 0..copies {
-            bytes.extend_from_slice(&picture);
-        }
-    }
-    Dataset::from_u8([channels, height, width], bytes)
+    known.iter().any(|known| extension.eq_ignore_ascii_case(known))
 }

@@ -6,8 +6,9 @@
 //! in memory.
 //!
 //! Invariants: a data set is never empty, and all its values are finite. No reader of numbers here takes more memory than
-//! twice its file and a MiB, whatever a header claims; of packed files, three times what really comes out of them. Readers
-//! of names (ratings, tables) keep each name once besides. Nothing here knows a device or a model.
+//! twice its file and a MiB, whatever a header claims; of packed files, three times what really comes out of them; and twice
+//! that where a file holds signed bytes, which become f32. Readers of names (ratings, tables) keep each name once besides.
+//! Nothing here knows a device or a model.
 
 mod beside;
 pub mod chart;
@@ -17,14 +18,18 @@ pub mod digits;
 #[cfg(feature = "cli")]
 pub mod download;
 mod elements;
+mod emnist;
 pub(crate) mod files;
+mod folder;
 mod font;
+mod gzip;
 pub mod idx;
 pub mod images;
 mod load;
 pub mod npy;
 pub mod npz;
 pub mod pictures;
+mod pixels;
 mod ratings;
 mod records;
 mod sparse;
@@ -35,7 +40,8 @@ pub mod table;
 pub(crate) use beside::check_lengths;
 pub use dataset::Dataset;
 pub use digits::digits;
-pub use load::{Reading, Splits, is_same_source, load, load_array, load_pairs, load_with, picture_files};
+pub use folder::picture_files;
+pub use load::{Reading, Splits, is_same_source, load, load_array, load_pairs, load_with};
 pub use ratings::ratings;
 pub use records::quoted;
 pub use sparse::SparseRows;

@@ -1,15 +1,15 @@
 //! NPY, NumPy's format for one array: a magic number, a Python dictionary that says type, order and shape, the elements.
 //!
-//! As described in NumPy's `numpy/lib/format.py`, versions 1 to 3. Bytes stay bytes, and truth is a byte of 0
-//! or 255; whole numbers of 16 to 64 bits and floats of 32 and 64 become f32, from either byte order. An array in Fortran's
-//! order is brought into C's.
+//! As described in NumPy's `numpy/lib/format.py`, versions 1 to 3. Unsigned bytes stay bytes, and truth is a byte of 0 or 255;
+//! signed bytes, whole numbers of 16 to 64 bits and floats of 16, 32 and 64 become f32, from either byte order. An array in
+//! Fortran's order is brought into C's. A file may be gzipped.
 
-use std::fs::File;
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, Read, Write};
 use std::path::Path;
 
 use super::elements::{ByteOrder, Element, Elements, has_more, read_elements, read_exact_elements};
 use super::files::write_atomically;
+use super::gzip;
 use crate::error::{Error, Result};
 use crate::shape::Shape;
 use crate::tensor::{Tensor, Values};
@@ -23,7 +23,7 @@ const MOST_DIMENSIONS: usize = 64;
 const GET_AGAIN: &str = "the file is damaged: get it again";
 const OTHER_TYPE: &str = "save it by numpy.save(name, array.astype(\"float32\"))";
 
-/// Reads an NPY file: unsigned bytes as [`Values::U8`], all other numbers as [`Values::F32`], row-major.
+/// Reads an NPY file, gzipped or not: unsigned bytes as [`Values::U8`], all other numbers as [`Values::F32`], row-major.
 ///
 /// Fails where the file cannot be read, is no NPY file, holds anything but real numbers, has a size of 0, or less or
 /// more behind its header than that promises.
@@ -34,9 +34,9 @@ pub fn read_npy(path: impl AsRef<Path>) -> Result<Tensor> {
 
 /// [`read_npy`] for those who take the values over.
 pub(super) fn read_parts(path: &Path) -> Result<(Shape, Values)> {
-    let file = File::open(path).map_err(Error::io("read", path))?;
-    let file_bytes = file.metadata().map_err(Error::io("read", path))?.len();
-    read_array(&Place { path, array: None }, &mut BufReader::new(file), file_bytes)
+    let mut file = gzip::open(path)?;
+    let at_hand = file.at_hand();
+    read_array(&Place { path, array: None }, &mut file, at_hand)
 }
 
 /// Where an array is: a file of its own, or one of several in a file.
@@ -59,13 +59,15 @@ impl Place<'_> {
     /// What is wrong with packed data is the file's fault; anything else is the system's.
     fn unreadable(&self, source: io::Error) -> Error {
         match source.kind() {
-            io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => {
+            io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput
+                if self.array.is_some() =>
+            {
                 self.error(format!("cannot be unpacked ({source})"), GET_AGAIN)
             }
             io::ErrorKind::OutOfMemory => {
                 self.error("does not fit in memory", "use a part of it, or a machine with more memory")
             }
-            _ => Error::io("read", self.path)(source),
+            _ => gzip::unreadable(self.path)(source),
         }
     }
 }
@@ -155,12 +157,14 @@ fn read_header(place: &Place, reader: &mut impl Read) -> Result<Header> {
     let element = match descr.trim_start_matches(['<', '>', '=', '|']) {
         "b1" => Element::Bool,
         "u1" => Element::U8,
+        "i1" => Element::I8,
         "u2" => Element::U16,
         "i2" => Element::I16,
         "u4" => Element::U32,
         "i4" => Element::I32,
         "u8" => Element::U64,
         "i8" => Element::I64,
+        "f2" => Element::F16,
         "f4" => Element::F32,
         "f8" => Element::F64,
         _ => {

@@ -6,9 +6,11 @@ use image::imageops::{self, FilterType};
 use image::{ImageBuffer, Pixel};
 use rayon::prelude::*;
 
-use super::images::{Interleaved, decode};
+use super::images::decode;
+use super::pixels::Pixels;
 use crate::error::{Error, Result};
 use crate::shape::Shape;
+use crate::tensor::Values;
 
 /// Pictures decoded before the first bad one among them is told of.
 const AT_ONCE: usize = 1024;
@@ -42,7 +44,7 @@ impl Fit {
 /// What all pictures are brought to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PictureFormat {
-    /// 1 for grey (colours become their luma by ITU-R BT.709), or 3 for red, green and blue.
+    /// 1 for grey (colours become their luma by ITU-R BT.709), 3 for red, green and blue; 2 and 4 have opacity behind these.
     pub channels: usize,
     /// Pixels from top to bottom.
     pub height: usize,
@@ -53,10 +55,10 @@ pub struct PictureFormat {
 }
 
 impl PictureFormat {
-    /// That of samples of this shape, where it is `[1, height, width]` or `[3, height, width]`.
+    /// That of samples of this shape, where it is `[channels, height, width]` of one to four channels.
     pub fn of(sample: &Shape, fit: Fit) -> Option<PictureFormat> {
         match sample[..] {
-            [channels @ (1 | 3), height, width] => Some(PictureFormat { channels, height, width, fit }),
+            [channels @ 1..=4, height, width] => Some(PictureFormat { channels, height, width, fit }),
             _ => None,
         }
     }
@@ -66,8 +68,9 @@ impl PictureFormat {
         [self.channels, self.height, self.width].into()
     }
 
-    /// Reads a PNG or JPEG in this format: its bytes, one channel's plane after another. Pictures are resized by a
-    /// triangle filter as wide as the reduction, and turned as their EXIF orientation says.
+    /// Reads a picture in this format: its bytes, one channel's plane after another. Pictures are resized by a triangle filter
+    /// as wide as the reduction, and turned as their EXIF orientation says; 16 bits are rounded to 8. Pictures without opacity
+    /// are opaque, and where the format has none, transparency is laid over black.
     ///
     /// Fails as [`read_picture`](super::images::read_picture) does.
     pub fn read(&self, path: impl AsRef<Path>) -> Result<Vec<u8>> {
@@ -76,30 +79,29 @@ impl PictureFormat {
         Ok(sample)
     }
 
-    fn read_into(&self, path: &Path, sample: &mut [u8]) -> Result<()> {
-        let Interleaved { channels, height, width, bytes } = decode(path, None)?;
-        let bytes = match (channels, self.channels) {
-            (1, 3) => bytes.iter().flat_map(|grey| [*grey; 3]).collect(),
-            (3, 1) => bytes.chunks_exact(3).map(luma).collect(),
-            _ => bytes,
-        };
+    fn read_into<T: Pixels>(&self, path: &Path, sample: &mut [T]) -> Result<()> {
+        let picture = decode(path, None)?;
+        let (height, width) = (picture.height, picture.width);
+        let samples: Vec<T> = picture.into_samples(self.channels);
         match self.channels {
-            1 => self.place::<image::Luma<u8>>(bytes, height, width, sample),
-            _ => self.place::<image::Rgb<u8>>(bytes, height, width, sample),
+            1 => self.place::<T, T::Grey>(samples, height, width, sample),
+            2 => self.place::<T, T::GreyAlpha>(samples, height, width, sample),
+            3 => self.place::<T, T::Colour>(samples, height, width, sample),
+            _ => self.place::<T, T::ColourAlpha>(samples, height, width, sample),
         }
         .ok_or_else(|| Error::file(path, "has no pixel", "remove it"))
     }
 
     /// Fits the pixels to a sample's size and puts them into its planes. `None` where there are none.
-    fn place<P: Pixel<Subpixel = u8> + 'static>(
+    fn place<T: Pixels, P: Pixel<Subpixel = T> + 'static>(
         &self,
-        bytes: Vec<u8>,
+        samples: Vec<T>,
         height: usize,
         width: usize,
-        sample: &mut [u8],
+        sample: &mut [T],
     ) -> Option<()> {
         let (Ok(wide), Ok(high)) = (u32::try_from(width), u32::try_from(height)) else { return None };
-        let picture: ImageBuffer<P, Vec<u8>> = ImageBuffer::from_raw(wide, high, bytes)?;
+        let picture: ImageBuffer<P, Vec<T>> = ImageBuffer::from_raw(wide, high, samples)?;
         if height == 0 || width == 0 {
             return None;
         }
@@ -122,7 +124,7 @@ impl PictureFormat {
             false => imageops::resize(&part, whole[1] as u32, whole[0] as u32, FilterType::Triangle),
         };
         let (top, left) = ((self.height - whole[0]) / 2, (self.width - whole[1]) / 2);
-        sample.fill(0);
+        sample.fill(T::narrow(0));
         for (y, line) in fitted.as_raw().chunks_exact(whole[1] * self.channels).enumerate() {
             for (x, pixel) in line.chunks_exact(self.channels).enumerate() {
                 for (channel, value) in pixel.iter().enumerate() {
@@ -133,21 +135,20 @@ impl PictureFormat {
         Some(())
     }
 
-    /// Reads many, one after another, on all cores. The error is the first bad file's, whatever the threads did.
-    pub(super) fn read_all(&self, paths: &[&PathBuf]) -> Result<Vec<u8>> {
+    /// Reads many, one after another, on all cores: as bytes, or with 16 bits as floats from 0 to 1. The error is the first bad
+    /// file's, whatever the threads did.
+    pub(super) fn read_all(&self, paths: &[&PathBuf], sixteen_bits: bool) -> Result<Values> {
+        if sixteen_bits { self.read_all_as::<u16>(paths) } else { self.read_all_as::<u8>(paths) }
+    }
+
+    fn read_all_as<T: Pixels>(&self, paths: &[&PathBuf]) -> Result<Values> {
         let width = self.shape().elements();
-        let mut samples = vec![0; paths.len() * width];
+        let mut samples = vec![T::narrow(0); paths.len() * width];
         for (paths, samples) in paths.chunks(AT_ONCE).zip(samples.chunks_mut(AT_ONCE * width)) {
             let read = paths.par_iter().zip(samples.par_chunks_mut(width));
             let results: Vec<Result<()>> = read.map(|(path, sample)| self.read_into(path, sample)).collect();
             results.into_iter().collect::<Result<()>>()?;
         }
-        Ok(samples)
+        Ok(T::values(samples))
     }
-}
-
-/// The grey that a colour has to the eye.
-fn luma(pixel: &[u8]) -> u8 {
-    let [red, green, blue] = [pixel[0], pixel[1], pixel[2]].map(u32::from);
-    ((2126 * red + 7152 * green + 722 * blue + 5000) / 10_000) as u8
 }

@@ -1,13 +1,13 @@
 //! Lines of text fields: CSV and its kin, whatever stands in the fields.
 
-use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
 use super::csv::{SAMPLE, separator};
+use super::gzip;
 use crate::error::{Error, Result};
 
-/// Reads a file line by line and hands on each line's number, counted from 1, its fields and what separates them: commas,
+/// Reads a file, gzipped or not, line by line and hands on each line's number, counted from 1, its fields and what separates them: commas,
 /// semicolons or tabs, as the first line has most of. Fields may stand in double quotes, where two quotes stand for one. Empty
 /// lines are skipped, and blanks around fields are dropped.
 ///
@@ -16,15 +16,14 @@ pub(super) fn read_records(
     path: &Path,
     mut take: impl FnMut(usize, &mut Vec<String>, char) -> Result<()>,
 ) -> Result<()> {
-    let open = || File::open(path).map_err(Error::io("read", path));
     let mut first = Vec::new();
-    open()?.take(SAMPLE).read_to_end(&mut first).map_err(Error::io("read", path))?;
+    gzip::open(path)?.take(SAMPLE).read_to_end(&mut first).map_err(gzip::unreadable(path))?;
     let separator = char::from(separator(&first));
-    let mut file = BufReader::new(open()?);
+    let mut file = BufReader::new(gzip::open(path)?);
     let (mut line, mut bytes, mut fields) = (0, Vec::new(), Vec::new());
     loop {
         bytes.clear();
-        if file.read_until(b'\n', &mut bytes).map_err(Error::io("read", path))? == 0 {
+        if file.read_until(b'\n', &mut bytes).map_err(gzip::unreadable(path))? == 0 {
             return Ok(());
         }
         line += 1;

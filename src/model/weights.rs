@@ -5,8 +5,9 @@ use crate::error::{Error, Result, suggest};
 use crate::plan::ParameterLayout;
 use crate::shape::Shape;
 use crate::tensor::Values;
+use half::{bf16, f16};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::Write;
 use std::path::Path;
 
@@ -73,6 +74,11 @@ const HEADER_ENTRY: u64 = 160;
 /// Tensors of one parameter: itself, four moments, its average and its best, rounded up.
 const HEADER_SECTIONS: u64 = 8;
 
+/// What PyTorch's parallel, averaged and compiled modules put before the names of the module that they stand around.
+const WRAPPERS: [&str; 2] = ["module", "_orig_mod"];
+/// How the files of `torch.save` begin: archives, and before version 1.6 pickles.
+const PYTORCH: [&[u8]; 2] = [b"PK\x03\x04", b"\x80\x02"];
+
 /// A safetensors file in memory.
 pub struct File<'a> {
     path: &'a Path,
@@ -96,6 +102,10 @@ impl<'a> File<'a> {
 
     fn tensors(&self) -> Result<SafeTensors<'_>> {
         SafeTensors::deserialize(&self.bytes).map_err(|error| {
+            if PYTORCH.iter().any(|magic| self.bytes.starts_with(magic)) {
+                let help = "save weights by safetensors.torch.save_file(model.state_dict(), name)";
+                return Error::file(self.path, "is a file of torch.save and no safetensors file", help);
+            }
             Error::file(self.path, format!("is no safetensors file: {error}"), "give a file of weights")
         })
     }
@@ -108,66 +118,150 @@ impl<'a> File<'a> {
         Ok(metadata.metadata().as_ref().and_then(|pairs| pairs.get(key).cloned()))
     }
 
-    /// The tensors of a section, in the layout. Every parameter must be there in its shape, as f32 or f64, without NaN or
-    /// infinity. With an empty prefix nothing else may be there.
+    /// A model's weights as PyTorch saves them too: as f32, f64, f16 or bf16, `module.` or `_orig_mod.` in their names left out,
+    /// and counts of batches there or not.
+    ///
+    /// Fails where a parameter is missing, of another shape or type, or not finite as f32; where the model has none of a name;
+    /// and where two names are those of one parameter, or some begin as a wrapped model's do and others do not.
+    pub fn weights(&self, layout: &ParameterLayout) -> Result<Values> {
+        let tensors = self.tensors()?;
+        let known: HashSet<&str> = layout.entries().iter().map(|(name, ..)| name.as_str()).collect();
+        let fail = |problem: String, help: String| Err(Error::file(self.path, problem, help));
+        let mut names = tensors.names();
+        names.retain(|name| !name.starts_with("optimizer."));
+        names.sort_unstable();
+        let mut found: HashMap<String, &str> = HashMap::new();
+        let mut first: Option<(&str, &str)> = None;
+        for name in names {
+            let (wrapper, bare) = if known.contains(name) { ("", name.to_owned()) } else { unwrapped(name) };
+            if !is_count(&bare) && !known.contains(bare.as_str()) {
+                let known = layout.entries().iter().map(|(name, ..)| name.as_str());
+                return fail(format!("the model has no parameter \"{name}\""), suggest(&bare, known));
+            }
+            if let Some(other) = found.get(&bare) {
+                let problem = format!("has parameter \"{bare}\" twice, as \"{other}\" and as \"{name}\"");
+                return fail(problem, "remove one of them".to_owned());
+            }
+            if !is_count(&bare) {
+                let (other_wrapper, other) = *first.get_or_insert((wrapper, name));
+                if other_wrapper != wrapper {
+                    let problem = format!("has names that begin in different ways, as \"{other}\" and \"{name}\" do");
+                    return fail(problem, "give weights of one model, all with a prefix or all without".to_owned());
+                }
+            }
+            found.insert(bare, name);
+        }
+        let in_file = |name: &str| found.get(name).map_or(name.to_owned(), |name| (*name).to_owned());
+        let values = self.read_tensors(&tensors, layout, in_file, true)?;
+        if let Values::F64(numbers) = &values {
+            for (name, shape, offset) in layout.entries() {
+                let numbers = &numbers[*offset..*offset + shape.elements()];
+                if let Some(at) = numbers.iter().position(|number| !(*number as f32).is_finite()) {
+                    let name = in_file(name);
+                    let problem = format!("parameter \"{name}\" holds {:e} at element {at}", numbers[at]);
+                    return fail(problem, "give weights that 32-bit floats can hold".to_owned());
+                }
+            }
+        }
+        Ok(values)
+    }
+
+    /// The tensors of a section, in the layout. Every parameter must be there in its shape, without NaN or infinity. With an
+    /// empty prefix nothing else may be there.
     pub fn section(&self, layout: &ParameterLayout, prefix: &str) -> Result<Values> {
         let tensors = self.tensors()?;
-        let fail = |problem: String, help: String| Err(Error::file(self.path, problem, help));
         if prefix.is_empty() {
             let known: Vec<&str> = layout.entries().iter().map(|(name, ..)| name.as_str()).collect();
             let mut names = tensors.names();
             names.sort_unstable();
             if let Some(stranger) = names.iter().find(|name| !known.contains(*name) && !name.starts_with("optimizer."))
             {
-                return fail(format!("the model has no parameter \"{stranger}\""), suggest(stranger, known));
+                let problem = format!("the model has no parameter \"{stranger}\"");
+                return Err(Error::file(self.path, problem, suggest(stranger, known)));
             }
         }
+        self.read_tensors(&tensors, layout, |name| format!("{prefix}{name}"), false)
+    }
+
+    /// The tensors of all parameters, by their names in the file. Counts of batches may be missing or of any shape where that is
+    /// `without_counts`, and are then 0.
+    fn read_tensors(
+        &self,
+        tensors: &SafeTensors,
+        layout: &ParameterLayout,
+        in_file: impl Fn(&str) -> String,
+        without_counts: bool,
+    ) -> Result<Values> {
+        let fail = |problem: String, help: &str| Err(Error::file(self.path, problem, help));
         let mut wide = vec![0.0f64; layout.elements()];
         let mut narrow = true;
-        for (name, shape, offset) in layout.entries() {
-            let name = format!("{prefix}{name}");
-            let Ok(tensor) = tensors.tensor(&name) else {
-                return fail(format!("parameter \"{name}\" is missing"), "give weights of this very model".to_owned());
+        for (entry, shape, offset) in layout.entries() {
+            let name = in_file(entry);
+            let tensor = tensors.tensor(&name).ok();
+            let any_count = without_counts && is_count(entry);
+            if any_count && !tensor.as_ref().is_some_and(is_usable_count) {
+                continue;
+            }
+            let Some(tensor) = tensor else {
+                return fail(format!("parameter \"{name}\" is missing"), "give weights of this very model");
             };
             let found = Shape::from(tensor.shape());
-            if found != *shape {
+            if found != *shape && !any_count {
                 let problem = format!("parameter \"{name}\" is {found}, the model's is {shape}");
-                return fail(problem, "give weights of this very model".to_owned());
+                return fail(problem, "give weights of this very model");
             }
             let target = &mut wide[*offset..*offset + shape.elements()];
+            let data = tensor.data();
             match tensor.dtype() {
-                Dtype::F32 => {
-                    for (value, bytes) in target.iter_mut().zip(tensor.data().chunks_exact(4)) {
-                        *value = f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]) as f64;
-                    }
-                }
+                Dtype::F16 => fill(target, data, |bytes| f16::from_le_bytes(bytes).to_f64()),
+                Dtype::BF16 => fill(target, data, |bytes| bf16::from_le_bytes(bytes).to_f64()),
+                Dtype::F32 => fill(target, data, |bytes| f64::from(f32::from_le_bytes(bytes))),
                 Dtype::F64 => {
                     narrow = false;
-                    for (value, bytes) in target.iter_mut().zip(tensor.data().chunks_exact(8)) {
-                        let mut eight = [0; 8];
-                        eight.copy_from_slice(bytes);
-                        *value = f64::from_le_bytes(eight);
-                    }
+                    fill(target, data, f64::from_le_bytes);
                 }
                 // PyTorch counts batches so.
-                Dtype::I64 => {
-                    for (value, bytes) in target.iter_mut().zip(tensor.data().chunks_exact(8)) {
-                        let mut eight = [0; 8];
-                        eight.copy_from_slice(bytes);
-                        *value = i64::from_le_bytes(eight) as f64;
-                    }
-                }
+                Dtype::I64 => fill(target, data, |bytes| i64::from_le_bytes(bytes) as f64),
                 other => {
                     let problem = format!("parameter \"{name}\" is of type {other:?}");
-                    return fail(problem, "convert it to F32 or F64".to_owned());
+                    return fail(problem, "convert it to F32, F64, F16 or BF16");
                 }
             }
             if let Some(at) = target.iter().position(|value| !value.is_finite()) {
                 let problem = format!("parameter \"{name}\" holds {} at element {at}", target[at]);
-                return fail(problem, "give weights without NaN and infinities".to_owned());
+                return fail(problem, "give weights without NaN and infinities");
             }
         }
         // What was narrow stays so, bit for bit.
         Ok(if narrow { Values::F32(wide.into_iter().map(|value| value as f32).collect()) } else { Values::F64(wide) })
     }
+}
+
+/// Puts a tensor's numbers, of `SIZE` bytes each, into a parameter's place.
+fn fill<const SIZE: usize>(target: &mut [f64], data: &[u8], number: impl Fn([u8; SIZE]) -> f64) {
+    let (numbers, _) = data.as_chunks::<SIZE>();
+    target.iter_mut().zip(numbers).for_each(|(value, bytes)| *value = number(*bytes));
+}
+
+/// A name without what PyTorch puts into it for modules that stand around others, wherever that is; and what of it stood before
+/// the name.
+fn unwrapped(name: &str) -> (&str, String) {
+    let mut rest = name;
+    while let Some((_, after)) = rest.split_once('.').filter(|(part, _)| WRAPPERS.contains(part)) {
+        rest = after;
+    }
+    let bare: Vec<&str> = rest.split('.').filter(|part| !WRAPPERS.contains(part)).collect();
+    (&name[..name.len() - rest.len()], bare.join("."))
+}
+
+/// Whether a count is one number of a type that is read.
+fn is_usable_count(tensor: &TensorView) -> bool {
+    let known = matches!(tensor.dtype(), Dtype::I64 | Dtype::F32 | Dtype::F64 | Dtype::F16 | Dtype::BF16);
+    known && tensor.shape().iter().product::<usize>() == 1
+}
+
+/// Whether a tensor of this name only counts batches, or models that were averaged.
+fn is_count(name: &str) -> bool {
+    let last = name.rsplit('.').next().unwrap_or(name);
+    last == "num_batches_tracked" || name == "n_averaged"
 }

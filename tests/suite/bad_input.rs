@@ -170,7 +170,7 @@ fn bad_data_is_told_in_one_line() {
     place.write("nothing", &header(8, &[0, 28, 28]));
     place.write("flat", &header(8, &[10, 0, 28]));
     place.write("labels", &with(header(8, &[10]), 10));
-    place.write("signed", &with(header(0x09, &[1, 784]), 784));
+    place.write("unknown", &with(header(0x0a, &[1, 784]), 784));
     place.write("headless", &header(8, &[10, 28, 28])[..9]);
     place.write("empty", &[]);
     place.write("text", b"not a picture at all");
@@ -213,17 +213,17 @@ fn bad_data_is_told_in_one_line() {
             "labels: has shape [10], one number per sample, as labels have; give the file with the images",
         ),
         (
-            &train("signed"),
-            "signed: holds signed bytes; convert it to unsigned bytes (0x08) or floats (0x0d)",
+            &train("unknown"),
+            "unknown: holds elements of the unknown type 0x0a; the file is damaged: get it again",
         ),
         (&train("headless"), "headless: ends within its header of 16 bytes; the file is damaged: get it again"),
         (
             &train("empty"),
-            "empty: is no file of a known kind; give \"digits\", \"digits:N\", a folder with MNIST's four IDX files or with pictures, or an IDX, NPY, NPZ, CSV, PNG or JPEG file",
+            "empty: is no file of a known kind; give \"digits\", \"digits:N\", a folder with MNIST's or EMNIST's IDX files, with pictures or with a folder of pictures for each class, or an IDX, NPY, NPZ, CSV, PNG, JPEG, BMP, GIF, TIFF or WebP file",
         ),
         (
             &train("text"),
-            "text: is no file of a known kind; give \"digits\", \"digits:N\", a folder with MNIST's four IDX files or with pictures, or an IDX, NPY, NPZ, CSV, PNG or JPEG file",
+            "text: is no file of a known kind; give \"digits\", \"digits:N\", a folder with MNIST's or EMNIST's IDX files, with pictures or with a folder of pictures for each class, or an IDX, NPY, NPZ, CSV, PNG, JPEG, BMP, GIF, TIFF or WebP file",
         ),
         (&train("cut.gz"), "cut.gz: its gzip data ends early; the file is damaged: get it again"),
         (
@@ -246,15 +246,15 @@ fn bad_data_is_told_in_one_line() {
         ),
         (
             &train("test-only"),
-            "test-only: there is t10k-images-idx3-ubyte in this folder, but no train-images-idx3-ubyte; give \"digits\", \"digits:N\", a folder with MNIST's four IDX files or with pictures, or an IDX, NPY, NPZ, CSV, PNG or JPEG file",
+            "test-only: there is t10k-images-idx3-ubyte in this folder, but no train-images-idx3-ubyte; give \"digits\", \"digits:N\", a folder with MNIST's or EMNIST's IDX files, with pictures or with a folder of pictures for each class, or an IDX, NPY, NPZ, CSV, PNG, JPEG, BMP, GIF, TIFF or WebP file",
         ),
         (
             &train("bare"),
-            "bare: there is neither train-images-idx3-ubyte (or .gz) nor any PNG or JPEG in this folder; give \"digits\", \"digits:N\", a folder with MNIST's four IDX files or with pictures, or an IDX, NPY, NPZ, CSV, PNG or JPEG file",
+            "bare: there is neither train-images-idx3-ubyte (or .gz) nor any picture (PNG, JPEG, BMP, GIF, TIFF or WebP) in this folder or one in it; give \"digits\", \"digits:N\", a folder with MNIST's or EMNIST's IDX files, with pictures or with a folder of pictures for each class, or an IDX, NPY, NPZ, CSV, PNG, JPEG, BMP, GIF, TIFF or WebP file",
         ),
         (
             &train("missing"),
-            "data \"missing\": there is no such file or folder, and no built-in data of that name; give \"digits\", \"digits:N\", a folder with MNIST's four IDX files or with pictures, or an IDX, NPY, NPZ, CSV, PNG or JPEG file",
+            "data \"missing\": there is no such file or folder, and no built-in data of that name; give \"digits\", \"digits:N\", a folder with MNIST's or EMNIST's IDX files, with pictures or with a folder of pictures for each class, or an IDX, NPY, NPZ, CSV, PNG, JPEG, BMP, GIF, TIFF or WebP file",
         ),
         (
             &train("digits:0"),
@@ -337,7 +337,10 @@ fn bad_weights_are_told_in_one_line() {
             "infinite: parameter \"encoder.2.bias\" holds -inf at element 1; give weights without NaN and \
              infinities",
         ),
-        (&init("integers"), "integers: parameter \"encoder.0.weight\" is of type I32; convert it to F32 or F64"),
+        (
+            &init("integers"),
+            "integers: parameter \"encoder.0.weight\" is of type I32; convert it to F32, F64, F16 or BF16",
+        ),
         (&init("garbage"), "garbage: is no safetensors file: header too large; give a file of weights"),
         (
             &init("truncated"),
@@ -395,7 +398,7 @@ fn bad_places_and_devices_are_told_in_one_line() {
         ),
         (
             "reconstruct run missing out --device cpu",
-            "data \"missing\": there is no such file or folder, and no built-in data of that name; give \"digits\", \"digits:N\", a folder with MNIST's four IDX files or with pictures, or an IDX, NPY, NPZ, CSV, PNG or JPEG file",
+            "data \"missing\": there is no such file or folder, and no built-in data of that name; give \"digits\", \"digits:N\", a folder with MNIST's or EMNIST's IDX files, with pictures or with a folder of pictures for each class, or an IDX, NPY, NPZ, CSV, PNG, JPEG, BMP, GIF, TIFF or WebP file",
         ),
         (
             "reconstruct run tiny out --device cpu",
@@ -417,7 +420,7 @@ fn bad_places_and_devices_are_told_in_one_line() {
         ),
         (
             "eval run --data missing --device cpu",
-            "data \"missing\": there is no such file or folder, and no built-in data of that name; give \"digits\", \"digits:N\", a folder with MNIST's four IDX files or with pictures, or an IDX, NPY, NPZ, CSV, PNG or JPEG file",
+            "data \"missing\": there is no such file or folder, and no built-in data of that name; give \"digits\", \"digits:N\", a folder with MNIST's or EMNIST's IDX files, with pictures or with a folder of pictures for each class, or an IDX, NPY, NPZ, CSV, PNG, JPEG, BMP, GIF, TIFF or WebP file",
         ),
         (
             "summary run/nowhere",

@@ -216,7 +216,6 @@ fn idx_names_what_is_wrong_with_a_file() {
         b"PK\x03\x04 and more",
         "bad: is no IDX file: it starts with the bytes 50 4b 03 04; give an IDX file, whose first two bytes are zero",
     );
-    says(&idx_bytes(0x09, &[1], &[0]), "bad: holds signed bytes; convert it to unsigned bytes (0x08) or floats (0x0d)");
     says(&idx_bytes(0x0a, &[1], &[0]), &format!("bad: holds elements of the unknown type 0x0a; {damaged}"));
     says(&idx_bytes(0x08, &[], &[1]), "bad: has rank 0; give an IDX file of rank 1 to 4");
     says(&idx_bytes(0x08, &[1; 5], &[1]), "bad: has rank 5; give an IDX file of rank 1 to 4");
@@ -376,7 +375,7 @@ fn load_takes_an_idx_file_of_rank_2_to_4() -> Result<()> {
 #[test]
 fn load_says_what_it_looked_for() {
     let folder = folder();
-    let known = "give \"digits\", \"digits:N\", a folder with MNIST's four IDX files or with pictures, or an IDX, NPY, NPZ, CSV, PNG or JPEG file";
+    let known = "give \"digits\", \"digits:N\", a folder with MNIST's or EMNIST's IDX files, with pictures or with a folder of pictures for each class, or an IDX, NPY, NPZ, CSV, PNG, JPEG, BMP, GIF, TIFF or WebP file";
     assert_eq!(
         message(load("digit"), folder.path()),
         format!("data \"digit\": there is no such file or folder, and no built-in data of that name; {known}")
@@ -384,7 +383,7 @@ fn load_says_what_it_looked_for() {
     assert_eq!(
         message(load_from(folder.path()), folder.path()),
         format!(
-            "FOLDER: there is neither train-images-idx3-ubyte (or .gz) nor any PNG or JPEG in this folder; {known}"
+            "FOLDER: there is neither train-images-idx3-ubyte (or .gz) nor any picture (PNG, JPEG, BMP, GIF, TIFF or WebP) in this folder or one in it; {known}"
         )
     );
     write(folder.path(), "t10k-images-idx3-ubyte", &idx_bytes(8, &[1, 1, 1], &[1]));
@@ -588,7 +587,10 @@ fn load_takes_pictures_in_the_order_of_their_names() -> Result<()> {
     );
     write(folder.path(), "a.PNG", b"no picture");
     let text = message(load_from(folder.path()), folder.path());
-    assert_eq!(text, "a.PNG: is neither a PNG nor a JPEG; check that it is one, or remove it");
+    assert_eq!(
+        text,
+        "a.PNG: is no picture of a known kind (PNG, JPEG, BMP, GIF, TIFF or WebP); check that it is one, or remove it"
+    );
     Ok(())
 }
 

@@ -282,12 +282,15 @@ fn damaged_npy_files() {
         npy(&header("<i2", "True", "(2, 3, 2, 4)"), &elements),
         npy(&header("<i8", "False", "(12, 1)"), &elements),
         npy(&header("|b1", "False", "(12, 8)"), &elements),
+        npy(&header(">f2", "True", "(3, 4)"), &elements[..24]),
+        npy(&header("|i1", "False", "(12, 8)"), &elements),
         std::fs::read(fixture("fortran.npy")).expect("a fixture"),
         std::fs::read(fixture("record.npy")).expect("a fixture"),
+        gzip(&npy(&header("<f4", "False", "(2, 3, 4)"), &elements)).into(),
     ]
     .map(Vec::into)
     .into();
-    fuzz(2, &seeds, |_| 0, |path| told(read_npy(path)));
+    fuzz(2, &seeds, |bytes| comes_out(MultiGzDecoder::new(bytes)), |path| told(read_npy(path)));
 }
 
 #[test]
@@ -329,7 +332,22 @@ fn damaged_csv_files() {
     ]
     .map(|text| text.as_bytes().into())
     .into();
-    fuzz(4, &seeds, |_| 0, |path| told(read_csv(path)));
+    let seeds = [&seeds[..], &[gzip(&seeds[1]), gzip(&seeds[5])]].concat();
+    fuzz(4, &seeds, |bytes| comes_out(MultiGzDecoder::new(bytes)), |path| told(read_csv(path)));
+}
+
+/// Pictures may claim up to 512 MiB of pixels in a few bytes, so their memory is not held against their length.
+#[test]
+fn damaged_pictures() {
+    let names =
+        ["colour.bmp", "grey.bmp", "frames.gif", "clear.gif", "alpha.webp", "lossy.webp", "alpha.png", "grey16.png"];
+    let tiffs = ["grey-lzw.tif", "grey16-deflate.tif", "colour.tif", "bits.tif", "frames.tif"];
+    let seeds: Vec<Box<[u8]>> = names
+        .iter()
+        .chain(&tiffs)
+        .map(|name| std::fs::read(fixture("pictures").join(name)).expect("a fixture").into())
+        .collect();
+    fuzz(23, &seeds, |_| 1 << 30, |path| told(data::load(&path.display().to_string())));
 }
 
 #[test]
@@ -361,8 +379,7 @@ fn damaged_ratings_tables_and_sparse_matrices() {
 #[test]
 fn damaged_safetensors_files() {
     // Weights with and without a checkpoint's moments and position, of a small model.
-    let text = "input = [3]\nloss = \"mse\"\nencoder = [{ linear = 2 }]\ndecoder = [{ linear = 3 }]\n";
-    let network: Network = network(text);
+    let network: Network = network(crate::weights::MODEL);
     let scratch = folder();
     let file = |name: &str| std::fs::read(scratch.path().join(name)).expect("a file").into();
     let mut model = pinhole::Autoencoder::new(network.spec().clone(), pinhole::Device::Cpu).expect("a model");
@@ -371,7 +388,8 @@ fn damaged_safetensors_files() {
     let parameters = model.parameters().clone();
     let checkpoint = Checkpoint { parameters, moments, average: None, best: None, progress: Default::default() };
     checkpoint.write(&scratch.path().join("checkpoint"), network.layout()).expect("a checkpoint");
-    let seeds: Vec<Box<[u8]>> = vec![file("model.safetensors"), file("checkpoint")];
+    let wrapped = std::fs::read(fixture("parallel-f16.safetensors")).expect("a fixture").into();
+    let seeds: Vec<Box<[u8]>> = vec![file("model.safetensors"), file("checkpoint"), wrapped];
     fuzz(
         5,
         &seeds,

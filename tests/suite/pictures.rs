@@ -1,6 +1,7 @@
 //! Folders of pictures of mixed sizes and kinds: fitted, decoded at once or when they are wanted, and trained on.
 
 use crate::support::*;
+use expect_test::expect;
 use image::{ExtendedColorType, ImageEncoder, codecs::jpeg::JpegEncoder};
 use pinhole::data::images::{read_picture, write_png};
 use pinhole::data::pictures::{Fit, PictureFormat};
@@ -72,7 +73,10 @@ fn jpegs_are_read_nearly_as_they_were() -> Result<()> {
         std::fs::write(&path, bytes).expect("a written file");
         read_picture(&path).expect_err("an error").to_string().replace(&format!("{}/", folder.path().display()), "")
     };
-    assert_eq!(says(b""), "a.jpg: is neither a PNG nor a JPEG; check that it is one, or remove it");
+    assert_eq!(
+        says(b""),
+        "a.jpg: is no picture of a known kind (PNG, JPEG, BMP, GIF, TIFF or WebP); check that it is one, or remove it"
+    );
     let said = says(&whole[..20]);
     assert!(said.starts_with("a.jpg: is no readable JPEG (") && !said.contains('\n'), "{said}");
     let mut lying = whole.clone();
@@ -107,6 +111,196 @@ fn jpegs_are_turned_as_their_exif_data_say() -> Result<()> {
     assert_eq!(shape, Shape::from([1, 16, 8]));
     assert!(bytes[..64].iter().all(|byte| *byte < 40) && bytes[64..].iter().all(|byte| *byte > 210), "{bytes:?}");
     Ok(())
+}
+
+// ---- kinds of files
+
+/// A picture of `make_pictures.py`.
+fn picture(name: &str) -> std::path::PathBuf {
+    fixture("pictures").join(name)
+}
+
+/// The numbers of a fixture's planes: 6 lines of 9 pixels.
+fn planes<const CHANNELS: usize, T>(pixel: impl Fn(u32, u32) -> [T; CHANNELS]) -> Vec<T> {
+    let places = (0..6).flat_map(|y| (0..9).map(move |x| (y, x)));
+    let pixels: Vec<[T; CHANNELS]> = places.map(|(y, x)| pixel(y, x)).collect();
+    let mut planes: Vec<Vec<T>> = (0..CHANNELS).map(|_| Vec::new()).collect();
+    for pixel in pixels {
+        planes.iter_mut().zip(pixel).for_each(|(plane, value)| plane.push(value));
+    }
+    planes.into_iter().flatten().collect()
+}
+
+fn grey(y: u32, x: u32) -> u8 {
+    (20 * y + 15 * x) as u8
+}
+
+fn colour(y: u32, x: u32) -> [u8; 3] {
+    let g = 20 * y + 15 * x;
+    [g as u8, 255 - g as u8, (7 * g % 256) as u8]
+}
+
+#[test]
+fn every_kind_of_picture_is_read_as_others_write_it() -> Result<()> {
+    let [grey_shape, colour_shape] = [1, 3].map(|channels| Shape::from([channels, 6, 9]));
+    let expected = planes(|y, x| [grey(y, x)]);
+    for name in
+        ["grey.bmp", "grey.gif", "frames.gif", "grey.tif", "grey-lzw.tif", "frames.tif", "grey.webp", "frames.webp"]
+    {
+        assert_eq!(read_picture(picture(name))?, (grey_shape.clone(), expected.clone()), "{name}");
+    }
+    for name in ["colour.bmp", "colour.gif", "colour.tif", "colour.webp"] {
+        assert_eq!(read_picture(picture(name))?, (colour_shape.clone(), planes(colour)), "{name}");
+    }
+    for name in ["bits.bmp", "bits.tif"] {
+        let bits = planes(|y, x| [if (x + y) % 2 == 0 { 255 } else { 0 }]);
+        assert_eq!(read_picture(picture(name))?, (grey_shape.clone(), bits), "{name}");
+    }
+    // Losses give grey a tinge.
+    let (shape, lossy) = read_picture(picture("lossy.webp"))?;
+    let worst = lossy.iter().zip(expected.repeat(3)).map(|(found, wanted)| found.abs_diff(wanted)).max();
+    assert!(shape == colour_shape && worst <= Some(8), "{shape} {worst:?}");
+    // Transparency over black.
+    let clear = planes(|y, x| [if x == 0 { 0 } else { grey(y, x) }]);
+    assert_eq!(read_picture(picture("clear.gif"))?, (grey_shape, clear));
+    let shown = |value: u8, x: u32| ((u32::from(value) * (28 * x) + 127) / 255) as u8;
+    let over_black = planes(|y, x| colour(y, x).map(|value| shown(value, x)));
+    for name in ["alpha.png", "alpha.tif", "alpha.webp"] {
+        assert_eq!(read_picture(picture(name))?, (colour_shape.clone(), over_black.clone()), "{name}");
+    }
+    // By its content, whatever it is called, alone and in a folder.
+    let folder = folder();
+    std::fs::copy(picture("colour.webp"), folder.path().join("a.JPG")).expect("copied");
+    std::fs::copy(picture("grey.gif"), folder.path().join("b.tiff")).expect("copied");
+    let data = load_with(&folder.path().display().to_string(), &Reading::default())?.train;
+    assert_eq!(data.values(), &Values::U8([planes(colour), expected.repeat(3)].concat()));
+    Ok(())
+}
+
+#[test]
+fn sixteen_bits_are_kept() -> Result<()> {
+    let word = |y: u32, x: u32| (1000 * y + 7000 * x) as f32 / 65535.0;
+    let words = planes(|y, x| [word(y, x)]);
+    for name in ["grey16.png", "grey16.tif", "grey16-deflate.tif"] {
+        let data = load_with(&picture(name).display().to_string(), &Reading::default())?.train;
+        assert_eq!(
+            (data.sample_shape(), data.values()),
+            (&Shape::from([1, 6, 9]), &Values::F32(words.clone())),
+            "{name}"
+        );
+        // Rounded where bytes are asked for.
+        let bytes = planes(|y, x| [(word(y, x) * 255.0).round() as u8]);
+        assert_eq!(read_picture(picture(name))?.1, bytes, "{name}");
+        assert_eq!(format(1, 6, 9, Fit::Crop).read(picture(name))?, bytes, "{name}");
+    }
+    // Pictures of 8 bits among them are the floats that bytes stand for, to the bit.
+    let folder = folder();
+    let path = folder.path().display().to_string();
+    std::fs::copy(picture("grey.tif"), folder.path().join("a.tif")).expect("copied");
+    std::fs::copy(picture("grey16.png"), folder.path().join("b.png")).expect("copied");
+    let bytes = planes(|y, x| [f32::from(grey(y, x)) / 255.0]);
+    let both = Values::F32([bytes, words.clone()].concat());
+    let format = |height| Some(format(1, height, 9, Fit::Crop));
+    for (pictures, memory) in [(None, u64::MAX), (format(6), u64::MAX), (format(6), 0), (format(6), 2 * 54 * 4 - 1)] {
+        let data = load_with(&path, &Reading { pictures, memory, ..Reading::default() })?.train;
+        assert_eq!(data.in_memory(), memory == u64::MAX);
+        assert_eq!((data.dtype(), data.read(&[0, 1])?), (pinhole::tensor::DType::Float, both.clone()));
+    }
+    // Four lines of six are the middle ones; resizing keeps what 8 bits would lose.
+    let cut = load_with(&path, &Reading { pictures: format(4), ..Reading::default() })?.train;
+    assert_eq!(cut.read(&[1])?, Values::F32(words[9..45].to_vec()));
+    let small = PictureFormat { channels: 1, height: 3, width: 5, fit: Fit::Stretch };
+    let Values::F32(small) =
+        load_with(&path, &Reading { pictures: Some(small), ..Reading::default() })?.train.read(&[1])?
+    else {
+        panic!("no floats");
+    };
+    assert!(small.iter().any(|value| (value * 255.0).fract() > 0.01), "{small:?}");
+    Ok(())
+}
+
+#[test]
+fn opacity_is_a_channel_where_the_model_has_one() -> Result<()> {
+    let read = |name: &str, channels: usize| format(channels, 6, 9, Fit::Crop).read(picture(name));
+    let opaque = |y: u32, x: u32| {
+        let [red, green, blue] = colour(y, x);
+        [red, green, blue, 255]
+    };
+    let alpha = |y: u32, x: u32| {
+        let [red, green, blue] = colour(y, x);
+        [red, green, blue, (28 * x) as u8]
+    };
+    for name in ["alpha.png", "alpha.tif", "alpha.webp"] {
+        assert_eq!(read(name, 4)?, planes(alpha), "{name}");
+    }
+    assert_eq!(read("colour.webp", 4)?, planes(opaque));
+    assert_eq!(read("grey.bmp", 4)?, planes(|y, x| [grey(y, x), grey(y, x), grey(y, x), 255]));
+    assert_eq!(read("clear.gif", 4)?[3 * 54..], planes(|_, x| [if x == 0 { 0 } else { 255 }]));
+    assert_eq!(read("grey-alpha.png", 2)?, planes(|y, x| [grey(y, x), (28 * x) as u8]));
+    assert_eq!(read("grey.tif", 2)?, planes(|y, x| [grey(y, x), 255]));
+    let luma = |[red, green, blue]: [u8; 3]| {
+        ((2126 * u32::from(red) + 7152 * u32::from(green) + 722 * u32::from(blue) + 5000) / 10_000) as u8
+    };
+    assert_eq!(read("alpha.png", 2)?, planes(|y, x| [luma(colour(y, x)), (28 * x) as u8]));
+    // Data for such a model, and what is no format.
+    let spec = spec(&PHOTO_MODEL.replace("[3, 16, 16]", "[4, 16, 16]").replace("out = 3", "out = 4"));
+    let reading = Reading { pictures: spec.pictures(), ..Reading::default() };
+    let data = load_with(&picture("alpha.png").display().to_string(), &reading)?.train;
+    assert_eq!(data.sample_shape(), &Shape::from([4, 16, 16]));
+    assert_eq!(PictureFormat::of(&[5, 6, 9].into(), Fit::Crop), None);
+    Ok(())
+}
+
+#[test]
+fn damaged_pictures_of_every_kind_are_refused_in_one_line() {
+    let folder = folder();
+    let path = folder.path().join("a.png");
+    let said = |bytes: &[u8]| {
+        std::fs::write(&path, bytes).expect("written");
+        let message = read_picture(&path).expect_err("a refusal").to_string();
+        assert!(!message.contains('\n'), "{message}");
+        message.replace(&format!("{}/", folder.path().display()), "")
+    };
+    for (name, kind) in [
+        ("colour.bmp", "BMP"),
+        ("colour.gif", "GIF"),
+        ("colour.tif", "TIFF"),
+        ("grey16-deflate.tif", "TIFF"),
+        ("colour.webp", "WebP"),
+    ] {
+        let whole = std::fs::read(picture(name)).expect("a fixture");
+        for length in [20, whole.len() / 2, whole.len() * 3 / 4] {
+            let message = said(&whole[..length]);
+            assert!(message.starts_with(&format!("a.png: is no readable {kind} (")), "{name} {length}: {message}");
+            assert!(message.ends_with(&format!("); check that it is a {kind}, or get it again")), "{message}");
+        }
+    }
+    // A GIF of no pixel, a BMP of too many, and a TIFF of 32-bit floats.
+    let mut gif = std::fs::read(picture("grey.gif")).expect("a fixture");
+    gif[6..8].fill(0);
+    expect!["a.png: has no pixel; remove it"].assert_eq(&said(&gif));
+    let mut bmp = std::fs::read(picture("colour.bmp")).expect("a fixture");
+    bmp[18..26].copy_from_slice(&[0x30, 0x75, 0, 0, 0x30, 0x75, 0, 0]);
+    expect!["a.png: 30000 x 30000 pixels are more than 512 MiB; make the picture smaller"].assert_eq(&said(&bmp));
+    let entry = |tag: u16, kind: u8, value: u32| {
+        [&tag.to_le_bytes()[..], &[kind, 0, 1, 0, 0, 0], &value.to_le_bytes()].concat()
+    };
+    let entries = [
+        (256, 3, 1),
+        (257, 3, 1),
+        (258, 3, 32),
+        (259, 3, 1),
+        (262, 3, 1),
+        (273, 4, 8),
+        (277, 3, 1),
+        (279, 4, 4),
+        (339, 3, 3),
+    ];
+    let entries = entries.map(|(tag, kind, value)| entry(tag, kind, value)).concat();
+    let tiff = [&b"II*\0\x0c\0\0\0"[..], &0.5f32.to_le_bytes(), &[9, 0], &entries, &[0; 4]].concat();
+    expect!["a.png: is a TIFF of a kind that is not read (The encoder or decoder for Tiff does not support the color type `Unknown(32)`); save it as a grey or RGB picture of 8 or 16 bits"].assert_eq(&said(&tiff));
+    // Text that begins as a BMP does is text.
+    expect!["a.png: is no picture of a known kind (PNG, JPEG, BMP, GIF, TIFF or WebP); check that it is one, or remove it"].assert_eq(&said(b"BMI,age\n20,30\n40,50\n60,70\n"));
 }
 
 #[test]
@@ -169,7 +363,7 @@ fn a_folder_of_mixed_sizes_becomes_samples_in_memory_or_when_wanted() -> Result<
             .map(|splits| splits.train);
         let error = data.and_then(|data| data.read(&numbers(23))).expect_err("an error").to_string();
         assert!(
-            error.ends_with("0004.jpg: is neither a PNG nor a JPEG; check that it is one, or remove it"),
+            error.ends_with("0004.jpg: is no picture of a known kind (PNG, JPEG, BMP, GIF, TIFF or WebP); check that it is one, or remove it"),
             "{error}"
         );
     }
@@ -218,7 +412,7 @@ fn photos_train_to_the_same_bits_in_memory_and_from_files() -> Result<()> {
     std::fs::write(folder.path().join("0009.jpg"), b"").expect("written");
     let mut autoencoder = pinhole::Autoencoder::new(network.spec().clone(), Device::Cpu)?;
     let error = autoencoder.fit(&wanted, None, &mut ()).expect_err("an error").to_string();
-    assert!(error.contains("0009.jpg: is neither a PNG nor a JPEG"), "{error}");
+    assert!(error.contains("0009.jpg: is no picture of a known kind"), "{error}");
     Ok(())
 }
 

@@ -1,0 +1,354 @@
+//! Folders as data: IDX files of MNIST and its kin, pictures, and a folder of pictures for each class.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+
+use super::dataset::Dataset;
+use super::emnist;
+use super::images::{KINDS, decode, has_sixteen_bits};
+use super::load::{KNOWN, Reading, Splits, has_extension, labelled, name_of};
+use super::pixels::{Interleaved, Sample};
+use crate::error::{Error, Result};
+use crate::tensor::Values;
+
+/// How the names of MNIST's files begin: pictures and labels to train on, pictures and labels to test with.
+const MNIST: [&str; 4] = ["train-images", "train-labels", "t10k-images", "t10k-labels"];
+/// Where IDX files lie below a folder: as torchvision keeps them below its `root`, and as EMNIST's archive unpacks.
+const BELOW: [&str; 6] = ["MNIST/raw", "FashionMNIST/raw", "KMNIST/raw", "EMNIST/raw", "raw", "gzip"];
+/// What the folders of pictures to train on are called, and those of pictures to test with, the first that is there.
+const TRAIN_FOLDERS: [&str; 2] = ["train", "training"];
+const TEST_FOLDERS: [&str; 5] = ["test", "testing", "val", "valid", "validation"];
+/// The endings of pictures' names.
+const PICTURE_ENDINGS: [&str; 8] = ["png", "jpg", "jpeg", "bmp", "gif", "tif", "tiff", "webp"];
+/// Pictures decoded before their sizes are compared, so that a folder of odd ones fails early.
+const PICTURES_AT_ONCE: usize = 1024;
+
+/// The classes of samples.
+struct Classes {
+    /// Their names, in order.
+    names: Vec<String>,
+    /// Each sample's place among them.
+    of_samples: Vec<usize>,
+}
+
+/// Samples with the places of their classes as labels. Fails where a label cannot hold them.
+fn with_classes(dataset: Dataset, classes: Classes, folder: &Path) -> Result<Dataset> {
+    let labels: Option<Vec<u8>> = classes.of_samples.iter().map(|class| u8::try_from(*class).ok()).collect();
+    let Some(labels) = labels else {
+        let problem =
+            format!("holds {} classes, a folder each, and at most 256 can be told apart", classes.names.len());
+        return Err(Error::file(folder, problem, "put all pictures into one folder to do without classes"));
+    };
+    dataset.with_labels(labels)
+}
+
+/// What a folder holds: IDX files, in it or where torchvision puts them below it, else pictures.
+pub(super) fn load_folder(folder: &Path, reading: &Reading) -> Result<Splits> {
+    if let Some(splits) = idx_files(folder)? {
+        return Ok(splits);
+    }
+    let mut below = Vec::new();
+    for name in BELOW {
+        if holds_idx_files(&folder.join(name))? {
+            below.push(name);
+        }
+    }
+    if let [first, _, ..] = below[..] {
+        let problem = format!("holds several data sets: {}", below.join(", "));
+        return Err(Error::file(folder, problem, format!("name one, as in {}", folder.join(first).display())));
+    }
+    if let [only] = below[..]
+        && let Some(splits) = idx_files(&folder.join(only))?
+    {
+        return Ok(splits);
+    }
+    let part = |folder: &PathBuf| Part::of(folder)?.ok_or_else(|| nothing_in(folder));
+    let parts: Vec<Part> = part_folders(folder)?.iter().map(part).collect::<Result<_>>()?;
+    if let [train, test] = &parts[..] {
+        expect_same_classes(test, train)?;
+        expect_same_classes(train, test)?;
+    }
+    let datasets = pictures(&parts.iter().map(|part| &part.paths[..]).collect::<Vec<_>>(), reading)?;
+    let mut datasets = datasets.into_iter().zip(parts).map(|(dataset, part)| match part.classes {
+        Some(classes) => with_classes(dataset, classes, &part.folder),
+        None => Ok(dataset),
+    });
+    let train = datasets.next().ok_or_else(|| nothing_in(folder))??;
+    Ok(Splits { train, test: datasets.next().transpose()? })
+}
+
+fn nothing_in(folder: &Path) -> Error {
+    let [train, _, test, _] = MNIST;
+    let problem = match idx_file(folder, test, 3) {
+        Some(_) => format!("there is {test}-idx3-ubyte in this folder, but no {train}-idx3-ubyte"),
+        None => {
+            format!(
+                "there is neither {train}-idx3-ubyte (or .gz) nor any picture ({KINDS}) in this folder or one in it"
+            )
+        }
+    };
+    Error::file(folder, problem, KNOWN)
+}
+
+// ---- IDX files
+
+/// MNIST's files in a folder, or those of one of EMNIST's splits, where there are any.
+fn idx_files(folder: &Path) -> Result<Option<Splits>> {
+    if let Some(images) = idx_file(folder, MNIST[0], 3) {
+        return idx_splits(&images, MNIST).map(Some);
+    }
+    let splits = emnist::splits(folder)?;
+    let example = |split: &String| {
+        let [images, ..] = emnist::stems(split);
+        idx_file(folder, &images, 3)
+    };
+    match &splits[..] {
+        [] => Ok(None),
+        [split] => {
+            let stems = emnist::stems(split);
+            let Some(images) = example(split) else {
+                let problem =
+                    format!("there is {}-idx3-ubyte in this folder, but no {}-idx3-ubyte", stems[2], stems[0]);
+                return Err(Error::file(folder, problem, "get the other file too, or name this one itself"));
+            };
+            idx_splits(&images, stems.each_ref().map(String::as_str)).map(Some)
+        }
+        [first, ..] => {
+            let problem = format!("holds several splits of EMNIST: {}", splits.join(", "));
+            let path = splits.iter().find_map(example).unwrap_or_else(|| folder.join(first));
+            let help = format!("name the training images of one, as in {}", path.display());
+            Err(Error::file(folder, problem, help))
+        }
+    }
+}
+
+/// Whether there is such a folder, and it holds IDX files of a known name.
+fn holds_idx_files(folder: &Path) -> Result<bool> {
+    Ok(folder.is_dir() && (idx_file(folder, MNIST[0], 3).is_some() || !emnist::splits(folder)?.is_empty()))
+}
+
+/// One of EMNIST's files of pictures with its labels beside it and, where it is one to train on, its split's test part.
+pub(super) fn emnist_file(path: &Path, pictures: &emnist::Pictures) -> Result<Splits> {
+    let stems = emnist::stems(&pictures.split);
+    let stems = stems.each_ref().map(String::as_str);
+    if pictures.is_train {
+        return idx_splits(path, stems);
+    }
+    let folder = path.parent().unwrap_or(Path::new(""));
+    Ok(Splits { train: labelled(path, idx_file(folder, stems[3], 1))?, test: None })
+}
+
+/// Images to train on with what lies beside them: their labels, and images to test with. The names of all four begin as
+/// `stems` say.
+fn idx_splits(train_images: &Path, [_, train_labels, test_images, test_labels]: [&str; 4]) -> Result<Splits> {
+    let folder = train_images.parent().unwrap_or(Path::new(""));
+    let train = labelled(train_images, idx_file(folder, train_labels, 1))?;
+    let Some(test_images) = idx_file(folder, test_images, 3) else {
+        return Ok(Splits { train, test: None });
+    };
+    let test = labelled(&test_images, idx_file(folder, test_labels, 1))?;
+    if test.sample_shape() != train.sample_shape() {
+        return Err(Error::file(
+            &test_images,
+            format!(
+                "samples have shape {}, but those of {} have {}",
+                test.sample_shape(),
+                name_of(train_images),
+                train.sample_shape()
+            ),
+            "take both files from one data set",
+        ));
+    }
+    Ok(Splits { train, test: Some(test) })
+}
+
+/// The first of the names that an IDX file goes by, if any is in the folder.
+fn idx_file(folder: &Path, stem: &str, rank: usize) -> Option<PathBuf> {
+    let names = [
+        format!("{stem}-idx{rank}-ubyte"),
+        format!("{stem}.idx{rank}-ubyte"),
+        format!("{stem}-idx{rank}-ubyte.gz"),
+        format!("{stem}.idx{rank}-ubyte.gz"),
+    ];
+    names.iter().map(|name| folder.join(name)).find(|path| path.is_file())
+}
+
+// ---- pictures
+
+/// The pictures to train on or those to test with.
+struct Part {
+    folder: PathBuf,
+    paths: Vec<PathBuf>,
+    classes: Option<Classes>,
+}
+
+impl Part {
+    /// The pictures in a folder, or where it has none of its own, those in its folders, each of which is a class. `None` where
+    /// there is no picture at all.
+    fn of(folder: &Path) -> Result<Option<Part>> {
+        let mut part = Part { folder: folder.to_owned(), paths: picture_files(folder)?, classes: None };
+        if !part.paths.is_empty() {
+            return Ok(Some(part));
+        }
+        let mut classes = Classes { names: Vec::new(), of_samples: Vec::new() };
+        let mut empty = None;
+        for class in folders_in(folder)? {
+            let pictures = pictures_below(&class)?;
+            if pictures.is_empty() {
+                empty.get_or_insert(class);
+                continue;
+            }
+            classes.of_samples.extend(std::iter::repeat_n(classes.names.len(), pictures.len()));
+            classes.names.push(name_of(&class));
+            part.paths.extend(pictures);
+        }
+        match empty {
+            _ if part.paths.is_empty() => Ok(None),
+            Some(class) => {
+                let help = "remove it, or put pictures of the class into it";
+                Err(Error::file(&class, "is a folder without a picture beside the folders of classes", help))
+            }
+            None => Ok(Some(Part { classes: Some(classes), ..part })),
+        }
+    }
+}
+
+/// The folder itself, or the two in it that are called after what their pictures are for: those to train on and, where there
+/// are any, those to test with. A folder called `train` beside others is a class, unless one of these has pictures to test with.
+fn part_folders(folder: &Path) -> Result<Vec<PathBuf>> {
+    let folders = folders_in(folder)?;
+    let called = |known: &str| folders.iter().find(|path| name_of(path).eq_ignore_ascii_case(known)).cloned();
+    let train = TRAIN_FOLDERS.into_iter().find_map(called);
+    let test = TEST_FOLDERS.into_iter().find_map(called);
+    Ok(match (train, test) {
+        _ if !picture_files(folder)?.is_empty() => vec![folder.to_owned()],
+        (Some(train), Some(test)) => vec![train, test],
+        (Some(train), None) if folders.len() == 1 => vec![train],
+        _ => vec![folder.to_owned()],
+    })
+}
+
+/// Fails where the first part lacks a class that the other has.
+fn expect_same_classes(part: &Part, other: &Part) -> Result<()> {
+    let (Some(classes), Some(others)) = (&part.classes, &other.classes) else { return Ok(()) };
+    match others.names.iter().find(|name| !classes.names.contains(name)) {
+        Some(missing) => {
+            let problem = format!("has no class {missing:?}, which {} has", other.folder.display());
+            Err(Error::file(&part.folder, problem, "give both the same folders of classes"))
+        }
+        None => Ok(()),
+    }
+}
+
+/// The pictures of a folder in the order of their names. Hidden files are no pictures, whatever they are called.
+pub fn picture_files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let is_picture = |path: &PathBuf| has_extension(path, &PICTURE_ENDINGS) && path.is_file();
+    Ok(visible_in(folder)?.into_iter().filter(is_picture).collect())
+}
+
+/// The pictures of a folder, or where it has none of its own, of all folders below it.
+pub(super) fn all_pictures(folder: &Path) -> Result<Vec<PathBuf>> {
+    let own = picture_files(folder)?;
+    if own.is_empty() { pictures_below(folder) } else { Ok(own) }
+}
+
+/// The pictures of a folder and of all folders below it, in the order of their paths. Folders below it that are links are left
+/// out, since they may lead back up.
+fn pictures_below(folder: &Path) -> Result<Vec<PathBuf>> {
+    let (mut found, mut left) = (Vec::new(), vec![folder.to_owned()]);
+    while let Some(folder) = left.pop() {
+        found.extend(picture_files(&folder)?);
+        left.extend(folders_in(&folder)?.into_iter().filter(|path| !path.is_symlink()));
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// The folders in a folder, in the order of their names.
+fn folders_in(folder: &Path) -> Result<Vec<PathBuf>> {
+    Ok(visible_in(folder)?.into_iter().filter(|path| path.is_dir()).collect())
+}
+
+/// What is in a folder and not hidden, in the order of the names.
+fn visible_in(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(folder).map_err(Error::io("read", folder))? {
+        let path = entry.map_err(Error::io("read", folder))?.path();
+        if !name_of(&path).starts_with('.') {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+/// Lists of pictures as data sets of one shape and type, one for each list: in a format, or as they are.
+pub(super) fn pictures(parts: &[&[PathBuf]], reading: &Reading) -> Result<Vec<Dataset>> {
+    let Some(format) = reading.pictures else { return pictures_of_one_size(parts) };
+    let sixteen_bits = parts.iter().any(|paths| paths.par_iter().any(|path| has_sixteen_bits(path)));
+    let wanted = |paths: &&[PathBuf]| Dataset::from_pictures_of(paths.to_vec(), format, sixteen_bits);
+    let datasets: Vec<Dataset> = parts.iter().map(wanted).collect::<Result<_>>()?;
+    let numbers: usize = datasets.iter().map(|data| data.len() * data.sample_shape().elements()).sum();
+    if numbers as u64 * if sixteen_bits { 4 } else { 1 } > reading.memory {
+        return Ok(datasets);
+    }
+    let read = |data: Dataset| {
+        let all: Vec<u32> = (0..data.len() as u32).collect();
+        Ok(Dataset::from_parts(data.name(), format.shape(), data.read(&all)?, None))
+    };
+    datasets.into_iter().map(read).collect()
+}
+
+fn pictures_of_one_size(parts: &[&[PathBuf]]) -> Result<Vec<Dataset>> {
+    let paths: Vec<&PathBuf> = parts.iter().copied().flatten().collect();
+    let mut decoded: Vec<Interleaved> = Vec::new();
+    for chunk in paths.chunks(PICTURES_AT_ONCE) {
+        let read: Vec<Result<Interleaved>> = chunk.par_iter().map(|path| decode(path, None)).collect();
+        // In order, so that the error names the first bad file whatever the threads did.
+        for (path, picture) in chunk.iter().zip(read) {
+            let picture = picture?;
+            if let Some(first) = decoded.first()
+                && (first.height, first.width) != (picture.height, picture.width)
+            {
+                return Err(Error::file(
+                    path,
+                    format!(
+                        "{} x {} pixels, but {} has {} x {}",
+                        picture.width,
+                        picture.height,
+                        paths.first().map(|path| name_of(path)).unwrap_or_default(),
+                        first.width,
+                        first.height
+                    ),
+                    "bring all to one size, or use a model with input [channels, height, width], to which they are fitted",
+                ));
+            }
+            decoded.push(picture);
+        }
+    }
+    let Some((height, width)) = decoded.first().map(|first| (first.height, first.width)) else {
+        return Err(Error::invalid("data", "there is no picture", KNOWN));
+    };
+    // A grey picture among coloured ones shows its one channel in all three.
+    let channels = decoded.iter().map(Interleaved::opaque_channels).max().unwrap_or(1);
+    let sixteen_bits = decoded.iter().any(Interleaved::has_sixteen_bits);
+    let mut decoded = decoded.into_iter();
+    let mut part = |paths: &&[PathBuf]| {
+        let pictures = decoded.by_ref().take(paths.len());
+        let values = match sixteen_bits {
+            true => planes::<u16>(pictures, channels),
+            false => planes::<u8>(pictures, channels),
+        };
+        Dataset::from_parts("data", [channels, height, width].into(), values, None)
+    };
+    Ok(parts.iter().map(&mut part).collect())
+}
+
+/// The planes of all pictures, one after another.
+fn planes<T: Sample>(pictures: impl Iterator<Item = Interleaved>, channels: usize) -> Values {
+    let mut samples: Vec<T> = Vec::new();
+    pictures.for_each(|picture| samples.extend(picture.into_planes::<T>(channels)));
+    T::values(samples)
+}

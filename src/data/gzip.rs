@@ -1,0 +1,81 @@
+//! Gzip: a packed file is read as what it unpacks to, block by block, so that neither its bytes nor what comes out of them lie
+//! in memory as a whole.
+//!
+//! A packed file is recognised by its first two bytes, whatever it is called.
+
+use std::fs::File;
+use std::io::{self, BufReader, Chain, Cursor, Read};
+use std::path::Path;
+
+use flate2::read::MultiGzDecoder;
+
+use crate::error::{Error, Result};
+
+/// The first bytes of every gzip file.
+const MAGIC: [u8; 2] = [0x1f, 0x8b];
+const GET_AGAIN: &str = "the file is damaged: get it again";
+
+/// A file's content, unpacked where the file is packed.
+pub(super) struct Unpacked {
+    content: Content,
+    /// The bytes of the file.
+    bytes: u64,
+}
+
+type Whole = Chain<Cursor<Vec<u8>>, BufReader<File>>;
+
+enum Content {
+    Plain(Whole),
+    Packed(Box<MultiGzDecoder<Whole>>),
+}
+
+/// Opens a file. Fails where that cannot be read.
+pub(super) fn open(path: &Path) -> Result<Unpacked> {
+    let mut file = File::open(path).map_err(Error::io("read", path))?;
+    let bytes = file.metadata().map_err(Error::io("read", path))?.len();
+    let mut first = Vec::new();
+    (&mut file).take(MAGIC.len() as u64).read_to_end(&mut first).map_err(Error::io("read", path))?;
+    let packed = first == MAGIC;
+    // The two bytes are put back in front, so that a pipe can be read as well as a file.
+    let whole = Cursor::new(first).chain(BufReader::new(file));
+    let content = if packed { Content::Packed(Box::new(MultiGzDecoder::new(whole))) } else { Content::Plain(whole) };
+    Ok(Unpacked { content, bytes })
+}
+
+impl Unpacked {
+    /// Whether the file is packed.
+    pub(super) fn is_packed(&self) -> bool {
+        matches!(self.content, Content::Packed(_))
+    }
+
+    /// Bytes that are known to come: the file's, or none of a packed file, which may claim anything.
+    pub(super) fn at_hand(&self) -> u64 {
+        if self.is_packed() { 0 } else { self.bytes }
+    }
+
+    /// Bytes that come at most.
+    pub(super) fn most(&self) -> u64 {
+        if self.is_packed() { u64::MAX } else { self.bytes }
+    }
+}
+
+impl Read for Unpacked {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match &mut self.content {
+            Content::Plain(reader) => reader.read(buffer),
+            Content::Packed(reader) => reader.read(buffer),
+        }
+    }
+}
+
+/// The error of reading an [`Unpacked`]: a gzip stream that is damaged or ends early is the file's fault, anything else the
+/// system's.
+pub(super) fn unreadable(path: &Path) -> impl FnOnce(io::Error) -> Error {
+    move |source| match source.kind() {
+        io::ErrorKind::UnexpectedEof => Error::file(path, "its gzip data ends early", GET_AGAIN),
+        io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => {
+            Error::file(path, format!("its gzip data cannot be unpacked ({source})"), GET_AGAIN)
+        }
+        _ => Error::io("read", path)(source),
+    }
+}
