@@ -138,13 +138,16 @@ enum Inner {
 }
 
 impl Session {
-    fn buffer(&self, name: &str) -> Result<&Buffer> {
-        let found = match &self.0 {
+    fn find(&self, name: &str) -> Option<&Buffer> {
+        match &self.0 {
             Inner::Gpu(session) => session.buffer(name),
             Inner::Cpu(session) => session.buffer(name),
             Inner::CpuF64(session) => session.buffer(name),
-        };
-        found.ok_or_else(|| {
+        }
+    }
+
+    fn buffer(&self, name: &str) -> Result<&Buffer> {
+        self.find(name).ok_or_else(|| {
             Error::invalid(format!("buffer \"{name}\""), "no plan has it", "use the name of an input or output")
         })
     }
@@ -203,9 +206,13 @@ impl Session {
         }
     }
 
-    /// Writes the model's parameters.
+    /// Writes the model's parameters. Plans that read none, such as those of a half of a model without weights, have no
+    /// buffer for them.
     pub fn write_parameters(&mut self, values: &Values) -> Result<()> {
-        self.write("parameters", values)
+        match self.find("parameters") {
+            Some(_) => self.write("parameters", values),
+            None => Ok(()),
+        }
     }
 
     /// A buffer's content, after everything submitted has run.

@@ -6,7 +6,7 @@ use pinhole::classify::Classifier;
 use pinhole::data;
 use pinhole::error::{Error, Result};
 use pinhole::model::ModelSpec;
-use pinhole::train::{EpochReport, Observer, Settings};
+use pinhole::train::{EpochReport, Observer, Settings, Warning};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -104,6 +104,10 @@ impl Observer for Progress {
     fn epoch(&mut self, report: &EpochReport) {
         // A class is no picture: a mean squared error means nothing.
         self.failure = say_json(&EpochReport { val_mse: None, ..report.clone() }).err();
+    }
+
+    fn warning(&mut self, warning: &Warning) {
+        eprintln!("warning: {warning}");
     }
 
     fn stop(&mut self) -> bool {

@@ -6,7 +6,7 @@ use pinhole::error::{Error, Result, suggest};
 use pinhole::gpu::{Language, Shader, specialise};
 use pinhole::model::Network;
 use pinhole::plan::{Fusion, Step, TABLE};
-use pinhole::train::training_plan;
+use pinhole::train::{default_samples, training_plan};
 use std::io::{IsTerminal, Write};
 
 #[derive(clap::Args)]
@@ -32,7 +32,8 @@ fn language(name: &str) -> Result<Language, String> {
 /// Lists the kernels, or prints the final text of one.
 pub fn run(arguments: &Arguments) -> Result<End> {
     let target = Device::open(&arguments.device)?.target();
-    let plan = training_plan(&Network::new(resolve_model(&arguments.model)?)?, 60_000, target.clone())?;
+    let network = Network::new(resolve_model(&arguments.model)?)?;
+    let plan = training_plan(&network, default_samples(&network), target.clone())?;
     let Some(name) = &arguments.name else {
         say(&format!("{:<28} {:<18} {:>8} {:>8}  fused", "kernel", "file", "bindings", "in model"))?;
         for row in TABLE {

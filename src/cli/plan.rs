@@ -5,7 +5,7 @@ use pinhole::Device;
 use pinhole::error::Result;
 use pinhole::model::Network;
 use pinhole::plan::Limits;
-use pinhole::train::training_plan;
+use pinhole::train::{default_samples, training_plan};
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -16,9 +16,9 @@ pub struct Arguments {
     /// Samples in a step
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     batch: Option<u64>,
-    /// Samples of the data set
-    #[arg(long, default_value_t = 60_000, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    samples: u64,
+    /// Samples of the data set; 60000 where not given, or as many as a buffer takes
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    samples: Option<u64>,
     /// The device that would run it
     #[arg(long, default_value = "auto", value_name = "DEVICE")]
     device: String,
@@ -32,7 +32,9 @@ pub fn run(arguments: &Arguments) -> Result<End> {
         spec.train.batch = batch as usize;
     }
     let target = Device::open(&arguments.device)?.target();
-    let plan = training_plan(&Network::new(spec)?, arguments.samples as usize, target)?;
+    let network = Network::new(spec)?;
+    let samples = arguments.samples.map_or_else(|| default_samples(&network), |samples| samples as usize);
+    let plan = training_plan(&network, samples, target)?;
     say(plan.to_string().trim_end())?;
     if let Some(limits) = Limits::from_environment()? {
         plan.check(&limits)?;

@@ -4,7 +4,7 @@ use super::{Changes, End, on_interrupt, open_device, resolve_model, say_json};
 use pinhole::data;
 use pinhole::error::Result;
 use pinhole::pretrain::{MASKING, Watcher, pretrain};
-use pinhole::train::{EpochReport, Observer, Settings};
+use pinhole::train::{EpochReport, Observer, Settings, Warning};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -79,6 +79,10 @@ struct Progress {
 impl Observer for Progress {
     fn epoch(&mut self, report: &EpochReport) {
         self.failure = say_json(&Line { layer: &self.layer, report }).err();
+    }
+
+    fn warning(&mut self, warning: &Warning) {
+        eprintln!("warning: {warning}");
     }
 
     fn stop(&mut self) -> bool {

@@ -12,7 +12,7 @@ use pinhole::model::ModelSpec;
 use pinhole::model::spec::Precision;
 use pinhole::plan::Target;
 use pinhole::train::{
-    EpochReport, Observer, Options, Outcome, Profile, RunDirectory, Settings, Trainer, training_plan,
+    EpochReport, Observer, Options, Outcome, Profile, RunDirectory, Settings, Trainer, Warning, training_plan,
 };
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -381,6 +381,10 @@ impl Observer for Watcher<'_> {
         if self.log_steps && self.failure.is_none() {
             self.failure = self.run.log_step(step, loss).err();
         }
+    }
+
+    fn warning(&mut self, warning: &Warning) {
+        self.bar.suspend(|| eprintln!("warning: {warning}"));
     }
 
     fn stop(&mut self) -> bool {

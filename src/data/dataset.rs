@@ -423,7 +423,7 @@ impl Dataset {
         Dataset::in_store(sample_shape, Store::Parts(parts))
     }
 
-    pub(super) fn subset(&self, indices: &[u32]) -> Dataset {
+    pub(crate) fn subset(&self, indices: &[u32]) -> Dataset {
         let labels = self.labels.as_ref();
         let labels = labels.map(|labels| indices.iter().map(|index| labels[*index as usize]).collect());
         let store = match &self.store {

@@ -21,6 +21,10 @@ pub struct Objective {
     pub parts: Vec<(&'static str, Value)>,
 }
 
+/// Bounds of the logarithms of variances, the posterior's and that of a gaussian likelihood: deviations of 3e-7 to 22,000,
+/// beyond which e to their power would overflow or lose all its digits. They are those of latent diffusion, arXiv 2112.10752.
+pub const LOG_VARIANCES: [f64; 2] = [-30.0, 20.0];
+
 /// The mean and the logarithm of the variance of each sample's posterior, `[n, size]`.
 #[derive(Clone, Copy, Debug)]
 struct Posterior {
@@ -140,7 +144,8 @@ impl Network {
     }
 
     fn posterior(&self, graph: &mut Graph, encoded: Value) -> Result<Posterior> {
-        Ok(Posterior { mean: self.head(graph, encoded, 0)?, log_variance: self.head(graph, encoded, 1)? })
+        let log_variance = self.head(graph, encoded, 1)?;
+        Ok(Posterior { mean: self.head(graph, encoded, 0)?, log_variance: bounded(graph, log_variance)? })
     }
 
     /// The negative evidence lower bound, and the codes it was made with.
@@ -300,6 +305,7 @@ impl Network {
             (LossKind::ContinuousBernoulli, Some(logits)) => loss::continuous_bernoulli(graph, logits, target),
             (LossKind::Gaussian, _) => {
                 let log_variance = graph.parameter(super::spec::LOG_VARIANCE, [])?;
+                let log_variance = bounded(graph, log_variance)?;
                 loss::gaussian_likelihood(graph, decoded.output, target, log_variance)
             }
             (LossKind::Multinomial, _) => loss::multinomial(graph, decoded.output, target),
@@ -309,6 +315,14 @@ impl Network {
             }
         }
     }
+}
+
+/// The logarithm of a variance within [`LOG_VARIANCES`]. Beyond them its derivative is that at the bound, which leads it back.
+fn bounded(graph: &mut Graph, log_variance: Value) -> Result<Value> {
+    let [least, most] = LOG_VARIANCES;
+    let above = graph.with_number(Binary::Maximum, log_variance, least)?;
+    let within = graph.with_number(Binary::Minimum, above, most)?;
+    graph.straight_through(within, log_variance)
 }
 
 /// Codes from noise: mean + e^(l / 2) noise.

@@ -5,14 +5,24 @@
 //! makes what they are computed from: a product's epilogue takes everything that follows from the product element by
 //! element, may leave several values, and sums what is summed over all elements.
 
+mod claims;
+mod expression;
+mod order;
+mod reach;
+mod rows;
+
+use self::claims::{Claim, Claims};
+use self::expression::{Aliases, Builder, Expression, Memory, part_to_keep, reduction_source};
+use self::order::ordered;
+use self::reach::Reach;
+use self::rows::{Rows, trailing_reduction};
 use super::kernel::{Fusion, Kernel};
 use super::plan::Outcome;
-use super::program::{Axis, Instruction, Phase, Program, Register, View};
+use super::program::Program;
 use super::tile::Target;
 use crate::graph::{Graph, Op, Pool, Reduction, Value};
-use crate::shape::Shape;
 use crate::tensor::DType;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 /// A launch: what it computes, and from what.
 #[derive(Clone, Debug)]
@@ -91,32 +101,28 @@ pub(super) fn kernel_of(graph: &Graph, value: Value) -> Kernel {
 /// in which they can run.
 ///
 /// Sums in `apart` are launches of their own, since their partial sums must be few.
+///
+/// A first attempt fuses all that can be. Where a launch would need more buffers than it can bind, or two launches would wait
+/// for each other, a remedy follows, one at a time: a part of an expression is kept, or left out of its launch. What a
+/// remedy does not touch stays as it is, so that the time it takes does not grow with the graph.
 pub(super) fn fuse(graph: &Graph, outputs: &[Value], apart: &HashSet<Value>, target: &Target) -> Vec<Group> {
-    let count = graph.nodes().len();
-    let mut fusion = Fusing {
-        graph,
-        outputs,
-        apart,
-        target,
-        readers: readers(graph, outputs),
-        memory: vec![false; count],
-        barred: vec![false; count],
-    };
-    fusion.memory = fusion.read_as_memory();
+    let mut fusion = Fusing::new(graph, outputs, apart, target);
     // Each remedy is new, so there is an end: without any epilogue, every launch is small enough.
     loop {
-        match fusion.attempt() {
-            Ok(groups) => return groups,
-            // A launch would need more buffers than it can bind: keep a part of it, or leave a part out of it.
-            Err(Remedy::Keep(part)) if !fusion.memory[part.0] => fusion.memory[part.0] = true,
-            Err(Remedy::LeaveOut(member)) if !fusion.barred[member.0] => fusion.barred[member.0] = true,
-            Err(_) => fusion.barred.fill(true),
-        }
+        fusion.update();
+        let remedy = match fusion.remedy() {
+            Some(remedy) => remedy,
+            None => match ordered(graph, fusion.groups.values().flatten()) {
+                Ok(order) => {
+                    let mut groups = fusion.groups;
+                    return order.iter().filter_map(|anchor| groups.remove(anchor).flatten()).collect();
+                }
+                Err(last) => Remedy::LeaveOut(last),
+            },
+        };
+        fusion.apply(remedy);
     }
 }
-
-/// For a value that is not kept, another that is and has the same elements, and where each of them lies in it.
-type Aliases = HashMap<Value, (Value, View)>;
 
 /// What makes an attempt at fusion possible.
 enum Remedy {
@@ -126,29 +132,38 @@ enum Remedy {
 
 struct Fusing<'a> {
     graph: &'a Graph,
-    outputs: &'a [Value],
     apart: &'a HashSet<Value>,
     target: &'a Target,
+    /// Whether a value is an output.
+    wanted: Vec<bool>,
+    /// For each value needed: how many launches or expressions read it, an output's place counting as one. Zero: not needed.
     readers: Vec<usize>,
+    /// The needed values that read a value, in order.
+    users: Vec<Vec<Value>>,
+    /// The needed values that read a value's memory, reshapes aside, whose readers these are too.
+    memory_users: Vec<Vec<Value>>,
+    /// Which values follow from products, and from reductions of rows.
+    reach: Reach<'a>,
     /// Values that some launch reads from memory, whatever else happens, or that are kept so that launches stay small.
     memory: Vec<bool>,
     /// Values that no epilogue may compute.
     barred: Vec<bool>,
-}
-
-/// What an epilogue computes besides the product itself.
-#[derive(Default)]
-struct Claim {
-    /// Values that follow from the product element by element, and where their elements lie.
-    members: Vec<(Value, Option<View>)>,
-    /// Their sums over all elements.
-    totals: Vec<Value>,
-}
-
-impl Claim {
-    fn place(&self, value: Value) -> Option<&Option<View>> {
-        self.members.iter().find(|(member, _)| *member == value).map(|(_, place)| place)
-    }
+    /// What the epilogues of products compute.
+    claims: Claims,
+    /// Chains over rows.
+    rows: Rows,
+    /// Whether a value is kept in memory.
+    kept: Vec<bool>,
+    aliases: Aliases,
+    /// The launches by the value whose kernel they run, the chains over rows by their results; nothing where a launch would
+    /// bind too much.
+    groups: BTreeMap<Value, Option<Group>>,
+    /// Those that would.
+    crowded: BTreeSet<Value>,
+    /// For each value, launches whose expressions depend on whether it is kept.
+    visitors: HashMap<Value, Vec<Value>>,
+    /// Values whose being kept is to be decided again, and whether each of them may have changed hands.
+    unsettled: Vec<Value>,
 }
 
 /// Ops that compute nothing: repeating them is cheaper than keeping their result.
@@ -188,7 +203,57 @@ fn readers(graph: &Graph, outputs: &[Value]) -> Vec<usize> {
     readers
 }
 
-impl Fusing<'_> {
+impl<'a> Fusing<'a> {
+    fn new(graph: &'a Graph, outputs: &[Value], apart: &'a HashSet<Value>, target: &'a Target) -> Fusing<'a> {
+        let count = graph.nodes().len();
+        let readers = readers(graph, outputs);
+        let needed: Vec<Value> = (0..count).filter(|index| readers[*index] > 0).map(Value).collect();
+        let mut wanted = vec![false; count];
+        outputs.iter().for_each(|output| wanted[output.0] = true);
+        let mut users: Vec<Vec<Value>> = vec![vec![]; count];
+        let mut memory_users: Vec<Vec<Value>> = vec![vec![]; count];
+        for value in &needed {
+            let node = graph.node(*value);
+            for operand in &node.operands {
+                if users[operand.0].last() != Some(value) {
+                    users[operand.0].push(*value);
+                }
+                let operand = storage(graph, *operand);
+                if node.op != Op::Reshape && memory_users[operand.0].last() != Some(value) {
+                    memory_users[operand.0].push(*value);
+                }
+            }
+        }
+        let products = |value: &Value| kernel_of(graph, *value).row().fusion == Fusion::Epilogue;
+        let anchors: BTreeSet<Value> = needed.iter().copied().filter(products).collect();
+        let firsts = needed.iter().filter_map(|value| Some((*value, trailing_reduction(graph, *value)?)));
+        let firsts: BTreeMap<Value, [usize; 2]> = firsts.collect();
+        let reach = Reach::new(graph, anchors.iter().chain(firsts.keys()).copied().collect());
+        let of = anchors.iter().map(|anchor| (*anchor, Claim::default())).collect();
+        let mut fusing = Fusing {
+            graph,
+            apart,
+            target,
+            wanted,
+            readers,
+            users,
+            memory_users,
+            reach,
+            memory: vec![],
+            barred: vec![false; count],
+            claims: Claims { of, owner: vec![None; count], stale: anchors },
+            rows: Rows::new(count, firsts),
+            kept: vec![false; count],
+            aliases: Aliases::new(),
+            groups: BTreeMap::new(),
+            crowded: BTreeSet::new(),
+            visitors: HashMap::new(),
+            unsettled: needed,
+        };
+        fusing.memory = fusing.read_as_memory();
+        fusing
+    }
+
     fn needed(&self) -> impl Iterator<Item = Value> + '_ {
         (0..self.readers.len()).filter(|index| self.readers[*index] > 0).map(Value)
     }
@@ -198,12 +263,13 @@ impl Fusing<'_> {
         kernel.row().fused(self.target.storage_buffers())
     }
 
+    fn from(&self) -> Memory<'_> {
+        Memory { graph: self.graph, kept: &self.kept, aliases: &self.aliases }
+    }
+
     fn read_as_memory(&self) -> Vec<bool> {
         let graph = self.graph;
-        let mut memory = vec![false; graph.nodes().len()];
-        for output in self.outputs {
-            memory[output.0] = true;
-        }
+        let mut memory = self.wanted.clone();
         for node in self.needed().map(|value| graph.node(value)) {
             // Products and gathers read memory, not expressions; reductions take an expression as their source.
             let reads = !is_fusible(&node.op) && !matches!(node.op, Op::Reduce { .. });
@@ -218,241 +284,198 @@ impl Fusing<'_> {
         memory
     }
 
-    fn attempt(&self) -> Result<Vec<Group>, Remedy> {
-        let graph = self.graph;
-        let mut owner: Vec<Option<Value>> = vec![None; graph.nodes().len()];
-        let mut claims: HashMap<Value, Claim> = HashMap::new();
-        // The last product that something follows from computes it.
-        let anchors: Vec<Value> =
-            self.needed().filter(|value| kernel_of(graph, *value).row().fusion == Fusion::Epilogue).collect();
-        for anchor in anchors.iter().rev() {
-            let claim = self.claim(*anchor, &owner);
-            let joined = claim.members.iter().map(|(member, _)| member).chain(&claim.totals);
-            for value in joined {
-                owner[value.0] = Some(*anchor);
-            }
-            claims.insert(*anchor, claim);
+    /// Makes the decisions that depend on what a remedy has changed; all of them at first.
+    fn update(&mut self) {
+        let (mut claims, mut moved) = self.stake();
+        moved.iter().for_each(|value| self.rows.touch(*value));
+        moved.extend(self.chain());
+        moved.append(&mut self.unsettled);
+        moved.sort_unstable();
+        moved.dedup();
+        // What is kept of a claim depends on whose its readers are.
+        for value in &moved {
+            let operands = self.graph.node(*value).operands.iter().map(|operand| storage(self.graph, *operand));
+            claims.extend(operands.chain([*value]).filter_map(|x| self.claims.home(x)));
         }
-        let rows = self.rows(&mut owner);
-        let mut kept = self.kept(&owner, &claims);
-        for (result, group) in &rows {
-            group.members.iter().for_each(|member| kept[member.0] = member == result);
-        }
-        let aliases = self.aliases(&claims, &kept);
-        let mut groups = Vec::new();
-        for value in self.needed().filter(|value| kept[value.0] || claims.contains_key(value)) {
-            let node = graph.node(value);
-            if let Some(group) = rows.get(&value) {
-                let (program, inputs) = Builder::new(graph, &kept, &aliases, None).finish(value, 0, Some(value));
-                if inputs.len() > self.room(Kernel::Rows) {
-                    return Err(Remedy::LeaveOut(group.members[0]));
-                }
-                let results = vec![(value, Outcome::Element { value: 0, place: None })];
-                groups.push(Group { anchor: value, program: Some(program), inputs, results, rows: Some(group.size) });
-                continue;
-            }
-            if owner[value.0].is_some() || matches!(node.op, Op::Input { .. } | Op::Parameter { .. }) {
-                continue;
-            }
-            groups.push(match claims.get(&value) {
-                Some(claim) => self.epilogue(value, claim, &kept, &aliases)?,
-                None => self.source(value, &kept, &aliases)?,
-            });
-        }
-        ordered(graph, groups)
-    }
-
-    /// What the epilogue of a product can compute.
-    fn claim(&self, anchor: Value, owner: &[Option<Value>]) -> Claim {
-        let graph = self.graph;
-        let mut claim = Claim::default();
-        let elements = graph.shape(anchor).elements();
-        let mut follows: HashMap<Value, Option<View>> = HashMap::from([(anchor, None)]);
-        // Values that depend on the product in another way.
-        let mut apart = vec![false; graph.nodes().len()];
-        let epilogue = !self.target.without.epilogues && !matches!(graph.node(anchor).op, Op::Conv2dGradWeight(_));
-        for value in self.needed().filter(|value| value.0 > anchor.0) {
-            let node = graph.node(value);
-            let own: Vec<&Option<View>> = node.operands.iter().filter_map(|x| follows.get(x)).collect();
-            let strange = node.operands.iter().any(|x| apart[x.0]);
-            let Some(place) = own.first().map(|place| (*place).clone()) else {
-                apart[value.0] = strange;
-                continue;
+        claims.sort_unstable();
+        claims.dedup();
+        let mut changed: Vec<Value> = Vec::new();
+        let alone = moved.iter().filter(|value| self.claims.home(**value).is_none());
+        for value in alone.copied().collect::<Vec<_>>() {
+            let kept = match self.rows.owner[value.0] {
+                Some(_) => self.rows.of_result(value).is_some(),
+                None => self.is_kept_alone(value),
             };
-            let free = epilogue && owner[value.0].is_none() && !strange && !self.barred[value.0];
-            let same = own.iter().all(|other| **other == place) && node.shape.elements() == elements;
-            let whole = graph.shape(node.operands[0]).elements() == elements && node.shape.elements() == 1;
-            match &node.op {
-                Op::Unary(_) | Op::Binary(_) | Op::Reshape if free && same => {
-                    follows.insert(value, place.clone());
-                    claim.members.push((value, place));
-                }
-                Op::Permute(order) if free && place.is_none() => {
-                    let place = Some(inverse(graph.shape(node.operands[0]), order));
-                    follows.insert(value, place.clone());
-                    claim.members.push((value, place));
-                }
-                Op::Reduce { reduction: Reduction::Sum, .. }
-                    if free && whole && claim.totals.len() < 3 && !self.apart.contains(&value) =>
-                {
-                    claim.totals.push(value);
-                    apart[value.0] = true;
-                }
-                _ => apart[value.0] = true,
+            self.set_kept(value, kept, &mut changed);
+            if self.aliases.remove(&value).is_some() {
+                changed.push(value);
             }
         }
-        claim
+        for anchor in &claims {
+            self.keep_of_claim(*anchor, &mut changed);
+        }
+        let mut stale: BTreeSet<Value> = moved.into_iter().chain(claims).collect();
+        for value in changed {
+            stale.extend(self.visitors.remove(&value).unwrap_or_default());
+            stale.insert(value);
+        }
+        for value in stale {
+            self.build(value);
+        }
     }
 
-    /// Chains that reduce the rows of a value and go on with its elements, such as softmax and normalisations: what comes
-    /// out, and what is computed on the way.
-    fn rows(&self, owner: &mut [Option<Value>]) -> HashMap<Value, RowGroup> {
-        let graph = self.graph;
-        let mut groups = HashMap::new();
-        for first in self.needed() {
-            let free = owner[first.0].is_none() && !self.target.without.epilogues && !self.barred[first.0];
-            let Some(size) = trailing_reduction(graph, first).filter(|_| free) else { continue };
-            let Some((result, members)) = self.row_group(first, size, owner) else { continue };
-            for member in &members {
-                owner[member.0] = Some(result);
-            }
-            groups.insert(result, RowGroup { size, members });
+    fn set_kept(&mut self, value: Value, kept: bool, changed: &mut Vec<Value>) {
+        if self.kept[value.0] != kept {
+            self.kept[value.0] = kept;
+            changed.push(value);
         }
-        groups
     }
 
-    fn row_group(&self, first: Value, size: [usize; 2], owner: &[Option<Value>]) -> Option<(Value, Vec<Value>)> {
-        let graph = self.graph;
-        let [rows, length] = size;
-        // Members by how many elements they have: one for each row, or all.
-        let mut members: Vec<Value> = vec![first];
-        let mut apart = vec![false; graph.nodes().len()];
-        for value in self.needed().filter(|value| value.0 > first.0) {
-            let node = graph.node(value);
-            let own: Vec<Value> = node.operands.iter().copied().filter(|x| members.contains(x)).collect();
-            let strange = node.operands.iter().any(|x| apart[x.0]);
-            let Some(operand) = own.first() else {
-                apart[value.0] = strange;
-                continue;
-            };
-            let elements = node.shape.elements();
-            let from = graph.shape(*operand).elements();
-            let alike = own.iter().all(|x| graph.shape(*x).elements() == from);
-            let joins = match &node.op {
-                Op::Unary(_) | Op::Binary(_) | Op::Reshape => alike && elements == from,
-                Op::Broadcast => from == rows && elements == rows * length && spreads_rows(graph, value, size),
-                Op::Reduce { .. } => trailing_reduction(graph, value) == Some(size),
-                _ => false,
-            };
-            if joins && !strange && owner[value.0].is_none() && !self.barred[value.0] {
-                members.push(value);
-            } else {
-                apart[value.0] = true;
-            }
-        }
-        let outside = |value: Value| {
-            let mut readers = self.needed().filter(|reader| !members.contains(reader));
-            self.outputs.contains(&value) || readers.any(|reader| graph.node(reader).operands.contains(&value))
-        };
-        let mut wanted: Vec<Value> = members.iter().filter(|x| outside(**x)).map(|x| storage(graph, *x)).collect();
-        wanted.dedup();
-        // What is wanted first may be all that the rest is computed from.
-        let result = *wanted.first()?;
-        if graph.shape(result).elements() != rows * length || !members.contains(&result) {
-            return None;
-        }
-        // Only what the result is computed from.
-        let mut needed = vec![result];
-        for value in members.iter().rev() {
-            if needed.iter().any(|reader| graph.node(*reader).operands.contains(value)) && !needed.contains(value) {
-                needed.push(*value);
-            }
-        }
-        needed.reverse();
-        // Nobody else may want what is on the way to it.
-        let inside = |value: Value| storage(graph, value) != result;
-        let mut others = self.needed().filter(|reader| !needed.contains(reader));
-        let shared = others.any(|reader| {
-            let operands = &graph.node(reader).operands;
-            needed.iter().any(|value| inside(*value) && operands.contains(value))
-        });
-        let wanted = needed.iter().any(|value| inside(*value) && self.outputs.contains(value));
-        (needed.contains(&first) && !shared && !wanted).then_some((result, needed))
+    /// Whether a value is kept that is computed by no launch of another.
+    fn is_kept_alone(&self, value: Value) -> bool {
+        let op = &self.graph.node(value).op;
+        let several = self.readers[value.0] > 1 && !only_moves(op);
+        let owned = self.claims.owner[value.0].is_some() || self.rows.owner[value.0].is_some();
+        !is_fusible(op) || (several && !owned) || self.memory[value.0]
     }
 
-    /// What is kept in memory.
-    fn kept(&self, owner: &[Option<Value>], claims: &HashMap<Value, Claim>) -> Vec<bool> {
+    /// Decides what is kept of a claim, and what can be found in a kept value of another order.
+    fn keep_of_claim(&mut self, anchor: Value, changed: &mut Vec<Value>) {
         let graph = self.graph;
-        let mut kept: Vec<bool> = graph
-            .nodes()
+        let members = std::mem::take(&mut self.claims.of.entry(anchor).or_default().members);
+        let permuted: HashSet<Value> = members
             .iter()
-            .enumerate()
-            .map(|(index, node)| {
-                let several = self.readers[index] > 1 && !only_moves(&node.op);
-                !is_fusible(&node.op) || (several && owner[index].is_none()) || self.memory[index]
-            })
+            .map(|member| (*member, graph.node(*member)))
+            .filter(|(member, node)| matches!(node.op, Op::Permute(_)) && self.memory[member.0])
+            .map(|(_, node)| storage(graph, node.operands[0]))
             .collect();
-        // Readers outside of the launch that computes a value. A reshape is the same memory, its readers are its operand's.
-        let mut outside = vec![false; kept.len()];
-        for value in self.needed().filter(|value| graph.node(*value).op != Op::Reshape) {
-            for operand in &graph.node(value).operands {
-                let operand = storage(graph, *operand);
-                let home = if claims.contains_key(&operand) { Some(operand) } else { owner[operand.0] };
-                outside[operand.0] |= home.is_some() && owner[value.0] != home;
-            }
-        }
-        for (anchor, claim) in claims {
-            // An outside expression computes what it needs from values that are kept, where it can.
-            let mut there: HashMap<Value, bool> = HashMap::new();
-            let permutes = |value: Value, member: Value| {
-                let node = graph.node(member);
-                matches!(node.op, Op::Permute(_)) && storage(graph, node.operands[0]) == value && self.memory[member.0]
-            };
-            let all = std::iter::once(*anchor).chain(claim.members.iter().map(|(member, _)| *member));
-            for value in all {
-                let operands = &graph.node(value).operands;
-                let derived = value != *anchor && operands.iter().all(|x| there.get(x).copied().unwrap_or(true))
-                    || claim.members.iter().any(|(member, _)| permutes(value, *member));
-                if graph.node(value).op != Op::Reshape {
-                    kept[value.0] = self.memory[value.0] || (outside[value.0] && !derived);
+        // An outside expression computes what it needs from values that are kept, where it can.
+        let mut there: HashMap<Value, bool> = HashMap::new();
+        for value in std::iter::once(anchor).chain(members.iter().copied()) {
+            let node = graph.node(value);
+            let derived = value != anchor && node.operands.iter().all(|x| there.get(x).copied().unwrap_or(true))
+                || permuted.contains(&value);
+            // A reshape is the same memory, its readers are its operand's.
+            let kept = match node.op {
+                Op::Reshape => self.is_kept_alone(value),
+                _ => {
+                    let mut readers = self.memory_users[value.0].iter();
+                    let outside = readers.any(|reader| self.claims.owner[reader.0] != Some(anchor));
+                    self.memory[value.0] || (outside && !derived)
                 }
-                there.insert(value, derived || kept[value.0]);
+            };
+            self.set_kept(value, kept, changed);
+            there.insert(value, derived || kept);
+        }
+        for total in self.claims.of[&anchor].totals.clone() {
+            self.set_kept(total, true, changed);
+        }
+        let mut aliases = Aliases::new();
+        for member in &members {
+            let node = graph.node(*member);
+            let place = self.claims.of[&anchor].place(*member).cloned().flatten();
+            let Some((from, place)) = node.operands.first().map(|x| storage(graph, *x)).zip(place) else { continue };
+            if matches!(node.op, Op::Permute(_)) && self.kept[member.0] && !self.kept[from.0] {
+                aliases.insert(from, (*member, place));
             }
         }
-        kept
+        for value in std::iter::once(anchor).chain(members.iter().copied()) {
+            let alias = aliases.remove(&value);
+            if self.aliases.get(&value) != alias.as_ref() {
+                changed.push(value);
+                match alias {
+                    Some(alias) => drop(self.aliases.insert(value, alias)),
+                    None => drop(self.aliases.remove(&value)),
+                }
+            }
+        }
+        self.claims.of.entry(anchor).or_default().members = members;
     }
 
-    /// Values that are kept in another order only, and where there.
-    fn aliases(&self, claims: &HashMap<Value, Claim>, kept: &[bool]) -> Aliases {
-        let members = claims.values().flat_map(|claim| &claim.members);
-        let permuted = members.filter_map(|(member, place)| {
-            let node = self.graph.node(*member);
-            let from = storage(self.graph, *node.operands.first()?);
-            let moved = matches!(node.op, Op::Permute(_)) && kept[member.0] && !kept[from.0];
-            Some((from, (*member, place.clone().filter(|_| moved)?)))
-        });
-        permuted.collect()
+    /// Makes the launch whose kernel computes a value, where there is to be one.
+    fn build(&mut self, value: Value) {
+        self.groups.remove(&value);
+        self.crowded.remove(&value);
+        let node = self.graph.node(value);
+        let source = matches!(node.op, Op::Input { .. } | Op::Parameter { .. });
+        let (group, visited) = if self.rows.of_result(value).is_some() {
+            self.row_launch(value)
+        } else if self.claims.of.contains_key(&value) {
+            self.epilogue(value)
+        } else if self.kept[value.0]
+            && !source
+            && self.claims.owner[value.0].is_none()
+            && self.rows.owner[value.0].is_none()
+        {
+            self.source(value)
+        } else {
+            return;
+        };
+        for visited in visited {
+            self.visitors.entry(visited).or_default().push(value);
+        }
+        if group.is_none() {
+            self.crowded.insert(value);
+        }
+        self.groups.insert(value, group);
+    }
+
+    /// What lets the first launch that would bind too much bind less.
+    fn remedy(&self) -> Option<Remedy> {
+        let value = *self.crowded.first()?;
+        if let Some(rows) = self.rows.of_result(value) {
+            return Some(Remedy::LeaveOut(rows.members[0]));
+        }
+        Some(match self.claims.of.get(&value) {
+            Some(claim) => Remedy::LeaveOut(*claim.members.last().or(claim.totals.last()).unwrap_or(&value)),
+            None => Remedy::Keep(part_to_keep(self.from(), value, self.room(Kernel::Map))),
+        })
+    }
+
+    fn apply(&mut self, remedy: Remedy) {
+        match remedy {
+            Remedy::Keep(part) if !self.memory[part.0] => {
+                self.memory[part.0] = true;
+                self.unsettled.push(part);
+            }
+            Remedy::LeaveOut(member) if !self.barred[member.0] => {
+                self.barred[member.0] = true;
+                self.claims.stale.extend(self.claims.owner[member.0]);
+                self.rows.touch(member);
+            }
+            Remedy::Keep(_) | Remedy::LeaveOut(_) => {
+                self.barred.fill(true);
+                self.claims.stale = self.claims.of.keys().copied().collect();
+                self.rows.stale = self.rows.firsts.keys().copied().collect();
+            }
+        }
+    }
+
+    /// The launch of a chain over rows.
+    fn row_launch(&self, result: Value) -> (Option<Group>, Vec<Value>) {
+        let Expression { program, inputs, visited } = Builder::new(self.from(), None).finish(result, 0, Some(result));
+        let fits = inputs.len() <= self.room(Kernel::Rows);
+        let rows = self.rows.of_result(result).map(|rows| rows.size);
+        let results = vec![(result, Outcome::Element { value: 0, place: None })];
+        (fits.then_some(Group { anchor: result, program: Some(program), inputs, results, rows }), visited)
     }
 
     /// The launch of a product and everything that its epilogue computes.
-    fn epilogue(&self, anchor: Value, claim: &Claim, kept: &[bool], aliases: &Aliases) -> Result<Group, Remedy> {
+    fn epilogue(&self, anchor: Value) -> (Option<Group>, Vec<Value>) {
         let graph = self.graph;
-        let mut builder = Builder::new(graph, kept, aliases, Some((anchor, claim)));
+        let claim = &self.claims.of[&anchor];
+        let mut builder = Builder::new(self.from(), Some((anchor, claim)));
         let mut results = Vec::new();
-        let stored = claim.members.iter().filter(|(member, _)| kept[member.0]);
-        let mut anchored = Vec::new();
-        if kept[anchor.0] {
-            anchored.push((anchor, None));
-        }
-        for (value, place) in anchored.iter().chain(stored) {
+        for value in std::iter::once(anchor).chain(claim.members.iter().copied()).filter(|value| self.kept[value.0]) {
             // A reshape lies where its operand lies, which may be kept on its own account.
-            if graph.node(*value).op == Op::Reshape {
+            if graph.node(value).op == Op::Reshape {
                 continue;
             }
-            let elements = graph.shape(*value).elements();
+            let place = claim.place(value).cloned().flatten();
+            let elements = graph.shape(value).elements();
             let at = place.as_ref().map_or(0, |view| builder.index(0, view.clone(), elements));
-            let register = builder.value(*value, at);
-            results.push((*value, Outcome::Element { value: register, place: place.clone() }));
+            let register = builder.value(value, at);
+            results.push((value, Outcome::Element { value: register, place }));
         }
         for total in &claim.totals {
             let operand = graph.node(*total).operands[0];
@@ -463,76 +486,31 @@ impl Fusing<'_> {
             results.push((*total, Outcome::Total(register)));
         }
         let plain = claim.members.is_empty() && claim.totals.is_empty();
-        if results.len() + builder.inputs.len() > self.room(kernel_of(graph, anchor)) {
-            let last = claim.members.last().map(|(member, _)| *member).or(claim.totals.last().copied());
-            return Err(Remedy::LeaveOut(last.unwrap_or(anchor)));
-        }
-        let program = Program { instructions: builder.instructions, inputs: builder.inputs.len(), phases: vec![] };
-        Ok(Group { anchor, program: (!plain).then_some(program), inputs: builder.inputs, results, rows: None })
+        let Expression { program, inputs, mut visited } = builder.end();
+        // What is stored depends on what of the claim is kept.
+        visited.extend(&claim.members);
+        let fits = results.len() + inputs.len() <= self.room(kernel_of(graph, anchor));
+        let group = Group { anchor, program: (!plain).then_some(program), inputs, results, rows: None };
+        (fits.then_some(group), visited)
     }
 
     /// The launch of any other kept value.
-    fn source(&self, value: Value, kept: &[bool], aliases: &Aliases) -> Result<Group, Remedy> {
+    fn source(&self, value: Value) -> (Option<Group>, Vec<Value>) {
         let graph = self.graph;
         let node = graph.node(value);
         let results = vec![(value, Outcome::Element { value: 0, place: None })];
-        let (program, inputs) = match &node.op {
+        let expression = match &node.op {
             Op::Reduce { .. } if kernel_of(graph, value) == Kernel::ColumnSums => {
-                Builder::new(graph, kept, aliases, None).finish(node.operands[0], 0, None)
+                Builder::new(self.from(), None).finish(node.operands[0], 0, None)
             }
-            Op::Reduce { axes, .. } => reduction_source(graph, kept, aliases, node.operands[0], axes),
-            op if is_fusible(op) => Builder::new(graph, kept, aliases, None).finish(value, 0, Some(value)),
-            _ => return Ok(Group { anchor: value, program: None, inputs: vec![], results, rows: None }),
+            Op::Reduce { axes, .. } => reduction_source(self.from(), node.operands[0], axes),
+            op if is_fusible(op) => Builder::new(self.from(), None).finish(value, 0, Some(value)),
+            _ => return (Some(Group { anchor: value, program: None, inputs: vec![], results, rows: None }), vec![]),
         };
-        if inputs.len() > self.room(kernel_of(graph, value)) {
-            return Err(Remedy::Keep(part_to_keep(graph, kept, aliases, value, self.room(Kernel::Map))));
-        }
-        Ok(Group { anchor: value, program: Some(program), inputs, results, rows: None })
+        let Expression { program, inputs, visited } = expression;
+        let fits = inputs.len() <= self.room(kernel_of(graph, value));
+        (fits.then_some(Group { anchor: value, program: Some(program), inputs, results, rows: None }), visited)
     }
-}
-
-/// A chain over rows: their number and length, and the values computed on the way, the result last.
-struct RowGroup {
-    size: [usize; 2],
-    members: Vec<Value>,
-}
-
-/// Rows and their length, where a value reduces the last axes of its operand.
-fn trailing_reduction(graph: &Graph, value: Value) -> Option<[usize; 2]> {
-    let node = graph.node(value);
-    let Op::Reduce { axes, .. } = &node.op else { return None };
-    let shape = graph.shape(node.operands[0]);
-    let rows = node.shape.elements();
-    let last = axes.iter().copied().eq(shape.len() - axes.len()..shape.len());
-    (last && rows > 1).then_some([rows, shape.elements() / rows])
-}
-
-/// Whether a broadcast repeats a number for each row along the rows.
-fn spreads_rows(graph: &Graph, value: Value, [rows, length]: [usize; 2]) -> bool {
-    let view = broadcast_view(graph.shape(graph.node(value).operands[0]), graph.shape(value));
-    view == View::new([Axis::plain(rows, 1), Axis::plain(length, 0)], 0)
-}
-
-/// The view of a broadcast.
-fn broadcast_view(from: &Shape, shape: &Shape) -> View {
-    let strides = from.strides();
-    let lead = shape.len() - from.len();
-    let axes = (0..shape.len()).map(|axis| {
-        let repeated = axis < lead || from[axis - lead] == 1;
-        Axis::plain(shape[axis], if repeated { 0 } else { strides[axis - lead] })
-    });
-    View::new(axes, 0)
-}
-
-/// The view that says where element i of a value lies once its axes are in this order.
-fn inverse(shape: &Shape, order: &[usize]) -> View {
-    let permuted: Shape = order.iter().map(|axis| shape[*axis]).collect();
-    let strides = permuted.strides();
-    let axes = (0..shape.len()).map(|axis| {
-        let to = order.iter().position(|from| *from == axis).map_or(0, |to| strides[to]);
-        Axis::plain(shape[axis], to)
-    });
-    View::new(axes, 0)
 }
 
 /// The values that a launch reads from memory: what its kernel reads, then its expression's inputs.
@@ -544,297 +522,4 @@ pub(super) fn reads(graph: &Graph, group: &Group) -> Vec<Value> {
 pub(super) fn operands<'a>(graph: &'a Graph, group: &Group) -> &'a [Value] {
     let node = graph.node(group.anchor);
     if is_fusible(&node.op) || matches!(node.op, Op::Reduce { .. }) { &[] } else { &node.operands }
-}
-
-/// The launches in an order in which each stands after those whose results it reads.
-fn ordered(graph: &Graph, groups: Vec<Group>) -> Result<Vec<Group>, Remedy> {
-    let mut makers: HashMap<Value, usize> = HashMap::new();
-    for (index, group) in groups.iter().enumerate() {
-        for (value, _) in &group.results {
-            makers.insert(storage(graph, *value), index);
-        }
-    }
-    let needs: Vec<Vec<usize>> = groups
-        .iter()
-        .map(|group| reads(graph, group).iter().filter_map(|value| makers.get(value).copied()).collect())
-        .collect();
-    #[derive(Clone, Copy, PartialEq)]
-    enum Mark {
-        New,
-        Open,
-        Done,
-    }
-    let mut marks = vec![Mark::New; groups.len()];
-    let mut order = Vec::with_capacity(groups.len());
-    for first in 0..groups.len() {
-        let mut stack = vec![(first, 0)];
-        while let Some((group, next)) = stack.pop() {
-            if next == 0 {
-                if marks[group] != Mark::New {
-                    continue;
-                }
-                marks[group] = Mark::Open;
-            }
-            match needs[group].get(next) {
-                Some(need) => {
-                    stack.push((group, next + 1));
-                    match marks[*need] {
-                        Mark::New => stack.push((*need, 0)),
-                        Mark::Done => {}
-                        // Two epilogues wait for each other: the later one does less.
-                        Mark::Open => {
-                            let waiting = groups[group].results.iter().chain(&groups[*need].results);
-                            let last = waiting.map(|(value, _)| *value).max_by_key(|value| value.0);
-                            return Err(Remedy::LeaveOut(last.unwrap_or(groups[group].anchor)));
-                        }
-                    }
-                }
-                None => {
-                    marks[group] = Mark::Done;
-                    order.push(group);
-                }
-            }
-        }
-    }
-    let mut groups: Vec<Option<Group>> = groups.into_iter().map(Some).collect();
-    Ok(order.into_iter().filter_map(|index| groups[index].take()).collect())
-}
-
-/// The largest part of an expression that a launch of its own can compute from so many inputs.
-fn part_to_keep(graph: &Graph, kept: &[bool], aliases: &Aliases, root: Value, room: usize) -> Value {
-    let mut best: Option<(usize, Value)> = None;
-    let mut open: Vec<Value> = graph.node(root).operands.clone();
-    while let Some(value) = open.pop() {
-        let value = storage(graph, value);
-        if kept[value.0] {
-            continue;
-        }
-        let inputs = Builder::new(graph, kept, aliases, None).finish(value, 0, Some(value)).1.len();
-        if !only_moves(&graph.node(value).op) && inputs <= room && best.is_none_or(|(most, _)| inputs > most) {
-            best = Some((inputs, value));
-        }
-        open.extend(&graph.node(value).operands);
-    }
-    // An expression of more inputs than a launch binds has at least two operands below its root, one of which is
-    // computed: concat takes no more operands than there is room for, all else takes two.
-    best.map_or(root, |(_, value)| value)
-}
-
-/// The expression of a reduction's operand, its elements ordered by the kept axes first and the reduced axes last.
-fn reduction_source(
-    graph: &Graph,
-    kept: &[bool],
-    aliases: &Aliases,
-    operand: Value,
-    axes: &[usize],
-) -> (Program, Vec<Value>) {
-    let shape = graph.shape(operand);
-    let strides = shape.strides();
-    let outer = (0..shape.len()).filter(|axis| !axes.contains(axis));
-    let order = outer.chain(axes.iter().copied());
-    let view = View::new(order.map(|axis| Axis::plain(shape[axis], strides[axis])), 0);
-    let mut builder = Builder::new(graph, kept, aliases, None);
-    let at = builder.index(0, view, shape.elements());
-    builder.finish(operand, at, None)
-}
-
-struct Builder<'a> {
-    graph: &'a Graph,
-    kept: &'a [bool],
-    aliases: &'a Aliases,
-    /// The product whose epilogue this is, and what it computes.
-    product: Option<(Value, &'a Claim)>,
-    /// The value that is being computed, and so not loaded although it is kept.
-    root: Option<Value>,
-    instructions: Vec<Instruction>,
-    inputs: Vec<Value>,
-    known: HashMap<(Value, Register), Register>,
-    phases: Vec<Phase>,
-    /// The phases of reductions that are computed on the way.
-    reduced: HashMap<Value, usize>,
-}
-
-impl<'a> Builder<'a> {
-    fn new(
-        graph: &'a Graph,
-        kept: &'a [bool],
-        aliases: &'a Aliases,
-        product: Option<(Value, &'a Claim)>,
-    ) -> Builder<'a> {
-        let instructions = vec![Instruction::Position];
-        Builder {
-            graph,
-            kept,
-            aliases,
-            product,
-            root: None,
-            instructions,
-            inputs: vec![],
-            known: HashMap::new(),
-            phases: vec![],
-            reduced: HashMap::new(),
-        }
-    }
-
-    fn finish(mut self, value: Value, at: Register, root: Option<Value>) -> (Program, Vec<Value>) {
-        self.root = root;
-        self.value(value, at);
-        (Program { instructions: self.instructions, inputs: self.inputs.len(), phases: self.phases }, self.inputs)
-    }
-
-    /// Whether the product's epilogue computes a value.
-    fn computes(&self, value: Value) -> bool {
-        self.product.is_some_and(|(anchor, claim)| anchor == value || claim.place(value).is_some())
-    }
-
-    fn push(&mut self, instruction: Instruction) -> Register {
-        // Values are remembered by `known`; indices and literals are found again here.
-        if let Some(register) = self.instructions.iter().position(|known| *known == instruction) {
-            return register;
-        }
-        self.instructions.push(instruction);
-        self.instructions.len() - 1
-    }
-
-    fn index(&mut self, from: Register, view: View, elements: usize) -> Register {
-        if view.is_identity(elements) {
-            return from;
-        }
-        match &self.instructions[from] {
-            // There and back again.
-            Instruction::Index { from, view: there } if view.undoes(there) => *from,
-            _ => self.push(Instruction::Index { from, view }),
-        }
-    }
-
-    /// The register that holds element `at` of `value`.
-    fn value(&mut self, value: Value, at: Register) -> Register {
-        if let Some(register) = self.known.get(&(value, at)) {
-            return *register;
-        }
-        let node = self.graph.node(value);
-        let register = if self.product.is_some_and(|(anchor, _)| anchor == value) {
-            self.push(Instruction::Accumulator)
-        } else if self.computes(value) && matches!(node.op, Op::Permute(_)) {
-            // Its place says where the element goes; what it is, is its operand's element.
-            self.value(node.operands[0], 0)
-        } else if self.kept[value.0] && Some(value) != self.root && !self.computes(value) {
-            let input = self.inputs.iter().position(|input| *input == value).unwrap_or_else(|| {
-                self.inputs.push(value);
-                self.inputs.len() - 1
-            });
-            self.push(Instruction::Load { input, at })
-        } else if let (Some((permuted, view)), false) = (self.aliases.get(&value), self.computes(value)) {
-            let at = self.index(at, view.clone(), node.shape.elements());
-            self.value(*permuted, at)
-        } else if let Op::Reduce { reduction, .. } = &node.op {
-            // Along a row, whatever row it is: the elements of the row that this element is in.
-            let phase = match self.reduced.get(&value) {
-                Some(phase) => *phase,
-                None => {
-                    let operand = self.value(node.operands[0], 0);
-                    self.phases.push(Phase { reduction: *reduction, value: operand });
-                    self.reduced.insert(value, self.phases.len() - 1);
-                    self.phases.len() - 1
-                }
-            };
-            self.push(Instruction::Reduced(phase))
-        } else {
-            self.compute(&node.op, &node.operands, &node.shape, at)
-        };
-        self.known.insert((value, at), register);
-        register
-    }
-
-    fn compute(&mut self, op: &Op, operands: &[Value], shape: &Shape, at: Register) -> Register {
-        let elements = shape.elements();
-        match op {
-            Op::Constant(number) => self.push(Instruction::Literal(*number)),
-            Op::Iota => self.push(Instruction::Number(at)),
-            Op::Unary(op) => {
-                let x = self.value(operands[0], at);
-                self.push(Instruction::Unary(*op, x))
-            }
-            Op::Binary(op) => {
-                let x = self.value(operands[0], at);
-                let y = self.value(operands[1], at);
-                self.push(Instruction::Binary(*op, x, y))
-            }
-            Op::Reshape => self.value(operands[0], at),
-            Op::Broadcast => {
-                let view = broadcast_view(self.graph.shape(operands[0]), shape);
-                let at = self.index(at, view, elements);
-                self.value(operands[0], at)
-            }
-            Op::Permute(order) => {
-                let strides = self.graph.shape(operands[0]).strides();
-                let axes = (0..shape.len()).map(|axis| Axis::plain(shape[axis], strides[order[axis]]));
-                let at = self.index(at, View::new(axes, 0), elements);
-                self.value(operands[0], at)
-            }
-            Op::Slice { start } => {
-                let strides = self.graph.shape(operands[0]).strides();
-                let offset = start.iter().zip(&strides).map(|(start, stride)| start * stride).sum();
-                let axes = (0..shape.len()).map(|axis| Axis::plain(shape[axis], strides[axis]));
-                let at = self.index(at, View::new(axes, offset), elements);
-                self.value(operands[0], at)
-            }
-            Op::Pad { before } => self.padded(operands[0], before, shape, at),
-            Op::Concat { axis } => {
-                // Each operand padded to the whole, and their sum.
-                let mut before = vec![0; shape.len()];
-                let mut sum = None;
-                for operand in operands {
-                    let part = self.padded(*operand, &before, shape, at);
-                    before[*axis] += self.graph.shape(*operand)[*axis];
-                    sum = Some(match sum {
-                        Some(sum) => self.push(Instruction::Binary(crate::graph::Binary::Add, sum, part)),
-                        None => part,
-                    });
-                }
-                // The graph refuses a concat without operands.
-                sum.unwrap_or(at)
-            }
-            // The rest is kept, and so loaded before it comes to this.
-            Op::Input { .. }
-            | Op::Parameter { .. }
-            | Op::MatMul { .. }
-            | Op::Conv2d(_)
-            | Op::Conv2dGradInput(_)
-            | Op::Conv2dGradWeight(_)
-            | Op::Pool(..)
-            | Op::Reduce { .. }
-            | Op::Gather
-            | Op::ScatterAdd
-            | Op::Warp
-            | Op::Custom(_)
-            | Op::Indices { .. }
-            | Op::TopK { .. }
-            | Op::Lstm(_)
-            | Op::Gru(_)
-            | Op::LinearRecurrence { .. }
-            | Op::RandomUniform { .. }
-            | Op::RandomBits { .. }
-            | Op::Batch => at,
-        }
-    }
-
-    fn padded(&mut self, operand: Value, before: &[usize], shape: &Shape, at: Register) -> Register {
-        let from = self.graph.shape(operand);
-        let strides = from.strides();
-        let axes = (0..shape.len()).map(|axis| Axis {
-            size: shape[axis],
-            stride: strides[axis],
-            before: before[axis],
-            inner: from[axis],
-        });
-        let view = View::new(axes, 0);
-        if !view.is_padded() {
-            return self.value(operand, at);
-        }
-        let mask = self.push(Instruction::Inside { from: at, view: view.clone() });
-        let index = self.push(Instruction::Index { from: at, view });
-        let value = self.value(operand, index);
-        self.push(Instruction::Select { mask, value })
-    }
 }

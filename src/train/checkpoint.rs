@@ -36,6 +36,9 @@ pub struct Progress {
     /// What early stopping has seen.
     #[serde(default)]
     pub patience: Patience,
+    /// The mean loss of the first epoch, once that has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_loss: Option<f64>,
 }
 
 /// The state of a schedule that waits for plateaus.

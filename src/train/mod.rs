@@ -11,10 +11,12 @@ mod job;
 mod run;
 mod tensorboard;
 mod trainer;
+mod warnings;
 
 pub use checkpoint::{Checkpoint, Patience, Plateau, Progress};
 pub use evaluation::{Evaluation, evaluate, jacobian_norm, negative_log_likelihood, psnr};
 pub use inspect::{Agreement, LaunchTimes, Profile};
 pub(crate) use job::{Finished, Job, expect_model};
 pub use run::{RunDirectory, Settings};
-pub use trainer::{EpochReport, Observer, Options, Outcome, Trainer, training_plan};
+pub use trainer::{EpochReport, Observer, Options, Outcome, Trainer, default_samples, training_plan};
+pub use warnings::{ACTIVE_VARIANCE, Warning};

@@ -9,6 +9,7 @@ use super::diagnosis::diagnose;
 use super::evaluation::{Evaluation, Names, evaluation_plan, measure};
 use super::feed::{Feed, Pass, resident_bytes};
 use super::groups::Groups;
+use super::warnings::{self, Warning};
 use crate::data::Dataset;
 use crate::device::{Device, Session};
 use crate::error::{Error, Result};
@@ -56,6 +57,9 @@ pub trait Observer {
     fn step(&mut self, _step: u64, _loss: f64) {}
     /// An epoch has ended and been validated: its results.
     fn epoch(&mut self, _report: &EpochReport) {}
+    /// Something goes wrong, though training goes on. What the settings say comes before the first step, what the result
+    /// says behind the report of the last epoch, and each of them once.
+    fn warning(&mut self, _warning: &Warning) {}
     /// Whether training should end after the steps that are under way. Asked before steps are begun, and taken back by
     /// nothing: what [`Trainer::checkpoint`] then gives is a run like any other, which [`Trainer::restore`] goes on with to
     /// the same bits.
@@ -128,6 +132,7 @@ pub struct Trainer<'a> {
     pub(super) session: Session,
     pub(super) feed: Feed<'a>,
     validation: Option<Feed<'a>>,
+    validation_data: Option<&'a Dataset>,
     /// What validation measures.
     measured: Names,
     groups: Groups,
@@ -137,6 +142,8 @@ pub struct Trainer<'a> {
     best: Option<Values>,
     /// Where the last epoch began, to go back to when something goes wrong.
     base: Option<Checkpoint>,
+    /// Whether the observer has been warned of what the settings say.
+    foreseen: bool,
 }
 
 /// The buffer of the parameters' average.
@@ -157,6 +164,7 @@ impl<'a> Trainer<'a> {
         let spec = &network.spec().train;
         let budget = options.resident_bytes.unwrap_or_else(|| resident_bytes(device));
         let feed = Feed::new(network.rows(data)?, "train", spec.batch, budget)?;
+        let validation_data = validation;
         let validation = match validation {
             Some(data) => Some(Feed::new(network.rows(data)?, "validation", spec.batch.min(data.len()), budget)?),
             None => None,
@@ -189,12 +197,14 @@ impl<'a> Trainer<'a> {
             session,
             feed,
             validation,
+            validation_data,
             measured,
             groups,
             options,
             progress,
             best,
             base,
+            foreseen: false,
         })
     }
 
@@ -360,6 +370,10 @@ impl<'a> Trainer<'a> {
         if self.steps_left() == 0 {
             return Ok(Outcome::Finished);
         }
+        if self.progress.step == 0 && !std::mem::replace(&mut self.foreseen, true) {
+            let foreseen = warnings::foreseen(self.network.spec(), self.steps_left());
+            foreseen.iter().for_each(|warning| observer.warning(warning));
+        }
         let began = Instant::now();
         if self.base.as_ref().is_none_or(|base| base.progress != self.progress) {
             self.base = Some(self.checkpoint()?);
@@ -408,9 +422,10 @@ impl<'a> Trainer<'a> {
         };
         if whole {
             self.judge(report.val_loss.unwrap_or(report.train_loss))?;
-            let Progress { epoch, step, skipped, loss_scale, plateau, patience, .. } = self.progress;
-            let epoch = epoch + 1;
-            self.progress = Progress { epoch, step, skipped, loss_scale, plateau, patience, ..Progress::default() };
+            let Progress { epoch, step, skipped, loss_scale, plateau, patience, first_loss, .. } = self.progress;
+            let (epoch, first_loss) = (epoch + 1, first_loss.or(Some(report.train_loss)));
+            self.progress =
+                Progress { epoch, step, skipped, loss_scale, plateau, patience, first_loss, ..Progress::default() };
             // The last update of an epoch has no loss after it that would tell.
             let end = self.checkpoint()?;
             if !is_finite(&end.parameters) {
@@ -419,7 +434,23 @@ impl<'a> Trainer<'a> {
             self.base = Some(end);
         }
         observer.epoch(&report);
+        if self.steps_left() == 0 {
+            self.warn_of_result(&report, whole, observer)?;
+        }
         Ok(Outcome::Epoch(report))
+    }
+
+    /// Tells the observer what the result of training shows.
+    fn warn_of_result(&mut self, last: &EpochReport, whole: bool, observer: &mut dyn Observer) -> Result<()> {
+        let spec = self.network.spec();
+        let first = self.progress.first_loss.filter(|_| whole);
+        let of_losses = first.and_then(|first| warnings::of_losses(spec, first, last.train_loss, last.epoch));
+        let parameters = self.model()?;
+        let data = self.validation_data.unwrap_or(self.data);
+        // Training is done, and a fault in looking at it would be no fault of its result.
+        let of_samples = warnings::of_samples(self.network, &parameters, data).unwrap_or_default();
+        of_losses.iter().chain(&of_samples).for_each(|warning| observer.warning(warning));
+        Ok(())
     }
 
     /// Makes an epoch's first steps ready, wherever training stands, for looking into them.
@@ -590,15 +621,31 @@ fn moments(spec: &TrainSpec) -> usize {
     spec.optimizer.method.moments() + usize::from(spec.accumulate > 1)
 }
 
-/// The plan of one training step of a model on a data set of `samples` samples, as a trainer would run it.
-pub fn training_plan(network: &Network, samples: usize, target: Target) -> Result<Plan> {
+/// The number of samples that a training plan is shown for where none is given: 60,000, as MNIST has, or as many as the
+/// 2^31 numbers of a buffer hold.
+pub fn default_samples(network: &Network) -> usize {
+    (MAX_ELEMENTS / plain_rows(network).width()).clamp(1, 60_000)
+}
+
+/// The rows of a data set without targets and lengths.
+fn plain_rows(network: &Network) -> RowLayout {
     let (input, condition) = (network.spec().input.elements(), network.spec().condition.width());
-    let layout = RowLayout { input, condition, ..RowLayout::default() };
-    let elements = samples.checked_mul(layout.width()).filter(|elements| *elements <= MAX_ELEMENTS);
-    let Some(elements) = elements else {
-        let problem = format!("{samples} samples have more than {MAX_ELEMENTS} numbers");
-        return Err(Error::invalid("samples", problem, "use fewer"));
-    };
+    RowLayout { input, condition, ..RowLayout::default() }
+}
+
+/// The plan of one training step of a model on a data set of `samples` samples, as a trainer would run it. Fails where
+/// these, or those of a batch, have more than 2^31 numbers, and where the model has nothing to train.
+pub fn training_plan(network: &Network, samples: usize, target: Target) -> Result<Plan> {
+    let layout = plain_rows(network);
+    let most = MAX_ELEMENTS / layout.width();
+    for (what, count) in [("batch", network.spec().train.batch), ("samples", samples)] {
+        if count > most {
+            let problem = format!("{count} samples of {} numbers each are more than 2^31 numbers", layout.width());
+            let help = if most > 0 { format!("use {most} or fewer") } else { "use smaller samples".to_owned() };
+            return Err(Error::invalid(what, problem, help));
+        }
+    }
+    let elements = samples * layout.width();
     let bytes = vec![0; elements];
     let shape = if layout.is_plain() { network.spec().input.clone() } else { [layout.width()].into() };
     let data = Dataset::from_u8(shape, bytes)?;
@@ -662,6 +709,10 @@ pub(super) fn trained_parameters(
             trained.push((name.clone(), group));
             values.push(parameter);
         }
+    }
+    if trained.is_empty() {
+        let problem = "it has no parameters, so that there is nothing to train";
+        return Err(Error::invalid("model", problem, "add a layer with weights, such as { linear = 64 }"));
     }
     let mut gradients = match network.spec().train.precision {
         Precision::F32 => graph.gradients(loss, &values)?,

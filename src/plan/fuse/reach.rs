@@ -1,0 +1,61 @@
+//! Which values follow from which others, in any way.
+
+use crate::graph::{Graph, Value};
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+/// Sources that are looked at together: one for each bit of a word.
+const BLOCK: usize = 64;
+
+/// Blocks that are remembered, so that memory stays linear in the graph.
+const REMEMBERED: usize = 64;
+
+/// Answers whether a value is computed from a source, directly or through others. What it takes for 64 sources is found in
+/// one pass over the graph, when the first of them is asked about.
+pub(super) struct Reach<'a> {
+    graph: &'a Graph,
+    /// The values that may be asked about, in ascending order.
+    sources: Vec<Value>,
+    numbers: HashMap<Value, usize>,
+    /// For some blocks of sources: for each value from the block's first source on, which of the sources it follows from.
+    blocks: RefCell<HashMap<usize, Vec<u64>>>,
+}
+
+impl<'a> Reach<'a> {
+    pub(super) fn new(graph: &'a Graph, mut sources: Vec<Value>) -> Reach<'a> {
+        sources.sort_unstable();
+        sources.dedup();
+        let numbers = sources.iter().enumerate().map(|(number, source)| (*source, number)).collect();
+        Reach { graph, sources, numbers, blocks: RefCell::default() }
+    }
+
+    /// Whether `value` follows from `source`. A value that is no source has no followers.
+    pub(super) fn follows(&self, value: Value, source: Value) -> bool {
+        let Some(number) = self.numbers.get(&source).copied().filter(|_| value > source) else { return false };
+        let block = number / BLOCK;
+        let mut blocks = self.blocks.borrow_mut();
+        if blocks.len() == REMEMBERED && !blocks.contains_key(&block) {
+            blocks.clear();
+        }
+        let words = blocks.entry(block).or_insert_with(|| self.followers(block));
+        let first = self.sources[block * BLOCK];
+        words[value.0 - first.0] >> (number % BLOCK) & 1 == 1
+    }
+
+    fn followers(&self, block: usize) -> Vec<u64> {
+        let sources = &self.sources[block * BLOCK..];
+        let sources = &sources[..sources.len().min(BLOCK)];
+        let first = sources[0].0;
+        let mut next = sources.iter().enumerate().peekable();
+        let mut words: Vec<u64> = Vec::with_capacity(self.graph.nodes().len() - first);
+        for (index, node) in self.graph.nodes().iter().enumerate().skip(first) {
+            let from = node.operands.iter().filter_map(|operand| operand.0.checked_sub(first));
+            let mut word = from.fold(0, |word, operand| word | words[operand]);
+            if let Some((bit, _)) = next.next_if(|(_, source)| source.0 == index) {
+                word |= 1 << bit;
+            }
+            words.push(word);
+        }
+        words
+    }
+}

@@ -1,0 +1,253 @@
+//! Chains that reduce the rows of a value and go on with its elements, such as softmax and normalisations.
+//!
+//! The first reduction that a value follows from computes it, so chains are made from the first reduction to the last, of
+//! what no product's epilogue computes.
+
+use super::Fusing;
+use super::expression::broadcast_view;
+use super::storage;
+use crate::graph::{Graph, Op, Value};
+use crate::plan::program::{Axis, View};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+/// A chain over rows.
+#[derive(PartialEq)]
+pub(super) struct RowGroup {
+    /// The number of rows and their length.
+    pub size: [usize; 2],
+    /// The values computed on the way, the result last.
+    pub members: Vec<Value>,
+    /// What comes out.
+    pub result: Value,
+}
+
+/// All chains over rows.
+#[derive(Default)]
+pub(super) struct Rows {
+    /// The reductions that a chain may begin with, and the rows they reduce.
+    pub firsts: BTreeMap<Value, [usize; 2]>,
+    /// The chains by their first reductions.
+    of: HashMap<Value, RowGroup>,
+    /// The first reductions of the chains by their results.
+    results: HashMap<Value, Value>,
+    /// For each value, the first reduction of the chain that computes it.
+    pub owner: Vec<Option<Value>>,
+    /// For each value, the first reductions of chains that were made with regard to who owns it.
+    lookers: HashMap<Value, Vec<Value>>,
+    /// First reductions whose chains are to be made anew.
+    pub stale: BTreeSet<Value>,
+}
+
+impl Rows {
+    /// Chains of a graph of so many nodes that may begin with these reductions, none of which is made yet.
+    pub(super) fn new(nodes: usize, firsts: BTreeMap<Value, [usize; 2]>) -> Rows {
+        Rows { owner: vec![None; nodes], stale: firsts.keys().copied().collect(), firsts, ..Rows::default() }
+    }
+
+    /// The chain of this result.
+    pub(super) fn of_result(&self, result: Value) -> Option<&RowGroup> {
+        self.of.get(self.results.get(&result)?)
+    }
+
+    /// Has the chains made anew that would look at this value.
+    pub(super) fn touch(&mut self, value: Value) {
+        self.stale.extend(self.lookers.remove(&value).into_iter().flatten());
+        if self.firsts.contains_key(&value) {
+            self.stale.insert(value);
+        }
+    }
+}
+
+impl Fusing<'_> {
+    /// Brings all chains up to date, and returns the values that changed hands or are the results of changed chains.
+    pub(super) fn chain(&mut self) -> Vec<Value> {
+        let mut moved = Vec::new();
+        while let Some(first) = self.rows.stale.pop_first() {
+            let (group, looked) = self.row_group(first, self.rows.firsts[&first]);
+            for value in looked {
+                self.rows.lookers.entry(value).or_default().push(first);
+            }
+            let former = self.rows.of.remove(&first);
+            if group == former {
+                self.rows.of.extend(former.map(|former| (first, former)));
+                continue;
+            }
+            let mut changed = BTreeSet::new();
+            if let Some(former) = former {
+                if self.rows.results.get(&former.result) == Some(&first) {
+                    self.rows.results.remove(&former.result);
+                }
+                moved.push(former.result);
+                for value in former.members {
+                    if self.rows.owner[value.0] == Some(first) {
+                        self.rows.owner[value.0] = None;
+                        changed.insert(value);
+                    }
+                }
+            }
+            if let Some(group) = group {
+                for value in &group.members {
+                    if let Some(later) = self.rows.owner[value.0].replace(first) {
+                        self.rows.stale.insert(later);
+                    }
+                    changed.insert(*value);
+                }
+                moved.push(group.result);
+                self.rows.results.insert(group.result, first);
+                self.rows.of.insert(first, group);
+            }
+            for value in changed {
+                // Chains that began earlier took what they wanted before.
+                let lookers = self.rows.lookers.remove(&value).unwrap_or_default();
+                let (later, earlier): (Vec<Value>, Vec<Value>) = lookers.into_iter().partition(|other| *other > first);
+                self.rows.lookers.insert(value, earlier);
+                self.rows.stale.extend(later);
+                if value > first && self.rows.firsts.contains_key(&value) {
+                    self.rows.stale.insert(value);
+                }
+                moved.push(value);
+            }
+        }
+        moved
+    }
+
+    /// The chain that begins with a reduction, and the values whose owners decided it.
+    fn row_group(&self, first: Value, size: [usize; 2]) -> (Option<RowGroup>, Vec<Value>) {
+        let graph = self.graph;
+        let free = |value: Value| {
+            let taken = self.rows.owner[value.0].is_some_and(|owner| owner < first);
+            self.claims.owner[value.0].is_none() && !taken && !self.barred[value.0]
+        };
+        if self.target.without.epilogues || !free(first) {
+            return (None, vec![]);
+        }
+        let mut chain =
+            Chain { members: vec![first], inside: HashSet::from([first]), wanted: HashSet::new(), settled: 0 };
+        let mut looked = Vec::new();
+        let mut open: BTreeSet<Value> = BTreeSet::new();
+        self.admit(&mut chain, first, &free, &mut open, &mut looked);
+        // Nobody needs to know more than the first member that others want.
+        let mut passed = first;
+        let wanted = loop {
+            if let Some(wanted) = self.first_wanted(&mut chain, passed) {
+                break Some(wanted);
+            }
+            let Some(value) = open.pop_first() else {
+                break self.first_wanted(&mut chain, Value(usize::MAX));
+            };
+            passed = value;
+            let joins = free(value) && joins(graph, &chain.inside, value, size);
+            let strange = || {
+                let operands = graph.node(value).operands.iter();
+                operands.filter(|x| !chain.inside.contains(x)).any(|x| self.reach.follows(*x, first))
+            };
+            if joins && !strange() {
+                chain.members.push(value);
+                chain.inside.insert(value);
+                self.admit(&mut chain, value, &free, &mut open, &mut looked);
+            } else {
+                chain.wanted.extend(&graph.node(value).operands);
+            }
+        };
+        let group = wanted.and_then(|wanted| self.chain_to(&chain.inside, first, storage(graph, wanted), size));
+        (group, looked)
+    }
+
+    /// Looks at who reads a new member.
+    fn admit(
+        &self,
+        chain: &mut Chain,
+        member: Value,
+        free: &impl Fn(Value) -> bool,
+        open: &mut BTreeSet<Value>,
+        looked: &mut Vec<Value>,
+    ) {
+        for user in &self.users[member.0] {
+            looked.push(*user);
+            let op = &self.graph.node(*user).op;
+            let may = matches!(op, Op::Unary(_) | Op::Binary(_) | Op::Reshape | Op::Broadcast | Op::Reduce { .. });
+            if may && free(*user) {
+                open.insert(*user);
+            } else {
+                chain.wanted.insert(member);
+            }
+        }
+    }
+
+    /// The first member that is wanted by others, as soon as that is known: readers up to `passed` have been looked at.
+    fn first_wanted(&self, chain: &mut Chain, passed: Value) -> Option<Value> {
+        while let Some(member) = chain.members.get(chain.settled).copied() {
+            if chain.wanted.contains(&member) || self.wanted[member.0] {
+                return Some(member);
+            }
+            if self.users[member.0].last().is_some_and(|last| *last > passed) {
+                return None;
+            }
+            chain.settled += 1;
+        }
+        None
+    }
+
+    /// The chain of what a result is computed from, if it can be one.
+    fn chain_to(&self, inside: &HashSet<Value>, first: Value, result: Value, size: [usize; 2]) -> Option<RowGroup> {
+        let graph = self.graph;
+        if graph.shape(result).elements() != size[0] * size[1] || !inside.contains(&result) {
+            return None;
+        }
+        let mut members = BTreeSet::from([result]);
+        let mut open = vec![result];
+        while let Some(value) = open.pop() {
+            let operands = graph.node(value).operands.iter();
+            open.extend(operands.filter(|x| inside.contains(x) && members.insert(**x)));
+        }
+        // Nobody else may want what is on the way to the result.
+        let shared = members
+            .iter()
+            .filter(|value| storage(graph, **value) != result)
+            .any(|value| self.wanted[value.0] || self.users[value.0].iter().any(|reader| !members.contains(reader)));
+        let complete = members.contains(&first) && !shared;
+        complete.then(|| RowGroup { size, members: members.into_iter().collect(), result })
+    }
+}
+
+/// A chain in the making.
+struct Chain {
+    /// Its values, in order.
+    members: Vec<Value>,
+    inside: HashSet<Value>,
+    /// Values that others read.
+    wanted: HashSet<Value>,
+    /// Members that nobody else reads, from the first on.
+    settled: usize,
+}
+
+/// Whether a value goes on with the rows, or the elements of the rows, that members hold.
+fn joins(graph: &Graph, members: &HashSet<Value>, value: Value, size: [usize; 2]) -> bool {
+    let [rows, length] = size;
+    let node = graph.node(value);
+    let mut own = node.operands.iter().filter(|x| members.contains(x)).map(|x| graph.shape(*x).elements());
+    let Some(from) = own.next() else { return false };
+    let elements = node.shape.elements();
+    match &node.op {
+        Op::Unary(_) | Op::Binary(_) | Op::Reshape => own.all(|other| other == from) && elements == from,
+        Op::Broadcast => from == rows && elements == rows * length && spreads_rows(graph, value, size),
+        Op::Reduce { .. } => trailing_reduction(graph, value) == Some(size),
+        _ => false,
+    }
+}
+
+/// Rows and their length, where a value reduces the last axes of its operand.
+pub(super) fn trailing_reduction(graph: &Graph, value: Value) -> Option<[usize; 2]> {
+    let node = graph.node(value);
+    let Op::Reduce { axes, .. } = &node.op else { return None };
+    let shape = graph.shape(node.operands[0]);
+    let rows = node.shape.elements();
+    let last = axes.iter().copied().eq(shape.len() - axes.len()..shape.len());
+    (last && rows > 1).then_some([rows, shape.elements() / rows])
+}
+
+/// Whether a broadcast repeats a number for each row along the rows.
+fn spreads_rows(graph: &Graph, value: Value, [rows, length]: [usize; 2]) -> bool {
+    let view = broadcast_view(graph.shape(graph.node(value).operands[0]), graph.shape(value));
+    view == View::new([Axis::plain(rows, 1), Axis::plain(length, 0)], 0)
+}

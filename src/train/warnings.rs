@@ -1,0 +1,299 @@
+//! What goes wrong in training without an error: found from the settings before the first step, or from the loss and from
+//! some samples after the last one.
+
+use super::feed::{Feed, Pass};
+use crate::data::Dataset;
+use crate::device::Device;
+use crate::error::Result;
+use crate::graph::{Graph, Reduction, Unary, Value};
+use crate::model::Network;
+use crate::model::spec::{Gaussian, LatentSpec, LossKind, ModelSpec, channel_axis};
+use crate::nn::Layer;
+use crate::plan::{Plan, Request, State};
+use crate::tensor::Values;
+use std::fmt;
+
+/// A number of a code is active where the variance of its posterior mean over the data is above this: Burda et al., arXiv
+/// 1509.00519.
+pub const ACTIVE_VARIANCE: f64 = 0.01;
+
+/// A mean loss beside a divergence that counts more than this many times is warned of; published values of beta end at
+/// about 10.
+const LARGEST_BETA: f64 = 10.0;
+
+/// A loss that has fallen by less than this part of itself has not fallen.
+const LEAST_FALL: f64 = 1e-3;
+
+/// At most this many samples are looked at after training.
+const SAMPLES: usize = 1024;
+/// Samples that are computed at a time.
+const BATCH: usize = 128;
+/// Floating-point operations that may be spent on them, as far as there are [`FEWEST`].
+const OPERATIONS: u64 = 10_000_000_000;
+/// Fewer samples would not tell whether a unit is dead.
+const FEWEST: usize = 32;
+/// Operations beyond which samples of a very large model are not looked at.
+const MOST_OPERATIONS: u64 = 500_000_000_000;
+
+/// What went wrong, or will, though training goes on: a line without a full stop, as the program prints it behind
+/// `warning:`.
+///
+/// ```
+/// use pinhole::train::{Observer, Warning};
+/// use pinhole::{Autoencoder, Device, data, model::ModelSpec};
+///
+/// struct Watcher(Vec<String>);
+///
+/// impl Observer for Watcher {
+///     fn warning(&mut self, warning: &Warning) {
+///         self.0.push(warning.to_string());
+///     }
+/// }
+///
+/// let mut spec = ModelSpec::resolve("dense")?;
+/// (spec.train.epochs, spec.train.warmup) = (1, 1000);
+/// let mut watcher = Watcher(vec![]);
+/// Autoencoder::new(spec, Device::Cpu)?.fit(&data::digits(512, 1), None, &mut watcher)?;
+/// assert!(watcher.0[0].starts_with("train.warmup: "));
+/// # Ok::<(), pinhole::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Warning {
+    /// Few or none of a gaussian code's numbers depend on the sample.
+    PosteriorCollapse {
+        /// Numbers whose posterior mean has a variance above [`ACTIVE_VARIANCE`] over the samples.
+        active: usize,
+        /// All numbers of a code.
+        size: usize,
+    },
+    /// Half of an activation's units or more are zero for every sample.
+    DeadUnits {
+        /// The layer, such as `encoder.1`.
+        layer: String,
+        /// Its kind, such as `"relu"`.
+        kind: String,
+        /// Units that are zero: channels, or the features of samples that have no more axes.
+        dead: usize,
+        /// All units of the layer.
+        units: usize,
+    },
+    /// A warm-up is longer than the training.
+    LongWarmup {
+        /// The key in the model file, such as `train.warmup`.
+        key: &'static str,
+        /// The length of the warm-up.
+        warmup: u64,
+        /// The length of the training.
+        training: u64,
+        /// What both are counted in: `steps` or `updates`.
+        unit: &'static str,
+    },
+    /// The loss of the last epoch is not below that of the first.
+    NoProgress {
+        /// The mean loss of the first epoch.
+        first: f64,
+        /// The mean loss of the last epoch.
+        last: f64,
+        /// The number of epochs.
+        epochs: u64,
+    },
+    /// A mean over all elements stands beside a divergence that is a sum over the code.
+    MeanBesideSum {
+        /// The loss, such as `"mse"`.
+        loss: String,
+        /// The likelihood that would do, such as `"gaussian"`.
+        likelihood: &'static str,
+        /// How many times the divergence counts beside the loss of a whole sample.
+        factor: f64,
+        /// The beta with which it would count once.
+        beta: f64,
+    },
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Warning::PosteriorCollapse { active, size } => write!(
+                f,
+                "latent.gaussian: the posterior has collapsed: {active} of the {size} numbers of a code depend on the sample \
+                 (a variance of the mean above {ACTIVE_VARIANCE}); use a smaller beta, a warmup or free_bits"
+            ),
+            Warning::DeadUnits { layer, kind, dead, units } => write!(
+                f,
+                "{layer}: {dead} of the {units} units of this {kind} are zero for every sample and learn nothing; use a smaller \
+                 lr, or \"leaky_relu\""
+            ),
+            Warning::LongWarmup { key, warmup, training, unit } => write!(
+                f,
+                "{key}: the warm-up of {warmup} {unit} does not end within this training of {training}; use a shorter one, or \
+                 train longer"
+            ),
+            Warning::NoProgress { first, last, epochs } => write!(
+                f,
+                "the loss has not fallen: {first:.6} in the first epoch, {last:.6} in epoch {epochs}; try another lr, and look at \
+                 the data's range"
+            ),
+            Warning::MeanBesideSum { loss, likelihood, factor, beta } => write!(
+                f,
+                "loss: {loss} is a mean over a sample's numbers and the divergence a sum, which therefore counts {factor:.0} \
+                 times; use \"{likelihood}\", or beta = {beta:.1e}"
+            ),
+        }
+    }
+}
+
+/// What the settings of a training of so many steps say before it begins.
+pub(super) fn foreseen(spec: &ModelSpec, steps: u64) -> Vec<Warning> {
+    let mut found = Vec::new();
+    let updates = steps.div_ceil(spec.train.accumulate.max(1) as u64);
+    let warmup = spec.train.warmup as u64;
+    if warmup > updates {
+        found.push(Warning::LongWarmup { key: "train.warmup", warmup, training: updates, unit: "updates" });
+    }
+    if let LatentSpec::Gaussian(own) = spec.latent {
+        let warmup = own.warmup as u64;
+        if warmup > steps {
+            found.push(Warning::LongWarmup { key: "latent.gaussian.warmup", warmup, training: steps, unit: "steps" });
+        }
+        found.extend(mean_beside_sum(spec, own));
+    }
+    found
+}
+
+fn mean_beside_sum(spec: &ModelSpec, own: Gaussian) -> Option<Warning> {
+    let mut weight = 0.0;
+    let mut likelihood = "gaussian";
+    for (kind, own) in &spec.loss.terms {
+        match kind {
+            LossKind::Mse | LossKind::Mae | LossKind::Huber { .. } => weight += own,
+            LossKind::Bce => {
+                weight += own;
+                likelihood = "bernoulli";
+            }
+            // Means over samples of what is about 1 for each.
+            LossKind::Cosine | LossKind::Ssim | LossKind::CrossEntropy => {}
+            LossKind::Bernoulli
+            | LossKind::ContinuousBernoulli
+            | LossKind::Gaussian
+            | LossKind::Multinomial
+            | LossKind::Columns
+            | LossKind::Custom(_) => return None,
+        }
+    }
+    let factor = own.beta * spec.input.elements() as f64 / weight;
+    let warned = weight > 0.0 && factor > LARGEST_BETA;
+    warned.then(|| Warning::MeanBesideSum {
+        loss: spec.loss.to_string(),
+        likelihood,
+        factor,
+        beta: weight / spec.input.elements() as f64,
+    })
+}
+
+/// What the losses of the first and of the last of some epochs say. A loss whose parts change their weights, or that is that
+/// of an adversary too, may rise although all is well.
+pub(super) fn of_losses(spec: &ModelSpec, first: f64, last: f64, epochs: u64) -> Option<Warning> {
+    let changes = match spec.latent {
+        LatentSpec::Gaussian(own) => own.warmup > 0,
+        LatentSpec::Adversarial(_) => true,
+        _ => false,
+    };
+    let fallen = first - last > LEAST_FALL * first.abs();
+    (epochs > 1 && !changes && !fallen).then_some(Warning::NoProgress { first, last, epochs })
+}
+
+/// What a trained model makes of the first samples of a data set, computed on the CPU.
+pub(super) fn of_samples(network: &Network, parameters: &Values, data: &Dataset) -> Result<Vec<Warning>> {
+    let activations = activations(network);
+    let gaussian = matches!(network.spec().latent, LatentSpec::Gaussian(_));
+    let each = network.checked().layers().map(|layer| layer.flops).sum::<u64>().max(1);
+    let fewest = FEWEST.min(data.len());
+    let count = ((OPERATIONS / each) as usize).clamp(fewest, SAMPLES).min(data.len());
+    let nothing = activations.is_empty() && !gaussian;
+    if nothing || data.is_stream() || count < 2 || each.saturating_mul(count as u64) > MOST_OPERATIONS {
+        return Ok(vec![]);
+    }
+    let batch = count.min(BATCH);
+    let order: Vec<u32> = (0..(count / batch * batch) as u32).collect();
+    let some = data.subset(&order);
+    let mut feed = Feed::new(network.rows(&some)?, "inspected", batch, u64::MAX)?;
+    let mut graph = Graph::new();
+    let (sample, _) = feed.read(&mut graph, batch)?;
+    let code = network.encode(&mut graph, sample.input)?;
+    if !activations.is_empty() {
+        network.decode(&mut graph, code)?;
+    }
+    let mut outputs = vec![(code, "code".to_owned())];
+    let mut layers = Vec::new();
+    for (name, kind) in activations {
+        if let Some(output) = graph.output_of(&name) {
+            outputs.push((largest(&mut graph, output)?, name.clone()));
+            layers.push((name, kind));
+        }
+    }
+    let plan = Plan::build(Request {
+        name: "inspection",
+        graph: &graph,
+        outputs: outputs.clone(),
+        layout: network.layout(),
+        training: None,
+        metrics: None,
+        target: Device::Cpu.target(),
+    })?;
+    let mut session = Device::Cpu.load(&[plan])?;
+    session.write_parameters(parameters)?;
+    let mut codes: Vec<f64> = Vec::new();
+    let mut dead: Vec<Vec<bool>> = outputs[1..].iter().map(|(x, _)| vec![true; graph.shape(*x).elements()]).collect();
+    std::thread::scope(|scope| -> Result<()> {
+        feed.begin(&mut session, &mut Pass::new(scope, 0, order), 0, State::default())?;
+        for _ in 0..some.len() / batch {
+            session.run(0, 1)?;
+            codes.extend(session.read("code")?.to_f64());
+            for ((name, _), dead) in layers.iter().zip(&mut dead) {
+                let values = session.read(name)?.to_f64();
+                dead.iter_mut().zip(values).for_each(|(dead, largest)| *dead &= largest == 0.0);
+            }
+        }
+        Ok(())
+    })?;
+    let mut found = Vec::new();
+    if gaussian {
+        let size = codes.len() / some.len();
+        let active = (0..size).filter(|number| variance(codes.iter().skip(*number).step_by(size)) > ACTIVE_VARIANCE);
+        let active = active.count();
+        if 10 * active <= size {
+            found.push(Warning::PosteriorCollapse { active, size });
+        }
+    }
+    for ((layer, kind), dead) in layers.into_iter().zip(dead) {
+        let (units, dead) = (dead.len(), dead.into_iter().filter(|dead| *dead).count());
+        if 2 * dead >= units {
+            found.push(Warning::DeadUnits { layer, kind, dead, units });
+        }
+    }
+    Ok(found)
+}
+
+/// The names and kinds of the activations inside a model. What the decoder ends in may well be zero where data are.
+fn activations(network: &Network) -> Vec<(String, String)> {
+    let last = network.checked().decoder.last().map(|layer| &layer.name);
+    let layers = network.checked().layers().filter(|layer| Some(&layer.name) != last);
+    let active = layers.filter(|layer| matches!(layer.layer, Layer::Activation(_)));
+    active.map(|layer| (layer.name.clone(), layer.layer.to_string())).collect()
+}
+
+/// The largest absolute value of each unit over a batch and over positions.
+fn largest(graph: &mut Graph, output: Value) -> Result<Value> {
+    let axes = graph.shape(output).len();
+    let unit = 1 + channel_axis(axes - 1);
+    let others: Vec<usize> = (0..axes).filter(|axis| *axis != unit).collect();
+    let absolute = graph.unary(Unary::Absolute, output)?;
+    graph.reduce(Reduction::Max, absolute, &others)
+}
+
+fn variance<'a>(values: impl Iterator<Item = &'a f64> + Clone) -> f64 {
+    let count = values.clone().count() as f64;
+    let mean = values.clone().sum::<f64>() / count;
+    values.map(|value| (value - mean).powi(2)).sum::<f64>() / count
+}
