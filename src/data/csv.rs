@@ -5,12 +5,11 @@
 //!
 //! The file is read piece by piece, so that its text never lies in memory beside its numbers.
 
-use std::fs::File;
 use std::io::{Read, Write};
 use std::path::Path;
 
 use super::elements::{grow, read_fully};
-use super::files::write_atomically;
+use super::files::{self, write_atomically};
 use crate::error::{Error, Result};
 
 /// No number is written in more bytes; names in a header may be.
@@ -33,7 +32,7 @@ pub struct Table {
 /// numbers than the first, and where there is no number at all.
 pub fn read_csv(path: impl AsRef<Path>) -> Result<Table> {
     let path = path.as_ref();
-    let open = || File::open(path).map_err(Error::io("read", path));
+    let open = || files::open(path);
     let mut first = Vec::new();
     open()?.take(SAMPLE).read_to_end(&mut first).map_err(Error::io("read", path))?;
     let mut file = open()?;

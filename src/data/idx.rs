@@ -3,7 +3,6 @@
 //! A file may be gzipped, which is seen by its first two bytes and not by its name. A header is only believed as far
 //! as the file bears it out: no more is read than it promises and one byte, to see that nothing follows.
 
-use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
 use std::path::Path;
 
@@ -12,7 +11,7 @@ use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
 
 use super::elements::{self, ByteOrder, Element, Elements, has_more};
-use super::files::write_atomically;
+use super::files::{self, write_atomically};
 use crate::error::{Error, Result};
 use crate::shape::Shape;
 use crate::tensor::{Tensor, Values};
@@ -36,12 +35,11 @@ pub fn read_idx(path: impl AsRef<Path>) -> Result<Tensor> {
 
 /// [`read_idx`] for those who take the values over.
 pub(super) fn read_parts(path: &Path) -> Result<(Shape, Values)> {
-    let mut file = File::open(path).map_err(Error::io("read", path))?;
+    let mut file = files::open(path)?;
     let file_bytes = file.metadata().map_err(Error::io("read", path))?.len();
     let mut first = Vec::new();
     (&mut file).take(2).read_to_end(&mut first).map_err(Error::io("read", path))?;
     let gzipped = is_gzip(&first);
-    // The two bytes are put back in front, so that a pipe can be read as well as a file.
     let whole = io::Cursor::new(first).chain(BufReader::new(file));
     if gzipped {
         read_parts_from(path, MultiGzDecoder::new(whole), 0)

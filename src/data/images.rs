@@ -1,6 +1,5 @@
 //! Pictures: PNG and JPEG files in, PNG files out, and grids of samples for people to look at.
 
-use std::fs::File;
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::Path;
 
@@ -9,7 +8,7 @@ use image::codecs::png::{PngDecoder, PngEncoder};
 use image::metadata::Orientation;
 use image::{ColorType, DynamicImage, ExtendedColorType, ImageDecoder, ImageEncoder, Limits};
 
-use super::files::write_atomically;
+use super::files::{self, write_atomically};
 use crate::error::{Error, Result};
 use crate::shape::Shape;
 
@@ -137,7 +136,7 @@ impl Interleaved {
 
 /// Decodes a picture, of whichever kind it is where none is given.
 pub(super) fn decode(path: &Path, kind: Option<Kind>) -> Result<Interleaved> {
-    let file = File::open(path).map_err(Error::io("read", path))?;
+    let file = files::open(path)?;
     let file_bytes = file.metadata().map_err(Error::io("read", path))?.len();
     let mut file = BufReader::new(file);
     let kind = match kind {

@@ -1,7 +1,7 @@
 //! [`load`]: from what people type to data sets.
 
 use std::collections::HashSet;
-use std::fs::{self, File};
+use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,6 +11,7 @@ use rayon::prelude::*;
 use super::csv::{Table, read_csv};
 use super::dataset::Dataset;
 use super::digits::digits;
+use super::files;
 use super::idx::{is_gzip, is_idx, read_parts};
 use super::images::{Kind, read_picture};
 use super::npy;
@@ -99,15 +100,6 @@ impl Reading {
     pub fn pictures(format: Option<PictureFormat>) -> Reading {
         Reading { pictures: format, memory: free_memory() / 4, ..Reading::default() }
     }
-}
-
-/// Whether two sources are one, however their paths are written.
-pub fn is_same_source(one: &str, other: &str) -> bool {
-    let place = |source: &str| {
-        let (kind, path) = source.split_once("ratings:").map_or(("", source), |(_, path)| ("ratings:", path));
-        fs::canonicalize(path).map(|path| (kind, path))
-    };
-    one == other || place(one).ok().is_some_and(|one| place(other).is_ok_and(|other| one == other))
 }
 
 /// Bytes that the system says are free, or a guess.
@@ -234,7 +226,7 @@ pub fn load_array(source: &str) -> Result<Tensor> {
 }
 
 /// A path, and the array that is named behind it, as in `FILE.npz:NAME`.
-fn path_and_key(source: &str) -> (&Path, Option<&str>) {
+pub(super) fn path_and_key(source: &str) -> (&Path, Option<&str>) {
     match source.rfind(".npz:").filter(|_| !Path::new(source).exists()) {
         Some(at) => (Path::new(&source[..at + 4]), Some(&source[at + 5..])),
         None => (Path::new(source), None),
@@ -253,7 +245,7 @@ enum FileKind {
 /// The kind of a file, by its first bytes; CSV has none and goes by its name.
 fn kind_of(path: &Path) -> Result<FileKind> {
     let mut first = Vec::new();
-    let file = File::open(path).map_err(Error::io("read", path))?;
+    let file = files::open(path)?;
     file.take(MAGIC_BYTES).read_to_end(&mut first).map_err(Error::io("read", path))?;
     match &first[..] {
         first if Kind::of(first).is_some() => Ok(FileKind::Picture),

@@ -4,12 +4,11 @@
 //! or 255; whole numbers of 16 to 64 bits and floats of 32 and 64 become f32, from either byte order. An array in Fortran's
 //! order is brought into C's.
 
-use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
 use std::path::Path;
 
 use super::elements::{ByteOrder, Element, Elements, has_more, read_elements, read_exact_elements};
-use super::files::write_atomically;
+use super::files::{self, write_atomically};
 use crate::error::{Error, Result};
 use crate::shape::Shape;
 use crate::tensor::{Tensor, Values};
@@ -34,7 +33,7 @@ pub fn read_npy(path: impl AsRef<Path>) -> Result<Tensor> {
 
 /// [`read_npy`] for those who take the values over.
 pub(super) fn read_parts(path: &Path) -> Result<(Shape, Values)> {
-    let file = File::open(path).map_err(Error::io("read", path))?;
+    let file = files::open(path)?;
     let file_bytes = file.metadata().map_err(Error::io("read", path))?.len();
     read_array(&Place { path, array: None }, &mut BufReader::new(file), file_bytes)
 }

@@ -1,10 +1,10 @@
 //! Lines of text fields: CSV and its kin, whatever stands in the fields.
 
-use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
 use super::csv::{SAMPLE, separator};
+use super::files;
 use crate::error::{Error, Result};
 
 /// Reads a file line by line and hands on each line's number, counted from 1, its fields and what separates them: commas,
@@ -16,7 +16,7 @@ pub(super) fn read_records(
     path: &Path,
     mut take: impl FnMut(usize, &mut Vec<String>, char) -> Result<()>,
 ) -> Result<()> {
-    let open = || File::open(path).map_err(Error::io("read", path));
+    let open = || files::open(path);
     let mut first = Vec::new();
     open()?.take(SAMPLE).read_to_end(&mut first).map_err(Error::io("read", path))?;
     let separator = char::from(separator(&first));
