@@ -1,6 +1,6 @@
 //! The program: one file per subcommand. Results go to stdout, everything else to stderr.
 //!
-//! Exit codes: 0, 1 for a failure, 2 for wrong usage, 130 after Ctrl-C.
+//! Exit codes: 0, 1 for a failure, 2 for wrong usage, 130 after Ctrl-C, SIGTERM or SIGHUP.
 
 mod bench;
 mod classify;
@@ -9,11 +9,13 @@ mod download;
 mod eval;
 mod explore;
 mod init;
+mod interrupt;
 mod kernels;
 mod models;
 mod plan;
 mod pretrain;
 mod recommend;
+mod resume;
 mod search;
 mod summary;
 mod through;
@@ -33,8 +35,6 @@ use pinhole::{Autoencoder, Device, gpu};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 #[derive(Parser)]
@@ -135,8 +135,7 @@ pub fn main() -> ExitCode {
     }
     // Usage errors end here, with exit code 2.
     let arguments = Arguments::parse();
-    let filter = tracing_subscriber::EnvFilter::from_default_env();
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    log();
     let result = match arguments.command {
         Command::Train(arguments) => train::run(&arguments),
         Command::Pretrain(arguments) => pretrain::run(&arguments),
@@ -168,10 +167,22 @@ pub fn main() -> ExitCode {
     };
     match result {
         Ok(End::Done) => ExitCode::SUCCESS,
-        Ok(End::Interrupted) => ExitCode::from(130),
+        Ok(End::Interrupted) => ExitCode::from(interrupt::CODE),
         Err(error) => {
             eprintln!("error: {error}");
             ExitCode::FAILURE
+        }
+    }
+}
+
+/// Writes what `RUST_LOG` asks for to stderr; else, as plain lines, errors and what a user has to know of locks.
+fn log() {
+    let log = tracing_subscriber::fmt().with_writer(std::io::stderr);
+    match std::env::var_os("RUST_LOG") {
+        Some(_) => log.with_env_filter(tracing_subscriber::EnvFilter::from_default_env()).init(),
+        None => {
+            let log = log.with_env_filter("error,pinhole::train::lock=warn");
+            log.without_time().with_level(false).with_target(false).with_ansi(false).init();
         }
     }
 }
@@ -198,20 +209,6 @@ fn say(line: &str) -> Result<()> {
 fn say_json(value: &impl serde::Serialize) -> Result<()> {
     let text = serde_json::to_string(value);
     say(&text.map_err(|error| Error::invalid("result", error.to_string(), "report this as a bug in pinhole"))?)
-}
-
-/// A flag that Ctrl-C raises; the second Ctrl-C ends the program.
-fn on_interrupt() -> Arc<AtomicBool> {
-    let interrupted = Arc::new(AtomicBool::new(false));
-    let flag = interrupted.clone();
-    // Without the handler Ctrl-C still ends the program, only less gently.
-    let _ = ctrlc::set_handler(move || {
-        if flag.swap(true, Ordering::SeqCst) {
-            std::process::exit(130);
-        }
-        eprintln!("stopping after the steps under way (again to stop at once)");
-    });
-    interrupted
 }
 
 /// Opens a device; says so in one line where `auto` finds no GPU.

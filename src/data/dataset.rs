@@ -252,9 +252,15 @@ impl Dataset {
     pub(crate) fn checksum(&self) -> Option<Checksum> {
         match &self.store {
             Store::Memory(Values::U8(values)) => Some(Checksum::Values(crc32c::crc32c(values))),
-            Store::Memory(Values::F32(values)) => Some(Checksum::Values(checksum_of(values, |value| value.to_le_bytes()))),
-            Store::Memory(Values::F64(values)) => Some(Checksum::Values(checksum_of(values, |value| value.to_le_bytes()))),
-            Store::Memory(Values::U32(values)) => Some(Checksum::Values(checksum_of(values, |value| value.to_le_bytes()))),
+            Store::Memory(Values::F32(values)) => {
+                Some(Checksum::Values(checksum_of(values, |value| value.to_le_bytes())))
+            }
+            Store::Memory(Values::F64(values)) => {
+                Some(Checksum::Values(checksum_of(values, |value| value.to_le_bytes())))
+            }
+            Store::Memory(Values::U32(values)) => {
+                Some(Checksum::Values(checksum_of(values, |value| value.to_le_bytes())))
+            }
             Store::Pictures { paths, .. } => {
                 let one = |sum, path: &PathBuf| {
                     let bytes = std::fs::metadata(path).map_or(0, |metadata| metadata.len());

@@ -34,12 +34,12 @@ mod strokes;
 pub mod table;
 
 pub(crate) use beside::check_lengths;
-pub use dataset::Dataset;
 pub(crate) use dataset::Checksum;
+pub use dataset::Dataset;
 pub use digits::digits;
 pub use load::{Reading, Splits, load, load_array, load_pairs, load_with, picture_files};
 pub use ratings::ratings;
 pub use records::quoted;
-pub use source::{absolute_source, is_same_source};
+pub use source::{absolute_source, is_same_source, may_be_same_source, relative_path};
 pub use sparse::SparseRows;
 pub use table::{Column, Columns};

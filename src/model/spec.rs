@@ -46,8 +46,8 @@ use toml::Value;
 
 use self::read::{Fault, find, located, parse_table, read_model};
 use super::extensions::Extensions;
-use crate::data::{Column, files};
 use crate::data::pictures::{Fit, PictureFormat};
+use crate::data::{Column, files};
 use crate::error::{Error, Result};
 use crate::nn::{self, Activation, Blocks, Layer, MAX_ELEMENTS, Parameter, Placed, Reshape};
 use crate::shape::Shape;

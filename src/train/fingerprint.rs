@@ -51,8 +51,12 @@ impl Fingerprint {
         let sets = match (&self.validation, &before.validation) {
             (Some(now), Some(before)) => vec![("validate", now, before)],
             (None, None) => vec![],
-            (Some(now), None) => return Some(format!("{} samples to validate on, where the run began with none", now.samples)),
-            (None, Some(before)) => return Some(format!("no samples to validate on, where the run began with {}", before.samples)),
+            (Some(now), None) => {
+                return Some(format!("{} samples to validate on, where the run began with none", now.samples));
+            }
+            (None, Some(before)) => {
+                return Some(format!("no samples to validate on, where the run began with {}", before.samples));
+            }
         };
         let sets = std::iter::once(("train", &self.train, &before.train)).chain(sets);
         sets.into_iter().find_map(|(what, now, before)| now.difference(before, what))

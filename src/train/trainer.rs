@@ -429,7 +429,8 @@ impl<'a> Trainer<'a> {
             self.judge(report.val_loss.unwrap_or(report.train_loss))?;
             let Progress { epoch, step, skipped, loss_scale, plateau, patience, .. } = self.progress;
             let (epoch, accumulate) = (epoch + 1, self.spec().accumulate);
-            let updates = Some(self.progress.updates_before(accumulate) + self.feed.steps().div_ceil(accumulate) as u64);
+            let updates =
+                Some(self.progress.updates_before(accumulate) + self.feed.steps().div_ceil(accumulate) as u64);
             let next = Progress { epoch, step, updates, skipped, loss_scale, plateau, patience, ..Progress::default() };
             self.progress = self.at_start_of(next);
             // The last update of an epoch has no loss after it that would tell.

@@ -30,8 +30,19 @@ impl ModelSpec {
 
     /// The first key at the top of a model file in which two models differ, `train` aside.
     pub fn difference(&self, other: &ModelSpec) -> Option<&'static str> {
-        let ModelSpec { input, loss, corruption, condition, encoder, latent, decoder, penalties, data, blocks, train: _ } =
-            self;
+        let ModelSpec {
+            input,
+            loss,
+            corruption,
+            condition,
+            encoder,
+            latent,
+            decoder,
+            penalties,
+            data,
+            blocks,
+            train: _,
+        } = self;
         let same = [
             ("input", *input == other.input),
             ("loss", *loss == other.loss),
