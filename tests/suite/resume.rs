@@ -67,9 +67,8 @@ fn what_cannot_be_resumed_is_told_in_one_line() {
          --out",
     )]);
     place.write("run/run.toml", &settings);
-    // Other data is taken where it fits.
     place.fail(&[(
-        &format!("{resume} --data digits:20"),
+        &format!("{resume} --new-data --data digits:20"),
         "batch 32: data \"digits\" has only 20 samples to train on; use --batch 20 or less",
     )]);
     place.ok(resume);
