@@ -8,7 +8,8 @@ use pinhole::train::RunDirectory;
 use std::fs::File;
 use std::process::Child;
 
-const SPACE: &str = "model = \"small.toml\"\ndata = \"digits:60\"\nmethod = \"grid\"\n[space]\n\"train.batch\" = [8, 16]\n";
+const SPACE: &str =
+    "model = \"small.toml\"\ndata = \"digits:60\"\nmethod = \"grid\"\n[space]\n\"train.batch\" = [8, 16]\n";
 
 /// Starts commands at once, and waits for all of them.
 fn at_once(place: &Place, commands: &[&str]) -> Vec<Said> {

@@ -31,7 +31,10 @@ fn the_command_that_began_a_run_goes_on_with_it() {
     for (name, command) in [
         ("small", format!("{small} --init start/model.safetensors")),
         ("resized", small.replace("--latent 5", "--set encoder.2.linear=9 --latent 5")),
-        ("fitted", "train --model fitted.toml --data rows.npy --device cpu --epochs 2 --set encoder.0.linear=4".to_owned()),
+        (
+            "fitted",
+            "train --model fitted.toml --data rows.npy --device cpu --epochs 2 --set encoder.0.linear=4".to_owned(),
+        ),
     ] {
         let command = command.replace("--epochs 2", "--epochs 4");
         place.ok(&format!("{command} --out {name}-whole"));
@@ -46,7 +49,14 @@ fn the_command_that_began_a_run_goes_on_with_it() {
     expect![[r#"
         nothing is left to do: 4 epochs, 32 steps are done; give --epochs or --steps for more
     "#]]
-    .assert_eq(&done.stderr.lines().filter(|line| line.starts_with("nothing")).map(|line| format!("{line}\n")).collect::<String>());
+    .assert_eq(
+        &done
+            .stderr
+            .lines()
+            .filter(|line| line.starts_with("nothing"))
+            .map(|line| format!("{line}\n"))
+            .collect::<String>(),
+    );
 }
 
 #[test]
@@ -76,7 +86,9 @@ fn an_option_that_differs_from_the_run_is_refused_by_its_name() {
     ];
     let commands = options.map(|option| format!("train --resume --out run --epochs 2 {option}"));
     expect![[r#""#]].assert_eq(&failures(&place, &commands));
-    assert!(before == ["model.toml", "run.toml", "checkpoint.safetensors"].map(|name| place.read(&format!("run/{name}"))));
+    assert!(
+        before == ["model.toml", "run.toml", "checkpoint.safetensors"].map(|name| place.read(&format!("run/{name}")))
+    );
     // What may change does, and equal values are no difference.
     place.ok(
         "train --resume --out run --epochs 3 --lr 0.01 --batch 32 --seed 7 --latent 6 --model small.toml --set loss=bce \
@@ -99,8 +111,7 @@ fn another_batch_begins_the_epoch_anew() {
     assert!(said.stderr.contains("epoch 2 begins anew: its steps are others than those that were done\n"), "{said:?}");
     let steps = place.lines("run/metrics.jsonl").iter().filter(|line| line.get("step").is_some()).count();
     assert_eq!(steps, 6 + 2 * 6, "two of the second epoch's steps were done before");
-    let epochs: Vec<u64> =
-        place.lines("run/metrics.jsonl").iter().filter_map(|line| line["epoch"].as_u64()).collect();
+    let epochs: Vec<u64> = place.lines("run/metrics.jsonl").iter().filter_map(|line| line["epoch"].as_u64()).collect();
     assert_eq!(epochs, [1, 2, 3]);
     // Between two epochs nothing is begun anew.
     let said = place.ok("train --resume --out run --epochs 4 --steps 99 --set train.batch=24");
@@ -124,7 +135,8 @@ fn other_data_are_refused_and_what_differs_is_named() {
     std::fs::rename(place.path("x.npy"), place.path("kept.npy")).expect("moved");
     let mut messages = String::new();
     let mut refused = |what: &str, command: &str| {
-        messages += &format!("{what}: {}\n", place.failure(command).replace(&*place.path("").to_string_lossy(), "HERE/"));
+        messages +=
+            &format!("{what}: {}\n", place.failure(command).replace(&*place.path("").to_string_lossy(), "HERE/"));
     };
     let resume = "train --resume --out run --epochs 2";
     refused("gone", resume);
@@ -172,8 +184,9 @@ fn new_data_that_are_asked_for_are_counted_right() {
     let epochs = |run: &str| -> Vec<u64> {
         place.lines(&format!("{run}/metrics.jsonl")).iter().filter_map(|line| line["epoch"].as_u64()).collect()
     };
-    let steps =
-        |run: &str| place.lines(&format!("{run}/metrics.jsonl")).iter().filter(|line| line.get("step").is_some()).count();
+    let steps = |run: &str| {
+        place.lines(&format!("{run}/metrics.jsonl")).iter().filter(|line| line.get("step").is_some()).count()
+    };
     let train = "train --model small.toml --data digits:320 --device cpu --log-steps --set train.schedule=cosine";
     for (run, samples) in [("fewer", 96), ("more", 640)] {
         place.ok(&format!("{train} --epochs 2 --out {run}"));
@@ -248,7 +261,8 @@ fn a_run_finds_its_data_from_every_folder() {
     let said = from("elsewhere", &format!("train --resume --epochs 3 --out {run}"));
     let here = std::fs::canonicalize(place.path("elsewhere")).expect("a path").display().to_string();
     expect![[r#""#]].assert_eq(&said.stderr.replace(&here, "HERE"));
-    let said = from("elsewhere", &format!("train --resume --epochs 3 --out {run} --data ../small.toml --targets ../in/x.npy"));
+    let said =
+        from("elsewhere", &format!("train --resume --epochs 3 --out {run} --data ../small.toml --targets ../in/x.npy"));
     assert!(said.code == Some(1), "{said:?}");
     let given = "--data ../in/x.npy --targets ../in/x.npy";
     let said = from("elsewhere", &format!("train --resume --epochs 3 --out {run} {given}"));
@@ -256,7 +270,10 @@ fn a_run_finds_its_data_from_every_folder() {
     place.write("run/run.toml", old.as_bytes());
     place.ok("train --resume --epochs 4 --out run");
     let settings = String::from_utf8(place.read("run/run.toml")).expect("text");
-    assert!(settings.contains(&format!("data = \"{folder}/x.npy\"")) && settings.contains("[fingerprint"), "{settings}");
+    assert!(
+        settings.contains(&format!("data = \"{folder}/x.npy\"")) && settings.contains("[fingerprint"),
+        "{settings}"
+    );
 }
 
 /// A run that the program of before left within an epoch, between two updates: `tests/fixtures/old_run`.

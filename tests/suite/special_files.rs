@@ -41,10 +41,7 @@ fn what_is_no_file_is_refused_wherever_a_file_is_read() {
     // Within a run, and in a folder of data, where other names are looked for.
     std::fs::rename(place.path("weights.safetensors"), place.path("run/model.safetensors")).expect("moved");
     let problem = "is a pipe, not a file; write what comes out of it to a file, and give that";
-    assert_eq!(
-        place.failure("eval run --data digits:60 --device cpu"),
-        format!("run/model.safetensors: {problem}")
-    );
+    assert_eq!(place.failure("eval run --data digits:60 --device cpu"), format!("run/model.safetensors: {problem}"));
     for read in [
         pinhole::data::csv::read_csv(place.path("data.csv")).map(drop),
         pinhole::data::idx::read_idx(place.path("data")).map(drop),

@@ -100,3 +100,43 @@ fn pictures_are_decoded_to_pictures() {
     let idx = read_idx(place.path("out.idx")).expect("samples");
     assert_eq!((idx.shape(), idx.values()), (&Shape::from([12, 28, 28]), &Values::U8(expected)));
 }
+
+#[test]
+fn errors_of_decode_name_their_file() {
+    let place = Place::new();
+    place.ok("train --model small.toml --data digits:60 --device cpu --epochs 1 --out run");
+    let rows =
+        "input = [6]\nloss = \"mse\"\nencoder = [{ linear = 2 }]\ndecoder = [{ linear = 6 }]\n[train]\nbatch = 8\n";
+    place.write("rows.toml", rows.as_bytes());
+    let values: Vec<f32> = (0..240).map(|at| (at as f32 * 0.37).sin()).collect();
+    write_npy(place.path("rows.npy"), &Shape::from([40, 6]), &values).expect("a file");
+    place.ok("train --model rows.toml --data rows.npy --device cpu --epochs 1 --out rows");
+    write_npy(place.path("good.npy"), &Shape::from([4, 6]), &values[..24]).expect("a file");
+    write_npy(place.path("wide.npy"), &Shape::from([4, 7]), &values[..28]).expect("a file");
+    write_npy(place.path("flat.npy"), &Shape::from([24]), &values[..24]).expect("a file");
+    let mut bad = values[..24].to_vec();
+    bad[7] = f32::NAN;
+    write_npy(place.path("nan.npy"), &Shape::from([4, 6]), &bad).expect("a file");
+    place.write("text.npy", b"not an array");
+    place.write("cut.npy", &place.read("good.npy")[..130]);
+    place.write("codes.csv", b"1,2,3,4,5,6\n1,2,x,4,5,6\n");
+    let mut messages = String::new();
+    for arguments in [
+        "decode run wide.npy out.npy",
+        "decode run flat.npy out.npy",
+        "decode run nan.npy out.npy",
+        "decode run text.npy out.npy",
+        "decode run cut.npy out.npy",
+        "decode run codes.csv out.npy",
+        "decode run gone.npy out.npy",
+        "decode run good.npy out.jpg",
+        "decode run good.npy nowhere/out.npy",
+        "decode run good.npy rows.npy/out",
+        "decode rows wide.npy out.png",
+        "decode rows rows.npy out.png",
+    ] {
+        messages += &format!("{}\n", place.failure(&format!("{arguments} --device cpu")));
+    }
+    expect_test::expect![[r#""#]].assert_eq(&messages);
+    assert!(!place.path("out.npy").exists());
+}
