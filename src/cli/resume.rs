@@ -39,28 +39,27 @@ pub fn apply(arguments: &Arguments, spec: &mut ModelSpec, settings: &Settings) -
         expect_begun(assignment, &train.train, &spec.train)?;
     }
     // As the run has it, or as the command line has just set it.
-    let refuse = |option: String, of_run: String, key: Option<String>| {
-        let way_out = key.map(|key| format!(", go on with it by --set train.{key}")).unwrap_or_default();
-        Err(Error::invalid(
-            option,
-            format!("the run's is {of_run}"),
-            format!("leave it out{way_out}, or begin another run"),
-        ))
+    let refuse = |option: String, of_run: String, key: String| {
+        let help = format!("leave it out, go on with it by --set train.{key}, or begin another run without --resume");
+        Err(Error::invalid(option, format!("the run {of_run}"), help))
     };
     let TrainSpec { batch, seed, precision, shuffle, .. } = train.train;
     if let Some(other) = arguments.batch.filter(|other| *other != batch as u64) {
-        return refuse(format!("--batch {other}"), batch.to_string(), Some(format!("batch={other}")));
+        return refuse(format!("--batch {other}"), format!("has {batch}"), format!("batch={other}"));
     }
     if let Some(other) = arguments.precision.filter(|other| *other != precision) {
         let other = other.name();
-        return refuse(format!("--precision {other}"), precision.name().to_owned(), Some(format!("precision={other}")));
+        return refuse(
+            format!("--precision {other}"),
+            format!("has {}", precision.name()),
+            format!("precision={other}"),
+        );
     }
     if let Some(other) = arguments.seed.filter(|other| *other != seed) {
-        return refuse(format!("--seed {other}"), seed.to_string(), None);
+        return Err(Error::invalid(format!("--seed {other}"), format!("the run began with {seed}"), ANOTHER));
     }
     if arguments.no_shuffle && shuffle {
-        let key = Some("shuffle=false".to_owned());
-        return refuse("--no-shuffle".to_owned(), "a new order for every epoch".to_owned(), key);
+        return refuse("--no-shuffle".to_owned(), "shuffles its samples".to_owned(), "shuffle=false".to_owned());
     }
     if let Some(init) = arguments.init.as_deref().map(Path::to_string_lossy) {
         let same = settings.init.as_deref().is_some_and(|own| is_same_source(own, &init));
@@ -101,8 +100,7 @@ fn expect_begun(assignment: &str, now: &TrainSpec, before: &TrainSpec) -> Result
     let [kept, wanted] = [before, now].map(|spec| spec.optimizer.method.moments());
     let unlike = kept != wanted && kept.min(wanted) > 0;
     if now.optimizer.name() != before.optimizer.name() || unlike {
-        let problem = format!("the run has what {} keeps, which is of no use to it", before.optimizer);
-        return refuse(problem);
+        return refuse(format!("the run's optimizer is {}, whose moments do not fit this one", before.optimizer));
     }
     Ok(())
 }

@@ -91,6 +91,16 @@ impl Progress {
         self.updates.unwrap_or_else(all_alike)
     }
 
+    /// Updates of the parameters after that epoch, where it has so many steps.
+    pub(super) fn updates_after(&self, steps: usize, accumulate: usize) -> u64 {
+        self.updates_before(accumulate) + steps.div_ceil(accumulate) as u64
+    }
+
+    /// The beginning of an epoch of so many steps.
+    pub(super) fn begin(steps: usize) -> Progress {
+        Progress { steps: Some(steps), ..Progress::default() }
+    }
+
     /// Counts a step's loss; returns the step's number, from 1 on.
     pub(super) fn reported(&mut self, samples: usize, loss: f64) -> u64 {
         self.reported += 1;

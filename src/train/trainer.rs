@@ -201,18 +201,13 @@ impl<'a> Trainer<'a> {
     /// Starts from these parameters, with an optimiser that has seen nothing.
     pub fn start(&mut self, parameters: &Values) -> Result<()> {
         let zeros = Values::F32(vec![0.0; self.network.layout().elements()]);
-        (self.progress, self.best, self.base) = (self.at_start_of(Progress::default()), None, None);
+        (self.progress, self.best, self.base) = (Progress::begin(self.feed.steps()), None, None);
         self.session.write_parameters(parameters)?;
         if self.spec().averages() {
             self.session.write(AVERAGE, parameters)?;
         }
         self.write_norm()?;
         (0..self.moments()).try_for_each(|moment| self.write_moment(moment, &zeros))
-    }
-
-    /// The progress with as many steps in the next epoch as this data has.
-    fn at_start_of(&self, progress: Progress) -> Progress {
-        Progress { steps: Some(self.feed.steps()), ..progress }
     }
 
     /// Goes on from a checkpoint, after whole epochs of whatever data. Fails where it stands within an epoch of more or fewer
@@ -241,7 +236,7 @@ impl<'a> Trainer<'a> {
         if let (Some(average), true) = (&checkpoint.average, self.spec().averages()) {
             self.session.write(AVERAGE, average)?;
         }
-        self.progress = self.at_start_of(checkpoint.progress.clone());
+        self.progress = Progress { steps: Some(self.feed.steps()), ..checkpoint.progress.clone() };
         match self.spec().early_stopping {
             Some(stopping) => {
                 self.best.clone_from(&checkpoint.best);
@@ -428,11 +423,9 @@ impl<'a> Trainer<'a> {
         if whole {
             self.judge(report.val_loss.unwrap_or(report.train_loss))?;
             let Progress { epoch, step, skipped, loss_scale, plateau, patience, .. } = self.progress;
-            let (epoch, accumulate) = (epoch + 1, self.spec().accumulate);
-            let updates =
-                Some(self.progress.updates_before(accumulate) + self.feed.steps().div_ceil(accumulate) as u64);
-            let next = Progress { epoch, step, updates, skipped, loss_scale, plateau, patience, ..Progress::default() };
-            self.progress = self.at_start_of(next);
+            let (epoch, next) = (epoch + 1, Progress::begin(self.feed.steps()));
+            let updates = Some(self.progress.updates_after(self.feed.steps(), self.spec().accumulate));
+            self.progress = Progress { epoch, step, updates, skipped, loss_scale, plateau, patience, ..next };
             // The last update of an epoch has no loss after it that would tell.
             let end = self.checkpoint()?;
             if !is_finite(&end.parameters) {
