@@ -104,13 +104,13 @@ pub fn search(
 
 /// Makes the folder, or reads what it holds of this search; locks it in either case.
 fn begin(spec: &SearchSpec, folder: &Path) -> Result<(Lock, Vec<Trial>)> {
+    let lock = Lock::take(folder)?;
     let written = folder.join(SPACE);
     let other = |entry: std::io::Result<fs::DirEntry>| entry.is_ok_and(|entry| entry.file_name() != LOCK);
     if !written.exists() && fs::read_dir(folder).is_ok_and(|mut entries| entries.any(other)) {
         let problem = format!("holds something else than a search: there is no {SPACE}");
         return Err(Error::file(folder, problem, "choose another --out"));
     }
-    let lock = Lock::take(folder)?;
     if written.exists() {
         // Trials do not depend on how many follow, unless only the best of all go on.
         let mut same = files::read_text(&written)?;
