@@ -80,20 +80,37 @@ fn an_option_that_differs_from_the_run_is_refused_by_its_name() {
         "--set encoder.0.linear=24 --set encoder.2.linear=7",
         "--set train.seed=8",
         "--set train.validation=0.2",
-        "--set train.initializer=\"xavier_uniform\"",
+        "--set train.initializer=\"he\"",
         "--set train.optimizer=sgd",
         "--set train.epoch=3",
         "--data digits:66",
     ];
     let commands = options.map(|option| format!("train --resume --out run --epochs 2 {option}"));
-    expect![[r#""#]].assert_eq(&failures(&place, &commands));
+    expect![[r#"
+        --model other.toml: makes another encoder than the run's; leave it out, or begin another run without --resume
+        --model conv: makes another input than the run's; leave it out, or begin another run without --resume
+        --batch 16: the run has 32; leave it out, go on with it by --set train.batch=16, or begin another run without --resume
+        --seed 8: the run began with 7; leave it out, or begin another run without --resume
+        --precision f16: the run has f32; leave it out, go on with it by --set train.precision=f16, or begin another run without --resume
+        --no-shuffle: the run shuffles its samples; leave it out, go on with it by --set train.shuffle=false, or begin another run without --resume
+        --latent 7: makes another encoder than the run's; leave it out, or begin another run without --resume
+        --init weights.safetensors: the run is not known to have begun with it; leave it out, or begin another run without --resume
+        --set loss=mse: makes another loss than the run's; leave it out, or begin another run without --resume
+        --set encoder.2.linear=7: makes another encoder than the run's; leave it out, or begin another run without --resume
+        --set train.seed=8: the run began with train.seed = 7; leave it out, or begin another run without --resume
+        --set train.validation=0.2: the run began with train.validation = 0.1; leave it out, or begin another run without --resume
+        --set train.initializer="xavier_uniform": unknown initializer "xavier_uniform"; known are pytorch, glorot, he
+        --set train.optimizer=sgd: the run's optimizer is { adam = { lr = 0.003, betas = [0.9, 0.999], eps = 1e-8, weight_decay = 0.0 } }, whose moments do not fit this one; leave it out, or begin another run without --resume
+        --set train.epoch=3: train: unknown key "epoch"; did you mean "epochs"?
+        data "digits:66": has 66 samples to train on, where the run began with 60; give the run's own data, or add --new-data to go on with these
+    "#]].assert_eq(&failures(&place, &commands));
     assert!(
         before == ["model.toml", "run.toml", "checkpoint.safetensors"].map(|name| place.read(&format!("run/{name}")))
     );
     // What may change does, and equal values are no difference.
     place.ok(
         "train --resume --out run --epochs 3 --lr 0.01 --batch 32 --seed 7 --latent 6 --model small.toml --set loss=bce \
-         --set train.schedule=cosine --set train.clip_norm=1 --set train.ema=0.9 --set train.early_stopping.patience=9",
+         --set train.schedule=cosine --set train.clip_norm=1 --set train.ema=0.9 --set train.early_stopping={patience=9}",
     );
     let model = String::from_utf8(place.read("run/model.toml")).expect("text");
     for line in ["schedule = { cosine", "clip_norm = 1.0", "ema = 0.9", "lr = 0.01"] {
@@ -155,7 +172,17 @@ fn other_data_are_refused_and_what_differs_is_named() {
     refused("bytes", &format!("{resume} --data bytes"));
     refused("a test part", &format!("{resume} --data digits:72"));
     refused("targets", &format!("{resume} --data kept.npy --targets bytes"));
-    expect![[r#""#]].assert_eq(&messages);
+    expect![[r#"
+        gone: data "HERE/x.npy": there is no such file or folder, and no built-in data of that name; give "digits", "digits:N", a folder with MNIST's four IDX files or with pictures, or an IDX, NPY, NPZ, CSV, PNG or JPEG file
+        fewer: data "HERE/x.npy": has 45 samples to train on, where the run began with 72; give the run's own data, or add --new-data to go on with these
+        the whole command: data "x.npy": has 45 samples to train on, where the run began with 72; give the run's own data, or add --new-data to go on with these
+        more: data "HERE/x.npy": has 81 samples to train on, where the run began with 72; give the run's own data, or add --new-data to go on with these
+        one value: data "HERE/x.npy": has other values to train on than the run began with; give the run's own data, or add --new-data to go on with these
+        another order: data "HERE/x.npy": has other values to train on than the run began with; give the run's own data, or add --new-data to go on with these
+        bytes: data "bytes": has bytes to train on, where the run began with floats; give the run's own data, or add --new-data to go on with these
+        a test part: data "digits:72": has samples [1, 28, 28] to train on, where the run began with [784]; give the run's own data, or add --new-data to go on with these
+        targets: data "kept.npy": has samples [1568] to train on, where the run began with [784]; give the run's own data, or add --new-data to go on with these
+    "#]].assert_eq(&messages);
     // The same data are the run's wherever they lie.
     place.ok(&format!("{resume} --data kept.npy"));
     let settings = String::from_utf8(place.read("run/run.toml")).expect("text");
@@ -172,11 +199,12 @@ fn other_data_are_refused_and_what_differs_is_named() {
     place.ok(pretrain);
     std::fs::remove_file(place.path("layers/model.toml")).expect("removed");
     write_digits(&place, "x.npy", 70, |_| {});
-    let messages = failures(&place, &["tune space.toml --device cpu --out found".to_owned()]);
-    expect![[r#""#]].assert_eq(&messages.replace(&*place.path("").to_string_lossy(), "HERE/"));
-    let said = place.run(pretrain);
-    let error = said.stderr.lines().last().unwrap_or_default();
-    expect![[r#""#]].assert_eq(&error.replace(&*place.path("").to_string_lossy(), "HERE/"));
+    let last_lines = ["tune space.toml --device cpu --out found", pretrain].map(|command| {
+        let said = place.run(command);
+        assert_eq!(said.code, Some(1), "{said:?}");
+        format!("{}\n", said.stderr.lines().last().unwrap_or_default())
+    });
+    expect![[r#""#]].assert_eq(&last_lines.concat().replace(&*place.path("").to_string_lossy(), "HERE/"));
 }
 
 #[test]
@@ -230,7 +258,7 @@ fn a_trainer_goes_on_with_other_data_after_whole_epochs() -> Result<()> {
     let mut within = trainer.checkpoint()?;
     assert_eq!(within.progress.position, 1);
     let error = other.restore(&within).expect_err("its epochs have other steps").to_string();
-    expect![[r#""#]].assert_eq(&error);
+    expect![[r#"checkpoint: it stands at step 1 of an epoch, in which data "digits" has 3 steps; go on with the data that the run began with"#]].assert_eq(&error);
     within.begin_epoch_anew(3);
     other.restore(&within)?;
     assert_eq!(other.steps_left(), 6);
@@ -263,7 +291,9 @@ fn a_run_finds_its_data_from_every_folder() {
     place.write("run/run.toml", old.as_bytes());
     let said = from("elsewhere", &format!("train --resume --epochs 3 --out {run}"));
     let here = std::fs::canonicalize(place.path("elsewhere")).expect("a path").display().to_string();
-    expect![[r#""#]].assert_eq(&said.stderr.replace(&here, "HERE"));
+    expect![[r#"
+        error: --data: the run's in/x.npy is not in HERE; give --data with its path, or go on from the folder where the run began
+    "#]].assert_eq(&said.stderr.replace(&here, "HERE"));
     let said =
         from("elsewhere", &format!("train --resume --epochs 3 --out {run} --data ../small.toml --targets ../in/x.npy"));
     assert!(said.code == Some(1), "{said:?}");

@@ -614,7 +614,11 @@ fn a_search_in_which_no_trial_has_a_result_fails() {
             messages += &format!("{}\n", said.stderr.lines().last().unwrap_or_default());
         }
     }
-    expect_test::expect![[r#""#]].assert_eq(&messages);
+    expect_test::expect![[r#"
+        error: shapes: none of its 2 trials has a result (trial 1: decoder.2.linear: the decoder's output is [7], the model's input [784]; write { linear = 784 }); change the space or the model, and choose another --out
+        error: batches: none of its 2 trials has a result (trial 1: batch 100: data "digits" has only 54 samples to train on; use --batch 54 or less); change the space or the model, and choose another --out
+        error: batches: none of its 2 trials has a result (trial 1: batch 100: data "digits" has only 54 samples to train on; use --batch 54 or less); change the space or the model, and choose another --out
+    "#]].assert_eq(&messages);
     // One that has a result is enough.
     space("\"train.batch\" = [100, 20]");
     place.ok("tune space.toml --device cpu --out found");

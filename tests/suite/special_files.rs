@@ -36,7 +36,25 @@ fn what_is_no_file_is_refused_wherever_a_file_is_read() {
     ] {
         messages += &format!("{}\n", place.failure(command));
     }
-    expect![[r#""#]].assert_eq(&messages);
+    expect![[r#"
+        data.csv: is a pipe, not a file; write what comes out of it to a file, and give that
+        data: is a pipe, not a file; write what comes out of it to a file, and give that
+        data.npz: is a pipe, not a file; write what comes out of it to a file, and give that
+        data.csv: is a pipe, not a file; write what comes out of it to a file, and give that
+        link.csv: is a pipe, not a file; write what comes out of it to a file, and give that
+        socket: is a socket, not a file; write what comes out of it to a file, and give that
+        /dev/null: is a device, not a file; write what comes out of it to a file, and give that
+        data.npy: is a pipe, not a file; write what comes out of it to a file, and give that
+        weights.safetensors: is a pipe, not a file; write what comes out of it to a file, and give that
+        data.csv: is a pipe, not a file; write what comes out of it to a file, and give that
+        pipe.toml: is a pipe, not a file; write what comes out of it to a file, and give that
+        pictures.png: is a pipe, not a file; write what comes out of it to a file, and give that
+        data.npy: is a pipe, not a file; write what comes out of it to a file, and give that
+        data.npy: is a pipe, not a file; write what comes out of it to a file, and give that
+        pipe.toml: is a pipe, not a file; write what comes out of it to a file, and give that
+        pipe.toml: is a pipe, not a file; write what comes out of it to a file, and give that
+    "#]]
+    .assert_eq(&messages);
     assert!(!place.path("x").exists() && !place.path("codes.npy").exists());
     // Within a run, and in a folder of data, where other names are looked for.
     std::fs::rename(place.path("weights.safetensors"), place.path("run/model.safetensors")).expect("moved");
