@@ -15,7 +15,7 @@
 //! ```
 
 use crate::autoencoder::Autoencoder;
-use crate::data::files::write_atomically;
+use crate::data::files::{self, write_atomically};
 use crate::data::pictures::PictureFormat;
 use crate::data::{Dataset, Reading};
 use crate::device::Device;
@@ -27,7 +27,7 @@ use crate::nn::{CustomLayer, Layer, Linear, Reshape, Structure, TiedLinear, loss
 use crate::pretrain::copy_layer;
 use crate::shape::Shape;
 use crate::tensor::{Tensor, Values};
-use crate::train::{Job, Observer, Settings};
+use crate::train::{Job, Lock, Observer, Settings};
 use std::io::Write;
 use std::path::Path;
 
@@ -91,7 +91,7 @@ impl Task {
             let problem = format!("holds no classifier: there is no {CLASSIFIER}");
             return Err(Error::file(directory, problem, "make one by pinhole classify RUN --data DATA"));
         }
-        let text = std::fs::read_to_string(&path).map_err(Error::io("read", &path))?;
+        let text = files::read_text(&path)?;
         let task: Task = toml::from_str(&text).map_err(|error| damaged(directory, error.message().to_owned()))?;
         match task.input.iter().try_fold(1usize, |product, size| product.checked_mul(*size)) {
             None | Some(0) => Err(damaged(directory, format!("a sample cannot have shape {:?}", task.input))),
@@ -268,7 +268,7 @@ impl Classifier {
     /// Trains an encoder with a new head on labels, by the model's training settings, in a run directory; goes on with what
     /// that holds of it. None where the observer ended it.
     ///
-    /// Fails where data has no labels, or the directory holds another run.
+    /// Fails where data has no labels, where the directory holds another run, and where it is in use.
     pub fn train(
         autoencoder: &Autoencoder,
         (train, validation): (&Dataset, Option<&Dataset>),
@@ -290,13 +290,11 @@ impl Classifier {
             copy_layer((source, autoencoder.parameters(), &from), (&network, &mut values, &to));
         }
         let task = Task { start: Some(crc32c::crc32c(bytemuck::cast_slice(&values))), ..task };
-        std::fs::create_dir_all(directory).map_err(Error::io("create", directory))?;
         let path = directory.join(CLASSIFIER);
         let text = toml::to_string(&task)
             .map_err(|error| Error::file(&path, error.to_string(), "report this as a bug in pinhole"))?;
         let pairs = (task.pairs(train)?, validation.map(|data| task.pairs(data)).transpose()?);
         let job = Job {
-            directory,
             network: &network,
             device: autoencoder.device(),
             settings,
@@ -306,13 +304,14 @@ impl Classifier {
             start: &Values::F32(values),
             reconstructs: false,
         };
+        let lock = Lock::take(directory)?;
         crate::train::expect_model(directory, network.spec())?;
         if Classifier::is_in(directory) && Task::read(directory)?.start.is_some_and(|start| Some(start) != task.start) {
             let problem = "holds a classifier that began with other weights";
             return Err(Error::file(directory, problem, "give the run that it was made from, or choose another --out"));
         }
         write_atomically(&path, |file| file.write_all(text.as_bytes()))?;
-        let Some(finished) = job.run(observer)? else { return Ok(None) };
+        let Some(finished) = job.run(lock, observer)? else { return Ok(None) };
         finished.run.draw_losses()?;
         let mut trained = Autoencoder::new(network.spec().clone(), autoencoder.device().clone())?;
         trained.set_parameters(finished.parameters)?;

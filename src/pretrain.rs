@@ -12,7 +12,7 @@ use crate::model::{ModelSpec, Network};
 use crate::nn::{Activation, Blocks, Layer, Placed, walk};
 use crate::shape::Shape;
 use crate::tensor::Values;
-use crate::train::{Job, Observer, Options, RunDirectory, Settings, Trainer};
+use crate::train::{Fingerprint, Job, Lock, Observer, Options, RunDirectory, Settings, Trainer};
 use std::path::Path;
 
 /// Parts of each layer's input that are set to zero where nothing else is asked for; the last is that of all further layers.
@@ -56,7 +56,7 @@ impl Part {
 /// each layer; the last one stands for all further ones. What is there already of a pretraining that was ended is gone on
 /// with. The weights, or none where the watcher ended it.
 ///
-/// Fails where the encoder is anything else than linear layers, each with functions of its elements after it, or the decoder
+/// Fails where the directory is in use, where the encoder is anything else than linear layers, each with functions of its elements after it, or the decoder
 /// does not mirror it.
 pub fn pretrain(
     spec: &ModelSpec,
@@ -78,6 +78,7 @@ pub fn pretrain(
         let help = "go on with it by train --resume, or choose another --out";
         return Err(Error::file(directory, "already holds a run", help));
     }
+    let lock = Lock::take(directory)?;
     let mut values = network.initial(spec.train.seed);
     let mut sets: Option<(Dataset, Option<Dataset>)> = None;
     for (index, stage) in stages.iter().enumerate() {
@@ -91,7 +92,6 @@ pub fn pretrain(
         };
         let start = Values::F32(alone.initial(spec.train.seed.wrapping_add(index as u64)));
         let job = Job {
-            directory: &directory.join(format!("layer-{}", index + 1)),
             network: &alone,
             device,
             settings,
@@ -101,7 +101,8 @@ pub fn pretrain(
             start: &start,
             reconstructs: true,
         };
-        let Some(finished) = job.run(watcher)? else { return Ok(None) };
+        let layer = Lock::take(&directory.join(format!("layer-{}", index + 1)))?;
+        let Some(finished) = job.run(layer, watcher)? else { return Ok(None) };
         finished.run.draw_losses()?;
         for (part, alone_name) in [(&stage.encoder, "encoder.0"), (&stage.decoder, "decoder.0")] {
             copy_layer((&alone, &finished.parameters, alone_name), (&network, &mut values, &part.name));
@@ -116,7 +117,9 @@ pub fn pretrain(
     autoencoder.set_parameters(Values::F32(values))?;
     let mut trainer = Trainer::new(&network, device, train, validation, Options::default())?;
     trainer.start(autoencoder.parameters())?;
-    RunDirectory::create(directory, spec, settings, &network, &trainer.checkpoint()?)?.write_items(train)?;
+    let fingerprint = Some(Fingerprint::of(&network, train, validation)?);
+    let settings = Settings { fingerprint, ..settings.clone() };
+    RunDirectory::create_in(lock, spec, &settings, &network, &trainer.checkpoint()?)?.write_items(train)?;
     Ok(Some(autoencoder))
 }
 

@@ -24,6 +24,9 @@ mod cases;
 mod check;
 #[path = "suite/codes.rs"]
 mod codes;
+#[cfg(feature = "cli")]
+#[path = "suite/concurrency.rs"]
+mod concurrency;
 #[path = "suite/custom.rs"]
 mod custom;
 #[path = "suite/data.rs"]
@@ -100,6 +103,9 @@ mod reference;
 #[cfg(feature = "cli")]
 #[path = "suite/resume.rs"]
 mod resume;
+#[cfg(feature = "cli")]
+#[path = "suite/resume_data.rs"]
+mod resume_data;
 #[path = "suite/schema.rs"]
 mod schema;
 #[cfg(feature = "cli")]
@@ -109,6 +115,9 @@ mod search;
 mod selftest;
 #[path = "suite/spec.rs"]
 mod spec;
+#[cfg(all(feature = "cli", unix))]
+#[path = "suite/special_files.rs"]
+mod special_files;
 #[cfg(feature = "cli")]
 #[path = "suite/stacked.rs"]
 mod stacked;

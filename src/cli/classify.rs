@@ -1,6 +1,7 @@
 //! `pinhole classify`
 
-use super::{End, on_interrupt, open_device, say, say_json};
+use super::interrupt::Interrupt;
+use super::{End, open_device, say, say_json};
 use pinhole::Autoencoder;
 use pinhole::classify::Classifier;
 use pinhole::data;
@@ -9,7 +10,6 @@ use pinhole::model::ModelSpec;
 use pinhole::train::{EpochReport, Observer, Settings, Warning};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -42,7 +42,7 @@ pub fn run(arguments: &Arguments) -> Result<End> {
         let help = "give --predict, or the run that it was made from";
         return Err(Error::file(&arguments.run, "is a classifier already", help));
     }
-    let interrupted = on_interrupt();
+    let interrupted = Interrupt::listen();
     let mut spec = ModelSpec::read(&arguments.run.join("model.toml"))?;
     arguments.set.iter().try_for_each(|assignment| spec.set(assignment))?;
     if let Some(epochs) = arguments.epochs {
@@ -51,15 +51,16 @@ pub fn run(arguments: &Arguments) -> Result<End> {
     let mut autoencoder = Autoencoder::new(spec.clone(), open_device(&arguments.device)?)?;
     autoencoder.load_weights(arguments.run.join("model.safetensors"))?;
     let settings = Settings {
-        data: arguments.data.clone(),
+        data: data::absolute_source(&arguments.data),
         device: arguments.device.clone(),
         // What ends training must not be what it is tested on.
         set_aside: spec.train.early_stopping.map(|_| spec.train.seed),
         ..Settings::default()
     };
-    let splits = data::load_with(&settings.data, &spec.reading())?;
+    let splits = data::load_with(&arguments.data, &spec.reading())?;
     let test = splits.test.clone();
     let (train, validation) = settings.split(splits, &spec)?;
+    interrupted.training_begins();
     let mut progress = Progress { interrupted, failure: None };
     let sets = (&train, validation.as_ref());
     let trained = Classifier::train(&autoencoder, sets, (&settings, out), &mut progress)?;
@@ -96,7 +97,7 @@ fn predict(arguments: &Arguments) -> Result<End> {
 
 /// Prints epochs, and passes on Ctrl-C.
 struct Progress {
-    interrupted: Arc<AtomicBool>,
+    interrupted: Arc<Interrupt>,
     failure: Option<Error>,
 }
 
@@ -111,6 +112,6 @@ impl Observer for Progress {
     }
 
     fn stop(&mut self) -> bool {
-        self.failure.is_some() || self.interrupted.load(Ordering::SeqCst)
+        self.failure.is_some() || self.interrupted.is_raised()
     }
 }

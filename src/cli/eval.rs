@@ -7,7 +7,7 @@ use pinhole::error::{Error, Result};
 use pinhole::model::latent::PERPLEXITY;
 use pinhole::model::spec::LatentSpec;
 use pinhole::task::{self, CodeStatistics, Ensemble, RankingReport};
-use pinhole::train::{RunDirectory, psnr};
+use pinhole::train::{Settings, psnr};
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
@@ -133,7 +133,7 @@ pub fn run(arguments: &Arguments) -> Result<End> {
 /// where the data is not the run's, of all. What is popular is known from the data that the run was trained on.
 fn ranking(run: &Path, autoencoder: &Autoencoder, source: &str, splits: &Splits) -> Result<RankingReport> {
     let spec = autoencoder.network().spec();
-    let (_, _, settings) = RunDirectory::open(run)?;
+    let settings = Settings::read(run)?;
     let (train, aside) = settings.split(load_data(run, spec, &settings.data)?, spec)?;
     let own = splits.test.is_none() && is_same_source(source, &settings.data);
     if own && aside.is_none() {

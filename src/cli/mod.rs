@@ -1,6 +1,6 @@
 //! The program: one file per subcommand. Results go to stdout, everything else to stderr.
 //!
-//! Exit codes: 0, 1 for a failure, 2 for wrong usage, 130 after Ctrl-C.
+//! Exit codes: 0, 1 for a failure, 2 for wrong usage, 130 after Ctrl-C, SIGTERM or SIGHUP.
 
 mod bench;
 mod classify;
@@ -9,11 +9,13 @@ mod download;
 mod eval;
 mod explore;
 mod init;
+mod interrupt;
 mod kernels;
 mod models;
 mod plan;
 mod pretrain;
 mod recommend;
+mod resume;
 mod search;
 mod summary;
 mod through;
@@ -33,10 +35,8 @@ use pinhole::{Autoencoder, Device, gpu};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -127,11 +127,22 @@ fn keep_quiet_about_lost_devices() {
     }));
 }
 
-/// Writes what `RUST_LOG` asks for, such as `pinhole=debug`, to stderr. Nothing is written where it is unset or unreadable.
+/// Writes what `RUST_LOG` asks for, such as `pinhole=debug`, to stderr; unless it is set, only the notes that are meant for
+/// everybody, as lines without time and place.
 fn log_to_stderr() {
-    let filter = std::env::var("RUST_LOG").ok().and_then(|text| text.parse::<Targets>().ok()).unwrap_or_default();
-    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_filter(filter);
-    tracing_subscriber::registry().with(layer).init();
+    let asked = std::env::var_os("RUST_LOG");
+    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    match asked {
+        Some(text) => {
+            let filter: Targets = text.to_str().and_then(|text| text.parse().ok()).unwrap_or_default();
+            tracing_subscriber::registry().with(layer.with_filter(filter)).init();
+        }
+        None => {
+            let filter = Targets::new().with_default(LevelFilter::ERROR).with_target("pinhole::train::lock", LevelFilter::WARN);
+            let layer = layer.without_time().with_level(false).with_target(false).with_ansi(false);
+            tracing_subscriber::registry().with(layer.with_filter(filter)).init();
+        }
+    }
 }
 
 /// Parses the command line and runs it.
@@ -177,7 +188,7 @@ pub fn main() -> ExitCode {
     };
     match result {
         Ok(End::Done) => ExitCode::SUCCESS,
-        Ok(End::Interrupted) => ExitCode::from(130),
+        Ok(End::Interrupted) => ExitCode::from(interrupt::CODE),
         Err(error) => {
             eprintln!("error: {error}");
             ExitCode::FAILURE
@@ -207,20 +218,6 @@ fn say(line: &str) -> Result<()> {
 fn say_json(value: &impl serde::Serialize) -> Result<()> {
     let text = serde_json::to_string(value);
     say(&text.map_err(|error| Error::invalid("result", error.to_string(), "report this as a bug in pinhole"))?)
-}
-
-/// A flag that Ctrl-C raises; the second Ctrl-C ends the program.
-fn on_interrupt() -> Arc<AtomicBool> {
-    let interrupted = Arc::new(AtomicBool::new(false));
-    let flag = interrupted.clone();
-    // Without the handler Ctrl-C still ends the program, only less gently.
-    let _ = ctrlc::set_handler(move || {
-        if flag.swap(true, Ordering::SeqCst) {
-            std::process::exit(130);
-        }
-        eprintln!("stopping after the steps under way (again to stop at once)");
-    });
-    interrupted
 }
 
 /// Opens a device; says so in one line where `auto` finds no GPU.

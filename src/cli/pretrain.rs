@@ -1,13 +1,13 @@
 //! `pinhole pretrain`
 
-use super::{Changes, End, on_interrupt, open_device, resolve_model, say_json};
+use super::interrupt::Interrupt;
+use super::{Changes, End, open_device, resolve_model, say_json};
 use pinhole::data;
 use pinhole::error::Result;
 use pinhole::pretrain::{MASKING, Watcher, pretrain};
 use pinhole::train::{EpochReport, Observer, Settings, Warning};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -34,12 +34,13 @@ pub struct Arguments {
 
 /// Trains layer by layer, and prints a line of JSON for each epoch of each layer.
 pub fn run(arguments: &Arguments) -> Result<End> {
-    let interrupted = on_interrupt();
+    let interrupted = Interrupt::listen();
     let mut spec = resolve_model(&arguments.model)?;
     arguments.changes.apply(&mut spec)?;
     let device = open_device(&arguments.device)?;
-    let settings = Settings { data: arguments.data.clone(), device: arguments.device.clone(), ..Settings::default() };
-    let splits = data::load_with(&settings.data, &spec.reading())?;
+    let splits = data::load_with(&arguments.data, &spec.reading())?;
+    let data = data::absolute_source(&arguments.data);
+    let settings = Settings { data, device: arguments.device.clone(), ..Settings::default() };
     spec.fit_to(&splits.train)?;
     let (train, validation) = settings.split(splits, &spec)?;
     let mut progress = Progress { layer: String::new(), interrupted, failure: None };
@@ -72,7 +73,7 @@ struct Line<'a> {
 /// Prints epochs, and passes on Ctrl-C.
 struct Progress {
     layer: String,
-    interrupted: Arc<AtomicBool>,
+    interrupted: Arc<Interrupt>,
     failure: Option<pinhole::Error>,
 }
 
@@ -86,12 +87,13 @@ impl Observer for Progress {
     }
 
     fn stop(&mut self) -> bool {
-        self.failure.is_some() || self.interrupted.load(Ordering::SeqCst)
+        self.failure.is_some() || self.interrupted.is_raised()
     }
 }
 
 impl Watcher for Progress {
     fn layer(&mut self, name: &str, [from, to]: [usize; 2], masking: f64) {
+        self.interrupted.training_begins();
         eprintln!("training {name}, {from} to {to}, from inputs of which a part of {masking} is masked");
         name.clone_into(&mut self.layer);
     }

@@ -10,6 +10,7 @@ use pinhole::data::npy::write_npy;
 use pinhole::data::table::write_table;
 use pinhole::data::{self, Column, Dataset, picture_files};
 use pinhole::error::{Error, Result};
+use pinhole::model::Network;
 use pinhole::shape::Shape;
 use pinhole::task::Ensemble;
 use std::path::{Path, PathBuf};
@@ -131,20 +132,30 @@ pub fn decode(arguments: &Arguments) -> Result<End> {
     let format = Format::of(&arguments.output)?;
     let autoencoder = Autoencoder::load(&arguments.run, open_device(&arguments.device)?)?;
     let network = autoencoder.network();
-    let codes = data::load_array(&arguments.input)?;
-    let (count, width) = (codes.shape()[0], network.latent_shape(1).elements());
-    if codes.shape().elements() != count * width {
-        let problem = format!("its shape is {}, the model's codes have {width} numbers each", codes.shape());
-        let help = format!("give [n, {width}]");
-        return Err(Error::invalid(format!("data \"{}\"", arguments.input), problem, help));
-    }
-    // A data set has seen to it that its numbers are finite.
-    let codes = Dataset::from_f32([width], codes.to_f32())?.with_name(&*arguments.input);
+    let codes = codes(&arguments.input, network)?;
+    let count = codes.len();
     let one = arguments.told.one(network)?;
     let decoded = |range: std::ops::Range<usize>| {
         Ok(autoencoder.decode_given(&codes.rows_f32(range.clone()), &one.repeated(range.len()))?.to_f32())
     };
     arguments.sink(format, &autoencoder).write(&network.input_shape(1)[1..].into(), count, None, decoded)
+}
+
+/// Codes of a model in a file, whose numbers are finite.
+fn codes(input: &str, network: &Network) -> Result<Dataset> {
+    let width = network.latent_shape(1).elements();
+    let codes = data::load_array(input)?;
+    let fault = |problem: String, help: String| Error::invalid(format!("data \"{input}\""), problem, help);
+    let count = codes.shape().first().copied().unwrap_or(0);
+    if count.checked_mul(width) != Some(codes.shape().elements()) {
+        let problem = format!("its shape is {}, the model's codes have {width} numbers each", codes.shape());
+        return Err(fault(problem, format!("give [n, {width}]")));
+    }
+    let codes = Dataset::from_f32([width], codes.to_f32()).map_err(|error| match error {
+        Error::Invalid { problem, .. } => fault(problem, "give what encode wrote".to_owned()),
+        other => other,
+    })?;
+    Ok(codes.with_name(input))
 }
 
 /// Writes the reconstructions of samples.
@@ -239,9 +250,8 @@ impl Sink<'_> {
             return Ok(End::Done);
         }
         let Some(shape) = as_picture(shape) else {
-            let problem = format!("samples {shape} are no pictures of one or three channels");
-            let what = if self.input.is_empty() { "model".to_owned() } else { format!("data \"{}\"", self.input) };
-            return Err(Error::invalid(what, problem, "give pictures, or write .npy or .csv"));
+            let problem = format!("is to show pictures, but samples {shape} are none of one or three channels");
+            return Err(Error::file(output, problem, "name it .npy or .csv"));
         };
         let images = |values: &[f32]| -> Result<Vec<Image>> {
             values.chunks(shape.elements()).map(|image| Image::from_f32(shape.clone(), image)).collect()

@@ -1,8 +1,7 @@
 //! `pinhole train`
 
-use super::{
-    Changes, End, load_pairs, on_interrupt, open_device, resolve_model, say, say_json, show_tuning, tuning_budget,
-};
+use super::interrupt::Interrupt;
+use super::{Changes, End, load_pairs, open_device, resolve_model, resume, say, say_json, show_tuning, tuning_budget};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use pinhole::Autoencoder;
 use pinhole::data;
@@ -12,31 +11,31 @@ use pinhole::model::ModelSpec;
 use pinhole::model::spec::Precision;
 use pinhole::plan::Target;
 use pinhole::train::{
-    EpochReport, Observer, Options, Outcome, Profile, RunDirectory, Settings, Trainer, Warning, training_plan,
+    EpochReport, Fingerprint, Observer, Options, Outcome, Profile, Progress, RunDirectory, Settings, Trainer, Warning,
+    training_plan,
 };
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// A preset (see pinhole models) or a model file
-    #[arg(long, default_value = "conv", value_name = "PRESET|FILE.toml")]
-    model: String,
+    /// A preset (see pinhole models) or a model file; conv where not given
+    #[arg(long, value_name = "PRESET|FILE.toml")]
+    pub(super) model: Option<String>,
     /// A folder with MNIST's or EMNIST's files, pictures or classes of pictures, an IDX, NPY, NPZ or CSV file, ratings:FILE, or the
     /// built-in digits
     #[arg(long, value_name = "FILE|DIR|digits[:N]")]
-    data: Option<String>,
+    pub(super) data: Option<String>,
     /// What the model is to make of the data's samples, as many and in the same order: of noisy pictures clean ones of the same
     /// names, say
     #[arg(long, value_name = "FILE|DIR")]
-    targets: Option<String>,
+    pub(super) targets: Option<String>,
     /// Passes over the training set
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     epochs: Option<u64>,
     /// Samples in a step
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    batch: Option<u64>,
+    pub(super) batch: Option<u64>,
     /// End after this many steps, whatever the epochs
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     steps: Option<u64>,
@@ -45,30 +44,34 @@ pub struct Arguments {
     lr: Option<f64>,
     /// In how many bits a step stores its values: f16 scales the loss, and sums are of 32 bits all the same
     #[arg(long, value_name = "f32|f16", value_parser = Precision::from_name)]
-    precision: Option<Precision>,
+    pub(super) precision: Option<Precision>,
     /// Decides initial weights, shuffling and all else that is random
     #[arg(long, value_name = "N")]
-    seed: Option<u64>,
+    pub(super) seed: Option<u64>,
     /// Where to compute: the best GPU or else the CPU (auto), any adapter (gpu), the CPU, or an adapter by name
     #[arg(long, value_name = "auto|gpu|cpu|cpu-f64|NAME")]
     device: Option<String>,
     /// Begin with these weights
-    #[arg(long, value_name = "FILE.safetensors", conflicts_with = "resume")]
-    init: Option<PathBuf>,
+    #[arg(long, value_name = "FILE.safetensors")]
+    pub(super) init: Option<PathBuf>,
     /// Take the samples in the data's own order
     #[arg(long)]
-    no_shuffle: bool,
+    pub(super) no_shuffle: bool,
     /// Keep every step's loss in metrics.jsonl
     #[arg(long)]
     log_steps: bool,
-    /// Go on with the run in --out, or with the newest one under runs
-    #[arg(long, conflicts_with_all = ["model", "batch", "lr", "latent", "precision", "seed", "no_shuffle", "set"])]
+    /// Go on with the run in --out, or with the newest one under runs: by the command that began it, or by less. Other
+    /// --epochs, --steps, --lr and --set train... change the training; what else differs from the run is refused
+    #[arg(long)]
     resume: bool,
+    /// With --resume: go on with data that the run did not begin with. Epochs done stay done, and one under way begins anew
+    #[arg(long, requires = "resume")]
+    pub(super) new_data: bool,
     /// The run directory; a new one under runs where not given
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     #[command(flatten)]
-    changes: Changes,
+    pub(super) changes: Changes,
     /// Look for faster tiles first, for at most so many seconds, and keep what was measured for later runs
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "10")]
     tune: Option<f64>,
@@ -87,33 +90,49 @@ pub struct Arguments {
 
 /// Trains, and keeps everything in the run directory.
 pub fn run(arguments: &Arguments) -> Result<End> {
-    let interrupted = on_interrupt();
+    let interrupt = Interrupt::listen();
+    let model = arguments.model.as_deref().unwrap_or("conv");
     let (mut spec, mut settings, resumed) = match arguments.resume {
         true => {
             let path = match &arguments.out {
                 Some(path) => path.clone(),
-                None => newest_run(Path::new("runs"))?,
+                None => resume::newest_run(Path::new("runs"))?,
             };
-            let (run, spec, settings) = RunDirectory::open(&path)?;
-            (spec, settings, Some(run))
+            let (run, mut spec, settings) = RunDirectory::open(&path)?;
+            let before = spec.train.clone();
+            resume::apply(arguments, &mut spec, &settings)?;
+            (spec, settings, Some((run, before)))
         }
-        false => (resolve_model(&arguments.model)?, Settings::default(), None),
+        false => {
+            let mut spec = resolve_model(model)?;
+            arguments.changes.apply(&mut spec)?;
+            (spec, Settings::default(), None)
+        }
     };
-    apply(arguments, &mut spec, &mut settings)?;
+    apply(arguments, &mut spec, &mut settings);
     let device = open_device(&settings.device)?;
-    let targets = settings.targets.as_deref();
+    let (source, targets) = resume::sources(arguments, &settings)?;
     let splits = match &resumed {
-        Some(run) => load_pairs(run.path(), &spec, &settings.data, targets)?,
-        None => data::load_pairs(&settings.data, targets, &spec.reading())?,
+        Some((run, _)) => load_pairs(run.path(), &spec, &source, targets.as_deref())?,
+        None => data::load_pairs(&source, targets.as_deref(), &spec.reading())?,
     };
     spec.fit_to(&splits.train)?;
     let mut autoencoder = Autoencoder::new(spec, device)?;
-    if let Some(path) = &arguments.init {
+    if let (Some(path), None) = (&arguments.init, &resumed) {
         autoencoder.load_weights(path)?;
+        settings.init = Some(data::absolute_source(&path.to_string_lossy()));
     }
     let spec = autoencoder.network().spec().clone();
     let (train, validation) = settings.split(splits, &spec)?;
     let (network, device) = (autoencoder.network().clone(), autoencoder.device().clone());
+    let fingerprint = Fingerprint::of(&network, &train, validation.as_ref())?;
+    let other_data = match &resumed {
+        Some(_) => resume::expect_data(arguments, (&source, targets.as_deref()), &settings, &fingerprint)?,
+        None => false,
+    };
+    settings.data = data::absolute_source(&source);
+    settings.targets = targets.as_deref().map(data::absolute_source);
+    settings.fingerprint = Some(fingerprint);
     if let Some(seconds) = arguments.tune {
         let tuning = Tuning { budget: tuning_budget(seconds)?, ..Tuning::default() };
         let batch = spec.train.batch;
@@ -144,10 +163,15 @@ pub fn run(arguments: &Arguments) -> Result<End> {
         None => None,
     };
     let mut run = match resumed {
-        Some(mut run) => {
-            let checkpoint = run.checkpoint(&network, trainer.moments())?;
+        Some((mut run, before)) => {
+            let mut checkpoint = run.checkpoint(&network, trainer.moments())?;
+            let anew = resume::begin_epoch_anew(&mut checkpoint, [&spec.train, &before], other_data);
             trainer.restore(&checkpoint)?;
             run.rewind(&checkpoint, trainer.steps_left() == 0)?;
+            if anew {
+                // Before the settings say that the data are others.
+                run.save(&checkpoint, &network)?;
+            }
             run.write_settings(&spec, &settings)?;
             // A kill may have come between the checkpoint and the weights.
             autoencoder.set_parameters(checkpoint.model().clone())?;
@@ -155,7 +179,7 @@ pub fn run(arguments: &Arguments) -> Result<End> {
             run
         }
         None => {
-            let path = arguments.out.clone().unwrap_or_else(|| next_run(Path::new("runs"), &arguments.model));
+            let path = arguments.out.clone().map_or_else(|| next_run(Path::new("runs"), model), Ok)?;
             RunDirectory::create(&path, &spec, &settings, &network, &trainer.checkpoint()?)?
         }
     };
@@ -180,8 +204,14 @@ pub fn run(arguments: &Arguments) -> Result<End> {
         run.path().display()
     );
 
-    loop {
-        let mut watcher = Watcher::new(&mut run, &trainer, &settings, &interrupted);
+    if trainer.steps_left() == 0 {
+        let Progress { epoch, step, .. } = trainer.progress();
+        eprintln!("nothing is left to do: {epoch} epochs, {step} steps are done; give --epochs or --steps for more");
+    }
+    interrupt.training_begins();
+    // No bar is shown for an epoch that is none.
+    while trainer.steps_left() > 0 {
+        let mut watcher = Watcher::new(&mut run, &trainer, &settings, &interrupt);
         let outcome = trainer.epoch(&mut watcher);
         watcher.bar.finish_and_clear();
         if let Some(error) = watcher.failure.take() {
@@ -257,9 +287,8 @@ fn show_profile(profile: &Profile) {
     line("step", &format!("mean of {}", profile.steps()), step, operations, bytes);
 }
 
-/// Puts what the command line says over what the model file and the run's settings say.
-fn apply(arguments: &Arguments, spec: &mut ModelSpec, settings: &mut Settings) -> Result<()> {
-    arguments.changes.apply(spec)?;
+/// Puts what options of their own say over what the model file and the run's settings say.
+fn apply(arguments: &Arguments, spec: &mut ModelSpec, settings: &mut Settings) {
     let train = &mut spec.train;
     if let Some(epochs) = arguments.epochs {
         train.epochs = epochs as usize;
@@ -277,12 +306,6 @@ fn apply(arguments: &Arguments, spec: &mut ModelSpec, settings: &mut Settings) -
         train.precision = precision;
     }
     train.shuffle &= !arguments.no_shuffle;
-    if let Some(data) = &arguments.data {
-        settings.data.clone_from(data);
-    }
-    if arguments.targets.is_some() {
-        settings.targets.clone_from(&arguments.targets);
-    }
     if let Some(device) = &arguments.device {
         settings.device.clone_from(device);
     }
@@ -291,7 +314,6 @@ fn apply(arguments: &Arguments, spec: &mut ModelSpec, settings: &mut Settings) -
     }
     settings.log_steps |= arguments.log_steps;
     settings.tensorboard |= arguments.tensorboard;
-    Ok(())
 }
 
 /// An epoch's results: a sentence on a terminal, else a line of JSON.
@@ -309,30 +331,20 @@ fn print(report: &EpochReport, epochs: usize) -> Result<()> {
     say(&format!("{line}, {:.1} s", report.seconds))
 }
 
-/// The first free directory for a run of a model: `runs/conv-1` and so on.
-fn next_run(runs: &Path, model: &str) -> PathBuf {
+/// Makes the first free directory for a run of a model: `runs/conv-1` and so on. Of several processes that ask at once, each
+/// gets one of its own.
+fn next_run(runs: &Path, model: &str) -> Result<PathBuf> {
     let stem = Path::new(model).file_stem().map_or_else(|| "run".into(), |stem| stem.to_string_lossy().into_owned());
-    let mut number = 1;
-    while runs.join(format!("{stem}-{number}")).exists() {
-        number += 1;
+    std::fs::create_dir_all(runs).map_err(Error::io("create", runs))?;
+    for number in 1u64.. {
+        let path = runs.join(format!("{stem}-{number}"));
+        match std::fs::create_dir(&path) {
+            Ok(()) => return Ok(path),
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(Error::io("create", &path)(error)),
+        }
     }
-    runs.join(format!("{stem}-{number}"))
-}
-
-/// The run that was written to last.
-fn newest_run(runs: &Path) -> Result<PathBuf> {
-    let entries = std::fs::read_dir(runs).into_iter().flatten().flatten();
-    let checkpoints = entries.filter_map(|entry| {
-        let modified = entry.path().join("checkpoint.safetensors").metadata().and_then(|file| file.modified()).ok()?;
-        Some((modified, entry.path()))
-    });
-    checkpoints.max().map(|(_, path)| path).ok_or_else(|| {
-        Error::invalid(
-            "--resume",
-            "there is no run under runs",
-            "give --out the directory of a run, or leave --resume out",
-        )
-    })
+    Err(Error::file(runs, "has no number left for a run", "give --out"))
 }
 
 /// Shows progress, keeps losses, and passes on Ctrl-C.
@@ -343,18 +355,13 @@ struct Watcher<'a> {
     batch: usize,
     /// Steps before this epoch.
     first: u64,
-    interrupted: &'a AtomicBool,
+    interrupt: &'a Interrupt,
     /// What went wrong while a loss was kept; training ends on it.
     failure: Option<Error>,
 }
 
 impl<'a> Watcher<'a> {
-    fn new(
-        run: &'a mut RunDirectory,
-        trainer: &Trainer,
-        settings: &Settings,
-        interrupted: &'a AtomicBool,
-    ) -> Watcher<'a> {
+    fn new(run: &'a mut RunDirectory, trainer: &Trainer, settings: &Settings, interrupt: &'a Interrupt) -> Watcher<'a> {
         let progress = trainer.progress();
         let target = ProgressDrawTarget::stderr_with_hz(10);
         let bar = ProgressBar::with_draw_target(Some(trainer.steps_per_epoch() as u64), target);
@@ -367,7 +374,7 @@ impl<'a> Watcher<'a> {
         bar.reset_eta();
         let first = progress.step - progress.position as u64;
         let batch = trainer.batch();
-        Watcher { run, log_steps: settings.log_steps, bar, batch, first, interrupted, failure: None }
+        Watcher { run, log_steps: settings.log_steps, bar, batch, first, interrupt, failure: None }
     }
 }
 
@@ -388,6 +395,6 @@ impl Observer for Watcher<'_> {
     }
 
     fn stop(&mut self) -> bool {
-        self.failure.is_some() || self.interrupted.load(Ordering::SeqCst)
+        self.failure.is_some() || self.interrupt.is_raised()
     }
 }

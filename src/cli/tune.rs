@@ -1,14 +1,14 @@
 //! `pinhole tune`
 
-use super::{End, on_interrupt, open_device, say, say_json};
-use pinhole::error::Result;
+use super::interrupt::Interrupt;
+use super::{End, open_device, say, say_json};
+use pinhole::error::{Error, Result};
 use pinhole::model::spec::SearchSpec;
 use pinhole::search::{Ended, Trial, Watcher, search};
 use pinhole::train::Observer;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -28,7 +28,7 @@ pub struct Arguments {
 
 /// Searches, and prints the trials, the best first.
 pub fn run(arguments: &Arguments) -> Result<End> {
-    let interrupted = on_interrupt();
+    let interrupted = Interrupt::listen();
     let (spec, model) = SearchSpec::read(&arguments.space)?;
     let folder = arguments
         .out
@@ -61,7 +61,12 @@ pub fn run(arguments: &Arguments) -> Result<End> {
             eprintln!("the best model is {}", run.join("model.safetensors").display());
             eprintln!("how good it is on other data: pinhole eval {} --data {}", run.display(), spec.data);
         }
-        None => eprintln!("no trial has a result"),
+        None => {
+            let failure = trials.iter().find_map(|trial| trial.failure.as_ref().map(|failure| (trial.trial, failure)));
+            let why = failure.map(|(trial, failure)| format!(" (trial {trial}: {failure})")).unwrap_or_default();
+            let problem = format!("none of its {} trials has a result{why}", trials.len());
+            return Err(Error::file(&folder, problem, "change the space or the model, and choose another --out"));
+        }
     }
     Ok(End::Done)
 }
@@ -103,19 +108,20 @@ struct Progress<'a> {
     metric: &'static str,
     count: usize,
     folder: &'a Path,
-    interrupted: Arc<AtomicBool>,
+    interrupted: Arc<Interrupt>,
     /// The trial that is under way.
     begun: Option<usize>,
 }
 
 impl Observer for Progress<'_> {
     fn stop(&mut self) -> bool {
-        self.interrupted.load(Ordering::SeqCst)
+        self.interrupted.is_raised()
     }
 }
 
 impl Watcher for Progress<'_> {
     fn begins(&mut self, trial: usize, values: &[String]) {
+        self.interrupted.training_begins();
         eprintln!("trial {trial}/{}: {}", self.count, values.join(", "));
         self.begun = Some(trial);
     }

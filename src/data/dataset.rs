@@ -49,6 +49,16 @@ enum Store {
     Parts(Vec<Dataset>),
 }
 
+/// A checksum (CRC-32C) of samples.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Checksum {
+    /// Of their values.
+    Values(u32),
+    /// Of the names and sizes of the files that they stay in.
+    Files(u32),
+}
+
 /// What a data set that is not in memory has there.
 static NOTHING: Values = Values::U8(Vec::new());
 
@@ -248,6 +258,41 @@ impl Dataset {
             Store::Memory(Values::F32(_) | Values::F64(_) | Values::U32(_)) => DType::Float,
             Store::Parts(parts) if parts.iter().all(|part| part.dtype() == DType::U8) => DType::U8,
             Store::Stream(_) | Store::Parts(_) | Store::Sparse(_) => DType::Float,
+        }
+    }
+
+    /// A checksum of the samples, in their order and without what stands beside them; none where an iterator makes them.
+    pub(crate) fn checksum(&self) -> Option<Checksum> {
+        match &self.store {
+            Store::Memory(Values::U8(values)) => Some(Checksum::Values(crc32c::crc32c(values))),
+            Store::Memory(Values::F32(values)) => {
+                Some(Checksum::Values(checksum_of(values, |value| value.to_le_bytes())))
+            }
+            Store::Memory(Values::F64(values)) => {
+                Some(Checksum::Values(checksum_of(values, |value| value.to_le_bytes())))
+            }
+            Store::Memory(Values::U32(values)) => {
+                Some(Checksum::Values(checksum_of(values, |value| value.to_le_bytes())))
+            }
+            Store::Pictures { paths, .. } => {
+                let one = |sum, path: &PathBuf| {
+                    let bytes = std::fs::metadata(path).map_or(0, |metadata| metadata.len());
+                    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+                    crc32c::crc32c_append(crc32c::crc32c_append(sum, name.as_bytes()), &bytes.to_le_bytes())
+                };
+                Some(Checksum::Files(paths.iter().fold(0, one)))
+            }
+            Store::Stream(_) => None,
+            Store::Sparse(rows) => Some(Checksum::Values(rows.checksum())),
+            Store::Parts(parts) => parts.iter().map(Dataset::checksum).try_fold(Checksum::Values(0), |sum, part| {
+                let append = |sum, part: u32| crc32c::crc32c_append(sum, &part.to_le_bytes());
+                Some(match (sum, part?) {
+                    (Checksum::Values(sum), Checksum::Values(part)) => Checksum::Values(append(sum, part)),
+                    (Checksum::Values(sum) | Checksum::Files(sum), Checksum::Values(part) | Checksum::Files(part)) => {
+                        Checksum::Files(append(sum, part))
+                    }
+                })
+            }),
         }
     }
 
@@ -475,6 +520,17 @@ fn elements_of(sample_shape: &Shape) -> Result<usize> {
             "give at least one size, all above 0, such as [1, 28, 28] or [784]",
         )
     })
+}
+
+/// A checksum that is the same whatever the machine's order of bytes.
+pub(super) fn checksum_of<T: bytemuck::NoUninit, const BYTES: usize>(
+    values: &[T],
+    bytes: impl Fn(T) -> [u8; BYTES],
+) -> u32 {
+    if cfg!(target_endian = "little") {
+        return crc32c::crc32c(bytemuck::cast_slice(values));
+    }
+    values.iter().fold(0, |sum, value| crc32c::crc32c_append(sum, &bytes(*value)))
 }
 
 /// A part of some values as f32, a byte `b` as `b / 255`.

@@ -1,12 +1,68 @@
-//! Writing a file so that it is either the old one or the whole new one, whenever the program is killed.
+//! Opening files that are files, and writing a file so that it is either the old one or the whole new one, whenever the
+//! program is killed.
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Read, Write};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::{Error, Result};
+
+/// Opens a file that is to be read. Fails where it is a pipe, a socket or a device: opening a pipe waits until somebody
+/// writes into it, and readers here open a file more than once and ask for its length.
+pub(crate) fn open(path: &Path) -> Result<File> {
+    let metadata = fs::metadata(path).map_err(Error::io("read", path))?;
+    if !metadata.is_file() && !metadata.is_dir() {
+        let problem = format!("is {}, not a file", kind_of(&metadata));
+        return Err(Error::file(path, problem, "write what comes out of it to a file, and give that"));
+    }
+    File::open(path).map_err(Error::io("read", path))
+}
+
+/// All bytes of a file that [`open`] opens.
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
+    let mut file = open(path)?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes).map_err(Error::io("read", path))?;
+    Ok(bytes)
+}
+
+/// The text of a file that [`open`] opens. Fails where it is not UTF-8, too.
+pub(crate) fn read_text(path: &Path) -> Result<String> {
+    let mut file = open(path)?;
+    let mut text = String::new();
+    file.read_to_string(&mut text).map_err(Error::io("read", path))?;
+    Ok(text)
+}
+
+/// What was read of a file; none where there is no such file.
+pub(crate) fn if_any<T>(read: Result<T>) -> Result<Option<T>> {
+    match read {
+        Ok(content) => Ok(Some(content)),
+        Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// What a message calls something that is neither a file nor a folder.
+#[cfg(unix)]
+fn kind_of(metadata: &fs::Metadata) -> &'static str {
+    use std::os::unix::fs::FileTypeExt;
+    let kind = metadata.file_type();
+    match () {
+        () if kind.is_fifo() => "a pipe",
+        () if kind.is_socket() => "a socket",
+        () if kind.is_char_device() || kind.is_block_device() => "a device",
+        () => "something else",
+    }
+}
+
+/// What a message calls something that is neither a file nor a folder.
+#[cfg(not(unix))]
+fn kind_of(_: &fs::Metadata) -> &'static str {
+    "a pipe or a device"
+}
 
 /// Writes `path` through a temporary file in the same folder, which is synced and then renamed. On failure the
 /// temporary file is removed and what was at `path` is left as it was.

@@ -9,6 +9,7 @@ use std::path::Path;
 
 use flate2::read::MultiGzDecoder;
 
+use super::files;
 use crate::error::{Error, Result};
 
 /// The first bytes of every gzip file.
@@ -29,14 +30,13 @@ enum Content {
     Packed(Box<MultiGzDecoder<Whole>>),
 }
 
-/// Opens a file. Fails where that cannot be read.
+/// Opens a file. Fails where it cannot be read, and where it is a pipe or a device.
 pub(super) fn open(path: &Path) -> Result<Unpacked> {
-    let mut file = File::open(path).map_err(Error::io("read", path))?;
+    let mut file = files::open(path)?;
     let bytes = file.metadata().map_err(Error::io("read", path))?.len();
     let mut first = Vec::new();
     (&mut file).take(MAGIC.len() as u64).read_to_end(&mut first).map_err(Error::io("read", path))?;
     let packed = first == MAGIC;
-    // The two bytes are put back in front, so that a pipe can be read as well as a file.
     let whole = Cursor::new(first).chain(BufReader::new(file));
     let content = if packed { Content::Packed(Box::new(MultiGzDecoder::new(whole))) } else { Content::Plain(whole) };
     Ok(Unpacked { content, bytes })

@@ -13,7 +13,7 @@ use image::codecs::webp::WebPDecoder;
 use image::metadata::Orientation;
 use image::{ColorType, DynamicImage, ExtendedColorType, ImageDecoder, ImageEncoder, Limits};
 
-use super::files::write_atomically;
+use super::files::{self, write_atomically};
 use super::pixels::{Interleaved, Samples};
 use crate::error::{Error, Result};
 use crate::shape::Shape;
@@ -156,7 +156,7 @@ impl Kind {
 
 /// Decodes a picture, of whichever kind it is where none is given.
 pub(super) fn decode(path: &Path, kind: Option<Kind>) -> Result<Interleaved> {
-    let file = File::open(path).map_err(Error::io("read", path))?;
+    let file = files::open(path)?;
     let file_bytes = file.metadata().map_err(Error::io("read", path))?.len();
     let mut file = BufReader::new(file);
     let kind = match kind {
@@ -236,14 +236,14 @@ fn decode_from(path: &Path, file_bytes: u64, kind: Kind, mut decoder: impl Image
 
 /// Whether a picture has 16 bits for each sample, by its first bytes; no where it cannot be read.
 pub(super) fn has_sixteen_bits(path: &Path) -> bool {
-    let Ok(mut file) = File::open(path) else { return false };
+    let Ok(mut file) = files::open(path) else { return false };
     let mut first = Vec::new();
     if (&mut file).take(PNG_DEPTH as u64 + 1).read_to_end(&mut first).is_err() {
         return false;
     }
     match Kind::of(&first) {
         Some(Kind::Png) => first.get(PNG_DEPTH) == Some(&16),
-        Some(Kind::Tiff) => File::open(path).is_ok_and(|file| {
+        Some(Kind::Tiff) => files::open(path).is_ok_and(|file| {
             let color = TiffDecoder::new(BufReader::new(file)).map(|decoder| decoder.color_type());
             color.is_ok_and(|color| color.bytes_per_pixel() == 2 * color.channel_count())
         }),

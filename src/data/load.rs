@@ -116,15 +116,6 @@ impl Reading {
     }
 }
 
-/// Whether two sources are one, however their paths are written.
-pub fn is_same_source(one: &str, other: &str) -> bool {
-    let place = |source: &str| {
-        let (kind, path) = source.split_once("ratings:").map_or(("", source), |(_, path)| ("ratings:", path));
-        fs::canonicalize(path).map(|path| (kind, path))
-    };
-    one == other || place(one).ok().is_some_and(|one| place(other).is_ok_and(|other| one == other))
-}
-
 /// Bytes that the system says are free, or a guess.
 fn free_memory() -> u64 {
     let known = || {
@@ -249,7 +240,7 @@ pub fn load_array(source: &str) -> Result<Tensor> {
 }
 
 /// A path, and the array that is named behind it, as in `FILE.npz:NAME`.
-fn path_and_key(source: &str) -> (&Path, Option<&str>) {
+pub(super) fn path_and_key(source: &str) -> (&Path, Option<&str>) {
     match source.rfind(".npz:").filter(|_| !Path::new(source).exists()) {
         Some(at) => (Path::new(&source[..at + 4]), Some(&source[at + 5..])),
         None => (Path::new(source), None),

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use flate2::Crc;
 use flate2::bufread::DeflateDecoder;
 
+use super::files;
 use super::npy::{Place, read_array, read_exact_list};
 use crate::error::{Error, Result, suggest};
 use crate::shape::Shape;
@@ -54,7 +55,7 @@ impl Npz {
     /// Reads the directory of an NPZ file. Fails where it cannot be read, is no ZIP archive, or holds no NPY file.
     pub fn open(path: impl AsRef<Path>) -> Result<Npz> {
         let path = path.as_ref();
-        let file = File::open(path).map_err(Error::io("read", path))?;
+        let file = files::open(path)?;
         let bytes = file.metadata().map_err(Error::io("read", path))?.len();
         let arrays = read_directory(path, file, bytes)?;
         if arrays.is_empty() {
@@ -108,7 +109,7 @@ impl Npz {
             io::ErrorKind::UnexpectedEof => place.error("lies outside the file", GET_AGAIN),
             _ => Error::io("read", path)(source),
         };
-        let mut file = File::open(path).map_err(Error::io("read", path))?;
+        let mut file = files::open(path)?;
         file.seek(SeekFrom::Start(entry.offset)).map_err(io)?;
         let mut local = [0; 30];
         file.read_exact(&mut local).map_err(io)?;

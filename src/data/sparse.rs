@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use super::dataset::checksum_of;
 use super::npz::Npz;
 use crate::error::{Error, Result};
 
@@ -102,6 +103,17 @@ impl SparseRows {
             Error::Invalid { problem, help, .. } => Error::file(path, problem, help),
             other => other,
         })
+    }
+
+    /// A checksum (CRC-32C) of all rows, names aside.
+    pub(super) fn checksum(&self) -> u32 {
+        let starts: Vec<u64> = self.starts.iter().map(|start| *start as u64).collect();
+        let parts = [
+            checksum_of(&starts, u64::to_le_bytes),
+            checksum_of(&self.indices, u32::to_le_bytes),
+            checksum_of(&self.values, f32::to_le_bytes),
+        ];
+        checksum_of(&parts, u32::to_le_bytes)
     }
 
     /// How many rows there are, at least 1.

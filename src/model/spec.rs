@@ -8,6 +8,7 @@ mod chosen;
 mod columns;
 mod condition;
 mod corruption;
+mod difference;
 mod initializer;
 mod latent;
 mod loss;
@@ -45,8 +46,8 @@ use toml::Value;
 
 use self::read::{Fault, find, located, parse_table, read_model};
 use super::extensions::Extensions;
-use crate::data::Column;
 use crate::data::pictures::{Fit, PictureFormat};
+use crate::data::{Column, files};
 use crate::error::{Error, Result};
 use crate::nn::{self, Activation, Blocks, Layer, MAX_ELEMENTS, Parameter, Placed, Reshape};
 use crate::shape::Shape;
@@ -488,7 +489,7 @@ impl ModelSpec {
 
 /// The text of a TOML file. `what` says what it holds.
 fn read_text(path: &Path, what: &str) -> Result<String> {
-    let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
+    let bytes = files::read(path)?;
     if bytes.len() > LONGEST_FILE {
         let problem = format!("has {} bytes, more than {LONGEST_FILE}", bytes.len());
         return Err(Error::file(path, problem, format!("{what} is a short TOML file; was another file meant?")));

@@ -1,6 +1,6 @@
 //! Weights in files: safetensors with PyTorch's parameter names and layouts.
 
-use crate::data::files::write_atomically;
+use crate::data::files::{self, write_atomically};
 use crate::error::{Error, Result, suggest};
 use crate::plan::ParameterLayout;
 use crate::shape::Shape;
@@ -88,7 +88,7 @@ pub struct File<'a> {
 impl<'a> File<'a> {
     /// Reads a file of these parameters. Fails where its header is longer than any of theirs could be.
     pub fn read(path: &'a Path, layout: &ParameterLayout) -> Result<File<'a>> {
-        let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
+        let bytes = files::read(path)?;
         let entries = layout.entries().iter().map(|(name, ..)| name.len() as u64 + HEADER_ENTRY);
         let longest = HEADER_SLACK + HEADER_SECTIONS * entries.sum::<u64>();
         if let Some(length) = bytes.first_chunk().map(|length| u64::from_le_bytes(*length))
@@ -164,6 +164,11 @@ impl<'a> File<'a> {
             }
         }
         Ok(values)
+    }
+
+    /// Whether there is any tensor of a section.
+    pub fn has(&self, prefix: &str) -> Result<bool> {
+        Ok(self.tensors()?.names().iter().any(|name| name.starts_with(prefix)))
     }
 
     /// The tensors of a section, in the layout. Every parameter must be there in its shape, without NaN or infinity. With an

@@ -22,13 +22,13 @@ mod trial;
 pub use propose::{Tried, propose};
 pub use trial::Trial;
 
-use crate::data::files::write_atomically;
-use crate::data::{self, Dataset};
+use crate::data::files::{self, write_atomically};
+use crate::data::{self, Dataset, absolute_source};
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::model::ModelSpec;
 use crate::model::spec::{Halving, SearchSpec};
-use crate::train::{Observer, Settings, expect_model};
+use crate::model::{ModelSpec, Network};
+use crate::train::{Fingerprint, LOCK, Lock, Observer, Settings, expect_data, expect_model};
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -71,7 +71,7 @@ struct Search<'a> {
 }
 
 /// Makes the trials of a search over keys of a model, on a device and under the name that it was opened by, in a folder of its own, and goes on with those
-/// that are there already. Fails where the folder holds another search, where a file cannot be read or written, and where the
+/// that are there already. Fails where the folder holds another search or one on other data, where it is in use, where a file cannot be read or written, and where the
 /// device is lost; a trial that fails otherwise is only a bad one.
 pub fn search(
     spec: &SearchSpec,
@@ -83,12 +83,12 @@ pub fn search(
 ) -> Result<Ended> {
     spec.validate(model)?;
     let settings = Settings {
-        data: spec.data.clone(),
+        data: absolute_source(&spec.data),
         device: device_name.to_owned(),
         set_aside: Some(spec.seed),
         ..Settings::default()
     };
-    let splits = data::load_with(&settings.data, &model.reading())?;
+    let splits = data::load_with(&spec.data, &model.reading())?;
     let mut model = model.clone();
     model.fit_to(&splits.train)?;
     let (train, validation) = settings.split(splits, &model)?;
@@ -96,23 +96,24 @@ pub fn search(
         let problem = format!("its {} samples are too few to set some aside", train.len());
         return Err(Error::invalid(format!("data \"{}\"", train.name()), problem, "give more"));
     };
-    let known = begin(spec, folder)?;
+    // Held until the search ends.
+    let (_lock, known) = begin(spec, folder)?;
     let mut search = Search { spec, model: &model, device: device.clone(), settings, folder, train, validation, known };
     search.run(watcher)
 }
 
-/// Makes the folder, or reads what it holds of this search.
-fn begin(spec: &SearchSpec, folder: &Path) -> Result<Vec<Trial>> {
+/// Makes the folder, or reads what it holds of this search; locks it in either case.
+fn begin(spec: &SearchSpec, folder: &Path) -> Result<(Lock, Vec<Trial>)> {
+    let lock = Lock::take(folder)?;
     let written = folder.join(SPACE);
-    if !written.exists() {
-        if fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some()) {
-            let problem = format!("holds something else than a search: there is no {SPACE}");
-            return Err(Error::file(folder, problem, "choose another --out"));
-        }
-        fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
-    } else {
+    let other = |entry: std::io::Result<fs::DirEntry>| entry.is_ok_and(|entry| entry.file_name() != LOCK);
+    if !written.exists() && fs::read_dir(folder).is_ok_and(|mut entries| entries.any(other)) {
+        let problem = format!("holds something else than a search: there is no {SPACE}");
+        return Err(Error::file(folder, problem, "choose another --out"));
+    }
+    if written.exists() {
         // Trials do not depend on how many follow, unless only the best of all go on.
-        let mut same = fs::read_to_string(&written).map_err(Error::io("read", &written))?;
+        let mut same = files::read_text(&written)?;
         let mut own = spec.to_toml();
         if spec.halving.is_none() {
             (same, own) = (without_trials(&same), without_trials(&own));
@@ -124,17 +125,14 @@ fn begin(spec: &SearchSpec, folder: &Path) -> Result<Vec<Trial>> {
     }
     write_atomically(&written, |file| file.write_all(spec.to_toml().as_bytes()))?;
     let path = folder.join(TRIALS);
-    let text = match fs::read_to_string(&path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
-        text => text.map_err(Error::io("read", &path))?,
-    };
+    let text = files::if_any(files::read_text(&path))?.unwrap_or_default();
     // A kill may have left half a line.
     let known: Vec<Trial> = text.lines().map_while(|line| serde_json::from_str(line).ok()).collect();
     let whole: Vec<&str> = text.lines().take(known.len()).collect();
     if whole.len() < text.lines().count() || !(text.is_empty() || text.ends_with('\n')) {
         write_atomically(&path, |file| whole.iter().try_for_each(|line| writeln!(file, "{line}")))?;
     }
-    Ok(known)
+    Ok((lock, known))
 }
 
 fn without_trials(text: &str) -> String {
@@ -224,6 +222,7 @@ impl Search<'_> {
         if let Some(trial) = self.known.iter().find(of_this) {
             trial.expect_values(&run, &self.spec.space, values)?;
             expect_model(&run, &spec)?;
+            self.expect_same_data(&run, spec)?;
             return Ok(Some(trial.clone()));
         }
         watcher.begins(number, &assigned);
@@ -242,6 +241,16 @@ impl Search<'_> {
             .map_err(Error::io("write", &path))?;
         self.known.push(trial.clone());
         Ok(Some(trial))
+    }
+
+    /// Fails where a trial that ended was judged by other data than this search has. One that could not begin has no run.
+    fn expect_same_data(&self, run: &Path, spec: ModelSpec) -> Result<()> {
+        if !run.join("model.toml").exists() {
+            return Ok(());
+        }
+        let network = Network::new(spec)?;
+        let fingerprint = Some(Fingerprint::of(&network, &self.train, Some(&self.validation))?);
+        expect_data(run, &Settings::read(run)?, &Settings { fingerprint, ..self.settings.clone() })
     }
 
     fn run_of(&self, number: usize) -> PathBuf {

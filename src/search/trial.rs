@@ -5,7 +5,7 @@ use crate::autoencoder::Autoencoder;
 use crate::error::{Error, Result};
 use crate::model::ModelSpec;
 use crate::model::spec::{Dimension, Metric};
-use crate::train::{EpochReport, Finished, Job};
+use crate::train::{EpochReport, Finished, Job, Lock};
 use serde_json::{Map, Value as Json};
 use std::path::{Path, PathBuf};
 
@@ -123,7 +123,6 @@ impl Search<'_> {
         let mut autoencoder = Autoencoder::new(spec, self.device.clone())?;
         let network = autoencoder.network().clone();
         let job = Job {
-            directory,
             network: &network,
             device: &self.device,
             settings: &self.settings,
@@ -133,7 +132,7 @@ impl Search<'_> {
             start: autoencoder.parameters(),
             reconstructs: true,
         };
-        let Some(finished) = job.run(watcher)? else { return Ok(None) };
+        let Some(finished) = job.run(Lock::take(directory)?, watcher)? else { return Ok(None) };
         autoencoder.set_parameters(finished.parameters.clone())?;
         let reconstruct = |originals: &[f32]| {
             let shown = 0..originals.len() / self.validation.sample_shape().elements();

@@ -7,15 +7,21 @@ use crate::plan::{LossScale, ParameterLayout};
 use crate::tensor::Values;
 use std::path::Path;
 
-/// Where training stands.
+/// Where training stands, in epochs and steps of an epoch.
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Progress {
     /// Whole epochs done.
     pub epoch: u64,
     /// Steps done of the next one.
     pub position: usize,
+    /// The steps that the next one has in all; none where that is not known, as in files of older versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub steps: Option<usize>,
     /// Steps done since the beginning.
     pub step: u64,
+    /// Updates of the parameters before the next epoch; none in files of older versions, whose epochs were all equally long.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub updates: Option<u64>,
     /// Steps of this epoch whose loss is known: behind `position` while the device works.
     pub reported: u64,
     /// The sum of this epoch's known losses, each times its samples.
@@ -79,6 +85,25 @@ pub struct Checkpoint {
 }
 
 impl Progress {
+    /// Updates of the parameters before the epoch that training stands in, where `accumulate` batches make one.
+    pub(super) fn updates_before(&self, accumulate: usize) -> u64 {
+        let all_alike = || {
+            let steps = (self.step - self.position as u64).checked_div(self.epoch).unwrap_or(0);
+            self.epoch * steps.div_ceil(accumulate as u64)
+        };
+        self.updates.unwrap_or_else(all_alike)
+    }
+
+    /// Updates of the parameters after that epoch, where it has so many steps.
+    pub(super) fn updates_after(&self, steps: usize, accumulate: usize) -> u64 {
+        self.updates_before(accumulate) + steps.div_ceil(accumulate) as u64
+    }
+
+    /// The beginning of an epoch of so many steps.
+    pub(super) fn begin(steps: usize) -> Progress {
+        Progress { steps: Some(steps), ..Progress::default() }
+    }
+
     /// Counts a step's loss; returns the step's number, from 1 on.
     pub(super) fn reported(&mut self, samples: usize, loss: f64) -> u64 {
         self.reported += 1;
@@ -105,6 +130,15 @@ impl Checkpoint {
         self.best.as_ref().or(self.average.as_ref()).unwrap_or(&self.parameters)
     }
 
+    /// Takes back that a part of an epoch is done, so that the epoch can begin anew on other data or with another batch. What
+    /// its steps have taught stays. `accumulate` is the number of batches that made an update.
+    pub fn begin_epoch_anew(&mut self, accumulate: usize) {
+        let Progress { epoch, position, step, skipped, loss_scale, plateau, patience, .. } = self.progress;
+        let updates = Some(self.progress.updates_before(accumulate) + (position / accumulate) as u64);
+        self.progress =
+            Progress { epoch, step, updates, skipped, loss_scale, plateau, patience, ..Progress::default() };
+    }
+
     /// Writes the file, whole or not at all.
     pub fn write(&self, path: &Path, layout: &ParameterLayout) -> Result<()> {
         let mut sections = vec![Section { prefix: "", values: &self.parameters }];
@@ -116,7 +150,8 @@ impl Checkpoint {
         weights::write(path, layout, &sections, Some(("progress", progress)))
     }
 
-    /// Reads the file of a model trained with an optimiser of so many moments.
+    /// Reads the file of a model trained with an optimiser of so many moments. Moments that the file has none of are zero, as
+    /// when training begins, and so is an average taken as not begun.
     pub fn read(path: &Path, network: &Network, moments: usize) -> Result<Checkpoint> {
         let help = "it is damaged or another model's: start a new run with another --out";
         // What would help with other weights does not help here.
@@ -130,12 +165,13 @@ impl Checkpoint {
         let progress: Progress = serde_json::from_str(&progress)
             .map_err(|error| Error::file(path, format!("its \"progress\" cannot be read: {error}"), help))?;
         let parameters = file.section(network.layout(), "").map_err(damaged)?;
-        let moments =
-            MOMENTS.iter().take(moments).map(|prefix| file.section(network.layout(), prefix).map_err(damaged));
-        let moments = moments.collect::<Result<_>>()?;
-        let section = |prefix: &str, wanted: bool| {
-            wanted.then(|| file.section(network.layout(), prefix).map_err(damaged)).transpose()
+        let section = |prefix: &str, wanted: bool| match wanted && file.has(prefix).map_err(damaged)? {
+            true => file.section(network.layout(), prefix).map_err(damaged).map(Some),
+            false => Ok(None),
         };
+        let moments = MOMENTS.iter().take(moments).map(|prefix| section(prefix, true));
+        let zeros = || Values::F32(vec![0.0; network.layout().elements()]);
+        let moments = moments.map(|moment| Ok(moment?.unwrap_or_else(zeros))).collect::<Result<_>>()?;
         let average = section(AVERAGE, network.spec().train.averages())?;
         let best = section(BEST, progress.patience.best.is_some())?;
         Ok(Checkpoint { parameters, moments, average, best, progress })

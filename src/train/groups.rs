@@ -59,12 +59,16 @@ impl Groups {
         let (steps, together) = (feed.steps(), spec.accumulate);
         let updates = steps.div_ceil(together) as u64;
         let samples = |step: usize| (feed.data().len() - step * feed.batch()).min(feed.batch());
+        let before = progress.updates_before(together);
         let row = |step: usize, [lr, weight_decay]: [f64; 2]| {
             let first = step / together * together;
             let last = (first + together).min(steps) - 1;
-            let update = progress.epoch * updates + (step / together) as u64;
+            let update = before + (step / together) as u64;
+            // The schedule goes by epochs where those before had more or fewer updates than this one; a warm-up does not.
+            let by_epochs = progress.epoch * updates + (step / together) as u64;
+            let warmup = spec.warmup as u64;
             let place = Place {
-                update,
+                update: if update < warmup { update } else { by_epochs.max(warmup) },
                 updates: updates * spec.epochs as u64,
                 epoch: progress.epoch,
                 epochs: spec.epochs as u64,
@@ -74,7 +78,7 @@ impl Groups {
                 Some(Swa { start, lr: Some(own), .. }) if progress.epoch >= start as u64 => {
                     own * lr / spec.optimizer.lr
                 }
-                _ => spec.schedule.rate(lr, spec.warmup as u64, place),
+                _ => spec.schedule.rate(lr, warmup, place),
             };
             let mut row = spec.optimizer.method.schedule_row(update + 1, rate, weight_decay);
             row[SHARE] = samples(step) as f64 / (first..=last).map(samples).sum::<usize>() as f64;

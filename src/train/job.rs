@@ -1,5 +1,7 @@
 //! Training in a run directory, from where that stands to the end.
 
+use super::fingerprint::Fingerprint;
+use super::lock::Lock;
 use super::run::{RunDirectory, Settings};
 use super::trainer::{EpochReport, Observer, Options, Outcome, Trainer};
 use crate::data::{Dataset, is_same_source};
@@ -11,8 +13,6 @@ use std::path::Path;
 
 /// A training that a directory holds all, a part or nothing of.
 pub(crate) struct Job<'a> {
-    /// The run's directory.
-    pub directory: &'a Path,
     /// The model.
     pub network: &'a Network,
     /// Where it is trained.
@@ -44,17 +44,19 @@ pub(crate) struct Finished {
 }
 
 impl Job<'_> {
-    /// Trains to the end, with a checkpoint after each epoch; none where the observer ended it. However often it is ended or
-    /// killed, the result is the same to the bit.
-    pub fn run(&self, observer: &mut dyn Observer) -> Result<Option<Finished>> {
-        let Job { directory, network, settings, .. } = *self;
-        expect_model(directory, network.spec())?;
+    /// Trains to the end in a directory, with a checkpoint after each epoch; none where the observer ended it. However often it
+    /// is ended or killed, the result is the same to the bit.
+    pub fn run(&self, lock: Lock, observer: &mut dyn Observer) -> Result<Option<Finished>> {
+        let network = self.network;
+        expect_model(lock.directory(), network.spec())?;
+        let fingerprint = Some(Fingerprint::of(network, self.train, self.validation)?);
+        let settings = &Settings { fingerprint, ..self.settings.clone() };
         let options = Options { steps: self.steps, ..Options::default() };
         let mut trainer = Trainer::new(network, self.device, self.train, self.validation, options)?;
-        let mut run = match directory.join("model.toml").exists() {
+        let mut run = match lock.directory().join("model.toml").exists() {
             true => {
-                let (mut run, spec, kept) = RunDirectory::open_with(directory, &Extensions::of(network.spec()))?;
-                expect_data(directory, &kept, settings)?;
+                let (mut run, spec, kept) = RunDirectory::open_in(lock, &Extensions::of(network.spec()))?;
+                expect_data(run.path(), &kept, settings)?;
                 let checkpoint = run.checkpoint(network, trainer.moments())?;
                 trainer.restore(&checkpoint)?;
                 run.rewind(&checkpoint, trainer.steps_left() == 0)?;
@@ -63,7 +65,7 @@ impl Job<'_> {
             }
             false => {
                 trainer.start(self.start)?;
-                RunDirectory::create(directory, network.spec(), settings, network, &trainer.checkpoint()?)?
+                RunDirectory::create_in(lock, network.spec(), settings, network, &trainer.checkpoint()?)?
             }
         };
         run.write_items(self.train)?;
@@ -94,17 +96,26 @@ impl Job<'_> {
     }
 }
 
-/// Fails where a directory holds a run on other data.
-fn expect_data(directory: &Path, kept: &Settings, settings: &Settings) -> Result<()> {
+/// Fails where a directory holds a run on other data, by its settings, which have a fingerprint where they are not those of
+/// an older version.
+pub(crate) fn expect_data(directory: &Path, kept: &Settings, settings: &Settings) -> Result<()> {
     let targets = match (&kept.targets, &settings.targets) {
         (Some(kept), Some(targets)) => is_same_source(kept, targets),
         (kept, targets) => kept == targets,
     };
-    if is_same_source(&kept.data, &settings.data) && targets && kept.set_aside == settings.set_aside {
-        return Ok(());
+    let refuse = |problem: String, help: &str| Err(Error::file(directory, problem, help));
+    if !is_same_source(&kept.data, &settings.data) || !targets || kept.set_aside != settings.set_aside {
+        let problem = format!("holds a training on {}, which cannot go on with {}", kept.data, settings.data);
+        return refuse(problem, "give the same --data, or choose another --out");
     }
-    let problem = format!("holds a training on {}, which cannot go on with {}", kept.data, settings.data);
-    Err(Error::file(directory, problem, "give the same --data, or choose another --out"))
+    let difference = settings.fingerprint.as_ref().zip(kept.fingerprint.as_ref());
+    match difference.and_then(|(now, before)| now.difference(before)) {
+        Some(difference) => {
+            let problem = format!("holds a training on {}, which has changed: it has {difference}", kept.data);
+            refuse(problem, "restore the data, or choose another --out")
+        }
+        None => Ok(()),
+    }
 }
 
 /// Fails where a directory holds the run of another model.

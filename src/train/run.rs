@@ -3,11 +3,13 @@
 //! The checkpoint is one file and is replaced whole; whatever else a kill leaves ahead of it is cut back on resume.
 
 use super::checkpoint::Checkpoint;
+use super::fingerprint::Fingerprint;
 use super::inspect::Profile;
+use super::lock::Lock;
 use super::tensorboard::Events;
 use super::trainer::{EpochReport, Trainer};
 use crate::data::chart::line_chart;
-use crate::data::files::write_atomically;
+use crate::data::files::{self, write_atomically};
 use crate::data::images::{Image, write_grid};
 use crate::data::{Dataset, SparseRows, Splits};
 use crate::error::{Error, Result};
@@ -38,11 +40,14 @@ const ROWS: usize = 3;
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// The data's source, as `--data` takes it.
+    /// The data's source, as `--data` takes it; with an absolute path, so that it is found from every folder.
     pub data: String,
     /// The source of what the model is to make of the data's samples, as `--targets` takes it, where that is not the samples.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub targets: Option<String>,
+    /// The file of the weights that training began with, as `--init` takes it, where there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub init: Option<String>,
     /// The device, as `--device` takes it.
     pub device: String,
     /// Steps after which the run ends, where it was given.
@@ -58,6 +63,9 @@ pub struct Settings {
     /// left alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub set_aside: Option<u64>,
+    /// What tells the data that the run is trained on from other data; none in runs of older versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<Fingerprint>,
 }
 
 impl Default for Settings {
@@ -65,16 +73,25 @@ impl Default for Settings {
         Settings {
             data: "digits".to_owned(),
             targets: None,
+            init: None,
             device: "auto".to_owned(),
             steps: None,
             log_steps: false,
             tensorboard: false,
             set_aside: None,
+            fingerprint: None,
         }
     }
 }
 
 impl Settings {
+    /// Those of the run in a directory, whoever trains it now. Fails where there is none, or its file is damaged.
+    pub fn read(directory: &Path) -> Result<Settings> {
+        let path = directory.join(SETTINGS);
+        let help = "restore the file, or start a new run with another --out";
+        toml::from_str(&files::read_text(&path)?).map_err(|error| Error::file(&path, error.message().to_owned(), help))
+    }
+
     /// The set to train on and the one to validate on: the data's own test part, else what the model sets aside.
     pub fn split(&self, splits: Splits, spec: &ModelSpec) -> Result<(Dataset, Option<Dataset>)> {
         if splits.test.is_some() && self.set_aside.is_none() {
@@ -89,10 +106,12 @@ impl Settings {
     }
 }
 
-/// A run's directory, open for writing.
+/// A run's directory, open for writing. It is locked as long as this lives: nobody else writes into it, in this process or
+/// another, and the lock of a process that was killed is gone with it. Readers need no lock: every file that a model is used
+/// by is replaced as a whole. On file systems without locks a warning (of [`tracing`]) is all there is.
 #[derive(Debug)]
 pub struct RunDirectory {
-    path: PathBuf,
+    lock: Lock,
     metrics: Option<BufWriter<fs::File>>,
     events: Option<Events>,
 }
@@ -106,7 +125,8 @@ enum Line {
 }
 
 impl RunDirectory {
-    /// Makes a directory for a new run. Fails where one is there already, or where it cannot be written.
+    /// Makes a directory for a new run. Fails where one is there already, where the directory is in use, or where it cannot be
+    /// written.
     pub fn create(
         path: &Path,
         spec: &ModelSpec,
@@ -114,23 +134,32 @@ impl RunDirectory {
         network: &Network,
         start: &Checkpoint,
     ) -> Result<RunDirectory> {
-        if path.join(MODEL).exists() {
-            let help = "go on with it by --resume, or choose another --out";
-            return Err(Error::file(path, "already holds a run", help));
-        }
-        fs::create_dir_all(path).map_err(Error::io("create", path))?;
-        sweep(path);
-        let mut run = RunDirectory { path: path.to_owned(), metrics: None, events: None };
+        expect_no_run(path)?;
+        RunDirectory::create_in(Lock::take(path)?, spec, settings, network, start)
+    }
+
+    /// [`create`](RunDirectory::create) in a directory that is locked already.
+    pub(crate) fn create_in(
+        lock: Lock,
+        spec: &ModelSpec,
+        settings: &Settings,
+        network: &Network,
+        start: &Checkpoint,
+    ) -> Result<RunDirectory> {
+        // Another process may have begun, and ended, a run since anyone looked.
+        expect_no_run(lock.directory())?;
+        sweep(lock.directory());
+        let mut run = RunDirectory { lock, metrics: None, events: None };
         run.save(start, network)?;
         // From the first moment on there is a model that can be loaded.
         weights::write_model(&run.weights(), network.layout(), start.model())?;
-        let metrics = path.join(METRICS);
-        write_atomically(&metrics, |_| Ok(()))?;
+        write_atomically(&run.path().join(METRICS), |_| Ok(()))?;
         run.write_settings(spec, settings)?;
         Ok(run)
     }
 
-    /// Opens a directory to go on with its run: its model, its settings and its last checkpoint's place.
+    /// Opens a directory to go on with its run: its model, its settings and its last checkpoint's place. Fails where it holds
+    /// none, and where it is in use.
     pub fn open(path: &Path) -> Result<(RunDirectory, ModelSpec, Settings)> {
         RunDirectory::open_with(path, &Extensions::new())
     }
@@ -143,61 +172,55 @@ impl RunDirectory {
                 return Err(Error::file(path, problem, "give --out the directory of a run, or start without --resume"));
             }
         }
-        let spec = ModelSpec::read_with(&path.join(MODEL), extensions)?;
-        let settings = path.join(SETTINGS);
-        let text = fs::read_to_string(&settings).map_err(Error::io("read", &settings))?;
-        let parsed = toml::from_str(&text).map_err(|error| {
-            Error::file(
-                &settings,
-                error.message().to_owned(),
-                "restore the file, or start a new run with another --out",
-            )
-        })?;
-        Ok((RunDirectory { path: path.to_owned(), metrics: None, events: None }, spec, parsed))
+        RunDirectory::open_in(Lock::take(path)?, extensions)
+    }
+
+    /// [`open_with`](RunDirectory::open_with) for a directory that is locked already.
+    pub(crate) fn open_in(lock: Lock, extensions: &Extensions) -> Result<(RunDirectory, ModelSpec, Settings)> {
+        let spec = ModelSpec::read_with(&lock.directory().join(MODEL), extensions)?;
+        let settings = Settings::read(lock.directory())?;
+        Ok((RunDirectory { lock, metrics: None, events: None }, spec, settings))
     }
 
     /// Writes the run's model and settings, the model last: it marks the directory as a run.
     pub fn write_settings(&self, spec: &ModelSpec, settings: &Settings) -> Result<()> {
-        let path = self.path.join(SETTINGS);
+        let path = self.path().join(SETTINGS);
         let text = toml::to_string(settings)
             .map_err(|error| Error::file(&path, error.to_string(), "report this as a bug in pinhole"))?;
         write_atomically(&path, |file| file.write_all(text.as_bytes()))?;
-        write_atomically(&self.path.join(MODEL), |file| file.write_all(spec.to_toml().as_bytes()))
+        write_atomically(&self.path().join(MODEL), |file| file.write_all(spec.to_toml().as_bytes()))
     }
 
     /// Keeps the names of the data's columns, where it is sparse and they have names, a line each: data that is used later has
     /// the same columns then.
     pub fn write_items(&self, data: &Dataset) -> Result<()> {
         let Some(names) = data.sparse().and_then(SparseRows::column_names) else { return Ok(()) };
-        write_atomically(&self.path.join(ITEMS), |file| names.iter().try_for_each(|name| writeln!(file, "{name}")))
+        write_atomically(&self.path().join(ITEMS), |file| names.iter().try_for_each(|name| writeln!(file, "{name}")))
     }
 
     /// The names of columns that a run in a directory keeps; none where it keeps none.
     pub fn items(path: &Path) -> Result<Option<Arc<Vec<String>>>> {
-        let path = path.join(ITEMS);
-        match fs::read_to_string(&path) {
-            Ok(text) => Ok(Some(Arc::new(text.lines().map(str::to_owned).collect()))),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(Error::io("read", &path)(error)),
-        }
+        let text = files::if_any(files::read_text(&path.join(ITEMS)))?;
+        Ok(text.map(|text| Arc::new(text.lines().map(str::to_owned).collect())))
     }
 
     /// The directory.
     pub fn path(&self) -> &Path {
-        &self.path
+        self.lock.directory()
     }
 
     /// The last checkpoint.
     pub fn checkpoint(&self, network: &Network, moments: usize) -> Result<Checkpoint> {
-        Checkpoint::read(&self.path.join(CHECKPOINT), network, moments)
+        Checkpoint::read(&self.path().join(CHECKPOINT), network, moments)
     }
 
     /// Drops what a kill left ahead of a checkpoint: half-written files, and metrics of steps that will be done again.
     /// `finished` says that no step is left, so that the line of a last epoch cut short by a limit of steps is kept.
     pub fn rewind(&mut self, checkpoint: &Checkpoint, finished: bool) -> Result<()> {
-        sweep(&self.path);
-        let path = self.path.join(METRICS);
-        let text = fs::read_to_string(&path).unwrap_or_default();
+        sweep(self.path());
+        let path = self.path().join(METRICS);
+        let bytes = files::if_any(files::read(&path))?.unwrap_or_default();
+        let text = String::from_utf8_lossy(&bytes);
         let progress = &checkpoint.progress;
         // An epoch that ended early for want of steps was reported under the number of the epoch it is part of.
         let kept = text.lines().filter(|line| match serde_json::from_str(line) {
@@ -224,7 +247,7 @@ impl RunDirectory {
     /// Keeps the metrics, from the first on, in an event file for TensorBoard too.
     pub fn write_events(&mut self) -> Result<()> {
         self.flush()?;
-        let mut events = Events::create(&self.path)?;
+        let mut events = Events::create(self.path())?;
         for line in self.lines()? {
             write_event(&mut events, &line)?;
         }
@@ -237,7 +260,7 @@ impl RunDirectory {
         if let Some(events) = &mut self.events {
             write_event(events, line)?;
         }
-        let path = self.path.join(METRICS);
+        let path = self.path().join(METRICS);
         if self.metrics.is_none() {
             let file = OpenOptions::new().append(true).create(true).open(&path).map_err(Error::io("write", &path))?;
             self.metrics = Some(BufWriter::new(file));
@@ -254,7 +277,7 @@ impl RunDirectory {
         if let Some(events) = &mut self.events {
             events.flush()?;
         }
-        let path = self.path.join(METRICS);
+        let path = self.path().join(METRICS);
         match &mut self.metrics {
             Some(file) => file.flush().map_err(Error::io("write", &path)),
             None => Ok(()),
@@ -264,7 +287,7 @@ impl RunDirectory {
     /// Saves a checkpoint and the weights in it.
     pub fn save(&mut self, checkpoint: &Checkpoint, network: &Network) -> Result<()> {
         self.flush()?;
-        checkpoint.write(&self.path.join(CHECKPOINT), network.layout())
+        checkpoint.write(&self.path().join(CHECKPOINT), network.layout())
     }
 
     /// Saves where a training stands, and the weights that are its result so far, which are returned.
@@ -277,12 +300,12 @@ impl RunDirectory {
 
     /// Where the weights go, for those who use the model.
     pub fn weights(&self) -> PathBuf {
-        self.path.join(WEIGHTS)
+        self.path().join(WEIGHTS)
     }
 
     /// Writes `profile.json`, a trace for Perfetto, and says where it is.
     pub fn write_profile(&self, profile: &Profile, device: &str) -> Result<PathBuf> {
-        let path = self.path.join(PROFILE);
+        let path = self.path().join(PROFILE);
         write_atomically(&path, |file| write!(file, "{}", profile.trace(device)))?;
         Ok(path)
     }
@@ -297,8 +320,8 @@ impl RunDirectory {
     }
 
     fn lines(&self) -> Result<Vec<Line>> {
-        let path = self.path.join(METRICS);
-        let text = fs::read_to_string(&path).map_err(Error::io("read", &path))?;
+        let path = self.path().join(METRICS);
+        let text = files::read_text(&path)?;
         Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
     }
 
@@ -314,7 +337,7 @@ impl RunDirectory {
                 Line::Step { step, loss } => steps.push((step as f64, loss)),
             }
         }
-        let path = self.path.join(LOSS_CURVE);
+        let path = self.path().join(LOSS_CURVE);
         if steps.len() > 1 {
             return line_chart(path, &[("training", steps)], "step", "loss");
         }
@@ -353,7 +376,7 @@ impl RunDirectory {
                 cells.push(images.collect::<Result<_>>()?);
             }
         }
-        write_grid(self.path.join(RECONSTRUCTIONS), &cells, (112 / shape[2].max(1)).clamp(1, 4))
+        write_grid(self.path().join(RECONSTRUCTIONS), &cells, (112 / shape[2].max(1)).clamp(1, 4))
     }
 }
 
@@ -372,7 +395,16 @@ fn write_event(events: &mut Events, line: &Line) -> Result<()> {
     }
 }
 
-/// Removes temporary files of a run that was killed while it wrote them. They harm nobody, so failure is no error.
+/// Fails where a directory holds a run.
+fn expect_no_run(path: &Path) -> Result<()> {
+    if !path.join(MODEL).exists() {
+        return Ok(());
+    }
+    Err(Error::file(path, "already holds a run", "go on with it by --resume, or choose another --out"))
+}
+
+/// Removes temporary files of a run that was killed while it wrote them. They harm nobody, so failure is no
+/// error. Who calls it holds the lock: no other process is writing them.
 fn sweep(path: &Path) {
     for entry in fs::read_dir(path).into_iter().flatten().flatten() {
         let name = entry.file_name();

@@ -211,7 +211,7 @@ impl<'a> Trainer<'a> {
     /// Starts from these parameters, with an optimiser that has seen nothing.
     pub fn start(&mut self, parameters: &Values) -> Result<()> {
         let zeros = Values::F32(vec![0.0; self.network.layout().elements()]);
-        (self.progress, self.best, self.base) = (Progress::default(), None, None);
+        (self.progress, self.best, self.base) = (Progress::begin(self.feed.steps()), None, None);
         self.session.write_parameters(parameters)?;
         if self.spec().averages() {
             self.session.write(AVERAGE, parameters)?;
@@ -220,10 +220,12 @@ impl<'a> Trainer<'a> {
         (0..self.moments()).try_for_each(|moment| self.write_moment(moment, &zeros))
     }
 
-    /// Goes on from a checkpoint. Fails where it stands at a step that an epoch of this data does not have.
+    /// Goes on from a checkpoint, after whole epochs of whatever data. Fails where it stands within an epoch of more or fewer
+    /// steps than this data has: see [`Checkpoint::begin_epoch_anew`].
     pub fn restore(&mut self, checkpoint: &Checkpoint) -> Result<()> {
-        let Progress { position, step, reported, .. } = checkpoint.progress;
-        if position >= self.feed.steps() || position as u64 > step || reported > position as u64 {
+        let Progress { position, step, reported, steps, .. } = checkpoint.progress;
+        let unlike = position > 0 && steps.is_some_and(|steps| steps != self.feed.steps());
+        if unlike || position >= self.feed.steps() || position as u64 > step || reported > position as u64 {
             return Err(Error::invalid(
                 "checkpoint",
                 format!(
@@ -235,14 +237,24 @@ impl<'a> Trainer<'a> {
             ));
         }
         self.start(&checkpoint.parameters)?;
-        for (moment, values) in checkpoint.moments.iter().enumerate() {
+        // Behind the optimiser's own moments are the gradients of batches that have yet to become an update: none, where an
+        // epoch begins.
+        let kept = if position > 0 { self.moments() } else { self.spec().optimizer.method.moments() };
+        for (moment, values) in checkpoint.moments.iter().take(kept).enumerate() {
             self.write_moment(moment, values)?;
         }
         if let (Some(average), true) = (&checkpoint.average, self.spec().averages()) {
             self.session.write(AVERAGE, average)?;
         }
-        self.best.clone_from(&checkpoint.best);
-        self.progress = checkpoint.progress.clone();
+        self.progress = Progress { steps: Some(self.feed.steps()), ..checkpoint.progress.clone() };
+        match self.spec().early_stopping {
+            Some(stopping) => {
+                self.best.clone_from(&checkpoint.best);
+                let patience = &mut self.progress.patience;
+                patience.ended = patience.waited >= stopping.patience as u64;
+            }
+            None => self.progress.patience = Patience::default(),
+        }
         self.write_norm()
     }
 
@@ -358,11 +370,13 @@ impl<'a> Trainer<'a> {
 
     /// Steps from here to the end of training.
     pub fn steps_left(&self) -> u64 {
-        let whole = self.network.spec().train.epochs as u64 * self.feed.steps() as u64;
-        if self.progress.patience.ended {
+        let Progress { epoch, position, step, patience, .. } = self.progress;
+        if patience.ended {
             return 0;
         }
-        self.options.steps.map_or(whole, |steps| steps.min(whole)).saturating_sub(self.progress.step)
+        let epochs = (self.spec().epochs as u64).saturating_sub(epoch);
+        let whole = (epochs * self.feed.steps() as u64).saturating_sub(position as u64);
+        self.options.steps.map_or(whole, |steps| steps.saturating_sub(step).min(whole))
     }
 
     /// Trains to the end of the epoch that training stands in, and validates.
@@ -424,8 +438,9 @@ impl<'a> Trainer<'a> {
             self.judge(report.val_loss.unwrap_or(report.train_loss))?;
             let Progress { epoch, step, skipped, loss_scale, plateau, patience, first_loss, .. } = self.progress;
             let (epoch, first_loss) = (epoch + 1, first_loss.or(Some(report.train_loss)));
-            self.progress =
-                Progress { epoch, step, skipped, loss_scale, plateau, patience, first_loss, ..Progress::default() };
+            let updates = Some(self.progress.updates_after(self.feed.steps(), self.spec().accumulate));
+            let next = Progress::begin(self.feed.steps());
+            self.progress = Progress { epoch, step, updates, skipped, loss_scale, plateau, patience, first_loss, ..next };
             // The last update of an epoch has no loss after it that would tell.
             let end = self.checkpoint()?;
             if !is_finite(&end.parameters) {

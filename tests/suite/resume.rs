@@ -67,9 +67,8 @@ fn what_cannot_be_resumed_is_told_in_one_line() {
          --out",
     )]);
     place.write("run/run.toml", &settings);
-    // Other data is taken where it fits.
     place.fail(&[(
-        &format!("{resume} --data digits:20"),
+        &format!("{resume} --new-data --data digits:20"),
         "batch 32: data \"digits\" has only 20 samples to train on; use --batch 20 or less",
     )]);
     place.ok(resume);
@@ -218,6 +217,70 @@ fn ctrl_c_saves_everything_and_resume_gives_the_same_bits() {
         assert!(interruptions >= 3, "stopped only {interruptions} times");
         place.expect_same_run(&format!("interrupted {interruptions} times on {device}"), "whole", "run");
     }
+}
+
+/// Loading as many digits takes longer than anyone waits: nothing is begun, and nothing waits for the data.
+#[cfg(unix)]
+#[test]
+fn a_signal_ends_the_program_while_data_load() {
+    let place = Place::new();
+    place.write(
+        "space.toml",
+        b"model = \"small.toml\"\ndata = \"digits:1000000\"\nmethod = \"grid\"\n[space]\n\"train.batch\" = [8, 16]\n",
+    );
+    place.ok("train --model small.toml --data digits:60 --device cpu --epochs 1 --out run");
+    let before = place.read("run/checkpoint.safetensors");
+    for (signal, command) in [
+        ("INT", "train --model small.toml --data digits:1000000 --device cpu --out new"),
+        ("TERM", "train --resume --new-data --data digits:1000000 --out run"),
+        ("TERM", "pretrain small.toml --data digits:1000000 --device cpu --out new"),
+        ("TERM", "classify run --data digits:1000000 --device cpu --out new"),
+        ("HUP", "tune space.toml --device cpu --out new"),
+    ] {
+        let child = place.command(command).spawn().expect("the program runs");
+        // It listens for signals first of all.
+        let status = format!("/proc/{}/status", child.id());
+        let listens = || {
+            let text = std::fs::read_to_string(&status).unwrap_or_default();
+            let caught = text.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+            caught.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask >> 1 & 1 == 1)
+        };
+        let began = Instant::now();
+        while cfg!(target_os = "linux") && !listens() && began.elapsed() < Duration::from_secs(60) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        std::thread::sleep(Duration::from_millis(30));
+        let status = Command::new("sh").args(["-c", &format!("kill -{signal} {}", child.id())]).status();
+        assert!(status.is_ok_and(|status| status.success()), "no signal was sent");
+        let said = said(child.wait_with_output().expect("output"));
+        assert_eq!(said.code, Some(130), "{command}: {said:?}");
+        assert_eq!(said.stderr.lines().last(), Some("stopped before training began"), "{command}: {said:?}");
+        assert!(!place.path("new").exists(), "{command}");
+    }
+    assert!(place.read("run/checkpoint.safetensors") == before);
+    place.ok("train --resume --out run --epochs 2");
+}
+
+/// On a terminal, which `script` plays.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_run_with_nothing_left_to_do_shows_no_bar() {
+    let place = Place::new();
+    let on_terminal = |arguments: &str| {
+        let program = place.command("");
+        let line = format!("{} {arguments}", program.get_program().to_string_lossy());
+        let mut script = Command::new("script");
+        script.args(["-qec", &line, "/dev/null"]).current_dir(place.path(""));
+        script.env("TERM", "xterm").env("PINHOLE_CACHE", "").stdin(std::process::Stdio::null());
+        let said = said(script.output().expect("script, to play a terminal"));
+        assert_eq!(said.code, Some(0), "{said:?}");
+        said.stdout
+    };
+    let bar = |epoch: u64| format!("epoch {epoch} ");
+    let shown = on_terminal("train --model small.toml --data digits:600 --device cpu --epochs 2 --out run");
+    assert!(shown.contains(&bar(1)) && shown.contains(&bar(2)) && !shown.contains(&bar(3)), "{shown}");
+    let shown = on_terminal("train --resume --out run");
+    assert!(shown.contains("nothing is left to do") && !shown.contains(&bar(3)), "{shown}");
 }
 
 /// Uniform numbers from 0 to 1, the same each time.

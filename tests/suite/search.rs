@@ -593,3 +593,33 @@ fn half_written_lines_and_runs_are_made_whole() {
     assert_eq!(said.stderr.lines().filter(|line| line.starts_with("trial ")).count(), 2, "{}", said.stderr);
     assert!(place.path("found/trial-005/model.safetensors").is_file() && place.path("found/trials.png").is_file());
 }
+
+#[test]
+fn a_search_in_which_no_trial_has_a_result_fails() {
+    let place = Place::new();
+    let space = |values: &str| {
+        let text = format!("model = \"small.toml\"\ndata = \"digits:60\"\nmethod = \"grid\"\n[space]\n{values}\n");
+        place.write("space.toml", text.as_bytes());
+    };
+    // Values that make no model, ones that do not fit the data, and losses that are not finite; the second time as found.
+    let mut messages = String::new();
+    for (name, values, times) in [
+        ("shapes", "\"encoder.2.linear.out\" = [5, 4]\n\"decoder.2.linear.out\" = [7]", 1),
+        ("batches", "\"train.batch\" = [100, 200]", 2),
+    ] {
+        space(values);
+        for _ in 0..times {
+            let said = place.run(&format!("tune space.toml --device cpu --out {name}"));
+            assert_eq!((said.code, said.stdout.lines().count()), (Some(1), 2), "{said:?}");
+            messages += &format!("{}\n", said.stderr.lines().last().unwrap_or_default());
+        }
+    }
+    expect_test::expect![[r#"
+        error: shapes: none of its 2 trials has a result (trial 1: decoder.2.linear: the decoder's output is [7], the model's input [784]; write { linear = 784 }); change the space or the model, and choose another --out
+        error: batches: none of its 2 trials has a result (trial 1: batch 100: data "digits" has only 54 samples to train on; use --batch 54 or less); change the space or the model, and choose another --out
+        error: batches: none of its 2 trials has a result (trial 1: batch 100: data "digits" has only 54 samples to train on; use --batch 54 or less); change the space or the model, and choose another --out
+    "#]].assert_eq(&messages);
+    // One that has a result is enough.
+    space("\"train.batch\" = [100, 20]");
+    place.ok("tune space.toml --device cpu --out found");
+}

@@ -100,3 +100,57 @@ fn pictures_are_decoded_to_pictures() {
     let idx = read_idx(place.path("out.idx")).expect("samples");
     assert_eq!((idx.shape(), idx.values()), (&Shape::from([12, 28, 28]), &Values::U8(expected)));
 }
+
+#[test]
+fn errors_of_decode_name_their_file() {
+    let place = Place::new();
+    place.ok("train --model small.toml --data digits:60 --device cpu --epochs 1 --out run");
+    let rows =
+        "input = [6]\nloss = \"mse\"\nencoder = [{ linear = 2 }]\ndecoder = [{ linear = 6 }]\n[train]\nbatch = 8\n";
+    place.write("rows.toml", rows.as_bytes());
+    let values: Vec<f32> = (0..240).map(|at| (at as f32 * 0.37).sin()).collect();
+    write_npy(place.path("rows.npy"), &Shape::from([40, 6]), &values).expect("a file");
+    place.ok("train --model rows.toml --data rows.npy --device cpu --epochs 1 --out rows");
+    write_npy(place.path("good.npy"), &Shape::from([4, 6]), &values[..24]).expect("a file");
+    write_npy(place.path("wide.npy"), &Shape::from([4, 7]), &values[..28]).expect("a file");
+    write_npy(place.path("flat.npy"), &Shape::from([24]), &values[..24]).expect("a file");
+    write_npy(place.path("two.npy"), &Shape::from([4, 2]), &values[..8]).expect("a file");
+    let mut bad = values[..24].to_vec();
+    bad[7] = f32::NAN;
+    write_npy(place.path("nan.npy"), &Shape::from([4, 6]), &bad).expect("a file");
+    place.write("text.npy", b"not an array");
+    place.write("cut.npy", &place.read("good.npy")[..130]);
+    place.write("codes.csv", b"1,2,3,4,5,6\n1,2,x,4,5,6\n");
+    let mut messages = String::new();
+    for arguments in [
+        "decode run wide.npy out.npy",
+        "decode run flat.npy out.npy",
+        "decode run nan.npy out.npy",
+        "decode run text.npy out.npy",
+        "decode run cut.npy out.npy",
+        "decode run codes.csv out.npy",
+        "decode run gone.npy out.npy",
+        "decode run good.npy out.jpg",
+        "decode run good.npy nowhere/out.npy",
+        "decode run good.npy rows.npy/out",
+        "decode rows wide.npy out.png",
+        "decode rows two.npy out.png",
+    ] {
+        messages += &format!("{}\n", place.failure(&format!("{arguments} --device cpu")));
+    }
+    expect_test::expect![[r#"
+        data "wide.npy": its shape is [4, 7], the model's codes have 6 numbers each; give [n, 6]
+        data "flat.npy": its shape is [24], the model's codes have 6 numbers each; give [n, 6]
+        data "nan.npy": sample 1, element 1 is NaN (both counted from 0); give what encode wrote
+        text.npy: is no file of a known kind; give "digits", "digits:N", a folder with MNIST's four IDX files or with pictures, or an IDX, NPY, NPZ, CSV, PNG or JPEG file
+        cut.npy: has shape [4, 6], 96 bytes, but only 2 follow the header; the file is damaged: get it again
+        codes.csv: line 2, column 3 is "x", which is no number; remove or replace such values before training
+        cannot read gone.npy: No such file or directory (os error 2); check the path
+        out.jpg: nothing is written as ".jpg"; name it .npy, .csv, .idx, .idx.gz or .png, or give a folder's name
+        cannot write nowhere/out.npy: No such file or directory (os error 2); check the path
+        cannot create rows.npy/out: Not a directory (os error 20); choose another path: a file is in the way
+        data "wide.npy": its shape is [4, 7], the model's codes have 2 numbers each; give [n, 2]
+        out.png: is to show pictures, but samples [6] are none of one or three channels; name it .npy or .csv
+    "#]].assert_eq(&messages);
+    assert!(!place.path("out.npy").exists());
+}

@@ -236,6 +236,7 @@ pub fn interrupted(
         assert_eq!(progress.reported, progress.position as u64);
         let checkpoint = trainer.checkpoint()?;
         run.save(&checkpoint, network)?;
+        drop(run);
         let (read, spec, settings) = RunDirectory::open(&path)?;
         assert_eq!((&spec, &settings), (network.spec(), &Settings::default()));
         assert_eq!(read.checkpoint(network, trainer.moments())?, checkpoint, "a file holds all of a checkpoint");

@@ -1,0 +1,60 @@
+//! Whether two models are the same but for how they are trained.
+
+use super::ModelSpec;
+use crate::nn::{Layer, Linear, TiedLinear};
+
+impl ModelSpec {
+    /// Takes over what [`fit_to`](ModelSpec::fit_to) once took from data into `fitted`, where this model leaves it to the
+    /// data: the input's features, a table's columns, and the size of the decoder's last linear layer.
+    pub fn fit_as(&mut self, fitted: &ModelSpec) {
+        if !std::mem::replace(&mut self.data.sets_input, false) {
+            return;
+        }
+        self.input.clone_from(&fitted.input);
+        self.data.columns.clone_from(&fitted.data.columns);
+        let layers = self.decoder.iter_mut().rev().zip(fitted.decoder.iter().rev());
+        for layers in layers {
+            match layers {
+                (
+                    Layer::Linear(Linear { out, .. }) | Layer::TiedLinear(TiedLinear { out, .. }),
+                    Layer::Linear(Linear { out: other, .. }) | Layer::TiedLinear(TiedLinear { out: other, .. }),
+                ) => {
+                    *out = *other;
+                    return;
+                }
+                (Layer::Activation(_) | Layer::Softmax(_), _) => {}
+                _ => return,
+            }
+        }
+    }
+
+    /// The first key at the top of a model file in which two models differ, `train` aside.
+    pub fn difference(&self, other: &ModelSpec) -> Option<&'static str> {
+        let ModelSpec {
+            input,
+            loss,
+            corruption,
+            condition,
+            encoder,
+            latent,
+            decoder,
+            penalties,
+            data,
+            blocks,
+            train: _,
+        } = self;
+        let same = [
+            ("input", *input == other.input),
+            ("loss", *loss == other.loss),
+            ("corruption", *corruption == other.corruption),
+            ("condition", *condition == other.condition),
+            ("encoder", *encoder == other.encoder),
+            ("latent", *latent == other.latent),
+            ("decoder", *decoder == other.decoder),
+            ("penalties", *penalties == other.penalties),
+            ("data", *data == other.data),
+            ("blocks", *blocks == other.blocks),
+        ];
+        same.into_iter().find_map(|(key, same)| (!same).then_some(key))
+    }
+}
