@@ -252,6 +252,7 @@ fn a_run_that_an_observer_stops_goes_on_to_the_same_bits() -> Result<()> {
             assert!(trainer.steps_left() > 0, "it was stopped before the end");
             run.save(&trainer.checkpoint()?, &network)?;
             drop(trainer);
+            drop(run);
             // In another process, say.
             let (run, spec, _) = RunDirectory::open(place.path())?;
             let network = Network::new(spec)?;

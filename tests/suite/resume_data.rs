@@ -99,7 +99,7 @@ fn an_option_that_differs_from_the_run_is_refused_by_its_name() {
         --set encoder.2.linear=7: makes another encoder than the run's; leave it out, or begin another run without --resume
         --set train.seed=8: the run began with train.seed = 7; leave it out, or begin another run without --resume
         --set train.validation=0.2: the run began with train.validation = 0.1; leave it out, or begin another run without --resume
-        --set train.initializer="xavier_uniform": unknown initializer "xavier_uniform"; known are pytorch, glorot, he
+        --set train.initializer="he": the run began with train.initializer = "pytorch"; leave it out, or begin another run without --resume
         --set train.optimizer=sgd: the run's optimizer is { adam = { lr = 0.003, betas = [0.9, 0.999], eps = 1e-8, weight_decay = 0.0 } }, whose moments do not fit this one; leave it out, or begin another run without --resume
         --set train.epoch=3: train: unknown key "epoch"; did you mean "epochs"?
         data "digits:66": has 66 samples to train on, where the run began with 60; give the run's own data, or add --new-data to go on with these
@@ -204,7 +204,10 @@ fn other_data_are_refused_and_what_differs_is_named() {
         assert_eq!(said.code, Some(1), "{said:?}");
         format!("{}\n", said.stderr.lines().last().unwrap_or_default())
     });
-    expect![[r#""#]].assert_eq(&last_lines.concat().replace(&*place.path("").to_string_lossy(), "HERE/"));
+    expect![[r#"
+        error: found/trial-001: holds a training on HERE/x.npy, which has changed: it has 63 samples to train on, where the run began with 72; restore the data, or choose another --out
+        error: layers/layer-1: holds a training on HERE/x.npy, which has changed: it has 63 samples to train on, where the run began with 72; restore the data, or choose another --out
+    "#]].assert_eq(&last_lines.concat().replace(&*place.path("").to_string_lossy(), "HERE/"));
 }
 
 #[test]
