@@ -1,5 +1,6 @@
 // Pooling and resizing of images, channels last: n batch, c channels, h w the large image, p q the small one, r s the
-// window. Each pair of entry points is a linear map and its transpose, so that either is the other's derivative. One
+// window, whose elements are DILATION apart. An R of 0 means adaptive windows, which share the large image among the
+// positions of the small one and may overlap. Each pair of entry points is a linear map and its transpose, so that either is the other's derivative. One
 // invocation computes four neighbouring elements of the result. Images may be stored in 16 bits, and are computed with in 32.
 
 const BATCH: u32 = 1u;
@@ -14,6 +15,8 @@ const STRIDE_H: u32 = 2u;
 const STRIDE_W: u32 = 2u;
 const PAD_H: u32 = 0u;
 const PAD_W: u32 = 0u;
+const DILATION_H: u32 = 1u;
+const DILATION_W: u32 = 1u;
 
 @group(0) @binding(0) var<storage, read> x: array<f32>;
 // By what a maximum is chosen; of the large image's shape.
@@ -32,6 +35,10 @@ const POSITIONS: vec2<u32> = vec2<u32>(P, Q);
 const WINDOW: vec2<u32> = vec2<u32>(R, S);
 const STRIDE: vec2<u32> = vec2<u32>(STRIDE_H, STRIDE_W);
 const PADDING: vec2<u32> = vec2<u32>(PAD_H, PAD_W);
+const DILATION: vec2<u32> = vec2<u32>(DILATION_H, DILATION_W);
+// What a window covers, its gaps included.
+const COVERED: vec2<u32> = WINDOW * DILATION + vec2<u32>(1u) - DILATION;
+const ADAPTIVE: bool = R == 0u;
 
 // Row and column of an element of either image.
 fn large_place(i: u32) -> vec2<u32> {
@@ -51,22 +58,42 @@ fn small_at(i: u32, place: vec2<u32>) -> u32 {
     return ((i / (H * W * C) * P + place.x) * Q + place.y) * C + i % C;
 }
 
-// The part of a position's window that lies inside the picture: from the first row and column to before the second.
+// The part of a position's window that lies inside the picture: from the first row and column to before the second, in steps
+// of DILATION.
 fn window_from(position: vec2<u32>) -> vec2<u32> {
-    return max(position * STRIDE, PADDING) - PADDING;
+    if ADAPTIVE {
+        return position * SIZE / POSITIONS;
+    }
+    let start = position * STRIDE;
+    let outside = (max(start, PADDING) - start + DILATION - vec2<u32>(1u)) / DILATION;
+    return start + outside * DILATION - PADDING;
 }
 
 fn window_to(position: vec2<u32>) -> vec2<u32> {
-    return min(position * STRIDE + WINDOW - PADDING, SIZE);
+    if ADAPTIVE {
+        return ((position + vec2<u32>(1u)) * SIZE + POSITIONS - vec2<u32>(1u)) / POSITIONS;
+    }
+    return min(position * STRIDE + COVERED - PADDING, SIZE);
 }
 
-// The positions whose windows meet a place: from the first to before the second.
+// The positions whose windows meet a place or have it in a gap: from the first to before the second.
 fn positions_from(place: vec2<u32>) -> vec2<u32> {
-    return (max(place + PADDING + STRIDE, WINDOW) - WINDOW) / STRIDE;
+    if ADAPTIVE {
+        return place * POSITIONS / SIZE;
+    }
+    return (max(place + PADDING + STRIDE, COVERED) - COVERED) / STRIDE;
 }
 
 fn positions_to(place: vec2<u32>) -> vec2<u32> {
+    if ADAPTIVE {
+        return ((place + vec2<u32>(1u)) * POSITIONS + SIZE - vec2<u32>(1u)) / SIZE;
+    }
     return min((place + PADDING) / STRIDE + vec2<u32>(1u), POSITIONS);
+}
+
+// Whether a place that a position's window covers is in no gap of it.
+fn meets(place: vec2<u32>, position: vec2<u32>) -> bool {
+    return ADAPTIVE || all((place + PADDING - position * STRIDE) % DILATION == vec2<u32>(0u));
 }
 
 fn sum_at(i: u32) -> f32 {
@@ -74,8 +101,8 @@ fn sum_at(i: u32) -> f32 {
     let start = window_from(position);
     let end = window_to(position);
     var sum = 0.0;
-    for (var h = start.x; h < end.x; h++) {
-        for (var w = start.y; w < end.y; w++) {
+    for (var h = start.x; h < end.x; h += DILATION_H) {
+        for (var w = start.y; w < end.y; w += DILATION_W) {
             sum += f32(x[large_at(i, vec2<u32>(h, w))]);
         }
     }
@@ -89,7 +116,9 @@ fn sum_spread_at(i: u32) -> f32 {
     var sum = 0.0;
     for (var p = start.x; p < end.x; p++) {
         for (var q = start.y; q < end.y; q++) {
-            sum += f32(x[small_at(i, vec2<u32>(p, q))]);
+            if meets(place, vec2<u32>(p, q)) {
+                sum += f32(x[small_at(i, vec2<u32>(p, q))]);
+            }
         }
     }
     return sum;
@@ -101,8 +130,8 @@ fn max_at(i: u32) -> f32 {
     let start = window_from(position);
     let end = window_to(position);
     var best = large_at(i, start);
-    for (var h = start.x; h < end.x; h++) {
-        for (var w = start.y; w < end.y; w++) {
+    for (var h = start.x; h < end.x; h += DILATION_H) {
+        for (var w = start.y; w < end.y; w += DILATION_W) {
             let at = large_at(i, vec2<u32>(h, w));
             if f32(keys[at]) > f32(keys[best]) {
                 best = at;
@@ -119,8 +148,8 @@ fn wins(i: u32, position: vec2<u32>) -> bool {
     let start = window_from(position);
     let end = window_to(position);
     let own = f32(keys[i]);
-    for (var h = start.x; h < end.x; h++) {
-        for (var w = start.y; w < end.y; w++) {
+    for (var h = start.x; h < end.x; h += DILATION_H) {
+        for (var w = start.y; w < end.y; w += DILATION_W) {
             let other = f32(keys[picture + (h * W + w) * C]);
             let before = h < place.x || (h == place.x && w < place.y);
             if other > own || (before && other == own) {
@@ -138,7 +167,7 @@ fn max_spread_at(i: u32) -> f32 {
     var sum = 0.0;
     for (var p = start.x; p < end.x; p++) {
         for (var q = start.y; q < end.y; q++) {
-            if wins(i, vec2<u32>(p, q)) {
+            if meets(place, vec2<u32>(p, q)) && wins(i, vec2<u32>(p, q)) {
                 sum += f32(x[small_at(i, vec2<u32>(p, q))]);
             }
         }

@@ -201,7 +201,12 @@ fn parts(placed: &[Placed]) -> Result<Vec<Part>> {
                     let (name, layers) = (layer.name.clone(), vec![layer.layer.clone()]);
                     parts.push(Part { name, sizes: [from, to], layers });
                 }
-                _ => return refuse(format!("a layer of sequences {} cannot be pretrained", layer.input)),
+                _ => {
+                    return refuse(format!(
+                        "a linear layer over the last axis of {} cannot be pretrained",
+                        layer.input
+                    ));
+                }
             },
             (Layer::Activation(_), Some(part)) if layer.parameters.is_empty() => part.layers.push(layer.layer.clone()),
             (other, _) => return refuse(format!("{other} cannot be pretrained layer by layer")),

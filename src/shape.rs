@@ -68,9 +68,20 @@ pub fn conv_output(input: usize, kernel: usize, stride: usize, padding: usize) -
     Some((input.checked_add(padding.checked_mul(2)?)?.checked_sub(kernel)?) / stride + 1)
 }
 
+/// Output size of a pooling along one axis, `kernel` being what a window covers: that of a convolution or, with `ceil`,
+/// PyTorch's `ceil_mode`, rounded up, where the last window may stand out of the padded input, but begins before its padding
+/// at the end. `None` as for [`conv_output`], save that with `ceil` a window may be larger than the padded input.
+pub fn pool_output(input: usize, kernel: usize, stride: usize, padding: usize, ceil: bool) -> Option<usize> {
+    if !ceil || input == 0 || kernel == 0 || stride == 0 {
+        return conv_output(input, kernel, stride, padding);
+    }
+    let last = input.checked_add(padding.checked_mul(2)?)?.checked_add(stride - 1)?.checked_sub(kernel)? / stride;
+    let begins_inside = last.checked_mul(stride)? < input + padding;
+    Some(if begins_inside { last + 1 } else { last })
+}
+
 /// Output size of a transposed convolution along one axis, `kernel` being what the kernel covers:
-/// `(input - 1) stride - 2 padding + kernel + output_padding`, or `None` where that is not positive, or where
-/// `output_padding` is not smaller than `stride`.
+/// `(input - 1) stride - 2 padding + kernel + output_padding`, or `None` where that is not positive.
 pub fn conv_transpose_output(
     input: usize,
     kernel: usize,
@@ -78,7 +89,7 @@ pub fn conv_transpose_output(
     padding: usize,
     output_padding: usize,
 ) -> Option<usize> {
-    if input == 0 || kernel == 0 || output_padding >= stride {
+    if input == 0 || kernel == 0 || stride == 0 {
         return None;
     }
     let whole = (input - 1).checked_mul(stride)?.checked_add(kernel)?.checked_add(output_padding)?;

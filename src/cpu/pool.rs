@@ -3,6 +3,7 @@
 use super::elementwise::Fused;
 use super::real::Real;
 use rayon::prelude::*;
+use std::iter::StepBy;
 use std::ops::Range;
 
 /// The constants of the kernels, in the table's order.
@@ -13,12 +14,18 @@ struct Sizes {
     window: [usize; 2],
     stride: [usize; 2],
     padding: [usize; 2],
+    dilation: [usize; 2],
 }
 
+/// How many constants there are.
+const CONSTANTS: usize = 14;
+
 impl Sizes {
-    fn new([_n, c, h, w, p, q, r, s, stride_h, stride_w, pad_h, pad_w]: [usize; 12]) -> Sizes {
+    fn new(constants: [usize; CONSTANTS]) -> Sizes {
+        let [_n, c, h, w, p, q, r, s, stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w] = constants;
         let (size, positions, window) = ([h, w], [p, q], [r, s]);
-        Sizes { c, size, positions, window, stride: [stride_h, stride_w], padding: [pad_h, pad_w] }
+        let (stride, padding, dilation) = ([stride_h, stride_w], [pad_h, pad_w], [dilation_h, dilation_w]);
+        Sizes { c, size, positions, window, stride, padding, dilation }
     }
 
     /// Elements of a picture of either size.
@@ -39,11 +46,18 @@ impl Sizes {
         (p * self.positions[1] + q) * self.c
     }
 
-    /// The part of a position's window that lies inside the picture, along an axis.
-    fn inside(&self, axis: usize, position: usize) -> Range<usize> {
+    /// The places of a position's window that lie inside the picture, along an axis.
+    fn inside(&self, axis: usize, position: usize) -> StepBy<Range<usize>> {
+        let (size, positions) = (self.size[axis], self.positions[axis]);
+        if self.window[axis] == 0 {
+            // Adaptive windows share the picture among the positions.
+            return (position * size / positions..((position + 1) * size).div_ceil(positions)).step_by(1);
+        }
+        let (padding, dilation) = (self.padding[axis], self.dilation[axis]);
         let start = position * self.stride[axis];
-        let end = (start + self.window[axis] - self.padding[axis]).min(self.size[axis]);
-        start.saturating_sub(self.padding[axis])..end
+        let outside = padding.saturating_sub(start).div_ceil(dilation);
+        let end = (start + (self.window[axis] - 1) * dilation + 1 - padding).min(size);
+        (start + outside * dilation - padding..end).step_by(dilation)
     }
 
     /// Visits every position and each place inside its window.
@@ -64,8 +78,9 @@ impl Sizes {
         for p in 0..self.positions[0] {
             for q in 0..self.positions[1] {
                 let (rows, columns) = (self.inside(0, p), self.inside(1, q));
+                let first = self.large_at(rows.clone().next().unwrap_or(0), columns.clone().next().unwrap_or(0));
                 for c in 0..self.c {
-                    let mut best = self.large_at(rows.start, columns.start) + c;
+                    let mut best = first + c;
                     for h in rows.clone() {
                         for w in columns.clone() {
                             let at = self.large_at(h, w) + c;
@@ -128,7 +143,7 @@ fn add<T: Real>(y: &mut [T], x: &[T]) {
 }
 
 /// The sum of each window.
-pub(super) fn sum_pool<T: Real>(constants: [usize; 12], x: &[T], y: &mut [T], fused: &Fused<T>) {
+pub(super) fn sum_pool<T: Real>(constants: [usize; CONSTANTS], x: &[T], y: &mut [T], fused: &Fused<T>) {
     let sizes = Sizes::new(constants);
     each_picture(x, y, [sizes.large(), sizes.small()], fused, |x, y| {
         sizes.each_pair(|small, large| add(&mut y[small..][..sizes.c], &x[large..]));
@@ -136,7 +151,7 @@ pub(super) fn sum_pool<T: Real>(constants: [usize; 12], x: &[T], y: &mut [T], fu
 }
 
 /// For each place, the sum over the positions whose windows it is in.
-pub(super) fn sum_pool_spread<T: Real>(constants: [usize; 12], x: &[T], y: &mut [T], fused: &Fused<T>) {
+pub(super) fn sum_pool_spread<T: Real>(constants: [usize; CONSTANTS], x: &[T], y: &mut [T], fused: &Fused<T>) {
     let sizes = Sizes::new(constants);
     each_picture(x, y, [sizes.small(), sizes.large()], fused, |x, y| {
         sizes.each_pair(|small, large| add(&mut y[large..][..sizes.c], &x[small..]));
@@ -144,7 +159,7 @@ pub(super) fn sum_pool_spread<T: Real>(constants: [usize; 12], x: &[T], y: &mut 
 }
 
 /// In each window, the value at its first largest key.
-pub(super) fn max_pool<T: Real>(constants: [usize; 12], x: &[T], keys: &[T], y: &mut [T], fused: &Fused<T>) {
+pub(super) fn max_pool<T: Real>(constants: [usize; CONSTANTS], x: &[T], keys: &[T], y: &mut [T], fused: &Fused<T>) {
     let sizes = Sizes::new(constants);
     let pictures = x.par_chunks(sizes.large()).zip(keys.par_chunks(sizes.large()));
     y.par_chunks_mut(sizes.small()).zip(pictures).for_each(|(y, (x, keys))| {
@@ -154,7 +169,13 @@ pub(super) fn max_pool<T: Real>(constants: [usize; 12], x: &[T], keys: &[T], y: 
 }
 
 /// For each place, the sum over the positions in whose windows it has the first largest key.
-pub(super) fn max_pool_spread<T: Real>(constants: [usize; 12], x: &[T], keys: &[T], y: &mut [T], fused: &Fused<T>) {
+pub(super) fn max_pool_spread<T: Real>(
+    constants: [usize; CONSTANTS],
+    x: &[T],
+    keys: &[T],
+    y: &mut [T],
+    fused: &Fused<T>,
+) {
     let sizes = Sizes::new(constants);
     let pictures = x.par_chunks(sizes.small()).zip(keys.par_chunks(sizes.large()));
     y.par_chunks_mut(sizes.large()).zip(pictures).for_each(|(y, (x, keys))| {
@@ -165,7 +186,7 @@ pub(super) fn max_pool_spread<T: Real>(constants: [usize; 12], x: &[T], keys: &[
 }
 
 /// The small image enlarged.
-pub(super) fn linear_resize<T: Real>(constants: [usize; 12], x: &[T], y: &mut [T], fused: &Fused<T>) {
+pub(super) fn linear_resize<T: Real>(constants: [usize; CONSTANTS], x: &[T], y: &mut [T], fused: &Fused<T>) {
     let sizes = Sizes::new(constants);
     each_picture(x, y, [sizes.small(), sizes.large()], fused, |x, y| {
         sizes.each_part(|large, small, part: T| {
@@ -177,7 +198,7 @@ pub(super) fn linear_resize<T: Real>(constants: [usize; 12], x: &[T], y: &mut [T
 }
 
 /// For each position, the sum of the large image by its part in each place.
-pub(super) fn linear_resize_spread<T: Real>(constants: [usize; 12], x: &[T], y: &mut [T], fused: &Fused<T>) {
+pub(super) fn linear_resize_spread<T: Real>(constants: [usize; CONSTANTS], x: &[T], y: &mut [T], fused: &Fused<T>) {
     let sizes = Sizes::new(constants);
     each_picture(x, y, [sizes.large(), sizes.small()], fused, |x, y| {
         sizes.each_part(|large, small, part: T| {

@@ -434,8 +434,8 @@ impl Graph {
         self.pool(Pool::Linear, x, None, Pooling::tiles(scale), size)
     }
 
-    /// A map between a large and a small image; `size` is the height and width of its result, `keys` are for
-    /// [`Pool::Max`] and [`Pool::MaxSpread`].
+    /// A map between a large and a small image; `size` is the height and width of its result, which is any with
+    /// [`Pooling::ADAPTIVE`]; `keys` are for [`Pool::Max`] and [`Pool::MaxSpread`].
     pub fn pool(
         &mut self,
         pool: Pool,
@@ -450,7 +450,13 @@ impl Graph {
         if keys.is_some() != wants_keys {
             return Err(self.error(pool.name(), "keys are for the choice of maxima, and needed there".into()));
         }
-        if self.pooled_size(pool.name(), large, pooling)? != small {
+        if pooling == Pooling::ADAPTIVE {
+            // The kernels multiply a place in one image by the size of the other.
+            if (0..2).any(|axis| (large[axis] + 1).saturating_mul(small[axis] + 1) > u32::MAX as usize) {
+                let problem = format!("{large:?} and {small:?} are too large for adaptive windows");
+                return Err(self.error(pool.name(), problem));
+            }
+        } else if self.pooled_size(pool.name(), large, pooling)? != small {
             let problem =
                 format!("{large:?} in windows of {:?} at {:?} is not {small:?}", pooling.kernel, pooling.stride);
             return Err(self.error(pool.name(), problem));
@@ -473,17 +479,14 @@ impl Graph {
     }
 
     fn pooled_size(&self, op: &'static str, size: [usize; 2], pooling: Pooling) -> Result<[usize; 2]> {
-        let Pooling { kernel, stride, padding } = pooling;
-        let along = |axis: usize| {
-            let count = conv_output(size[axis], kernel[axis], stride[axis], padding[axis]);
-            count.filter(|_| padding[axis] <= kernel[axis] / 2)
-        };
-        match (along(0), along(1)) {
+        match (pooling.positions(0, size[0]), pooling.positions(1, size[1])) {
             (Some(p), Some(q)) => Ok([p, q]),
             _ => {
+                let Pooling { kernel, stride, padding, dilation, .. } = pooling;
+                let dilation = if dilation == [1; 2] { String::new() } else { format!(" and dilation {dilation:?}") };
                 let problem = format!(
                     "windows of {kernel:?} at {stride:?} do not fit {size:?} with padding {padding:?} of at most half a \
-                     window"
+                     window{dilation}"
                 );
                 Err(self.error(op, problem))
             }

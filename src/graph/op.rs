@@ -2,6 +2,7 @@
 //! names each place that a new one must be given.
 
 use super::custom::CustomKernel;
+use crate::shape::{dilated, pool_output};
 
 /// Defines an enum of elementwise ops together with the list of all of them and the function that each is in
 /// `shaders/math.wgsl`, `cpu/math.rs` and `cpu/double.rs`: one place for what must agree. `$each!` hands the list of
@@ -138,18 +139,51 @@ impl Window {
 /// How the windows of a pooling lie over the large image, `[vertical, horizontal]`. They hold nothing of the padding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Pooling {
-    /// Size of a window.
+    /// Elements of a window; 0 for [adaptive](Pooling::ADAPTIVE) windows.
     pub kernel: [usize; 2],
     /// Elements from one window to the next; at least 1.
     pub stride: [usize; 2],
-    /// How far the first and the last windows may stand out of the image, at most half a window.
+    /// How far the first and the last windows may stand out of the image, at most half the kernel.
     pub padding: [usize; 2],
+    /// Elements of the image from one element of a window to the next; at least 1.
+    pub dilation: [usize; 2],
+    /// Whether the number of windows is rounded up, so that the last ones may stand out further: PyTorch's `ceil_mode`.
+    pub ceil: bool,
+}
+
+impl Default for Pooling {
+    /// Windows of one element, side by side.
+    fn default() -> Pooling {
+        Pooling::tiles([1; 2])
+    }
 }
 
 impl Pooling {
+    /// Windows that share the image among any number of positions, as PyTorch's adaptive poolings do: of `p` positions over
+    /// `h` elements, window `i` begins at `i h / p` rounded down and ends at `(i + 1) h / p` rounded up.
+    pub const ADAPTIVE: Pooling =
+        Pooling { kernel: [0; 2], stride: [1; 2], padding: [0; 2], dilation: [1; 2], ceil: false };
+
     /// Windows that cover the image side by side.
     pub fn tiles(kernel: [usize; 2]) -> Pooling {
-        Pooling { kernel, stride: kernel, padding: [0; 2] }
+        Pooling { kernel, stride: kernel, padding: [0; 2], dilation: [1; 2], ceil: false }
+    }
+
+    /// How many windows there are along an axis of `size` elements; `None` where they do not fit, where the padding is more
+    /// than half the kernel, and where a window would hold no element of the image, which only gaps can bring about.
+    pub fn positions(&self, axis: usize, size: usize) -> Option<usize> {
+        let at = |sizes: [usize; 2]| sizes[axis];
+        let (stride, padding, dilation) = (at(self.stride), at(self.padding), at(self.dilation));
+        let count = pool_output(size, dilated(at(self.kernel), dilation), stride, padding, self.ceil)?;
+        if padding > at(self.kernel) / 2 {
+            return None;
+        }
+        // Windows that begin in the padding reach into the image by the first of their elements that is not before it.
+        let reaches = |position: usize| {
+            let before = padding - position * stride;
+            before.div_ceil(dilation) * dilation - before < size
+        };
+        (0..count).take_while(|position| position * stride < padding).all(reaches).then_some(count)
     }
 }
 

@@ -334,8 +334,11 @@ impl ModelSpec {
         if let LatentSpec::TopK(own) = &mut self.latent {
             own.k = own.k.min(size);
         }
+        // Poolings keep channels, but not the features that lie along their axes.
+        let mut pooled = false;
         for layer in self.encoder.iter_mut().rev() {
             match layer {
+                Layer::Linear(_) | Layer::Recurrent(_) if pooled => break,
                 Layer::Linear(linear) => {
                     linear.out = size;
                     return Ok(());
@@ -357,8 +360,9 @@ impl ModelSpec {
                     conv.out = size;
                     return Ok(());
                 }
-                Layer::Activation(_) | Layer::Dropout(_) | Layer::Softmax(_) | Layer::Pool2d(_) => {}
-                Layer::BatchNorm(_) | Layer::LayerNorm(_) | Layer::GroupNorm(_) => {}
+                Layer::Pool1d(_) | Layer::Pool2d(_) | Layer::GlobalPool(_) => pooled = true,
+                Layer::AdaptivePool1d(_) | Layer::AdaptivePool2d(_) | Layer::Upsample(_) => pooled = true,
+                layer if keeps_shape(layer) => {}
                 _ => break,
             }
         }
@@ -401,22 +405,29 @@ impl ModelSpec {
         self.latent.validate()?;
         let (heads, latent) = self.latent.place(&encoded)?;
         let known = self.condition.beside(&latent);
-        let decoder = nn::place_with(&self.blocks, "decoder", &self.decoder, &known)?;
+        let decoder = nn::place_with(&self.blocks, "decoder", &self.decoder, &known)
+            .map_err(|error| nn::with_forgotten_flatten(error, &encoder))?;
         let Some(last) = decoder.last() else { return Err(no_layers("decoder")) };
         if last.output.elements() != width {
-            // An activation at the end only hands on the shape; the layer to change stands before it.
-            let shapes = |layer: &&Placed| !matches!(layer.layer, Layer::Activation(_));
-            let layer = decoder.iter().rev().find(shapes).unwrap_or(last);
+            // The layer to change is the last one that does more than hand on the shape.
+            let layer = decoder.iter().rev().find(|layer| !keeps_shape(&layer.layer)).unwrap_or(last);
             let problem = match self.data.is_table() {
                 true => format!("the decoder's output is {}, its columns take {width} numbers", last.output),
                 false => format!("the decoder's output is {}, the model's input {}", last.output, self.input),
             };
+            let rows: usize = layer.input[..layer.input.len() - 1].iter().product();
             let help = match layer.layer {
-                Layer::Linear(_) => format!("write {{ linear = {width} }}"),
+                Layer::Linear(_) if width.is_multiple_of(rows) => format!("write {{ linear = {} }}", width / rows),
+                Layer::Linear(_) => format!("put \"flatten\" before it, and write {{ linear = {width} }}"),
+                Layer::TiedLinear(_) => "tie it to another layer, or change out".to_owned(),
                 Layer::Conv1d(_) | Layer::Conv2d(_) => "change out, kernel, stride or padding".to_owned(),
-                _ => "change out, kernel, stride, padding or output_padding".to_owned(),
+                Layer::ConvTranspose1d(_) | Layer::ConvTranspose2d(_) => {
+                    "change out, kernel, stride, padding or output_padding".to_owned()
+                }
+                _ => "change its sizes, or the layers before it".to_owned(),
             };
-            return Err(Error::invalid(&*layer.key, problem, help));
+            let error = nn::with_forgotten_flatten(Error::invalid(&*layer.key, problem, help), &encoder);
+            return Err(nn::with_forgotten_flatten(error, &decoder));
         }
         self.latent.suits(&encoder, &latent, &decoder)?;
         nn::check_ties([&encoder, &decoder])?;
@@ -514,6 +525,16 @@ fn write_list(text: &mut String, name: &str, layers: &[Layer], full: bool) {
         previous = Some(layer);
     }
     text.push_str("\n]\n");
+}
+
+/// Whether a layer hands on the shape of what goes into it, whatever that is.
+fn keeps_shape(layer: &Layer) -> bool {
+    match layer {
+        Layer::Activation(_) | Layer::Softmax(_) | Layer::Dropout(_) | Layer::GaussianNoise(_) => true,
+        Layer::BatchNorm(_) | Layer::LayerNorm(_) | Layer::GroupNorm(_) | Layer::InstanceNorm(_) => true,
+        Layer::RmsNorm(_) | Layer::UnitNorm(_) => true,
+        _ => false,
+    }
 }
 
 fn no_layers(list: &str) -> Error {

@@ -10,14 +10,15 @@ pub mod loss;
 mod place;
 
 pub use layer::{
-    Activation, Attention, BatchNorm, Cell, Conv, Conv1d, Conv2d, ConvTranspose, ConvTranspose1d, ConvTranspose2d,
-    Custom, CustomLayer, Dropout, Embedding, GaussianNoise, GlobalPool, GroupNorm, Initial, Interpolation, Layer,
-    LayerNorm, Linear, MaskSteps, ParameterSpec, Patches, PixelShuffle, Pool2d, PoolKind, Positions, Recurrent,
-    RepeatVector, Reshape, Softmax, Structure, TiedLinear, UnitNorm, Unpatch, Upsample,
+    Activation, AdaptivePool, AdaptivePool1d, AdaptivePool2d, Attention, BatchNorm, Cell, Conv, Conv1d, Conv2d,
+    ConvTranspose, ConvTranspose1d, ConvTranspose2d, Custom, CustomLayer, Dropout, Embedding, GaussianNoise,
+    GlobalPool, GroupNorm, Initial, InstanceNorm, Interpolation, Layer, LayerNorm, Linear, MaskSteps, ParameterSpec,
+    Patches, PixelShuffle, Pool, Pool1d, Pool2d, PoolKind, Positions, Recurrent, RepeatVector, Reshape, RmsNorm,
+    Softmax, Structure, TiedLinear, UnitNorm, Unpatch, Upsample,
 };
-pub(crate) use layer::{Key, Setting, fans, has_short_form};
-pub(crate) use place::check_ties;
+pub(crate) use layer::{Key, Setting, fans, short_form};
 pub use place::{Blocks, MAX_LAYERS, place, place_with, walk};
+pub(crate) use place::{check_ties, with_forgotten_flatten};
 
 use crate::error::Error;
 use crate::shape::Shape;

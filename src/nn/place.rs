@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::layer::{Attention, Dropout, Layer, LayerNorm, Recurrent, Structure, TiedLinear};
+use super::layer::{Attention, Dropout, Layer, LayerNorm, Recurrent, RmsNorm, Structure, TiedLinear};
 use super::{MAX_ELEMENTS, Parameter, Placed, elements, too_many_parameters};
 use crate::error::{Error, Result, suggest};
 use crate::shape::Shape;
@@ -60,13 +60,30 @@ pub(crate) fn check_ties(lists: [&[Placed]; 2]) -> Result<()> {
     Ok(())
 }
 
+/// An error of shapes behind these layers, with the help that is likelier to be meant where a linear layer among them acts on
+/// the last axis of an image alone: a forgotten "flatten" shows only where shapes disagree later.
+pub(crate) fn with_forgotten_flatten(error: Error, before: &[Placed]) -> Error {
+    const HELP: &str = "put \"flatten\" before";
+    let linear = |layer: &&Placed| matches!(layer.layer, Layer::Linear(_) | Layer::TiedLinear(_));
+    let spread = walk(before).into_iter().filter(linear).find(|layer| layer.input.len() > 2);
+    match (error, spread) {
+        (Error::Invalid { what, problem, help }, Some(layer)) if !help.starts_with(HELP) => {
+            let help = format!("{HELP} {}, which acts on the last axis of {} alone, or {help}", layer.key, layer.input);
+            Error::Invalid { what, problem, help }
+        }
+        (error, _) => error,
+    }
+}
+
 /// Whether what a layer gives for a step of a sequence depends on that step and those before it alone.
 fn is_causal(layer: &Placed) -> bool {
     match &layer.layer {
         Layer::Linear(_) | Layer::TiedLinear(_) | Layer::Activation(_) | Layer::GaussianNoise(_) => true,
         Layer::Positions(_) | Layer::Structure(Structure::Residual { .. }) => true,
         Layer::Dropout(Dropout { spatial, .. }) => !spatial,
-        Layer::LayerNorm(LayerNorm { axes, .. }) => *axes == 1,
+        Layer::LayerNorm(LayerNorm { axes, .. }) | Layer::RmsNorm(RmsNorm { axes, .. }) => *axes == 1,
+        // The channels of [steps, features] are its steps.
+        Layer::InstanceNorm(_) => true,
         Layer::Recurrent(Recurrent { bidirectional, last, .. }) => !bidirectional && !last,
         Layer::Attention(Attention { causal, .. }) => *causal,
         _ => false,
@@ -126,8 +143,13 @@ impl<'a> Placing<'a> {
         for (index, layer) in layers.iter().enumerate() {
             let first = placed.len();
             match layer {
-                Layer::Structure(structure) => self.structure(at, index, structure, &shape, &mut placed)?,
-                layer => placed.push(self.layer(at, index, layer, &shape)?),
+                Layer::Structure(structure) => self
+                    .structure(at, index, structure, &shape, &mut placed)
+                    .map_err(|error| with_forgotten_flatten(error, &placed[..first]))?,
+                layer => {
+                    let layer = self.layer(at, index, layer, &shape);
+                    placed.push(layer.map_err(|error| with_forgotten_flatten(error, &placed))?);
+                }
             }
             if let Some(last) = placed[first..].last() {
                 shape = last.output.clone();
@@ -235,7 +257,7 @@ impl<'a> Placing<'a> {
                 if sum != other {
                     let (what, help) = match (shortcut.is_empty(), sum.len()) {
                         (false, _) => ("the shortcut", "change one of them".to_owned()),
-                        (_, 3) => (
+                        (_, 3) if sum[..2] != other[..2] => (
                             "the input",
                             format!(
                                 "add shortcut = [{{ conv2d = {{ out = {}, kernel = 1 }} }}], with the body's stride",

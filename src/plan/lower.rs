@@ -419,10 +419,14 @@ impl Lowering<'_> {
             Op::Pool(pool, pooling) => {
                 let (from, to) = (shape(operands[0]), &node.shape);
                 let (large, small) = if pool.enlarges() { (to, from) } else { (from, to) };
-                let Pooling { kernel: window, stride, padding } = pooling;
+                let Pooling { kernel: window, stride, padding, dilation, ceil: _ } = pooling;
                 let sizes = [large[0], large[3], large[1], large[2], small[1], small[2]];
-                let sizes = sizes.iter().chain(window).chain(stride).chain(padding).map(|size| *size as u32);
-                let operations = (small.elements() * window[0] * window[1]) as u64;
+                let sizes = sizes.iter().chain(window).chain(stride).chain(padding).chain(dilation);
+                let sizes = sizes.map(|size| *size as u32);
+                let operations = match *pooling {
+                    Pooling::ADAPTIVE => large.elements().max(small.elements()) as u64,
+                    _ => (small.elements() * window[0] * window[1]) as u64,
+                };
                 self.plain(group, kernel, operands, sizes.collect(), operations + arithmetic);
             }
             Op::Reduce { .. } if kernel == Kernel::ColumnSums => self.column_sums(group),

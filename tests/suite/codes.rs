@@ -524,10 +524,22 @@ fn sequences_have_a_vector_for_each_step() -> Result<()> {
 /// What one-dimensional convolutions leave has channels first, whose vectors stand at each place of the length.
 #[test]
 fn convolutions_of_sequences_have_a_vector_for_each_place() -> Result<()> {
-    let text = "input = [1, 36]\nloss = \"mse\"\nencoder = [{ conv1d = { out = 8, kernel = 3, stride = 2, padding = 1 } }, \"relu\", \
-        { residual = [{ conv1d = { out = 8, kernel = 3, padding = 1 } }, \"tanh\"] }]\n\
+    let text = "input = [1, 36]\nloss = \"mse\"\nencoder = [CONV, \"relu\", \
+        { residual = [{ conv1d = { out = 8, kernel = 3, padding = 1 } }, \"tanh\"] }, END]\n\
         latent = { vector_quantised = { codes = 5, size = SIZE } }\ndecoder = [\"flatten\", { linear = 36 }]\n";
-    for (size, shape) in [("0", [1, 18]), ("4", [2, 18])] {
+    let strided = "{ conv1d = { out = 8, kernel = 3, stride = 2, padding = 1 } }";
+    let whole = "{ conv1d = { out = 8, kernel = 3, padding = 1 } }";
+    let pooled = "{ max_pool1d = 2 }, \"instance_norm\"";
+    let adaptive = "{ adaptive_avg_pool1d = 9 }, { upsample_nearest = 2 }, { gaussian_noise = 0.1 }, \"rms_norm\"";
+    for (conv, end, size, shape) in [
+        (strided, "", "0", [1, 18]),
+        (strided, "", "4", [2, 18]),
+        (whole, pooled, "4", [2, 18]),
+        (whole, adaptive, "0", [1, 18]),
+    ] {
+        let text = text
+            .replace("CONV", conv)
+            .replace(", END", &if end.is_empty() { String::new() } else { format!(", {end}") });
         let autoencoder = Autoencoder::new(spec(&text.replace("SIZE", size)), Device::Cpu)?;
         let samples = digits(2, 3).rows_f32(0..2)[..72].to_vec();
         let (codes, indices) = (autoencoder.encode(&samples)?, autoencoder.indices(&samples)?);

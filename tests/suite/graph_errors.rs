@@ -158,7 +158,7 @@ fn pooling() {
         expect![[r#"max_pool: x needs four axes, has [32, 784] (node 7 "encoder.0")"#]],
     );
     refused(
-        |o| o.graph.sum_pool(o.image, Pooling { kernel: [3, 3], stride: [2, 2], padding: [2, 1] }),
+        |o| o.graph.sum_pool(o.image, Pooling { stride: [2, 2], padding: [2, 1], ..Pooling::tiles([3, 3]) }),
         expect![[
             r#"sum_pool: windows of [3, 3] at [2, 2] do not fit [28, 28] with padding [2, 1] of at most half a window (node 7 "encoder.0")"#
         ]],

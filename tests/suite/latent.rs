@@ -513,11 +513,24 @@ fn senseless_latents_are_refused() {
     for (layers, code) in [
         (last(&["{ gru = { out = 8, bidirectional = true, last = true } }"]), &[6][..]),
         (last(&["{ conv1d = { out = 2, kernel = 3, padding = 1 } }", "\"relu\""]), &[6, 9][..]),
+        (
+            last(&[
+                "{ conv1d = { out = 2, kernel = 3, padding = \"same\" } }",
+                "\"instance_norm\"",
+                "{ max_pool1d = 2 }",
+            ]),
+            &[6, 4][..],
+        ),
+        (last(&["{ conv1d = { out = 2, kernel = 1 } }", "{ adaptive_avg_pool1d = 3 }", "\"rms_norm\""]), &[6, 3][..]),
+        (last(&["{ gru = { out = 8, layers = 2, last = true } }", "\"rms_norm\""]), &[6][..]),
     ] {
         spec.encoder = layers;
         spec.set_latent(6).expect("a size");
         assert_eq!(spec.validate().expect("a model").latent[..], *code);
     }
+    // The features of a linear layer lie along the axis that is pooled.
+    spec.encoder = last(&["{ linear = 8 }", "{ max_pool1d = 2 }"]);
+    assert!(spec.set_latent(6).is_err());
     spec.encoder = last(&["{ gru = { out = 8, bidirectional = true, last = true } }"]);
     assert_eq!(
         spec.set_latent(7).expect_err("an odd size").to_string(),

@@ -41,11 +41,16 @@ fn computed(device: &Device, layer: &Layer, index: usize, tensors: &Tensors) -> 
     Ok(names.into_iter().zip(results.iter().map(Tensor::to_f64)).collect())
 }
 
-#[test]
-fn layers_of_model_files_match_pytorch_on_every_device() -> Result<()> {
-    let fixture_cases = json(&fixture("layer_cases.json"));
-    let tensors = Tensors::read(&fixture("layer_cases.safetensors"));
-    let cases = fixture_cases["cases"].as_array().expect("cases");
+/// The files of references that `make_layer_cases.py` and `make_ported_cases.py` have written.
+const FIXTURES: [&str; 2] = ["layer_cases", "ported_cases"];
+
+fn cases(name: &str) -> Vec<serde_json::Value> {
+    json(&fixture(&format!("{name}.json")))["cases"].as_array().expect("cases").clone()
+}
+
+fn expect_pytorchs(fixture_name: &str) -> Result<()> {
+    let tensors = Tensors::read(&fixture(&format!("{fixture_name}.safetensors")));
+    let cases = cases(fixture_name);
     let mut seen = 0;
     for device in all_devices() {
         for (index, case) in cases.iter().enumerate() {
@@ -67,9 +72,18 @@ fn layers_of_model_files_match_pytorch_on_every_device() -> Result<()> {
 }
 
 #[test]
+fn layers_of_model_files_match_pytorch_on_every_device() -> Result<()> {
+    expect_pytorchs("layer_cases")
+}
+
+#[test]
+fn layers_of_ported_models_match_pytorch_on_every_device() -> Result<()> {
+    expect_pytorchs("ported_cases")
+}
+
+#[test]
 fn layers_are_written_as_they_are_read() {
-    let cases = json(&fixture("layer_cases.json"));
-    for case in cases["cases"].as_array().expect("cases") {
+    for case in FIXTURES.into_iter().flat_map(cases) {
         let text = case["layer"].as_str().expect("a layer");
         let layer: Layer = text.parse().unwrap_or_else(|error| panic!("{text}: {error}"));
         assert_eq!(layer.to_string(), text);
@@ -107,6 +121,54 @@ fn wrong_layers_are_told_in_one_line() {
             "{ conv2d = { out = 3, kernel = 3, dilation = 3 } }",
             "kernel [3, 3] does not fit into [6, 6] with padding [0, 0] and dilation [3, 3]; use a smaller kernel",
         ),
+        (
+            "{ conv2d = { out = 2, kernel = [5, 4], stride = 2, padding = \"same\" } }",
+            "padding = \"same\" goes with a stride of 1, got stride [2, 2]; write padding = [2, 1], say",
+        ),
+        (
+            "{ conv2d = { out = 2, kernel = 3, padding = \"full\" } }",
+            "layer.conv2d.padding: expects whole numbers, \"same\" or \"valid\", got \"full\"; write 1 or \"same\", say",
+        ),
+        (
+            "{ conv_transpose2d = { out = 2, kernel = 3, padding = \"same\" } }",
+            "layer.conv_transpose2d.padding: expects a whole number, got \"same\"; write 3, say",
+        ),
+        (
+            "{ conv_transpose2d = { out = 2, kernel = 3, stride = [3, 1], dilation = 2, output_padding = 2 } }",
+            "output_padding [2, 2] must be smaller than stride [3, 1] or dilation [2, 2]; use less output_padding",
+        ),
+        (
+            "{ max_pool2d = { kernel = 3, dilation = 3 } }",
+            "kernel [3, 3] does not fit into [6, 6] with padding [0, 0] and dilation [3, 3]; use a smaller kernel or more",
+        ),
+        (
+            "{ max_pool2d = { kernel = 2, stride = 1, padding = 1, dilation = 7 } }",
+            "a window of kernel [2, 2] holds nothing of [6, 6] with padding [1, 1] and dilation [7, 7]; use less padding",
+        ),
+        (
+            "{ max_pool2d = { kernel = 2, dilation = 0 } }",
+            "dilation must be at least 1, got [0, 0]; use positive numbers",
+        ),
+        (
+            "{ avg_pool2d = { kernel = 2, dilation = 2 } }",
+            "layer.avg_pool2d: unknown key \"dilation\"; known are kernel, stride, padding, ceil_mode, count_include_pad",
+        ),
+        (
+            "{ max_pool1d = 2 }",
+            "expects [channels, length], got [4, 6, 6]; put { unflatten = [channels, length] } before it",
+        ),
+        ("{ adaptive_avg_pool2d = 0 }", "size must be at least 1, got [0, 0]; use positive numbers"),
+        ("{ adaptive_avg_pool2d = 1000000000 }", "size [1000000000, 1000000000] is too large for [6, 6]; use less"),
+        (
+            "{ upsample_linear = 2 }",
+            "expects [channels, length], got [4, 6, 6]; put { unflatten = [channels, length] }",
+        ),
+        ("{ rms_norm = 4 }", "axes = 4 does not fit [4, 6, 6]; use 1 to 3"),
+        ("{ rms_norm = { eps = -1.0 } }", "eps must be"),
+        (
+            "{ lstm = { out = 3, layers = 2, dropout = 1.5 } }",
+            "expects [steps, features], got [4, 6, 6]; put { unflatten",
+        ),
         ("{ prelu = { per_channel = 3 } }", "layer.prelu.per_channel: expects true or false, got 3"),
     ] {
         let told = match text.parse::<Layer>() {
@@ -114,5 +176,62 @@ fn wrong_layers_are_told_in_one_line() {
             Err(error) => error.to_string(),
         };
         assert!(told.starts_with(expected) && !told.contains('\n'), "{text}: {told}");
+    }
+    let sequence = Shape::from([4, 6]);
+    for (text, expected) in [
+        ("{ attention = { heads = 2, dropout = 1.5 } }", "dropout must be between 0 and 1, got 1.5; use 0.1, say"),
+        (
+            "{ lstm = { out = 3, layers = 2, dropout = -0.1 } }",
+            "dropout must be between 0 and 1, got -0.1; use 0.1, say",
+        ),
+        (
+            "{ gru = { out = 3, dropout = 0.2 } }",
+            "dropout is between layers, of which there is one; write layers = 2, or { dropout = 0.2 } after it",
+        ),
+        ("{ gru = { out = 3, layers = 17 } }", "layers must be 1 to 16, got 17; use 2, say"),
+        ("{ gru = { out = 3, layers = 0 } }", "layers must be 1 to 16, got 0; use 2, say"),
+        (
+            "{ upsample_nearest = [2, 3] }",
+            "a sequence [4, 6] has one axis to enlarge, got scale [2, 3]; use one number",
+        ),
+        ("{ upsample_bilinear = 2 }", "expects [channels, height, width], got [4, 6]; put { unflatten = "),
+    ] {
+        let layer: Layer = text.parse().unwrap_or_else(|error| panic!("{text}: {error}"));
+        let told = layer.output_shape(&sequence).expect_err(text);
+        assert!(told.starts_with(expected) && !told.contains('\n'), "{text}: {told}");
+    }
+    for shape in [&[7][..], &[7, 1], &[7, 1, 1]] {
+        let told =
+            Layer::InstanceNorm(nn::InstanceNorm::new()).output_shape(&Shape::from(shape)).expect_err("one element");
+        let expected = match shape {
+            [_] => "expects [channels, .., length], got [7]; change the layer before it".to_owned(),
+            _ => format!(
+                "a channel of {shape:?} has one element, of which nothing but 0 would be left; put it where channels have \
+                 more, or use \"layer_norm\" after \"flatten\""
+            ),
+        };
+        assert_eq!(told, expected);
+    }
+}
+
+/// What can be written in more than one way comes back in one.
+#[test]
+fn layers_have_short_forms() {
+    for (text, expected) in [
+        ("{ rms_norm = 1 }", "\"rms_norm\""),
+        ("{ rms_norm = { axes = 2 } }", "{ rms_norm = 2 }"),
+        ("{ max_pool1d = { kernel = 2 } }", "{ max_pool1d = 2 }"),
+        ("{ avg_pool1d = [2] }", "{ avg_pool1d = 2 }"),
+        ("{ adaptive_avg_pool2d = { size = [3, 3] } }", "{ adaptive_avg_pool2d = 3 }"),
+        ("{ adaptive_avg_pool1d = { size = 4 } }", "{ adaptive_avg_pool1d = 4 }"),
+        ("{ conv1d = { out = 2, kernel = 3, padding = \"valid\" } }", "{ conv1d = { out = 2, kernel = 3 } }"),
+        (
+            "{ conv2d = { kernel = [3, 3], padding = \"same\", out = 2 } }",
+            "{ conv2d = { out = 2, kernel = 3, padding = \"same\" } }",
+        ),
+        ("{ lstm = { out = 4, layers = 1 } }", "{ lstm = 4 }"),
+        ("{ upsample_linear = { scale = 2 } }", "{ upsample_linear = 2 }"),
+    ] {
+        assert_eq!(text.parse::<Layer>().unwrap_or_else(|error| panic!("{text}: {error}")).to_string(), expected);
     }
 }

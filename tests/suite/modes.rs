@@ -97,6 +97,114 @@ fn exactly_a_part_of_the_steps_is_hidden_in_training_and_none_in_use() -> Result
     Ok(())
 }
 
+/// Attention of equal keys to values of 1 gives the part of the weights that dropout leaves, scaled up: how many are left can be
+/// counted.
+#[test]
+fn dropout_of_attention_leaves_whole_weights_in_training_and_all_in_use() -> Result<()> {
+    let attended = |device: &Device, step: Option<u32>, p: f64| -> Result<Vec<f32>> {
+        let mut graph = Graph::new();
+        let state = graph.state("state")?;
+        if step.is_some() {
+            graph.set_training(state)?;
+        }
+        let x = graph.input("x", [30, 8, 2], DType::Float)?;
+        let text = format!("{{ attention = {{ heads = 2, dropout = {p:?} }} }}");
+        let placed = nn::place("layer", &[text.parse()?], &[8, 2].into())?.remove(0);
+        let y = placed.apply(&mut graph, x)?;
+        let state = State { seed: 3, step: step.unwrap_or(0), ..State::default() };
+        // Values are the last third's bias, and the way out is the identity.
+        let values = [vec![0.0; 12], vec![0.0, 0.0, 0.0, 0.0, 1.0, 1.0], vec![1.0, 0.0, 0.0, 1.0], vec![0.0; 2]];
+        let mut inputs = vec![("x", Tensor::from_f32([30, 8, 2], vec![0.5; 480])?)];
+        if step.is_some() && p > 0.0 && p < 1.0 {
+            inputs.push(("state", Tensor::new([8], Values::U32(state.words()))?));
+        }
+        for (parameter, values) in placed.parameters.iter().zip(values) {
+            inputs.push((&parameter.name, Tensor::from_f32(parameter.shape.clone(), values)?));
+        }
+        Ok(device.compute(&graph, &[y], &inputs)?[0].to_f32())
+    };
+    let first = attended(&Device::Cpu, Some(0), 0.25)?;
+    assert_ne!(attended(&Device::Cpu, Some(1), 0.25)?, first, "the next step of training");
+    let left: Vec<f32> = first.iter().map(|part| part * 8.0 * 0.75).collect();
+    assert!(left.iter().all(|count| (count - count.round()).abs() < 1e-4 && (-0.5..8.5).contains(count)), "{left:?}");
+    let mean = left.iter().sum::<f32>() / 480.0;
+    assert!((mean - 6.0).abs() < 0.25, "{mean} of 8 weights are left");
+    assert!(left.chunks(2).any(|heads| heads[0] != heads[1]), "heads differ");
+    for device in all_devices() {
+        let again = wide(&Values::F32(attended(&device, Some(0), 0.25)?));
+        expect_close(device.name(), &again, &wide(&Values::F32(first.clone())), 1e-6, Scale::Absolute);
+        for (step, p, expected) in [(None, 0.25, 1.0), (Some(0), 0.0, 1.0), (Some(0), 1.0, 0.0), (None, 1.0, 1.0)] {
+            let found = wide(&Values::F32(attended(&device, step, p)?));
+            expect_close(&format!("{step:?} {p}"), &found, &[expected; 480], 1e-6, Scale::Absolute);
+        }
+    }
+    Ok(())
+}
+
+/// Recurrent layers on top of each other are such layers one by one with dropout between them, also where steps are missing.
+#[test]
+fn stacked_recurrent_layers_are_layers_one_by_one() -> Result<()> {
+    let computed = |device: &Device, layers: &[String], masked: bool, training: bool| -> Result<Vec<f64>> {
+        let mut graph = Graph::new();
+        let state = graph.state("state")?;
+        if training {
+            graph.set_training(state)?;
+        }
+        let x = graph.input("x", [3, 5, 2], DType::Float)?;
+        let mask = graph.input("mask", [3, 5], DType::Float)?;
+        if masked {
+            graph.set_mask(mask);
+        }
+        let layers = layers.iter().map(|text| text.parse()).collect::<Result<Vec<Layer>>>()?;
+        let placed = nn::place("layer", &layers, &[5, 2].into())?;
+        let y = placed.iter().try_fold(x, |x, layer| layer.apply(&mut graph, x))?;
+        // The same numbers, whichever layer has a parameter; x holds others.
+        let mut count = 0;
+        let mut numbers = |shape: &pinhole::shape::Shape| {
+            let values = (0..shape.elements()).map(|_| {
+                count += 1;
+                (f64::from(count) * 0.7).sin() * 0.6
+            });
+            Tensor::new(shape.clone(), Values::F64(values.collect()))
+        };
+        let mut inputs = vec![("x", numbers(&[3, 5, 2].into())?)];
+        for parameter in placed.iter().flat_map(|layer| &layer.parameters) {
+            inputs.push((&parameter.name, numbers(&parameter.shape)?));
+        }
+        let present = [1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 1, 0, 0, 0, 0].map(f64::from);
+        if masked {
+            inputs.push(("mask", Tensor::new([3, 5], Values::F64(present.to_vec()))?));
+        }
+        if training {
+            inputs.push(("state", Tensor::new([8], Values::U32(State { seed: 5, ..State::default() }.words()))?));
+        }
+        Ok(device.compute(&graph, &[y], &inputs)?[0].to_f64())
+    };
+    for (cell, both, last) in [("lstm", true, true), ("gru", false, false), ("gru", true, false), ("lstm", false, true)]
+    {
+        let one = format!("{{ {cell} = {{ out = 3, bidirectional = {both} }} }}");
+        let end = format!("{{ {cell} = {{ out = 3, last = {last}, bidirectional = {both} }} }}");
+        let apart = [one, "{ dropout = 0.4 }".to_owned(), end];
+        let settings = format!("out = 3, last = {last}, bidirectional = {both}, layers = 2, dropout = 0.4");
+        let stacked = [format!("{{ {cell} = {{ {settings} }} }}")];
+        for (masked, training) in [(false, true), (true, true), (true, false)] {
+            let first = computed(&Device::CpuF64, &apart, masked, training)?;
+            for device in all_devices() {
+                let found = computed(&device, &stacked, masked, training)?;
+                let tolerance = if matches!(device, Device::CpuF64) { 0.0 } else { 1e-5 };
+                let what = format!("{} masked {masked}, training {training}, {}", stacked[0], device.name());
+                expect_close(&what, &found, &first, tolerance, Scale::Absolute);
+            }
+        }
+        assert_ne!(
+            computed(&Device::Cpu, &stacked, true, true)?,
+            computed(&Device::Cpu, &stacked, true, false)?,
+            "dropout is there in training"
+        );
+    }
+    Ok(())
+}
+
 #[test]
 fn gaussian_noise_has_its_deviation_in_training_and_is_not_there_in_use() -> Result<()> {
     let layer = "{ gaussian_noise = 0.5 }";

@@ -160,12 +160,11 @@ fn every_layer_is_what_the_schema_allows() {
     let schema = ModelSpec::schema();
     let layer = &schema["$defs"]["layer"];
     let value = |text: &str| serde_json::to_value(text.parse::<toml::Value>().expect("TOML")).expect("JSON");
-    let cases = json(&fixture("layer_cases.json"));
-    let cases = cases["cases"]
-        .as_array()
-        .expect("cases")
-        .iter()
-        .map(|case| case["layer"].as_str().expect("a layer").to_owned());
+    let cases = ["layer_cases.json", "ported_cases.json"].into_iter().flat_map(|name| {
+        let cases = json(&fixture(name))["cases"].as_array().expect("cases").clone();
+        cases.into_iter().map(|case| case["layer"].as_str().expect("a layer").to_owned())
+    });
+    let cases = cases.chain(["{ conv1d = { out = 2, kernel = 3, padding = \"valid\" } }".to_owned()]);
     let templates = Layer::templates().into_iter().flat_map(|layer| [layer.to_string(), format!("{layer:#}")]);
     let mut seen = 0;
     for text in cases.chain(templates) {

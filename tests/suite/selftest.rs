@@ -177,7 +177,7 @@ fn a_wrong_constant_is_seen_on_the_gpu() {
             Group::Layer,
             "{ max_pool2d = { kernel = 3, stride = 2, padding = 1 } } of [2, 3, 7, 8]".into(),
             Kernel::MaxPool,
-            &["C", "H", "W", "P", "Q", "R", "S", "STRIDE_H", "STRIDE_W", "PAD_H", "PAD_W"],
+            &["C", "H", "W", "P", "Q", "R", "S", "STRIDE_H", "STRIDE_W", "PAD_H", "PAD_W", "DILATION_H", "DILATION_W"],
         ),
         (
             Group::Layer,

@@ -141,7 +141,36 @@ fn bad_files_are_refused_in_one_clear_line() {
         // Shapes.
         (
             with("[\"flatten\", ", "["),
-            "m.toml: line 3, encoder.0.linear: expects [features], got [1, 8, 8]; put \"flatten\" before it",
+            "m.toml: line 4, decoder.0.linear: the decoder's output is [1, 8, 64], the model's input [1, 8, 8]; \
+             put \"flatten\" before encoder.0.linear, which acts on the last axis of [1, 8, 8] alone, or write { linear = 8 }",
+        ),
+        (
+            with("[\"flatten\", ", "[").replace("{ linear = 64 }", "{ unflatten = [1, 8, 8] }"),
+            "m.toml: line 4, decoder.0.unflatten: cannot make [1, 8, 8] of [1, 8, 4]: the number of elements differs; \
+             put \"flatten\" before encoder.0.linear, which acts on the last axis of [1, 8, 8] alone, or choose sizes whose \
+             product is 32",
+        ),
+        (
+            with("[\"flatten\", ", "[{ conv2d = { out = 2, kernel = 3 } }, ")
+                .replace("{ linear = 4 }", "{ linear = 4 }, { unflatten = [5] }"),
+            "m.toml: line 3, encoder.2.unflatten: cannot make [5] of [2, 6, 4]: the number of elements differs; \
+             put \"flatten\" before encoder.1.linear, which acts on the last axis of [2, 6, 6] alone, or choose sizes whose \
+             product is 48",
+        ),
+        (
+            with("{ linear = 64 }", "{ unflatten = [2, 2] }, { linear = 33 }"),
+            "m.toml: line 4, decoder.1.linear: the decoder's output is [2, 33], the model's input [1, 8, 8]; \
+             write { linear = 32 }",
+        ),
+        (
+            with("{ linear = 64 }", "{ linear = 9 }, { unflatten = [3, 3] }, { linear = 3 }, \"rms_norm\""),
+            "m.toml: line 4, decoder.2.linear: the decoder's output is [3, 3], the model's input [1, 8, 8]; \
+             put \"flatten\" before it, and write { linear = 64 }",
+        ),
+        (
+            with("{ linear = 64 }", "{ linear = 8 }, { unflatten = [1, 8] }, { upsample_linear = 4 }"),
+            "m.toml: line 4, decoder.2.upsample_linear: the decoder's output is [1, 32], the model's input [1, 8, 8]; \
+             change its sizes, or the layers before it",
         ),
         (
             with("[1, 8, 8]", "[784]").replace("{ linear = 4 }", "{ conv2d = { out = 1, kernel = 3 } }"),
@@ -155,8 +184,8 @@ fn bad_files_are_refused_in_one_clear_line() {
         ),
         (
             in_encoder("{ conv_transpose2d = { out = 1, kernel = 3, output_padding = 1 } }"),
-            "m.toml: line 5, encoder.1.conv_transpose2d: output_padding [1, 1] must be smaller than stride [1, 1]; \
-             use less output_padding",
+            "m.toml: line 5, encoder.1.conv_transpose2d: output_padding [1, 1] must be smaller than stride [1, 1] or \
+             dilation [1, 1]; use less output_padding",
         ),
         (
             with("{ linear = 64 }", "{ linear = 63 }, \"tanh\""),

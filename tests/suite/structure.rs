@@ -164,6 +164,14 @@ fn bad_structures_are_refused_with_their_place() {
              put { repeat_vector = STEPS } before it",
         ),
         (
+            file(
+                "{ repeat_vector = 3 }, { teacher_forced = { features = 2, body = [\"rms_norm\", \"instance_norm\", { gru = { out = 2, layers = 2 } }, { rms_norm = 2 }] } },",
+                "",
+            ),
+            "m.toml: line 4, encoder.1.teacher_forced.body.3.rms_norm: rms_norm looks at more than a step and those before \
+             it; use layers that do not, such as lstm, gru, linear, layer_norm and causal attention",
+        ),
+        (
             file("{ repeat_vector = 3 }, { teacher_forced = { features = 2, body = [{ gru = 4 }] } },", ""),
             "m.toml: line 4, encoder.1.teacher_forced: the body gives [3, 4], not [3, 2]; add { linear = 2 } to it",
         ),

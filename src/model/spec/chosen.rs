@@ -211,16 +211,26 @@ impl VectorQuantised {
     }
 }
 
-/// Whether layers end in a convolution of sequences `[channels, length]`, whatever is done to its elements then.
+/// Whether layers end in a convolution of sequences `[channels, length]`, or in another layer that only those go into, whatever
+/// is done to its elements then.
 fn leaves_channels(layers: &[Placed]) -> bool {
     let elementwise = |layer: &&Placed| {
         matches!(
             layer.layer,
-            Layer::Activation(_) | Layer::BatchNorm(_) | Layer::LayerNorm(_) | Layer::GroupNorm(_) | Layer::Dropout(_)
+            Layer::Activation(_)
+                | Layer::BatchNorm(_)
+                | Layer::LayerNorm(_)
+                | Layer::GroupNorm(_)
+                | Layer::InstanceNorm(_)
+                | Layer::RmsNorm(_)
+                | Layer::UnitNorm(_)
+                | Layer::Dropout(_)
+                | Layer::GaussianNoise(_)
         )
     };
     layers.iter().rev().find(|layer| !elementwise(layer)).is_some_and(|layer| match &layer.layer {
-        Layer::Conv1d(_) | Layer::ConvTranspose1d(_) => true,
+        Layer::Conv1d(_) | Layer::ConvTranspose1d(_) | Layer::Pool1d(_) | Layer::AdaptivePool1d(_) => true,
+        Layer::Upsample(_) | Layer::GlobalPool(_) => layer.input.len() == 2,
         Layer::Structure(_) => layer.inside.first().is_some_and(|body| leaves_channels(body)),
         _ => false,
     })

@@ -2,7 +2,7 @@
 
 use super::ModelSpec;
 use super::settings::{Choice, Field, Setting, Table};
-use crate::nn::{self, Layer, has_short_form};
+use crate::nn::{self, Layer, short_form};
 use serde_json::{Map, Value as Json, json};
 
 /// The whole.
@@ -115,13 +115,18 @@ fn whole() -> Json {
     json!({ "type": "integer", "minimum": 0 })
 }
 
+/// A list of so many whole numbers.
+fn wholes(count: usize) -> Json {
+    json!({ "type": "array", "minItems": count, "maxItems": count, "items": whole() })
+}
+
 /// One entry of a list of layers: the same ways to write it that [`read_layer`](super::read) takes.
 fn layer() -> Json {
     let (mut names, mut properties) = (Vec::new(), Map::new());
     for mut layer in Layer::templates() {
         let name = layer.name();
         let keys = layer.keys();
-        let short = has_short_form(&keys);
+        let short = short_form(&keys);
         if !keys.iter().any(|key| key.needed) {
             names.push(name);
         }
@@ -131,11 +136,16 @@ fn layer() -> Json {
             (key.name.to_owned(), described(layer_setting(&key.setting), "", default))
         };
         let table = object(keys.iter().map(property).collect(), &needed);
-        let schema = match &keys[..] {
-            [] => continue,
-            [only] if short => layer_setting(&only.setting),
-            [first, ..] if short => json!({ "anyOf": [layer_setting(&first.setting), table] }),
-            _ => table,
+        let schema = match (&keys[..], short) {
+            ([], _) => continue,
+            ([only], 1) if only.needed => layer_setting(&only.setting),
+            (_, 0) => table,
+            ([first, ..], 1) => json!({ "anyOf": [layer_setting(&first.setting), table] }),
+            (keys, short) => {
+                let items: Vec<Json> = keys[..short].iter().map(|key| layer_setting(&key.setting)).collect();
+                let list = json!({ "type": "array", "prefixItems": items, "minItems": short, "maxItems": short });
+                json!({ "anyOf": [list, table] })
+            }
         };
         properties.insert(name.to_owned(), schema);
     }
@@ -145,9 +155,9 @@ fn layer() -> Json {
 fn layer_setting(setting: &nn::Setting) -> Json {
     match setting {
         nn::Setting::Whole(_) => whole(),
-        nn::Setting::Sides(sides) => {
-            let list = json!({ "type": "array", "minItems": sides.len(), "maxItems": sides.len(), "items": whole() });
-            json!({ "anyOf": [whole(), list] })
+        nn::Setting::Sides(sides) => json!({ "anyOf": [whole(), wholes(sides.len())] }),
+        nn::Setting::Padding(sides, _) => {
+            json!({ "anyOf": [whole(), wholes(sides.len()), { "enum": ["same", "valid"] }] })
         }
         nn::Setting::Number(_) => json!({ "type": "number" }),
         nn::Setting::Flag(_) => json!({ "type": "boolean" }),

@@ -19,6 +19,9 @@ pub struct Conv<const D: usize> {
     pub stride: [usize; D],
     /// Zeros put around the input, on each side.
     pub padding: [usize; D],
+    /// Whether as many zeros are put around the input as let the output have its size, PyTorch's `padding="same"`, and
+    /// [`padding`](Conv::padding) means nothing. Where their number is odd, one more stands at the end. For a stride of 1.
+    pub same: bool,
     /// Step between two elements of the kernel.
     pub dilation: [usize; D],
     /// Parts into which the channels are cut, each convolved on its own; as many as channels for a depthwise convolution.
@@ -39,7 +42,7 @@ pub struct ConvTranspose<const D: usize> {
     /// Elements taken off the output, on each side.
     pub padding: [usize; D],
     /// Elements put on at the end of each axis, to choose among the input sizes that a strided convolution maps to the
-    /// same output size; smaller than `stride`.
+    /// same output size; smaller than `stride` or than `dilation`.
     pub output_padding: [usize; D],
     /// Step between two elements of the kernel in the output.
     pub dilation: [usize; D],
@@ -61,7 +64,17 @@ pub type ConvTranspose2d = ConvTranspose<2>;
 impl<const D: usize> Conv<D> {
     /// With PyTorch's defaults: stride 1, no padding, neither dilated nor grouped, a bias.
     pub fn new(out: usize, kernel: [usize; D]) -> Conv<D> {
-        Conv { out, kernel, stride: [1; D], padding: [0; D], dilation: [1; D], groups: 1, bias: true }
+        let (stride, padding, dilation) = ([1; D], [0; D], [1; D]);
+        Conv { out, kernel, stride, padding, same: false, dilation, groups: 1, bias: true }
+    }
+
+    /// Zeros on both sides along an axis, and those put on at its end beside them.
+    fn zeros(&self, axis: usize) -> [usize; 2] {
+        if !self.same {
+            return [self.padding[axis], 0];
+        }
+        let all = dilated(self.kernel[axis], self.dilation[axis]).saturating_sub(1);
+        [all / 2, all % 2]
     }
 }
 
@@ -80,14 +93,22 @@ impl<const D: usize> Kind for Conv<D> {
     }
 
     fn keys(&mut self) -> Vec<Key<'_>> {
-        let Conv { out, kernel, stride, padding, dilation, groups, bias } = self;
-        keys_of(out, [kernel, stride, padding, dilation], None, groups, bias)
+        let Conv { out, kernel, stride, padding, same, dilation, groups, bias } = self;
+        keys_of(out, [kernel, stride, dilation], Setting::Padding(padding, same), None, groups, bias)
     }
 
     fn output_shape(&self, input: &Shape) -> Result<Shape, String> {
-        let Conv { out, kernel, stride, padding, dilation, groups, .. } = self;
+        let Conv { out, kernel, stride, padding, same, dilation, groups, .. } = self;
         let size: [usize; D] = spatial(input)?;
         sensible(*out, input[0], kernel, stride, dilation, *groups)?;
+        if *same {
+            if *stride != [1; D] {
+                let zeros: [usize; D] = std::array::from_fn(|axis| self.zeros(axis)[0]);
+                let help = format!("write padding = {}, say", Setting::Sides(&mut zeros.clone()).text(false));
+                return Err(format!("padding = \"same\" goes with a stride of 1, got stride {stride:?}; {help}"));
+            }
+            return Ok(std::iter::once(*out).chain(size).collect());
+        }
         let along = |axis: usize| {
             let covered = dilated(kernel[axis], dilation[axis]);
             conv_output(size[axis], covered, stride[axis], padding[axis]).ok_or_else(|| {
@@ -111,8 +132,13 @@ impl<const D: usize> Kind for Conv<D> {
 
     fn apply(&self, placed: &Placed, graph: &mut Graph, x: Value) -> Result<Value> {
         let weight = placed.parameter(graph, 0)?;
-        let (x, weight) = (as_image(graph, x)?, as_image(graph, weight)?);
-        let y = graph.conv2d(x, weight, window(self.stride, self.padding, self.dilation, self.groups))?;
+        let (mut x, weight) = (as_image(graph, x)?, as_image(graph, weight)?);
+        let zeros: [[usize; 2]; D] = std::array::from_fn(|axis| self.zeros(axis));
+        let (padding, more) = (zeros.map(|[both, _]| both), zeros.map(|[_, more]| more));
+        if more != [0; D] {
+            x = graph.pad(x, &[0; 4], &[0, 0, if D == 1 { 0 } else { more[0] }, more[D - 1]])?;
+        }
+        let y = graph.conv2d(x, weight, window(self.stride, padding, self.dilation, self.groups))?;
         let y = placed.reshaped(graph, y)?;
         add_bias(placed, graph, y)
     }
@@ -125,7 +151,7 @@ impl<const D: usize> Kind for ConvTranspose<D> {
 
     fn keys(&mut self) -> Vec<Key<'_>> {
         let ConvTranspose { out, kernel, stride, padding, output_padding, dilation, groups, bias } = self;
-        keys_of(out, [kernel, stride, padding, dilation], Some(output_padding), groups, bias)
+        keys_of(out, [kernel, stride, dilation], Setting::Sides(padding), Some(output_padding), groups, bias)
     }
 
     fn output_shape(&self, input: &Shape) -> Result<Shape, String> {
@@ -133,9 +159,9 @@ impl<const D: usize> Kind for ConvTranspose<D> {
         let size: [usize; D] = spatial(input)?;
         sensible(*out, input[0], kernel, stride, dilation, *groups)?;
         let along = |axis: usize| {
-            if output_padding[axis] >= stride[axis] {
+            if output_padding[axis] >= stride[axis].max(dilation[axis]) {
                 return Err(format!(
-                    "output_padding {output_padding:?} must be smaller than stride {stride:?}; \
+                    "output_padding {output_padding:?} must be smaller than stride {stride:?} or dilation {dilation:?}; \
                      use less output_padding"
                 ));
             }
@@ -166,9 +192,27 @@ impl<const D: usize> Kind for ConvTranspose<D> {
     fn apply(&self, placed: &Placed, graph: &mut Graph, x: Value) -> Result<Value> {
         let weight = placed.parameter(graph, 0)?;
         let (x, weight) = (as_image(graph, x)?, as_image(graph, weight)?);
-        let window = window(self.stride, self.padding, self.dilation, self.groups);
-        let size = if D == 1 { [1, placed.output[1]] } else { [placed.output[1], placed.output[2]] };
-        let y = graph.conv2d_grad_input(x, weight, window, size)?;
+        let mut padding = self.padding;
+        let (mut size, mut start, mut end) = ([1; 2], [0; 2], [0; 2]);
+        for axis in 0..D {
+            let at = axis + 2 - D;
+            size[at] = placed.output[axis + 1];
+            // The convolution would make a longer input of an output of this size. Then all that the kernel reaches is
+            // computed, and the output cut out of it and the zeros behind it.
+            if self.output_padding[axis] >= self.stride[axis] {
+                let reach = dilated(self.kernel[axis], self.dilation[axis]);
+                size[at] = (placed.input[axis + 1] - 1) * self.stride[axis] + reach;
+                (start[at], end[at], padding[axis]) = (padding[axis], self.output_padding[axis], 0);
+            }
+        }
+        let window = window(self.stride, padding, self.dilation, self.groups);
+        let mut y = graph.conv2d_grad_input(x, weight, window, size)?;
+        if end != [0; 2] {
+            let [n, c] = [graph.shape(y)[0], graph.shape(y)[1]];
+            y = graph.pad(y, &[0; 4], &[0, 0, end[0], end[1]])?;
+            let size = [0, 1].map(|at| size[at] + end[at] - 2 * start[at]);
+            y = graph.slice(y, &[0, 0, start[0], start[1]], [n, c, size[0], size[1]])?;
+        }
         let y = placed.reshaped(graph, y)?;
         add_bias(placed, graph, y)
     }
@@ -177,7 +221,8 @@ impl<const D: usize> Kind for ConvTranspose<D> {
 /// The keys of both kinds, in the order in which model files have them.
 fn keys_of<'a, const D: usize>(
     out: &'a mut usize,
-    [kernel, stride, padding, dilation]: [&'a mut [usize; D]; 4],
+    [kernel, stride, dilation]: [&'a mut [usize; D]; 3],
+    padding: Setting<'a>,
     output_padding: Option<&'a mut [usize; D]>,
     groups: &'a mut usize,
     bias: &'a mut bool,
@@ -186,7 +231,7 @@ fn keys_of<'a, const D: usize>(
         Key::needed("out", Setting::Whole(out)),
         Key::needed("kernel", Setting::Sides(kernel)),
         Key::optional("stride", Setting::Sides(stride)),
-        Key::optional("padding", Setting::Sides(padding)),
+        Key::optional("padding", padding),
     ];
     keys.extend(output_padding.map(|sides| Key::optional("output_padding", Setting::Sides(sides))));
     keys.extend([

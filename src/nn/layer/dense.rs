@@ -6,7 +6,7 @@ use crate::graph::{Graph, Value};
 use crate::nn::Placed;
 use crate::shape::Shape;
 
-/// `y = x W^T + b` on `[features]`, or on each step of `[steps, features]`; the weight is `[out, features]`.
+/// `y = x W^T + b` along the last axis of `[.., features]`, as PyTorch's `nn.Linear`; the weight is `[out, features]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Linear {
     /// Features that come out.
@@ -22,7 +22,7 @@ impl Linear {
     }
 }
 
-/// `y = x W + b` with the weight `W`, `[features, out]`, of a [`Linear`] layer elsewhere in the model, so that a decoder can
+/// `y = x W + b` along the last axis with the weight `W`, `[features, out]`, of a [`Linear`] layer elsewhere in the model, so that a decoder can
 /// undo its encoder by the same numbers (PyTorch's `F.linear(x, W.t(), b)`): tied weights, Vincent et al., JMLR 11 (2010).
 /// Only the bias is its own.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,10 +51,9 @@ fn product_of_rows(graph: &mut Graph, x: Value, weight: Value, transposed: bool,
 /// What both demand and give.
 fn linear_output(out: usize, input: &Shape) -> Result<Shape, String> {
     positive("out", &[out])?;
-    match input[..] {
-        [_] => Ok([out].into()),
-        [steps, _] => Ok([steps, out].into()),
-        _ => Err(format!("expects [features], got {input}; put \"flatten\" before it")),
+    match input.split_last() {
+        Some((_, outer)) => Ok(outer.iter().copied().chain([out]).collect()),
+        None => Err(format!("expects [.., features], got {input}; change the layer before it")),
     }
 }
 

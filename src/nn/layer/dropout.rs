@@ -52,6 +52,10 @@ impl Kind for Dropout {
 
     fn apply(&self, _placed: &Placed, graph: &mut Graph, x: Value) -> Result<Value> {
         let Some(state) = graph.training().filter(|_| self.p > 0.0) else { return Ok(x) };
+        // Nothing is left to grow by as much as is lost.
+        if self.p == 1.0 {
+            return graph.scale(x, 0.0);
+        }
         let mut shape = graph.shape(x).to_vec();
         if self.spatial {
             shape[2..].fill(1);

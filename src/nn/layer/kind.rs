@@ -73,6 +73,9 @@ pub(crate) struct Key<'a> {
     pub name: &'static str,
     /// Whether a file must give it. Where a file may leave it out, the layer's template has its default.
     pub needed: bool,
+    /// Whether its value may stand in place of the table although a file may leave it out: see
+    /// [`short_form`](super::short_form).
+    pub short: bool,
     pub setting: Setting<'a>,
 }
 
@@ -81,6 +84,8 @@ pub(crate) enum Setting<'a> {
     Whole(&'a mut usize),
     /// One number for all axes of a sequence or an image, or a list of one for each.
     Sides(&'a mut [usize]),
+    /// Such sides, or `"same"`, which sets the flag; `"valid"` is 0.
+    Padding(&'a mut [usize], &'a mut bool),
     Number(&'a mut f64),
     Flag(&'a mut bool),
     Sizes(&'a mut Shape),
@@ -91,12 +96,17 @@ pub(crate) enum Setting<'a> {
 impl<'a> Key<'a> {
     /// A key that every file gives. In a layer's template its value is what messages show as an example.
     pub fn needed(name: &'static str, setting: Setting<'a>) -> Key<'a> {
-        Key { name, needed: true, setting }
+        Key { name, needed: true, short: false, setting }
     }
 
     /// A key that has a default.
     pub fn optional(name: &'static str, setting: Setting<'a>) -> Key<'a> {
-        Key { name, needed: false, setting }
+        Key { name, needed: false, short: false, setting }
+    }
+
+    /// A key that has a default, and whose value a file may write in place of the layer's table.
+    pub fn short(name: &'static str, setting: Setting<'a>) -> Key<'a> {
+        Key { name, needed: false, short: true, setting }
     }
 }
 
@@ -107,6 +117,8 @@ impl Setting<'_> {
             Setting::Whole(value) => value.to_string(),
             Setting::Sides([first, rest @ ..]) if rest.iter().all(|size| size == first) => first.to_string(),
             Setting::Sides(sizes) => format!("{sizes:?}"),
+            Setting::Padding(_, same) if **same => "\"same\"".to_owned(),
+            Setting::Padding(sizes, _) => Setting::Sides(&mut sizes.to_vec()).text(full),
             Setting::Number(value) => format!("{value:?}"),
             Setting::Flag(value) => value.to_string(),
             Setting::Sizes(shape) => shape.to_string(),

@@ -26,9 +26,12 @@ pub use dense::{Linear, TiedLinear};
 pub use dropout::{Dropout, GaussianNoise};
 pub use kind::{Initial, ParameterSpec};
 pub(crate) use kind::{Key, Setting, fans};
-pub use normalisation::{BatchNorm, GroupNorm, LayerNorm, Softmax, UnitNorm};
+pub use normalisation::{BatchNorm, GroupNorm, InstanceNorm, LayerNorm, RmsNorm, Softmax, UnitNorm};
 pub use patches::{Patches, Unpatch};
-pub use pool::{GlobalPool, Interpolation, PixelShuffle, Pool2d, PoolKind, Upsample};
+pub use pool::{
+    AdaptivePool, AdaptivePool1d, AdaptivePool2d, GlobalPool, Interpolation, PixelShuffle, Pool, Pool1d, Pool2d,
+    PoolKind, Upsample,
+};
 pub use reshape::Reshape;
 pub use sequence::{Attention, Cell, Embedding, Recurrent};
 pub use steps::{MaskSteps, Positions, RepeatVector};
@@ -57,11 +60,17 @@ pub enum Layer {
     ConvTranspose2d(ConvTranspose2d),
     /// A function of each element.
     Activation(Activation),
+    /// One number for each window of a sequence.
+    Pool1d(Pool1d),
     /// One number for each window of an image.
     Pool2d(Pool2d),
+    /// One number for each of so many windows of a sequence.
+    AdaptivePool1d(AdaptivePool1d),
+    /// One number for each of so many windows of an image.
+    AdaptivePool2d(AdaptivePool2d),
     /// One number for each channel.
     GlobalPool(GlobalPool),
-    /// Images made larger.
+    /// Images and sequences made larger.
     Upsample(Upsample),
     /// Channels exchanged for resolution.
     PixelShuffle(PixelShuffle),
@@ -73,6 +82,10 @@ pub enum Layer {
     LayerNorm(LayerNorm),
     /// Normalisation over groups of channels.
     GroupNorm(GroupNorm),
+    /// Normalisation of each channel on its own.
+    InstanceNorm(InstanceNorm),
+    /// Division by the root of the mean square.
+    RmsNorm(RmsNorm),
     /// Samples of length 1.
     UnitNorm(UnitNorm),
     /// Numbers whose sum is 1.
@@ -95,7 +108,7 @@ pub enum Layer {
     MaskSteps(MaskSteps),
     /// Attention of a sequence to itself.
     Attention(Attention),
-    /// An LSTM or a GRU.
+    /// LSTMs or GRUs.
     Recurrent(Recurrent),
     /// Lists of layers.
     Structure(Structure),
@@ -114,7 +127,10 @@ macro_rules! kind {
             Layer::ConvTranspose1d(layer) => layer,
             Layer::ConvTranspose2d(layer) => layer,
             Layer::Activation(layer) => layer,
+            Layer::Pool1d(layer) => layer,
             Layer::Pool2d(layer) => layer,
+            Layer::AdaptivePool1d(layer) => layer,
+            Layer::AdaptivePool2d(layer) => layer,
             Layer::GlobalPool(layer) => layer,
             Layer::Upsample(layer) => layer,
             Layer::PixelShuffle(layer) => layer,
@@ -122,6 +138,8 @@ macro_rules! kind {
             Layer::BatchNorm(layer) => layer,
             Layer::LayerNorm(layer) => layer,
             Layer::GroupNorm(layer) => layer,
+            Layer::InstanceNorm(layer) => layer,
+            Layer::RmsNorm(layer) => layer,
             Layer::UnitNorm(layer) => layer,
             Layer::Softmax(layer) => layer,
             Layer::Dropout(layer) => layer,
@@ -153,10 +171,17 @@ impl Layer {
             Layer::ConvTranspose2d(ConvTranspose2d::new(16, [3; 2])),
             Layer::Pool2d(Pool2d::new(PoolKind::Max, [2; 2])),
             Layer::Pool2d(Pool2d::new(PoolKind::Average, [2; 2])),
+            Layer::Pool1d(Pool1d::new(PoolKind::Max, [2])),
+            Layer::Pool1d(Pool1d::new(PoolKind::Average, [2])),
+            Layer::AdaptivePool2d(AdaptivePool2d { kind: PoolKind::Max, size: [7; 2] }),
+            Layer::AdaptivePool2d(AdaptivePool2d { kind: PoolKind::Average, size: [7; 2] }),
+            Layer::AdaptivePool1d(AdaptivePool1d { kind: PoolKind::Max, size: [8] }),
+            Layer::AdaptivePool1d(AdaptivePool1d { kind: PoolKind::Average, size: [8] }),
             Layer::GlobalPool(GlobalPool { kind: PoolKind::Max }),
             Layer::GlobalPool(GlobalPool { kind: PoolKind::Average }),
             Layer::Upsample(Upsample { interpolation: Interpolation::Nearest, scale: [2; 2] }),
             Layer::Upsample(Upsample { interpolation: Interpolation::Bilinear, scale: [2; 2] }),
+            Layer::Upsample(Upsample { interpolation: Interpolation::Linear, scale: [2; 2] }),
             Layer::PixelShuffle(PixelShuffle::Shuffle(2)),
             Layer::PixelShuffle(PixelShuffle::Unshuffle(2)),
             Layer::Reshape(Reshape::Flatten),
@@ -167,6 +192,8 @@ impl Layer {
             Layer::BatchNorm(BatchNorm::new()),
             Layer::LayerNorm(LayerNorm::new(1)),
             Layer::GroupNorm(GroupNorm::new(4)),
+            Layer::InstanceNorm(InstanceNorm::new()),
+            Layer::RmsNorm(RmsNorm::new(1)),
             Layer::UnitNorm(UnitNorm),
             Layer::Softmax(Softmax { axis: 0, logarithm: false }),
             Layer::Softmax(Softmax { axis: 0, logarithm: true }),
@@ -180,7 +207,7 @@ impl Layer {
             Layer::Positions(Positions::Sinusoidal),
             Layer::RepeatVector(RepeatVector { steps: 28 }),
             Layer::MaskSteps(MaskSteps { part: 0.75 }),
-            Layer::Attention(Attention { heads: 4, causal: false, bias: true }),
+            Layer::Attention(Attention::new(4)),
             Layer::Recurrent(Recurrent::new(Cell::Lstm, 64)),
             Layer::Recurrent(Recurrent::new(Cell::Gru, 64)),
         ]);
@@ -259,9 +286,13 @@ impl Layer {
     }
 }
 
-/// Whether a model file may write a layer with only its first key's value: where no other key must be given.
-pub(crate) fn has_short_form(keys: &[Key]) -> bool {
-    matches!(keys, [first, rest @ ..] if first.needed && !rest.iter().any(|key| key.needed))
+/// How many keys' values a model file may write in place of a layer's table: 1 for the first one's alone, where no other key
+/// must be given; more for a list of them; 0 where only the table will do.
+pub(crate) fn short_form(keys: &[Key]) -> usize {
+    match keys {
+        [first, rest @ ..] if first.needed => usize::from(!rest.iter().any(|key| key.needed)),
+        keys => keys.iter().take_while(|key| key.short).count(),
+    }
 }
 
 /// As a model file has it, at its shortest; with `{:#}`, every key is written out.
@@ -269,14 +300,20 @@ impl fmt::Display for Layer {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         let name = self.name();
         let mut keys = self.texts(f.alternate());
-        let short = has_short_form(&self.clone().keys());
-        let only = keys.len() == 1;
+        let mut layer = self.clone();
+        let own = layer.keys();
+        let short = short_form(&own);
+        // Its table would have nothing else, and no file writes it.
+        let only = matches!(&own[..], [only] if only.needed);
+        let first = own.first().map(|key| key.name);
         if !f.alternate() {
             keys.retain(|(_, _, is_default)| !is_default);
         }
         match keys.as_slice() {
             [] => write!(f, "\"{name}\""),
-            [(_, value, _)] if short && (only || !f.alternate()) => write!(f, "{{ {name} = {value} }}"),
+            [(key, value, _)] if short == 1 && Some(*key) == first && (only || !f.alternate()) => {
+                write!(f, "{{ {name} = {value} }}")
+            }
             keys => {
                 let keys: Vec<String> = keys.iter().map(|(key, value, _)| format!("{key} = {value}")).collect();
                 write!(f, "{{ {name} = {{ {} }} }}", keys.join(", "))

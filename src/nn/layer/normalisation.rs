@@ -33,7 +33,7 @@ pub struct LayerNorm {
 }
 
 /// Normalisation of each sample by its mean and variance over groups of channels and all other axes, on `[channels, ..]`:
-/// Wu and He, arXiv 1803.08494. With as many groups as channels it is instance normalisation.
+/// Wu and He, arXiv 1803.08494. With as many groups as channels it is [`InstanceNorm`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct GroupNorm {
     /// Groups of neighbouring channels, all of one size.
@@ -41,6 +41,27 @@ pub struct GroupNorm {
     /// Added to the variance.
     pub eps: f64,
     /// Whether each channel is then multiplied with a weight and added to a bias.
+    pub affine: bool,
+}
+
+/// Normalisation of each channel of each sample by its mean and variance over all other axes, on `[channels, ..]`: Ulyanov et
+/// al., arXiv 1607.08022. It is the same in training and in use, as PyTorch's without running statistics.
+#[derive(Clone, Debug, PartialEq)]
+pub struct InstanceNorm {
+    /// Added to the variance.
+    pub eps: f64,
+    /// Whether each channel is then multiplied with a weight and added to a bias.
+    pub affine: bool,
+}
+
+/// Each sample divided by the root of the mean square over its last axes: Zhang and Sennrich, arXiv 1910.07467.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RmsNorm {
+    /// How many axes are normalised together, from the last one on.
+    pub axes: usize,
+    /// Added to the mean square.
+    pub eps: f64,
+    /// Whether each element of these axes is then multiplied with a weight.
     pub affine: bool,
 }
 
@@ -81,6 +102,26 @@ impl GroupNorm {
     /// Over so many groups, with PyTorch's defaults.
     pub fn new(groups: usize) -> GroupNorm {
         GroupNorm { groups, eps: 1e-5, affine: true }
+    }
+}
+
+impl InstanceNorm {
+    /// With PyTorch's defaults: no weights.
+    pub fn new() -> InstanceNorm {
+        InstanceNorm { eps: 1e-5, affine: false }
+    }
+}
+
+impl Default for InstanceNorm {
+    fn default() -> InstanceNorm {
+        InstanceNorm::new()
+    }
+}
+
+impl RmsNorm {
+    /// Over the last axes, with PyTorch's defaults in 32 bits, where `eps` is the machine's.
+    pub fn new(axes: usize) -> RmsNorm {
+        RmsNorm { axes, eps: 1.1920929e-7, affine: true }
     }
 }
 
@@ -239,6 +280,94 @@ impl Kind for GroupNorm {
     }
 }
 
+impl Kind for InstanceNorm {
+    fn name(&self) -> &'static str {
+        "instance_norm"
+    }
+
+    fn keys(&mut self) -> Vec<Key<'_>> {
+        vec![
+            Key::optional("eps", Setting::Number(&mut self.eps)),
+            Key::optional("affine", Setting::Flag(&mut self.affine)),
+        ]
+    }
+
+    fn output_shape(&self, input: &Shape) -> Result<Shape, String> {
+        check_epsilon(self.eps)?;
+        let shape = has_axes(input, 2)?;
+        if product(&input[1..]) == 1 {
+            let problem = format!("a channel of {input} has one element, of which nothing but 0 would be left");
+            return Err(format!("{problem}; put it where channels have more, or use \"layer_norm\" after \"flatten\""));
+        }
+        Ok(shape)
+    }
+
+    fn parameters(&self, input: &Shape) -> Vec<ParameterSpec> {
+        weight_and_bias(self.affine, [input[0]].into())
+    }
+
+    fn flops(&self, input: &Shape, _output: &Shape) -> u64 {
+        product(input).saturating_mul(if self.affine { 7 } else { 5 })
+    }
+
+    fn apply(&self, placed: &Placed, graph: &mut Graph, x: Value) -> Result<Value> {
+        let shape = graph.shape(x).clone();
+        let channels = graph.reshape(x, [shape[0], shape[1], shape[2..].iter().product()])?;
+        let y = graph.standardise(channels, &[2], self.eps)?.output;
+        let y = graph.reshape(y, shape)?;
+        affine(placed, graph, y, self.affine)
+    }
+}
+
+impl Kind for RmsNorm {
+    fn name(&self) -> &'static str {
+        "rms_norm"
+    }
+
+    fn keys(&mut self) -> Vec<Key<'_>> {
+        vec![
+            Key::short("axes", Setting::Whole(&mut self.axes)),
+            Key::optional("eps", Setting::Number(&mut self.eps)),
+            Key::optional("affine", Setting::Flag(&mut self.affine)),
+        ]
+    }
+
+    fn output_shape(&self, input: &Shape) -> Result<Shape, String> {
+        check_epsilon(self.eps)?;
+        if self.axes == 0 || self.axes > input.len() {
+            return Err(format!("axes = {} does not fit {input}; use 1 to {}", self.axes, input.len()));
+        }
+        Ok(input.clone())
+    }
+
+    fn parameters(&self, input: &Shape) -> Vec<ParameterSpec> {
+        let weight = weight_and_bias(self.affine, input[input.len() - self.axes..].into());
+        weight.into_iter().take(1).collect()
+    }
+
+    fn flops(&self, input: &Shape, _output: &Shape) -> u64 {
+        product(input).saturating_mul(if self.affine { 4 } else { 3 })
+    }
+
+    fn apply(&self, placed: &Placed, graph: &mut Graph, x: Value) -> Result<Value> {
+        let mut shape = graph.shape(x).to_vec();
+        let axes: Vec<usize> = (shape.len() - self.axes..shape.len()).collect();
+        shape[axes[0]..].fill(1);
+        let square = graph.unary(Unary::Square, x)?;
+        let mean = graph.mean(square, &axes)?;
+        let mean = graph.with_number(Binary::Add, mean, self.eps)?;
+        let root = graph.unary(Unary::SquareRoot, mean)?;
+        let inverse = graph.unary(Unary::Reciprocal, root)?;
+        let inverse = graph.reshape(inverse, shape)?;
+        let y = graph.multiply(x, inverse)?;
+        if !self.affine {
+            return Ok(y);
+        }
+        let weight = placed.parameter(graph, 0)?;
+        graph.multiply(y, weight)
+    }
+}
+
 impl Kind for UnitNorm {
     fn name(&self) -> &'static str {
         "unit_norm"
@@ -302,9 +431,10 @@ fn check_epsilon(eps: f64) -> Result<(), String> {
 }
 
 fn has_axes(input: &Shape, least: usize) -> Result<Shape, String> {
+    let expected = if least > 1 { "[channels, .., length]" } else { "[channels, ..]" };
     match input.len() >= least {
         true => Ok(input.clone()),
-        false => Err(format!("expects [channels, ..], got {input}; change the layer before it")),
+        false => Err(format!("expects {expected}, got {input}; change the layer before it")),
     }
 }
 

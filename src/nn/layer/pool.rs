@@ -1,32 +1,60 @@
-//! Pooling and resizing of images `[channels, height, width]`. None has parameters. Pairs are height, then width.
+//! Pooling and resizing of images `[channels, height, width]` and of sequences `[channels, length]`, which are images of
+//! height 1. None has parameters. Pairs are height, then width.
 
 use super::kind::{Key, Kind, Setting, positive, product, spatial};
 use crate::error::Result;
-use crate::graph::{Graph, Pooling, Value};
+use crate::graph::{Binary, Graph, Pool as Window, Pooling, Value};
 use crate::nn::Placed;
-use crate::shape::{Shape, conv_output};
+use crate::shape::{Shape, dilated, pool_output};
 
 /// What a pooling keeps of each window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PoolKind {
     /// The largest element; of equal ones the first has the gradient.
     Max,
-    /// The mean of the window; what lies in the padding counts as zero.
+    /// The mean of the window.
     Average,
 }
 
-/// One number for each window of each channel.
+/// One number for each window of each channel of a sequence (`D = 1`) or an image (`D = 2`).
 #[derive(Clone, Debug, PartialEq)]
-pub struct Pool2d {
+pub struct Pool<const D: usize> {
     /// Which number.
     pub kind: PoolKind,
-    /// Size of a window.
-    pub kernel: [usize; 2],
+    /// Elements of a window.
+    pub kernel: [usize; D],
     /// Step between two windows; 0 for the size of a window, which is the default.
-    pub stride: [usize; 2],
-    /// How far windows stand out of the image on each side, at most half a window.
-    pub padding: [usize; 2],
+    pub stride: [usize; D],
+    /// How far windows stand out of the input on each side, at most half the kernel.
+    pub padding: [usize; D],
+    /// Step between two elements of a window; of maxima only.
+    pub dilation: [usize; D],
+    /// Whether the number of windows is rounded up, so that the last ones may stand out of the padded input.
+    pub ceil_mode: bool,
+    /// Whether the padding, whose elements are zero, counts in a mean. What lies beyond it never does.
+    pub count_include_pad: bool,
 }
+
+/// Pooling of sequences.
+pub type Pool1d = Pool<1>;
+/// Pooling of images.
+pub type Pool2d = Pool<2>;
+
+/// One number for each of a chosen number of windows, which share a sequence (`D = 1`) or an image (`D = 2`) among them: of
+/// `p` windows along an axis of `h` elements, window `i` begins at `i h / p` rounded down and ends at `(i + 1) h / p`
+/// rounded up, as PyTorch's adaptive poolings have them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AdaptivePool<const D: usize> {
+    /// Which number.
+    pub kind: PoolKind,
+    /// How many windows there are along each axis, which are the sizes that come out.
+    pub size: [usize; D],
+}
+
+/// Adaptive pooling of sequences.
+pub type AdaptivePool1d = AdaptivePool<1>;
+/// Adaptive pooling of images.
+pub type AdaptivePool2d = AdaptivePool<2>;
 
 /// One number for each channel, `[channels, 1, ..]`.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,18 +66,20 @@ pub struct GlobalPool {
 /// How an enlarged image is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Interpolation {
-    /// Each pixel repeated.
+    /// Each element of a sequence, or pixel of an image, repeated.
     Nearest,
+    /// Linear between the centres of a sequence's elements: PyTorch's `linear` with `align_corners=False`.
+    Linear,
     /// Linear between the centres of pixels: PyTorch's `bilinear` with `align_corners=False`.
     Bilinear,
 }
 
-/// Images made larger by whole factors.
+/// Images and sequences made larger by whole factors.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Upsample {
     /// How.
     pub interpolation: Interpolation,
-    /// Pixels that each pixel becomes, down and across.
+    /// Pixels that each pixel becomes, down and across; both alike for the elements of a sequence.
     pub scale: [usize; 2],
 }
 
@@ -62,62 +92,194 @@ pub enum PixelShuffle {
     Unshuffle(usize),
 }
 
-impl Pool2d {
+impl<const D: usize> Pool<D> {
     /// Windows side by side, without padding.
-    pub fn new(kind: PoolKind, kernel: [usize; 2]) -> Pool2d {
-        Pool2d { kind, kernel, stride: [0; 2], padding: [0; 2] }
+    pub fn new(kind: PoolKind, kernel: [usize; D]) -> Pool<D> {
+        let (stride, padding, dilation) = ([0; D], [0; D], [1; D]);
+        Pool { kind, kernel, stride, padding, dilation, ceil_mode: false, count_include_pad: true }
+    }
+
+    fn step(&self, axis: usize) -> usize {
+        if self.stride[axis] == 0 { self.kernel[axis] } else { self.stride[axis] }
     }
 
     fn pooling(&self) -> Pooling {
-        let stride = [0, 1].map(|axis| if self.stride[axis] == 0 { self.kernel[axis] } else { self.stride[axis] });
-        Pooling { kernel: self.kernel, stride, padding: self.padding }
+        Pooling {
+            kernel: pair(self.kernel, 1),
+            stride: pair(std::array::from_fn::<_, D, _>(|axis| self.step(axis)), 1),
+            padding: pair(self.padding, 0),
+            dilation: pair(self.dilation, 1),
+            ceil: self.ceil_mode,
+        }
+    }
+
+    /// Whether a window of a mean holds fewer elements than the kernel has: those of the padding where they do not count, and
+    /// those beyond it.
+    fn has_short_windows(&self, input: &Shape, output: &Shape) -> bool {
+        (0..D).any(|axis| {
+            let padded = input[axis + 1] + 2 * self.padding[axis];
+            let end = (output[axis + 1] - 1) * self.step(axis) + self.kernel[axis];
+            end > padded || (self.padding[axis] > 0 && !self.count_include_pad)
+        })
+    }
+
+    /// How many elements count in each window along an axis, `[windows]`.
+    fn counts(&self, graph: &mut Graph, axis: usize, size: usize, windows: usize) -> Result<Value> {
+        let padding = self.padding[axis] as f64;
+        let outside = if self.count_include_pad { padding } else { 0.0 };
+        let start = graph.iota(windows)?;
+        let start = graph.scale(start, self.step(axis) as f64)?;
+        let start = graph.with_number(Binary::Subtract, start, padding)?;
+        let end = graph.with_number(Binary::Add, start, self.kernel[axis] as f64)?;
+        let end = graph.with_number(Binary::Minimum, end, size as f64 + outside)?;
+        let start = graph.with_number(Binary::Maximum, start, -outside)?;
+        graph.subtract(end, start)
     }
 }
 
-impl Kind for Pool2d {
+/// Height and width of what has only a width, or both.
+fn pair<const D: usize>(sizes: [usize; D], height: usize) -> [usize; 2] {
+    if D == 1 { [height, sizes[0]] } else { [sizes[0], sizes[1]] }
+}
+
+/// Sequences `[n, channels, length]` as images of height 1; images as they are.
+fn as_image(graph: &mut Graph, x: Value) -> Result<Value> {
+    match graph.shape(x)[..] {
+        [n, channels, length] => graph.reshape(x, [n, channels, 1, length]),
+        _ => Ok(x),
+    }
+}
+
+impl<const D: usize> Kind for Pool<D> {
     fn name(&self) -> &'static str {
-        match self.kind {
-            PoolKind::Max => "max_pool2d",
-            PoolKind::Average => "avg_pool2d",
+        match (self.kind, D) {
+            (PoolKind::Max, 1) => "max_pool1d",
+            (PoolKind::Max, _) => "max_pool2d",
+            (PoolKind::Average, 1) => "avg_pool1d",
+            (PoolKind::Average, _) => "avg_pool2d",
         }
     }
 
     fn keys(&mut self) -> Vec<Key<'_>> {
-        vec![
+        let mut keys = vec![
             Key::needed("kernel", Setting::Sides(&mut self.kernel)),
             Key::optional("stride", Setting::Sides(&mut self.stride)),
             Key::optional("padding", Setting::Sides(&mut self.padding)),
-        ]
+        ];
+        if self.kind == PoolKind::Max {
+            keys.push(Key::optional("dilation", Setting::Sides(&mut self.dilation)));
+        }
+        keys.push(Key::optional("ceil_mode", Setting::Flag(&mut self.ceil_mode)));
+        if self.kind == PoolKind::Average {
+            keys.push(Key::optional("count_include_pad", Setting::Flag(&mut self.count_include_pad)));
+        }
+        keys
     }
 
     fn output_shape(&self, input: &Shape) -> Result<Shape, String> {
-        let size: [usize; 2] = spatial(input)?;
-        let Pooling { kernel, stride, padding } = self.pooling();
-        positive("kernel", &kernel)?;
-        if (0..2).any(|axis| padding[axis] > kernel[axis] / 2) {
+        let size: [usize; D] = spatial(input)?;
+        let Pool { kernel, padding, dilation, .. } = self;
+        positive("kernel", kernel)?;
+        positive("dilation", dilation)?;
+        if (0..D).any(|axis| padding[axis] > kernel[axis] / 2) {
             return Err(format!("padding {padding:?} is more than half of kernel {kernel:?}; use less padding"));
         }
+        let gaps = if *dilation == [1; D] { String::new() } else { format!(" and dilation {dilation:?}") };
+        let pooling = self.pooling();
         let along = |axis: usize| {
-            conv_output(size[axis], kernel[axis], stride[axis], padding[axis]).ok_or_else(|| {
+            let covered = dilated(kernel[axis], dilation[axis]);
+            if pool_output(size[axis], covered, self.step(axis), padding[axis], self.ceil_mode).is_none_or(|p| p == 0) {
                 let help = "use a smaller kernel or more padding";
-                format!("kernel {kernel:?} does not fit into {size:?} with padding {padding:?}; {help}")
+                return Err(format!(
+                    "kernel {kernel:?} does not fit into {size:?} with padding {padding:?}{gaps}; {help}"
+                ));
+            }
+            pooling.positions(axis + 2 - D, size[axis]).ok_or_else(|| {
+                let problem =
+                    format!("a window of kernel {kernel:?} holds nothing of {size:?} with padding {padding:?}");
+                format!("{problem}{gaps}; use less padding or dilation")
             })
         };
-        Ok([input[0], along(0)?, along(1)?].into())
+        let sizes: Result<Vec<usize>, String> = (0..D).map(along).collect();
+        Ok(std::iter::once(input[0]).chain(sizes?).collect())
     }
 
     fn flops(&self, _input: &Shape, output: &Shape) -> u64 {
         product(&self.kernel).saturating_mul(product(output))
     }
 
-    fn apply(&self, _placed: &Placed, graph: &mut Graph, x: Value) -> Result<Value> {
-        match self.kind {
-            PoolKind::Max => graph.max_pool(x, self.pooling()),
+    fn apply(&self, placed: &Placed, graph: &mut Graph, x: Value) -> Result<Value> {
+        let x = as_image(graph, x)?;
+        let y = match self.kind {
+            PoolKind::Max => graph.max_pool(x, self.pooling())?,
             PoolKind::Average => {
                 let sum = graph.sum_pool(x, self.pooling())?;
-                graph.scale(sum, 1.0 / (self.kernel[0] * self.kernel[1]) as f64)
+                let (input, output) = (&placed.input, &placed.output);
+                if self.has_short_windows(input, output) {
+                    let mut counts = self.counts(graph, D - 1, input[D], output[D])?;
+                    if D == 2 {
+                        let down = self.counts(graph, 0, input[1], output[1])?;
+                        let down = graph.reshape(down, [output[1], 1])?;
+                        counts = graph.multiply(down, counts)?;
+                    }
+                    graph.divide(sum, counts)?
+                } else {
+                    graph.scale(sum, 1.0 / self.kernel.iter().product::<usize>() as f64)?
+                }
             }
+        };
+        placed.reshaped(graph, y)
+    }
+}
+
+impl<const D: usize> Kind for AdaptivePool<D> {
+    fn name(&self) -> &'static str {
+        match (self.kind, D) {
+            (PoolKind::Max, 1) => "adaptive_max_pool1d",
+            (PoolKind::Max, _) => "adaptive_max_pool2d",
+            (PoolKind::Average, 1) => "adaptive_avg_pool1d",
+            (PoolKind::Average, _) => "adaptive_avg_pool2d",
         }
+    }
+
+    fn keys(&mut self) -> Vec<Key<'_>> {
+        vec![Key::needed("size", Setting::Sides(&mut self.size))]
+    }
+
+    fn output_shape(&self, input: &Shape) -> Result<Shape, String> {
+        let size: [usize; D] = spatial(input)?;
+        positive("size", &self.size)?;
+        if (0..D).any(|axis| self.size[axis].saturating_add(1).saturating_mul(size[axis] + 1) > u32::MAX as usize) {
+            return Err(format!("size {:?} is too large for {size:?}; use less", self.size));
+        }
+        Ok(std::iter::once(input[0]).chain(self.size).collect())
+    }
+
+    fn flops(&self, input: &Shape, output: &Shape) -> u64 {
+        product(input).max(product(output))
+    }
+
+    fn apply(&self, placed: &Placed, graph: &mut Graph, x: Value) -> Result<Value> {
+        let x = as_image(graph, x)?;
+        let size = pair(self.size, 1);
+        let y = match self.kind {
+            PoolKind::Max => graph.pool(Window::Max, x, Some(x), Pooling::ADAPTIVE, size)?,
+            PoolKind::Average => {
+                let sum = graph.pool(Window::Sum, x, None, Pooling::ADAPTIVE, size)?;
+                let (input, output) = (&placed.input[1..], &placed.output[1..]);
+                if (0..D).all(|axis| input[axis].is_multiple_of(output[axis])) {
+                    let count: usize = (0..D).map(|axis| input[axis] / output[axis]).product();
+                    graph.scale(sum, 1.0 / count as f64)?
+                } else {
+                    // How many elements each window has is the sum of ones over it.
+                    let [height, width] = [graph.shape(x)[2], graph.shape(x)[3]];
+                    let ones = graph.constant(1.0, [1, 1, height, width])?;
+                    let counts = graph.pool(Window::Sum, ones, None, Pooling::ADAPTIVE, size)?;
+                    graph.divide(sum, counts)?
+                }
+            }
+        };
+        placed.reshaped(graph, y)
     }
 }
 
@@ -154,36 +316,60 @@ impl Kind for Upsample {
     fn name(&self) -> &'static str {
         match self.interpolation {
             Interpolation::Nearest => "upsample_nearest",
+            Interpolation::Linear => "upsample_linear",
             Interpolation::Bilinear => "upsample_bilinear",
         }
     }
 
     fn keys(&mut self) -> Vec<Key<'_>> {
-        vec![Key::needed("scale", Setting::Sides(&mut self.scale))]
+        let sides = match self.interpolation {
+            Interpolation::Nearest | Interpolation::Bilinear => &mut self.scale[..],
+            Interpolation::Linear => &mut self.scale[1..],
+        };
+        vec![Key::needed("scale", Setting::Sides(sides))]
     }
 
     fn output_shape(&self, input: &Shape) -> Result<Shape, String> {
-        let size: [usize; 2] = spatial(input)?;
-        positive("scale", &self.scale)?;
-        let along = |axis: usize| {
-            let larger = size[axis].checked_mul(self.scale[axis]);
-            larger.ok_or_else(|| format!("scale {:?} is too large for {size:?}; use less", self.scale))
+        let [down, across] = self.scale;
+        let times = |size: usize, scale: usize| {
+            let larger = size.checked_mul(scale);
+            larger.ok_or_else(|| format!("scale {scale} is too large for {size}; use less"))
         };
-        Ok([input[0], along(0)?, along(1)?].into())
+        let of_sequence = match self.interpolation {
+            Interpolation::Nearest => input.len() == 2,
+            Interpolation::Linear => true,
+            Interpolation::Bilinear => false,
+        };
+        if of_sequence {
+            let [length] = spatial(input)?;
+            positive("scale", &[across])?;
+            if self.interpolation == Interpolation::Nearest && down != across {
+                let problem = format!("a sequence {input} has one axis to enlarge, got scale [{down}, {across}]");
+                return Err(format!("{problem}; use one number"));
+            }
+            return Ok([input[0], times(length, across)?].into());
+        }
+        let [height, width] = spatial(input)?;
+        positive("scale", &self.scale)?;
+        Ok([input[0], times(height, down)?, times(width, across)?].into())
     }
 
     fn flops(&self, _input: &Shape, output: &Shape) -> u64 {
         match self.interpolation {
             Interpolation::Nearest => 0,
+            Interpolation::Linear => product(&[4]).saturating_mul(product(output)),
             Interpolation::Bilinear => product(&[8]).saturating_mul(product(output)),
         }
     }
 
-    fn apply(&self, _placed: &Placed, graph: &mut Graph, x: Value) -> Result<Value> {
-        match self.interpolation {
-            Interpolation::Nearest => graph.repeat_pixels(x, self.scale),
-            Interpolation::Bilinear => graph.linear_resize(x, self.scale),
-        }
+    fn apply(&self, placed: &Placed, graph: &mut Graph, x: Value) -> Result<Value> {
+        let x = as_image(graph, x)?;
+        let scale = if placed.input.len() == 2 { [1, self.scale[1]] } else { self.scale };
+        let y = match self.interpolation {
+            Interpolation::Nearest => graph.repeat_pixels(x, scale)?,
+            Interpolation::Linear | Interpolation::Bilinear => graph.linear_resize(x, scale)?,
+        };
+        placed.reshaped(graph, y)
     }
 }
 

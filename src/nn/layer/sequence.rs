@@ -1,6 +1,7 @@
 //! Layers over sequences `[steps, features]`: self-attention and recurrent layers; and embeddings, which make sequences of
 //! vectors out of categories.
 
+use super::dropout::Dropout;
 use super::kind::{Initial, Key, Kind, ParameterSpec, Setting, positive, product, steps_and_features};
 use crate::error::Result;
 use crate::graph::{Binary, Direction, Graph, MAX_HIDDEN, Value};
@@ -25,8 +26,18 @@ pub struct Attention {
     pub heads: usize,
     /// Whether a step attends to itself and those before it only.
     pub causal: bool,
+    /// The probability that a step's weight for another becomes zero in training, where the others grow by as much as is lost
+    /// on average.
+    pub dropout: f64,
     /// Whether the projections have biases.
     pub bias: bool,
+}
+
+impl Attention {
+    /// With PyTorch's defaults: to all steps, without dropout, with biases.
+    pub fn new(heads: usize) -> Attention {
+        Attention { heads, causal: false, dropout: 0.0, bias: true }
+    }
 }
 
 /// Which recurrent layer.
@@ -38,8 +49,8 @@ pub enum Cell {
     Gru,
 }
 
-/// A recurrent layer over `[steps, features]`, from a state of zeros: PyTorch's `nn.LSTM` and `nn.GRU` of one layer, with
-/// their order of gates.
+/// Recurrent layers over `[steps, features]`, from a state of zeros: PyTorch's `nn.LSTM` and `nn.GRU`, with their order of
+/// gates.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Recurrent {
     /// Which kind.
@@ -51,14 +62,18 @@ pub struct Recurrent {
     /// Whether another such layer takes the steps from the last to the first, and both come out side by side: `2 out`
     /// features, with `last` of the step that each takes last (PyTorch's `h_n`).
     pub bidirectional: bool,
+    /// How many layers there are, each over all steps of the one before it; at most 16.
+    pub layers: usize,
+    /// The probability that a number between two layers becomes zero in training, as by [`Dropout`].
+    pub dropout: f64,
     /// Whether the gates have biases.
     pub bias: bool,
 }
 
 impl Recurrent {
-    /// All steps, with biases.
+    /// One layer, all steps, with biases.
     pub fn new(cell: Cell, out: usize) -> Recurrent {
-        Recurrent { cell, out, last: false, bidirectional: false, bias: true }
+        Recurrent { cell, out, last: false, bidirectional: false, layers: 1, dropout: 0.0, bias: true }
     }
 
     fn gates(&self) -> usize {
@@ -123,12 +138,14 @@ impl Kind for Attention {
         vec![
             Key::needed("heads", Setting::Whole(&mut self.heads)),
             Key::optional("causal", Setting::Flag(&mut self.causal)),
+            Key::optional("dropout", Setting::Number(&mut self.dropout)),
             Key::optional("bias", Setting::Flag(&mut self.bias)),
         ]
     }
 
     fn output_shape(&self, input: &Shape) -> Result<Shape, String> {
         let [_, features] = steps_and_features(input)?;
+        check_dropout(self.dropout)?;
         if self.heads == 0 || !features.is_multiple_of(self.heads) {
             let problem = format!("{features} features cannot be cut into {} heads of one size", self.heads);
             return Err(format!("{problem}; use a divisor of {features}"));
@@ -189,6 +206,7 @@ impl Kind for Attention {
             None => scores,
         };
         let weights = graph.softmax(scores, &[2])?;
+        let weights = Dropout { p: self.dropout, spatial: false }.apply(placed, graph, weights)?;
         let y = graph.matmul(weights, values, false, false)?;
         let y = graph.reshape(y, [n, heads, steps, size])?;
         let y = graph.permute(y, &[0, 2, 1, 3])?;
@@ -223,6 +241,13 @@ fn without_absent(graph: &mut Graph, scores: Value, mask: Value, heads: usize) -
     graph.add(scores, less)
 }
 
+fn check_dropout(p: f64) -> Result<(), String> {
+    match (0.0..=1.0).contains(&p) {
+        true => Ok(()),
+        false => Err(format!("dropout must be between 0 and 1, got {p:?}; use 0.1, say")),
+    }
+}
+
 /// Which of so many steps a batch's samples have, `[n, steps]`, where the graph says so of sequences of this length.
 fn mask_of(graph: &mut Graph, [n, steps]: [usize; 2]) -> Result<Option<Value>> {
     let mask = graph.mask(n)?;
@@ -242,6 +267,8 @@ impl Kind for Recurrent {
             Key::needed("out", Setting::Whole(&mut self.out)),
             Key::optional("last", Setting::Flag(&mut self.last)),
             Key::optional("bidirectional", Setting::Flag(&mut self.bidirectional)),
+            Key::optional("layers", Setting::Whole(&mut self.layers)),
+            Key::optional("dropout", Setting::Number(&mut self.dropout)),
             Key::optional("bias", Setting::Flag(&mut self.bias)),
         ]
     }
@@ -252,6 +279,14 @@ impl Kind for Recurrent {
         if self.out > MAX_HIDDEN {
             return Err(format!("out must be at most {MAX_HIDDEN}, got {}; use fewer hidden units", self.out));
         }
+        if self.layers == 0 || self.layers > NAMES.len() {
+            return Err(format!("layers must be 1 to {}, got {}; use 2, say", NAMES.len(), self.layers));
+        }
+        check_dropout(self.dropout)?;
+        if self.dropout > 0.0 && self.layers == 1 {
+            let problem = "dropout is between layers, of which there is one";
+            return Err(format!("{problem}; write layers = 2, or {{ dropout = {:?} }} after it", self.dropout));
+        }
         let features = self.directions().len() * self.out;
         Ok(if self.last { [features].into() } else { [steps, features].into() })
     }
@@ -260,52 +295,99 @@ impl Kind for Recurrent {
         let initial = Initial::Uniform(1.0 / (self.out as f64).sqrt());
         let wide = self.gates() * self.out;
         let spec = |name, shape: Shape| ParameterSpec { name, shape, initial };
-        let names = [
-            ["weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0"],
-            ["weight_ih_l0_reverse", "weight_hh_l0_reverse", "bias_ih_l0_reverse", "bias_hh_l0_reverse"],
-        ];
         let mut specs = Vec::new();
-        for [input_weight, state_weight, input_bias, state_bias] in names.into_iter().take(self.directions().len()) {
-            specs.push(spec(input_weight, [wide, input[1]].into()));
-            specs.push(spec(state_weight, [wide, self.out].into()));
-            if self.bias {
-                specs.extend([spec(input_bias, [wide].into()), spec(state_bias, [wide].into())]);
+        for (layer, names) in NAMES.iter().enumerate().take(self.layers) {
+            for [input_weight, state_weight, input_bias, state_bias] in &names[..self.directions().len()] {
+                specs.push(spec(input_weight, [wide, self.width(layer, input)].into()));
+                specs.push(spec(state_weight, [wide, self.out].into()));
+                if self.bias {
+                    specs.extend([spec(input_bias, [wide].into()), spec(state_bias, [wide].into())]);
+                }
             }
         }
         specs
     }
 
     fn flops(&self, input: &Shape, _output: &Shape) -> u64 {
-        product(&[2, self.directions().len(), input[0], self.gates() * self.out])
-            .saturating_mul((input[1] + self.out) as u64)
+        let of_layer = |layer: usize| {
+            product(&[2, self.directions().len(), input[0], self.gates() * self.out])
+                .saturating_mul((self.width(layer, input) + self.out) as u64)
+        };
+        (0..self.layers).map(of_layer).fold(0, u64::saturating_add)
     }
 
     fn apply(&self, placed: &Placed, graph: &mut Graph, x: Value) -> Result<Value> {
-        match self.directions() {
-            [only] => self.direction(placed, graph, x, *only),
-            directions => {
-                let both: Result<Vec<Value>> =
-                    directions.iter().map(|direction| self.direction(placed, graph, x, *direction)).collect();
-                graph.concat(&both?, placed.output.len())
+        let mut y = x;
+        for layer in 0..self.layers {
+            if layer > 0 {
+                y = Dropout { p: self.dropout, spatial: false }.apply(placed, graph, y)?;
             }
+            let last = self.last && layer + 1 == self.layers;
+            let directions = self.directions().iter();
+            let both: Result<Vec<Value>> = directions
+                .map(|direction| self.direction(placed, graph, y, Pass { layer, direction: *direction, last }))
+                .collect();
+            y = match both?[..] {
+                [only] => only,
+                ref both => graph.concat(both, graph.shape(both[0]).len() - 1)?,
+            };
         }
+        Ok(y)
     }
 }
+
+/// One direction of one layer.
+struct Pass {
+    layer: usize,
+    direction: Direction,
+    /// Whether only what it leaves at its last step is asked for.
+    last: bool,
+}
+
+/// PyTorch's names of the parameters of a layer in both directions.
+macro_rules! names {
+    ($($layer:literal)*) => {
+        [$([
+            [
+                concat!("weight_ih_l", $layer),
+                concat!("weight_hh_l", $layer),
+                concat!("bias_ih_l", $layer),
+                concat!("bias_hh_l", $layer),
+            ],
+            [
+                concat!("weight_ih_l", $layer, "_reverse"),
+                concat!("weight_hh_l", $layer, "_reverse"),
+                concat!("bias_ih_l", $layer, "_reverse"),
+                concat!("bias_hh_l", $layer, "_reverse"),
+            ],
+        ],)*]
+    };
+}
+
+const NAMES: [[[&str; 4]; 2]; 16] = names!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15);
 
 impl Recurrent {
     fn directions(&self) -> &'static [Direction] {
         if self.bidirectional { &[Direction::Forward, Direction::Backward] } else { &[Direction::Forward] }
     }
 
-    /// What the layer of one direction leaves, `[n, steps, out]` or `[n, out]`. Where samples have lengths, it is that of
+    /// Features that go into a layer.
+    fn width(&self, layer: usize, input: &Shape) -> usize {
+        if layer == 0 { input[1] } else { self.directions().len() * self.out }
+    }
+
+    /// What one direction of a layer leaves, `[n, steps, out]` or `[n, out]`. Where samples have lengths, it is that of
     /// PyTorch's packed sequences: forwards it ends at a sample's last step, backwards it begins there, and beyond it are zeros.
-    fn direction(&self, placed: &Placed, graph: &mut Graph, x: Value, direction: Direction) -> Result<Value> {
+    fn direction(&self, placed: &Placed, graph: &mut Graph, x: Value, pass: Pass) -> Result<Value> {
+        let Pass { layer, direction, last: only_last } = pass;
         let [n, steps] = [graph.shape(x)[0], placed.input[0]];
         let (hidden, wide) = (self.out, self.gates() * self.out);
-        let (first, last) = match direction {
+        let (reverse, last) = match direction {
             Direction::Forward => (0, steps - 1),
-            Direction::Backward => (placed.parameters.len() / 2, 0),
+            Direction::Backward => (1, 0),
         };
+        let passes = self.layers * self.directions().len();
+        let first = (layer * self.directions().len() + reverse) * (placed.parameters.len() / passes);
         // The inputs' part of all gates of all steps is one product.
         let (input, state) = (placed.parameter(graph, first)?, placed.parameter(graph, first + 1)?);
         let x = rows(graph, x)?;
@@ -340,7 +422,7 @@ impl Recurrent {
                 graph.gru(before, state, own, direction)?
             }
         };
-        if let (true, Some(mask), Direction::Forward, 2..) = (self.last, mask, direction, steps) {
+        if let (true, Some(mask), Direction::Forward, 2..) = (only_last, mask, direction, steps) {
             // The last step is there, and the one after it is not.
             let after = graph.slice(mask, &[0, 1, 0], [n, steps - 1, 1])?;
             let after = graph.pad(after, &[0, 0, 0], &[0, 1, 0])?;
@@ -349,7 +431,7 @@ impl Recurrent {
             let y = graph.multiply(y, is_last)?;
             return graph.sum(y, &[1]);
         }
-        if self.last {
+        if only_last {
             let y = graph.slice(y, &[0, last, 0], [n, 1, hidden])?;
             return graph.reshape(y, [n, hidden]);
         }

@@ -25,6 +25,14 @@ pub(super) fn layers(table: &mut Table) {
     layer("{ conv_transpose1d = { out = 3, kernel = 4, stride = 2, padding = 1 } }", &[2, 5, 6], PLAIN);
     layer("{ conv2d = { out = 8, kernel = 3, padding = 2, dilation = 2, groups = 4 } }", &[2, 4, 6, 5], PLAIN);
     layer("{ conv_transpose2d = { out = 8, kernel = 3, stride = 2, groups = 4 } }", &[2, 4, 3, 4], PLAIN);
+    layer(
+        "{ conv_transpose2d = { out = 3, kernel = 2, output_padding = [2, 0], dilation = 3 } }",
+        &[2, 4, 3, 4],
+        PLAIN,
+    );
+    layer("{ conv2d = { out = 3, kernel = [2, 4], padding = \"same\" } }", &[2, 4, 5, 3], PLAIN);
+    layer("{ conv1d = { out = 4, kernel = 3, padding = \"same\", dilation = 2 } }", &[3, 2, 7], PLAIN);
+    layer("{ linear = 3 }", &[2, 3, 4, 5], PLAIN);
     // Neighbours apart, so that a finite difference does not change which is the largest.
     let apart = Fill::Distinct;
     layer("{ max_pool2d = 2 }", &[2, 4, 6, 5], apart.clone());
@@ -36,7 +44,25 @@ pub(super) fn layers(table: &mut Table) {
     layer("{ avg_pool2d = { kernel = [3, 2], stride = [2, 1], padding = [1, 1] } }", &[2, 3, 7, 5], PLAIN);
     layer("\"global_avg_pool\"", &[2, 5, 3, 4], PLAIN);
     layer("\"global_avg_pool\"", &[2, 3, 7], PLAIN);
-    layer("\"global_max_pool\"", &[2, 5, 3, 4], apart);
+    layer("\"global_max_pool\"", &[2, 5, 3, 4], apart.clone());
+    layer(
+        "{ max_pool2d = { kernel = [2, 3], stride = 2, padding = 1, dilation = [3, 1] } }",
+        &[2, 3, 6, 5],
+        apart.clone(),
+    );
+    layer("{ max_pool2d = { kernel = 3, stride = 2, ceil_mode = true } }", &[1, 8, 6, 4], apart.clone());
+    layer("{ max_pool1d = { kernel = 3, stride = 1, padding = 1, dilation = 2 } }", &[3, 4, 9], apart.clone());
+    layer("{ max_pool1d = 1 }", &[2, 1, 1], apart.clone());
+    layer("{ avg_pool1d = { kernel = 3, stride = 2, ceil_mode = true } }", &[3, 5, 8], PLAIN);
+    layer("{ avg_pool2d = { kernel = 3, stride = 2, padding = 1, count_include_pad = false } }", &[2, 4, 6, 5], PLAIN);
+    layer("{ adaptive_avg_pool2d = [3, 2] }", &[2, 3, 7, 5], PLAIN);
+    layer("{ adaptive_avg_pool2d = [2, 5] }", &[2, 4, 6, 3], PLAIN);
+    layer("{ adaptive_avg_pool2d = 1 }", &[2, 1, 1, 1], PLAIN);
+    layer("{ adaptive_avg_pool1d = 2 }", &[3, 4, 6], PLAIN);
+    layer("{ adaptive_max_pool2d = [3, 2] }", &[2, 4, 7, 5], apart.clone());
+    layer("{ adaptive_max_pool1d = 4 }", &[2, 3, 6], apart);
+    layer("{ upsample_nearest = 3 }", &[2, 3, 5], PLAIN);
+    layer("{ upsample_linear = 2 }", &[2, 4, 5], PLAIN);
     layer("{ upsample_nearest = 2 }", &[2, 3, 4, 3], PLAIN);
     layer("{ upsample_nearest = [1, 3] }", &[2, 4, 1, 5], PLAIN);
     layer("{ upsample_bilinear = 2 }", &[2, 3, 4, 3], PLAIN);
@@ -54,7 +80,20 @@ pub(super) fn layers(table: &mut Table) {
     layer("{ attention = { heads = 1, causal = true } }", &[2, 1, 3], PLAIN);
     layer("{ lstm = { out = 3, bidirectional = true } }", &[2, 4, 3], PLAIN);
     layer("{ gru = { out = 2, last = true, bidirectional = true } }", &[3, 3, 2], PLAIN);
-    for text in ["{ mask_steps = 0.6 }", "{ gaussian_noise = 0.5 }"] {
+    layer("{ lstm = { out = 2, layers = 2 } }", &[2, 3, 4], PLAIN);
+    layer("{ gru = { out = 2, last = true, bidirectional = true, layers = 2 } }", &[2, 3, 1], PLAIN);
+    layer("\"rms_norm\"", &[5, 9], PLAIN);
+    layer("\"rms_norm\"", &[3, 1], PLAIN);
+    layer("{ rms_norm = { axes = 2, eps = 0.01 } }", &[2, 3, 4, 5], PLAIN);
+    layer("\"instance_norm\"", &[2, 3, 7], PLAIN);
+    layer("{ instance_norm = { eps = 0.01, affine = true } }", &[2, 3, 4, 5], PLAIN);
+    let training = [
+        "{ mask_steps = 0.6 }",
+        "{ gaussian_noise = 0.5 }",
+        "{ attention = { heads = 2, dropout = 0.3 } }",
+        "{ lstm = { out = 3, layers = 2, dropout = 0.4 } }",
+    ];
+    for text in training {
         table.case(format!("{text} of [3, 7, 4] in training"), |b| {
             let (state, x) = (b.state_of(12, 5)?, b.x([3, 7, 4])?);
             b.set_training(state)?;
