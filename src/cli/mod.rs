@@ -22,7 +22,7 @@ mod train;
 mod tune;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use pinhole::data::{self, Reading, Splits};
+use pinhole::data::{self, LabelColumn, Reading, Splits};
 use pinhole::error::{Error, Result};
 use pinhole::gpu::TuningReport;
 use pinhole::model::ModelSpec;
@@ -135,8 +135,7 @@ pub fn main() -> ExitCode {
     }
     // Usage errors end here, with exit code 2.
     let arguments = Arguments::parse();
-    let filter = tracing_subscriber::EnvFilter::from_default_env();
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    show_log();
     let result = match arguments.command {
         Command::Train(arguments) => train::run(&arguments),
         Command::Pretrain(arguments) => pretrain::run(&arguments),
@@ -172,6 +171,19 @@ pub fn main() -> ExitCode {
         Err(error) => {
             eprintln!("error: {error}");
             ExitCode::FAILURE
+        }
+    }
+}
+
+/// Writes what the library says to stderr, as `RUST_LOG` asks for it. Where it asks for nothing, these are warnings about data,
+/// a plain line each.
+fn show_log() {
+    let log = tracing_subscriber::fmt().with_writer(std::io::stderr);
+    match std::env::var_os("RUST_LOG") {
+        Some(_) => log.with_env_filter(tracing_subscriber::EnvFilter::from_default_env()).init(),
+        None => {
+            let warnings = tracing_subscriber::EnvFilter::new("pinhole::data=warn");
+            log.with_env_filter(warnings).without_time().with_target(false).with_level(false).init();
         }
     }
 }
@@ -276,15 +288,32 @@ fn load_others(runs: &[PathBuf], first: &Autoencoder) -> Result<Vec<Autoencoder>
     runs.iter().map(|run| Autoencoder::load(run, first.device().clone())).collect()
 }
 
-/// Data as the model of a run takes it.
-fn load_data(run: &Path, spec: &ModelSpec, source: &str) -> Result<Splits> {
-    load_pairs(run, spec, source, None)
+/// Data as the model of a run takes it. `label` is the column of labels, if it is given; else data may have the one that the
+/// run was trained with.
+fn load_data(run: &Path, spec: &ModelSpec, source: &str, label: Option<&str>) -> Result<Splits> {
+    load_pairs(run, spec, (source, None), label)
 }
 
-/// The same with what the model is to make of it.
-fn load_pairs(run: &Path, spec: &ModelSpec, source: &str, targets: Option<&str>) -> Result<Splits> {
-    let reading = Reading { items: RunDirectory::items(run)?, ..spec.reading() };
+/// Data as [`load_data`] loads it, with what the model is to make of it.
+fn load_pairs(
+    run: &Path,
+    spec: &ModelSpec,
+    (source, targets): (&str, Option<&str>),
+    label: Option<&str>,
+) -> Result<Splits> {
+    let reading = spec.reading();
+    let label = later_label(reading.label.clone(), label);
+    let reading = Reading { items: RunDirectory::items(run)?, label, ..reading };
     data::load_pairs(source, targets, &reading)
+}
+
+/// The column of labels of data that comes after training: the one that is given, else the one that was trained with, which
+/// data may lack.
+fn later_label(trained: Option<LabelColumn>, given: Option<&str>) -> Option<LabelColumn> {
+    match given {
+        Some(name) => Some(LabelColumn { name: name.to_owned(), optional: false }),
+        None => trained.map(|label| LabelColumn { optional: true, ..label }),
+    }
 }
 
 /// What of a model is to be other than its file says.

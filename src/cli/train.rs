@@ -30,6 +30,9 @@ pub struct Arguments {
     /// names, say
     #[arg(long, value_name = "FILE|DIR")]
     targets: Option<String>,
+    /// The column of a CSV file that holds labels and is no part of samples, by its name or, counted from 1, its number
+    #[arg(long, alias = "label-column", value_name = "COLUMN")]
+    label: Option<String>,
     /// Passes over the training set
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     epochs: Option<u64>,
@@ -61,7 +64,7 @@ pub struct Arguments {
     #[arg(long)]
     log_steps: bool,
     /// Go on with the run in --out, or with the newest one under runs
-    #[arg(long, conflicts_with_all = ["model", "batch", "lr", "latent", "precision", "seed", "no_shuffle", "set"])]
+    #[arg(long, conflicts_with_all = ["model", "batch", "lr", "latent", "precision", "seed", "no_shuffle", "set", "label"])]
     resume: bool,
     /// The run directory; a new one under runs where not given
     #[arg(long, value_name = "DIR")]
@@ -102,16 +105,16 @@ pub fn run(arguments: &Arguments) -> Result<End> {
     let device = open_device(&settings.device)?;
     let targets = settings.targets.as_deref();
     let splits = match &resumed {
-        Some(run) => load_pairs(run.path(), &spec, &settings.data, targets)?,
+        Some(run) => load_pairs(run.path(), &spec, (&settings.data, targets), None)?,
         None => data::load_pairs(&settings.data, targets, &spec.reading())?,
     };
-    spec.fit_to(&splits.train)?;
+    let (train, validation) = settings.split(splits, &spec)?;
+    spec.fit_to(&train)?;
     let mut autoencoder = Autoencoder::new(spec, device)?;
     if let Some(path) = &arguments.init {
         autoencoder.load_weights(path)?;
     }
     let spec = autoencoder.network().spec().clone();
-    let (train, validation) = settings.split(splits, &spec)?;
     let (network, device) = (autoencoder.network().clone(), autoencoder.device().clone());
     if let Some(seconds) = arguments.tune {
         let tuning = Tuning { budget: tuning_budget(seconds)?, ..Tuning::default() };
@@ -259,6 +262,9 @@ fn show_profile(profile: &Profile) {
 /// Puts what the command line says over what the model file and the run's settings say.
 fn apply(arguments: &Arguments, spec: &mut ModelSpec, settings: &mut Settings) -> Result<()> {
     arguments.changes.apply(spec)?;
+    if let Some(label) = &arguments.label {
+        spec.data.label.clone_from(label);
+    }
     let train = &mut spec.train;
     if let Some(epochs) = arguments.epochs {
         train.epochs = epochs as usize;
