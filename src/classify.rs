@@ -17,7 +17,7 @@
 use crate::autoencoder::Autoencoder;
 use crate::data::files::write_atomically;
 use crate::data::pictures::PictureFormat;
-use crate::data::{Dataset, LabelColumn, Reading, class_of, listed, whole};
+use crate::data::{Column, Columns, Dataset, LabelColumn, Reading, class_of, listed, whole};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Value};
@@ -63,6 +63,9 @@ struct Task {
     /// A checksum (CRC-32C) of the weights that training began with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     start: Option<u32>,
+    /// The columns of a table, where samples are its lines: all of them numbers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    columns: Vec<Column>,
 }
 
 /// A trained classifier on a device.
@@ -83,7 +86,11 @@ pub struct Classification {
 }
 
 impl Task {
-    fn of(input: &Shape, data: &Dataset) -> Result<Task> {
+    fn of(spec: &ModelSpec, data: &Dataset) -> Result<Task> {
+        if let Some(column) = spec.data.columns.iter().find(|column| column.is_categorical()) {
+            let problem = format!("column {:?} holds categories, which a classifier cannot take", column.name);
+            return Err(Error::invalid("data.columns", problem, "train a model of the columns of numbers alone"));
+        }
         let labels = data.needed_labels("")?;
         let refuse =
             |problem: String, help: &str| Err(Error::invalid(format!("data \"{}\"", data.name()), problem, help));
@@ -98,7 +105,7 @@ impl Task {
             let problem = format!("its labels are of {classes} classes, more than {MOST_CLASSES}");
             return refuse(problem, "give labels that are classes, not numbers of samples or measurements");
         }
-        Ok(Task { input: input.to_vec(), classes, names, start: None })
+        Ok(Task { input: spec.input.to_vec(), classes, names, start: None, columns: spec.data.columns.clone() })
     }
 
     fn read(directory: &Path) -> Result<Task> {
@@ -297,7 +304,8 @@ impl Classifier {
     /// Trains an encoder with a new head on labels, by the model's training settings, in a run directory; goes on with what
     /// that holds of it. None where the observer ended it.
     ///
-    /// Fails where data has no labels, or the directory holds another run.
+    /// Fails where data has no labels, where samples are lines of a table with columns of categories, or where the directory
+    /// holds another run.
     pub fn train(
         autoencoder: &Autoencoder,
         (train, validation): (&Dataset, Option<&Dataset>),
@@ -310,7 +318,7 @@ impl Classifier {
             let problem = "an encoder that is told what a sample is cannot say what it is";
             return Err(Error::invalid("condition", problem, "use a model without"));
         }
-        let task = Task::of(&source.spec().input, train)?;
+        let task = Task::of(source.spec(), train)?;
         let above = source.checked().encoder.last().map(|layer| layer.output.clone()).unwrap_or_default();
         let network = Network::new(task.model(source.spec(), &above))?;
         let mut values = network.initial(source.spec().train.seed);
@@ -376,12 +384,15 @@ impl Classifier {
         self.task.names.get(class as usize).cloned().unwrap_or_else(|| class.to_string())
     }
 
-    /// How data is read for it: pictures are brought to the shape of a sample, where that is one of pictures, and a CSV file
-    /// may have the column of labels that the classifier was trained with.
+    /// How data is read for it: pictures are brought to the shape of a sample, where that is one of pictures; the columns of
+    /// tables are standardised as in training; and a CSV file may have the column of labels that the classifier was trained
+    /// with.
     pub fn reading(&self) -> Reading {
         let data = &self.autoencoder.network().spec().data;
         let label = data.label_column().map(|label| LabelColumn { optional: true, ..label });
-        Reading { label, ..Reading::pictures(PictureFormat::of(&self.input(), data.fit)) }
+        let known = &self.task.columns;
+        let columns = (!known.is_empty()).then(|| Columns { known: known.clone(), complete: true });
+        Reading { label, columns, ..Reading::pictures(PictureFormat::of(&self.input(), data.fit)) }
     }
 
     /// The shape of a sample.

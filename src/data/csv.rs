@@ -63,6 +63,7 @@ pub(super) fn read_labelled(
     };
     reading.read(source.fields(LONGEST_FIELD)?)?;
     reading.skipped.warn(path);
+    reading.numbers.warn();
     if layout.index {
         warn(path, "the first column has no name and is left out: it holds the numbers of the lines");
     }

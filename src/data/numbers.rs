@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::records::Separator;
+use super::text::warn;
 use crate::error::{Error, Result};
 
 /// What fields hold where there is no value, in lower case: the list of pandas, and what some data sets write.
@@ -112,7 +113,7 @@ fn has_commas(text: &str) -> bool {
 /// since what separates thousands cannot be told from it.
 pub(super) struct Numbers<'a> {
     path: &'a Path,
-    commas: bool,
+    separator: Separator,
     /// Line and column of the first number with a comma, and of the first with a point.
     comma: Option<[usize; 2]>,
     point: Option<[usize; 2]>,
@@ -120,14 +121,21 @@ pub(super) struct Numbers<'a> {
 
 impl<'a> Numbers<'a> {
     pub fn new(path: &'a Path, separator: Separator) -> Numbers<'a> {
-        Numbers { path, commas: separator.leaves_commas(), comma: None, point: None }
+        Numbers { path, separator, comma: None, point: None }
+    }
+
+    /// Warns where commas were taken for decimal points though no semicolons separate fields, beside which they are usual.
+    pub fn warn(&self) {
+        if let Some([line, column]) = self.comma.filter(|_| self.separator != Separator::Byte(b';')) {
+            warn(self.path, &format!("commas are read as decimal points, in line {line}, column {column} first"));
+        }
     }
 
     /// The number that a field is, which may be infinite or none. Fails where it has a comma for its decimals and an earlier
     /// one a point, or the other way round.
     pub fn number(&mut self, field: &str, place: [usize; 2]) -> Result<Option<f64>> {
         let number = field.parse::<f64>().ok();
-        if !self.commas {
+        if !self.separator.leaves_commas() {
             return Ok(number);
         }
         let number = match number {

@@ -21,7 +21,8 @@ const MOST_CATEGORIES: usize = 4096;
 const UNNAMED: &str = "Unnamed: 0";
 
 /// A column of a table.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Column {
     /// The name in the header.
     pub name: String,
@@ -128,6 +129,7 @@ pub(super) fn read_table(path: &Path, columns: &Columns, label: Option<&LabelCol
         Ok(())
     })?;
     skipped.warn(path);
+    numbers.warn();
     let Some(header) = header.filter(|_| lines > 0) else {
         return Err(Error::file(path, "has no line below its header", "give a table with names in its first line"));
     };
@@ -203,7 +205,8 @@ impl Header {
             }
         }
         if let Some(missing) = columns.known.iter().find(|column| !names.contains(&column.name)) {
-            let help = suggest(&missing.name, names.iter().map(String::as_str));
+            let named = names.iter().filter(|name| !name.is_empty());
+            let help = suggest(&missing.name, named.map(String::as_str));
             return Err(Error::file(path, format!("has no column {:?}", missing.name), help));
         }
         expect_names((path, line), &names)?;

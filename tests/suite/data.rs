@@ -115,7 +115,8 @@ fn dataset_refuses_what_cannot_be_trained_on() {
 
 #[test]
 fn split_is_a_seeded_partition_and_keeps_labels_with_samples() -> Result<()> {
-    let make = || Dataset::from_u8([1], (0..100).collect()).and_then(|data| data.with_labels((100..200).collect::<Vec<u8>>()));
+    let make =
+        || Dataset::from_u8([1], (0..100).collect()).and_then(|data| data.with_labels((100..200).collect::<Vec<u8>>()));
     let (train, held_out) = make()?.split(30, 7)?;
     assert_eq!((train.len(), held_out.len()), (70, 30));
     let mut all = [bytes_of(&train), bytes_of(&held_out)].concat();
