@@ -142,7 +142,7 @@ impl FirstLine {
 }
 
 impl Layout {
-    /// Looks at the first line that says anything, and for decimals at the one below it.
+    /// Looks at the first line that says anything, and at the one below it.
     fn of(source: &Source, label: Option<&LabelColumn>) -> Result<Layout> {
         let mut fields = source.fields(LONGEST_FIELD)?;
         let mut numbers = Numbers::new(source.path, source.separator);
@@ -150,7 +150,12 @@ impl Layout {
         loop {
             match fields.next()? {
                 Token::Field => {
-                    let is_number = numbers.number(fields.text(), [fields.line, fields.column])?.is_some();
+                    let number = numbers.number(fields.text(), [fields.line, fields.column])?;
+                    let is_number = match Content::of(fields.text(), number) {
+                        // No names, and refused as what they are.
+                        Content::Commas | Content::Sign | Content::Several => true,
+                        _ => number.is_some(),
+                    };
                     first.take(&fields, is_number, label);
                 }
                 Token::Line(_) if first.is_nothing() => first = FirstLine::new(),
@@ -158,17 +163,17 @@ impl Layout {
                 Token::End => return Ok(Layout::default()),
             }
         }
-        let decimals = has_decimals(&mut fields)?;
-        Layout::by(source.path, &first, label, decimals)
+        let others = is_no_count(&mut fields)?;
+        Layout::by(source.path, &first, label, others)
     }
 
-    fn by(path: &Path, first: &FirstLine, label: Option<&LabelColumn>, decimals: bool) -> Result<Layout> {
+    fn by(path: &Path, first: &FirstLine, label: Option<&LabelColumn>, others: bool) -> Result<Layout> {
         let columns = first.columns;
         let number = label.and_then(|label| label.name.parse().ok()).filter(|number| (1..=columns).contains(number));
         let counts = first.counts && columns > 1;
         let is_data = first.texts == 0 || (first.texts == 1 && Some(first.first_text) == number && columns > 1);
         let header = match () {
-            _ if counts && (first.nameless || decimals || columns >= LONG_COUNT) => {
+            _ if counts && (first.nameless || others || columns >= LONG_COUNT) => {
                 let last = columns - 1 - usize::from(first.nameless);
                 warn(
                     path,
@@ -216,12 +221,12 @@ impl Layout {
     }
 }
 
-/// Whether the next line has a number with decimals.
-fn has_decimals(fields: &mut Fields) -> Result<bool> {
+/// Whether the next line has a text, or a number with decimals: then numbers without above it may be a header.
+fn is_no_count(fields: &mut Fields) -> Result<bool> {
     let mut found = false;
     loop {
         match fields.next()? {
-            Token::Field => found |= fields.text().contains(['.', ',']),
+            Token::Field => found |= !fields.text().is_empty() && fields.text().parse::<u64>().is_err(),
             Token::Line(_) | Token::End => return Ok(found),
         }
     }
@@ -335,7 +340,7 @@ impl Reading<'_> {
             Some(_) => format!("is {shown:?}, which is no finite 32-bit number"),
         };
         let help = match Content::of(text, number) {
-            content @ (Content::Commas | Content::Sign | Content::Several) => content.remedy(),
+            content @ (Content::Commas | Content::Sign | Content::Several | Content::Unit(_)) => content.remedy(),
             Content::Text => {
                 "remove or replace such values before training, or name the column by --label if it holds labels"
             }

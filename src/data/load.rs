@@ -373,6 +373,7 @@ fn arrays(path: &Path, key: Option<&str>) -> Result<Splits> {
                 labels => dataset.with_read_labels(labels),
             },
             // What cannot be read is in the way of nobody who needs no labels.
+            Err(Error::File { problem, .. }) => Ok(dataset.with_unreadable_labels(problem)),
             Err(error) => Ok(dataset.with_unreadable_labels(error.to_string())),
         }
     };

@@ -214,7 +214,7 @@ impl Header {
         if let Some(at) = label
             && let Some(column) = known(&names[at])
         {
-            let problem = format!("is the label, and among data.columns: {:?}", column.name);
+            let problem = format!("column {:?} is the label, and stands in data.columns too", column.name);
             return Err(Error::file(path, problem, "take it out of one of the two"));
         }
         let places = match columns.complete {
@@ -424,11 +424,12 @@ impl Found {
         let column = &self.column.name;
         let shown = if field.is_empty() { "empty".to_owned() } else { format!("{:?}", shortened(field)) };
         let content = Content::of(field, field.parse().ok());
-        let (lines, numeric) = (self.lines, self.numeric());
-        let others = match numeric {
-            0 => "and no field of the column says anything".to_owned(),
-            _ if numeric == lines => "in a column of numbers".to_owned(),
-            _ => format!("but {numeric} of the column's {lines} fields are numbers"),
+        let numeric = self.numeric();
+        let others = match self.numbers {
+            _ if numeric == 0 => "and no field of the column says anything".to_owned(),
+            0 => "in a column of numbers".to_owned(),
+            1 => "beside 1 number".to_owned(),
+            numbers => format!("beside {numbers} numbers"),
         };
         let remedy = if numeric == 0 { "delete the column" } else { content.remedy() };
         let name = toml::Value::String(column.clone());

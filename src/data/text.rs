@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 
 /// Bytes of a file that are read at a time: an even number.
 const BLOCK: usize = 64 << 10;
-const BINARY: &str = "has bytes of 0, as binary files have, and UTF-16 text, whose byte order mark is missing";
+const BINARY: &str = "has bytes of 0: it is no text, or UTF-16 without its byte order mark";
 const SAVE_AS_TEXT: &str = "save it as UTF-8 text, or give another file";
 
 /// What a text is written in.

@@ -93,13 +93,43 @@ fn unreadable_labels_are_in_the_way_of_those_who_need_them_only() -> Result<()> 
         let error = told.evaluate(&data).expect_err("no labels").to_string();
         expected.assert_eq(&error.replace(&format!("{}/", place.0.path().display()), ""));
     };
-    refused(labelled(&place, "|O", "(12,)", &[0x80; 40]), expect![[""]]);
+    refused(
+        labelled(&place, "|O", "(12,)", &[0x80; 40]),
+        expect![[
+            r#"data "l.npz": its labels cannot be used: l.npz: array "y" holds Python objects, which only Python can read; save them as text, by array.astype("U"), and the model's condition is labels = 3; give labels as text or whole numbers"#
+        ]],
+    );
     let halves: Vec<u8> = (0..12).flat_map(|at| (at as f32 / 2.0).to_le_bytes()).collect();
-    refused(labelled(&place, "<f4", "(12,)", &halves), expect![[""]]);
-    refused(labelled(&place, "|u1", "(12, 3)", &[1, 1, 0].repeat(12)), expect![[""]]);
-    refused(labelled(&place, "|u1", "(12, 1, 2)", &[1, 0].repeat(12)), expect![[""]]);
-    refused(labelled(&place, "<c8", "(12,)", &[0; 96]), expect![[""]]);
-    refused(labelled(&place, "<U3", "(12,)", &[0; 12]), expect![[""]]);
+    refused(
+        labelled(&place, "<f4", "(12,)", &halves),
+        expect![[
+            r#"data "l.npz": its labels cannot be used: array "y" has 0.5, which is no whole number, and the model's condition is labels = 3; give labels as text or whole numbers"#
+        ]],
+    );
+    refused(
+        labelled(&place, "|u1", "(12, 3)", &[1, 1, 0].repeat(12)),
+        expect![[
+            r#"data "l.npz": its labels cannot be used: array "y" has 3 numbers for sample 0, counted from 0, that are no 1 among zeros, and the model's condition is labels = 3; give labels as text or whole numbers"#
+        ]],
+    );
+    refused(
+        labelled(&place, "|u1", "(12, 1, 2)", &[1, 0].repeat(12)),
+        expect![[
+            r#"data "l.npz": its labels cannot be used: array "y" has shape [12, 1, 2] and is no list of labels, and the model's condition is labels = 3; give labels as text or whole numbers"#
+        ]],
+    );
+    refused(
+        labelled(&place, "<c8", "(12,)", &[0; 96]),
+        expect![[
+            r#"data "l.npz": its labels cannot be used: l.npz: array "y" holds elements of type "<c8", which is not read; save it by numpy.save(name, array.astype("float32")), and the model's condition is labels = 3; give labels as text or whole numbers"#
+        ]],
+    );
+    refused(
+        labelled(&place, "<U3", "(12,)", &[0; 12]),
+        expect![[
+            r#"data "l.npz": its labels cannot be used: l.npz: array "y" has 12 texts, but only 1 follow the header; the file is damaged: get it again, and the model's condition is labels = 3; give labels as text or whole numbers"#
+        ]],
+    );
     Ok(())
 }
 
@@ -204,18 +234,54 @@ fn the_program_keeps_classes_by_name() {
     place.ok("reconstruct told plain.csv copies.csv --label dog --device cpu");
     let fails =
         |command: &str, expected: Expect| expected.assert_eq(&place.failure(&format!("{command} --device cpu")));
-    fails("generate told --label bird", expect![[""]]);
-    fails("eval told --data birds.csv", expect![[""]]);
-    fails("classify classes --predict --data birds.csv", expect![[""]]);
-    fails("classify run --data gap.csv --out other", expect![[""]]);
-    fails("classify run --data plain.csv --out other", expect![[""]]);
-    fails("train --model flat.toml --data animals.csv --label kinds --out other", expect![[""]]);
-    fails("train --model flat.toml --data animals.csv --out other", expect![[""]]);
-    fails("train --model dense --data digits:60 --label kind --out other", expect![[""]]);
+    fails("generate told --label bird", expect!["condition: there is no label bird; known are cat, dog, owl"]);
+    fails(
+        "eval told --data birds.csv",
+        expect![[
+            r#"data "birds.csv": has label bird, but the model's 3 are cat, dog, owl; change the model's `condition`, or give other data"#
+        ]],
+    );
+    fails(
+        "classify classes --predict --data birds.csv",
+        expect![[
+            r#"data "birds.csv": has label bird, but the classes are cat, dog, owl; give data of the same classes"#
+        ]],
+    );
+    fails(
+        "classify run --data gap.csv --out other",
+        expect![[
+            r#"data "gap.csv": its labels cannot be used: line 32, column 5 of the file is empty; give labels as text or whole numbers"#
+        ]],
+    );
+    fails(
+        "classify run --data plain.csv --out other",
+        expect![[r#"plain.csv: has no column "kind", which is to be the label; known are a, b, c, d"#]],
+    );
+    fails(
+        "train --model flat.toml --data animals.csv --label kinds --out other",
+        expect![[r#"animals.csv: has no column "kinds", which is to be the label; did you mean "kind"?"#]],
+    );
+    fails(
+        "train --model flat.toml --data animals.csv --out other",
+        expect![[
+            r#"animals.csv: line 2, column 5 is "owl", which is no number; remove or replace such values before training, or name the column by --label if it holds labels"#
+        ]],
+    );
+    fails(
+        "train --model dense --data digits:60 --label kind --out other",
+        expect![[
+            r#"data "digits:60": it is no CSV file, of which "kind" could be the column of labels; leave the label out, or give a CSV file"#
+        ]],
+    );
     fails(
         "train --model told.toml --data animals.csv --label kind --out other --set condition.labels.count=2",
-        expect![[""]],
+        expect![[
+            r#"condition.labels.count: data "animals.csv" has 3 labels, more than the model's 2; write { labels = 3 }"#
+        ]],
     );
     place.ok(&format!("{train} --model table --data animals.csv --out kinds"));
-    fails("classify kinds --data animals.csv --label a --out other", expect![[""]]);
+    fails(
+        "classify kinds --data animals.csv --label a --out other",
+        expect![[r#"animals.csv: is the label, and among data.columns: "a"; take it out of one of the two"#]],
+    );
 }

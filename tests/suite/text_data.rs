@@ -35,28 +35,129 @@ fn names(data: &Dataset) -> Vec<&str> {
 fn columns_that_are_nearly_numbers_are_refused() {
     let place = Place::new();
     let refused = |text: &str, expected: Expect| expected.assert_eq(&said_of(&place, table(&place, text.as_bytes())));
-    refused("age,city\n1.5,rome\n,oslo\n3,rome\n", expect![[""]]);
-    refused("age,city\n1.5,rome\nNA,oslo\n3,rome\n", expect![[""]]);
-    refused("age\n1.5\nunknown\n3\n", expect![[""]]);
-    refused("age,b\n\"1,5\",1\n\"2,5\",2\n", expect![[""]]);
-    refused("age,b\n\"1,234\",1\n\"12,345,678.5\",2\n3,3\n", expect![[""]]);
-    refused("age,b\n1 000,1\n12 000,2\n", expect![[""]]);
-    refused("weight,b\n3 kg,1\n4.5 kg,2\n", expect![[""]]);
-    refused("price\n$3\n€4.50\n", expect![[""]]);
-    refused("share\n3%\n4.5 %\n", expect![[""]]);
-    refused("a,b\n1 2,1\n3 4,2\n", expect![[""]]);
-    refused("a,b\n1,1\ninf,2\n", expect![[""]]);
-    refused("a,b\n1,1\n1e400,2\n", expect![[""]]);
-    refused("a,b\n1,1\n-nan,2\n", expect![[""]]);
-    refused("a,b\n,1\n,2\n", expect![[""]]);
+    refused(
+        "age,city\n1.5,rome\n,oslo\n3,rome\n",
+        expect![[
+            r#"t.csv: line 3, column "age" is empty, but 2 of the column's 3 fields are numbers; fill in the value or delete the line, or take it for categories: [data] columns = [{ name = "age", categorical = true }]"#
+        ]],
+    );
+    refused(
+        "age,city\n1.5,rome\nNA,oslo\n3,rome\n",
+        expect![[
+            r#"t.csv: line 3, column "age" is "NA", but 2 of the column's 3 fields are numbers; fill in the value or delete the line, or take it for categories: [data] columns = [{ name = "age", categorical = true }]"#
+        ]],
+    );
+    refused(
+        "age\n1.5\nunknown\n3\n",
+        expect![[
+            r#"t.csv: line 3, column "age" is "unknown", but 2 of the column's 3 fields are numbers; write a number or delete the line, or take it for categories: [data] columns = [{ name = "age", categorical = true }]"#
+        ]],
+    );
+    refused(
+        "age,b\n\"1,5\",1\n\"2,5\",2\n",
+        expect![[
+            r#"t.csv: line 2, column "age" is "1,5", in a column of numbers; write decimals behind a point and nothing between thousands, or take it for categories: [data] columns = [{ name = "age", categorical = true }]"#
+        ]],
+    );
+    refused(
+        "age,b\n\"1,234\",1\n\"12,345,678.5\",2\n3,3\n",
+        expect![[
+            r#"t.csv: line 2, column "age" is "1,234", in a column of numbers; write decimals behind a point and nothing between thousands, or take it for categories: [data] columns = [{ name = "age", categorical = true }]"#
+        ]],
+    );
+    refused(
+        "age,b\n1 000,1\n12 000,2\n",
+        expect![[
+            r#"t.csv: line 2, column "age" is "1 000", in a column of numbers; write decimals behind a point and nothing between thousands, or take it for categories: [data] columns = [{ name = "age", categorical = true }]"#
+        ]],
+    );
+    refused(
+        "weight,b\n3 kg,1\n4.5 kg,2\n",
+        expect![[
+            r#"t.csv: line 2, column "weight" is "3 kg", in a column of numbers; write the number alone, or take it for categories: [data] columns = [{ name = "weight", categorical = true }]"#
+        ]],
+    );
+    refused(
+        "price\n$3\n€4.50\n",
+        expect![[
+            r#"t.csv: line 2, column "price" is "$3", in a column of numbers; write the number alone, or take it for categories: [data] columns = [{ name = "price", categorical = true }]"#
+        ]],
+    );
+    refused(
+        "share\n3%\n4.5 %\n",
+        expect![[
+            r#"t.csv: line 2, column "share" is "3%", in a column of numbers; write the number alone, or take it for categories: [data] columns = [{ name = "share", categorical = true }]"#
+        ]],
+    );
+    refused(
+        "a,b\n1 2,1\n3 4,2\n",
+        expect![[
+            r#"t.csv: line 2, column "a" is "1 2", in a column of numbers; write a comma between them, or take it for categories: [data] columns = [{ name = "a", categorical = true }]"#
+        ]],
+    );
+    refused(
+        "a,b\n1,1\ninf,2\n",
+        expect![[
+            r#"t.csv: line 3, column "a" is "inf", in a column of numbers; replace it by a finite number or delete the line, or take it for categories: [data] columns = [{ name = "a", categorical = true }]"#
+        ]],
+    );
+    refused(
+        "a,b\n1,1\n1e400,2\n",
+        expect![[
+            r#"t.csv: line 3, column "a" is "1e400", in a column of numbers; replace it by a finite number or delete the line, or take it for categories: [data] columns = [{ name = "a", categorical = true }]"#
+        ]],
+    );
+    refused(
+        "a,b\n1,1\n-nan,2\n",
+        expect![[
+            r#"t.csv: line 3, column "a" is "-nan", but 1 of the column's 2 fields are numbers; fill in the value or delete the line, or take it for categories: [data] columns = [{ name = "a", categorical = true }]"#
+        ]],
+    );
+    refused(
+        "a,b\n,1\n,2\n",
+        expect![[
+            r#"t.csv: line 2, column "a" is empty, and no field of the column says anything; delete the column, or take it for categories: [data] columns = [{ name = "a", categorical = true }]"#
+        ]],
+    );
     // Where commas are decimal points, a point may stand between thousands.
-    refused("a;b\n1,5;x\n1.234;y\n", expect![[""]]);
-    refused("who age\nanna 5\nbert six\n", expect![[""]]);
-    refused("5.1,3.5,setosa\n4.9,3.0,virginica\n", expect![[""]]);
-    refused("39,state,13\n50,self,12\n", expect![[""]]);
-    refused("\"\",mpg\nMazda,21\nVolvo,22\n", expect![[""]]);
-    refused("a,a\n1,2\n", expect![[""]]);
-    refused("a,,b\n1,2,3\n", expect![[""]]);
+    refused(
+        "a;b\n1,5;x\n1.234;y\n",
+        expect![[
+            r#"t.csv: line 3, column 1 is "1.234", a number with a point, but line 2, column 1 has one with a comma; write all decimals behind points, and nothing between thousands"#
+        ]],
+    );
+    refused(
+        "who age\nanna 5\nbert six\n",
+        expect![
+            "t.csv: has 2 words in its first line and in all others, with blanks between them; separate them by commas, semicolons or tabs"
+        ],
+    );
+    refused(
+        "5.1,3.5,setosa\n4.9,3.0,virginica\n",
+        expect![[
+            r#"t.csv: line 1, column 1 is "5.1", where the name of a column is expected; write the names of the columns in the first line"#
+        ]],
+    );
+    refused(
+        "39,state,13\n50,self,12\n",
+        expect![[
+            r#"t.csv: line 1, column 3 is "13", where the name of a column is expected; write the names of the columns in the first line"#
+        ]],
+    );
+    refused(
+        "\"\",mpg\nMazda,21\nVolvo,22\n",
+        expect![[
+            r#"t.csv: column 1 has no name in the first line, and line 2 has "Mazda" there; name it in the first line, or write the file without its index (pandas: index=False, R: row.names=FALSE)"#
+        ]],
+    );
+    refused(
+        "a,a\n1,2\n",
+        expect![[r#"t.csv: has two columns "a"; give each column a name of its own in the first line"#]],
+    );
+    refused(
+        "a,,b\n1,2,3\n",
+        expect!["t.csv: column 2 has no name in the first line; give each column a name of its own in the first line"],
+    );
 }
 
 #[test]
@@ -172,13 +273,33 @@ fn texts_are_read_in_what_they_are_written_in() -> Result<()> {
         "t.csv: column \"name\" has more than 4096 categories; leave it out, or make all its fields numbers"
     );
     let refused = |bytes: &[u8], expected: Expect| expected.assert_eq(&said_of(&place, table(&place, bytes)));
-    refused(&utf_16(false)[2..], expect![[""]]);
-    refused(&utf_16(false)[..31], expect![[""]]);
-    refused(&[0xff, 0xfe, 0, 0xdc, b'\n', 0], expect![[""]]);
+    refused(
+        &utf_16(false)[2..],
+        expect![
+            "t.csv: has bytes of 0, as binary files have, and UTF-16 text, whose byte order mark is missing; save it as UTF-8 text, or give another file"
+        ],
+    );
+    refused(
+        &utf_16(false)[..31],
+        expect!["t.csv: ends within a character of UTF-16; save it as UTF-8 text, or give another file"],
+    );
+    refused(
+        &[0xff, 0xfe, 0, 0xdc, b'\n', 0],
+        expect!["t.csv: is no valid UTF-16 text; save it as UTF-8 text, or give another file"],
+    );
     // A quote that is left open takes no more memory than the longest field.
-    refused(&[&b"a,b\n1,\""[..], &b"x\"\"".repeat(60_000)].concat(), expect![[""]]);
-    refused(&[&b"a,b\n1,"[..], &b"x".repeat(100_000)].concat(), expect![[""]]);
-    refused(b"a,b\n1,\"x\" y\n", expect![[""]]);
+    refused(
+        &[&b"a,b\n1,\""[..], &b"x\"\"".repeat(60_000)].concat(),
+        expect!["t.csv: line 2, column 2 is longer than 65536 bytes; close its quote"],
+    );
+    refused(
+        &[&b"a,b\n1,"[..], &b"x".repeat(100_000)].concat(),
+        expect!["t.csv: line 2, column 2 is longer than 65536 bytes; give a CSV file of numbers"],
+    );
+    refused(
+        b"a,b\n1,\"x\" y\n",
+        expect!["t.csv: line 2, column 2 has something behind its closing quote; write a quote within quotes twice"],
+    );
     Ok(())
 }
 
@@ -204,14 +325,37 @@ fn csv_of_numbers_is_read_as_numpy_and_pandas_write_it() {
     // Few whole numbers among others may be a sample.
     reads("0,1\n2,3\n", 2, &[0.0, 1.0, 2.0, 3.0]);
     let refused = |text: &str, expected: Expect| expected.assert_eq(&said_of(&place, read(text)));
-    refused("1,2\n3,\n", expect![[""]]);
-    refused("1,2\n,3\n", expect![[""]]);
-    refused("\"1,5\",2\n", expect![[""]]);
-    refused("1;2\n1,5;2.5\n", expect![[""]]);
-    refused("1,2 kg\n", expect![[""]]);
-    refused("1,$2\n", expect![[""]]);
-    refused("1 2\n3 x\n", expect![[""]]);
-    refused(",a\nanna,1\n", expect![[""]]);
+    refused("1,2\n3,\n", expect!["n.csv: line 2, column 2 is empty; remove or replace such values before training"]);
+    refused("1,2\n,3\n", expect!["n.csv: line 2, column 1 is empty; remove or replace such values before training"]);
+    refused(
+        "\"1,5\",2\n",
+        expect!["n.csv: line 1 has numbers, in column 2, beside names; give names to all columns or to none"],
+    );
+    refused(
+        "1;2\n1,5;2.5\n",
+        expect![[
+            r#"n.csv: line 2, column 2 is "2.5", a number with a point, but line 2, column 1 has one with a comma; write all decimals behind points, and nothing between thousands"#
+        ]],
+    );
+    refused(
+        "1,2 kg\n",
+        expect![[
+            r#"n.csv: line 1, column 2 is "2 kg", which is no number; remove or replace such values before training"#
+        ]],
+    );
+    refused("1,$2\n", expect![[r#"n.csv: line 1, column 2 is "$2", which is no number; write the number alone"#]]);
+    refused(
+        "1 2\n3 x\n",
+        expect![[
+            r#"n.csv: line 2, column 1 is "3 x", which is no number; remove or replace such values before training"#
+        ]],
+    );
+    refused(
+        ",a\nanna,1\n",
+        expect![[
+            r#"n.csv: line 2, column 1 has no name and is "anna"; name it in the first line, or write the file without its index (pandas: index=False, R: row.names=FALSE)"#
+        ]],
+    );
 }
 
 /// What the program decides by itself it says in a line, once.
@@ -229,16 +373,58 @@ fn what_is_decided_is_said() {
         std::fs::remove_dir_all(place.path("run")).expect("a run");
     };
     let lines = |line: &str| line.repeat(10).into_bytes();
-    said("table", &[b"a,b\n".to_vec(), lines("1,x\n"), b",\n,\n".to_vec()].concat(), expect![[""]]);
-    said("table", &[b"a b\n".to_vec(), lines("1 2\n")].concat(), expect![[""]]);
-    said("table", &[b"a\tb\n".to_vec(), lines("1,5\t2\n")].concat(), expect![[""]]);
-    said("table", &[b",a,b\n".to_vec(), lines("7,1,2\n")].concat(), expect![[""]]);
-    said("table", b"Unnamed: 0,a\n0,1\n1,2\n2,3\n3,4\n4,5\n", expect![[""]]);
-    said("table", &[b"a,b\n".to_vec(), lines("1,x\n"), b"2,\n3,\n".to_vec()].concat(), expect![[""]]);
-    said("table", &[b"\xe4,b\n".to_vec(), b"1,\x80\n".repeat(10)].concat(), expect![[""]]);
-    said("numbers.toml", &[b"0,1\n".to_vec(), lines("1.5,2\n")].concat(), expect![[""]]);
-    said("numbers.toml", &[b"0,1\n".to_vec(), lines("1,2\n")].concat(), expect![[""]]);
-    said("numbers.toml", &[b",0,1\n".to_vec(), lines("7,1,2\n")].concat(), expect![[""]]);
+    said(
+        "table",
+        &[b"a,b\n".to_vec(), lines("1,x\n"), b",\n,\n".to_vec()].concat(),
+        expect!["d.csv: 2 lines, of which line 12 is the first, hold nothing but separators and are left out"],
+    );
+    said(
+        "table",
+        &[b"a b\n".to_vec(), lines("1 2\n")].concat(),
+        expect!["d.csv: is read with blanks between the numbers of a line"],
+    );
+    said(
+        "table",
+        &[b"a\tb\n".to_vec(), lines("1,5\t2\n")].concat(),
+        expect!["d.csv: commas are read as decimal points, in line 2, column 1 first"],
+    );
+    said(
+        "table",
+        &[b",a,b\n".to_vec(), lines("7,1,2\n")].concat(),
+        expect!["d.csv: the first column has no name and is left out: it holds the numbers of the lines"],
+    );
+    said(
+        "table",
+        b"Unnamed: 0,a\n0,1\n1,2\n2,3\n3,4\n4,5\n",
+        expect![[r#"d.csv: the column "Unnamed: 0" is left out: it holds the numbers of the lines"#]],
+    );
+    said(
+        "table",
+        &[b"a,b\n".to_vec(), lines("1,x\n"), b"2,\n3,\n".to_vec()].concat(),
+        expect![[r#"d.csv: fields that say nothing are categories of their own: 2 of column "b" (line 12 is empty)"#]],
+    );
+    said(
+        "table",
+        &[b"\xe4,b\n".to_vec(), b"1,\x80\n".repeat(10)].concat(),
+        expect!["d.csv: line 1 is not UTF-8: read as Windows-1252 (Latin-1); save it as UTF-8 if names look wrong"],
+    );
+    said(
+        "numbers.toml",
+        &[b"0,1\n".to_vec(), lines("1.5,2\n")].concat(),
+        expect!["d.csv: the first line, 0 to 1, is taken for the header that pandas gives to columns without names"],
+    );
+    said(
+        "numbers.toml",
+        &[b"0,1\n".to_vec(), lines("1,2\n")].concat(),
+        expect!["d.csv: the first line, 0 to 1, is taken for a sample; delete it if it is a header"],
+    );
+    said(
+        "numbers.toml",
+        &[b",0,1\n".to_vec(), lines("7,1,2\n")].concat(),
+        expect![[r#"
+        d.csv: the first line, 0 to 1, is taken for the header that pandas gives to columns without names
+        d.csv: the first column has no name and is left out: it holds the numbers of the lines"#]],
+    );
     said("numbers.toml", &[b"0.5,1\n".to_vec(), lines("1,2\n")].concat(), expect![[""]]);
 }
 
