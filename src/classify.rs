@@ -17,7 +17,7 @@
 use crate::autoencoder::Autoencoder;
 use crate::data::files::{self, write_atomically};
 use crate::data::pictures::PictureFormat;
-use crate::data::{Dataset, Reading};
+use crate::data::{Column, Columns, Dataset, LabelColumn, Reading, class_of, listed, whole};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Value};
@@ -41,6 +41,11 @@ const SAMPLE: &str = "sample of a pair";
 const PAIR: &str = "pair of a class";
 const LOSS: &str = "class of a pair";
 
+/// More would be no classes, and take as many numbers beside each sample.
+const MOST_CLASSES: usize = 4096;
+/// How many bytes there are.
+const BYTES: usize = 256;
+
 /// Samples that are classified at a time.
 const AT_ONCE: usize = 1024;
 
@@ -52,9 +57,15 @@ struct Task {
     input: Vec<usize>,
     /// How many classes there are.
     classes: usize,
+    /// The labels of the classes, where they are not the numbers of these.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    names: Vec<String>,
     /// A checksum (CRC-32C) of the weights that training began with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     start: Option<u32>,
+    /// The columns of a table, where samples are its lines: all of them numbers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    columns: Vec<Column>,
 }
 
 /// A trained classifier on a device.
@@ -75,14 +86,26 @@ pub struct Classification {
 }
 
 impl Task {
-    fn of(input: &Shape, data: &Dataset) -> Result<Task> {
-        let labels = labels(data)?;
-        let classes = labels.iter().max().map_or(0, |most| usize::from(*most) + 1);
-        if classes < 2 {
-            let problem = "all its samples are of one class";
-            return Err(Error::invalid(format!("data \"{}\"", data.name()), problem, "give two classes or more"));
+    fn of(spec: &ModelSpec, data: &Dataset) -> Result<Task> {
+        if let Some(column) = spec.data.columns.iter().find(|column| column.is_categorical()) {
+            let problem = format!("column {:?} holds categories, which a classifier cannot take", column.name);
+            return Err(Error::invalid("data.columns", problem, "train a model of the columns of numbers alone"));
         }
-        Ok(Task { input: input.to_vec(), classes, start: None })
+        let labels = data.needed_labels("")?;
+        let refuse =
+            |problem: String, help: &str| Err(Error::invalid(format!("data \"{}\"", data.name()), problem, help));
+        if labels.present().len() < 2 {
+            return refuse("all its samples are of one class".to_owned(), "give two classes or more");
+        }
+        let (classes, names) = match numbered(labels.names()) {
+            Some(classes) => (classes, vec![]),
+            None => (labels.names().len(), labels.names().to_vec()),
+        };
+        if classes > MOST_CLASSES {
+            let problem = format!("its labels are of {classes} classes, more than {MOST_CLASSES}");
+            return refuse(problem, "give labels that are classes, not numbers of samples or measurements");
+        }
+        Ok(Task { input: spec.input.to_vec(), classes, names, start: None, columns: spec.data.columns.clone() })
     }
 
     fn read(directory: &Path) -> Result<Task> {
@@ -97,6 +120,23 @@ impl Task {
             None | Some(0) => Err(damaged(directory, format!("a sample cannot have shape {:?}", task.input))),
             Some(_) => Ok(task),
         }
+    }
+
+    /// The class of each sample of data with labels. Fails where one has another label than those that are known.
+    fn classes_of(&self, data: &Dataset) -> Result<Vec<u32>> {
+        let labels = data.needed_labels("")?;
+        let classes: Vec<_> = labels.names().iter().map(|label| class_of(label, &self.names, self.classes)).collect();
+        if let Some(strange) = labels.present().into_iter().find(|label| classes[*label].is_none()) {
+            let known = match &self.names[..] {
+                [] => format!("there are {} classes, counted from 0", self.classes),
+                names => format!("the classes are {}", listed(names)),
+            };
+            let problem = format!("has label {}, but {known}", labels.names()[strange]);
+            return Err(Error::invalid(format!("data \"{}\"", data.name()), problem, "give data of the same classes"));
+        }
+        // All that there are have a class.
+        let class = |label: &u32| classes[*label as usize].unwrap_or_default() as u32;
+        Ok(labels.indices().iter().map(class).collect())
     }
 
     fn width(&self) -> usize {
@@ -149,7 +189,7 @@ impl Task {
             decoder,
             penalties: Penalties::default(),
             // What changes samples would change the class beside them too.
-            data: DataSpec { fit: spec.data.fit, ..DataSpec::default() },
+            data: DataSpec { fit: spec.data.fit, label: spec.data.label.clone(), ..DataSpec::default() },
             blocks: spec.blocks.iter().map(|(name, layers)| (name.clone(), moved(layers))).collect(),
             train: TrainSpec { layers: spec.train.layers.iter().filter_map(shifted).collect(), ..spec.train.clone() },
         }
@@ -158,11 +198,7 @@ impl Task {
     /// Samples with their classes behind them, as ones and zeros.
     fn pairs(&self, data: &Dataset) -> Result<Dataset> {
         self.accepts(data)?;
-        let labels = labels(data)?;
-        if let Some(strange) = labels.iter().find(|label| usize::from(**label) >= self.classes) {
-            let problem = format!("has label {strange}, but there are {} classes, counted from 0", self.classes);
-            return Err(Error::invalid(format!("data \"{}\"", data.name()), problem, "give data of the same classes"));
-        }
+        let labels = &self.classes_of(data)?[..];
         let width = self.width();
         let all: Vec<u32> = (0..data.len() as u32).collect();
         let pairs = match data.read(&all)? {
@@ -181,19 +217,19 @@ fn damaged(directory: &Path, problem: String) -> Error {
     Error::file(&directory.join(CLASSIFIER), problem, "restore the file, or train the classifier again")
 }
 
-/// Labels of data that must have them.
-fn labels(data: &Dataset) -> Result<&[u8]> {
-    data.labels().ok_or_else(|| {
-        let help = "give digits, a folder with MNIST's label files, or an .npz file with x and y";
-        Error::invalid(format!("data \"{}\"", data.name()), "it has no labels", help)
-    })
+/// How many classes labels stand for that are the numbers of their classes, counted from 0: bytes, of which some may be
+/// missing, and numbers of which none is.
+fn numbered(names: &[String]) -> Option<usize> {
+    let numbers: Vec<usize> = names.iter().map(|name| usize::try_from(whole(name)?).ok()).collect::<Option<_>>()?;
+    let classes = numbers.iter().max()?.checked_add(1)?;
+    (classes <= BYTES || classes == names.len()).then_some(classes)
 }
 
-fn paired<T: Copy + Default>(values: &[T], labels: &[u8], task: &Task, one: T) -> Vec<T> {
+fn paired<T: Copy + Default>(values: &[T], labels: &[u32], task: &Task, one: T) -> Vec<T> {
     let mut pairs = Vec::with_capacity(values.len() + labels.len() * task.classes);
     for (sample, label) in values.chunks(task.width()).zip(labels) {
         pairs.extend_from_slice(sample);
-        pairs.extend((0..task.classes).map(|class| if class == usize::from(*label) { one } else { T::default() }));
+        pairs.extend((0..task.classes).map(|class| if class == *label as usize { one } else { T::default() }));
     }
     pairs
 }
@@ -268,7 +304,8 @@ impl Classifier {
     /// Trains an encoder with a new head on labels, by the model's training settings, in a run directory; goes on with what
     /// that holds of it. None where the observer ended it.
     ///
-    /// Fails where data has no labels, where the directory holds another run, and where it is in use.
+    /// Fails where data has no labels, where samples are lines of a table with columns of categories, where the directory holds
+    /// another run, and where it is in use.
     pub fn train(
         autoencoder: &Autoencoder,
         (train, validation): (&Dataset, Option<&Dataset>),
@@ -281,7 +318,7 @@ impl Classifier {
             let problem = "an encoder that is told what a sample is cannot say what it is";
             return Err(Error::invalid("condition", problem, "use a model without"));
         }
-        let task = Task::of(&source.spec().input, train)?;
+        let task = Task::of(source.spec(), train)?;
         let above = source.checked().encoder.last().map(|layer| layer.output.clone()).unwrap_or_default();
         let network = Network::new(task.model(source.spec(), &above))?;
         let mut values = network.initial(source.spec().train.seed);
@@ -341,9 +378,20 @@ impl Classifier {
         self.task.classes
     }
 
-    /// How data is read for it: pictures are brought to the shape of a sample, where that is one of pictures.
+    /// The label of a class, as data has it.
+    pub fn class_name(&self, class: u32) -> String {
+        self.task.names.get(class as usize).cloned().unwrap_or_else(|| class.to_string())
+    }
+
+    /// How data is read for it: pictures are brought to the shape of a sample, where that is one of pictures; the columns of
+    /// tables are standardised as in training; and a CSV file may have the column of labels that the classifier was trained
+    /// with.
     pub fn reading(&self) -> Reading {
-        Reading::pictures(PictureFormat::of(&self.input(), self.autoencoder.network().spec().data.fit))
+        let data = &self.autoencoder.network().spec().data;
+        let label = data.label_column().map(|label| LabelColumn { optional: true, ..label });
+        let known = &self.task.columns;
+        let columns = (!known.is_empty()).then(|| Columns { known: known.clone(), complete: true });
+        Reading { label, columns, ..Reading::pictures(PictureFormat::of(&self.input(), data.fit)) }
     }
 
     /// The shape of a sample.
@@ -359,7 +407,7 @@ impl Classifier {
                 format!("{} numbers are not a positive multiple of the {width} that one takes", samples.len());
             return Err(Error::invalid("samples", problem, format!("give each as {width} numbers")));
         }
-        let none = vec![0u8; samples.len() / width];
+        let none = vec![0u32; samples.len() / width];
         let mut probabilities = Vec::with_capacity(none.len() * classes);
         for (samples, none) in samples.chunks(AT_ONCE * width).zip(none.chunks(AT_ONCE)) {
             let pairs = self.autoencoder.reconstruct(&paired(samples, none, &self.task, 0.0))?.to_f32();
@@ -373,16 +421,18 @@ impl Classifier {
         Tensor::from_f32([samples.len() / width, classes], probabilities)
     }
 
-    /// The likeliest class of each of some samples given one after the other; the first of those that are equally likely.
-    pub fn predict(&self, samples: &[f32]) -> Result<Vec<u8>> {
+    /// The likeliest class of each of some samples given one after the other, counted from 0; the first of those that are
+    /// equally likely. [`Classifier::class_name`] has its label.
+    pub fn predict(&self, samples: &[f32]) -> Result<Vec<u32>> {
         let probabilities = self.probabilities(samples)?.to_f32();
-        let likeliest =
-            |row: &[f32]| (1..row.len()).fold(0, |best, class| if row[class] > row[best] { class } else { best }) as u8;
+        let likeliest = |row: &[f32]| {
+            (1..row.len()).fold(0, |best, class| if row[class] > row[best] { class } else { best }) as u32
+        };
         Ok(probabilities.chunks(self.task.classes).map(likeliest).collect())
     }
 
     /// The classes of all samples of a data set.
-    pub fn predict_all(&self, data: &Dataset) -> Result<Vec<u8>> {
+    pub fn predict_all(&self, data: &Dataset) -> Result<Vec<u32>> {
         self.task.accepts(data)?;
         let mut all = Vec::with_capacity(data.len());
         for start in (0..data.len()).step_by(AT_ONCE) {
@@ -391,11 +441,11 @@ impl Classifier {
         Ok(all)
     }
 
-    /// How often it is wrong on data with labels.
+    /// How often it is wrong on data with labels. Fails where data has labels that training did not know.
     pub fn test(&self, data: &Dataset) -> Result<Classification> {
-        let labels = labels(data)?;
+        let labels = self.task.classes_of(data)?;
         let predicted = self.predict_all(data)?;
-        let errors = predicted.iter().zip(labels).filter(|(predicted, label)| predicted != label).count();
+        let errors = predicted.iter().zip(&labels).filter(|(predicted, label)| predicted != label).count();
         Ok(Classification { error: errors as f64 / data.len() as f64, errors, samples: data.len() })
     }
 }

@@ -64,6 +64,8 @@ mod inference;
 mod inspect;
 #[path = "suite/kernels.rs"]
 mod kernels;
+#[path = "suite/labels.rs"]
+mod labels;
 #[path = "suite/latent.rs"]
 mod latent;
 #[path = "suite/layers.rs"]
@@ -131,9 +133,11 @@ mod support;
 #[path = "suite/tables.rs"]
 mod tables;
 #[cfg(feature = "cli")]
+#[path = "suite/text_data.rs"]
+mod text_data;
+#[cfg(feature = "cli")]
 #[path = "suite/through.rs"]
 mod through;
-#[cfg(feature = "cli")]
 #[path = "suite/told.rs"]
 mod told;
 #[path = "suite/training.rs"]

@@ -1,10 +1,10 @@
 //! `pinhole classify`
 
 use super::interrupt::Interrupt;
-use super::{End, open_device, say, say_json};
+use super::{End, later_label, open_device, say, say_json};
 use pinhole::Autoencoder;
 use pinhole::classify::Classifier;
-use pinhole::data;
+use pinhole::data::{self, Reading};
 use pinhole::error::{Error, Result};
 use pinhole::model::ModelSpec;
 use pinhole::train::{EpochReport, Observer, Settings, Warning};
@@ -15,9 +15,14 @@ use std::sync::Arc;
 pub struct Arguments {
     /// The directory of a run whose encoder gets a head over classes; of a classifier where it is to predict
     run: PathBuf,
-    /// Data with labels: digits, a folder with MNIST's files or with a folder of pictures for each class, or an NPZ file with x and y
+    /// Data with labels: digits, a folder with MNIST's files or with a folder of pictures for each class, an NPZ file with x and y,
+    /// or a CSV file with --label
     #[arg(long, default_value = "digits", value_name = "FILE|DIR|digits[:N]")]
     data: String,
+    /// The column of a CSV file that holds the labels, by its name or, counted from 1, its number; the one that the run was
+    /// trained with where not given
+    #[arg(long, alias = "label-column", value_name = "COLUMN")]
+    label: Option<String>,
     /// Where the classifier goes
     #[arg(long, value_name = "DIR", required_unless_present = "predict")]
     out: Option<PathBuf>,
@@ -45,6 +50,9 @@ pub fn run(arguments: &Arguments) -> Result<End> {
     let interrupted = Interrupt::listen();
     let mut spec = ModelSpec::read(&arguments.run.join("model.toml"))?;
     arguments.set.iter().try_for_each(|assignment| spec.set(assignment))?;
+    if let Some(label) = &arguments.label {
+        spec.data.label.clone_from(label);
+    }
     if let Some(epochs) = arguments.epochs {
         spec.train.epochs = epochs as usize;
     }
@@ -83,13 +91,15 @@ pub fn run(arguments: &Arguments) -> Result<End> {
 
 fn predict(arguments: &Arguments) -> Result<End> {
     let classifier = Classifier::load(&arguments.run, open_device(&arguments.device)?)?;
-    let splits = data::load_with(&arguments.data, &classifier.reading())?;
+    let reading = classifier.reading();
+    let label = later_label(reading.label.clone(), arguments.label.as_deref());
+    let splits = data::load_with(&arguments.data, &Reading { label, ..reading })?;
     let data = splits.test.unwrap_or(splits.train);
+    let result = data.labels().map(|_| classifier.test(&data)).transpose()?;
     for class in classifier.predict_all(&data)? {
-        say(&class.to_string())?;
+        say(&classifier.class_name(class))?;
     }
-    if data.labels().is_some() {
-        let result = classifier.test(&data)?;
+    if let Some(result) = result {
         eprintln!("error {:.2} % ({} of {})", 100.0 * result.error, result.errors, result.samples);
     }
     Ok(End::Done)

@@ -20,6 +20,9 @@ pub struct Arguments {
     /// What the model is to make of the data's samples, where that is not the samples themselves
     #[arg(long, value_name = "FILE|DIR")]
     targets: Option<String>,
+    /// The column of a CSV file that holds labels, by its name or number; the one that the run was trained with where not given
+    #[arg(long, alias = "label-column", value_name = "COLUMN")]
+    label: Option<String>,
     /// Where to compute
     #[arg(long, default_value = "auto", value_name = "auto|gpu|cpu|cpu-f64|NAME")]
     device: String,
@@ -50,7 +53,8 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<End> {
     let autoencoder = Autoencoder::load(&arguments.run, open_device(&arguments.device)?)?;
     let spec = autoencoder.network().spec();
-    let splits = load_pairs(&arguments.run, spec, &arguments.data, arguments.targets.as_deref())?;
+    let sources = (&*arguments.data, arguments.targets.as_deref());
+    let splits = load_pairs(&arguments.run, spec, sources, arguments.label.as_deref())?;
     let data = splits.test.as_ref().unwrap_or(&splits.train);
     let mut evaluation = autoencoder.evaluate(data)?;
     let (network, mse) = (autoencoder.network(), evaluation.mse);
@@ -134,7 +138,7 @@ pub fn run(arguments: &Arguments) -> Result<End> {
 fn ranking(run: &Path, autoencoder: &Autoencoder, source: &str, splits: &Splits) -> Result<RankingReport> {
     let spec = autoencoder.network().spec();
     let settings = Settings::read(run)?;
-    let (train, aside) = settings.split(load_data(run, spec, &settings.data)?, spec)?;
+    let (train, aside) = settings.split(load_data(run, spec, &settings.data, None)?, spec)?;
     let own = splits.test.is_none() && is_same_source(source, &settings.data);
     if own && aside.is_none() {
         let problem = format!("the run was trained on all users of {source}");

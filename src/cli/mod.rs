@@ -24,7 +24,7 @@ mod train;
 mod tune;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use pinhole::data::{self, Reading, Splits};
+use pinhole::data::{self, LabelColumn, Reading, Splits};
 use pinhole::error::{Error, Result};
 use pinhole::gpu::TuningReport;
 use pinhole::model::ModelSpec;
@@ -127,6 +127,9 @@ fn keep_quiet_about_lost_devices() {
     }));
 }
 
+/// Parts of the library whose warnings are for everybody.
+const NOTES: [&str; 2] = ["pinhole::data", "pinhole::train::lock"];
+
 /// Writes what `RUST_LOG` asks for, such as `pinhole=debug`, to stderr; unless it is set, only the notes that are meant for
 /// everybody, as lines without time and place.
 fn log_to_stderr() {
@@ -138,7 +141,7 @@ fn log_to_stderr() {
             tracing_subscriber::registry().with(layer.with_filter(filter)).init();
         }
         None => {
-            let filter = Targets::new().with_default(LevelFilter::ERROR).with_target("pinhole::train::lock", LevelFilter::WARN);
+            let filter = Targets::new().with_default(LevelFilter::ERROR).with_targets(NOTES.map(|target| (target, LevelFilter::WARN)));
             let layer = layer.without_time().with_level(false).with_target(false).with_ansi(false);
             tracing_subscriber::registry().with(layer.with_filter(filter)).init();
         }
@@ -282,15 +285,32 @@ fn load_others(runs: &[PathBuf], first: &Autoencoder) -> Result<Vec<Autoencoder>
     runs.iter().map(|run| Autoencoder::load(run, first.device().clone())).collect()
 }
 
-/// Data as the model of a run takes it.
-fn load_data(run: &Path, spec: &ModelSpec, source: &str) -> Result<Splits> {
-    load_pairs(run, spec, source, None)
+/// Data as the model of a run takes it. `label` is the column of labels, if it is given; else data may have the one that the
+/// run was trained with.
+fn load_data(run: &Path, spec: &ModelSpec, source: &str, label: Option<&str>) -> Result<Splits> {
+    load_pairs(run, spec, (source, None), label)
 }
 
-/// The same with what the model is to make of it.
-fn load_pairs(run: &Path, spec: &ModelSpec, source: &str, targets: Option<&str>) -> Result<Splits> {
-    let reading = Reading { items: RunDirectory::items(run)?, ..spec.reading() };
+/// Data as [`load_data`] loads it, with what the model is to make of it.
+fn load_pairs(
+    run: &Path,
+    spec: &ModelSpec,
+    (source, targets): (&str, Option<&str>),
+    label: Option<&str>,
+) -> Result<Splits> {
+    let reading = spec.reading();
+    let label = later_label(reading.label.clone(), label);
+    let reading = Reading { items: RunDirectory::items(run)?, label, ..reading };
     data::load_pairs(source, targets, &reading)
+}
+
+/// The column of labels of data that comes after training: the one that is given, else the one that was trained with, which
+/// data may lack.
+fn later_label(trained: Option<LabelColumn>, given: Option<&str>) -> Option<LabelColumn> {
+    match given {
+        Some(name) => Some(LabelColumn { name: name.to_owned(), optional: false }),
+        None => trained.map(|label| LabelColumn { optional: true, ..label }),
+    }
 }
 
 /// What of a model is to be other than its file says.

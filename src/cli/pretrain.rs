@@ -18,6 +18,9 @@ pub struct Arguments {
     /// The data; validation is on its test part where it has one
     #[arg(long, default_value = "digits", value_name = "FILE|DIR|digits[:N]")]
     data: String,
+    /// The column of a CSV file that holds labels and is no part of samples, by its name or, counted from 1, its number
+    #[arg(long, alias = "label-column", value_name = "COLUMN")]
+    label: Option<String>,
     /// The run directory of the model with the layers' weights, which train --resume goes on with
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
@@ -37,12 +40,15 @@ pub fn run(arguments: &Arguments) -> Result<End> {
     let interrupted = Interrupt::listen();
     let mut spec = resolve_model(&arguments.model)?;
     arguments.changes.apply(&mut spec)?;
+    if let Some(label) = &arguments.label {
+        spec.data.label.clone_from(label);
+    }
     let device = open_device(&arguments.device)?;
     let splits = data::load_with(&arguments.data, &spec.reading())?;
     let data = data::absolute_source(&arguments.data);
     let settings = Settings { data, device: arguments.device.clone(), ..Settings::default() };
-    spec.fit_to(&splits.train)?;
     let (train, validation) = settings.split(splits, &spec)?;
+    spec.fit_to(&train)?;
     let mut progress = Progress { layer: String::new(), interrupted, failure: None };
     let epochs = arguments.epochs.map(|epochs| epochs as usize);
     let sets = (&train, validation.as_ref());

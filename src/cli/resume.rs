@@ -32,6 +32,13 @@ pub fn newest_run(runs: &Path) -> Result<PathBuf> {
 
 /// Puts what may change of a run over what it has. Fails where the command line differs from the run in anything else.
 pub fn apply(arguments: &Arguments, spec: &mut ModelSpec, settings: &Settings) -> Result<()> {
+    if let Some(label) = arguments.label.as_ref().filter(|label| **label != spec.data.label) {
+        let problem = match &spec.data.label[..] {
+            "" => "the run has no column of labels".to_owned(),
+            own => format!("the run's labels are in column {own:?}"),
+        };
+        return Err(Error::invalid(format!("--label {label}"), problem, ANOTHER));
+    }
     expect_model(arguments, spec)?;
     let mut train = spec.clone();
     for assignment in of_training(&arguments.changes.set) {
@@ -110,6 +117,7 @@ fn expect_model(arguments: &Arguments, run: &ModelSpec) -> Result<()> {
     let changed = |mut model: ModelSpec, set: &[String], latent: Option<u32>| -> Result<Option<&'static str>> {
         set.iter().filter(|assignment| !is_of_training(assignment)).try_for_each(|assignment| model.set(assignment))?;
         latent.map_or(Ok(()), |size| model.set_latent(size as usize))?;
+        model.data.label.clone_from(&run.data.label);
         model.fit_as(run);
         Ok(model.difference(run))
     };

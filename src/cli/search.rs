@@ -117,11 +117,11 @@ pub fn run(arguments: &Arguments) -> Result<End> {
 /// The mean over queries, of those for which anything was found, of the part of it that has their label.
 fn precision(query: &Dataset, data: &Dataset, found: &[Vec<Neighbour>]) -> Option<Precision> {
     let (own, others) = (query.labels()?, data.labels()?);
-    let right = |(found, label): (&Vec<Neighbour>, &u8)| {
-        let right = found.iter().filter(|found| others.get(found.index) == Some(label)).count();
+    let right = |(query, found): (usize, &Vec<Neighbour>)| {
+        let right = found.iter().filter(|found| others.name(found.index) == own.name(query)).count();
         right as f64 / found.len() as f64
     };
-    let parts: Vec<f64> = found.iter().zip(own).filter(|(found, _)| !found.is_empty()).map(right).collect();
+    let parts: Vec<f64> = found.iter().enumerate().filter(|(_, found)| !found.is_empty()).map(right).collect();
     let queries = parts.len();
     (queries > 0).then(|| Precision { precision: parts.iter().sum::<f64>() / queries as f64, queries })
 }

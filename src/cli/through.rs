@@ -191,7 +191,7 @@ fn samples(arguments: &Arguments, autoencoder: &Autoencoder) -> Result<Dataset> 
 /// The test part of data for a model in a directory, where it has one and the training part is not asked for.
 pub(super) fn part((autoencoder, run): (&Autoencoder, &Path), data: &str, train: bool, told: &Told) -> Result<Dataset> {
     let network = autoencoder.network();
-    let splits = load_data(run, network.spec(), data)?;
+    let splits = load_data(run, network.spec(), data, told.label_column())?;
     let data = splits.test.filter(|_| !train).unwrap_or(splits.train);
     network.accepts(data.sample_shape(), data.name())?;
     told.about(network, data)

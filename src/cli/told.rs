@@ -1,6 +1,6 @@
 //! What a conditional model is told on the command line, in place of what data says.
 
-use pinhole::data::Dataset;
+use pinhole::data::{Dataset, Labels};
 use pinhole::error::{Error, Result};
 use pinhole::model::spec::Condition;
 use pinhole::model::{Given, Network};
@@ -8,14 +8,22 @@ use pinhole::model::{Given, Network};
 #[derive(clap::Args)]
 pub struct Told {
     /// For models with labels as their condition: the label that all samples are taken to have
-    #[arg(long, value_name = "N", conflicts_with = "condition")]
-    label: Option<u8>,
+    #[arg(long, value_name = "LABEL", conflicts_with = "condition", allow_hyphen_values = true)]
+    label: Option<String>,
     /// For models with a vector as their condition: the one that all samples are taken to have
     #[arg(long, value_name = "X,..", value_delimiter = ',', allow_hyphen_values = true)]
     condition: Vec<f32>,
+    /// The column of a CSV file that holds labels, by its name or number; the one that the run was trained with where not given
+    #[arg(long, value_name = "COLUMN")]
+    label_column: Option<String>,
 }
 
 impl Told {
+    /// The column of labels, where it is given.
+    pub fn label_column(&self) -> Option<&str> {
+        self.label_column.as_deref()
+    }
+
     /// Whether anything is told.
     pub fn is_some(&self) -> bool {
         self.label.is_some() || !self.condition.is_empty()
@@ -26,16 +34,11 @@ impl Told {
     pub fn one(&self, network: &Network) -> Result<Given> {
         let condition = network.spec().condition;
         let fail = |problem: String, help: String| Err(Error::invalid("condition", problem, help));
-        match (condition, self.label) {
+        match (condition, &self.label) {
             (Condition::None, None) if self.condition.is_empty() => Ok(Given::default()),
-            (Condition::Labels { count }, Some(label)) if usize::from(label) < count => {
-                Ok(Given::labels([usize::from(label)], count))
-            }
-            (Condition::Labels { count }, Some(label)) => {
-                fail(format!("there is no label {label}"), format!("give --label 0 to {}", count - 1))
-            }
+            (Condition::Labels { count }, Some(label)) => Ok(Given::labels([network.spec().class_of(label)?], count)),
             (Condition::Labels { .. }, None) => {
-                fail(format!("the model's is {condition}"), "give --label N".to_owned())
+                fail(format!("the model's is {condition}"), "give --label LABEL".to_owned())
             }
             (Condition::Vector { size }, _) if self.condition.len() == size => {
                 Ok(Given::conditions(self.condition.clone()))
@@ -56,8 +59,8 @@ impl Told {
         }
         let one = self.one(network)?;
         let count = data.len();
-        match self.label {
-            Some(label) => data.with_labels(vec![label; count]),
+        match &self.label {
+            Some(label) => data.with_labels(Labels::from_names(std::iter::repeat_n(label, count))),
             None => {
                 let size = one.conditions.len();
                 data.with_conditions(Dataset::from_f32([size], one.conditions.repeat(count))?)

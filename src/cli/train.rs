@@ -30,6 +30,9 @@ pub struct Arguments {
     /// names, say
     #[arg(long, value_name = "FILE|DIR")]
     pub(super) targets: Option<String>,
+    /// The column of a CSV file that holds labels and is no part of samples, by its name or, counted from 1, its number
+    #[arg(long, alias = "label-column", value_name = "COLUMN")]
+    pub(super) label: Option<String>,
     /// Passes over the training set
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     epochs: Option<u64>,
@@ -113,17 +116,17 @@ pub fn run(arguments: &Arguments) -> Result<End> {
     let device = open_device(&settings.device)?;
     let (source, targets) = resume::sources(arguments, &settings)?;
     let splits = match &resumed {
-        Some((run, _)) => load_pairs(run.path(), &spec, &source, targets.as_deref())?,
+        Some((run, _)) => load_pairs(run.path(), &spec, (&source, targets.as_deref()), None)?,
         None => data::load_pairs(&source, targets.as_deref(), &spec.reading())?,
     };
-    spec.fit_to(&splits.train)?;
+    let (train, validation) = settings.split(splits, &spec)?;
+    spec.fit_to(&train)?;
     let mut autoencoder = Autoencoder::new(spec, device)?;
     if let (Some(path), None) = (&arguments.init, &resumed) {
         autoencoder.load_weights(path)?;
         settings.init = Some(data::absolute_source(&path.to_string_lossy()));
     }
     let spec = autoencoder.network().spec().clone();
-    let (train, validation) = settings.split(splits, &spec)?;
     let (network, device) = (autoencoder.network().clone(), autoencoder.device().clone());
     let fingerprint = Fingerprint::of(&network, &train, validation.as_ref())?;
     let other_data = match &resumed {
@@ -289,6 +292,9 @@ fn show_profile(profile: &Profile) {
 
 /// Puts what options of their own say over what the model file and the run's settings say.
 fn apply(arguments: &Arguments, spec: &mut ModelSpec, settings: &mut Settings) {
+    if let Some(label) = &arguments.label {
+        spec.data.label.clone_from(label);
+    }
     let train = &mut spec.train;
     if let Some(epochs) = arguments.epochs {
         train.epochs = epochs as usize;

@@ -1,22 +1,31 @@
-//! CSV of numbers: a sample a line, its numbers separated by commas, semicolons or tabs.
+//! CSV of numbers: a sample a line, its numbers separated by commas, semicolons, tabs, bars or blanks.
 //!
-//! A first line without any number is a header and is skipped. Fields may stand in double quotes. Where semicolons
-//! separate, a comma is taken for the decimal point, as spreadsheets of many countries write it.
+//! A first line without any number is a header and is skipped, and so is one of the numbers that pandas gives to columns
+//! without names. A first column without a name in the header holds the numbers of lines and is left out. Fields may stand in
+//! double quotes. Where no commas separate, a comma is taken for the decimal point, as spreadsheets of many countries write it.
 //!
 //! The file is read piece by piece, so that its text never lies in memory beside its numbers.
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::path::Path;
 
-use super::elements::{grow, read_fully};
+use super::elements::grow;
 use super::files::write_atomically;
-use super::gzip;
-use crate::error::{Error, Result};
+use super::labels::{Found, LabelColumn, Labels};
+use super::numbers::{Content, Numbers};
+use super::records::{Fields, Skipped, Source, Token};
+use super::text::warn;
+use crate::error::{Error, Result, suggest};
 
 /// No number is written in more bytes; names in a header may be.
 const LONGEST_FIELD: usize = 1024;
-/// Bytes looked at to find the separator.
-pub(super) const SAMPLE: u64 = 64 << 10;
+/// Names of a header that a message may suggest.
+const MOST_NAMES: usize = 40;
+/// As many ascending numbers from 0 on are no sample.
+const LONG_COUNT: usize = 10;
+const NAME_ALL: &str = "give names to all columns or to none";
+pub(super) const WITHOUT_INDEX: &str =
+    "name it in the first line, or write the file without its index (pandas: index=False, R: row.names=FALSE)";
 
 /// Numbers in lines of equal length.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,199 +36,323 @@ pub struct Table {
     pub values: Vec<f32>,
 }
 
-/// Reads a CSV file of numbers, gzipped or not. An empty line is skipped.
+/// Reads a CSV file of numbers. Empty lines and those that hold nothing but separators are skipped.
 ///
 /// Fails, with line and column (both counted from 1), where something is no finite number or a line has more or fewer
 /// numbers than the first, and where there is no number at all.
 pub fn read_csv(path: impl AsRef<Path>) -> Result<Table> {
-    let path = path.as_ref();
-    let mut first = Vec::new();
-    gzip::open(path)?.take(SAMPLE).read_to_end(&mut first).map_err(gzip::unreadable(path))?;
-    let mut file = gzip::open(path)?;
-    let mut reading = Reading::new(path, separator(&first), file.most());
-    let mut block = vec![0; 64 << 10];
-    // A byte order mark, which some spreadsheets write.
-    let mut start = if first.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
-    loop {
-        let count = read_fully(&mut file, &mut block).map_err(gzip::unreadable(path))?;
-        if count == 0 {
-            break;
-        }
-        for byte in &block[start.min(count)..count] {
-            reading.take(*byte)?;
-        }
-        start = 0;
-        reading.left = reading.left.saturating_sub(count as u64);
-    }
-    reading.finish()
+    Ok(read_labelled(path.as_ref(), None)?.0)
 }
 
-/// The separator: the one of the three that the first line has most of outside quotes.
-pub(super) fn separator(first: &[u8]) -> u8 {
-    let mut quoted = false;
-    let mut counts = [0usize; 3];
-    for byte in first.iter().skip_while(|byte| matches!(byte, b'\n' | b'\r')) {
-        match byte {
-            b'"' => quoted = !quoted,
-            b'\n' | b'\r' if !quoted => break,
-            b'\t' if !quoted => counts[0] += 1,
-            b';' if !quoted => counts[1] += 1,
-            b',' if !quoted => counts[2] += 1,
-            _ => {}
+/// [`read_csv`] of a file one of whose columns may hold labels: the other columns' numbers, and the labels or why they cannot
+/// be used.
+pub(super) fn read_labelled(
+    path: &Path,
+    label: Option<&LabelColumn>,
+) -> Result<(Table, Option<Result<Labels, String>>)> {
+    let source = Source::of(path)?;
+    let layout = Layout::of(&source, label)?;
+    let mut reading = Reading {
+        path,
+        layout,
+        numbers: Numbers::new(path, source.separator),
+        values: Vec::new(),
+        labels: Found::default(),
+        unlabelled: None,
+        skipped: Skipped::default(),
+    };
+    reading.read(source.fields(LONGEST_FIELD)?)?;
+    reading.skipped.warn(path);
+    reading.numbers.warn();
+    if layout.index {
+        warn(path, "the first column has no name and is left out: it holds the numbers of the lines");
+    }
+    let left_out = usize::from(reading.layout.index) + usize::from(reading.layout.label.is_some());
+    let columns = reading.layout.columns.saturating_sub(left_out);
+    if reading.values.is_empty() {
+        return Err(Error::file(path, "holds no number", "give a CSV file of numbers"));
+    }
+    let labels = reading.layout.label.map(|_| match reading.unlabelled {
+        None => Ok(reading.labels.finish()),
+        Some(fault) => Err(fault),
+    });
+    Ok((Table { columns, values: reading.values }, labels))
+}
+
+/// What the first two lines say about a file.
+#[derive(Clone, Copy, Debug, Default)]
+struct Layout {
+    columns: usize,
+    /// Whether the first line holds names.
+    header: bool,
+    /// Whether the first column has no name, and holds the numbers of lines.
+    index: bool,
+    /// The column of the labels, counted from 1.
+    label: Option<usize>,
+}
+
+/// What stands in a file's first line.
+#[derive(Default)]
+struct FirstLine {
+    line: usize,
+    columns: usize,
+    /// Fields in which nothing stands, and those that are no numbers, these among them.
+    empty: usize,
+    texts: usize,
+    /// The columns of the first text and of the first number, 0 where there is none.
+    first_text: usize,
+    first_number: usize,
+    /// Whether the fields are 0, 1, 2 and so on, behind an empty first one or not.
+    counts: bool,
+    nameless: bool,
+    /// The columns that are called as the label is.
+    label: Vec<usize>,
+    names: Vec<String>,
+}
+
+impl FirstLine {
+    fn new() -> FirstLine {
+        FirstLine { counts: true, ..FirstLine::default() }
+    }
+
+    fn take(&mut self, fields: &Fields, is_number: bool, label: Option<&LabelColumn>) {
+        let (text, column) = (fields.text(), fields.column);
+        (self.line, self.columns) = (fields.line, column);
+        self.empty += usize::from(text.is_empty());
+        self.texts += usize::from(!is_number);
+        let first = if is_number { &mut self.first_number } else { &mut self.first_text };
+        *first = if *first == 0 { column } else { *first };
+        self.nameless |= column == 1 && text.is_empty();
+        let count = column - 1 - usize::from(self.nameless && column > 1);
+        self.counts &= (column == 1 && self.nameless) || text == count.to_string();
+        if let Some(label) = label {
+            if label.name == text {
+                self.label.push(column);
+            }
+            if self.names.len() < MOST_NAMES {
+                self.names.push(text.to_owned());
+            }
         }
     }
-    match counts {
-        [0, 0, _] => b',',
-        // Semicolons beside commas: the commas are decimal points, or in names.
-        [0, _, _] => b';',
-        _ => b'\t',
+
+    /// Whether nothing but separators stands there.
+    fn is_nothing(&self) -> bool {
+        self.empty == self.columns && self.columns > 1
+    }
+}
+
+impl Layout {
+    /// Looks at the first line that says anything, and at the one below it.
+    fn of(source: &Source, label: Option<&LabelColumn>) -> Result<Layout> {
+        let mut fields = source.fields(LONGEST_FIELD)?;
+        let mut numbers = Numbers::new(source.path, source.separator);
+        let mut first = FirstLine::new();
+        loop {
+            match fields.next()? {
+                Token::Field => {
+                    let number = numbers.number(fields.text(), [fields.line, fields.column])?;
+                    let is_number = match Content::of(fields.text(), number) {
+                        // No names, and refused as what they are.
+                        Content::Commas | Content::Sign | Content::Several => true,
+                        _ => number.is_some(),
+                    };
+                    first.take(&fields, is_number, label);
+                }
+                Token::Line(_) if first.is_nothing() => first = FirstLine::new(),
+                Token::Line(_) => break,
+                Token::End => return Ok(Layout::default()),
+            }
+        }
+        let others = is_no_count(&mut fields)?;
+        Layout::by(source.path, &first, label, others)
+    }
+
+    fn by(path: &Path, first: &FirstLine, label: Option<&LabelColumn>, others: bool) -> Result<Layout> {
+        let columns = first.columns;
+        let number = label.and_then(|label| label.name.parse().ok()).filter(|number| (1..=columns).contains(number));
+        let counts = first.counts && columns > 1;
+        let is_data = first.texts == 0 || (first.texts == 1 && Some(first.first_text) == number && columns > 1);
+        let header = match () {
+            _ if counts && (first.nameless || others || columns >= LONG_COUNT) => {
+                let last = columns - 1 - usize::from(first.nameless);
+                warn(
+                    path,
+                    &format!(
+                        "the first line, 0 to {last}, is taken for the header that pandas gives to columns without names"
+                    ),
+                );
+                true
+            }
+            _ if is_data && counts => {
+                let last = columns - 1;
+                warn(path, &format!("the first line, 0 to {last}, is taken for a sample; delete it if it is a header"));
+                false
+            }
+            _ if is_data => false,
+            _ if first.texts == columns => true,
+            _ if first.first_number < first.first_text || first.nameless => false,
+            _ => {
+                let problem =
+                    format!("line {} has numbers, in column {}, beside names", first.line, first.first_number);
+                return Err(Error::file(path, problem, NAME_ALL));
+            }
+        };
+        let layout = Layout { columns, header, index: header && first.nameless && columns > 1, label: None };
+        let Some(wanted) = label else { return Ok(layout) };
+        let label = match (&first.label[..], header) {
+            ([one], true) => Some(*one),
+            ([_, _, ..], true) => {
+                let problem = format!("has {} columns {:?}", first.label.len(), wanted.name);
+                return Err(Error::file(path, problem, "give the label's column a name of its own"));
+            }
+            _ => number,
+        };
+        match label {
+            None if !wanted.optional && header => {
+                let problem = format!("has no column {:?}, which is to be the label", wanted.name);
+                Err(Error::file(path, problem, suggest(&wanted.name, first.names.iter().map(String::as_str))))
+            }
+            None if !wanted.optional => {
+                let problem = format!("has no line of names, and so no column {:?}", wanted.name);
+                Err(Error::file(path, problem, format!("give the number of the label's column, from 1 to {columns}")))
+            }
+            label => Ok(Layout { label, ..layout }),
+        }
+    }
+}
+
+/// Whether the next line has a text, or a number with decimals: then numbers without above it may be a header.
+fn is_no_count(fields: &mut Fields) -> Result<bool> {
+    let mut found = false;
+    loop {
+        match fields.next()? {
+            Token::Field => found |= !fields.text().is_empty() && fields.text().parse::<u64>().is_err(),
+            Token::Line(_) | Token::End => return Ok(found),
+        }
     }
 }
 
 /// A file as far as it has been read.
 struct Reading<'a> {
     path: &'a Path,
-    separator: u8,
+    layout: Layout,
+    numbers: Numbers<'a>,
     values: Vec<f32>,
-    columns: Option<usize>,
-    /// The line and column of the field that is being read, from 1.
-    line: usize,
-    column: usize,
-    field: Vec<u8>,
-    /// Whether the field is within quotes, or was.
-    quoted: Option<bool>,
-    /// Whether something of this line has been read.
-    begun: bool,
-    /// Whether this is the first line and has a name in place of a number.
-    header: bool,
-    /// Bytes that are still to come at most, and those of the block at hand.
-    left: u64,
-    after_return: bool,
+    labels: Found,
+    /// Why labels cannot be used.
+    unlabelled: Option<String>,
+    skipped: Skipped,
 }
 
-impl<'a> Reading<'a> {
-    fn new(path: &'a Path, separator: u8, left: u64) -> Reading<'a> {
-        Reading {
-            path,
-            separator,
-            values: Vec::new(),
-            columns: None,
-            line: 1,
-            column: 1,
-            field: Vec::new(),
-            quoted: None,
-            begun: false,
-            header: false,
-            left,
-            after_return: false,
+impl Reading<'_> {
+    fn read(&mut self, mut fields: Fields) -> Result<()> {
+        let mut header = self.layout.header;
+        // Fields of the line, and how many of them are empty where none is not.
+        let (mut count, mut empty) = (0, Some(0));
+        loop {
+            match fields.next()? {
+                Token::Field => {
+                    count += 1;
+                    match empty {
+                        Some(before) if fields.text().is_empty() => empty = Some(before + 1),
+                        Some(before) if !header => {
+                            for column in 1..=before {
+                                self.take(&fields, column, "")?;
+                            }
+                            empty = None;
+                            self.take(&fields, count, fields.text())?;
+                        }
+                        _ => {
+                            empty = None;
+                            if !header {
+                                self.take(&fields, count, fields.text())?;
+                            }
+                        }
+                    }
+                }
+                Token::Line(line) => {
+                    match empty {
+                        Some(_) if count > 1 => self.skipped.add(line),
+                        _ if header => header = false,
+                        _ => {
+                            if empty.is_some() {
+                                self.numbers_only(line, 1, "", None)?;
+                            }
+                            self.expect_columns(line, count)?;
+                        }
+                    }
+                    (count, empty) = (0, Some(0));
+                }
+                Token::End => return Ok(()),
+            }
         }
     }
 
-    fn take(&mut self, byte: u8) -> Result<()> {
-        // A line ends with \n, \r\n or \r.
-        if std::mem::replace(&mut self.after_return, byte == b'\r') && byte == b'\n' {
+    fn expect_columns(&self, line: usize, found: usize) -> Result<()> {
+        let columns = self.layout.columns;
+        if found == columns {
             return Ok(());
         }
-        match byte {
-            b'"' if self.quoted == Some(true) => self.quoted = Some(false),
-            b'"' if self.field.iter().all(u8::is_ascii_whitespace) => (self.quoted, self.begun) = (Some(true), true),
-            b'\n' | b'\r' if self.quoted == Some(true) => {
-                return Err(self.wrong("has a quote that is not closed in its line", "close it"));
+        let problem = format!("line {line} has {found} columns, but the first has {columns}");
+        Err(Error::file(self.path, problem, "give every line as many numbers"))
+    }
+
+    fn take(&mut self, fields: &Fields, column: usize, text: &str) -> Result<()> {
+        let line = fields.line;
+        if self.layout.label == Some(column) {
+            match text.is_empty() {
+                true if self.unlabelled.is_none() => {
+                    self.unlabelled = Some(format!("line {line}, column {column} of the file is empty"));
+                }
+                true => {}
+                false => self.labels.push(text),
             }
-            _ if self.quoted == Some(true) => self.keep(byte)?,
-            b'\n' | b'\r' => self.end_line()?,
-            _ if byte == self.separator => {
-                self.begun = true;
-                self.end_field()?;
-            }
-            _ => self.keep(byte)?,
+            return Ok(());
         }
+        if self.layout.index && column == 1 {
+            return match text.parse::<u64>() {
+                Ok(_) => Ok(()),
+                Err(_) => {
+                    let problem = format!("line {line}, column 1 has no name and is {:?}", shortened(text));
+                    Err(Error::file(self.path, problem, WITHOUT_INDEX))
+                }
+            };
+        }
+        let number = self.numbers.number(text, [line, column])?;
+        let value = number.map(|number| number as f32).filter(|value| value.is_finite());
+        let Some(value) = value else { return self.numbers_only(line, column, text, number) };
+        // A number takes a digit and a separator.
+        let most = usize::try_from(fields.left() / 2 + 1).unwrap_or(usize::MAX);
+        grow(&mut self.values, 1, most).map_err(|_| {
+            let help = "use a part of it, or a machine with more memory";
+            Error::file(self.path, "its numbers do not fit in memory", help)
+        })?;
+        self.values.push(value);
         Ok(())
     }
 
-    fn keep(&mut self, byte: u8) -> Result<()> {
-        self.begun = true;
-        if self.field.len() == LONGEST_FIELD {
-            return Err(self.wrong(format!("is longer than {LONGEST_FIELD} bytes"), "give a CSV file of numbers"));
-        }
-        self.field.push(byte);
-        Ok(())
-    }
-
-    fn end_field(&mut self) -> Result<()> {
-        let number = self.number();
-        let first = self.columns.is_none();
-        match number {
-            Some(_) if self.header => {
-                let problem = format!("line {} has numbers, in column {}, beside names", self.line, self.column);
-                let help = "give names to all columns or to none";
-                return Err(Error::file(self.path, problem, help));
+    /// Refuses a field that is no finite number.
+    fn numbers_only(&self, line: usize, column: usize, text: &str, number: Option<f64>) -> Result<()> {
+        let shown = shortened(text);
+        let problem = match number {
+            None if text.is_empty() => "is empty".to_owned(),
+            None => format!("is {shown:?}, which is no number"),
+            Some(_) => format!("is {shown:?}, which is no finite 32-bit number"),
+        };
+        let help = match Content::of(text, number) {
+            content @ (Content::Commas | Content::Sign | Content::Several | Content::Unit(_)) => content.remedy(),
+            Content::Text => {
+                "remove or replace such values before training, or name the column by --label if it holds labels"
             }
-            Some(value) if value.is_finite() => {
-                // A number takes a digit and a separator.
-                let most = usize::try_from(self.left / 2 + 1).unwrap_or(usize::MAX);
-                grow(&mut self.values, 1, most).map_err(|_| {
-                    let help = "use a part of it, or a machine with more memory";
-                    Error::file(self.path, "its numbers do not fit in memory", help)
-                })?;
-                self.values.push(value);
-            }
-            None if first && self.values.is_empty() => self.header = true,
-            _ => {
-                let text = String::from_utf8_lossy(&self.field).trim().chars().take(40).collect::<String>();
-                let problem = match number {
-                    None if text.is_empty() => "is empty".to_owned(),
-                    None => format!("is {text:?}, which is no number"),
-                    Some(_) => format!("is {text:?}, which is no finite 32-bit number"),
-                };
-                return Err(self.wrong(problem, "remove or replace such values before training"));
-            }
-        }
-        self.field.clear();
-        self.quoted = None;
-        self.column += 1;
-        Ok(())
+            _ => "remove or replace such values before training",
+        };
+        Err(Error::file(self.path, format!("line {line}, column {column} {problem}"), help))
     }
+}
 
-    fn number(&self) -> Option<f32> {
-        let text = str::from_utf8(&self.field).ok()?.trim();
-        match text.parse() {
-            Err(_) if self.separator == b';' => text.replacen(',', ".", 1).parse().ok(),
-            number => number.ok(),
-        }
-    }
-
-    fn end_line(&mut self) -> Result<()> {
-        if self.begun {
-            self.end_field()?;
-            let found = self.column - 1;
-            let columns = *self.columns.get_or_insert(found);
-            if found != columns {
-                let problem = format!("line {} has {found} columns, but the first has {columns}", self.line);
-                return Err(Error::file(self.path, problem, "give every line as many numbers"));
-            }
-        }
-        (self.begun, self.header) = (false, false);
-        self.line += 1;
-        self.column = 1;
-        Ok(())
-    }
-
-    fn finish(mut self) -> Result<Table> {
-        if self.quoted == Some(true) {
-            return Err(self.wrong("has a quote that is not closed in its line", "close it"));
-        }
-        self.end_line()?;
-        match self.columns {
-            Some(columns) if !self.values.is_empty() => Ok(Table { columns, values: self.values }),
-            _ => Err(Error::file(self.path, "holds no number", "give a CSV file of numbers")),
-        }
-    }
-
-    fn wrong(&self, problem: impl Into<String>, help: &str) -> Error {
-        let problem = format!("line {}, column {} {}", self.line, self.column, problem.into());
-        Error::file(self.path, problem, help)
-    }
+/// The beginning of a field, for messages.
+pub(super) fn shortened(field: &str) -> String {
+    field.chars().take(40).collect()
 }
 
 /// Writes lines of numbers with commas between them, each number in the fewest digits that give the same f32 back. The

@@ -9,10 +9,11 @@ use rayon::prelude::*;
 
 use super::beside::{Beside, join};
 use super::images::has_sixteen_bits;
+use super::labels::Labels;
 use super::pictures::PictureFormat;
 use super::sparse::SparseRows;
 use super::stream::Stream;
-use super::table::Column;
+use super::table::{Column, Lines, standardised, standards};
 use crate::error::{Error, Result};
 use crate::shape::Shape;
 use crate::tensor::{DType, Values};
@@ -28,9 +29,13 @@ pub struct Dataset {
     sample_shape: Shape,
     sample_elements: usize,
     store: Store,
-    labels: Option<Vec<u8>>,
+    /// The labels, or why they cannot be used.
+    pub(super) labels: Option<Result<Labels, String>>,
     pub(super) beside: Beside,
     columns: Option<Arc<Vec<Column>>>,
+    /// The lines of a table as they are in its file, where means and deviations were found in them. Those of a part to train
+    /// on are found anew.
+    lines: Option<Vec<f64>>,
 }
 
 /// Where samples are.
@@ -169,6 +174,7 @@ impl Dataset {
             labels: None,
             beside: Beside::default(),
             columns: None,
+            lines: None,
         }
     }
 
@@ -296,24 +302,6 @@ impl Dataset {
         }
     }
 
-    /// One label per sample, where there are labels. Training does not look at them.
-    pub fn labels(&self) -> Option<&[u8]> {
-        self.labels.as_deref()
-    }
-
-    /// The same samples with these labels. Fails where their number is not the samples'.
-    pub fn with_labels(mut self, labels: Vec<u8>) -> Result<Dataset> {
-        if labels.len() != self.len() {
-            return Err(Error::invalid(
-                "labels",
-                format!("{} labels given for {} samples", labels.len(), self.len()),
-                "give one label per sample",
-            ));
-        }
-        self.labels = Some(labels);
-        Ok(self)
-    }
-
     /// What the numbers of a sample are, where the data is a table.
     pub fn columns(&self) -> Option<&[Column]> {
         self.columns.as_ref().map(|columns| &columns[..])
@@ -327,6 +315,36 @@ impl Dataset {
         }
         self.columns = Some(Arc::new(columns));
         Ok(self)
+    }
+
+    /// The lines of a table, standardised by their columns' means and deviations. `found` says that these were found in the
+    /// lines themselves.
+    pub(super) fn from_table(lines: Lines, found: bool) -> Result<Dataset> {
+        let Lines { columns, values, labels } = lines;
+        let mut dataset = Dataset::from_f32([columns.len()], standardised(&columns, &values))?;
+        (dataset.columns, dataset.lines) = (Some(Arc::new(columns)), found.then_some(values));
+        match labels {
+            Some(labels) => dataset.with_read_labels(labels),
+            None => Ok(dataset),
+        }
+    }
+
+    /// The same samples, for good: they will not be split, so that nothing has to be kept for that.
+    pub(crate) fn settled(self) -> Dataset {
+        Dataset { lines: None, ..self }
+    }
+
+    /// The lines of a table, standardised by these columns' means and deviations.
+    fn by(self, columns: &Arc<Vec<Column>>) -> Dataset {
+        match self.lines {
+            Some(lines) => Dataset {
+                store: Store::Memory(Values::F32(standardised(columns, &lines))),
+                columns: Some(columns.clone()),
+                lines: None,
+                ..self
+            },
+            None => self,
+        }
     }
 
     /// What to call this data in messages and reports; `data` until named.
@@ -414,7 +432,8 @@ impl Dataset {
     }
 
     /// Two data sets, for training and for validation: the last `validation` samples of a permutation drawn from
-    /// `seed` become the second. The same data and seed give the same two, everywhere.
+    /// `seed` become the second. The same data and seed give the same two, everywhere. Means and deviations of a table's
+    /// columns, where they were found in this data, become those of the samples to train on, in both.
     ///
     /// Fails where either would be empty, and where the samples come from an iterator.
     pub fn split(self, validation: usize, seed: u64) -> Result<(Dataset, Dataset)> {
@@ -442,11 +461,17 @@ impl Dataset {
             order.swap(last, random.below(last + 1));
         }
         let (train, held_out) = order.split_at(self.len() - validation);
-        Ok((self.subset(train), self.subset(held_out)))
+        let (train, held_out) = (self.subset(train), self.subset(held_out));
+        let (Some(lines), Some(columns)) = (&train.lines, &self.columns) else { return Ok((train, held_out)) };
+        let mut columns = columns.to_vec();
+        standards(&mut columns, lines);
+        let columns = Arc::new(columns);
+        Ok((train.by(&columns), held_out.by(&columns)))
     }
 
     /// A data set from parts that are known to fit each other.
-    pub(super) fn from_parts(name: &str, sample_shape: Shape, values: Values, labels: Option<Vec<u8>>) -> Dataset {
+    pub(super) fn from_parts(name: &str, sample_shape: Shape, values: Values, labels: Option<Labels>) -> Dataset {
+        let labels = labels.map(Ok);
         Dataset { name: name.into(), labels, ..Dataset::in_store(sample_shape, Store::Memory(values)) }
     }
 
@@ -469,8 +494,14 @@ impl Dataset {
     }
 
     pub(crate) fn subset(&self, indices: &[u32]) -> Dataset {
-        let labels = self.labels.as_ref();
-        let labels = labels.map(|labels| indices.iter().map(|index| labels[*index as usize]).collect());
+        let labels = self.labels.as_ref().map(|labels| match labels {
+            Ok(labels) => Ok(labels.subset(indices)),
+            Err(fault) => Err(fault.clone()),
+        });
+        let width = self.sample_elements;
+        let line = |lines: &Vec<f64>, index: &u32| lines[*index as usize * width..][..width].to_vec();
+        let lines = self.lines.as_ref();
+        let lines = lines.map(|lines| indices.iter().flat_map(|index| line(lines, index)).collect());
         let store = match &self.store {
             Store::Memory(_) => Store::Memory(self.gather(indices)),
             Store::Pictures { paths, format, sixteen_bits } => {
@@ -483,7 +514,7 @@ impl Dataset {
             Store::Parts(parts) => Store::Parts(parts.iter().map(|part| part.subset(indices)).collect()),
         };
         let (name, beside, columns) = (self.name.clone(), self.beside.subset(indices), self.columns.clone());
-        Dataset { name, labels, beside, columns, ..Dataset::in_store(self.sample_shape.clone(), store) }
+        Dataset { name, labels, beside, columns, lines, ..Dataset::in_store(self.sample_shape.clone(), store) }
     }
 
     /// The first `count` samples: all where there are fewer, and one where `count` is 0, since a data set is never
@@ -503,8 +534,11 @@ impl Dataset {
             Store::Parts(parts) => *parts = parts.drain(..).map(|part| part.take(count)).collect(),
         }
         self.beside.truncate(count);
-        if let Some(labels) = &mut self.labels {
+        if let Some(Ok(labels)) = &mut self.labels {
             labels.truncate(count);
+        }
+        if let Some(lines) = &mut self.lines {
+            lines.truncate(elements);
         }
         self
     }
@@ -552,7 +586,7 @@ impl fmt::Debug for Dataset {
             (_, DType::U8) => "u8",
             _ => "f32",
         };
-        let labels = if self.labels.is_some() { ", labelled" } else { "" };
+        let labels = if self.labels().is_some() { ", labelled" } else { "" };
         let place = match &self.store {
             Store::Memory(_) => "",
             Store::Pictures { .. } => ", in files",

@@ -27,7 +27,7 @@ const PIECES: usize = 5;
 pub fn digits(count: usize, seed: u64) -> Dataset {
     let count = count.max(1);
     let mut bytes = vec![0; count * PIXELS];
-    let mut labels = vec![0; count];
+    let mut labels = vec![0u8; count];
     bytes.par_chunks_exact_mut(PIXELS).zip(labels.par_iter_mut()).enumerate().for_each(|(index, (pixels, label))| {
         // The seed is mixed before the index is added, or neighbouring seeds would share most samples.
         let start = SplitMix::new(seed).next().wrapping_add(index as u64);
@@ -36,7 +36,7 @@ pub fn digits(count: usize, seed: u64) -> Dataset {
         *label = digit as u8;
         draw(digit, &mut random, pixels);
     });
-    Dataset::from_parts("digits", [1, SIDE, SIDE].into(), Values::U8(bytes), Some(labels))
+    Dataset::from_parts("digits", [1, SIDE, SIDE].into(), Values::U8(bytes), Some(labels.into()))
 }
 
 /// A point on the paper and the pen's radius there: in units of the digit's height at first, then in pixels.

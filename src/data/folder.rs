@@ -8,6 +8,7 @@ use rayon::prelude::*;
 use super::dataset::Dataset;
 use super::emnist;
 use super::images::{KINDS, decode, has_sixteen_bits};
+use super::labels::Labels;
 use super::load::{KNOWN, Reading, Splits, has_extension, labelled, name_of};
 use super::pixels::{Interleaved, Sample};
 use crate::error::{Error, Result};
@@ -31,17 +32,6 @@ struct Classes {
     names: Vec<String>,
     /// Each sample's place among them.
     of_samples: Vec<usize>,
-}
-
-/// Samples with the places of their classes as labels. Fails where a label cannot hold them.
-fn with_classes(dataset: Dataset, classes: Classes, folder: &Path) -> Result<Dataset> {
-    let labels: Option<Vec<u8>> = classes.of_samples.iter().map(|class| u8::try_from(*class).ok()).collect();
-    let Some(labels) = labels else {
-        let problem =
-            format!("holds {} classes, a folder each, and at most 256 can be told apart", classes.names.len());
-        return Err(Error::file(folder, problem, "put all pictures into one folder to do without classes"));
-    };
-    dataset.with_labels(labels)
 }
 
 /// What a folder holds: IDX files, in it or where torchvision puts them below it, else pictures.
@@ -72,7 +62,9 @@ pub(super) fn load_folder(folder: &Path, reading: &Reading) -> Result<Splits> {
     }
     let datasets = pictures(&parts.iter().map(|part| &part.paths[..]).collect::<Vec<_>>(), reading)?;
     let mut datasets = datasets.into_iter().zip(parts).map(|(dataset, part)| match part.classes {
-        Some(classes) => with_classes(dataset, classes, &part.folder),
+        Some(Classes { names, of_samples }) => {
+            dataset.with_labels(Labels::from_names(of_samples.iter().map(|class| &names[*class])))
+        }
         None => Ok(dataset),
     });
     let train = datasets.next().ok_or_else(|| nothing_in(folder))??;

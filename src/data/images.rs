@@ -1,6 +1,5 @@
 //! Pictures: files of several formats in, PNG files out, and grids of samples for people to look at.
 
-use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::Path;
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::csv::{Table, read_csv};
+use super::csv::{Table, read_csv, read_labelled};
 use super::dataset::Dataset;
 use super::digits::digits;
 use super::emnist;
@@ -16,6 +16,7 @@ use super::folder::{all_pictures, emnist_file, load_folder, pictures};
 use super::gzip;
 use super::idx::{is_idx, read_parts};
 use super::images::Kind;
+use super::labels::{LabelColumn, Labels, label_array, listed};
 use super::npy;
 use super::npz::{self, Npz};
 use super::pictures::PictureFormat;
@@ -68,9 +69,9 @@ pub struct Splits {
 ///   with the labels and the test part beside it in `y_train`, `x_test` and so on, a vector for each sample in `conditions`,
 ///   and in `lengths` how many steps each sequence of `x` has (`conditions_train`, `lengths_test` and so on). MedMNIST's names
 ///   are known too: `train_images`, `train_labels`, `test_images` and so on. A validation part (`val_images`, `x_val`) is what to
-///   test with where there is no test part, and is left out where there is one. Labels of several numbers for each sample are
-///   left out;
-/// - a CSV or TSV file of numbers: samples `[columns]`;
+///   test with where there is no test part, and is left out where there is one. Labels that cannot
+///   be used, such as several numbers for a sample, are a fault only where labels are needed;
+/// - a CSV or TSV file of numbers: samples `[columns]`; one column may hold labels, see [`Reading::label`];
 /// - `ratings:FILE`, a file of lines `user,item[,value]`: a sparse sample `[items]` for each user; `ratings:USERS[:SEED]`,
 ///   made-up users: see [`ratings`];
 /// - a picture (PNG, JPEG, BMP, GIF, TIFF or WebP, the first of several frames), or a folder of them, all of one size and taken in
@@ -101,11 +102,13 @@ pub struct Reading {
     pub items: Option<Arc<Vec<String>>>,
     /// Says that CSV files are tables, whose first line names columns of numbers or categories. Without it they hold numbers.
     pub columns: Option<Columns>,
+    /// The column of a CSV file that holds labels, and so is no part of samples.
+    pub label: Option<LabelColumn>,
 }
 
 impl Default for Reading {
     fn default() -> Reading {
-        Reading { pictures: None, memory: u64::MAX, items: None, columns: None }
+        Reading { pictures: None, memory: u64::MAX, items: None, columns: None, label: None }
     }
 }
 
@@ -128,6 +131,12 @@ fn free_memory() -> u64 {
 
 /// [`load`], with pictures read as `reading` says.
 pub fn load_with(source: &str, reading: &Reading) -> Result<Splits> {
+    if let Some(label) = reading.label.as_ref().filter(|label| !label.optional)
+        && !is_csv(source)
+    {
+        let problem = format!("it is no CSV file, of which {:?} could be the column of labels", label.name);
+        return Err(Error::invalid(format!("data \"{source}\""), problem, "leave the label out, or give a CSV file"));
+    }
     if source == "digits" {
         return Ok(built_in_digits(TRAIN_DIGITS));
     }
@@ -162,6 +171,12 @@ pub fn load_with(source: &str, reading: &Reading) -> Result<Splits> {
     Ok(Splits { train: splits.train.with_name(name.clone()), test: splits.test.map(|test| test.with_name(name)) })
 }
 
+/// Whether a source is a file of text that has columns. One that cannot be read is, so that reading it says why.
+fn is_csv(source: &str) -> bool {
+    let path = Path::new(source);
+    has_extension(path, &["csv", "tsv"]) || matches!(kind_of(path), Ok(FileKind::Csv))
+}
+
 /// Loads pairs: what a model's encoder is to see, and from `targets`, where that is given, what the model is to make of it, as
 /// many and in the same order. Pictures in two folders must have the same names, whatever their endings.
 ///
@@ -170,7 +185,8 @@ pub fn load_pairs(source: &str, targets: Option<&str>, reading: &Reading) -> Res
     let data = load_with(source, reading)?;
     let Some(targets) = targets else { return Ok(data) };
     expect_same_names(Path::new(source), Path::new(targets))?;
-    let wanted = load_with(targets, reading)?;
+    let label = reading.label.clone().map(|label| LabelColumn { optional: true, ..label });
+    let wanted = load_with(targets, &Reading { label, ..reading.clone() })?;
     let pair = |data: Dataset, wanted: Dataset| {
         data.with_targets(wanted).map_err(|error| match error {
             Error::Invalid { problem, help, .. } => {
@@ -313,13 +329,14 @@ fn load_file(path: &Path, reading: &Reading) -> Result<Splits> {
         FileKind::Npy => samples(path, npy::read_parts(path)?)?,
         FileKind::Npz => return arrays(path, None),
         FileKind::Csv => match &reading.columns {
-            Some(known) => {
-                let (columns, values) = read_table(path, known)?;
-                Dataset::from_f32([columns.len()], values)?.with_columns(columns)?
-            }
+            Some(known) => Dataset::from_table(read_table(path, known, reading.label.as_ref())?, !known.complete)?,
             None => {
-                let Table { columns, values } = read_csv(path)?;
-                Dataset::from_f32([columns], values)?
+                let (Table { columns, values }, labels) = read_labelled(path, reading.label.as_ref())?;
+                let dataset = Dataset::from_f32([columns], values)?;
+                match labels {
+                    Some(labels) => dataset.with_read_labels(labels)?,
+                    None => dataset,
+                }
             }
         },
     };
@@ -353,20 +370,26 @@ fn arrays(path: &Path, key: Option<&str>) -> Result<Splits> {
         return Ok(Splits { train: array(only)?, test: None });
     }
     let Some([x, y, x_test, y_test, x_val, y_val]) = ARRAYS.into_iter().find(|[x, ..]| names.contains(x)) else {
-        let problem = format!("has {} arrays: {}", names.len(), shortened(&names));
+        let problem = format!("has {} arrays: {}", names.len(), listed(&names));
         return Err(Error::file(path, problem, format!("name one, as in {}:{}", name_of(path), names[0])));
     };
     let with_labels = |x: &str, y: &str| -> Result<Dataset> {
         let dataset = array(x)?;
-        let labels = if names.contains(&y) { labels_of(npz.read_parts(y)?) } else { None };
-        match labels {
-            Some(labels) if labels.len() == dataset.len() => dataset.with_labels(labels),
-            Some(labels) => {
-                let problem =
-                    format!("array {y:?} has {} labels, but {x:?} has {} samples", labels.len(), dataset.len());
-                Err(Error::file(path, problem, format!("give {}:{x} to do without labels", name_of(path))))
-            }
-            None => Ok(dataset),
+        if !names.contains(&y) {
+            return Ok(dataset);
+        }
+        match npz.read_labels(y) {
+            Ok(array) => match Labels::from_array(array).map_err(|fault| format!("array {y:?} {fault}")) {
+                Ok(labels) if labels.len() != dataset.len() => {
+                    let problem =
+                        format!("array {y:?} has {} labels, but {x:?} has {} samples", labels.len(), dataset.len());
+                    Err(Error::file(path, problem, format!("give {}:{x} to do without labels", name_of(path))))
+                }
+                labels => dataset.with_read_labels(labels),
+            },
+            // What cannot be read is in the way of nobody who needs no labels.
+            Err(Error::File { problem, .. }) => Ok(dataset.with_unreadable_labels(problem)),
+            Err(error) => Ok(dataset.with_unreadable_labels(error.to_string())),
         }
     };
     let train = with_beside(path, &npz, with_labels(x, y)?, if x.ends_with("_train") { "_train" } else { "" })?;
@@ -411,17 +434,6 @@ fn with_beside(path: &Path, npz: &Npz, mut dataset: Dataset, part: &str) -> Resu
     Ok(dataset)
 }
 
-/// The first of some names, and how many follow.
-fn shortened(names: &[&str]) -> String {
-    let shown = names[..names.len().min(8)].join(", ");
-    if names.len() > 8 { format!("{shown} and {} more", names.len() - 8) } else { shown }
-}
-
-/// An array as labels, if it is one: whole numbers from 0 to 255 along one dimension.
-fn labels_of(array: (Shape, Values)) -> Option<Vec<u8>> {
-    whole_numbers(array)?.into_iter().map(|number| u8::try_from(number).ok()).collect()
-}
-
 /// An array as whole numbers along one dimension, if it is that.
 fn whole_numbers((shape, values): (Shape, Values)) -> Option<Vec<u32>> {
     if !matches!(shape[..], [_] | [_, 1]) {
@@ -443,13 +455,11 @@ pub(super) fn labelled(images: &Path, labels: Option<PathBuf>) -> Result<Dataset
     let Some(path) = labels else {
         return Ok(dataset);
     };
-    let (shape, Values::U8(labels)) = read_parts(&path)? else {
-        return Err(Error::file(&path, "holds labels that are no bytes", "replace or remove the file"));
+    let (shape, values) = read_parts(&path)?;
+    let labels = match Labels::from_array(label_array(shape, &values)) {
+        Ok(labels) => labels,
+        Err(fault) => return Ok(dataset.with_unreadable_labels(format!("{} {fault}", path.display()))),
     };
-    if shape.len() != 1 {
-        let problem = format!("has shape {shape} and is no list of labels");
-        return Err(Error::file(&path, problem, "replace or remove the file"));
-    }
     if labels.len() != dataset.len() {
         return Err(Error::file(
             &path,

@@ -7,8 +7,8 @@
 //!
 //! Invariants: a data set is never empty, and all its values are finite. No reader of numbers here takes more memory than
 //! twice its file and a MiB, whatever a header claims; of packed files, three times what really comes out of them; and twice
-//! that where a file holds signed bytes, which become f32. Readers of names (ratings, tables) keep each name once besides.
-//! Nothing here knows a device or a model.
+//! that where a file holds signed bytes, which become f32. Readers of names (ratings, tables) keep each name once besides, and
+//! tables that are trained on each number in 64 bits, until their samples are split. Nothing here knows a device or a model.
 
 mod beside;
 pub mod chart;
@@ -25,9 +25,11 @@ mod font;
 mod gzip;
 pub mod idx;
 pub mod images;
+mod labels;
 mod load;
 pub mod npy;
 pub mod npz;
+mod numbers;
 pub mod pictures;
 mod pixels;
 mod ratings;
@@ -37,12 +39,15 @@ mod sparse;
 mod stream;
 mod strokes;
 pub mod table;
+mod text;
 
 pub(crate) use beside::check_lengths;
 pub(crate) use dataset::Checksum;
 pub use dataset::Dataset;
 pub use digits::digits;
 pub use folder::picture_files;
+pub use labels::{LabelColumn, Labels};
+pub(crate) use labels::{class_of, listed, whole};
 pub use load::{Reading, Splits, load, load_array, load_pairs, load_with};
 pub use ratings::ratings;
 pub use records::quoted;

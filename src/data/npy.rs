@@ -7,7 +7,7 @@
 use std::io::{self, Read, Write};
 use std::path::Path;
 
-use super::elements::{ByteOrder, Element, Elements, has_more, read_elements, read_exact_elements};
+use super::elements::{ByteOrder, Element, Elements, has_more, read_elements, read_exact_elements, read_fully};
 use super::files::write_atomically;
 use super::gzip;
 use crate::error::{Error, Result};
@@ -20,6 +20,8 @@ pub(super) const MAGIC: [u8; 6] = *b"\x93NUMPY";
 const LONGEST_HEADER: usize = 10_000;
 /// Dimensions that NumPy has at most.
 const MOST_DIMENSIONS: usize = 64;
+/// Bytes of a text, at most.
+const LONGEST_TEXT: usize = 64 << 10;
 const GET_AGAIN: &str = "the file is damaged: get it again";
 const OTHER_TYPE: &str = "save it by numpy.save(name, array.astype(\"float32\"))";
 
@@ -111,6 +113,82 @@ pub(super) fn read_exact_list(place: &Place, reader: &mut impl Read, at_hand: u6
     }
 }
 
+/// An array that may be one of labels: every number as it is in the file, or texts.
+pub(super) enum LabelArray {
+    /// Numbers, row by row.
+    Numbers(Shape, Vec<f64>),
+    /// Texts.
+    Texts(Shape, Vec<String>),
+}
+
+/// Reads an array of labels from its magic number on: numbers of any type that is read, or texts of NumPy's types `U` and
+/// `S`. Fails as [`read_array`] does, and where the array is one of Python's objects.
+pub(super) fn read_labels(place: &Place, reader: &mut impl Read, at_hand: u64) -> Result<LabelArray> {
+    let dictionary = read_dictionary(place, reader)?;
+    let kind = dictionary.descr.trim_start_matches(['<', '>', '=', '|']);
+    let length = kind.get(1..).and_then(|length| length.parse::<usize>().ok());
+    if let (Some(kind @ ('U' | 'S')), Some(length)) = (kind.chars().next(), length) {
+        let big = dictionary.descr.starts_with('>');
+        let shape = dictionary.shape;
+        let ([count] | [count, 1]) = shape[..] else {
+            return Err(place.error(format!("has shape {shape} and is no list of texts"), "give a list"));
+        };
+        let texts = read_texts(place, reader, count, (kind, length, big))?;
+        return Ok(LabelArray::Texts(shape, texts));
+    }
+    if kind.starts_with('O') {
+        let help = "save them as text, by array.astype(\"U\")";
+        return Err(place.error("holds Python objects, which only Python can read", help));
+    }
+    let Header { element, order, fortran, shape } = header_of(place, dictionary)?;
+    let count = shape.iter().try_fold(1usize, |product, size| product.checked_mul(*size));
+    let Some(count) = count else {
+        return Err(place.error(format!("claims shape {shape}, more than memory can address"), GET_AGAIN));
+    };
+    let (mut values, _) =
+        read_exact_elements(reader, element, order, count, at_hand).map_err(|source| place.unreadable(source))?;
+    if values.len() != count {
+        let problem = format!("has shape {shape}, but only {} numbers follow the header", values.len());
+        return Err(place.error(problem, GET_AGAIN));
+    }
+    if fortran {
+        rows_first(&shape, &mut values);
+    }
+    Ok(LabelArray::Numbers(shape, values))
+}
+
+/// Reads texts of NumPy's types: `U`, of four bytes for each letter, or `S`, of one. Those that are shorter end in zeros.
+fn read_texts(
+    place: &Place,
+    reader: &mut impl Read,
+    count: usize,
+    (kind, length, big): (char, usize, bool),
+) -> Result<Vec<String>> {
+    let bytes = length.saturating_mul(if kind == 'U' { 4 } else { 1 });
+    if bytes > LONGEST_TEXT {
+        return Err(place.error(format!("has texts of {bytes} bytes"), "give labels that are names"));
+    }
+    let mut texts = Vec::new();
+    let mut one = vec![0; bytes];
+    for _ in 0..count {
+        let taken = read_fully(reader, &mut one).map_err(|source| place.unreadable(source))?;
+        if taken < bytes {
+            let problem = format!("has {count} texts, but only {} follow the header", texts.len());
+            return Err(place.error(problem, GET_AGAIN));
+        }
+        let text: String = match kind {
+            'U' => {
+                let letter = |unit: &[u8; 4]| if big { u32::from_be_bytes(*unit) } else { u32::from_le_bytes(*unit) };
+                let letters = one.as_chunks::<4>().0.iter().map(letter);
+                letters.map(|letter| char::from_u32(letter).unwrap_or(char::REPLACEMENT_CHARACTER)).collect()
+            }
+            _ => String::from_utf8_lossy(&one).into_owned(),
+        };
+        texts.push(text.trim_end_matches('\0').to_owned());
+    }
+    Ok(texts)
+}
+
 /// What an array's header says.
 struct Header {
     element: Element,
@@ -120,6 +198,11 @@ struct Header {
 }
 
 fn read_header(place: &Place, reader: &mut impl Read) -> Result<Header> {
+    let dictionary = read_dictionary(place, reader)?;
+    header_of(place, dictionary)
+}
+
+fn read_dictionary(place: &Place, reader: &mut impl Read) -> Result<Dictionary> {
     let mut take = |count: usize| -> Result<Vec<u8>> {
         let mut bytes = Vec::new();
         let took = reader.take(count as u64).read_to_end(&mut bytes);
@@ -145,14 +228,17 @@ fn read_header(place: &Place, reader: &mut impl Read) -> Result<Header> {
     }
     let text = take(length)?;
     let text = String::from_utf8_lossy(&text);
-    let Some(Dictionary { descr, fortran, shape }) = Parser(text.trim_end()).dictionary() else {
+    Parser(text.trim_end()).dictionary().ok_or_else(|| {
         // A structured type is a list in place of a string, and the only other thing that NumPy writes.
         let problem = match text.contains('[') {
             true => "holds records of several fields",
             false => "has a header that is no dictionary of descr, fortran_order and shape",
         };
-        return Err(place.error(problem, OTHER_TYPE));
-    };
+        place.error(problem, OTHER_TYPE)
+    })
+}
+
+fn header_of(place: &Place, Dictionary { descr, fortran, shape }: Dictionary) -> Result<Header> {
     let order = if descr.starts_with('>') { ByteOrder::Big } else { ByteOrder::Little };
     let element = match descr.trim_start_matches(['<', '>', '=', '|']) {
         "b1" => Element::Bool,

@@ -10,7 +10,7 @@ use flate2::Crc;
 use flate2::bufread::DeflateDecoder;
 
 use super::files;
-use super::npy::{Place, read_array, read_exact_list};
+use super::npy::{LabelArray, Place, read_array, read_exact_list, read_labels};
 use crate::error::{Error, Result, suggest};
 use crate::shape::Shape;
 use crate::tensor::{Tensor, Values};
@@ -83,6 +83,11 @@ impl Npz {
     /// A list's numbers, each as it is in the file.
     pub(super) fn read_exactly(&self, name: &str) -> Result<Vec<f64>> {
         self.with(name, read_exact_list)
+    }
+
+    /// An array that may be one of labels.
+    pub(super) fn read_labels(&self, name: &str) -> Result<LabelArray> {
+        self.with(name, read_labels)
     }
 
     /// The first bytes of an array's file, header and all: those of short texts.

@@ -6,11 +6,14 @@ use std::sync::Arc;
 
 use super::dataset::{Dataset, SplitMix};
 use super::load::Splits;
-use super::records::{number, read_records};
+use super::numbers::Numbers;
+use super::records::Source;
 use super::sparse::SparseRows;
+use super::text::warn;
 use crate::error::{Error, Result};
 
-/// Reads lines of `user,item[,value]`, of which further fields are not looked at; a first line of names, such as
+/// Reads lines of `user,item[,value]` (or with `::`, as MovieLens has it, or another separator of CSV files), of which further
+/// fields are not looked at; a first line of names, such as
 /// `user,item,value` or `customerId,product`, is skipped. A line without value counts 1, and lines of the same user and item
 /// are added up. Users and items are ordered by their names, as numbers where all are numbers. With `items` given, those are
 /// the columns, and lines of other items are left out.
@@ -20,21 +23,34 @@ pub(super) fn read_ratings(path: &Path, items: Option<&Arc<Vec<String>>>) -> Res
     let (mut users, mut found) = (Names::default(), Names::default());
     let mut known = items.map(|items| Names::of(items));
     let mut entries: Vec<(u32, u32, f32)> = Vec::new();
-    let mut first = true;
-    read_records(path, |line, fields, separator| {
+    let (mut first, mut index) = (true, 0);
+    let source = Source::of(path)?;
+    let mut numbers = Numbers::new(path, source.separator);
+    let skipped = source.records(|line, fields| {
         let is_first = std::mem::replace(&mut first, false);
-        let [user, item, rest @ ..] = &fields[..] else {
+        // The numbers of lines, which pandas writes below an empty name.
+        if is_first && fields.len() > 2 && fields[0].is_empty() {
+            index = 1;
+        }
+        let [user, item, rest @ ..] = fields.get(index..).unwrap_or_default() else {
             let problem = format!("line {line} has {} fields", fields.len());
             return Err(Error::file(path, problem, "give lines of user,item or user,item,value"));
         };
-        let value = rest.first().filter(|value| !value.is_empty());
-        let value = value.map_or(Some(1.0), |value| number(value, separator).map(|value| value as f32));
+        let value = match rest.first().filter(|value| !value.is_empty()) {
+            Some(value) => numbers.number(value, [line, index + 3])?.map(|value| value as f32),
+            None => Some(1.0),
+        };
         if is_first && (value.is_none() || rest.is_empty() && are_names(user, item)) {
             return Ok(());
         }
+        if let Some(at) = [index == 1 && is_first, user.is_empty(), item.is_empty()].iter().position(|empty| *empty) {
+            let problem = format!("line {line}, column {} is empty", if at == 0 { 1 } else { index + at });
+            return Err(Error::file(path, problem, "give lines of user,item or user,item,value"));
+        }
         let value = value.filter(|value| value.is_finite() && *value >= 0.0).ok_or_else(|| {
             let text: String = rest[0].chars().take(40).collect();
-            let problem = format!("line {line}, column 3 is {text:?}, which is no number of at least 0");
+            let column = index + 3;
+            let problem = format!("line {line}, column {column} is {text:?}, which is no number of at least 0");
             Error::file(path, problem, "give how often or how much the user took the item, or leave it out")
         })?;
         let user = users.number(user);
@@ -45,6 +61,10 @@ pub(super) fn read_ratings(path: &Path, items: Option<&Arc<Vec<String>>>) -> Res
         entries.extend(item.map(|item| (user, item, value)));
         Ok(())
     })?;
+    skipped.warn(path);
+    if index > 0 {
+        warn(path, "the first column has no name and is left out: it holds the numbers of the lines");
+    }
     if users.names.is_empty() {
         return Err(Error::file(path, "holds no line of user and item", "give lines of user,item or user,item,value"));
     }

@@ -1,88 +1,414 @@
-//! Lines of text fields: CSV and its kin, whatever stands in the fields.
+//! Lines of fields: CSV and its kin, whatever stands in the fields.
+//!
+//! [`Source`] finds out how a file is written, [`Fields`] reads it field by field in bounded memory, and
+//! [`Source::records`] line by line.
 
-use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
-use super::csv::{SAMPLE, separator};
-use super::gzip;
+use super::text::{Encoding, Text, beginning, encoding_of, warn};
 use crate::error::{Error, Result};
 
-/// Reads a file, gzipped or not, line by line and hands on each line's number, counted from 1, its fields and what separates them: commas,
-/// semicolons or tabs, as the first line has most of. Fields may stand in double quotes, where two quotes stand for one. Empty
-/// lines are skipped, and blanks around fields are dropped.
-///
-/// Fails where the file cannot be read, is not UTF-8, or has a quote that is not closed in its line; and as `take` does.
-pub(super) fn read_records(
-    path: &Path,
-    mut take: impl FnMut(usize, &mut Vec<String>, char) -> Result<()>,
-) -> Result<()> {
-    let mut first = Vec::new();
-    gzip::open(path)?.take(SAMPLE).read_to_end(&mut first).map_err(gzip::unreadable(path))?;
-    let separator = char::from(separator(&first));
-    let mut file = BufReader::new(gzip::open(path)?);
-    let (mut line, mut bytes, mut fields) = (0, Vec::new(), Vec::new());
-    loop {
-        bytes.clear();
-        if file.read_until(b'\n', &mut bytes).map_err(gzip::unreadable(path))? == 0 {
-            return Ok(());
-        }
-        line += 1;
-        let Ok(text) = str::from_utf8(&bytes) else {
-            return Err(Error::file(path, format!("line {line} is not UTF-8 text"), "save the file as UTF-8"));
-        };
-        // A byte order mark, which some spreadsheets write.
-        let text = text.trim_start_matches('\u{feff}').trim_end_matches(['\n', '\r']);
-        if text.trim().is_empty() {
-            continue;
-        }
-        fields.clear();
-        if !split(text, separator, &mut fields) {
-            let problem = format!("line {line} has a quote that is not closed in its line");
-            return Err(Error::file(path, problem, "close it"));
-        }
-        take(line, &mut fields, separator)?;
+/// The longest field of a table. A longer one is a quote that was left open.
+const LONGEST_FIELD: usize = 64 << 10;
+/// The longest line of a table, all its fields together.
+const LONGEST_LINE: usize = 16 << 20;
+
+/// What stands between the fields of a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Separator {
+    /// A comma, a semicolon, a tab or a bar.
+    Byte(u8),
+    /// Two colons, as in MovieLens's files.
+    Colons,
+    /// Any number of blanks, as `numpy.savetxt` leaves them; those at both ends of a line separate nothing.
+    Blanks,
+}
+
+impl Separator {
+    /// Whether a comma can stand before the decimals of a number.
+    pub fn leaves_commas(self) -> bool {
+        self != Separator::Byte(b',')
     }
 }
 
-/// Cuts a line into its fields. False where a quote stays open.
-fn split(line: &str, separator: char, fields: &mut Vec<String>) -> bool {
-    let mut rest = line;
-    loop {
-        let begun = rest.trim_start_matches([' ', '\u{a0}']);
-        let (field, after) = match begun.strip_prefix('"') {
-            Some(quoted) => {
-                let (mut field, mut quoted) = (String::new(), quoted);
-                loop {
-                    let Some((part, after)) = quoted.split_once('"') else { return false };
-                    field.push_str(part);
-                    match after.strip_prefix('"') {
-                        Some(more) => {
-                            field.push('"');
-                            quoted = more;
-                        }
-                        None => break (field, after.find(separator).map(|at| &after[at..])),
+/// A text file and how it is written.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Source<'a> {
+    pub path: &'a Path,
+    pub encoding: Encoding,
+    pub separator: Separator,
+}
+
+impl Source<'_> {
+    /// Looks at a file. Fails where it cannot be read or is no text.
+    pub fn of(path: &Path) -> Result<Source<'_>> {
+        let encoding = encoding_of(path)?;
+        let separator = separator(&beginning(path, encoding)?);
+        if separator == Separator::Blanks {
+            warn(path, "is read with blanks between the numbers of a line");
+        }
+        Ok(Source { path, encoding, separator })
+    }
+
+    /// The file's fields from the first on, none longer than `longest` bytes.
+    pub fn fields(&self, longest: usize) -> Result<Fields<'_>> {
+        let text = Text::open(self.path, self.encoding)?;
+        Ok(Fields {
+            path: self.path,
+            text,
+            block: Vec::new(),
+            at: 0,
+            separator: self.separator,
+            longest,
+            line: 1,
+            column: 1,
+            field: Vec::new(),
+            quote: Quote::None,
+            begun: false,
+            state: State::Within,
+            after_return: false,
+        })
+    }
+
+    /// Reads the file line by line and hands on each line's number, counted from 1, and its fields. Empty lines are left out,
+    /// and so are those that hold nothing but separators, of which the result says how many there are.
+    ///
+    /// Fails where the file cannot be read, has a quote that is not closed in its line, a field or a line that is too long;
+    /// and as `take` does.
+    pub fn records(&self, mut take: impl FnMut(usize, &mut Vec<String>) -> Result<()>) -> Result<Skipped> {
+        let mut fields = self.fields(LONGEST_FIELD)?;
+        let (mut line, mut bytes, mut skipped) = (Vec::new(), 0, Skipped::default());
+        loop {
+            match fields.next()? {
+                Token::Field => {
+                    bytes += fields.text().len();
+                    if bytes > LONGEST_LINE {
+                        let problem = format!("line {} is longer than {LONGEST_LINE} bytes", fields.line);
+                        return Err(Error::file(self.path, problem, "close its quotes, or give each record a line"));
                     }
+                    line.push(fields.text().to_owned());
+                }
+                Token::Line(number) => {
+                    match line.len() > 1 && line.iter().all(String::is_empty) {
+                        true => skipped.add(number),
+                        false => take(number, &mut line)?,
+                    }
+                    line.clear();
+                    bytes = 0;
+                }
+                Token::End => return Ok(skipped),
+            }
+        }
+    }
+}
+
+/// Lines that hold nothing but separators.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Skipped {
+    count: usize,
+    first: usize,
+}
+
+impl Skipped {
+    pub fn add(&mut self, line: usize) {
+        self.first = if self.count == 0 { line } else { self.first };
+        self.count += 1;
+    }
+
+    /// Warns of such lines, where there are any.
+    pub fn warn(self, path: &Path) {
+        match self.count {
+            0 => {}
+            1 => warn(path, &format!("line {} holds nothing but separators and is left out", self.first)),
+            count => {
+                let first = self.first;
+                warn(
+                    path,
+                    &format!(
+                        "{count} lines, of which line {first} is the first, hold nothing but separators and are left out"
+                    ),
+                );
+            }
+        }
+    }
+}
+
+/// What [`Fields::next`] has come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Token {
+    /// A field, which [`Fields::text`] gives.
+    Field,
+    /// The end of the line of this number, which had fields.
+    Line(usize),
+    /// The end of the file.
+    End,
+}
+
+/// Where quotes stand in a field.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Quote {
+    None,
+    Open,
+    Closed,
+}
+
+/// What [`Fields::next`] does before it reads on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Nothing.
+    Within,
+    /// Forgets the field that it has given, after which the line goes on.
+    Given,
+    /// Gives the end of the line, whose last field it has given.
+    LineEnds,
+}
+
+/// A file as far as it has been read.
+pub(super) struct Fields<'a> {
+    path: &'a Path,
+    text: Text,
+    block: Vec<u8>,
+    at: usize,
+    separator: Separator,
+    longest: usize,
+    /// The line and column of the field that was read last, both from 1.
+    pub line: usize,
+    pub column: usize,
+    field: Vec<u8>,
+    quote: Quote,
+    /// Whether something of this line has been read.
+    begun: bool,
+    state: State,
+    after_return: bool,
+}
+
+impl Fields<'_> {
+    /// The field that was read last: without the blanks around it, unless it stands in quotes.
+    pub fn text(&self) -> &str {
+        let text = str::from_utf8(&self.field).unwrap_or_default();
+        if self.quote == Quote::None { text.trim() } else { text }
+    }
+
+    /// The most characters that can still come, as far as the file's size is known.
+    pub fn left(&self) -> u64 {
+        self.text.left() + (self.block.len() - self.at) as u64
+    }
+
+    /// An error about the field that was read last.
+    pub fn wrong(&self, problem: impl Into<String>, help: impl Into<String>) -> Error {
+        let problem = format!("line {}, column {} {}", self.line, self.column, problem.into());
+        Error::file(self.path, problem, help)
+    }
+
+    /// Reads on to the next field, the end of a line that is not empty, or the end of the file. A line ends with \n, \r\n
+    /// or \r. Fields may stand in double quotes, where two quotes stand for one.
+    pub fn next(&mut self) -> Result<Token> {
+        match std::mem::replace(&mut self.state, State::Within) {
+            State::Within => {}
+            State::Given => self.forget(),
+            State::LineEnds => return Ok(self.end_line()),
+        }
+        loop {
+            if self.at == self.block.len() {
+                self.at = 0;
+                if !self.text.read(self.path, &mut self.block)? {
+                    self.block.clear();
+                    return self.end();
                 }
             }
-            None => {
-                let end = begun.find(separator).unwrap_or(begun.len());
-                (begun[..end].trim().to_owned(), (end < begun.len()).then(|| &begun[end..]))
+            self.keep_plain()?;
+            let Some(byte) = self.block.get(self.at).copied() else { continue };
+            self.at += 1;
+            if std::mem::replace(&mut self.after_return, byte == b'\r') && byte == b'\n' {
+                continue;
             }
-        };
-        fields.push(field);
-        match after {
-            Some(after) => rest = &after[separator.len_utf8()..],
-            None => return true,
+            if let Some(token) = self.take(byte)? {
+                return Ok(token);
+            }
         }
+    }
+
+    /// Takes over as many bytes as there are that end nothing, which are nearly all.
+    fn keep_plain(&mut self) -> Result<()> {
+        let rest = &self.block[self.at..];
+        let ends = |byte: &u8| match self.separator {
+            _ if matches!(byte, b'"' | b'\n' | b'\r') => true,
+            _ if self.quote == Quote::Open => false,
+            Separator::Byte(separator) => *byte == separator,
+            Separator::Colons => *byte == b':',
+            Separator::Blanks => matches!(byte, b' ' | b'\t'),
+        };
+        let count = match self.quote {
+            Quote::Closed => 0,
+            Quote::None | Quote::Open => rest.iter().position(ends).unwrap_or(rest.len()),
+        };
+        if count > 0 {
+            self.after_return = false;
+            self.begun = true;
+            self.expect_room(count)?;
+            self.field.extend_from_slice(&self.block[self.at..self.at + count]);
+            self.at += count;
+        }
+        Ok(())
+    }
+
+    /// Fails where a field gets longer than fields are.
+    fn expect_room(&self, more: usize) -> Result<()> {
+        if self.field.len() + more <= self.longest {
+            return Ok(());
+        }
+        let help = match self.quote {
+            Quote::Open => "close its quote",
+            Quote::None | Quote::Closed => "give a CSV file of numbers",
+        };
+        Err(self.wrong(format!("is longer than {} bytes", self.longest), help))
+    }
+
+    fn take(&mut self, byte: u8) -> Result<Option<Token>> {
+        self.expect_room(1)?;
+        match byte {
+            b'"' if self.quote == Quote::Open => self.quote = Quote::Closed,
+            b'"' if self.quote == Quote::Closed => {
+                self.field.push(byte);
+                self.quote = Quote::Open;
+            }
+            b'"' if self.separator != Separator::Colons && self.field.iter().all(u8::is_ascii_whitespace) => {
+                self.field.clear();
+                (self.quote, self.begun) = (Quote::Open, true);
+            }
+            b'"' => self.field.push(byte),
+            b'\n' | b'\r' if self.quote == Quote::Open => return Err(self.open_quote()),
+            b'\n' | b'\r' => return Ok(self.newline()),
+            _ if self.separates(byte) => return Ok(self.separator()),
+            b' ' | b'\t' if self.quote == Quote::Closed => {}
+            _ if self.quote == Quote::Closed => {
+                return Err(self.wrong("has something behind its closing quote", "write a quote within quotes twice"));
+            }
+            // A colon, which may be the first of two.
+            _ => {
+                self.field.push(byte);
+                self.begun = true;
+            }
+        }
+        Ok(None)
+    }
+
+    fn separates(&self, byte: u8) -> bool {
+        match self.separator {
+            Separator::Byte(separator) => byte == separator,
+            Separator::Colons => byte == b':' && self.field.last() == Some(&b':'),
+            Separator::Blanks => matches!(byte, b' ' | b'\t'),
+        }
+    }
+
+    /// What a separator ends.
+    fn separator(&mut self) -> Option<Token> {
+        match self.separator {
+            Separator::Byte(_) => {}
+            Separator::Colons => drop(self.field.pop()),
+            Separator::Blanks if self.field.is_empty() && self.quote == Quote::None => return None,
+            // What numpy.savetxt puts before the names of columns.
+            Separator::Blanks if self.column == 1 && self.field == b"#" => {
+                self.field.clear();
+                return None;
+            }
+            Separator::Blanks => {}
+        }
+        self.begun = true;
+        self.state = State::Given;
+        Some(Token::Field)
+    }
+
+    /// What a line's end ends: a field of a line that has begun, and then the line.
+    fn newline(&mut self) -> Option<Token> {
+        let nothing = self.text().is_empty() && self.quote == Quote::None;
+        if nothing && (self.column == 1 || !self.begun) {
+            // An empty line.
+            self.forget();
+            (self.begun, self.column) = (false, 1);
+            self.line += 1;
+            return None;
+        }
+        if nothing && self.separator == Separator::Blanks {
+            self.column -= 1;
+            return Some(self.end_line());
+        }
+        self.state = State::LineEnds;
+        Some(Token::Field)
+    }
+
+    fn end_line(&mut self) -> Token {
+        self.forget();
+        (self.begun, self.column) = (false, 1);
+        self.line += 1;
+        Token::Line(self.line - 1)
+    }
+
+    fn end(&mut self) -> Result<Token> {
+        if self.quote == Quote::Open {
+            return Err(self.open_quote());
+        }
+        Ok(self.newline().unwrap_or(Token::End))
+    }
+
+    fn forget(&mut self) {
+        self.field.clear();
+        self.quote = Quote::None;
+        self.column += 1;
+    }
+
+    fn open_quote(&self) -> Error {
+        self.wrong("has a quote that is not closed in its line", "close it")
     }
 }
 
-/// The number that a field is; where semicolons separate fields, a comma may stand before its decimals.
-pub(super) fn number(field: &str, separator: char) -> Option<f64> {
-    match field.parse() {
-        Err(_) if separator == ';' => field.replacen(',', ".", 1).parse().ok(),
-        number => number.ok(),
+/// The separator: the one of tab, semicolon, comma, two colons and bar that comes first in this list of those that the first
+/// line has outside quotes. Where it has none of them, blanks separate if all lines of the beginning have as many fields
+/// between blanks, two or more, and all of these are numbers but those of the first line.
+fn separator(beginning: &[u8]) -> Separator {
+    let skipped = beginning.iter().take_while(|byte| byte.is_ascii_whitespace() && **byte != b'\t').count();
+    let beginning = &beginning[skipped..];
+    let (mut quoted, mut found) = (false, [false; 5]);
+    for (at, byte) in beginning.iter().enumerate() {
+        match byte {
+            b'"' => quoted = !quoted,
+            b'\n' | b'\r' if !quoted => break,
+            _ if quoted => {}
+            b'\t' => found[0] = true,
+            b';' => found[1] = true,
+            b',' => found[2] = true,
+            b':' if beginning.get(at + 1) == Some(&b':') => found[3] = true,
+            b'|' => found[4] = true,
+            _ => {}
+        }
     }
+    match found {
+        [true, ..] => Separator::Byte(b'\t'),
+        // Semicolons beside commas: the commas are decimal points, or in names.
+        [_, true, ..] => Separator::Byte(b';'),
+        [_, _, true, ..] => Separator::Byte(b','),
+        [_, _, _, true, _] => Separator::Colons,
+        [.., true] => Separator::Byte(b'|'),
+        _ if blanks_separate(beginning) => Separator::Blanks,
+        _ => Separator::Byte(b','),
+    }
+}
+
+fn blanks_separate(beginning: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(beginning);
+    let mut lines: Vec<&str> = text.split(['\n', '\r']).filter(|line| !line.trim().is_empty()).collect();
+    // The last line may be cut, unless there is no other.
+    if lines.len() > 1 && !text.ends_with(['\n', '\r']) {
+        lines.pop();
+    }
+    let Some((first, others)) = lines.split_first() else { return false };
+    let first = first.strip_prefix("# ").unwrap_or(first);
+    let columns = first.split_ascii_whitespace().count();
+    let numbers = |line: &&str| {
+        let fields = line.split_ascii_whitespace();
+        fields.clone().count() == columns && fields.into_iter().all(|field| field.parse::<f64>().is_ok())
+    };
+    columns > 1 && others.iter().all(numbers) && (!others.is_empty() || numbers(&first))
 }
 
 /// A field as a file has it: in quotes where it must be.

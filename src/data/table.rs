@@ -7,15 +7,22 @@ use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::Path;
 
+use super::csv::{WITHOUT_INDEX, shortened};
 use super::files::write_atomically;
-use super::records::{number, quoted, read_records};
+use super::labels::{self, LabelColumn, Labels};
+use super::numbers::{Content, Numbers};
+use super::records::{Source, quoted};
+use super::text::warn;
 use crate::error::{Error, Result, suggest};
 
 /// More would be texts, or numbers of persons and the like.
 const MOST_CATEGORIES: usize = 4096;
+/// What pandas calls a first column without a name when it reads a table that it wrote.
+const UNNAMED: &str = "Unnamed: 0";
 
 /// A column of a table.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Column {
     /// The name in the header.
     pub name: String,
@@ -68,9 +75,241 @@ impl Column {
 pub struct Columns {
     /// Those that are known, by their names.
     pub known: Vec<Column>,
-    /// Whether these are all that samples have, in this order, each with all its categories. Else the table's other columns
-    /// follow its header's order and hold numbers where all their fields are finite numbers, else categories.
+    /// Whether these are all that samples have, in this order, each with all its categories, mean and deviation. Else the
+    /// table's other columns follow its header's order, and what they hold is found out.
     pub complete: bool,
+}
+
+/// The samples of a table: what its columns are, and its lines one after the other, as numbers of the file and places of
+/// categories.
+pub(super) struct Lines {
+    pub columns: Vec<Column>,
+    pub values: Vec<f64>,
+    /// The labels, or why they cannot be used, where a column holds some.
+    pub labels: Option<Result<Labels, String>>,
+}
+
+/// Reads a table: what its columns are, and its samples `[columns]`.
+///
+/// A column is one of numbers where all its fields are finite numbers, and one of categories where the model says so or where
+/// fewer fields are numbers than texts. What lies between is refused at the first field that is no number: a column of
+/// numbers some of which are missing, or are no plain numbers.
+///
+/// Fails, with line and column, where a line has more or fewer fields than the header, where a field of numbers is none, and
+/// where a category is not among those of its column; where a column is missing, or two have one name; and where there is no
+/// line below the header.
+pub(super) fn read_table(path: &Path, columns: &Columns, label: Option<&LabelColumn>) -> Result<Lines> {
+    let source = Source::of(path)?;
+    let mut numbers = Numbers::new(path, source.separator);
+    let mut header: Option<Header> = None;
+    let mut found: Vec<Found> = Vec::new();
+    let mut index = IndexColumn::default();
+    let (mut lines, mut blanks) = (0, None);
+    let skipped = source.records(|line, fields| {
+        let Some(known) = &header else {
+            let read = Header::of((path, line), std::mem::take(fields), columns, label)?;
+            blanks = read.blanks();
+            found = read.places.iter().map(|(column, at)| Found::of(column.clone(), *at)).collect();
+            header = Some(read);
+            return Ok(());
+        };
+        if fields.len() != known.names.len() {
+            let problem = format!("line {line} has {} fields, but the header has {}", fields.len(), known.names.len());
+            return Err(Error::file(path, problem, "give every line as many"));
+        }
+        blanks = blanks.filter(|parts| fields[0].split_ascii_whitespace().count() == *parts);
+        index.look(lines, &fields[0]);
+        if known.nameless && !columns.complete {
+            index.expect((path, line), &fields[0])?;
+        }
+        lines += 1;
+        if !columns.complete {
+            found.iter_mut().try_for_each(|column| column.look(&fields[column.at], line, &mut numbers))?;
+        }
+        Ok(())
+    })?;
+    skipped.warn(path);
+    numbers.warn();
+    let Some(header) = header.filter(|_| lines > 0) else {
+        return Err(Error::file(path, "has no line below its header", "give a table with names in its first line"));
+    };
+    if let Some(parts) = blanks {
+        let problem = format!("has {parts} words in its first line and in all others, with blanks between them");
+        return Err(Error::file(path, problem, "separate them by commas, semicolons or tabs"));
+    }
+    if !columns.complete {
+        if index.is_left_out(&header) {
+            found.retain(|column| column.at != 0);
+        }
+        if found.is_empty() {
+            return Err(Error::file(
+                path,
+                "has no column but that of its label",
+                "give a table of two columns or more",
+            ));
+        }
+        index.warn(path, &header);
+        warn_of_gaps(path, &found);
+    }
+    let all: Vec<(Column, usize)> = match columns.complete {
+        true => header.places.clone(),
+        false => found.into_iter().map(|found| found.finish(path)).collect::<Result<_>>()?,
+    };
+    let mut reading = Reading::new(path, &all, header.label, lines);
+    let mut numbers = Numbers::new(path, source.separator);
+    let mut first = true;
+    source.records(|line, fields| match std::mem::replace(&mut first, false) {
+        true => Ok(()),
+        false => reading.take(line, fields, &mut numbers),
+    })?;
+    let (values, labels) = reading.finish();
+    let mut columns: Vec<Column> = all.into_iter().map(|(column, _)| column).collect();
+    if header.finds {
+        standards(&mut columns, &values);
+    }
+    Ok(Lines { columns, values, labels })
+}
+
+/// What a table's first line says.
+struct Header {
+    names: Vec<String>,
+    /// The columns that samples have, and where they stand in a line.
+    places: Vec<(Column, usize)>,
+    /// Where the label stands in a line.
+    label: Option<usize>,
+    /// Whether the first column has no name.
+    nameless: bool,
+    /// Whether means and deviations are found in the table.
+    finds: bool,
+}
+
+impl Header {
+    /// The columns of a header, in the order that samples have them in.
+    fn of(
+        (path, line): (&Path, usize),
+        names: Vec<String>,
+        columns: &Columns,
+        label: Option<&LabelColumn>,
+    ) -> Result<Header> {
+        let nameless = names[0].is_empty() && names.len() > 1;
+        let label = Header::label(path, &names, label)?;
+        let used = |at: usize| !columns.complete || columns.known.iter().any(|column| column.name == names[at]);
+        for (at, name) in names.iter().enumerate().skip(usize::from(nameless)).filter(|(at, _)| used(*at)) {
+            let twice = names.iter().filter(|other| *other == name).count() > 1;
+            if name.is_empty() || twice {
+                let problem = match name.is_empty() {
+                    true => format!("column {} has no name in the first line", at + 1),
+                    false => format!("has two columns {name:?}"),
+                };
+                return Err(Error::file(path, problem, "give each column a name of its own in the first line"));
+            }
+        }
+        if let Some(missing) = columns.known.iter().find(|column| !names.contains(&column.name)) {
+            let named = names.iter().filter(|name| !name.is_empty());
+            let help = suggest(&missing.name, named.map(String::as_str));
+            return Err(Error::file(path, format!("has no column {:?}", missing.name), help));
+        }
+        expect_names((path, line), &names)?;
+        let known = |name: &String| columns.known.iter().find(|column| column.name == *name).cloned();
+        if let Some(at) = label
+            && let Some(column) = known(&names[at])
+        {
+            let problem = format!("column {:?} is the label, and stands in data.columns too", column.name);
+            return Err(Error::file(path, problem, "take it out of one of the two"));
+        }
+        let places = match columns.complete {
+            true => {
+                let place = |column: &Column| names.iter().position(|name| *name == column.name).unwrap_or(0);
+                columns.known.iter().map(|column| (column.clone(), place(column))).collect()
+            }
+            false => {
+                let named =
+                    |name: &String| known(name).unwrap_or_else(|| Column { name: name.clone(), ..Column::default() });
+                let all = names.iter().enumerate().skip(usize::from(nameless)).filter(|(at, _)| Some(*at) != label);
+                all.map(|(at, name)| (named(name), at)).collect()
+            }
+        };
+        Ok(Header { names, places, label, nameless, finds: !columns.complete })
+    }
+
+    /// Where the label stands: the column of its name, else that of its number, counted from 1.
+    fn label(path: &Path, names: &[String], label: Option<&LabelColumn>) -> Result<Option<usize>> {
+        let Some(wanted) = label else { return Ok(None) };
+        let number = || wanted.name.parse::<usize>().ok()?.checked_sub(1).filter(|at| *at < names.len());
+        let place = names.iter().position(|name| *name == wanted.name).or_else(number);
+        if place.is_none() && !wanted.optional {
+            let problem = format!("has no column {:?}, which is to be the label", wanted.name);
+            return Err(Error::file(path, problem, suggest(&wanted.name, names.iter().map(String::as_str))));
+        }
+        Ok(place)
+    }
+
+    /// How many words the only name has, where those of a line may be meant for several.
+    fn blanks(&self) -> Option<usize> {
+        let [name] = &self.names[..] else { return None };
+        Some(name.split_ascii_whitespace().count()).filter(|parts| *parts > 1)
+    }
+}
+
+/// Fails where a first line has numbers that are no names: those of a line below a header that is missing. Numbers that rise,
+/// such as years, and those from 0 on that pandas gives to columns without names, may be names.
+fn expect_names((path, line): (&Path, usize), names: &[String]) -> Result<()> {
+    let mut last = None;
+    for (at, name) in names.iter().enumerate() {
+        let Ok(number) = name.parse::<f64>() else { continue };
+        let rises = last.is_none_or(|last| number > last);
+        if !rises || number.fract() != 0.0 || name.contains('.') {
+            let problem = format!(
+                "line {line}, column {} is {:?}, where the name of a column is expected",
+                at + 1,
+                shortened(name)
+            );
+            return Err(Error::file(path, problem, "write the names of the columns in the first line"));
+        }
+        last = Some(number);
+    }
+    Ok(())
+}
+
+/// What the first column holds, where it may be the one in which pandas and R write the numbers of lines.
+struct IndexColumn {
+    /// Whether its fields are 0, 1, 2 and so on.
+    counts: bool,
+}
+
+impl Default for IndexColumn {
+    fn default() -> IndexColumn {
+        IndexColumn { counts: true }
+    }
+}
+
+impl IndexColumn {
+    fn look(&mut self, lines: usize, field: &str) {
+        self.counts = self.counts && field.parse() == Ok(lines);
+    }
+
+    /// Fails where a field of a column without a name is no whole number.
+    fn expect(&self, (path, line): (&Path, usize), field: &str) -> Result<()> {
+        if field.parse::<u64>().is_ok() {
+            return Ok(());
+        }
+        let problem =
+            format!("column 1 has no name in the first line, and line {line} has {:?} there", shortened(field));
+        Err(Error::file(path, problem, WITHOUT_INDEX))
+    }
+
+    /// Whether the column has the name that pandas gives to one without, and holds the numbers of lines.
+    fn is_left_out(&self, header: &Header) -> bool {
+        self.counts && header.names[0] == UNNAMED && header.names.len() > 1
+    }
+
+    fn warn(&self, path: &Path, header: &Header) {
+        match (header.nameless, self.is_left_out(header)) {
+            (true, _) => warn(path, "the first column has no name and is left out: it holds the numbers of the lines"),
+            (_, true) => warn(path, &format!("the column {UNNAMED:?} is left out: it holds the numbers of the lines")),
+            _ => {}
+        }
+    }
 }
 
 /// What a column is found to hold.
@@ -78,34 +317,93 @@ struct Found {
     column: Column,
     /// Where it stands in a line.
     at: usize,
-    /// Whether all fields are numbers so far.
-    numeric: bool,
+    lines: usize,
+    /// How many fields are finite numbers, hold numbers that are no plain finite ones, or say nothing.
+    numbers: usize,
+    nearly: usize,
+    missing: usize,
+    /// How many are numbers with letters behind them, and the letters while all have the same.
+    with_unit: usize,
+    unit: Option<String>,
+    /// The line of the first field that is no finite number, and the field.
+    first: Option<(usize, String)>,
+    /// The same of the first field that says nothing.
+    first_missing: Option<(usize, String)>,
     categories: BTreeSet<String>,
-    count: f64,
-    mean: f64,
-    squares: f64,
 }
 
 impl Found {
-    fn look(&mut self, field: &str, separator: char) {
-        match finite(field, separator) {
-            Some(value) if self.numeric => {
-                // Welford's sums, which do not cancel.
-                self.count += 1.0;
-                let distance = value - self.mean;
-                self.mean += distance / self.count;
-                self.squares += distance * (value - self.mean);
-            }
-            _ => self.numeric = false,
-        }
-        if self.column.categories.is_empty() && self.categories.len() <= MOST_CATEGORIES {
-            self.categories.insert(field.to_owned());
+    fn of(column: Column, at: usize) -> Found {
+        Found {
+            column,
+            at,
+            lines: 0,
+            numbers: 0,
+            nearly: 0,
+            missing: 0,
+            with_unit: 0,
+            unit: None,
+            first: None,
+            first_missing: None,
+            categories: BTreeSet::new(),
         }
     }
 
-    fn finish(mut self, path: &Path) -> Result<(Column, usize)> {
-        let column = &mut self.column;
-        if column.is_categorical() || !self.numeric {
+    fn look(&mut self, field: &str, line: usize, numbers: &mut Numbers) -> Result<()> {
+        self.lines += 1;
+        if self.column.categories.is_empty() && self.categories.len() <= MOST_CATEGORIES {
+            self.categories.insert(field.to_owned());
+        }
+        if self.column.is_categorical() {
+            return Ok(());
+        }
+        let content = Content::of(field, numbers.number(field, [line, self.at + 1])?);
+        let place = || Some((line, field.to_owned()));
+        match content {
+            Content::Number(_) => {
+                self.numbers += 1;
+                return Ok(());
+            }
+            Content::NotFinite | Content::Commas | Content::Sign | Content::Several => self.nearly += 1,
+            Content::Missing => {
+                self.missing += 1;
+                if self.first_missing.is_none() {
+                    self.first_missing = place();
+                }
+            }
+            Content::Unit(unit) => {
+                if self.with_unit == 0 {
+                    self.unit = Some(unit.to_owned());
+                }
+                self.with_unit += 1;
+                self.unit = self.unit.take().filter(|known| known == unit);
+            }
+            Content::Text => {}
+        }
+        if self.first.is_none() {
+            self.first = place();
+        }
+        Ok(())
+    }
+
+    /// How many fields are numbers of some kind: letters behind numbers are a unit where all have the same ones.
+    fn numeric(&self) -> usize {
+        self.numbers + self.nearly + if self.unit.is_some() { self.with_unit } else { 0 }
+    }
+
+    /// Whether it holds categories, as the model says or because fewer fields are numbers than texts.
+    fn is_categorical(&self) -> bool {
+        let texts = self.lines - self.missing - self.numeric();
+        self.column.is_categorical() || texts > self.numeric()
+    }
+
+    fn finish(self, path: &Path) -> Result<(Column, usize)> {
+        let categorical = self.is_categorical();
+        if !categorical && let Some((line, field)) = &self.first {
+            return Err(self.not_numeric(path, *line, field));
+        }
+        let mut column = self.column;
+        if categorical {
             column.categorical = true;
             if self.categories.len() > MOST_CATEGORIES {
                 let problem = format!("column {:?} has more than {MOST_CATEGORIES} categories", column.name);
@@ -117,61 +415,67 @@ impl Found {
             if column.size == 0 {
                 column.size = column.categories.len().div_ceil(2).min(50);
             }
-        } else {
-            let deviation = (self.squares / self.count).sqrt();
-            (column.mean, column.deviation) = (self.mean, if deviation > 0.0 { deviation } else { 1.0 });
         }
-        Ok((self.column, self.at))
+        Ok((column, self.at))
     }
-}
 
-fn finite(field: &str, separator: char) -> Option<f64> {
-    number(field, separator).filter(|number| number.is_finite() && number.abs() < f64::from(f32::MAX))
-}
-
-/// Reads a table: what its columns are, and its samples `[columns]` one after the other.
-///
-/// Fails, with line and column, where a line has more or fewer fields than the header, where a field of numbers is none, and
-/// where a category is not among those of its column; where a column is missing, or two have one name; and where there is no
-/// line below the header.
-pub(super) fn read_table(path: &Path, columns: &Columns) -> Result<(Vec<Column>, Vec<f32>)> {
-    let mut header: Option<Vec<String>> = None;
-    let mut found: Vec<Found> = Vec::new();
-    let mut lines = 0;
-    read_records(path, |line, fields, separator| {
-        let Some(names) = &header else {
-            found = placed(path, fields, columns)?;
-            header = Some(std::mem::take(fields));
-            return Ok(());
+    /// Refuses a column some of whose fields are numbers.
+    fn not_numeric(&self, path: &Path, line: usize, field: &str) -> Error {
+        let column = &self.column.name;
+        let shown = if field.is_empty() { "empty".to_owned() } else { format!("{:?}", shortened(field)) };
+        let content = Content::of(field, field.parse().ok());
+        let numeric = self.numeric();
+        let others = match self.numbers {
+            _ if numeric == 0 => "and no field of the column says anything".to_owned(),
+            0 => "in a column of numbers".to_owned(),
+            1 => "beside 1 number".to_owned(),
+            numbers => format!("beside {numbers} numbers"),
         };
-        if fields.len() != names.len() {
-            let problem = format!("line {line} has {} fields, but the header has {}", fields.len(), names.len());
-            return Err(Error::file(path, problem, "give every line as many"));
-        }
-        lines += 1;
-        if !columns.complete {
-            found.iter_mut().for_each(|column| column.look(&fields[column.at], separator));
-        }
-        Ok(())
-    })?;
-    if lines == 0 {
-        return Err(Error::file(path, "has no line below its header", "give a table with names in its first line"));
+        let remedy = if numeric == 0 { "delete the column" } else { content.remedy() };
+        let name = toml::Value::String(column.clone());
+        Error::file(
+            path,
+            format!("line {line}, column {column:?} is {shown}, {others}"),
+            format!("{remedy}, or take it for categories: [data] columns = [{{ name = {name}, categorical = true }}]"),
+        )
     }
-    let all: Vec<(Column, usize)> = match columns.complete {
-        true => found.into_iter().map(|found| (found.column, found.at)).collect(),
-        false => found.into_iter().map(|found| found.finish(path)).collect::<Result<_>>()?,
+}
+
+/// Warns of fields of categories that say nothing, each column's with the first of them.
+fn warn_of_gaps(path: &Path, found: &[Found]) {
+    let gaps = |column: &Found| {
+        let (line, field) = column.first_missing.as_ref().filter(|_| column.is_categorical())?;
+        let shown = if field.is_empty() { "empty".to_owned() } else { format!("{field:?}") };
+        Some(format!("{} of column {:?} (line {line} is {shown})", column.missing, column.column.name))
     };
-    let mut values = Vec::with_capacity(lines * all.len());
-    let mut first = true;
-    read_records(path, |line, fields, separator| {
-        if std::mem::replace(&mut first, false) {
-            return Ok(());
-        }
-        for (column, at) in &all {
+    let gaps: Vec<String> = found.iter().filter_map(gaps).collect();
+    if !gaps.is_empty() {
+        let message = format!("fields that say nothing are categories of their own: {}", gaps.join(", "));
+        warn(path, &message);
+    }
+}
+
+/// The lines of a table whose columns are known, as far as they have been read.
+struct Reading<'a> {
+    path: &'a Path,
+    columns: &'a [(Column, usize)],
+    label: Option<usize>,
+    values: Vec<f64>,
+    labels: labels::Found,
+    unlabelled: Option<String>,
+}
+
+impl<'a> Reading<'a> {
+    fn new(path: &'a Path, columns: &'a [(Column, usize)], label: Option<usize>, lines: usize) -> Reading<'a> {
+        let values = Vec::with_capacity(lines * columns.len());
+        Reading { path, columns, label, values, labels: labels::Found::default(), unlabelled: None }
+    }
+
+    fn take(&mut self, line: usize, fields: &[String], numbers: &mut Numbers) -> Result<()> {
+        for (column, at) in self.columns {
             let field = fields.get(*at).map_or("", String::as_str);
-            let shown: String = field.chars().take(40).collect();
             let wrong = |problem: String, help: String| {
-                Error::file(path, format!("line {line}, column {:?} is {problem}", column.name), help)
+                Error::file(self.path, format!("line {line}, column {:?} is {problem}", column.name), help)
             };
             if column.is_categorical() {
                 // Lists are sorted unless a model file gives them.
@@ -179,46 +483,63 @@ pub(super) fn read_table(path: &Path, columns: &Columns) -> Result<(Vec<Column>,
                 let place = place.or_else(|| column.categories.iter().position(|name| name == field));
                 let place = place.ok_or_else(|| {
                     let help = suggest(field, column.categories.iter().take(20).map(String::as_str));
-                    wrong(format!("{shown:?}, none of its {} categories", column.categories.len()), help)
+                    wrong(format!("{:?}, none of its {} categories", shortened(field), column.categories.len()), help)
                 })?;
-                values.push(place as f32);
-            } else {
-                let value = finite(field, separator)
-                    .ok_or_else(|| wrong(format!("{shown:?}, which is no finite number"), "replace it".to_owned()))?;
-                values.push(((value - column.mean) / column.deviation) as f32);
+                self.values.push(place as f64);
+                continue;
+            }
+            let number = numbers.number(field, [line, at + 1])?;
+            match Content::of(field, number) {
+                Content::Number(value) => self.values.push(value),
+                content => {
+                    let shown = shortened(field);
+                    return Err(wrong(format!("{shown:?}, which is no finite number"), content.remedy().to_owned()));
+                }
             }
         }
+        match self.label.map(|at| fields.get(at).map_or("", String::as_str)) {
+            Some("") if self.unlabelled.is_none() => {
+                self.unlabelled = Some(format!("line {line} of {} has an empty one", self.path.display()));
+            }
+            Some("") | None => {}
+            Some(label) => self.labels.push(label),
+        }
         Ok(())
-    })?;
-    Ok((all.into_iter().map(|(column, _)| column).collect(), values))
+    }
+
+    fn finish(self) -> (Vec<f64>, Option<Result<Labels, String>>) {
+        let labels = self.label.map(|_| match self.unlabelled {
+            None => Ok(self.labels.finish()),
+            Some(fault) => Err(fault),
+        });
+        (self.values, labels)
+    }
 }
 
-/// The columns of a header, in the order that samples have them in.
-fn placed(path: &Path, header: &[String], columns: &Columns) -> Result<Vec<Found>> {
-    for (at, name) in header.iter().enumerate() {
-        if name.is_empty() || header[..at].contains(name) {
-            let problem = match name.is_empty() {
-                true => format!("column {} has no name in the first line", at + 1),
-                false => format!("has two columns {name:?}"),
-            };
-            return Err(Error::file(path, problem, "give each column a name of its own in the first line"));
+/// Sets the means and deviations of columns of numbers to those of lines.
+pub(super) fn standards(columns: &mut [Column], values: &[f64]) {
+    let width = columns.len();
+    for (at, column) in columns.iter_mut().enumerate().filter(|(_, column)| !column.is_categorical()) {
+        // Welford's sums, which do not cancel.
+        let (mut count, mut mean, mut squares) = (0.0, 0.0, 0.0);
+        for value in values.iter().skip(at).step_by(width) {
+            count += 1.0;
+            let distance = value - mean;
+            mean += distance / count;
+            squares += distance * (value - mean);
         }
+        let deviation = (squares / f64::max(count, 1.0)).sqrt();
+        (column.mean, column.deviation) = (mean, if deviation > 0.0 { deviation } else { 1.0 });
     }
-    if let Some(missing) = columns.known.iter().find(|column| !header.contains(&column.name)) {
-        let help = suggest(&missing.name, header.iter().map(String::as_str));
-        return Err(Error::file(path, format!("has no column {:?}", missing.name), help));
-    }
-    let known = |name: &String| columns.known.iter().find(|column| column.name == *name).cloned();
-    let found = |column: Column, at: usize| {
-        let (count, mean, squares) = (0.0, 0.0, 0.0);
-        Found { column, at, numeric: true, categories: BTreeSet::new(), count, mean, squares }
+}
+
+/// Lines as samples: numbers less their column's mean, divided by its deviation, and categories as they are.
+pub(super) fn standardised(columns: &[Column], values: &[f64]) -> Vec<f32> {
+    let standard = |(value, column): (&f64, &Column)| match column.is_categorical() {
+        true => *value as f32,
+        false => ((value - column.mean) / column.deviation) as f32,
     };
-    if columns.complete {
-        let place = |column: &Column| header.iter().position(|name| *name == column.name).unwrap_or(0);
-        return Ok(columns.known.iter().map(|column| found(column.clone(), place(column))).collect());
-    }
-    let named = |name: &String| known(name).unwrap_or_else(|| Column { name: name.clone(), ..Column::default() });
-    Ok(header.iter().enumerate().map(|(at, name)| found(named(name), at)).collect())
+    values.iter().zip(columns.iter().cycle()).map(standard).collect()
 }
 
 /// Writes samples of a table as CSV with a header: numbers as they were before they were standardised, categories by their

@@ -4,7 +4,7 @@
 
 use super::network::Network;
 use super::spec::{Condition, LatentSpec, LossKind};
-use crate::data::{Dataset, check_lengths};
+use crate::data::{Dataset, check_lengths, class_of, listed, whole};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Unary, Value};
 use crate::nn::Layer;
@@ -263,19 +263,28 @@ impl Network {
         match self.spec().condition {
             Condition::None => Ok(None),
             Condition::Labels { count } => {
-                let Some(labels) = data.labels() else {
-                    let help = "give digits, a folder with MNIST's label files, or an .npz file with x and y";
-                    return fail(format!("it has no labels, and the model's condition is labels = {count}"), help);
-                };
-                if let Some(strange) = labels.iter().find(|label| usize::from(**label) >= count) {
-                    let problem = format!("has label {strange}, but the model's condition has {count}, counted from 0");
-                    return fail(problem, "change the model's `condition`, or give other data");
+                let labels = data.needed_labels(&format!(", and the model's condition is labels = {count}"))?;
+                let names = &self.spec().data.classes;
+                let classes: Vec<_> = labels.names().iter().map(|label| class_of(label, names, count)).collect();
+                let strange = labels.present().into_iter().find(|label| classes[*label].is_none());
+                if let Some(strange) = strange.map(|strange| &labels.names()[strange]) {
+                    let known = match names.len() {
+                        0 => format!("the model's condition has {count}, counted from 0"),
+                        _ => format!("the model's {} are {}", names.len(), listed(names)),
+                    };
+                    let help = match (names.is_empty(), whole(strange)) {
+                        (true, None) => "list the labels in [data] classes, as ModelSpec::fit_to does",
+                        _ => "change the model's `condition`, or give other data",
+                    };
+                    return fail(format!("has label {strange}, but {known}"), help);
                 }
-                let one = |label: &u8| {
-                    let label = usize::from(*label);
-                    (0..count).map(move |at| if at == label { 255 } else { 0 })
-                };
-                Ok(Some(Cow::Owned(Dataset::from_u8([count], labels.iter().flat_map(one).collect())?)))
+                let mut ones = vec![0; labels.len() * count];
+                for (row, label) in ones.chunks_mut(count).zip(labels.indices()) {
+                    if let Some(class) = classes[*label as usize] {
+                        row[class] = 255;
+                    }
+                }
+                Ok(Some(Cow::Owned(Dataset::from_u8([count], ones)?)))
             }
             Condition::Vector { size } => match data.conditions() {
                 Some(vectors) if vectors.sample_shape().elements() == size => Ok(Some(Cow::Borrowed(vectors))),

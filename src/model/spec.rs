@@ -96,6 +96,12 @@ pub struct DataSpec {
     /// The columns of a table, which [`LossKind::Columns`] reconstructs. Where the data sets the input, those that a table has
     /// beside these follow.
     pub columns: Vec<Column>,
+    /// The column of a CSV file that holds labels and is no part of samples: its name, or its number, counted from 1, where the
+    /// file has no names. Empty for none.
+    pub label: String,
+    /// The labels that are told to a model with `condition = { labels = COUNT }`, in the order of their classes; empty where
+    /// they are the numbers of their classes, counted from 0. See [`ModelSpec::fit_to`].
+    pub classes: Vec<String>,
 }
 
 /// What is drawn anew for every sample of every step. It changes what is to be reconstructed as well.
@@ -397,6 +403,7 @@ impl ModelSpec {
             return Err(Error::invalid("blocks", problem, "use letters, digits, _ and -"));
         }
         self.validate_columns()?;
+        self.validate_classes()?;
         self.condition.validate()?;
         let (input, width) = self.data.sizes(&self.input);
         let seen = self.condition.beside(&input);

@@ -90,8 +90,8 @@ pub fn search(
     };
     let splits = data::load_with(&spec.data, &model.reading())?;
     let mut model = model.clone();
-    model.fit_to(&splits.train)?;
     let (train, validation) = settings.split(splits, &model)?;
+    model.fit_to(&train)?;
     let Some(validation) = validation else {
         let problem = format!("its {} samples are too few to set some aside", train.len());
         return Err(Error::invalid(format!("data \"{}\"", train.name()), problem, "give more"));

@@ -95,11 +95,11 @@ impl Settings {
     /// The set to train on and the one to validate on: the data's own test part, else what the model sets aside.
     pub fn split(&self, splits: Splits, spec: &ModelSpec) -> Result<(Dataset, Option<Dataset>)> {
         if splits.test.is_some() && self.set_aside.is_none() {
-            return Ok((splits.train, splits.test));
+            return Ok((splits.train.settled(), splits.test));
         }
         let aside = (splits.train.len() as f64 * spec.train.validation) as usize;
         if aside == 0 {
-            return Ok((splits.train, None));
+            return Ok((splits.train.settled(), None));
         }
         let (train, validation) = splits.train.split(aside, self.set_aside.unwrap_or(spec.train.seed))?;
         Ok((train, Some(validation)))

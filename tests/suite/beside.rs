@@ -104,8 +104,7 @@ fn conditions_are_neither_corrupted_nor_given_back() -> Result<()> {
 #[test]
 fn devices_agree_on_conditional_models_of_every_kind() -> Result<()> {
     let bytes = digits(64, 3);
-    let vectors: Vec<f32> =
-        bytes.labels().expect("labels").iter().flat_map(|label| [f32::from(*label) / 9.0, 1.0]).collect();
+    let vectors: Vec<f32> = labels_of(&bytes).iter().flat_map(|label| [*label as f32 / 9.0, 1.0]).collect();
     let floats = float_digits(64, 3).with_conditions(Dataset::from_f32([2], vectors.clone())?)?;
     let mixed = bytes.clone().with_conditions(Dataset::from_f32([2], vectors)?)?;
     let vector = CONDITIONAL.replace("labels = 10", "vector = 2");
@@ -195,7 +194,7 @@ fn conditional_models_draw_by_label_and_explore() -> Result<()> {
     assert_eq!(
         autoencoder.evaluate(&unlabelled).expect_err("no labels").to_string(),
         "data \"data\": it has no labels, and the model's condition is labels = 10; give digits, a folder with MNIST's label \
-         files, or an .npz file with x and y"
+         files, an .npz file with x and y, or a CSV file whose label column --label names"
     );
     let strange = unlabelled.clone().with_labels(vec![3, 10])?;
     assert_eq!(
@@ -214,11 +213,10 @@ fn conditional_models_draw_by_label_and_explore() -> Result<()> {
         said(plain.encode_given(&samples, &given)),
         "condition: 20 numbers are not 0 for each of 2 samples; give as many as the model's `condition` says"
     );
-    let refused = ModelSpec::parse(&CONDITIONAL.replace("labels = 10", "labels = 300"), "m.toml".as_ref());
+    let refused = ModelSpec::parse(&CONDITIONAL.replace("labels = 10", "labels = 65537"), "m.toml".as_ref());
     assert_eq!(
         refused.expect_err("too many").to_string(),
-        "m.toml: line 3, condition.labels.count: labels are bytes, of which there are 256, not 300; use fewer, or { vector = \
-         SIZE }"
+        "m.toml: line 3, condition.labels.count: there can be 65536 labels, not 65537; use fewer, or { vector = SIZE }"
     );
     Ok(())
 }

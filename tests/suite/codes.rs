@@ -370,7 +370,7 @@ fn codes_of_bits_find_samples_that_are_alike() -> Result<()> {
     assert!(codes.iter().all(|bit| *bit == 0.0 || *bit == 1.0));
     let (searched, wanted) = (HammingIndex::of(&autoencoder, &data)?, HammingIndex::of(&autoencoder, &query)?);
     assert_eq!(wanted.words(), &pack(&codes, 70)?[..]);
-    let (labels, own) = (data.labels().expect("labels"), query.labels().expect("labels"));
+    let (labels, own) = (labels_of(&data), labels_of(&query));
     let mut right = 0;
     for (at, label) in own.iter().enumerate() {
         for found in searched.nearest(wanted.code(at).expect("a code"), 5)? {

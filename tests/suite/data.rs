@@ -1,5 +1,6 @@
 //! Data: every source it comes from, every way a file can be wrong, and the pictures written back out.
 
+use crate::support::labels_of;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -73,7 +74,7 @@ fn dataset_rows_gather_and_take() -> Result<()> {
     assert!(data.rows_f32(1..1).is_empty());
     assert_eq!(data.gather(&[2, 0, 2]), Values::U8(vec![5, 6, 7, 8, 0, 51, 102, 255, 5, 6, 7, 8]));
     let two = data.clone().take(2).with_name("two");
-    assert_eq!((two.len(), two.name(), two.labels()), (2, "two", Some(&[9, 8][..])));
+    assert_eq!((two.len(), two.name(), labels_of(&two)), (2, "two", vec![9, 8]));
     assert_eq!(data.clone().take(99), data);
     assert_eq!(data.clone().take(0).len(), 1);
     assert_eq!(format!("{two:?}"), "Dataset(\"two\", 2 x [2, 2] u8, labelled)");
@@ -114,13 +115,14 @@ fn dataset_refuses_what_cannot_be_trained_on() {
 
 #[test]
 fn split_is_a_seeded_partition_and_keeps_labels_with_samples() -> Result<()> {
-    let make = || Dataset::from_u8([1], (0..100).collect()).and_then(|data| data.with_labels((100..200).collect()));
+    let make =
+        || Dataset::from_u8([1], (0..100).collect()).and_then(|data| data.with_labels((100..200).collect::<Vec<u8>>()));
     let (train, held_out) = make()?.split(30, 7)?;
     assert_eq!((train.len(), held_out.len()), (70, 30));
     let mut all = [bytes_of(&train), bytes_of(&held_out)].concat();
     for half in [&train, &held_out] {
-        let labels: Vec<u8> = bytes_of(half).iter().map(|value| value + 100).collect();
-        assert_eq!(half.labels(), Some(&labels[..]));
+        let labels: Vec<i64> = bytes_of(half).iter().map(|value| i64::from(*value) + 100).collect();
+        assert_eq!(labels_of(half), labels);
     }
     assert_eq!(make()?.split(30, 7)?, (train, held_out.clone()));
     assert_ne!(make()?.split(30, 8)?.1, held_out);
@@ -322,8 +324,8 @@ fn load_takes_a_folder_like_mnist() -> Result<()> {
         let splits = load_from(folder.path())?;
         assert_eq!(splits.train.sample_shape(), &Shape::from([1, 2, 3]));
         assert_eq!(bytes_of(&splits.train), counting(36));
-        assert_eq!(splits.train.labels(), Some(&[0, 1, 2, 3, 4, 5][..]));
-        assert_eq!(splits.test.as_ref().and_then(|test| test.labels()), Some(&[9][..]));
+        assert_eq!(labels_of(&splits.train), [0, 1, 2, 3, 4, 5]);
+        assert_eq!(splits.test.as_ref().map(labels_of), Some(vec![9]));
         assert_eq!(Some(splits.train.name()), folder.path().file_name().and_then(|name| name.to_str()));
 
         write_idx_u8(at("train-labels", 1), &[5].into(), &[0; 5])?;
@@ -441,8 +443,8 @@ fn digits_keep_their_bytes_from_version_to_version() {
             .fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
     };
     let data = digits(500, 1);
-    let labels = data.labels().expect("labels");
-    assert_eq!((hash(bytes_of(&data)), hash(labels)), (DIGITS_HASH, LABELS_HASH));
+    let labels: Vec<u8> = labels_of(&data).iter().map(|label| *label as u8).collect();
+    assert_eq!((hash(bytes_of(&data)), hash(&labels)), (DIGITS_HASH, LABELS_HASH));
 }
 
 const DIGITS_HASH: u64 = 15_263_957_082_057_783_789;
@@ -474,7 +476,7 @@ fn digits_have_the_statistics_of_mnist() {
     for (ours, theirs) in statistics(&data).into_iter().zip(MNIST) {
         assert!((ours / theirs - 1.0).abs() <= 0.1, "{ours} against MNIST's {theirs}");
     }
-    let labels = data.labels().expect("labels");
+    let labels = labels_of(&data);
     for digit in 0..10 {
         let share = labels.iter().filter(|label| **label == digit).count() as f64 / labels.len() as f64;
         assert!((0.085..=0.115).contains(&share), "digit {digit}: {share}");
@@ -685,8 +687,8 @@ fn real_mnist_loads_with_its_known_statistics() -> Result<()> {
     let test = splits.test.expect("a test split");
     assert_eq!((splits.train.len(), test.len(), splits.train.name()), (60_000, 10_000, "mnist"));
     assert_eq!((splits.train.sample_shape(), test.sample_shape()), (&[1, 28, 28].into(), &[1, 28, 28].into()));
-    assert_eq!(splits.train.labels().map(|labels| &labels[..5]), Some(&[5, 0, 4, 1, 9][..]));
-    assert_eq!(test.labels().map(|labels| &labels[..5]), Some(&[7, 2, 1, 0, 4][..]));
+    assert_eq!(labels_of(&splits.train)[..5], [5, 0, 4, 1, 9]);
+    assert_eq!(labels_of(&test)[..5], [7, 2, 1, 0, 4]);
     for (measured, known) in statistics(&splits.train).into_iter().zip(MNIST) {
         assert!((measured - known).abs() <= 0.0001, "{measured} against {known}");
     }

@@ -90,7 +90,7 @@ fn ratings_are_read_from_lines() -> Result<()> {
         ("a,b\nc\n", "line 2 has 1 fields"),
         ("u,i\nb,c,-1\n", "line 2, column 3 is \"-1\", which is no number of at least 0"),
         ("user,item,rating\n", "holds no line of user and item"),
-        ("a,\"b\nc,d\n", "line 1 has a quote that is not closed in its line"),
+        ("a,\"b\nc,d\n", "line 1, column 2 has a quote that is not closed in its line"),
     ] {
         place.write("bad.csv", text.as_bytes());
         let error = data::load(&format!("ratings:{}", place.path("bad.csv").display())).expect_err(text).to_string();

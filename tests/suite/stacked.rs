@@ -219,12 +219,12 @@ fn a_classifier_learns_labels_and_is_loaded_as_it_was() {
         assert_eq!(classifier.test(&test).expect("a result"), result);
         let labels = classifier.predict_all(&test).expect("classes");
         let probabilities = classifier.probabilities(&test.rows_f32(0..250)).expect("probabilities").to_f64();
-        let rows = || probabilities.chunks(10).zip(test.labels().expect("labels"));
+        let rows = || probabilities.chunks(10).zip(labels_of(&test));
         assert!(rows().all(|(row, _)| (row.iter().sum::<f64>() - 1.0).abs() <= 1e-5));
-        let loss = rows().map(|(row, label)| -row[usize::from(*label)].ln()).sum::<f64>() / 250.0;
+        let loss = rows().map(|(row, label)| -row[label as usize].ln()).sum::<f64>() / 250.0;
         expect_close("the loss", &[last(&place, "classes", "val_loss")], &[loss], 1e-4, Scale::Relative);
         let said = place.ok("classify classes --data digits:1500 --predict --device cpu");
-        assert_eq!(said.stdout.lines().map(|line| line.parse().expect("a class")).collect::<Vec<u8>>(), labels);
+        assert_eq!(said.stdout.lines().map(|line| line.parse().expect("a class")).collect::<Vec<u32>>(), labels);
         assert!(said.stderr.contains(&format!("({} of 250)", result.errors)), "{}", said.stderr);
     }
     // Chance is nine in ten.
@@ -247,7 +247,8 @@ fn a_classifier_learns_labels_and_is_loaded_as_it_was() {
     );
     assert_eq!(
         place.failure("classify run --data rows.csv --out rows --device cpu"),
-        "data \"rows.csv\": it has no labels; give digits, a folder with MNIST's label files, or an .npz file with x and y"
+        "data \"rows.csv\": it has no labels; give digits, a folder with MNIST's label files, an \
+             .npz file with x and y, or a CSV file whose label column --label names"
     );
     assert_eq!(place.ok("classify classes --data rows.csv --predict --device cpu").stdout.lines().count(), 80);
     // Pictures are brought to the size of samples; rows of another are refused.
@@ -335,7 +336,8 @@ fn convolutions_are_classified_on_every_device_and_strange_labels_refused() {
                         .unwrap_or_else(|_| Dataset::from_u8([784], vec![0; 784]).expect("data"))
                 )
             ),
-            "data \"data\": it has no labels; give digits, a folder with MNIST's label files, or an .npz file with x and y"
+            "data \"data\": it has no labels; give digits, a folder with MNIST's label files, an \
+             .npz file with x and y, or a CSV file whose label column --label names"
         );
         // A label that training did not see.
         let strange = digits(400, 1).with_labels([vec![0; 399], vec![11]].concat()).expect("labels");

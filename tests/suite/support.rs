@@ -32,6 +32,11 @@ pub fn test_data() -> PathBuf {
     )
 }
 
+/// The labels of data, as numbers.
+pub fn labels_of(data: &Dataset) -> Vec<i64> {
+    data.labels().and_then(|labels| labels.numbers()).expect("labels that are numbers")
+}
+
 /// A folder that is removed when the test is over.
 pub fn folder() -> tempfile::TempDir {
     tempfile::tempdir().expect("a temporary folder")

@@ -62,7 +62,7 @@ fn columns_are_what_their_fields_are() -> Result<()> {
         ("name,age,work,year\nanna,1,d,1999\n", "line 2, column \"work\" is \"d\", none of its 2 categories"),
         ("name,age,work,year\nanna,1,c\n", "line 2 has 3 fields, but the header has 4"),
         ("name,age,age,year\nanna,1,1,c\n", "has two columns \"age\""),
-        ("name,,work,year\nanna,1,1,c\n", "column 2 has no name in the first line"),
+        ("name,,work,year\nanna,1,1,c\n", "has no column \"age\"; known are name, work, year"),
         ("name,age,work,year\n", "has no line below its header"),
     ] {
         place.write("bad.csv", text.as_bytes());

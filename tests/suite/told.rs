@@ -43,14 +43,14 @@ fn digits_are_drawn_by_label() {
         (
             "encode run x.npy codes.npy --device cpu",
             "data \"x.npy\": it has no labels, and the model's condition is labels = 10; give digits, a folder with MNIST's \
-             label files, or an .npz file with x and y",
+             label files, an .npz file with x and y, or a CSV file whose label column --label names",
         ),
         (
             "decode run codes.npy out.npy --device cpu",
-            "condition: the model's is { labels = { count = 10 } }; give --label N",
+            "condition: the model's is { labels = { count = 10 } }; give --label LABEL",
         ),
-        ("manifold run --device cpu", "condition: the model's is { labels = { count = 10 } }; give --label N"),
-        ("generate run --label 10 --device cpu", "condition: there is no label 10; give --label 0 to 9"),
+        ("manifold run --device cpu", "condition: the model's is { labels = { count = 10 } }; give --label LABEL"),
+        ("generate run --label 10 --device cpu", "condition: there is no label 10; give a label from 0 to 9"),
         (
             "generate plain --label 1 --data digits:60 --device cpu",
             "condition: the model has none; leave --label and --condition out",

@@ -2,8 +2,8 @@
 
 use super::read::{Fault, Item};
 use super::settings::{Field, Part, Setting, Table};
-use super::{Binarise, Corruption, DataSpec, LossKind, ModelSpec};
-use crate::data::{Column, Columns, Dataset, Reading};
+use super::{Binarise, Condition, Corruption, DataSpec, LossKind, ModelSpec};
+use crate::data::{Column, Columns, Dataset, LabelColumn, Reading, class_of};
 use crate::error::{Error, Result};
 use crate::nn::{Initial, Layer, Linear, Parameter, TiedLinear};
 use crate::shape::Shape;
@@ -46,7 +46,7 @@ impl Table for Column {
 }
 
 /// A text, whatever stands in it.
-struct Text<'a>(&'a mut String);
+pub(super) struct Text<'a>(pub &'a mut String);
 
 impl Part for Text<'_> {
     fn read(&mut self, item: &Item) -> Result<(), Fault> {
@@ -64,7 +64,7 @@ impl Part for Text<'_> {
 }
 
 /// A list of texts.
-struct Texts<'a>(&'a mut Vec<String>);
+pub(super) struct Texts<'a>(pub &'a mut Vec<String>);
 
 impl Part for Texts<'_> {
     fn read(&mut self, item: &Item) -> Result<(), Fault> {
@@ -116,6 +116,11 @@ pub(super) fn validate(columns: &[Column], complete: bool) -> Result<()> {
 }
 
 impl DataSpec {
+    /// The column of the labels, which data must have.
+    pub(crate) fn label_column(&self) -> Option<LabelColumn> {
+        (!self.label.is_empty()).then(|| LabelColumn { name: self.label.clone(), optional: false })
+    }
+
     /// How many categories each column has, 0 for numbers; empty where samples are no lines of a table.
     pub fn categories(&self) -> Vec<usize> {
         self.columns.iter().map(|column| column.categories.len()).collect()
@@ -153,10 +158,14 @@ impl DataSpec {
 }
 
 impl ModelSpec {
-    /// Takes the input's features, and the columns of a table, from data where `[data] sets_input` says so, which then does so
-    /// no more; the decoder's last linear layer gives as many as are needed. Programs call it before they make a model that is
-    /// to be trained on the data. Fails where the decoder does not end in such a layer.
+    /// Takes from data what the data decides. Where `[data] sets_input` says so, which then does so no more, these are the
+    /// input's features and the columns of a table; the decoder's last linear layer gives as many as are needed. Where the
+    /// condition is a label and labels are texts or other numbers than 0, 1, 2 and so on, these are `[data] classes`, unless
+    /// they are listed. Programs call it, with the samples to train on, before they make a model.
+    ///
+    /// Fails where the decoder does not end in such a layer, and where there are more labels than the condition counts.
     pub fn fit_to(&mut self, data: &Dataset) -> Result<()> {
+        self.fit_classes_to(data)?;
         if !std::mem::replace(&mut self.data.sets_input, false) {
             return Ok(());
         }
@@ -186,12 +195,72 @@ impl ModelSpec {
         Err(Error::invalid("data.sets_input", problem, "end it with { linear = 784 }, or leave sets_input out"))
     }
 
+    fn fit_classes_to(&mut self, data: &Dataset) -> Result<()> {
+        let Condition::Labels { count } = self.condition else { return Ok(()) };
+        let Some(labels) = data.labels().filter(|_| self.data.classes.is_empty()) else { return Ok(()) };
+        let names = labels.names();
+        if names.iter().all(|name| class_of(name, &[], count).is_some()) {
+            return Ok(());
+        }
+        if names.len() > count {
+            let problem = format!("data \"{}\" has {} labels, more than the model's {count}", data.name(), names.len());
+            return Err(Error::invalid(
+                "condition.labels.count",
+                problem,
+                format!("write {{ labels = {} }}", names.len()),
+            ));
+        }
+        self.data.classes = names.to_vec();
+        Ok(())
+    }
+
+    /// The class of a label for a model whose condition is one. Fails where it has none.
+    pub fn class_of(&self, label: &str) -> Result<usize> {
+        let Condition::Labels { count } = self.condition else {
+            let problem = format!("the model's is {}, which takes no label", self.condition);
+            return Err(Error::invalid("condition", problem, "give no label"));
+        };
+        let classes = &self.data.classes;
+        class_of(label, classes, count).ok_or_else(|| {
+            let help = match &classes[..] {
+                [] => format!("give a label from 0 to {}", count - 1),
+                classes => crate::error::suggest(label, classes.iter().take(20).map(String::as_str)),
+            };
+            Error::invalid("condition", format!("there is no label {label}"), help)
+        })
+    }
+
     /// How data is read for the model: pictures in its format, CSV files as tables where it reconstructs columns.
     pub fn reading(&self) -> Reading {
         let tables = self.loss.terms.iter().any(|(kind, _)| *kind == LossKind::Columns);
         let complete = self.data.is_table();
         let columns = tables.then(|| Columns { known: self.data.columns.clone(), complete });
-        Reading { columns, ..Reading::pictures(self.pictures()) }
+        Reading { columns, label: self.data.label_column(), ..Reading::pictures(self.pictures()) }
+    }
+
+    /// Looks at the names of classes.
+    pub(super) fn validate_classes(&self) -> Result<()> {
+        let classes = &self.data.classes;
+        let refuse = |problem: String, help: &str| Err(Error::invalid("data.classes", problem, help));
+        if classes.is_empty() {
+            return Ok(());
+        }
+        let Condition::Labels { count } = self.condition else {
+            return refuse("they are labels, which are not the model's condition".to_owned(), "leave them out");
+        };
+        let mut sorted: Vec<&String> = classes.iter().collect();
+        sorted.sort();
+        if let Some(pair) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
+            return refuse(format!("{:?} stands there twice", pair[0]), "list each label once");
+        }
+        if classes.len() > count {
+            return refuse(format!("{} are more than the condition's {count}", classes.len()), "list fewer");
+        }
+        let bytes: usize = classes.iter().map(String::len).sum();
+        if bytes > LONGEST_NAMES {
+            return refuse(format!("they have {bytes} bytes, more than {LONGEST_NAMES}"), "use shorter names");
+        }
+        Ok(())
     }
 
     /// Looks at what samples that are lines of a table ask for.

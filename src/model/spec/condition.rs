@@ -5,8 +5,8 @@ use crate::error::{Error, Result};
 use crate::shape::Shape;
 use std::fmt;
 
-/// Labels are bytes.
-const MOST_LABELS: usize = 256;
+/// A label takes as many numbers beside each sample.
+const MOST_LABELS: usize = 1 << 16;
 
 /// What encoder and decoder are told about a sample and the model does not give back: Sohn, Lee and Yan, "Learning
 /// structured output representation using deep conditional generative models", NeurIPS 2015.
@@ -20,7 +20,7 @@ pub enum Condition {
     None,
     /// The sample's label, as a 1 among zeros.
     Labels {
-        /// How many labels there are, counted from 0.
+        /// How many labels there are. Whole numbers below that are their own classes; others are those of `[data] classes`.
         count: usize,
     },
     /// The sample's vector of numbers.
@@ -53,7 +53,7 @@ impl Condition {
         settings::validate(self, "condition")?;
         match self {
             Condition::Labels { count } if *count > MOST_LABELS => {
-                let problem = format!("labels are bytes, of which there are {MOST_LABELS}, not {count}");
+                let problem = format!("there can be {MOST_LABELS} labels, not {count}");
                 Err(Error::invalid("condition.labels.count", problem, "use fewer, or { vector = SIZE }"))
             }
             _ => Ok(()),

@@ -7,6 +7,7 @@ use serde_json::{Value as Json, json};
 use toml::de::{DeTable, DeValue};
 use toml::{Table, Value};
 
+use super::columns::{Text, Texts};
 use super::settings::{Chosen, Field, Inner, List, OneOf, Part, Setting as Held, Table as Fields, read_fields};
 use super::{
     Augment, Binarise, Condition, Corruption, DataSpec, Flip, LatentSpec, LossKind, ModelSpec, Penalties, TrainSpec,
@@ -288,6 +289,16 @@ impl Fields for DataSpec {
                     list: &mut self.columns,
                     example: "write [{ name = \"work\", size = 4 }], say",
                 })),
+            ),
+            Field::optional(
+                "label",
+                "The column of a CSV file that holds labels and is no part of samples: its name, or its number, counted from 1.",
+                Held::Part(Box::new(Text(&mut self.label))),
+            ),
+            Field::optional(
+                "classes",
+                "The labels that a model with labels as its condition knows, where they are not 0, 1, 2 and so on; those that training finds, where not given.",
+                Held::Part(Box::new(Texts(&mut self.classes))),
             ),
         ]
     }

@@ -1,0 +1,290 @@
+//! Labels: the class of each sample, by name.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::dataset::Dataset;
+use super::npy::LabelArray;
+use crate::error::{Error, Result};
+use crate::shape::Shape;
+
+/// Whole numbers up to here are exact in 64-bit floats.
+const LARGEST_WHOLE: f64 = 9_007_199_254_740_992.0;
+
+/// A label for each sample. Labels are texts or whole numbers; of both, the classes are their different names, numbers ordered
+/// by value and texts by their letters.
+///
+/// A part of some data knows all classes of the whole, whether or not it has samples of each.
+///
+/// ```
+/// use pinhole::data::Labels;
+/// let labels = Labels::from_names(["owl", "cat", "owl"]);
+/// assert_eq!((labels.names(), labels.indices()), (&["cat".to_owned(), "owl".to_owned()][..], &[1, 0, 1][..]));
+/// assert_eq!(Labels::from(vec![7u8, 10, 7]).names(), ["7", "10"]);
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct Labels {
+    indices: Vec<u32>,
+    names: Arc<Vec<String>>,
+}
+
+impl Labels {
+    /// The labels of these names, one for each sample.
+    pub fn from_names<N: AsRef<str>>(names: impl IntoIterator<Item = N>) -> Labels {
+        let mut found = Found::default();
+        names.into_iter().for_each(|name| found.push(name.as_ref()));
+        found.finish()
+    }
+
+    fn from_numbers<N: Into<i64> + Copy>(numbers: &[N]) -> Labels {
+        // Formatting each number would take longer than reading it.
+        let mut known: HashMap<i64, u32> = HashMap::new();
+        let mut found = Found::default();
+        for number in numbers {
+            let number: i64 = (*number).into();
+            let index = *known.entry(number).or_insert_with(|| found.number(&number.to_string()));
+            found.indices.push(index);
+        }
+        found.finish()
+    }
+
+    /// The class of each sample, as its place among [`Labels::names`].
+    pub fn indices(&self) -> &[u32] {
+        &self.indices
+    }
+
+    /// The classes' names, in their order.
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// The name of a sample's class. Empty where there is no such sample.
+    pub fn name(&self, sample: usize) -> &str {
+        let index = self.indices.get(sample).map(|index| *index as usize);
+        index.and_then(|index| self.names.get(index)).map_or("", String::as_str)
+    }
+
+    /// Each sample's label as a number, where all classes are whole numbers.
+    pub fn numbers(&self) -> Option<Vec<i64>> {
+        let numbers: Vec<i64> = self.names.iter().map(|name| whole(name)).collect::<Option<_>>()?;
+        Some(self.indices.iter().map(|index| numbers[*index as usize]).collect())
+    }
+
+    /// How many labels there are.
+    pub fn len(&self) -> usize {
+        self.indices.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.indices.is_empty()
+    }
+
+    /// The classes that samples have, as places among [`Labels::names`].
+    pub(crate) fn present(&self) -> Vec<usize> {
+        let mut seen = vec![false; self.names.len()];
+        self.indices.iter().for_each(|index| seen[*index as usize] = true);
+        (0..seen.len()).filter(|index| seen[*index]).collect()
+    }
+
+    pub(super) fn subset(&self, indices: &[u32]) -> Labels {
+        let indices = indices.iter().map(|index| self.indices[*index as usize]).collect();
+        Labels { indices, names: self.names.clone() }
+    }
+
+    pub(super) fn truncate(&mut self, count: usize) {
+        self.indices.truncate(count);
+    }
+
+    /// An array as labels: a list of texts or whole numbers, or rows of which each has one 1 among zeros. Else the reason why
+    /// it is none.
+    pub(super) fn from_array(array: LabelArray) -> Result<Labels, String> {
+        let (shape, labels) = match array {
+            LabelArray::Texts(shape, texts) => (shape, Labels::from_names(texts)),
+            LabelArray::Numbers(shape, numbers) => match shape[..] {
+                [_, classes] if classes > 1 => return one_hot(&numbers, classes),
+                _ => {
+                    let numbers: Vec<i64> =
+                        numbers.iter().map(|number| whole_number(*number)).collect::<Result<_, _>>()?;
+                    (shape, Labels::from_numbers(&numbers))
+                }
+            },
+        };
+        match shape[..] {
+            [_] | [_, 1] => Ok(labels),
+            _ => Err(format!("has shape {shape} and is no list of labels")),
+        }
+    }
+}
+
+/// Rows of zeros and a 1, whose place is the class: all classes are known, even those of no sample.
+fn one_hot(numbers: &[f64], classes: usize) -> Result<Labels, String> {
+    let class = |(sample, row): (usize, &[f64])| {
+        let is_one_hot = row.iter().all(|number| *number == 0.0 || *number == 1.0) && row.iter().sum::<f64>() == 1.0;
+        let place = row.iter().position(|number| *number == 1.0).filter(|_| is_one_hot);
+        let fault = || format!("has {classes} numbers for sample {sample}, counted from 0, that are no 1 among zeros");
+        place.map(|place| place as u32).ok_or_else(fault)
+    };
+    let indices = numbers.chunks(classes).enumerate().map(class).collect::<Result<_, _>>()?;
+    Ok(Labels { indices, names: Arc::new((0..classes).map(|class| class.to_string()).collect()) })
+}
+
+fn whole_number(number: f64) -> Result<i64, String> {
+    match number.fract() == 0.0 && number.abs() <= LARGEST_WHOLE {
+        true => Ok(number as i64),
+        false => Err(format!("has {number}, which is no whole number")),
+    }
+}
+
+/// A name as the whole number that is written so.
+pub(crate) fn whole(name: &str) -> Option<i64> {
+    name.parse::<i64>().ok().filter(|number| number.to_string() == name)
+}
+
+/// The place of a label among a model's classes: of the listed names, where there are any; else a label is the number of its
+/// class, counted from 0 to below `count`.
+pub(crate) fn class_of(label: &str, names: &[String], count: usize) -> Option<usize> {
+    match names {
+        [] => whole(label).and_then(|number| usize::try_from(number).ok()).filter(|class| *class < count),
+        names => names.iter().position(|name| name == label),
+    }
+}
+
+/// The first of some names, and how many follow, for messages.
+pub(crate) fn listed<N: AsRef<str>>(names: &[N]) -> String {
+    let shown = names.iter().take(8).map(AsRef::as_ref).collect::<Vec<&str>>().join(", ");
+    if names.len() > 8 { format!("{shown} and {} more", names.len() - 8) } else { shown }
+}
+
+macro_rules! from_numbers {
+    ($($number:ty),*) => {
+        $(
+            impl From<Vec<$number>> for Labels {
+                fn from(numbers: Vec<$number>) -> Labels {
+                    Labels::from_numbers(&numbers)
+                }
+            }
+        )*
+    };
+}
+
+from_numbers!(u8, i32, u32, i64);
+
+/// Labels as they are read: names get numbers as they come.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    indices: Vec<u32>,
+    names: Vec<String>,
+    numbers: HashMap<String, u32>,
+}
+
+impl Found {
+    /// Adds the label of the next sample.
+    pub fn push(&mut self, name: &str) {
+        let number = self.number(name);
+        self.indices.push(number);
+    }
+
+    fn number(&mut self, name: &str) -> u32 {
+        if let Some(number) = self.numbers.get(name) {
+            return *number;
+        }
+        let number = self.names.len() as u32;
+        self.names.push(name.to_owned());
+        self.numbers.insert(name.to_owned(), number);
+        number
+    }
+
+    /// The labels, with their classes in order. Where all names are whole numbers with decimals, such as 1.0, they are the
+    /// numbers.
+    pub fn finish(mut self) -> Labels {
+        if self.names.iter().any(|name| name.contains('.')) {
+            let written = |name: &String| {
+                let number = name.parse::<f64>().ok()?;
+                whole_number(number).ok().map(|number| number.to_string())
+            };
+            if let Some(names) = self.names.iter().map(written).collect::<Option<Vec<String>>>() {
+                let mut again = Found::default();
+                let renamed: Vec<u32> = names.iter().map(|name| again.number(name)).collect();
+                again.indices = self.indices.iter().map(|index| renamed[*index as usize]).collect();
+                self = again;
+            }
+        }
+        let numbers: Option<Vec<i64>> = self.names.iter().map(|name| whole(name)).collect();
+        let mut order: Vec<usize> = (0..self.names.len()).collect();
+        match numbers {
+            Some(numbers) => order.sort_by_key(|at| numbers[*at]),
+            None => order.sort_by(|a, b| self.names[*a].cmp(&self.names[*b])),
+        }
+        let mut places = vec![0; order.len()];
+        order.iter().enumerate().for_each(|(place, at)| places[*at] = place as u32);
+        let indices = self.indices.iter().map(|index| places[*index as usize]).collect();
+        let names = order.iter().map(|at| std::mem::take(&mut self.names[*at])).collect();
+        Labels { indices, names: Arc::new(names) }
+    }
+}
+
+/// Which column of a table or a CSV file holds labels, which are no part of the samples then.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LabelColumn {
+    /// Its name in the first line; where that is none, its number, counted from 1.
+    pub name: String,
+    /// Whether data may lack it, and then has no labels.
+    pub optional: bool,
+}
+
+impl Dataset {
+    /// One label for each sample, where there are labels that can be read. Training looks at them only for the sake of a
+    /// model's condition.
+    pub fn labels(&self) -> Option<&Labels> {
+        self.labels.as_ref().and_then(|labels| labels.as_ref().ok())
+    }
+
+    /// The labels, for those who need them. `model` says what they are needed for, in messages. Fails where there are none,
+    /// and where there are some that cannot be read.
+    pub(crate) fn needed_labels(&self, model: &str) -> Result<&Labels> {
+        let fail =
+            |problem: String, help: &str| Err(Error::invalid(format!("data \"{}\"", self.name()), problem, help));
+        match &self.labels {
+            Some(Ok(labels)) => Ok(labels),
+            Some(Err(fault)) => {
+                fail(format!("its labels cannot be used: {fault}{model}"), "give labels as text or whole numbers")
+            }
+            None => {
+                let help = "give digits, a folder with MNIST's label files, an .npz file with x and y, or a CSV file whose \
+                            label column --label names";
+                fail(format!("it has no labels{model}"), help)
+            }
+        }
+    }
+
+    /// The same samples with these labels. Fails where their number is not the samples'.
+    pub fn with_labels(mut self, labels: impl Into<Labels>) -> Result<Dataset> {
+        let labels = labels.into();
+        if labels.len() != self.len() {
+            let problem = format!("{} labels given for {} samples", labels.len(), self.len());
+            return Err(Error::invalid("labels", problem, "give one label per sample"));
+        }
+        self.labels = Some(Ok(labels));
+        Ok(self)
+    }
+
+    /// The same samples with labels that cannot be read, for this reason: only what needs labels minds.
+    pub(super) fn with_unreadable_labels(mut self, fault: String) -> Dataset {
+        self.labels = Some(Err(fault));
+        self
+    }
+
+    /// The same samples with labels that were read, or the reason why they were not.
+    pub(super) fn with_read_labels(self, labels: Result<Labels, String>) -> Result<Dataset> {
+        match labels {
+            Ok(labels) => self.with_labels(labels),
+            Err(fault) => Ok(self.with_unreadable_labels(fault)),
+        }
+    }
+}
+
+/// An array of numbers as one of labels, exact where they are whole.
+pub(super) fn label_array(shape: Shape, values: &crate::tensor::Values) -> LabelArray {
+    LabelArray::Numbers(shape, values.to_f64())
+}

@@ -1,0 +1,172 @@
+//! What a field of text says: a number, nothing, nearly a number, or a text.
+
+use std::path::Path;
+
+use super::records::Separator;
+use super::text::warn;
+use crate::error::{Error, Result};
+
+/// What fields hold where there is no value, in lower case: the list of pandas, and what some data sets write.
+const MISSING: [&str; 16] =
+    ["", "na", "n/a", "#n/a", "<na>", "#na", "nan", "-nan", "nat", "null", "none", "?", "-", "--", ".", "missing"];
+
+/// What a field says.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Content<'a> {
+    /// A number that fits in 32 bits.
+    Number(f64),
+    /// An infinite number, or one that is too large.
+    NotFinite,
+    /// Nothing: the field is empty, `NA`, `?` and the like.
+    Missing,
+    /// A number with a comma for its decimals or with marks between thousands.
+    Commas,
+    /// A number with a sign of a currency or for a part of a hundred.
+    Sign,
+    /// Several numbers with blanks between them.
+    Several,
+    /// A number with letters behind it, which are a unit where a whole column has them.
+    Unit(&'a str),
+    /// Something else.
+    Text,
+}
+
+impl<'a> Content<'a> {
+    /// What a field says, whose number [`Numbers::number`] has looked for.
+    pub fn of(field: &'a str, number: Option<f64>) -> Content<'a> {
+        let missing = || field.len() <= 7 && MISSING.contains(&field.to_ascii_lowercase().as_str());
+        match number {
+            Some(number) if is_finite(number) => return Content::Number(number),
+            _ if missing() => return Content::Missing,
+            Some(_) => return Content::NotFinite,
+            None => {}
+        }
+        if has_commas(field) {
+            return Content::Commas;
+        }
+        if field.split_ascii_whitespace().count() > 1
+            && field.split_ascii_whitespace().all(|part| part.parse::<f64>().is_ok())
+        {
+            return Content::Several;
+        }
+        let is_number = |text: &str| text.parse::<f64>().is_ok_and(f64::is_finite) || has_commas(text);
+        let is_sign = |letter: char| "%$€£¥‰°".contains(letter);
+        let without_signs = field.trim_matches(|letter| is_sign(letter) || letter == ' ');
+        if without_signs.len() < field.len() && is_number(without_signs) {
+            return Content::Sign;
+        }
+        let end = field.find(|letter: char| letter.is_alphabetic()).unwrap_or(field.len());
+        let (front, unit) = field.split_at(end);
+        match is_number(front.trim_end()) && unit.chars().all(|letter| letter.is_alphanumeric() || letter == '/') {
+            true => Content::Unit(unit),
+            false => Content::Text,
+        }
+    }
+
+    /// What to do about it in the place of a number.
+    pub fn remedy(self) -> &'static str {
+        match self {
+            Content::Number(_) => "",
+            Content::NotFinite => "replace it by a finite number or delete the line",
+            Content::Missing => "fill in the value or delete the line",
+            Content::Commas => "write decimals behind a point and nothing between thousands",
+            Content::Sign | Content::Unit(_) => "write the number alone",
+            Content::Several => "write a comma between them",
+            Content::Text => "write a number or delete the line",
+        }
+    }
+}
+
+/// Whether a number is finite in 32 bits.
+pub(super) fn is_finite(number: f64) -> bool {
+    number.is_finite() && number.abs() < f64::from(f32::MAX)
+}
+
+/// Whether a text is a number but for a comma before its decimals, or marks between groups of three digits.
+fn has_commas(text: &str) -> bool {
+    let text = text.strip_prefix(['-', '+']).unwrap_or(text);
+    let is_digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    if let Some((whole, decimals)) = text.split_once(',')
+        && is_digits(decimals)
+        && (whole.is_empty() || is_digits(whole))
+    {
+        return true;
+    }
+    let grouped = |mark: char| {
+        let (whole, decimals) = match text.rfind(['.', ',']).filter(|at| !text[*at..].starts_with(mark)) {
+            Some(at) => (&text[..at], Some(&text[at + 1..])),
+            None => (text, None),
+        };
+        let mut groups = whole.split(mark);
+        let first = groups.next().is_some_and(|first| is_digits(first) && first.len() <= 3);
+        let mut count = 0;
+        let others = groups.all(|group| {
+            count += 1;
+            is_digits(group) && group.len() == 3
+        });
+        first && others && count > 0 && decimals.is_none_or(is_digits) && (mark != '.' || decimals.is_some())
+    };
+    [',', '.', '\'', ' ', '\u{a0}', '\u{202f}'].into_iter().any(grouped)
+}
+
+/// Reads the numbers of a file, in which a comma may stand before decimals where it separates no fields. Then a point may not,
+/// since what separates thousands cannot be told from it.
+pub(super) struct Numbers<'a> {
+    path: &'a Path,
+    separator: Separator,
+    /// Line and column of the first number with a comma, and of the first with a point.
+    comma: Option<[usize; 2]>,
+    point: Option<[usize; 2]>,
+}
+
+impl<'a> Numbers<'a> {
+    pub fn new(path: &'a Path, separator: Separator) -> Numbers<'a> {
+        Numbers { path, separator, comma: None, point: None }
+    }
+
+    /// Warns where commas were taken for decimal points though no semicolons separate fields, beside which they are usual.
+    pub fn warn(&self) {
+        if let Some([line, column]) = self.comma.filter(|_| self.separator != Separator::Byte(b';')) {
+            warn(self.path, &format!("commas are read as decimal points, in line {line}, column {column} first"));
+        }
+    }
+
+    /// The number that a field is, which may be infinite or none. Fails where it has a comma for its decimals and an earlier
+    /// one a point, or the other way round.
+    pub fn number(&mut self, field: &str, place: [usize; 2]) -> Result<Option<f64>> {
+        let number = field.parse::<f64>().ok();
+        if !self.separator.leaves_commas() {
+            return Ok(number);
+        }
+        let number = match number {
+            Some(number) => {
+                if self.point.is_none() && field.contains('.') {
+                    self.point = Some(place);
+                }
+                Some(number)
+            }
+            None => {
+                let decimal = field.contains(',') && !field.contains('.');
+                let number = decimal.then(|| field.replacen(',', ".", 1).parse::<f64>().ok()).flatten();
+                if self.comma.is_none() && number.is_some() {
+                    self.comma = Some(place);
+                }
+                number
+            }
+        };
+        match (self.comma, self.point) {
+            (Some(comma), Some(point)) if comma == place || point == place => {
+                let (earlier, mark, other) =
+                    if comma == place { (point, "comma", "point") } else { (comma, "point", "comma") };
+                let shown: String = field.chars().take(40).collect();
+                let problem = format!(
+                    "line {}, column {} is {shown:?}, a number with a {mark}, but line {}, column {} has one with a {other}",
+                    place[0], place[1], earlier[0], earlier[1]
+                );
+                let help = "write all decimals behind points, and nothing between thousands";
+                Err(Error::file(self.path, problem, help))
+            }
+            _ => Ok(number),
+        }
+    }
+}
