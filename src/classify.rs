@@ -17,7 +17,7 @@
 use crate::autoencoder::Autoencoder;
 use crate::data::files::write_atomically;
 use crate::data::pictures::PictureFormat;
-use crate::data::{Dataset, Reading};
+use crate::data::{Arrangement, Dataset, Reading, arrangement};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Value};
@@ -111,8 +111,8 @@ impl Task {
             let problem = "it says how long each sequence is, which a classifier cannot regard".to_owned();
             return refuse(problem, "give sequences of one length, without lengths");
         }
-        if data.sample_shape().elements() != self.width() {
-            let input: Shape = self.input.iter().copied().collect();
+        let input: Shape = self.input.iter().copied().collect();
+        if arrangement(data.sample_shape(), &input) != Some(Arrangement::AsTheyLie) {
             let problem = format!("its samples are {}, the classifier's input is {input}", data.sample_shape());
             return refuse(problem, "give samples of that shape");
         }
@@ -342,9 +342,11 @@ impl Classifier {
         self.task.classes
     }
 
-    /// How data is read for it: pictures are brought to the shape of a sample, where that is one of pictures.
+    /// How data is read for it: as its input says, and pictures are brought to the shape of a sample, where that is one of
+    /// pictures.
     pub fn reading(&self) -> Reading {
-        Reading::pictures(PictureFormat::of(&self.input(), self.autoencoder.network().spec().data.fit))
+        let pictures = PictureFormat::of(&self.input(), self.autoencoder.network().spec().data.fit);
+        Reading { input: Some(self.input()), ..Reading::pictures(pictures) }
     }
 
     /// The shape of a sample.

@@ -98,6 +98,9 @@ mod reference;
 #[cfg(feature = "cli")]
 #[path = "suite/resume.rs"]
 mod resume;
+#[cfg(feature = "cli")]
+#[path = "suite/scaling.rs"]
+mod scaling;
 #[path = "suite/schema.rs"]
 mod schema;
 #[cfg(feature = "cli")]
@@ -105,6 +108,9 @@ mod schema;
 mod search;
 #[path = "suite/selftest.rs"]
 mod selftest;
+#[cfg(feature = "cli")]
+#[path = "suite/shapes.rs"]
+mod shapes;
 #[path = "suite/spec.rs"]
 mod spec;
 #[cfg(feature = "cli")]

@@ -1,9 +1,9 @@
 //! `pinhole classify`
 
-use super::{End, on_interrupt, open_device, say, say_json};
+use super::{End, load_data, on_interrupt, open_device, say, say_json};
 use pinhole::Autoencoder;
 use pinhole::classify::Classifier;
-use pinhole::data;
+use pinhole::data::Samples;
 use pinhole::error::{Error, Result};
 use pinhole::model::ModelSpec;
 use pinhole::train::{EpochReport, Observer, Settings};
@@ -50,14 +50,15 @@ pub fn run(arguments: &Arguments) -> Result<End> {
     }
     let mut autoencoder = Autoencoder::new(spec.clone(), open_device(&arguments.device)?)?;
     autoencoder.load_weights(arguments.run.join("model.safetensors"))?;
-    let settings = Settings {
+    let mut settings = Settings {
         data: arguments.data.clone(),
         device: arguments.device.clone(),
         // What ends training must not be what it is tested on.
         set_aside: spec.train.early_stopping.map(|_| spec.train.seed),
         ..Settings::default()
     };
-    let splits = data::load_with(&settings.data, &spec.reading())?;
+    let splits = load_data(&arguments.run, spec.reading(), &settings.data)?;
+    settings.samples = Some(Samples::of(&splits.train));
     let test = splits.test.clone();
     let (train, validation) = settings.split(splits, &spec)?;
     let mut progress = Progress { interrupted, failure: None };
@@ -82,7 +83,7 @@ pub fn run(arguments: &Arguments) -> Result<End> {
 
 fn predict(arguments: &Arguments) -> Result<End> {
     let classifier = Classifier::load(&arguments.run, open_device(&arguments.device)?)?;
-    let splits = data::load_with(&arguments.data, &classifier.reading())?;
+    let splits = load_data(&arguments.run, classifier.reading(), &arguments.data)?;
     let data = splits.test.unwrap_or(splits.train);
     for class in classifier.predict_all(&data)? {
         say(&class.to_string())?;

@@ -22,7 +22,7 @@ mod train;
 mod tune;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use pinhole::data::{self, Reading, Splits};
+use pinhole::data::{self, Dataset, Reading, Splits};
 use pinhole::error::{Error, Result};
 use pinhole::gpu::TuningReport;
 use pinhole::model::ModelSpec;
@@ -271,19 +271,25 @@ fn show_tuning(report: &TuningReport) {
     );
 }
 
-/// The other members of an ensemble, on the device of the first.
-fn load_others(runs: &[PathBuf], first: &Autoencoder) -> Result<Vec<Autoencoder>> {
-    runs.iter().map(|run| Autoencoder::load(run, first.device().clone())).collect()
+/// The other members of an ensemble that is to see this data, on the device of the first.
+fn load_others(runs: &[PathBuf], first: &Autoencoder, data: &Dataset) -> Result<Vec<Autoencoder>> {
+    let load = |run: &PathBuf| {
+        if let Some(samples) = RunDirectory::samples(run)? {
+            samples.expect(data, &format!("{} was trained on", run.display()))?;
+        }
+        Autoencoder::load(run, first.device().clone())
+    };
+    runs.iter().map(load).collect()
 }
 
-/// Data as the model of a run takes it.
-fn load_data(run: &Path, spec: &ModelSpec, source: &str) -> Result<Splits> {
-    load_pairs(run, spec, source, None)
+/// Data as a run takes it: read for its model, and scaled like what it was trained on.
+fn load_data(run: &Path, reading: Reading, source: &str) -> Result<Splits> {
+    load_pairs(run, reading, source, None)
 }
 
-/// The same with what the model is to make of it.
-fn load_pairs(run: &Path, spec: &ModelSpec, source: &str, targets: Option<&str>) -> Result<Splits> {
-    let reading = Reading { items: RunDirectory::items(run)?, ..spec.reading() };
+/// [`load_data`] with what the model is to make of it.
+fn load_pairs(run: &Path, reading: Reading, source: &str, targets: Option<&str>) -> Result<Splits> {
+    let reading = Reading { items: RunDirectory::items(run)?, samples: RunDirectory::samples(run)?, ..reading };
     data::load_pairs(source, targets, &reading)
 }
 

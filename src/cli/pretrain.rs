@@ -1,7 +1,7 @@
 //! `pinhole pretrain`
 
 use super::{Changes, End, on_interrupt, open_device, resolve_model, say_json};
-use pinhole::data;
+use pinhole::data::{self, Samples};
 use pinhole::error::Result;
 use pinhole::pretrain::{MASKING, Watcher, pretrain};
 use pinhole::train::{EpochReport, Observer, Settings};
@@ -38,8 +38,10 @@ pub fn run(arguments: &Arguments) -> Result<End> {
     let mut spec = resolve_model(&arguments.model)?;
     arguments.changes.apply(&mut spec)?;
     let device = open_device(&arguments.device)?;
-    let settings = Settings { data: arguments.data.clone(), device: arguments.device.clone(), ..Settings::default() };
+    let mut settings =
+        Settings { data: arguments.data.clone(), device: arguments.device.clone(), ..Settings::default() };
     let splits = data::load_with(&settings.data, &spec.reading())?;
+    settings.samples = Some(Samples::of(&splits.train));
     spec.fit_to(&splits.train)?;
     let (train, validation) = settings.split(splits, &spec)?;
     let mut progress = Progress { layer: String::new(), interrupted, failure: None };

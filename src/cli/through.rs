@@ -8,7 +8,7 @@ use pinhole::data::idx::{write_idx_f32, write_idx_u8};
 use pinhole::data::images::{Image, to_bytes, write_grid, write_png};
 use pinhole::data::npy::write_npy;
 use pinhole::data::table::write_table;
-use pinhole::data::{self, Column, Dataset, picture_files};
+use pinhole::data::{self, Column, Dataset, fits_code, is_picture, picture_files};
 use pinhole::error::{Error, Result};
 use pinhole::shape::Shape;
 use pinhole::task::Ensemble;
@@ -132,10 +132,14 @@ pub fn decode(arguments: &Arguments) -> Result<End> {
     let autoencoder = Autoencoder::load(&arguments.run, open_device(&arguments.device)?)?;
     let network = autoencoder.network();
     let codes = data::load_array(&arguments.input)?;
-    let (count, width) = (codes.shape()[0], network.latent_shape(1).elements());
-    if codes.shape().elements() != count * width {
-        let problem = format!("its shape is {}, the model's codes have {width} numbers each", codes.shape());
-        let help = format!("give [n, {width}]");
+    let latent: Shape = network.latent_shape(1)[1..].into();
+    let (count, width) = (codes.shape()[0], latent.elements());
+    if !fits_code(&codes.shape()[1..], &latent) {
+        let problem = format!("its shape is {}, the model's codes are {latent} each", codes.shape());
+        let help = match latent.len() {
+            1 => format!("give [n, {width}]"),
+            _ => format!("give that behind their number, or flat ones, [n, {width}]"),
+        };
         return Err(Error::invalid(format!("data \"{}\"", arguments.input), problem, help));
     }
     // A data set has seen to it that its numbers are finite.
@@ -155,7 +159,7 @@ pub fn reconstruct(arguments: &Reconstruct) -> Result<End> {
     let autoencoder = Autoencoder::load(&arguments.run, open_device(&arguments.device)?)?;
     let data = samples(arguments, &autoencoder)?;
     if !with.is_empty() {
-        let others = load_others(with, &autoencoder)?;
+        let others = load_others(with, &autoencoder, &data)?;
         let ensemble = Ensemble::new(std::iter::once(&autoencoder).chain(&others).collect())?;
         let made = |range, which: usize| Ok(ensemble.reconstruct(&data, range)?[which].to_f32());
         let sink = arguments.sink(format, &autoencoder);
@@ -180,7 +184,7 @@ fn samples(arguments: &Arguments, autoencoder: &Autoencoder) -> Result<Dataset> 
 /// The test part of data for a model in a directory, where it has one and the training part is not asked for.
 pub(super) fn part((autoencoder, run): (&Autoencoder, &Path), data: &str, train: bool, told: &Told) -> Result<Dataset> {
     let network = autoencoder.network();
-    let splits = load_data(run, network.spec(), data)?;
+    let splits = load_data(run, network.spec().reading(), data)?;
     let data = splits.test.filter(|_| !train).unwrap_or(splits.train);
     network.accepts(data.sample_shape(), data.name())?;
     told.about(network, data)
@@ -244,7 +248,7 @@ impl Sink<'_> {
             return Err(Error::invalid(what, problem, "give pictures, or write .npy or .csv"));
         };
         let images = |values: &[f32]| -> Result<Vec<Image>> {
-            values.chunks(shape.elements()).map(|image| Image::from_f32(shape.clone(), image)).collect()
+            values.chunks(shape.elements()).map(|image| Image::from_sample(&shape, image)).collect()
         };
         if format == Format::Grid {
             // What is shown beside its originals may be a whole data set.
@@ -258,7 +262,8 @@ impl Sink<'_> {
                 }
                 None => below.chunks(columns).map(<[Image]>::to_vec).collect(),
             };
-            write_grid(output, &rows, (112 / shape[2].max(1)).clamp(1, 4))?;
+            let wide = rows.first().and_then(|row| row.first()).map_or(1, |image| image.shape()[2]);
+            write_grid(output, &rows, (112 / wide.max(1)).clamp(1, 4))?;
             if shown < count {
                 eprintln!("the grid shows the first {shown} of {count} pictures; name a folder for all");
             }
@@ -278,10 +283,10 @@ impl Sink<'_> {
     }
 }
 
-/// The shape of a picture that samples of this shape are: `[784]` is one of 28 x 28.
+/// The shape of the pictures that samples of this shape are, see [`is_picture`]: `[784]` is one of 28 x 28.
 pub(super) fn as_picture(shape: &Shape) -> Option<Shape> {
     match shape[..] {
-        [1 | 3, _, _] => Some(shape.clone()),
+        _ if is_picture(shape) => Some(shape.clone()),
         [pixels] => {
             let side = pixels.isqrt();
             (side > 1 && side * side == pixels).then(|| [1, side, side].into())

@@ -5,7 +5,7 @@ use super::{
 };
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use pinhole::Autoencoder;
-use pinhole::data;
+use pinhole::data::{self, Samples, Scaling};
 use pinhole::error::{Error, Result};
 use pinhole::gpu::Tuning;
 use pinhole::model::ModelSpec;
@@ -102,9 +102,13 @@ pub fn run(arguments: &Arguments) -> Result<End> {
     let device = open_device(&settings.device)?;
     let targets = settings.targets.as_deref();
     let splits = match &resumed {
-        Some(run) => load_pairs(run.path(), &spec, &settings.data, targets)?,
+        Some(run) => load_pairs(run.path(), spec.reading(), &settings.data, targets)?,
         None => data::load_pairs(&settings.data, targets, &spec.reading())?,
     };
+    let samples = settings.samples.get_or_insert_with(|| Samples::of(&splits.train));
+    if let (Some(Scaling::Bytes { most: 1 }), None) = (samples.scaling, &resumed) {
+        eprintln!("none of the bytes is above 1, and bytes are divided by 255: save 0 and 1 as floats, or as truth");
+    }
     spec.fit_to(&splits.train)?;
     let mut autoencoder = Autoencoder::new(spec, device)?;
     if let Some(path) = &arguments.init {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::beside::{Beside, join};
 use super::pictures::PictureFormat;
+use super::scaling::Bounds;
 use super::sparse::SparseRows;
 use super::stream::Stream;
 use super::table::Column;
@@ -390,6 +391,24 @@ impl Dataset {
     /// A data set from parts that are known to fit each other.
     pub(super) fn from_parts(name: &str, sample_shape: Shape, values: Values, labels: Option<Vec<u8>>) -> Dataset {
         Dataset { name: name.into(), labels, ..Dataset::in_store(sample_shape, Store::Memory(values)) }
+    }
+
+    /// The same samples with other values, as many, which have this sample shape. Samples that are not in memory stay as
+    /// they are.
+    pub(super) fn with_values(mut self, sample_shape: Shape, change: impl FnOnce(Values) -> Values) -> Dataset {
+        if let Store::Memory(values) = &mut self.store {
+            *values = change(std::mem::replace(values, Values::U8(vec![])));
+            self.sample_shape = sample_shape;
+        }
+        self
+    }
+
+    /// The same samples where they come from an iterator, of which each number is held within bounds as it is read.
+    pub(crate) fn within(mut self, bounds: Bounds) -> Dataset {
+        if let Store::Stream(stream) = &mut self.store {
+            stream.set_bounds(bounds);
+        }
+        self
     }
 
     /// A data set of the samples at these indices, an index as often as it comes. Fails where there is none, where an index is

@@ -17,6 +17,8 @@ use super::npy;
 use super::npz::{self, Npz};
 use super::pictures::PictureFormat;
 use super::ratings::{ratings, read_ratings};
+use super::scaling::{Samples, Scaling};
+use super::shapes::is_alike;
 use super::sparse::SparseRows;
 use super::table::{Columns, read_table};
 use crate::error::{Error, Result};
@@ -57,8 +59,9 @@ pub struct Splits {
 ///   (write `./digits` for a folder of that name);
 /// - a folder with `train-images-idx3-ubyte` and, where they are there, `t10k-images-idx3-ubyte` and the two label
 ///   files; each may be gzipped (`.gz`) or have a dot in place of the dash before `idx`;
-/// - an IDX or NPY file: rank 2 gives samples `[d]`, rank 3 `[1, h, w]`, rank 4 `[c, h, w]`, and so does `[n, h, w, c]`
-///   where `c` is 1 or 3 and `h` is not;
+/// - an IDX or NPY file: rank 2 gives samples `[d]`, rank 3 `[1, h, w]`, rank 4 and more what stands behind the number of
+///   samples. Pictures with their channels last stay so: only [`Reading::input`] says what axes mean, and
+///   [`Dataset::for_input`] does it afterwards;
 /// - an NPZ file that holds a CSR matrix, as `scipy.sparse.save_npz` writes it: sparse samples `[columns]`;
 /// - any other NPZ file: `FILE.npz:NAME` is one array of it; without a name its only one, or `x_train`, `x`, `data` or `images`,
 ///   with the labels and the test part beside it in `y_train`, `x_test` and so on, a vector for each sample in `conditions`,
@@ -69,12 +72,13 @@ pub struct Splits {
 /// - a PNG or JPEG, or a folder of them, all of one size and taken in the order of their names: samples `[1, h, w]`
 ///   where all are grey, else `[3, h, w]`.
 ///
-/// Fails where there is nothing of that name, and where a file does not hold what it should.
+/// Fails where there is nothing of that name, where a file does not hold what it should, and where a test part is scaled
+/// otherwise than what is trained on, as floats from 0 to 255 beside bytes are.
 pub fn load(source: &str) -> Result<Splits> {
     load_with(source, &Reading::default())
 }
 
-/// How [`load_with`] reads pictures, ratings and tables.
+/// How [`load_with`] reads samples for a model: `ModelSpec::reading` says it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reading {
     /// What pictures are brought to, of whatever size they are. Without it all must be of one size, and stay as they are.
@@ -86,11 +90,16 @@ pub struct Reading {
     pub items: Option<Arc<Vec<String>>>,
     /// Says that CSV files are tables, whose first line names columns of numbers or categories. Without it they hold numbers.
     pub columns: Option<Columns>,
+    /// The input of the model that the samples are for. They are taken as they lie where that fits, and with their channels
+    /// last where that alone fits: see [`Dataset::for_input`]. Others are refused. Without it all stay as they are.
+    pub input: Option<Shape>,
+    /// What samples a model was trained on: later ones are scaled like them, or refused.
+    pub samples: Option<Samples>,
 }
 
 impl Default for Reading {
     fn default() -> Reading {
-        Reading { pictures: None, memory: u64::MAX, items: None, columns: None }
+        Reading { pictures: None, memory: u64::MAX, items: None, columns: None, input: None, samples: None }
     }
 }
 
@@ -98,6 +107,18 @@ impl Reading {
     /// Pictures in a format; of more than a quarter of the memory that is free now, those that are needed at a time.
     pub fn pictures(format: Option<PictureFormat>) -> Reading {
         Reading { pictures: format, memory: free_memory() / 4, ..Reading::default() }
+    }
+
+    /// Data in the order of the model's input, and scaled like what the model was trained on.
+    fn fit(&self, data: Dataset) -> Result<Dataset> {
+        let data = match &self.input {
+            Some(input) => data.for_input(input)?,
+            None => data,
+        };
+        match &self.samples {
+            Some(samples) => samples.bring(data),
+            None => Ok(data),
+        }
     }
 }
 
@@ -120,8 +141,21 @@ fn free_memory() -> u64 {
     known().unwrap_or(8 << 30)
 }
 
-/// [`load`], with pictures read as `reading` says.
+/// [`load`] for a model, as `reading` says. Fails where samples do not fit its input, or are scaled otherwise than those
+/// that it was trained on.
 pub fn load_with(source: &str, reading: &Reading) -> Result<Splits> {
+    let Splits { train, test } = load_as_it_lies(source, reading)?;
+    let train = reading.fit(train)?;
+    let Some(test) = test else { return Ok(Splits { train, test: None }) };
+    let test = reading.fit(test)?.scaled_as(Scaling::of(&train), "those of its training part are")?;
+    let conditions = train.conditions().and_then(Scaling::of);
+    let named = "those of its training part's conditions are";
+    let test = test.map_conditions(|test| test.scaled_as(conditions, named))?;
+    Ok(Splits { train, test: Some(test) })
+}
+
+/// What a source holds, in the order in which it holds it.
+fn load_as_it_lies(source: &str, reading: &Reading) -> Result<Splits> {
     if source == "digits" {
         return Ok(built_in_digits(TRAIN_DIGITS));
     }
@@ -148,7 +182,7 @@ pub fn load_with(source: &str, reading: &Reading) -> Result<Splits> {
         Err(error) => return Err(Error::io("read", path)(error)),
     };
     let splits = match key {
-        Some(key) => arrays(path, Some(key))?,
+        Some(key) => arrays(path, Some(key), reading)?,
         None if metadata.is_dir() => load_folder(path, reading)?,
         None => load_file(path, reading)?,
     };
@@ -164,8 +198,10 @@ pub fn load_pairs(source: &str, targets: Option<&str>, reading: &Reading) -> Res
     let data = load_with(source, reading)?;
     let Some(targets) = targets else { return Ok(data) };
     expect_same_names(Path::new(source), Path::new(targets))?;
-    let wanted = load_with(targets, reading)?;
+    let reading = Reading { samples: reading.samples.as_ref().map(Samples::of_targets), ..reading.clone() };
+    let wanted = load_with(targets, &reading)?;
     let pair = |data: Dataset, wanted: Dataset| {
+        let wanted = wanted.scaled_as(Scaling::of(&data), "the samples are")?;
         data.with_targets(wanted).map_err(|error| match error {
             Error::Invalid { problem, help, .. } => {
                 Error::invalid(format!("data \"{source}\" with targets \"{targets}\""), problem, help)
@@ -298,7 +334,7 @@ fn load_file(path: &Path, reading: &Reading) -> Result<Splits> {
         FileKind::Picture => pictures(vec![path.to_owned()], reading)?,
         FileKind::Idx => images_from_idx(path)?,
         FileKind::Npy => samples(path, npy::read_parts(path)?)?,
-        FileKind::Npz => return arrays(path, None),
+        FileKind::Npz => return arrays(path, None, reading),
         FileKind::Csv => match &reading.columns {
             Some(known) => {
                 let (columns, values) = read_table(path, known)?;
@@ -327,7 +363,7 @@ const ARRAYS: [[&str; 4]; 6] = [
 const CSR: [&str; 4] = ["data", "indices", "indptr", "shape"];
 
 /// The array of an NPZ file that is asked for; else its only one, or those of usual names.
-fn arrays(path: &Path, key: Option<&str>) -> Result<Splits> {
+fn arrays(path: &Path, key: Option<&str>, reading: &Reading) -> Result<Splits> {
     let npz = Npz::open(path)?;
     let array = |name: &str| samples(path, npz.read_parts(name)?);
     let names: Vec<&str> = npz.names().collect();
@@ -360,7 +396,7 @@ fn arrays(path: &Path, key: Option<&str>) -> Result<Splits> {
         false => None,
     };
     if let Some(test) = &test
-        && test.sample_shape() != train.sample_shape()
+        && !is_alike(test.sample_shape(), train.sample_shape(), reading.input.as_ref())
     {
         let (found, expected) = (test.sample_shape(), train.sample_shape());
         let problem = format!("array {x_test:?} has samples of shape {found}, but {x:?} of {expected}");
@@ -491,20 +527,11 @@ fn images_from_idx(path: &Path) -> Result<Dataset> {
     samples(path, read_parts(path)?)
 }
 
-/// An array of samples as a data set: `[n, d]`, `[n, h, w]`, or pictures with their channels first or last.
-fn samples(path: &Path, (shape, mut values): (Shape, Values)) -> Result<Dataset> {
+/// An array of samples as a data set, in its own order: `[n, d]`, `[n, h, w]`, or samples of higher rank.
+fn samples(path: &Path, (shape, values): (Shape, Values)) -> Result<Dataset> {
     let sample_shape: Shape = match shape[..] {
         [_, size] => [size].into(),
         [_, height, width] => [1, height, width].into(),
-        // Keras and most who keep pictures in NumPy have the channels last.
-        [_, height, width, channels @ (1 | 3)] if !matches!(height, 1 | 3) => {
-            match &mut values {
-                Values::U8(values) => channels_first(values, height * width, channels),
-                Values::F32(values) => channels_first(values, height * width, channels),
-                Values::F64(_) | Values::U32(_) => {}
-            }
-            [channels, height, width].into()
-        }
         [_, ref rest @ ..] if !rest.is_empty() => rest.to_vec().into(),
         _ => {
             let problem = format!("has shape {shape}, one number per sample, as labels have");
@@ -521,16 +548,6 @@ fn samples(path: &Path, (shape, mut values): (Shape, Values)) -> Result<Dataset>
         Error::Invalid { problem, help, .. } => Error::file(path, problem, help),
         other => other,
     })
-}
-
-/// Turns pixels of several channels into planes, picture by picture.
-fn channels_first<T: Copy + Send + Sync>(values: &mut [T], pixels: usize, channels: usize) {
-    values.par_chunks_mut(pixels * channels).for_each(|picture| {
-        let interleaved = picture.to_vec();
-        for (at, value) in picture.iter_mut().enumerate() {
-            *value = interleaved[at % pixels * channels + at / pixels];
-        }
-    });
 }
 
 /// The PNGs and JPEGs of a folder in the order of their names. Hidden files are no pictures, whatever they are called.

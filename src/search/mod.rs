@@ -23,7 +23,7 @@ pub use propose::{Tried, propose};
 pub use trial::Trial;
 
 use crate::data::files::write_atomically;
-use crate::data::{self, Dataset};
+use crate::data::{self, Dataset, Samples};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::model::ModelSpec;
@@ -82,13 +82,14 @@ pub fn search(
     watcher: &mut dyn Watcher,
 ) -> Result<Ended> {
     spec.validate(model)?;
-    let settings = Settings {
+    let mut settings = Settings {
         data: spec.data.clone(),
         device: device_name.to_owned(),
         set_aside: Some(spec.seed),
         ..Settings::default()
     };
     let splits = data::load_with(&settings.data, &model.reading())?;
+    settings.samples = Some(Samples::of(&splits.train));
     let mut model = model.clone();
     model.fit_to(&splits.train)?;
     let (train, validation) = settings.split(splits, &model)?;

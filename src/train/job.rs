@@ -100,11 +100,18 @@ fn expect_data(directory: &Path, kept: &Settings, settings: &Settings) -> Result
         (Some(kept), Some(targets)) => is_same_source(kept, targets),
         (kept, targets) => kept == targets,
     };
+    let help = "give the same --data, or choose another --out";
+    if let (Some(before), Some(now)) = (&kept.samples, &settings.samples)
+        && let Some([before, now]) = before.differ_from(now)
+    {
+        let problem = format!("holds a training on {before}, which cannot go on with {now}");
+        return Err(Error::file(directory, problem, help));
+    }
     if is_same_source(&kept.data, &settings.data) && targets && kept.set_aside == settings.set_aside {
         return Ok(());
     }
     let problem = format!("holds a training on {}, which cannot go on with {}", kept.data, settings.data);
-    Err(Error::file(directory, problem, "give the same --data, or choose another --out"))
+    Err(Error::file(directory, problem, help))
 }
 
 /// Fails where a directory holds the run of another model.

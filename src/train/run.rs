@@ -9,7 +9,7 @@ use super::trainer::{EpochReport, Trainer};
 use crate::data::chart::line_chart;
 use crate::data::files::write_atomically;
 use crate::data::images::{Image, write_grid};
-use crate::data::{Dataset, SparseRows, Splits};
+use crate::data::{Dataset, Samples, SparseRows, Splits, is_picture};
 use crate::error::{Error, Result};
 use crate::model::weights;
 use crate::model::{Extensions, ModelSpec, Network};
@@ -58,6 +58,9 @@ pub struct Settings {
     /// left alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub set_aside: Option<u64>,
+    /// What the samples that are trained on are like; runs of before this was kept do not know.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub samples: Option<Samples>,
 }
 
 impl Default for Settings {
@@ -70,6 +73,7 @@ impl Default for Settings {
             log_steps: false,
             tensorboard: false,
             set_aside: None,
+            samples: None,
         }
     }
 }
@@ -144,16 +148,15 @@ impl RunDirectory {
             }
         }
         let spec = ModelSpec::read_with(&path.join(MODEL), extensions)?;
-        let settings = path.join(SETTINGS);
-        let text = fs::read_to_string(&settings).map_err(Error::io("read", &settings))?;
-        let parsed = toml::from_str(&text).map_err(|error| {
-            Error::file(
-                &settings,
-                error.message().to_owned(),
-                "restore the file, or start a new run with another --out",
-            )
-        })?;
-        Ok((RunDirectory { path: path.to_owned(), metrics: None, events: None }, spec, parsed))
+        let settings = read_settings(&path.join(SETTINGS))?;
+        Ok((RunDirectory { path: path.to_owned(), metrics: None, events: None }, spec, settings))
+    }
+
+    /// What the samples are like that the run in a directory was trained on; none where it does not say so, as a model that
+    /// was saved without a run.
+    pub fn samples(path: &Path) -> Result<Option<Samples>> {
+        let path = path.join(SETTINGS);
+        if !path.exists() { Ok(None) } else { Ok(read_settings(&path)?.samples) }
     }
 
     /// Writes the run's model and settings, the model last: it marks the directory as a run.
@@ -342,19 +345,26 @@ impl RunDirectory {
 
     /// Draws originals above their reconstructions, where samples of this shape are pictures.
     fn draw_reconstructions(&self, shape: &Shape, originals: &[f32], reconstructions: &[f32]) -> Result<()> {
-        if !matches!(shape[..], [1 | 3, _, _]) {
+        if !is_picture(shape) {
             return Ok(());
         }
         let width = shape.elements();
         let mut cells: Vec<Vec<Image>> = Vec::new();
         for rows in originals.chunks(COLUMNS * width).zip(reconstructions.chunks(COLUMNS * width)) {
             for values in [rows.0, rows.1] {
-                let images = values.chunks(width).map(|image| Image::from_f32(shape.clone(), image));
+                let images = values.chunks(width).map(|image| Image::from_sample(shape, image));
                 cells.push(images.collect::<Result<_>>()?);
             }
         }
-        write_grid(self.path.join(RECONSTRUCTIONS), &cells, (112 / shape[2].max(1)).clamp(1, 4))
+        let wide = cells.first().and_then(|row| row.first()).map_or(1, |image| image.shape()[2]);
+        write_grid(self.path.join(RECONSTRUCTIONS), &cells, (112 / wide.max(1)).clamp(1, 4))
     }
+}
+
+fn read_settings(path: &Path) -> Result<Settings> {
+    let text = fs::read_to_string(path).map_err(Error::io("read", path))?;
+    let help = "restore the file, or start a new run with another --out";
+    toml::from_str(&text).map_err(|error| Error::file(path, error.message().to_owned(), help))
 }
 
 fn write_event(events: &mut Events, line: &Line) -> Result<()> {

@@ -157,6 +157,9 @@ impl<'a> Trainer<'a> {
         let spec = &network.spec().train;
         let budget = options.resident_bytes.unwrap_or_else(|| resident_bytes(device));
         let feed = Feed::new(network.rows(data)?, "train", spec.batch, budget)?;
+        if let Some(validation) = validation {
+            validation.expect_scaled_as(data, "those that are trained on are")?;
+        }
         let validation = match validation {
             Some(data) => Some(Feed::new(network.rows(data)?, "validation", spec.batch.min(data.len()), budget)?),
             None => None,
