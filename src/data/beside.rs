@@ -1,6 +1,7 @@
 //! What stands beside the samples of a [`Dataset`]: conditions, targets and lengths, one for each sample.
 
 use super::dataset::Dataset;
+use super::scaling::TARGETS;
 use super::shapes::{Arrangement, arrangement};
 use crate::error::{Error, Result};
 use crate::tensor::Values;
@@ -62,7 +63,7 @@ impl Dataset {
             let problem = format!("they are {}, the samples {}", targets.sample_shape(), self.sample_shape());
             return Err(Error::invalid("targets", problem, "give targets of the samples' shape"));
         }
-        targets.expect_scaled_as(&self, "the samples are")?;
+        targets.expect_scaled_as(&self, TARGETS)?;
         self.beside.targets = Some(Box::new(targets));
         Ok(self)
     }

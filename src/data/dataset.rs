@@ -86,7 +86,8 @@ impl Dataset {
     ///
     /// Fails where `samples` is 0 or more than 2³² - 1, or where the shape is `[]` or has a zero. Reading fails with
     /// [`Error::Stream`] where the iterator gives an error, and with [`Error::Invalid`] where it ends before `samples`
-    /// samples, where an item is no whole number of samples, or where a value is NaN or infinite.
+    /// samples, where an item is no whole number of samples, where a value is NaN or infinite, or, in training and validation,
+    /// where the model's loss does not take it.
     ///
     /// ```
     /// use pinhole::{Autoencoder, Device, data::Dataset, model::ModelSpec};

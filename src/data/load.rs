@@ -17,7 +17,7 @@ use super::npy;
 use super::npz::{self, Npz};
 use super::pictures::PictureFormat;
 use super::ratings::{ratings, read_ratings};
-use super::scaling::{Samples, Scaling};
+use super::scaling::{Samples, Scaling, TARGETS};
 use super::shapes::is_alike;
 use super::sparse::SparseRows;
 use super::table::{Columns, read_table};
@@ -49,7 +49,7 @@ const KNOWN: &str = "give \"digits\", \"digits:N\", a folder with MNIST's four I
 pub struct Splits {
     /// The samples to train on.
     pub train: Dataset,
-    /// The source's own test samples, of the same shape.
+    /// The source's own test samples, of the same shape or flat.
     pub test: Option<Dataset>,
 }
 
@@ -147,10 +147,11 @@ pub fn load_with(source: &str, reading: &Reading) -> Result<Splits> {
     let Splits { train, test } = load_as_it_lies(source, reading)?;
     let train = reading.fit(train)?;
     let Some(test) = test else { return Ok(Splits { train, test: None }) };
-    let test = reading.fit(test)?.scaled_as(Scaling::of(&train), "those of its training part are")?;
+    let test =
+        reading.fit(test)?.scaled_as(Scaling::of(&train), ["its test part's numbers are", "its training part's"])?;
     let conditions = train.conditions().and_then(Scaling::of);
-    let named = "those of its training part's conditions are";
-    let test = test.map_conditions(|test| test.scaled_as(conditions, named))?;
+    let names = ["its test part's conditions are", "its training part's"];
+    let test = test.map_conditions(|test| test.scaled_as(conditions, names))?;
     Ok(Splits { train, test: Some(test) })
 }
 
@@ -201,7 +202,7 @@ pub fn load_pairs(source: &str, targets: Option<&str>, reading: &Reading) -> Res
     let reading = Reading { samples: reading.samples.as_ref().map(Samples::of_targets), ..reading.clone() };
     let wanted = load_with(targets, &reading)?;
     let pair = |data: Dataset, wanted: Dataset| {
-        let wanted = wanted.scaled_as(Scaling::of(&data), "the samples are")?;
+        let wanted = wanted.scaled_as(Scaling::of(&data), TARGETS)?;
         data.with_targets(wanted).map_err(|error| match error {
             Error::Invalid { problem, help, .. } => {
                 Error::invalid(format!("data \"{source}\" with targets \"{targets}\""), problem, help)

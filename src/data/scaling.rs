@@ -1,16 +1,5 @@
 //! How numbers are scaled: bytes stand for 0 to 1 and are divided by 255, floats are taken as they are. A model has seen one
-//! of the two; data that it is used with later must be scaled like that.
-//!
-//! | trained on | bytes later | floats later |
-//! | --- | --- | --- |
-//! | bytes | divided by 255 | as they are, where they lie in or near 0 to 1, else refused |
-//! | floats in or near 0 to 1 | divided by 255 | as they are; refused where they are whole numbers up to 255 |
-//! | floats from 0 up to 255 | as the numbers 0 to 255 | as they are; whole numbers' fractions of 0 to 1 are refused |
-//! | other floats | refused | as they are |
-//!
-//! Floats are not held to the range of those that were trained on otherwise: what a model has never seen the like of, an
-//! anomaly, may lie anywhere. "Near" is less far outside of 0 to 1 than that is wide, as reconstructions of a linear
-//! decoder are, and neither numbers from -1 to 1 nor standardised ones.
+//! of the two; data that it is used with later must be scaled like that, see [`Scaling`].
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -25,8 +14,11 @@ use crate::tensor::{DType, Values};
 const AT_ONCE: usize = 64 << 10;
 /// What rounding may add to a number that a bound holds.
 const ROUNDING: f32 = 1e-6;
-/// Whole numbers of which the largest is above this are taken for those of bytes, 0 to 255.
+/// Floats that reach above this, and not above 255, have the range of bytes.
 const MIDDLE_BYTE: f32 = 127.0;
+
+/// What targets and the samples beside them are called where they are scaled differently.
+pub(super) const TARGETS: [&str; 2] = ["its targets are", "the samples are"];
 
 /// The smallest and the largest of some numbers, and whether all are whole.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -96,7 +88,19 @@ impl Dataset {
     }
 }
 
-/// How the numbers of a data set are scaled.
+/// How the numbers of a data set are scaled, and with that the numbers of later data for the same model:
+///
+/// | trained on | bytes later | floats later |
+/// | --- | --- | --- |
+/// | bytes | divided by 255 | as they are where they lie in or near 0 to 1, else refused |
+/// | floats in or near 0 to 1 | divided by 255 | as they are; whole numbers of a byte's range are refused |
+/// | floats of a byte's range | as the numbers 0 to 255 | as they are; where the former are whole, fractions of 0 to 1 are refused |
+/// | other floats | refused | as they are |
+///
+/// Numbers near 0 to 1 lie less far outside than that is wide, as reconstructions of a linear decoder do, and neither numbers
+/// from -1 to 1 nor standardised ones. Floats have a byte's range where none is negative and the largest lies from 128 to
+/// 255. Otherwise later floats may lie anywhere: an anomaly is what the model has never seen the like of. Where floats that
+/// are only 0 and 1 were trained on, bytes that are only 0 and 1 become the same floats.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
 pub enum Scaling {
@@ -177,9 +181,9 @@ impl Scaling {
 }
 
 impl Dataset {
-    /// The same samples scaled like others that a model was trained on. `others` names those in the message. Fails where
-    /// they cannot be.
-    pub(crate) fn scaled_as(self, trained: Option<Scaling>, others: &str) -> Result<Dataset> {
+    /// The same samples scaled like others that a model was trained on. `names` are those of both in the message: "its numbers
+    /// are" and "the run was trained on", say. Fails where they cannot be scaled so.
+    pub(crate) fn scaled_as(self, trained: Option<Scaling>, names: [&str; 2]) -> Result<Dataset> {
         let Some(trained) = trained else { return Ok(self) };
         let Some(own) = Scaling::of(&self) else { return Ok(self) };
         match trained.takes(own) {
@@ -191,26 +195,26 @@ impl Dataset {
                     other => other,
                 }))
             }
-            Some(Change::Numbers) | None => Err(self.scaled_otherwise(own, trained, others)),
+            Some(Change::Numbers) | None => Err(self.scaled_otherwise(own, trained, names)),
         }
     }
 
     /// Fails where samples are not scaled like others that a model is trained on, or would first have to be changed.
-    pub(crate) fn expect_scaled_as(&self, others: &Dataset, name: &str) -> Result<()> {
+    pub(crate) fn expect_scaled_as(&self, others: &Dataset, names: [&str; 2]) -> Result<()> {
         // The usual case costs no look at the numbers.
         if self.dtype() == DType::U8 && others.dtype() == DType::U8 {
             return Ok(());
         }
         match (Scaling::of(others), Scaling::of(self)) {
             (Some(trained), Some(own)) if trained.takes(own) != Some(Change::Nothing) => {
-                Err(self.scaled_otherwise(own, trained, name))
+                Err(self.scaled_otherwise(own, trained, names))
             }
             _ => Ok(()),
         }
     }
 
-    fn scaled_otherwise(&self, own: Scaling, trained: Scaling, others: &str) -> Error {
-        let problem = format!("its numbers are {}, but {others} {}", own.text(), trained.text());
+    fn scaled_otherwise(&self, own: Scaling, trained: Scaling, [these, others]: [&str; 2]) -> Error {
+        let problem = format!("{these} {}, but {others} {}", own.text(), trained.text());
         let help = match (trained, own) {
             (Scaling::Bytes { most: 0 | 1 }, _) => "save these as bytes too, or train on 0 and 1 as floats".to_owned(),
             (Scaling::Bytes { .. }, Scaling::Floats { least, most, whole }) => {
@@ -270,10 +274,9 @@ impl Samples {
             return Err(Error::invalid(format!("data \"{}\"", data.name()), problem, help));
         }
         data.map_conditions(|conditions| {
-            let named = "those of the conditions that the run was trained on are";
-            conditions.scaled_as(self.conditions, named)
+            conditions.scaled_as(self.conditions, ["its conditions are", "the run was trained on"])
         })?
-        .scaled_as(self.scaling, "the run was trained on")
+        .scaled_as(self.scaling, ["its numbers are", "the run was trained on"])
     }
 
     /// Fails where the samples of a data set are not scaled like those of the run, which `others` names in the message, or
@@ -281,7 +284,7 @@ impl Samples {
     pub fn expect(&self, data: &Dataset, others: &str) -> Result<()> {
         match (self.scaling, Scaling::of(data)) {
             (Some(trained), Some(own)) if trained.takes(own) != Some(Change::Nothing) => {
-                Err(data.scaled_otherwise(own, trained, others))
+                Err(data.scaled_otherwise(own, trained, ["its numbers are", others]))
             }
             _ => Ok(()),
         }

@@ -247,8 +247,10 @@ impl Network {
         Ok(Rows { data: Held::Made(Arc::new(joined)), layout })
     }
 
-    /// What stands beside some samples of a data set, for the model in use.
+    /// What stands beside some samples of a data set, for the model in use. Fails where samples do not fit the model, and where
+    /// a condition is missing.
     pub fn given(&self, data: &Dataset, range: Range<usize>) -> Result<Given> {
+        self.accepts(data.sample_shape(), data.name())?;
         let conditions = match self.conditions(data)? {
             Some(conditions) => conditions.read_f32(range.clone())?,
             None => vec![],

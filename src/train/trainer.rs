@@ -146,7 +146,9 @@ const AVERAGE: &str = "average";
 pub(super) const TRAIN: usize = 0;
 
 impl<'a> Trainer<'a> {
-    /// Plans everything and loads it onto the device. Fails where data and model, or plan and device, do not fit.
+    /// Plans everything and loads it onto the device. Fails where data and model, or plan and device, do not fit, where the
+    /// loss does not take the data's numbers, as `bce` takes none above 1, and where samples to validate on are scaled
+    /// otherwise than those to train on.
     pub fn new(
         network: &'a Network,
         device: &'a Device,
@@ -158,7 +160,7 @@ impl<'a> Trainer<'a> {
         let budget = options.resident_bytes.unwrap_or_else(|| resident_bytes(device));
         let feed = Feed::new(network.rows(data)?, "train", spec.batch, budget)?;
         if let Some(validation) = validation {
-            validation.expect_scaled_as(data, "those that are trained on are")?;
+            validation.expect_scaled_as(data, ["its numbers are", "those that are trained on are"])?;
         }
         let validation = match validation {
             Some(data) => Some(Feed::new(network.rows(data)?, "validation", spec.batch.min(data.len()), budget)?),

@@ -47,22 +47,77 @@ const SIGMOID: &str = ", \"sigmoid\"";
 fn losses_of_probabilities_refuse_other_numbers_before_the_first_step() -> Result<()> {
     let bytes = floats((0..128).map(|k| (k * 2 % 256) as f32).collect());
     let [unit, standardised] = [floats(between(0.0, 1.0)), floats(between(-2.5, 3.0))];
-    says(trains(&eight("\"bce\"", SIGMOID, ""), &bytes, None), expect![[""]]);
-    says(trains(&eight("\"bernoulli\"", SIGMOID, ""), &standardised, None), expect![[""]]);
-    says(trains(&eight("\"continuous_bernoulli\"", SIGMOID, ""), &floats(between(0.0, 16.0)), None), expect![[""]]);
-    says(trains(&eight("\"cross_entropy\"", "", ""), &floats(between(0.25, 250.5)), None), expect![[""]]);
-    says(trains(&eight("{ mse = 1.0, bce = 0.1 }", SIGMOID, ""), &floats(between(0.0, 1.5)), None), expect![[""]]);
-    says(trains(&eight("\"multinomial\"", "", ""), &standardised, None), expect![[""]]);
-    says(trains(&eight("{ multinomial = 1.0, cross_entropy = 1.0 }", "", ""), &bytes, None), expect![[""]]);
+    says(
+        trains(&eight("\"bce\"", SIGMOID, ""), &bytes, None),
+        expect![[
+            r#"data "data": its numbers reach from 0 to 254, but loss "bce" takes numbers from 0 to 1; save them as bytes, or divide them by 255, or use a loss of any numbers, such as "mse""#
+        ]],
+    );
+    says(
+        trains(&eight("\"bernoulli\"", SIGMOID, ""), &standardised, None),
+        expect![[
+            r#"data "data": its numbers reach from -2.5 to 3, but loss "bernoulli" takes numbers from 0 to 1; scale them to 0 to 1 by (x - min) / (max - min), or use a loss of any numbers, such as "mse""#
+        ]],
+    );
+    says(
+        trains(&eight("\"continuous_bernoulli\"", SIGMOID, ""), &floats(between(0.0, 16.0)), None),
+        expect![[
+            r#"data "data": its numbers reach from 0 to 16, but loss "continuous_bernoulli" takes numbers from 0 to 1; divide them by 16, or use a loss of any numbers, such as "mse""#
+        ]],
+    );
+    says(
+        trains(&eight("\"cross_entropy\"", "", ""), &floats(between(0.25, 250.5)), None),
+        expect![[
+            r#"data "data": its numbers reach from 0.25 to 250.5, but loss "cross_entropy" takes numbers from 0 to 1; divide them by 255, or use a loss of any numbers, such as "mse""#
+        ]],
+    );
+    says(
+        trains(&eight("{ mse = 1.0, bce = 0.1 }", SIGMOID, ""), &floats(between(0.0, 1.5)), None),
+        expect![[
+            r#"data "data": its numbers reach from 0 to 1.5, but loss "bce" takes numbers from 0 to 1; divide them by 1.5, or use a loss of any numbers, such as "mse""#
+        ]],
+    );
+    says(
+        trains(&eight("\"multinomial\"", "", ""), &standardised, None),
+        expect![[
+            r#"data "data": its numbers reach from -2.5 to 3, but loss "multinomial" takes numbers of at least 0; remove the negative ones, or use a loss of any numbers, such as "mse""#
+        ]],
+    );
+    says(
+        trains(&eight("{ multinomial = 1.0, cross_entropy = 1.0 }", "", ""), &bytes, None),
+        expect![[
+            r#"data "data": its numbers reach from 0 to 254, but loss "cross_entropy" takes numbers from 0 to 1; save them as bytes, or divide them by 255, or use a loss of any numbers, such as "mse""#
+        ]],
+    );
     // What is validated on, and what is evaluated, too.
     let bce = eight("\"bce\"", SIGMOID, "");
-    says(trains(&bce, &unit, Some(&standardised)), expect![[""]]);
+    says(
+        trains(&bce, &unit, Some(&standardised)),
+        expect![[
+            r#"data "data": its numbers reach from -2.5 to 3, but loss "bce" takes numbers from 0 to 1; scale them to 0 to 1 by (x - min) / (max - min), or use a loss of any numbers, such as "mse""#
+        ]],
+    );
     let network = Network::new(spec(&bce))?;
-    says(evaluate(&network, &Device::Cpu, &initial(&network), &bytes), expect![[""]]);
-    says(Autoencoder::new(spec(&bce), Device::Cpu)?.fit(&bytes, None, &mut ()), expect![[""]]);
+    says(
+        evaluate(&network, &Device::Cpu, &initial(&network), &bytes),
+        expect![[
+            r#"data "data": its numbers reach from 0 to 254, but loss "bce" takes numbers from 0 to 1; save them as bytes, or divide them by 255, or use a loss of any numbers, such as "mse""#
+        ]],
+    );
+    says(
+        Autoencoder::new(spec(&bce), Device::Cpu)?.fit(&bytes, None, &mut ()),
+        expect![[
+            r#"data "data": its numbers reach from 0 to 254, but loss "bce" takes numbers from 0 to 1; save them as bytes, or divide them by 255, or use a loss of any numbers, such as "mse""#
+        ]],
+    );
     // The targets decide, not what the encoder sees.
     trains(&bce, &standardised.clone().with_targets(unit.clone())?, None)?;
-    says(trains(&bce, &unit.clone().with_targets(standardised.clone())?, None), expect![[""]]);
+    says(
+        trains(&bce, &unit.clone().with_targets(standardised.clone())?, None),
+        expect![[
+            r#"data "data": its targets reach from -2.5 to 3, but loss "bce" takes numbers from 0 to 1; scale them to 0 to 1 by (x - min) / (max - min), or use a loss of any numbers, such as "mse""#
+        ]],
+    );
     // What is fine: bytes, rounding, counts, and other losses.
     trains(&bce, &Dataset::from_u8([8], vec![255; 128])?, None)?;
     trains(&bce, &floats(between(-5e-7, 1.000_000_5)), None)?;
@@ -79,10 +134,25 @@ fn numbers_that_become_binary_need_no_range_unless_they_are_probabilities() -> R
     let model = |loss: &str, end: &str, how: &str| eight(loss, end, &format!("[data]\nbinarise = \"{how}\""));
     trains(&model("\"bce\"", SIGMOID, "threshold"), &standardised, None)?;
     trains(&model("\"bce\"", SIGMOID, "stochastic"), &unit, None)?;
-    says(trains(&model("\"bce\"", SIGMOID, "stochastic"), &standardised, None), expect![[""]]);
+    says(
+        trains(&model("\"bce\"", SIGMOID, "stochastic"), &standardised, None),
+        expect![[
+            r#"data "data": its numbers reach from -2.5 to 3, but binarise = "stochastic" takes numbers from 0 to 1; scale them to 0 to 1 by (x - min) / (max - min), or leave binarise out"#
+        ]],
+    );
     // Whatever the loss, and for what the encoder sees beside other targets.
-    says(trains(&model("\"mse\"", "", "stochastic"), &standardised, None), expect![[""]]);
-    says(trains(&model("\"mse\"", "", "stochastic"), &standardised.with_targets(unit)?, None), expect![[""]]);
+    says(
+        trains(&model("\"mse\"", "", "stochastic"), &standardised, None),
+        expect![[
+            r#"data "data": its numbers reach from -2.5 to 3, but binarise = "stochastic" takes numbers from 0 to 1; scale them to 0 to 1 by (x - min) / (max - min), or leave binarise out"#
+        ]],
+    );
+    says(
+        trains(&model("\"mse\"", "", "stochastic"), &standardised.with_targets(unit)?, None),
+        expect![[
+            r#"data "data": its numbers reach from -2.5 to 3, but binarise = "stochastic" takes numbers from 0 to 1; scale them to 0 to 1 by (x - min) / (max - min), or leave binarise out"#
+        ]],
+    );
     Ok(())
 }
 
@@ -92,8 +162,18 @@ fn sparse_rows_streams_and_steps_beyond_a_length_are_looked_at_as_they_are_used(
         |value: f32| SparseRows::new(8, (0..8).map(|k| vec![(k, 1.0), ((k + 1) % 8, value)])).map(Dataset::from_sparse);
     let multinomial = eight("\"multinomial\"", "", "");
     trains(&multinomial, &rows(5.0)?, None)?;
-    says(trains(&multinomial, &rows(-1.0)?, None), expect![[""]]);
-    says(trains(&eight("\"bernoulli\"", SIGMOID, ""), &rows(5.0)?, None), expect![[""]]);
+    says(
+        trains(&multinomial, &rows(-1.0)?, None),
+        expect![[
+            r#"data "data": its numbers reach from -1 to 1, but loss "multinomial" takes numbers of at least 0; remove the negative ones, or use a loss of any numbers, such as "mse""#
+        ]],
+    );
+    says(
+        trains(&eight("\"bernoulli\"", SIGMOID, ""), &rows(5.0)?, None),
+        expect![[
+            r#"data "data": its numbers reach from 0 to 5, but loss "bernoulli" takes numbers from 0 to 1; divide them by 5, or use a loss of any numbers, such as "mse""#
+        ]],
+    );
 
     let stream = |last: f32| {
         let samples = move |_| {
@@ -106,7 +186,12 @@ fn sparse_rows_streams_and_steps_beyond_a_length_are_looked_at_as_they_are_used(
     let bce = spec(&eight("\"bce\"", SIGMOID, ""));
     let mut autoencoder = Autoencoder::new(bce, Device::Cpu)?;
     autoencoder.fit(&stream(1.0)?, None, &mut ())?;
-    says(autoencoder.fit(&stream(255.0)?, None, &mut ()), expect![[""]]);
+    says(
+        autoencoder.fit(&stream(255.0)?, None, &mut ()),
+        expect![[
+            r#"data "data": sample 6, element 2 is 255 (epoch 0), but loss "bce" takes numbers from 0 to 1; scale them, or use a loss of any numbers, such as "mse""#
+        ]],
+    );
 
     let sequences = "input = [4, 2]\nloss = \"bce\"\nencoder = [{ lstm = { out = 3, last = true } }]\n\
                      decoder = [{ repeat_vector = 4 }, { linear = 2 }, \"sigmoid\"]\n[train]\nbatch = 2\nepochs = 1\n";
@@ -114,7 +199,12 @@ fn sparse_rows_streams_and_steps_beyond_a_length_are_looked_at_as_they_are_used(
     values[30..].fill(-1.0);
     let data = Dataset::from_f32([4, 2], values)?;
     trains(sequences, &data.clone().with_lengths(vec![4, 4, 4, 3])?, None)?;
-    says(trains(sequences, &data.with_lengths(vec![3, 4, 4, 4])?, None), expect![[""]]);
+    says(
+        trains(sequences, &data.with_lengths(vec![3, 4, 4, 4])?, None),
+        expect![[
+            r#"data "data": its numbers reach from -1 to 0.5, but loss "bce" takes numbers from 0 to 1; scale them to 0 to 1 by (x - min) / (max - min), or use a loss of any numbers, such as "mse""#
+        ]],
+    );
     Ok(())
 }
 
@@ -158,7 +248,20 @@ fn later_data_is_scaled_like_what_a_run_was_trained_on_or_refused() -> Result<()
         let row: Vec<String> = kinds.iter().map(|(_, later)| verdict(trained, later).to_string()).collect();
         table += &format!("{name:<16} {}\n", row.join(" "));
     }
-    expect![[""]].assert_eq(&table);
+    expect![[r#"
+        bytes            - - - - - x x x x x x
+        bytes 0 and 1    - - x x x x x x x x x
+        0 to 1           - - - - - - - - x - -
+        0 and 1          - n - - - - - - x - -
+        reconstructions  - - - - - - - - x - -
+        -1 to 1          x x - - - - - - - - -
+        standardised     x x - - - - - - - - -
+        0 to 16          x x - - - - - - - - -
+        0 to 255, whole  n n x - x - - - - - -
+        0 to 255         n n - - - - - - - - -
+        outliers         x x - - - - - - - - -
+    "#]]
+    .assert_eq(&table);
     // Counts and tables are nobody's bytes, and what an iterator gives is not known.
     let sparse = ratings(20, 1)?.train;
     assert_eq!(Scaling::of(&sparse), None);
@@ -188,8 +291,18 @@ fn parts_of_one_data_set_are_scaled_alike() -> Result<()> {
         .expect("a file");
         load(&path)
     };
-    says(parts((true, &numbers), (false, &numbers)), expect![[""]]);
-    says(parts((false, &between(-2.5, 3.0)), (true, &numbers)), expect![[""]]);
+    says(
+        parts((true, &numbers), (false, &numbers)),
+        expect![[
+            r#"data "parts.npz": its numbers are floats from 0 to 254, but those of its training part are bytes, which stand for 0 to 1; divide them by 255, or save them as bytes"#
+        ]],
+    );
+    says(
+        parts((false, &between(-2.5, 3.0)), (true, &numbers)),
+        expect![[
+            r#"data "parts.npz": its numbers are bytes, which stand for 0 to 1, but those of its training part are floats from -2.5 to 3; save them as floats, scaled like those"#
+        ]],
+    );
     assert_eq!(
         parts((true, &numbers), (false, &between(0.0, 1.0)))?.test.expect("a part").rows_f32(0..16),
         between(0.0, 1.0)
@@ -198,10 +311,25 @@ fn parts_of_one_data_set_are_scaled_alike() -> Result<()> {
     // The library's own pairs of data sets, and targets.
     let [bytes, large] = [Dataset::from_u8([8], vec![9; 128])?, floats(numbers)];
     let mse = eight("\"mse\"", "", "");
-    says(trains(&mse, &bytes, Some(&large)), expect![[""]]);
-    says(trains(&mse, &large, Some(&bytes)), expect![[""]]);
+    says(
+        trains(&mse, &bytes, Some(&large)),
+        expect![[
+            r#"data "data": its numbers are floats from 0 to 254, but those that are trained on are bytes, which stand for 0 to 1; divide them by 255, or save them as bytes"#
+        ]],
+    );
+    says(
+        trains(&mse, &large, Some(&bytes)),
+        expect![[
+            r#"data "data": its numbers are bytes, which stand for 0 to 1, but those that are trained on are floats from 0 to 254; save them as floats, scaled like those"#
+        ]],
+    );
     trains(&mse, &bytes, Some(&floats(between(0.0, 1.0))))?;
-    says(bytes.clone().with_targets(large), expect![[""]]);
+    says(
+        bytes.clone().with_targets(large),
+        expect![[
+            r#"data "data": its numbers are floats from 0 to 254, but the samples are bytes, which stand for 0 to 1; divide them by 255, or save them as bytes"#
+        ]],
+    );
     bytes.with_targets(floats(between(-0.5, 1.5)))?;
     Ok(())
 }
@@ -218,15 +346,32 @@ fn a_run_keeps_how_its_data_was_scaled() {
     for (name, values) in [("large", &numbers), ("unit", &unit), ("standardised", &between(-2.5, 3.0))] {
         write_npy(place.path(&format!("{name}.npy")), &[16, 8].into(), values).expect("a file");
     }
-    for name in ["bytes", "large", "standardised"] {
-        place.ok(&format!("train --model eight.toml --data {name}.npy --device cpu --out {name}"));
+    place.write("unit.toml", eight("\"mse\"", SIGMOID, "").as_bytes());
+    for (name, model) in [("bytes", "unit"), ("large", "eight"), ("standardised", "eight")] {
+        place.ok(&format!("train --model {model}.toml --data {name}.npy --device cpu --out {name}"));
     }
     let kept = |run: &str| {
         let text = String::from_utf8(place.read(&format!("{run}/run.toml"))).expect("text");
         text.split_once("[samples]").map(|(_, samples)| samples.to_owned()).unwrap_or_default()
     };
-    expect![[""]].assert_eq(&kept("bytes"));
-    expect![[""]].assert_eq(&kept("standardised"));
+    expect![[r#"
+
+        shape = [8]
+
+        [samples.scaling.bytes]
+        most = 254
+    "#]]
+    .assert_eq(&kept("bytes"));
+    expect![[r#"
+
+        shape = [8]
+
+        [samples.scaling.floats]
+        least = -2.5
+        most = 3.0
+        whole = false
+    "#]]
+    .assert_eq(&kept("standardised"));
     // Bytes and what they stand for give the same codes; bytes are what a run on numbers from 0 to 255 knows.
     let codes = |run: &str, data: &str| {
         place.ok(&format!("encode {run} {data}.npy codes.npy --device cpu"));

@@ -94,9 +94,24 @@ fn arrays_are_read_as_the_input_says() -> Result<()> {
             assert_eq!(*value, all[sample.len() + pixel * channels + channel], "{height} {width} {channels} {at}");
         }
     }
-    says(read(&[12, 28, 20], &[1, 20, 28]), expect![[""]]);
-    says(read(&[12, 9, 4], &[4, 9]), expect![[""]]);
-    says(read(&[12, 3, 2, 5], &[2, 5, 3]), expect![[""]]);
+    says(
+        read(&[12, 28, 20], &[1, 20, 28]),
+        expect![[
+            r#"data "a.npy": its samples are [1, 28, 20], the model's input is [1, 20, 28]; choose other data, or change the model's `input` and layers"#
+        ]],
+    );
+    says(
+        read(&[12, 9, 4], &[4, 9]),
+        expect![[
+            r#"data "a.npy": its samples are [1, 9, 4], the model's input is [4, 9]; choose other data, or change the model's `input` and layers"#
+        ]],
+    );
+    says(
+        read(&[12, 3, 2, 5], &[2, 5, 3]),
+        expect![[
+            r#"data "a.npy": its samples are [3, 2, 5], the model's input is [2, 5, 3]; choose other data, or change the model's `input` and layers"#
+        ]],
+    );
 
     // An archive's parts may lie differently, as long as each fits; its conditions are nobody's pictures.
     let parts = |train: &[usize], test: &[usize]| {
@@ -118,7 +133,7 @@ fn arrays_are_read_as_the_input_says() -> Result<()> {
     assert_eq!(splits.train.conditions().expect("conditions").rows_f32(0..6), counting(72));
     assert_eq!(parts(&[6, 3, 2, 4], &[2, 24])?.test.expect("a test part").rows_f32(0..2), counting(48));
     let said = parts(&[6, 3, 2, 4], &[2, 4, 2, 3]).expect_err("another shape").to_string();
-    expect![[""]].assert_eq(&said.replace(&format!("{}/", folder.path().display()), ""));
+    expect![[r#"a.npz: array "x_test" has samples of shape [4, 2, 3], but "x_train" of [3, 2, 4]; give a.npz:x_train to do without it"#]].assert_eq(&said.replace(&format!("{}/", folder.path().display()), ""));
     Ok(())
 }
 
@@ -128,12 +143,40 @@ fn the_library_refuses_samples_of_another_shape() -> Result<()> {
     let shaped = |shape: [usize; 3]| Dataset::from_f32(shape, counting(240));
     let [good, flat] = [shaped([3, 2, 4])?, Dataset::from_f32([24], counting(240))?];
     let [turned, last] = [shaped([3, 4, 2])?, shaped([2, 4, 3])?];
-    says(autoencoder.fit(&turned, None, &mut ()), expect![[""]]);
-    says(autoencoder.fit(&good, Some(&turned), &mut ()), expect![[""]]);
-    says(autoencoder.fit(&last, None, &mut ()), expect![[""]]);
-    says(autoencoder.evaluate(&turned), expect![[""]]);
-    says(good.clone().with_targets(turned.clone()), expect![[""]]);
-    says(good.clone().for_input(&[2, 3, 4].into()), expect![[""]]);
+    says(
+        autoencoder.fit(&turned, None, &mut ()),
+        expect![[
+            r#"data "data": its samples are [3, 4, 2], the model's input is [3, 2, 4]; choose other data, or change the model's `input` and layers"#
+        ]],
+    );
+    says(
+        autoencoder.fit(&good, Some(&turned), &mut ()),
+        expect![[
+            r#"data "data": its samples are [3, 4, 2], the model's input is [3, 2, 4]; choose other data, or change the model's `input` and layers"#
+        ]],
+    );
+    says(
+        autoencoder.fit(&last, None, &mut ()),
+        expect![[
+            r#"data "data": its samples are [2, 4, 3], the model's input is [3, 2, 4]; put the channels first: Dataset::for_input does so"#
+        ]],
+    );
+    says(
+        autoencoder.evaluate(&turned),
+        expect![[
+            r#"data "data": its samples are [3, 4, 2], the model's input is [3, 2, 4]; choose other data, or change the model's `input` and layers"#
+        ]],
+    );
+    says(
+        good.clone().with_targets(turned.clone()),
+        expect!["targets: they are [3, 4, 2], the samples [3, 2, 4]; give targets of the samples' shape"],
+    );
+    says(
+        good.clone().for_input(&[2, 3, 4].into()),
+        expect![[
+            r#"data "data": its samples are [3, 2, 4], the model's input is [2, 3, 4]; choose other data, or change the model's `input` and layers"#
+        ]],
+    );
     let network = autoencoder.network().clone();
     assert!(Trainer::new(&network, &Device::Cpu, &turned, None, Options::default()).is_err());
     // What is right, and what was made right.
@@ -144,9 +187,19 @@ fn the_library_refuses_samples_of_another_shape() -> Result<()> {
     autoencoder.evaluate(&first)?;
     // The same targets beside flat samples, which do not say how they lie.
     autoencoder.evaluate(&flat.clone().with_targets(good.clone())?)?;
-    says(autoencoder.evaluate(&flat.with_targets(turned.clone())?), expect![[""]]);
+    says(
+        autoencoder.evaluate(&flat.with_targets(turned.clone())?),
+        expect![[
+            r#"data "data": its samples are [3, 4, 2], the model's input is [3, 2, 4]; choose other data, or change the model's `input` and layers"#
+        ]],
+    );
     let other = Autoencoder::new(spec(&ROWS.replace("1, 4, 6", "3, 4, 2")), Device::Cpu)?;
-    says(Ensemble::new(vec![&autoencoder, &other]).map(|_| ()), expect![[""]]);
+    says(
+        Ensemble::new(vec![&autoencoder, &other]).map(|_| ()),
+        expect![
+            "ensemble: its members take samples of [3, 2, 4] and of [3, 4, 2]; choose models that were trained on the same data"
+        ],
+    );
     let same = Autoencoder::new(spec(&ROWS.replace("1, 4, 6", "3, 2, 4")), Device::Cpu)?;
     let ensemble = Ensemble::new(vec![&autoencoder, &same])?;
     assert!(ensemble.reconstruct(&turned, 0..2).is_err() && ensemble.reconstruct(&good, 0..2).is_ok());
@@ -162,8 +215,12 @@ fn an_identity_gives_an_arrays_numbers_back_in_their_order() {
     let mut autoencoder =
         Autoencoder::new(pinhole::model::ModelSpec::read(&place.path("same.toml")).expect("a model"), Device::Cpu)
             .expect("a model");
-    let half = [1.0, 0.0, 0.0, 1.0, 0.0, 0.0];
-    autoencoder.set_parameters(pinhole::tensor::Values::F32([half, half].concat())).expect("parameters");
+    let mut values = vec![0.0; autoencoder.network().layout().elements()];
+    for (_, _, offset) in autoencoder.network().layout().entries().iter().filter(|(name, ..)| name.ends_with("weight"))
+    {
+        (values[*offset], values[*offset + 3]) = (1.0, 1.0);
+    }
+    autoencoder.set_parameters(pinhole::tensor::Values::F32(values)).expect("parameters");
     autoencoder.save_weights(place.path("eye.safetensors")).expect("a file");
     let values = counting(20 * 30);
     write_npy(place.path("first.npy"), &[20, 2, 5, 3].into(), &values).expect("a file");
@@ -241,7 +298,7 @@ fn a_flat_model_takes_later_samples_in_the_order_that_it_was_trained_on() {
     assert!(place.names("run").contains(&"reconstructions.png".to_owned()), "they are pictures");
     place.ok("reconstruct run last.npy grid.png --device cpu");
     place.ok("eval run --data flat.npy --device cpu");
-    expect![[""]].assert_eq(&place.failure("eval run --data first.npy --device cpu"));
+    expect![[r#"data "first.npy": its samples are [3, 4, 4], the run was trained on [4, 4, 3]; give samples of that shape, or flat ones in the same order"#]].assert_eq(&place.failure("eval run --data first.npy --device cpu"));
     place.ok("train --model flat.toml --data flat.npy --device cpu --out any");
     place.ok("eval any --data first.npy --device cpu");
     // A plain load keeps them as they are too.
