@@ -136,9 +136,10 @@ pub fn decode(arguments: &Arguments) -> Result<End> {
     let (count, width) = (codes.shape()[0], latent.elements());
     if !fits_code(&codes.shape()[1..], &latent) {
         let problem = format!("its shape is {}, the model's codes are {latent} each", codes.shape());
+        let sizes: Vec<String> = latent.iter().map(usize::to_string).collect();
         let help = match latent.len() {
             1 => format!("give [n, {width}]"),
-            _ => format!("give that behind their number, or flat ones, [n, {width}]"),
+            _ => format!("give [n, {}], or [n, {width}]", sizes.join(", ")),
         };
         return Err(Error::invalid(format!("data \"{}\"", arguments.input), problem, help));
     }

@@ -147,10 +147,11 @@ pub fn load_with(source: &str, reading: &Reading) -> Result<Splits> {
     let Splits { train, test } = load_as_it_lies(source, reading)?;
     let train = reading.fit(train)?;
     let Some(test) = test else { return Ok(Splits { train, test: None }) };
-    let test =
-        reading.fit(test)?.scaled_as(Scaling::of(&train), ["its test part's numbers are", "its training part's"])?;
+    let test = reading
+        .fit(test)?
+        .scaled_as(Scaling::of(&train), ["its test part's numbers are", "those of its training part are"])?;
     let conditions = train.conditions().and_then(Scaling::of);
-    let names = ["its test part's conditions are", "its training part's"];
+    let names = ["its test part's conditions are", "those of its training part are"];
     let test = test.map_conditions(|test| test.scaled_as(conditions, names))?;
     Ok(Splits { train, test: Some(test) })
 }

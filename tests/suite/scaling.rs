@@ -294,13 +294,13 @@ fn parts_of_one_data_set_are_scaled_alike() -> Result<()> {
     says(
         parts((true, &numbers), (false, &numbers)),
         expect![[
-            r#"data "parts.npz": its numbers are floats from 0 to 254, but those of its training part are bytes, which stand for 0 to 1; divide them by 255, or save them as bytes"#
+            r#"data "parts.npz": its test part's numbers are floats from 0 to 254, but those of its training part are bytes, which stand for 0 to 1; divide them by 255, or save them as bytes"#
         ]],
     );
     says(
         parts((false, &between(-2.5, 3.0)), (true, &numbers)),
         expect![[
-            r#"data "parts.npz": its numbers are bytes, which stand for 0 to 1, but those of its training part are floats from -2.5 to 3; save them as floats, scaled like those"#
+            r#"data "parts.npz": its test part's numbers are bytes, which stand for 0 to 1, but those of its training part are floats from -2.5 to 3; save them as floats, scaled like those"#
         ]],
     );
     assert_eq!(
@@ -327,7 +327,7 @@ fn parts_of_one_data_set_are_scaled_alike() -> Result<()> {
     says(
         bytes.clone().with_targets(large),
         expect![[
-            r#"data "data": its numbers are floats from 0 to 254, but the samples are bytes, which stand for 0 to 1; divide them by 255, or save them as bytes"#
+            r#"data "data": its targets are floats from 0 to 254, but the samples are bytes, which stand for 0 to 1; divide them by 255, or save them as bytes"#
         ]],
     );
     bytes.with_targets(floats(between(-0.5, 1.5)))?;
@@ -383,31 +383,105 @@ fn a_run_keeps_how_its_data_was_scaled() {
     place.ok("eval bytes --data copies.csv --device cpu");
     let refused =
         |command: &str, expected: Expect| expected.assert_eq(&place.failure(&format!("{command} --device cpu")));
-    refused("eval bytes --data large.npy", expect![[""]]);
-    refused("encode bytes standardised.npy x.npy", expect![[""]]);
-    refused("reconstruct standardised bytes.npy x.npy", expect![[""]]);
-    refused("eval large --data unit.npy", expect![[""]]);
-    refused("generate standardised --data bytes.npy", expect![[""]]);
-    refused("classify standardised --data bytes.npy --out x", expect![[""]]);
-    refused("eval bytes --data bytes.npy --targets large.npy", expect![[""]]);
-    refused("eval bytes --data bytes.npy --with standardised", expect![[""]]);
-    refused("reconstruct bytes bytes.npy x.npy --with large", expect![[""]]);
-    refused("train --model eight.toml --data bytes.npy --targets large.npy --out x", expect![[""]]);
-    refused("train --resume --out standardised --data bytes.npy --epochs 2", expect![[""]]);
+    refused(
+        "eval bytes --data large.npy",
+        expect![[
+            r#"data "large.npy": its numbers are floats from 0 to 254, but the run was trained on bytes, which stand for 0 to 1; divide them by 255, or save them as bytes"#
+        ]],
+    );
+    refused(
+        "encode bytes standardised.npy x.npy",
+        expect![[
+            r#"data "standardised.npy": its numbers are floats from -2.5 to 3, but the run was trained on bytes, which stand for 0 to 1; scale them to 0 to 1, or save them as bytes"#
+        ]],
+    );
+    refused(
+        "reconstruct standardised bytes.npy x.npy",
+        expect![[
+            r#"data "bytes.npy": its numbers are bytes, which stand for 0 to 1, but the run was trained on floats from -2.5 to 3; save them as floats, scaled like those"#
+        ]],
+    );
+    refused(
+        "eval large --data unit.npy",
+        expect![[
+            r#"data "unit.npy": its numbers are floats from 0 to 0.99607843, but the run was trained on floats from 0 to 254; scale them like those"#
+        ]],
+    );
+    refused(
+        "generate standardised --data bytes.npy",
+        expect![[
+            r#"data "bytes.npy": its numbers are bytes, which stand for 0 to 1, but the run was trained on floats from -2.5 to 3; save them as floats, scaled like those"#
+        ]],
+    );
+    refused(
+        "classify standardised --data bytes.npy --out x",
+        expect![[
+            r#"data "bytes.npy": its numbers are bytes, which stand for 0 to 1, but the run was trained on floats from -2.5 to 3; save them as floats, scaled like those"#
+        ]],
+    );
+    refused(
+        "eval bytes --data bytes.npy --targets large.npy",
+        expect![[
+            r#"data "large.npy": its targets are floats from 0 to 254, but the samples are bytes, which stand for 0 to 1; divide them by 255, or save them as bytes"#
+        ]],
+    );
+    refused(
+        "eval bytes --data bytes.npy --with standardised",
+        expect![[
+            r#"data "bytes.npy": its numbers are bytes, which stand for 0 to 1, but standardised was trained on floats from -2.5 to 3; save them as floats, scaled like those"#
+        ]],
+    );
+    refused(
+        "reconstruct bytes bytes.npy x.npy --with large",
+        expect![[
+            r#"data "bytes.npy": its numbers are bytes, which stand for 0 to 1, but large was trained on floats from 0 to 254; save them as floats, scaled like those"#
+        ]],
+    );
+    refused(
+        "train --model eight.toml --data bytes.npy --targets large.npy --out x",
+        expect![[
+            r#"data "large.npy": its targets are floats from 0 to 254, but the samples are bytes, which stand for 0 to 1; divide them by 255, or save them as bytes"#
+        ]],
+    );
+    refused(
+        "train --resume --out standardised --data bytes.npy --epochs 2",
+        expect![[
+            r#"data "bytes.npy": its numbers are bytes, which stand for 0 to 1, but the run was trained on floats from -2.5 to 3; save them as floats, scaled like those"#
+        ]],
+    );
     // A search, too, and a run of before scaling was kept.
     let space = "model = \"eight.toml\"\ndata = \"data.npy\"\nmethod = \"grid\"\n[space]\n\"train.seed\" = [1, 2]\n";
     place.write("space.toml", space.as_bytes());
     std::fs::copy(place.path("standardised.npy"), place.path("data.npy")).expect("a copy");
     place.ok("tune space.toml --out search --device cpu");
-    expect![[""]].assert_eq(&kept("search/trial-001"));
+    expect![[r#"
+
+        shape = [8]
+
+        [samples.scaling.floats]
+        least = -2.5
+        most = 3.0
+        whole = false
+    "#]]
+    .assert_eq(&kept("search/trial-001"));
     let text = String::from_utf8(place.read("bytes/run.toml")).expect("text");
     place.write("bytes/run.toml", text.split("[samples]").next().expect("the rest").as_bytes());
     place.ok("eval bytes --data large.npy --device cpu");
     place.ok("train --resume --out bytes --epochs 2 --device cpu");
     assert!(kept("bytes").contains("bytes"), "it is kept from now on");
-    refused("eval bytes --data large.npy", expect![[""]]);
+    refused(
+        "eval bytes --data large.npy",
+        expect![[
+            r#"data "large.npy": its numbers are floats from 0 to 254, but the run was trained on bytes, which stand for 0 to 1; divide them by 255, or save them as bytes"#
+        ]],
+    );
     place.write("bytes/run.toml", b"samples = 3\n");
-    refused("eval bytes --data bytes.npy", expect![[""]]);
+    refused(
+        "eval bytes --data bytes.npy",
+        expect![
+            "bytes/run.toml: invalid type: integer `3`, expected struct Samples; restore the file, or start a new run with another --out"
+        ],
+    );
     // Bytes that are only 0 and 1 stand for 0 and 1/255, which is hardly meant.
     place.write("flags.npy", &npy(header, &bytes.iter().map(|byte| byte / 2 % 2).collect::<Vec<u8>>()));
     let said = place.ok("train --model eight.toml --data flags.npy --device cpu --out flags").stderr;

@@ -244,7 +244,7 @@ fn an_identity_gives_an_arrays_numbers_back_in_their_order() {
     // Codes of another shape are refused too, and flat ones are welcome.
     place.ok("decode run flat.npy copies.npy --device cpu");
     assert_eq!(read_npy(place.path("copies.npy")).expect("copies").to_f32(), values);
-    expect![[""]].assert_eq(&place.failure("decode run last.npy copies.npy --device cpu"));
+    expect![[r#"data "last.npy": its shape is [20, 5, 3, 2], the model's codes are [2, 5, 3] each; give [n, 2, 5, 3], or [n, 30]"#]].assert_eq(&place.failure("decode run last.npy copies.npy --device cpu"));
 }
 
 #[test]
