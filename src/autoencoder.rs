@@ -138,7 +138,8 @@ impl Autoencoder {
 
     /// Trains for the spec's epochs, validating on `validation` after each, and reports every epoch. The observer sees
     /// steps and epochs as they finish and can stop early, with the weights as they then are; `()` watches nothing. What
-    /// should go on later where it was stopped is a [`Trainer`]'s work, whose checkpoints hold the optimiser too.
+    /// should go on later where it was stopped is a [`Trainer`]'s work, whose checkpoints hold the optimiser too. Fails as
+    /// [`Trainer::new`] does, and where a loss or a gradient is not finite.
     pub fn fit(
         &mut self,
         data: &Dataset,

@@ -17,7 +17,7 @@
 use crate::autoencoder::Autoencoder;
 use crate::data::files::{self, write_atomically};
 use crate::data::pictures::PictureFormat;
-use crate::data::{Column, Columns, Dataset, LabelColumn, Reading, class_of, listed, whole};
+use crate::data::{Arrangement, Column, Columns, Dataset, LabelColumn, Reading, arrangement, class_of, listed, whole};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Value};
@@ -151,8 +151,8 @@ impl Task {
             let problem = "it says how long each sequence is, which a classifier cannot regard".to_owned();
             return refuse(problem, "give sequences of one length, without lengths");
         }
-        if data.sample_shape().elements() != self.width() {
-            let input: Shape = self.input.iter().copied().collect();
+        let input: Shape = self.input.iter().copied().collect();
+        if arrangement(data.sample_shape(), &input) != Some(Arrangement::AsTheyLie) {
             let problem = format!("its samples are {}, the classifier's input is {input}", data.sample_shape());
             return refuse(problem, "give samples of that shape");
         }
@@ -383,15 +383,20 @@ impl Classifier {
         self.task.names.get(class as usize).cloned().unwrap_or_else(|| class.to_string())
     }
 
-    /// How data is read for it: pictures are brought to the shape of a sample, where that is one of pictures; the columns of
-    /// tables are standardised as in training; and a CSV file may have the column of labels that the classifier was trained
-    /// with.
+    /// How data is read for it: as its input says; pictures are brought to the shape of a sample, where that is one of pictures;
+    /// the columns of tables are standardised as in training; and a CSV file may have the column of labels that the classifier
+    /// was trained with.
     pub fn reading(&self) -> Reading {
         let data = &self.autoencoder.network().spec().data;
         let label = data.label_column().map(|label| LabelColumn { optional: true, ..label });
         let known = &self.task.columns;
         let columns = (!known.is_empty()).then(|| Columns { known: known.clone(), complete: true });
-        Reading { label, columns, ..Reading::pictures(PictureFormat::of(&self.input(), data.fit)) }
+        Reading {
+            label,
+            columns,
+            input: Some(self.input()),
+            ..Reading::pictures(PictureFormat::of(&self.input(), data.fit))
+        }
     }
 
     /// The shape of a sample.

@@ -72,7 +72,10 @@ pub fn pretrain(
         return Err(Error::invalid("masking", problem, "use 0.1,0.2,0.3, say"));
     }
     let network = Network::new(spec.clone())?;
-    network.accepts(train.sample_shape(), train.name())?;
+    // A layer alone has a flat input, which would take any shape.
+    for data in std::iter::once(train).chain(validation) {
+        network.accepts(data.sample_shape(), data.name())?;
+    }
     let stages = stages(&network)?;
     if directory.join("model.toml").exists() {
         let help = "go on with it by train --resume, or choose another --out";

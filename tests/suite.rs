@@ -108,6 +108,9 @@ mod resume;
 #[cfg(feature = "cli")]
 #[path = "suite/resume_data.rs"]
 mod resume_data;
+#[cfg(feature = "cli")]
+#[path = "suite/scaling.rs"]
+mod scaling;
 #[path = "suite/schema.rs"]
 mod schema;
 #[cfg(feature = "cli")]
@@ -115,6 +118,9 @@ mod schema;
 mod search;
 #[path = "suite/selftest.rs"]
 mod selftest;
+#[cfg(feature = "cli")]
+#[path = "suite/shapes.rs"]
+mod shapes;
 #[path = "suite/spec.rs"]
 mod spec;
 #[cfg(all(feature = "cli", unix))]

@@ -1,10 +1,10 @@
 //! `pinhole classify`
 
 use super::interrupt::Interrupt;
-use super::{End, later_label, open_device, say, say_json};
+use super::{End, load_data, open_device, say, say_json};
 use pinhole::Autoencoder;
 use pinhole::classify::Classifier;
-use pinhole::data::{self, Reading};
+use pinhole::data::{self, Samples};
 use pinhole::error::{Error, Result};
 use pinhole::model::ModelSpec;
 use pinhole::train::{EpochReport, Observer, Settings, Warning};
@@ -58,14 +58,15 @@ pub fn run(arguments: &Arguments) -> Result<End> {
     }
     let mut autoencoder = Autoencoder::new(spec.clone(), open_device(&arguments.device)?)?;
     autoencoder.load_weights(arguments.run.join("model.safetensors"))?;
-    let settings = Settings {
+    let mut settings = Settings {
         data: data::absolute_source(&arguments.data),
         device: arguments.device.clone(),
         // What ends training must not be what it is tested on.
         set_aside: spec.train.early_stopping.map(|_| spec.train.seed),
         ..Settings::default()
     };
-    let splits = data::load_with(&arguments.data, &spec.reading())?;
+    let splits = load_data(&arguments.run, spec.reading(), &arguments.data, arguments.label.as_deref())?;
+    settings.samples = Some(Samples::of(&splits.train));
     let test = splits.test.clone();
     let (train, validation) = settings.split(splits, &spec)?;
     interrupted.training_begins();
@@ -91,9 +92,7 @@ pub fn run(arguments: &Arguments) -> Result<End> {
 
 fn predict(arguments: &Arguments) -> Result<End> {
     let classifier = Classifier::load(&arguments.run, open_device(&arguments.device)?)?;
-    let reading = classifier.reading();
-    let label = later_label(reading.label.clone(), arguments.label.as_deref());
-    let splits = data::load_with(&arguments.data, &Reading { label, ..reading })?;
+    let splits = load_data(&arguments.run, classifier.reading(), &arguments.data, arguments.label.as_deref())?;
     let data = splits.test.unwrap_or(splits.train);
     let result = data.labels().map(|_| classifier.test(&data)).transpose()?;
     for class in classifier.predict_all(&data)? {

@@ -54,7 +54,7 @@ pub fn run(arguments: &Arguments) -> Result<End> {
     let autoencoder = Autoencoder::load(&arguments.run, open_device(&arguments.device)?)?;
     let spec = autoencoder.network().spec();
     let sources = (&*arguments.data, arguments.targets.as_deref());
-    let splits = load_pairs(&arguments.run, spec, sources, arguments.label.as_deref())?;
+    let splits = load_pairs(&arguments.run, spec.reading(), sources, arguments.label.as_deref())?;
     let data = splits.test.as_ref().unwrap_or(&splits.train);
     let mut evaluation = autoencoder.evaluate(data)?;
     let (network, mse) = (autoencoder.network(), evaluation.mse);
@@ -84,7 +84,7 @@ pub fn run(arguments: &Arguments) -> Result<End> {
         add(&format!("accuracy_{column}"), accuracy);
     }
     if !arguments.with.is_empty() {
-        let others = load_others(&arguments.with, &autoencoder)?;
+        let others = load_others(&arguments.with, &autoencoder, data)?;
         let of = Ensemble::new(std::iter::once(&autoencoder).chain(&others).collect())?.evaluate(data)?;
         add("ensemble_mse", of.mse);
         add("ensemble_mae", of.mae);
@@ -138,7 +138,7 @@ pub fn run(arguments: &Arguments) -> Result<End> {
 fn ranking(run: &Path, autoencoder: &Autoencoder, source: &str, splits: &Splits) -> Result<RankingReport> {
     let spec = autoencoder.network().spec();
     let settings = Settings::read(run)?;
-    let (train, aside) = settings.split(load_data(run, spec, &settings.data, None)?, spec)?;
+    let (train, aside) = settings.split(load_data(run, spec.reading(), &settings.data, None)?, spec)?;
     let own = splits.test.is_none() && is_same_source(source, &settings.data);
     if own && aside.is_none() {
         let problem = format!("the run was trained on all users of {source}");

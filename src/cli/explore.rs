@@ -154,7 +154,7 @@ impl Common {
 
     fn samples(&self, autoencoder: &Autoencoder, data: &str) -> Result<Dataset> {
         let network = autoencoder.network();
-        let splits = load_data(&self.run, network.spec(), data, self.told.label_column())?;
+        let splits = load_data(&self.run, network.spec().reading(), data, self.told.label_column())?;
         let data = splits.test.unwrap_or(splits.train);
         network.accepts(data.sample_shape(), data.name())?;
         self.told.about(network, data)

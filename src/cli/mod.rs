@@ -24,7 +24,7 @@ mod train;
 mod tune;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use pinhole::data::{self, LabelColumn, Reading, Splits};
+use pinhole::data::{self, Dataset, LabelColumn, Reading, Splits};
 use pinhole::error::{Error, Result};
 use pinhole::gpu::TuningReport;
 use pinhole::model::ModelSpec;
@@ -141,7 +141,9 @@ fn log_to_stderr() {
             tracing_subscriber::registry().with(layer.with_filter(filter)).init();
         }
         None => {
-            let filter = Targets::new().with_default(LevelFilter::ERROR).with_targets(NOTES.map(|target| (target, LevelFilter::WARN)));
+            let filter = Targets::new()
+                .with_default(LevelFilter::ERROR)
+                .with_targets(NOTES.map(|target| (target, LevelFilter::WARN)));
             let layer = layer.without_time().with_level(false).with_target(false).with_ansi(false);
             tracing_subscriber::registry().with(layer.with_filter(filter)).init();
         }
@@ -280,27 +282,33 @@ fn show_tuning(report: &TuningReport) {
     );
 }
 
-/// The other members of an ensemble, on the device of the first.
-fn load_others(runs: &[PathBuf], first: &Autoencoder) -> Result<Vec<Autoencoder>> {
-    runs.iter().map(|run| Autoencoder::load(run, first.device().clone())).collect()
+/// The other members of an ensemble that is to see this data, on the device of the first.
+fn load_others(runs: &[PathBuf], first: &Autoencoder, data: &Dataset) -> Result<Vec<Autoencoder>> {
+    let load = |run: &PathBuf| {
+        if let Some(samples) = RunDirectory::samples(run)? {
+            samples.expect(data, &format!("{} was trained on", run.display()))?;
+        }
+        Autoencoder::load(run, first.device().clone())
+    };
+    runs.iter().map(load).collect()
 }
 
-/// Data as the model of a run takes it. `label` is the column of labels, if it is given; else data may have the one that the
-/// run was trained with.
-fn load_data(run: &Path, spec: &ModelSpec, source: &str, label: Option<&str>) -> Result<Splits> {
-    load_pairs(run, spec, (source, None), label)
+/// Data as a run takes it: read for its model, and scaled like what it was trained on. `label` is the column of labels, if it is
+/// given; else data may have the one that the run was trained with.
+fn load_data(run: &Path, reading: Reading, source: &str, label: Option<&str>) -> Result<Splits> {
+    load_pairs(run, reading, (source, None), label)
 }
 
 /// Data as [`load_data`] loads it, with what the model is to make of it.
 fn load_pairs(
     run: &Path,
-    spec: &ModelSpec,
+    reading: Reading,
     (source, targets): (&str, Option<&str>),
     label: Option<&str>,
 ) -> Result<Splits> {
-    let reading = spec.reading();
     let label = later_label(reading.label.clone(), label);
-    let reading = Reading { items: RunDirectory::items(run)?, label, ..reading };
+    let (items, samples) = (RunDirectory::items(run)?, RunDirectory::samples(run)?);
+    let reading = Reading { items, samples, label, ..reading };
     data::load_pairs(source, targets, &reading)
 }
 

@@ -2,7 +2,7 @@
 
 use super::interrupt::Interrupt;
 use super::{Changes, End, open_device, resolve_model, say_json};
-use pinhole::data;
+use pinhole::data::{self, Samples};
 use pinhole::error::Result;
 use pinhole::pretrain::{MASKING, Watcher, pretrain};
 use pinhole::train::{EpochReport, Observer, Settings, Warning};
@@ -46,7 +46,8 @@ pub fn run(arguments: &Arguments) -> Result<End> {
     let device = open_device(&arguments.device)?;
     let splits = data::load_with(&arguments.data, &spec.reading())?;
     let data = data::absolute_source(&arguments.data);
-    let settings = Settings { data, device: arguments.device.clone(), ..Settings::default() };
+    let samples = Some(Samples::of(&splits.train));
+    let settings = Settings { data, device: arguments.device.clone(), samples, ..Settings::default() };
     let (train, validation) = settings.split(splits, &spec)?;
     spec.fit_to(&train)?;
     let mut progress = Progress { layer: String::new(), interrupted, failure: None };

@@ -29,7 +29,7 @@ pub struct Arguments {
 /// Prints the best items that users do not have yet, best first.
 pub fn run(arguments: &Arguments) -> Result<End> {
     let autoencoder = Autoencoder::load(&arguments.run, open_device(&arguments.device)?)?;
-    let splits = load_data(&arguments.run, autoencoder.network().spec(), &arguments.data, None)?;
+    let splits = load_data(&arguments.run, autoencoder.network().spec().reading(), &arguments.data, None)?;
     let mut data = splits.test.unwrap_or(splits.train);
     let name = |row| data.sparse().map_or(String::new(), |rows| rows.row_name(row));
     let mut users: Vec<String> = (0..data.len()).map(name).collect();

@@ -94,14 +94,14 @@ pub fn run(arguments: &Arguments) -> Result<End> {
     }
     match as_picture(query.sample_shape()).filter(|_| query.sample_shape() == data.sample_shape()) {
         Some(shape) => {
-            let picture =
-                |data: &Dataset, index: usize| Image::from_f32(shape.clone(), &data.read_f32(index..index + 1)?);
+            let picture = |data: &Dataset, index: usize| Image::from_sample(&shape, &data.read_f32(index..index + 1)?);
             let row = |(index, found): (usize, &Vec<Neighbour>)| -> Result<Vec<Image>> {
                 let found = found.iter().take(SHOWN[1]).map(|found| picture(&data, found.index));
                 std::iter::once(picture(&query, index)).chain(found).collect()
             };
             let rows = found.iter().take(SHOWN[0]).enumerate().map(row).collect::<Result<Vec<_>>>()?;
-            write_grid(&out, &rows, (112 / shape[2].max(1)).clamp(1, 4))?;
+            let wide = rows.first().and_then(|row| row.first()).map_or(1, |image| image.shape()[2]);
+            write_grid(&out, &rows, (112 / wide.max(1)).clamp(1, 4))?;
             eprintln!("{}", out.display());
         }
         None if arguments.out.is_some() => {

@@ -8,7 +8,7 @@ use pinhole::data::idx::{write_idx_f32, write_idx_u8};
 use pinhole::data::images::{Image, to_bytes, write_grid, write_png};
 use pinhole::data::npy::write_npy;
 use pinhole::data::table::write_table;
-use pinhole::data::{self, Column, Dataset, picture_files};
+use pinhole::data::{self, Column, Dataset, fits_code, is_picture, picture_files};
 use pinhole::error::{Error, Result};
 use pinhole::model::Network;
 use pinhole::shape::Shape;
@@ -143,13 +143,18 @@ pub fn decode(arguments: &Arguments) -> Result<End> {
 
 /// Codes of a model in a file, whose numbers are finite.
 fn codes(input: &str, network: &Network) -> Result<Dataset> {
-    let width = network.latent_shape(1).elements();
+    let latent: Shape = network.latent_shape(1)[1..].into();
+    let width = latent.elements();
     let codes = data::load_array(input)?;
     let fault = |problem: String, help: String| Error::invalid(format!("data \"{input}\""), problem, help);
-    let count = codes.shape().first().copied().unwrap_or(0);
-    if count.checked_mul(width) != Some(codes.shape().elements()) {
-        let problem = format!("its shape is {}, the model's codes have {width} numbers each", codes.shape());
-        return Err(fault(problem, format!("give [n, {width}]")));
+    if !codes.shape().get(1..).is_some_and(|code| fits_code(code, &latent)) {
+        let problem = format!("its shape is {}, the model's codes are {latent} each", codes.shape());
+        let sizes: Vec<String> = latent.iter().map(usize::to_string).collect();
+        let help = match latent.len() {
+            1 => format!("give [n, {width}]"),
+            _ => format!("give [n, {}], or [n, {width}]", sizes.join(", ")),
+        };
+        return Err(fault(problem, help));
     }
     let codes = Dataset::from_f32([width], codes.to_f32()).map_err(|error| match error {
         Error::Invalid { problem, .. } => fault(problem, "give what encode wrote".to_owned()),
@@ -166,7 +171,7 @@ pub fn reconstruct(arguments: &Reconstruct) -> Result<End> {
     let autoencoder = Autoencoder::load(&arguments.run, open_device(&arguments.device)?)?;
     let data = samples(arguments, &autoencoder)?;
     if !with.is_empty() {
-        let others = load_others(with, &autoencoder)?;
+        let others = load_others(with, &autoencoder, &data)?;
         let ensemble = Ensemble::new(std::iter::once(&autoencoder).chain(&others).collect())?;
         let made = |range, which: usize| Ok(ensemble.reconstruct(&data, range)?[which].to_f32());
         let sink = arguments.sink(format, &autoencoder);
@@ -191,7 +196,7 @@ fn samples(arguments: &Arguments, autoencoder: &Autoencoder) -> Result<Dataset> 
 /// The test part of data for a model in a directory, where it has one and the training part is not asked for.
 pub(super) fn part((autoencoder, run): (&Autoencoder, &Path), data: &str, train: bool, told: &Told) -> Result<Dataset> {
     let network = autoencoder.network();
-    let splits = load_data(run, network.spec(), data, told.label_column())?;
+    let splits = load_data(run, network.spec().reading(), data, told.label_column())?;
     let data = splits.test.filter(|_| !train).unwrap_or(splits.train);
     network.accepts(data.sample_shape(), data.name())?;
     told.about(network, data)
@@ -254,7 +259,7 @@ impl Sink<'_> {
             return Err(Error::file(output, problem, "name it .npy or .csv"));
         };
         let images = |values: &[f32]| -> Result<Vec<Image>> {
-            values.chunks(shape.elements()).map(|image| Image::from_f32(shape.clone(), image)).collect()
+            values.chunks(shape.elements()).map(|image| Image::from_sample(&shape, image)).collect()
         };
         if format == Format::Grid {
             // What is shown beside its originals may be a whole data set.
@@ -268,7 +273,8 @@ impl Sink<'_> {
                 }
                 None => below.chunks(columns).map(<[Image]>::to_vec).collect(),
             };
-            write_grid(output, &rows, (112 / shape[2].max(1)).clamp(1, 4))?;
+            let wide = rows.first().and_then(|row| row.first()).map_or(1, |image| image.shape()[2]);
+            write_grid(output, &rows, (112 / wide.max(1)).clamp(1, 4))?;
             if shown < count {
                 eprintln!("the grid shows the first {shown} of {count} pictures; name a folder for all");
             }
@@ -288,10 +294,10 @@ impl Sink<'_> {
     }
 }
 
-/// The shape of a picture that samples of this shape are: `[784]` is one of 28 x 28.
+/// The shape of the pictures that samples of this shape are, see [`is_picture`]: `[784]` is one of 28 x 28.
 pub(super) fn as_picture(shape: &Shape) -> Option<Shape> {
     match shape[..] {
-        [1 | 3, _, _] => Some(shape.clone()),
+        _ if is_picture(shape) => Some(shape.clone()),
         [pixels] => {
             let side = pixels.isqrt();
             (side > 1 && side * side == pixels).then(|| [1, side, side].into())

@@ -4,7 +4,7 @@ use super::interrupt::Interrupt;
 use super::{Changes, End, load_pairs, open_device, resolve_model, resume, say, say_json, show_tuning, tuning_budget};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use pinhole::Autoencoder;
-use pinhole::data;
+use pinhole::data::{self, Samples, Scaling};
 use pinhole::error::{Error, Result};
 use pinhole::gpu::Tuning;
 use pinhole::model::ModelSpec;
@@ -116,9 +116,13 @@ pub fn run(arguments: &Arguments) -> Result<End> {
     let device = open_device(&settings.device)?;
     let (source, targets) = resume::sources(arguments, &settings)?;
     let splits = match &resumed {
-        Some((run, _)) => load_pairs(run.path(), &spec, (&source, targets.as_deref()), None)?,
+        Some((run, _)) => load_pairs(run.path(), spec.reading(), (&source, targets.as_deref()), None)?,
         None => data::load_pairs(&source, targets.as_deref(), &spec.reading())?,
     };
+    let samples = settings.samples.get_or_insert_with(|| Samples::of(&splits.train));
+    if let (Some(Scaling::Bytes { most: 1 }), None) = (samples.scaling, &resumed) {
+        eprintln!("none of the bytes is above 1, and bytes are divided by 255: save 0 and 1 as floats, or as truth");
+    }
     let (train, validation) = settings.split(splits, &spec)?;
     spec.fit_to(&train)?;
     let mut autoencoder = Autoencoder::new(spec, device)?;

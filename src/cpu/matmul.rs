@@ -84,13 +84,47 @@ pub(super) fn multiply<T: Real>(
     unsafe {
         if n > 1 {
             product(
-                n, m, k, y, y_row, y_column, accumulate, right, right_row, right_column, left, left_row, left_column,
-                T::ONE, T::ONE, false, false, false, threads,
+                n,
+                m,
+                k,
+                y,
+                y_row,
+                y_column,
+                accumulate,
+                right,
+                right_row,
+                right_column,
+                left,
+                left_row,
+                left_column,
+                T::ONE,
+                T::ONE,
+                false,
+                false,
+                false,
+                threads,
             );
         } else {
             product(
-                m, n, k, y, y_column, y_row, accumulate, left, left_column, left_row, right, right_column, right_row,
-                T::ONE, T::ONE, false, false, false, threads,
+                m,
+                n,
+                k,
+                y,
+                y_column,
+                y_row,
+                accumulate,
+                left,
+                left_column,
+                left_row,
+                right,
+                right_column,
+                right_row,
+                T::ONE,
+                T::ONE,
+                false,
+                false,
+                false,
+                threads,
             );
         }
     }

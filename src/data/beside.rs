@@ -1,6 +1,8 @@
 //! What stands beside the samples of a [`Dataset`]: conditions, targets and lengths, one for each sample.
 
 use super::dataset::Dataset;
+use super::scaling::TARGETS;
+use super::shapes::{Arrangement, arrangement};
 use crate::error::{Error, Result};
 use crate::tensor::Values;
 use std::borrow::Cow;
@@ -40,19 +42,28 @@ impl Dataset {
         Ok(self)
     }
 
+    /// The same samples with their conditions changed, where there are any.
+    pub(super) fn map_conditions(mut self, change: impl FnOnce(Dataset) -> Result<Dataset>) -> Result<Dataset> {
+        self.beside.conditions =
+            self.beside.conditions.map(|conditions| change(*conditions).map(Box::new)).transpose()?;
+        Ok(self)
+    }
+
     /// The conditions of the samples, where there are any.
     pub fn conditions(&self) -> Option<&Dataset> {
         self.beside.conditions.as_deref()
     }
 
     /// Pairs: the same samples, each with what a model is to make of it, such as a clean picture for a noisy one. Fails where
-    /// their number is not the samples', or a target has another number of elements than a sample.
+    /// their number is not the samples', where their shape is another than that of samples (see [`arrangement`]), and where
+    /// they are not scaled alike, such as bytes, which stand for 0 to 1, beside floats from 0 to 255.
     pub fn with_targets(mut self, targets: Dataset) -> Result<Dataset> {
         expect_one_each("targets", targets.len(), self.len())?;
-        if targets.sample_shape().elements() != self.sample_shape().elements() {
+        if arrangement(targets.sample_shape(), self.sample_shape()) != Some(Arrangement::AsTheyLie) {
             let problem = format!("they are {}, the samples {}", targets.sample_shape(), self.sample_shape());
             return Err(Error::invalid("targets", problem, "give targets of the samples' shape"));
         }
+        targets.expect_scaled_as(&self, TARGETS)?;
         self.beside.targets = Some(Box::new(targets));
         Ok(self)
     }

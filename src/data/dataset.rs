@@ -11,6 +11,7 @@ use super::beside::{Beside, join};
 use super::images::has_sixteen_bits;
 use super::labels::Labels;
 use super::pictures::PictureFormat;
+use super::scaling::Bounds;
 use super::sparse::SparseRows;
 use super::stream::Stream;
 use super::table::{Column, Lines, standardised, standards};
@@ -105,7 +106,8 @@ impl Dataset {
     ///
     /// Fails where `samples` is 0 or more than 2³² - 1, or where the shape is `[]` or has a zero. Reading fails with
     /// [`Error::Stream`] where the iterator gives an error, and with [`Error::Invalid`] where it ends before `samples`
-    /// samples, where an item is no whole number of samples, or where a value is NaN or infinite.
+    /// samples, where an item is no whole number of samples, where a value is NaN or infinite, or, in training and validation,
+    /// where the model's loss does not take it.
     ///
     /// ```
     /// use pinhole::{Autoencoder, Device, data::Dataset, model::ModelSpec};
@@ -473,6 +475,24 @@ impl Dataset {
     pub(super) fn from_parts(name: &str, sample_shape: Shape, values: Values, labels: Option<Labels>) -> Dataset {
         let labels = labels.map(Ok);
         Dataset { name: name.into(), labels, ..Dataset::in_store(sample_shape, Store::Memory(values)) }
+    }
+
+    /// The same samples with other values, as many, which have this sample shape. Samples that are not in memory stay as
+    /// they are.
+    pub(super) fn with_values(mut self, sample_shape: Shape, change: impl FnOnce(Values) -> Values) -> Dataset {
+        if let Store::Memory(values) = &mut self.store {
+            *values = change(std::mem::replace(values, Values::U8(vec![])));
+            self.sample_shape = sample_shape;
+        }
+        self
+    }
+
+    /// The same samples where they come from an iterator, of which each number is held within bounds as it is read.
+    pub(crate) fn within(mut self, bounds: Bounds) -> Dataset {
+        if let Store::Stream(stream) = &mut self.store {
+            stream.set_bounds(bounds);
+        }
+        self
     }
 
     /// A data set of the samples at these indices, an index as often as it comes. Fails where there is none, where an index is

@@ -6,8 +6,6 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rayon::prelude::*;
-
 use super::csv::{Table, read_csv, read_labelled};
 use super::dataset::Dataset;
 use super::digits::digits;
@@ -21,6 +19,8 @@ use super::npy;
 use super::npz::{self, Npz};
 use super::pictures::PictureFormat;
 use super::ratings::{ratings, read_ratings};
+use super::scaling::{Samples, Scaling, TARGETS};
+use super::shapes::{channels_first, is_alike};
 use super::sparse::SparseRows;
 use super::table::{Columns, read_table};
 use crate::error::{Error, Result};
@@ -48,7 +48,7 @@ pub(super) const KNOWN: &str = "give \"digits\", \"digits:N\", a folder with MNI
 pub struct Splits {
     /// The samples to train on.
     pub train: Dataset,
-    /// The source's own test samples, of the same shape.
+    /// The source's own test samples, of the same shape or flat.
     pub test: Option<Dataset>,
 }
 
@@ -62,8 +62,9 @@ pub struct Splits {
 /// - a folder with the files of one of EMNIST's splits, `emnist-SPLIT-train-images-idx3-ubyte` and so on (`-test-`, `-labels-`),
 ///   or the path of one of its files of images, which chooses among several splits: a file of training images comes with its
 ///   labels and test part, one of test images with its labels. EMNIST's pictures are transposed, and are transposed back;
-/// - an IDX or NPY file: rank 2 gives samples `[d]`, rank 3 `[1, h, w]`, rank 4 `[c, h, w]`, and so does `[n, h, w, c]`
-///   where `c` is 1 or 3 and `h` is not;
+/// - an IDX or NPY file: rank 2 gives samples `[d]`, rank 3 `[1, h, w]`, rank 4 and more what stands behind the number of
+///   samples. Pictures with their channels last stay so: only [`Reading::input`] says what axes mean, and
+///   [`Dataset::for_input`] does it afterwards;
 /// - an NPZ file that holds a CSR matrix, as `scipy.sparse.save_npz` writes it: sparse samples `[columns]`;
 /// - any other NPZ file: `FILE.npz:NAME` is one array of it; without a name its only one, or `x_train`, `x`, `data` or `images`,
 ///   with the labels and the test part beside it in `y_train`, `x_test` and so on, a vector for each sample in `conditions`,
@@ -85,12 +86,13 @@ pub struct Splits {
 /// Files are what their first bytes say, whatever their names end in; only CSV files go by their names. IDX, NPY and CSV files
 /// may be gzipped.
 ///
-/// Fails where there is nothing of that name, and where a file does not hold what it should.
+/// Fails where there is nothing of that name, where a file does not hold what it should, and where a test part is scaled
+/// otherwise than what is trained on, as floats from 0 to 255 beside bytes are.
 pub fn load(source: &str) -> Result<Splits> {
     load_with(source, &Reading::default())
 }
 
-/// How [`load_with`] reads pictures, ratings and tables.
+/// How [`load_with`] reads samples for a model: `ModelSpec::reading` says it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reading {
     /// What pictures are brought to, of whatever size they are. Without it all must be of one size, and stay as they are.
@@ -104,11 +106,24 @@ pub struct Reading {
     pub columns: Option<Columns>,
     /// The column of a CSV file that holds labels, and so is no part of samples.
     pub label: Option<LabelColumn>,
+    /// The input of the model that the samples are for. They are taken as they lie where that fits, and with their channels
+    /// last where that alone fits: see [`Dataset::for_input`]. Others are refused. Without it all stay as they are.
+    pub input: Option<Shape>,
+    /// What samples a model was trained on: later ones are scaled like them, or refused.
+    pub samples: Option<Samples>,
 }
 
 impl Default for Reading {
     fn default() -> Reading {
-        Reading { pictures: None, memory: u64::MAX, items: None, columns: None, label: None }
+        Reading {
+            pictures: None,
+            memory: u64::MAX,
+            items: None,
+            columns: None,
+            label: None,
+            input: None,
+            samples: None,
+        }
     }
 }
 
@@ -116,6 +131,18 @@ impl Reading {
     /// Pictures in a format; of more than a quarter of the memory that is free now, those that are needed at a time.
     pub fn pictures(format: Option<PictureFormat>) -> Reading {
         Reading { pictures: format, memory: free_memory() / 4, ..Reading::default() }
+    }
+
+    /// Data in the order of the model's input, and scaled like what the model was trained on.
+    fn fit(&self, data: Dataset) -> Result<Dataset> {
+        let data = match &self.input {
+            Some(input) => data.for_input(input)?,
+            None => data,
+        };
+        match &self.samples {
+            Some(samples) => samples.bring(data),
+            None => Ok(data),
+        }
     }
 }
 
@@ -129,8 +156,23 @@ fn free_memory() -> u64 {
     known().unwrap_or(8 << 30)
 }
 
-/// [`load`], with pictures read as `reading` says.
+/// [`load`] for a model, as `reading` says. Fails where samples do not fit its input, or are scaled otherwise than those
+/// that it was trained on.
 pub fn load_with(source: &str, reading: &Reading) -> Result<Splits> {
+    let Splits { train, test } = load_as_it_lies(source, reading)?;
+    let train = reading.fit(train)?;
+    let Some(test) = test else { return Ok(Splits { train, test: None }) };
+    let test = reading
+        .fit(test)?
+        .scaled_as(Scaling::of(&train), ["its test part's numbers are", "those of its training part are"])?;
+    let conditions = train.conditions().and_then(Scaling::of);
+    let names = ["its test part's conditions are", "those of its training part are"];
+    let test = test.map_conditions(|test| test.scaled_as(conditions, names))?;
+    Ok(Splits { train, test: Some(test) })
+}
+
+/// What a source holds, in the order in which it holds it.
+fn load_as_it_lies(source: &str, reading: &Reading) -> Result<Splits> {
     if let Some(label) = reading.label.as_ref().filter(|label| !label.optional)
         && !is_csv(source)
     {
@@ -163,7 +205,7 @@ pub fn load_with(source: &str, reading: &Reading) -> Result<Splits> {
         Err(error) => return Err(Error::io("read", path)(error)),
     };
     let splits = match key {
-        Some(key) => arrays(path, Some(key))?,
+        Some(key) => arrays(path, Some(key), reading)?,
         None if metadata.is_dir() => load_folder(path, reading)?,
         None => load_file(path, reading)?,
     };
@@ -186,8 +228,10 @@ pub fn load_pairs(source: &str, targets: Option<&str>, reading: &Reading) -> Res
     let Some(targets) = targets else { return Ok(data) };
     expect_same_names(Path::new(source), Path::new(targets))?;
     let label = reading.label.clone().map(|label| LabelColumn { optional: true, ..label });
-    let wanted = load_with(targets, &Reading { label, ..reading.clone() })?;
+    let samples = reading.samples.as_ref().map(Samples::of_targets);
+    let wanted = load_with(targets, &Reading { label, samples, ..reading.clone() })?;
     let pair = |data: Dataset, wanted: Dataset| {
+        let wanted = wanted.scaled_as(Scaling::of(&data), TARGETS)?;
         data.with_targets(wanted).map_err(|error| match error {
             Error::Invalid { problem, help, .. } => {
                 Error::invalid(format!("data \"{source}\" with targets \"{targets}\""), problem, help)
@@ -327,7 +371,7 @@ fn load_file(path: &Path, reading: &Reading) -> Result<Splits> {
             None => images_from_idx(path)?,
         },
         FileKind::Npy => samples(path, npy::read_parts(path)?)?,
-        FileKind::Npz => return arrays(path, None),
+        FileKind::Npz => return arrays(path, None, reading),
         FileKind::Csv => match &reading.columns {
             Some(known) => Dataset::from_table(read_table(path, known, reading.label.as_ref())?, !known.complete)?,
             None => {
@@ -359,7 +403,7 @@ const ARRAYS: [[&str; 6]; 7] = [
 const CSR: [&str; 4] = ["data", "indices", "indptr", "shape"];
 
 /// The array of an NPZ file that is asked for; else its only one, or those of usual names.
-fn arrays(path: &Path, key: Option<&str>) -> Result<Splits> {
+fn arrays(path: &Path, key: Option<&str>, reading: &Reading) -> Result<Splits> {
     let npz = Npz::open(path)?;
     let array = |name: &str| samples(path, npz.read_parts(name)?);
     let names: Vec<&str> = npz.names().collect();
@@ -399,7 +443,7 @@ fn arrays(path: &Path, key: Option<&str>) -> Result<Splits> {
     let test =
         test.map(|(x_test, y_test, part)| with_beside(path, &npz, with_labels(x_test, y_test)?, part)).transpose()?;
     if let Some(test) = &test
-        && test.sample_shape() != train.sample_shape()
+        && !is_alike(test.sample_shape(), train.sample_shape(), reading.input.as_ref())
     {
         let (found, expected) = (test.sample_shape(), train.sample_shape());
         let problem = format!("array {x_test:?} has samples of shape {found}, but {x:?} of {expected}");
@@ -477,8 +521,8 @@ fn images_from_idx(path: &Path) -> Result<Dataset> {
     {
         // A column's pixels are as the channels of one pixel.
         match &mut values {
-            Values::U8(values) => channels_first(values, columns, rows),
-            Values::F32(values) => channels_first(values, columns, rows),
+            Values::U8(values) => *values = channels_first(std::mem::take(values), columns, rows),
+            Values::F32(values) => *values = channels_first(std::mem::take(values), columns, rows),
             Values::F64(_) | Values::U32(_) => {}
         }
         shape = [count, rows, columns].into();
@@ -486,20 +530,11 @@ fn images_from_idx(path: &Path) -> Result<Dataset> {
     samples(path, (shape, values))
 }
 
-/// An array of samples as a data set: `[n, d]`, `[n, h, w]`, or pictures with their channels first or last.
-fn samples(path: &Path, (shape, mut values): (Shape, Values)) -> Result<Dataset> {
+/// An array of samples as a data set, in its own order: `[n, d]`, `[n, h, w]`, or samples of higher rank.
+fn samples(path: &Path, (shape, values): (Shape, Values)) -> Result<Dataset> {
     let sample_shape: Shape = match shape[..] {
         [_, size] => [size].into(),
         [_, height, width] => [1, height, width].into(),
-        // Keras and most who keep pictures in NumPy have the channels last.
-        [_, height, width, channels @ (1 | 3)] if !matches!(height, 1 | 3) => {
-            match &mut values {
-                Values::U8(values) => channels_first(values, height * width, channels),
-                Values::F32(values) => channels_first(values, height * width, channels),
-                Values::F64(_) | Values::U32(_) => {}
-            }
-            [channels, height, width].into()
-        }
         [_, ref rest @ ..] if !rest.is_empty() => rest.to_vec().into(),
         _ => {
             let problem = format!("has shape {shape}, one number per sample, as labels have");
@@ -516,16 +551,6 @@ fn samples(path: &Path, (shape, mut values): (Shape, Values)) -> Result<Dataset>
         Error::Invalid { problem, help, .. } => Error::file(path, problem, help),
         other => other,
     })
-}
-
-/// Turns pixels of several channels into planes, picture by picture.
-fn channels_first<T: Copy + Send + Sync>(values: &mut [T], pixels: usize, channels: usize) {
-    values.par_chunks_mut(pixels * channels).for_each(|picture| {
-        let interleaved = picture.to_vec();
-        for (at, value) in picture.iter_mut().enumerate() {
-            *value = interleaved[at % pixels * channels + at / pixels];
-        }
-    });
 }
 
 /// Whether the name ends so, or ends so before the `.gz` of a packed file.

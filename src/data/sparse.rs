@@ -139,6 +139,11 @@ impl SparseRows {
         }
     }
 
+    /// The numbers that are kept, row by row.
+    pub(super) fn values(&self) -> &[f32] {
+        &self.values
+    }
+
     /// The name of a row: its number, counted from 0, where rows have no names.
     pub fn row_name(&self, index: usize) -> String {
         self.row_names.as_ref().and_then(|names| names.get(index).cloned()).unwrap_or_else(|| index.to_string())

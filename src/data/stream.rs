@@ -1,5 +1,6 @@
 //! Samples from an application's iterators, one for each epoch.
 
+use super::scaling::Bounds;
 use crate::error::{Error, Result};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -9,6 +10,8 @@ type Items = Box<dyn Iterator<Item = Result<Vec<f32>, Box<dyn std::error::Error 
 pub(super) struct Stream {
     open: Arc<dyn Fn(u64) -> Items + Send + Sync>,
     samples: usize,
+    /// What numbers must be within, beside finite.
+    bounds: Option<Bounds>,
     cursor: Mutex<Cursor>,
 }
 
@@ -26,12 +29,16 @@ struct Cursor {
 
 impl Stream {
     pub fn new(samples: usize, open: impl Fn(u64) -> Items + Send + Sync + 'static) -> Stream {
-        Stream { open: Arc::new(open), samples, cursor: Mutex::default() }
+        Stream { open: Arc::new(open), samples, bounds: None, cursor: Mutex::default() }
     }
 
     /// Samples of an epoch.
     pub fn samples(&self) -> usize {
         self.samples
+    }
+
+    pub fn set_bounds(&mut self, bounds: Bounds) {
+        self.bounds = Some(bounds);
     }
 
     pub fn truncate(&mut self, samples: usize) {
@@ -79,6 +86,17 @@ impl Stream {
                 let problem = format!("sample {sample}, element {element} is {} (epoch {epoch})", item[at]);
                 return Err(Error::invalid(data(), problem, "remove or replace such values before training"));
             }
+            if let Some(bounds) = &self.bounds
+                && let Some(at) = item.iter().position(|value| !bounds.holds(*value))
+            {
+                let (sample, element) = (sample + at / width, at % width);
+                let problem = format!(
+                    "sample {sample}, element {element} is {} (epoch {epoch}), but {}",
+                    item[at],
+                    bounds.text()
+                );
+                return Err(Error::invalid(data(), problem, format!("scale them, or {}", bounds.otherwise)));
+            }
             taken.extend(item);
         }
         let values = taken[(first - start) * width..(end - start) * width].to_vec();
@@ -91,7 +109,8 @@ impl Stream {
 /// A copy has a place of its own in the epoch.
 impl Clone for Stream {
     fn clone(&self) -> Stream {
-        Stream { open: self.open.clone(), samples: self.samples, cursor: Mutex::default() }
+        let (open, samples, bounds) = (self.open.clone(), self.samples, self.bounds.clone());
+        Stream { open, samples, bounds, cursor: Mutex::default() }
     }
 }
 

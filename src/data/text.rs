@@ -114,7 +114,6 @@ impl Text {
     }
 }
 
-
 /// Finds out what a file is written in, and warns where that is a guess. Fails where the file cannot be read or has bytes of
 /// 0, as files that are no text have.
 pub(super) fn encoding_of(path: &Path) -> Result<Encoding> {

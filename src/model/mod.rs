@@ -1,6 +1,7 @@
 //! Models: a model file becomes graphs of an encoder, a decoder and a loss, and weights go to files and come back.
 
 mod adversarial;
+mod bounds;
 mod chosen;
 mod extensions;
 pub mod latent;

@@ -3,6 +3,7 @@
 use super::row::{masked, masked_logits, of_valid};
 use super::spec::{Checked, LossKind, ModelSpec};
 use crate::cpu::normal_quantile;
+use crate::data::expect_input;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Value};
 use crate::nn::{Activation, Initial, Layer, Parameter, loss};
@@ -176,16 +177,9 @@ impl Network {
         sum.ok_or_else(|| Error::invalid("loss", "there is none", "write \"mse\", say"))
     }
 
-    /// Fails where samples of a data set do not fit the model's input.
+    /// Fails where samples of a data set do not fit the model's input as they lie: see [`arrangement`](crate::data::arrangement).
     pub fn accepts(&self, sample: &Shape, data: &str) -> Result<()> {
-        if sample.elements() == self.spec.input.elements() {
-            return Ok(());
-        }
-        Err(Error::invalid(
-            format!("data \"{data}\""),
-            format!("its samples are {sample}, the model's input is {}", self.spec.input),
-            "choose other data, or change the model's `input` and layers",
-        ))
+        expect_input(sample, &self.spec.input, data, "model")
     }
 }
 

@@ -213,9 +213,13 @@ impl Network {
     }
 
     /// The rows that a plan reads of a data set: its samples with what this model takes beside them. Fails where samples do
-    /// not fit the model, or where a condition is missing.
+    /// not fit the model, where a condition is missing, and where the loss does not take such numbers.
     pub fn rows<'a>(&self, data: &'a Dataset) -> Result<Rows<'a>> {
         self.accepts(data.sample_shape(), data.name())?;
+        if let Some(targets) = data.targets() {
+            self.accepts(targets.sample_shape(), targets.name())?;
+        }
+        let samples = self.within_bounds(data)?;
         let mut layout = RowLayout { input: data.sample_shape().elements(), ..RowLayout::default() };
         let mut beside = Vec::new();
         if let Some(conditions) = self.conditions(data)? {
@@ -223,9 +227,8 @@ impl Network {
             beside.push(conditions);
         }
         if let Some(targets) = data.targets() {
-            self.accepts(targets.sample_shape(), targets.name())?;
             layout.target = layout.input;
-            beside.push(Cow::Borrowed(targets));
+            beside.push(self.targets_within_bounds(data, targets)?);
         }
         if let Some(lengths) = data.lengths() {
             let steps = self.expect_sequences(data.name(), data.sample_shape())?;
@@ -233,15 +236,21 @@ impl Network {
             beside.push(Cow::Owned(Dataset::from_u8([steps], mask_bytes(lengths, steps))?));
         }
         if layout.is_plain() {
-            return Ok(Rows { data: Held::Borrowed(data), layout });
+            let data = match samples {
+                Cow::Borrowed(data) => Held::Borrowed(data),
+                Cow::Owned(data) => Held::Made(Arc::new(data)),
+            };
+            return Ok(Rows { data, layout });
         }
-        let parts = std::iter::once(Cow::Borrowed(data)).chain(beside).collect();
+        let parts = std::iter::once(samples).chain(beside).collect();
         let joined = Dataset::joined(parts)?.with_name(data.name());
         Ok(Rows { data: Held::Made(Arc::new(joined)), layout })
     }
 
-    /// What stands beside some samples of a data set, for the model in use.
+    /// What stands beside some samples of a data set, for the model in use. Fails where samples do not fit the model, and where
+    /// a condition is missing.
     pub fn given(&self, data: &Dataset, range: Range<usize>) -> Result<Given> {
+        self.accepts(data.sample_shape(), data.name())?;
         let conditions = match self.conditions(data)? {
             Some(conditions) => conditions.read_f32(range.clone())?,
             None => vec![],

@@ -23,7 +23,7 @@ pub use propose::{Tried, propose};
 pub use trial::Trial;
 
 use crate::data::files::{self, write_atomically};
-use crate::data::{self, Dataset, absolute_source};
+use crate::data::{self, Dataset, Samples, absolute_source};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::model::spec::{Halving, SearchSpec};
@@ -82,13 +82,14 @@ pub fn search(
     watcher: &mut dyn Watcher,
 ) -> Result<Ended> {
     spec.validate(model)?;
-    let settings = Settings {
+    let mut settings = Settings {
         data: absolute_source(&spec.data),
         device: device_name.to_owned(),
         set_aside: Some(spec.seed),
         ..Settings::default()
     };
     let splits = data::load_with(&spec.data, &model.reading())?;
+    settings.samples = Some(Samples::of(&splits.train));
     let mut model = model.clone();
     let (train, validation) = settings.split(splits, &model)?;
     model.fit_to(&train)?;

@@ -1,7 +1,7 @@
 //! Ensembles: what several models make of the same samples, and how far they are apart.
 
 use crate::Autoencoder;
-use crate::data::Dataset;
+use crate::data::{Arrangement, Dataset, arrangement};
 use crate::error::{Error, Result};
 use crate::shape::Shape;
 use crate::tensor::Tensor;
@@ -44,7 +44,9 @@ impl<'a> Ensemble<'a> {
         if rest.is_empty() {
             return refuse("one model is no ensemble".to_owned(), "give two or more");
         }
-        if let Some(other) = rest.iter().find(|other| other.network().spec().input.elements() != input.elements()) {
+        let unlike =
+            |other: &&&Autoencoder| arrangement(&other.network().spec().input, input) != Some(Arrangement::AsTheyLie);
+        if let Some(other) = rest.iter().find(unlike) {
             let problem = format!("its members take samples of {input} and of {}", other.network().spec().input);
             return refuse(problem, "choose models that were trained on the same data");
         }
@@ -77,9 +79,17 @@ impl<'a> Ensemble<'a> {
         Ok([Tensor::from_f32(shape.clone(), means)?, Tensor::from_f32(shape, deviations)?])
     }
 
+    /// Fails where a member does not take samples as they lie.
+    fn accepts(&self, data: &Dataset) -> Result<()> {
+        self.members.iter().try_for_each(|member| member.network().accepts(data.sample_shape(), data.name()))
+    }
+
     /// How well a data set, or what stands beside it as targets, is reconstructed. Fails where it does not fit the members, or cannot be read.
     pub fn evaluate(&self, data: &Dataset) -> Result<EnsembleEvaluation> {
-        self.members.iter().try_for_each(|member| member.network().accepts(data.sample_shape(), data.name()))?;
+        self.accepts(data)?;
+        if let Some(targets) = data.targets() {
+            self.accepts(targets)?;
+        }
         let [mut squares, mut distances, mut variances, mut spreads, mut count] = [0.0; 5];
         let size = data.sample_shape().elements();
         for start in (0..data.len()).step_by(AT_ONCE) {

@@ -104,9 +104,14 @@ pub(crate) fn expect_data(directory: &Path, kept: &Settings, settings: &Settings
         (kept, targets) => kept == targets,
     };
     let refuse = |problem: String, help: &str| Err(Error::file(directory, problem, help));
+    let help = "give the same --data, or choose another --out";
+    if let (Some(before), Some(now)) = (&kept.samples, &settings.samples)
+        && let Some([before, now]) = before.differ_from(now)
+    {
+        return refuse(format!("holds a training on {before}, which cannot go on with {now}"), help);
+    }
     if !is_same_source(&kept.data, &settings.data) || !targets || kept.set_aside != settings.set_aside {
-        let problem = format!("holds a training on {}, which cannot go on with {}", kept.data, settings.data);
-        return refuse(problem, "give the same --data, or choose another --out");
+        return refuse(format!("holds a training on {}, which cannot go on with {}", kept.data, settings.data), help);
     }
     let difference = settings.fingerprint.as_ref().zip(kept.fingerprint.as_ref());
     match difference.and_then(|(now, before)| now.difference(before)) {

@@ -11,7 +11,7 @@ use super::trainer::{EpochReport, Trainer};
 use crate::data::chart::line_chart;
 use crate::data::files::{self, write_atomically};
 use crate::data::images::{Image, write_grid};
-use crate::data::{Dataset, SparseRows, Splits};
+use crate::data::{Dataset, Samples, SparseRows, Splits, is_picture};
 use crate::error::{Error, Result};
 use crate::model::weights;
 use crate::model::{Extensions, ModelSpec, Network};
@@ -66,6 +66,9 @@ pub struct Settings {
     /// What tells the data that the run is trained on from other data; none in runs of older versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<Fingerprint>,
+    /// What the samples that are trained on are like; runs of before this was kept do not know.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub samples: Option<Samples>,
 }
 
 impl Default for Settings {
@@ -80,6 +83,7 @@ impl Default for Settings {
             tensorboard: false,
             set_aside: None,
             fingerprint: None,
+            samples: None,
         }
     }
 }
@@ -180,6 +184,12 @@ impl RunDirectory {
         let spec = ModelSpec::read_with(&lock.directory().join(MODEL), extensions)?;
         let settings = Settings::read(lock.directory())?;
         Ok((RunDirectory { lock, metrics: None, events: None }, spec, settings))
+    }
+
+    /// What the samples are like that the run in a directory was trained on; none where it does not say so, as a model that
+    /// was saved without a run.
+    pub fn samples(path: &Path) -> Result<Option<Samples>> {
+        if path.join(SETTINGS).exists() { Ok(Settings::read(path)?.samples) } else { Ok(None) }
     }
 
     /// Writes the run's model and settings, the model last: it marks the directory as a run.
@@ -365,18 +375,19 @@ impl RunDirectory {
 
     /// Draws originals above their reconstructions, where samples of this shape are pictures.
     fn draw_reconstructions(&self, shape: &Shape, originals: &[f32], reconstructions: &[f32]) -> Result<()> {
-        if !matches!(shape[..], [1 | 3, _, _]) {
+        if !is_picture(shape) {
             return Ok(());
         }
         let width = shape.elements();
         let mut cells: Vec<Vec<Image>> = Vec::new();
         for rows in originals.chunks(COLUMNS * width).zip(reconstructions.chunks(COLUMNS * width)) {
             for values in [rows.0, rows.1] {
-                let images = values.chunks(width).map(|image| Image::from_f32(shape.clone(), image));
+                let images = values.chunks(width).map(|image| Image::from_sample(shape, image));
                 cells.push(images.collect::<Result<_>>()?);
             }
         }
-        write_grid(self.path().join(RECONSTRUCTIONS), &cells, (112 / shape[2].max(1)).clamp(1, 4))
+        let wide = cells.first().and_then(|row| row.first()).map_or(1, |image| image.shape()[2]);
+        write_grid(self.path().join(RECONSTRUCTIONS), &cells, (112 / wide.max(1)).clamp(1, 4))
     }
 }
 

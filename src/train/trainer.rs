@@ -153,7 +153,9 @@ const AVERAGE: &str = "average";
 pub(super) const TRAIN: usize = 0;
 
 impl<'a> Trainer<'a> {
-    /// Plans everything and loads it onto the device. Fails where data and model, or plan and device, do not fit.
+    /// Plans everything and loads it onto the device. Fails where data and model, or plan and device, do not fit, where the
+    /// loss does not take the data's numbers, as `bce` takes none above 1, and where samples to validate on are scaled
+    /// otherwise than those to train on.
     pub fn new(
         network: &'a Network,
         device: &'a Device,
@@ -165,6 +167,9 @@ impl<'a> Trainer<'a> {
         let budget = options.resident_bytes.unwrap_or_else(|| resident_bytes(device));
         let feed = Feed::new(network.rows(data)?, "train", spec.batch, budget)?;
         let validation_data = validation;
+        if let Some(validation) = validation {
+            validation.expect_scaled_as(data, ["its numbers are", "those that are trained on are"])?;
+        }
         let validation = match validation {
             Some(data) => Some(Feed::new(network.rows(data)?, "validation", spec.batch.min(data.len()), budget)?),
             None => None,
@@ -440,7 +445,8 @@ impl<'a> Trainer<'a> {
             let (epoch, first_loss) = (epoch + 1, first_loss.or(Some(report.train_loss)));
             let updates = Some(self.progress.updates_after(self.feed.steps(), self.spec().accumulate));
             let next = Progress::begin(self.feed.steps());
-            self.progress = Progress { epoch, step, updates, skipped, loss_scale, plateau, patience, first_loss, ..next };
+            self.progress =
+                Progress { epoch, step, updates, skipped, loss_scale, plateau, patience, first_loss, ..next };
             // The last update of an epoch has no loss after it that would tell.
             let end = self.checkpoint()?;
             if !is_finite(&end.parameters) {

@@ -224,7 +224,10 @@ fn emnist_is_found_by_its_names_and_transposed_back() -> Result<()> {
     expect_split(&folder.path().join("emnist-balanced-train-images-idx3-ubyte.gz"))?;
     expect_split(&folder.path().join("emnist-letters-train-images-idx3-ubyte"))?;
     let alone = load_from(&folder.path().join("emnist-letters-test-images-idx3-ubyte"))?;
-    assert_eq!((bytes(&alone.train), labels_of(&alone.train), alone.test.is_none()), (&test[..], Some(vec![1, 2]), true));
+    assert_eq!(
+        (bytes(&alone.train), labels_of(&alone.train), alone.test.is_none()),
+        (&test[..], Some(vec![1, 2]), true)
+    );
     // The same bytes by another name are taken as they lie.
     std::fs::copy(folder.path().join("emnist-letters-test-images-idx3-ubyte"), folder.path().join("other.idx"))
         .expect("copied");
@@ -295,7 +298,10 @@ fn medmnists_arrays_are_known_by_their_names() -> Result<()> {
     };
     write(&arrays.each_ref());
     let Splits { train, test } = load_from(&path)?;
-    assert_eq!((train.len(), train.sample_shape(), labels_of(&train)), (3, &Shape::from([3, 4, 5]), Some(vec![2, 0, 1])));
+    assert_eq!(
+        (train.len(), train.sample_shape(), labels_of(&train)),
+        (3, &Shape::from([3, 4, 5]), Some(vec![2, 0, 1]))
+    );
     assert_eq!(bytes(&train)[..4], [0, 3, 6, 9], "channels come first");
     let test = test.expect("a test part");
     assert_eq!((test.len(), bytes(&test)[0], labels_of(&test)), (1, 120, Some(vec![8])));

@@ -263,7 +263,7 @@ fn a_classifier_learns_labels_and_is_loaded_as_it_was() {
     place.fail(&[
         (
             "classify classes --data wide.csv --predict --device cpu",
-            "data \"wide.csv\": its samples are [1568], the classifier's input is [1, 28, 28]; give samples of that shape",
+            "data \"wide.csv\": its samples are [1568], the model's input is [1, 28, 28]; choose other data, or change the model's `input` and layers",
         ),
         // What is there goes on with its own data and from its own weights only.
         (

@@ -49,7 +49,7 @@ fn codes_go_out_and_come_back_in_every_format() {
         ),
         (
             "decode run images out.npy --device cpu",
-            "data \"images\": its shape is [1100, 28, 28], the model's codes have 6 numbers each; give [n, 6]",
+            "data \"images\": its shape is [1100, 28, 28], the model's codes are [6] each; give [n, 6]",
         ),
     ]);
     place.write("bad.csv", b"1,2,3,4,5,6\n1,2,3,4,5,inf\n");

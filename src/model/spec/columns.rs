@@ -230,12 +230,14 @@ impl ModelSpec {
         })
     }
 
-    /// How data is read for the model: pictures in its format, CSV files as tables where it reconstructs columns.
+    /// How data is read for the model: as its input says, pictures in its format, CSV files as tables where it reconstructs
+    /// columns.
     pub fn reading(&self) -> Reading {
         let tables = self.loss.terms.iter().any(|(kind, _)| *kind == LossKind::Columns);
         let complete = self.data.is_table();
         let columns = tables.then(|| Columns { known: self.data.columns.clone(), complete });
-        Reading { columns, label: self.data.label_column(), ..Reading::pictures(self.pictures()) }
+        let input = (!self.data.sets_input).then(|| self.input.clone());
+        Reading { columns, label: self.data.label_column(), input, ..Reading::pictures(self.pictures()) }
     }
 
     /// Looks at the names of classes.

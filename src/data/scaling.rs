@@ -1,0 +1,348 @@
+//! How numbers are scaled: bytes stand for 0 to 1 and are divided by 255, floats are taken as they are. A model has seen one
+//! of the two; data that it is used with later must be scaled like that, see [`Scaling`].
+
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use super::dataset::Dataset;
+use super::shapes::{Arrangement, arrangement};
+use crate::error::{Error, Result};
+use crate::shape::Shape;
+use crate::tensor::{DType, Values};
+
+/// Numbers that a thread looks at in a row.
+const AT_ONCE: usize = 64 << 10;
+/// What rounding may add to a number that a bound holds.
+const ROUNDING: f32 = 1e-6;
+/// Floats that reach above this, and not above 255, have the range of bytes.
+const MIDDLE_BYTE: f32 = 127.0;
+
+/// What targets and the samples beside them are called where they are scaled differently.
+pub(super) const TARGETS: [&str; 2] = ["its targets are", "the samples are"];
+
+/// The smallest and the largest of some numbers, and whether all are whole.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Extent {
+    pub least: f32,
+    pub most: f32,
+    pub whole: bool,
+}
+
+impl Extent {
+    const NOTHING: Extent = Extent { least: f32::INFINITY, most: f32::NEG_INFINITY, whole: true };
+
+    fn of<T: Copy + Into<f32>>(values: &[T]) -> Extent {
+        values.iter().fold(Extent::NOTHING, |extent, value| {
+            let value: f32 = (*value).into();
+            Extent {
+                least: extent.least.min(value),
+                most: extent.most.max(value),
+                // A cast is cheaper than `fract`, and what it cannot hold is no byte either.
+                whole: extent.whole & (value as i32 as f32 == value),
+            }
+        })
+    }
+
+    fn join(self, other: Extent) -> Extent {
+        let (least, most) = (self.least.min(other.least), self.most.max(other.most));
+        Extent { least, most, whole: self.whole & other.whole }
+    }
+
+    /// Whether all lie in 0 to 1, or less far outside than that is wide.
+    fn is_near_unit(self) -> bool {
+        self.least > -1.0 && self.most < 2.0
+    }
+
+    /// Whether they reach over the range of bytes, as pictures do that were made floats and not divided by 255.
+    fn is_of_bytes(self) -> bool {
+        self.least >= 0.0 && self.most > MIDDLE_BYTE && self.most <= 255.0
+    }
+}
+
+/// The extent of the numbers of samples of this many each, of which `valid` says how many count.
+fn extent_of<T: Copy + Into<f32> + Sync>(values: &[T], width: usize, valid: impl Fn(usize) -> usize + Sync) -> Extent {
+    let rows = (AT_ONCE / width).max(1);
+    let chunk = |(chunk, values): (usize, &[T])| {
+        let samples = values.chunks(width).enumerate();
+        let each = samples.map(|(row, sample)| Extent::of(&sample[..valid(chunk * rows + row).min(width)]));
+        each.fold(Extent::NOTHING, Extent::join)
+    };
+    values.par_chunks(rows * width).enumerate().map(chunk).reduce(|| Extent::NOTHING, Extent::join)
+}
+
+impl Dataset {
+    /// The extent of the numbers as they are kept, bytes from 0 to 255, of the steps that `whole` says its samples have; `None`
+    /// where the samples are not in memory.
+    pub(crate) fn extent(&self, whole: &Dataset) -> Option<Extent> {
+        if let Some(rows) = self.sparse() {
+            return Some(extent_of(rows.values(), 1, |_| 1).join(Extent::of(&[0.0f32])));
+        }
+        let width = self.sample_shape().elements();
+        let valid = |sample| whole.elements_of(sample);
+        match self.values() {
+            _ if !self.in_memory() => None,
+            Values::U8(values) => Some(extent_of(values, width, valid)),
+            Values::F32(values) => Some(extent_of(values, width, valid)),
+            Values::F64(_) | Values::U32(_) => None,
+        }
+    }
+}
+
+/// How the numbers of a data set are scaled, and with that the numbers of later data for the same model:
+///
+/// | trained on | bytes later | floats later |
+/// | --- | --- | --- |
+/// | bytes | divided by 255 | as they are where they lie in or near 0 to 1, else refused |
+/// | floats in or near 0 to 1 | divided by 255 | as they are; whole numbers of a byte's range are refused |
+/// | floats of a byte's range | as the numbers 0 to 255 | as they are; where the former are whole, fractions of 0 to 1 are refused |
+/// | other floats | refused | as they are |
+///
+/// Numbers near 0 to 1 lie less far outside than that is wide, as reconstructions of a linear decoder do, and neither numbers
+/// from -1 to 1 nor standardised ones. Floats have a byte's range where none is negative and the largest lies from 128 to
+/// 255. Otherwise later floats may lie anywhere: an anomaly is what the model has never seen the like of. Where floats that
+/// are only 0 and 1 were trained on, bytes that are only 0 and 1 become the same floats.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+pub enum Scaling {
+    /// Bytes, which are divided by 255.
+    Bytes {
+        /// The largest.
+        most: u8,
+    },
+    /// Floats, which are taken as they are.
+    Floats {
+        /// The smallest.
+        least: f32,
+        /// The largest.
+        most: f32,
+        /// Whether all are whole numbers.
+        whole: bool,
+    },
+}
+
+/// What becomes of data for a model that was trained on other data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Change {
+    /// Nothing: bytes are divided by 255, floats taken as they are.
+    Nothing,
+    /// Bytes become floats from 0 to 255.
+    Numbers,
+}
+
+impl Scaling {
+    /// That of a data set. `None` where there is nothing to compare: for sparse samples, which are counts, for lines of a table,
+    /// which are scaled by the model, and for samples from an iterator, which are not known yet.
+    pub fn of(data: &Dataset) -> Option<Scaling> {
+        if data.sparse().is_some() || data.columns().is_some() {
+            return None;
+        }
+        match (data.extent(data), data.dtype()) {
+            (Some(extent), DType::U8) => Some(Scaling::Bytes { most: extent.most as u8 }),
+            (Some(Extent { least, most, whole }), _) => Some(Scaling::Floats { least, most, whole }),
+            // Pictures in their files.
+            (None, DType::U8) if !data.is_stream() => Some(Scaling::Bytes { most: u8::MAX }),
+            (None, _) => None,
+        }
+    }
+
+    /// What becomes of data that is scaled like `later` for a model that was trained on this; `None` where it does not fit.
+    fn takes(self, later: Scaling) -> Option<Change> {
+        let fits = |fits: bool| fits.then_some(Change::Nothing);
+        match (self, later) {
+            (Scaling::Bytes { .. }, Scaling::Bytes { .. }) => Some(Change::Nothing),
+            (Scaling::Bytes { most: own }, Scaling::Floats { least, most, whole }) => {
+                let later = Extent { least, most, whole };
+                // Bytes that are only 0 and 1 stood for 0 and 1/255: floats of 0 and 1 are no such.
+                fits(later.is_near_unit() && (own > 1 || most < 0.5))
+            }
+            (Scaling::Floats { least, most, whole }, Scaling::Bytes { most: later }) => {
+                let own = Extent { least, most, whole };
+                match own.is_of_bytes() || (own.is_near_unit() && whole && later <= 1) {
+                    true => Some(Change::Numbers),
+                    false => fits(own.is_near_unit()),
+                }
+            }
+            (Scaling::Floats { least, most, whole }, Scaling::Floats { least: low, most: high, whole: all }) => {
+                let own = Extent { least, most, whole };
+                let later = Extent { least: low, most: high, whole: all };
+                let larger = own.is_near_unit() && later.is_of_bytes() && later.whole;
+                let smaller = own.is_of_bytes() && own.whole && later.is_near_unit() && !later.whole;
+                fits(!larger && !smaller)
+            }
+        }
+    }
+
+    fn text(self) -> String {
+        match self {
+            Scaling::Bytes { .. } => "bytes, which stand for 0 to 1".to_owned(),
+            Scaling::Floats { least, most, .. } => format!("floats from {least} to {most}"),
+        }
+    }
+}
+
+impl Dataset {
+    /// The same samples scaled like others that a model was trained on. `names` are those of both in the message: "its numbers
+    /// are" and "the run was trained on", say. Fails where they cannot be scaled so.
+    pub(crate) fn scaled_as(self, trained: Option<Scaling>, names: [&str; 2]) -> Result<Dataset> {
+        let Some(trained) = trained else { return Ok(self) };
+        let Some(own) = Scaling::of(&self) else { return Ok(self) };
+        match trained.takes(own) {
+            Some(Change::Nothing) => Ok(self),
+            Some(Change::Numbers) if self.in_memory() => {
+                let shape = self.sample_shape().clone();
+                Ok(self.with_values(shape, |values| match values {
+                    Values::U8(bytes) => Values::F32(bytes.into_iter().map(f32::from).collect()),
+                    other => other,
+                }))
+            }
+            Some(Change::Numbers) | None => Err(self.scaled_otherwise(own, trained, names)),
+        }
+    }
+
+    /// Fails where samples are not scaled like others that a model is trained on, or would first have to be changed.
+    pub(crate) fn expect_scaled_as(&self, others: &Dataset, names: [&str; 2]) -> Result<()> {
+        // The usual case costs no look at the numbers.
+        if self.dtype() == DType::U8 && others.dtype() == DType::U8 {
+            return Ok(());
+        }
+        match (Scaling::of(others), Scaling::of(self)) {
+            (Some(trained), Some(own)) if trained.takes(own) != Some(Change::Nothing) => {
+                Err(self.scaled_otherwise(own, trained, names))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn scaled_otherwise(&self, own: Scaling, trained: Scaling, [these, others]: [&str; 2]) -> Error {
+        let problem = format!("{these} {}, but {others} {}", own.text(), trained.text());
+        let help = match (trained, own) {
+            (Scaling::Bytes { most: 0 | 1 }, _) => "save these as bytes too, or train on 0 and 1 as floats".to_owned(),
+            (Scaling::Bytes { .. }, Scaling::Floats { least, most, whole }) => {
+                match (Extent { least, most, whole }).is_of_bytes() {
+                    true => "divide them by 255, or save them as bytes".to_owned(),
+                    false => "scale them to 0 to 1, or save them as bytes".to_owned(),
+                }
+            }
+            (_, Scaling::Bytes { .. }) => "save them as floats, scaled like those".to_owned(),
+            (Scaling::Floats { .. }, Scaling::Floats { .. }) => "scale them like those".to_owned(),
+        };
+        Error::invalid(format!("data \"{}\"", self.name()), problem, help)
+    }
+}
+
+/// What samples are like that a run was trained on: kept in its `run.toml`, so that data that it is used with later is
+/// read alike, or refused.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Samples {
+    /// The shape of a sample, which a model with a flat input does not know.
+    pub shape: Vec<usize>,
+    /// How its numbers are scaled, where that is known: see [`Scaling::of`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scaling: Option<Scaling>,
+    /// How those of its condition are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conditions: Option<Scaling>,
+    /// How those of its target are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub targets: Option<Scaling>,
+}
+
+impl Samples {
+    /// What the samples of a data set are like.
+    pub fn of(data: &Dataset) -> Samples {
+        Samples {
+            shape: data.sample_shape().to_vec(),
+            scaling: Scaling::of(data),
+            conditions: data.conditions().and_then(Scaling::of),
+            targets: data.targets().and_then(Scaling::of),
+        }
+    }
+
+    /// The same for the targets of these samples.
+    pub(super) fn of_targets(&self) -> Samples {
+        Samples { scaling: self.targets, ..self.clone() }
+    }
+
+    /// The samples of a data set scaled like those of the run. Fails where they cannot be, and where a model with a flat input
+    /// would take the numbers of other shapes in another order.
+    pub fn bring(&self, data: Dataset) -> Result<Dataset> {
+        let shape = self.shape.iter().copied().collect::<Shape>();
+        if arrangement(data.sample_shape(), &shape) != Some(Arrangement::AsTheyLie) {
+            let problem = format!("its samples are {}, the run was trained on {shape}", data.sample_shape());
+            let help = "give samples of that shape, or flat ones in the same order";
+            return Err(Error::invalid(format!("data \"{}\"", data.name()), problem, help));
+        }
+        data.map_conditions(|conditions| {
+            conditions.scaled_as(self.conditions, ["its conditions are", "the run was trained on"])
+        })?
+        .scaled_as(self.scaling, ["its numbers are", "the run was trained on"])
+    }
+
+    /// Fails where the samples of a data set are not scaled like those of the run, which `others` names in the message, or
+    /// would first have to be changed.
+    pub fn expect(&self, data: &Dataset, others: &str) -> Result<()> {
+        match (self.scaling, Scaling::of(data)) {
+            (Some(trained), Some(own)) if trained.takes(own) != Some(Change::Nothing) => {
+                Err(data.scaled_otherwise(own, trained, ["its numbers are", others]))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// How these samples and others are scaled, in words, where a training on these cannot go on with the others.
+    pub(crate) fn differ_from(&self, others: &Samples) -> Option<[String; 2]> {
+        let (own, other) = (self.scaling?, others.scaling?);
+        (own.takes(other) != Some(Change::Nothing)).then(|| [own.text(), other.text()])
+    }
+}
+
+/// The numbers that something takes: a loss, say.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Bounds {
+    /// What takes them, as `loss "bce"`.
+    pub whose: String,
+    /// The smallest, which is 0, up to the largest, where there is one.
+    pub most: Option<f32>,
+    /// What to do without scaling.
+    pub otherwise: String,
+}
+
+impl Bounds {
+    /// Whether all numbers of an extent are taken.
+    pub fn hold(&self, extent: Extent) -> bool {
+        extent.least >= -ROUNDING && self.most.is_none_or(|most| extent.most <= most + ROUNDING)
+    }
+
+    /// Whether a number is taken.
+    pub fn holds(&self, value: f32) -> bool {
+        self.hold(Extent { least: value, most: value, whole: false })
+    }
+
+    /// The numbers that are taken, and the rest of a sentence.
+    pub fn text(&self) -> String {
+        match self.most {
+            Some(most) => format!("{} takes numbers from 0 to {most}", self.whose),
+            None => format!("{} takes numbers of at least 0", self.whose),
+        }
+    }
+
+    /// Fails where the numbers of a data set reach beyond. `whole` is the data set that says how long its samples are, and
+    /// `what` the numbers' name in the message.
+    pub fn expect(&self, data: &Dataset, whole: &Dataset, what: &str) -> Result<()> {
+        if data.dtype() == DType::U8 {
+            return Ok(());
+        }
+        let Some(extent) = data.extent(whole).filter(|extent| !self.hold(*extent)) else { return Ok(()) };
+        let Extent { least, most, .. } = extent;
+        let problem = format!("{what} reach from {least} to {most}, but {}", self.text());
+        let scaling = match self.most {
+            None => "remove the negative ones".to_owned(),
+            Some(_) if extent.is_of_bytes() && extent.whole => "save them as bytes, or divide them by 255".to_owned(),
+            Some(_) if extent.is_of_bytes() => "divide them by 255".to_owned(),
+            Some(_) if least >= 0.0 => format!("divide them by {most}"),
+            Some(_) => "scale them to 0 to 1 by (x - min) / (max - min)".to_owned(),
+        };
+        Err(Error::invalid(format!("data \"{}\"", whole.name()), problem, format!("{scaling}, or {}", self.otherwise)))
+    }
+}
