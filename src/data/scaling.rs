@@ -1,5 +1,5 @@
-//! How numbers are scaled: bytes stand for 0 to 1 and are divided by 255, floats are taken as they are. A model has seen one
-//! of the two; data that it is used with later must be scaled like that, see [`Scaling`].
+//! How numbers are scaled: bytes stand for 0 to 1 and are divided by 255, floats are taken as they are. A model has
+//! seen one of the two; data that it is used with later must be scaled like that, see [`Scaling`].
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -71,8 +71,8 @@ fn extent_of<T: Copy + Into<f32> + Sync>(values: &[T], width: usize, valid: impl
 }
 
 impl Dataset {
-    /// The extent of the numbers as they are kept, bytes from 0 to 255, of the steps that `whole` says its samples have; `None`
-    /// where the samples are not in memory.
+    /// The extent of the numbers as they are kept, bytes from 0 to 255, of the steps that `whole` says its samples
+    /// have; `None` where the samples are not in memory.
     pub(crate) fn extent(&self, whole: &Dataset) -> Option<Extent> {
         if let Some(rows) = self.sparse() {
             return Some(extent_of(rows.values(), 1, |_| 1).join(Extent::of(&[0.0f32])));
@@ -94,13 +94,13 @@ impl Dataset {
 /// | --- | --- | --- |
 /// | bytes | divided by 255 | as they are where they lie in or near 0 to 1, else refused |
 /// | floats in or near 0 to 1 | divided by 255 | as they are; whole numbers of a byte's range are refused |
-/// | floats of a byte's range | as the numbers 0 to 255 | as they are; where the former are whole, fractions of 0 to 1 are refused |
+/// | floats of a byte's range | as numbers 0 to 255 | as they are; fractions of 0 to 1 beside whole ones are refused |
 /// | other floats | refused | as they are |
 ///
-/// Numbers near 0 to 1 lie less far outside than that is wide, as reconstructions of a linear decoder do, and neither numbers
-/// from -1 to 1 nor standardised ones. Floats have a byte's range where none is negative and the largest lies from 128 to
-/// 255. Otherwise later floats may lie anywhere: an anomaly is what the model has never seen the like of. Where floats that
-/// are only 0 and 1 were trained on, bytes that are only 0 and 1 become the same floats.
+/// Numbers near 0 to 1 lie less far outside than that is wide, as reconstructions of a linear decoder do, and neither
+/// numbers from -1 to 1 nor standardised ones. Floats have a byte's range where none is negative and the largest lies
+/// from 128 to 255. Otherwise later floats may lie anywhere: an anomaly is what the model has never seen the like of.
+/// Where floats that are only 0 and 1 were trained on, bytes that are only 0 and 1 become the same floats.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
 pub enum Scaling {
@@ -130,8 +130,8 @@ enum Change {
 }
 
 impl Scaling {
-    /// That of a data set. `None` where there is nothing to compare: for sparse samples, which are counts, for lines of a table,
-    /// which are scaled by the model, and for samples from an iterator, which are not known yet.
+    /// That of a data set. `None` where there is nothing to compare: for sparse samples, which are counts, for lines of
+    /// a table, which are scaled by the model, and for samples from an iterator, which are not known yet.
     pub fn of(data: &Dataset) -> Option<Scaling> {
         if data.sparse().is_some() || data.columns().is_some() {
             return None;
@@ -145,7 +145,8 @@ impl Scaling {
         }
     }
 
-    /// What becomes of data that is scaled like `later` for a model that was trained on this; `None` where it does not fit.
+    /// What becomes of data that is scaled like `later` for a model that was trained on this; `None` where it does not
+    /// fit.
     fn takes(self, later: Scaling) -> Option<Change> {
         let fits = |fits: bool| fits.then_some(Change::Nothing);
         match (self, later) {
@@ -181,8 +182,8 @@ impl Scaling {
 }
 
 impl Dataset {
-    /// The same samples scaled like others that a model was trained on. `names` are those of both in the message: "its numbers
-    /// are" and "the run was trained on", say. Fails where they cannot be scaled so.
+    /// The same samples scaled like others that a model was trained on. `names` are those of both in the message: "its
+    /// numbers are" and "the run was trained on", say. Fails where they cannot be scaled so.
     pub(crate) fn scaled_as(self, trained: Option<Scaling>, names: [&str; 2]) -> Result<Dataset> {
         let Some(trained) = trained else { return Ok(self) };
         let Some(own) = Scaling::of(&self) else { return Ok(self) };
@@ -264,8 +265,8 @@ impl Samples {
         Samples { scaling: self.targets, ..self.clone() }
     }
 
-    /// The samples of a data set scaled like those of the run. Fails where they cannot be, and where a model with a flat input
-    /// would take the numbers of other shapes in another order.
+    /// The samples of a data set scaled like those of the run. Fails where they cannot be, and where a model with a
+    /// flat input would take the numbers of other shapes in another order.
     pub fn bring(&self, data: Dataset) -> Result<Dataset> {
         let shape = self.shape.iter().copied().collect::<Shape>();
         if arrangement(data.sample_shape(), &shape) != Some(Arrangement::AsTheyLie) {
@@ -279,8 +280,8 @@ impl Samples {
         .scaled_as(self.scaling, ["its numbers are", "the run was trained on"])
     }
 
-    /// Fails where the samples of a data set are not scaled like those of the run, which `others` names in the message, or
-    /// would first have to be changed.
+    /// Fails where the samples of a data set are not scaled like those of the run, which `others` names in the message,
+    /// or would first have to be changed.
     pub fn expect(&self, data: &Dataset, others: &str) -> Result<()> {
         match (self.scaling, Scaling::of(data)) {
             (Some(trained), Some(own)) if trained.takes(own) != Some(Change::Nothing) => {
@@ -327,8 +328,8 @@ impl Bounds {
         }
     }
 
-    /// Fails where the numbers of a data set reach beyond. `whole` is the data set that says how long its samples are, and
-    /// `what` the numbers' name in the message.
+    /// Fails where the numbers of a data set reach beyond. `whole` is the data set that says how long its samples are,
+    /// and `what` the numbers' name in the message.
     pub fn expect(&self, data: &Dataset, whole: &Dataset, what: &str) -> Result<()> {
         if data.dtype() == DType::U8 {
             return Ok(());

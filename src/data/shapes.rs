@@ -1,5 +1,5 @@
-//! How samples of one shape fit a model whose input has another. The model's input decides; the number of elements alone
-//! never does, since pictures of 20 x 28 have as many as those of 28 x 20.
+//! How samples of one shape fit a model whose input has another. The model's input decides; the number of elements
+//! alone never does, since pictures of 20 x 28 have as many as those of 28 x 20.
 
 use rayon::prelude::*;
 
@@ -20,9 +20,9 @@ pub enum Arrangement {
 
 /// How samples of a shape become a model's input; `None` where they do not fit it.
 ///
-/// Samples are taken as they lie where both shapes differ in nothing but axes of size 1, as `[28, 28]` and `[1, 28, 28]`,
-/// or where one of them is flat: `[784]` fits `[1, 28, 28]`, and the other way round. Pictures with their channels last
-/// are taken only where nothing else fits.
+/// Samples are taken as they lie where both shapes differ in nothing but axes of size 1, as `[28, 28]` and `[1, 28,
+/// 28]`, or where one of them is flat: `[784]` fits `[1, 28, 28]`, and the other way round. Pictures with their
+/// channels last are taken only where nothing else fits.
 pub fn arrangement(sample: &Shape, input: &Shape) -> Option<Arrangement> {
     if elements(sample) != elements(input) {
         return None;
@@ -65,11 +65,11 @@ pub(crate) fn expect_input(sample: &Shape, input: &Shape, data: &str, whose: &st
 }
 
 impl Dataset {
-    /// The samples in the order of a model's input: pictures `[height, width, channels]` get their channels first where the
-    /// input is `[channels, height, width]` and they do not fit it as they lie; all others stay as they are.
+    /// The samples in the order of a model's input: pictures `[height, width, channels]` get their channels first where
+    /// the input is `[channels, height, width]` and they do not fit it as they lie; all others stay as they are.
     ///
-    /// Fails where samples do not fit the input, see [`arrangement`], and where pictures would have to be rearranged that
-    /// are not in memory.
+    /// Fails where samples do not fit the input, see [`arrangement`], and where pictures would have to be rearranged
+    /// that are not in memory.
     pub fn for_input(self, input: &Shape) -> Result<Dataset> {
         let arrangement = arrangement(self.sample_shape(), input);
         let &[height, width, channels] = &self.sample_shape()[..] else {
@@ -94,8 +94,8 @@ pub fn is_picture(sample: &Shape) -> bool {
 }
 
 impl Image {
-    /// The picture that a sample is, where 0 is black and 1 is white: of one or three channels, which come first, or last where
-    /// the first axis has another size. Fails where it is no picture, see [`is_picture`].
+    /// The picture that a sample is, where 0 is black and 1 is white: of one or three channels, which come first, or
+    /// last where the first axis has another size. Fails where it is no picture, see [`is_picture`].
     pub fn from_sample(shape: &Shape, values: &[f32]) -> Result<Image> {
         match shape[..] {
             [1 | 3, _, _] => Image::from_f32(shape.clone(), values),

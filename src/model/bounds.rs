@@ -1,5 +1,5 @@
-//! Numbers that a model's loss takes. Losses of probabilities fall without end where targets lie beyond 0 to 1, so that such
-//! data is refused before the first step.
+//! Numbers that a model's loss takes. Losses of probabilities fall without end where targets lie beyond 0 to 1, so that
+//! such data is refused before the first step.
 
 use super::network::Network;
 use super::spec::{Binarise, LossKind};
@@ -48,8 +48,9 @@ impl Network {
         })
     }
 
-    /// The samples of a data set, which are looked at as they are read where they come from an iterator. Fails where the loss
-    /// takes no such targets and these samples are the targets, or where a number is to be a probability and is none.
+    /// The samples of a data set, which are looked at as they are read where they come from an iterator. Fails where
+    /// the loss takes no such targets and these samples are the targets, or where a number is to be a probability and
+    /// is none.
     pub(super) fn within_bounds<'a>(&self, data: &'a Dataset) -> Result<Cow<'a, Dataset>> {
         let bounds = if data.targets().is_some() { self.sample_bounds() } else { self.target_bounds() };
         within(data, data, bounds, "its numbers")
