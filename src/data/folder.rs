@@ -37,8 +37,7 @@ struct Classes {
 fn with_classes(dataset: Dataset, classes: Classes, folder: &Path) -> Result<Dataset> {
     let labels: Option<Vec<u8>> = classes.of_samples.iter().map(|class| u8::try_from(*class).ok()).collect();
     let Some(labels) = labels else {
-        let problem =
-            format!("holds {} classes, a folder each, and at most 256 can be told apart", classes.names.len());
+        let problem = format!("holds {} classes, a folder each, and labels number at most 256", classes.names.len());
         return Err(Error::file(folder, problem, "put all pictures into one folder to do without classes"));
     };
     dataset.with_labels(labels)

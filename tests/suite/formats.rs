@@ -398,7 +398,7 @@ fn folders_that_are_no_classes_are_refused_in_one_line() {
         std::fs::create_dir_all(many.join(format!("{class:03}"))).expect("a folder");
         std::fs::write(many.join(format!("{class:03}/a.png")), &picture).expect("written");
     }
-    expect!["many: holds 257 classes, a folder each, and at most 256 can be told apart; put all pictures into one folder to do without classes"]
+    expect!["many: holds 257 classes, a folder each, and labels number at most 256; put all pictures into one folder to do without classes"]
         .assert_eq(&message(load_from(&many), folder.path()));
 
     // Pairs are held against each other by folder and name.

@@ -300,7 +300,10 @@ fn damaged_pictures_of_every_kind_are_refused_in_one_line() {
     let tiff = [&b"II*\0\x0c\0\0\0"[..], &0.5f32.to_le_bytes(), &[9, 0], &entries, &[0; 4]].concat();
     expect!["a.png: is a TIFF of a kind that is not read (The encoder or decoder for Tiff does not support the color type `Unknown(32)`); save it as a grey or RGB picture of 8 or 16 bits"].assert_eq(&said(&tiff));
     // Text that begins as a BMP does is text.
-    expect!["a.png: is no picture of a known kind (PNG, JPEG, BMP, GIF, TIFF or WebP); check that it is one, or remove it"].assert_eq(&said(b"BMI,age\n20,30\n40,50\n60,70\n"));
+    expect![
+        "a.png: is no picture of a known kind (PNG, JPEG, BMP, GIF, TIFF or WebP); check that it is one, or remove it"
+    ]
+    .assert_eq(&said(b"BMI,age\n20,30\n40,50\n60,70\n"));
 }
 
 #[test]
