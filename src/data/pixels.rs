@@ -110,12 +110,12 @@ impl Interleaved {
         matches!(self.samples, Samples::Words(_))
     }
 
-    /// The samples as ones of a type and in so many channels, side by side: see [`in_channels`].
+    /// The samples as numbers of a type, the pixels brought to a number of channels that lie side by side: see [`in_channels`].
     pub(super) fn into_samples<T: Sample>(self, channels: usize) -> Vec<T> {
         in_channels(T::of(self.samples), self.channels, channels)
     }
 
-    /// The samples in so many channels, one channel's plane after another.
+    /// The samples, the pixels brought to a number of channels, one channel's plane after another.
     pub(super) fn into_planes<T: Sample>(self, channels: usize) -> Vec<T> {
         let samples = self.into_samples(channels);
         if channels == 1 {
