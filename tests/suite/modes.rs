@@ -132,7 +132,7 @@ fn dropout_of_attention_leaves_whole_weights_in_training_and_all_in_use() -> Res
     assert!(left.chunks(2).any(|heads| heads[0] != heads[1]), "heads differ");
     for device in all_devices() {
         let again = wide(&Values::F32(attended(&device, Some(0), 0.25)?));
-        expect_close(device.name(), &again, &wide(&Values::F32(first.clone())), 1e-6, Scale::Absolute);
+        expect_close(&device.name(), &again, &wide(&Values::F32(first.clone())), 1e-6, Scale::Absolute);
         for (step, p, expected) in [(None, 0.25, 1.0), (Some(0), 0.0, 1.0), (Some(0), 1.0, 0.0), (None, 1.0, 1.0)] {
             let found = wide(&Values::F32(attended(&device, step, p)?));
             expect_close(&format!("{step:?} {p}"), &found, &[expected; 480], 1e-6, Scale::Absolute);
