@@ -43,13 +43,14 @@ pub fn run(arguments: &Arguments) -> Result<End> {
     }
     // Names grow with nested lists.
     let width = checked.layers().map(|layer| layer.name.len()).max().unwrap_or(0).max(12);
+    let kind = checked.layers().map(|layer| layer.layer.name().len()).max().unwrap_or(0).max(17);
     say(&format!(
-        "{:<width$} {:<17} {:<15} {:<15} {:>10} {:>12}",
+        "{:<width$} {:<kind$} {:<15} {:<15} {:>10} {:>12}",
         "name", "layer", "input", "output", "parameters", "FLOP"
     ))?;
     for layer in checked.layers() {
         say(&format!(
-            "{:<width$} {:<17} {:<15} {:<15} {:>10} {:>12}",
+            "{:<width$} {:<kind$} {:<15} {:<15} {:>10} {:>12}",
             layer.name,
             layer.layer.name(),
             layer.input.to_string(),

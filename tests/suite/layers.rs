@@ -60,7 +60,12 @@ fn expect_pytorchs(fixture_name: &str) -> Result<()> {
             assert_eq!(results.len(), 2 + case["parameters"].as_array().expect("a list").len(), "{layer}");
             for (name, actual) in results {
                 let expected = tensors.f64(&format!("{index}.{name}"));
-                let tolerance = if matches!(device, Device::CpuF64) { 1e-13 } else { 2e-6 };
+                // Recurrent layers carry what 32 bits lose from step to step and layer to layer.
+                let tolerance = match (&device, &layer) {
+                    (Device::CpuF64, _) => 1e-13,
+                    (_, Layer::Recurrent(_)) => 1e-5,
+                    _ => 2e-6,
+                };
                 let what = format!("{name} of {layer} at {} on {}", case["input"], device.name());
                 expect_close(&what, &actual, &expected, tolerance, Scale::Largest);
                 seen += 1;
@@ -222,15 +227,15 @@ fn layers_have_short_forms() {
         ("{ rms_norm = { axes = 2 } }", "{ rms_norm = 2 }"),
         ("{ max_pool1d = { kernel = 2 } }", "{ max_pool1d = 2 }"),
         ("{ avg_pool1d = [2] }", "{ avg_pool1d = 2 }"),
-        ("{ adaptive_avg_pool2d = { size = [3, 3] } }", "{ adaptive_avg_pool2d = 3 }"),
-        ("{ adaptive_avg_pool1d = { size = 4 } }", "{ adaptive_avg_pool1d = 4 }"),
+        ("{ adaptive_avg_pool2d = [3, 3] }", "{ adaptive_avg_pool2d = 3 }"),
+        ("{ adaptive_max_pool1d = [4] }", "{ adaptive_max_pool1d = 4 }"),
         ("{ conv1d = { out = 2, kernel = 3, padding = \"valid\" } }", "{ conv1d = { out = 2, kernel = 3 } }"),
         (
             "{ conv2d = { kernel = [3, 3], padding = \"same\", out = 2 } }",
             "{ conv2d = { out = 2, kernel = 3, padding = \"same\" } }",
         ),
         ("{ lstm = { out = 4, layers = 1 } }", "{ lstm = 4 }"),
-        ("{ upsample_linear = { scale = 2 } }", "{ upsample_linear = 2 }"),
+        ("{ upsample_linear = [2] }", "{ upsample_linear = 2 }"),
     ] {
         assert_eq!(text.parse::<Layer>().unwrap_or_else(|error| panic!("{text}: {error}")).to_string(), expected);
     }

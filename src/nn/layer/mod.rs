@@ -181,7 +181,7 @@ impl Layer {
             Layer::GlobalPool(GlobalPool { kind: PoolKind::Average }),
             Layer::Upsample(Upsample { interpolation: Interpolation::Nearest, scale: [2; 2] }),
             Layer::Upsample(Upsample { interpolation: Interpolation::Bilinear, scale: [2; 2] }),
-            Layer::Upsample(Upsample { interpolation: Interpolation::Linear, scale: [2; 2] }),
+            Layer::Upsample(Upsample { interpolation: Interpolation::Linear, scale: [1, 2] }),
             Layer::PixelShuffle(PixelShuffle::Shuffle(2)),
             Layer::PixelShuffle(PixelShuffle::Unshuffle(2)),
             Layer::Reshape(Reshape::Flatten),

@@ -79,7 +79,8 @@ pub enum Interpolation {
 pub struct Upsample {
     /// How.
     pub interpolation: Interpolation,
-    /// Pixels that each pixel becomes, down and across; both alike for the elements of a sequence.
+    /// Pixels that each pixel becomes, down and across. Of [`Interpolation::Linear`] only the second counts, and where
+    /// [`Interpolation::Nearest`] enlarges a sequence, both are alike.
     pub scale: [usize; 2],
 }
 
