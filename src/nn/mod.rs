@@ -11,11 +11,11 @@ mod place;
 
 pub use layer::{
     Activation, Attention, BatchNorm, Cell, Conv, Conv1d, Conv2d, ConvTranspose, ConvTranspose1d, ConvTranspose2d,
-    Custom, CustomLayer, Dropout, Embedding, GaussianNoise, GlobalPool, GroupNorm, Initial, Interpolation, Layer,
+    Custom, CustomLayer, Dropout, Embedding, GaussianNoise, GlobalPool, Glu, GroupNorm, Initial, Interpolation, Layer,
     LayerNorm, Linear, MaskSteps, ParameterSpec, Patches, PixelShuffle, Pool2d, PoolKind, Positions, Recurrent,
     RepeatVector, Reshape, Softmax, Structure, TiedLinear, UnitNorm, Unpatch, Upsample,
 };
-pub(crate) use layer::{Key, Setting, fans, has_short_form};
+pub(crate) use layer::{Key, Setting, fans, short_form};
 pub(crate) use place::check_ties;
 pub use place::{Blocks, MAX_LAYERS, place, place_with, walk};
 

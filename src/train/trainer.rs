@@ -157,6 +157,7 @@ impl<'a> Trainer<'a> {
         let spec = &network.spec().train;
         let budget = options.resident_bytes.unwrap_or_else(|| resident_bytes(device));
         let feed = Feed::new(network.rows(data)?, "train", spec.batch, budget)?;
+        network.accepts_batches(feed.batch(), data.len())?;
         let validation = match validation {
             Some(data) => Some(Feed::new(network.rows(data)?, "validation", spec.batch.min(data.len()), budget)?),
             None => None,

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::data::pictures::Fit;
 use crate::error::{Error, suggest};
-use crate::nn::{Blocks, Layer, Setting, has_short_form};
+use crate::nn::{Blocks, Layer, Setting, short_form};
 use crate::shape::Shape;
 
 /// What is wrong in a model file.
@@ -56,6 +56,14 @@ impl<'a> Item<'a> {
                 Fault::new(&self.key, format!("must not be negative, got {number}"), "use a positive number")
             }),
             _ => self.wrong("a whole number", "write 3, say"),
+        }
+    }
+
+    /// The place of an axis, from the first on or, where it is negative, from behind the last.
+    fn axis(&self) -> Result<isize, Fault> {
+        match self.value.as_integer().map(isize::try_from) {
+            Some(Ok(number)) => Ok(number),
+            _ => self.wrong("a whole number", "write 0 for the first axis or -1 for the last, say"),
         }
     }
 
@@ -441,18 +449,30 @@ fn read_layer(item: &Item) -> Result<Layer, Fault> {
     };
     let example = format!("write {layer}, say");
     let mut keys = layer.keys();
-    let short = has_short_form(&keys);
+    let short = short_form(&keys);
     let Some(item) = settings else {
         return match keys.iter().any(|key| key.needed) {
             true => Err(Fault::new(&item.key, format!("{name:?} alone lacks its sizes"), example)),
             false => Ok(layer),
         };
     };
-    match &mut keys[..] {
-        [] => return Err(Fault::new(&item.key, "takes no settings", format!("write {name:?}"))),
-        [only] if short => read_setting(&item, &mut only.setting)?,
-        [first, ..] if short && !item.value.is_table() => read_setting(&item, &mut first.setting)?,
-        keys => {
+    match (&mut keys[..], short) {
+        ([], _) => return Err(Fault::new(&item.key, "takes no settings", format!("write {name:?}"))),
+        ([only], 1) if only.needed => read_setting(&item, &mut only.setting)?,
+        ([first, ..], 1) if !item.value.is_table() => read_setting(&item, &mut first.setting)?,
+        (keys, 2..) if !item.value.is_table() => {
+            let expected = format!("a table, or a list of {short} numbers");
+            let texts: Vec<String> = keys[..short].iter().map(|key| key.setting.text(false)).collect();
+            let help = format!("write {{ {name} = [{}] }}, say", texts.join(", "));
+            let items = item.list(&expected, &help)?;
+            if items.len() != short {
+                return item.wrong(&expected, &help);
+            }
+            for (key, item) in keys.iter_mut().zip(&items) {
+                read_setting(item, &mut key.setting)?;
+            }
+        }
+        (keys, _) => {
             let names: Vec<&str> = keys.iter().map(|key| key.name).collect();
             let table = item.keys(&names)?;
             for key in keys {
@@ -471,6 +491,7 @@ fn read_layer(item: &Item) -> Result<Layer, Fault> {
 fn read_setting(item: &Item, setting: &mut Setting) -> Result<(), Fault> {
     match setting {
         Setting::Whole(value) => **value = item.whole()?,
+        Setting::Axis(value) => **value = item.axis()?,
         Setting::Sides(value) => item.sides(value)?,
         Setting::Number(value) => **value = item.number()?,
         Setting::Flag(value) => **value = item.flag()?,

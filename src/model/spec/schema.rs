@@ -2,7 +2,7 @@
 
 use super::ModelSpec;
 use super::settings::{Choice, Field, Setting, Table};
-use crate::nn::{self, Layer, has_short_form};
+use crate::nn::{self, Layer, short_form};
 use serde_json::{Map, Value as Json, json};
 
 /// The whole.
@@ -103,12 +103,17 @@ fn setting(setting: &Setting) -> Json {
         Setting::Fraction(_) => fraction(),
         Setting::Fractions(_) => json!({ "type": "array", "minItems": 2, "maxItems": 2, "items": fraction() }),
         Setting::Whole(_) | Setting::Seed(_) => whole(),
-        Setting::Count(_) => json!({ "type": "integer", "minimum": 1 }),
-        Setting::Flag(_) => json!({ "type": "boolean" }),
+        Setting::Count(_) => count(),
+        Setting::Counts(_) => json!({ "type": "array", "minItems": 1, "items": count() }),
+        Setting::Flag(_) | Setting::MaybeFlag(_) => json!({ "type": "boolean" }),
         Setting::PositiveOrFalse(_) => or_false(positive()),
         Setting::FractionOrFalse(_) => or_false(fraction()),
         Setting::Part(part) => part.schema(),
     }
+}
+
+fn count() -> Json {
+    json!({ "type": "integer", "minimum": 1 })
 }
 
 fn whole() -> Json {
@@ -121,7 +126,7 @@ fn layer() -> Json {
     for mut layer in Layer::templates() {
         let name = layer.name();
         let keys = layer.keys();
-        let short = has_short_form(&keys);
+        let short = short_form(&keys);
         if !keys.iter().any(|key| key.needed) {
             names.push(name);
         }
@@ -131,11 +136,17 @@ fn layer() -> Json {
             (key.name.to_owned(), described(layer_setting(&key.setting), "", default))
         };
         let table = object(keys.iter().map(property).collect(), &needed);
-        let schema = match &keys[..] {
-            [] => continue,
-            [only] if short => layer_setting(&only.setting),
-            [first, ..] if short => json!({ "anyOf": [layer_setting(&first.setting), table] }),
-            _ => table,
+        let schema = match (&keys[..], short) {
+            ([], _) => continue,
+            ([only], 1) if only.needed => layer_setting(&only.setting),
+            (_, 0) => table,
+            ([first, ..], 1) => json!({ "anyOf": [layer_setting(&first.setting), table] }),
+            // Of one type.
+            ([first, ..], short) => {
+                let item = layer_setting(&first.setting);
+                let list = json!({ "type": "array", "items": item, "minItems": short, "maxItems": short });
+                json!({ "anyOf": [list, table] })
+            }
         };
         properties.insert(name.to_owned(), schema);
     }
@@ -150,6 +161,7 @@ fn layer_setting(setting: &nn::Setting) -> Json {
             json!({ "anyOf": [whole(), list] })
         }
         nn::Setting::Number(_) => json!({ "type": "number" }),
+        nn::Setting::Axis(_) => json!({ "type": "integer" }),
         nn::Setting::Flag(_) => json!({ "type": "boolean" }),
         nn::Setting::Sizes(_) => json!({ "type": "array", "items": whole() }),
         nn::Setting::Layers(_) => layers(),

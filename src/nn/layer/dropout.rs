@@ -37,8 +37,8 @@ impl Kind for Dropout {
     }
 
     fn output_shape(&self, input: &Shape) -> Result<Shape, String> {
-        if !(0.0..1.0).contains(&self.p) {
-            return Err(format!("p must be at least 0 and less than 1, got {:?}; use 0.1, say", self.p));
+        if !(0.0..=1.0).contains(&self.p) {
+            return Err(format!("p must be between 0 and 1, got {:?}; use 0.1, say", self.p));
         }
         if self.spatial && input.len() < 2 {
             return Err(format!("expects [channels, ..], got {input}; use \"dropout\" for features"));
@@ -52,6 +52,10 @@ impl Kind for Dropout {
 
     fn apply(&self, _placed: &Placed, graph: &mut Graph, x: Value) -> Result<Value> {
         let Some(state) = graph.training().filter(|_| self.p > 0.0) else { return Ok(x) };
+        // Nothing is left to grow by as much as is lost.
+        if self.p == 1.0 {
+            return graph.scale(x, 0.0);
+        }
         let mut shape = graph.shape(x).to_vec();
         if self.spatial {
             shape[2..].fill(1);

@@ -73,12 +73,17 @@ pub(crate) struct Key<'a> {
     pub name: &'static str,
     /// Whether a file must give it. Where a file may leave it out, the layer's template has its default.
     pub needed: bool,
+    /// Whether its value may stand in place of the table although a file may leave it out: see
+    /// [`short_form`](super::short_form).
+    pub short: bool,
     pub setting: Setting<'a>,
 }
 
 /// The place of a key's value.
 pub(crate) enum Setting<'a> {
     Whole(&'a mut usize),
+    /// An axis of a sample; a negative one counts from behind the last.
+    Axis(&'a mut isize),
     /// One number for all axes of a sequence or an image, or a list of one for each.
     Sides(&'a mut [usize]),
     Number(&'a mut f64),
@@ -91,12 +96,17 @@ pub(crate) enum Setting<'a> {
 impl<'a> Key<'a> {
     /// A key that every file gives. In a layer's template its value is what messages show as an example.
     pub fn needed(name: &'static str, setting: Setting<'a>) -> Key<'a> {
-        Key { name, needed: true, setting }
+        Key { name, needed: true, short: false, setting }
     }
 
     /// A key that has a default.
     pub fn optional(name: &'static str, setting: Setting<'a>) -> Key<'a> {
-        Key { name, needed: false, setting }
+        Key { name, needed: false, short: false, setting }
+    }
+
+    /// A key that has a default, and whose value a file may write in place of the layer's table.
+    pub fn short(name: &'static str, setting: Setting<'a>) -> Key<'a> {
+        Key { name, needed: false, short: true, setting }
     }
 }
 
@@ -105,6 +115,7 @@ impl Setting<'_> {
     pub fn text(&self, full: bool) -> String {
         match self {
             Setting::Whole(value) => value.to_string(),
+            Setting::Axis(value) => value.to_string(),
             Setting::Sides([first, rest @ ..]) if rest.iter().all(|size| size == first) => first.to_string(),
             Setting::Sides(sizes) => format!("{sizes:?}"),
             Setting::Number(value) => format!("{value:?}"),
@@ -172,6 +183,19 @@ pub(super) fn spatial<const D: usize>(input: &Shape) -> Result<[usize; D], Strin
         };
         format!("expects {expected}, got {input}; put {{ unflatten = {shape} }} before it")
     })
+}
+
+/// Which of a sample's axes a model file's number means, where a negative one counts from behind the last; none where
+/// there is no such axis.
+pub(super) fn axis_of(axis: isize, rank: usize) -> Option<usize> {
+    let axis = if axis < 0 { rank.checked_add_signed(axis)? } else { axis.unsigned_abs() };
+    (axis < rank).then_some(axis)
+}
+
+/// The help for an axis that a sample does not have.
+pub(super) fn no_axis(axis: isize, input: &Shape) -> String {
+    let last = input.len().saturating_sub(1);
+    format!("{input} has no axis {axis}; use 0 to {last}, or -1 to -{} from the end", input.len())
 }
 
 /// Steps and features of a sequence.

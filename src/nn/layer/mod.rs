@@ -19,7 +19,7 @@ mod structure;
 
 use std::fmt;
 
-pub use activation::Activation;
+pub use activation::{Activation, Glu};
 pub use conv::{Conv, Conv1d, Conv2d, ConvTranspose, ConvTranspose1d, ConvTranspose2d};
 pub use custom::{Custom, CustomLayer};
 pub use dense::{Linear, TiedLinear};
@@ -77,6 +77,8 @@ pub enum Layer {
     UnitNorm(UnitNorm),
     /// Numbers whose sum is 1.
     Softmax(Softmax),
+    /// One half of the channels or features, gated by the other.
+    Glu(Glu),
     /// Elements or channels that become zero at random.
     Dropout(Dropout),
     /// Noise on each element.
@@ -124,6 +126,7 @@ macro_rules! kind {
             Layer::GroupNorm(layer) => layer,
             Layer::UnitNorm(layer) => layer,
             Layer::Softmax(layer) => layer,
+            Layer::Glu(layer) => layer,
             Layer::Dropout(layer) => layer,
             Layer::GaussianNoise(layer) => layer,
             Layer::Embedding(layer) => layer,
@@ -170,6 +173,7 @@ impl Layer {
             Layer::UnitNorm(UnitNorm),
             Layer::Softmax(Softmax { axis: 0, logarithm: false }),
             Layer::Softmax(Softmax { axis: 0, logarithm: true }),
+            Layer::Glu(Glu { axis: -1 }),
             Layer::Dropout(Dropout { p: 0.5, spatial: false }),
             Layer::Dropout(Dropout { p: 0.5, spatial: true }),
             Layer::GaussianNoise(GaussianNoise { deviation: 0.1 }),
@@ -259,9 +263,13 @@ impl Layer {
     }
 }
 
-/// Whether a model file may write a layer with only its first key's value: where no other key must be given.
-pub(crate) fn has_short_form(keys: &[Key]) -> bool {
-    matches!(keys, [first, rest @ ..] if first.needed && !rest.iter().any(|key| key.needed))
+/// How many keys' values a model file may write in place of a layer's table: 1 for the first one's alone, where no other key
+/// must be given; more for a list of them; 0 where only the table will do.
+pub(crate) fn short_form(keys: &[Key]) -> usize {
+    match keys {
+        [first, rest @ ..] if first.needed => usize::from(!rest.iter().any(|key| key.needed)),
+        keys => keys.iter().take_while(|key| key.short).count(),
+    }
 }
 
 /// As a model file has it, at its shortest; with `{:#}`, every key is written out.
@@ -269,14 +277,20 @@ impl fmt::Display for Layer {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         let name = self.name();
         let mut keys = self.texts(f.alternate());
-        let short = has_short_form(&self.clone().keys());
-        let only = keys.len() == 1;
+        let mut layer = self.clone();
+        let own = layer.keys();
+        let short = short_form(&own);
+        // Its table would have nothing else, and no file writes it.
+        let only = matches!(&own[..], [only] if only.needed);
+        let first = own.first().map(|key| key.name);
         if !f.alternate() {
             keys.retain(|(_, _, is_default)| !is_default);
         }
         match keys.as_slice() {
             [] => write!(f, "\"{name}\""),
-            [(_, value, _)] if short && (only || !f.alternate()) => write!(f, "{{ {name} = {value} }}"),
+            [(key, value, _)] if short == 1 && Some(*key) == first && (only || !f.alternate()) => {
+                write!(f, "{{ {name} = {value} }}")
+            }
             keys => {
                 let keys: Vec<String> = keys.iter().map(|(key, value, _)| format!("{key} = {value}")).collect();
                 write!(f, "{{ {name} = {{ {} }} }}", keys.join(", "))
