@@ -169,6 +169,36 @@ fn lion(at: u32, row: u32, g: vec4<f32>) -> vec4<f32> {
     return schedule[row + RATE] * change;
 }
 
+// As Adam's, by the largest second moment so far, which is the third moment that is kept.
+fn amsgrad(at: u32, row: u32, g: vec4<f32>) -> vec4<f32> {
+    let first = moments[at] + number(row, 2u) * (g - moments[at]);
+    let second = number(row, 3u) * moments[place(1u, at)] + number(row, 4u) * g * g;
+    let largest = max(moments[place(2u, at)], second);
+    moments[at] = first;
+    moments[place(1u, at)] = second;
+    moments[place(2u, at)] = largest;
+    return schedule[row + RATE] * first / (sqrt(largest) * number(row, 0u) + number(row, 1u));
+}
+
+// Rate: rate / (1 - beta1^t). Numbers: epsilon, 1 - beta1, beta2. Moments: the first one, and the largest magnitude.
+fn adamax(at: u32, row: u32, g: vec4<f32>) -> vec4<f32> {
+    let first = moments[at] + number(row, 1u) * (g - moments[at]);
+    let largest = max(number(row, 2u) * moments[place(1u, at)], abs(g) + number(row, 0u));
+    moments[at] = first;
+    moments[place(1u, at)] = largest;
+    return schedule[row + RATE] * first / largest;
+}
+
+// Rate: as Adam's. Numbers: the part of the step that is divided by the root, epsilon, 1 - beta1, beta2, 1 - beta2, and the
+// part that is not.
+fn radam(at: u32, row: u32, g: vec4<f32>) -> vec4<f32> {
+    let first = moments[at] + number(row, 2u) * (g - moments[at]);
+    let second = number(row, 3u) * moments[place(1u, at)] + number(row, 4u) * g * g;
+    moments[at] = first;
+    moments[place(1u, at)] = second;
+    return schedule[row + RATE] * first * (number(row, 0u) / (sqrt(second) + number(row, 1u)) + number(row, 5u));
+}
+
 // Updates parameters i to i + 3 by gradients that are scaled first.
 fn follow(i: u32, row: u32, gradient: vec4<f32>, scale: f32) {
     let at = i / 4u;
@@ -191,7 +221,10 @@ fn follow(i: u32, row: u32, gradient: vec4<f32>, scale: f32) {
         case 4u: { change = adagrad(at, row, g); }
         case 5u: { change = adadelta(at, row, g); }
         case 6u: { change = nadam(at, row, g); }
-        default: { change = lion(at, row, g); }
+        case 7u: { change = lion(at, row, g); }
+        case 8u: { change = amsgrad(at, row, g); }
+        case 9u: { change = adamax(at, row, g); }
+        default: { change = radam(at, row, g); }
     }
     parameters[at] = schedule[row + SHRINK] * p - change;
 }

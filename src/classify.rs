@@ -318,6 +318,8 @@ impl Classifier {
             let problem = "an encoder that is told what a sample is cannot say what it is";
             return Err(Error::invalid("condition", problem, "use a model without"));
         }
+        // By the names that the layers have in the model.
+        source.accepts_batches(source.spec().train.batch, train.len())?;
         let task = Task::of(source.spec(), train)?;
         let above = source.checked().encoder.last().map(|layer| layer.output.clone()).unwrap_or_default();
         let network = Network::new(task.model(source.spec(), &above))?;

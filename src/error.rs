@@ -1,5 +1,6 @@
 //! One error type. Every variant says what happened, where, and what to do about it, in one line.
 
+pub use crate::suggest::suggest;
 use std::path::{Path, PathBuf};
 
 /// What can go wrong, anywhere in the crate.
@@ -195,19 +196,5 @@ fn io_help(source: &std::io::Error) -> &'static str {
         }
         std::io::ErrorKind::IsADirectory => "give a file, not a folder",
         _ => "check the path and the disk",
-    }
-}
-
-/// The candidate nearest to what was typed, as ` did you mean "x"?`-style help, or a list of all of them.
-pub fn suggest<'a>(typed: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
-    let candidates: Vec<&str> = candidates.into_iter().collect();
-    let typed = &typed.to_lowercase();
-    let nearest = candidates
-        .iter()
-        .map(|candidate| (strsim::jaro_winkler(typed, candidate), *candidate))
-        .max_by(|a, b| a.0.total_cmp(&b.0));
-    match nearest {
-        Some((likeness, candidate)) if likeness > 0.75 => format!("did you mean \"{candidate}\"?"),
-        _ => format!("known are {}", candidates.join(", ")),
     }
 }

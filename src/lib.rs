@@ -122,6 +122,7 @@ pub mod pretrain;
 pub mod rng;
 pub mod search;
 pub mod shape;
+mod suggest;
 pub mod task;
 pub mod tensor;
 pub mod train;

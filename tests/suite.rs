@@ -72,8 +72,13 @@ mod latent;
 mod layers;
 #[path = "suite/linear.rs"]
 mod linear;
+#[cfg(feature = "cli")]
+#[path = "suite/lone_samples.rs"]
+mod lone_samples;
 #[path = "suite/losses.rs"]
 mod losses;
+#[path = "suite/masks.rs"]
+mod masks;
 #[path = "suite/modes.rs"]
 mod modes;
 #[path = "suite/modules.rs"]
@@ -121,6 +126,8 @@ mod selftest;
 #[cfg(feature = "cli")]
 #[path = "suite/shapes.rs"]
 mod shapes;
+#[path = "suite/short_forms.rs"]
+mod short_forms;
 #[path = "suite/spec.rs"]
 mod spec;
 #[cfg(all(feature = "cli", unix))]
@@ -133,6 +140,8 @@ mod stacked;
 mod steps;
 #[path = "suite/structure.rs"]
 mod structure;
+#[path = "suite/suggestions.rs"]
+mod suggestions;
 #[path = "suite/support.rs"]
 mod support;
 #[cfg(feature = "cli")]

@@ -180,6 +180,29 @@ fn lion<T: Real>(rate: T, n: &Numbers<T>, [moment]: &mut [T; 1], g: T) -> T {
     rate * sign(change)
 }
 
+#[inline(always)]
+fn amsgrad<T: Real>(rate: T, n: &Numbers<T>, [first, second, largest]: &mut [T; 3], g: T) -> T {
+    *first = *first + n[2] * (g - *first);
+    *second = n[3] * *second + n[4] * g * g;
+    *largest = larger(*largest, *second);
+    rate * *first / (largest.root() * n[0] + n[1])
+}
+
+#[inline(always)]
+fn adamax<T: Real>(rate: T, n: &Numbers<T>, [first, largest]: &mut [T; 2], g: T) -> T {
+    *first = *first + n[1] * (g - *first);
+    let magnitude = if g < T::ZERO { T::ZERO - g } else { g };
+    *largest = larger(n[2] * *largest, magnitude + n[0]);
+    rate * *first / *largest
+}
+
+#[inline(always)]
+fn radam<T: Real>(rate: T, n: &Numbers<T>, [first, second]: &mut [T; 2], g: T) -> T {
+    *first = *first + n[2] * (g - *first);
+    *second = n[3] * *second + n[4] * g * g;
+    rate * *first * (n[0] / (second.root() + n[1]) + n[5])
+}
+
 /// Updates every parameter.
 pub(super) fn update<T: Real>(settings: Settings, inputs: Inputs<T>, parameters: &mut [T], moments: &mut [T]) {
     let Settings { centered, momentum: moving, .. } = settings;
@@ -202,6 +225,9 @@ pub(super) fn update<T: Real>(settings: Settings, inputs: Inputs<T>, parameters:
         Method::Adadelta => follow(settings, inputs, parameters, moments, adadelta),
         Method::NAdam => follow(settings, inputs, parameters, moments, nadam),
         Method::Lion => follow(settings, inputs, parameters, moments, lion),
+        Method::AmsGrad => follow(settings, inputs, parameters, moments, amsgrad),
+        Method::AdaMax => follow(settings, inputs, parameters, moments, adamax),
+        Method::RAdam => follow(settings, inputs, parameters, moments, radam),
     }
 }
 
@@ -311,6 +337,12 @@ fn follow_block<T: Real, const M: usize>(
 #[inline(always)]
 fn smaller<T: Real>(a: T, b: T) -> T {
     if b < a { b } else { a }
+}
+
+/// The larger of the two; the second one where either is no number, so that a bad gradient shows.
+#[inline(always)]
+fn larger<T: Real>(a: T, b: T) -> T {
+    if a > b { a } else { b }
 }
 
 /// Adds this batch's gradients to those of the batches before it.

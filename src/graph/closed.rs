@@ -76,6 +76,42 @@ impl Graph {
         Ok(y)
     }
 
+    /// [`Graph::softmax`] over the elements that `visible` has a 1 for; the others, for which it has a 0, get exactly 0, and
+    /// their x no derivative, whatever x is. Where none of a sum's elements is visible all of them get 0. `visible` is called
+    /// twice and makes a value of x's shape.
+    pub(crate) fn masked_softmax(
+        &mut self,
+        x: Value,
+        visible: &dyn Fn(&mut Graph) -> Result<Value>,
+        axes: &[usize],
+    ) -> Result<Value> {
+        const LARGEST: f64 = f32::MAX as f64;
+        let shape = self.shape(x).clone();
+        // The largest of what is visible: the rest is replaced by the lowest number. In 16 bits x may be infinite.
+        let sign = visible(self)?;
+        let sign = self.scale(sign, 2.0)?;
+        let sign = self.with_number(Binary::Subtract, sign, 1.0)?;
+        let limit = self.scale(sign, LARGEST)?;
+        let seen = self.binary(Binary::Minimum, x, limit)?;
+        let seen = self.with_number(Binary::Maximum, seen, -LARGEST)?;
+        let largest = self.max(seen, axes)?;
+        let largest = self.spread(largest, axes, &shape)?;
+        // Of x and not of what replaces it, so that this is what is kept between launches, in 16 bits too.
+        let shifted = self.subtract(x, largest)?;
+        let shifted = self.with_number(Binary::Minimum, shifted, 0.0)?;
+        let power = self.unary(Unary::Exp, shifted)?;
+        // A factor that is made anew costs less than one that is kept.
+        let visible = visible(self)?;
+        let power = self.multiply(power, visible)?;
+        let sum = self.sum(power, axes)?;
+        // The largest has 1, so that only a sum of nothing is below this.
+        let sum = self.with_number(Binary::Maximum, sum, 0.5)?;
+        let sum = self.spread(sum, axes, &shape)?;
+        let y = self.divide(power, sum)?;
+        self.closed.insert(y, Closed::Softmax { x, axes: axes.to_vec() });
+        Ok(y)
+    }
+
     /// The logarithm of [`Graph::softmax`], without its underflow.
     pub fn log_softmax(&mut self, x: Value, axes: &[usize]) -> Result<Value> {
         let shape = self.shape(x).clone();

@@ -6,7 +6,7 @@ use crate::cpu::normal_quantile;
 use crate::data::expect_input;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Value};
-use crate::nn::{Activation, Initial, Layer, Parameter, loss};
+use crate::nn::{Activation, Initial, Layer, Parameter, Placed, loss};
 use crate::plan::{LOSS_SCOPE, ParameterLayout};
 use crate::rng::{HostStream, Sequence};
 use crate::shape::Shape;
@@ -175,6 +175,20 @@ impl Network {
             });
         }
         sum.ok_or_else(|| Error::invalid("loss", "there is none", "write \"mse\", say"))
+    }
+
+    /// Fails where steps of training on batches of so many samples would leave nothing of what batch normalisation sees, since
+    /// each channel has one number that is its own mean, as PyTorch does. `samples` are those of the data set.
+    pub(crate) fn accepts_batches(&self, batch: usize, samples: usize) -> Result<()> {
+        let alone = |placed: &&Placed| {
+            let channels = placed.input.first().copied().unwrap_or(1);
+            matches!(placed.layer, Layer::BatchNorm(_)) && batch * placed.input.elements() <= channels
+        };
+        let Some(layer) = self.checked.layers().find(alone) else { return Ok(()) };
+        let problem =
+            format!("batch_norm \"{}\" gets one number of each channel, whose mean is that number", layer.name);
+        let help = if samples > 1 { "use --batch 2 or more" } else { "give 2 samples or more" };
+        Err(Error::invalid(format!("batch {batch}"), problem, format!("{help}, or \"layer_norm\" in its place")))
     }
 
     /// Fails where samples of a data set do not fit the model's input as they lie: see [`arrangement`](crate::data::arrangement).

@@ -19,9 +19,9 @@ impl Network {
     fn add_penalties(&self, graph: &mut Graph, loss: Value, batch: usize) -> Result<Value> {
         let mut total = loss;
         // Of several entries the last one that says it speaks.
-        let last = |name: &str, factor: fn(&LayerTraining) -> f64| {
-            let mut entries = self.spec().train.layers.iter().filter(|layer| layer.covers(name));
-            entries.rfind(|layer| factor(layer) > 0.0).map_or(0.0, factor)
+        let last = |name: &str, factor: fn(&LayerTraining) -> Option<f64>| {
+            let entries = self.spec().train.layers.iter().filter(|layer| layer.covers(name));
+            entries.filter_map(factor).last().unwrap_or(0.0)
         };
         for parameter in self.trained() {
             let (name, shape) = (&parameter.name, &parameter.shape);
@@ -35,18 +35,25 @@ impl Network {
                 }
             }
         }
+        // A list and its last layer may have one output.
+        let mut activities: Vec<(Value, Unary, f64)> = Vec::new();
         for layer in &self.spec().train.layers {
             for (factor, op) in [(layer.activity_l1, Unary::Absolute), (layer.activity_l2, Unary::Square)] {
-                if factor > 0.0 {
-                    let output = graph.output_of(&layer.name).ok_or_else(|| {
-                        let problem = format!("{:?} has no activities of its own", layer.name);
-                        Error::invalid("train.layers", problem, "name the layer that computes them")
-                    })?;
-                    let output = masked_steps(graph, output)?;
-                    let part = sum_of(graph, output, op, factor / batch as f64)?;
-                    total = graph.add(total, part)?;
+                let Some(factor) = factor else { continue };
+                let output = graph.output_of(&layer.name).ok_or_else(|| {
+                    let problem = format!("{:?} has no activities of its own", layer.name);
+                    Error::invalid("train.layers", problem, "name the layer that computes them")
+                })?;
+                match activities.iter_mut().find(|(known, by, _)| (*known, *by) == (output, op)) {
+                    Some((.., earlier)) => *earlier = factor,
+                    None => activities.push((output, op, factor)),
                 }
             }
+        }
+        for (output, op, factor) in activities.into_iter().filter(|(.., factor)| *factor > 0.0) {
+            let output = masked_steps(graph, output)?;
+            let part = sum_of(graph, output, op, factor / batch as f64)?;
+            total = graph.add(total, part)?;
         }
         Ok(total)
     }

@@ -169,20 +169,39 @@ pub fn bernoulli(graph: &mut Graph, logits: Value, target: Value) -> Result<Valu
     sum_of_sample(graph, each)
 }
 
+/// (ln(l / tanh(l / 2)) - ln 2) / l² as a polynomial of l², from 0 to 1: the one through the eleven Chebyshev nodes, which is
+/// within 5e-18 of it and whose derivative is within 1e-16 of its own. The first factors are nearly those of the series, 1/12,
+/// -7/1440, 31/90720 and so on, of which it would take seventeen.
+const NORMALISER: [f64; 11] = [
+    0.08333333333333333,
+    -0.004861111111111104,
+    0.0003417107583771503,
+    -2.624834655654541e-05,
+    2.133604529554758e-06,
+    -1.8027879071779557e-07,
+    1.5658999995584207e-08,
+    -1.3874584875730556e-09,
+    1.239165907664941e-10,
+    -1.0521881496662885e-11,
+    6.415274659399334e-13,
+];
+
 /// [`bernoulli`] with the constant that makes it a density over numbers between 0 and 1: Loaiza-Ganem and Cunningham, arXiv
 /// 1907.06845.
 pub fn continuous_bernoulli(graph: &mut Graph, logits: Value, target: Value) -> Result<Value> {
     let cross_entropy = graph.binary(Binary::BceWithLogits, logits, target)?;
-    // The constant is l / tanh(l / 2), whose logarithm is taken from its series where l² is below this: there 0 / 0 is near.
-    const NEAR: f64 = 0.01;
-    let series = |square: f64| square * (1.0 / 12.0 + square * (-7.0 / 1440.0 + square * 31.0 / 90720.0));
+    // The constant is l / tanh(l / 2). Where l² is below this, its logarithm is ln 2 and a polynomial of l²: a derivative by
+    // the formula would be the difference of numbers that are nearly alike, and at 0 both are infinite.
+    const NEAR: f64 = 1.0;
+    let series = |square: f64| square * NORMALISER.iter().rev().fold(0.0, |sum, factor| sum * square + factor);
     let square = graph.unary(Unary::Square, logits)?;
     let near = graph.with_number(Binary::Minimum, square, NEAR)?;
-    let inner = graph.scale(near, 31.0 / 90720.0)?;
-    let inner = graph.with_number(Binary::Add, inner, -7.0 / 1440.0)?;
-    let inner = graph.multiply(inner, near)?;
-    let inner = graph.with_number(Binary::Add, inner, 1.0 / 12.0)?;
-    let inner = graph.multiply(inner, near)?;
+    let [rest @ .., last] = NORMALISER;
+    let mut inner = graph.scale(near, last)?;
+    for factor in rest.into_iter().rev() {
+        inner = graph.with_number(Binary::Add, inner, factor)?;
+        inner = graph.multiply(inner, near)?;
+    }
     let inner = graph.with_number(Binary::Subtract, inner, series(NEAR))?;
     let far = graph.with_number(Binary::Maximum, square, NEAR)?;
     let far = graph.unary(Unary::SquareRoot, far)?;

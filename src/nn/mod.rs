@@ -12,9 +12,9 @@ mod place;
 pub use layer::{
     Activation, AdaptivePool, AdaptivePool1d, AdaptivePool2d, Attention, BatchNorm, Cell, Conv, Conv1d, Conv2d,
     ConvTranspose, ConvTranspose1d, ConvTranspose2d, Custom, CustomLayer, Dropout, Embedding, GaussianNoise,
-    GlobalPool, GroupNorm, Initial, InstanceNorm, Interpolation, Layer, LayerNorm, Linear, MaskSteps, ParameterSpec,
-    Patches, PixelShuffle, Pool, Pool1d, Pool2d, PoolKind, Positions, Recurrent, RepeatVector, Reshape, RmsNorm,
-    Softmax, Structure, TiedLinear, UnitNorm, Unpatch, Upsample,
+    GlobalPool, Glu, GroupNorm, Initial, InstanceNorm, Interpolation, Layer, LayerNorm, Linear, MaskSteps,
+    ParameterSpec, Patches, PixelShuffle, Pool, Pool1d, Pool2d, PoolKind, Positions, Recurrent, RepeatVector, Reshape,
+    RmsNorm, Softmax, Structure, TiedLinear, UnitNorm, Unpatch, Upsample,
 };
 pub(crate) use layer::{Key, Setting, fans, short_form};
 pub use place::{Blocks, MAX_LAYERS, place, place_with, walk};

@@ -30,6 +30,8 @@ pub enum Optimizer {
         betas: [f64; 2],
         /// Added to the root of the second moment.
         eps: f64,
+        /// Whether the largest second moment so far stands in place of the second moment: Reddi et al., ICLR 2018.
+        amsgrad: bool,
     },
     /// Adam with weight decay apart from the gradient: Loshchilov and Hutter, arXiv 1711.05101.
     AdamW {
@@ -37,6 +39,8 @@ pub enum Optimizer {
         betas: [f64; 2],
         /// Added to the root of the second moment.
         eps: f64,
+        /// As Adam's.
+        amsgrad: bool,
     },
     /// Adagrad: Duchi, Hazan and Singer, JMLR 12 (2011).
     Adagrad {
@@ -66,6 +70,22 @@ pub enum Optimizer {
         /// The momentum's part in a change, and its decay.
         betas: [f64; 2],
     },
+    /// Adam by the largest magnitude of a gradient, which decays, in place of the second moment: Kingma and Ba, arXiv
+    /// 1412.6980, section 7.1.
+    AdaMax {
+        /// Decay of the first moment and of the largest magnitude.
+        betas: [f64; 2],
+        /// Added to each magnitude.
+        eps: f64,
+    },
+    /// Adam that looks at the second moment only once its variance is known, and then by as much as it is: Liu et al., arXiv
+    /// 1908.03265.
+    RAdam {
+        /// Decay of the first and of the second moment.
+        betas: [f64; 2],
+        /// Added to the root of the second moment.
+        eps: f64,
+    },
 }
 
 /// The function that an update runs: the constant `METHOD` of `shaders/optimizer.wgsl`.
@@ -87,11 +107,21 @@ pub enum Method {
     NAdam = 6,
     /// Lion.
     Lion = 7,
+    /// Adam and AdamW by the largest second moment.
+    AmsGrad = 8,
+    /// AdaMax.
+    AdaMax = 9,
+    /// RAdam.
+    RAdam = 10,
 }
+
+/// Stands in for a smaller epsilon, such as 0: a gradient of 0 then gives a change of 0 and not 0 / 0, and one whose square
+/// is too small for 32 bits does not give an infinite one. What it is added to is far larger otherwise.
+const LEAST_EPS: f64 = 1e-20;
 
 impl Method {
     /// All of them, by their numbers.
-    pub const ALL: [Method; 8] = [
+    pub const ALL: [Method; 11] = [
         Method::Descent,
         Method::Momentum,
         Method::RmsProp,
@@ -100,20 +130,25 @@ impl Method {
         Method::Adadelta,
         Method::NAdam,
         Method::Lion,
+        Method::AmsGrad,
+        Method::AdaMax,
+        Method::RAdam,
     ];
 }
 
 impl Optimizer {
     /// All of them, with PyTorch's defaults.
-    pub const ALL: [Optimizer; 8] = [
+    pub const ALL: [Optimizer; 10] = [
         Optimizer::Sgd { momentum: 0.0, nesterov: false },
         Optimizer::RmsProp { alpha: 0.99, eps: 1e-8, momentum: 0.0, centered: false },
-        Optimizer::Adam { betas: [0.9, 0.999], eps: 1e-8 },
-        Optimizer::AdamW { betas: [0.9, 0.999], eps: 1e-8 },
+        Optimizer::Adam { betas: [0.9, 0.999], eps: 1e-8, amsgrad: false },
+        Optimizer::AdamW { betas: [0.9, 0.999], eps: 1e-8, amsgrad: false },
         Optimizer::Adagrad { lr_decay: 0.0, eps: 1e-10 },
         Optimizer::Adadelta { rho: 0.9, eps: 1e-6 },
         Optimizer::NAdam { betas: [0.9, 0.999], eps: 1e-8, momentum_decay: 4e-3 },
         Optimizer::Lion { betas: [0.9, 0.99] },
+        Optimizer::AdaMax { betas: [0.9, 0.999], eps: 1e-8 },
+        Optimizer::RAdam { betas: [0.9, 0.999], eps: 1e-8 },
     ];
     /// Plain descent.
     pub const SGD: Optimizer = Optimizer::ALL[0];
@@ -131,6 +166,8 @@ impl Optimizer {
             Optimizer::Adadelta { .. } => "adadelta",
             Optimizer::NAdam { .. } => "nadam",
             Optimizer::Lion { .. } => "lion",
+            Optimizer::AdaMax { .. } => "adamax",
+            Optimizer::RAdam { .. } => "radam",
         }
     }
 
@@ -140,11 +177,14 @@ impl Optimizer {
             Optimizer::Sgd { momentum, .. } if *momentum == 0.0 => Method::Descent,
             Optimizer::Sgd { .. } => Method::Momentum,
             Optimizer::RmsProp { .. } => Method::RmsProp,
+            Optimizer::Adam { amsgrad: true, .. } | Optimizer::AdamW { amsgrad: true, .. } => Method::AmsGrad,
             Optimizer::Adam { .. } | Optimizer::AdamW { .. } => Method::Adam,
             Optimizer::Adagrad { .. } => Method::Adagrad,
             Optimizer::Adadelta { .. } => Method::Adadelta,
             Optimizer::NAdam { .. } => Method::NAdam,
             Optimizer::Lion { .. } => Method::Lion,
+            Optimizer::AdaMax { .. } => Method::AdaMax,
+            Optimizer::RAdam { .. } => Method::RAdam,
         }
     }
 
@@ -162,7 +202,8 @@ impl Optimizer {
             Method::Descent => 0,
             Method::Momentum | Method::Adagrad | Method::Lion => 1,
             Method::RmsProp => 1 + self.extras().map(usize::from).iter().sum::<usize>(),
-            Method::Adam | Method::Adadelta | Method::NAdam => 2,
+            Method::Adam | Method::Adadelta | Method::NAdam | Method::AdaMax | Method::RAdam => 2,
+            Method::AmsGrad => 3,
         }
     }
 
@@ -174,7 +215,9 @@ impl Optimizer {
             Method::RmsProp => 8 + 4 * self.extras().map(usize::from).iter().sum::<usize>(),
             Method::Adagrad => 7,
             Method::Lion => 10,
+            Method::AdaMax => 11,
             Method::Adam | Method::Adadelta => 13,
+            Method::AmsGrad | Method::RAdam => 14,
             Method::NAdam => 15,
         }
     }
@@ -191,20 +234,22 @@ impl Optimizer {
             _ => row[DECAY] = weight_decay,
         }
         let exponent = step as f64;
+        let positive = |eps: &f64| eps.max(LEAST_EPS);
         let numbers: &[f64] = match self {
             // The gradient's and the change's part in the step.
             Optimizer::Sgd { momentum, nesterov: true } => &[*momentum, 1.0, *momentum],
             Optimizer::Sgd { momentum, nesterov: false } => &[*momentum, 0.0, 1.0],
-            Optimizer::RmsProp { alpha, eps, momentum, .. } => &[*alpha, 1.0 - alpha, *eps, *momentum],
-            Optimizer::Adam { betas: [first, second], eps } | Optimizer::AdamW { betas: [first, second], eps } => {
+            Optimizer::RmsProp { alpha, eps, momentum, .. } => &[*alpha, 1.0 - alpha, positive(eps), *momentum],
+            Optimizer::Adam { betas: [first, second], eps, .. }
+            | Optimizer::AdamW { betas: [first, second], eps, .. } => {
                 row[RATE] = rate / (1.0 - first.powf(exponent));
-                &[1.0 / (1.0 - second.powf(exponent)).sqrt(), *eps, 1.0 - first, *second, 1.0 - second]
+                &[1.0 / (1.0 - second.powf(exponent)).sqrt(), positive(eps), 1.0 - first, *second, 1.0 - second]
             }
             Optimizer::Adagrad { lr_decay, eps } => {
                 row[RATE] = rate / (1.0 + (exponent - 1.0) * lr_decay);
-                &[*eps]
+                &[positive(eps)]
             }
-            Optimizer::Adadelta { rho, eps } => &[*rho, 1.0 - rho, *eps],
+            Optimizer::Adadelta { rho, eps } => &[*rho, 1.0 - rho, positive(eps)],
             Optimizer::NAdam { betas: [first, second], eps, momentum_decay } => {
                 let momentum = |step: f64| first * (1.0 - 0.5 * 0.96f64.powf(step * momentum_decay));
                 let mut product = 1.0;
@@ -218,9 +263,28 @@ impl Optimizer {
                 let (now, next) = (momentum(exponent), momentum(exponent + 1.0));
                 row[RATE] = rate * next / (1.0 - product * next);
                 let correction = 1.0 / (1.0 - second.powf(exponent)).sqrt();
-                &[correction, *eps, 1.0 - first, *second, 1.0 - second, rate * (1.0 - now) / (1.0 - product)]
+                let own = rate * (1.0 - now) / (1.0 - product);
+                &[correction, positive(eps), 1.0 - first, *second, 1.0 - second, own]
             }
             Optimizer::Lion { betas: [first, second] } => &[*first, 1.0 - first, *second, 1.0 - second],
+            Optimizer::AdaMax { betas: [first, second], eps } => {
+                row[RATE] = rate / (1.0 - first.powf(exponent));
+                &[positive(eps), 1.0 - first, *second]
+            }
+            Optimizer::RAdam { betas: [first, second], eps } => {
+                row[RATE] = rate / (1.0 - first.powf(exponent));
+                let power = second.powf(exponent);
+                // Lengths of simple averages that know as much of the second moment: in the end, and now.
+                let most = 2.0 / (1.0 - second) - 1.0;
+                let length = most - 2.0 * exponent * power / (1.0 - power);
+                let [by_root, plain] = if length > 5.0 {
+                    let part = |length: f64| (length - 4.0) * (length - 2.0) / length;
+                    [(part(length) / part(most) * (1.0 - power)).sqrt(), 0.0]
+                } else {
+                    [0.0, 1.0]
+                };
+                &[by_root, positive(eps), 1.0 - first, *second, 1.0 - second, plain]
+            }
         };
         row[METHOD_NUMBERS..METHOD_NUMBERS + numbers.len()].copy_from_slice(numbers);
         row

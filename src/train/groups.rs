@@ -3,7 +3,7 @@
 use super::checkpoint::Progress;
 use super::feed::Feed;
 use crate::model::Network;
-use crate::model::spec::{Place, Swa};
+use crate::model::spec::{Place, Swa, TrainSpec};
 use crate::plan::state::{AVERAGING, NORM_LIMIT, SHARE, VALUE_LIMIT, WAIT};
 
 /// A norm that no gradient of finite numbers worth having exceeds, for limits that only look whether all are finite.
@@ -24,13 +24,13 @@ impl Groups {
         // In the order of the layout.
         for parameter in network.checked().parameters() {
             let mut own = [spec.optimizer.lr, spec.optimizer.weight_decay];
-            let mut frozen = !parameter.trained;
+            let mut frozen = false;
             for layer in spec.layers.iter().filter(|layer| layer.covers(&parameter.name)) {
                 own = [layer.lr.unwrap_or(own[0]), layer.weight_decay.unwrap_or(own[1])];
-                frozen |= layer.frozen;
+                frozen = layer.frozen.unwrap_or(frozen);
             }
             let known = groups.settings.iter().position(|known| *known == own);
-            let group = if frozen {
+            let group = if frozen || !parameter.trained {
                 None
             } else {
                 Some(known.unwrap_or_else(|| {
@@ -75,9 +75,10 @@ impl Groups {
                 reductions: progress.plateau.reductions,
             };
             let rate = match spec.swa {
-                Some(Swa { start, lr: Some(own), .. }) if progress.epoch >= start as u64 => {
-                    own * lr / spec.optimizer.lr
-                }
+                Some(Swa { start, lr: Some(own), .. }) if progress.epoch >= start as u64 => match spec.optimizer.lr {
+                    0.0 => own,
+                    all => own * lr / all,
+                },
                 _ => spec.schedule.rate(lr, warmup, place),
             };
             let mut row = spec.optimizer.method.schedule_row(update + 1, rate, weight_decay);
@@ -87,9 +88,7 @@ impl Groups {
             row[NORM_LIMIT] = spec.clip_norm.unwrap_or(NO_LIMIT);
             row[AVERAGING] = match (spec.ema, spec.swa) {
                 _ if step < last => 0.0,
-                // The average begins with the first parameters that were trained.
-                (Some(_), _) if update == 0 => 1.0,
-                (Some(decay), _) => 1.0 - decay,
+                (Some(decay), _) => TrainSpec::ema_part(decay, update),
                 (None, Some(swa)) => swa.part(progress.epoch, last + 1 == steps),
                 (None, None) => 0.0,
             };

@@ -170,6 +170,7 @@ impl<'a> Trainer<'a> {
         if let Some(validation) = validation {
             validation.expect_scaled_as(data, ["its numbers are", "those that are trained on are"])?;
         }
+        network.accepts_batches(feed.batch(), data.len())?;
         let validation = match validation {
             Some(data) => Some(Feed::new(network.rows(data)?, "validation", spec.batch.min(data.len()), budget)?),
             None => None,

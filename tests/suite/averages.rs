@@ -58,6 +58,34 @@ fn weights_of_whole_epochs_are_averaged() -> Result<()> {
     Ok(())
 }
 
+/// A short training's average is near its last weights, and not near the first.
+#[test]
+fn the_decay_of_an_average_rises_with_the_updates() -> Result<()> {
+    for device in all_devices() {
+        let network = pinhole::model::Network::new(averaged("ema = 0.999", 4))?;
+        let data = digits(96, 2);
+        let mut options = Options::default();
+        let mut trainer = Trainer::new(&network, &device, &data, None, options.clone())?;
+        trainer.start(&initial(&network))?;
+        while trainer.epoch(&mut ())? != Outcome::Finished {}
+        let average = wide(&trainer.model()?);
+        // The same, from the weights after each of the twelve updates.
+        let mut expected: Vec<f64> = Vec::new();
+        for update in 0..12 {
+            options.steps = Some(update + 1);
+            let now = wide(&train(&network, &device, &data, None, options.clone()).parameters);
+            let decay = f64::min(0.999, (1.0 + update as f64) / (10.0 + update as f64));
+            expected = match update {
+                0 => now,
+                _ => expected.iter().zip(&now).map(|(before, now)| decay * before + (1.0 - decay) * now).collect(),
+            };
+        }
+        let tolerance = if matches!(device, Device::CpuF64) { 1e-14 } else { 1e-6 };
+        expect_close(&device.name(), &average, &expected, tolerance, Scale::Largest);
+    }
+    Ok(())
+}
+
 #[test]
 fn averaging_may_have_its_own_rate() -> Result<()> {
     let (_, slow) = trained(averaged("schedule = \"cosine\"", 4), &Device::CpuF64)?;
@@ -159,6 +187,17 @@ fn ensembles_have_a_mean_and_a_spread() -> Result<()> {
     let table = Autoencoder::new(table, Device::Cpu)?;
     assert!(refused(vec![&table, &table]).contains("categories of tables have no mean"));
     Ok(())
+}
+
+#[test]
+fn a_training_too_short_for_its_average_says_so() {
+    let place = Place::new();
+    let train = "train --model small.toml --data digits:90 --device cpu --set train.epochs=2";
+    let said = place.ok(&format!("{train} --set train.ema=0.999 --out short"));
+    let line = "train.ema: the average's decay rises to 0.400 and not to 0.999, since there are only 6 updates; train for \
+                longer, or set a smaller one\n";
+    assert!(said.stderr.contains(line), "{}", said.stderr);
+    assert!(!place.ok(&format!("{train} --set train.ema=0.3 --out long")).stderr.contains("train.ema"));
 }
 
 #[test]

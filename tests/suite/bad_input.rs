@@ -109,12 +109,12 @@ fn bad_models_and_settings_are_told_in_one_line() {
             "decoder.2.linear: the decoder's output is [5], the model's input [784]; write { linear = 784 }",
         ),
         (
-            &train("--model small.toml --lr 0"),
-            "train.optimizer.adam.lr: expects a positive number, got 0.0; use 0.001, say",
+            &train("--model small.toml --lr -0.1"),
+            "train.optimizer.adam.lr: expects a number, at least 0, got -0.1; use 0.001, say",
         ),
         (
             &train("--model small.toml --lr nan"),
-            "train.optimizer.adam.lr: expects a positive number, got NaN; use 0.001, say",
+            "train.optimizer.adam.lr: expects a number, at least 0, got NaN; use 0.001, say",
         ),
         (
             &train("--model small.toml --batch 61"),
@@ -143,7 +143,7 @@ fn bad_models_and_settings_are_told_in_one_line() {
 }
 
 const MODEL_NOTHING: &str = "model \"nothing\": it is no preset, and there is no .toml file of that name; \
-                             did you mean \"denoising\"?";
+                             \"pinhole models\" lists the presets";
 const MODEL_FILE: &str = "model \"nothing.toml\": it is no preset, and there is no .toml file of that name; \
                           check the path";
 

@@ -116,3 +116,48 @@ fn losses_that_make_no_sense_are_refused_in_one_line() {
         assert_eq!(error.to_string(), format!("m.toml: {expected}"));
     }
 }
+
+/// Logits, and of each the loss against 0.25 and its derivative, from 50 digits (mpmath).
+const CONTINUOUS_BERNOULLI: [[f64; 3]; 20] = [
+    [0.0, 0.0, 0.25],
+    [1e-08, 2.5000000041666668e-09, 0.25000000083333335],
+    [0.001, 0.0002500416666663194, 0.25008333333194444],
+    [0.05, 0.012604164496613892, 0.2541664930658889],
+    [0.0999, 0.025390799171935926, 0.2583236156025681],
+    [0.1, 0.025416631949954877, 0.2583319447750496],
+    [0.1001, 0.025442465560890654, 0.2583402739392044],
+    [-0.3, -0.07125280848891069, 0.22503741982325073],
+    [0.7, 0.19533394113034724, 0.30786243506303473],
+    [0.999, 0.29099291757053564, 0.33189737661200336],
+    [0.999999, 0.2913245226362509, 0.3319766275429168],
+    [1.0, 0.2913248546129181, 0.3319767068693264],
+    [1.000001, 0.2913251865896646, 0.33197678619572835],
+    [1.001, 0.29165687098170584, 0.3320560294214169],
+    [-1.0, -0.2086751453870819, 0.16802329313067357],
+    [-1.3, -0.25554924712389626, 0.14460024871545168],
+    [2.0, 0.6614393615711956, 0.4065176427496657],
+    [-5.0, -0.3661986618835889, -0.05678365490630423],
+    [20.0, 12.004267724384855, 0.7000000020611536],
+    [100.0, 70.39482981401191, 0.74],
+];
+
+/// The normalising constant is a polynomial around 0 and a formula beyond 1: neither loses digits, nor do their derivatives.
+#[test]
+fn the_constant_of_a_continuous_bernoulli_is_exact() -> Result<()> {
+    let count = CONTINUOUS_BERNOULLI.len();
+    let column = |at: usize| CONTINUOUS_BERNOULLI.iter().map(|row| row[at]).collect::<Vec<f64>>();
+    for (device, tolerance) in all_devices().into_iter().zip([1e-15, 4e-7, 4e-7]) {
+        let mut graph = Graph::new();
+        let [logits, target] = [graph.input("l", [count, 1], DType::Float)?, graph.constant(0.25, [count, 1])?];
+        let each = loss::continuous_bernoulli(&mut graph, logits, target)?;
+        let sum = graph.sum(each, &[0])?;
+        let gradient = graph.gradients(sum, &[logits])?[0];
+        let logits = Tensor::new([count, 1], Values::F64(column(0)))?;
+        let results = device.compute(&graph, &[each, gradient], &[("l", logits)])?;
+        for (what, result, at) in [("the loss", &results[0], 1), ("its derivative", &results[1], 2)] {
+            let what = format!("{what} on {}", device.name());
+            expect_close(&what, &result.to_f64(), &column(at), tolerance, Scale::AtLeastOne);
+        }
+    }
+    Ok(())
+}

@@ -18,17 +18,20 @@ pub const SAMPLE: usize = 36;
 pub const STEPS: usize = 7;
 
 /// Every optimiser, with all that it can do.
-pub const OPTIMIZERS: [Optimizer; 10] = [
+pub const OPTIMIZERS: [Optimizer; 13] = [
     Optimizer::Sgd { momentum: 0.9, nesterov: false },
     Optimizer::Sgd { momentum: 0.8, nesterov: true },
     Optimizer::RmsProp { alpha: 0.9, eps: 1e-6, momentum: 0.0, centered: false },
     Optimizer::RmsProp { alpha: 0.9, eps: 1e-6, momentum: 0.5, centered: true },
     Optimizer::ADAM,
-    Optimizer::AdamW { betas: [0.8, 0.99], eps: 1e-6 },
+    Optimizer::AdamW { betas: [0.8, 0.99], eps: 1e-6, amsgrad: false },
     Optimizer::Adagrad { lr_decay: 0.1, eps: 1e-8 },
     Optimizer::Adadelta { rho: 0.8, eps: 1e-4 },
     Optimizer::NAdam { betas: [0.9, 0.99], eps: 1e-6, momentum_decay: 4e-3 },
     Optimizer::Lion { betas: [0.9, 0.99] },
+    Optimizer::Adam { betas: [0.9, 0.9], eps: 0.0, amsgrad: true },
+    Optimizer::AdaMax { betas: [0.8, 0.9], eps: 1e-6 },
+    Optimizer::RAdam { betas: [0.5, 0.6], eps: 1e-6 },
 ];
 
 /// All that can happen to gradients on their way to the optimiser.

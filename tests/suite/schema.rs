@@ -127,6 +127,8 @@ fn good_files() -> Vec<String> {
     let blocks = readme.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap_or_default().to_owned());
     texts.extend(blocks.filter(|block| block.contains("encoder")));
     texts.extend([SMALL_CONV, SMALL_DENSE].map(str::to_owned));
+    let short = "{ leaky_relu = 0.2 }, { prelu = true }, { hardtanh = [-2, 2.5] }, { softmax = -1 }, { layer_norm = 1 }, { glu = 0 }";
+    texts.push(SMALL_DENSE.replace("[{ linear = 24 }, \"relu\"", &format!("[{{ linear = 24 }}, {short}")));
     for preset in ["conv", "dense"] {
         texts.push(ModelSpec::resolve(preset).expect("a preset").to_toml());
     }
@@ -137,7 +139,7 @@ fn good_files() -> Vec<String> {
         all.train.optimizer = optimizer;
         texts.push(all.to_toml());
     }
-    for schedule in Schedule::ALL {
+    for schedule in Schedule::all() {
         all.train.schedule = schedule;
         texts.push(all.to_toml());
     }
@@ -242,6 +244,11 @@ fn what_the_reader_refuses_for_a_key_or_a_type_the_schema_refuses_too() {
         ("\"relu\"", "{ relu = {} }"),
         ("\"relu\"", "7"),
         ("lr = 0.01", "betas = [0.9]"),
+        ("lr = 0.01", "amsgrad = 1"),
+        ("batch = 8", "batch = 8\nschedule = { multi_step = { milestones = 3 } }"),
+        ("\"relu\"", "{ hardtanh = [1] }"),
+        ("\"relu\"", "{ leaky_relu = true }"),
+        ("\"relu\"", "{ softmax = 0.5 }"),
         ("{ linear = 64 }, {", "{ linear = 64, relu = 1 }, {"),
         ("\"mse\"", "{}"),
         ("\"mse\"", "{ huber = { delta = \"1\" } }"),
@@ -250,7 +257,7 @@ fn what_the_reader_refuses_for_a_key_or_a_type_the_schema_refuses_too() {
         ("batch = 8", "batch = 0"),
         ("batch = 8", "batch = 8\nema = 1.0"),
         ("batch = 8", "batch = 8\nclip_value = 0"),
-        ("lr = 0.01", "lr = 0"),
+        ("lr = 0.01", "lr = -0.01"),
         ("\"mse\"", "{ mse = 0 }"),
         ("code = ", "\"a b\" = [\"relu\"]\ncode = "),
     ] {

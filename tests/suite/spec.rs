@@ -86,7 +86,7 @@ fn bad_files_are_refused_in_one_clear_line() {
             in_encoder("{ convtranspose2d = { out = 1, kernel = 3 } }"),
             "m.toml: line 5, encoder.1: unknown layer \"convtranspose2d\"; did you mean \"conv_transpose2d\"?",
         ),
-        (in_encoder("\"ReLU6\""), "m.toml: line 5, encoder.1: unknown layer \"ReLU6\"; did you mean \"relu\"?"),
+        (in_encoder("\"ReLU6\""), "m.toml: line 5, encoder.1: unknown layer \"ReLU6\"; did you mean \"relu6\"?"),
         (
             in_encoder("\"linear\""),
             "m.toml: line 5, encoder.1: \"linear\" alone lacks its sizes; write { linear = 64 }, say",
@@ -123,11 +123,11 @@ fn bad_files_are_refused_in_one_clear_line() {
             with("[1, 8, 8]", "\"1x8x8\""),
             "m.toml: line 1, input: expects a list of sizes, got \"1x8x8\"; write [1, 28, 28], say",
         ),
-        (with("\"mse\"", "\"mce\""), "m.toml: line 2, loss: unknown loss \"mce\"; did you mean \"mae\"?"),
+        (with("\"mse\"", "\"msee\""), "m.toml: line 2, loss: unknown loss \"msee\"; did you mean \"mse\"?"),
         (with("batch = 2", "batch = 0"), "m.toml: line 6, train.batch: must be at least 1, got 0; use 1 or more"),
         (
             with("\"adam\"", "{ adam = { lr = nan } }"),
-            "m.toml: line 7, train.optimizer.adam.lr: expects a positive number, got NaN; use 0.001, say",
+            "m.toml: line 7, train.optimizer.adam.lr: expects a number, at least 0, got NaN; use 0.001, say",
         ),
         (
             with("\"adam\"", "{ adam = { betas = [0.9, 1] } }"),
@@ -385,7 +385,10 @@ fn keys_can_be_set_one_by_one() {
     assert_eq!(spec.loss, LossKind::Bce.into());
     assert_eq!(
         spec.train.optimizer,
-        OptimizerSpec { method: Optimizer::Adam { betas: [0.5, 0.999], eps: 1e-8 }, ..OptimizerSpec::adam(1e-4) }
+        OptimizerSpec {
+            method: Optimizer::Adam { betas: [0.5, 0.999], eps: 1e-8, amsgrad: false },
+            ..OptimizerSpec::adam(1e-4)
+        }
     );
     let (stride, padding) = ([2, 2], [1, 1]);
     assert_eq!(spec.encoder[0], Layer::Conv2d(Conv2d { stride, padding, ..Conv2d::new(8, [3, 5]) }));
@@ -409,7 +412,7 @@ fn a_setting_that_is_refused_changes_nothing() {
         ("train.batch", "--set train.batch: there is no value; write key=value, as in train.batch=64"),
         ("train.bacth=3", "--set train.bacth=3: train: unknown key \"bacth\"; did you mean \"batch\"?"),
         ("losss=mse", "--set losss=mse: unknown key \"losss\"; did you mean \"loss\"?"),
-        ("loss=mce", "--set loss=mce: unknown loss \"mce\"; did you mean \"mae\"?"),
+        ("loss=msee", "--set loss=msee: unknown loss \"msee\"; did you mean \"mse\"?"),
         ("train.batch=", "--set train.batch=: there is no value; write key=value, as in train.batch=64"),
         (
             "train.batch.size=3",

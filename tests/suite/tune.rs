@@ -233,8 +233,8 @@ mod program {
         for device in ["cpu", &name] {
             let mut command = place.command("plan conv.toml");
             let said =
-                said(command.args(["--device", device]).env("PINHOLE_WITHOUT", "splits,pears").output().expect("it"));
-            let line = "error: PINHOLE_WITHOUT: there is no optimisation \"pears\"; did you mean \"pairs\"?\n";
+                said(command.args(["--device", device]).env("PINHOLE_WITHOUT", "splits,pars").output().expect("it"));
+            let line = "error: PINHOLE_WITHOUT: there is no optimisation \"pars\"; did you mean \"pairs\"?\n";
             assert_eq!((said.code, &said.stderr[..]), (Some(1), line));
         }
     }

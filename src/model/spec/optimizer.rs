@@ -22,9 +22,9 @@ impl OptimizerSpec {
     pub fn new(method: Optimizer) -> OptimizerSpec {
         let lr = match method {
             Optimizer::Sgd { .. } | Optimizer::RmsProp { .. } | Optimizer::Adagrad { .. } => 1e-2,
-            Optimizer::Adam { .. } | Optimizer::AdamW { .. } => 1e-3,
+            Optimizer::Adam { .. } | Optimizer::AdamW { .. } | Optimizer::RAdam { .. } => 1e-3,
             Optimizer::Adadelta { .. } => 1.0,
-            Optimizer::NAdam { .. } => 2e-3,
+            Optimizer::NAdam { .. } | Optimizer::AdaMax { .. } => 2e-3,
             Optimizer::Lion { .. } => 1e-4,
         };
         let weight_decay = if matches!(method, Optimizer::AdamW { .. }) { 1e-2 } else { 0.0 };
@@ -71,28 +71,31 @@ impl Choice for OptimizerSpec {
     }
 
     fn settings(&mut self) -> Vec<(&'static str, Setting<'_>)> {
-        use Setting::{Flag, Fraction, Fractions, NotNegative, Positive};
-        let mut all = vec![("lr", Positive(&mut self.lr))];
+        use Setting::{Flag, Fraction, Fractions, NotNegative};
+        let mut all = vec![("lr", NotNegative(&mut self.lr))];
         match &mut self.method {
             Optimizer::Sgd { momentum, nesterov } => {
                 all.extend([("momentum", Fraction(momentum)), ("nesterov", Flag(nesterov))]);
             }
             Optimizer::RmsProp { alpha, eps, momentum, centered } => all.extend([
                 ("alpha", Fraction(alpha)),
-                ("eps", Positive(eps)),
+                ("eps", NotNegative(eps)),
                 ("momentum", Fraction(momentum)),
                 ("centered", Flag(centered)),
             ]),
-            Optimizer::Adam { betas, eps } | Optimizer::AdamW { betas, eps } => {
-                all.extend([("betas", Fractions(betas)), ("eps", Positive(eps))]);
+            Optimizer::Adam { betas, eps, amsgrad } | Optimizer::AdamW { betas, eps, amsgrad } => {
+                all.extend([("betas", Fractions(betas)), ("eps", NotNegative(eps)), ("amsgrad", Flag(amsgrad))]);
             }
             Optimizer::Adagrad { lr_decay, eps } => {
-                all.extend([("lr_decay", NotNegative(lr_decay)), ("eps", Positive(eps))]);
+                all.extend([("lr_decay", NotNegative(lr_decay)), ("eps", NotNegative(eps))]);
             }
-            Optimizer::Adadelta { rho, eps } => all.extend([("rho", Fraction(rho)), ("eps", Positive(eps))]),
+            Optimizer::Adadelta { rho, eps } => all.extend([("rho", Fraction(rho)), ("eps", NotNegative(eps))]),
+            Optimizer::AdaMax { betas, eps } | Optimizer::RAdam { betas, eps } => {
+                all.extend([("betas", Fractions(betas)), ("eps", NotNegative(eps))]);
+            }
             Optimizer::NAdam { betas, eps, momentum_decay } => all.extend([
                 ("betas", Fractions(betas)),
-                ("eps", Positive(eps)),
+                ("eps", NotNegative(eps)),
                 ("momentum_decay", NotNegative(momentum_decay)),
             ]),
             Optimizer::Lion { betas } => all.push(("betas", Fractions(betas))),

@@ -60,6 +60,14 @@ impl<'a> Item<'a> {
         }
     }
 
+    /// The place of an axis, from the first on or, where it is negative, from behind the last.
+    fn axis(&self) -> Result<isize, Fault> {
+        match self.value.as_integer().map(isize::try_from) {
+            Some(Ok(number)) => Ok(number),
+            _ => self.wrong("a whole number", "write 0 for the first axis or -1 for the last, say"),
+        }
+    }
+
     pub(super) fn number(&self) -> Result<f64, Fault> {
         match self.value {
             Value::Float(number) => Ok(*number),
@@ -494,6 +502,7 @@ fn read_layer(item: &Item) -> Result<Layer, Fault> {
 fn read_setting(item: &Item, setting: &mut Setting) -> Result<(), Fault> {
     match setting {
         Setting::Whole(value) => **value = item.whole()?,
+        Setting::Axis(value) => **value = item.axis()?,
         Setting::Sides(value) => item.sides(value)?,
         Setting::Padding(value, same) => match item.as_text() {
             None => {

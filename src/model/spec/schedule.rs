@@ -6,7 +6,7 @@ use std::fmt;
 
 /// How the learning rate changes in training. Each is PyTorch's scheduler of that name; a time is an epoch, or an update of
 /// the parameters where the schedule goes on with every update.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Schedule {
     /// It does not.
     Constant,
@@ -16,6 +16,36 @@ pub enum Schedule {
         every: usize,
         /// The factor.
         gamma: f64,
+        /// Whether times are updates.
+        per_step: bool,
+    },
+    /// It is multiplied by `gamma` when as many times have passed as each of the milestones says: `MultiStepLR`.
+    MultiStep {
+        /// Times after which it is multiplied, in any order; at least one.
+        milestones: Vec<usize>,
+        /// The factor.
+        gamma: f64,
+        /// Whether times are updates.
+        per_step: bool,
+    },
+    /// The optimiser's rate is multiplied by a factor that goes in equal parts from one number to another, and stays there:
+    /// `LinearLR`.
+    Linear {
+        /// The factor at the beginning.
+        start_factor: f64,
+        /// The factor at the end.
+        end_factor: f64,
+        /// Times from the one to the other; 0 for those of the whole training.
+        total: usize,
+        /// Whether times are updates.
+        per_step: bool,
+    },
+    /// It falls to 0 as a power of the part of the times that is still to come: `PolynomialLR`.
+    Polynomial {
+        /// The exponent: 1 for a straight line.
+        power: f64,
+        /// Times until it is 0; 0 for those of the whole training.
+        total: usize,
         /// Whether times are updates.
         per_step: bool,
     },
@@ -79,14 +109,19 @@ pub struct Place {
 
 impl Schedule {
     /// All of them, with their defaults.
-    pub const ALL: [Schedule; 6] = [
-        Schedule::Constant,
-        Schedule::Step { every: 10, gamma: 0.1, per_step: false },
-        Schedule::Exponential { gamma: 0.95, per_step: false },
-        Schedule::Cosine { period: 0, multiply: 1, min: 0.0, per_step: true },
-        Schedule::OneCycle { start: 0.3, div: 25.0, final_div: 1e4 },
-        Schedule::Plateau { factor: 0.1, patience: 10, threshold: 1e-4, min: 0.0 },
-    ];
+    pub fn all() -> Vec<Schedule> {
+        vec![
+            Schedule::Constant,
+            Schedule::Step { every: 10, gamma: 0.1, per_step: false },
+            Schedule::MultiStep { milestones: vec![30, 80], gamma: 0.1, per_step: false },
+            Schedule::Exponential { gamma: 0.95, per_step: false },
+            Schedule::Linear { start_factor: 1.0 / 3.0, end_factor: 1.0, total: 5, per_step: false },
+            Schedule::Polynomial { power: 1.0, total: 5, per_step: false },
+            Schedule::Cosine { period: 0, multiply: 1, min: 0.0, per_step: true },
+            Schedule::OneCycle { start: 0.3, div: 25.0, final_div: 1e4 },
+            Schedule::Plateau { factor: 0.1, patience: 10, threshold: 1e-4, min: 0.0 },
+        ]
+    }
 
     /// The learning rate of an update, where the optimiser's own is `base`. In the first `warmup` updates it rises in equal
     /// parts to what the schedule begins with; a schedule by updates begins after them.
@@ -100,7 +135,17 @@ impl Schedule {
                 Schedule::Step { every, gamma, per_step } => {
                     base * gamma.powf((times(per_step).0 / every as u64) as f64)
                 }
+                Schedule::MultiStep { ref milestones, gamma, per_step } => {
+                    let passed = milestones.iter().filter(|time| **time as u64 <= times(per_step).0).count();
+                    base * gamma.powf(passed as f64)
+                }
                 Schedule::Exponential { gamma, per_step } => base * gamma.powf(times(per_step).0 as f64),
+                Schedule::Linear { start_factor, end_factor, total, per_step } => {
+                    base * (start_factor + (end_factor - start_factor) * part(times(per_step), total))
+                }
+                Schedule::Polynomial { power, total, per_step } => {
+                    base * (1.0 - part(times(per_step), total)).powf(power)
+                }
                 Schedule::Cosine { period, multiply, min, per_step } => {
                     let (mut time, all) = times(per_step);
                     let mut period = if period == 0 { all.max(1) } else { period as u64 };
@@ -129,6 +174,12 @@ impl Schedule {
     }
 }
 
+/// Which part of `total` times has passed, or of all times where that is 0; at most 1.
+fn part((time, all): (u64, u64), total: usize) -> f64 {
+    let total = if total == 0 { all.max(1) } else { total as u64 };
+    time.min(total) as f64 / total as f64
+}
+
 /// From one rate to another along half a cosine.
 fn fall(from: f64, to: f64, part: f64) -> f64 {
     to + (from - to) * (1.0 + (PI * part).cos()) / 2.0
@@ -138,14 +189,17 @@ impl Choice for Schedule {
     const WHAT: &'static str = "schedule";
 
     fn all() -> Vec<Schedule> {
-        Schedule::ALL.to_vec()
+        Schedule::all()
     }
 
     fn name(&self) -> &'static str {
         match self {
             Schedule::Constant => "constant",
             Schedule::Step { .. } => "step",
+            Schedule::MultiStep { .. } => "multi_step",
             Schedule::Exponential { .. } => "exponential",
+            Schedule::Linear { .. } => "linear",
+            Schedule::Polynomial { .. } => "polynomial",
             Schedule::Cosine { .. } => "cosine",
             Schedule::OneCycle { .. } => "one_cycle",
             Schedule::Plateau { .. } => "plateau",
@@ -153,14 +207,26 @@ impl Choice for Schedule {
     }
 
     fn settings(&mut self) -> Vec<(&'static str, Setting<'_>)> {
-        use Setting::{Count, Flag, Fraction, NotNegative, Positive, Whole};
+        use Setting::{Count, Counts, Flag, Fraction, NotNegative, Positive, Whole};
         match self {
             Schedule::Constant => vec![],
             Schedule::Step { every, gamma, per_step } => {
                 vec![("every", Count(every)), ("gamma", Positive(gamma)), ("per_step", Flag(per_step))]
             }
+            Schedule::MultiStep { milestones, gamma, per_step } => {
+                vec![("milestones", Counts(milestones)), ("gamma", Positive(gamma)), ("per_step", Flag(per_step))]
+            }
             Schedule::Exponential { gamma, per_step } => {
                 vec![("gamma", Positive(gamma)), ("per_step", Flag(per_step))]
+            }
+            Schedule::Linear { start_factor, end_factor, total, per_step } => vec![
+                ("start_factor", NotNegative(start_factor)),
+                ("end_factor", NotNegative(end_factor)),
+                ("total", Whole(total)),
+                ("per_step", Flag(per_step)),
+            ],
+            Schedule::Polynomial { power, total, per_step } => {
+                vec![("power", Positive(power)), ("total", Whole(total)), ("per_step", Flag(per_step))]
             }
             Schedule::Cosine { period, multiply, min, per_step } => vec![
                 ("period", Whole(period)),

@@ -103,12 +103,17 @@ fn setting(setting: &Setting) -> Json {
         Setting::Fraction(_) => fraction(),
         Setting::Fractions(_) => json!({ "type": "array", "minItems": 2, "maxItems": 2, "items": fraction() }),
         Setting::Whole(_) | Setting::Seed(_) => whole(),
-        Setting::Count(_) => json!({ "type": "integer", "minimum": 1 }),
-        Setting::Flag(_) => json!({ "type": "boolean" }),
+        Setting::Count(_) => count(),
+        Setting::Counts(_) => json!({ "type": "array", "minItems": 1, "items": count() }),
+        Setting::Flag(_) | Setting::MaybeFlag(_) => json!({ "type": "boolean" }),
         Setting::PositiveOrFalse(_) => or_false(positive()),
         Setting::FractionOrFalse(_) => or_false(fraction()),
         Setting::Part(part) => part.schema(),
     }
+}
+
+fn count() -> Json {
+    json!({ "type": "integer", "minimum": 1 })
 }
 
 fn whole() -> Json {
@@ -160,6 +165,7 @@ fn layer_setting(setting: &nn::Setting) -> Json {
             json!({ "anyOf": [whole(), wholes(sides.len()), { "enum": ["same", "valid"] }] })
         }
         nn::Setting::Number(_) => json!({ "type": "number" }),
+        nn::Setting::Axis(_) => json!({ "type": "integer" }),
         nn::Setting::Flag(_) => json!({ "type": "boolean" }),
         nn::Setting::Sizes(_) => json!({ "type": "array", "items": whole() }),
         nn::Setting::Layers(_) => layers(),

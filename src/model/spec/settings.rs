@@ -23,6 +23,8 @@ pub(super) enum Setting<'a> {
     Whole(&'a mut usize),
     /// A whole number of at least 1.
     Count(&'a mut usize),
+    /// A list of one or more whole numbers of at least 1.
+    Counts(&'a mut Vec<usize>),
     /// A whole number of 64 bits.
     Seed(&'a mut u64),
     /// True or false.
@@ -33,6 +35,8 @@ pub(super) enum Setting<'a> {
     FractionOrFalse(&'a mut Option<f64>),
     /// A number that is not negative and that a file leaves out where there is none.
     Maybe(&'a mut Option<f64>),
+    /// True or false, which a file leaves out where neither is said.
+    MaybeFlag(&'a mut Option<bool>),
     /// More than a number.
     Part(Box<dyn Part + 'a>),
 }
@@ -114,12 +118,17 @@ impl Setting<'_> {
                 *pair = [first.number()?, second.number()?];
             }
             Setting::Whole(number) | Setting::Count(number) => *number = item.whole()?,
+            Setting::Counts(numbers) => {
+                let items = item.list("a list of whole numbers", "write [30, 80], say")?;
+                *numbers = items.iter().map(Item::whole).collect::<Result<_, _>>()?;
+            }
             Setting::Seed(number) => *number = item.whole()?,
             Setting::Flag(flag) => *flag = item.flag()?,
             Setting::PositiveOrFalse(number) | Setting::FractionOrFalse(number) => {
                 *number = if item.is_false() { None } else { Some(item.number()?) };
             }
             Setting::Maybe(number) => *number = Some(item.number()?),
+            Setting::MaybeFlag(flag) => *flag = Some(item.flag()?),
             Setting::Part(mut part) => part.read(item)?,
         }
         Ok(())
@@ -134,12 +143,14 @@ impl Setting<'_> {
             }
             Setting::Fractions(pair) => format!("{pair:?}"),
             Setting::Whole(number) | Setting::Count(number) => number.to_string(),
+            Setting::Counts(numbers) => format!("{numbers:?}"),
             Setting::Seed(number) => number.to_string(),
             Setting::Flag(flag) => flag.to_string(),
             Setting::PositiveOrFalse(number) | Setting::FractionOrFalse(number) => {
                 number.map_or("false".to_owned(), |number| format!("{number:?}"))
             }
             Setting::Maybe(number) => format!("{:?}", (**number)?),
+            Setting::MaybeFlag(flag) => (**flag)?.to_string(),
             Setting::Part(part) => part.text(),
         })
     }
@@ -346,6 +357,10 @@ pub(super) fn validate<C: Choice>(choice: &C, key: &str) -> Result<()> {
                 }
             }
             (Setting::Count(0), Setting::Count(default)) => ("a whole number, at least 1", 0.0, format!("{default}")),
+            (Setting::Counts(numbers), _) if numbers.is_empty() || numbers.contains(&0) => {
+                let problem = format!("expects one or more whole numbers, each at least 1, got {numbers:?}");
+                return Err(Error::invalid(format!("{key}.{}.{name}", choice.name()), problem, "use [30, 80], say"));
+            }
             _ => continue,
         };
         return Err(Error::invalid(

@@ -38,7 +38,8 @@ pub struct TrainSpec {
     pub clip_norm: Option<f64>,
     /// Batches whose gradients are joined for an update, as if they were one batch; 1 unless given.
     pub accumulate: usize,
-    /// The decay of an average of the weights that follows them. It is validated, and is the model that is saved.
+    /// The decay of an average of the weights that follows them, once there are enough of them: after t updates the next one
+    /// decays it by no more than (1 + t) / (10 + t). It is validated, and is the model that is saved.
     pub ema: Option<f64>,
     /// An average of the weights that whole epochs end with. It is validated, and is the model that is saved.
     pub swa: Option<Swa>,
@@ -48,7 +49,7 @@ pub struct TrainSpec {
     pub non_finite: NonFinite,
     /// In how many bits a training step stores its values; 32 unless given.
     pub precision: Precision,
-    /// What holds for some layers only. Where several entries say it of one layer, the last does.
+    /// What holds for some layers only. Where several entries say it of one layer, the last does, key by key.
     pub layers: Vec<LayerTraining>,
 }
 
@@ -114,7 +115,8 @@ impl Precision {
     }
 }
 
-/// What holds for one layer, for all of a list, or for one parameter.
+/// What holds for one layer, for all of a list, or for one parameter. What an entry does not say stays as entries before it,
+/// or the rest of `[train]`, have it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LayerTraining {
     /// `encoder.0`, `encoder` or `encoder.0.bias`.
@@ -124,16 +126,16 @@ pub struct LayerTraining {
     /// Its own weight decay in place of the optimiser's.
     pub weight_decay: Option<f64>,
     /// Whether its parameters stay as they are.
-    pub frozen: bool,
+    pub frozen: Option<bool>,
     /// This times the sum of its weights' magnitudes is added to the loss. Biases do not count.
-    pub l1: f64,
+    pub l1: Option<f64>,
     /// This times the sum of its weights' squares is added to the loss.
-    pub l2: f64,
+    pub l2: Option<f64>,
     /// This times the sum of its output's magnitudes, in the mean over the batch, is added to the loss. A list's output is
     /// that of its last layer.
-    pub activity_l1: f64,
-    /// The same of squares.
-    pub activity_l2: f64,
+    pub activity_l1: Option<f64>,
+    /// As `activity_l1`, of squares.
+    pub activity_l2: Option<f64>,
 }
 
 impl Default for TrainSpec {
@@ -167,15 +169,23 @@ impl LayerTraining {
         name.strip_prefix(&self.name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
     }
 
-    fn numbers(&self) -> [(&'static str, f64); 4] {
-        let LayerTraining { l1, l2, activity_l1, activity_l2, .. } = self;
-        [("l1", *l1), ("l2", *l2), ("activity_l1", *activity_l1), ("activity_l2", *activity_l2)]
+    fn numbers(&self) -> impl Iterator<Item = (&'static str, f64)> {
+        let LayerTraining { lr, weight_decay, l1, l2, activity_l1, activity_l2, .. } = *self;
+        let all = [
+            ("lr", lr),
+            ("weight_decay", weight_decay),
+            ("l1", l1),
+            ("l2", l2),
+            ("activity_l1", activity_l1),
+            ("activity_l2", activity_l2),
+        ];
+        all.into_iter().filter_map(|(name, number)| Some((name, number?)))
     }
 }
 
 impl Table for LayerTraining {
     fn fields(&mut self) -> Vec<Field<'_>> {
-        use Setting::{Flag, Maybe, NotNegative};
+        use Setting::{Maybe, MaybeFlag};
         vec![
             Field::needed(
                 "name",
@@ -185,26 +195,18 @@ impl Table for LayerTraining {
             ),
             Field::optional("lr", "Its own learning rate.", Maybe(&mut self.lr)),
             Field::optional("weight_decay", "Its own weight decay.", Maybe(&mut self.weight_decay)),
-            Field::optional("frozen", "Whether its parameters stay as they are.", Flag(&mut self.frozen)),
-            Field::optional(
-                "l1",
-                "The weight of the sum of its weights' magnitudes in the loss.",
-                NotNegative(&mut self.l1),
-            ),
-            Field::optional(
-                "l2",
-                "The weight of the sum of its weights' squares in the loss.",
-                NotNegative(&mut self.l2),
-            ),
+            Field::optional("frozen", "Whether its parameters stay as they are.", MaybeFlag(&mut self.frozen)),
+            Field::optional("l1", "The weight of the sum of its weights' magnitudes in the loss.", Maybe(&mut self.l1)),
+            Field::optional("l2", "The weight of the sum of its weights' squares in the loss.", Maybe(&mut self.l2)),
             Field::optional(
                 "activity_l1",
                 "The weight of the sum of its output's magnitudes in the loss.",
-                NotNegative(&mut self.activity_l1),
+                Maybe(&mut self.activity_l1),
             ),
             Field::optional(
                 "activity_l2",
                 "The weight of the sum of its output's squares in the loss.",
-                NotNegative(&mut self.activity_l2),
+                Maybe(&mut self.activity_l2),
             ),
         ]
     }
@@ -365,12 +367,12 @@ impl Table for TrainSpec {
             ),
             Field::optional(
                 "optimizer",
-                "The method of descent and its settings: sgd, rmsprop, adam, adamw, adagrad, adadelta, nadam or lion.",
+                "The method of descent and its settings: sgd, rmsprop, adam, adamw, adagrad, adadelta, adamax, nadam, radam or lion.",
                 Setting::Part(Box::new(Chosen(&mut self.optimizer))),
             ),
             Field::optional(
                 "schedule",
-                "How the learning rate changes: constant, step, exponential, cosine, one_cycle or plateau.",
+                "How the learning rate changes: constant, step, multi_step, exponential, linear, polynomial, cosine, one_cycle or plateau.",
                 Setting::Part(Box::new(Chosen(&mut self.schedule))),
             ),
             Field::optional(
@@ -395,7 +397,7 @@ impl Table for TrainSpec {
             ),
             Field::optional(
                 "ema",
-                "The decay of an average of the weights, which is then the model, or false.",
+                "The decay, which rises to this, of an average of the weights, which is then the model; or false.",
                 FractionOrFalse(&mut self.ema),
             ),
             Field::optional(
@@ -420,7 +422,7 @@ impl Table for TrainSpec {
             ),
             Field::optional(
                 "layers",
-                "What holds for some layers only: [{ name = \"encoder.0\", lr = 1e-4, l2 = 1e-5 }], say.",
+                "What holds for some layers only, the last entry that says it: [{ name = \"encoder.0\", lr = 1e-4, l2 = 1e-5 }], say.",
                 Setting::Part(Box::new(List {
                     list: &mut self.layers,
                     example: "write [{ name = \"encoder.0\", frozen = true }], say",
@@ -431,6 +433,20 @@ impl Table for TrainSpec {
 }
 
 impl TrainSpec {
+    /// How far the average of [`TrainSpec::ema`] goes towards the weights of an update, where there were so many before it:
+    /// all the way to the first one's, and later less and less. Early weights would outweigh all others for long otherwise.
+    pub(crate) fn ema_part(decay: f64, before: u64) -> f64 {
+        if before == 0 { 1.0 } else { (1.0 - decay).max(9.0 / (10.0 + before as f64)) }
+    }
+
+    /// The decay that the average of [`TrainSpec::ema`] rises to in a training of so many updates, where that is less than
+    /// what was asked for.
+    pub fn unreached_decay(&self, updates: u64) -> Option<f64> {
+        let decay = self.ema?;
+        let reached = 1.0 - TrainSpec::ema_part(decay, updates.saturating_sub(1));
+        (reached < decay).then_some(reached)
+    }
+
     /// Whether an average of the weights is the model.
     pub fn averages(&self) -> bool {
         self.ema.is_some() || self.swa.is_some()
@@ -532,16 +548,13 @@ impl TrainSpec {
                 let known = ["encoder", "decoder"].into_iter().chain(layers()).chain(parameters());
                 return Err(Error::invalid(key("name"), problem, suggest(&layer.name, known)));
             }
-            let rates = [("lr", layer.lr), ("weight_decay", layer.weight_decay)];
-            let rates = rates.into_iter().filter_map(|(name, number)| Some((name, number?)));
-            for (name, number) in layer.numbers().into_iter().chain(rates) {
-                if !(number.is_finite() && number >= 0.0) || (name == "lr" && number == 0.0) {
-                    let expected = if name == "lr" { "a positive number" } else { "a number, at least 0" };
-                    let problem = format!("expects {expected}, got {number:?}");
+            for (name, number) in layer.numbers() {
+                if !(number.is_finite() && number >= 0.0) {
+                    let problem = format!("expects a number, at least 0, got {number:?}");
                     return Err(Error::invalid(key(name), problem, "use 0.001, say"));
                 }
             }
-            if layer.activity_l1 + layer.activity_l2 > 0.0 {
+            if layer.activity_l1.is_some() || layer.activity_l2.is_some() {
                 let is_output = |name: &str| checked.layers().any(|placed| placed.name.starts_with(name));
                 let moves_only = checked
                     .layers()
@@ -552,7 +565,10 @@ impl TrainSpec {
                 }
             }
         }
-        let frozen = |name: &str| self.layers.iter().any(|layer| layer.frozen && layer.covers(name));
+        let frozen = |name: &str| {
+            let said = self.layers.iter().filter(|layer| layer.covers(name)).filter_map(|layer| layer.frozen);
+            said.last().unwrap_or(false)
+        };
         let mut trained = checked.parameters().filter(|parameter| parameter.trained).peekable();
         if trained.peek().is_some() && trained.all(|parameter| frozen(&parameter.name)) {
             return Err(Error::invalid("train.layers", "every parameter is frozen", "leave one to train"));

@@ -1,10 +1,14 @@
 //! Functions of each element.
 
-use super::kind::{Initial, Key, Kind, ParameterSpec, Setting, product};
+use super::kind::{Initial, Key, Kind, ParameterSpec, Setting, axis_of, no_axis, product};
 use crate::error::Result;
 use crate::graph::{Binary, Graph, Unary, Value};
 use crate::nn::Placed;
 use crate::shape::Shape;
+
+/// The two numbers of [`Activation::Selu`].
+const SELU_ALPHA: f64 = 1.673_263_242_354_377_2;
+const SELU_SCALE: f64 = 1.050_700_987_355_480_5;
 
 /// A function of each element.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,6 +22,14 @@ pub enum Activation {
     },
     /// `x` where positive, else `alpha (exp(x) - 1)`.
     Elu {
+        /// Minus the limit to the left; PyTorch's default is 1.
+        alpha: f64,
+    },
+    /// `scale x` where positive, else `scale alpha (exp(x) - 1)`, with the two numbers that hold mean and variance at 0 and
+    /// 1: Klambauer et al., arXiv 1706.02515.
+    Selu,
+    /// `x` where positive, else `alpha (exp(x / alpha) - 1)`: Barron, arXiv 1704.07483.
+    Celu {
         /// Minus the limit to the left; PyTorch's default is 1.
         alpha: f64,
     },
@@ -38,6 +50,12 @@ pub enum Activation {
         /// The upper number; PyTorch's default is 1.
         max: f64,
     },
+    /// `x` between 0 and 6, and the nearer of them beyond.
+    Relu6,
+    /// `(x + 3) / 6` between 0 and 1, and the nearer of them beyond.
+    Hardsigmoid,
+    /// `x` times [`Activation::Hardsigmoid`]: Howard et al., arXiv 1905.02244.
+    Hardswish,
     /// `x tanh(log(1 + exp(x)))`: Misra, arXiv 1908.08681.
     Mish,
     /// `x / (1 + |x|)`.
@@ -50,18 +68,68 @@ pub enum Activation {
     },
 }
 
+/// The first half along an axis, times the sigmoid of the second: the gated linear unit of Dauphin et al., arXiv 1612.08083,
+/// which leaves half as much.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Glu {
+    /// The sample's axis that is halved; 0 is that of channels or features, -1 the last, which is PyTorch's default.
+    pub axis: isize,
+}
+
+impl Kind for Glu {
+    fn name(&self) -> &'static str {
+        "glu"
+    }
+
+    fn keys(&mut self) -> Vec<Key<'_>> {
+        vec![Key::short("axis", Setting::Axis(&mut self.axis))]
+    }
+
+    fn output_shape(&self, input: &Shape) -> Result<Shape, String> {
+        let Some(axis) = axis_of(self.axis, input.len()) else { return Err(no_axis(self.axis, input)) };
+        let mut shape = input.to_vec();
+        if !shape[axis].is_multiple_of(2) {
+            return Err(format!("axis {axis} of {input} has no two halves; make its size even in the layer before it"));
+        }
+        shape[axis] /= 2;
+        Ok(shape.into())
+    }
+
+    fn flops(&self, _input: &Shape, output: &Shape) -> u64 {
+        product(output).saturating_mul(2)
+    }
+
+    fn apply(&self, placed: &Placed, graph: &mut Graph, x: Value) -> Result<Value> {
+        // The batch is the first axis of a value.
+        let axis = axis_of(self.axis, placed.input.len()).unwrap_or(0) + 1;
+        let mut shape = graph.shape(x).to_vec();
+        shape[axis] /= 2;
+        let mut start = vec![0; shape.len()];
+        let value = graph.slice(x, &start, shape.clone())?;
+        start[axis] = shape[axis];
+        let gate = graph.slice(x, &start, shape)?;
+        let gate = graph.unary(Unary::Sigmoid, gate)?;
+        graph.multiply(value, gate)
+    }
+}
+
 impl Activation {
     /// All of them, with PyTorch's default settings; model files know an activation by being listed here.
-    pub const ALL: [Activation; 12] = [
+    pub const ALL: [Activation; 17] = [
         Activation::Relu,
         Activation::LeakyRelu { slope: 0.01 },
         Activation::Elu { alpha: 1.0 },
+        Activation::Selu,
+        Activation::Celu { alpha: 1.0 },
         Activation::Gelu,
         Activation::Silu,
         Activation::Softplus,
         Activation::Sigmoid,
         Activation::Tanh,
         Activation::Hardtanh { min: -1.0, max: 1.0 },
+        Activation::Relu6,
+        Activation::Hardsigmoid,
+        Activation::Hardswish,
         Activation::Mish,
         Activation::Softsign,
         Activation::Prelu { per_channel: false },
@@ -74,12 +142,17 @@ impl Kind for Activation {
             Activation::Relu => "relu",
             Activation::LeakyRelu { .. } => "leaky_relu",
             Activation::Elu { .. } => "elu",
+            Activation::Selu => "selu",
+            Activation::Celu { .. } => "celu",
             Activation::Gelu => "gelu",
             Activation::Silu => "silu",
             Activation::Softplus => "softplus",
             Activation::Sigmoid => "sigmoid",
             Activation::Tanh => "tanh",
             Activation::Hardtanh { .. } => "hardtanh",
+            Activation::Relu6 => "relu6",
+            Activation::Hardsigmoid => "hardsigmoid",
+            Activation::Hardswish => "hardswish",
             Activation::Mish => "mish",
             Activation::Softsign => "softsign",
             Activation::Prelu { .. } => "prelu",
@@ -88,13 +161,19 @@ impl Kind for Activation {
 
     fn keys(&mut self) -> Vec<Key<'_>> {
         match self {
-            Activation::LeakyRelu { slope } => vec![Key::optional("slope", Setting::Number(slope))],
-            Activation::Elu { alpha } => vec![Key::optional("alpha", Setting::Number(alpha))],
-            Activation::Hardtanh { min, max } => {
-                vec![Key::optional("min", Setting::Number(min)), Key::optional("max", Setting::Number(max))]
+            Activation::LeakyRelu { slope } => vec![Key::short("slope", Setting::Number(slope))],
+            Activation::Elu { alpha } | Activation::Celu { alpha } => {
+                vec![Key::short("alpha", Setting::Number(alpha))]
             }
-            Activation::Prelu { per_channel } => vec![Key::optional("per_channel", Setting::Flag(per_channel))],
+            Activation::Hardtanh { min, max } => {
+                vec![Key::short("min", Setting::Number(min)), Key::short("max", Setting::Number(max))]
+            }
+            Activation::Prelu { per_channel } => vec![Key::short("per_channel", Setting::Flag(per_channel))],
             Activation::Relu
+            | Activation::Selu
+            | Activation::Relu6
+            | Activation::Hardsigmoid
+            | Activation::Hardswish
             | Activation::Gelu
             | Activation::Silu
             | Activation::Softplus
@@ -110,6 +189,11 @@ impl Kind for Activation {
             && !value.is_finite()
         {
             return Err(format!("expects a finite number, got {value}; write 0.01, say"));
+        }
+        if let Activation::Celu { alpha } = self
+            && !(alpha.is_finite() && *alpha > 0.0)
+        {
+            return Err(format!("alpha must be a positive number, got {alpha:?}; use 1.0, say"));
         }
         if let Activation::Hardtanh { min, max } = self
             && !(min.is_finite() && max.is_finite() && min < max)
@@ -139,12 +223,30 @@ impl Kind for Activation {
             Activation::Relu => graph.unary(Unary::Relu, x),
             Activation::LeakyRelu { slope } => graph.with_number(Binary::LeakyRelu, x, *slope),
             Activation::Elu { alpha } => graph.with_number(Binary::Elu, x, *alpha),
+            Activation::Selu => {
+                let y = graph.with_number(Binary::Elu, x, SELU_ALPHA)?;
+                graph.scale(y, SELU_SCALE)
+            }
+            Activation::Celu { alpha } => {
+                // The slope at 0 is 1 from both sides, which the rest shares with no maximum.
+                let positive = graph.unary(Unary::Relu, x)?;
+                let negative = graph.subtract(x, positive)?;
+                let negative = graph.scale(negative, 1.0 / alpha)?;
+                let negative = graph.with_number(Binary::Elu, negative, *alpha)?;
+                graph.add(positive, negative)
+            }
             Activation::Gelu => graph.unary(Unary::Gelu, x),
             Activation::Silu => graph.unary(Unary::Silu, x),
             Activation::Softplus => graph.unary(Unary::Softplus, x),
             Activation::Sigmoid => graph.unary(Unary::Sigmoid, x),
             Activation::Tanh => graph.unary(Unary::Tanh, x),
             Activation::Hardtanh { min, max } => hardtanh(graph, x, *min, *max),
+            Activation::Relu6 => hardtanh(graph, x, 0.0, 6.0),
+            Activation::Hardsigmoid => hardsigmoid(graph, x),
+            Activation::Hardswish => {
+                let gate = hardsigmoid(graph, x)?;
+                graph.multiply(x, gate)
+            }
             Activation::Mish => {
                 let softplus = graph.unary(Unary::Softplus, x)?;
                 let gate = graph.unary(Unary::Tanh, softplus)?;
@@ -164,6 +266,13 @@ impl Kind for Activation {
             }
         }
     }
+}
+
+/// `relu6(x + 3) / 6`
+fn hardsigmoid(graph: &mut Graph, x: Value) -> Result<Value> {
+    let shifted = graph.with_number(Binary::Add, x, 3.0)?;
+    let clamped = hardtanh(graph, shifted, 0.0, 6.0)?;
+    graph.scale(clamped, 1.0 / 6.0)
 }
 
 /// The number is `x` where it lies strictly between the two, which is where the slope is 1. A maximum or minimum alone

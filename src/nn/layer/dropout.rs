@@ -37,8 +37,8 @@ impl Kind for Dropout {
     }
 
     fn output_shape(&self, input: &Shape) -> Result<Shape, String> {
-        if !(0.0..1.0).contains(&self.p) {
-            return Err(format!("p must be at least 0 and less than 1, got {:?}; use 0.1, say", self.p));
+        if !(0.0..=1.0).contains(&self.p) {
+            return Err(format!("p must be between 0 and 1, got {:?}; use 0.1, say", self.p));
         }
         if self.spatial && input.len() < 2 {
             return Err(format!("expects [channels, ..], got {input}; use \"dropout\" for features"));

@@ -82,6 +82,8 @@ pub(crate) struct Key<'a> {
 /// The place of a key's value.
 pub(crate) enum Setting<'a> {
     Whole(&'a mut usize),
+    /// An axis of a sample; a negative one counts from behind the last.
+    Axis(&'a mut isize),
     /// One number for all axes of a sequence or an image, or a list of one for each.
     Sides(&'a mut [usize]),
     /// Such sides, or `"same"`, which sets the flag; `"valid"` is 0.
@@ -115,6 +117,7 @@ impl Setting<'_> {
     pub fn text(&self, full: bool) -> String {
         match self {
             Setting::Whole(value) => value.to_string(),
+            Setting::Axis(value) => value.to_string(),
             Setting::Sides([first, rest @ ..]) if rest.iter().all(|size| size == first) => first.to_string(),
             Setting::Sides(sizes) => format!("{sizes:?}"),
             Setting::Padding(_, same) if **same => "\"same\"".to_owned(),
@@ -184,6 +187,19 @@ pub(super) fn spatial<const D: usize>(input: &Shape) -> Result<[usize; D], Strin
         };
         format!("expects {expected}, got {input}; put {{ unflatten = {shape} }} before it")
     })
+}
+
+/// Which of a sample's axes a model file's number means, where a negative one counts from behind the last; none where
+/// there is no such axis.
+pub(super) fn axis_of(axis: isize, rank: usize) -> Option<usize> {
+    let axis = if axis < 0 { rank.checked_add_signed(axis)? } else { axis.unsigned_abs() };
+    (axis < rank).then_some(axis)
+}
+
+/// The help for an axis that a sample does not have.
+pub(super) fn no_axis(axis: isize, input: &Shape) -> String {
+    let last = input.len().saturating_sub(1);
+    format!("{input} has no axis {axis}; use 0 to {last}, or -1 to -{} from the end", input.len())
 }
 
 /// Steps and features of a sequence.

@@ -19,7 +19,7 @@ mod structure;
 
 use std::fmt;
 
-pub use activation::Activation;
+pub use activation::{Activation, Glu};
 pub use conv::{Conv, Conv1d, Conv2d, ConvTranspose, ConvTranspose1d, ConvTranspose2d};
 pub use custom::{Custom, CustomLayer};
 pub use dense::{Linear, TiedLinear};
@@ -90,6 +90,8 @@ pub enum Layer {
     UnitNorm(UnitNorm),
     /// Numbers whose sum is 1.
     Softmax(Softmax),
+    /// One half of the channels or features, gated by the other.
+    Glu(Glu),
     /// Elements or channels that become zero at random.
     Dropout(Dropout),
     /// Noise on each element.
@@ -142,6 +144,7 @@ macro_rules! kind {
             Layer::RmsNorm(layer) => layer,
             Layer::UnitNorm(layer) => layer,
             Layer::Softmax(layer) => layer,
+            Layer::Glu(layer) => layer,
             Layer::Dropout(layer) => layer,
             Layer::GaussianNoise(layer) => layer,
             Layer::Embedding(layer) => layer,
@@ -197,6 +200,7 @@ impl Layer {
             Layer::UnitNorm(UnitNorm),
             Layer::Softmax(Softmax { axis: 0, logarithm: false }),
             Layer::Softmax(Softmax { axis: 0, logarithm: true }),
+            Layer::Glu(Glu { axis: -1 }),
             Layer::Dropout(Dropout { p: 0.5, spatial: false }),
             Layer::Dropout(Dropout { p: 0.5, spatial: true }),
             Layer::GaussianNoise(GaussianNoise { deviation: 0.1 }),

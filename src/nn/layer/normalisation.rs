@@ -1,6 +1,6 @@
 //! Normalisations and softmax.
 
-use super::kind::{Initial, Key, Kind, ParameterSpec, Setting, product};
+use super::kind::{Initial, Key, Kind, ParameterSpec, Setting, axis_of, no_axis, product};
 use crate::error::Result;
 use crate::graph::{Binary, Graph, Unary, Value};
 use crate::nn::Placed;
@@ -10,7 +10,8 @@ use crate::shape::Shape;
 /// Ioffe and Szegedy, arXiv 1502.03167.
 ///
 /// Training normalises by the batch and lets running estimates follow, the variance's without bias; everything else
-/// normalises by these. Where a batch has only one element of a channel, the estimates stay as they are.
+/// normalises by these. So does a step whose batch has only one element of each channel, such as the last one of an epoch: it
+/// would leave nothing of what it normalises, and the estimates stay as they are. A training of such steps only is refused.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BatchNorm {
     /// Added to the variance.
@@ -72,8 +73,8 @@ pub struct UnitNorm;
 /// Positive numbers whose sum along an axis is 1, or their logarithms.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Softmax {
-    /// The sample's axis; 0 is that of channels or features.
-    pub axis: usize,
+    /// The sample's axis; 0 is that of channels or features, -1 the last.
+    pub axis: isize,
     /// Whether logarithms come out.
     pub logarithm: bool,
 }
@@ -168,22 +169,20 @@ impl Kind for BatchNorm {
         let first = if self.affine { 2 } else { 0 };
         let (mean, variance) = (placed.parameter(graph, first)?, placed.parameter(graph, first + 1)?);
         let shape = graph.shape(x).clone();
-        let y = if graph.training().is_some() {
+        let count = (shape.elements() / shape[1]) as f64;
+        let y = if graph.training().is_some() && count > 1.0 {
             let axes: Vec<usize> = (0..shape.len()).filter(|axis| *axis != 1).collect();
             let batch = graph.standardise(x, &axes, self.eps)?;
-            let count = (shape.elements() / shape[1]) as f64;
-            if count > 1.0 {
-                let unbiased = graph.scale(batch.variance, count / (count - 1.0))?;
-                for (estimate, now) in [(mean, batch.mean), (variance, unbiased)] {
-                    let kept = graph.scale(estimate, 1.0 - self.momentum)?;
-                    let part = graph.scale(now, self.momentum)?;
-                    let next = graph.add(kept, part)?;
-                    graph.assign(estimate, next)?;
-                }
-                let steps = placed.parameter(graph, first + 2)?;
-                let next = graph.with_number(Binary::Add, steps, 1.0)?;
-                graph.assign(steps, next)?;
+            let unbiased = graph.scale(batch.variance, count / (count - 1.0))?;
+            for (estimate, now) in [(mean, batch.mean), (variance, unbiased)] {
+                let kept = graph.scale(estimate, 1.0 - self.momentum)?;
+                let part = graph.scale(now, self.momentum)?;
+                let next = graph.add(kept, part)?;
+                graph.assign(estimate, next)?;
             }
+            let steps = placed.parameter(graph, first + 2)?;
+            let next = graph.with_number(Binary::Add, steps, 1.0)?;
+            graph.assign(steps, next)?;
             batch.output
         } else {
             let mean = along_channels(graph, mean, placed)?;
@@ -205,7 +204,7 @@ impl Kind for LayerNorm {
 
     fn keys(&mut self) -> Vec<Key<'_>> {
         vec![
-            Key::optional("axes", Setting::Whole(&mut self.axes)),
+            Key::short("axes", Setting::Whole(&mut self.axes)),
             Key::optional("eps", Setting::Number(&mut self.eps)),
             Key::optional("affine", Setting::Flag(&mut self.affine)),
         ]
@@ -402,23 +401,20 @@ impl Kind for Softmax {
     }
 
     fn keys(&mut self) -> Vec<Key<'_>> {
-        vec![Key::optional("axis", Setting::Whole(&mut self.axis))]
+        vec![Key::short("axis", Setting::Axis(&mut self.axis))]
     }
 
     fn output_shape(&self, input: &Shape) -> Result<Shape, String> {
-        match self.axis < input.len() {
-            true => Ok(input.clone()),
-            false => Err(format!("{input} has no axis {}; axes are counted from 0", self.axis)),
-        }
+        axis_of(self.axis, input.len()).map_or_else(|| Err(no_axis(self.axis, input)), |_| Ok(input.clone()))
     }
 
     fn flops(&self, input: &Shape, _output: &Shape) -> u64 {
         product(input).saturating_mul(4)
     }
 
-    fn apply(&self, _placed: &Placed, graph: &mut Graph, x: Value) -> Result<Value> {
+    fn apply(&self, placed: &Placed, graph: &mut Graph, x: Value) -> Result<Value> {
         // The batch is the first axis of a value.
-        let axes = [self.axis + 1];
+        let axes = [axis_of(self.axis, placed.input.len()).unwrap_or(0) + 1];
         if self.logarithm { graph.log_softmax(x, &axes) } else { graph.softmax(x, &axes) }
     }
 }

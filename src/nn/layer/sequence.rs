@@ -200,12 +200,13 @@ impl Kind for Attention {
         let (queries, keys, values) = (part(graph, 0)?, part(graph, 1)?, part(graph, 2)?);
         let scores = graph.matmul(queries, keys, false, true)?;
         let scores = graph.scale(scores, 1.0 / (size as f64).sqrt())?;
-        let scores = if self.causal { without_later(graph, scores)? } else { scores };
-        let scores = match mask_of(graph, [n, steps])? {
-            Some(mask) => without_absent(graph, scores, mask, heads)?,
-            None => scores,
+        let mask = mask_of(graph, [n, steps])?;
+        let weights = if self.causal || mask.is_some() {
+            let visible = |graph: &mut Graph| visible(graph, [n, heads, steps], self.causal, mask);
+            graph.masked_softmax(scores, &visible, &[2])?
+        } else {
+            graph.softmax(scores, &[2])?
         };
-        let weights = graph.softmax(scores, &[2])?;
         let weights = Dropout { p: self.dropout, spatial: false }.apply(placed, graph, weights)?;
         let y = graph.matmul(weights, values, false, false)?;
         let y = graph.reshape(y, [n, heads, steps, size])?;
@@ -216,29 +217,29 @@ impl Kind for Attention {
     }
 }
 
-/// Scores `[.., steps, steps]` less so much, where the second step comes after the first, that nothing is left of them in a
-/// softmax; also in 16 bits, which end at 65504.
-fn without_later(graph: &mut Graph, scores: Value) -> Result<Value> {
-    let shape = graph.shape(scores).clone();
-    let steps = shape[shape.len() - 1];
+/// 1 where a step may attend to another, else 0: `[n heads, steps, steps]`, queries before keys. Causal attention does not
+/// see the steps after its own, and a mask `[n, steps]` says which steps a sample has.
+fn visible(graph: &mut Graph, [n, heads, steps]: [usize; 3], causal: bool, mask: Option<Value>) -> Result<Value> {
+    let shape = [n * heads, steps, steps];
+    let present = match mask {
+        Some(mask) => {
+            let mask = graph.reshape(mask, [n, 1, 1, steps])?;
+            let mask = graph.broadcast(mask, [n, heads, 1, steps])?;
+            let mask = graph.reshape(mask, [n * heads, 1, steps])?;
+            Some(graph.broadcast(mask, shape)?)
+        }
+        None => None,
+    };
+    if !causal {
+        return present.map_or_else(|| graph.constant(1.0, shape), Ok);
+    }
     let (row, column) = (graph.iota(steps)?, graph.iota(steps)?);
     let row = graph.reshape(row, [steps, 1])?;
     // Spread first, they are compared where the scores are read.
-    let (row, column) = (graph.broadcast(row, shape.clone())?, graph.broadcast(column, shape)?);
+    let (row, column) = (graph.broadcast(row, shape)?, graph.broadcast(column, shape)?);
     let later = graph.binary(Binary::Less, row, column)?;
-    let less = graph.scale(later, -3e4)?;
-    graph.add(scores, less)
-}
-
-/// Scores `[n heads, steps, steps]` less so much for steps that are not there.
-fn without_absent(graph: &mut Graph, scores: Value, mask: Value, heads: usize) -> Result<Value> {
-    let [n, steps] = [graph.shape(mask)[0], graph.shape(mask)[1]];
-    let absent = graph.one_minus(mask)?;
-    let less = graph.scale(absent, -3e4)?;
-    let less = graph.reshape(less, [n, 1, 1, steps])?;
-    let less = graph.broadcast(less, [n, heads, 1, steps])?;
-    let less = graph.reshape(less, [n * heads, 1, steps])?;
-    graph.add(scores, less)
+    let reached = graph.one_minus(later)?;
+    present.map_or(Ok(reached), |present| graph.multiply(reached, present))
 }
 
 fn check_dropout(p: f64) -> Result<(), String> {
@@ -439,18 +440,28 @@ impl Recurrent {
         mask.map_or(Ok(y), |mask| graph.multiply(y, mask))
     }
 
-    /// Gates that leave a state of zeros as it is at steps that are not there: an LSTM's lets nothing in, a GRU's keeps all.
+    /// Gates that leave a state of zeros as it is at steps that are not there, whatever those hold: an LSTM's lets nothing in,
+    /// a GRU's keeps all. The number that such a gate gets is one whose sigmoid is exactly 0 or 1, and finite in 16 bits.
     fn held(&self, graph: &mut Graph, gates: Value, mask: Value) -> Result<Value> {
-        let (gate, pull) = match self.cell {
-            Cell::Lstm => (0, -3e4),
-            Cell::Gru => (1, 3e4),
+        let (gate, sign, choose) = match self.cell {
+            Cell::Lstm => (0, -1.0, Binary::Minimum),
+            Cell::Gru => (1, 1.0, Binary::Maximum),
         };
-        let one = graph.constant(pull, [self.out])?;
-        let pulled = graph.pad(one, &[gate * self.out], &[(self.gates() - gate - 1) * self.out])?;
-        let absent = graph.one_minus(mask)?;
-        let [n, steps] = [graph.shape(mask)[0], graph.shape(mask)[1]];
-        let absent = graph.broadcast(absent, [n, steps, self.gates() * self.out])?;
-        let pulled = graph.multiply(absent, pulled)?;
-        graph.add(gates, pulled)
+        let shape = [graph.shape(mask)[0], graph.shape(mask)[1], self.gates() * self.out];
+        // 1 where a gate is held, else 0.
+        let held = |graph: &mut Graph| {
+            let one = graph.constant(1.0, [self.out])?;
+            let own = graph.pad(one, &[gate * self.out], &[(self.gates() - gate - 1) * self.out])?;
+            let absent = graph.one_minus(mask)?;
+            let absent = graph.broadcast(absent, shape)?;
+            graph.multiply(absent, own)
+        };
+        // Each is computed where it is read: neither is worth memory.
+        let (closed, open) = (held(graph)?, held(graph)?);
+        let closed = graph.scale(closed, sign * 3e4)?;
+        let open = graph.one_minus(open)?;
+        let open = graph.scale(open, -sign * f64::from(f32::MAX))?;
+        let limit = graph.add(closed, open)?;
+        graph.binary(choose, gates, limit)
     }
 }

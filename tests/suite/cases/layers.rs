@@ -14,6 +14,13 @@ pub(super) fn layers(table: &mut Table) {
     // Away from where slopes jump.
     layer("\"hardtanh\"", &[3, 5, 7], Fill::Apart(0.1, 0.9));
     layer("{ hardtanh = { min = -0.05, max = 0.02 } }", &[65], PLAIN);
+    layer("\"selu\"", &[3, 5, 7], Fill::Apart(0.1, 3.0));
+    layer("{ celu = 0.6 }", &[3, 5, 7], Fill::Apart(0.1, 3.0));
+    layer("\"relu6\"", &[3, 5, 7], Fill::Between(0.1, 5.9));
+    layer("\"hardsigmoid\"", &[3, 5, 7], Fill::Apart(0.1, 2.9));
+    layer("\"hardswish\"", &[3, 5, 7], Fill::Apart(0.1, 2.9));
+    layer("\"glu\"", &[3, 5, 8], Fill::Apart(0.1, 4.0));
+    layer("{ glu = 0 }", &[3, 2, 5, 3], PLAIN);
     layer("\"mish\"", &[3, 5, 7], Fill::Apart(0.1, 4.0));
     layer("\"softsign\"", &[3, 5, 7], Fill::Apart(0.1, 4.0));
     layer("\"prelu\"", &[3, 4, 5, 3], PLAIN);
