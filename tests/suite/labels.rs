@@ -96,7 +96,7 @@ fn unreadable_labels_are_in_the_way_of_those_who_need_them_only() -> Result<()> 
     refused(
         labelled(&place, "|O", "(12,)", &[0x80; 40]),
         expect![[
-            r#"data "l.npz": its labels cannot be used: l.npz: array "y" holds Python objects, which only Python can read; save them as text, by array.astype("U"), and the model's condition is labels = 3; give labels as text or whole numbers"#
+            r#"data "l.npz": its labels cannot be used: array "y" holds Python objects, which only Python can read, and the model's condition is labels = 3; give labels as text or whole numbers"#
         ]],
     );
     let halves: Vec<u8> = (0..12).flat_map(|at| (at as f32 / 2.0).to_le_bytes()).collect();
@@ -121,13 +121,13 @@ fn unreadable_labels_are_in_the_way_of_those_who_need_them_only() -> Result<()> 
     refused(
         labelled(&place, "<c8", "(12,)", &[0; 96]),
         expect![[
-            r#"data "l.npz": its labels cannot be used: l.npz: array "y" holds elements of type "<c8", which is not read; save it by numpy.save(name, array.astype("float32")), and the model's condition is labels = 3; give labels as text or whole numbers"#
+            r#"data "l.npz": its labels cannot be used: array "y" holds elements of type "<c8", which is not read, and the model's condition is labels = 3; give labels as text or whole numbers"#
         ]],
     );
     refused(
         labelled(&place, "<U3", "(12,)", &[0; 12]),
         expect![[
-            r#"data "l.npz": its labels cannot be used: l.npz: array "y" has 12 texts, but only 1 follow the header; the file is damaged: get it again, and the model's condition is labels = 3; give labels as text or whole numbers"#
+            r#"data "l.npz": its labels cannot be used: array "y" has 12 texts, but only 1 follow the header, and the model's condition is labels = 3; give labels as text or whole numbers"#
         ]],
     );
     Ok(())
@@ -178,10 +178,26 @@ fn a_column_of_labels_is_no_part_of_samples() -> Result<()> {
         let error = read(text, label, false).expect_err(text).to_string();
         expected.assert_eq(&error.replace(&format!("{}/", place.0.path().display()), ""));
     };
-    refused("a,b\n1,2\n", "label", expect![[""]]);
-    refused("1,2\n3,4\n", "label", expect![[""]]);
-    refused("1,2\n3,4\n", "3", expect![[""]]);
-    refused("a,a,b\n1,2,3\n", "a", expect![[""]]);
+    refused(
+        "a,b\n1,2\n",
+        "label",
+        expect![[r#"a.csv: has no column "label", which is to be the label; known are a, b"#]],
+    );
+    refused(
+        "1,2\n3,4\n",
+        "label",
+        expect![[
+            r#"a.csv: has no line of names, and so no column "label"; give the number of the label's column, from 1 to 2"#
+        ]],
+    );
+    refused(
+        "1,2\n3,4\n",
+        "3",
+        expect![[
+            r#"a.csv: has no line of names, and so no column "3"; give the number of the label's column, from 1 to 2"#
+        ]],
+    );
+    refused("a,a,b\n1,2,3\n", "a", expect![[r#"a.csv: has 2 columns "a"; give the label's column a name of its own"#]]);
     Ok(())
 }
 
@@ -282,6 +298,8 @@ fn the_program_keeps_classes_by_name() {
     place.ok(&format!("{train} --model table --data animals.csv --out kinds"));
     fails(
         "classify kinds --data animals.csv --label a --out other",
-        expect![[r#"animals.csv: is the label, and among data.columns: "a"; take it out of one of the two"#]],
+        expect![[
+            r#"animals.csv: column "a" is the label, and stands in data.columns too; take it out of one of the two"#
+        ]],
     );
 }

@@ -38,19 +38,19 @@ fn columns_that_are_nearly_numbers_are_refused() {
     refused(
         "age,city\n1.5,rome\n,oslo\n3,rome\n",
         expect![[
-            r#"t.csv: line 3, column "age" is empty, but 2 of the column's 3 fields are numbers; fill in the value or delete the line, or take it for categories: [data] columns = [{ name = "age", categorical = true }]"#
+            r#"t.csv: line 3, column "age" is empty, beside 2 numbers; fill in the value or delete the line, or take it for categories: [data] columns = [{ name = "age", categorical = true }]"#
         ]],
     );
     refused(
         "age,city\n1.5,rome\nNA,oslo\n3,rome\n",
         expect![[
-            r#"t.csv: line 3, column "age" is "NA", but 2 of the column's 3 fields are numbers; fill in the value or delete the line, or take it for categories: [data] columns = [{ name = "age", categorical = true }]"#
+            r#"t.csv: line 3, column "age" is "NA", beside 2 numbers; fill in the value or delete the line, or take it for categories: [data] columns = [{ name = "age", categorical = true }]"#
         ]],
     );
     refused(
         "age\n1.5\nunknown\n3\n",
         expect![[
-            r#"t.csv: line 3, column "age" is "unknown", but 2 of the column's 3 fields are numbers; write a number or delete the line, or take it for categories: [data] columns = [{ name = "age", categorical = true }]"#
+            r#"t.csv: line 3, column "age" is "unknown", beside 2 numbers; write a number or delete the line, or take it for categories: [data] columns = [{ name = "age", categorical = true }]"#
         ]],
     );
     refused(
@@ -62,7 +62,7 @@ fn columns_that_are_nearly_numbers_are_refused() {
     refused(
         "age,b\n\"1,234\",1\n\"12,345,678.5\",2\n3,3\n",
         expect![[
-            r#"t.csv: line 2, column "age" is "1,234", in a column of numbers; write decimals behind a point and nothing between thousands, or take it for categories: [data] columns = [{ name = "age", categorical = true }]"#
+            r#"t.csv: line 2, column "age" is "1,234", beside 1 number; write decimals behind a point and nothing between thousands, or take it for categories: [data] columns = [{ name = "age", categorical = true }]"#
         ]],
     );
     refused(
@@ -98,19 +98,19 @@ fn columns_that_are_nearly_numbers_are_refused() {
     refused(
         "a,b\n1,1\ninf,2\n",
         expect![[
-            r#"t.csv: line 3, column "a" is "inf", in a column of numbers; replace it by a finite number or delete the line, or take it for categories: [data] columns = [{ name = "a", categorical = true }]"#
+            r#"t.csv: line 3, column "a" is "inf", beside 1 number; replace it by a finite number or delete the line, or take it for categories: [data] columns = [{ name = "a", categorical = true }]"#
         ]],
     );
     refused(
         "a,b\n1,1\n1e400,2\n",
         expect![[
-            r#"t.csv: line 3, column "a" is "1e400", in a column of numbers; replace it by a finite number or delete the line, or take it for categories: [data] columns = [{ name = "a", categorical = true }]"#
+            r#"t.csv: line 3, column "a" is "1e400", beside 1 number; replace it by a finite number or delete the line, or take it for categories: [data] columns = [{ name = "a", categorical = true }]"#
         ]],
     );
     refused(
         "a,b\n1,1\n-nan,2\n",
         expect![[
-            r#"t.csv: line 3, column "a" is "-nan", but 1 of the column's 2 fields are numbers; fill in the value or delete the line, or take it for categories: [data] columns = [{ name = "a", categorical = true }]"#
+            r#"t.csv: line 3, column "a" is "-nan", beside 1 number; fill in the value or delete the line, or take it for categories: [data] columns = [{ name = "a", categorical = true }]"#
         ]],
     );
     refused(
@@ -276,7 +276,7 @@ fn texts_are_read_in_what_they_are_written_in() -> Result<()> {
     refused(
         &utf_16(false)[2..],
         expect![
-            "t.csv: has bytes of 0, as binary files have, and UTF-16 text, whose byte order mark is missing; save it as UTF-8 text, or give another file"
+            "t.csv: has bytes of 0: it is no text, or UTF-16 without its byte order mark; save it as UTF-8 text, or give another file"
         ],
     );
     refused(
@@ -329,7 +329,9 @@ fn csv_of_numbers_is_read_as_numpy_and_pandas_write_it() {
     refused("1,2\n,3\n", expect!["n.csv: line 2, column 1 is empty; remove or replace such values before training"]);
     refused(
         "\"1,5\",2\n",
-        expect!["n.csv: line 1 has numbers, in column 2, beside names; give names to all columns or to none"],
+        expect![[
+            r#"n.csv: line 1, column 1 is "1,5", which is no number; write decimals behind a point and nothing between thousands"#
+        ]],
     );
     refused(
         "1;2\n1,5;2.5\n",
@@ -337,18 +339,11 @@ fn csv_of_numbers_is_read_as_numpy_and_pandas_write_it() {
             r#"n.csv: line 2, column 2 is "2.5", a number with a point, but line 2, column 1 has one with a comma; write all decimals behind points, and nothing between thousands"#
         ]],
     );
-    refused(
-        "1,2 kg\n",
-        expect![[
-            r#"n.csv: line 1, column 2 is "2 kg", which is no number; remove or replace such values before training"#
-        ]],
-    );
+    refused("1,2 kg\n", expect![[r#"n.csv: line 1, column 2 is "2 kg", which is no number; write the number alone"#]]);
     refused("1,$2\n", expect![[r#"n.csv: line 1, column 2 is "$2", which is no number; write the number alone"#]]);
     refused(
         "1 2\n3 x\n",
-        expect![[
-            r#"n.csv: line 2, column 1 is "3 x", which is no number; remove or replace such values before training"#
-        ]],
+        expect![[r#"n.csv: line 1, column 1 is "1 2", which is no number; write a comma between them"#]],
     );
     refused(
         ",a\nanna,1\n",
