@@ -21,7 +21,7 @@ impl Network {
         // Of several entries the last one that says it speaks.
         let last = |name: &str, factor: fn(&LayerTraining) -> Option<f64>| {
             let entries = self.spec().train.layers.iter().filter(|layer| layer.covers(name));
-            entries.filter_map(factor).last().unwrap_or(0.0)
+            entries.rev().find_map(factor).unwrap_or(0.0)
         };
         for parameter in self.trained() {
             let (name, shape) = (&parameter.name, &parameter.shape);

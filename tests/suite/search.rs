@@ -207,7 +207,7 @@ fn bad_spaces_are_refused_with_file_line_key_and_help() {
         (
             "{ log = [1e-4, 1e-2] }",
             "{ lgo = [1e-4, 1e-2] }",
-            "space.toml: line 10, space.train.optimizer.adam.lr: expects a list of values, or one of { range = [0.0, 0.5] }, { log = [1e-4, 1e-2] }, { whole = [16, 128] }, got a table with \"lgo\"; known are range, log, whole",
+            "space.toml: line 10, space.train.optimizer.adam.lr: expects a list of values, or one of { range = [0.0, 0.5] }, { log = [1e-4, 1e-2] }, { whole = [16, 128] }, got a table with \"lgo\"; did you mean \"log\"?",
         ),
         (
             "{ log = [1e-4, 1e-2] }",
@@ -217,7 +217,7 @@ fn bad_spaces_are_refused_with_file_line_key_and_help() {
         (
             "{ log = [1e-4, 1e-2] }",
             "{ range = [-0.5, 0.5] }",
-            "space.toml: line 10, space.train.optimizer.adam.lr: expects a positive number, got -0.5; use 0.001, say",
+            "space.toml: line 10, space.train.optimizer.adam.lr: expects a number, at least 0, got -0.5; use 0.001, say",
         ),
         (
             "\"train.optimizer.adam.lr\"",

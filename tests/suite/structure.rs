@@ -112,8 +112,8 @@ fn bad_structures_are_refused_with_their_place() {
         ),
         (file("{ block = 3 },", ""), "m.toml: line 4, encoder.0.block: expects a name, got 3; write \"down\", say"),
         (
-            file("{ dropout = 1.0 },", ""),
-            "m.toml: line 4, encoder.0.dropout: p must be at least 0 and less than 1, got 1.0; use 0.1, say",
+            file("{ dropout = 1.5 },", ""),
+            "m.toml: line 4, encoder.0.dropout: p must be between 0 and 1, got 1.5; use 0.1, say",
         ),
         (
             file("{ spatial_dropout = 0.5 },", ""),

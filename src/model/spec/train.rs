@@ -566,8 +566,8 @@ impl TrainSpec {
             }
         }
         let frozen = |name: &str| {
-            let said = self.layers.iter().filter(|layer| layer.covers(name)).filter_map(|layer| layer.frozen);
-            said.last().unwrap_or(false)
+            let said = self.layers.iter().filter(|layer| layer.covers(name));
+            said.rev().find_map(|layer| layer.frozen).unwrap_or(false)
         };
         let mut trained = checked.parameters().filter(|parameter| parameter.trained).peekable();
         if trained.peek().is_some() && trained.all(|parameter| frozen(&parameter.name)) {
