@@ -536,12 +536,19 @@ fn write_list(text: &mut String, name: &str, layers: &[Layer], full: bool) {
 
 /// Whether a layer hands on the shape of what goes into it, whatever that is.
 fn keeps_shape(layer: &Layer) -> bool {
-    match layer {
-        Layer::Activation(_) | Layer::Softmax(_) | Layer::Dropout(_) | Layer::GaussianNoise(_) => true,
-        Layer::BatchNorm(_) | Layer::LayerNorm(_) | Layer::GroupNorm(_) | Layer::InstanceNorm(_) => true,
-        Layer::RmsNorm(_) | Layer::UnitNorm(_) => true,
-        _ => false,
-    }
+    matches!(
+        layer,
+        Layer::Activation(_)
+            | Layer::BatchNorm(_)
+            | Layer::LayerNorm(_)
+            | Layer::GroupNorm(_)
+            | Layer::InstanceNorm(_)
+            | Layer::RmsNorm(_)
+            | Layer::UnitNorm(_)
+            | Layer::Softmax(_)
+            | Layer::Dropout(_)
+            | Layer::GaussianNoise(_)
+    )
 }
 
 fn no_layers(list: &str) -> Error {

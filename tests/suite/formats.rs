@@ -297,7 +297,8 @@ fn medmnists_arrays_are_known_by_their_names() -> Result<()> {
         std::fs::write(&path, zip(&files)).expect("written");
     };
     write(&arrays.each_ref());
-    let Splits { train, test } = load_from(&path)?;
+    let reading = Reading { input: Some([3, 4, 5].into()), ..Reading::default() };
+    let Splits { train, test } = load_with(&path.display().to_string(), &reading)?;
     assert_eq!(
         (train.len(), train.sample_shape(), labels_of(&train)),
         (3, &Shape::from([3, 4, 5]), Some(vec![2, 0, 1]))

@@ -442,9 +442,15 @@ fn conv(window: Window, x: &Shape, weight: &Shape, y: &Shape, mut term: impl FnM
 fn windows(pooling: Pooling, large: &Shape, small: &Shape, mut visit: impl FnMut(usize, &[usize])) {
     walk(small, |position, at| {
         let inside = |axis: usize| {
-            let start = at[axis + 2] * pooling.stride[axis];
-            let taps = (0..pooling.kernel[axis]).map(move |tap| (start + tap).wrapping_sub(pooling.padding[axis]));
-            taps.filter(move |place| *place < large[axis + 2])
+            let (index, size, count) = (at[axis + 2], large[axis + 2], small[axis + 2]);
+            let meets = move |place: usize| match pooling.kernel[axis] {
+                // Adaptive: the place overlaps with the part of the image that is the position's own.
+                0 => (place + 1) * count > index * size && place * count < (index + 1) * size,
+                kernel => (0..kernel).any(|tap| {
+                    index * pooling.stride[axis] + tap * pooling.dilation[axis] == place + pooling.padding[axis]
+                }),
+            };
+            (0..size).filter(move |place| meets(*place))
         };
         let places: Vec<usize> =
             inside(0).flat_map(|h| inside(1).map(move |w| flat(large, [at[0], at[1], h, w].into_iter()))).collect();

@@ -67,6 +67,10 @@ fn allows(root: &Json, schema: &Json, value: &Json) -> Result<(), String> {
             "items" => {
                 value.as_array().into_iter().flatten().try_for_each(|item| allows(root, argument, item))?;
             }
+            "prefixItems" => {
+                let items = value.as_array().into_iter().flatten();
+                list().iter().zip(items).try_for_each(|(schema, item)| allows(root, schema, item))?;
+            }
             "required" => {
                 if let (Some(object), Some(missing)) =
                     (value.as_object(), list().iter().find(|key| value.get(key.as_str().expect("a key")).is_none()))

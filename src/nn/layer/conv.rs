@@ -1,7 +1,9 @@
 //! Convolutions and their transposes, of sequences (`D = 1`, `[channels, length]`) and of images (`D = 2`,
 //! `[channels, height, width]`). A sequence is an image of height 1.
 
-use super::kind::{Key, Kind, ParameterSpec, Setting, add_bias, positive, product, spatial, weight_and_bias};
+use super::kind::{
+    Key, Kind, ParameterSpec, Setting, add_bias, as_image, pair, positive, product, spatial, weight_and_bias,
+};
 use crate::error::Result;
 use crate::graph::{Graph, Value, Window};
 use crate::nn::Placed;
@@ -194,7 +196,7 @@ impl<const D: usize> Kind for ConvTranspose<D> {
         let (x, weight) = (as_image(graph, x)?, as_image(graph, weight)?);
         let mut padding = self.padding;
         let (mut size, mut start, mut end) = ([1; 2], [0; 2], [0; 2]);
-        for axis in 0..D {
+        for (axis, padding) in padding.iter_mut().enumerate() {
             let at = axis + 2 - D;
             size[at] = placed.output[axis + 1];
             // The convolution would make a longer input of an output of this size. Then all that the kernel reaches is
@@ -202,7 +204,7 @@ impl<const D: usize> Kind for ConvTranspose<D> {
             if self.output_padding[axis] >= self.stride[axis] {
                 let reach = dilated(self.kernel[axis], self.dilation[axis]);
                 size[at] = (placed.input[axis + 1] - 1) * self.stride[axis] + reach;
-                (start[at], end[at], padding[axis]) = (padding[axis], self.output_padding[axis], 0);
+                (start[at], end[at]) = (std::mem::take(padding), self.output_padding[axis]);
             }
         }
         let window = window(self.stride, padding, self.dilation, self.groups);
@@ -270,13 +272,6 @@ fn sensible(
     Ok(())
 }
 
-/// A sequence or its kernel as an image of height 1; an image as it is.
-fn as_image(graph: &mut Graph, x: Value) -> Result<Value> {
-    let [n, c, length] = graph.shape(x)[..] else { return Ok(x) };
-    graph.reshape(x, [n, c, 1, length])
-}
-
 fn window<const D: usize>(stride: [usize; D], padding: [usize; D], dilation: [usize; D], groups: usize) -> Window {
-    let pair = |sizes: [usize; D], first: usize| if D == 1 { [first, sizes[0]] } else { [sizes[0], sizes[1]] };
     Window { stride: pair(stride, 1), padding: pair(padding, 0), dilation: pair(dilation, 1), groups }
 }

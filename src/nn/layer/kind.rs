@@ -202,6 +202,17 @@ pub(super) fn no_axis(axis: isize, input: &Shape) -> String {
     format!("{input} has no axis {axis}; use 0 to {last}, or -1 to -{} from the end", input.len())
 }
 
+/// A sequence `[n, channels, length]`, or its kernel, as an image of height 1; an image as it is.
+pub(super) fn as_image(graph: &mut Graph, x: Value) -> Result<Value> {
+    let [n, channels, length] = graph.shape(x)[..] else { return Ok(x) };
+    graph.reshape(x, [n, channels, 1, length])
+}
+
+/// The settings of an image's axes: those of a sequence with `height` for the first, or both of an image.
+pub(super) fn pair<const D: usize>(sizes: [usize; D], height: usize) -> [usize; 2] {
+    if D == 1 { [height, sizes[0]] } else { [sizes[0], sizes[1]] }
+}
+
 /// Steps and features of a sequence.
 pub(super) fn steps_and_features(input: &Shape) -> Result<[usize; 2], String> {
     match input[..] {

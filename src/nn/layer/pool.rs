@@ -1,7 +1,7 @@
 //! Pooling and resizing of images `[channels, height, width]` and of sequences `[channels, length]`, which are images of
 //! height 1. None has parameters. Pairs are height, then width.
 
-use super::kind::{Key, Kind, Setting, positive, product, spatial};
+use super::kind::{Key, Kind, Setting, as_image, pair, positive, product, spatial};
 use crate::error::Result;
 use crate::graph::{Binary, Graph, Pool as Window, Pooling, Value};
 use crate::nn::Placed;
@@ -135,19 +135,6 @@ impl<const D: usize> Pool<D> {
         let end = graph.with_number(Binary::Minimum, end, size as f64 + outside)?;
         let start = graph.with_number(Binary::Maximum, start, -outside)?;
         graph.subtract(end, start)
-    }
-}
-
-/// Height and width of what has only a width, or both.
-fn pair<const D: usize>(sizes: [usize; D], height: usize) -> [usize; 2] {
-    if D == 1 { [height, sizes[0]] } else { [sizes[0], sizes[1]] }
-}
-
-/// Sequences `[n, channels, length]` as images of height 1; images as they are.
-fn as_image(graph: &mut Graph, x: Value) -> Result<Value> {
-    match graph.shape(x)[..] {
-        [n, channels, length] => graph.reshape(x, [n, channels, 1, length]),
-        _ => Ok(x),
     }
 }
 
