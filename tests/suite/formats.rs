@@ -180,7 +180,7 @@ fn damaged_and_unfit_gzip_is_refused_in_one_line() {
     assert!(said("a.txt.gz", &gzip(b"some text")).starts_with("a.txt.gz: is no file of a known kind; give \"digits\""));
     assert!(said("empty.npy.gz", &gzip(b"")).starts_with("empty.npy.gz: is no file of a known kind; give \"digits\""));
     // A gzipped table, where a line is wrong.
-    expect!["a.csv.gz: line 2, column 1 is \"x\", which is no number; remove or replace such values before training"]
+    expect![[r#"a.csv.gz: line 2, column 1 is "x", which is no number; remove or replace such values before training, or name the column by --label if it holds labels"#]]
         .assert_eq(&said("a.csv.gz", &gzip(b"1\nx\n")));
 }
 

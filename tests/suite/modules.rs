@@ -114,6 +114,9 @@ fn modules_match_pytorch_in_training_and_evaluation_on_every_device() -> Result<
     Ok(())
 }
 
+/// Cases whose derivatives have a sixth in them, which PyTorch rounds to 32 bits.
+const SIXTHS: [&str; 3] = ["hardsigmoid", "hardswish", "selu-network"];
+
 fn match_pytorch(file: &str, least: usize) -> Result<()> {
     let cases = json(&fixture(&format!("{file}.json")));
     let tensors = Tensors::read(&fixture(&format!("{file}.safetensors")));
@@ -122,9 +125,13 @@ fn match_pytorch(file: &str, least: usize) -> Result<()> {
     // The GPU's activations are held against the CPU's in the table of cases.
     let devices = if file == "modules" { all_devices().to_vec() } else { vec![Device::CpuF64, Device::Cpu] };
     for device in devices {
-        let tolerance = if matches!(device, Device::CpuF64) { 1e-12 } else { 1e-5 };
         for case in cases {
             let name = case["name"].as_str().expect("a name");
+            let tolerance = match device {
+                Device::CpuF64 if SIXTHS.contains(&name) => 1e-7,
+                Device::CpuF64 => 1e-12,
+                Device::Cpu | Device::Gpu(_) => 1e-5,
+            };
             let network = model(case);
             let results = run(&device, name, &network, &tensors)?;
             let check = |what: &str, key: &str, actual: &[f64]| {

@@ -100,7 +100,7 @@ fn an_option_that_differs_from_the_run_is_refused_by_its_name() {
         --set train.seed=8: the run began with train.seed = 7; leave it out, or begin another run without --resume
         --set train.validation=0.2: the run began with train.validation = 0.1; leave it out, or begin another run without --resume
         --set train.initializer="he": the run began with train.initializer = "pytorch"; leave it out, or begin another run without --resume
-        --set train.optimizer=sgd: the run's optimizer is { adam = { lr = 0.003, betas = [0.9, 0.999], eps = 1e-8, weight_decay = 0.0 } }, whose moments do not fit this one; leave it out, or begin another run without --resume
+        --set train.optimizer=sgd: the run's optimizer is { adam = { lr = 0.003, betas = [0.9, 0.999], eps = 1e-8, amsgrad = false, weight_decay = 0.0 } }, whose moments do not fit this one; leave it out, or begin another run without --resume
         --set train.epoch=3: train: unknown key "epoch"; did you mean "epochs"?
         data "digits:66": has 66 samples to train on, where the run began with 60; give the run's own data, or add --new-data to go on with these
     "#]].assert_eq(&failures(&place, &commands));
@@ -173,7 +173,7 @@ fn other_data_are_refused_and_what_differs_is_named() {
     refused("a test part", &format!("{resume} --data digits:72"));
     refused("targets", &format!("{resume} --data kept.npy --targets bytes"));
     expect![[r#"
-        gone: data "HERE/x.npy": there is no such file or folder, and no built-in data of that name; give "digits", "digits:N", a folder with MNIST's four IDX files or with pictures, or an IDX, NPY, NPZ, CSV, PNG or JPEG file
+        gone: data "HERE/x.npy": there is no such file or folder, and no built-in data of that name; give "digits", "digits:N", a folder with MNIST's or EMNIST's IDX files, with pictures or with a folder of pictures for each class, or an IDX, NPY, NPZ, CSV, PNG, JPEG, BMP, GIF, TIFF or WebP file
         fewer: data "HERE/x.npy": has 45 samples to train on, where the run began with 72; give the run's own data, or add --new-data to go on with these
         the whole command: data "x.npy": has 45 samples to train on, where the run began with 72; give the run's own data, or add --new-data to go on with these
         more: data "HERE/x.npy": has 81 samples to train on, where the run began with 72; give the run's own data, or add --new-data to go on with these
