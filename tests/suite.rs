@@ -136,3 +136,7 @@ mod updates;
 #[cfg(not(target_vendor = "apple"))]
 #[path = "suite/validation.rs"]
 mod validation;
+#[path = "suite/warnings.rs"]
+mod warnings;
+#[path = "suite/weightless.rs"]
+mod weightless;

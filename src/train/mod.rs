@@ -19,4 +19,4 @@ pub use inspect::{Agreement, LaunchTimes, Profile};
 pub(crate) use job::{Finished, Job, expect_model};
 pub use run::{RunDirectory, Settings};
 pub use trainer::{EpochReport, Observer, Options, Outcome, Trainer, default_samples, training_plan};
-pub use warnings::{ACTIVE_VARIANCE, Warning};
+pub use warnings::Warning;
