@@ -168,3 +168,7 @@ mod updates;
 mod validation;
 #[path = "suite/weights.rs"]
 mod weights;
+#[path = "suite/warnings.rs"]
+mod warnings;
+#[path = "suite/weightless.rs"]
+mod weightless;

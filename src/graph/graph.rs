@@ -50,6 +50,8 @@ pub struct Graph {
     pub(super) mask: Option<Value>,
     /// What layers leave, in the order in which they were built.
     pub(super) outputs: Vec<(String, Value)>,
+    /// The parameters by name.
+    parameters: HashMap<String, Value>,
     /// Parameters and the values that they take after the step.
     assignments: Vec<(Value, Value)>,
     /// Parameters whose columns have length 1.
@@ -169,15 +171,16 @@ impl Graph {
     pub fn parameter(&mut self, name: &str, shape: impl Into<Shape>) -> Result<Value> {
         let shape = shape.into();
         self.check_size("parameter", &shape)?;
-        let known = self.nodes.iter().position(|n| matches!(&n.op, Op::Parameter { name: known } if known == name));
-        if let Some(index) = known {
-            if self.nodes[index].shape != shape {
-                let problem = format!("\"{name}\" is {}, asked for as {shape}", self.nodes[index].shape);
+        if let Some(known) = self.parameters.get(name).copied() {
+            if self.nodes[known.0].shape != shape {
+                let problem = format!("\"{name}\" is {}, asked for as {shape}", self.nodes[known.0].shape);
                 return Err(self.error("parameter", problem));
             }
-            return Ok(Value(index));
+            return Ok(known);
         }
-        Ok(self.push(Op::Parameter { name: name.to_owned() }, vec![], shape, DType::Float))
+        let parameter = self.push(Op::Parameter { name: name.to_owned() }, vec![], shape, DType::Float);
+        self.parameters.insert(name.to_owned(), parameter);
+        Ok(parameter)
     }
 
     /// One finite number in every element.

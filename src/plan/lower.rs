@@ -48,7 +48,7 @@ pub struct Request<'a> {
 }
 
 /// Where a launch's operand is: in a buffer that outlives the step, or in a transient.
-#[derive(Clone)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Home {
     Lasting { buffer: usize, offset: usize },
     Transient(usize),
@@ -125,22 +125,24 @@ impl Plan {
         for (value, buffer) in &outputs {
             wanted.push((arranged.value(*value, Order::First), buffer));
         }
+        let names = layout.entries().iter().enumerate().map(|(place, (name, ..))| (name.as_str(), place));
+        let names: HashMap<&str, usize> = names.collect();
+        let place_of = |name: &str| names.get(name).copied().ok_or_else(|| unknown(name));
         let mut gradients: Vec<(Value, usize)> = Vec::new();
         for trained in training.iter().flat_map(|training| &training.trained) {
-            let place = layout.entries().iter().position(|(known, ..)| *known == trained.parameter);
-            let place = place.ok_or_else(|| unknown(&trained.parameter))?;
+            let place = place_of(&trained.parameter)?;
             gradients.push((arranged.value(trained.gradient, Order::Last), place));
         }
         let mut assigned: Vec<(Value, usize)> = Vec::new();
         for (parameter, value) in graph.assignments() {
             let Op::Parameter { name } = &graph.node(*parameter).op else { continue };
-            let place = layout.entries().iter().position(|(known, ..)| known == name).ok_or_else(|| unknown(name))?;
+            let place = place_of(name)?;
             assigned.push((arranged.value(*value, Order::Last), place));
         }
         let mut units: Vec<usize> = Vec::new();
         for parameter in graph.unit_columns() {
             let Op::Parameter { name } = &graph.node(*parameter).op else { continue };
-            let place = layout.entries().iter().position(|(known, ..)| known == name).ok_or_else(|| unknown(name))?;
+            let place = place_of(name)?;
             units.push(place);
         }
         let metric = metrics.as_ref().map(|metrics| arranged.value(metrics.values, Order::First));
@@ -150,6 +152,8 @@ impl Plan {
             wanted.iter().map(|(value, _)| value).chain(gradients.iter().chain(&assigned).map(|(value, _)| value));
         let all = all.chain(&metric);
         let results: Vec<Value> = all.map(|value| storage(graph, *value)).collect();
+        let mut times: HashMap<Value, usize> = HashMap::new();
+        results.iter().for_each(|result| *times.entry(*result).or_default() += 1);
         let summed: HashSet<Value> = gradients.iter().map(|(value, _)| storage(graph, *value)).collect();
         let groups = fuse(graph, &results, &summed, &target);
         let full = gradients.iter().chain(&assigned).map(|(value, _)| *value).chain(metric);
@@ -170,7 +174,7 @@ impl Plan {
             halves,
             copies: HashMap::new(),
         };
-        lowering.place_sources(layout)?;
+        lowering.place_sources(layout, place_of)?;
         // A result that launches read, or that is wanted in two places, is copied to its place at the end, since two
         // values in one buffer may meet in one launch.
         let read: HashSet<Value> = groups.iter().flat_map(|group| reads(graph, group)).collect();
@@ -180,7 +184,7 @@ impl Plan {
             let node = graph.node(value);
             let home = Home::Lasting { buffer: lowering.buffer(name, node.dtype, node.shape.elements()), offset: 0 };
             // Outside, numbers have 32 bits; what is stored in 16 is copied there as it is stored.
-            if lowering.is_alone(value, &results, &read) && !lowering.halves.contains(&value) {
+            if lowering.is_alone(value, &times, &read) && !lowering.halves.contains(&value) {
                 lowering.homes.insert(value, home);
             } else {
                 copies.push((value, home));
@@ -196,7 +200,7 @@ impl Plan {
             }
             let buffer = lowering.buffer("assigned", DType::Float, blocks.len() / 2 * ALIGNMENT);
             let home = Home::Lasting { buffer, offset: start };
-            match lowering.is_alone(value, &results, &read) {
+            match lowering.is_alone(value, &times, &read) {
                 true => drop(lowering.homes.insert(value, home)),
                 false => copies.push((value, home)),
             }
@@ -204,14 +208,14 @@ impl Plan {
         let mut copied: Vec<(Value, usize)> = Vec::new();
         for (value, parameter) in gradients {
             let value = storage(graph, value);
-            if lowering.is_alone(value, &results, &read) {
+            if lowering.is_alone(value, &times, &read) {
                 lowering.gradients.insert(value, parameter);
             } else {
                 copied.push((value, parameter));
             }
         }
         lowering.metric =
-            metric.map(|value| storage(graph, value)).filter(|value| lowering.is_alone(*value, &results, &read));
+            metric.map(|value| storage(graph, value)).filter(|value| lowering.is_alone(*value, &times, &read));
         lowering.narrow(name, layout);
         for group in &groups {
             lowering.launch(group);
@@ -277,15 +281,17 @@ impl Lowering<'_> {
         buffer
     }
 
-    fn place_sources(&mut self, layout: &ParameterLayout) -> Result<()> {
+    fn place_sources(&mut self, layout: &ParameterLayout, place_of: impl Fn(&str) -> Result<usize>) -> Result<()> {
+        let mut parameters = None;
         for (index, node) in self.graph.nodes().iter().enumerate() {
             let home = match &node.op {
                 Op::Input { name } => {
                     Home::Lasting { buffer: self.buffer(name, node.dtype, node.shape.elements()), offset: 0 }
                 }
                 Op::Parameter { name } => {
-                    let offset = layout.offset(name).ok_or_else(|| unknown(name))?;
-                    Home::Lasting { buffer: self.laid_out("parameters", layout), offset }
+                    let (_, _, offset) = layout.entries()[place_of(name)?];
+                    let buffer = *parameters.get_or_insert_with(|| self.laid_out("parameters", layout));
+                    Home::Lasting { buffer, offset }
                 }
                 _ => continue,
             };
@@ -295,8 +301,8 @@ impl Lowering<'_> {
     }
 
     /// Whether a result is computed, wanted once and read by nobody.
-    fn is_alone(&self, value: Value, results: &[Value], read: &HashSet<Value>) -> bool {
-        let once = results.iter().filter(|other| **other == value).count() == 1;
+    fn is_alone(&self, value: Value, times: &HashMap<Value, usize>, read: &HashSet<Value>) -> bool {
+        let once = times.get(&value) == Some(&1);
         once && !self.homes.contains_key(&value) && !read.contains(&value)
     }
 

@@ -11,4 +11,5 @@ pub use ensemble::{Ensemble, EnsembleEvaluation};
 pub use explore::Path;
 pub use hamming::{HammingIndex, Neighbour, pack};
 pub use ranking::{RankingQuality, RankingReport, best_items, ndcg, recall};
+pub(crate) use statistics::ACTIVE;
 pub use statistics::{CodeStatistics, codebook_usage, perplexity, variance};

@@ -23,4 +23,4 @@ pub(crate) use job::{Finished, Job, expect_data, expect_model};
 pub(crate) use lock::{LOCK, Lock};
 pub use run::{RunDirectory, Settings};
 pub use trainer::{EpochReport, Observer, Options, Outcome, Trainer, default_samples, training_plan};
-pub use warnings::{ACTIVE_VARIANCE, Warning};
+pub use warnings::Warning;

@@ -18,7 +18,7 @@ use crate::model::spec::{NonFinite, Precision, Schedule, TrainSpec};
 use crate::model::{Held, Network, RowLayout, Rows, Sample, across_columns};
 use crate::nn::MAX_ELEMENTS;
 use crate::plan::state::{GOOD, NORM, SCALE, SKIPPED};
-use crate::plan::{Gradients, LossScale, Metrics, Plan, Request, State, Target, Trained, Training};
+use crate::plan::{Gradients, Limits, LossScale, Metrics, Plan, Request, State, Target, Trained, Training};
 use crate::rng::{HostStream, Sequence};
 use crate::tensor::{DType, Values};
 use std::collections::BTreeMap;
@@ -643,10 +643,11 @@ fn moments(spec: &TrainSpec) -> usize {
     spec.optimizer.method.moments() + usize::from(spec.accumulate > 1)
 }
 
-/// The number of samples that a training plan is shown for where none is given: 60,000, as MNIST has, or as many as the
-/// 2^31 numbers of a buffer hold.
+/// The number of samples that a training plan is shown for where none is given: 60,000, as MNIST has. Of large samples it is
+/// as many as every device can bind at a time, and at least a batch; a trainer has more of them follow in chunks.
 pub fn default_samples(network: &Network) -> usize {
-    (MAX_ELEMENTS / plain_rows(network).width()).clamp(1, 60_000)
+    let fitting = Limits::default().binding_bytes as usize / plain_rows(network).width();
+    fitting.clamp(network.spec().train.batch.min(60_000), 60_000)
 }
 
 /// The rows of a data set without targets and lengths.

@@ -10,12 +10,9 @@ use crate::model::Network;
 use crate::model::spec::{Gaussian, LatentSpec, LossKind, ModelSpec, channel_axis};
 use crate::nn::Layer;
 use crate::plan::{Plan, Request, State};
+use crate::task::ACTIVE;
 use crate::tensor::Values;
 use std::fmt;
-
-/// A number of a code is active where the variance of its posterior mean over the data is above this: Burda et al., arXiv
-/// 1509.00519.
-pub const ACTIVE_VARIANCE: f64 = 0.01;
 
 /// A mean loss beside a divergence that counts more than this many times is warned of; published values of beta end at
 /// about 10.
@@ -23,6 +20,10 @@ const LARGEST_BETA: f64 = 10.0;
 
 /// A loss that has fallen by less than this part of itself has not fallen.
 const LEAST_FALL: f64 = 1e-3;
+
+/// An activation is warned of where this part of its units is dead. Where pictures have empty borders, many units of a layer
+/// that knows no channels have nothing to do.
+const DEAD: f64 = 0.9;
 
 /// At most this many samples are looked at after training.
 const SAMPLES: usize = 1024;
@@ -62,12 +63,12 @@ const MOST_OPERATIONS: u64 = 500_000_000_000;
 pub enum Warning {
     /// Few or none of a gaussian code's numbers depend on the sample.
     PosteriorCollapse {
-        /// Numbers whose posterior mean has a variance above [`ACTIVE_VARIANCE`] over the samples.
+        /// Numbers whose posterior mean has a variance above 0.01 over the samples.
         active: usize,
         /// All numbers of a code.
         size: usize,
     },
-    /// Half of an activation's units or more are zero for every sample.
+    /// Nine of ten units of an activation, or more, are zero for every sample.
     DeadUnits {
         /// The layer, such as `encoder.1`.
         layer: String,
@@ -117,7 +118,7 @@ impl fmt::Display for Warning {
             Warning::PosteriorCollapse { active, size } => write!(
                 f,
                 "latent.gaussian: the posterior has collapsed: {active} of the {size} numbers of a code depend on the sample \
-                 (a variance of the mean above {ACTIVE_VARIANCE}); use a smaller beta, a warmup or free_bits"
+                 (a variance of the mean above {ACTIVE}); use a smaller beta, a warmup or free_bits"
             ),
             Warning::DeadUnits { layer, kind, dead, units } => write!(
                 f,
@@ -260,7 +261,7 @@ pub(super) fn of_samples(network: &Network, parameters: &Values, data: &Dataset)
     let mut found = Vec::new();
     if gaussian {
         let size = codes.len() / some.len();
-        let active = (0..size).filter(|number| variance(codes.iter().skip(*number).step_by(size)) > ACTIVE_VARIANCE);
+        let active = (0..size).filter(|number| variance(codes.iter().skip(*number).step_by(size)) > ACTIVE);
         let active = active.count();
         if 10 * active <= size {
             found.push(Warning::PosteriorCollapse { active, size });
@@ -268,7 +269,7 @@ pub(super) fn of_samples(network: &Network, parameters: &Values, data: &Dataset)
     }
     for ((layer, kind), dead) in layers.into_iter().zip(dead) {
         let (units, dead) = (dead.len(), dead.into_iter().filter(|dead| *dead).count());
-        if 2 * dead >= units {
+        if dead as f64 >= DEAD * units as f64 {
             found.push(Warning::DeadUnits { layer, kind, dead, units });
         }
     }

@@ -2,13 +2,18 @@
 
 use crate::cases;
 use crate::check::{Work, report};
+use crate::support::{network, spec};
 use expect_test::expect;
+use pinhole::Result;
 use pinhole::graph::{Graph, Unary, Value, Window};
+use pinhole::model::Network;
+use pinhole::model::spec::Contractive;
 use pinhole::plan::{
     Access, Gradients, Kernel, Limits, Metrics, Optimizer, ParameterLayout, Plan, Request, Target, Training, Without,
     state,
 };
 use pinhole::tensor::DType;
+use pinhole::train::default_samples;
 
 /// Samples of the resident data set, and those of a batch, in [`training_plan`].
 pub const SAMPLES: [usize; 2] = [23, 6];
@@ -293,5 +298,55 @@ fn a_recurrence_takes_as_many_launches_for_many_steps_as_for_few() {
     for layers in ["{ lstm = 6 }", "{ gru = 6 }", "{ lstm = 6 }, { gru = { out = 5, last = true } }"] {
         // So many that no sum over all of them is long enough to be cut.
         assert_eq!(launches("30, 6", layers), launches("3, 6", layers), "{layers}");
+    }
+}
+
+/// Pictures so large that 60,000 of them are more than a buffer holds are planned for fewer.
+#[test]
+fn large_samples_are_planned_for_as_many_as_a_buffer_holds() {
+    let of = |text: &str| -> Result<usize> {
+        let network = network(text);
+        let samples = default_samples(&network);
+        let plan = pinhole::train::training_plan(&network, samples, Target::default())?;
+        let data = plan.buffers.iter().find(|buffer| buffer.name == "train.data").expect("the data");
+        assert_eq!(data.elements, samples * network.spec().input.elements());
+        Ok(samples)
+    };
+    let text = |input: &str, batch: usize| {
+        format!(
+            "input = {input}\nloss = \"mse\"\n\
+             encoder = [{{ conv2d = {{ out = 2, kernel = 3, stride = 2, padding = 1 }} }}]\n\
+             decoder = [{{ upsample_nearest = 2 }}, {{ conv2d = {{ out = 1, kernel = 1 }} }}]\n[train]\nbatch = {batch}\n"
+        )
+    };
+    assert_eq!(of(&text("[1, 28, 28]", 4)).expect("a plan"), 60_000);
+    assert_eq!(of(&text("[1, 256, 256]", 4)).expect("a plan"), 2048);
+    // A batch is the least.
+    assert_eq!(of(&text("[1, 8192, 8192]", 4)).expect("a plan"), 4);
+    expect!["batch: 64 samples of 67108864 numbers each are more than 2^31 numbers; use 32 or fewer"]
+        .assert_eq(&of(&text("[1, 8192, 8192]", 64)).expect_err("too many").to_string());
+    let network = network(&text("[1, 256, 256]", 4));
+    expect!["samples: 60000 samples of 65536 numbers each are more than 2^31 numbers; use 32768 or fewer"].assert_eq(
+        &pinhole::train::training_plan(&network, 60_000, Target::default()).expect_err("too many").to_string(),
+    );
+}
+
+/// A penalty that takes a backward pass for each number of the code: some 7,000 nodes, and hundreds of launches that would
+/// bind too much at first. Planning takes well under a second; it took minutes while each remedy began all over again.
+#[test]
+fn plans_of_thousands_of_nodes_are_sound() {
+    let mut spec = spec(
+        "input = [784]\nloss = \"mse\"\n\
+         encoder = [{ linear = 256 }, \"layer_norm\", \"relu\", { linear = 64 }, \"layer_norm\", \"relu\", { linear = 32 }]\n\
+         decoder = [{ linear = 784 }]\n",
+    );
+    spec.penalties.contractive = Some(Contractive { weight: 0.1, projections: 0 });
+    let network = Network::new(spec).expect("a model");
+    for limits in [Limits::default(), Limits::DOWNLEVEL] {
+        let target = Target { limits, ..Target::default() };
+        let plan = pinhole::train::training_plan(&network, 256, target).expect("a plan");
+        assert_eq!(plan.hazard(), None);
+        plan.check(&limits).expect("it fits");
+        assert!(plan.steps.len() > 1000, "{}", plan.steps.len());
     }
 }

@@ -3,6 +3,7 @@
 use super::{Home, Launch, Lowering, Operand, step};
 use crate::plan::kernel::{Access, Kernel};
 use crate::plan::plan::{Step, workgroup_bytes};
+use std::collections::HashMap;
 
 impl Lowering<'_> {
     /// Lets launches share a dispatch: products and column sums of one workgroup size, none of which reads what another
@@ -14,29 +15,34 @@ impl Lowering<'_> {
             workgroup_bytes(&steps) <= self.target.limits.workgroup_bytes
         };
         let mut dispatches: Vec<Vec<Launch>> = Vec::new();
-        // For each place: the last dispatch that writes it.
-        let mut written: Vec<(Home, usize)> = Vec::new();
+        // The dispatches that others may join, in order.
+        let mut open: Vec<usize> = Vec::new();
+        // For each transient and each lasting buffer: the last dispatch that writes it.
+        let mut written: HashMap<Home, usize> = HashMap::new();
         for mut launch in std::mem::take(&mut self.launches) {
             let reads = places(&launch, true);
-            let after = written.iter().filter(|(place, _)| reads.iter().any(|read| read.meets(place)));
-            let ready = after.map(|(_, dispatch)| dispatch + 1).max().unwrap_or(0);
+            let after = reads.iter().filter_map(|read| written.get(&read.whole()));
+            let ready = after.map(|dispatch| dispatch + 1).max().unwrap_or(0);
             let lasting = |place: &Home| place.transient().is_none();
-            let joined = (ready..dispatches.len()).find(|dispatch| {
-                let others = &dispatches[*dispatch];
-                // What is written to a lasting buffer later than here must stay so, unless it has a place of its own.
-                let ordered = places(&launch, false).iter().all(|place| {
-                    let gradients =
-                        matches!(place, Home::Lasting { buffer, .. } if self.buffers[*buffer].name == "gradients");
-                    !lasting(place) || gradients || *dispatch + 1 == dispatches.len()
-                });
-                ordered
-                    && shares(&launch, others)
-                    && bindings(others.iter().chain([&launch])) <= most
-                    && fits(&launch, others)
+            // What is written to a lasting buffer later than here must stay so, unless it has a place of its own.
+            let ordered = places(&launch, false).iter().all(|place| {
+                let gradients =
+                    matches!(place, Home::Lasting { buffer, .. } if self.buffers[*buffer].name == "gradients");
+                !lasting(place) || gradients
             });
+            let first = if ordered { ready } else { ready.max(dispatches.len().saturating_sub(1)) };
+            let candidates = &open[open.partition_point(|dispatch| *dispatch < first)..];
+            let joined = candidates.iter().copied().filter(|_| joins(&launch)).find(|dispatch| {
+                let others = &dispatches[*dispatch];
+                shares(&launch, others) && bindings(others.iter().chain([&launch])) <= most && fits(&launch, others)
+            });
+            let dispatch = joined.unwrap_or(dispatches.len());
+            for place in places(&launch, false) {
+                let last = written.entry(place.whole()).or_default();
+                *last = dispatch.max(*last);
+            }
             match joined {
                 Some(dispatch) => {
-                    written.extend(places(&launch, false).into_iter().map(|place| (place, dispatch)));
                     launch.beside = true;
                     let together = &mut dispatches[dispatch];
                     together.push(launch);
@@ -48,7 +54,9 @@ impl Lowering<'_> {
                     }
                 }
                 None => {
-                    written.extend(places(&launch, false).into_iter().map(|place| (place, dispatches.len())));
+                    if joins(&launch) {
+                        open.push(dispatch);
+                    }
                     dispatches.push(vec![launch]);
                 }
             }
@@ -58,24 +66,17 @@ impl Lowering<'_> {
 }
 
 impl Home {
-    /// Whether two places are the same.
-    fn is(&self, other: &Home) -> bool {
-        match (self, other) {
-            (Home::Transient(one), Home::Transient(other)) => one == other,
-            (Home::Lasting { buffer, offset }, Home::Lasting { buffer: other, offset: place }) => {
-                buffer == other && offset == place
-            }
-            _ => false,
+    /// The transient or the lasting buffer that a place is in.
+    fn whole(&self) -> Home {
+        match self {
+            Home::Transient(index) => Home::Transient(*index),
+            Home::Lasting { buffer, .. } => Home::Lasting { buffer: *buffer, offset: 0 },
         }
     }
 
     /// Whether two places are in one transient, or in one lasting buffer.
     fn meets(&self, other: &Home) -> bool {
-        match (self, other) {
-            (Home::Transient(one), Home::Transient(other)) => one == other,
-            (Home::Lasting { buffer: one, .. }, Home::Lasting { buffer: other, .. }) => one == other,
-            _ => false,
-        }
+        self.whole() == other.whole()
     }
 }
 
@@ -90,7 +91,6 @@ pub(super) fn places(launch: &Launch, reads: bool) -> Vec<Home> {
 /// another writes.
 fn shares(launch: &Launch, others: &[Launch]) -> bool {
     let size = |launch: &Launch| launch.kernel.row().tiled.then(|| step(launch, vec![]).workgroup());
-    let joins = |launch: &Launch| launch.kernel.row().tiled || launch.kernel == Kernel::ColumnSums;
     let alike = |other: &Launch| match (size(launch), size(other)) {
         (Some(one), Some(other)) => one == other,
         _ => true,
@@ -103,6 +103,11 @@ fn shares(launch: &Launch, others: &[Launch]) -> bool {
         && others.iter().all(|other| joins(other) && alike(other) && apart(launch, other) && apart(other, launch))
 }
 
+/// Whether a launch is of a kernel that may share a dispatch.
+fn joins(launch: &Launch) -> bool {
+    launch.kernel.row().tiled || launch.kernel == Kernel::ColumnSums
+}
+
 /// Buffers that a dispatch binds: what several of its steps read is bound once, and what one reads twice, twice.
 fn bindings<'a>(dispatch: impl Iterator<Item = &'a Launch>) -> usize {
     let mut read: Vec<(usize, &Operand)> = Vec::new();
@@ -111,7 +116,7 @@ fn bindings<'a>(dispatch: impl Iterator<Item = &'a Launch>) -> usize {
         let access = step(launch, vec![]);
         for (slot, operand) in launch.slots.iter().enumerate() {
             let known = |(reader, other): &(usize, &Operand)| {
-                *reader != index && other.0.is(&operand.0) && other.1.elements() == operand.1.elements()
+                *reader != index && other.0 == operand.0 && other.1.elements() == operand.1.elements()
             };
             if access.access(slot) != Access::Read {
                 count += 1;

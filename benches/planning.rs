@@ -1,0 +1,91 @@
+//! How long planning takes, by criterion: `cargo bench --bench planning`. Nothing runs, so that no device is needed.
+//!
+//! Each chain comes with some layers, and with twice as many again and again. Twice as many may take twice the time.
+
+// A benchmark that cannot go on fails.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::unreachable)]
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use pinhole::model::preset::PRESETS;
+use pinhole::model::spec::Contractive;
+use pinhole::model::{ModelSpec, Network};
+use pinhole::plan::{Plan, Target};
+use pinhole::train::training_plan;
+use std::path::Path;
+use std::time::Duration;
+
+criterion_group! {
+    name = all;
+    config = Criterion::default()
+        .sample_size(10)
+        .warm_up_time(Duration::from_millis(200))
+        .measurement_time(Duration::from_secs(1))
+        .without_plots();
+    targets = chains, contractive, presets
+}
+criterion_main!(all);
+
+/// What is repeated, with its input's shape.
+const CHAINS: [(&str, &str, &str); 5] = [
+    ("linear", "[16]", r#"{ linear = 16 }, "relu""#),
+    ("layer_norm", "[16]", r#"{ linear = 16 }, "layer_norm", "relu""#),
+    ("residual", "[16]", r#"{ residual = ["layer_norm", { linear = 16 }, "gelu", { linear = 16 }] }"#),
+    ("attention", "[6, 8]", r#"{ residual = ["layer_norm", { attention = 2 }] }"#),
+    ("batch_norm", "[4, 8, 8]", r#"{ conv2d = { out = 4, kernel = 3, padding = 1 } }, "batch_norm", "relu""#),
+];
+
+/// Deep models of one kind of block.
+fn chains(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("chain");
+    for (name, shape, block) in CHAINS {
+        for times in [8, 16, 32, 64, 128] {
+            let blocks = vec![block; times].join(", ");
+            let network = network(&format!(
+                "input = {shape}\nloss = \"mse\"\nencoder = [{blocks}]\ndecoder = [\"flatten\", {{ linear = {} }}]",
+                shape
+                    .trim_matches(['[', ']'])
+                    .split(", ")
+                    .map(|size| size.parse::<usize>().expect("a size"))
+                    .product::<usize>()
+            ));
+            group.throughput(Throughput::Elements(times as u64));
+            group.bench_function(BenchmarkId::new(name, times), |bencher| bencher.iter(|| plan(&network)));
+        }
+    }
+}
+
+/// A contractive penalty, which takes a backward pass for each number of the code.
+fn contractive(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("contractive");
+    for size in [8, 16, 32, 64] {
+        let mut spec = spec(&format!(
+            "input = [1, 28, 28]\nloss = \"mse\"\n\
+             encoder = [\"flatten\", {{ linear = 256 }}, \"layer_norm\", \"relu\", {{ linear = {size} }}]\n\
+             decoder = [{{ linear = 784 }}]"
+        ));
+        spec.penalties.contractive = Some(Contractive { weight: 0.1, projections: 0 });
+        let network = Network::new(spec).expect("a model");
+        group.throughput(Throughput::Elements(size));
+        group.bench_function(size.to_string(), |bencher| bencher.iter(|| plan(&network)));
+    }
+}
+
+/// Every built-in model.
+fn presets(criterion: &mut Criterion) {
+    for preset in PRESETS {
+        let Ok(network) = ModelSpec::resolve(preset.name).and_then(Network::new) else { continue };
+        criterion.bench_function(&format!("preset/{}", preset.name), |bencher| bencher.iter(|| plan(&network)));
+    }
+}
+
+fn spec(text: &str) -> ModelSpec {
+    ModelSpec::parse(text, Path::new("chain.toml")).expect("a model file")
+}
+
+fn network(text: &str) -> Network {
+    Network::new(spec(text)).expect("a model")
+}
+
+fn plan(network: &Network) -> Plan {
+    training_plan(network, 256, Target::default()).expect("a plan")
+}
