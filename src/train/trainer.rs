@@ -643,11 +643,17 @@ fn moments(spec: &TrainSpec) -> usize {
     spec.optimizer.method.moments() + usize::from(spec.accumulate > 1)
 }
 
-/// The number of samples that a training plan is shown for where none is given: 60,000, as MNIST has. Of large samples it is
-/// as many as every device can bind at a time, and at least a batch; a trainer has more of them follow in chunks.
+/// Samples of the data set that a training plan is shown for: as many as MNIST has.
+const SHOWN_SAMPLES: usize = 60_000;
+
+/// The number of samples that a training plan is shown for where none is given: 60,000. Where so many have more than 2^31
+/// numbers, it is as many as every device can bind at a time, and at least a batch; a trainer has others follow in chunks.
 pub fn default_samples(network: &Network) -> usize {
-    let fitting = Limits::default().binding_bytes as usize / plain_rows(network).width();
-    fitting.clamp(network.spec().train.batch.min(60_000), 60_000)
+    let width = plain_rows(network).width();
+    match SHOWN_SAMPLES.checked_mul(width) {
+        Some(..=MAX_ELEMENTS) => SHOWN_SAMPLES,
+        _ => (Limits::default().binding_bytes as usize / width).max(network.spec().train.batch),
+    }
 }
 
 /// The rows of a data set without targets and lengths.

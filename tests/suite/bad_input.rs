@@ -132,7 +132,7 @@ fn bad_models_and_settings_are_told_in_one_line() {
         ("summary nothing", MODEL_NOTHING),
         (
             "plan conv --samples 99999999999999999",
-            "samples: 99999999999999999 samples have more than 2147483648 numbers; use fewer",
+            "samples: 99999999999999999 samples of 784 numbers each are more than 2^31 numbers; use 2739137 or fewer",
         ),
         (
             "plan conv --samples 100",
