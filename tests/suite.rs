@@ -166,9 +166,9 @@ mod updates;
 #[cfg(not(target_vendor = "apple"))]
 #[path = "suite/validation.rs"]
 mod validation;
-#[path = "suite/weights.rs"]
-mod weights;
 #[path = "suite/warnings.rs"]
 mod warnings;
 #[path = "suite/weightless.rs"]
 mod weightless;
+#[path = "suite/weights.rs"]
+mod weights;
