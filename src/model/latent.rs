@@ -144,8 +144,9 @@ impl Network {
     }
 
     fn posterior(&self, graph: &mut Graph, encoded: Value) -> Result<Posterior> {
+        let mean = self.head(graph, encoded, 0)?;
         let log_variance = self.head(graph, encoded, 1)?;
-        Ok(Posterior { mean: self.head(graph, encoded, 0)?, log_variance: bounded(graph, log_variance)? })
+        Ok(Posterior { mean, log_variance: bounded(graph, log_variance)? })
     }
 
     /// The negative evidence lower bound, and the codes it was made with.
