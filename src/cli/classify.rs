@@ -65,7 +65,9 @@ pub fn run(arguments: &Arguments) -> Result<End> {
         set_aside: spec.train.early_stopping.map(|_| spec.train.seed),
         ..Settings::default()
     };
-    let splits = load_data(&arguments.run, spec.reading(), &arguments.data, arguments.label.as_deref())?;
+    // Labels are needed here, and so is the column that they are in.
+    let label = spec.data.label_column().map(|label| label.name);
+    let splits = load_data(&arguments.run, spec.reading(), &arguments.data, label.as_deref())?;
     settings.samples = Some(Samples::of(&splits.train));
     let test = splits.test.clone();
     let (train, validation) = settings.split(splits, &spec)?;

@@ -210,14 +210,6 @@ pub fn run(arguments: &Arguments) -> Result<End> {
         device.name(),
         run.path().display()
     );
-    let updates = (trainer.progress().step + trainer.steps_left()).div_ceil(spec.train.accumulate as u64);
-    if let (Some(decay), Some(reached)) = (spec.train.ema, spec.train.unreached_decay(updates)) {
-        eprintln!(
-            "train.ema: the average's decay rises to {reached:.3} and not to {decay}, since there are only {updates} updates; \
-             train for longer, or set a smaller one"
-        );
-    }
-
     if trainer.steps_left() == 0 {
         let Progress { epoch, step, .. } = trainer.progress();
         eprintln!("nothing is left to do: {epoch} epochs, {step} steps are done; give --epochs or --steps for more");

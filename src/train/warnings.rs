@@ -99,6 +99,15 @@ pub enum Warning {
         /// The number of epochs.
         epochs: u64,
     },
+    /// A training is so short that the average of the weights does not come to have the decay that is asked for.
+    ShortAverage {
+        /// `train.ema`.
+        decay: f64,
+        /// The decay of the last update.
+        reached: f64,
+        /// The updates of the training.
+        updates: u64,
+    },
     /// A mean over all elements stands beside a divergence that is a sum over the code.
     MeanBesideSum {
         /// The loss, such as `"mse"`.
@@ -135,6 +144,11 @@ impl fmt::Display for Warning {
                 "the loss has not fallen: {first:.6} in the first epoch, {last:.6} in epoch {epochs}; try another lr, and look at \
                  the data's range"
             ),
+            Warning::ShortAverage { decay, reached, updates } => write!(
+                f,
+                "train.ema: the average's decay rises to {reached:.3} and not to {decay}, since there are only {updates} updates; \
+                 train for longer, or set a smaller one"
+            ),
             Warning::MeanBesideSum { loss, likelihood, factor, beta } => write!(
                 f,
                 "loss: {loss} is a mean over a sample's numbers and the divergence a sum, which therefore counts {factor:.0} \
@@ -151,6 +165,9 @@ pub(super) fn foreseen(spec: &ModelSpec, steps: u64) -> Vec<Warning> {
     let warmup = spec.train.warmup as u64;
     if warmup > updates {
         found.push(Warning::LongWarmup { key: "train.warmup", warmup, training: updates, unit: "updates" });
+    }
+    if let (Some(decay), Some(reached)) = (spec.train.ema, spec.train.unreached_decay(updates)) {
+        found.push(Warning::ShortAverage { decay, reached, updates });
     }
     if let LatentSpec::Gaussian(own) = spec.latent {
         let warmup = own.warmup as u64;

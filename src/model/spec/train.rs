@@ -441,7 +441,7 @@ impl TrainSpec {
 
     /// The decay that the average of [`TrainSpec::ema`] rises to in a training of so many updates, where that is less than
     /// what was asked for.
-    pub fn unreached_decay(&self, updates: u64) -> Option<f64> {
+    pub(crate) fn unreached_decay(&self, updates: u64) -> Option<f64> {
         let decay = self.ema?;
         let reached = 1.0 - TrainSpec::ema_part(decay, updates.saturating_sub(1));
         (reached < decay).then_some(reached)
