@@ -66,8 +66,8 @@ pub fn run(arguments: &Arguments) -> Result<End> {
         ..Settings::default()
     };
     // Labels are needed here, and so is the column that they are in.
-    let label = spec.data.label_column().map(|label| label.name);
-    let splits = load_data(&arguments.run, spec.reading(), &arguments.data, label.as_deref())?;
+    let label = Some(&spec.data.label[..]).filter(|label| !label.is_empty());
+    let splits = load_data(&arguments.run, spec.reading(), &arguments.data, label)?;
     settings.samples = Some(Samples::of(&splits.train));
     let test = splits.test.clone();
     let (train, validation) = settings.split(splits, &spec)?;
