@@ -135,7 +135,7 @@ fn values_that_are_none_of_a_layer_are_refused() {
     refused(
         "\"swiglu\"",
         expect![[
-            r#"m.toml: line 4, encoder.0: unknown layer "swiglu"; known are linear, tied_linear, conv1d, conv2d, conv_transpose1d, conv_transpose2d, max_pool2d, avg_pool2d, global_max_pool, global_avg_pool, upsample_nearest, upsample_bilinear, pixel_shuffle, pixel_unshuffle, flatten, unflatten, relu, leaky_relu, elu, selu, celu, gelu, silu, softplus, sigmoid, tanh, hardtanh, relu6, hardsigmoid, hardswish, mish, softsign, prelu, batch_norm, layer_norm, group_norm, unit_norm, softmax, log_softmax, glu, dropout, spatial_dropout, gaussian_noise, embedding, patches, unpatch, learned_positions, sinusoidal_positions, repeat_vector, mask_steps, attention, lstm, gru, residual, skip, repeat, teacher_forced, block, custom"#
+            r#"m.toml: line 4, encoder.0: unknown layer "swiglu"; known are linear, tied_linear, conv1d, conv2d, conv_transpose1d, conv_transpose2d, max_pool2d, avg_pool2d, max_pool1d, avg_pool1d, adaptive_max_pool2d, adaptive_avg_pool2d, adaptive_max_pool1d, adaptive_avg_pool1d, global_max_pool, global_avg_pool, upsample_nearest, upsample_bilinear, upsample_linear, pixel_shuffle, pixel_unshuffle, flatten, unflatten, relu, leaky_relu, elu, selu, celu, gelu, silu, softplus, sigmoid, tanh, hardtanh, relu6, hardsigmoid, hardswish, mish, softsign, prelu, batch_norm, layer_norm, group_norm, instance_norm, rms_norm, unit_norm, softmax, log_softmax, glu, dropout, spatial_dropout, gaussian_noise, embedding, patches, unpatch, learned_positions, sinusoidal_positions, repeat_vector, mask_steps, attention, lstm, gru, residual, skip, repeat, teacher_forced, block, custom"#
         ]],
     );
 }

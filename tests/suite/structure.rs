@@ -134,7 +134,7 @@ fn bad_structures_are_refused_with_their_place() {
         ),
         (
             file("{ linear = 3 }, { tied_linear = { to = \"encoder.1\", out = 8 } },", ""),
-            "m.toml: line 4, encoder.1.tied_linear: there is no linear layer \"encoder.1\"; did you mean \"encoder.0\"?",
+            "m.toml: line 4, encoder.1.tied_linear: there is no linear layer \"encoder.1\"; known are encoder.0, decoder.0",
         ),
         (
             file("{ linear = 3 }, { tied_linear = { to = \"encoder.0\", out = 7 } },", ""),

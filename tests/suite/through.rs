@@ -139,17 +139,17 @@ fn errors_of_decode_name_their_file() {
         messages += &format!("{}\n", place.failure(&format!("{arguments} --device cpu")));
     }
     expect_test::expect![[r#"
-        data "wide.npy": its shape is [4, 7], the model's codes have 6 numbers each; give [n, 6]
-        data "flat.npy": its shape is [24], the model's codes have 6 numbers each; give [n, 6]
+        data "wide.npy": its shape is [4, 7], the model's codes are [6] each; give [n, 6]
+        data "flat.npy": its shape is [24], the model's codes are [6] each; give [n, 6]
         data "nan.npy": sample 1, element 1 is NaN (both counted from 0); give what encode wrote
-        text.npy: is no file of a known kind; give "digits", "digits:N", a folder with MNIST's four IDX files or with pictures, or an IDX, NPY, NPZ, CSV, PNG or JPEG file
+        text.npy: is no file of a known kind; give "digits", "digits:N", a folder with MNIST's or EMNIST's IDX files, with pictures or with a folder of pictures for each class, or an IDX, NPY, NPZ, CSV, PNG, JPEG, BMP, GIF, TIFF or WebP file
         cut.npy: has shape [4, 6], 96 bytes, but only 2 follow the header; the file is damaged: get it again
-        codes.csv: line 2, column 3 is "x", which is no number; remove or replace such values before training
+        codes.csv: line 2, column 3 is "x", which is no number; remove or replace such values before training, or name the column by --label if it holds labels
         cannot read gone.npy: No such file or directory (os error 2); check the path
         out.jpg: nothing is written as ".jpg"; name it .npy, .csv, .idx, .idx.gz or .png, or give a folder's name
         cannot write nowhere/out.npy: No such file or directory (os error 2); check the path
         cannot create rows.npy/out: Not a directory (os error 20); choose another path: a file is in the way
-        data "wide.npy": its shape is [4, 7], the model's codes have 2 numbers each; give [n, 2]
+        data "wide.npy": its shape is [4, 7], the model's codes are [2] each; give [n, 2]
         out.png: is to show pictures, but samples [6] are none of one or three channels; name it .npy or .csv
     "#]].assert_eq(&messages);
     assert!(!place.path("out.npy").exists());

@@ -28,8 +28,11 @@ impl Observer for Heard {
     }
 }
 
+/// What is done to the weights that a training begins with.
+type Change<'a> = &'a dyn Fn(&Network, &mut Vec<f32>);
+
 /// What the training of a model on 128 digits warns of, line by line, from these weights where they are given.
-fn heard(text: &str, start: Option<&dyn Fn(&Network, &mut Vec<f32>)>) -> Result<String> {
+fn heard(text: &str, start: Option<Change>) -> Result<String> {
     let mut autoencoder = Autoencoder::new(spec(text), Device::Cpu)?;
     if let Some(change) = start {
         let mut weights = autoencoder.parameters().to_f64().iter().map(|value| *value as f32).collect();
