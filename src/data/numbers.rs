@@ -110,7 +110,7 @@ fn has_commas(text: &str) -> bool {
 }
 
 /// Reads the numbers of a file, in which a comma may stand before decimals where it separates no fields. Then a point may not,
-/// since what separates thousands cannot be told from it.
+/// since it looks like a separator of thousands.
 pub(super) struct Numbers<'a> {
     path: &'a Path,
     separator: Separator,
