@@ -7,6 +7,7 @@ use rand_core::{TryRng, utils};
 use std::convert::Infallible;
 
 /// Ten rounds of Philox on a 128-bit counter under a 64-bit key.
+#[inline]
 pub fn philox(counter: [u32; 4], key: [u32; 2]) -> [u32; 4] {
     let mut c = counter;
     let mut k = key;
@@ -20,11 +21,13 @@ pub fn philox(counter: [u32; 4], key: [u32; 2]) -> [u32; 4] {
 }
 
 /// Words `4 block .. 4 block + 4` of a stream at a step.
+#[inline]
 pub fn words(seed: u64, step: u32, stream: u32, block: u32) -> [u32; 4] {
     philox([block, step, stream, 0], [seed as u32, (seed >> 32) as u32])
 }
 
 /// A word as a real number in `[0, 1)`, a multiple of 2⁻²⁴ and so exact in 32 bits.
+#[inline]
 pub fn unit(word: u32) -> f32 {
     (word >> 8) as f32 * (1.0 / 16_777_216.0)
 }

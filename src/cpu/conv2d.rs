@@ -4,7 +4,7 @@
 use super::depthwise;
 use super::elementwise::Fused;
 use super::matmul::{Matrix, multiply, transpose, with_memory};
-use super::real::{Real, vectorised};
+use super::real::{Real, clear, each_pair, vectorised};
 use gemm_common::Parallelism;
 use rayon::prelude::*;
 use std::ops::Range;
@@ -182,7 +182,7 @@ impl Sizes {
                             }
                             None => {
                                 for index in 0..pieces.count {
-                                    windows[pieces.at + index * taps..][..pieces.length].fill(T::ZERO);
+                                    clear(&mut windows[pieces.at + index * taps..][..pieces.length]);
                                 }
                             }
                         },
@@ -264,9 +264,12 @@ fn join_pieces<T: Real, J: Join<T>>(to: Evenly<&mut [T]>, from: Evenly<&[T]>, Pi
     }
     for index in 0..count {
         let (to_range, from_range) = lines(index);
-        for (to, from) in to.elements[to_range].iter_mut().zip(&from.elements[from_range]) {
-            J::join(to, *from);
-        }
+        each_pair(
+            &mut to.elements[to_range],
+            &from.elements[from_range],
+            #[inline(always)]
+            |to, from| J::join(to, from),
+        );
     }
 }
 

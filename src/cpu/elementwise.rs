@@ -3,7 +3,7 @@
 //! An expression is run over chunks of consecutive elements, one instruction at a time: each is a loop over a short array
 //! that the compiler vectorises.
 
-use super::real::Real;
+use super::real::{Real, each_pair};
 use crate::graph::Reduction;
 use crate::plan::{Axis, Instruction, Program, Register, View};
 use rayon::prelude::*;
@@ -60,6 +60,7 @@ impl<'a, T> Scattered<'a, T> {
     ///
     /// # Safety
     /// No other thread writes this element before the last of them is done.
+    #[inline(always)]
     unsafe fn set(&self, at: usize, value: T) {
         assert!(at < self.length, "an epilogue writes beyond its target");
         // SAFETY: inside the slice, as just checked, and nobody else's, as the caller says.
@@ -190,9 +191,7 @@ impl<'a, T: Real> Fused<'a, T> {
                 self.chunk(program, scratch, start, part, phase.value);
                 self.leave(program, scratch, start, part, Some(phase.value));
                 for values in part.chunks(lanes.len()) {
-                    for (lane, value) in lanes.iter_mut().zip(values) {
-                        *lane = joined(phase.reduction, *lane, *value);
-                    }
+                    each_pair(&mut lanes, values, |lane, value| *lane = joined(phase.reduction, *lane, value));
                 }
             }
             let reduced = lanes.into_iter().fold(neutral, |all, lane| joined(phase.reduction, all, lane));
@@ -318,9 +317,9 @@ impl<'a, T: Real> Fused<'a, T> {
             };
             match sink {
                 Sink::Elements { target, place: None, .. } => {
-                    for (at, value) in (start..).zip(values) {
+                    for (offset, value) in values.iter().enumerate() {
                         // SAFETY: every element of the kernel's result is computed once, by one thread.
-                        unsafe { target.set(at, *value) }
+                        unsafe { target.set(start + offset, *value) }
                     }
                 }
                 Sink::Elements { target, place: Some(view), .. } => {
@@ -334,9 +333,7 @@ impl<'a, T: Real> Fused<'a, T> {
                 Sink::Total { runs, .. } => {
                     let mut lanes = [T::ZERO; 16];
                     for values in values.chunks(lanes.len()) {
-                        for (lane, value) in lanes.iter_mut().zip(values) {
-                            *lane += *value;
-                        }
+                        each_pair(&mut lanes, values, |lane, value| *lane += value);
                     }
                     let sum = lanes.into_iter().fold(T::ZERO, |sum, lane| sum + lane);
                     runs.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push((start, sum));
@@ -353,6 +350,7 @@ impl<'a, T: Real> Fused<'a, T> {
 }
 
 /// Two numbers joined.
+#[inline(always)]
 pub(super) fn joined<T: Real>(reduction: Reduction, a: T, b: T) -> T {
     match reduction {
         Reduction::Sum => a + b,

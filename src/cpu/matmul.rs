@@ -1,7 +1,7 @@
 //! The twin of `shaders/matmul.wgsl`; the products are those of the crates `gemm-f32` and `gemm-f64`.
 
 use super::elementwise::Fused;
-use super::real::Real;
+use super::real::{Real, each_pair};
 use gemm_common::Parallelism;
 use rayon::prelude::*;
 use std::cell::Cell;
@@ -140,12 +140,10 @@ pub(super) fn transpose<T: Real>(x: &[T], [rows, columns]: [usize; 2], step: usi
             let mut square = [[T::ZERO; SQUARE]; SQUARE];
             for i in 0..tall {
                 let from = &x[(row + i) * step + first..][..wide];
-                for (line, value) in square.iter_mut().zip(from) {
-                    line[i] = *value;
-                }
+                each_pair(&mut square, from, |line, value| line[i] = value);
             }
-            for (line, y) in square.iter().zip(y.chunks_exact_mut(rows)) {
-                y[row..row + tall].copy_from_slice(&line[..tall]);
+            for (column, line) in square[..wide].iter().enumerate() {
+                y[column * rows + row..][..tall].copy_from_slice(&line[..tall]);
             }
         }
     });

@@ -1,6 +1,6 @@
 //! The twin of `shaders/optimizer.wgsl`.
 
-use super::real::{Real, vectorised};
+use super::real::{Real, each_pair, vectorised};
 use crate::plan::Method;
 use crate::plan::state::{
     AVERAGING, CURRENT, DECAY, GOOD, INVERSE, LossScale, METHOD_NUMBERS, NORM_LIMIT, POSITION, RATE, SCALE,
@@ -68,8 +68,10 @@ impl<'a, T: Real> Inputs<'a, T> {
         Inputs { gradients, segments, schedule: &numbers[CURRENT..], state: &[0; POSITION + 1], norm }
     }
 
+    #[inline(always)]
     fn segment(&self, block: usize) -> [usize; SEGMENT] {
-        std::array::from_fn(|word| self.segments[block * SEGMENT + word] as usize)
+        let [offset, parts, stride, count, group] = self.segments.as_chunks().0[block];
+        [offset as usize, parts as usize, stride as usize, count as usize, group as usize]
     }
 
     /// The gradients of the parameters of a segment by this step's batch.
@@ -78,9 +80,12 @@ impl<'a, T: Real> Inputs<'a, T> {
         let [offset, parts, stride, count, _] = self.segment(block);
         let mut total = [T::ZERO; BLOCK];
         for part in 0..parts {
-            for (total, element) in total.iter_mut().zip(&self.gradients[offset + part * stride..][..BLOCK]) {
-                *total += *element;
-            }
+            each_pair(
+                &mut total,
+                &self.gradients[offset + part * stride..][..BLOCK],
+                #[inline(always)]
+                |total, element| *total += element,
+            );
         }
         // What is no parameter stays as it is.
         total[count..].fill(T::ZERO);
@@ -88,11 +93,13 @@ impl<'a, T: Real> Inputs<'a, T> {
     }
 
     /// Whether a segment is trained.
+    #[inline(always)]
     fn is_trained(&self, block: usize) -> bool {
         self.segment(block)[1] > 0
     }
 
     /// The schedule's row of a group.
+    #[inline(always)]
     fn row(&self, group: usize, groups: usize) -> &'a [T] {
         let start = (self.state[POSITION] as usize * groups + group) * SCHEDULE_COLUMNS;
         &self.schedule[start..start + SCHEDULE_COLUMNS]
@@ -319,18 +326,30 @@ fn follow_block<T: Real, const M: usize>(
             *gradient = if *gradient < low { low } else { smaller(*gradient, limit) };
         }
     }
-    let numbers: Numbers<T> = std::array::from_fn(|index| row[METHOD_NUMBERS + index]);
+    let mut numbers: Numbers<T> = [T::ZERO; SCHEDULE_COLUMNS - METHOD_NUMBERS];
+    numbers.copy_from_slice(&row[METHOD_NUMBERS..]);
     let (rate, decay, shrink) = (row[RATE], row[DECAY], row[SHRINK]);
     let parameters = &mut task.parameters[block];
-    let mut moments = task.moments.each_mut().map(|moment| &mut moment[block]);
+    // The moments are copied and indexed. What `array::map` and `zip` call in the standard library is not inlined across the
+    // parts in which a crate is compiled, and a loop with such a call has no vectors.
+    let mut moments = [[T::ZERO; BLOCK]; M];
+    for (number, moment) in moments.iter_mut().enumerate() {
+        *moment = task.moments[number][block];
+    }
     for index in 0..BLOCK {
-        let mut own: [T; M] = std::array::from_fn(|moment| moments[moment][index]);
+        let mut own = [T::ZERO; M];
+        for (number, own) in own.iter_mut().enumerate() {
+            *own = moments[number][index];
+        }
         let parameter = parameters[index];
         let gradient = gradients[index] + decay * parameter;
         parameters[index] = shrink * parameter - change(rate, &numbers, &mut own, gradient);
-        for (moment, value) in moments.iter_mut().zip(own) {
-            moment[index] = value;
+        for (number, moment) in moments.iter_mut().enumerate() {
+            moment[index] = own[number];
         }
+    }
+    for (number, moment) in moments.iter().enumerate() {
+        task.moments[number][block] = *moment;
     }
 }
 

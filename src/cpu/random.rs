@@ -22,6 +22,7 @@ pub(super) fn bits([_count, stream]: [usize; 2], state: &[u32], y: &mut [u32]) {
     }
 }
 
+#[inline]
 fn draw(state: &[u32], stream: usize, block: usize) -> [u32; 4] {
     let seed = state[SEED] as u64 | (state[SEED + 1] as u64) << 32;
     words(seed, state[STEP], stream as u32, block as u32)

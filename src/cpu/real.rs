@@ -49,6 +49,8 @@ pub trait Real:
     const ZERO: Self;
     /// 1
     const ONE: Self;
+    /// Whether elementwise functions are compiled for wide vectors. Those of f64 call the standard library number by number.
+    const WIDE: bool;
     /// Rounded from f64.
     fn from_f64(value: f64) -> Self;
     /// Widened to f64.
@@ -81,10 +83,11 @@ macro_rules! binary_arms {
 
 /// One implementation for both, over a module of functions named like the shaders'.
 macro_rules! real {
-    ($number:ty, $functions:path, $products:path, $narrow:ident, $widen:ident) => {
+    ($number:ty, $wide:literal, $functions:path, $products:path, $narrow:ident, $widen:ident) => {
         impl Real for $number {
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
+            const WIDE: bool = $wide;
 
             #[inline(always)]
             fn from_f64(value: f64) -> Self {
@@ -128,11 +131,11 @@ macro_rules! real {
     };
 }
 
-real!(f32, math, gemm_f32::gemm::f32, convert_from_f32_slice, convert_to_f32_slice);
-real!(f64, double, gemm_f64::gemm::f64, convert_from_f64_slice, convert_to_f64_slice);
+real!(f32, true, math, gemm_f32::gemm::f32, convert_from_f32_slice, convert_to_f32_slice);
+real!(f64, false, double, gemm_f64::gemm::f64, convert_from_f64_slice, convert_to_f64_slice);
 
-fn each<T: Copy>(x: &[T], y: &mut [T], function: impl Fn(T) -> T) {
-    vectorised(
+fn each<T: Real>(x: &[T], y: &mut [T], function: impl Fn(T) -> T) {
+    elementwise::<T, _>(
         (x, y),
         #[inline(always)]
         |(x, y)| {
@@ -143,8 +146,8 @@ fn each<T: Copy>(x: &[T], y: &mut [T], function: impl Fn(T) -> T) {
     );
 }
 
-fn both<T: Copy>(x: &[T], z: &[T], y: &mut [T], function: impl Fn(T, T) -> T) {
-    vectorised(
+fn both<T: Real>(x: &[T], z: &[T], y: &mut [T], function: impl Fn(T, T) -> T) {
+    elementwise::<T, _>(
         (x, z, y),
         #[inline(always)]
         |(x, z, y)| {
@@ -153,6 +156,31 @@ fn both<T: Copy>(x: &[T], z: &[T], y: &mut [T], function: impl Fn(T, T) -> T) {
             }
         },
     );
+}
+
+// The next two are for short stretches in hot loops. `zip` and `fill` call functions of the standard library that are not
+// inlined across the parts in which a crate is compiled.
+
+/// Joins each element with its counterpart, as far as the shorter slice goes.
+#[inline(always)]
+pub(super) fn each_pair<A, B: Copy>(to: &mut [A], from: &[B], join: impl Fn(&mut A, B)) {
+    let count = to.len().min(from.len());
+    let (to, from) = (&mut to[..count], &from[..count]);
+    for index in 0..count {
+        join(&mut to[index], from[index]);
+    }
+}
+
+/// Sets all elements to 0.
+#[inline(always)]
+pub(super) fn clear<T: Real>(values: &mut [T]) {
+    values.iter_mut().for_each(|value| *value = T::ZERO);
+}
+
+/// Calls `work`, for wide vectors where the type of number has them.
+#[inline(always)]
+fn elementwise<T: Real, A>(arguments: A, work: impl Fn(A)) {
+    if T::WIDE { vectorised(arguments, work) } else { work(arguments) }
 }
 
 /// Calls `work`, with its loops compiled for the widest vectors that this machine turns out to have. It and what it calls

@@ -1,7 +1,7 @@
 //! The twin of `shaders/reduce.wgsl`.
 
 use super::elementwise::{Fused, TASK};
-use super::real::{Real, vectorised};
+use super::real::{Real, each_pair, vectorised};
 use rayon::prelude::*;
 
 /// Elements of the source that are computed at a time.
@@ -45,16 +45,12 @@ pub(super) fn column_sums<T: Real>(
             for start in (first..last).step_by(width) {
                 let values = &mut values[..width.min(last - start)];
                 fused.apply(scratch, start, values);
-                for (lane, value) in lanes.iter_mut().zip(&*values) {
-                    *lane += *value;
-                }
+                each_pair(lanes, values, |lane, value| *lane += value);
             }
             let y = &mut y[..columns];
             y.fill(T::ZERO);
             for lanes in lanes.chunks(columns) {
-                for (y, lane) in y.iter_mut().zip(lanes) {
-                    *y += *lane;
-                }
+                each_pair(y, lanes, |y, lane| *y += lane);
             }
         },
     );
@@ -81,18 +77,14 @@ fn reduce<T: Real>(
                     fused.apply(scratch, first + start, values);
                     if splits == 1 {
                         for values in values.chunks(LANES) {
-                            for (lane, value) in lanes.iter_mut().zip(values) {
-                                *lane = join(*lane, *value);
-                            }
+                            each_pair(&mut lanes, values, |lane, value| *lane = join(*lane, value));
                         }
                     } else {
                         let mut rest = &values[..];
                         let mut split = start % splits;
                         while !rest.is_empty() {
                             let run = (splits - split).min(rest.len());
-                            for (total, value) in y[split..split + run].iter_mut().zip(rest) {
-                                *total = join(*total, *value);
-                            }
+                            each_pair(&mut y[split..split + run], rest, |total, value| *total = join(*total, value));
                             rest = &rest[run..];
                             split = 0;
                         }
@@ -129,9 +121,12 @@ fn add_chunks<T: Real>(x: &[T], sums: &mut [T]) {
         #[inline(always)]
         |(x, sums)| {
             for x in x.chunks(sums.len()) {
-                for (sum, x) in sums.iter_mut().zip(x) {
-                    *sum += *x;
-                }
+                each_pair(
+                    sums,
+                    x,
+                    #[inline(always)]
+                    |sum, x| *sum += x,
+                );
             }
         },
     );

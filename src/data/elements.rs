@@ -62,7 +62,7 @@ pub(super) struct Elements {
 ///
 /// Fails as reading does, and with [`io::ErrorKind::OutOfMemory`] where the numbers do not fit in memory.
 pub(super) fn read_elements(
-    reader: &mut impl Read,
+    reader: &mut dyn Read,
     element: Element,
     order: ByteOrder,
     count: usize,
@@ -84,7 +84,7 @@ pub(super) fn read_elements(
 /// Reads numbers as [`read_elements`] does, and each as it is in the file: whole numbers are exact up to 2^53, and truth is
 /// 0 or 1.
 pub(super) fn read_exact_elements(
-    reader: &mut impl Read,
+    reader: &mut dyn Read,
     element: Element,
     order: ByteOrder,
     count: usize,
@@ -95,65 +95,60 @@ pub(super) fn read_exact_elements(
 
 /// What `make` makes of each number, and the bytes read.
 fn read_each<T>(
-    reader: &mut impl Read,
+    reader: &mut dyn Read,
     element: Element,
     order: ByteOrder,
     count: usize,
     at_hand: u64,
     make: impl Fn(f64) -> T,
 ) -> io::Result<(Vec<T>, u64)> {
-    let known = count.min(usize::try_from(at_hand / element.bytes() as u64).unwrap_or(usize::MAX));
-    macro_rules! numbers {
-        ($kind:ty) => {
-            match order {
-                ByteOrder::Little => convert(reader, count, known, |bytes| make(<$kind>::from_le_bytes(bytes) as f64)),
-                ByteOrder::Big => convert(reader, count, known, |bytes| make(<$kind>::from_be_bytes(bytes) as f64)),
-            }
-        };
-    }
-    match element {
-        Element::Bool => convert(reader, count, known, |[byte]| make(f64::from(u8::from(byte != 0)))),
-        Element::U8 => convert(reader, count, known, |[byte]| make(f64::from(byte))),
-        Element::I8 => numbers!(i8),
-        Element::U16 => numbers!(u16),
-        Element::I16 => numbers!(i16),
-        Element::U32 => numbers!(u32),
-        Element::I32 => numbers!(i32),
-        Element::U64 => numbers!(u64),
-        Element::I64 => numbers!(i64),
-        Element::F16 => match order {
-            ByteOrder::Little => convert(reader, count, known, |bytes| make(f16::from_le_bytes(bytes).to_f64())),
-            ByteOrder::Big => convert(reader, count, known, |bytes| make(f16::from_be_bytes(bytes).to_f64())),
-        },
-        Element::F32 => numbers!(f32),
-        Element::F64 => numbers!(f64),
-    }
-}
-
-/// Numbers made of `SIZE` bytes each, and the bytes read for them.
-fn convert<const SIZE: usize, T>(
-    reader: &mut impl Read,
-    count: usize,
-    known: usize,
-    make: impl Fn([u8; SIZE]) -> T,
-) -> io::Result<(Vec<T>, u64)> {
+    let size = element.bytes();
     let mut values = Vec::new();
-    make_room(&mut values, known)?;
-    let mut block = vec![0; BLOCK.min(count.saturating_mul(SIZE))];
+    make_room(&mut values, count.min(usize::try_from(at_hand / size as u64).unwrap_or(usize::MAX)))?;
+    let mut block = vec![0; BLOCK.min(count.saturating_mul(size))];
+    let mut numbers = Vec::new();
     let mut taken = 0;
     while values.len() < count {
-        let wanted = (count - values.len()).saturating_mul(SIZE).min(block.len());
+        let wanted = (count - values.len()).saturating_mul(size).min(block.len());
         let got = read_fully(reader, &mut block[..wanted])?;
         taken += got as u64;
+        numbers.clear();
+        decode(element, order, &block[..got], &mut numbers);
         let most = count - values.len();
-        grow(&mut values, got / SIZE, most)?;
-        let (numbers, _) = block[..got].as_chunks::<SIZE>();
-        values.extend(numbers.iter().map(|bytes| make(*bytes)));
+        grow(&mut values, numbers.len(), most)?;
+        values.extend(numbers.iter().map(|number| make(*number)));
         if got < wanted {
             break;
         }
     }
     Ok((values, taken))
+}
+
+/// Adds the numbers of a block of bytes.
+fn decode(element: Element, order: ByteOrder, block: &[u8], numbers: &mut Vec<f64>) {
+    macro_rules! decoded {
+        ($number:ty, $wide:expr) => {{
+            let (bytes, _) = block.as_chunks();
+            match order {
+                ByteOrder::Little => numbers.extend(bytes.iter().map(|bytes| $wide(<$number>::from_le_bytes(*bytes)))),
+                ByteOrder::Big => numbers.extend(bytes.iter().map(|bytes| $wide(<$number>::from_be_bytes(*bytes)))),
+            }
+        }};
+    }
+    match element {
+        Element::Bool => numbers.extend(block.iter().map(|byte| f64::from(u8::from(*byte != 0)))),
+        Element::U8 => numbers.extend(block.iter().map(|byte| f64::from(*byte))),
+        Element::I8 => decoded!(i8, f64::from),
+        Element::U16 => decoded!(u16, f64::from),
+        Element::I16 => decoded!(i16, f64::from),
+        Element::U32 => decoded!(u32, f64::from),
+        Element::I32 => decoded!(i32, f64::from),
+        Element::U64 => decoded!(u64, |number| number as f64),
+        Element::I64 => decoded!(i64, |number| number as f64),
+        Element::F16 => decoded!(f16, f16::to_f64),
+        Element::F32 => decoded!(f32, f64::from),
+        Element::F64 => decoded!(f64, f64::from),
+    }
 }
 
 /// Makes room for some more, and for half as many again as there are, so that not every addition moves all; but for no
@@ -170,7 +165,7 @@ fn make_room<T>(values: &mut Vec<T>, more: usize) -> io::Result<()> {
 }
 
 /// Fills the buffer, or as much of it as there are bytes for.
-pub(super) fn read_fully(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+pub(super) fn read_fully(reader: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
     let mut filled = 0;
     while filled < buffer.len() {
         match reader.read(&mut buffer[filled..]) {
@@ -184,6 +179,6 @@ pub(super) fn read_fully(reader: &mut impl Read, buffer: &mut [u8]) -> io::Resul
 }
 
 /// Whether anything is left to read.
-pub(super) fn has_more(reader: &mut impl Read) -> io::Result<bool> {
+pub(super) fn has_more(reader: &mut dyn Read) -> io::Result<bool> {
     Ok(read_fully(reader, &mut [0])? > 0)
 }
