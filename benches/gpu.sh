@@ -83,8 +83,8 @@ note "parity: $parity"
 
 measured "all workloads" "$pinhole" bench all --device "$device" --json "${bench_options[@]}"
 # TUNING: the same with measured tiles; which they are is in the errors' log.
-if "$pinhole" bench --help 2>/dev/null | grep -e --tune >/dev/null; then
-    measured "all workloads, tuned" "$pinhole" bench all --tune --device "$device" --json "${bench_options[@]}"
+if "$pinhole" bench --help 2>/dev/null | grep -e --autotune >/dev/null; then
+    measured "all workloads, tuned" "$pinhole" bench all --autotune --device "$device" --json "${bench_options[@]}"
 else
     note "tuning: skipped, this binary has none"
 fi

@@ -6,8 +6,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::unreachable)]
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use pinhole::model::config::Contractive;
 use pinhole::model::preset::PRESETS;
-use pinhole::model::spec::Contractive;
 use pinhole::model::{ModelSpec, Network};
 use pinhole::plan::{Plan, Target};
 use pinhole::train::training_plan;

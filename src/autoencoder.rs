@@ -1,17 +1,17 @@
 //! An autoencoder on a device: train it, use it, keep it.
 
 use crate::data::Dataset;
-use crate::data::files::write_atomically;
 use crate::device::{Device, Session};
 use crate::error::{Error, Result};
+use crate::files::write_atomically;
 use crate::graph::Graph;
-use crate::model::spec::CODEBOOK;
-use crate::model::{Extensions, Given, ModelSpec, Network, RowLayout, given_rows, masked, row_shape, weights};
+use crate::model::config::CODEBOOK;
+use crate::model::{BatchLayout, Extensions, ModelSpec, Network, SideInputs, given_rows, masked, row_shape, weights};
 use crate::plan::{Plan, Request};
 use crate::shape::Shape;
 use crate::tensor::{DType, Tensor, Values};
 use crate::train::{
-    EpochReport, Evaluation, Observer, Options, Outcome, Trainer, evaluate, jacobian_norm, negative_log_likelihood,
+    EpochEnd, EpochReport, Evaluation, Observer, Options, Trainer, evaluate, jacobian_norm, negative_log_likelihood,
 };
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -149,7 +149,7 @@ impl Autoencoder {
         let mut trainer = Trainer::new(&self.network, &self.device, data, validation, Options::default())?;
         trainer.start(&self.parameters)?;
         let mut reports = Vec::new();
-        while let Outcome::Epoch(report) = trainer.epoch(observer)? {
+        while let EpochEnd::Epoch(report) = trainer.epoch(observer)? {
             reports.push(report);
         }
         let parameters = trainer.model()?;
@@ -175,17 +175,17 @@ impl Autoencoder {
 
     /// Codes of samples given one after the other: `[n, ..latent]`. Fails where the model has a condition.
     pub fn encode(&self, samples: &[f32]) -> Result<Tensor> {
-        self.encode_given(samples, &Given::default())
+        self.encode_given(samples, &SideInputs::default())
     }
 
     /// For samples given one after the other, the numbers of the vectors that their codes are made of, `[n, ..]`: as the codes,
     /// the first axis shorter by as much as vectors are long. Fails where the latent has no codebook.
     pub fn indices(&self, samples: &[f32]) -> Result<Tensor> {
-        self.indices_given(samples, &Given::default())
+        self.indices_given(samples, &SideInputs::default())
     }
 
     /// [`indices`](Autoencoder::indices) with a condition or a length for each sample.
-    pub fn indices_given(&self, samples: &[f32], given: &Given) -> Result<Tensor> {
+    pub fn indices_given(&self, samples: &[f32], given: &SideInputs) -> Result<Tensor> {
         let numbers = self.apply(Function::Indices, samples, given)?;
         let indices = numbers.to_f32().into_iter().map(|number| number as u32).collect();
         Tensor::new(numbers.shape().clone(), Values::U32(indices))
@@ -221,32 +221,32 @@ impl Autoencoder {
 
     /// Reconstructions of codes given one after the other: `[n, ..input]`. Fails where the model has a condition.
     pub fn decode(&self, codes: &[f32]) -> Result<Tensor> {
-        self.decode_given(codes, &Given::default())
+        self.decode_given(codes, &SideInputs::default())
     }
 
     /// Samples encoded and decoded: `[n, ..input]`. Fails where the model has a condition.
     pub fn reconstruct(&self, samples: &[f32]) -> Result<Tensor> {
-        self.reconstruct_given(samples, &Given::default())
+        self.reconstruct_given(samples, &SideInputs::default())
     }
 
     /// [`encode`](Autoencoder::encode) with a condition or a length for each sample, which [`Network::given`] takes from a data
     /// set.
-    pub fn encode_given(&self, samples: &[f32], given: &Given) -> Result<Tensor> {
+    pub fn encode_given(&self, samples: &[f32], given: &SideInputs) -> Result<Tensor> {
         self.apply(Function::Encode, samples, given)
     }
 
     /// [`decode`](Autoencoder::decode) with a condition or a length for each code: what a sample would be like if that were
     /// what is known of it.
-    pub fn decode_given(&self, codes: &[f32], given: &Given) -> Result<Tensor> {
+    pub fn decode_given(&self, codes: &[f32], given: &SideInputs) -> Result<Tensor> {
         self.apply(Function::Decode, codes, given)
     }
 
     /// [`reconstruct`](Autoencoder::reconstruct) with a condition or a length for each sample.
-    pub fn reconstruct_given(&self, samples: &[f32], given: &Given) -> Result<Tensor> {
+    pub fn reconstruct_given(&self, samples: &[f32], given: &SideInputs) -> Result<Tensor> {
         self.apply(Function::Reconstruct, samples, given)
     }
 
-    fn apply(&self, function: Function, values: &[f32], given: &Given) -> Result<Tensor> {
+    fn apply(&self, function: Function, values: &[f32], given: &SideInputs) -> Result<Tensor> {
         let (input, output): (Shape, Shape) = match function {
             Function::Encode => (self.network.input_shape(1), self.network.latent_shape(1)),
             Function::Indices => {
@@ -291,7 +291,7 @@ impl Autoencoder {
         Tensor::from_f32(shape, results)
     }
 
-    fn prepare(&self, function: Function, batch: usize, layout: RowLayout) -> Result<Session> {
+    fn prepare(&self, function: Function, batch: usize, layout: BatchLayout) -> Result<Session> {
         let mut graph = Graph::new();
         let sample = match function {
             Function::Encode | Function::Indices | Function::Reconstruct => self.network.input_shape(batch),

@@ -78,7 +78,7 @@
 //! # An application's own parts
 //!
 //! * [`train::Observer`] is told of every step and epoch, and can end training; what is left can be gone on with.
-//! * Losses ([`model::spec::LossKind::custom`]) and layers ([`nn::CustomLayer`]) are written over a [`graph::Graph`]; a model
+//! * Losses ([`model::config::LossKind::custom`]) and layers ([`nn::CustomLayer`]) are written over a [`graph::Graph`]; a model
 //!   file has their names, and [`model::Extensions`] what they stand for.
 //! * Kernels ([`graph::CustomKernel`]) are WGSL with a twin for the CPU: one row of the table of kernels, `custom.custom`,
 //!   whose text and twin come with the step. [`train::Trainer::check`] holds them against each other.
@@ -89,7 +89,7 @@
 //!
 //! [`Device`], [`Autoencoder`], [`model::Network`], [`model::ModelSpec`], [`model::Extensions`], [`data::Dataset`],
 //! [`graph::Graph`], [`plan::Plan`], [`tensor::Tensor`] and [`Error`] can be sent to other threads and shared between them;
-//! [`Session`], [`train::Trainer`] and [`train::RunDirectory`] can be sent. Threads that use one [`Autoencoder`] take turns;
+//! [`Session`], [`train::Trainer`] and [`run::RunDirectory`] can be sent. Threads that use one [`Autoencoder`] take turns;
 //! those that train models of their own on one [`Device`] do not wait for each other on the host, and get the bits that they
 //! would get alone.
 //!
@@ -108,24 +108,25 @@
 
 mod autoencoder;
 pub mod bench;
-pub mod classify;
 pub mod cpu;
 pub mod data;
 pub mod device;
+pub mod draw;
 pub mod error;
+mod files;
 pub mod gpu;
 pub mod graph;
 pub mod model;
 pub mod nn;
 pub mod plan;
-pub mod pretrain;
 pub mod rng;
-pub mod search;
+pub mod run;
 pub mod shape;
 mod suggest;
 pub mod task;
 pub mod tensor;
 pub mod train;
+pub mod tune;
 
 /// The wgpu that [`Device::from_wgpu`] takes devices of.
 pub use wgpu;

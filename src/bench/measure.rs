@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 /// How long to measure.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Settings {
+pub struct Timing {
     /// Timed blocks, of which the median is reported. Where steps are slow there are fewer: no more than take four
     /// times as long as they should, and at least one.
     pub blocks: usize,
@@ -23,9 +23,9 @@ pub struct Settings {
     pub tune: Option<Duration>,
 }
 
-impl Default for Settings {
-    fn default() -> Settings {
-        Settings { blocks: 5, block_seconds: 1.0, batch: None, tune: None }
+impl Default for Timing {
+    fn default() -> Timing {
+        Timing { blocks: 5, block_seconds: 1.0, batch: None, tune: None }
     }
 }
 
@@ -110,8 +110,8 @@ impl Measurement {
 
 /// Opens the device of a name, runs a workload there and times it. Fails where the loss is not finite or has not become
 /// smaller, or an op's output is wrong.
-pub fn measure(workload: Workload, device: &str, settings: &Settings) -> Result<Measurement> {
-    let Settings { blocks, block_seconds, batch, tune } = *settings;
+pub fn measure(workload: Workload, device: &str, settings: &Timing) -> Result<Measurement> {
+    let Timing { blocks, block_seconds, batch, tune } = *settings;
     if blocks == 0 || !(block_seconds > 0.0 && block_seconds <= 3600.0) {
         return Err(Error::invalid(
             "blocks",

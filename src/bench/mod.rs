@@ -5,8 +5,8 @@
 //! prints both, and `benches/README.md` says what each number means.
 //!
 //! ```
-//! use pinhole::bench::{Settings, Workload, measure};
-//! let settings = Settings { blocks: 1, block_seconds: 0.01, ..Settings::default() };
+//! use pinhole::bench::{Timing, Workload, measure};
+//! let settings = Timing { blocks: 1, block_seconds: 0.01, ..Timing::default() };
 //! let measurement = measure(Workload::MatMul(256), "cpu", &settings)?;
 //! assert!(measurement.gflops > 0.0);
 //! # Ok::<(), pinhole::Error>(())
@@ -21,6 +21,6 @@ mod workload;
 
 pub use ceilings::{Ceilings, LaunchMeasurement, launches};
 pub use loaded::{Loaded, Material};
-pub use measure::{Measurement, Settings, measure};
+pub use measure::{Measurement, Timing, measure};
 pub use split_sweep::{SplitMeasurement, split_sweep};
 pub use workload::Workload;

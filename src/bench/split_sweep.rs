@@ -68,7 +68,7 @@ pub fn split_sweep(device: &Device) -> Result<Vec<SplitMeasurement>> {
             let mut alone: Vec<Plan> = Vec::new();
             for plan in &plans {
                 let step = plan.steps.iter().position(|step| step.product().as_ref() == Some(&product));
-                let Some(found) = step.and_then(|step| plan.alone(step)) else { continue };
+                let Some(found) = step.and_then(|step| plan.isolated(step)) else { continue };
                 let splits = found.steps[0].constant("SPLITS").unwrap_or(1);
                 planned = planned.or(Some(splits));
                 // So many parts of a large weight may be more than one binding holds.

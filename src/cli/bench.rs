@@ -2,7 +2,7 @@
 
 use super::{End, open_device, say, say_json, show_tuning, tuning_budget};
 use pinhole::bench::{
-    Ceilings, LaunchMeasurement, Measurement, Settings, SplitMeasurement, Workload, launches, measure, split_sweep,
+    Ceilings, LaunchMeasurement, Measurement, SplitMeasurement, Timing, Workload, launches, measure, split_sweep,
 };
 use pinhole::error::Result;
 
@@ -28,8 +28,8 @@ pub struct Arguments {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     batch: Option<u64>,
     /// Look for faster tiles first, and keep what was measured; for at most so many seconds for each workload
-    #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "10")]
-    tune: Option<f64>,
+    #[arg(long, alias = "tune", value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "10")]
+    autotune: Option<f64>,
 }
 
 /// Names of what `sweeps` measures, which no rival has.
@@ -39,11 +39,11 @@ const SPLIT_SWEEP: &str = "split-sweep";
 
 /// Measures the workloads one after the other.
 pub fn run(arguments: &Arguments) -> Result<End> {
-    let settings = Settings {
+    let settings = Timing {
         blocks: arguments.blocks as usize,
         block_seconds: arguments.block_seconds,
         batch: arguments.batch.map(|batch| batch as usize),
-        tune: arguments.tune.map(tuning_budget).transpose()?,
+        tune: arguments.autotune.map(tuning_budget).transpose()?,
     };
     // All names first: a wrong one must not be found out after minutes.
     let mut workloads: Vec<Workload> = Vec::new();

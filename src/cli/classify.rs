@@ -3,11 +3,12 @@
 use super::interrupt::Interrupt;
 use super::{End, load_data, open_device, say, say_json};
 use pinhole::Autoencoder;
-use pinhole::classify::Classifier;
 use pinhole::data::{self, Samples};
 use pinhole::error::{Error, Result};
 use pinhole::model::ModelSpec;
-use pinhole::train::{EpochReport, Observer, Settings, Warning};
+use pinhole::run::RunSettings;
+use pinhole::run::classifier::Classifier;
+use pinhole::train::{EpochReport, Observer, Warning};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -58,12 +59,12 @@ pub fn run(arguments: &Arguments) -> Result<End> {
     }
     let mut autoencoder = Autoencoder::new(spec.clone(), open_device(&arguments.device)?)?;
     autoencoder.load_weights(arguments.run.join("model.safetensors"))?;
-    let mut settings = Settings {
+    let mut settings = RunSettings {
         data: data::absolute_source(&arguments.data),
         device: arguments.device.clone(),
         // What ends training must not be what it is tested on.
         set_aside: spec.train.early_stopping.map(|_| spec.train.seed),
-        ..Settings::default()
+        ..RunSettings::default()
     };
     // Labels are needed here, and so is the column that they are in.
     let label = Some(&spec.data.label[..]).filter(|label| !label.is_empty());

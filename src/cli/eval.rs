@@ -4,10 +4,11 @@ use super::{End, load_data, load_others, load_pairs, open_device, say, say_json}
 use pinhole::Autoencoder;
 use pinhole::data::{Splits, is_same_source};
 use pinhole::error::{Error, Result};
+use pinhole::model::config::LatentSpec;
 use pinhole::model::latent::PERPLEXITY;
-use pinhole::model::spec::LatentSpec;
+use pinhole::run::RunSettings;
 use pinhole::task::{self, CodeStatistics, Ensemble, RankingReport};
-use pinhole::train::{Settings, psnr};
+use pinhole::train::psnr;
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
@@ -137,7 +138,7 @@ pub fn run(arguments: &Arguments) -> Result<End> {
 /// where the data is not the run's, of all. What is popular is known from the data that the run was trained on.
 fn ranking(run: &Path, autoencoder: &Autoencoder, source: &str, splits: &Splits) -> Result<RankingReport> {
     let spec = autoencoder.network().spec();
-    let settings = Settings::read(run)?;
+    let settings = RunSettings::read(run)?;
     let (train, aside) = settings.split(load_data(run, spec.reading(), &settings.data, None)?, spec)?;
     let own = splits.test.is_none() && is_same_source(source, &settings.data);
     if own && aside.is_none() {

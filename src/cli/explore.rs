@@ -1,13 +1,13 @@
 //! `pinhole generate`, `pinhole interpolate`, `pinhole traverse` and `pinhole manifold`: pictures of what a model has learned.
 
-use super::through::{Format, Sink};
-use super::told::Told;
+use super::condition::ConditionArgument;
+use super::convert::{Format, Sink};
 use super::{End, load_data, open_device};
 use pinhole::Autoencoder;
 use pinhole::data::Dataset;
 use pinhole::error::{Error, Result};
-use pinhole::model::Given;
-use pinhole::model::spec::Condition;
+use pinhole::model::SideInputs;
+use pinhole::model::config::Condition;
 use pinhole::task::{self, CodeStatistics};
 use pinhole::tensor::Tensor;
 use std::path::{Path, PathBuf};
@@ -27,7 +27,7 @@ pub struct Common {
     #[arg(long, default_value = "auto", value_name = "auto|gpu|cpu|cpu-f64|NAME")]
     device: String,
     #[command(flatten)]
-    told: Told,
+    told: ConditionArgument,
 }
 
 #[derive(clap::Args)]
@@ -57,7 +57,7 @@ pub struct Interpolate {
     steps: u32,
     /// The way through the latent space
     #[arg(long, default_value = "linear", value_name = "linear|spherical", value_parser = path)]
-    path: task::Path,
+    path: task::LatentPath,
 }
 
 #[derive(clap::Args)]
@@ -84,9 +84,9 @@ pub struct Manifold {
     side: u32,
 }
 
-fn path(name: &str) -> std::result::Result<task::Path, String> {
-    let known = task::Path::ALL.into_iter().find(|path| path.name() == name);
-    known.ok_or_else(|| format!("known are {}", task::Path::ALL.map(task::Path::name).join(", ")))
+fn path(name: &str) -> std::result::Result<task::LatentPath, String> {
+    let known = task::LatentPath::ALL.into_iter().find(|path| path.name() == name);
+    known.ok_or_else(|| format!("known are {}", task::LatentPath::ALL.map(task::LatentPath::name).join(", ")))
 }
 
 /// Writes new samples.
@@ -175,7 +175,7 @@ impl Common {
     }
 
     /// One sample and what stands beside it: by its number in the data, or from a file of its own.
-    fn sample(&self, autoencoder: &Autoencoder, name: &str) -> Result<(Vec<f32>, Given)> {
+    fn sample(&self, autoencoder: &Autoencoder, name: &str) -> Result<(Vec<f32>, SideInputs)> {
         let (data, index) = match (name.parse::<usize>(), &self.data) {
             (Ok(index), Some(data)) => (self.samples(autoencoder, data)?, index),
             (Err(_), _) => (self.samples(autoencoder, name)?, 0),

@@ -4,6 +4,8 @@
 
 mod bench;
 mod classify;
+mod condition;
+mod convert;
 mod devices;
 mod download;
 mod eval;
@@ -18,8 +20,6 @@ mod recommend;
 mod resume;
 mod search;
 mod summary;
-mod through;
-mod told;
 mod train;
 mod tune;
 
@@ -28,9 +28,9 @@ use pinhole::data::{self, Dataset, LabelColumn, Reading, Splits};
 use pinhole::error::{Error, Result};
 use pinhole::gpu::TuningReport;
 use pinhole::model::ModelSpec;
-use pinhole::model::spec::SearchSpec;
+use pinhole::model::config::SearchSpec;
 use pinhole::plan::{Family, Tile};
-use pinhole::train::RunDirectory;
+use pinhole::run::RunDirectory;
 use pinhole::{Autoencoder, Device, gpu};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -67,11 +67,11 @@ enum Command {
     /// Rank the items that users do not have yet
     Recommend(recommend::Arguments),
     /// Write the codes of samples
-    Encode(through::Encode),
+    Encode(convert::Encode),
     /// Write the samples that codes stand for
-    Decode(through::Arguments),
+    Decode(convert::Arguments),
     /// Write samples as a trained model reconstructs them
-    Reconstruct(through::Reconstruct),
+    Reconstruct(convert::Reconstruct),
     /// Find the samples whose codes of bits are nearest to those of others
     Search(search::Arguments),
     /// Draw new samples and write what a trained model makes of them
@@ -169,9 +169,9 @@ pub fn main() -> ExitCode {
         Command::Tune(arguments) => tune::run(&arguments),
         Command::Eval(arguments) => eval::run(&arguments),
         Command::Recommend(arguments) => recommend::run(&arguments),
-        Command::Encode(arguments) => through::encode(&arguments),
-        Command::Decode(arguments) => through::decode(&arguments),
-        Command::Reconstruct(arguments) => through::reconstruct(&arguments),
+        Command::Encode(arguments) => convert::encode(&arguments),
+        Command::Decode(arguments) => convert::decode(&arguments),
+        Command::Reconstruct(arguments) => convert::reconstruct(&arguments),
         Command::Search(arguments) => search::run(&arguments),
         Command::Generate(arguments) => explore::generate(&arguments),
         Command::Interpolate(arguments) => explore::interpolate(&arguments),
@@ -240,10 +240,11 @@ fn open_device(name: &str) -> Result<Device> {
     Ok(device)
 }
 
-/// The time that `--tune` was given.
+/// The time that `--autotune` was given.
 fn tuning_budget(seconds: f64) -> Result<Duration> {
     let budget = Duration::try_from_secs_f64(seconds).ok().filter(|_| seconds <= 3600.0);
-    budget.ok_or_else(|| Error::invalid("--tune", format!("{seconds} seconds is no time to spend"), "use 0 to 3600"))
+    budget
+        .ok_or_else(|| Error::invalid("--autotune", format!("{seconds} seconds is no time to spend"), "use 0 to 3600"))
 }
 
 /// Says what tuning chose, a line for each product.

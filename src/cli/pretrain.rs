@@ -4,8 +4,9 @@ use super::interrupt::Interrupt;
 use super::{Changes, End, open_device, resolve_model, say_json};
 use pinhole::data::{self, Samples};
 use pinhole::error::Result;
-use pinhole::pretrain::{MASKING, Watcher, pretrain};
-use pinhole::train::{EpochReport, Observer, Settings, Warning};
+use pinhole::run::RunSettings;
+use pinhole::run::pretrain::{MASKING, PretrainObserver, pretrain};
+use pinhole::train::{EpochReport, Observer, Warning};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -47,7 +48,7 @@ pub fn run(arguments: &Arguments) -> Result<End> {
     let splits = data::load_with(&arguments.data, &spec.reading())?;
     let data = data::absolute_source(&arguments.data);
     let samples = Some(Samples::of(&splits.train));
-    let settings = Settings { data, device: arguments.device.clone(), samples, ..Settings::default() };
+    let settings = RunSettings { data, device: arguments.device.clone(), samples, ..RunSettings::default() };
     let (train, validation) = settings.split(splits, &spec)?;
     spec.fit_to(&train)?;
     let mut progress = Progress { layer: String::new(), interrupted, failure: None };
@@ -98,7 +99,7 @@ impl Observer for Progress {
     }
 }
 
-impl Watcher for Progress {
+impl PretrainObserver for Progress {
     fn layer(&mut self, name: &str, [from, to]: [usize; 2], masking: f64) {
         self.interrupted.training_begins();
         eprintln!("training {name}, {from} to {to}, from inputs of which a part of {masking} is masked");

@@ -8,8 +8,9 @@ use super::train::Arguments;
 use pinhole::data::{is_same_source, may_be_same_source, relative_path};
 use pinhole::error::{Error, Result};
 use pinhole::model::ModelSpec;
-use pinhole::model::spec::TrainSpec;
-use pinhole::train::{Checkpoint, Fingerprint, Settings};
+use pinhole::model::config::TrainSpec;
+use pinhole::run::{Fingerprint, RunSettings};
+use pinhole::train::Checkpoint;
 use std::path::{Path, PathBuf};
 
 const ANOTHER: &str = "leave it out, or begin another run without --resume";
@@ -31,7 +32,7 @@ pub fn newest_run(runs: &Path) -> Result<PathBuf> {
 }
 
 /// Puts what may change of a run over what it has. Fails where the command line differs from the run in anything else.
-pub fn apply(arguments: &Arguments, spec: &mut ModelSpec, settings: &Settings) -> Result<()> {
+pub fn apply(arguments: &Arguments, spec: &mut ModelSpec, settings: &RunSettings) -> Result<()> {
     if let Some(label) = arguments.label.as_ref().filter(|label| **label != spec.data.label) {
         let problem = match &spec.data.label[..] {
             "" => "the run has no column of labels".to_owned(),
@@ -141,7 +142,7 @@ fn expect_model(arguments: &Arguments, run: &ModelSpec) -> Result<()> {
 
 /// Where a run's data and what is to be made of them come from: the command line, else the run. Fails where the run's own
 /// source is not found from here.
-pub fn sources(arguments: &Arguments, settings: &Settings) -> Result<(String, Option<String>)> {
+pub fn sources(arguments: &Arguments, settings: &RunSettings) -> Result<(String, Option<String>)> {
     let own = |option: &str, source: &String| match relative_path(source).filter(|path| !path.exists()) {
         // Runs of older versions keep paths as they were typed.
         Some(path) => {
@@ -165,7 +166,7 @@ pub fn sources(arguments: &Arguments, settings: &Settings) -> Result<(String, Op
 pub fn expect_data(
     arguments: &Arguments,
     (data, targets): (&str, Option<&str>),
-    settings: &Settings,
+    settings: &RunSettings,
     now: &Fingerprint,
 ) -> Result<bool> {
     let same_targets = match (targets, settings.targets.as_deref()) {
@@ -186,7 +187,7 @@ pub fn expect_data(
     }
 }
 
-fn described(settings: &Settings) -> String {
+fn described(settings: &RunSettings) -> String {
     let targets = settings.targets.as_ref().map(|targets| format!(" with targets {targets}")).unwrap_or_default();
     format!("{}{targets}", settings.data)
 }

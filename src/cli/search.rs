@@ -1,7 +1,7 @@
 //! `pinhole search`
 
-use super::through::{as_picture, part};
-use super::told::Told;
+use super::condition::ConditionArgument;
+use super::convert::{as_picture, part};
 use super::{End, open_device, say, say_json};
 use pinhole::Autoencoder;
 use pinhole::data::Dataset;
@@ -38,7 +38,7 @@ pub struct Arguments {
     #[arg(long, default_value = "auto", value_name = "auto|gpu|cpu|cpu-f64|NAME")]
     device: String,
     #[command(flatten)]
-    told: Told,
+    told: ConditionArgument,
 }
 
 /// A query's line.

@@ -8,12 +8,10 @@ use pinhole::data::{self, Samples, Scaling};
 use pinhole::error::{Error, Result};
 use pinhole::gpu::Tuning;
 use pinhole::model::ModelSpec;
-use pinhole::model::spec::Precision;
+use pinhole::model::config::Precision;
 use pinhole::plan::Target;
-use pinhole::train::{
-    EpochReport, Fingerprint, Observer, Options, Outcome, Profile, Progress, RunDirectory, Settings, Trainer, Warning,
-    training_plan,
-};
+use pinhole::run::{Fingerprint, RunDirectory, RunSettings};
+use pinhole::train::{EpochEnd, EpochReport, Observer, Options, Profile, Progress, Trainer, Warning, training_plan};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
@@ -76,8 +74,8 @@ pub struct Arguments {
     #[command(flatten)]
     pub(super) changes: Changes,
     /// Look for faster tiles first, for at most so many seconds, and keep what was measured for later runs
-    #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "10")]
-    tune: Option<f64>,
+    #[arg(long, alias = "tune", value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "10")]
+    autotune: Option<f64>,
     /// Keep the metrics for TensorBoard too, in the run's directory
     #[arg(long)]
     tensorboard: bool,
@@ -109,7 +107,7 @@ pub fn run(arguments: &Arguments) -> Result<End> {
         false => {
             let mut spec = resolve_model(model)?;
             arguments.changes.apply(&mut spec)?;
-            (spec, Settings::default(), None)
+            (spec, RunSettings::default(), None)
         }
     };
     apply(arguments, &mut spec, &mut settings);
@@ -140,13 +138,13 @@ pub fn run(arguments: &Arguments) -> Result<End> {
     settings.data = data::absolute_source(&source);
     settings.targets = targets.as_deref().map(data::absolute_source);
     settings.fingerprint = Some(fingerprint);
-    if let Some(seconds) = arguments.tune {
+    if let Some(seconds) = arguments.autotune {
         let tuning = Tuning { budget: tuning_budget(seconds)?, ..Tuning::default() };
         let batch = spec.train.batch;
         let plans = |target: &Target| Ok(vec![training_plan(&network, batch, target.clone())?]);
         match device.tune(&tuning, plans)? {
             Some(report) => show_tuning(&report),
-            None => eprintln!("--tune has nothing to choose on {}", device.name()),
+            None => eprintln!("--autotune has nothing to choose on {}", device.name()),
         }
     }
     let options = Options { steps: settings.steps, ..Options::default() };
@@ -217,25 +215,25 @@ pub fn run(arguments: &Arguments) -> Result<End> {
     interrupt.training_begins();
     // No bar is shown for an epoch that is none.
     while trainer.steps_left() > 0 {
-        let mut watcher = Watcher::new(&mut run, &trainer, &settings, &interrupt);
-        let outcome = trainer.epoch(&mut watcher);
-        watcher.bar.finish_and_clear();
-        if let Some(error) = watcher.failure.take() {
+        let mut observer = RunProgress::new(&mut run, &trainer, &settings, &interrupt);
+        let outcome = trainer.epoch(&mut observer);
+        observer.bar.finish_and_clear();
+        if let Some(error) = observer.failure.take() {
             return Err(error);
         }
         match outcome? {
-            Outcome::Epoch(report) => {
+            EpochEnd::Epoch(report) => {
                 run.log_epoch(&report)?;
                 autoencoder.set_parameters(run.keep(&mut trainer, &network)?)?;
                 print(&report, spec.train.epochs)?;
             }
-            Outcome::Stopped => {
+            EpochEnd::Stopped => {
                 autoencoder.set_parameters(run.keep(&mut trainer, &network)?)?;
                 let path = run.path().display();
                 eprintln!("stopped after step {}; go on by --resume --out {path}", trainer.progress().step);
                 return Ok(End::Interrupted);
             }
-            Outcome::Finished => break,
+            EpochEnd::Finished => break,
         }
     }
     let patience = trainer.progress().patience;
@@ -294,7 +292,7 @@ fn show_profile(profile: &Profile) {
 }
 
 /// Puts what options of their own say over what the model file and the run's settings say.
-fn apply(arguments: &Arguments, spec: &mut ModelSpec, settings: &mut Settings) {
+fn apply(arguments: &Arguments, spec: &mut ModelSpec, settings: &mut RunSettings) {
     if let Some(label) = &arguments.label {
         spec.data.label.clone_from(label);
     }
@@ -357,7 +355,7 @@ fn next_run(runs: &Path, model: &str) -> Result<PathBuf> {
 }
 
 /// Shows progress, keeps losses, and passes on Ctrl-C.
-struct Watcher<'a> {
+struct RunProgress<'a> {
     run: &'a mut RunDirectory,
     log_steps: bool,
     bar: ProgressBar,
@@ -369,8 +367,13 @@ struct Watcher<'a> {
     failure: Option<Error>,
 }
 
-impl<'a> Watcher<'a> {
-    fn new(run: &'a mut RunDirectory, trainer: &Trainer, settings: &Settings, interrupt: &'a Interrupt) -> Watcher<'a> {
+impl<'a> RunProgress<'a> {
+    fn new(
+        run: &'a mut RunDirectory,
+        trainer: &Trainer,
+        settings: &RunSettings,
+        interrupt: &'a Interrupt,
+    ) -> RunProgress<'a> {
         let progress = trainer.progress();
         let target = ProgressDrawTarget::stderr_with_hz(10);
         let bar = ProgressBar::with_draw_target(Some(trainer.steps_per_epoch() as u64), target);
@@ -383,11 +386,11 @@ impl<'a> Watcher<'a> {
         bar.reset_eta();
         let first = progress.step - progress.position as u64;
         let batch = trainer.batch();
-        Watcher { run, log_steps: settings.log_steps, bar, batch, first, interrupt, failure: None }
+        RunProgress { run, log_steps: settings.log_steps, bar, batch, first, interrupt, failure: None }
     }
 }
 
-impl Observer for Watcher<'_> {
+impl Observer for RunProgress<'_> {
     fn step(&mut self, step: u64, loss: f64) {
         self.bar.set_position(step - self.first);
         if !self.bar.is_hidden() {

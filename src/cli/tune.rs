@@ -3,9 +3,9 @@
 use super::interrupt::Interrupt;
 use super::{End, open_device, say, say_json};
 use pinhole::error::{Error, Result};
-use pinhole::model::spec::SearchSpec;
-use pinhole::search::{Ended, Trial, Watcher, search};
+use pinhole::model::config::SearchSpec;
 use pinhole::train::Observer;
+use pinhole::tune::{Ended, Trial, TuneObserver, tune};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -43,8 +43,8 @@ pub fn run(arguments: &Arguments) -> Result<End> {
         spec.data,
         folder.display()
     );
-    let mut watcher = Progress { metric: spec.metric.name(), count, folder: &folder, interrupted, begun: None };
-    let Ended::Finished(trials) = search(&spec, &model, &device, &arguments.device, &folder, &mut watcher)? else {
+    let mut observer = Progress { metric: spec.metric.name(), count, folder: &folder, interrupted, begun: None };
+    let Ended::Finished(trials) = tune(&spec, &model, &device, &arguments.device, &folder, &mut observer)? else {
         eprintln!("stopped; the same command goes on");
         return Ok(End::Interrupted);
     };
@@ -119,7 +119,7 @@ impl Observer for Progress<'_> {
     }
 }
 
-impl Watcher for Progress<'_> {
+impl TuneObserver for Progress<'_> {
     fn begins(&mut self, trial: usize, values: &[String]) {
         self.interrupted.training_begins();
         eprintln!("trial {trial}/{}: {}", self.count, values.join(", "));

@@ -6,7 +6,6 @@
 
 mod assign;
 mod batch;
-mod columns;
 mod conv2d;
 mod custom;
 mod depthwise;
@@ -26,6 +25,7 @@ mod rows;
 mod session;
 mod state;
 mod top_k;
+mod unit_columns;
 mod warp;
 
 pub(crate) use double::normal_quantile;
@@ -320,7 +320,7 @@ pub(crate) fn execute<T: Real>(step: &Step, sources: &[Source<T>], targets: &mut
             }
         }
         Kernel::Assign => assign::assign(floats(0), words(1), targets[0].floats()),
-        Kernel::UnitColumns => columns::unit_columns(step.constants(), targets[0].floats()),
+        Kernel::UnitColumns => unit_columns::unit_columns(step.constants(), targets[0].floats()),
         Kernel::Narrow => assign::narrow(floats(0), words(1), targets[0].floats()),
         Kernel::GuardedAssign => assign::guarded_assign(floats(0), words(1), floats(2)[0], targets[0].floats()),
         Kernel::Custom => {

@@ -121,7 +121,7 @@ impl<T: Real> Session<T> {
     /// Runs one launch of a plan, counted as [`Plan::launches`] has them.
     pub fn run_launch(&mut self, plan: usize, launch: usize) {
         let steps = &self.plans[plan].steps;
-        let mut launches = steps.chunk_by(|_, next| next.beside).map(<[Step]>::len);
+        let mut launches = steps.chunk_by(|_, next| next.joins_previous).map(<[Step]>::len);
         let first: usize = launches.by_ref().take(launch).sum();
         let count = launches.next().unwrap_or(0);
         rayon::scope(|_| (first..first + count).for_each(|index| self.step(plan, index)));

@@ -10,12 +10,12 @@ use std::io::Write;
 use std::path::Path;
 
 use super::elements::grow;
-use super::files::write_atomically;
 use super::labels::{Found, LabelColumn, Labels};
 use super::numbers::{Content, Numbers};
 use super::records::{Fields, Skipped, Source, Token};
 use super::text::warn;
 use crate::error::{Error, Result, suggest};
+use crate::files::write_atomically;
 
 /// No number is written in more bytes; names in a header may be.
 const LONGEST_FIELD: usize = 1024;

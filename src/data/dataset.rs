@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::beside::{Beside, join};
 use super::images::has_sixteen_bits;
 use super::labels::Labels;
 use super::pictures::PictureFormat;
 use super::scaling::Bounds;
+use super::side_data::{SideData, join};
 use super::sparse::SparseRows;
 use super::stream::Stream;
 use super::table::{Column, Lines, standardised, standards};
@@ -32,7 +32,7 @@ pub struct Dataset {
     store: Store,
     /// The labels, or why they cannot be used.
     pub(super) labels: Option<Result<Labels, String>>,
-    pub(super) beside: Beside,
+    pub(super) side: SideData,
     columns: Option<Arc<Vec<Column>>>,
     /// The lines of a table as they are in its file, where means and deviations were found in them. Those of a part to train
     /// on are found anew.
@@ -174,7 +174,7 @@ impl Dataset {
             sample_elements,
             store,
             labels: None,
-            beside: Beside::default(),
+            side: SideData::default(),
             columns: None,
             lines: None,
         }
@@ -533,8 +533,8 @@ impl Dataset {
             Store::Sparse(rows) => Store::Sparse(rows.subset(indices)),
             Store::Parts(parts) => Store::Parts(parts.iter().map(|part| part.subset(indices)).collect()),
         };
-        let (name, beside, columns) = (self.name.clone(), self.beside.subset(indices), self.columns.clone());
-        Dataset { name, labels, beside, columns, lines, ..Dataset::in_store(self.sample_shape.clone(), store) }
+        let (name, side, columns) = (self.name.clone(), self.side.subset(indices), self.columns.clone());
+        Dataset { name, labels, side, columns, lines, ..Dataset::in_store(self.sample_shape.clone(), store) }
     }
 
     /// The first `count` samples: all where there are fewer, and one where `count` is 0, since a data set is never
@@ -553,7 +553,7 @@ impl Dataset {
             Store::Sparse(all) => all.truncate(rows),
             Store::Parts(parts) => *parts = parts.drain(..).map(|part| part.take(count)).collect(),
         }
-        self.beside.truncate(count);
+        self.side.truncate(count);
         if let Some(Ok(labels)) = &mut self.labels {
             labels.truncate(count);
         }

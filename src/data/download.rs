@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
-use super::files::sync_folder;
 use crate::error::{Error, Result, suggest};
+use crate::files::sync_folder;
 
 /// Connections tried with one mirror that bring something, and those that bring nothing.
 const CONNECTIONS: usize = 20;

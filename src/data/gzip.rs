@@ -9,8 +9,8 @@ use std::path::Path;
 
 use flate2::read::MultiGzDecoder;
 
-use super::files;
 use crate::error::{Error, Result};
+use crate::files;
 
 /// The first bytes of every gzip file.
 const MAGIC: [u8; 2] = [0x1f, 0x8b];

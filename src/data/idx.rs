@@ -10,9 +10,9 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 
 use super::elements::{self, ByteOrder, Element, Elements, has_more};
-use super::files::write_atomically;
 use super::gzip;
 use crate::error::{Error, Result};
+use crate::files::write_atomically;
 use crate::shape::Shape;
 use crate::tensor::{Tensor, Values};
 

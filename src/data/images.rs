@@ -12,9 +12,9 @@ use image::codecs::webp::WebPDecoder;
 use image::metadata::Orientation;
 use image::{ColorType, DynamicImage, ExtendedColorType, ImageDecoder, ImageEncoder, Limits};
 
-use super::files::{self, write_atomically};
 use super::pixels::{Interleaved, Samples};
 use crate::error::{Error, Result};
+use crate::files::{self, write_atomically};
 use crate::shape::Shape;
 
 /// No picture larger than this is decoded.

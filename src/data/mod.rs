@@ -10,8 +10,6 @@
 //! that where a file holds signed bytes, which become f32. Readers of names (ratings, tables) keep each name once besides, and
 //! tables that are trained on each number in 64 bits, until their samples are split. Nothing here knows a device or a model.
 
-mod beside;
-pub mod chart;
 pub mod csv;
 mod dataset;
 pub mod digits;
@@ -19,9 +17,7 @@ pub mod digits;
 pub mod download;
 mod elements;
 mod emnist;
-pub(crate) mod files;
 mod folder;
-mod font;
 mod gzip;
 pub mod idx;
 pub mod images;
@@ -36,6 +32,7 @@ mod ratings;
 mod records;
 mod scaling;
 mod shapes;
+mod side_data;
 mod source;
 mod sparse;
 mod stream;
@@ -43,7 +40,6 @@ mod strokes;
 pub mod table;
 mod text;
 
-pub(crate) use beside::check_lengths;
 pub(crate) use dataset::Checksum;
 pub use dataset::Dataset;
 pub use digits::digits;
@@ -57,6 +53,7 @@ pub(crate) use scaling::Bounds;
 pub use scaling::{Samples, Scaling};
 pub(crate) use shapes::expect_input;
 pub use shapes::{Arrangement, arrangement, fits_code, is_picture};
+pub(crate) use side_data::check_lengths;
 pub use source::{absolute_source, is_same_source, may_be_same_source, relative_path};
 pub use sparse::SparseRows;
 pub use table::{Column, Columns};

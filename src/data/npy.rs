@@ -8,9 +8,9 @@ use std::io::{self, Read, Write};
 use std::path::Path;
 
 use super::elements::{ByteOrder, Element, Elements, has_more, read_elements, read_exact_elements, read_fully};
-use super::files::write_atomically;
 use super::gzip;
 use crate::error::{Error, Result};
+use crate::files::write_atomically;
 use crate::shape::Shape;
 use crate::tensor::{Tensor, Values};
 

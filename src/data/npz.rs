@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use flate2::Crc;
 use flate2::bufread::DeflateDecoder;
 
-use super::files;
 use super::npy::{LabelArray, Place, read_array, read_exact_list, read_labels};
 use crate::error::{Error, Result, suggest};
+use crate::files;
 use crate::shape::Shape;
 use crate::tensor::{Tensor, Values};
 
@@ -103,7 +103,7 @@ impl Npz {
     fn with<T>(
         &self,
         name: &str,
-        read: impl FnOnce(&Place, &mut Checked<BufReader<io::Take<File>>>, u64) -> Result<T>,
+        read: impl FnOnce(&Place, &mut Resolved<BufReader<io::Take<File>>>, u64) -> Result<T>,
     ) -> Result<T> {
         let path = &self.path;
         let Some(entry) = self.arrays.iter().find(|entry| entry.name == name) else {
@@ -124,7 +124,7 @@ impl Npz {
         let skipped = u64::from(u16_at(&local, 26)) + u64::from(u16_at(&local, 28));
         file.seek(SeekFrom::Current(skipped as i64)).map_err(io)?;
         let packed = BufReader::new(file.take(entry.packed));
-        let checked = |reader| Checked { reader, crc: Crc::new(), left: entry.unpacked, expected: entry.checksum };
+        let checked = |reader| Resolved { reader, crc: Crc::new(), left: entry.unpacked, expected: entry.checksum };
         match entry.method {
             0 => read(&place, &mut checked(Unpack::Stored(packed)), entry.unpacked.min(self.bytes)),
             8 => read(&place, &mut checked(Unpack::Deflated(DeflateDecoder::new(packed))), 0),
@@ -143,14 +143,14 @@ enum Unpack<R> {
 }
 
 /// Reads what was promised, and compares the checksum when all of it has been read.
-struct Checked<R> {
+struct Resolved<R> {
     reader: Unpack<R>,
     crc: Crc,
     left: u64,
     expected: u32,
 }
 
-impl<R: io::BufRead> Read for Checked<R> {
+impl<R: io::BufRead> Read for Resolved<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
         if most == 0 {

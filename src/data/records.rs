@@ -149,7 +149,7 @@ pub(super) enum Token {
 enum Quote {
     None,
     Open,
-    Closed,
+    Composite,
 }
 
 /// What [`Fields::next`] does before it reads on.
@@ -158,7 +158,7 @@ enum State {
     /// Nothing.
     Within,
     /// Forgets the field that it has given, after which the line goes on.
-    Given,
+    SideInputs,
     /// Gives the end of the line, whose last field it has given.
     LineEnds,
 }
@@ -205,7 +205,7 @@ impl Fields<'_> {
     pub fn next(&mut self) -> Result<Token> {
         match std::mem::replace(&mut self.state, State::Within) {
             State::Within => {}
-            State::Given => self.forget(),
+            State::SideInputs => self.forget(),
             State::LineEnds => return Ok(self.end_line()),
         }
         loop {
@@ -239,7 +239,7 @@ impl Fields<'_> {
             Separator::Blanks => matches!(byte, b' ' | b'\t'),
         };
         let count = match self.quote {
-            Quote::Closed => 0,
+            Quote::Composite => 0,
             Quote::None | Quote::Open => rest.iter().position(ends).unwrap_or(rest.len()),
         };
         if count > 0 {
@@ -259,7 +259,7 @@ impl Fields<'_> {
         }
         let help = match self.quote {
             Quote::Open => "close its quote",
-            Quote::None | Quote::Closed => "give a CSV file of numbers",
+            Quote::None | Quote::Composite => "give a CSV file of numbers",
         };
         Err(self.wrong(format!("is longer than {} bytes", self.longest), help))
     }
@@ -267,8 +267,8 @@ impl Fields<'_> {
     fn take(&mut self, byte: u8) -> Result<Option<Token>> {
         self.expect_room(1)?;
         match byte {
-            b'"' if self.quote == Quote::Open => self.quote = Quote::Closed,
-            b'"' if self.quote == Quote::Closed => {
+            b'"' if self.quote == Quote::Open => self.quote = Quote::Composite,
+            b'"' if self.quote == Quote::Composite => {
                 self.field.push(byte);
                 self.quote = Quote::Open;
             }
@@ -280,8 +280,8 @@ impl Fields<'_> {
             b'\n' | b'\r' if self.quote == Quote::Open => return Err(self.open_quote()),
             b'\n' | b'\r' => return Ok(self.newline()),
             _ if self.separates(byte) => return Ok(self.separator()),
-            b' ' | b'\t' if self.quote == Quote::Closed => {}
-            _ if self.quote == Quote::Closed => {
+            b' ' | b'\t' if self.quote == Quote::Composite => {}
+            _ if self.quote == Quote::Composite => {
                 return Err(self.wrong("has something behind its closing quote", "write a quote within quotes twice"));
             }
             // A colon, which may be the first of two.
@@ -315,7 +315,7 @@ impl Fields<'_> {
             Separator::Blanks => {}
         }
         self.begun = true;
-        self.state = State::Given;
+        self.state = State::SideInputs;
         Some(Token::Field)
     }
 

@@ -8,12 +8,12 @@ use std::io::Write;
 use std::path::Path;
 
 use super::csv::{WITHOUT_INDEX, shortened};
-use super::files::write_atomically;
 use super::labels::{self, LabelColumn, Labels};
 use super::numbers::{Content, Numbers};
 use super::records::{Source, quoted};
 use super::text::warn;
 use crate::error::{Error, Result, suggest};
+use crate::files::write_atomically;
 
 /// More would be texts, or numbers of persons and the like.
 const MOST_CATEGORIES: usize = 4096;

@@ -4,9 +4,9 @@
 //! goes wrong is traced.
 
 use super::adapter::AdapterSummary;
-use super::tune::Choice;
-use crate::data::files::write_atomically;
+use super::autotune::Choice;
 use crate::error::{Error, Result};
+use crate::files::write_atomically;
 use crate::plan::{TABLE, TILE_SOURCE};
 use std::ffi::OsString;
 use std::io::Write;

@@ -1,7 +1,7 @@
 //! The final text of a shader, in the language of each of wgpu's backends.
 
 use super::adapter::one_line;
-use super::specialise::Shader;
+use super::shader::Shader;
 use crate::error::{Error, Result};
 use crate::plan::{Kernel, Without};
 use naga::ShaderStage;

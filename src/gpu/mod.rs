@@ -1,23 +1,23 @@
 //! Runs plans on a GPU. The only part of the crate that names wgpu.
 
 mod adapter;
+mod autotune;
 mod cache;
 mod ceiling;
 mod emit;
 mod profile;
 mod session;
-mod specialise;
-mod tune;
+mod shader;
 mod unroll;
 
 pub use adapter::{AdapterSummary, Gpu, adapters, is_guarded};
+#[doc(hidden)]
+pub use autotune::disagreement;
+pub use autotune::{Choice, Tuning, TuningReport};
 pub use cache::cache_folder;
 #[doc(hidden)]
 pub use cache::folder_by;
 pub use ceiling::{Buffers, LaunchCost, Probe, launch_cost};
 pub use emit::Language;
 pub use session::{Session, Statistics};
-pub use specialise::{Shader, specialise};
-#[doc(hidden)]
-pub use tune::disagreement;
-pub use tune::{Choice, Tuning, TuningReport};
+pub use shader::{Shader, specialise};

@@ -4,7 +4,7 @@
 //! in flight.
 
 use super::adapter::{Gpu, one_line};
-use super::specialise::{Shader, specialise};
+use super::shader::{Shader, specialise};
 use crate::error::{Error, Result};
 use crate::plan::{Access, Buffer, Kernel, Plan, Without, bindings, foresee, grid, state};
 use crate::tensor::{DType, Values};

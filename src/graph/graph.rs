@@ -1,6 +1,6 @@
 //! The graph and the methods that build it. Each checks its operands' shapes, so a graph that exists is well formed.
 
-use super::closed::Closed;
+use super::composites::Composite;
 use super::op::{Binary, Op, Pool, Pooling, Reduction, Unary, Window};
 use crate::error::{Error, Result};
 use crate::shape::{Shape, conv_output, dilated};
@@ -39,7 +39,7 @@ pub struct Graph {
     scope: String,
     streams: u32,
     /// Values whose derivative is known in a closed form.
-    pub(super) closed: HashMap<Value, Closed>,
+    pub(super) closed: HashMap<Value, Composite>,
     /// The step state of a training step.
     training: Option<Value>,
     /// What a training step wants the model to give.

@@ -4,7 +4,7 @@
 //! op is written in these same ops, so that a gradient is a graph again and can be differentiated once more.
 
 mod beside;
-mod closed;
+mod composites;
 mod custom;
 mod grad;
 #[allow(clippy::module_inception)] // The folder is named for the layer, the file for the type it defines.
@@ -12,7 +12,7 @@ mod graph;
 mod op;
 mod recurrence;
 
-pub use closed::Standardised;
+pub use composites::Standardised;
 pub(crate) use custom::sizes;
 pub use custom::{CustomKernel, Operand};
 pub use graph::{Graph, Node, STATE_LENGTH, Value};

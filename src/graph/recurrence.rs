@@ -12,7 +12,7 @@
 //! its transpose, which takes the steps the other way, carries gradients back. Both are linear in their source and
 //! bilinear with the factors and W: their own derivatives are again such recurrences, and products of their results.
 
-use super::closed::Closed;
+use super::composites::Composite;
 use super::graph::{Graph, Value};
 use super::op::{Direction, Op, Unary};
 use crate::error::Result;
@@ -29,7 +29,7 @@ impl Graph {
         let [n, t, hidden] = self.expect_recurrence("lstm", before, weight, 4)?;
         let weight = self.transposed(weight)?;
         let y = self.push(Op::Lstm(direction), vec![before, weight], [n, t, 2 * hidden].into(), DType::Float);
-        self.closed.insert(y, Closed::Recurrence);
+        self.closed.insert(y, Composite::Recurrence);
         Ok(y)
     }
 
@@ -43,7 +43,7 @@ impl Graph {
         }
         let weight = self.transposed(weight)?;
         let y = self.push(Op::Gru(direction), vec![before, weight, bias], [n, t, hidden].into(), DType::Float);
-        self.closed.insert(y, Closed::Recurrence);
+        self.closed.insert(y, Composite::Recurrence);
         Ok(y)
     }
 
@@ -173,7 +173,7 @@ impl Graph {
     fn linear_recurrence(&mut self, operands: [Value; 3], transposed: bool, direction: Direction) -> Result<Value> {
         let shape = self.shape(operands[2]).clone();
         let y = self.push(Op::LinearRecurrence { transposed, direction }, operands.to_vec(), shape, DType::Float);
-        self.closed.insert(y, Closed::Recurrence);
+        self.closed.insert(y, Composite::Recurrence);
         Ok(y)
     }
 

@@ -1,7 +1,7 @@
 //! The adversary of an adversarial autoencoder, trained in the same steps.
 
+use super::config::Adversarial;
 use super::network::Network;
-use super::spec::Adversarial;
 use crate::error::Result;
 use crate::graph::{Graph, Value};
 use crate::nn::loss;

@@ -1,8 +1,8 @@
 //! Numbers that a model's loss takes. Losses of probabilities fall without end where targets lie beyond 0 to 1, so that
 //! such data is refused before the first step.
 
+use super::config::{Binarise, LossKind};
 use super::network::Network;
-use super::spec::{Binarise, LossKind};
 use crate::data::{Bounds, Dataset};
 use crate::error::Result;
 use std::borrow::Cow;

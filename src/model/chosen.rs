@@ -1,8 +1,8 @@
 //! Codes that are chosen: the largest numbers, the nearest vectors, bits. What they are, and what training asks of them.
 
+use super::config::{Bits, CODEBOOK, COUNTS, IDLE, LatentSpec, STEPS, SUMS, THRESHOLD, TopK, VectorQuantised};
 use super::latent::{COMMITMENT, Objective, PERPLEXITY, RECONSTRUCTION};
 use super::network::Network;
-use super::spec::{Binary as Bits, CODEBOOK, COUNTS, IDLE, LatentSpec, STEPS, SUMS, THRESHOLD, TopK, VectorQuantised};
 use crate::error::{Error, Result};
 use crate::graph::{Binary, Graph, Unary, Value};
 use crate::nn::{Layer, Parameter, loss};

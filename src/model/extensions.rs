@@ -1,6 +1,6 @@
 //! What an application adds to the losses and layers that are built in.
 
-use super::spec::{CustomLoss, LossKind, ModelSpec};
+use super::config::{CustomLoss, LossKind, ModelSpec};
 use crate::error::Result;
 use crate::graph::{Graph, Value};
 use crate::nn::{Custom, CustomLayer, Layer, Structure};

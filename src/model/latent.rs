@@ -1,7 +1,7 @@
 //! What lies between the encoder's output and the decoder, and what training asks of it.
 
+use super::config::{Gaussian, LatentSpec, LossKind, MmdKernel, STEPS, Wasserstein};
 use super::network::{Decoded, Network};
-use super::spec::{Gaussian, LatentSpec, LossKind, MmdKernel, STEPS, Wasserstein};
 use crate::error::{Error, Result};
 use crate::graph::{Binary, Graph, Unary, Value};
 use crate::nn::loss;
@@ -305,7 +305,7 @@ impl Network {
             (LossKind::Bernoulli, Some(logits)) => loss::bernoulli(graph, logits, target),
             (LossKind::ContinuousBernoulli, Some(logits)) => loss::continuous_bernoulli(graph, logits, target),
             (LossKind::Gaussian, _) => {
-                let log_variance = graph.parameter(super::spec::LOG_VARIANCE, [])?;
+                let log_variance = graph.parameter(super::config::LOG_VARIANCE, [])?;
                 let log_variance = bounded(graph, log_variance)?;
                 loss::gaussian_likelihood(graph, decoded.output, target, log_variance)
             }

@@ -1,7 +1,7 @@
 //! A model's structure as graphs: encoder, decoder and loss, with one layout of parameters for all of them.
 
-use super::row::{masked, masked_logits, of_valid};
-use super::spec::{Checked, LossKind, ModelSpec};
+use super::batch::{masked, masked_logits, of_valid};
+use super::config::{LossKind, ModelSpec, Resolved};
 use crate::cpu::normal_quantile;
 use crate::data::expect_input;
 use crate::error::{Error, Result};
@@ -15,7 +15,7 @@ use crate::shape::Shape;
 #[derive(Clone, Debug)]
 pub struct Network {
     spec: ModelSpec,
-    checked: Checked,
+    checked: Resolved,
     layout: ParameterLayout,
 }
 
@@ -43,7 +43,7 @@ impl Network {
     }
 
     /// The layers with their shapes.
-    pub fn checked(&self) -> &Checked {
+    pub fn checked(&self) -> &Resolved {
         &self.checked
     }
 

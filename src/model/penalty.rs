@@ -1,8 +1,8 @@
 //! Penalties on weights, activities and codes: what training adds to the loss.
 
+use super::batch::masked_steps;
+use super::config::{Contractive, LayerTraining, MOST_EXACT, Sparsity};
 use super::network::Network;
-use super::row::masked_steps;
-use super::spec::{Contractive, LayerTraining, MOST_EXACT, Sparsity};
 use crate::error::{Error, Result};
 use crate::graph::{Binary, Graph, Unary, Value};
 

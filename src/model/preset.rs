@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::spec::ModelSpec;
+use super::config::ModelSpec;
 use crate::error::{Error, Result, suggest};
 
 /// A built-in model.

@@ -1,7 +1,7 @@
 //! Weights in files: safetensors with PyTorch's parameter names and layouts.
 
-use crate::data::files::{self, write_atomically};
 use crate::error::{Error, Result, suggest};
+use crate::files::{self, write_atomically};
 use crate::plan::ParameterLayout;
 use crate::shape::Shape;
 use crate::tensor::Values;

@@ -4,10 +4,9 @@
 //! layers is PyTorch's `nn.Sequential` in everything that shows in a file: every entry of the list counts in a
 //! parameter's name, activations included, and layouts and default initialisation are PyTorch's.
 
-mod build;
 mod layer;
 pub mod loss;
-mod place;
+mod placement;
 
 pub use layer::{
     Activation, AdaptivePool, AdaptivePool1d, AdaptivePool2d, Attention, BatchNorm, Cell, Conv, Conv1d, Conv2d,
@@ -17,8 +16,8 @@ pub use layer::{
     RmsNorm, Softmax, Structure, TiedLinear, UnitNorm, Unpatch, Upsample,
 };
 pub(crate) use layer::{Key, Setting, fans, short_form};
-pub use place::{Blocks, MAX_LAYERS, place, place_with, walk};
-pub(crate) use place::{check_ties, with_forgotten_flatten};
+pub use placement::{Blocks, MAX_LAYERS, place, place_with, walk};
+pub(crate) use placement::{check_ties, with_forgotten_flatten};
 
 use crate::error::Error;
 use crate::shape::Shape;

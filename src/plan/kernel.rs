@@ -686,7 +686,7 @@ pub const TABLE: &[Row] = &[
     Row {
         kernel: Kernel::UnitColumns,
         file: "columns.wgsl",
-        source: include_str!("../../shaders/columns.wgsl"),
+        source: include_str!("../../shaders/unit_columns.wgsl"),
         entry: "unit_columns",
         bindings: &[binding("parameters", Access::Update, Element::Float)],
         constants: &["FIRST", "ROWS", "COLUMNS"],

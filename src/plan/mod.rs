@@ -3,15 +3,15 @@
 //! [`Plan::new`] decides what fuses with what, in which order launches run, when memory is free again and how large each
 //! grid is. A plan is plain data: no device is known here, and both devices run the same one.
 
-mod arrange;
-mod fuse;
-mod half;
+mod channels_last;
+mod fusion;
 mod kernel;
 mod lower;
 mod memory;
 mod optimizer;
 #[allow(clippy::module_inception)] // The folder is named for the layer, the file for the type it defines.
 mod plan;
+mod precision;
 mod products;
 mod program;
 pub mod state;

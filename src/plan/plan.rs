@@ -42,7 +42,7 @@ pub struct Step {
     /// The application's own kernel that [`Kernel::Custom`] stands for.
     pub own: Option<OwnKernel>,
     /// Whether it shares the dispatch of the step before it. Neither of them reads what the other writes.
-    pub beside: bool,
+    pub joins_previous: bool,
     /// The scope of the value it computes, such as `encoder.0`.
     pub label: String,
     /// Floating-point operations, a multiplication and an addition counting as two.
@@ -392,9 +392,9 @@ impl Plan {
 
     /// A plan of one step alone, for measuring it. Every place that it works on becomes a buffer of its own, `place 0` and
     /// so on in the order of its slots, so that such plans of one product under several tiles share their operands.
-    pub fn alone(&self, step: usize) -> Option<Plan> {
+    pub fn isolated(&self, step: usize) -> Option<Plan> {
         let mut step = self.steps.get(step)?.clone();
-        step.beside = false;
+        step.joins_previous = false;
         let mut places: Vec<(usize, usize, usize)> = Vec::new();
         let mut buffers: Vec<Buffer> = Vec::new();
         for (number, slot) in step.slots.iter_mut().enumerate() {
@@ -414,7 +414,7 @@ impl Plan {
     /// The launches: where each begins, and the steps that share its dispatch.
     pub fn launches(&self) -> impl Iterator<Item = (usize, &[Step])> {
         let mut first = 0;
-        self.steps.chunk_by(|_, next| next.beside).map(move |launch| {
+        self.steps.chunk_by(|_, next| next.joins_previous).map(move |launch| {
             first += launch.len();
             (first - launch.len(), launch)
         })
@@ -499,7 +499,7 @@ impl fmt::Display for Plan {
             self.bytes()
         )?;
         for (index, step) in self.steps.iter().enumerate() {
-            let mark = if step.beside { '+' } else { ' ' };
+            let mark = if step.joins_previous { '+' } else { ' ' };
             write!(f, "{index:>3}{mark}{:<20} {:<11}", step.kernel.name(), step.label)?;
             for (position, slot) in step.slots.iter().enumerate() {
                 let mark = match step.access(position) {

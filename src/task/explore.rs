@@ -4,13 +4,13 @@ use super::statistics::CodeStatistics;
 use crate::Autoencoder;
 use crate::cpu::normal_quantile;
 use crate::error::{Error, Result};
-use crate::model::Given;
-use crate::model::spec::Condition;
+use crate::model::SideInputs;
+use crate::model::config::Condition;
 use crate::tensor::Tensor;
 
 /// The way from one code to another.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Path {
+pub enum LatentPath {
     /// A straight line.
     #[default]
     Linear,
@@ -18,15 +18,15 @@ pub enum Path {
     Spherical,
 }
 
-impl Path {
+impl LatentPath {
     /// All there are.
-    pub const ALL: [Path; 2] = [Path::Linear, Path::Spherical];
+    pub const ALL: [LatentPath; 2] = [LatentPath::Linear, LatentPath::Spherical];
 
     /// The name on the command line.
     pub fn name(self) -> &'static str {
         match self {
-            Path::Linear => "linear",
-            Path::Spherical => "spherical",
+            LatentPath::Linear => "linear",
+            LatentPath::Spherical => "spherical",
         }
     }
 
@@ -41,8 +41,10 @@ impl Path {
         // Codes in one line have no circle between them, or many.
         let sine = angle.sin();
         match self {
-            Path::Spherical if sine > 1e-6 => mix([((1.0 - part) * angle).sin() / sine, (part * angle).sin() / sine]),
-            Path::Linear | Path::Spherical => mix([1.0 - part, part]),
+            LatentPath::Spherical if sine > 1e-6 => {
+                mix([((1.0 - part) * angle).sin() / sine, (part * angle).sin() / sine])
+            }
+            LatentPath::Linear | LatentPath::Spherical => mix([1.0 - part, part]),
         }
     }
 }
@@ -77,11 +79,17 @@ impl Autoencoder {
     /// So many new samples `[count, ..input]`, decoded from draws of a distribution of codes. The same seed draws the same.
     /// Fails where the latent's codes are vectors of a codebook or bits: draws are none of these.
     pub fn generate(&self, codes: &CodeStatistics, count: usize, seed: u64) -> Result<Tensor> {
-        self.generate_given(codes, count, seed, &Given::default())
+        self.generate_given(codes, count, seed, &SideInputs::default())
     }
 
     /// [`generate`](Autoencoder::generate) with a condition for each.
-    pub fn generate_given(&self, codes: &CodeStatistics, count: usize, seed: u64, given: &Given) -> Result<Tensor> {
+    pub fn generate_given(
+        &self,
+        codes: &CodeStatistics,
+        count: usize,
+        seed: u64,
+        given: &SideInputs,
+    ) -> Result<Tensor> {
         if self.network().spec().latent.is_discrete() {
             return Err(self.not_drawn());
         }
@@ -99,13 +107,13 @@ impl Autoencoder {
         if self.network().spec().latent.is_discrete() {
             return Err(self.not_drawn());
         }
-        let given = Given::labels((0..labels).flat_map(|label| std::iter::repeat_n(label, count)), labels);
+        let given = SideInputs::labels((0..labels).flat_map(|label| std::iter::repeat_n(label, count)), labels);
         self.decode_given(&codes.drawn(count, seed).repeat(labels), &given)
     }
 
     /// The samples `[steps, ..input]` on the way between two: their reconstructions first and last.
-    pub fn interpolate(&self, from: &[f32], to: &[f32], steps: usize, path: Path) -> Result<Tensor> {
-        let nothing = Given::default();
+    pub fn interpolate(&self, from: &[f32], to: &[f32], steps: usize, path: LatentPath) -> Result<Tensor> {
+        let nothing = SideInputs::default();
         self.interpolate_given((from, &nothing), (to, &nothing), steps, path)
     }
 
@@ -113,10 +121,10 @@ impl Autoencoder {
     /// line.
     pub fn interpolate_given(
         &self,
-        (from, given_from): (&[f32], &Given),
-        (to, given_to): (&[f32], &Given),
+        (from, given_from): (&[f32], &SideInputs),
+        (to, given_to): (&[f32], &SideInputs),
         steps: usize,
-        path: Path,
+        path: LatentPath,
     ) -> Result<Tensor> {
         if steps < 2 {
             return Err(Error::invalid("steps", format!("{steps} are no way from one to another"), "give 2 or more"));
@@ -126,24 +134,24 @@ impl Autoencoder {
             return Err(Error::invalid("samples", "a way goes from one sample to one other", "give one for each end"));
         }
         let (from, to) = (from.to_f32(), to.to_f32());
-        let way = |path: Path, from: &[f32], to: &[f32]| -> Vec<f32> {
+        let way = |path: LatentPath, from: &[f32], to: &[f32]| -> Vec<f32> {
             (0..steps).flat_map(|step| path.at(from, to, step as f64 / (steps - 1) as f64)).collect()
         };
-        let conditions = way(Path::Linear, &given_from.conditions, &given_to.conditions);
-        self.decode_given(&way(path, &from, &to), &Given::conditions(conditions))
+        let conditions = way(LatentPath::Linear, &given_from.conditions, &given_to.conditions);
+        self.decode_given(&way(path, &from, &to), &SideInputs::conditions(conditions))
     }
 
     /// Samples `[latents · steps, ..input]` around a code: for each of the first so many numbers of the code, the others kept,
     /// `steps` values from three deviations below the mean to three above.
     pub fn traverse(&self, codes: &CodeStatistics, code: &[f32], latents: usize, steps: usize) -> Result<Tensor> {
-        self.traverse_given(codes, (code, &Given::default()), latents, steps)
+        self.traverse_given(codes, (code, &SideInputs::default()), latents, steps)
     }
 
     /// [`traverse`](Autoencoder::traverse) of a code with its condition, which stays.
     pub fn traverse_given(
         &self,
         codes: &CodeStatistics,
-        (code, given): (&[f32], &Given),
+        (code, given): (&[f32], &SideInputs),
         latents: usize,
         steps: usize,
     ) -> Result<Tensor> {
@@ -168,11 +176,11 @@ impl Autoencoder {
     /// Samples `[side · side, ..input]` on a square grid of a latent of two numbers, row by row from the top: at the values
     /// that cut the normal distribution of each number into parts of equal probability. Fails where codes have another size.
     pub fn manifold(&self, codes: &CodeStatistics, side: usize) -> Result<Tensor> {
-        self.manifold_given(codes, side, &Given::default())
+        self.manifold_given(codes, side, &SideInputs::default())
     }
 
     /// [`manifold`](Autoencoder::manifold) of a model with a condition: one, for all samples.
-    pub fn manifold_given(&self, codes: &CodeStatistics, side: usize, given: &Given) -> Result<Tensor> {
+    pub fn manifold_given(&self, codes: &CodeStatistics, side: usize, given: &SideInputs) -> Result<Tensor> {
         let [rows, columns] = [1, 0].map(|axis| {
             let (mean, variance) = (codes.mean().get(axis).copied(), codes.variances().get(axis).copied());
             mean.zip(variance).map(|(mean, variance)| {

@@ -4,7 +4,7 @@ use crate::Autoencoder;
 use crate::cpu::normal_quantile;
 use crate::data::Dataset;
 use crate::error::{Error, Result};
-use crate::model::spec::Binarise;
+use crate::model::config::Binarise;
 use crate::rng::{HostStream, Sequence};
 
 /// Samples that are encoded at a time.

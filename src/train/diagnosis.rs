@@ -3,11 +3,11 @@
 
 use super::checkpoint::Checkpoint;
 use super::feed::{Feed, Pass};
-use super::groups::Groups;
+use super::parameter_groups::Groups;
 use super::trainer::{Trainer, is_finite, target_of, trained_parameters, training_loss};
 use crate::error::Result;
 use crate::graph::Graph;
-use crate::model::spec::Precision;
+use crate::model::config::Precision;
 use crate::plan::{Plan, Request};
 use std::ops::RangeInclusive;
 

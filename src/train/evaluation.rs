@@ -1,6 +1,6 @@
 //! How well a model reconstructs a data set.
 
-use super::augment::corrupt;
+use super::corrupt::corrupt;
 use super::feed::{Feed, Pass, resident_bytes};
 use crate::data::Dataset;
 use crate::device::{Device, Session};

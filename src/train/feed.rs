@@ -8,7 +8,7 @@ use crate::data::Dataset;
 use crate::device::{Device, Session};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Value};
-use crate::model::{Held, RowLayout, Rows, Sample};
+use crate::model::{BatchLayout, BatchSource, Held, Sample};
 use crate::plan::State;
 use crate::tensor::{DType, Values};
 use std::sync::Arc;
@@ -27,7 +27,7 @@ const PIECE: usize = 1024;
 /// A data set and the three buffers through which a plan reads it: `NAME.data`, `NAME.permutation`, `NAME.state`.
 pub(super) struct Feed<'a> {
     data: Held<'a>,
-    layout: RowLayout,
+    layout: BatchLayout,
     name: &'static str,
     batch: usize,
     /// Samples of a chunk: all of them, or a multiple of the batch.
@@ -92,8 +92,8 @@ impl Reading<'_> {
 impl<'a> Feed<'a> {
     /// A feed of batches whose data takes at most `budget` bytes of the device. Fails where the batch is larger than the
     /// set, or does not fit the budget.
-    pub fn new(rows: Rows<'a>, name: &'static str, batch: usize, budget: u64) -> Result<Feed<'a>> {
-        let Rows { data, layout } = rows;
+    pub fn new(rows: BatchSource<'a>, name: &'static str, batch: usize, budget: u64) -> Result<Feed<'a>> {
+        let BatchSource { data, layout } = rows;
         if batch > data.len() {
             return Err(Error::invalid(
                 format!("batch {batch}"),
@@ -134,7 +134,7 @@ impl<'a> Feed<'a> {
     }
 
     /// What stands where in them.
-    pub fn layout(&self) -> RowLayout {
+    pub fn layout(&self) -> BatchLayout {
         self.layout
     }
 

@@ -3,19 +3,19 @@
 //! From [`Autoencoder::fit`](crate::Autoencoder::fit) a step goes to [`Trainer::epoch`], to [`Session::run`], to the
 //! device's own session, which launches it.
 
-use super::augment::augment;
 use super::checkpoint::{Checkpoint, Patience, Progress};
+use super::corrupt::augment;
 use super::diagnosis::diagnose;
 use super::evaluation::{Evaluation, Names, evaluation_plan, measure};
 use super::feed::{Feed, Pass, resident_bytes};
-use super::groups::Groups;
+use super::parameter_groups::Groups;
 use super::warnings::{self, Warning};
 use crate::data::Dataset;
 use crate::device::{Device, Session};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Value};
-use crate::model::spec::{NonFinite, Precision, Schedule, TrainSpec};
-use crate::model::{Held, Network, RowLayout, Rows, Sample, across_columns};
+use crate::model::config::{NonFinite, Precision, Schedule, TrainSpec};
+use crate::model::{BatchLayout, BatchSource, Held, Network, Sample, across_columns};
 use crate::nn::MAX_ELEMENTS;
 use crate::plan::state::{GOOD, NORM, SCALE, SKIPPED};
 use crate::plan::{Gradients, Limits, LossScale, Metrics, Plan, Request, State, Target, Trained, Training};
@@ -113,7 +113,7 @@ pub struct Options {
 
 /// How an epoch ended.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Outcome {
+pub enum EpochEnd {
     /// It is complete, or the last step that was asked for fell into it.
     Epoch(EpochReport),
     /// The observer ended it.
@@ -386,9 +386,9 @@ impl<'a> Trainer<'a> {
     }
 
     /// Trains to the end of the epoch that training stands in, and validates.
-    pub fn epoch(&mut self, observer: &mut dyn Observer) -> Result<Outcome> {
+    pub fn epoch(&mut self, observer: &mut dyn Observer) -> Result<EpochEnd> {
         if self.steps_left() == 0 {
-            return Ok(Outcome::Finished);
+            return Ok(EpochEnd::Finished);
         }
         if self.progress.step == 0 && !std::mem::replace(&mut self.foreseen, true) {
             let foreseen = warnings::foreseen(self.network.spec(), self.steps_left());
@@ -424,7 +424,7 @@ impl<'a> Trainer<'a> {
         self.progress.seconds += began.elapsed().as_secs_f64();
         let whole = self.progress.position == self.feed.steps();
         if !whole && self.steps_left() > 0 {
-            return Ok(Outcome::Stopped);
+            return Ok(EpochEnd::Stopped);
         }
         self.read_norm()?;
         self.expect_useful_scale()?;
@@ -459,7 +459,7 @@ impl<'a> Trainer<'a> {
         if self.steps_left() == 0 {
             self.warn_of_result(&report, whole, observer)?;
         }
-        Ok(Outcome::Epoch(report))
+        Ok(EpochEnd::Epoch(report))
     }
 
     /// Tells the observer what the result of training shows.
@@ -598,7 +598,7 @@ impl<'a> Trainer<'a> {
     }
 
     /// The samples of the next step, and the state in which it sees them as the first of a data set.
-    pub(super) fn next_batch(&self) -> Result<(Rows<'static>, State)> {
+    pub(super) fn next_batch(&self) -> Result<(BatchSource<'static>, State)> {
         let (data, position, order) = (self.feed.data(), self.progress.position, self.order());
         let first = position * self.feed.batch();
         let rows = &order[first..(first + self.feed.batch()).min(order.len())];
@@ -608,7 +608,7 @@ impl<'a> Trainer<'a> {
             Values::F64(_) | Values::U32(_) => data.clone().take(rows.len()),
         };
         let (step, position) = (self.progress.step as u32, position as u32);
-        let rows = Rows { data: Held::Made(Arc::new(rows)), layout: self.feed.layout() };
+        let rows = BatchSource { data: Held::Made(Arc::new(rows)), layout: self.feed.layout() };
         Ok((rows, State { seed: self.spec().seed, step, position, offset: 0 }))
     }
 
@@ -657,9 +657,9 @@ pub fn default_samples(network: &Network) -> usize {
 }
 
 /// The rows of a data set without targets and lengths.
-fn plain_rows(network: &Network) -> RowLayout {
+fn plain_rows(network: &Network) -> BatchLayout {
     let (input, condition) = (network.spec().input.elements(), network.spec().condition.width());
-    RowLayout { input, condition, ..RowLayout::default() }
+    BatchLayout { input, condition, ..BatchLayout::default() }
 }
 
 /// The plan of one training step of a model on a data set of `samples` samples, as a trainer would run it. Fails where
@@ -679,7 +679,7 @@ pub fn training_plan(network: &Network, samples: usize, target: Target) -> Resul
     let shape = if layout.is_plain() { network.spec().input.clone() } else { [layout.width()].into() };
     let data = Dataset::from_u8(shape, bytes)?;
     let spec = &network.spec().train;
-    let feed = Feed::new(Rows { data: Held::Borrowed(&data), layout }, "train", spec.batch, u64::MAX)?;
+    let feed = Feed::new(BatchSource { data: Held::Borrowed(&data), layout }, "train", spec.batch, u64::MAX)?;
     train_plan(network, &feed, &Groups::new(network), spec.batch, target)
 }
 

@@ -7,7 +7,7 @@ use crate::device::Device;
 use crate::error::Result;
 use crate::graph::{Graph, Reduction, Unary, Value};
 use crate::model::Network;
-use crate::model::spec::{Gaussian, LatentSpec, LossKind, ModelSpec, channel_axis};
+use crate::model::config::{Gaussian, LatentSpec, LossKind, ModelSpec, channel_axis};
 use crate::nn::Layer;
 use crate::plan::{Plan, Request, State};
 use crate::task::ACTIVE;

@@ -3,7 +3,7 @@
 use crate::support::*;
 use pinhole::data::{Dataset, digits};
 use pinhole::graph::Graph;
-use pinhole::model::spec::{Binarise, Corruption, Flip, Level};
+use pinhole::model::config::{Binarise, Corruption, Flip, Level};
 use pinhole::model::{ModelSpec, Network};
 use pinhole::tensor::{DType, Tensor, Values};
 use pinhole::train::Options;

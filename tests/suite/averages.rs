@@ -6,7 +6,7 @@ use pinhole::data::{digits, table::Column};
 use pinhole::model::ModelSpec;
 use pinhole::task::Ensemble;
 use pinhole::tensor::Values;
-use pinhole::train::{Options, Outcome, Trainer};
+use pinhole::train::{EpochEnd, Options, Trainer};
 use pinhole::{Autoencoder, Device, Result};
 use serde_json::Value as Json;
 
@@ -25,7 +25,7 @@ fn trained(spec: ModelSpec, device: &Device) -> Result<(Values, Vec<Vec<f64>>)> 
     let mut trainer = Trainer::new(&network, device, &data, Some(&data), Options::default())?;
     trainer.start(&initial(&network))?;
     let mut ends = Vec::new();
-    while let Outcome::Epoch(report) = trainer.epoch(&mut ())? {
+    while let EpochEnd::Epoch(report) = trainer.epoch(&mut ())? {
         assert!(report.val_loss.is_some_and(f64::is_finite));
         ends.push(wide(&trainer.parameters()?));
     }
@@ -67,7 +67,7 @@ fn the_decay_of_an_average_rises_with_the_updates() -> Result<()> {
         let mut options = Options::default();
         let mut trainer = Trainer::new(&network, &device, &data, None, options.clone())?;
         trainer.start(&initial(&network))?;
-        while trainer.epoch(&mut ())? != Outcome::Finished {}
+        while trainer.epoch(&mut ())? != EpochEnd::Finished {}
         let average = wide(&trainer.model()?);
         // The same, from the weights after each of the twelve updates.
         let mut expected: Vec<f64> = Vec::new();

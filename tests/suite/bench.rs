@@ -4,7 +4,7 @@ use crate::place::*;
 use crate::support::*;
 use pinhole::Device;
 use pinhole::bench::{Ceilings, Loaded, Material, Workload, split_sweep};
-use pinhole::model::spec::{LossKind, OptimizerSpec};
+use pinhole::model::config::{LossKind, OptimizerSpec};
 use pinhole::model::{ModelSpec, Network};
 use pinhole::plan::Target;
 use serde_json::Value as Json;

@@ -3,7 +3,7 @@
 use crate::support::*;
 use pinhole::data::{Dataset, Reading, digits, load, load_pairs};
 use pinhole::graph::{Graph, Value};
-use pinhole::model::{Given, ModelSpec, Network};
+use pinhole::model::{ModelSpec, Network, SideInputs};
 use pinhole::task::CodeStatistics;
 use pinhole::tensor::{DType, Tensor, Values};
 use pinhole::train::{Options, evaluate};
@@ -39,7 +39,7 @@ fn conditions_go_behind_the_channels_of_samples_and_of_codes() -> Result<()> {
             "input = [2]\nloss = \"mse\"\ncondition = { vector = 2 }\nencoder = [{ linear = 1 }]\ndecoder = [{ linear = 2 }]\n",
             device.clone(),
         )?;
-        let given = Given::conditions(vec![3.0, -1.0, 0.0, 2.0]);
+        let given = SideInputs::conditions(vec![3.0, -1.0, 0.0, 2.0]);
         let code = |x: [f64; 4]| (x[0] + 2.0 * x[1] + 3.0 * x[2] + 4.0 * x[3] + 5.0) / 8.0;
         let codes = [code([1.0, 5.0, 3.0, -1.0]), code([2.0, 7.0, 0.0, 2.0])];
         exactly(&name, &rows.encode_given(&[1.0, 5.0, 2.0, 7.0], &given)?, &codes);
@@ -60,7 +60,7 @@ fn conditions_go_behind_the_channels_of_samples_and_of_codes() -> Result<()> {
              encoder = [{ conv2d = { out = 1, kernel = 1 } }]\ndecoder = [{ conv2d = { out = 1, kernel = 1 } }]\n",
             device.clone(),
         )?;
-        let given = Given::labels([1], 2);
+        let given = SideInputs::labels([1], 2);
         let expected: Vec<f64> = [1.0, 2.0, 3.0, 4.0].iter().map(|x| (x + 3.0 + 4.0) / 8.0).collect();
         exactly(&name, &planes.encode_given(&[1.0, 2.0, 3.0, 4.0], &given)?, &expected);
         let expected: Vec<f64> = expected.iter().map(|z| (5.0 * z + 7.0 + 8.0) / 8.0).collect();
@@ -70,7 +70,7 @@ fn conditions_go_behind_the_channels_of_samples_and_of_codes() -> Result<()> {
             "input = [3, 1]\nloss = \"mse\"\ncondition = { vector = 1 }\nencoder = [{ linear = 1 }]\ndecoder = [{ linear = 1 }]\n",
             device.clone(),
         )?;
-        let given = Given::conditions(vec![10.0]);
+        let given = SideInputs::conditions(vec![10.0]);
         exactly(&name, &steps.encode_given(&[1.0, 2.0, 3.0], &given)?, &[3.0, 3.125, 3.25]);
     }
     Ok(())
@@ -161,7 +161,7 @@ fn conditional_models_draw_by_label_and_explore() -> Result<()> {
     let all = autoencoder.generate_labels(&prior, 3, 5)?;
     assert_eq!(all.shape()[..], [30, 784]);
     // The row of label 7 is what is drawn of 7, from the same codes as every other row.
-    let sevens = autoencoder.generate_given(&prior, 3, 5, &Given::labels([7, 7, 7], 10))?;
+    let sevens = autoencoder.generate_given(&prior, 3, 5, &SideInputs::labels([7, 7, 7], 10))?;
     assert_eq!(sevens.to_f32(), all.to_f32()[21 * 784..24 * 784]);
     assert_ne!(all.to_f32()[..3 * 784], all.to_f32()[21 * 784..24 * 784]);
     // From one sample to another of another label, both as they are reconstructed.

@@ -72,7 +72,7 @@ pub enum Derivatives {
     /// Between devices only: a finite difference would straddle a jump, or take too long.
     Compared,
     /// First and second ones against finite differences too.
-    Checked,
+    Resolved,
 }
 
 /// How the values of an input are made.
@@ -376,7 +376,7 @@ impl Table {
         let output = named(&name, build(&mut builder));
         let (graph, feeds) = builder.finish();
         let index = self.cases.len();
-        let derivatives = Derivatives::Checked;
+        let derivatives = Derivatives::Resolved;
         self.cases.push(Case { name, graph, feeds, output, long_sum: false, derivatives });
         &mut self.cases[index]
     }

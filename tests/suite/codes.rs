@@ -3,7 +3,7 @@
 use crate::support::*;
 use pinhole::data::{Dataset, digits};
 use pinhole::graph::Graph;
-use pinhole::model::spec::Binarise;
+use pinhole::model::config::Binarise;
 use pinhole::model::{ModelSpec, Network};
 use pinhole::task::{self, CodeStatistics, HammingIndex, Neighbour, pack};
 use pinhole::tensor::{DType, Tensor, Values};
@@ -146,7 +146,7 @@ fn dead_numbers_are_revived() -> Result<()> {
         let options = Options { steps: Some(steps), ..Options::default() };
         let mut trainer = pinhole::train::Trainer::new(network, &Device::Cpu, &data, None, options).expect("a trainer");
         trainer.start(&Values::F32(start(network))).expect("a start");
-        while let pinhole::train::Outcome::Epoch(_) = trainer.epoch(&mut ()).expect("an epoch") {}
+        while let pinhole::train::EpochEnd::Epoch(_) = trainer.epoch(&mut ()).expect("an epoch") {}
         trainer.parameters().expect("parameters")
     };
     let one = state(&network, &fit(&network, 1), "latent.idle");
@@ -243,7 +243,7 @@ fn vectors_are_the_nearest_of_the_codebook() -> Result<()> {
         assert_eq!(autoencoder.codes_of(words)?, codes);
         // Quantised codes are their own nearest: by brute force from the plain encoder's output.
         let mut plain = spec(QUANTISED);
-        plain.latent = pinhole::model::spec::LatentSpec::Plain;
+        plain.latent = pinhole::model::config::LatentSpec::Plain;
         let mut encoder = Autoencoder::new(plain, Device::Cpu)?;
         let own = encoder.network().layout().clone();
         let mut values = vec![0.0; own.elements()];

@@ -4,7 +4,7 @@ use crate::place::*;
 use crate::support::*;
 use expect_test::expect;
 use pinhole::Error;
-use pinhole::train::RunDirectory;
+use pinhole::run::RunDirectory;
 use std::fs::File;
 use std::process::Child;
 

@@ -4,7 +4,7 @@
 use crate::support::*;
 use pinhole::graph::{CustomKernel, Graph, Unary, Value};
 use pinhole::model::Network;
-use pinhole::model::spec::OptimizerSpec;
+use pinhole::model::config::OptimizerSpec;
 use pinhole::nn::{CustomLayer, Layer};
 use pinhole::plan::{Kernel, Plan};
 use pinhole::shape::Shape;

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use pinhole::data::chart::line_chart;
 use pinhole::data::idx::{read_idx, write_idx_f32, write_idx_u8};
 use pinhole::data::images::{Image, grid, read_png, to_bytes, write_grid, write_png};
 use pinhole::data::{Dataset, digits, load};
+use pinhole::draw::chart::line_chart;
 use pinhole::error::Result;
 use pinhole::shape::Shape;
 use pinhole::tensor::Values;

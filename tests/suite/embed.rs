@@ -1,4 +1,4 @@
-//! Beside an application's own use of the same wgpu device.
+//! SideData an application's own use of the same wgpu device.
 
 use crate::support::*;
 use pinhole::plan::Limits;

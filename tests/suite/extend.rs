@@ -3,12 +3,13 @@
 use crate::support::*;
 use pinhole::data::Dataset;
 use pinhole::graph::{Binary, Graph, Unary, Value};
-use pinhole::model::spec::{LossKind, LossSpec};
+use pinhole::model::config::{LossKind, LossSpec};
 use pinhole::model::{Extensions, ModelSpec, Network};
 use pinhole::nn::{CustomLayer, Initial, Layer, ParameterSpec};
+use pinhole::run::{RunDirectory, RunSettings};
 use pinhole::shape::Shape;
 use pinhole::tensor::Values;
-use pinhole::train::{EpochReport, Evaluation, Observer, Options, Outcome, RunDirectory, Settings, Trainer};
+use pinhole::train::{EpochEnd, EpochReport, Evaluation, Observer, Options, Trainer};
 use pinhole::{Autoencoder, Device, Error, Result, Session};
 use std::convert::Infallible;
 use std::path::Path;
@@ -247,8 +248,9 @@ fn a_run_that_an_observer_stops_goes_on_to_the_same_bits() -> Result<()> {
             let mut trainer = Trainer::new(&network, &device, &data, None, options())?;
             trainer.start(&initial(&network))?;
             let start = trainer.checkpoint()?;
-            let mut run = RunDirectory::create(place.path(), network.spec(), &Settings::default(), &network, &start)?;
-            while let Outcome::Epoch(_) = trainer.epoch(&mut watcher)? {}
+            let mut run =
+                RunDirectory::create(place.path(), network.spec(), &RunSettings::default(), &network, &start)?;
+            while let EpochEnd::Epoch(_) = trainer.epoch(&mut watcher)? {}
             assert!(trainer.steps_left() > 0, "it was stopped before the end");
             run.save(&trainer.checkpoint()?, &network)?;
             drop(trainer);
@@ -258,7 +260,7 @@ fn a_run_that_an_observer_stops_goes_on_to_the_same_bits() -> Result<()> {
             let network = Network::new(spec)?;
             let mut trainer = Trainer::new(&network, &device, &data, None, options())?;
             trainer.restore(&run.checkpoint(&network, trainer.moments())?)?;
-            while trainer.epoch(&mut ())? != Outcome::Finished {}
+            while trainer.epoch(&mut ())? != EpochEnd::Finished {}
             assert_eq!(trainer.parameters()?, whole.parameters, "{} {:?}", device.name(), watcher.told.last());
         }
     }
@@ -329,7 +331,7 @@ fn each_epoch_has_an_iterator_of_its_own_and_asks_for_no_more() -> Result<()> {
     let mut spec = network.spec().clone();
     spec.train.epochs = 1;
     // Without moments, so that epochs can be done apart.
-    spec.train.optimizer = pinhole::model::spec::OptimizerSpec::sgd(0.5);
+    spec.train.optimizer = pinhole::model::config::OptimizerSpec::sgd(0.5);
     let apart = Network::new(spec.clone())?;
     for epoch in 0..3 {
         trained = train_from(&apart, &Device::Cpu, &digits(epoch)?, None, Options::default(), &trained).parameters;
@@ -351,8 +353,8 @@ fn a_stopped_epoch_of_an_iterator_goes_on_where_it_was() -> Result<()> {
         let mut trainer = Trainer::new(&network, &device, &data, None, options)?;
         trainer.start(&initial(&network))?;
         let mut watcher = Watcher { after_step: Some(10), ..Watcher::default() };
-        while let Outcome::Epoch(_) = trainer.epoch(&mut watcher)? {}
-        while trainer.epoch(&mut ())? != Outcome::Finished {}
+        while let EpochEnd::Epoch(_) = trainer.epoch(&mut watcher)? {}
+        while trainer.epoch(&mut ())? != EpochEnd::Finished {}
         assert_eq!(trainer.parameters()?, whole.parameters, "{}", device.name());
     }
     Ok(())

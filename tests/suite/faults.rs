@@ -9,7 +9,8 @@ use crate::support::*;
 use pinhole::data::{Dataset, digits};
 use pinhole::gpu::Gpu;
 use pinhole::model::Network;
-use pinhole::train::{Observer, Options, Outcome, RunDirectory, Settings, Trainer};
+use pinhole::run::{RunDirectory, RunSettings};
+use pinhole::train::{EpochEnd, Observer, Options, Trainer};
 use pinhole::{Autoencoder, Device, Error, Result};
 use std::path::Path;
 use std::sync::Mutex;
@@ -131,11 +132,11 @@ fn train_into(
         run.rewind(&checkpoint, trainer.steps_left() == 0)?;
         run
     } else {
-        RunDirectory::create(path, network.spec(), &Settings::default(), network, &trainer.checkpoint()?)?
+        RunDirectory::create(path, network.spec(), &RunSettings::default(), network, &trainer.checkpoint()?)?
     };
     loop {
         match trainer.epoch(&mut striker)? {
-            Outcome::Epoch(report) => {
+            EpochEnd::Epoch(report) => {
                 run.log_epoch(&report)?;
                 let checkpoint = trainer.checkpoint()?;
                 striker.come_to(Stage::Saves);
@@ -143,8 +144,8 @@ fn train_into(
                 autoencoder.set_parameters(checkpoint.model().clone())?;
                 autoencoder.save_weights(run.weights())?;
             }
-            Outcome::Finished => break,
-            Outcome::Stopped => panic!("nobody asked to stop"),
+            EpochEnd::Finished => break,
+            EpochEnd::Stopped => panic!("nobody asked to stop"),
         }
     }
     // With the plan of a model in use.

@@ -20,7 +20,7 @@ fn check(group: Group) {
     let mut failures = Vec::new();
     let mut worst = [(0.0, String::new()), (0.0, String::new())];
     for case in group.cases() {
-        if case.derivatives != Derivatives::Checked {
+        if case.derivatives != Derivatives::Resolved {
             continue;
         }
         let Some(loss) = case.loss() else { continue };

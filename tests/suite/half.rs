@@ -8,11 +8,11 @@ use crate::support::{Losses, SMALL_CONV, initial, spec, train, train_from, wide}
 use crate::training::{expect_same_bits, interrupted};
 use pinhole::data::digits;
 use pinhole::graph::Graph;
-use pinhole::model::spec::Precision;
+use pinhole::model::config::Precision;
 use pinhole::model::{ModelSpec, Network};
 use pinhole::plan::{LossScale, Step, Target};
 use pinhole::tensor::{DType, Tensor};
-use pinhole::train::{Checkpoint, Options, Outcome, Trainer, training_plan};
+use pinhole::train::{Checkpoint, EpochEnd, Options, Trainer, training_plan};
 use pinhole::{Device, Result};
 
 /// As a part of the largest element: a sum that another order puts on the other side of a rounding boundary is off by a
@@ -210,7 +210,7 @@ fn steps_from(network: &Network, device: &Device, start: &Checkpoint, steps: u64
     let mut trainer = Trainer::new(network, device, &data, None, options)?;
     trainer.restore(start)?;
     let mut losses = Losses::default();
-    while !matches!(trainer.epoch(&mut losses)?, Outcome::Finished) {}
+    while !matches!(trainer.epoch(&mut losses)?, EpochEnd::Finished) {}
     Ok((trainer.checkpoint()?, losses.losses))
 }
 

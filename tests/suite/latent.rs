@@ -7,7 +7,7 @@ use pinhole::model::latent::{ADVERSARIAL, DISCREPANCY, DISCRIMINATOR, DIVERGENCE
 use pinhole::model::preset::PRESETS;
 use pinhole::model::{ModelSpec, Network};
 use pinhole::nn::loss;
-use pinhole::task::{CodeStatistics, Path};
+use pinhole::task::{CodeStatistics, LatentPath};
 use pinhole::tensor::{DType, Tensor, Values};
 use pinhole::train::Options;
 use pinhole::{Autoencoder, Device, Result};
@@ -382,15 +382,15 @@ fn codes_are_explored() -> Result<()> {
     assert_eq!(made, autoencoder.generate(&prior, 7, 1)?);
     assert_ne!(made, autoencoder.generate(&prior, 7, 2)?);
     let (from, to) = (data.rows_f32(0..1), data.rows_f32(1..2));
-    for path in Path::ALL {
+    for path in LatentPath::ALL {
         let way = autoencoder.interpolate(&from, &to, 5, path)?.to_f64();
         let ends = [autoencoder.reconstruct(&from)?.to_f64(), autoencoder.reconstruct(&to)?.to_f64()];
         expect_close("the first", &way[..784], &ends[0], 1e-6, Scale::Absolute);
         expect_close("the last", &way[4 * 784..], &ends[1], 1e-6, Scale::Absolute);
     }
     assert_ne!(
-        autoencoder.interpolate(&from, &to, 5, Path::Linear)?,
-        autoencoder.interpolate(&from, &to, 5, Path::Spherical)?
+        autoencoder.interpolate(&from, &to, 5, LatentPath::Linear)?,
+        autoencoder.interpolate(&from, &to, 5, LatentPath::Spherical)?
     );
     let code = vec![0.5; 5];
     let swept = autoencoder.traverse(&prior, &code, 20, 3)?;
@@ -411,7 +411,7 @@ fn codes_are_explored() -> Result<()> {
 fn drawn_codes_follow_those_of_the_data() -> Result<()> {
     let data = digits(300, 4);
     let mut spec = spec(SMALL_VAE);
-    spec.latent = pinhole::model::spec::LatentSpec::Plain;
+    spec.latent = pinhole::model::config::LatentSpec::Plain;
     spec.set_latent(3)?;
     let mut autoencoder = Autoencoder::new(spec, Device::Cpu)?;
     autoencoder.fit(&data, None, &mut ())?;
@@ -502,13 +502,13 @@ fn senseless_latents_are_refused() {
         "line 3, corruption.masking: expects a number or a pair of numbers, got [0.1]; write 0.3 or [0.1, 0.5], say",
     );
     let mut spec = spec(SMALL_VAE);
-    spec.latent = pinhole::model::spec::LatentSpec::Plain;
+    spec.latent = pinhole::model::config::LatentSpec::Plain;
     spec.encoder = vec!["\"flatten\"".parse().expect("a layer")];
     assert!(spec.set_latent(3).is_err());
     // As many numbers as were asked for, or none.
     let last = |layers: &[&str]| layers.iter().map(|layer| layer.parse().expect("a layer")).collect::<Vec<_>>();
     spec.input = [4, 9].into();
-    spec.loss = pinhole::model::spec::LossKind::Mse.into();
+    spec.loss = pinhole::model::config::LossKind::Mse.into();
     spec.decoder = last(&["\"flatten\"", "{ linear = 36 }"]);
     for (layers, code) in [
         (last(&["{ gru = { out = 8, bidirectional = true, last = true } }"]), &[6][..]),

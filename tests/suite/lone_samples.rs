@@ -4,7 +4,7 @@ use crate::place::*;
 use crate::support::*;
 use expect_test::{Expect, expect};
 use pinhole::data::{Dataset, digits};
-use pinhole::train::{Options, Outcome, Trainer};
+use pinhole::train::{EpochEnd, Options, Trainer};
 use pinhole::{Autoencoder, Device, Result};
 
 const FEATURES: &str = r#"
@@ -71,7 +71,7 @@ fn a_last_batch_of_one_is_normalised_by_the_running_estimates() -> Result<()> {
         let mut losses = Losses::default();
         let mut trainer = Trainer::new(&network, &device, &data, None, Options::default())?;
         trainer.start(&initial(&network))?;
-        while trainer.epoch(&mut losses)? != Outcome::Finished {}
+        while trainer.epoch(&mut losses)? != EpochEnd::Finished {}
         assert_eq!(losses.losses.len(), 3);
         let parameters = trainer.parameters()?;
         let counts = network.layout().entries().iter().filter(|(name, ..)| name.ends_with("num_batches_tracked"));

@@ -8,7 +8,7 @@ use pinhole::graph::Graph;
 use pinhole::nn::{self, Dropout, Layer};
 use pinhole::plan::State;
 use pinhole::tensor::{DType, Tensor, Values};
-use pinhole::train::{Options, Outcome, Trainer, evaluate};
+use pinhole::train::{EpochEnd, Options, Trainer, evaluate};
 use pinhole::{Autoencoder, Device, Result};
 
 /// What dropout makes of ones `[n, 6, 5]` at a step of training, or in use.
@@ -243,7 +243,7 @@ fn running_statistics_follow_on_the_device_and_resume_to_the_same_bits() -> Resu
         let mut trainer =
             Trainer::new(&network, &device, &data, Some(&data), Options { steps: Some(7), ..Options::default() })?;
         trainer.start(&initial(&network))?;
-        while trainer.epoch(&mut losses)? != Outcome::Finished {}
+        while trainer.epoch(&mut losses)? != EpochEnd::Finished {}
         let checkpoint = trainer.checkpoint()?;
         let path = folder();
         let path = path.path().join("checkpoint.safetensors");
@@ -252,7 +252,7 @@ fn running_statistics_follow_on_the_device_and_resume_to_the_same_bits() -> Resu
         assert_eq!(read, checkpoint);
         let mut trainer = Trainer::new(&network, &device, &data, Some(&data), Options::default())?;
         trainer.restore(&read)?;
-        while trainer.epoch(&mut losses)? != Outcome::Finished {}
+        while trainer.epoch(&mut losses)? != EpochEnd::Finished {}
         assert_eq!(losses.losses, whole.losses, "{}", device.name());
         expect_same_bits("weights and state", &trainer.parameters()?, &whole.parameters);
 
@@ -322,7 +322,7 @@ fn structured_examples_train_and_load_to_the_same_bits() -> Result<()> {
         let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("examples/models/{name}.toml"));
         let mut spec = pinhole::model::ModelSpec::read(&path)?;
         (spec.train.batch, spec.train.epochs) = (16, 2);
-        spec.train.optimizer = pinhole::model::spec::OptimizerSpec::adam(1e-2);
+        spec.train.optimizer = pinhole::model::config::OptimizerSpec::adam(1e-2);
         let network = pinhole::model::Network::new(spec)?;
         let data = digits(48, 4);
         for device in fast_devices() {

@@ -7,7 +7,7 @@ use expect_test::expect;
 use pinhole::Result;
 use pinhole::graph::{Graph, Unary, Value, Window};
 use pinhole::model::Network;
-use pinhole::model::spec::Contractive;
+use pinhole::model::config::Contractive;
 use pinhole::plan::{
     Access, Gradients, Kernel, Limits, Metrics, Optimizer, ParameterLayout, Plan, Request, Target, Training, Without,
     state,

@@ -6,7 +6,7 @@ use pinhole::Autoencoder;
 use pinhole::data::images::{read_png, to_bytes};
 use pinhole::data::{digits, idx};
 use pinhole::model::ModelSpec;
-use pinhole::model::spec::Precision;
+use pinhole::model::config::Precision;
 use pinhole::shape::Shape;
 use serde_json::Value as Json;
 

@@ -6,8 +6,9 @@ use expect_test::expect;
 use pinhole::data::digits;
 use pinhole::data::npy::write_npy;
 use pinhole::model::Network;
+use pinhole::run::{RunDirectory, RunSettings};
 use pinhole::shape::Shape;
-use pinhole::train::{Options, Outcome, RunDirectory, Settings, Trainer};
+use pinhole::train::{EpochEnd, Options, Trainer};
 use pinhole::{Device, Result};
 
 /// The messages of commands that must fail with one line, a line each.
@@ -250,7 +251,7 @@ fn a_trainer_goes_on_with_other_data_after_whole_epochs() -> Result<()> {
     let mut other = Trainer::new(&network, &Device::Cpu, &small, None, Options::default())?;
     other.restore(&checkpoint)?;
     assert_eq!((trainer.steps_left(), other.steps_left()), (20, 6));
-    while other.epoch(&mut ())? != Outcome::Finished {}
+    while other.epoch(&mut ())? != EpochEnd::Finished {}
     assert_eq!((other.progress().epoch, other.progress().step, other.progress().updates), (4, 26, Some(10)));
     // Within an epoch, its steps must be the ones that were counted.
     let mut losses = Losses { stop_after: Some(1), ..Losses::default() };
@@ -337,6 +338,6 @@ fn settings_are_read_while_a_run_is_in_use() {
     let place = Place::new();
     place.ok("train --model small.toml --data digits:60 --device cpu --epochs 1 --out run");
     let (run, _, settings) = RunDirectory::open(&place.path("run")).expect("a run");
-    assert_eq!(Settings::read(run.path()).expect("settings"), settings);
+    assert_eq!(RunSettings::read(run.path()).expect("settings"), settings);
     assert!(settings.fingerprint.is_some());
 }

@@ -2,7 +2,7 @@
 
 use crate::support::*;
 use pinhole::model::ModelSpec;
-use pinhole::model::spec::{LossKind, OptimizerSpec, Schedule, SearchSpec};
+use pinhole::model::config::{LossKind, OptimizerSpec, Schedule, SearchSpec};
 use pinhole::nn::Layer;
 use pinhole::plan::Optimizer;
 use serde_json::{Value as Json, json};

@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use pinhole::error::Error;
-use pinhole::model::preset::{PRESETS, preset};
-use pinhole::model::spec::{
+use pinhole::model::config::{
     Condition, Contractive, Corruption, DataSpec, Gaussian, Initializer, LatentSpec, Level, LossKind, ModelSpec,
     OptimizerSpec, Penalties, TrainSpec,
 };
+use pinhole::model::preset::{PRESETS, preset};
 use pinhole::nn::{Activation, Blocks, Conv2d, ConvTranspose2d, Initial, Layer, Linear, Reshape};
 use pinhole::plan::Optimizer;
 use pinhole::shape::Shape;

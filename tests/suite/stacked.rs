@@ -3,10 +3,10 @@
 
 use crate::place::*;
 use crate::support::*;
-use pinhole::classify::{Classification, Classifier};
 use pinhole::data::{Dataset, digits};
-use pinhole::pretrain::pretrain;
-use pinhole::train::Settings;
+use pinhole::run::RunSettings;
+use pinhole::run::classifier::{Classification, Classifier};
+use pinhole::run::pretrain::pretrain;
 use pinhole::{Autoencoder, Device, data};
 use serde_json::Value as Json;
 use std::time::{Duration, Instant};
@@ -104,7 +104,7 @@ fn without_masking_the_first_layer_is_a_plain_autoencoder_and_with_it_it_is_not(
     let mut reports = plain.fit(&train, Some(&test), &mut ()).expect("training");
     let pretrained = |level: f64| {
         let folder = folder();
-        let settings = Settings::default();
+        let settings = RunSettings::default();
         let place = (&settings, &*folder.path().join("run"));
         let result = pretrain(&spec(text), None, &[level], &Device::Cpu, (&train, Some(&test)), place, &mut ());
         let text = std::fs::read_to_string(folder.path().join("run/layer-1/metrics.jsonl")).expect("metrics");
@@ -288,13 +288,13 @@ fn tied_layers_follow_into_a_classifier() {
     let autoencoder = Autoencoder::new(spec(text), Device::Cpu).expect("a model");
     let (folder, data) = (folder(), digits(40, 1));
     let run = folder.path().join("run");
-    let trained = Classifier::train(&autoencoder, (&data, None), (&Settings::default(), &run), &mut ());
+    let trained = Classifier::train(&autoencoder, (&data, None), (&RunSettings::default(), &run), &mut ());
     assert!(trained.expect("training").is_some());
     let model = std::fs::read_to_string(run.join("model.toml")).expect("a model file");
     assert!(model.contains("to = \"encoder.2\"") && !model.contains("to = \"encoder.1\""), "{model}");
     let lengths = Dataset::from_f32([784, 1], data.rows_f32(0..40)).and_then(|data| data.with_lengths(vec![9; 40]));
     let lengths = lengths.and_then(|data| data.with_labels([0, 1].repeat(20))).expect("sequences");
-    let refused = Classifier::train(&autoencoder, (&lengths, None), (&Settings::default(), &run), &mut ());
+    let refused = Classifier::train(&autoencoder, (&lengths, None), (&RunSettings::default(), &run), &mut ());
     assert_eq!(
         refused.err().expect("refused").to_string(),
         "data \"data\": it says how long each sequence is, which a classifier cannot regard; give sequences of one length, \
@@ -311,7 +311,7 @@ fn convolutions_are_classified_on_every_device_and_strange_labels_refused() {
         let name = device.name();
         let folder = folder();
         let autoencoder = Autoencoder::new(spec(&text), device).expect("a model");
-        let settings = Settings::default();
+        let settings = RunSettings::default();
         let sets = (&train, Some(&test));
         let run = folder.path().join("run");
         let classifier = Classifier::train(&autoencoder, sets, (&settings, &run), &mut ()).expect("training");

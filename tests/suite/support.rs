@@ -4,7 +4,7 @@ pub use crate::check::gpu;
 use pinhole::data::{Dataset, digits};
 use pinhole::model::{ModelSpec, Network};
 use pinhole::tensor::Values;
-use pinhole::train::{EpochReport, Observer, Options, Outcome, Trainer};
+use pinhole::train::{EpochEnd, EpochReport, Observer, Options, Trainer};
 use pinhole::{Device, Error};
 use safetensors::{Dtype, SafeTensors};
 use std::collections::BTreeMap;
@@ -286,9 +286,9 @@ pub fn try_train(
         loop {
             match trainer.epoch(&mut losses)? {
                 // How long it took is the one thing that differs between equal runs.
-                Outcome::Epoch(report) => reports.push(EpochReport { seconds: 0.0, ..report }),
-                Outcome::Finished => return trainer.parameters(),
-                Outcome::Stopped => panic!("nobody asked to stop"),
+                EpochEnd::Epoch(report) => reports.push(EpochReport { seconds: 0.0, ..report }),
+                EpochEnd::Finished => return trainer.parameters(),
+                EpochEnd::Stopped => panic!("nobody asked to stop"),
             }
         }
     };

@@ -7,7 +7,7 @@ use pinhole::Result;
 use pinhole::data::csv::read_csv;
 use pinhole::data::{self, Column, Columns, Dataset, LabelColumn, Reading};
 use pinhole::model::ModelSpec;
-use pinhole::train::Settings;
+use pinhole::run::RunSettings;
 
 /// Reads text as a table whose columns are not known.
 fn table(place: &Place, text: &[u8]) -> Result<Dataset> {
@@ -193,7 +193,7 @@ fn statistics_are_of_training_rows_only() -> Result<()> {
     let sorted = all.columns().expect("a table")[1].categories.clone();
     let number = |place: f32| raw(sorted[place as usize][1..].parse().expect("a number"));
     // A seed that sets the line of 1e30 aside.
-    let (mut spec, settings) = (ModelSpec::resolve("table")?, Settings::default());
+    let (mut spec, settings) = (ModelSpec::resolve("table")?, RunSettings::default());
     let split = |spec: &ModelSpec| settings.split(data::Splits { train: all.clone(), test: None }, spec);
     let aside = |data: &Dataset| place_of(data).into_iter().any(|place| number(place) == 1e30);
     (spec.train.validation, spec.train.seed) = (

@@ -6,8 +6,9 @@ use pinhole::graph::{Graph, STATE_LENGTH};
 use pinhole::model::{ModelSpec, Network};
 use pinhole::plan::State;
 use pinhole::plan::state::SCHEDULE_COLUMNS;
+use pinhole::run::{RunDirectory, RunSettings};
 use pinhole::tensor::{DType, Tensor, Values};
-use pinhole::train::{Checkpoint, Options, Outcome, RunDirectory, Settings, Trainer};
+use pinhole::train::{Checkpoint, EpochEnd, Options, Trainer};
 use pinhole::{Autoencoder, Device, Error, Result};
 
 /// 100 digits in batches of 32 are four steps an epoch, the last of four samples.
@@ -87,7 +88,7 @@ fn submissions_hold_the_steps_they_are_told_to() -> Result<()> {
         let options = Options { steps_per_submission: Some(steps), ..Options::default() };
         let mut trainer = Trainer::new(&network, &gpu, &data, None, options)?;
         trainer.start(&initial(&network))?;
-        while trainer.epoch(&mut ())? != Outcome::Finished {}
+        while trainer.epoch(&mut ())? != EpochEnd::Finished {}
         let statistics = trainer.session().statistics().expect("a GPU's statistics");
         assert_eq!(statistics.submissions, submissions, "{steps} steps a submission");
     }
@@ -222,12 +223,12 @@ pub fn interrupted(
         let mut trainer = Trainer::new(network, device, data, None, options.clone())?;
         trainer.start(&initial(network))?;
         let checkpoint = trainer.checkpoint()?;
-        let mut run = RunDirectory::create(&path, network.spec(), &Settings::default(), network, &checkpoint)?;
+        let mut run = RunDirectory::create(&path, network.spec(), &RunSettings::default(), network, &checkpoint)?;
         loop {
             match trainer.epoch(&mut losses)? {
-                Outcome::Epoch(report) => reports.push(report),
-                Outcome::Stopped => break,
-                Outcome::Finished => panic!("nothing stopped it"),
+                EpochEnd::Epoch(report) => reports.push(report),
+                EpochEnd::Stopped => break,
+                EpochEnd::Finished => panic!("nothing stopped it"),
             }
         }
         let progress = trainer.progress();
@@ -238,7 +239,7 @@ pub fn interrupted(
         run.save(&checkpoint, network)?;
         drop(run);
         let (read, spec, settings) = RunDirectory::open(&path)?;
-        assert_eq!((&spec, &settings), (network.spec(), &Settings::default()));
+        assert_eq!((&spec, &settings), (network.spec(), &RunSettings::default()));
         assert_eq!(read.checkpoint(network, trainer.moments())?, checkpoint, "a file holds all of a checkpoint");
         trainer.moments()
     };
@@ -248,9 +249,9 @@ pub fn interrupted(
     losses.stop_after = None;
     loop {
         match trainer.epoch(&mut losses)? {
-            Outcome::Epoch(report) => reports.push(report),
-            Outcome::Stopped => panic!("nobody asked to stop"),
-            Outcome::Finished => break,
+            EpochEnd::Epoch(report) => reports.push(report),
+            EpochEnd::Stopped => panic!("nobody asked to stop"),
+            EpochEnd::Finished => break,
         }
     }
     let steps: Vec<u64> = (1..=losses.losses.len() as u64).collect();
@@ -326,7 +327,7 @@ fn an_observer_stops_before_the_first_step_too() -> Result<()> {
         let mut trainer = Trainer::new(&network, &device, &data, None, Options::default())?;
         trainer.start(&initial(&network))?;
         let mut observer = Losses { stop_after: Some(0), ..Losses::default() };
-        assert_eq!(trainer.epoch(&mut observer)?, Outcome::Stopped);
+        assert_eq!(trainer.epoch(&mut observer)?, EpochEnd::Stopped);
         assert_eq!((trainer.progress().step, observer.losses.len()), (0, 0));
         assert_eq!(trainer.parameters()?, initial(&network));
     }
@@ -366,13 +367,13 @@ fn more_steps_can_be_asked_for_later() -> Result<()> {
     let mut trainer = Trainer::new(&network, &Device::Cpu, &data, None, options)?;
     trainer.start(&initial(&network))?;
     assert_eq!(trainer.steps_left(), 6);
-    while trainer.epoch(&mut losses)? != Outcome::Finished {}
+    while trainer.epoch(&mut losses)? != EpochEnd::Finished {}
     let checkpoint = trainer.checkpoint()?;
     assert_eq!((checkpoint.progress.epoch, checkpoint.progress.position), (1, 2));
     let mut trainer = Trainer::new(&network, &Device::Cpu, &data, None, Options::default())?;
     trainer.restore(&checkpoint)?;
     assert_eq!(trainer.steps_left(), 6);
-    while trainer.epoch(&mut losses)? != Outcome::Finished {}
+    while trainer.epoch(&mut losses)? != EpochEnd::Finished {}
     assert_eq!(losses.losses, whole.losses);
     expect_same_bits("weights", &trainer.parameters()?, &whole.parameters);
     Ok(())
@@ -385,7 +386,7 @@ fn standing_still(text: &str, batch: usize) -> Network {
     let mut spec = spec(text);
     spec.train.batch = batch;
     spec.train.epochs = 2;
-    spec.train.optimizer = pinhole::model::spec::OptimizerSpec::sgd(1e-30);
+    spec.train.optimizer = pinhole::model::config::OptimizerSpec::sgd(1e-30);
     Network::new(spec).expect("a network")
 }
 

@@ -280,16 +280,16 @@ mod program {
             let mut command = place.command(arguments);
             said(command.args(["--device", device]).env("PINHOLE_CACHE", "kept").output().expect("the program runs"))
         };
-        let first = run(&format!("train {MODEL} --tune=0.3 --out first"), &gpu_name());
+        let first = run(&format!("train {MODEL} --autotune=0.3 --out first"), &gpu_name());
         assert!(first.code == Some(0) && first.stderr.contains("tuned in "), "{first:?}");
         assert!(place.names("kept").iter().any(|name| name.starts_with("tiles-")), "{:?}", place.names("kept"));
-        let second = run(&format!("train {MODEL} --tune=0 --out second"), &gpu_name());
+        let second = run(&format!("train {MODEL} --autotune=0 --out second"), &gpu_name());
         assert!(second.stderr.contains(": 0 products measured"), "{second:?}");
         expect_close("tuned", &losses(&place, "second"), &losses(&place, "first"), 1e-4, Scale::Relative);
-        let on_cpu = run(&format!("train {MODEL} --tune --out third"), "cpu");
-        assert!(on_cpu.stderr.contains("--tune has nothing to choose on cpu\n"), "{on_cpu:?}");
-        let wrong = run(&format!("train {MODEL} --tune=-1"), "cpu");
-        assert_eq!(wrong.stderr, "error: --tune: -1 seconds is no time to spend; use 0 to 3600\n");
+        let on_cpu = run(&format!("train {MODEL} --autotune --out third"), "cpu");
+        assert!(on_cpu.stderr.contains("--autotune has nothing to choose on cpu\n"), "{on_cpu:?}");
+        let wrong = run(&format!("train {MODEL} --autotune=-1"), "cpu");
+        assert_eq!(wrong.stderr, "error: --autotune: -1 seconds is no time to spend; use 0 to 3600\n");
     }
 }
 
@@ -308,7 +308,7 @@ fn products_are_told_from_steps() {
         assert_eq!(found, sorted, "{tile:?}");
         for (index, step) in plan.steps.iter().enumerate().filter(|(_, step)| step.product().is_some()) {
             assert_eq!(step.tile(), Some(tile));
-            let alone = plan.alone(index).expect("a plan");
+            let alone = plan.isolated(index).expect("a plan");
             assert_eq!((alone.steps.len(), alone.hazard()), (1, None));
         }
     }

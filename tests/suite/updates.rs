@@ -7,7 +7,7 @@ use pinhole::data::{Dataset, digits};
 use pinhole::model::{ModelSpec, Network};
 use pinhole::plan::Kernel;
 use pinhole::tensor::Values;
-use pinhole::train::{Options, Outcome, Trainer, training_plan};
+use pinhole::train::{EpochEnd, Options, Trainer, training_plan};
 use pinhole::{Autoencoder, Device, Error, Result};
 use std::path::Path;
 
@@ -41,7 +41,7 @@ fn trainings_match_pytorch_on_every_device() -> Result<()> {
             let mut losses = Losses::default();
             let mut trainer = Trainer::new(&network, &device, &images, None, Options::default())?;
             trainer.start(&start)?;
-            while trainer.epoch(&mut losses)? != Outcome::Finished {}
+            while trainer.epoch(&mut losses)? != EpochEnd::Finished {}
             let tolerance = if exact { 1e-12 } else { 1e-5 };
             let expected = numbers(&case["losses64"]);
             assert_eq!(expected.len(), 25);
@@ -193,7 +193,7 @@ fn training_ends_early_with_the_best_weights() -> Result<()> {
         let mut trainer = Trainer::new(&network, &device, &data, Some(&validation), Options::default())?;
         trainer.start(&initial(&network))?;
         let mut seen: Vec<(f64, Values)> = Vec::new();
-        while let Outcome::Epoch(report) = trainer.epoch(&mut ())? {
+        while let EpochEnd::Epoch(report) = trainer.epoch(&mut ())? {
             seen.push((report.val_loss.expect("a loss"), trainer.parameters()?));
         }
         let best = (0..seen.len()).min_by(|a, b| seen[*a].0.total_cmp(&seen[*b].0)).expect("an epoch");
@@ -205,7 +205,7 @@ fn training_ends_early_with_the_best_weights() -> Result<()> {
         let checkpoint = trainer.checkpoint()?;
         assert_eq!(checkpoint.model(), &seen[best].1);
         trainer.restore(&checkpoint)?;
-        assert_eq!(trainer.epoch(&mut ())?, Outcome::Finished);
+        assert_eq!(trainer.epoch(&mut ())?, EpochEnd::Finished);
         expect_same_bits("the best weights", &trainer.model()?, &seen[best].1);
     }
     Ok(())
@@ -259,7 +259,7 @@ fn updates_with_bad_gradients_are_left_out_and_counted_where_that_is_asked_for()
         let mut trainer = Trainer::new(&network, &device, &data, None, Options::default())?;
         trainer.start(&initial(&network))?;
         let mut reports = Vec::new();
-        while let Outcome::Epoch(report) = trainer.epoch(&mut losses)? {
+        while let EpochEnd::Epoch(report) = trainer.epoch(&mut losses)? {
             reports.push(report);
         }
         assert_eq!(losses.losses.len(), 14);
@@ -304,7 +304,7 @@ fn a_step_that_is_left_out_leaves_the_running_statistics_alone() -> Result<()> {
             let what = format!("{} with {settings:?}", device.name());
             let mut trainer = Trainer::new(&network, &device, &data, None, Options::default())?;
             trainer.start(&initial(&network))?;
-            while trainer.epoch(&mut ())? != Outcome::Finished {}
+            while trainer.epoch(&mut ())? != EpochEnd::Finished {}
             let checkpoint = trainer.checkpoint()?;
             assert_eq!(checkpoint.progress.skipped, 2, "{what}");
             let [running, weights] = running_and_weights(&network, checkpoint.model());
@@ -337,7 +337,7 @@ fn the_average_takes_running_statistics_as_they_are() -> Result<()> {
         for device in all_devices() {
             let mut trainer = Trainer::new(&network, &device, &data, None, Options::default())?;
             trainer.start(&initial(&network))?;
-            while trainer.epoch(&mut ())? != Outcome::Finished {}
+            while trainer.epoch(&mut ())? != EpochEnd::Finished {}
             let checkpoint = trainer.checkpoint()?;
             let [[running, weights], [averaged, lagging]] = [&checkpoint.parameters, checkpoint.model()]
                 .map(|parameters| running_and_weights(&network, parameters));

@@ -7,7 +7,7 @@ use pinhole::graph::Graph;
 use pinhole::model::preset::PRESETS;
 use pinhole::model::{ModelSpec, Network};
 use pinhole::tensor::{DType, Values};
-use pinhole::train::{Observer, Options, Outcome, Trainer, Warning};
+use pinhole::train::{EpochEnd, Observer, Options, Trainer, Warning};
 use pinhole::{Autoencoder, Device, Result};
 
 /// A variational model of digits, with another loss and more settings of its latent.
@@ -159,7 +159,7 @@ fn a_resumed_run_warns_once() -> Result<()> {
     let checkpoint = trainer.checkpoint()?;
     let mut trainer = Trainer::new(&network, &Device::Cpu, &data, None, Options::default())?;
     trainer.restore(&checkpoint)?;
-    while let Outcome::Epoch(_) = trainer.epoch(&mut parts)? {}
+    while let EpochEnd::Epoch(_) = trainer.epoch(&mut parts)? {}
     assert_eq!(parts.0, whole.0);
     Ok(())
 }

@@ -59,7 +59,7 @@ pub enum Initial {
     Constant(f64),
     /// Normal around 0 with this deviation.
     Normal(f64),
-    /// A weight that multiplies, `[out, in, ..]`: as the model's [`Initializer`](crate::model::spec::Initializer) says.
+    /// A weight that multiplies, `[out, in, ..]`: as the model's [`Initializer`](crate::model::config::Initializer) says.
     Weight,
     /// What is added behind such a weight.
     Bias {

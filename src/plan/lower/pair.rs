@@ -43,7 +43,7 @@ impl Lowering<'_> {
             }
             match joined {
                 Some(dispatch) => {
-                    launch.beside = true;
+                    launch.joins_previous = true;
                     let together = &mut dispatches[dispatch];
                     together.push(launch);
                     // Column sums take any workgroup size, and so that of the product that they run beside.

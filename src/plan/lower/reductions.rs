@@ -2,7 +2,7 @@
 
 use super::{BUSY, Launch, Lowering, Operand};
 use crate::graph::Value;
-use crate::plan::fuse::Group;
+use crate::plan::fusion::Group;
 use crate::plan::kernel::Kernel;
 use crate::plan::memory::aligned;
 use crate::plan::program::{Axis, Instruction, Program, View};
@@ -86,7 +86,7 @@ impl Lowering<'_> {
             own: None,
             label,
             operations: (elements * parts) as u64,
-            beside: false,
+            joins_previous: false,
         });
         if splits > 1 {
             self.join(kernel, value, result, [splits, 0]);

@@ -169,7 +169,7 @@ impl Lowering<'_> {
             own: None,
             label: label.to_owned(),
             operations: operations as u64,
-            beside: false,
+            joins_previous: false,
         });
     }
 }

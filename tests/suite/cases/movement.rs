@@ -193,7 +193,7 @@ pub(super) fn reduction(table: &mut Table) {
                 b.reduce(reduction, x, &axes)
             });
             // The largest of so many lies too close to others for a finite difference.
-            let finite = if reduction == Reduction::Max { Derivatives::Compared } else { Derivatives::Checked };
+            let finite = if reduction == Reduction::Max { Derivatives::Compared } else { Derivatives::Resolved };
             case.long_sum(true).derivatives(finite);
         }
         let ties = table.case(format!("{reduction:?} of [40, 30] with ties along axis 1"), |b| {

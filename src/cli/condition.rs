@@ -1,0 +1,72 @@
+//! What a conditional model is told on the command line, in place of what data says.
+
+use pinhole::data::{Dataset, Labels};
+use pinhole::error::{Error, Result};
+use pinhole::model::config::Condition;
+use pinhole::model::{Network, SideInputs};
+
+#[derive(clap::Args)]
+pub struct ConditionArgument {
+    /// For models with labels as their condition: the label that all samples are taken to have
+    #[arg(long, value_name = "LABEL", conflicts_with = "condition", allow_hyphen_values = true)]
+    label: Option<String>,
+    /// For models with a vector as their condition: the one that all samples are taken to have
+    #[arg(long, value_name = "X,..", value_delimiter = ',', allow_hyphen_values = true)]
+    condition: Vec<f32>,
+    /// The column of a CSV file that holds labels, by its name or number; the one that the run was trained with where not given
+    #[arg(long, value_name = "COLUMN")]
+    label_column: Option<String>,
+}
+
+impl ConditionArgument {
+    /// The column of labels, where it is given.
+    pub fn label_column(&self) -> Option<&str> {
+        self.label_column.as_deref()
+    }
+
+    /// Whether anything is told.
+    pub fn is_some(&self) -> bool {
+        self.label.is_some() || !self.condition.is_empty()
+    }
+
+    /// What one sample is given. Fails where a model with a condition is told nothing, and where it is told what it does not
+    /// take.
+    pub fn one(&self, network: &Network) -> Result<SideInputs> {
+        let condition = network.spec().condition;
+        let fail = |problem: String, help: String| Err(Error::invalid("condition", problem, help));
+        match (condition, &self.label) {
+            (Condition::None, None) if self.condition.is_empty() => Ok(SideInputs::default()),
+            (Condition::Labels { count }, Some(label)) => {
+                Ok(SideInputs::labels([network.spec().class_of(label)?], count))
+            }
+            (Condition::Labels { .. }, None) => {
+                fail(format!("the model's is {condition}"), "give --label LABEL".to_owned())
+            }
+            (Condition::Vector { size }, _) if self.condition.len() == size => {
+                Ok(SideInputs::conditions(self.condition.clone()))
+            }
+            (Condition::Vector { size }, _) => {
+                fail(format!("the model's is {condition}"), format!("give --condition with {size} numbers"))
+            }
+            (Condition::None, _) => {
+                fail("the model has none".to_owned(), "leave --label and --condition out".to_owned())
+            }
+        }
+    }
+
+    /// Data whose samples are what they are taken to be: as it is where nothing is told.
+    pub fn about(&self, network: &Network, data: Dataset) -> Result<Dataset> {
+        if !self.is_some() {
+            return Ok(data);
+        }
+        let one = self.one(network)?;
+        let count = data.len();
+        match &self.label {
+            Some(label) => data.with_labels(Labels::from_names(std::iter::repeat_n(label, count))),
+            None => {
+                let size = one.conditions.len();
+                data.with_conditions(Dataset::from_f32([size], one.conditions.repeat(count))?)
+            }
+        }
+    }
+}

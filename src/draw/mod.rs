@@ -1,0 +1,4 @@
+//! Charts for people.
+
+pub mod chart;
+mod font;

@@ -1,0 +1,232 @@
+//! Compositions whose derivative has a closed form that is shorter than the rules of their ops one after the other: softmax
+//! and normalisation. Going backward, [`Graph::gradients`] steps over what lies inside of them. The closed form is made of
+//! ordinary nodes, so that it can be differentiated again.
+
+use super::graph::{Graph, Value};
+use super::op::{Binary, Unary};
+use crate::error::Result;
+
+/// What a value was composed of.
+#[derive(Clone, Debug)]
+pub(super) enum Composite {
+    /// The operand's value counts as a constant.
+    Detached,
+    /// The derivative goes to this value as it is.
+    StraightThrough(Value),
+    /// A recurrence: its operands' derivatives come from one recurrence in reverse.
+    Recurrence,
+    Softmax {
+        x: Value,
+        axes: Vec<usize>,
+    },
+    LogSoftmax {
+        x: Value,
+        axes: Vec<usize>,
+    },
+    Standardised {
+        x: Value,
+        axes: Vec<usize>,
+        epsilon: f64,
+        mean: Value,
+        variance: Value,
+    },
+}
+
+/// A value made to have mean 0 and variance 1 along some axes, and what it had before.
+#[derive(Clone, Copy, Debug)]
+pub struct Standardised {
+    /// `(x - mean) / sqrt(variance + epsilon)`, shaped as x.
+    pub output: Value,
+    /// The mean, without the axes.
+    pub mean: Value,
+    /// The variance, divided by the number of elements and not by one less, without the axes.
+    pub variance: Value,
+}
+
+impl Graph {
+    /// The same value, but a constant to [`Graph::gradients`].
+    pub fn detach(&mut self, x: Value) -> Value {
+        let (shape, dtype) = (self.shape(x).clone(), self.node(x).dtype);
+        let detached = self.push(super::Op::Reshape, vec![x], shape, dtype);
+        self.closed.insert(detached, Composite::Detached);
+        detached
+    }
+
+    /// `value`, which was made of `x` by ops that have no derivative, or no useful one; to [`Graph::gradients`] it is `x`: the
+    /// straight-through estimator of Bengio et al., arXiv 1308.3432.
+    pub fn straight_through(&mut self, value: Value, x: Value) -> Result<Value> {
+        if self.shape(value) != self.shape(x) {
+            let problem = format!("the value is {}, what its derivative goes to {}", self.shape(value), self.shape(x));
+            return Err(self.error("straight_through", problem));
+        }
+        let through = self.detach(value);
+        self.closed.insert(through, Composite::StraightThrough(x));
+        Ok(through)
+    }
+
+    /// `exp(x) / sum(exp(x))` along `axes`, for any size of x.
+    pub fn softmax(&mut self, x: Value, axes: &[usize]) -> Result<Value> {
+        let shape = self.shape(x).clone();
+        let shifted = self.below_zero(x, axes)?;
+        let power = self.unary(Unary::Exp, shifted)?;
+        let sum = self.sum(power, axes)?;
+        let sum = self.spread(sum, axes, &shape)?;
+        let y = self.divide(power, sum)?;
+        self.closed.insert(y, Composite::Softmax { x, axes: axes.to_vec() });
+        Ok(y)
+    }
+
+    /// [`Graph::softmax`] over the elements that `visible` has a 1 for; the others, for which it has a 0, get exactly 0, and
+    /// their x no derivative, whatever x is. Where none of a sum's elements is visible all of them get 0. `visible` is called
+    /// twice and makes a value of x's shape.
+    pub(crate) fn masked_softmax(
+        &mut self,
+        x: Value,
+        visible: &dyn Fn(&mut Graph) -> Result<Value>,
+        axes: &[usize],
+    ) -> Result<Value> {
+        const LARGEST: f64 = f32::MAX as f64;
+        let shape = self.shape(x).clone();
+        // The largest of what is visible: the rest is replaced by the lowest number. In 16 bits x may be infinite.
+        let sign = visible(self)?;
+        let sign = self.scale(sign, 2.0)?;
+        let sign = self.with_number(Binary::Subtract, sign, 1.0)?;
+        let limit = self.scale(sign, LARGEST)?;
+        let seen = self.binary(Binary::Minimum, x, limit)?;
+        let seen = self.with_number(Binary::Maximum, seen, -LARGEST)?;
+        let largest = self.max(seen, axes)?;
+        let largest = self.spread(largest, axes, &shape)?;
+        // Of x and not of what replaces it, so that this is what is kept between launches, in 16 bits too.
+        let shifted = self.subtract(x, largest)?;
+        let shifted = self.with_number(Binary::Minimum, shifted, 0.0)?;
+        let power = self.unary(Unary::Exp, shifted)?;
+        // A factor that is made anew costs less than one that is kept.
+        let visible = visible(self)?;
+        let power = self.multiply(power, visible)?;
+        let sum = self.sum(power, axes)?;
+        // The largest has 1, so that only a sum of nothing is below this.
+        let sum = self.with_number(Binary::Maximum, sum, 0.5)?;
+        let sum = self.spread(sum, axes, &shape)?;
+        let y = self.divide(power, sum)?;
+        self.closed.insert(y, Composite::Softmax { x, axes: axes.to_vec() });
+        Ok(y)
+    }
+
+    /// The logarithm of [`Graph::softmax`], without its underflow.
+    pub fn log_softmax(&mut self, x: Value, axes: &[usize]) -> Result<Value> {
+        let shape = self.shape(x).clone();
+        let shifted = self.below_zero(x, axes)?;
+        let power = self.unary(Unary::Exp, shifted)?;
+        let sum = self.sum(power, axes)?;
+        let logarithm = self.unary(Unary::Ln, sum)?;
+        let logarithm = self.spread(logarithm, axes, &shape)?;
+        let y = self.subtract(shifted, logarithm)?;
+        self.closed.insert(y, Composite::LogSoftmax { x, axes: axes.to_vec() });
+        Ok(y)
+    }
+
+    /// x made to have mean 0 and variance 1 along `axes`, as batch, layer and group normalisation do; `epsilon` is added to
+    /// the variance.
+    pub fn standardise(&mut self, x: Value, axes: &[usize], epsilon: f64) -> Result<Standardised> {
+        let (centred, mean) = self.centred(x, axes)?;
+        let (scale, variance) = self.inverse_deviation(centred, axes, epsilon)?;
+        let output = self.multiply(centred, scale)?;
+        self.closed.insert(output, Composite::Standardised { x, axes: axes.to_vec(), epsilon, mean, variance });
+        Ok(Standardised { output, mean, variance })
+    }
+
+    /// The derivatives that flow from the value `y`, which was composed in this way, to the values it was composed of,
+    /// those that `needed` asks for.
+    pub(super) fn closed_rule(
+        &mut self,
+        closed: &Composite,
+        y: Value,
+        g: Value,
+        needed: &[bool],
+    ) -> Result<Vec<(Value, Value)>> {
+        let shape = self.shape(y).clone();
+        let (x, gradient) = match closed {
+            Composite::Detached => return Ok(Vec::new()),
+            Composite::StraightThrough(x) => (*x, g),
+            Composite::Recurrence => return self.recurrence_rule(y, g, needed),
+            // y (g - sum(g y))
+            Composite::Softmax { x, axes } => {
+                let product = self.multiply(g, y)?;
+                let sum = self.sum(product, axes)?;
+                let sum = self.spread(sum, axes, &shape)?;
+                let rest = self.subtract(g, sum)?;
+                (*x, self.multiply(y, rest)?)
+            }
+            // g - e^y sum(g)
+            Composite::LogSoftmax { x, axes } => {
+                let sum = self.sum(g, axes)?;
+                let sum = self.spread(sum, axes, &shape)?;
+                let power = self.unary(Unary::Exp, y)?;
+                let part = self.multiply(power, sum)?;
+                (*x, self.subtract(g, part)?)
+            }
+            // (g - mean(g) - y mean(g y)) / deviation
+            Composite::Standardised { x, axes, epsilon, mean, variance } => {
+                // Rows are read once and reduced in one launch, which is cheaper than to keep what they were reduced to.
+                let rows = axes.iter().copied().eq(shape.len() - axes.len()..shape.len());
+                let (y, scale) = if rows {
+                    let (centred, _) = self.centred(*x, axes)?;
+                    let (scale, _) = self.inverse_deviation(centred, axes, *epsilon)?;
+                    (self.multiply(centred, scale)?, scale)
+                } else {
+                    let mean = self.spread(*mean, axes, &shape)?;
+                    let centred = self.subtract(*x, mean)?;
+                    let scale = self.scale_of(*variance, axes, *epsilon, &shape)?;
+                    (self.multiply(centred, scale)?, scale)
+                };
+                let mean = self.mean(g, axes)?;
+                let mean = self.spread(mean, axes, &shape)?;
+                let product = self.multiply(g, y)?;
+                let along = self.mean(product, axes)?;
+                let along = self.spread(along, axes, &shape)?;
+                let along = self.multiply(y, along)?;
+                let rest = self.subtract(g, mean)?;
+                let rest = self.subtract(rest, along)?;
+                (*x, self.multiply(rest, scale)?)
+            }
+        };
+        Ok(vec![(x, gradient)])
+    }
+
+    /// x less its largest element along `axes`. The shift cancels in whatever uses it.
+    fn below_zero(&mut self, x: Value, axes: &[usize]) -> Result<Value> {
+        let shape = self.shape(x).clone();
+        let largest = self.max(x, axes)?;
+        let largest = self.spread(largest, axes, &shape)?;
+        self.subtract(x, largest)
+    }
+
+    /// x less its mean along `axes`, and the mean.
+    fn centred(&mut self, x: Value, axes: &[usize]) -> Result<(Value, Value)> {
+        let shape = self.shape(x).clone();
+        let mean = self.mean(x, axes)?;
+        let spread = self.spread(mean, axes, &shape)?;
+        Ok((self.subtract(x, spread)?, mean))
+    }
+
+    /// One over the deviation of values whose mean is 0, shaped as they are, and their variance.
+    fn inverse_deviation(&mut self, centred: Value, axes: &[usize], epsilon: f64) -> Result<(Value, Value)> {
+        let shape = self.shape(centred).clone();
+        let square = self.unary(Unary::Square, centred)?;
+        let variance = self.mean(square, axes)?;
+        Ok((self.scale_of(variance, axes, epsilon, &shape)?, variance))
+    }
+
+    fn scale_of(
+        &mut self,
+        variance: Value,
+        axes: &[usize],
+        epsilon: f64,
+        shape: &crate::shape::Shape,
+    ) -> Result<Value> {
+        let sum = self.with_number(Binary::Add, variance, epsilon)?;
+        let deviation = self.unary(Unary::SquareRoot, sum)?;
+        let scale = self.unary(Unary::Reciprocal, deviation)?;
+        self.spread(scale, axes, shape)
+    }
+}

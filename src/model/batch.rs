@@ -1,0 +1,407 @@
+//! Numbers that stand beside a sample: what a plan reads of a data set is a row for each sample,
+//! `[input | condition | target | mask]`, of which all but the input may be missing. The data sets of a model's
+//! conditions, of pairs and of sequences of varying lengths become such rows here, and a graph takes them apart again.
+
+use super::config::{Condition, LatentSpec, LossKind};
+use super::network::Network;
+use crate::data::{Dataset, check_lengths, class_of, listed, whole};
+use crate::error::{Error, Result};
+use crate::graph::{Graph, Unary, Value};
+use crate::nn::Layer;
+use crate::shape::Shape;
+use std::borrow::Cow;
+use std::ops::{Deref, Range};
+use std::sync::Arc;
+
+/// How many numbers each part of a row has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BatchLayout {
+    /// The sample, as the encoder is to see it.
+    pub input: usize,
+    /// What is known of it: [`Condition`].
+    pub condition: usize,
+    /// What the model is to make of it; the sample itself where there are none.
+    pub target: usize,
+    /// A 1 for each step that the sample has, and a 0 for each that it has not; all are there where there are none.
+    pub mask: usize,
+}
+
+/// Rows of data, and what stands where in them.
+#[derive(Clone, Debug)]
+pub struct BatchSource<'a> {
+    /// The rows; the data set as it is where nothing stands beside its samples.
+    pub data: Held<'a>,
+    /// What stands where.
+    pub layout: BatchLayout,
+}
+
+/// A data set of somebody else's, or one that was made and is shared with the threads that read it.
+#[derive(Clone, Debug)]
+pub enum Held<'a> {
+    /// Somebody else's.
+    Borrowed(&'a Dataset),
+    /// One that was made.
+    Made(Arc<Dataset>),
+}
+
+impl Deref for Held<'_> {
+    type Target = Dataset;
+
+    fn deref(&self) -> &Dataset {
+        match self {
+            Held::Borrowed(data) => data,
+            Held::Made(data) => data,
+        }
+    }
+}
+
+/// A batch of rows taken apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sample {
+    /// What the encoder is to see.
+    pub input: Value,
+    /// What the model is to make of it.
+    pub target: Value,
+}
+
+/// What is given to a model in use beside its samples.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SideInputs {
+    /// A condition for each sample, one after the other; empty for a model that has none.
+    pub conditions: Vec<f32>,
+    /// How many steps each sample has; empty where each has all of them.
+    pub lengths: Vec<u32>,
+}
+
+impl SideInputs {
+    /// These conditions, one for each sample.
+    pub fn conditions(conditions: Vec<f32>) -> SideInputs {
+        SideInputs { conditions, lengths: vec![] }
+    }
+
+    /// A label for each sample, of so many.
+    pub fn labels(labels: impl IntoIterator<Item = usize>, count: usize) -> SideInputs {
+        let one = |label| (0..count).map(move |at| if at == label { 1.0 } else { 0.0 });
+        SideInputs::conditions(labels.into_iter().flat_map(one).collect())
+    }
+
+    /// The same for so many samples more.
+    #[must_use]
+    pub fn repeated(&self, times: usize) -> SideInputs {
+        SideInputs { conditions: self.conditions.repeat(times), lengths: self.lengths.repeat(times) }
+    }
+}
+
+impl BatchLayout {
+    /// Whether there is nothing but the sample.
+    pub fn is_plain(&self) -> bool {
+        self.condition + self.target + self.mask == 0
+    }
+
+    /// How many numbers a row has.
+    pub fn width(&self) -> usize {
+        self.input + self.condition + self.target + self.mask
+    }
+
+    /// Takes a batch of rows apart, and tells the graph's layers of their conditions and masks.
+    pub fn split(&self, graph: &mut Graph, rows: Value) -> Result<Sample> {
+        if self.is_plain() {
+            return Ok(Sample { input: rows, target: rows });
+        }
+        let batch = graph.shape(rows)[0];
+        let rows = graph.reshape(rows, [batch, self.width()])?;
+        let mut at = 0;
+        let mut take = |graph: &mut Graph, width: usize| -> Result<Option<Value>> {
+            let part = (width > 0).then(|| graph.slice(rows, &[0, at], [batch, width])).transpose()?;
+            at += width;
+            Ok(part)
+        };
+        let input = take(graph, self.input)?.unwrap_or(rows);
+        if let Some(condition) = take(graph, self.condition)? {
+            graph.set_condition(condition);
+        }
+        let target = take(graph, self.target)?.unwrap_or(input);
+        if let Some(mask) = take(graph, self.mask)? {
+            graph.set_mask(mask);
+        }
+        Ok(Sample { input, target })
+    }
+}
+
+impl Sample {
+    /// The same done to both, which are one where data is no pairs.
+    pub fn map(self, mut change: impl FnMut(Value) -> Result<Value>) -> Result<Sample> {
+        let input = change(self.input)?;
+        let target = if self.target == self.input { input } else { change(self.target)? };
+        Ok(Sample { input, target })
+    }
+
+    /// The sample with zeros for steps beyond its length.
+    pub fn masked(self, graph: &mut Graph) -> Result<Sample> {
+        self.map(|x| masked(graph, x))
+    }
+}
+
+/// Samples of which steps beyond their lengths are zeros; all of them where the graph knows no lengths.
+pub(crate) fn masked(graph: &mut Graph, x: Value) -> Result<Value> {
+    kept(graph, x, 0.0)
+}
+
+/// The same of what a layer leaves, where that has these steps.
+pub(super) fn masked_steps(graph: &mut Graph, x: Value) -> Result<Value> {
+    let [batch, steps, _] = graph.shape(x)[..] else { return Ok(x) };
+    match graph.mask(batch)? {
+        Some(mask) if graph.shape(mask)[1] == steps => masked(graph, x),
+        _ => Ok(x),
+    }
+}
+
+/// Logits of which those of steps beyond the lengths say 0: e^-100 is nothing beside 1.
+pub(super) fn masked_logits(graph: &mut Graph, logits: Value) -> Result<Value> {
+    kept(graph, logits, -100.0)
+}
+
+/// Samples whose steps beyond their lengths have one number everywhere.
+fn kept(graph: &mut Graph, x: Value, beyond: f64) -> Result<Value> {
+    let shape = graph.shape(x).clone();
+    let Some(mask) = graph.mask(shape[0])? else { return Ok(x) };
+    let steps = graph.shape(mask)[1];
+    let wide = graph.reshape(x, [shape[0], steps, shape.elements() / shape[0] / steps])?;
+    let mask = graph.reshape(mask, [shape[0], steps, 1])?;
+    let mut kept = graph.multiply(wide, mask)?;
+    if beyond != 0.0 {
+        let absent = graph.one_minus(mask)?;
+        let absent = graph.scale(absent, beyond)?;
+        kept = graph.add(kept, absent)?;
+    }
+    graph.reshape(kept, shape)
+}
+
+/// A sum over all steps as a mean over those that are there.
+pub(super) fn of_valid(graph: &mut Graph, mean: Value) -> Result<Value> {
+    match graph.valid_part()? {
+        Some(part) => {
+            let part = graph.unary(Unary::Reciprocal, part)?;
+            graph.multiply(mean, part)
+        }
+        None => Ok(mean),
+    }
+}
+
+impl Network {
+    /// A batch with the graph's condition behind its channels; as it is where the model has none.
+    pub(super) fn conditioned(&self, graph: &mut Graph, x: Value) -> Result<Value> {
+        let width = self.spec().condition.width();
+        if width == 0 {
+            return Ok(x);
+        }
+        let shape = graph.shape(x).clone();
+        let Some(condition) = graph.condition(shape[0])? else { return Err(self.without_conditions()) };
+        let axis = 1 + super::config::channel_axis(shape.len() - 1);
+        let mut thin = vec![1; shape.len()];
+        (thin[0], thin[axis]) = (shape[0], width);
+        let mut spread = shape.to_vec();
+        spread[axis] = width;
+        let condition = graph.reshape(condition, thin)?;
+        let condition = graph.broadcast(condition, spread)?;
+        graph.concat(&[x, condition], axis)
+    }
+
+    fn without_conditions(&self) -> Error {
+        let problem = format!("the model's is {}, but none is given with the samples", self.spec().condition);
+        Error::invalid("condition", problem, "give one for each, as to Autoencoder::encode_given")
+    }
+
+    /// The rows that a plan reads of a data set: its samples with what this model takes beside them. Fails where samples do
+    /// not fit the model, where a condition is missing, and where the loss does not take such numbers.
+    pub fn rows<'a>(&self, data: &'a Dataset) -> Result<BatchSource<'a>> {
+        self.accepts(data.sample_shape(), data.name())?;
+        if let Some(targets) = data.targets() {
+            self.accepts(targets.sample_shape(), targets.name())?;
+        }
+        let samples = self.within_bounds(data)?;
+        let mut layout = BatchLayout { input: data.sample_shape().elements(), ..BatchLayout::default() };
+        let mut beside = Vec::new();
+        if let Some(conditions) = self.conditions(data)? {
+            layout.condition = conditions.sample_shape().elements();
+            beside.push(conditions);
+        }
+        if let Some(targets) = data.targets() {
+            layout.target = layout.input;
+            beside.push(self.targets_within_bounds(data, targets)?);
+        }
+        if let Some(lengths) = data.lengths() {
+            let steps = self.expect_sequences(data.name(), data.sample_shape())?;
+            layout.mask = steps;
+            beside.push(Cow::Owned(Dataset::from_u8([steps], mask_bytes(lengths, steps))?));
+        }
+        if layout.is_plain() {
+            let data = match samples {
+                Cow::Borrowed(data) => Held::Borrowed(data),
+                Cow::Owned(data) => Held::Made(Arc::new(data)),
+            };
+            return Ok(BatchSource { data, layout });
+        }
+        let parts = std::iter::once(samples).chain(beside).collect();
+        let joined = Dataset::joined(parts)?.with_name(data.name());
+        Ok(BatchSource { data: Held::Made(Arc::new(joined)), layout })
+    }
+
+    /// What stands beside some samples of a data set, for the model in use. Fails where samples do not fit the model, and where
+    /// a condition is missing.
+    pub fn given(&self, data: &Dataset, range: Range<usize>) -> Result<SideInputs> {
+        self.accepts(data.sample_shape(), data.name())?;
+        let conditions = match self.conditions(data)? {
+            Some(conditions) => conditions.read_f32(range.clone())?,
+            None => vec![],
+        };
+        let lengths = match data.lengths() {
+            Some(lengths) => {
+                self.expect_sequences(data.name(), data.sample_shape())?;
+                lengths[range].to_vec()
+            }
+            None => vec![],
+        };
+        Ok(SideInputs { conditions, lengths })
+    }
+
+    /// The conditions of a data set's samples, a sample each; none where the model takes none.
+    fn conditions<'a>(&self, data: &'a Dataset) -> Result<Option<Cow<'a, Dataset>>> {
+        let fail =
+            |problem: String, help: &str| Err(Error::invalid(format!("data \"{}\"", data.name()), problem, help));
+        match self.spec().condition {
+            Condition::None => Ok(None),
+            Condition::Labels { count } => {
+                let labels = data.needed_labels(&format!(", and the model's condition is labels = {count}"))?;
+                let names = &self.spec().data.classes;
+                let classes: Vec<_> = labels.names().iter().map(|label| class_of(label, names, count)).collect();
+                let strange = labels.present().into_iter().find(|label| classes[*label].is_none());
+                if let Some(strange) = strange.map(|strange| &labels.names()[strange]) {
+                    let known = match names.len() {
+                        0 => format!("the model's condition has {count}, counted from 0"),
+                        _ => format!("the model's {} are {}", names.len(), listed(names)),
+                    };
+                    let help = match (names.is_empty(), whole(strange)) {
+                        (true, None) => "list the labels in [data] classes, as ModelSpec::fit_to does",
+                        _ => "change the model's `condition`, or give other data",
+                    };
+                    return fail(format!("has label {strange}, but {known}"), help);
+                }
+                let mut ones = vec![0; labels.len() * count];
+                for (row, label) in ones.chunks_mut(count).zip(labels.indices()) {
+                    if let Some(class) = classes[*label as usize] {
+                        row[class] = 255;
+                    }
+                }
+                Ok(Some(Cow::Owned(Dataset::from_u8([count], ones)?)))
+            }
+            Condition::Vector { size } => match data.conditions() {
+                Some(vectors) if vectors.sample_shape().elements() == size => Ok(Some(Cow::Borrowed(vectors))),
+                Some(vectors) => {
+                    let found = vectors.sample_shape().elements();
+                    let problem = format!("its conditions have {found} numbers, the model's {size}");
+                    fail(problem, "change the model's `condition`, or give other data")
+                }
+                None => {
+                    let problem = format!("it has no conditions, and the model's is vector = {size}");
+                    fail(problem, "give an .npz file with the samples in x and a row for each in conditions")
+                }
+            },
+        }
+    }
+
+    /// The steps of the model's sequences, where steps beyond a sample's length can be left out. Fails where they cannot.
+    fn expect_sequences(&self, data: &str, sample: &Shape) -> Result<usize> {
+        let fail = |problem: String, help: &str| Err(Error::invalid(format!("data \"{data}\""), problem, help));
+        let input = &self.spec().input;
+        let steps = match input[..] {
+            [steps, _] if sample.ends_with(input) => steps,
+            _ => {
+                let problem = format!("it says how long each sequence {sample} is, but the model's input is {input}");
+                let help = "use a model whose input is [steps, features], or name one array, as in FILE.npz:x";
+                return fail(problem, help);
+            }
+        };
+        let sums = |kind: &LossKind| {
+            matches!(
+                kind,
+                LossKind::Mse
+                    | LossKind::Mae
+                    | LossKind::Huber { .. }
+                    | LossKind::Bce
+                    | LossKind::Bernoulli
+                    | LossKind::Cosine
+            )
+        };
+        if let Some((kind, _)) = self.spec().loss.terms.iter().find(|(kind, _)| !sums(kind)) {
+            let problem = format!("it says how long each sequence is, which \"{}\" cannot regard", kind.name());
+            return fail(problem, "use mse, mae, huber, bce, bernoulli or cosine");
+        }
+        let latent = &self.checked().latent;
+        let chosen = match self.spec().latent {
+            LatentSpec::TopK(_) | LatentSpec::VectorQuantised(_) => true,
+            LatentSpec::Wasserstein(_) | LatentSpec::Adversarial(_) => true,
+            LatentSpec::Plain | LatentSpec::Gaussian(_) | LatentSpec::Binary(_) => {
+                self.spec().penalties.sparsity.is_some()
+            }
+        };
+        if chosen && latent.len() == 2 && latent[0] == steps {
+            let problem = format!("it says how long each sequence is, but steps beyond would count in codes {latent}");
+            return fail(problem, "let the encoder leave one vector, by a recurrent layer with last = true, say");
+        }
+        let other = |layer: &&crate::nn::Placed| {
+            matches!(layer.layer, Layer::Recurrent(_) | Layer::Attention(_)) && layer.input.first() != Some(&steps)
+        };
+        if let Some(layer) = crate::nn::walk(&self.checked().encoder).into_iter().find(other) {
+            let problem =
+                format!("it says how long each sequence of {steps} steps is, but \"{}\" gets others", layer.key);
+            return fail(problem, "let recurrent layers and attention see the model's own steps");
+        }
+        Ok(steps)
+    }
+
+    /// What stands where in rows of samples, or of codes, of `input` numbers in use. Fails where what is given does not fit.
+    pub(crate) fn given_layout(&self, input: usize, count: usize, given: &SideInputs) -> Result<BatchLayout> {
+        let condition = self.spec().condition.width();
+        if condition > 0 && given.conditions.is_empty() {
+            return Err(self.without_conditions());
+        }
+        if given.conditions.len() != count * condition {
+            let problem = format!("{} numbers are not {condition} for each of {count} samples", given.conditions.len());
+            return Err(Error::invalid("condition", problem, "give as many as the model's `condition` says"));
+        }
+        let mut layout = BatchLayout { input, condition, target: 0, mask: 0 };
+        if !given.lengths.is_empty() {
+            layout.mask = self.expect_sequences("samples", &self.spec().input)?;
+            check_lengths(&given.lengths, count, layout.mask)?;
+        }
+        Ok(layout)
+    }
+}
+
+/// The masks of lengths as bytes, one after the other.
+fn mask_bytes(lengths: &[u32], steps: usize) -> Vec<u8> {
+    let mask = |length: &u32| {
+        let length = *length as usize;
+        (0..steps).map(move |step| if step < length { 255 } else { 0 })
+    };
+    lengths.iter().flat_map(mask).collect()
+}
+
+/// Rows of samples, or of codes, with what is given beside them.
+pub(crate) fn given_rows(samples: &[f32], given: &SideInputs, layout: BatchLayout) -> Vec<f32> {
+    let count = samples.len() / layout.input;
+    let mut rows = Vec::with_capacity(count * layout.width());
+    for (sample, values) in samples.chunks(layout.input).enumerate() {
+        rows.extend_from_slice(values);
+        rows.extend_from_slice(&given.conditions[sample * layout.condition..][..layout.condition]);
+        let length = given.lengths.get(sample).map_or(layout.mask, |length| *length as usize);
+        rows.extend((0..layout.mask).map(|step| if step < length { 1.0 } else { 0.0 }));
+    }
+    rows
+}
+
+/// The shape of a batch of rows, or of samples of this shape where nothing stands beside them.
+pub(crate) fn row_shape(batch: usize, sample: Shape, layout: BatchLayout) -> Shape {
+    if layout.is_plain() { sample } else { [batch, layout.width()].into() }
+}

@@ -1,0 +1,578 @@
+//! The `[train]` of a model file.
+
+use super::initializer::Initializer;
+use super::optimizer::OptimizerSpec;
+use super::read::{Fault, Item};
+use super::schedule::Schedule;
+use super::settings::{self, Choice, Chosen, Field, List, OrFalse, Part, Setting, Table};
+use super::{CODEBOOK, Layer, Placed, Resolved, THRESHOLD};
+use crate::error::{Error, Result, suggest};
+use crate::plan::Optimizer;
+use std::fmt;
+
+/// How a model is trained.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TrainSpec {
+    /// Samples in a step; 128 unless given. An epoch's last step takes what is left.
+    pub batch: usize,
+    /// Passes over the training set; 5 unless given.
+    pub epochs: usize,
+    /// Decides initial weights, shuffling and all else that is random; 0 unless given.
+    pub seed: u64,
+    /// What weights start with; PyTorch's rule unless given.
+    pub initializer: Initializer,
+    /// Whether each epoch goes through the samples in a new order; true unless given.
+    pub shuffle: bool,
+    /// The part of the training set that is set aside to validate on where the data comes without test files, in
+    /// `[0, 1)`, with 0 for none; 0.1 unless given.
+    pub validation: f64,
+    /// Adam unless given.
+    pub optimizer: OptimizerSpec,
+    /// How the learning rate changes; it does not unless given.
+    pub schedule: Schedule,
+    /// Updates in which the learning rate rises to the schedule's; 0 unless given.
+    pub warmup: usize,
+    /// The largest magnitude of an element of a gradient.
+    pub clip_value: Option<f64>,
+    /// The largest norm of all gradients together: beyond it they are scaled down, before `clip_value` looks at them.
+    pub clip_norm: Option<f64>,
+    /// Batches whose gradients are joined for an update, as if they were one batch; 1 unless given.
+    pub accumulate: usize,
+    /// The decay of an average of the weights that follows them, once there are enough of them: after t updates the next one
+    /// decays it by no more than (1 + t) / (10 + t). It is validated, and is the model that is saved.
+    pub ema: Option<f64>,
+    /// An average of the weights that whole epochs end with. It is validated, and is the model that is saved.
+    pub swa: Option<Swa>,
+    /// Ends training when the loss no longer becomes better, with the best weights.
+    pub early_stopping: Option<EarlyStopping>,
+    /// What becomes of an update whose gradients are not all finite; training stops unless given.
+    pub non_finite: NonFinite,
+    /// In how many bits a training step stores its values; 32 unless given.
+    pub precision: Precision,
+    /// What holds for some layers only. Where several entries say it of one layer, the last does, key by key.
+    pub layers: Vec<LayerTraining>,
+}
+
+/// When training ends early. The loss is that of validation, or of training where there is none.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct EarlyStopping {
+    /// Epochs in a row without a better loss after which it ends.
+    pub patience: usize,
+    /// A loss is better when it is below the best by more than this.
+    pub min_delta: f64,
+}
+
+/// Stochastic weight averaging: the plain mean of the weights that epochs end with, from some epoch on, so that a high rate
+/// of learning can go on looking for more of them. Izmailov et al., arXiv 1803.05407. Before that, the model is the last one.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Swa {
+    /// Epochs before the first one whose weights are averaged.
+    pub start: usize,
+    /// The weights of one epoch in so many are averaged: the length of the cycles of a cyclical schedule.
+    pub every: usize,
+    /// The learning rate from there on, in place of the schedule's.
+    pub lr: Option<f64>,
+}
+
+/// What becomes of gradients that are not all finite.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum NonFinite {
+    /// Training stops, and says what was the first to go bad.
+    #[default]
+    Stop,
+    /// The update is left out and counted.
+    Skip,
+}
+
+/// In how many bits a training step stores activations, their gradients and the weights that products read. The weights
+/// that are trained, what optimisers keep, losses and all sums have 32 bits in any case, and so has everything when a
+/// model is validated or used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Precision {
+    /// 32.
+    #[default]
+    F32,
+    /// 16, with a loss that is scaled: see [`LossScale`](crate::plan::LossScale).
+    F16,
+}
+
+impl Precision {
+    /// All of them.
+    pub const ALL: [Precision; 2] = [Precision::F32, Precision::F16];
+
+    /// The name in model files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Precision::F32 => "f32",
+            Precision::F16 => "f16",
+        }
+    }
+
+    /// The precision of this name, or what names there are.
+    pub fn from_name(name: &str) -> Result<Precision, String> {
+        let known = Precision::ALL.into_iter().find(|precision| precision.name() == name);
+        known.ok_or_else(|| format!("known are {}", Precision::ALL.map(Precision::name).join(", ")))
+    }
+}
+
+/// What holds for one layer, for all of a list, or for one parameter. What an entry does not say stays as entries before it,
+/// or the rest of `[train]`, have it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LayerTraining {
+    /// `encoder.0`, `encoder` or `encoder.0.bias`.
+    pub name: String,
+    /// Its own learning rate in place of the optimiser's.
+    pub lr: Option<f64>,
+    /// Its own weight decay in place of the optimiser's.
+    pub weight_decay: Option<f64>,
+    /// Whether its parameters stay as they are.
+    pub frozen: Option<bool>,
+    /// This times the sum of its weights' magnitudes is added to the loss. Biases do not count.
+    pub l1: Option<f64>,
+    /// This times the sum of its weights' squares is added to the loss.
+    pub l2: Option<f64>,
+    /// This times the sum of its output's magnitudes, in the mean over the batch, is added to the loss. A list's output is
+    /// that of its last layer.
+    pub activity_l1: Option<f64>,
+    /// As `activity_l1`, of squares.
+    pub activity_l2: Option<f64>,
+}
+
+impl Default for TrainSpec {
+    fn default() -> TrainSpec {
+        TrainSpec {
+            batch: 128,
+            epochs: 5,
+            seed: 0,
+            initializer: Initializer::PyTorch,
+            shuffle: true,
+            validation: 0.1,
+            optimizer: OptimizerSpec::new(Optimizer::ADAM),
+            schedule: Schedule::Constant,
+            warmup: 0,
+            clip_value: None,
+            clip_norm: None,
+            accumulate: 1,
+            ema: None,
+            swa: None,
+            early_stopping: None,
+            non_finite: NonFinite::Stop,
+            precision: Precision::F32,
+            layers: vec![],
+        }
+    }
+}
+
+impl LayerTraining {
+    /// Whether it speaks of a parameter or layer of this full name.
+    pub fn covers(&self, name: &str) -> bool {
+        name.strip_prefix(&self.name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    }
+
+    fn numbers(&self) -> impl Iterator<Item = (&'static str, f64)> {
+        let LayerTraining { lr, weight_decay, l1, l2, activity_l1, activity_l2, .. } = *self;
+        let all = [
+            ("lr", lr),
+            ("weight_decay", weight_decay),
+            ("l1", l1),
+            ("l2", l2),
+            ("activity_l1", activity_l1),
+            ("activity_l2", activity_l2),
+        ];
+        all.into_iter().filter_map(|(name, number)| Some((name, number?)))
+    }
+}
+
+impl Table for LayerTraining {
+    fn fields(&mut self) -> Vec<Field<'_>> {
+        use Setting::{Maybe, MaybeFlag};
+        vec![
+            Field::needed(
+                "name",
+                "\"encoder.0\"",
+                "The layer, list or parameter that it holds for: \"encoder.0\", \"encoder\", \"encoder.0.bias\".",
+                Setting::Part(Box::new(Name(&mut self.name))),
+            ),
+            Field::optional("lr", "Its own learning rate.", Maybe(&mut self.lr)),
+            Field::optional("weight_decay", "Its own weight decay.", Maybe(&mut self.weight_decay)),
+            Field::optional("frozen", "Whether its parameters stay as they are.", MaybeFlag(&mut self.frozen)),
+            Field::optional("l1", "The weight of the sum of its weights' magnitudes in the loss.", Maybe(&mut self.l1)),
+            Field::optional("l2", "The weight of the sum of its weights' squares in the loss.", Maybe(&mut self.l2)),
+            Field::optional(
+                "activity_l1",
+                "The weight of the sum of its output's magnitudes in the loss.",
+                Maybe(&mut self.activity_l1),
+            ),
+            Field::optional(
+                "activity_l2",
+                "The weight of the sum of its output's squares in the loss.",
+                Maybe(&mut self.activity_l2),
+            ),
+        ]
+    }
+}
+
+/// What an entry of `layers` holds for.
+struct Name<'a>(&'a mut String);
+
+impl Part for Name<'_> {
+    fn read(&mut self, item: &Item) -> Result<(), Fault> {
+        *self.0 = item.text("the name of a layer", "write \"encoder.0\", say")?;
+        Ok(())
+    }
+
+    fn text(&self) -> String {
+        format!("{:?}", self.0)
+    }
+
+    fn schema(&self) -> serde_json::Value {
+        serde_json::json!({ "type": "string" })
+    }
+}
+
+impl Default for Swa {
+    fn default() -> Swa {
+        Swa { start: 10, every: 1, lr: None }
+    }
+}
+
+impl Table for Swa {
+    fn fields(&mut self) -> Vec<Field<'_>> {
+        vec![
+            Field::needed(
+                "start",
+                "10",
+                "Epochs before the first one whose weights are averaged.",
+                Setting::Whole(&mut self.start),
+            ),
+            Field::optional("every", "One epoch in so many is averaged.", Setting::Count(&mut self.every)),
+            Field::optional(
+                "lr",
+                "The learning rate from there on, or false for the schedule's.",
+                Setting::PositiveOrFalse(&mut self.lr),
+            ),
+        ]
+    }
+}
+
+impl Swa {
+    /// How far the average goes towards the weights of an update, the last one of its epoch or not, in an epoch counted from
+    /// 0: such that it becomes the mean of those that are averaged, and follows the weights until the first of them.
+    pub(crate) fn part(&self, epoch: u64, last: bool) -> f64 {
+        let epochs = (epoch + 1).saturating_sub(self.start as u64);
+        let (before, now) = (epoch.saturating_sub(self.start as u64) / self.every as u64, epochs / self.every as u64);
+        match (before, last && now > before) {
+            (_, true) => 1.0 / now as f64,
+            (0, false) => 1.0,
+            (_, false) => 0.0,
+        }
+    }
+}
+
+impl Default for EarlyStopping {
+    fn default() -> EarlyStopping {
+        EarlyStopping { patience: 5, min_delta: 0.0 }
+    }
+}
+
+impl Table for EarlyStopping {
+    fn fields(&mut self) -> Vec<Field<'_>> {
+        vec![
+            Field::needed(
+                "patience",
+                "5",
+                "Epochs in a row without a better loss after which training ends.",
+                Setting::Count(&mut self.patience),
+            ),
+            Field::optional(
+                "min_delta",
+                "A loss is better when it is below the best by more than this.",
+                Setting::NotNegative(&mut self.min_delta),
+            ),
+        ]
+    }
+}
+
+impl Choice for NonFinite {
+    const WHAT: &'static str = "answer";
+
+    fn all() -> Vec<NonFinite> {
+        vec![NonFinite::Stop, NonFinite::Skip]
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            NonFinite::Stop => "stop",
+            NonFinite::Skip => "skip",
+        }
+    }
+
+    fn settings(&mut self) -> Vec<(&'static str, Setting<'_>)> {
+        vec![]
+    }
+}
+
+/// As a model file has it.
+impl fmt::Display for NonFinite {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        settings::write(self, f)
+    }
+}
+
+impl Choice for Precision {
+    const WHAT: &'static str = "precision";
+
+    fn all() -> Vec<Precision> {
+        Precision::ALL.to_vec()
+    }
+
+    fn name(&self) -> &'static str {
+        Precision::name(*self)
+    }
+
+    fn settings(&mut self) -> Vec<(&'static str, Setting<'_>)> {
+        vec![]
+    }
+}
+
+/// As a model file has it.
+impl fmt::Display for Precision {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        settings::write(self, f)
+    }
+}
+
+/// The file's `[train]`.
+impl Table for TrainSpec {
+    fn fields(&mut self) -> Vec<Field<'_>> {
+        use Setting::{Count, Flag, Fraction, FractionOrFalse, PositiveOrFalse, Seed, Whole};
+        vec![
+            Field::optional("batch", "Samples in a step.", Count(&mut self.batch)),
+            Field::optional("epochs", "Passes over the training set.", Count(&mut self.epochs)),
+            Field::optional(
+                "seed",
+                "Decides initial weights, shuffling and all else that is random.",
+                Seed(&mut self.seed),
+            ),
+            Field::optional(
+                "initializer",
+                "What weights of linear and convolutional layers start with: pytorch, glorot or he.",
+                Setting::Part(Box::new(Chosen(&mut self.initializer))),
+            ),
+            Field::optional("shuffle", "Whether every epoch has an order of its own.", Flag(&mut self.shuffle)),
+            Field::optional(
+                "validation",
+                "The part of the training set that is set aside where the data has no test files.",
+                Fraction(&mut self.validation),
+            ),
+            Field::optional(
+                "optimizer",
+                "The method of descent and its settings: sgd, rmsprop, adam, adamw, adagrad, adadelta, adamax, nadam, radam or lion.",
+                Setting::Part(Box::new(Chosen(&mut self.optimizer))),
+            ),
+            Field::optional(
+                "schedule",
+                "How the learning rate changes: constant, step, multi_step, exponential, linear, polynomial, cosine, one_cycle or plateau.",
+                Setting::Part(Box::new(Chosen(&mut self.schedule))),
+            ),
+            Field::optional(
+                "warmup",
+                "Updates in which the learning rate rises to the schedule's.",
+                Whole(&mut self.warmup),
+            ),
+            Field::optional(
+                "clip_value",
+                "The largest magnitude of an element of a gradient, or false.",
+                PositiveOrFalse(&mut self.clip_value),
+            ),
+            Field::optional(
+                "clip_norm",
+                "The largest norm of all gradients together, or false.",
+                PositiveOrFalse(&mut self.clip_norm),
+            ),
+            Field::optional(
+                "accumulate",
+                "Batches whose gradients are joined for an update.",
+                Count(&mut self.accumulate),
+            ),
+            Field::optional(
+                "ema",
+                "The decay, which rises to this, of an average of the weights, which is then the model; or false.",
+                FractionOrFalse(&mut self.ema),
+            ),
+            Field::optional(
+                "swa",
+                "The mean of the weights that epochs end with, which is then the model: { start = 10, every = 1, lr = false }, or false.",
+                Setting::Part(Box::new(OrFalse(&mut self.swa))),
+            ),
+            Field::optional(
+                "early_stopping",
+                "When training ends early, with the best weights: { patience = 5, min_delta = 0.0 }, or false.",
+                Setting::Part(Box::new(OrFalse(&mut self.early_stopping))),
+            ),
+            Field::optional(
+                "non_finite",
+                "What happens to gradients that are not finite: stop, or skip the update.",
+                Setting::Part(Box::new(Chosen(&mut self.non_finite))),
+            ),
+            Field::optional(
+                "precision",
+                "In how many bits a training step stores its values: f32, or f16 with a scaled loss.",
+                Setting::Part(Box::new(Chosen(&mut self.precision))),
+            ),
+            Field::optional(
+                "layers",
+                "What holds for some layers only, the last entry that says it: [{ name = \"encoder.0\", lr = 1e-4, l2 = 1e-5 }], say.",
+                Setting::Part(Box::new(List {
+                    list: &mut self.layers,
+                    example: "write [{ name = \"encoder.0\", frozen = true }], say",
+                })),
+            ),
+        ]
+    }
+}
+
+impl TrainSpec {
+    /// How far the average of [`TrainSpec::ema`] goes towards the weights of an update, where there were so many before it:
+    /// all the way to the first one's, and later less and less. Early weights would outweigh all others for long otherwise.
+    pub(crate) fn ema_part(decay: f64, before: u64) -> f64 {
+        if before == 0 { 1.0 } else { (1.0 - decay).max(9.0 / (10.0 + before as f64)) }
+    }
+
+    /// The decay that the average of [`TrainSpec::ema`] rises to in a training of so many updates, where that is less than
+    /// what was asked for.
+    pub(crate) fn unreached_decay(&self, updates: u64) -> Option<f64> {
+        let decay = self.ema?;
+        let reached = 1.0 - TrainSpec::ema_part(decay, updates.saturating_sub(1));
+        (reached < decay).then_some(reached)
+    }
+
+    /// Whether an average of the weights is the model.
+    pub fn averages(&self) -> bool {
+        self.ema.is_some() || self.swa.is_some()
+    }
+
+    pub(super) fn validate(&self, checked: &Resolved) -> Result<()> {
+        let within = |key: &str, value: u64, least: u64, most: u64| {
+            let (bound, help) = match value {
+                _ if value < least => (format!("at least {least}"), format!("use {least} or more")),
+                _ if value > most => (format!("at most {most}"), format!("use {most} or less")),
+                _ => return Ok(()),
+            };
+            Err(Error::invalid(key, format!("must be {bound}, got {value}"), help))
+        };
+        within("train.batch", self.batch as u64, 1, 1 << 20)?;
+        within("train.epochs", self.epochs as u64, 1, 1 << 31)?;
+        // TOML has no larger integers.
+        within("train.seed", self.seed, 0, i64::MAX as u64)?;
+        within("train.accumulate", self.accumulate as u64, 1, 1 << 20)?;
+        let refuse = |key: &str, expected: &str, value: f64, help: &str| {
+            Err(Error::invalid(key, format!("expects {expected}, got {value:?}"), help))
+        };
+        let fraction = "a fraction, at least 0 and less than 1";
+        if !(0.0..1.0).contains(&self.validation) {
+            return refuse("train.validation", fraction, self.validation, "use 0.1, say");
+        }
+        self.optimizer.validate()?;
+        settings::validate(&self.schedule, "train.schedule")?;
+        if self.warmup > 0 && matches!(self.schedule, Schedule::OneCycle { .. }) {
+            let problem = "a schedule of one cycle warms up by itself";
+            return Err(Error::invalid("train.warmup", problem, "leave warmup out, or use another schedule"));
+        }
+        for (key, number) in [("train.clip_value", self.clip_value), ("train.clip_norm", self.clip_norm)] {
+            match number {
+                Some(number) if !(number > 0.0 && number <= f32::MAX as f64) => {
+                    return refuse(key, "a positive number, or false", number, "use 1.0, say");
+                }
+                _ => {}
+            }
+        }
+        match self.ema {
+            Some(decay) if !(0.0..1.0).contains(&decay) => {
+                return refuse("train.ema", &format!("{fraction}, or false"), decay, "use 0.999, say");
+            }
+            _ => {}
+        }
+        if let Some(swa) = self.swa {
+            self.validate_swa(swa, checked)?;
+        }
+        if let Some(EarlyStopping { patience, min_delta }) = self.early_stopping {
+            within("train.early_stopping.patience", patience as u64, 1, 1 << 31)?;
+            if !(min_delta.is_finite() && min_delta >= 0.0) {
+                let key = "train.early_stopping.min_delta";
+                return refuse(key, "a number, at least 0", min_delta, "use 0.0, say");
+            }
+        }
+        self.validate_layers(checked)
+    }
+
+    fn validate_swa(&self, swa: Swa, checked: &Resolved) -> Result<()> {
+        let refuse = |key: &str, problem: String, help: &str| Err(Error::invalid(key, problem, help));
+        if self.ema.is_some() {
+            return refuse(
+                "train.swa",
+                "weights have one average, and ema is one".to_owned(),
+                "leave one of the two out",
+            );
+        }
+        if swa.every == 0 || swa.start.saturating_add(swa.every) > self.epochs {
+            let problem = format!(
+                "of {} epochs none would be averaged that begins after {} and is one in {}",
+                self.epochs, swa.start, swa.every
+            );
+            return refuse("train.swa.start", problem, "average earlier, or train for more epochs");
+        }
+        if let Some(lr) = swa.lr.filter(|lr| !(lr.is_finite() && *lr > 0.0)) {
+            let problem = format!("expects a positive number, or false, got {lr:?}");
+            return refuse("train.swa.lr", problem, "use 0.001, say");
+        }
+        let by_batch = |layer: &&Placed| matches!(layer.layer, Layer::BatchNorm(_));
+        if let Some(layer) = checked.layers().find(by_batch) {
+            let problem = format!("the running statistics of {} are the last weights', not their mean's", layer.name);
+            return refuse("train.swa", problem, "use \"layer_norm\" or { group_norm = 4 } there, or ema");
+        }
+        if let Some(own) = checked.parameters().find(|own| own.name == CODEBOOK || own.name == THRESHOLD) {
+            let problem = format!("\"{}\" follows the last weights, not their mean", own.name);
+            return refuse("train.swa", problem, "use ema, whose average is never far from them");
+        }
+        Ok(())
+    }
+
+    fn validate_layers(&self, checked: &Resolved) -> Result<()> {
+        for (index, layer) in self.layers.iter().enumerate() {
+            let key = |name: &str| format!("train.layers.{index}.{name}");
+            let layers = || checked.layers().map(|layer| layer.name.as_str());
+            let parameters = || checked.parameters().map(|parameter| parameter.name.as_str());
+            if !layers().chain(parameters()).any(|name| layer.covers(name)) {
+                let problem = format!("the model has no layer or parameter {:?}", layer.name);
+                let known = ["encoder", "decoder"].into_iter().chain(layers()).chain(parameters());
+                return Err(Error::invalid(key("name"), problem, suggest(&layer.name, known)));
+            }
+            for (name, number) in layer.numbers() {
+                if !(number.is_finite() && number >= 0.0) {
+                    let problem = format!("expects a number, at least 0, got {number:?}");
+                    return Err(Error::invalid(key(name), problem, "use 0.001, say"));
+                }
+            }
+            if layer.activity_l1.is_some() || layer.activity_l2.is_some() {
+                let is_output = |name: &str| checked.layers().any(|placed| placed.name.starts_with(name));
+                let moves_only = checked
+                    .layers()
+                    .any(|placed| placed.name == layer.name && matches!(placed.layer, Layer::Reshape(_)));
+                if !is_output(&layer.name) || moves_only {
+                    let problem = format!("{:?} has no activities of its own", layer.name);
+                    return Err(Error::invalid(key("name"), problem, "name the layer that computes them"));
+                }
+            }
+        }
+        let frozen = |name: &str| {
+            let said = self.layers.iter().filter(|layer| layer.covers(name));
+            said.rev().find_map(|layer| layer.frozen).unwrap_or(false)
+        };
+        let mut trained = checked.parameters().filter(|parameter| parameter.trained).peekable();
+        if trained.peek().is_some() && trained.all(|parameter| frozen(&parameter.name)) {
+            return Err(Error::invalid("train.layers", "every parameter is frozen", "leave one to train"));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,690 @@
+//! Lowering: from fused groups to launches, and from launches to a plan with memory.
+
+mod pair;
+mod reductions;
+mod segments;
+mod update;
+
+use self::pair::places;
+use super::channels_last::{Arranged, Order, is_rearranged};
+use super::fusion::{Group, fuse, kernel_of, reads, storage};
+use super::kernel::Kernel;
+use super::memory::{ALIGNMENT, ParameterLayout, Transient, aligned, allocate};
+use super::plan::{Buffer, Outcome, OwnKernel, Plan, Slot, Step};
+use super::precision::halves;
+use super::products::ProductSizes;
+use super::program::{Instruction, Program};
+use super::state::{Metrics, RING_CAPACITY, Training};
+use super::tile::Target;
+use crate::error::{Error, Result};
+use crate::graph::{Direction, Graph, Op, Pooling, Value};
+use crate::shape::Shape;
+use crate::tensor::DType;
+use std::collections::{HashMap, HashSet};
+
+/// Invocations that keep a large device busy: long reductions are split until there are about this many.
+const BUSY: usize = 1 << 14;
+
+/// Bytes that every adapter can bind: work buffers stay below.
+const BINDING_FLOOR: usize = 128 << 20;
+
+/// Everything a plan is made from.
+#[derive(Clone, Debug)]
+pub struct Request<'a> {
+    /// The plan's name, for messages.
+    pub name: &'a str,
+    /// The graph.
+    pub graph: &'a Graph,
+    /// Values to be left in buffers of these names.
+    pub outputs: Vec<(Value, String)>,
+    /// Where parameters lie; the same for every plan that shares them.
+    pub layout: &'a ParameterLayout,
+    /// Gradients and an optimiser, for a training step.
+    pub training: Option<Training>,
+    /// What is reported of every step.
+    pub metrics: Option<Metrics>,
+    /// The device that will run it.
+    pub target: Target,
+}
+
+/// Where a launch's operand is: in a buffer that outlives the step, or in a transient.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Home {
+    Lasting { buffer: usize, offset: usize },
+    Transient(usize),
+}
+
+/// A place, the shape of what lies there, and its type.
+type Operand = (Home, Shape, DType);
+
+/// A launch before memory is given out.
+struct Launch {
+    kernel: Kernel,
+    constants: Vec<u32>,
+    slots: Vec<Operand>,
+    outcomes: Vec<Outcome>,
+    program: Option<Program>,
+    own: Option<OwnKernel>,
+    label: String,
+    operations: u64,
+    joins_previous: bool,
+}
+
+/// Where a parameter's gradient lies: partial sums, `stride` elements apart.
+#[derive(Clone, Copy)]
+struct Segment {
+    offset: usize,
+    parts: usize,
+    stride: usize,
+}
+
+struct Lowering<'a> {
+    graph: &'a Graph,
+    target: &'a Target,
+    buffers: Vec<Buffer>,
+    homes: HashMap<Value, Home>,
+    transients: Vec<(usize, DType)>,
+    launches: Vec<Launch>,
+    /// Values whose gradients go to the optimiser and nowhere else, with their parameter's place in the layout.
+    gradients: HashMap<Value, usize>,
+    segments: HashMap<usize, Segment>,
+    gradient_elements: usize,
+    /// A scalar that only the step's metrics read: its partial sums stay as they are.
+    metric: Option<Value>,
+    metric_parts: Option<Operand>,
+    /// Values that are stored in 16 bits.
+    halves: HashSet<Value>,
+    /// Where parameters have copies in 16 bits.
+    copies: HashMap<Value, Home>,
+}
+
+impl Plan {
+    /// The plan that computes `outputs` of a graph and leaves each in a buffer of the given name, for any device.
+    pub fn new(name: &str, graph: &Graph, outputs: &[(Value, &str)]) -> Result<Plan> {
+        Plan::on(&Target::default(), name, graph, outputs)
+    }
+
+    /// As [`Plan::new`], for a device.
+    pub fn on(target: &Target, name: &str, graph: &Graph, outputs: &[(Value, &str)]) -> Result<Plan> {
+        Plan::build(Request {
+            name,
+            graph,
+            outputs: outputs.iter().map(|(value, name)| (*value, (*name).to_owned())).collect(),
+            layout: &ParameterLayout::of(graph),
+            training: None,
+            metrics: None,
+            target: target.clone(),
+        })
+    }
+
+    /// The plan of a request. Fails where a parameter of the graph is not in the layout.
+    pub fn build(request: Request) -> Result<Plan> {
+        let Request { name, graph, outputs, layout, training, metrics, target } = request;
+        let mut arranged = Arranged::new(graph, Kernel::Map.row().fused(target.storage_buffers()));
+        let mut wanted: Vec<(Value, &str)> = Vec::new();
+        for (value, buffer) in &outputs {
+            wanted.push((arranged.value(*value, Order::First), buffer));
+        }
+        let names = layout.entries().iter().enumerate().map(|(place, (name, ..))| (name.as_str(), place));
+        let names: HashMap<&str, usize> = names.collect();
+        let place_of = |name: &str| names.get(name).copied().ok_or_else(|| unknown(name));
+        let mut gradients: Vec<(Value, usize)> = Vec::new();
+        for trained in training.iter().flat_map(|training| &training.trained) {
+            let place = place_of(&trained.parameter)?;
+            gradients.push((arranged.value(trained.gradient, Order::Last), place));
+        }
+        let mut assigned: Vec<(Value, usize)> = Vec::new();
+        for (parameter, value) in graph.assignments() {
+            let Op::Parameter { name } = &graph.node(*parameter).op else { continue };
+            let place = place_of(name)?;
+            assigned.push((arranged.value(*value, Order::Last), place));
+        }
+        let mut units: Vec<usize> = Vec::new();
+        for parameter in graph.unit_columns() {
+            let Op::Parameter { name } = &graph.node(*parameter).op else { continue };
+            let place = place_of(name)?;
+            units.push(place);
+        }
+        let metric = metrics.as_ref().map(|metrics| arranged.value(metrics.values, Order::First));
+        let state = metrics.as_ref().map(|metrics| arranged.value(metrics.state, Order::First));
+        let graph = &arranged.graph;
+        let all =
+            wanted.iter().map(|(value, _)| value).chain(gradients.iter().chain(&assigned).map(|(value, _)| value));
+        let all = all.chain(&metric);
+        let results: Vec<Value> = all.map(|value| storage(graph, *value)).collect();
+        let mut times: HashMap<Value, usize> = HashMap::new();
+        results.iter().for_each(|result| *times.entry(*result).or_default() += 1);
+        let summed: HashSet<Value> = gradients.iter().map(|(value, _)| storage(graph, *value)).collect();
+        let groups = fuse(graph, &results, &summed, &target);
+        let full = gradients.iter().chain(&assigned).map(|(value, _)| *value).chain(metric);
+        let halves = if target.half { halves(graph, &groups, full) } else { HashSet::new() };
+
+        let mut lowering = Lowering {
+            graph,
+            target: &target,
+            buffers: vec![],
+            homes: HashMap::new(),
+            transients: vec![],
+            launches: vec![],
+            gradients: HashMap::new(),
+            segments: HashMap::new(),
+            gradient_elements: 0,
+            metric: None,
+            metric_parts: None,
+            halves,
+            copies: HashMap::new(),
+        };
+        lowering.place_sources(layout, place_of)?;
+        // A result that launches read, or that is wanted in two places, is copied to its place at the end, since two
+        // values in one buffer may meet in one launch.
+        let read: HashSet<Value> = groups.iter().flat_map(|group| reads(graph, group)).collect();
+        let mut copies: Vec<(Value, Home)> = Vec::new();
+        for (value, name) in wanted {
+            let value = storage(graph, value);
+            let node = graph.node(value);
+            let home = Home::Lasting { buffer: lowering.buffer(name, node.dtype, node.shape.elements()), offset: 0 };
+            // Outside, numbers have 32 bits; what is stored in 16 is copied there as it is stored.
+            if lowering.is_alone(value, &times, &read) && !lowering.halves.contains(&value) {
+                lowering.homes.insert(value, home);
+            } else {
+                copies.push((value, home));
+            }
+        }
+        let mut blocks: Vec<u32> = Vec::new();
+        for (value, parameter) in assigned {
+            let value = storage(graph, value);
+            let (_, shape, offset) = &layout.entries()[parameter];
+            let start = blocks.len() / 2 * ALIGNMENT;
+            for block in (0..aligned(shape.elements())).step_by(ALIGNMENT) {
+                blocks.extend([offset + block, (shape.elements() - block).min(ALIGNMENT)].map(|word| word as u32));
+            }
+            let buffer = lowering.buffer("assigned", DType::Float, blocks.len() / 2 * ALIGNMENT);
+            let home = Home::Lasting { buffer, offset: start };
+            match lowering.is_alone(value, &times, &read) {
+                true => drop(lowering.homes.insert(value, home)),
+                false => copies.push((value, home)),
+            }
+        }
+        let mut copied: Vec<(Value, usize)> = Vec::new();
+        for (value, parameter) in gradients {
+            let value = storage(graph, value);
+            if lowering.is_alone(value, &times, &read) {
+                lowering.gradients.insert(value, parameter);
+            } else {
+                copied.push((value, parameter));
+            }
+        }
+        lowering.metric =
+            metric.map(|value| storage(graph, value)).filter(|value| lowering.is_alone(*value, &times, &read));
+        lowering.narrow(name, layout);
+        for group in &groups {
+            lowering.launch(group);
+        }
+        for (value, parameter) in copied {
+            let home = lowering.segment(parameter, graph.shape(value).elements(), 1).0;
+            copies.push((value, home));
+        }
+        for (value, home) in copies {
+            lowering.copy(value, home);
+        }
+        let mut guard = None;
+        if let Some(training) = &training {
+            let state = state.ok_or_else(|| unknown("the step state"))?;
+            guard = lowering.update(name, training, layout, state, &units);
+        }
+        if !blocks.is_empty() {
+            // An average takes such numbers as they are: what is the same in both stays the same there.
+            let averaged = training.as_ref().is_some_and(|training| training.gradients.averaged);
+            let targets = [Some("parameters"), averaged.then_some("average")];
+            lowering.assign(name, layout, blocks, guard, targets.into_iter().flatten());
+        }
+        if let (Some(metrics), Some(values), Some(state)) = (&metrics, metric, state) {
+            lowering.advance(metrics, values, state);
+        }
+        if !target.without.pairs {
+            lowering.pair();
+        }
+        Ok(lowering.finish(name))
+    }
+}
+
+fn unknown(what: &str) -> Error {
+    Error::invalid("plan", format!("{what} is not in the layout of parameters"), "lay out every parameter of the model")
+}
+
+impl Lowering<'_> {
+    fn buffer(&mut self, name: &str, dtype: DType, elements: usize) -> usize {
+        let known = self.buffers.iter().position(|buffer| buffer.name == name);
+        let index = known.unwrap_or_else(|| {
+            self.buffers.push(Buffer::lasting(name, dtype));
+            self.buffers.len() - 1
+        });
+        self.buffers[index].elements = self.buffers[index].elements.max(elements);
+        index
+    }
+
+    /// The buffer of the parameters, or of something that is laid out like them.
+    fn laid_out(&mut self, name: &str, layout: &ParameterLayout) -> usize {
+        self.laid_out_times(name, layout, 1)
+    }
+
+    /// The same for several such things, one after the other.
+    fn laid_out_times(&mut self, name: &str, layout: &ParameterLayout, times: usize) -> usize {
+        let buffer = self.buffer(name, DType::Float, (times * layout.elements()).max(ALIGNMENT));
+        let rearranged = (0..times).flat_map(|number| {
+            let entries = layout.entries().iter().filter(|(_, shape, _)| is_rearranged(shape));
+            entries.map(move |(_, shape, offset)| {
+                (number * layout.elements() + offset, [shape[0], shape[1], shape[2], shape[3]])
+            })
+        });
+        self.buffers[buffer].rearranged = rearranged.collect();
+        buffer
+    }
+
+    fn place_sources(&mut self, layout: &ParameterLayout, place_of: impl Fn(&str) -> Result<usize>) -> Result<()> {
+        let mut parameters = None;
+        for (index, node) in self.graph.nodes().iter().enumerate() {
+            let home = match &node.op {
+                Op::Input { name } => {
+                    Home::Lasting { buffer: self.buffer(name, node.dtype, node.shape.elements()), offset: 0 }
+                }
+                Op::Parameter { name } => {
+                    let (_, _, offset) = layout.entries()[place_of(name)?];
+                    let buffer = *parameters.get_or_insert_with(|| self.laid_out("parameters", layout));
+                    Home::Lasting { buffer, offset }
+                }
+                _ => continue,
+            };
+            self.homes.insert(Value(index), home);
+        }
+        Ok(())
+    }
+
+    /// Whether a result is computed, wanted once and read by nobody.
+    fn is_alone(&self, value: Value, times: &HashMap<Value, usize>, read: &HashSet<Value>) -> bool {
+        let once = times.get(&value) == Some(&1);
+        once && !self.homes.contains_key(&value) && !read.contains(&value)
+    }
+
+    fn transient(&mut self, elements: usize, dtype: DType) -> Home {
+        self.transients.push((elements, dtype));
+        Home::Transient(self.transients.len() - 1)
+    }
+
+    /// A parameter's place among the gradients, for so many partial sums.
+    fn segment(&mut self, parameter: usize, elements: usize, parts: usize) -> (Home, Segment) {
+        let segment = Segment { offset: self.gradient_elements, parts, stride: aligned(elements) };
+        self.gradient_elements += parts * segment.stride;
+        self.segments.insert(parameter, segment);
+        let buffer = self.buffer("gradients", DType::Float, self.gradient_elements);
+        (Home::Lasting { buffer, offset: segment.offset }, segment)
+    }
+
+    /// The slot of a value that is kept.
+    fn slot(&mut self, value: Value) -> Operand {
+        let node = self.graph.node(value);
+        let place = storage(self.graph, value);
+        let dtype = if self.halves.contains(&place) { DType::Half } else { node.dtype };
+        let shape = node.shape.clone();
+        let home = match self.homes.get(&place) {
+            Some(home) => home.clone(),
+            None => {
+                let home = match self.gradients.get(&place) {
+                    Some(parameter) => self.segment(*parameter, shape.elements(), 1).0,
+                    None => self.transient(shape.elements(), dtype),
+                };
+                self.homes.insert(place, home.clone());
+                home
+            }
+        };
+        (home, shape, dtype)
+    }
+
+    /// The slot of a value that a product reads.
+    fn operand(&mut self, value: Value) -> Operand {
+        match self.copies.get(&storage(self.graph, value)) {
+            Some(home) => (home.clone(), self.graph.shape(value).clone(), DType::Half),
+            None => self.slot(value),
+        }
+    }
+
+    /// A slot for partial sums of a value, `parts` of them `stride` elements apart, and whether a launch must join them.
+    fn partial(&mut self, value: Value, parts: usize, stride: usize) -> (Operand, bool) {
+        let place = storage(self.graph, value);
+        let shape: Shape = [parts, stride].into();
+        if let Some(parameter) = self.gradients.get(&place).copied()
+            && !self.target.without.joined_updates
+        {
+            let (home, _) = self.segment(parameter, self.graph.shape(value).elements(), parts);
+            self.homes.insert(place, home.clone());
+            return ((home, shape, DType::Float), false);
+        }
+        let operand = (self.transient(parts * stride, DType::Float), shape, DType::Float);
+        if self.metric == Some(place) && self.graph.shape(value).elements() == 1 && stride == 1 {
+            self.metric_parts = Some(operand.clone());
+            return (operand, false);
+        }
+        (operand, true)
+    }
+
+    fn copy(&mut self, value: Value, home: Home) {
+        let (from, shape, dtype) = self.slot(value);
+        let outside = self.graph.node(value).dtype;
+        let program = Program {
+            instructions: vec![Instruction::Position, Instruction::Load { input: 0, at: 0 }],
+            inputs: 1,
+            phases: vec![],
+        };
+        self.launches.push(Launch {
+            kernel: Kernel::Map,
+            constants: vec![shape.elements() as u32],
+            slots: vec![(home, shape.clone(), outside), (from, shape, dtype)],
+            outcomes: vec![],
+            program: Some(program),
+            own: None,
+            label: "copy".to_owned(),
+            operations: 0,
+            joins_previous: false,
+        });
+    }
+
+    fn launch(&mut self, group: &Group) {
+        let graph = self.graph;
+        let (anchor, node) = (group.anchor, graph.node(group.anchor));
+        let operands = &node.operands;
+        let shape = |value: Value| graph.shape(value);
+        let elements = node.shape.elements();
+        let program = group.program.as_ref();
+        let arithmetic = program.map_or(0, |program| program.operations() * elements) as u64;
+        let kernel = kernel_of(graph, anchor);
+        if let Some([rows, length]) = group.rows {
+            self.plain(group, Kernel::Rows, &[], vec![rows as u32, length as u32], arithmetic);
+            return;
+        }
+        match &node.op {
+            Op::MatMul { transpose_lhs, transpose_rhs } => {
+                let (lhs, rhs) = (operands[0], operands[1]);
+                let sizes = ProductSizes::matmul(shape(lhs), shape(rhs), *transpose_lhs, *transpose_rhs);
+                self.product(group, kernel, [lhs, rhs], &sizes, arithmetic);
+            }
+            Op::Conv2d(window) => {
+                let (x, weight) = (operands[0], operands[1]);
+                let sizes = ProductSizes::forward(*window, shape(x), shape(weight), &node.shape);
+                self.product(group, kernel, [weight, x], &sizes, arithmetic);
+            }
+            Op::Conv2dGradInput(window) => {
+                let (y, weight) = (operands[0], operands[1]);
+                let sizes = ProductSizes::grad_input(*window, &node.shape, shape(weight), shape(y));
+                self.product(group, kernel, [weight, y], &sizes, arithmetic);
+            }
+            Op::Conv2dGradWeight(window) => {
+                let (x, y) = (operands[0], operands[1]);
+                let sizes = ProductSizes::grad_weight(*window, shape(x), &node.shape, shape(y));
+                self.product(group, kernel, [y, x], &sizes, arithmetic);
+            }
+            Op::Pool(pool, pooling) => {
+                let (from, to) = (shape(operands[0]), &node.shape);
+                let (large, small) = if pool.enlarges() { (to, from) } else { (from, to) };
+                let Pooling { kernel: window, stride, padding, dilation, ceil: _ } = pooling;
+                let sizes = [large[0], large[3], large[1], large[2], small[1], small[2]];
+                let sizes = sizes.iter().chain(window).chain(stride).chain(padding).chain(dilation);
+                let sizes = sizes.map(|size| *size as u32);
+                let operations = match *pooling {
+                    Pooling::ADAPTIVE => large.elements().max(small.elements()) as u64,
+                    _ => (small.elements() * window[0] * window[1]) as u64,
+                };
+                self.plain(group, kernel, operands, sizes.collect(), operations + arithmetic);
+            }
+            Op::Reduce { .. } if kernel == Kernel::ColumnSums => self.column_sums(group),
+            Op::Reduce { .. } => self.reduction(group, kernel),
+            Op::Gather | Op::ScatterAdd => {
+                let table = if node.op == Op::Gather { shape(operands[0]) } else { &node.shape };
+                let width = table.elements() / table[0];
+                let constants = vec![table[0] as u32, shape(operands[1])[0] as u32, width as u32];
+                self.plain(group, kernel, operands, constants, 0);
+            }
+            Op::Warp => {
+                let constants = node.shape.iter().map(|size| *size as u32).collect();
+                self.plain(group, kernel, operands, constants, 30 * elements as u64);
+            }
+            Op::Custom(own) => {
+                let places = std::iter::once(&anchor).chain(operands);
+                let slots: Vec<Operand> = places.map(|value| self.slot(*value)).collect();
+                let shapes = slots.iter().map(|(_, shape, _)| shape.clone()).collect();
+                let own = OwnKernel { kernel: own.clone(), shapes };
+                let launch = self.new_launch(group, kernel, vec![elements as u32], slots, 0);
+                self.launches.push(Launch { own: Some(own), ..launch });
+            }
+            Op::Indices { limit } => {
+                self.plain(group, kernel, operands, vec![elements as u32, *limit as u32], 0);
+            }
+            Op::TopK { count } => {
+                let length = node.shape.last().copied().unwrap_or(1);
+                let constants = [elements / length, length, *count].map(|size| size as u32);
+                self.plain(group, kernel, operands, constants.to_vec(), 0);
+            }
+            Op::Lstm(direction) | Op::Gru(direction) | Op::LinearRecurrence { direction, .. } => {
+                let weight = shape(operands[1]);
+                let (hidden, width) = (weight[0].min(weight[1]), weight[0].max(weight[1]));
+                let [n, t] = [node.shape[0], node.shape[1]];
+                let shared = if kernel == Kernel::LinearBackward { width } else { hidden };
+                let workgroup = hidden.next_multiple_of(64).min(256);
+                let backward = usize::from(*direction == Direction::Backward);
+                let constants = [n, t, hidden, width / hidden, shared, workgroup, backward].map(|size| size as u32);
+                self.plain(group, kernel, operands, constants.to_vec(), 2 * (n * t * hidden * width) as u64);
+            }
+            Op::Batch => {
+                let rows = shape(operands[0])[0];
+                let constants = [rows, node.shape[0], elements / node.shape[0]].map(|size| size as u32);
+                self.plain(group, kernel, operands, constants.to_vec(), arithmetic);
+            }
+            Op::RandomUniform { stream } | Op::RandomBits { stream } => {
+                self.plain(group, kernel, operands, vec![elements as u32, *stream], arithmetic);
+            }
+            Op::Constant(_)
+            | Op::Iota
+            | Op::Unary(_)
+            | Op::Binary(_)
+            | Op::Broadcast
+            | Op::Reshape
+            | Op::Permute(_)
+            | Op::Slice { .. }
+            | Op::Pad { .. }
+            | Op::Concat { .. }
+            | Op::Input { .. }
+            | Op::Parameter { .. } => self.plain(group, kernel, &[], vec![elements as u32], arithmetic),
+        }
+    }
+
+    /// A launch whose results are whole.
+    fn plain(&mut self, group: &Group, kernel: Kernel, operands: &[Value], constants: Vec<u32>, operations: u64) {
+        let narrowed = kernel.row().halves;
+        let slot = |operand: &Value| if narrowed { self.operand(*operand) } else { self.slot(*operand) };
+        let slots: Vec<Operand> = operands.iter().map(slot).collect();
+        let launch = self.new_launch(group, kernel, constants, slots, operations);
+        self.outcomes(group, launch, [1, 1]);
+    }
+
+    fn new_launch(
+        &mut self,
+        group: &Group,
+        kernel: Kernel,
+        constants: Vec<u32>,
+        slots: Vec<Operand>,
+        operations: u64,
+    ) -> Launch {
+        let value = group.results.first().map_or(group.anchor, |(value, _)| *value);
+        Launch {
+            kernel,
+            constants,
+            slots,
+            outcomes: vec![],
+            program: group.program.clone(),
+            own: None,
+            label: self.graph.node(value).name.clone(),
+            operations,
+            joins_previous: false,
+        }
+    }
+
+    fn product(
+        &mut self,
+        group: &Group,
+        kernel: Kernel,
+        [left, right]: [Value; 2],
+        sizes: &ProductSizes,
+        arithmetic: u64,
+    ) {
+        let slots = vec![self.operand(left), self.operand(right)];
+        let half = slots.iter().any(|(.., dtype)| *dtype == DType::Half);
+        let tile = self.target.tile(&sizes.product(kernel, half), sizes.panels());
+        // Only a whole sum can go through an epilogue; and partial sums that nobody joins in passing cost a launch.
+        let joined = |value: &Value| self.gradients.contains_key(&storage(self.graph, *value));
+        let worth = kernel == Kernel::Conv2dGradWeight || group.results.iter().any(|(value, _)| joined(value));
+        let allowed = !self.target.without.splits && group.program.is_none() && worth;
+        let splits = sizes.splits(self.target, &tile, allowed);
+        let stride = aligned(self.graph.shape(group.anchor).elements());
+        let constants = sizes.constants(&tile, splits, stride);
+        let launch = self.new_launch(group, kernel, constants, slots, sizes.operations + arithmetic);
+        self.outcomes(group, launch, [splits.0, stride]);
+    }
+
+    /// Adds the slots of a launch's outcomes and of its expression's inputs, then the launches that join partial sums.
+    /// `splits` says how many partial results there are of every element, and how far apart.
+    fn outcomes(&mut self, group: &Group, mut launch: Launch, splits: [usize; 2]) {
+        let mut joins: Vec<(Value, Operand, usize, usize)> = Vec::new();
+        let row = launch.kernel.row();
+        let fused = row.fusion == super::kernel::Fusion::Epilogue;
+        // The parts of a total are as many as invocations, which the slots do not change.
+        let parts = step(&launch, vec![]).parts();
+        for (value, outcome) in &group.results {
+            let (count, stride) = match outcome {
+                Outcome::Element { .. } => (splits[0], splits[1]),
+                Outcome::Total(_) => (parts, 1),
+            };
+            let slot = if count > 1 {
+                let (slot, join) = self.partial(*value, count, stride);
+                if join {
+                    joins.push((*value, slot.clone(), count, stride));
+                }
+                slot
+            } else {
+                self.slot(*value)
+            };
+            launch.slots.push(slot);
+            if fused {
+                launch.outcomes.push(outcome.clone());
+            }
+        }
+        for input in &group.inputs {
+            let slot = self.slot(*input);
+            launch.slots.push(slot);
+        }
+        self.launches.push(launch);
+        for (value, from, count, stride) in joins {
+            self.join(Kernel::Sum, value, from, [count, stride]);
+        }
+    }
+
+    fn advance(&mut self, metrics: &Metrics, values: Value, state: Value) {
+        let count = self.graph.shape(values).elements();
+        let (values, parts) = match self.metric_parts.clone() {
+            Some(operand) => {
+                let parts = operand.1.elements();
+                (operand, parts)
+            }
+            None => (self.slot(values), 1),
+        };
+        let ring = self.buffer(&metrics.ring, DType::Float, RING_CAPACITY * count);
+        let ring = (Home::Lasting { buffer: ring, offset: 0 }, [RING_CAPACITY, count].into(), DType::Float);
+        let state = self.slot(state);
+        self.launches.push(Launch {
+            kernel: Kernel::Advance,
+            constants: [count, parts, RING_CAPACITY, metrics.samples].map(|word| word as u32).to_vec(),
+            slots: vec![values, ring, state],
+            outcomes: vec![],
+            program: None,
+            own: None,
+            label: "state".to_owned(),
+            operations: 0,
+            joins_previous: false,
+        });
+    }
+
+    fn finish(mut self, name: &str) -> Plan {
+        // A transient lives from the launch that writes it to the last that reads it; steps of one dispatch count as one.
+        let mut lives: Vec<Transient> = self
+            .transients
+            .iter()
+            .map(|(elements, dtype)| Transient {
+                elements: *elements,
+                dtype: *dtype,
+                first: usize::MAX,
+                last: 0,
+                inputs: vec![],
+            })
+            .collect();
+        for (index, dispatch) in self.launches.chunk_by(|_, next| next.joins_previous).enumerate() {
+            let all = |reads: bool| -> Vec<usize> {
+                let places = dispatch.iter().flat_map(|launch| places(launch, reads));
+                places.filter_map(|place| place.transient()).collect()
+            };
+            let read = all(true);
+            for transient in &read {
+                lives[*transient].last = index;
+            }
+            for transient in all(false) {
+                lives[transient].first = index;
+                lives[transient].last = lives[transient].last.max(index);
+                lives[transient].inputs = read.clone();
+            }
+        }
+        // Memory is given out in the order in which launches write.
+        let mut order: Vec<usize> = (0..lives.len()).collect();
+        order.sort_by_key(|transient| lives[*transient].first);
+        let rank: HashMap<usize, usize> = order.iter().enumerate().map(|(rank, index)| (*index, rank)).collect();
+        let mut sorted: Vec<Transient> = Vec::with_capacity(lives.len());
+        for index in &order {
+            let life = &lives[*index];
+            let inputs = life.inputs.iter().map(|input| rank[input]).collect();
+            sorted.push(Transient { inputs, ..*life });
+        }
+        let places = allocate(&sorted, &mut self.buffers, BINDING_FLOOR / 4);
+        let steps = self.launches.iter().map(|launch| {
+            let slots = launch.slots.iter().map(|(home, shape, dtype)| {
+                let (buffer, offset) = match home {
+                    Home::Lasting { buffer, offset } => (*buffer, *offset),
+                    Home::Transient(index) => places[rank[index]],
+                };
+                Slot { buffer, offset, shape: shape.clone(), dtype: *dtype }
+            });
+            step(launch, slots.collect())
+        });
+        let steps = steps.collect();
+        debug_assert!(self.buffers.iter().all(|buffer| buffer.persistent || aligned(buffer.elements) > 0));
+        Plan { name: name.to_owned(), steps, buffers: self.buffers }
+    }
+}
+
+fn step(launch: &Launch, slots: Vec<Slot>) -> Step {
+    Step {
+        kernel: launch.kernel,
+        constants: launch.constants.clone(),
+        slots,
+        outcomes: launch.outcomes.clone(),
+        program: launch.program.clone(),
+        own: launch.own.clone(),
+        joins_previous: launch.joins_previous,
+        label: launch.label.clone(),
+        operations: launch.operations,
+    }
+}
+
+impl Home {
+    fn transient(&self) -> Option<usize> {
+        match self {
+            Home::Transient(index) => Some(*index),
+            Home::Lasting { .. } => None,
+        }
+    }
+}

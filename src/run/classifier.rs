@@ -1,0 +1,471 @@
+//! Classifiers: an encoder, trained already or not, with a softmax over classes above it, trained on labels by
+//! cross-entropy.
+//!
+//! To the rest of the crate a classifier is a model like any other. Its samples are pairs, a class as ones and zeros behind
+//! each sample; its first layer takes the sample out of the pair, and its loss compares the class with what the head says.
+//!
+//! ```no_run
+//! use pinhole::run::classifier::Classifier;
+//! use pinhole::{Device, data};
+//! let classifier = Classifier::load("runs/digits", Device::open("auto")?)?; // what `pinhole classify` left
+//! let test = data::load("digits:600")?.train;
+//! let labels = classifier.predict(&test.read_f32(0..10)?)?;
+//! println!("{labels:?}, {:?}", classifier.test(&test)?.error);
+//! # Ok::<(), pinhole::Error>(())
+//! ```
+
+use super::pretrain::copy_layer;
+use super::{Job, Lock, RunSettings};
+use crate::autoencoder::Autoencoder;
+use crate::data::pictures::PictureFormat;
+use crate::data::{Arrangement, Column, Columns, Dataset, LabelColumn, Reading, arrangement, class_of, listed, whole};
+use crate::device::Device;
+use crate::error::{Error, Result};
+use crate::files::{self, write_atomically};
+use crate::graph::{Graph, Value};
+use crate::model::config::{
+    Condition, Corruption, DataSpec, LatentSpec, LayerTraining, LossKind, Penalties, TrainSpec,
+};
+use crate::model::{Extensions, ModelSpec, Network};
+use crate::nn::{CustomLayer, Layer, Linear, Reshape, Structure, TiedLinear, loss};
+use crate::shape::Shape;
+use crate::tensor::{Tensor, Values};
+use crate::train::Observer;
+use std::io::Write;
+use std::path::Path;
+
+/// The file that says what a classifier classifies.
+const CLASSIFIER: &str = "classifier.toml";
+/// The test part's results.
+const RESULTS: &str = "classification.json";
+
+/// Names of what a classifier's model file has beside the encoder.
+const SAMPLE: &str = "sample of a pair";
+const PAIR: &str = "pair of a class";
+const LOSS: &str = "class of a pair";
+
+/// More would be no classes, and take as many numbers beside each sample.
+const MOST_CLASSES: usize = 4096;
+/// How many bytes there are.
+const BYTES: usize = 256;
+
+/// Samples that are classified at a time.
+const AT_ONCE: usize = 1024;
+
+/// What goes into a classifier, and what comes out.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Task {
+    /// The shape of a sample.
+    input: Vec<usize>,
+    /// How many classes there are.
+    classes: usize,
+    /// The labels of the classes, where they are not the numbers of these.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    names: Vec<String>,
+    /// A checksum (CRC-32C) of the weights that training began with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    start: Option<u32>,
+    /// The columns of a table, where samples are its lines: all of them numbers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    columns: Vec<Column>,
+}
+
+/// A trained classifier on a device.
+pub struct Classifier {
+    autoencoder: Autoencoder,
+    task: Task,
+}
+
+/// How often a classifier is wrong.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Classification {
+    /// The part of samples that were given another class than theirs.
+    pub error: f64,
+    /// Their number.
+    pub errors: usize,
+    /// Of so many.
+    pub samples: usize,
+}
+
+impl Task {
+    fn of(spec: &ModelSpec, data: &Dataset) -> Result<Task> {
+        if let Some(column) = spec.data.columns.iter().find(|column| column.is_categorical()) {
+            let problem = format!("column {:?} holds categories, which a classifier cannot take", column.name);
+            return Err(Error::invalid("data.columns", problem, "train a model of the columns of numbers alone"));
+        }
+        let labels = data.needed_labels("")?;
+        let refuse =
+            |problem: String, help: &str| Err(Error::invalid(format!("data \"{}\"", data.name()), problem, help));
+        if labels.present().len() < 2 {
+            return refuse("all its samples are of one class".to_owned(), "give two classes or more");
+        }
+        let (classes, names) = match numbered(labels.names()) {
+            Some(classes) => (classes, vec![]),
+            None => (labels.names().len(), labels.names().to_vec()),
+        };
+        if classes > MOST_CLASSES {
+            let problem = format!("its labels are of {classes} classes, more than {MOST_CLASSES}");
+            return refuse(problem, "give labels that are classes, not numbers of samples or measurements");
+        }
+        Ok(Task { input: spec.input.to_vec(), classes, names, start: None, columns: spec.data.columns.clone() })
+    }
+
+    fn read(directory: &Path) -> Result<Task> {
+        let path = directory.join(CLASSIFIER);
+        if !path.is_file() {
+            let problem = format!("holds no classifier: there is no {CLASSIFIER}");
+            return Err(Error::file(directory, problem, "make one by pinhole classify RUN --data DATA"));
+        }
+        let text = files::read_text(&path)?;
+        let task: Task = toml::from_str(&text).map_err(|error| damaged(directory, error.message().to_owned()))?;
+        match task.input.iter().try_fold(1usize, |product, size| product.checked_mul(*size)) {
+            None | Some(0) => Err(damaged(directory, format!("a sample cannot have shape {:?}", task.input))),
+            Some(_) => Ok(task),
+        }
+    }
+
+    /// The class of each sample of data with labels. Fails where one has another label than those that are known.
+    fn classes_of(&self, data: &Dataset) -> Result<Vec<u32>> {
+        let labels = data.needed_labels("")?;
+        let classes: Vec<_> = labels.names().iter().map(|label| class_of(label, &self.names, self.classes)).collect();
+        if let Some(strange) = labels.present().into_iter().find(|label| classes[*label].is_none()) {
+            let known = match &self.names[..] {
+                [] => format!("there are {} classes, counted from 0", self.classes),
+                names => format!("the classes are {}", listed(names)),
+            };
+            let problem = format!("has label {}, but {known}", labels.names()[strange]);
+            return Err(Error::invalid(format!("data \"{}\"", data.name()), problem, "give data of the same classes"));
+        }
+        // All that there are have a class.
+        let class = |label: &u32| classes[*label as usize].unwrap_or_default() as u32;
+        Ok(labels.indices().iter().map(class).collect())
+    }
+
+    fn width(&self) -> usize {
+        self.input.iter().product()
+    }
+
+    /// Fails where samples are no samples of this task.
+    fn accepts(&self, data: &Dataset) -> Result<()> {
+        let refuse =
+            |problem: String, help: &str| Err(Error::invalid(format!("data \"{}\"", data.name()), problem, help));
+        if data.lengths().is_some() {
+            let problem = "it says how long each sequence is, which a classifier cannot regard".to_owned();
+            return refuse(problem, "give sequences of one length, without lengths");
+        }
+        let input: Shape = self.input.iter().copied().collect();
+        if arrangement(data.sample_shape(), &input) != Some(Arrangement::AsTheyLie) {
+            let problem = format!("its samples are {}, the classifier's input is {input}", data.sample_shape());
+            return refuse(problem, "give samples of that shape");
+        }
+        Ok(())
+    }
+
+    fn extensions(&self) -> Extensions {
+        let (width, classes) = (self.width(), self.classes);
+        Extensions::new()
+            .layer(SAMPLE, SampleOfPair(self.clone()))
+            .layer(PAIR, PairOfClass(width))
+            .loss(LOSS, move |graph, y, pair| class_loss(graph, y, pair, [width, classes]))
+    }
+
+    /// The model of an encoder and a head over classes.
+    fn model(&self, spec: &ModelSpec, encoded: &Shape) -> ModelSpec {
+        let mut decoder = Vec::new();
+        if encoded.len() > 1 {
+            decoder.push(Layer::Reshape(Reshape::Flatten));
+        }
+        decoder.push(Layer::Linear(Linear::new(self.classes)));
+        decoder.push(Layer::custom(PAIR, PairOfClass(self.width())));
+        let sample = Layer::custom(SAMPLE, SampleOfPair(self.clone()));
+        let (width, classes) = (self.width(), self.classes);
+        let shifted =
+            |layer: &LayerTraining| Some(LayerTraining { name: in_classifier(&layer.name)?, ..layer.clone() });
+        ModelSpec {
+            input: [width + classes].into(),
+            loss: LossKind::custom(LOSS, move |graph, y, pair| class_loss(graph, y, pair, [width, classes])).into(),
+            corruption: Corruption::None,
+            condition: Condition::None,
+            latent: LatentSpec::default(),
+            encoder: std::iter::once(sample).chain(moved(&spec.encoder)).collect(),
+            decoder,
+            penalties: Penalties::default(),
+            // What changes samples would change the class beside them too.
+            data: DataSpec { fit: spec.data.fit, label: spec.data.label.clone(), ..DataSpec::default() },
+            blocks: spec.blocks.iter().map(|(name, layers)| (name.clone(), moved(layers))).collect(),
+            train: TrainSpec { layers: spec.train.layers.iter().filter_map(shifted).collect(), ..spec.train.clone() },
+        }
+    }
+
+    /// Samples with their classes behind them, as ones and zeros.
+    fn pairs(&self, data: &Dataset) -> Result<Dataset> {
+        self.accepts(data)?;
+        let labels = &self.classes_of(data)?[..];
+        let width = self.width();
+        let all: Vec<u32> = (0..data.len() as u32).collect();
+        let pairs = match data.read(&all)? {
+            Values::U8(bytes) => Dataset::from_u8([width + self.classes], paired(&bytes, labels, self, 255)),
+            Values::F32(values) => Dataset::from_f32([width + self.classes], paired(&values, labels, self, 1.0)),
+            Values::F64(_) | Values::U32(_) => {
+                let problem = "its samples are neither bytes nor floats";
+                Err(Error::invalid(format!("data \"{}\"", data.name()), problem, "give other data"))
+            }
+        };
+        Ok(pairs?.with_name(data.name()))
+    }
+}
+
+fn damaged(directory: &Path, problem: String) -> Error {
+    Error::file(&directory.join(CLASSIFIER), problem, "restore the file, or train the classifier again")
+}
+
+/// How many classes labels stand for that are the numbers of their classes, counted from 0: bytes, of which some may be
+/// missing, and numbers of which none is.
+fn numbered(names: &[String]) -> Option<usize> {
+    let numbers: Vec<usize> = names.iter().map(|name| usize::try_from(whole(name)?).ok()).collect::<Option<_>>()?;
+    let classes = numbers.iter().max()?.checked_add(1)?;
+    (classes <= BYTES || classes == names.len()).then_some(classes)
+}
+
+fn paired<T: Copy + Default>(values: &[T], labels: &[u32], task: &Task, one: T) -> Vec<T> {
+    let mut pairs = Vec::with_capacity(values.len() + labels.len() * task.classes);
+    for (sample, label) in values.chunks(task.width()).zip(labels) {
+        pairs.extend_from_slice(sample);
+        pairs.extend((0..task.classes).map(|class| if class == *label as usize { one } else { T::default() }));
+    }
+    pairs
+}
+
+/// The name that a layer of an encoder, or a parameter of it, has in a classifier, where one layer more comes first.
+fn in_classifier(name: &str) -> Option<String> {
+    let Some(rest) = name.strip_prefix("encoder.") else { return (name == "encoder").then(|| name.to_owned()) };
+    let (index, rest) = rest.split_at(rest.find('.').unwrap_or(rest.len()));
+    Some(format!("encoder.{}{rest}", index.parse::<usize>().ok()? + 1))
+}
+
+/// Layers of an encoder, which name others as a classifier has them.
+fn moved(layers: &[Layer]) -> Vec<Layer> {
+    let one = |layer: &Layer| match layer {
+        Layer::TiedLinear(tied) => {
+            let to = in_classifier(&tied.to).unwrap_or_else(|| tied.to.clone());
+            Layer::TiedLinear(TiedLinear { to, ..tied.clone() })
+        }
+        Layer::Structure(Structure::Residual { body, shortcut }) => {
+            Layer::Structure(Structure::Residual { body: moved(body), shortcut: moved(shortcut) })
+        }
+        Layer::Structure(Structure::Skip { body }) => Layer::Structure(Structure::Skip { body: moved(body) }),
+        Layer::Structure(Structure::Repeat { times, layers }) => {
+            Layer::Structure(Structure::Repeat { times: *times, layers: moved(layers) })
+        }
+        Layer::Structure(Structure::TeacherForced { features, body }) => {
+            Layer::Structure(Structure::TeacherForced { features: *features, body: moved(body) })
+        }
+        other => other.clone(),
+    };
+    layers.iter().map(one).collect()
+}
+
+/// The first part of each pair.
+struct SampleOfPair(Task);
+
+impl CustomLayer for SampleOfPair {
+    fn output_shape(&self, _: &Shape) -> Result<Shape, String> {
+        Ok(self.0.input.iter().copied().collect())
+    }
+
+    fn apply(&self, graph: &mut Graph, x: Value, _: &[Value]) -> Result<Value> {
+        let batch = graph.shape(x)[0];
+        let sample = graph.slice(x, &[0, 0], [batch, self.0.width()])?;
+        let shape: Shape = std::iter::once(batch).chain(self.0.input.iter().copied()).collect();
+        graph.reshape(sample, shape)
+    }
+}
+
+/// A pair with nothing in its first part and the head's output in the second.
+struct PairOfClass(usize);
+
+impl CustomLayer for PairOfClass {
+    fn output_shape(&self, input: &Shape) -> Result<Shape, String> {
+        Ok([self.0 + input.elements()].into())
+    }
+
+    fn apply(&self, graph: &mut Graph, x: Value, _: &[Value]) -> Result<Value> {
+        graph.pad(x, &[0, self.0], &[0, 0])
+    }
+}
+
+/// Cross-entropy of the second parts of pairs.
+fn class_loss(graph: &mut Graph, y: Value, pair: Value, [width, classes]: [usize; 2]) -> Result<Value> {
+    let batch = graph.shape(y)[0];
+    let logits = graph.slice(y, &[0, width], [batch, classes])?;
+    let class = graph.slice(pair, &[0, width], [batch, classes])?;
+    loss::cross_entropy(graph, logits, class)
+}
+
+impl Classifier {
+    /// Trains an encoder with a new head on labels, by the model's training settings, in a run directory; goes on with what
+    /// that holds of it. None where the observer ended it.
+    ///
+    /// Fails where data has no labels, where samples are lines of a table with columns of categories, where the directory holds
+    /// another run, and where it is in use.
+    pub fn train(
+        autoencoder: &Autoencoder,
+        (train, validation): (&Dataset, Option<&Dataset>),
+        (settings, directory): (&RunSettings, &Path),
+        observer: &mut dyn Observer,
+    ) -> Result<Option<Classifier>> {
+        let source = autoencoder.network();
+        source.accepts(train.sample_shape(), train.name())?;
+        if source.spec().condition != Condition::None {
+            let problem = "an encoder that is told what a sample is cannot say what it is";
+            return Err(Error::invalid("condition", problem, "use a model without"));
+        }
+        // By the names that the layers have in the model.
+        source.accepts_batches(source.spec().train.batch, train.len())?;
+        let task = Task::of(source.spec(), train)?;
+        let above = source.checked().encoder.last().map(|layer| layer.output.clone()).unwrap_or_default();
+        let network = Network::new(task.model(source.spec(), &above))?;
+        let mut values = network.initial(source.spec().train.seed);
+        for index in 0..source.spec().encoder.len() {
+            let (from, to) = (format!("encoder.{index}"), format!("encoder.{}", index + 1));
+            copy_layer((source, autoencoder.parameters(), &from), (&network, &mut values, &to));
+        }
+        let task = Task { start: Some(crc32c::crc32c(bytemuck::cast_slice(&values))), ..task };
+        let path = directory.join(CLASSIFIER);
+        let text = toml::to_string(&task)
+            .map_err(|error| Error::file(&path, error.to_string(), "report this as a bug in pinhole"))?;
+        let pairs = (task.pairs(train)?, validation.map(|data| task.pairs(data)).transpose()?);
+        let job = Job {
+            network: &network,
+            device: autoencoder.device(),
+            settings,
+            steps: None,
+            train: &pairs.0,
+            validation: pairs.1.as_ref(),
+            start: &Values::F32(values),
+            reconstructs: false,
+        };
+        let lock = Lock::take(directory)?;
+        super::expect_model(directory, network.spec())?;
+        if Classifier::is_in(directory) && Task::read(directory)?.start.is_some_and(|start| Some(start) != task.start) {
+            let problem = "holds a classifier that began with other weights";
+            return Err(Error::file(directory, problem, "give the run that it was made from, or choose another --out"));
+        }
+        write_atomically(&path, |file| file.write_all(text.as_bytes()))?;
+        let Some(finished) = job.run(lock, observer)? else { return Ok(None) };
+        finished.run.draw_losses()?;
+        let mut trained = Autoencoder::new(network.spec().clone(), autoencoder.device().clone())?;
+        trained.set_parameters(finished.parameters)?;
+        Ok(Some(Classifier { autoencoder: trained, task }))
+    }
+
+    /// Whether a directory holds a classifier.
+    pub fn is_in(directory: &Path) -> bool {
+        directory.join(CLASSIFIER).is_file()
+    }
+
+    /// The classifier that [`Classifier::train`] left in a directory.
+    pub fn load(directory: impl AsRef<Path>, device: Device) -> Result<Classifier> {
+        let directory = directory.as_ref();
+        let task = Task::read(directory)?;
+        let autoencoder = Autoencoder::load_with(directory, device, &task.extensions())?;
+        let expected = task.width().saturating_add(task.classes);
+        if autoencoder.network().spec().input[..] != [expected] {
+            let problem = format!("the model's input is {}", autoencoder.network().spec().input);
+            return Err(damaged(directory, problem));
+        }
+        Ok(Classifier { autoencoder, task })
+    }
+
+    /// How many classes there are.
+    pub fn classes(&self) -> usize {
+        self.task.classes
+    }
+
+    /// The label of a class, as data has it.
+    pub fn class_name(&self, class: u32) -> String {
+        self.task.names.get(class as usize).cloned().unwrap_or_else(|| class.to_string())
+    }
+
+    /// How data is read for it: as its input says; pictures are brought to the shape of a sample, where that is one of pictures;
+    /// the columns of tables are standardised as in training; and a CSV file may have the column of labels that the classifier
+    /// was trained with.
+    pub fn reading(&self) -> Reading {
+        let data = &self.autoencoder.network().spec().data;
+        let label = data.label_column().map(|label| LabelColumn { optional: true, ..label });
+        let known = &self.task.columns;
+        let columns = (!known.is_empty()).then(|| Columns { known: known.clone(), complete: true });
+        Reading {
+            label,
+            columns,
+            input: Some(self.input()),
+            ..Reading::pictures(PictureFormat::of(&self.input(), data.fit))
+        }
+    }
+
+    /// The shape of a sample.
+    pub fn input(&self) -> Shape {
+        self.task.input.iter().copied().collect()
+    }
+
+    /// The probability of each class for samples given one after the other: `[n, classes]`.
+    pub fn probabilities(&self, samples: &[f32]) -> Result<Tensor> {
+        let (width, classes) = (self.task.width(), self.task.classes);
+        if samples.is_empty() || !samples.len().is_multiple_of(width) {
+            let problem =
+                format!("{} numbers are not a positive multiple of the {width} that one takes", samples.len());
+            return Err(Error::invalid("samples", problem, format!("give each as {width} numbers")));
+        }
+        let none = vec![0u32; samples.len() / width];
+        let mut probabilities = Vec::with_capacity(none.len() * classes);
+        for (samples, none) in samples.chunks(AT_ONCE * width).zip(none.chunks(AT_ONCE)) {
+            let pairs = self.autoencoder.reconstruct(&paired(samples, none, &self.task, 0.0))?.to_f32();
+            for pair in pairs.chunks(width + classes) {
+                let largest = pair[width..].iter().copied().fold(f32::NEG_INFINITY, f32::max);
+                let powers: Vec<f32> = pair[width..].iter().map(|logit| (logit - largest).exp()).collect();
+                let sum: f32 = powers.iter().sum();
+                probabilities.extend(powers.iter().map(|power| power / sum));
+            }
+        }
+        Tensor::from_f32([samples.len() / width, classes], probabilities)
+    }
+
+    /// The likeliest class of each of some samples given one after the other, counted from 0; the first of those that are
+    /// equally likely. [`Classifier::class_name`] has its label.
+    pub fn predict(&self, samples: &[f32]) -> Result<Vec<u32>> {
+        let probabilities = self.probabilities(samples)?.to_f32();
+        let likeliest = |row: &[f32]| {
+            (1..row.len()).fold(0, |best, class| if row[class] > row[best] { class } else { best }) as u32
+        };
+        Ok(probabilities.chunks(self.task.classes).map(likeliest).collect())
+    }
+
+    /// The classes of all samples of a data set.
+    pub fn predict_all(&self, data: &Dataset) -> Result<Vec<u32>> {
+        self.task.accepts(data)?;
+        let mut all = Vec::with_capacity(data.len());
+        for start in (0..data.len()).step_by(AT_ONCE) {
+            all.extend(self.predict(&data.read_f32(start..data.len().min(start + AT_ONCE))?)?);
+        }
+        Ok(all)
+    }
+
+    /// How often it is wrong on data with labels. Fails where data has labels that training did not know.
+    pub fn test(&self, data: &Dataset) -> Result<Classification> {
+        let labels = self.task.classes_of(data)?;
+        let predicted = self.predict_all(data)?;
+        let errors = predicted.iter().zip(&labels).filter(|(predicted, label)| predicted != label).count();
+        Ok(Classification { error: errors as f64 / data.len() as f64, errors, samples: data.len() })
+    }
+}
+
+impl Classification {
+    /// Writes it beside the classifier.
+    pub fn save(&self, directory: &Path) -> Result<()> {
+        let path = directory.join(RESULTS);
+        let text = serde_json::to_string(self)
+            .map_err(|error| Error::file(&path, error.to_string(), "report this as a bug in pinhole"))?;
+        write_atomically(&path, |file| writeln!(file, "{text}"))
+    }
+}

@@ -1,0 +1,430 @@
+//! A run's directory: what training leaves behind, and enough of it at every moment to go on after a kill.
+//!
+//! The checkpoint is one file and is replaced whole; whatever else a kill leaves ahead of it is cut back on resume.
+
+use super::fingerprint::Fingerprint;
+use super::lock::Lock;
+use super::tensorboard::Events;
+use crate::data::images::{Image, write_grid};
+use crate::data::{Dataset, Samples, SparseRows, Splits, is_picture};
+use crate::draw::chart::line_chart;
+use crate::error::{Error, Result};
+use crate::files::{self, write_atomically};
+use crate::model::weights;
+use crate::model::{Extensions, ModelSpec, Network};
+use crate::shape::Shape;
+use crate::tensor::Values;
+use crate::train::Checkpoint;
+use crate::train::Profile;
+use crate::train::{EpochReport, Trainer};
+use std::fs::{self, OpenOptions};
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+const MODEL: &str = "model.toml";
+const WEIGHTS: &str = "model.safetensors";
+const CHECKPOINT: &str = "checkpoint.safetensors";
+const SETTINGS: &str = "run.toml";
+const ITEMS: &str = "items.txt";
+const METRICS: &str = "metrics.jsonl";
+const PROFILE: &str = "profile.json";
+const LOSS_CURVE: &str = "loss.png";
+const RECONSTRUCTIONS: &str = "reconstructions.png";
+
+/// Originals shown above their reconstructions, in a row, and rows of such pairs.
+const COLUMNS: usize = 10;
+const ROWS: usize = 3;
+
+/// What a run was started with beside its model: needed to go on with it.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunSettings {
+    /// The data's source, as `--data` takes it; with an absolute path, so that it is found from every folder.
+    pub data: String,
+    /// The source of what the model is to make of the data's samples, as `--targets` takes it, where that is not the samples.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub targets: Option<String>,
+    /// The file of the weights that training began with, as `--init` takes it, where there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub init: Option<String>,
+    /// The device, as `--device` takes it.
+    pub device: String,
+    /// Steps after which the run ends, where it was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub steps: Option<u64>,
+    /// Whether every step's loss is logged.
+    #[serde(default)]
+    pub log_steps: bool,
+    /// Whether metrics are written for TensorBoard too.
+    #[serde(default)]
+    pub tensorboard: bool,
+    /// The seed by which samples to validate on are set aside from those to train on, where the data's own test part is
+    /// left alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set_aside: Option<u64>,
+    /// What tells the data that the run is trained on from other data; none in runs of older versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<Fingerprint>,
+    /// What the samples that are trained on are like; runs of before this was kept do not know.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub samples: Option<Samples>,
+}
+
+impl Default for RunSettings {
+    fn default() -> RunSettings {
+        RunSettings {
+            data: "digits".to_owned(),
+            targets: None,
+            init: None,
+            device: "auto".to_owned(),
+            steps: None,
+            log_steps: false,
+            tensorboard: false,
+            set_aside: None,
+            fingerprint: None,
+            samples: None,
+        }
+    }
+}
+
+impl RunSettings {
+    /// Those of the run in a directory, whoever trains it now. Fails where there is none, or its file is damaged.
+    pub fn read(directory: &Path) -> Result<RunSettings> {
+        let path = directory.join(SETTINGS);
+        let help = "restore the file, or start a new run with another --out";
+        toml::from_str(&files::read_text(&path)?).map_err(|error| Error::file(&path, error.message().to_owned(), help))
+    }
+
+    /// The set to train on and the one to validate on: the data's own test part, else what the model sets aside.
+    pub fn split(&self, splits: Splits, spec: &ModelSpec) -> Result<(Dataset, Option<Dataset>)> {
+        if splits.test.is_some() && self.set_aside.is_none() {
+            return Ok((splits.train.settled(), splits.test));
+        }
+        let aside = (splits.train.len() as f64 * spec.train.validation) as usize;
+        if aside == 0 {
+            return Ok((splits.train.settled(), None));
+        }
+        let (train, validation) = splits.train.split(aside, self.set_aside.unwrap_or(spec.train.seed))?;
+        Ok((train, Some(validation)))
+    }
+}
+
+/// A run's directory, open for writing. It is locked as long as this lives: nobody else writes into it, in this process or
+/// another, and the lock of a process that was killed is gone with it. Readers need no lock: every file that a model is used
+/// by is replaced as a whole. On file systems without locks a warning (of [`tracing`]) is all there is.
+#[derive(Debug)]
+pub struct RunDirectory {
+    lock: Lock,
+    metrics: Option<BufWriter<fs::File>>,
+    events: Option<Events>,
+}
+
+/// A line of the metrics: an epoch's or a step's.
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(untagged)]
+enum Line {
+    Epoch(EpochReport),
+    Step { step: u64, loss: f64 },
+}
+
+impl RunDirectory {
+    /// Makes a directory for a new run. Fails where one is there already, where the directory is in use, or where it cannot be
+    /// written.
+    pub fn create(
+        path: &Path,
+        spec: &ModelSpec,
+        settings: &RunSettings,
+        network: &Network,
+        start: &Checkpoint,
+    ) -> Result<RunDirectory> {
+        expect_no_run(path)?;
+        RunDirectory::create_in(Lock::take(path)?, spec, settings, network, start)
+    }
+
+    /// [`create`](RunDirectory::create) in a directory that is locked already.
+    pub(crate) fn create_in(
+        lock: Lock,
+        spec: &ModelSpec,
+        settings: &RunSettings,
+        network: &Network,
+        start: &Checkpoint,
+    ) -> Result<RunDirectory> {
+        // Another process may have begun, and ended, a run since anyone looked.
+        expect_no_run(lock.directory())?;
+        sweep(lock.directory());
+        let mut run = RunDirectory { lock, metrics: None, events: None };
+        run.save(start, network)?;
+        // From the first moment on there is a model that can be loaded.
+        weights::write_model(&run.weights(), network.layout(), start.model())?;
+        write_atomically(&run.path().join(METRICS), |_| Ok(()))?;
+        run.write_settings(spec, settings)?;
+        Ok(run)
+    }
+
+    /// Opens a directory to go on with its run: its model, its settings and its last checkpoint's place. Fails where it holds
+    /// none, and where it is in use.
+    pub fn open(path: &Path) -> Result<(RunDirectory, ModelSpec, RunSettings)> {
+        RunDirectory::open_with(path, &Extensions::new())
+    }
+
+    /// [`open`](RunDirectory::open) for a model with an application's own losses and layers.
+    pub fn open_with(path: &Path, extensions: &Extensions) -> Result<(RunDirectory, ModelSpec, RunSettings)> {
+        for name in [MODEL, SETTINGS, CHECKPOINT] {
+            if !path.join(name).is_file() {
+                let problem = format!("holds no run to resume: there is no {name}");
+                return Err(Error::file(path, problem, "give --out the directory of a run, or start without --resume"));
+            }
+        }
+        RunDirectory::open_in(Lock::take(path)?, extensions)
+    }
+
+    /// [`open_with`](RunDirectory::open_with) for a directory that is locked already.
+    pub(crate) fn open_in(lock: Lock, extensions: &Extensions) -> Result<(RunDirectory, ModelSpec, RunSettings)> {
+        let spec = ModelSpec::read_with(&lock.directory().join(MODEL), extensions)?;
+        let settings = RunSettings::read(lock.directory())?;
+        Ok((RunDirectory { lock, metrics: None, events: None }, spec, settings))
+    }
+
+    /// What the samples are like that the run in a directory was trained on; none where it does not say so, as a model that
+    /// was saved without a run.
+    pub fn samples(path: &Path) -> Result<Option<Samples>> {
+        if path.join(SETTINGS).exists() { Ok(RunSettings::read(path)?.samples) } else { Ok(None) }
+    }
+
+    /// Writes the run's model and settings, the model last: it marks the directory as a run.
+    pub fn write_settings(&self, spec: &ModelSpec, settings: &RunSettings) -> Result<()> {
+        let path = self.path().join(SETTINGS);
+        let text = toml::to_string(settings)
+            .map_err(|error| Error::file(&path, error.to_string(), "report this as a bug in pinhole"))?;
+        write_atomically(&path, |file| file.write_all(text.as_bytes()))?;
+        write_atomically(&self.path().join(MODEL), |file| file.write_all(spec.to_toml().as_bytes()))
+    }
+
+    /// Keeps the names of the data's columns, where it is sparse and they have names, a line each: data that is used later has
+    /// the same columns then.
+    pub fn write_items(&self, data: &Dataset) -> Result<()> {
+        let Some(names) = data.sparse().and_then(SparseRows::column_names) else { return Ok(()) };
+        write_atomically(&self.path().join(ITEMS), |file| names.iter().try_for_each(|name| writeln!(file, "{name}")))
+    }
+
+    /// The names of columns that a run in a directory keeps; none where it keeps none.
+    pub fn items(path: &Path) -> Result<Option<Arc<Vec<String>>>> {
+        let text = files::if_any(files::read_text(&path.join(ITEMS)))?;
+        Ok(text.map(|text| Arc::new(text.lines().map(str::to_owned).collect())))
+    }
+
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        self.lock.directory()
+    }
+
+    /// The last checkpoint.
+    pub fn checkpoint(&self, network: &Network, moments: usize) -> Result<Checkpoint> {
+        Checkpoint::read(&self.path().join(CHECKPOINT), network, moments)
+    }
+
+    /// Drops what a kill left ahead of a checkpoint: half-written files, and metrics of steps that will be done again.
+    /// `finished` says that no step is left, so that the line of a last epoch cut short by a limit of steps is kept.
+    pub fn rewind(&mut self, checkpoint: &Checkpoint, finished: bool) -> Result<()> {
+        sweep(self.path());
+        let path = self.path().join(METRICS);
+        let bytes = files::if_any(files::read(&path))?.unwrap_or_default();
+        let text = String::from_utf8_lossy(&bytes);
+        let progress = &checkpoint.progress;
+        // An epoch that ended early for want of steps was reported under the number of the epoch it is part of.
+        let kept = text.lines().filter(|line| match serde_json::from_str(line) {
+            Ok(Line::Epoch(report)) => report.epoch <= progress.epoch + u64::from(finished),
+            Ok(Line::Step { step, .. }) => step <= progress.step,
+            Err(_) => false,
+        });
+        let kept: Vec<&str> = kept.collect();
+        self.metrics = None;
+        write_atomically(&path, |file| kept.iter().try_for_each(|line| writeln!(file, "{line}")))
+    }
+
+    /// Appends an epoch's line to the metrics.
+    pub fn log_epoch(&mut self, report: &EpochReport) -> Result<()> {
+        self.log(&Line::Epoch(report.clone()))?;
+        self.flush()
+    }
+
+    /// Appends a step's line to the metrics; it reaches the file with the next epoch's or checkpoint's.
+    pub fn log_step(&mut self, step: u64, loss: f64) -> Result<()> {
+        self.log(&Line::Step { step, loss })
+    }
+
+    /// Keeps the metrics, from the first on, in an event file for TensorBoard too.
+    pub fn write_events(&mut self) -> Result<()> {
+        self.flush()?;
+        let mut events = Events::create(self.path())?;
+        for line in self.lines()? {
+            write_event(&mut events, &line)?;
+        }
+        events.flush()?;
+        self.events = Some(events);
+        Ok(())
+    }
+
+    fn log(&mut self, line: &Line) -> Result<()> {
+        if let Some(events) = &mut self.events {
+            write_event(events, line)?;
+        }
+        let path = self.path().join(METRICS);
+        if self.metrics.is_none() {
+            let file = OpenOptions::new().append(true).create(true).open(&path).map_err(Error::io("write", &path))?;
+            self.metrics = Some(BufWriter::new(file));
+        }
+        let text = serde_json::to_string(line)
+            .map_err(|error| Error::file(&path, error.to_string(), "report this as a bug in pinhole"))?;
+        match &mut self.metrics {
+            Some(file) => writeln!(file, "{text}").map_err(Error::io("write", &path)),
+            None => Ok(()),
+        }
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        if let Some(events) = &mut self.events {
+            events.flush()?;
+        }
+        let path = self.path().join(METRICS);
+        match &mut self.metrics {
+            Some(file) => file.flush().map_err(Error::io("write", &path)),
+            None => Ok(()),
+        }
+    }
+
+    /// Saves a checkpoint and the weights in it.
+    pub fn save(&mut self, checkpoint: &Checkpoint, network: &Network) -> Result<()> {
+        self.flush()?;
+        checkpoint.write(&self.path().join(CHECKPOINT), network.layout())
+    }
+
+    /// Saves where a training stands, and the weights that are its result so far, which are returned.
+    pub fn keep(&mut self, trainer: &mut Trainer, network: &Network) -> Result<Values> {
+        let checkpoint = trainer.checkpoint()?;
+        self.save(&checkpoint, network)?;
+        weights::write_model(&self.weights(), network.layout(), checkpoint.model())?;
+        Ok(checkpoint.model().clone())
+    }
+
+    /// Where the weights go, for those who use the model.
+    pub fn weights(&self) -> PathBuf {
+        self.path().join(WEIGHTS)
+    }
+
+    /// Writes `profile.json`, a trace for Perfetto, and says where it is.
+    pub fn write_profile(&self, profile: &Profile, device: &str) -> Result<PathBuf> {
+        let path = self.path().join(PROFILE);
+        write_atomically(&path, |file| write!(file, "{}", profile.trace(device)))?;
+        Ok(path)
+    }
+
+    /// The results of all epochs so far, from the metrics.
+    pub fn reports(&self) -> Result<Vec<EpochReport>> {
+        let report = |line| match line {
+            Line::Epoch(report) => Some(report),
+            Line::Step { .. } => None,
+        };
+        Ok(self.lines()?.into_iter().filter_map(report).collect())
+    }
+
+    fn lines(&self) -> Result<Vec<Line>> {
+        let path = self.path().join(METRICS);
+        let text = files::read_text(&path)?;
+        Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
+    }
+
+    /// Draws the loss curve from the metrics.
+    pub fn draw_losses(&self) -> Result<()> {
+        let (mut steps, mut train, mut validation) = (Vec::new(), Vec::new(), Vec::new());
+        for line in self.lines()? {
+            match line {
+                Line::Epoch(report) => {
+                    train.push((report.epoch as f64, report.train_loss));
+                    validation.extend(report.val_loss.map(|loss| (report.epoch as f64, loss)));
+                }
+                Line::Step { step, loss } => steps.push((step as f64, loss)),
+            }
+        }
+        let path = self.path().join(LOSS_CURVE);
+        if steps.len() > 1 {
+            return line_chart(path, &[("training", steps)], "step", "loss");
+        }
+        let mut series = vec![("training", train)];
+        if !validation.is_empty() {
+            series.push(("validation", validation));
+        }
+        line_chart(path, &series, "epoch", "loss")
+    }
+
+    /// Draws what a finished run leaves for people: the loss curve, and some of these samples above what `reconstruct`
+    /// makes of them.
+    pub fn draw(
+        &self,
+        spec: &ModelSpec,
+        shown: &Dataset,
+        reconstruct: impl FnOnce(&[f32]) -> Result<Vec<f32>>,
+    ) -> Result<()> {
+        self.draw_losses()?;
+        let originals = shown.read_f32(0..shown.len().min(COLUMNS * ROWS))?;
+        // Data of rows may be a model's pictures, and the other way round.
+        let shape = if shown.sample_shape().len() == 3 { shown.sample_shape() } else { &spec.input };
+        self.draw_reconstructions(shape, &originals, &reconstruct(&originals)?)
+    }
+
+    /// Draws originals above their reconstructions, where samples of this shape are pictures.
+    fn draw_reconstructions(&self, shape: &Shape, originals: &[f32], reconstructions: &[f32]) -> Result<()> {
+        if !is_picture(shape) {
+            return Ok(());
+        }
+        let width = shape.elements();
+        let mut cells: Vec<Vec<Image>> = Vec::new();
+        for rows in originals.chunks(COLUMNS * width).zip(reconstructions.chunks(COLUMNS * width)) {
+            for values in [rows.0, rows.1] {
+                let images = values.chunks(width).map(|image| Image::from_sample(shape, image));
+                cells.push(images.collect::<Result<_>>()?);
+            }
+        }
+        let wide = cells.first().and_then(|row| row.first()).map_or(1, |image| image.shape()[2]);
+        write_grid(self.path().join(RECONSTRUCTIONS), &cells, (112 / wide.max(1)).clamp(1, 4))
+    }
+}
+
+fn write_event(events: &mut Events, line: &Line) -> Result<()> {
+    match line {
+        Line::Epoch(report) => {
+            let scalars = [
+                ("loss/train", Some(report.train_loss)),
+                ("loss/validation", report.val_loss),
+                ("mse/validation", report.val_mse),
+            ];
+            let mut known = scalars.into_iter().filter_map(|(tag, value)| Some((tag, value?)));
+            known.try_for_each(|(tag, value)| events.scalar(tag, report.epoch, value))
+        }
+        Line::Step { step, loss } => events.scalar("loss/step", *step, *loss),
+    }
+}
+
+/// Fails where a directory holds a run.
+fn expect_no_run(path: &Path) -> Result<()> {
+    if !path.join(MODEL).exists() {
+        return Ok(());
+    }
+    Err(Error::file(path, "already holds a run", "go on with it by --resume, or choose another --out"))
+}
+
+/// Removes temporary files of a run that was killed while it wrote them. They harm nobody, so failure is no
+/// error. Who calls it holds the lock: no other process is writing them.
+fn sweep(path: &Path) {
+    for entry in fs::read_dir(path).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let ours = [MODEL, WEIGHTS, CHECKPOINT, SETTINGS, METRICS, LOSS_CURVE, RECONSTRUCTIONS, ITEMS]
+            .iter()
+            .any(|file| name.strip_prefix('.').is_some_and(|rest| rest.starts_with(&format!("{file}."))));
+        if ours && name.ends_with(".tmp") {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! Training in a directory that keeps all of it: a model, its checkpoints, metrics and pictures.
+
+pub mod classifier;
+mod directory;
+mod fingerprint;
+mod lock;
+pub mod pretrain;
+mod run;
+mod tensorboard;
+
+pub use directory::{RunDirectory, RunSettings};
+pub use fingerprint::Fingerprint;
+pub(crate) use lock::{LOCK, Lock};
+pub(crate) use run::{Finished, Job, expect_data, expect_model};

@@ -1,0 +1,247 @@
+//! Layer-wise pretraining: stacked denoising autoencoders. Each layer of an encoder is first trained by itself, as the encoder
+//! of an autoencoder of one layer that restores the codes of the layers below from codes of which a part was set to zero;
+//! then all are put together and trained at once. Vincent, Larochelle, Lajoie, Bengio and Manzagol, "Stacked denoising
+//! autoencoders", JMLR 11 (2010).
+
+use super::{Fingerprint, Job, Lock, RunDirectory, RunSettings};
+use crate::autoencoder::Autoencoder;
+use crate::data::Dataset;
+use crate::device::Device;
+use crate::error::{Error, Result};
+use crate::model::config::{Condition, Corruption, DataSpec, LatentSpec, LossKind, LossSpec, Penalties, TrainSpec};
+use crate::model::{ModelSpec, Network};
+use crate::nn::{Activation, Blocks, Layer, Placed, walk};
+use crate::shape::Shape;
+use crate::tensor::Values;
+use crate::train::{Observer, Options, Trainer};
+use std::path::Path;
+
+/// Parts of each layer's input that are set to zero where nothing else is asked for; the last is that of all further layers.
+pub const MASKING: [f64; 3] = [0.1, 0.2, 0.3];
+
+/// Samples that are encoded at a time.
+const AT_ONCE: usize = 1024;
+
+/// What a caller may want to know while layers are trained.
+pub trait PretrainObserver: Observer {
+    /// A layer begins, or goes on: its name, how many numbers go in and come out, and the part of the former that is masked.
+    fn layer(&mut self, _name: &str, _sizes: [usize; 2], _masking: f64) {}
+}
+
+impl PretrainObserver for () {}
+
+/// A layer of the encoder with its activation, and what mirrors it in the decoder.
+#[derive(Clone, Debug, PartialEq)]
+struct Stage {
+    encoder: Part,
+    decoder: Part,
+}
+
+/// A linear layer of a model and the functions of its elements that follow it.
+#[derive(Clone, Debug, PartialEq)]
+struct Part {
+    /// The name of the linear layer, which its parameters' names begin with.
+    name: String,
+    sizes: [usize; 2],
+    layers: Vec<Layer>,
+}
+
+impl Part {
+    fn ends_in_sigmoid(&self) -> bool {
+        self.layers.last() == Some(&Layer::Activation(Activation::Sigmoid))
+    }
+}
+
+/// Trains the layers of a model's encoder one after the other, each in `DIRECTORY/layer-1` and so on, for these epochs or
+/// the model's, and leaves the whole model with their weights in the directory, as a run that has yet to begin. `masking` has a level for
+/// each layer; the last one stands for all further ones. What is there already of a pretraining that was ended is gone on
+/// with. The weights, or none where the observer ended it.
+///
+/// Fails where the directory is in use, where the encoder is anything else than linear layers, each with functions of its elements after it, or the decoder
+/// does not mirror it.
+pub fn pretrain(
+    spec: &ModelSpec,
+    epochs: Option<usize>,
+    masking: &[f64],
+    device: &Device,
+    (train, validation): (&Dataset, Option<&Dataset>),
+    (settings, directory): (&RunSettings, &Path),
+    observer: &mut dyn PretrainObserver,
+) -> Result<Option<Autoencoder>> {
+    if let Some(level) = masking.iter().find(|level| !(0.0..1.0).contains(*level)) {
+        let problem = format!("expects levels of at least 0 and less than 1, got {level:?}");
+        return Err(Error::invalid("masking", problem, "use 0.1,0.2,0.3, say"));
+    }
+    let network = Network::new(spec.clone())?;
+    // A layer alone has a flat input, which would take any shape.
+    for data in std::iter::once(train).chain(validation) {
+        network.accepts(data.sample_shape(), data.name())?;
+    }
+    let stages = stages(&network)?;
+    if directory.join("model.toml").exists() {
+        let help = "go on with it by train --resume, or choose another --out";
+        return Err(Error::file(directory, "already holds a run", help));
+    }
+    let lock = Lock::take(directory)?;
+    let mut values = network.initial(spec.train.seed);
+    let mut sets: Option<(Dataset, Option<Dataset>)> = None;
+    for (index, stage) in stages.iter().enumerate() {
+        let level = masking.get(index).or(masking.last()).copied().unwrap_or(0.0);
+        observer.layer(&stage.encoder.name, stage.encoder.sizes, level);
+        let below = index.checked_sub(1).map(|below| &stages[below]);
+        let alone = Network::new(stage.model(spec, below, epochs, level))?;
+        let (train, validation) = match &sets {
+            Some((train, validation)) => (train, validation.as_ref()),
+            None => (train, validation),
+        };
+        let start = Values::F32(alone.initial(spec.train.seed.wrapping_add(index as u64)));
+        let job = Job {
+            network: &alone,
+            device,
+            settings,
+            steps: None,
+            train,
+            validation,
+            start: &start,
+            reconstructs: true,
+        };
+        let layer = Lock::take(&directory.join(format!("layer-{}", index + 1)))?;
+        let Some(finished) = job.run(layer, observer)? else { return Ok(None) };
+        finished.run.draw_losses()?;
+        for (part, alone_name) in [(&stage.encoder, "encoder.0"), (&stage.decoder, "decoder.0")] {
+            copy_layer((&alone, &finished.parameters, alone_name), (&network, &mut values, &part.name));
+        }
+        if index + 1 < stages.len() {
+            let mut one = Autoencoder::new(alone.spec().clone(), device.clone())?;
+            one.set_parameters(finished.parameters)?;
+            sets = Some((codes(&one, train)?, validation.map(|data| codes(&one, data)).transpose()?));
+        }
+    }
+    let mut autoencoder = Autoencoder::new(spec.clone(), device.clone())?;
+    autoencoder.set_parameters(Values::F32(values))?;
+    let mut trainer = Trainer::new(&network, device, train, validation, Options::default())?;
+    trainer.start(autoencoder.parameters())?;
+    let fingerprint = Some(Fingerprint::of(&network, train, validation)?);
+    let settings = RunSettings { fingerprint, ..settings.clone() };
+    RunDirectory::create_in(lock, spec, &settings, &network, &trainer.checkpoint()?)?.write_items(train)?;
+    Ok(Some(autoencoder))
+}
+
+impl Stage {
+    /// The autoencoder of this layer alone, above that of `below`.
+    fn model(&self, spec: &ModelSpec, below: Option<&Stage>, epochs: Option<usize>, level: f64) -> ModelSpec {
+        let corruption = match level {
+            0.0 => Corruption::None,
+            level => Corruption::Masking { level: level.into() },
+        };
+        let loss: LossSpec = match below {
+            None => spec.loss.clone(),
+            // Codes between 0 and 1 that are given back by a sigmoid are probabilities, and others are numbers.
+            Some(below) if below.encoder.ends_in_sigmoid() && self.decoder.ends_in_sigmoid() => LossKind::Bce.into(),
+            Some(_) => LossKind::Mse.into(),
+        };
+        ModelSpec {
+            input: [self.encoder.sizes[0]].into(),
+            loss,
+            corruption,
+            condition: Condition::None,
+            encoder: self.encoder.layers.clone(),
+            latent: LatentSpec::default(),
+            decoder: self.decoder.layers.clone(),
+            penalties: Penalties::default(),
+            data: DataSpec::default(),
+            blocks: Blocks::new(),
+            train: TrainSpec { epochs: epochs.unwrap_or(spec.train.epochs), layers: vec![], ..spec.train.clone() },
+        }
+    }
+}
+
+/// The layers of an encoder, each with what mirrors it.
+fn stages(network: &Network) -> Result<Vec<Stage>> {
+    if network.spec().latent != LatentSpec::default() {
+        let problem = "only a code that is what the encoder leaves can be pretrained";
+        return Err(Error::invalid("latent", problem, "leave it out, or train all layers at once"));
+    }
+    if network.spec().condition != Condition::None {
+        let problem = "a layer alone is told nothing about samples";
+        return Err(Error::invalid("condition", problem, "leave it out, or train all layers at once"));
+    }
+    let encoder = parts(&network.checked().encoder)?;
+    let mut decoder = parts(&network.checked().decoder)?;
+    decoder.reverse();
+    let unlike = |problem: String| {
+        Err(Error::invalid(
+            "decoder",
+            problem,
+            "give it the encoder's linear layers in reverse, each the other way round",
+        ))
+    };
+    if encoder.len() != decoder.len() {
+        let problem = format!("has {} linear layers, but the encoder {}", decoder.len(), encoder.len());
+        return unlike(problem);
+    }
+    for (up, down) in encoder.iter().zip(&decoder) {
+        let [from, to] = up.sizes;
+        if down.sizes != [to, from] {
+            let [back_from, back_to] = down.sizes;
+            let (up, down) = (&up.name, &down.name);
+            return unlike(format!("{down} makes {back_to} of {back_from} numbers, but {up} {to} of {from}"));
+        }
+    }
+    Ok(encoder.into_iter().zip(decoder).map(|(encoder, decoder)| Stage { encoder, decoder }).collect())
+}
+
+fn parts(placed: &[Placed]) -> Result<Vec<Part>> {
+    let mut parts: Vec<Part> = Vec::new();
+    for layer in walk(placed) {
+        let refuse = |problem: String| {
+            let help = "use linear layers and activations, or train all layers at once";
+            Err(Error::invalid(&*layer.key, problem, help))
+        };
+        match (&layer.layer, parts.last_mut()) {
+            (Layer::Reshape(_), _) => {}
+            (Layer::Linear(_), _) => match (&layer.input[..], &layer.output[..]) {
+                (&[from], &[to]) => {
+                    let (name, layers) = (layer.name.clone(), vec![layer.layer.clone()]);
+                    parts.push(Part { name, sizes: [from, to], layers });
+                }
+                _ => {
+                    return refuse(format!(
+                        "a linear layer over the last axis of {} cannot be pretrained",
+                        layer.input
+                    ));
+                }
+            },
+            (Layer::Activation(_), Some(part)) if layer.parameters.is_empty() => part.layers.push(layer.layer.clone()),
+            (other, _) => return refuse(format!("{other} cannot be pretrained layer by layer")),
+        }
+    }
+    Ok(parts)
+}
+
+/// Copies the parameters of a layer of one model to that of another name in another model.
+pub(crate) fn copy_layer(
+    (from, values, from_name): (&Network, &Values, &str),
+    (to, target, to_name): (&Network, &mut [f32], &str),
+) {
+    let values = values.to_f64();
+    for (name, shape, offset) in from.layout().entries() {
+        let Some(rest) = name.strip_prefix(from_name).filter(|rest| rest.starts_with('.')) else { continue };
+        let wanted = format!("{to_name}{rest}");
+        let Some((.., place)) = to.layout().entries().iter().find(|(name, ..)| *name == wanted) else { continue };
+        for (target, value) in target[*place..].iter_mut().zip(&values[*offset..*offset + shape.elements()]) {
+            *target = *value as f32;
+        }
+    }
+}
+
+/// What a model makes of samples, as samples.
+fn codes(autoencoder: &Autoencoder, data: &Dataset) -> Result<Dataset> {
+    let mut codes = Vec::new();
+    for start in (0..data.len()).step_by(AT_ONCE) {
+        let samples = data.read_f32(start..data.len().min(start + AT_ONCE))?;
+        codes.extend(autoencoder.encode(&samples)?.to_f32());
+    }
+    let shape: Shape = autoencoder.network().latent_shape(1)[1..].into();
+    Ok(Dataset::from_f32(shape, codes)?.with_name(data.name()))
+}

@@ -1,0 +1,131 @@
+//! Codes of bits, and the search among them by Hamming distance: in how many bits two codes differ.
+
+use crate::Autoencoder;
+use crate::data::Dataset;
+use crate::error::{Error, Result};
+use crate::model::config::LatentSpec;
+
+/// Bits of a word.
+const WORD: usize = 64;
+
+/// Samples that are encoded at a time.
+const AT_ONCE: usize = 1024;
+
+/// A code that was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+pub struct Neighbour {
+    /// In how many bits it differs from the code that was looked for.
+    pub distance: u32,
+    /// Its place among those that were searched, from 0 on.
+    pub index: usize,
+}
+
+/// Packed codes that can be searched: Salakhutdinov and Hinton, "Semantic hashing", 2009.
+///
+/// ```
+/// use pinhole::task::{HammingIndex, pack};
+/// let codes = [1.0, 0.0, 1.0, /**/ 1.0, 1.0, 1.0, /**/ 0.0, 0.0, 0.0];
+/// let index = HammingIndex::new(pack(&codes, 3)?, 3)?;
+/// let found = index.nearest(&pack(&[1.0, 1.0, 0.0], 3)?, 2)?;
+/// assert_eq!(found.iter().map(|found| (found.index, found.distance)).collect::<Vec<_>>(), [(1, 1), (0, 2)]);
+/// # Ok::<(), pinhole::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HammingIndex {
+    bits: usize,
+    words: Vec<u64>,
+}
+
+/// Codes of so many bits each, given one after the other as 0 and 1, as words: each code begins a new one, and its bit i is
+/// bit i modulo 64 of its word i / 64. Bits of the last word that stand for none are 0. Fails where a number is neither 0 nor 1, or
+/// their count no multiple of a code's.
+pub fn pack(codes: &[f32], bits: usize) -> Result<Vec<u64>> {
+    if bits == 0 || !codes.len().is_multiple_of(bits) {
+        let problem = format!("{} numbers are no codes of {bits} bits", codes.len());
+        return Err(Error::invalid("codes", problem, "give each as a 0 or 1 for every bit"));
+    }
+    if let Some(other) = codes.iter().find(|number| **number != 0.0 && **number != 1.0) {
+        let problem = format!("{other} is no bit");
+        return Err(Error::invalid("codes", problem, "give 0 and 1, as the codes of a model whose latent is binary"));
+    }
+    let word = |bits: &[f32]| bits.iter().rev().fold(0, |word, bit| word << 1 | u64::from(*bit == 1.0));
+    Ok(codes.chunks(bits).flat_map(|code| code.chunks(WORD).map(word)).collect())
+}
+
+impl HammingIndex {
+    /// Over codes that [`pack`] has packed, of so many bits each. Fails where there are none, or no whole number of them.
+    pub fn new(words: Vec<u64>, bits: usize) -> Result<HammingIndex> {
+        if bits == 0 || words.is_empty() || !words.len().is_multiple_of(bits.div_ceil(WORD)) {
+            let problem = format!("{} words are no codes of {bits} bits", words.len());
+            return Err(Error::invalid("codes", problem, format!("give {} for each", bits.div_ceil(WORD))));
+        }
+        Ok(HammingIndex { bits, words })
+    }
+
+    /// Over the codes of a data set's samples. Fails where the model's latent is not binary.
+    pub fn of(autoencoder: &Autoencoder, data: &Dataset) -> Result<HammingIndex> {
+        let spec = autoencoder.network().spec();
+        if !matches!(spec.latent, LatentSpec::Binary(_)) {
+            let problem = format!("it is {}, whose codes are no bits", spec.latent);
+            return Err(Error::invalid("latent", problem, "use a model whose latent is binary"));
+        }
+        let bits = autoencoder.network().checked().latent.elements();
+        let mut words = Vec::new();
+        for start in (0..data.len()).step_by(AT_ONCE) {
+            let range = start..data.len().min(start + AT_ONCE);
+            let given = autoencoder.network().given(data, range.clone())?;
+            words.extend(pack(&autoencoder.encode_given(&data.read_f32(range)?, &given)?.to_f32(), bits)?);
+        }
+        HammingIndex::new(words, bits)
+    }
+
+    /// Bits of a code.
+    pub fn bits(&self) -> usize {
+        self.bits
+    }
+
+    /// How many codes there are. None are empty.
+    #[allow(clippy::len_without_is_empty, reason = "an index without codes cannot be made")]
+    pub fn len(&self) -> usize {
+        self.words.len() / self.bits.div_ceil(WORD)
+    }
+
+    /// The packed codes, one after the other.
+    pub fn words(&self) -> &[u64] {
+        &self.words
+    }
+
+    /// The packed code of number `index`; none beyond the last.
+    pub fn code(&self, index: usize) -> Option<&[u64]> {
+        self.words.chunks(self.bits.div_ceil(WORD)).nth(index)
+    }
+
+    /// The `count` nearest codes, or all where there are fewer, the nearest first and of equally near ones the first. Fails
+    /// where the code has not as many words as those that are searched.
+    pub fn nearest(&self, code: &[u64], count: usize) -> Result<Vec<Neighbour>> {
+        let mut all = self.distances(code)?.collect::<Vec<_>>();
+        if count < all.len() {
+            all.select_nth_unstable(count);
+            all.truncate(count);
+        }
+        all.sort_unstable();
+        Ok(all)
+    }
+
+    /// All codes that differ in at most `radius` bits, in the same order.
+    pub fn within(&self, code: &[u64], radius: u32) -> Result<Vec<Neighbour>> {
+        let mut found: Vec<Neighbour> = self.distances(code)?.filter(|found| found.distance <= radius).collect();
+        found.sort_unstable();
+        Ok(found)
+    }
+
+    fn distances<'a>(&'a self, code: &'a [u64]) -> Result<impl Iterator<Item = Neighbour> + 'a> {
+        let width = self.bits.div_ceil(WORD);
+        if code.len() != width {
+            let problem = format!("it has {} words, those that are searched {width}", code.len());
+            return Err(Error::invalid("code", problem, "pack it with as many bits"));
+        }
+        let differ = move |other: &[u64]| other.iter().zip(code).map(|(a, b)| (a ^ b).count_ones()).sum();
+        Ok(self.words.chunks(width).enumerate().map(move |(index, other)| Neighbour { distance: differ(other), index }))
+    }
+}

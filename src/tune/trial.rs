@@ -1,0 +1,146 @@
+//! One trial: its values, its training in a run directory, and what came of it.
+
+use super::{Search, TuneObserver};
+use crate::autoencoder::Autoencoder;
+use crate::error::{Error, Result};
+use crate::model::ModelSpec;
+use crate::model::config::{Dimension, Metric};
+use crate::run::{Finished, Job, Lock};
+use crate::train::EpochReport;
+use serde_json::{Map, Value as Json};
+use std::path::{Path, PathBuf};
+
+/// A trial that ended: a line of `trials.jsonl`.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Trial {
+    /// Its number, counted from 1.
+    pub trial: usize,
+    /// The epochs that it was to be trained for.
+    pub epochs: usize,
+    /// The value of each key of the search.
+    pub values: Map<String, Json>,
+    /// The loss on the samples that are set aside, of the model that the trial leaves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub val_loss: Option<f64>,
+    /// The mean squared error there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub val_mse: Option<f64>,
+    /// Seconds that its epochs took.
+    pub seconds: f64,
+    /// Why there is no result.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
+}
+
+impl Trial {
+    pub(super) fn new(trial: usize, epochs: usize, space: &[Dimension], values: &[String]) -> Trial {
+        let values = named(space, values);
+        Trial { trial, epochs, values, val_loss: None, val_mse: None, seconds: 0.0, failure: None }
+    }
+
+    /// The directory of its run, in the folder of the search.
+    pub fn run(&self, folder: &Path) -> PathBuf {
+        run_of(folder, self.trial)
+    }
+
+    /// What it is judged by; none where it failed.
+    pub fn metric(&self, metric: Metric) -> Option<f64> {
+        match metric {
+            Metric::ValLoss => self.val_loss,
+            Metric::ValMse => self.val_mse,
+        }
+    }
+
+    pub(super) fn take(&mut self, finished: &Finished) {
+        let loss =
+            |loss: fn(&EpochReport) -> Option<f64>| finished.report.as_ref().and_then(loss).filter(|x| x.is_finite());
+        (self.val_loss, self.val_mse) = (loss(|report| report.val_loss), loss(|report| report.val_mse));
+        self.seconds = finished.reports.iter().map(|report| report.seconds).sum();
+        if self.val_loss.is_none() || self.val_mse.is_none() {
+            self.failure = Some("the loss on the samples that are set aside is not finite".to_owned());
+        }
+    }
+
+    /// Fails where a line that was read is of another search.
+    pub(super) fn expect_values(&self, run: &Path, space: &[Dimension], values: &[String]) -> Result<()> {
+        if self.values == named(space, values) {
+            return Ok(());
+        }
+        let problem = "the search that began here gave it other values";
+        Err(Error::file(run, problem, "choose another --out"))
+    }
+}
+
+fn named(space: &[Dimension], values: &[String]) -> Map<String, Json> {
+    space.iter().zip(values).map(|(dimension, text)| (dimension.key.clone(), as_json(text))).collect()
+}
+
+/// A value as JSON has it where it can; else as a model file does.
+pub(super) fn as_json(text: &str) -> Json {
+    match text.parse::<toml::Value>() {
+        Ok(toml::Value::Integer(number)) => Json::from(number),
+        Ok(toml::Value::Float(number)) => Json::from(number),
+        Ok(toml::Value::Boolean(flag)) => Json::from(flag),
+        Ok(toml::Value::String(text)) => Json::from(text),
+        _ => Json::from(text),
+    }
+}
+
+pub(super) fn run_of(folder: &Path, number: usize) -> PathBuf {
+    folder.join(format!("trial-{number:03}"))
+}
+
+/// Whether an error is what a trial's values lead to. Others end the search: it can be gone on with when they are mended.
+pub(super) fn is_its_own(error: &Error) -> bool {
+    match error {
+        Error::NonFinite { .. }
+        | Error::OutOfMemory { .. }
+        | Error::Limit { .. }
+        | Error::Invalid { .. }
+        | Error::Graph { .. } => true,
+        Error::File { .. }
+        | Error::Stream { .. }
+        | Error::Io { .. }
+        | Error::NoAdapter { .. }
+        | Error::DeviceLost { .. }
+        | Error::Shader { .. }
+        | Error::Disagreement { .. } => false,
+    }
+}
+
+impl Search<'_> {
+    /// Trains a model up to the end of so many epochs, from where its run directory says it stands; none where the observer
+    /// ended it.
+    pub(super) fn train(
+        &self,
+        directory: &Path,
+        spec: ModelSpec,
+        epochs: usize,
+        observer: &mut dyn TuneObserver,
+    ) -> Result<Option<Finished>> {
+        let steps = self.train.len().div_ceil(spec.train.batch.max(1)) as u64 * epochs as u64;
+        // What the schedule and the optimiser know of the whole training does not change from round to round.
+        let steps = Some(steps).filter(|_| epochs < spec.train.epochs);
+        let mut autoencoder = Autoencoder::new(spec, self.device.clone())?;
+        let network = autoencoder.network().clone();
+        let job = Job {
+            network: &network,
+            device: &self.device,
+            settings: &self.settings,
+            steps,
+            train: &self.train,
+            validation: Some(&self.validation),
+            start: autoencoder.parameters(),
+            reconstructs: true,
+        };
+        let Some(finished) = job.run(Lock::take(directory)?, observer)? else { return Ok(None) };
+        autoencoder.set_parameters(finished.parameters.clone())?;
+        let reconstruct = |originals: &[f32]| {
+            let shown = 0..originals.len() / self.validation.sample_shape().elements();
+            let given = network.given(&self.validation, shown)?;
+            Ok(autoencoder.reconstruct_given(originals, &given)?.to_f32())
+        };
+        finished.run.draw(network.spec(), &self.validation, reconstruct)?;
+        Ok(Some(finished))
+    }
+}
