@@ -3,8 +3,8 @@
 //!
 //!     cargo run --release --example denoise_photos [FOLDER OF PICTURES]
 
-use pinhole::data::images::{Image, write_grid};
 use pinhole::data::{self, Dataset, Reading};
+use pinhole::draw::{Image, write_grid};
 use pinhole::model::ModelSpec;
 use pinhole::rng::{HostStream, Sequence};
 use pinhole::train::{EpochReport, Observer};

@@ -2,7 +2,8 @@
 //!
 //!     cargo run --release --example mnist_autoencoder [FOLDER WITH MNIST'S FILES]
 
-use pinhole::data::{self, images::Image, images::write_grid};
+use pinhole::data;
+use pinhole::draw::{Image, write_grid};
 use pinhole::train::Observer;
 use pinhole::{Autoencoder, Device, Result, model::ModelSpec};
 use std::path::Path;

@@ -5,7 +5,7 @@ use super::convert::{as_picture, part};
 use super::{End, open_device, say, say_json};
 use pinhole::Autoencoder;
 use pinhole::data::Dataset;
-use pinhole::data::images::{Image, write_grid};
+use pinhole::draw::{Image, write_grid};
 use pinhole::error::{Error, Result};
 use pinhole::task::{HammingIndex, Neighbour};
 use std::path::PathBuf;

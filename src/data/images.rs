@@ -1,4 +1,4 @@
-//! Pictures: files of several formats in, PNG files out, and grids of samples for people to look at.
+//! Pictures: files of several formats in, PNG files out.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::Path;
@@ -23,53 +23,6 @@ const LARGEST_PICTURE: u64 = 512 << 20;
 const PNG_DEPTH: usize = 24;
 /// The help where a picture's samples are of a type that is not read.
 const OTHER_PIXELS: &str = "save it as a grey or RGB picture of 8 or 16 bits";
-/// The lines between the cells of a grid: their width in pixels and their grey.
-const SEPARATOR: usize = 2;
-const SEPARATOR_GREY: u8 = 128;
-
-/// A picture of bytes: shape `[1, h, w]` (grey) or `[3, h, w]` (red, green, blue), row-major, one plane after another.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Image {
-    shape: Shape,
-    bytes: Vec<u8>,
-}
-
-impl Image {
-    /// A picture from its shape and bytes. Fails where the shape is not `[1, h, w]` or `[3, h, w]` with sizes above 0,
-    /// or where it does not fit the bytes.
-    pub fn new(shape: impl Into<Shape>, bytes: Vec<u8>) -> Result<Image> {
-        let shape = shape.into();
-        check_picture(&shape, bytes.len())?;
-        Ok(Image { shape, bytes })
-    }
-
-    /// A picture from values where 0 is black and 1 is white; see [`to_bytes`]. Fails as [`Image::new`] does.
-    pub fn from_f32(shape: impl Into<Shape>, values: &[f32]) -> Result<Image> {
-        Image::new(shape, to_bytes(values))
-    }
-
-    /// The shape: channels, height, width.
-    pub fn shape(&self) -> &Shape {
-        &self.shape
-    }
-
-    /// The bytes, one channel's plane after another.
-    pub fn bytes(&self) -> &[u8] {
-        &self.bytes
-    }
-
-    fn channels(&self) -> usize {
-        self.shape[0]
-    }
-
-    fn height(&self) -> usize {
-        self.shape[1]
-    }
-
-    fn width(&self) -> usize {
-        self.shape[2]
-    }
-}
 
 /// Values as bytes: clamped to 0..=1, times 255, rounded. NaN becomes 0.
 pub fn to_bytes(values: &[f32]) -> Vec<u8> {
@@ -297,7 +250,8 @@ pub fn write_png(path: impl AsRef<Path>, shape: &Shape, bytes: &[u8]) -> Result<
     write_atomically(path, |file| file.write_all(&encoded))
 }
 
-fn check_picture(shape: &Shape, bytes: usize) -> Result<()> {
+/// Fails where a shape is not `[1, h, w]` or `[3, h, w]` with sizes above 0, or has another number of elements.
+pub(crate) fn check_picture(shape: &Shape, bytes: usize) -> Result<()> {
     let elements = shape.iter().try_fold(1usize, |product, size| product.checked_mul(*size));
     if shape.len() != 3 || !matches!(shape[0], 1 | 3) || elements == Some(0) {
         return Err(Error::invalid(
@@ -314,63 +268,4 @@ fn check_picture(shape: &Shape, bytes: usize) -> Result<()> {
         ));
     }
     Ok(())
-}
-
-/// One picture of many: each inner list is a row of cells, from the top left, with mid-grey lines 2 pixels wide
-/// between them. Every pixel of a cell becomes a square of `scale` x `scale` pixels (0 counts as 1).
-///
-/// Cells may differ in size, a row being as high as its highest and a column as wide as its widest, and rows may
-/// differ in length; what is left over is mid-grey. The result is grey where all cells are, else RGB. Fails where
-/// there is no cell, or where the picture would be larger than memory can address.
-pub fn grid(rows: &[Vec<Image>], scale: usize) -> Result<Image> {
-    let scale = scale.max(1);
-    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    if columns == 0 {
-        return Err(Error::invalid("grid", "there is no cell in it", "give at least one picture"));
-    }
-    let too_large = || {
-        let problem = format!("{} x {columns} cells at scale {scale} are too large a picture", rows.len());
-        Error::invalid("grid", problem, "show fewer or smaller ones")
-    };
-    let heights = rows.iter().map(|row| row.iter().map(Image::height).max().unwrap_or(0));
-    let widths = (0..columns).map(|c| rows.iter().filter_map(|row| row.get(c)).map(Image::width).max().unwrap_or(0));
-    let (tops, height) = positions(heights, scale).ok_or_else(too_large)?;
-    let (lefts, width) = positions(widths, scale).ok_or_else(too_large)?;
-    let channels = rows.iter().flatten().map(Image::channels).max().unwrap_or(1);
-    let plane = height.checked_mul(width).filter(|plane| *plane <= usize::MAX / 6).ok_or_else(too_large)?;
-
-    let mut bytes = vec![SEPARATOR_GREY; plane * channels];
-    for (row, top) in rows.iter().zip(&tops) {
-        for (cell, left) in row.iter().zip(&lefts) {
-            for channel in 0..channels {
-                // A grey cell in a picture of colours shows its one channel in all three.
-                let source = &cell.bytes[channel.min(cell.channels() - 1) * cell.height() * cell.width()..];
-                for y in 0..cell.height() * scale {
-                    let line = &source[y / scale * cell.width()..][..cell.width()];
-                    let start = channel * plane + (top + y) * width + left;
-                    for (x, pixel) in bytes[start..][..cell.width() * scale].iter_mut().enumerate() {
-                        *pixel = line[x / scale];
-                    }
-                }
-            }
-        }
-    }
-    Image::new([channels, height, width], bytes)
-}
-
-/// Where each of these sizes starts when they are put side by side, scaled, with separators between; and the whole.
-fn positions(sizes: impl Iterator<Item = usize>, scale: usize) -> Option<(Vec<usize>, usize)> {
-    let (mut starts, mut end) = (Vec::new(), 0usize);
-    for (index, size) in sizes.enumerate() {
-        let start = if index == 0 { 0 } else { end.checked_add(SEPARATOR)? };
-        starts.push(start);
-        end = start.checked_add(size.checked_mul(scale)?)?;
-    }
-    Some((starts, end))
-}
-
-/// Writes [`grid`]'s picture as a PNG. Fails as [`grid`] and [`write_png`] do.
-pub fn write_grid(path: impl AsRef<Path>, rows: &[Vec<Image>], scale: usize) -> Result<()> {
-    let picture = grid(rows, scale)?;
-    write_png(path, picture.shape(), picture.bytes())
 }

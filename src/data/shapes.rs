@@ -4,7 +4,6 @@
 use rayon::prelude::*;
 
 use super::dataset::Dataset;
-use super::images::Image;
 use crate::error::{Error, Result};
 use crate::shape::Shape;
 use crate::tensor::Values;
@@ -93,23 +92,8 @@ pub fn is_picture(sample: &Shape) -> bool {
     matches!(sample[..], [1 | 3, _, _] | [_, _, 1 | 3])
 }
 
-impl Image {
-    /// The picture that a sample is, where 0 is black and 1 is white: of one or three channels, which come first, or
-    /// last where the first axis has another size. Fails where it is no picture, see [`is_picture`].
-    pub fn from_sample(shape: &Shape, values: &[f32]) -> Result<Image> {
-        match shape[..] {
-            [1 | 3, _, _] => Image::from_f32(shape.clone(), values),
-            [height, width, channels @ (1 | 3)] if values.len() == shape.elements() => {
-                let planes = channels_first(values.to_vec(), height * width, channels);
-                Image::from_f32([channels, height, width], &planes)
-            }
-            _ => Image::from_f32(shape.clone(), values),
-        }
-    }
-}
-
 /// Turns pixels of several channels into planes, picture by picture.
-pub(super) fn channels_first<T: Copy + Send + Sync>(mut values: Vec<T>, pixels: usize, channels: usize) -> Vec<T> {
+pub(crate) fn channels_first<T: Copy + Send + Sync>(mut values: Vec<T>, pixels: usize, channels: usize) -> Vec<T> {
     values.par_chunks_mut(pixels * channels).for_each(|picture| {
         let interleaved = picture.to_vec();
         for (at, value) in picture.iter_mut().enumerate() {

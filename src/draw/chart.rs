@@ -1,37 +1,39 @@
-//! Charts as PNG files: how a loss went, and what came of a search's trials. Drawn here, letters included, so that no
-//! plotting library is needed.
+//! Charts: how a loss went, and what came of a search's trials. Each is laid out once and written as PNG and as SVG.
 
+use std::io::Write;
 use std::path::Path;
 
-use super::font;
+use super::axis::{Axis, Scale};
+use super::drawing::{Anchor, Drawing, Ink, Point, TEXT_SIZE};
+use super::font::Font;
 use crate::data::images::write_png;
 use crate::error::{Error, Result};
+use crate::files::write_atomically;
 
 /// The picture's first panel, in pixels, and those below it, of which two stand side by side.
 const WIDTH: usize = 960;
 const HEIGHT: usize = 600;
 const SMALL_HEIGHT: usize = 360;
-/// Between a panel's edges and its plot's: left, right, top, bottom.
-const MARGINS: [f32; 4] = [112.0, 32.0, 56.0, 72.0];
-/// Pixels per dot of the font.
-const LETTER_SCALE: usize = 2;
-const LETTER_WIDTH: f32 = (font::ADVANCE * LETTER_SCALE) as f32;
-const LETTER_HEIGHT: f32 = (font::HEIGHT * LETTER_SCALE) as f32;
-/// A y axis whose largest value is more than this many times its smallest is logarithmic.
-const LOGARITHMIC_FROM: f64 = 20.0;
-/// Letters of a name that fit in the legend.
-const LONGEST_NAME: usize = 40;
+/// Between a panel's edges and what is in it.
+const EDGE: f32 = 24.0;
+/// From the top of a panel to the baseline of the first line of its legend, to that of the next, and from the last
+/// to the plot.
+const HEADING: f32 = 34.0;
+const LINE_HEIGHT: f32 = 24.0;
+const BELOW_HEADING: f32 = 18.0;
+/// From the bottom of a plot to that of its panel.
+const FOOTER: f32 = 72.0;
+/// Between a tick's label and its axis, and between two labels or names.
+const GAP: f32 = 12.0;
+/// Lines of a legend; names beyond them are left out.
+const MOST_LINES: usize = 6;
+/// The length of a line in the legend, with the gap after it.
+const SWATCH: f32 = 30.0;
+const LINE_WIDTH: f32 = 2.0;
 /// A line of up to this many points shows each as a dot.
 const DOTTED_UP_TO: usize = 30;
-
-type Color = [u8; 3];
-const PAPER: Color = [255, 255, 255];
-const TEXT: Color = [64, 68, 76];
-const FRAME: Color = [150, 155, 163];
-const RULER: Color = [231, 233, 237];
-/// One colour per series, over and over; told apart by most colour-blind people too.
-const COLORS: [Color; 6] =
-    [[32, 98, 178], [222, 122, 24], [28, 140, 104], [190, 52, 74], [126, 82, 168], [104, 110, 118]];
+/// Lines of more points than this are drawn by the ends and extremes of each column of pixels.
+const MOST_POINTS: usize = 4 * WIDTH;
 
 /// Points of one kind in a panel.
 pub struct Series<'a> {
@@ -45,7 +47,7 @@ pub struct Series<'a> {
 
 /// What a panel's x axis shows.
 pub enum Along {
-    /// Numbers.
+    /// Numbers. Where all are whole, so are the ticks.
     Linear,
     /// Positive numbers, by their ratios.
     Logarithmic,
@@ -65,11 +67,12 @@ pub struct Panel<'a> {
     pub y_label: &'a str,
 }
 
-/// Writes a PNG of 960 x 600 pixels with one line per series, each a name and its points `(x, y)` in order of x.
+/// Writes a PNG of 960 x 600 pixels with one line per series, each a name and its points `(x, y)` in order of x; and
+/// beside it an SVG, named by the ending `.svg`, that is light or dark as its viewer prefers.
 ///
 /// The y axis is logarithmic where all y are positive and span more than a factor of 20. A point that is not finite
-/// breaks its line. Letters outside ASCII show as `?`. Fails where there is no finite point, and where the file cannot
-/// be written.
+/// breaks its line. Letters that the built-in font lacks show as `?` in the PNG. Fails where there is no finite point,
+/// and where a file cannot be written.
 pub fn line_chart(
     path: impl AsRef<Path>,
     series: &[(&str, Vec<(f64, f64)>)],
@@ -80,112 +83,158 @@ pub fn line_chart(
     panels(path, &[Panel { series: series.collect(), along: Along::Linear, x_label, y_label }])
 }
 
-/// Writes a PNG with a panel of 960 x 600 pixels, and the others below it, half as wide. As [`line_chart`] does otherwise.
+/// Writes a PNG and an SVG with a panel of 960 x 600 pixels, and the others below it, half as wide. As [`line_chart`]
+/// does otherwise.
 pub fn panels(path: impl AsRef<Path>, panels: &[Panel]) -> Result<()> {
+    let path = path.as_ref();
     let small = panels.len().saturating_sub(1);
-    let mut canvas = Canvas::new(WIDTH, HEIGHT + small.div_ceil(2) * SMALL_HEIGHT);
+    let height = HEIGHT + small.div_ceil(2) * SMALL_HEIGHT;
+    let mut drawing = Drawing::new(WIDTH, height, Font::new(TEXT_SIZE)?);
     for (index, panel) in panels.iter().enumerate() {
-        let (left, top, width, height) = match index {
-            0 => (0, 0, WIDTH, HEIGHT),
-            _ => ((index - 1) % 2 * WIDTH / 2, HEIGHT + (index - 1) / 2 * SMALL_HEIGHT, WIDTH / 2, SMALL_HEIGHT),
+        let [left, top, width, height] = match index {
+            0 => [0, 0, WIDTH, HEIGHT],
+            _ => [(index - 1) % 2 * WIDTH / 2, HEIGHT + (index - 1) / 2 * SMALL_HEIGHT, WIDTH / 2, SMALL_HEIGHT],
         };
-        let [from_left, from_right, from_top, from_bottom] = MARGINS;
-        let frame = Frame {
-            left: left as f32 + from_left,
-            right: (left + width) as f32 - from_right,
-            top: top as f32 + from_top,
-            bottom: (top + height) as f32 - from_bottom,
-        };
-        frame.draw(&mut canvas, panel)?;
+        draw_panel(&mut drawing, panel, [left as f32, top as f32, (left + width) as f32, (top + height) as f32])?;
     }
-    write_png(path, &[3, canvas.height, canvas.width].into(), &canvas.planes())
+    let title = panels.first().map_or(String::new(), |first| format!("{} by {}", first.y_label, first.x_label));
+    let svg = drawing.svg(&title);
+    write_png(path, &[3, height, WIDTH].into(), &drawing.planes())?;
+    write_atomically(&path.with_extension("svg"), |file| file.write_all(svg.as_bytes()))
 }
 
-/// The edges of a plot.
-struct Frame {
+/// Draws a panel between these edges: left, top, right, bottom.
+fn draw_panel(drawing: &mut Drawing, panel: &Panel, [left, top, right, bottom]: [f32; 4]) -> Result<()> {
+    let points = || panel.series.iter().flat_map(|series| &series.points).copied().filter(is_finite);
+    if points().next().is_none() {
+        return Err(Error::invalid("chart", "there is no finite point to draw", "give at least one"));
+    }
+    let x = match &panel.along {
+        Along::Linear => Axis::new(points().map(|point| point.0), Scale::Linear, 0.0),
+        Along::Logarithmic => Axis::new(points().map(|point| point.0), Scale::Logarithmic, 0.05),
+        Along::Names(names) => Axis::of_names(names.clone()),
+    };
+    let y = Axis::new(points().map(|point| point.1), Scale::ByRange, 0.05);
+
+    let scale = if y.logarithmic { " (log scale)" } else { "" };
+    let y_label = format!("{}{scale}", panel.y_label);
+    drawing.text((left + EDGE, top + HEADING), Anchor::Start, &y_label);
+    let room = right - left - 3.0 * EDGE - drawing.font.width(&y_label);
+    let lines = draw_legend(drawing, &panel.series, (right - EDGE, top + HEADING), room);
+
+    let mut plot =
+        Plot { left, right: right - EDGE, top: top + HEADING + BELOW_HEADING, bottom: bottom - FOOTER, x, y };
+    plot.top += LINE_HEIGHT * lines.saturating_sub(1) as f32;
+    let y_ticks = plot.y.ticks(((plot.bottom - plot.top) / 50.0) as usize);
+    let widest = y_ticks.iter().map(|(_, label)| drawing.font.width(label)).fold(0.0, f32::max);
+    plot.left += EDGE + GAP + widest;
+    plot.draw_axes(drawing, &y_ticks);
+    drawing.text((0.5 * (plot.left + plot.right), bottom - EDGE), Anchor::Middle, panel.x_label);
+    for (number, series) in panel.series.iter().enumerate() {
+        plot.draw_series(drawing, series, Ink::Series(number));
+    }
+    Ok(())
+}
+
+/// Draws names and colours in lines that end at a point and are not wider than `room`, and returns the number of lines.
+fn draw_legend(drawing: &mut Drawing, series: &[Series], (right, baseline): Point, room: f32) -> usize {
+    let mut lines: Vec<(f32, Vec<(usize, String, f32)>)> = Vec::new();
+    for (number, series) in series.iter().enumerate().filter(|(_, series)| !series.name.is_empty()) {
+        let name = drawing.font.fitted(series.name, room - SWATCH);
+        let width = SWATCH + drawing.font.width(&name);
+        match lines.last_mut() {
+            Some((used, line)) if *used + 2.0 * GAP + width <= room => {
+                *used += 2.0 * GAP + width;
+                line.push((number, name, width));
+            }
+            _ => lines.push((width, vec![(number, name, width)])),
+        }
+    }
+    lines.truncate(MOST_LINES);
+    for (index, (used, line)) in lines.iter().enumerate() {
+        let (mut left, baseline) = (right - used, baseline + LINE_HEIGHT * index as f32);
+        for (number, name, width) in line {
+            let (ink, middle) = (Ink::Series(*number), baseline - 0.35 * TEXT_SIZE);
+            match series[*number].joined {
+                true => drawing.line(vec![(left, middle), (left + SWATCH - 8.0, middle)], LINE_WIDTH, ink),
+                false => drawing.dot((left + SWATCH - 14.0, middle), 4.0, ink),
+            }
+            drawing.text((left + SWATCH, baseline), Anchor::Start, name);
+            left += width + 2.0 * GAP;
+        }
+    }
+    lines.len()
+}
+
+/// The axes of a plot, and its edges in the picture.
+struct Plot {
     left: f32,
     right: f32,
     top: f32,
     bottom: f32,
+    x: Axis,
+    y: Axis,
 }
 
-impl Frame {
-    fn draw(&self, canvas: &mut Canvas, panel: &Panel) -> Result<()> {
-        let series = &panel.series;
-        let points = || series.iter().flat_map(|series| &series.points).copied().filter(is_finite);
-        if points().next().is_none() {
-            return Err(Error::invalid("chart", "there is no finite point to draw", "give at least one"));
-        }
-        let x_axis = match &panel.along {
-            Along::Linear => Axis::new(points().map(|point| point.0), Scale::Linear, 0.0),
-            Along::Logarithmic => Axis::new(points().map(|point| point.0), Scale::Logarithmic, 0.05),
-            Along::Names(names) => {
-                Axis { low: -0.5, high: names.len().max(1) as f64 - 0.5, logarithmic: false, names: names.clone() }
-            }
-        };
-        let y_axis = Axis::new(points().map(|point| point.1), Scale::ByRange, 0.05);
-        let place = |point: &(f64, f64)| {
-            let x = self.left + (self.right - self.left) * x_axis.position(point.0);
-            (x, self.bottom + (self.top - self.bottom) * y_axis.position(point.1))
-        };
-        self.draw_axes(canvas, &x_axis, &y_axis, panel);
-        for (Series { points, joined, .. }, color) in series.iter().zip(COLORS.iter().cycle()) {
-            for pair in points.windows(2).filter(|pair| *joined && pair.iter().all(is_finite)) {
-                canvas.line(place(&pair[0]), place(&pair[1]), 2.2, *color);
-            }
-            let radius = if !joined || points.len() <= DOTTED_UP_TO { 6.0 } else { 2.2 };
-            for point in points.iter().filter(|point| is_finite(point)) {
-                canvas.line(place(point), place(point), radius, *color);
-            }
-        }
-        self.draw_legend(canvas, series);
-        Ok(())
+impl Plot {
+    fn at_x(&self, value: f64) -> f32 {
+        self.left + (self.right - self.left) * self.x.position(value)
     }
 
-    fn draw_axes(&self, canvas: &mut Canvas, x_axis: &Axis, y_axis: &Axis, panel: &Panel) {
-        let Frame { left, right, top, bottom } = *self;
-        let wanted = ((right - left) / 100.0).round() as usize;
-        let mut free_from = 0.0;
-        for (value, label) in x_axis.ticks(wanted) {
-            let x = (left + (right - left) * x_axis.position(value)).round() + 0.5;
-            canvas.line((x, top), (x, bottom), 1.0, RULER);
-            canvas.line((x, bottom), (x, bottom + 5.0), 1.0, FRAME);
-            // A label stays on the picture, and one that would run into the one before it is left out.
-            let end = right + MARGINS[1] - 8.0;
-            let start = (x - 0.5 * text_width(&label)).min(end - text_width(&label));
-            if start >= free_from {
-                canvas.text(start, bottom + 12.0, &label, TEXT);
-                free_from = start + text_width(&label) + LETTER_WIDTH;
-            }
-        }
-        for (value, label) in y_axis.ticks(((bottom - top) / 59.0).round() as usize) {
-            let y = (bottom + (top - bottom) * y_axis.position(value)).round() + 0.5;
-            canvas.line((left, y), (right, y), 1.0, RULER);
-            canvas.line((left - 5.0, y), (left, y), 1.0, FRAME);
-            canvas.text(left - 12.0 - text_width(&label), y - 0.45 * LETTER_HEIGHT, &label, TEXT);
-        }
-        canvas.line((left + 0.5, top), (left + 0.5, bottom + 0.5), 1.0, FRAME);
-        canvas.line((left, bottom + 0.5), (right, bottom + 0.5), 1.0, FRAME);
-
-        canvas.text(0.5 * (left + right - text_width(panel.x_label)), bottom + 42.0, panel.x_label, TEXT);
-        let scale = if y_axis.logarithmic { " (log scale)" } else { "" };
-        canvas.text(left - MARGINS[0] + 16.0, top - MARGINS[2] + 20.0, &format!("{}{scale}", panel.y_label), TEXT);
+    fn at_y(&self, value: f64) -> f32 {
+        self.bottom + (self.top - self.bottom) * self.y.position(value)
     }
 
-    /// Names and colours at the top right, where a falling loss leaves room.
-    fn draw_legend(&self, canvas: &mut Canvas, series: &[Series]) {
-        let names: Vec<String> = series.iter().map(|series| series.name.chars().take(LONGEST_NAME).collect()).collect();
-        let widest = names.iter().map(|name| text_width(name)).fold(0.0, f32::max);
-        if widest == 0.0 {
-            return;
+    fn draw_axes(&self, drawing: &mut Drawing, y_ticks: &[(f64, String)]) {
+        let Plot { left, right, top, bottom, .. } = *self;
+        for (value, label) in self.x_ticks(&drawing.font) {
+            let x = self.at_x(value).floor() + 0.5;
+            drawing.line(vec![(x, top), (x, bottom)], 1.0, Ink::Ruler);
+            drawing.line(vec![(x, bottom), (x, bottom + 5.0)], 1.0, Ink::Frame);
+            drawing.text((x, bottom + GAP + TEXT_SIZE), Anchor::Middle, &label);
         }
-        let (left, line_height) = (self.right - widest - 60.0, LETTER_HEIGHT + 8.0);
-        let below = self.top + 16.0 + line_height * names.len() as f32;
-        canvas.clear(left, self.top + 8.0, self.right - 8.0, below);
-        for (index, (name, color)) in names.iter().zip(COLORS.iter().cycle()).enumerate() {
-            let top = self.top + 16.0 + line_height * index as f32;
-            canvas.line((left + 10.0, top + 7.0), (left + 34.0, top + 7.0), 3.0, *color);
-            canvas.text(left + 44.0, top, name, TEXT);
+        for (value, label) in y_ticks {
+            let y = self.at_y(*value).floor() + 0.5;
+            drawing.line(vec![(left, y), (right, y)], 1.0, Ink::Ruler);
+            drawing.line(vec![(left - 5.0, y), (left, y)], 1.0, Ink::Frame);
+            drawing.text((left - GAP, y + 0.36 * TEXT_SIZE), Anchor::End, label);
+        }
+        let (left, bottom) = (left.floor() + 0.5, bottom.floor() + 0.5);
+        drawing.line(vec![(left, top), (left, bottom), (right, bottom)], 1.0, Ink::Frame);
+    }
+
+    /// The ticks of the x axis: as many round values as there is room for, or all names, shortened to their room.
+    fn x_ticks(&self, font: &Font) -> Vec<(f64, String)> {
+        let width = self.right - self.left;
+        if !self.x.names.is_empty() {
+            let room = width / self.x.names.len() as f32 - GAP;
+            return self.x.ticks(0).into_iter().map(|(value, name)| (value, font.fitted(&name, room))).collect();
+        }
+        let fits = |ticks: &Vec<(f64, String)>| {
+            let ends = |(value, label): &(f64, String)| (self.at_x(*value), 0.5 * font.width(label));
+            let apart = |pair: &[(f64, String)]| {
+                let ((first, before), (second, after)) = (ends(&pair[0]), ends(&pair[1]));
+                second - after - first - before >= 1.5 * GAP
+            };
+            ticks.windows(2).all(apart)
+        };
+        let most = (width / 50.0) as usize;
+        (2..=most).rev().map(|wanted| self.x.ticks(wanted)).find(fits).unwrap_or_else(|| self.x.ticks(1))
+    }
+
+    fn draw_series(&self, drawing: &mut Drawing, Series { points, joined, .. }: &Series, ink: Ink) {
+        let runs = points.split(|point| !is_finite(point)).filter(|run| !run.is_empty());
+        for run in runs {
+            let run: Vec<Point> = run.iter().map(|point| (self.at_x(point.0), self.at_y(point.1))).collect();
+            if *joined && run.len() > 1 {
+                drawing.line(thinned(&run), LINE_WIDTH, ink);
+            }
+            if !joined || points.len() <= DOTTED_UP_TO || run.len() == 1 {
+                for point in run {
+                    drawing.dot(point, 5.0, Ink::Paper);
+                    drawing.dot(point, 4.0, ink);
+                }
+            }
         }
     }
 }
@@ -194,179 +243,16 @@ fn is_finite(point: &(f64, f64)) -> bool {
     point.0.is_finite() && point.1.is_finite()
 }
 
-fn text_width(text: &str) -> f32 {
-    text.chars().count() as f32 * LETTER_WIDTH
-}
-
-/// Whether an axis shows logarithms.
-#[derive(Clone, Copy, PartialEq)]
-enum Scale {
-    Linear,
-    Logarithmic,
-    /// Where values are positive and far apart.
-    ByRange,
-}
-
-/// What an axis shows, from `low` to `high`: the values, or their decimal logarithms, or names.
-struct Axis {
-    low: f64,
-    high: f64,
-    logarithmic: bool,
-    names: Vec<String>,
-}
-
-impl Axis {
-    /// An axis for these values, of which there is at least one, with this part of its length as air at either end.
-    fn new(values: impl Iterator<Item = f64> + Clone, scale: Scale, air: f64) -> Axis {
-        let (mut low, mut high) = (values.clone().fold(f64::MAX, f64::min), values.fold(f64::MIN, f64::max));
-        let logarithmic = match scale {
-            Scale::Linear => false,
-            Scale::Logarithmic => low > 0.0,
-            Scale::ByRange => low > 0.0 && high / low > LOGARITHMIC_FROM,
-        };
-        if logarithmic {
-            (low, high) = (low.log10(), high.log10());
-        }
-        // Values that are all but equal get a range around them; halves keep the largest floats from overflowing.
-        let smallest = 1e-6 * low.abs().max(high.abs());
-        if 0.5 * high - 0.5 * low <= smallest {
-            let around = if smallest > 0.0 { (0.1 * low.abs()).max(smallest) } else { 0.5 };
-            (low, high) = (low - around, high + around);
-        } else if air > 0.0 {
-            let air = air * high - air * low;
-            (low, high) = (low - air, high + air);
-        }
-        Axis { low: low.max(-1e300), high: high.min(1e300), logarithmic, names: vec![] }
+/// A line of fewer points that looks the same: of many in one column of pixels, the ends and the extremes.
+fn thinned(points: &[Point]) -> Vec<Point> {
+    if points.len() <= MOST_POINTS {
+        return points.to_vec();
     }
-
-    /// Where a value is: 0 at the low end, 1 at the high end.
-    fn position(&self, value: f64) -> f32 {
-        let shown = if self.logarithmic { value.log10() } else { value };
-        ((shown - self.low) / (self.high - self.low)).clamp(0.0, 1.0) as f32
-    }
-
-    /// About `wanted` round values on the axis, with their labels.
-    fn ticks(&self, wanted: usize) -> Vec<(f64, String)> {
-        match (&self.names[..], self.logarithmic) {
-            ([], true) => self.logarithmic_ticks(wanted),
-            ([], false) => self.linear_ticks(wanted),
-            (names, _) => names.iter().enumerate().map(|(index, name)| (index as f64, name.clone())).collect(),
-        }
-    }
-
-    fn linear_ticks(&self, wanted: usize) -> Vec<(f64, String)> {
-        let rough = (self.high - self.low) / wanted as f64;
-        let power = rough.log10().floor();
-        let unit = 10f64.powf(power);
-        let factor = [1.0, 2.0, 5.0].into_iter().find(|factor| factor * unit >= rough).unwrap_or(10.0);
-        let step = factor * unit;
-        // A step of 10 units needs one decimal less than its unit does.
-        let decimals = if factor == 10.0 { -power - 1.0 } else { -power };
-        let first = (self.low / step).ceil();
-        let count = ((self.high / step).floor() - first).clamp(0.0, 4.0 * wanted as f64) as usize;
-        let values = (0..=count).map(|index| (first + index as f64) * step);
-        let largest = self.low.abs().max(self.high.abs());
-        values.map(|value| (value, linear_label(value, largest, decimals))).collect()
-    }
-
-    fn logarithmic_ticks(&self, wanted: usize) -> Vec<(f64, String)> {
-        // Whole powers where there are many of them, and rounder and rounder numbers between where there are few.
-        let decades = self.high - self.low;
-        let every = (decades / wanted as f64).ceil().max(1.0) as i32;
-        let factors: &[f64] = if decades < 2.5 { &[1.0, 2.0, 5.0] } else { &[1.0] };
-        let mut ticks = Vec::new();
-        for power in (self.low.floor() as i32)..=(self.high.ceil() as i32) {
-            for factor in factors {
-                let value = factor * 10f64.powi(power);
-                let inside = (self.low..=self.high).contains(&value.log10());
-                if inside && power.rem_euclid(every) == 0 {
-                    ticks.push((value, logarithmic_label(*factor, power)));
-                }
-            }
-        }
-        ticks
-    }
-}
-
-fn linear_label(value: f64, largest: f64, decimals: f64) -> String {
-    if largest >= 1e7 || decimals > 6.0 {
-        let digits = (largest.log10().floor() + decimals).clamp(0.0, 6.0) as usize;
-        return if value == 0.0 { "0".into() } else { format!("{value:.digits$e}") };
-    }
-    // Zero may come out of the arithmetic with a minus sign.
-    let value = if value == 0.0 { 0.0 } else { value };
-    format!("{value:.*}", decimals.max(0.0) as usize)
-}
-
-fn logarithmic_label(factor: f64, power: i32) -> String {
-    match power {
-        -4..=-1 => format!("{:.*}", power.unsigned_abs() as usize, factor * 10f64.powi(power)),
-        0..=5 => format!("{:.0}", factor * 10f64.powi(power)),
-        _ => format!("{factor}e{power}"),
-    }
-}
-
-/// The picture while it is drawn, pixel by pixel.
-struct Canvas {
-    width: usize,
-    height: usize,
-    pixels: Vec<Color>,
-}
-
-impl Canvas {
-    fn new(width: usize, height: usize) -> Canvas {
-        Canvas { width, height, pixels: vec![PAPER; width * height] }
-    }
-
-    /// Blends `color` into a pixel, which may lie outside.
-    fn blend(&mut self, x: usize, y: usize, color: Color, share: f32) {
-        if x < self.width && y < self.height {
-            for (old, new) in self.pixels[y * self.width + x].iter_mut().zip(color) {
-                *old = (f32::from(*old) + share * (f32::from(new) - f32::from(*old))).round() as u8;
-            }
-        }
-    }
-
-    /// A line with smooth edges and ends; a dot where its ends are one.
-    fn line(&mut self, from: (f32, f32), to: (f32, f32), thickness: f32, color: Color) {
-        let reach = 0.5 * thickness + 1.0;
-        let first = |low: f32| (low - reach).max(0.0) as usize;
-        let last = |high: f32, end: usize| ((high + reach).max(0.0) as usize + 1).min(end);
-        let (along_x, along_y) = (to.0 - from.0, to.1 - from.1);
-        let square = (along_x * along_x + along_y * along_y).max(1e-6);
-        for y in first(from.1.min(to.1))..last(from.1.max(to.1), self.height) {
-            for x in first(from.0.min(to.0))..last(from.0.max(to.0), self.width) {
-                let (off_x, off_y) = (x as f32 + 0.5 - from.0, y as f32 + 0.5 - from.1);
-                let t = ((off_x * along_x + off_y * along_y) / square).clamp(0.0, 1.0);
-                let distance = (off_x - t * along_x).hypot(off_y - t * along_y);
-                self.blend(x, y, color, (0.5 * thickness - distance + 0.5).clamp(0.0, 1.0));
-            }
-        }
-    }
-
-    /// A line of text from its top left corner.
-    fn text(&mut self, left: f32, top: f32, text: &str, color: Color) {
-        let (mut left, top) = (left.max(0.0).round() as usize, top.max(0.0).round() as usize);
-        for letter in text.chars() {
-            for (column, row) in font::dots(letter) {
-                for (x, y) in (0..LETTER_SCALE * LETTER_SCALE).map(|dot| (dot % LETTER_SCALE, dot / LETTER_SCALE)) {
-                    self.blend(left + column * LETTER_SCALE + x, top + row * LETTER_SCALE + y, color, 1.0);
-                }
-            }
-            left += font::ADVANCE * LETTER_SCALE;
-        }
-    }
-
-    /// Covers a rectangle with paper, leaving a hint of what is below.
-    fn clear(&mut self, left: f32, top: f32, right: f32, bottom: f32) {
-        for y in top as usize..bottom as usize {
-            for x in left as usize..right as usize {
-                self.blend(x, y, PAPER, 0.88);
-            }
-        }
-    }
-
-    fn planes(&self) -> Vec<u8> {
-        (0..3).flat_map(|channel| self.pixels.iter().map(move |pixel| pixel[channel])).collect()
-    }
+    let columns = points.chunk_by(|one, next| one.0.floor() == next.0.floor());
+    let ends = |column: &[Point]| {
+        let by_height = |one: &&Point, other: &&Point| one.1.total_cmp(&other.1);
+        let ends = [column.first(), column.iter().min_by(by_height), column.iter().max_by(by_height), column.last()];
+        ends.into_iter().flatten().copied().collect::<Vec<Point>>()
+    };
+    columns.flat_map(ends).collect()
 }

@@ -5,9 +5,9 @@
 use super::fingerprint::Fingerprint;
 use super::lock::Lock;
 use super::tensorboard::Events;
-use crate::data::images::{Image, write_grid};
 use crate::data::{Dataset, Samples, SparseRows, Splits, is_picture};
 use crate::draw::chart::line_chart;
+use crate::draw::{Image, write_grid};
 use crate::error::{Error, Result};
 use crate::files::{self, write_atomically};
 use crate::model::weights;

@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use pinhole::data::idx::{read_idx, write_idx_f32, write_idx_u8};
-use pinhole::data::images::{Image, grid, read_png, to_bytes, write_grid, write_png};
+use pinhole::data::images::{read_png, to_bytes, write_png};
 use pinhole::data::{Dataset, digits, load};
 use pinhole::draw::chart::line_chart;
+use pinhole::draw::{Image, grid, write_grid};
 use pinhole::error::Result;
 use pinhole::shape::Shape;
 use pinhole::tensor::Values;
@@ -658,7 +659,7 @@ fn chart_draws_what_there_is() -> Result<()> {
     assert!(inked([32, 98, 178]) > 1000, "no blue line");
     assert!(inked([222, 122, 24]) > 10, "no orange dot");
     assert!(inked([255, 255, 255]) > plane / 2, "no paper");
-    assert_eq!(names_in(folder.path()), ["loss.png"]);
+    assert_eq!(names_in(folder.path()), ["loss.png", "loss.svg"]);
 
     // Extremes neither fail nor hang.
     for points in [
