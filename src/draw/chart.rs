@@ -14,8 +14,9 @@ use crate::files::write_atomically;
 const WIDTH: usize = 960;
 const HEIGHT: usize = 600;
 const SMALL_HEIGHT: usize = 360;
-/// Between a panel's edges and what is in it.
+/// Between a panel's edges and what is in it; on the right, half a tick's label reaches beyond the plot.
 const EDGE: f32 = 24.0;
+const RIGHT_EDGE: f32 = 36.0;
 /// From the top of a panel to the baseline of the first line of its legend, to that of the next, and from the last
 /// to the plot.
 const HEADING: f32 = 34.0;
@@ -25,6 +26,10 @@ const BELOW_HEADING: f32 = 18.0;
 const FOOTER: f32 = 72.0;
 /// Between a tick's label and its axis, and between two labels or names.
 const GAP: f32 = 12.0;
+/// The room of a name below an axis, at least; where names have less, some are left out.
+const NAME_ROOM: f32 = 60.0;
+/// The part of a scatter plot's width that is free at either end.
+const AIR: f64 = 0.03;
 /// Lines of a legend; names beyond them are left out.
 const MOST_LINES: usize = 6;
 /// The length of a line in the legend, with the gap after it.
@@ -110,7 +115,10 @@ fn draw_panel(drawing: &mut Drawing, panel: &Panel, [left, top, right, bottom]: 
         return Err(Error::invalid("chart", "there is no finite point to draw", "give at least one"));
     }
     let x = match &panel.along {
-        Along::Linear => Axis::new(points().map(|point| point.0), Scale::Linear, 0.0),
+        Along::Linear => {
+            let air = if panel.series.iter().all(|series| series.joined) { 0.0 } else { AIR };
+            Axis::new(points().map(|point| point.0), Scale::Linear, air)
+        }
         Along::Logarithmic => Axis::new(points().map(|point| point.0), Scale::Logarithmic, 0.05),
         Along::Names(names) => Axis::of_names(names.clone()),
     };
@@ -119,11 +127,11 @@ fn draw_panel(drawing: &mut Drawing, panel: &Panel, [left, top, right, bottom]: 
     let scale = if y.logarithmic { " (log scale)" } else { "" };
     let y_label = format!("{}{scale}", panel.y_label);
     drawing.text((left + EDGE, top + HEADING), Anchor::Start, &y_label);
-    let room = right - left - 3.0 * EDGE - drawing.font.width(&y_label);
-    let lines = draw_legend(drawing, &panel.series, (right - EDGE, top + HEADING), room);
+    let room = right - RIGHT_EDGE - left - 2.0 * EDGE - drawing.font.width(&y_label);
+    let lines = draw_legend(drawing, &panel.series, (right - RIGHT_EDGE, top + HEADING), room);
 
     let mut plot =
-        Plot { left, right: right - EDGE, top: top + HEADING + BELOW_HEADING, bottom: bottom - FOOTER, x, y };
+        Plot { left, right: right - RIGHT_EDGE, top: top + HEADING + BELOW_HEADING, bottom: bottom - FOOTER, x, y };
     plot.top += LINE_HEIGHT * lines.saturating_sub(1) as f32;
     let y_ticks = plot.y.ticks(((plot.bottom - plot.top) / 50.0) as usize);
     let widest = y_ticks.iter().map(|(_, label)| drawing.font.width(label)).fold(0.0, f32::max);
@@ -191,7 +199,10 @@ impl Plot {
             let x = self.at_x(value).floor() + 0.5;
             drawing.line(vec![(x, top), (x, bottom)], 1.0, Ink::Ruler);
             drawing.line(vec![(x, bottom), (x, bottom + 5.0)], 1.0, Ink::Frame);
-            drawing.text((x, bottom + GAP + TEXT_SIZE), Anchor::Middle, &label);
+            // A long label stays on the picture.
+            let end = right + RIGHT_EDGE - 4.0;
+            let center = x.min(end - 0.5 * drawing.font.width(&label));
+            drawing.text((center, bottom + GAP + TEXT_SIZE), Anchor::Middle, &label);
         }
         for (value, label) in y_ticks {
             let y = self.at_y(*value).floor() + 0.5;
@@ -207,8 +218,10 @@ impl Plot {
     fn x_ticks(&self, font: &Font) -> Vec<(f64, String)> {
         let width = self.right - self.left;
         if !self.x.names.is_empty() {
-            let room = width / self.x.names.len() as f32 - GAP;
-            return self.x.ticks(0).into_iter().map(|(value, name)| (value, font.fitted(&name, room))).collect();
+            let room = width / self.x.names.len() as f32;
+            let every = (NAME_ROOM / room).ceil().max(1.0) as usize;
+            let fitted = |(value, name): (f64, String)| (value, font.fitted(&name, room * every as f32 - GAP));
+            return self.x.ticks(0).into_iter().step_by(every).map(fitted).collect();
         }
         let fits = |ticks: &Vec<(f64, String)>| {
             let ends = |(value, label): &(f64, String)| (self.at_x(*value), 0.5 * font.width(label));

@@ -62,6 +62,9 @@ pub(super) enum Anchor {
     End,
 }
 
+/// Points of a line that are drawn at a time. Time grows with the square of their number where a line runs to and fro.
+const PIECE: usize = 32;
+
 enum Mark {
     Line { points: Vec<Point>, width: f32, ink: Ink },
     Dot { center: Point, radius: f32, ink: Ink },
@@ -151,13 +154,16 @@ impl Drawing {
             match mark {
                 Mark::Line { points, width, ink } => {
                     let mut stroke = Stroke::new(*width);
-                    stroke.join(Join::Round).cap(Cap::Butt);
+                    stroke.join(Join::Round).cap(if points.len() > PIECE { Cap::Round } else { Cap::Butt });
                     let command = |(index, (x, y)): (usize, &Point)| match index {
                         0 => Command::MoveTo(Vector::new(*x, *y)),
                         _ => Command::LineTo(Vector::new(*x, *y)),
                     };
-                    let path: Vec<Command> = points.iter().enumerate().map(command).collect();
-                    self.blend(&mut pixels, &path, stroke.into(), *ink);
+                    for start in (0..points.len().saturating_sub(1)).step_by(PIECE) {
+                        let piece = &points[start..points.len().min(start + PIECE + 1)];
+                        let path: Vec<Command> = piece.iter().enumerate().map(command).collect();
+                        self.blend(&mut pixels, &path, stroke.into(), *ink);
+                    }
                 }
                 Mark::Dot { center, radius, ink } => {
                     let mut path = Vec::new();

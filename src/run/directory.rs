@@ -30,6 +30,7 @@ const ITEMS: &str = "items.txt";
 const METRICS: &str = "metrics.jsonl";
 const PROFILE: &str = "profile.json";
 const LOSS_CURVE: &str = "loss.png";
+const LOSS_CURVE_SVG: &str = "loss.svg";
 const RECONSTRUCTIONS: &str = "reconstructions.png";
 
 /// Originals shown above their reconstructions, in a row, and rows of such pairs.
@@ -420,7 +421,7 @@ fn sweep(path: &Path) {
     for entry in fs::read_dir(path).into_iter().flatten().flatten() {
         let name = entry.file_name();
         let name = name.to_string_lossy();
-        let ours = [MODEL, WEIGHTS, CHECKPOINT, SETTINGS, METRICS, LOSS_CURVE, RECONSTRUCTIONS, ITEMS]
+        let ours = [MODEL, WEIGHTS, CHECKPOINT, SETTINGS, METRICS, LOSS_CURVE, LOSS_CURVE_SVG, RECONSTRUCTIONS, ITEMS]
             .iter()
             .any(|file| name.strip_prefix('.').is_some_and(|rest| rest.starts_with(&format!("{file}."))));
         if ours && name.ends_with(".tmp") {

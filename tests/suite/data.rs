@@ -678,6 +678,38 @@ fn chart_draws_what_there_is() -> Result<()> {
     Ok(())
 }
 
+/// The texts of an SVG, in its order.
+fn texts(svg: &str) -> Vec<&str> {
+    let texts = svg.lines().filter(|line| line.starts_with("<text"));
+    texts.filter_map(|line| line.split_once('>')?.1.strip_suffix("</text>")).collect()
+}
+
+#[test]
+fn chart_is_also_an_svg_in_light_and_dark() -> Result<()> {
+    let folder = folder();
+    let path = folder.path().join("loss.png");
+    let epochs = |losses: &[f64]| (1..).map(f64::from).zip(losses.iter().copied()).collect::<Vec<(f64, f64)>>();
+    line_chart(&path, &[("a < b & c", epochs(&[0.5, 0.3, f64::NAN, 0.1]))], "epoch", "loss")?;
+    let svg = std::fs::read_to_string(path.with_extension("svg")).expect("an SVG");
+    assert!(svg.starts_with("<svg ") && svg.ends_with("</svg>\n") && svg.contains("prefers-color-scheme:dark"));
+    assert!(svg.contains("<title>loss by epoch</title>") && !svg.contains("NaN"));
+    // Epochs are whole, the line ends before the gap, and each of the three points is a dot on a ring of paper.
+    assert_eq!(texts(&svg)[..7], ["loss", "a &lt; b &amp; c", "1", "2", "3", "4", "0.10"]);
+    assert_eq!(svg.matches("<polyline class=\"s4\"").count(), 2, "one line, and one in the legend");
+    assert_eq!(svg.matches("<circle").count(), 6);
+
+    // One epoch stands alone, without ticks beside it.
+    line_chart(&path, &[("training", epochs(&[0.5]))], "epoch", "loss")?;
+    let svg = std::fs::read_to_string(path.with_extension("svg")).expect("an SVG");
+    assert_eq!(texts(&svg).iter().filter(|text| text.parse::<f64>().is_ok_and(|tick| tick >= 0.6)).count(), 1);
+
+    // Many steps make no larger a file than the picture can show.
+    let steps = (0..200_000).map(|step| (f64::from(step), f64::from(step % 7)));
+    line_chart(&path, &[("training", steps.collect())], "step", "loss")?;
+    assert!(std::fs::metadata(path.with_extension("svg")).expect("an SVG").len() < 100_000);
+    Ok(())
+}
+
 // ---- the real thing
 
 #[test]

@@ -130,9 +130,10 @@ pub fn said(output: std::process::Output) -> Said {
 }
 
 /// All that a run leaves behind.
-pub const RUN_FILES: [&str; 7] = [
+pub const RUN_FILES: [&str; 8] = [
     "checkpoint.safetensors",
     "loss.png",
+    "loss.svg",
     "metrics.jsonl",
     "model.safetensors",
     "model.toml",

@@ -383,7 +383,7 @@ fn a_search_leaves_runs_a_table_and_a_picture() {
     assert!(said.stderr.contains(&format!("the best model is {best}/model.safetensors\n")), "{}", said.stderr);
     let mut expected: Vec<String> = (1..=12).map(|trial| format!("trial-{trial:03}")).collect();
     expected.splice(0..0, ["space.toml".to_owned()]);
-    expected.extend(["trials.jsonl", "trials.png"].map(str::to_owned));
+    expected.extend(["trials.jsonl", "trials.png", "trials.svg"].map(str::to_owned));
     assert_eq!(place.names("found"), expected);
     // Two panels in a row below the first.
     assert_eq!(read_png(place.path("found/trials.png")).expect("a picture").0, Shape::from([3, 960, 960]));

@@ -197,6 +197,7 @@ fn a_classifier_learns_labels_and_is_loaded_as_it_was() {
             "classification.json",
             "classifier.toml",
             "loss.png",
+            "loss.svg",
             "metrics.jsonl",
             "model.safetensors",
             "model.toml",
