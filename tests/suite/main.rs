@@ -5,6 +5,7 @@
 // A test that cannot go on fails.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::unreachable)]
 
+mod architecture;
 #[cfg(feature = "cli")]
 mod cli;
 mod common;
