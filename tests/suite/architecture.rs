@@ -520,7 +520,7 @@ fn planted_faults_of_structure_are_seen() {
     let up: Vec<[String; 2]> = upward(&planted, &graph);
     assert!(up.contains(&["plan/tile.rs".into(), "model/mod.rs".into()]), "{up:?}");
     assert_eq!(wildcards("match op { Op::Add | Op::Sub => 1, Op::Mul { .. } => { match x { _ => 2 } } _ => 0 }"), [1]);
-    assert_eq!(wildcards("match op { Op::Add => 1, Op::Mul(_) => 2 }\nmatch 3 { 1 => Op::Add, _ => Op::Mul }"), []);
+    assert!(wildcards("match op { Op::Add => 1, Op::Mul(_) => 2 }\nmatch 3 { 1 => Op::Add, _ => Op::Mul }").is_empty());
     assert_eq!(wildcards("\nmatch k {\n (Kernel::Rows, _) => 1,\n other => f(other, '{'),\n}"), [2]);
     let long = format!("fn a() {{\n{}}}\nfn b();", "x;\n".repeat(LONGEST_FUNCTION));
     assert_eq!(long_functions(&long), [("a".to_owned(), LONGEST_FUNCTION + 2)]);
