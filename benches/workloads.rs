@@ -8,7 +8,7 @@
 
 // Tests use the parts of the table that benches leave alone.
 #[allow(dead_code)]
-#[path = "../tests/suite/cases.rs"]
+#[path = "../tests/suite/common/cases/mod.rs"]
 mod cases;
 
 use cases::Case;

@@ -198,3 +198,8 @@ fn io_help(source: &std::io::Error) -> &'static str {
         _ => "check the path and the disk",
     }
 }
+
+/// A message of several lines as one.
+pub(crate) fn one_line(message: &str) -> String {
+    message.split_whitespace().collect::<Vec<_>>().join(" ")
+}

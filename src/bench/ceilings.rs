@@ -1,6 +1,6 @@
 //! What a device can do at most, and what a launch costs.
 
-use super::measure::rounded;
+use super::numbers::rounded;
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::gpu::{Buffers, Probe, launch_cost};

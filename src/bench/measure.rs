@@ -3,6 +3,7 @@
 use super::ceilings::Ceilings;
 use super::host::{ProcessorTime, peak_memory, reset_peak_memory};
 use super::loaded::{Loaded, Material};
+use super::numbers::{median, rounded};
 use super::workload::Workload;
 use crate::device::Device;
 use crate::error::{Error, Result};
@@ -222,15 +223,4 @@ fn warm_up(loaded: &mut Loaded, block_seconds: f64) -> Result<usize> {
         loaded.run(fitting)?;
     }
     Ok(fitting)
-}
-
-/// The median of some numbers, which are sorted.
-pub(super) fn median(numbers: &mut [f64]) -> f64 {
-    numbers.sort_by(f64::total_cmp);
-    (numbers[(numbers.len() - 1) / 2] + numbers[numbers.len() / 2]) / 2.0
-}
-
-/// Six digits, which is more than any clock knows.
-pub(super) fn rounded(number: f64) -> f64 {
-    format!("{number:.5e}").parse().unwrap_or(number)
 }

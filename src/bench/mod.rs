@@ -16,6 +16,7 @@ mod ceilings;
 mod host;
 mod loaded;
 mod measure;
+mod numbers;
 mod split_sweep;
 mod workload;
 

@@ -1,7 +1,7 @@
 //! What cutting the sums of convolutions' weight gradients into parts gains.
 
 use super::loaded::{Material, numbers};
-use super::measure::{median, rounded};
+use super::numbers::{median, rounded};
 use super::workload::Workload;
 use crate::device::{Device, Session};
 use crate::error::Result;

@@ -5,6 +5,7 @@ use super::depthwise;
 use super::elementwise::Fused;
 use super::matmul::{Matrix, multiply, transpose, with_memory};
 use super::real::{Real, clear, each_pair, vectorised};
+use super::sizes::Sizes;
 use gemm_common::Parallelism;
 use rayon::prelude::*;
 use std::ops::Range;
@@ -19,27 +20,6 @@ const FEW_POSITIONS: usize = 48;
 const LARGE_WEIGHT: usize = 1 << 15;
 /// Splits of a weight's gradient below which threads share each rather than take one each.
 const FEW_SPLITS: usize = 8;
-
-/// The constants of the kernel, in the table's order.
-#[derive(Clone, Copy)]
-pub(super) struct Sizes {
-    n: usize,
-    pub(super) c: usize,
-    pub(super) h: usize,
-    pub(super) w: usize,
-    o: usize,
-    pub(super) p: usize,
-    pub(super) q: usize,
-    pub(super) r: usize,
-    pub(super) s: usize,
-    pub(super) stride: [usize; 2],
-    pub(super) padding: [usize; 2],
-    pub(super) dilation: [usize; 2],
-    groups: usize,
-    splits: usize,
-    /// How far apart the splits' gradients of the weight lie.
-    stride_of_splits: usize,
-}
 
 /// Rows of windows of neighbouring positions, or parts of such rows.
 #[derive(Clone, Copy)]

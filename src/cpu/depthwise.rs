@@ -1,10 +1,10 @@
 //! The convolution trio where every channel is a group of its own: there is no product, only channels side by side that
 //! are each multiplied with their own weight. The twin of `shaders/conv2d.wgsl` like `conv2d.rs`, which calls it.
 
-use super::conv2d::Sizes;
 use super::elementwise::Fused;
 use super::matmul::{transpose, with_memory};
 use super::real::{Real, vectorised};
+use super::sizes::Sizes;
 use rayon::prelude::*;
 use std::ops::Range;
 

@@ -23,6 +23,7 @@ mod recurrence;
 mod reduce;
 mod rows;
 mod session;
+mod sizes;
 mod state;
 mod top_k;
 mod unit_columns;
@@ -266,10 +267,8 @@ pub(crate) fn execute<T: Real>(step: &Step, sources: &[Source<T>], targets: &mut
         Kernel::LinearForward | Kernel::LinearBackward => {
             let [_, _, _, gates] = step.constants::<4>();
             let backward = step.constant("BACKWARD") == Some(1);
-            let run = match step.kernel {
-                Kernel::LinearForward => recurrence::linear_forward,
-                _ => recurrence::linear_backward,
-            };
+            let forward = step.kernel == Kernel::LinearForward;
+            let run = if forward { recurrence::linear_forward } else { recurrence::linear_backward };
             run(step.constants(), backward, gates, floats(0), floats(1), floats(2), targets[0].floats());
         }
         Kernel::BatchFloats => with_epilogue(step, inputs, targets, |y, fused| {

@@ -6,7 +6,7 @@
 //! the whole step does not become slower: a tile of another workgroup size may part two products that shared a dispatch.
 
 use super::adapter::Gpu;
-use super::cache::{cache_folder, load_choices, save_choices};
+use super::cache::{Choice, cache_folder, load_choices, save_choices};
 use super::session::Session;
 use crate::error::{Error, Result};
 use crate::plan::{Access, Family, Limits, Outcome, Plan, Product, Step, Target, Tile, Without};
@@ -50,22 +50,6 @@ impl Default for Tuning {
     fn default() -> Tuning {
         Tuning { budget: Duration::from_secs(10), folder: cache_folder() }
     }
-}
-
-/// What was measured of a product.
-#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Choice {
-    /// The product.
-    pub product: Product,
-    /// The untuned tile.
-    pub default: Tile,
-    /// Microseconds that it takes.
-    pub default_us: f64,
-    /// The chosen tile: the untuned one, where no other is faster.
-    pub tile: Tile,
-    /// Microseconds that it takes.
-    pub us: f64,
 }
 
 /// What came of tuning.

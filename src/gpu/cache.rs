@@ -3,11 +3,10 @@
 //! Nothing here is needed: a file that is missing, broken or of another adapter costs time and nothing else, and whatever
 //! goes wrong is traced.
 
-use super::adapter::AdapterSummary;
-use super::autotune::Choice;
+use super::adapters::AdapterSummary;
 use crate::error::{Error, Result};
 use crate::files::write_atomically;
-use crate::plan::{TABLE, TILE_SOURCE};
+use crate::plan::{Product, TABLE, TILE_SOURCE, Tile};
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -35,6 +34,22 @@ pub fn folder_by(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf>
         given.or_else(|| folder("HOME").map(|home| home.join(".cache")))
     };
     shared.map(|shared| shared.join("pinhole"))
+}
+
+/// What was measured of a product.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Choice {
+    /// The product.
+    pub product: Product,
+    /// The untuned tile.
+    pub default: Tile,
+    /// Microseconds that it takes.
+    pub default_us: f64,
+    /// The chosen tile: the untuned one, where no other is faster.
+    pub tile: Tile,
+    /// Microseconds that it takes.
+    pub us: f64,
 }
 
 /// What measurements hold for: an adapter with its driver, and these shaders.

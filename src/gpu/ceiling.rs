@@ -1,8 +1,8 @@
 //! What an adapter can do at most, and what a launch costs: measured by the kernels of `shaders/ceiling.wgsl`, which no
 //! plan uses. [`crate::bench`] holds plans against it.
 
-use super::adapter::{Gpu, one_line};
-use crate::error::{Error, Result};
+use super::adapter::Gpu;
+use crate::error::{Error, Result, one_line};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

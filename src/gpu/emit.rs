@@ -1,8 +1,7 @@
 //! The final text of a shader, in the language of each of wgpu's backends.
 
-use super::adapter::one_line;
 use super::shader::Shader;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, one_line};
 use crate::plan::{Kernel, Without};
 use naga::ShaderStage;
 use naga::back::{hlsl, msl, spv, wgsl};

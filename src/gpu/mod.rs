@@ -1,6 +1,7 @@
 //! Runs plans on a GPU. The only part of the crate that names wgpu.
 
 mod adapter;
+mod adapters;
 mod autotune;
 mod cache;
 mod ceiling;
@@ -10,13 +11,14 @@ mod session;
 mod shader;
 mod unroll;
 
-pub use adapter::{AdapterSummary, Gpu, adapters, is_guarded};
+pub use adapter::{Gpu, is_guarded};
+pub use adapters::{AdapterSummary, adapters};
 #[doc(hidden)]
 pub use autotune::disagreement;
-pub use autotune::{Choice, Tuning, TuningReport};
-pub use cache::cache_folder;
+pub use autotune::{Tuning, TuningReport};
 #[doc(hidden)]
 pub use cache::folder_by;
+pub use cache::{Choice, cache_folder};
 pub use ceiling::{Buffers, LaunchCost, Probe, launch_cost};
 pub use emit::Language;
 pub use session::{Session, Statistics};

@@ -3,9 +3,9 @@
 //! Nothing is written, mapped or waited for between steps. The host waits only for back-pressure: two submissions may be
 //! in flight.
 
-use super::adapter::{Gpu, one_line};
+use super::adapter::Gpu;
 use super::shader::{Shader, specialise};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, one_line};
 use crate::plan::{Access, Buffer, Kernel, Plan, Without, bindings, foresee, grid, state};
 use crate::tensor::{DType, Values};
 use half::f16;

@@ -3,13 +3,10 @@
 //! lines, so that line numbers stay true: what is generated follows after the file's last line. Steps that share a dispatch
 //! become one text, in which the second one's names end in `_1`.
 
-use super::adapter::one_line;
 use super::unroll::unroll;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, one_line};
 use crate::graph::{Reduction, sizes};
-use crate::plan::{
-    Access, Family, Fusion, Instruction, Kernel, Outcome, Program, Step, TILE_SOURCE, View, Without, bindings,
-};
+use crate::plan::{Access, Family, Fusion, Instruction, Outcome, Program, Step, TILE_SOURCE, View, Without, bindings};
 use crate::tensor::DType;
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
@@ -155,12 +152,7 @@ fn suffixed(name: String, index: usize) -> String {
 }
 
 fn needs_math(step: &Step) -> bool {
-    calls_math(step) || step.program.as_ref().is_some_and(|program| program.operations() > 0)
-}
-
-/// Whether the kernel itself calls functions of `math.wgsl`, in place of which its file has others.
-fn calls_math(step: &Step) -> bool {
-    matches!(step.kernel, Kernel::Lstm | Kernel::Gru)
+    step.kernel.row().math || step.program.as_ref().is_some_and(|program| program.operations() > 0)
 }
 
 fn family(step: &Step) -> Option<Family> {
@@ -295,7 +287,7 @@ fn is_generated(name: &str) -> bool {
 /// Whether a line is a neutral function, in place of which one is generated or is in `math.wgsl`.
 fn is_replaced(step: &Step, line: &str) -> bool {
     let heads: &[&str] = match step.kernel.row().fusion {
-        Fusion::No if calls_math(step) => &["fn sigmoid(", "fn hyperbolic_tangent("],
+        Fusion::No if step.kernel.row().math => &["fn sigmoid(", "fn hyperbolic_tangent("],
         Fusion::No => &[],
         Fusion::Source => &["fn fused(", "fn fused4(", "fn part(", "fn is_maximum(", "const PHASES"],
         Fusion::Epilogue => &["fn finish(", "fn finish4(", "fn finish_totals("],
@@ -368,7 +360,7 @@ fn epilogue(step: &Step, numbers: &[Option<usize>], text: &mut String) {
     let whole = Program { instructions, inputs: 0, phases: vec![] };
     let program = step.program.as_ref().unwrap_or(&whole);
     let own = step.kernel.row().bindings.len();
-    let unit = row_length(step);
+    let unit = step.row_length();
     text.push('\n');
     let (mut one, mut four, mut totals) = (String::new(), String::new(), String::new());
     for (index, outcome) in step.outcomes.iter().enumerate() {
@@ -557,17 +549,6 @@ impl<'a> Vectors<'a> {
 fn all(first: &str, step: usize) -> String {
     let [a, b, c] = [step, 2 * step, 3 * step];
     format!("(vec4<u32>({first}) + vec4<u32>(0u, {a}u, {b}u, {c}u))")
-}
-
-/// The length of the rows that a product's results are given by.
-fn row_length(step: &Step) -> Option<usize> {
-    let product = |names: &[&str]| names.iter().map(|name| step.constant(name).map(|size| size as usize)).product();
-    match step.kernel {
-        Kernel::MatMul => product(&["N"]),
-        Kernel::Conv2d => product(&["O"]),
-        Kernel::Conv2dGradInput => product(&["C"]),
-        _ => None,
-    }
 }
 
 /// Where a view maps element `i = row + offset` of a result, or four from there on. Where some axes of the view are a row of

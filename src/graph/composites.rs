@@ -2,35 +2,9 @@
 //! and normalisation. Going backward, [`Graph::gradients`] steps over what lies inside of them. The closed form is made of
 //! ordinary nodes, so that it can be differentiated again.
 
-use super::graph::{Graph, Value};
-use super::op::{Binary, Unary};
+use super::graph::{Composite, Graph, Value};
+use super::op::{Binary, Op, Unary};
 use crate::error::Result;
-
-/// What a value was composed of.
-#[derive(Clone, Debug)]
-pub(super) enum Composite {
-    /// The operand's value counts as a constant.
-    Detached,
-    /// The derivative goes to this value as it is.
-    StraightThrough(Value),
-    /// A recurrence: its operands' derivatives come from one recurrence in reverse.
-    Recurrence,
-    Softmax {
-        x: Value,
-        axes: Vec<usize>,
-    },
-    LogSoftmax {
-        x: Value,
-        axes: Vec<usize>,
-    },
-    Standardised {
-        x: Value,
-        axes: Vec<usize>,
-        epsilon: f64,
-        mean: Value,
-        variance: Value,
-    },
-}
 
 /// A value made to have mean 0 and variance 1 along some axes, and what it had before.
 #[derive(Clone, Copy, Debug)]
@@ -47,7 +21,7 @@ impl Graph {
     /// The same value, but a constant to [`Graph::gradients`].
     pub fn detach(&mut self, x: Value) -> Value {
         let (shape, dtype) = (self.shape(x).clone(), self.node(x).dtype);
-        let detached = self.push(super::Op::Reshape, vec![x], shape, dtype);
+        let detached = self.push(Op::Reshape, vec![x], shape, dtype);
         self.closed.insert(detached, Composite::Detached);
         detached
     }

@@ -4,6 +4,7 @@
 //! op is written in these same ops, so that a gradient is a graph again and can be differentiated once more.
 
 mod beside;
+mod build;
 mod composites;
 mod custom;
 mod grad;
@@ -15,7 +16,7 @@ mod recurrence;
 pub use composites::Standardised;
 pub(crate) use custom::sizes;
 pub use custom::{CustomKernel, Operand};
-pub use graph::{Graph, Node, STATE_LENGTH, Value};
+pub use graph::{Graph, MAX_ELEMENTS, Node, STATE_LENGTH, Value};
 pub use op::{Binary, Direction, Op, Pool, Pooling, Reduction, Unary, Window};
 pub(crate) use op::{each_binary, each_unary};
 pub use recurrence::MAX_HIDDEN;

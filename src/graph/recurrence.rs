@@ -12,8 +12,7 @@
 //! its transpose, which takes the steps the other way, carries gradients back. Both are linear in their source and
 //! bilinear with the factors and W: their own derivatives are again such recurrences, and products of their results.
 
-use super::composites::Composite;
-use super::graph::{Graph, Value};
+use super::graph::{Composite, Graph, Value};
 use super::op::{Direction, Op, Unary};
 use crate::error::Result;
 use crate::tensor::DType;
@@ -53,68 +52,63 @@ impl Graph {
         let operands = node.operands;
         let wanted = |operand: usize| needed[operands[operand].0];
         let mut gradients = Vec::new();
-        match node.op {
-            Op::Lstm(direction) => {
-                let (factors, hidden) = self.lstm_factors(&operands, y, direction)?;
-                let weight = self.transposed(operands[1])?;
-                let passed = self.linear_recurrence([factors, weight, g], true, direction)?;
+        if let Op::Lstm(direction) = node.op {
+            let (factors, hidden) = self.lstm_factors(&operands, y, direction)?;
+            let weight = self.transposed(operands[1])?;
+            let passed = self.linear_recurrence([factors, weight, g], true, direction)?;
+            let parts = self.through_gates(factors, passed)?;
+            gradients.push((operands[0], parts));
+            if wanted(1) {
+                gradients.push((operands[1], self.product_over_steps(hidden, parts)?));
+            }
+        } else if let Op::Gru(direction) = node.op {
+            let (factors, hidden, update) = self.gru_factors(&operands, y, direction)?;
+            let weight = self.transposed(operands[1])?;
+            let passed = self.linear_recurrence([factors, weight, g], true, direction)?;
+            let parts = self.through_gates(factors, passed)?;
+            if wanted(1) {
+                gradients.push((operands[1], self.product_over_steps(hidden, parts)?));
+            }
+            let size = self.shape(y)[2];
+            if wanted(2) {
+                let third = self.piece(parts, 2, size)?;
+                gradients.push((operands[2], self.sum(third, &[0, 1])?));
+            }
+            // The input's part of n is not under r.
+            let third = self.multiply(update, passed)?;
+            let own = [self.piece(parts, 0, size)?, self.piece(parts, 1, size)?, third];
+            gradients.push((operands[0], self.concat(&own, 2)?));
+        } else if let Op::LinearRecurrence { transposed, direction } = node.op {
+            let [factors, weight, source] = [operands[0], operands[1], operands[2]];
+            let turned = self.transposed(weight)?;
+            let other = self.linear_recurrence([factors, turned, g], !transposed, direction)?;
+            let (state, passed) = if transposed { (other, y) } else { (y, other) };
+            gradients.push((source, other));
+            let (gates, size) = self.kinds(factors, state);
+            let cell = gates - 3;
+            let before = self.previous(state, direction)?;
+            let hidden = self.piece(before, 0, size)?;
+            if wanted(1) {
                 let parts = self.through_gates(factors, passed)?;
-                gradients.push((operands[0], parts));
-                if wanted(1) {
-                    gradients.push((operands[1], self.product_over_steps(hidden, parts)?));
-                }
+                let gradient = self.product_over_steps(hidden, parts)?;
+                gradients.push((weight, if transposed { self.transposed(gradient)? } else { gradient }));
             }
-            Op::Gru(direction) => {
-                let (factors, hidden, update) = self.gru_factors(&operands, y, direction)?;
-                let weight = self.transposed(operands[1])?;
-                let passed = self.linear_recurrence([factors, weight, g], true, direction)?;
-                let parts = self.through_gates(factors, passed)?;
-                if wanted(1) {
-                    gradients.push((operands[1], self.product_over_steps(hidden, parts)?));
+            if wanted(0) {
+                let own = self.gates_of(hidden, if transposed { turned } else { weight })?;
+                let (h, c) = (self.piece(passed, 0, size)?, self.piece(passed, cell, size)?);
+                let mut parts = Vec::new();
+                for gate in 0..gates {
+                    let own = self.piece(own, gate, size)?;
+                    parts.push(self.multiply(if gate < 3 { c } else { h }, own)?);
                 }
-                let size = self.shape(y)[2];
-                if wanted(2) {
-                    let third = self.piece(parts, 2, size)?;
-                    gradients.push((operands[2], self.sum(third, &[0, 1])?));
+                let cell_before = self.piece(before, cell, size)?;
+                parts.push(self.multiply(c, cell_before)?);
+                if gates == 4 {
+                    let cell = self.piece(state, 1, size)?;
+                    parts.push(self.multiply(h, cell)?);
                 }
-                // The input's part of n is not under r.
-                let third = self.multiply(update, passed)?;
-                let own = [self.piece(parts, 0, size)?, self.piece(parts, 1, size)?, third];
-                gradients.push((operands[0], self.concat(&own, 2)?));
+                gradients.push((factors, self.concat(&parts, 2)?));
             }
-            Op::LinearRecurrence { transposed, direction } => {
-                let [factors, weight, source] = [operands[0], operands[1], operands[2]];
-                let turned = self.transposed(weight)?;
-                let other = self.linear_recurrence([factors, turned, g], !transposed, direction)?;
-                let (state, passed) = if transposed { (other, y) } else { (y, other) };
-                gradients.push((source, other));
-                let (gates, size) = self.kinds(factors, state);
-                let cell = gates - 3;
-                let before = self.previous(state, direction)?;
-                let hidden = self.piece(before, 0, size)?;
-                if wanted(1) {
-                    let parts = self.through_gates(factors, passed)?;
-                    let gradient = self.product_over_steps(hidden, parts)?;
-                    gradients.push((weight, if transposed { self.transposed(gradient)? } else { gradient }));
-                }
-                if wanted(0) {
-                    let own = self.gates_of(hidden, if transposed { turned } else { weight })?;
-                    let (h, c) = (self.piece(passed, 0, size)?, self.piece(passed, cell, size)?);
-                    let mut parts = Vec::new();
-                    for gate in 0..gates {
-                        let own = self.piece(own, gate, size)?;
-                        parts.push(self.multiply(if gate < 3 { c } else { h }, own)?);
-                    }
-                    let cell_before = self.piece(before, cell, size)?;
-                    parts.push(self.multiply(c, cell_before)?);
-                    if gates == 4 {
-                        let cell = self.piece(state, 1, size)?;
-                        parts.push(self.multiply(h, cell)?);
-                    }
-                    gradients.push((factors, self.concat(&parts, 2)?));
-                }
-            }
-            _ => {}
         }
         Ok(gradients)
     }
@@ -253,10 +247,10 @@ impl Graph {
 
     /// The transpose of a matrix, which is what it is the transpose of where it is one.
     fn transposed(&mut self, matrix: Value) -> Result<Value> {
-        match &self.node(matrix).op {
-            Op::Permute(axes) if axes[..] == [1, 0] => Ok(self.node(matrix).operands[0]),
-            _ => self.permute(matrix, &[1, 0]),
+        if matches!(&self.node(matrix).op, Op::Permute(axes) if axes[..] == [1, 0]) {
+            return Ok(self.node(matrix).operands[0]);
         }
+        self.permute(matrix, &[1, 0])
     }
 
     /// Sequences, steps and hidden units.

@@ -8,6 +8,7 @@ mod layer;
 pub mod loss;
 mod placement;
 
+pub use crate::graph::MAX_ELEMENTS;
 pub use layer::{
     Activation, AdaptivePool, AdaptivePool1d, AdaptivePool2d, Attention, BatchNorm, Cell, Conv, Conv1d, Conv2d,
     ConvTranspose, ConvTranspose1d, ConvTranspose2d, Custom, CustomLayer, Dropout, Embedding, GaussianNoise,
@@ -21,10 +22,6 @@ pub(crate) use placement::{check_ties, with_forgotten_flatten};
 
 use crate::error::Error;
 use crate::shape::Shape;
-
-/// The most elements one sample of a layer's output, or all parameters of a model together, may have. Beyond it a
-/// size is a slip of the pen, and below it byte counts cannot overflow 64 bits.
-pub const MAX_ELEMENTS: usize = 1 << 31;
 
 /// A layer at its place in a list, where its shapes are known.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,6 +1,7 @@
 //! The plan itself: steps, slots and buffers, how they print, and whether an adapter can run them.
 
-use super::kernel::{Access, Extent, Kernel};
+use super::kernel::{Access, Extent, Kernel, Scratch};
+use super::limits::{GROUPS_PER_AXIS, Limits};
 use super::products::product_of;
 use super::program::{Program, Register, View};
 use super::tile::{Family, Product, Tile};
@@ -10,9 +11,6 @@ use crate::shape::Shape;
 use crate::tensor::DType;
 use std::fmt;
 use std::ops::Range;
-
-/// Workgroups along one axis of a grid: WebGPU's floor, and what most adapters have.
-const GROUPS_PER_AXIS: u64 = 65_535;
 
 /// A fixed list of launches and the buffers they work on.
 #[derive(Clone, Debug, PartialEq)]
@@ -100,72 +98,6 @@ pub struct Buffer {
     pub rearranged: Vec<(usize, [usize; 4])>,
     /// What it holds from the beginning, where nobody writes it.
     pub content: Vec<u32>,
-}
-
-/// What an adapter allows. The default is WebGPU's floor, which all but small and old adapters have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Storage buffers in a launch.
-    pub storage_buffers: u64,
-    /// Bytes of a binding.
-    pub binding_bytes: u64,
-    /// Bytes of a buffer.
-    pub buffer_bytes: u64,
-    /// Invocations of a workgroup.
-    pub invocations: u64,
-    /// Bytes of workgroup memory.
-    pub workgroup_bytes: u64,
-    /// Workgroups along one axis of a grid.
-    pub workgroups: u64,
-    /// Multiples at which a binding may begin, in bytes.
-    pub alignment: u64,
-    /// Bytes of memory, where the driver tells.
-    pub memory_bytes: Option<u64>,
-}
-
-impl Limits {
-    /// The environment variable that says which limits devices are held to: `downlevel`, or nothing for their own.
-    pub const VARIABLE: &str = "PINHOLE_LIMITS";
-
-    /// What almost every device has that computes at all, old and small ones included: wgpu's limits of this name.
-    pub const DOWNLEVEL: Limits = Limits {
-        storage_buffers: 4,
-        binding_bytes: 128 << 20,
-        buffer_bytes: 256 << 20,
-        invocations: 256,
-        workgroup_bytes: 16_352,
-        workgroups: GROUPS_PER_AXIS,
-        alignment: 256,
-        memory_bytes: None,
-    };
-
-    /// The limits that [`Limits::VARIABLE`] names; `None` where it is not set or empty. Fails where it names others.
-    pub fn from_environment() -> Result<Option<Limits>> {
-        match std::env::var_os(Limits::VARIABLE) {
-            None => Ok(None),
-            Some(name) if name.is_empty() => Ok(None),
-            Some(name) if name == "downlevel" => Ok(Some(Limits::DOWNLEVEL)),
-            Some(name) => {
-                let problem = format!("unknown limits \"{}\"", name.display());
-                Err(Error::invalid(Limits::VARIABLE, problem, "use \"downlevel\", or leave it out"))
-            }
-        }
-    }
-}
-
-impl Default for Limits {
-    fn default() -> Limits {
-        Limits {
-            storage_buffers: 8,
-            binding_bytes: 128 << 20,
-            buffer_bytes: 256 << 20,
-            invocations: 256,
-            workgroup_bytes: 16 << 10,
-            workgroups: GROUPS_PER_AXIS,
-            alignment: 256,
-            memory_bytes: None,
-        }
-    }
 }
 
 impl DType {
@@ -261,14 +193,10 @@ impl Step {
 
     /// Bytes of workgroup memory besides [`Step::tile_memory`].
     fn own_workgroup_bytes(&self) -> u64 {
-        match self.kernel {
-            Kernel::Advance | Kernel::Rows | Kernel::Squares | Kernel::SquaresOfSums | Kernel::Norm => {
-                4 * self.workgroup()
-            }
-            Kernel::Lstm | Kernel::Gru | Kernel::LinearForward | Kernel::LinearBackward => 4 * self.named("SHARED"),
-            // Counts of 256 digits, their sums, and what is found.
-            Kernel::TopK => 4 * (256 + 256 + 2),
-            _ => 0,
+        4 * match self.kernel.row().scratch {
+            Scratch::Words(words) => words,
+            Scratch::Constant(name) => self.named(name),
+            Scratch::EachInvocation => self.workgroup(),
         }
     }
 
@@ -279,14 +207,19 @@ impl Step {
             let of =
                 |e: &Extent| e.product.iter().map(|name| self.named(name)).product::<u64>().div_ceil(e.each as u64);
             let invocations = row.grid.iter().map(of).product::<u64>();
-            // A row is a workgroup's.
-            let each = if matches!(self.kernel, Kernel::Rows | Kernel::TopK) { 1 } else { self.workgroup() };
+            let each = if row.row_per_workgroup { 1 } else { self.workgroup() };
             return invocations.div_ceil(each).max(1);
         }
         let along = |size: &str, tile: &str| self.named(size).div_ceil(self.named(tile));
         let tiles = along("LINES", "TILE_LINES") * along("COLUMNS", "TILE_COLUMNS");
         let tiles = tiles * self.named("PANELS") * self.named("SPLITS");
         if self.named("FAMILY") == Family::Registers as u64 { tiles.div_ceil(self.workgroup()) } else { tiles }
+    }
+
+    /// The length of the rows that a product's results come in.
+    pub fn row_length(&self) -> Option<usize> {
+        let length = self.kernel.row().row_length.and_then(|name| self.constant(name));
+        length.map(|length| length as usize)
     }
 
     /// Partial sums that an [`Outcome::Total`] leaves.
@@ -296,10 +229,7 @@ impl Step {
 
     /// Bytes read and written, each element counted once. Of tables and data sets only the rows that come out count.
     pub fn bytes(&self) -> u64 {
-        let rows = match self.kernel {
-            Kernel::Gather | Kernel::BatchFloats | Kernel::BatchBytes => self.constant("COUNT"),
-            _ => None,
-        };
+        let rows = self.kernel.row().table_rows.and_then(|count| self.constant(count));
         let read = |(position, slot): (usize, &Slot)| match (rows, slot.shape.first()) {
             // Slots 0 and 1 are the table and the indices, which may be longer than what is taken from them.
             (Some(rows), Some(all)) if position < 2 => slot.bytes() * rows.min(*all as u64) / *all as u64,

@@ -4,7 +4,7 @@
 use super::fusion::{Group, is_fusible, kernel_of, operands, storage};
 use super::kernel::{Fusion, Kernel};
 use super::plan::Outcome;
-use super::tile::LOSS_SCOPE;
+use super::target::LOSS_SCOPE;
 use crate::graph::{Graph, Op, Value};
 use crate::tensor::DType;
 use std::collections::HashSet;

@@ -1,7 +1,8 @@
 //! The sizes of matrix products and convolutions, as the constants of their kernels.
 
 use super::kernel::{Kernel, TILE_CONSTANTS};
-use super::tile::{Family, Product, Target, Tile};
+use super::target::Target;
+use super::tile::{Family, Product, Tile};
 use crate::graph::Window;
 use crate::shape::Shape;
 

@@ -3,7 +3,7 @@
 use super::trainer::{TRAIN, Trainer};
 use crate::device::{Device, Session};
 use crate::error::{Error, Result};
-use crate::plan::{Access, Buffer, Kernel, Outcome, Plan, Step};
+use crate::plan::{Access, Buffer, Outcome, Plan, Step};
 use crate::tensor::DType;
 use std::collections::BTreeMap;
 
@@ -199,11 +199,9 @@ fn joined_parts(step: &Step, slot: usize, values: &[f64]) -> Vec<f64> {
         return vec![values.iter().sum()];
     }
     let named = |name| step.constant(name).unwrap_or(1) as usize;
-    let (stride, used) = match step.kernel {
-        Kernel::ColumnSums => (named("PART_STRIDE"), named("COLUMNS")),
-        _ if named("SPLITS") > 1 && step.kernel.row().tiled => (named("SPLIT_STRIDE"), named("SPLIT_STRIDE")),
-        _ => return values.to_vec(),
-    };
+    let row = step.kernel.row();
+    let split = (row.tiled && named("SPLITS") > 1).then_some(["SPLIT_STRIDE"; 2]);
+    let Some([stride, used]) = row.parts.or(split).map(|names| names.map(named)) else { return values.to_vec() };
     (0..used).map(|first| values.iter().skip(first).step_by(stride.max(1)).sum()).collect()
 }
 

@@ -4,7 +4,7 @@
 //! The blocks are written for a checkout's root, so the folder has links to what a checkout has, and `cargo` there is
 //! [`CARGO`]: `cargo run` is the program that cargo has built for these tests, and examples are built and run by cargo.
 
-use crate::place::*;
+use crate::temp::*;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 

@@ -5,50 +5,11 @@
 //! that may want it are looked at again.
 
 use super::Fusing;
+use super::decided::Claim;
 use super::expression::inverse;
 use crate::graph::{Op, Reduction, Value};
 use crate::plan::program::View;
 use std::collections::{BTreeSet, HashMap};
-
-/// What an epilogue computes besides the product itself.
-#[derive(Default)]
-pub(super) struct Claim {
-    /// Values that follow from the product element by element, in order.
-    pub members: Vec<Value>,
-    /// Where the elements of each member lie.
-    places: HashMap<Value, Option<View>>,
-    /// Their sums over all elements.
-    pub totals: Vec<Value>,
-}
-
-impl Claim {
-    /// Where a member's elements lie; nothing where the value is no member.
-    pub(super) fn place(&self, value: Value) -> Option<&Option<View>> {
-        self.places.get(&value)
-    }
-
-    fn owned(&self) -> impl Iterator<Item = Value> + '_ {
-        self.members.iter().chain(&self.totals).copied()
-    }
-}
-
-/// The claims of all products.
-#[derive(Default)]
-pub(super) struct Claims {
-    /// By product.
-    pub of: HashMap<Value, Claim>,
-    /// For each value, the product whose epilogue computes it.
-    pub owner: Vec<Option<Value>>,
-    /// Products whose claims are to be staked anew.
-    pub stale: BTreeSet<Value>,
-}
-
-impl Claims {
-    /// The product in whose launch a value is computed, the product itself included.
-    pub(super) fn home(&self, value: Value) -> Option<Value> {
-        if self.of.contains_key(&value) { Some(value) } else { self.owner[value.0] }
-    }
-}
 
 impl Fusing<'_> {
     /// Brings all claims up to date. Returns the products whose claims were staked, and the values that changed hands.

@@ -1,7 +1,7 @@
 //! Fused expressions in the making: the program that computes an element of a value from values that are kept.
 
-use super::claims::Claim;
-use super::{only_moves, storage};
+use super::decided::Claim;
+use super::group::{only_moves, storage};
 use crate::graph::{Binary, Graph, Op, Value};
 use crate::plan::program::{Axis, Instruction, Phase, Program, Register, View};
 use crate::shape::Shape;

@@ -6,96 +6,24 @@
 //! element, may leave several values, and sums what is summed over all elements.
 
 mod claims;
+mod decided;
 mod expression;
+mod group;
 mod order;
 mod reach;
 mod rows;
 
-use self::claims::{Claim, Claims};
+use self::decided::{Claim, Claims, Rows};
 use self::expression::{Aliases, Builder, Expression, Memory, part_to_keep, reduction_source};
+pub(super) use self::group::{Group, is_fusible, kernel_of, operands, reads, storage};
+use self::group::{only_moves, trailing_reduction};
 use self::order::ordered;
 use self::reach::Reach;
-use self::rows::{Rows, trailing_reduction};
 use super::kernel::{Fusion, Kernel};
 use super::plan::Outcome;
-use super::program::Program;
-use super::tile::Target;
-use crate::graph::{Graph, Op, Pool, Reduction, Value};
-use crate::tensor::DType;
+use super::target::Target;
+use crate::graph::{Graph, Op, Value};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-
-/// A launch: what it computes, and from what.
-#[derive(Clone, Debug)]
-pub(super) struct Group {
-    /// The value whose kernel it runs.
-    pub anchor: Value,
-    /// Its fused expression, where it has one.
-    pub program: Option<Program>,
-    /// The kept values that the program's inputs are.
-    pub inputs: Vec<Value>,
-    /// The kept values that it computes, and how.
-    pub results: Vec<(Value, Outcome)>,
-    /// Rows and their length, where the expression reduces rows before it computes them.
-    pub rows: Option<[usize; 2]>,
-}
-
-/// The value whose memory this one shares: reshapes are only another view of it.
-pub(super) fn storage(graph: &Graph, mut value: Value) -> Value {
-    while graph.node(value).op == Op::Reshape {
-        value = graph.node(value).operands[0];
-    }
-    value
-}
-
-/// The kernel that computes a kept value.
-pub(super) fn kernel_of(graph: &Graph, value: Value) -> Kernel {
-    let node = graph.node(value);
-    match &node.op {
-        Op::MatMul { .. } => Kernel::MatMul,
-        Op::Conv2d(_) => Kernel::Conv2d,
-        Op::Conv2dGradInput(_) => Kernel::Conv2dGradInput,
-        Op::Conv2dGradWeight(_) => Kernel::Conv2dGradWeight,
-        Op::Pool(Pool::Sum, _) => Kernel::SumPool,
-        Op::Pool(Pool::SumSpread, _) => Kernel::SumPoolSpread,
-        Op::Pool(Pool::Max, _) => Kernel::MaxPool,
-        Op::Pool(Pool::MaxSpread, _) => Kernel::MaxPoolSpread,
-        Op::Pool(Pool::Linear, _) => Kernel::LinearResize,
-        Op::Pool(Pool::LinearSpread, _) => Kernel::LinearResizeSpread,
-        Op::Reduce { reduction: Reduction::Sum, axes }
-            if axes.iter().copied().eq(0..axes.len()) && !node.shape.is_empty() =>
-        {
-            Kernel::ColumnSums
-        }
-        Op::Reduce { reduction: Reduction::Sum, .. } => Kernel::Sum,
-        Op::Reduce { reduction: Reduction::Max, .. } => Kernel::Max,
-        Op::Gather => Kernel::Gather,
-        Op::ScatterAdd => Kernel::ScatterAdd,
-        Op::Warp => Kernel::Warp,
-        Op::Custom(_) => Kernel::Custom,
-        Op::Indices { .. } => Kernel::Indices,
-        Op::TopK { .. } => Kernel::TopK,
-        Op::Lstm(_) => Kernel::Lstm,
-        Op::Gru(_) => Kernel::Gru,
-        Op::LinearRecurrence { transposed: false, .. } => Kernel::LinearForward,
-        Op::LinearRecurrence { transposed: true, .. } => Kernel::LinearBackward,
-        Op::RandomUniform { .. } => Kernel::RandomUniform,
-        Op::RandomBits { .. } => Kernel::RandomBits,
-        Op::Batch if graph.node(node.operands[0]).dtype == DType::U8 => Kernel::BatchBytes,
-        Op::Batch => Kernel::BatchFloats,
-        // Sources are never computed; the copy of one to an output is a map.
-        Op::Input { .. } | Op::Parameter { .. } => Kernel::Map,
-        Op::Constant(_)
-        | Op::Iota
-        | Op::Unary(_)
-        | Op::Binary(_)
-        | Op::Broadcast
-        | Op::Reshape
-        | Op::Permute(_)
-        | Op::Slice { .. }
-        | Op::Pad { .. }
-        | Op::Concat { .. } => Kernel::Map,
-    }
-}
 
 /// Decides what is kept and fuses the rest, for the given outputs (storages, not reshapes). The launches come in an order
 /// in which they can run.
@@ -164,19 +92,6 @@ struct Fusing<'a> {
     visitors: HashMap<Value, Vec<Value>>,
     /// Values whose being kept is to be decided again, and whether each of them may have changed hands.
     unsettled: Vec<Value>,
-}
-
-/// Ops that compute nothing: repeating them is cheaper than keeping their result.
-fn only_moves(op: &Op) -> bool {
-    matches!(
-        op,
-        Op::Constant(_) | Op::Iota | Op::Broadcast | Op::Permute(_) | Op::Slice { .. } | Op::Pad { .. } | Op::Reshape
-    )
-}
-
-/// Ops that can be computed inside another launch.
-pub(super) fn is_fusible(op: &Op) -> bool {
-    only_moves(op) || matches!(op, Op::Unary(_) | Op::Binary(_) | Op::Concat { .. })
 }
 
 /// For each value needed: how many launches or expressions read it, an output's place counting as one. Zero: not needed.
@@ -511,15 +426,4 @@ impl<'a> Fusing<'a> {
         let fits = inputs.len() <= self.room(kernel_of(graph, value));
         (fits.then_some(Group { anchor: value, program: Some(program), inputs, results, rows: None }), visited)
     }
-}
-
-/// The values that a launch reads from memory: what its kernel reads, then its expression's inputs.
-pub(super) fn reads(graph: &Graph, group: &Group) -> Vec<Value> {
-    operands(graph, group).iter().chain(&group.inputs).map(|value| storage(graph, *value)).collect()
-}
-
-/// What a launch's kernel itself reads.
-pub(super) fn operands<'a>(graph: &'a Graph, group: &Group) -> &'a [Value] {
-    let node = graph.node(group.anchor);
-    if is_fusible(&node.op) || matches!(node.op, Op::Reduce { .. }) { &[] } else { &node.operands }
 }

@@ -1,6 +1,6 @@
 //! The order of launches.
 
-use super::{Group, reads, storage};
+use super::group::{Group, reads, storage};
 use crate::graph::{Graph, Value};
 use std::collections::HashMap;
 

@@ -4,59 +4,12 @@
 //! what no product's epilogue computes.
 
 use super::Fusing;
+use super::decided::RowGroup;
 use super::expression::broadcast_view;
-use super::storage;
+use super::group::{storage, trailing_reduction};
 use crate::graph::{Graph, Op, Value};
 use crate::plan::program::{Axis, View};
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-
-/// A chain over rows.
-#[derive(PartialEq)]
-pub(super) struct RowGroup {
-    /// The number of rows and their length.
-    pub size: [usize; 2],
-    /// The values computed on the way, the result last.
-    pub members: Vec<Value>,
-    /// What comes out.
-    pub result: Value,
-}
-
-/// All chains over rows.
-#[derive(Default)]
-pub(super) struct Rows {
-    /// The reductions that a chain may begin with, and the rows they reduce.
-    pub firsts: BTreeMap<Value, [usize; 2]>,
-    /// The chains by their first reductions.
-    of: HashMap<Value, RowGroup>,
-    /// The first reductions of the chains by their results.
-    results: HashMap<Value, Value>,
-    /// For each value, the first reduction of the chain that computes it.
-    pub owner: Vec<Option<Value>>,
-    /// For each value, the first reductions of chains that were made with regard to who owns it.
-    lookers: HashMap<Value, Vec<Value>>,
-    /// First reductions whose chains are to be made anew.
-    pub stale: BTreeSet<Value>,
-}
-
-impl Rows {
-    /// Chains of a graph of so many nodes that may begin with these reductions, none of which is made yet.
-    pub(super) fn new(nodes: usize, firsts: BTreeMap<Value, [usize; 2]>) -> Rows {
-        Rows { owner: vec![None; nodes], stale: firsts.keys().copied().collect(), firsts, ..Rows::default() }
-    }
-
-    /// The chain of this result.
-    pub(super) fn of_result(&self, result: Value) -> Option<&RowGroup> {
-        self.of.get(self.results.get(&result)?)
-    }
-
-    /// Has the chains made anew that would look at this value.
-    pub(super) fn touch(&mut self, value: Value) {
-        self.stale.extend(self.lookers.remove(&value).into_iter().flatten());
-        if self.firsts.contains_key(&value) {
-            self.stale.insert(value);
-        }
-    }
-}
+use std::collections::{BTreeSet, HashSet};
 
 impl Fusing<'_> {
     /// Brings all chains up to date, and returns the values that changed hands or are the results of changed chains.
@@ -234,16 +187,6 @@ fn joins(graph: &Graph, members: &HashSet<Value>, value: Value, size: [usize; 2]
         Op::Reduce { .. } => trailing_reduction(graph, value) == Some(size),
         _ => false,
     }
-}
-
-/// Rows and their length, where a value reduces the last axes of its operand.
-pub(super) fn trailing_reduction(graph: &Graph, value: Value) -> Option<[usize; 2]> {
-    let node = graph.node(value);
-    let Op::Reduce { axes, .. } = &node.op else { return None };
-    let shape = graph.shape(node.operands[0]);
-    let rows = node.shape.elements();
-    let last = axes.iter().copied().eq(shape.len() - axes.len()..shape.len());
-    (last && rows > 1).then_some([rows, shape.elements() / rows])
 }
 
 /// Whether a broadcast repeats a number for each row along the rows.

@@ -1,22 +1,26 @@
 //! Lowering: from fused groups to launches, and from launches to a plan with memory.
 
+mod launch;
 mod pair;
 mod reductions;
+mod request;
 mod segments;
+mod transients;
 mod update;
 
-use self::pair::places;
-use super::channels_last::{Arranged, Order, is_rearranged};
-use super::fusion::{Group, fuse, kernel_of, reads, storage};
+use self::launch::{Home, Launch, Operand, Segment, step};
+pub use self::request::Request;
+use super::channels_last::is_rearranged;
+use super::fusion::{Group, kernel_of, storage};
 use super::kernel::Kernel;
-use super::memory::{ALIGNMENT, ParameterLayout, Transient, aligned, allocate};
-use super::plan::{Buffer, Outcome, OwnKernel, Plan, Slot, Step};
-use super::precision::halves;
+use super::memory::{ALIGNMENT, ParameterLayout, aligned};
+use super::plan::{Buffer, Outcome, OwnKernel};
 use super::products::ProductSizes;
 use super::program::{Instruction, Program};
-use super::state::{Metrics, RING_CAPACITY, Training};
-use super::tile::Target;
-use crate::error::{Error, Result};
+use super::state::RING_CAPACITY;
+use super::target::Target;
+use super::training::Metrics;
+use crate::error::Result;
 use crate::graph::{Direction, Graph, Op, Pooling, Value};
 use crate::shape::Shape;
 use crate::tensor::DType;
@@ -24,59 +28,6 @@ use std::collections::{HashMap, HashSet};
 
 /// Invocations that keep a large device busy: long reductions are split until there are about this many.
 const BUSY: usize = 1 << 14;
-
-/// Bytes that every adapter can bind: work buffers stay below.
-const BINDING_FLOOR: usize = 128 << 20;
-
-/// Everything a plan is made from.
-#[derive(Clone, Debug)]
-pub struct Request<'a> {
-    /// The plan's name, for messages.
-    pub name: &'a str,
-    /// The graph.
-    pub graph: &'a Graph,
-    /// Values to be left in buffers of these names.
-    pub outputs: Vec<(Value, String)>,
-    /// Where parameters lie; the same for every plan that shares them.
-    pub layout: &'a ParameterLayout,
-    /// Gradients and an optimiser, for a training step.
-    pub training: Option<Training>,
-    /// What is reported of every step.
-    pub metrics: Option<Metrics>,
-    /// The device that will run it.
-    pub target: Target,
-}
-
-/// Where a launch's operand is: in a buffer that outlives the step, or in a transient.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Home {
-    Lasting { buffer: usize, offset: usize },
-    Transient(usize),
-}
-
-/// A place, the shape of what lies there, and its type.
-type Operand = (Home, Shape, DType);
-
-/// A launch before memory is given out.
-struct Launch {
-    kernel: Kernel,
-    constants: Vec<u32>,
-    slots: Vec<Operand>,
-    outcomes: Vec<Outcome>,
-    program: Option<Program>,
-    own: Option<OwnKernel>,
-    label: String,
-    operations: u64,
-    joins_previous: bool,
-}
-
-/// Where a parameter's gradient lies: partial sums, `stride` elements apart.
-#[derive(Clone, Copy)]
-struct Segment {
-    offset: usize,
-    parts: usize,
-    stride: usize,
-}
 
 struct Lowering<'a> {
     graph: &'a Graph,
@@ -98,70 +49,11 @@ struct Lowering<'a> {
     copies: HashMap<Value, Home>,
 }
 
-impl Plan {
-    /// The plan that computes `outputs` of a graph and leaves each in a buffer of the given name, for any device.
-    pub fn new(name: &str, graph: &Graph, outputs: &[(Value, &str)]) -> Result<Plan> {
-        Plan::on(&Target::default(), name, graph, outputs)
-    }
-
-    /// As [`Plan::new`], for a device.
-    pub fn on(target: &Target, name: &str, graph: &Graph, outputs: &[(Value, &str)]) -> Result<Plan> {
-        Plan::build(Request {
-            name,
+impl<'a> Lowering<'a> {
+    fn new(graph: &'a Graph, target: &'a Target, halves: HashSet<Value>) -> Lowering<'a> {
+        Lowering {
             graph,
-            outputs: outputs.iter().map(|(value, name)| (*value, (*name).to_owned())).collect(),
-            layout: &ParameterLayout::of(graph),
-            training: None,
-            metrics: None,
-            target: target.clone(),
-        })
-    }
-
-    /// The plan of a request. Fails where a parameter of the graph is not in the layout.
-    pub fn build(request: Request) -> Result<Plan> {
-        let Request { name, graph, outputs, layout, training, metrics, target } = request;
-        let mut arranged = Arranged::new(graph, Kernel::Map.row().fused(target.storage_buffers()));
-        let mut wanted: Vec<(Value, &str)> = Vec::new();
-        for (value, buffer) in &outputs {
-            wanted.push((arranged.value(*value, Order::First), buffer));
-        }
-        let names = layout.entries().iter().enumerate().map(|(place, (name, ..))| (name.as_str(), place));
-        let names: HashMap<&str, usize> = names.collect();
-        let place_of = |name: &str| names.get(name).copied().ok_or_else(|| unknown(name));
-        let mut gradients: Vec<(Value, usize)> = Vec::new();
-        for trained in training.iter().flat_map(|training| &training.trained) {
-            let place = place_of(&trained.parameter)?;
-            gradients.push((arranged.value(trained.gradient, Order::Last), place));
-        }
-        let mut assigned: Vec<(Value, usize)> = Vec::new();
-        for (parameter, value) in graph.assignments() {
-            let Op::Parameter { name } = &graph.node(*parameter).op else { continue };
-            let place = place_of(name)?;
-            assigned.push((arranged.value(*value, Order::Last), place));
-        }
-        let mut units: Vec<usize> = Vec::new();
-        for parameter in graph.unit_columns() {
-            let Op::Parameter { name } = &graph.node(*parameter).op else { continue };
-            let place = place_of(name)?;
-            units.push(place);
-        }
-        let metric = metrics.as_ref().map(|metrics| arranged.value(metrics.values, Order::First));
-        let state = metrics.as_ref().map(|metrics| arranged.value(metrics.state, Order::First));
-        let graph = &arranged.graph;
-        let all =
-            wanted.iter().map(|(value, _)| value).chain(gradients.iter().chain(&assigned).map(|(value, _)| value));
-        let all = all.chain(&metric);
-        let results: Vec<Value> = all.map(|value| storage(graph, *value)).collect();
-        let mut times: HashMap<Value, usize> = HashMap::new();
-        results.iter().for_each(|result| *times.entry(*result).or_default() += 1);
-        let summed: HashSet<Value> = gradients.iter().map(|(value, _)| storage(graph, *value)).collect();
-        let groups = fuse(graph, &results, &summed, &target);
-        let full = gradients.iter().chain(&assigned).map(|(value, _)| *value).chain(metric);
-        let halves = if target.half { halves(graph, &groups, full) } else { HashSet::new() };
-
-        let mut lowering = Lowering {
-            graph,
-            target: &target,
+            target,
             buffers: vec![],
             homes: HashMap::new(),
             transients: vec![],
@@ -173,83 +65,8 @@ impl Plan {
             metric_parts: None,
             halves,
             copies: HashMap::new(),
-        };
-        lowering.place_sources(layout, place_of)?;
-        // A result that launches read, or that is wanted in two places, is copied to its place at the end, since two
-        // values in one buffer may meet in one launch.
-        let read: HashSet<Value> = groups.iter().flat_map(|group| reads(graph, group)).collect();
-        let mut copies: Vec<(Value, Home)> = Vec::new();
-        for (value, name) in wanted {
-            let value = storage(graph, value);
-            let node = graph.node(value);
-            let home = Home::Lasting { buffer: lowering.buffer(name, node.dtype, node.shape.elements()), offset: 0 };
-            // Outside, numbers have 32 bits; what is stored in 16 is copied there as it is stored.
-            if lowering.is_alone(value, &times, &read) && !lowering.halves.contains(&value) {
-                lowering.homes.insert(value, home);
-            } else {
-                copies.push((value, home));
-            }
         }
-        let mut blocks: Vec<u32> = Vec::new();
-        for (value, parameter) in assigned {
-            let value = storage(graph, value);
-            let (_, shape, offset) = &layout.entries()[parameter];
-            let start = blocks.len() / 2 * ALIGNMENT;
-            for block in (0..aligned(shape.elements())).step_by(ALIGNMENT) {
-                blocks.extend([offset + block, (shape.elements() - block).min(ALIGNMENT)].map(|word| word as u32));
-            }
-            let buffer = lowering.buffer("assigned", DType::Float, blocks.len() / 2 * ALIGNMENT);
-            let home = Home::Lasting { buffer, offset: start };
-            match lowering.is_alone(value, &times, &read) {
-                true => drop(lowering.homes.insert(value, home)),
-                false => copies.push((value, home)),
-            }
-        }
-        let mut copied: Vec<(Value, usize)> = Vec::new();
-        for (value, parameter) in gradients {
-            let value = storage(graph, value);
-            if lowering.is_alone(value, &times, &read) {
-                lowering.gradients.insert(value, parameter);
-            } else {
-                copied.push((value, parameter));
-            }
-        }
-        lowering.metric =
-            metric.map(|value| storage(graph, value)).filter(|value| lowering.is_alone(*value, &times, &read));
-        lowering.narrow(name, layout);
-        for group in &groups {
-            lowering.launch(group);
-        }
-        for (value, parameter) in copied {
-            let home = lowering.segment(parameter, graph.shape(value).elements(), 1).0;
-            copies.push((value, home));
-        }
-        for (value, home) in copies {
-            lowering.copy(value, home);
-        }
-        let mut guard = None;
-        if let Some(training) = &training {
-            let state = state.ok_or_else(|| unknown("the step state"))?;
-            guard = lowering.update(name, training, layout, state, &units);
-        }
-        if !blocks.is_empty() {
-            // An average takes such numbers as they are: what is the same in both stays the same there.
-            let averaged = training.as_ref().is_some_and(|training| training.gradients.averaged);
-            let targets = [Some("parameters"), averaged.then_some("average")];
-            lowering.assign(name, layout, blocks, guard, targets.into_iter().flatten());
-        }
-        if let (Some(metrics), Some(values), Some(state)) = (&metrics, metric, state) {
-            lowering.advance(metrics, values, state);
-        }
-        if !target.without.pairs {
-            lowering.pair();
-        }
-        Ok(lowering.finish(name))
     }
-}
-
-fn unknown(what: &str) -> Error {
-    Error::invalid("plan", format!("{what} is not in the layout of parameters"), "lay out every parameter of the model")
 }
 
 impl Lowering<'_> {
@@ -298,12 +115,6 @@ impl Lowering<'_> {
             self.homes.insert(Value(index), home);
         }
         Ok(())
-    }
-
-    /// Whether a result is computed, wanted once and read by nobody.
-    fn is_alone(&self, value: Value, times: &HashMap<Value, usize>, read: &HashSet<Value>) -> bool {
-        let once = times.get(&value) == Some(&1);
-        once && !self.homes.contains_key(&value) && !read.contains(&value)
     }
 
     fn transient(&mut self, elements: usize, dtype: DType) -> Home {
@@ -609,82 +420,5 @@ impl Lowering<'_> {
             operations: 0,
             joins_previous: false,
         });
-    }
-
-    fn finish(mut self, name: &str) -> Plan {
-        // A transient lives from the launch that writes it to the last that reads it; steps of one dispatch count as one.
-        let mut lives: Vec<Transient> = self
-            .transients
-            .iter()
-            .map(|(elements, dtype)| Transient {
-                elements: *elements,
-                dtype: *dtype,
-                first: usize::MAX,
-                last: 0,
-                inputs: vec![],
-            })
-            .collect();
-        for (index, dispatch) in self.launches.chunk_by(|_, next| next.joins_previous).enumerate() {
-            let all = |reads: bool| -> Vec<usize> {
-                let places = dispatch.iter().flat_map(|launch| places(launch, reads));
-                places.filter_map(|place| place.transient()).collect()
-            };
-            let read = all(true);
-            for transient in &read {
-                lives[*transient].last = index;
-            }
-            for transient in all(false) {
-                lives[transient].first = index;
-                lives[transient].last = lives[transient].last.max(index);
-                lives[transient].inputs = read.clone();
-            }
-        }
-        // Memory is given out in the order in which launches write.
-        let mut order: Vec<usize> = (0..lives.len()).collect();
-        order.sort_by_key(|transient| lives[*transient].first);
-        let rank: HashMap<usize, usize> = order.iter().enumerate().map(|(rank, index)| (*index, rank)).collect();
-        let mut sorted: Vec<Transient> = Vec::with_capacity(lives.len());
-        for index in &order {
-            let life = &lives[*index];
-            let inputs = life.inputs.iter().map(|input| rank[input]).collect();
-            sorted.push(Transient { inputs, ..*life });
-        }
-        let places = allocate(&sorted, &mut self.buffers, BINDING_FLOOR / 4);
-        let steps = self.launches.iter().map(|launch| {
-            let slots = launch.slots.iter().map(|(home, shape, dtype)| {
-                let (buffer, offset) = match home {
-                    Home::Lasting { buffer, offset } => (*buffer, *offset),
-                    Home::Transient(index) => places[rank[index]],
-                };
-                Slot { buffer, offset, shape: shape.clone(), dtype: *dtype }
-            });
-            step(launch, slots.collect())
-        });
-        let steps = steps.collect();
-        debug_assert!(self.buffers.iter().all(|buffer| buffer.persistent || aligned(buffer.elements) > 0));
-        Plan { name: name.to_owned(), steps, buffers: self.buffers }
-    }
-}
-
-fn step(launch: &Launch, slots: Vec<Slot>) -> Step {
-    Step {
-        kernel: launch.kernel,
-        constants: launch.constants.clone(),
-        slots,
-        outcomes: launch.outcomes.clone(),
-        program: launch.program.clone(),
-        own: launch.own.clone(),
-        joins_previous: launch.joins_previous,
-        label: launch.label.clone(),
-        operations: launch.operations,
-    }
-}
-
-impl Home {
-    fn transient(&self) -> Option<usize> {
-        match self {
-            Home::Transient(index) => Some(*index),
-            Home::Lasting { .. } => None,
-        }
     }
 }

@@ -1,6 +1,7 @@
 //! Which launches share a dispatch.
 
-use super::{Home, Launch, Lowering, Operand, step};
+use super::Lowering;
+use super::launch::{Home, Launch, Operand, places, step};
 use crate::plan::kernel::{Access, Kernel};
 use crate::plan::plan::{Step, workgroup_bytes};
 use std::collections::HashMap;
@@ -63,28 +64,6 @@ impl Lowering<'_> {
         }
         self.launches = dispatches.into_iter().flatten().collect();
     }
-}
-
-impl Home {
-    /// The transient or the lasting buffer that a place is in.
-    fn whole(&self) -> Home {
-        match self {
-            Home::Transient(index) => Home::Transient(*index),
-            Home::Lasting { buffer, .. } => Home::Lasting { buffer: *buffer, offset: 0 },
-        }
-    }
-
-    /// Whether two places are in one transient, or in one lasting buffer.
-    fn meets(&self, other: &Home) -> bool {
-        self.whole() == other.whole()
-    }
-}
-
-/// The places that a launch reads, or those that it writes.
-pub(super) fn places(launch: &Launch, reads: bool) -> Vec<Home> {
-    let access = step(launch, vec![]);
-    let slots = launch.slots.iter().enumerate().filter(|(slot, _)| (access.access(*slot) == Access::Read) == reads);
-    slots.map(|(_, (home, ..))| home.clone()).collect()
 }
 
 /// Whether a launch can run beside others: all are products of one workgroup size, or column sums, and none reads what

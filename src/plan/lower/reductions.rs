@@ -1,6 +1,7 @@
 //! The launches of sums and maxima: over all elements, over the rows of a matrix, and of partial results.
 
-use super::{BUSY, Launch, Lowering, Operand};
+use super::launch::{Launch, Operand};
+use super::{BUSY, Lowering};
 use crate::graph::Value;
 use crate::plan::fusion::Group;
 use crate::plan::kernel::Kernel;

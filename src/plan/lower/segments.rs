@@ -1,9 +1,10 @@
 //! The launches that move blocks of parameters: copies of weights in 16 bits, and values that are assigned.
 
-use super::{ALIGNMENT, Home, Launch, Lowering, Operand, ParameterLayout, aligned};
+use super::Lowering;
+use super::launch::{Home, Launch, Operand};
 use crate::graph::{Op, Value};
 use crate::plan::kernel::Kernel;
-use crate::plan::memory::aligned_halves;
+use crate::plan::memory::{ALIGNMENT, ParameterLayout, aligned, aligned_halves};
 use crate::shape::Shape;
 use crate::tensor::DType;
 

@@ -1,9 +1,12 @@
 //! The launches that follow the backward pass: the gradients' norm where it is limited, the optimiser, the average.
 
-use super::{ALIGNMENT, Home, Launch, Lowering, Operand, ParameterLayout, Segment, aligned};
+use super::Lowering;
+use super::launch::{Home, Launch, Operand, Segment};
 use crate::graph::Value;
 use crate::plan::kernel::Kernel;
-use crate::plan::state::{CURRENT, NORM, SCHEDULE_COLUMNS, Training};
+use crate::plan::memory::{ALIGNMENT, ParameterLayout, aligned};
+use crate::plan::state::{CURRENT, NORM, SCHEDULE_COLUMNS};
+use crate::plan::training::Training;
 use crate::shape::Shape;
 use crate::tensor::DType;
 

@@ -1,0 +1,103 @@
+//! The adapters of the machine, and what each says of itself.
+
+/// What an adapter says of itself.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct AdapterSummary {
+    /// Its name, by which `--device` finds it.
+    pub name: String,
+    /// Vulkan, Metal or Dx12.
+    pub backend: String,
+    /// DiscreteGpu, IntegratedGpu, VirtualGpu, Cpu or Other.
+    pub kind: String,
+    /// The driver's name.
+    pub driver: String,
+    /// The driver's version.
+    pub driver_info: String,
+    /// Whether it is a program that pretends to be a GPU, such as lavapipe.
+    pub software: bool,
+    /// Storage buffers in a launch.
+    pub storage_buffers: u32,
+    /// Bytes of a binding.
+    pub binding_bytes: u64,
+    /// Bytes of a buffer.
+    pub buffer_bytes: u64,
+    /// Bytes of workgroup memory.
+    pub workgroup_bytes: u32,
+    /// Invocations of a workgroup.
+    pub invocations: u32,
+    /// Fewest and most invocations of a subgroup.
+    pub subgroup: [u32; 2],
+    /// Features that matter to compute: f16, subgroups, timestamps.
+    pub features: Vec<String>,
+}
+
+/// Every adapter that can run the kernels, the one `auto` and `gpu` would take first.
+pub fn adapters() -> Vec<AdapterSummary> {
+    found().iter().map(|found| summary(found.get_info(), found.limits(), found.features())).collect()
+}
+
+pub(super) fn found() -> Vec<wgpu::Adapter> {
+    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle().with_env());
+    let mut adapters = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::all()));
+    let compute = wgpu::DownlevelFlags::COMPUTE_SHADERS;
+    adapters.retain(|adapter| adapter.get_downlevel_capabilities().flags.contains(compute));
+    adapters.sort_by_key(|adapter| match adapter.get_info().device_type {
+        wgpu::DeviceType::DiscreteGpu => 0,
+        wgpu::DeviceType::IntegratedGpu => 1,
+        wgpu::DeviceType::VirtualGpu => 2,
+        wgpu::DeviceType::Other => 3,
+        wgpu::DeviceType::Cpu => 4,
+    });
+    adapters
+}
+
+pub(super) fn summary(info: wgpu::AdapterInfo, limits: wgpu::Limits, features: wgpu::Features) -> AdapterSummary {
+    let known = [
+        ("shader-f16", wgpu::Features::SHADER_F16),
+        ("subgroup", wgpu::Features::SUBGROUP),
+        ("timestamp-query", wgpu::Features::TIMESTAMP_QUERY),
+        ("pipeline-cache", wgpu::Features::PIPELINE_CACHE),
+    ];
+    AdapterSummary {
+        backend: format!("{:?}", info.backend),
+        kind: format!("{:?}", info.device_type),
+        software: info.device_type == wgpu::DeviceType::Cpu,
+        name: info.name,
+        driver: info.driver,
+        driver_info: info.driver_info,
+        storage_buffers: limits.max_storage_buffers_per_shader_stage,
+        binding_bytes: limits.max_storage_buffer_binding_size,
+        buffer_bytes: limits.max_buffer_size,
+        workgroup_bytes: limits.max_compute_workgroup_storage_size,
+        invocations: limits.max_compute_invocations_per_workgroup,
+        subgroup: [info.subgroup_min_size, info.subgroup_max_size],
+        features: known.iter().filter(|(_, f)| features.contains(*f)).map(|(name, _)| (*name).to_owned()).collect(),
+    }
+}
+
+/// Bytes of a device's largest own memory, where its driver tells: so far Vulkan's do.
+pub(super) fn memory_bytes(device: &wgpu::Device) -> Option<u64> {
+    #[cfg(not(target_vendor = "apple"))]
+    {
+        // SAFETY: the handles are read from while the device is borrowed, and nothing is destroyed or kept.
+        let properties = unsafe {
+            let device = device.as_hal::<wgpu::hal::api::Vulkan>()?;
+            let instance = device.shared_instance().raw_instance();
+            instance.get_physical_device_memory_properties(device.raw_physical_device())
+        };
+        let heaps = properties.memory_heaps.iter().take(properties.memory_heap_count as usize);
+        // The first bit says that a heap is the device's own.
+        heaps.filter(|heap| heap.flags.as_raw() & 1 != 0).map(|heap| heap.size).max()
+    }
+    #[cfg(target_vendor = "apple")]
+    {
+        let _ = device;
+        None
+    }
+}
+
+/// The size of an adapter's subgroups where all are of one: tiles count on it, and where sizes vary there are others.
+pub(super) fn even_subgroup(info: &wgpu::AdapterInfo) -> Option<u32> {
+    let size = info.subgroup_min_size;
+    (size == info.subgroup_max_size && (4..=64).contains(&size)).then_some(size)
+}

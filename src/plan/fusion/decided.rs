@@ -1,0 +1,92 @@
+//! What is decided of the launches so far: what the epilogues of products compute, and the chains over rows.
+
+use crate::graph::Value;
+use crate::plan::program::View;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+/// What an epilogue computes besides the product itself.
+#[derive(Default)]
+pub(super) struct Claim {
+    /// Values that follow from the product element by element, in order.
+    pub members: Vec<Value>,
+    /// Where the elements of each member lie.
+    pub places: HashMap<Value, Option<View>>,
+    /// Their sums over all elements.
+    pub totals: Vec<Value>,
+}
+
+impl Claim {
+    /// Where a member's elements lie; nothing where the value is no member.
+    pub(super) fn place(&self, value: Value) -> Option<&Option<View>> {
+        self.places.get(&value)
+    }
+
+    pub(super) fn owned(&self) -> impl Iterator<Item = Value> + '_ {
+        self.members.iter().chain(&self.totals).copied()
+    }
+}
+
+/// The claims of all products.
+#[derive(Default)]
+pub(super) struct Claims {
+    /// By product.
+    pub of: HashMap<Value, Claim>,
+    /// For each value, the product whose epilogue computes it.
+    pub owner: Vec<Option<Value>>,
+    /// Products whose claims are to be staked anew.
+    pub stale: BTreeSet<Value>,
+}
+
+impl Claims {
+    /// The product in whose launch a value is computed, the product itself included.
+    pub(super) fn home(&self, value: Value) -> Option<Value> {
+        if self.of.contains_key(&value) { Some(value) } else { self.owner[value.0] }
+    }
+}
+/// A chain over rows.
+#[derive(PartialEq)]
+pub(super) struct RowGroup {
+    /// The number of rows and their length.
+    pub size: [usize; 2],
+    /// The values computed on the way, the result last.
+    pub members: Vec<Value>,
+    /// What comes out.
+    pub result: Value,
+}
+
+/// All chains over rows.
+#[derive(Default)]
+pub(super) struct Rows {
+    /// The reductions that a chain may begin with, and the rows they reduce.
+    pub firsts: BTreeMap<Value, [usize; 2]>,
+    /// The chains by their first reductions.
+    pub of: HashMap<Value, RowGroup>,
+    /// The first reductions of the chains by their results.
+    pub results: HashMap<Value, Value>,
+    /// For each value, the first reduction of the chain that computes it.
+    pub owner: Vec<Option<Value>>,
+    /// For each value, the first reductions of chains that were made with regard to who owns it.
+    pub lookers: HashMap<Value, Vec<Value>>,
+    /// First reductions whose chains are to be made anew.
+    pub stale: BTreeSet<Value>,
+}
+
+impl Rows {
+    /// Chains of a graph of so many nodes that may begin with these reductions, none of which is made yet.
+    pub(super) fn new(nodes: usize, firsts: BTreeMap<Value, [usize; 2]>) -> Rows {
+        Rows { owner: vec![None; nodes], stale: firsts.keys().copied().collect(), firsts, ..Rows::default() }
+    }
+
+    /// The chain of this result.
+    pub(super) fn of_result(&self, result: Value) -> Option<&RowGroup> {
+        self.of.get(self.results.get(&result)?)
+    }
+
+    /// Has the chains made anew that would look at this value.
+    pub(super) fn touch(&mut self, value: Value) {
+        self.stale.extend(self.lookers.remove(&value).into_iter().flatten());
+        if self.firsts.contains_key(&value) {
+            self.stale.insert(value);
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! A launch before memory is given out: what it runs, and where its operands are.
+
+use crate::plan::kernel::{Access, Kernel};
+use crate::plan::plan::{Outcome, OwnKernel, Slot, Step};
+use crate::plan::program::Program;
+use crate::shape::Shape;
+use crate::tensor::DType;
+
+/// Where a launch's operand is: in a buffer that outlives the step, or in a transient.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Home {
+    Lasting { buffer: usize, offset: usize },
+    Transient(usize),
+}
+
+/// A place, the shape of what lies there, and its type.
+pub(super) type Operand = (Home, Shape, DType);
+
+/// A launch before memory is given out.
+pub(super) struct Launch {
+    pub kernel: Kernel,
+    pub constants: Vec<u32>,
+    pub slots: Vec<Operand>,
+    pub outcomes: Vec<Outcome>,
+    pub program: Option<Program>,
+    pub own: Option<OwnKernel>,
+    pub label: String,
+    pub operations: u64,
+    pub joins_previous: bool,
+}
+
+/// Where a parameter's gradient lies: partial sums, `stride` elements apart.
+#[derive(Clone, Copy)]
+pub(super) struct Segment {
+    pub offset: usize,
+    pub parts: usize,
+    pub stride: usize,
+}
+
+impl Home {
+    pub(super) fn transient(&self) -> Option<usize> {
+        match self {
+            Home::Transient(index) => Some(*index),
+            Home::Lasting { .. } => None,
+        }
+    }
+
+    /// The transient or the lasting buffer that a place is in.
+    pub(super) fn whole(&self) -> Home {
+        match self {
+            Home::Transient(index) => Home::Transient(*index),
+            Home::Lasting { buffer, .. } => Home::Lasting { buffer: *buffer, offset: 0 },
+        }
+    }
+
+    /// Whether two places are in one transient, or in one lasting buffer.
+    pub(super) fn meets(&self, other: &Home) -> bool {
+        self.whole() == other.whole()
+    }
+}
+
+/// The places that a launch reads, or those that it writes.
+pub(super) fn places(launch: &Launch, reads: bool) -> Vec<Home> {
+    let access = step(launch, vec![]);
+    let slots = launch.slots.iter().enumerate().filter(|(slot, _)| (access.access(*slot) == Access::Read) == reads);
+    slots.map(|(_, (home, ..))| home.clone()).collect()
+}
+pub(super) fn step(launch: &Launch, slots: Vec<Slot>) -> Step {
+    Step {
+        kernel: launch.kernel,
+        constants: launch.constants.clone(),
+        slots,
+        outcomes: launch.outcomes.clone(),
+        program: launch.program.clone(),
+        own: launch.own.clone(),
+        joins_previous: launch.joins_previous,
+        label: launch.label.clone(),
+        operations: launch.operations,
+    }
+}

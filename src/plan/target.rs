@@ -1,0 +1,191 @@
+//! What a plan knows of the device that will run it, and the tile that each product gets there.
+
+use super::limits::Limits;
+use super::tile::{Family, Product, Tile};
+use crate::error::{Error, Result, suggest};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// What a plan knows of the device that will run it.
+#[derive(Clone, Debug, Default)]
+pub struct Target {
+    /// Whether it is a program that pretends to be a GPU, whose few threads have no use for workgroup memory.
+    pub software: bool,
+    /// Invocations of a subgroup, where the device has subgroup operations and all its subgroups are of this size.
+    pub subgroup: Option<u32>,
+    /// A tile for every product that it suits, for tests and for bisecting.
+    pub forced: Option<Tile>,
+    /// Tiles found by measurement.
+    pub tuned: Arc<HashMap<Product, Tile>>,
+    /// Whether activations, their gradients and weights are stored in 16 bits where products read or make them. Sums are
+    /// in 32 bits all the same, and so are parameters' gradients, what is assigned, metrics, and the products of
+    /// [`LOSS_SCOPE`].
+    pub half: bool,
+    /// Into how many parts every sum is cut that may be, for measuring.
+    pub splits: Option<usize>,
+    /// What the plan is to do without, for bisecting.
+    pub without: Without,
+    /// What the device allows.
+    pub limits: Limits,
+}
+
+/// The scope of a loss: what is computed in it is stored in 32 bits.
+pub const LOSS_SCOPE: &str = "loss";
+
+/// The name of an optimisation, and where it is kept whether it is switched off.
+type Switch = (&'static str, fn(&mut Without) -> &mut bool);
+
+/// Optimisations that are switched off, by [`Without::VARIABLE`] in the environment or by hand.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Without {
+    /// Every elementwise op that follows a product is a launch of its own.
+    pub epilogues: bool,
+    /// No two launches share a dispatch.
+    pub pairs: bool,
+    /// Long sums are not split.
+    pub splits: bool,
+    /// Every partial sum is joined by a launch of its own rather than by the optimiser's.
+    pub joined_updates: bool,
+    /// No tile is shared by a subgroup.
+    pub subgroups: bool,
+    /// Tiles found by measurement are not used, and none is measured.
+    pub tuning: bool,
+    /// Loops in shaders stay loops, and arrays arrays.
+    pub unroll: bool,
+    /// Compiled pipelines are neither read from the cache directory nor kept there.
+    pub pipeline_cache: bool,
+}
+
+impl Without {
+    /// The environment variable that says what every device is to do without: see [`Without::parse`].
+    pub const VARIABLE: &str = "PINHOLE_WITHOUT";
+
+    /// The names, and where each is kept.
+    const NAMES: [Switch; 8] = [
+        ("epilogues", |without| &mut without.epilogues),
+        ("pairs", |without| &mut without.pairs),
+        ("splits", |without| &mut without.splits),
+        ("joined-updates", |without| &mut without.joined_updates),
+        ("subgroups", |without| &mut without.subgroups),
+        ("tuning", |without| &mut without.tuning),
+        ("unroll", |without| &mut without.unroll),
+        ("pipeline-cache", |without| &mut without.pipeline_cache),
+    ];
+
+    /// All names that [`Without::parse`] knows.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        Without::NAMES.iter().map(|(name, _)| *name)
+    }
+
+    /// The optimisations that a list names: `epilogues`, `pairs`, `splits`, `joined-updates`, `subgroups`,
+    /// `tuning`, `unroll`, `pipeline-cache`, separated by commas. What it names beside them comes back as an error.
+    pub fn parse(list: &str) -> Result<Without, String> {
+        let mut without = Without::default();
+        for name in list.split(',').map(str::trim).filter(|name| !name.is_empty()) {
+            let known = Without::NAMES.iter().find(|(known, _)| *known == name);
+            let (_, switch) = known.ok_or_else(|| name.to_owned())?;
+            *switch(&mut without) = true;
+        }
+        Ok(without)
+    }
+
+    /// What [`Without::VARIABLE`] names; nothing where it is not set. Fails where it names what is not known.
+    pub fn from_environment() -> Result<Without> {
+        let list = std::env::var_os(Without::VARIABLE).unwrap_or_default();
+        Without::parse(&list.to_string_lossy()).map_err(|name| {
+            let problem = format!("there is no optimisation \"{name}\"");
+            Error::invalid(Without::VARIABLE, problem, suggest(&name, Without::names()))
+        })
+    }
+}
+
+impl Target {
+    /// Storage buffers that a launch may bind: no more than WebGPU's floor even where a device has more, so that a model
+    /// has one plan on all that reach it; and no fewer than every kernel can do with.
+    pub(super) fn storage_buffers(&self) -> usize {
+        let [least, most] = [Limits::DOWNLEVEL, Limits::default()].map(|limits| limits.storage_buffers);
+        self.limits.storage_buffers.clamp(least, most) as usize
+    }
+
+    /// Invocations of a subgroup, where tiles may be shared by one.
+    fn subgroup(&self) -> Option<u32> {
+        self.subgroup.filter(|_| !self.without.subgroups)
+    }
+
+    /// The tile of a product: the tuned one, or by these rules. A software adapter runs few threads of wide vectors and
+    /// has no memory but its own, so it gets the largest tile that stays in registers; all others get tiles in workgroup
+    /// memory, as large as still leaves a few hundred workgroups, and registers alone where an edge is too short.
+    pub(super) fn tile(&self, product: &Product, panels: u32) -> Tile {
+        if let Some(tile) = self.forced {
+            return tile;
+        }
+        let usable = |tile: &&Tile| {
+            let shared = tile.family == Family::Subgroup;
+            !self.without.tuning && (!shared || self.subgroup() == Some(tile.workgroup))
+        };
+        if let Some(tile) = self.tuned.get(product).filter(usable) {
+            return *tile;
+        }
+        let (lines, columns) = (product.lines, product.columns);
+        if self.software {
+            return match self.subgroup() {
+                Some(subgroup) if lines <= 4 => Tile::subgroup(subgroup, 4),
+                None if lines <= 4 => Tile::registers(4, 8),
+                Some(subgroup) if lines <= 8 => Tile::subgroup(subgroup, 8),
+                Some(subgroup) => Tile::subgroup(subgroup, 16),
+                None => Tile::registers(8, 8),
+            };
+        }
+        let groups = |tile: &Tile| panels * lines.div_ceil(tile.lines) * columns.div_ceil(tile.columns);
+        let candidates: &[Tile] = match lines {
+            0..=8 => &[Tile::registers(8, 4), Tile::registers(4, 4)],
+            9..=16 => &[Tile::workgroup(16, 128, 16, [4, 8]), Tile::workgroup(16, 64, 16, [4, 4])],
+            17..=32 => &[Tile::workgroup(32, 128, 16, [8, 4]), Tile::workgroup(32, 32, 16, [4, 4])],
+            _ => &[
+                Tile::workgroup(128, 128, 8, [8, 8]),
+                Tile::workgroup(128, 64, 16, [8, 8]),
+                Tile::workgroup(64, 64, 16, [8, 4]),
+                Tile::workgroup(32, 32, 16, [4, 4]),
+            ],
+        };
+        let tile = candidates.iter().find(|tile| groups(tile) >= FILLED);
+        tile.or(candidates.last()).copied().unwrap_or(Tile::registers(4, 4))
+    }
+
+    /// Workgroups that a launch should have at least.
+    pub(super) fn filled(&self) -> u32 {
+        // Two threads take turns on a software adapter.
+        if self.software { 16 } else { FILLED }
+    }
+}
+
+/// Workgroups that keep a large device busy.
+const FILLED: u32 = 128;
+
+/// Bytes of workgroup memory that every adapter has.
+const WORKGROUP_BYTES: u32 = 16 << 10;
+
+impl Tile {
+    /// Every tile that tuning tries and tests run, for a device.
+    pub fn family(target: &Target) -> Vec<Tile> {
+        let mut tiles = vec![
+            Tile::registers(4, 4),
+            Tile::registers(8, 4),
+            Tile::registers(4, 8),
+            Tile::registers(8, 8),
+            Tile::workgroup(32, 32, 16, [4, 4]),
+            Tile::workgroup(16, 64, 16, [4, 4]),
+            Tile::workgroup(16, 128, 16, [4, 8]),
+            Tile::workgroup(32, 128, 16, [8, 4]),
+            Tile::workgroup(64, 64, 16, [4, 4]),
+            Tile::workgroup(64, 64, 16, [8, 4]),
+            Tile::workgroup(128, 64, 16, [8, 8]),
+            Tile::workgroup(128, 128, 8, [8, 8]),
+        ];
+        if let Some(subgroup) = target.subgroup() {
+            tiles.extend([4, 8, 16].map(|lines| Tile::subgroup(subgroup, lines)));
+        }
+        debug_assert!(tiles.iter().all(|tile| tile.workgroup_bytes() <= WORKGROUP_BYTES && tile.workgroup <= 256));
+        tiles
+    }
+}

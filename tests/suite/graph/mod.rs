@@ -1,0 +1,5 @@
+//! The graph: derivatives, refused shapes, random graphs.
+
+pub mod errors;
+pub mod fuzz;
+pub mod gradients;

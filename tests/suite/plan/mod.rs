@@ -1,0 +1,4 @@
+//! Plans and the table of kernels.
+
+pub mod kernels;
+pub mod plans;

@@ -1,0 +1,3 @@
+//! Search over the keys of a model file.
+
+pub mod keys;
