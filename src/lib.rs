@@ -121,6 +121,7 @@ pub mod nn;
 pub mod plan;
 pub mod rng;
 pub mod run;
+mod schema;
 pub mod shape;
 mod suggest;
 pub mod task;

@@ -95,3 +95,8 @@ pub fn conv_transpose_output(
     let whole = (input - 1).checked_mul(stride)?.checked_add(kernel)?.checked_add(output_padding)?;
     whole.checked_sub(padding.checked_mul(2)?).filter(|size| *size > 0)
 }
+
+/// The axis of channels or features of a sample with this number of axes.
+pub(crate) fn channel_axis(axes: usize) -> usize {
+    usize::from(axes == 2)
+}

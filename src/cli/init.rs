@@ -37,11 +37,11 @@ pub fn run(arguments: &Arguments) -> Result<End> {
 fn commented(spec: &ModelSpec) -> String {
     let mut text = String::new();
     // Those at the top, and from [train] on its own too.
-    let [mut about, train] = ModelSpec::keys();
+    let [mut about, mut train] = ModelSpec::keys();
     for line in spec.to_toml().lines() {
         let key = line.split([' ', '=']).next().unwrap_or_default().trim_matches(['[', ']']);
         if line == "[train]" {
-            about.extend(&train);
+            about.append(&mut train);
         }
         if let Some((_, comment)) = about.iter().find(|(known, _)| *known == key) {
             if !text.is_empty() && !matches!(key, "batch") {

@@ -3,9 +3,8 @@
 use super::interrupt::Interrupt;
 use super::{End, open_device, say, say_json};
 use pinhole::error::{Error, Result};
-use pinhole::model::config::SearchSpec;
 use pinhole::train::Observer;
-use pinhole::tune::{Ended, Trial, TuneObserver, tune};
+use pinhole::tune::{Ended, SearchSpec, Trial, TuneObserver, tune};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

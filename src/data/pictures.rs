@@ -9,6 +9,7 @@ use rayon::prelude::*;
 use super::images::decode;
 use super::pixels::Pixels;
 use crate::error::{Error, Result};
+use crate::schema::names;
 use crate::shape::Shape;
 use crate::tensor::Values;
 
@@ -27,19 +28,7 @@ pub enum Fit {
     Pad,
 }
 
-impl Fit {
-    /// All there are.
-    pub const ALL: [Fit; 3] = [Fit::Crop, Fit::Stretch, Fit::Pad];
-
-    /// The name in a model file.
-    pub fn name(self) -> &'static str {
-        match self {
-            Fit::Crop => "crop",
-            Fit::Stretch => "stretch",
-            Fit::Pad => "pad",
-        }
-    }
-}
+names! { "way to fit pictures" Fit { Crop = "crop", Stretch = "stretch", Pad = "pad", } }
 
 /// What all pictures are brought to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

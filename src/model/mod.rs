@@ -7,10 +7,12 @@ mod chosen;
 mod columns;
 pub mod config;
 mod extensions;
+mod file;
 pub mod latent;
 mod network;
 mod penalty;
 pub mod preset;
+mod resolved;
 pub mod weights;
 
 pub use batch::{BatchLayout, BatchSource, Held, Sample, SideInputs};

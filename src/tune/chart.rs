@@ -1,9 +1,9 @@
 //! The picture of a search's trials: how good each was, and what each key had to do with it.
 
 use super::Trial;
+use super::space::{Candidates, Dimension, SearchSpec};
 use crate::draw::chart::{Along, Panel, Series, panels};
 use crate::error::Result;
-use crate::model::config::{Candidates, Dimension, SearchSpec};
 use serde_json::Value as Json;
 use std::path::Path;
 

@@ -6,8 +6,7 @@
 //!
 //! ```no_run
 //! use pinhole::Device;
-//! use pinhole::model::config::SearchSpec;
-//! use pinhole::tune::{Ended, tune};
+//! use pinhole::tune::{Ended, SearchSpec, tune};
 //! let (spec, model) = SearchSpec::read("space.toml".as_ref())?;
 //! if let Ended::Finished(ranking) = tune(&spec, &model, &Device::open("auto")?, "auto", "runs/space".as_ref(), &mut ())? {
 //!     println!("{:?} gave {:?}", ranking[0].values, ranking[0].val_loss);
@@ -17,16 +16,17 @@
 
 mod chart;
 mod propose;
+mod space;
 mod trial;
 
 pub use propose::{Tried, propose};
+pub use space::{Candidates, Dimension, Halving, Method, Metric, SearchSpec};
 pub use trial::Trial;
 
 use crate::data::{self, Dataset, Samples, absolute_source};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::files::{self, write_atomically};
-use crate::model::config::{Halving, SearchSpec};
 use crate::model::{ModelSpec, Network};
 use crate::run::{Fingerprint, LOCK, Lock, RunSettings, expect_data, expect_model};
 use crate::train::Observer;

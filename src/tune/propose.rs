@@ -1,6 +1,6 @@
 //! Which values the next trial has: a pure function of the search, the trial's number and the results before it.
 
-use crate::model::config::{Candidates, Dimension, Method, SearchSpec};
+use super::space::{Candidates, Dimension, Method, SearchSpec};
 use crate::rng::{HostStream, Sequence};
 use tpe::TpeOptimizer;
 
@@ -18,8 +18,7 @@ pub type Tried = (Vec<String>, f64);
 /// Every draw is of a sequence of its own for each number, so that the same search proposes the same trials.
 ///
 /// ```
-/// use pinhole::model::config::{Candidates, Dimension, Method, Metric, SearchSpec};
-/// use pinhole::tune::propose;
+/// use pinhole::tune::{Candidates, Dimension, Method, Metric, SearchSpec, propose};
 /// let rate = Candidates::Log { low: 1e-4, high: 1e-2, points: None };
 /// let space = vec![Dimension { key: "train.optimizer.adam.lr".to_owned(), candidates: rate }];
 /// let (model, data) = ("dense".to_owned(), "digits".to_owned());
@@ -81,55 +80,4 @@ fn estimate(candidates: &Candidates, index: usize, tried: &[Tried], sequence: &m
     }
     let Ok(drawn) = optimizer.ask(sequence);
     Some(candidates.at((drawn + middle) / end))
-}
-
-/// Which of so many equal parts of 0 to 1 a place is in.
-fn nth(place: f64, count: usize) -> usize {
-    ((place * count as f64) as usize).min(count - 1)
-}
-
-impl Candidates {
-    /// The value at a place from 0 to 1, as a model file has it.
-    pub(super) fn at(&self, place: f64) -> String {
-        match self {
-            Candidates::Choices(choices) => choices[nth(place, choices.len())].clone(),
-            Candidates::Range { low, high, .. } => rounded(low + place * (high - low), *low, *high),
-            Candidates::Log { low, high, .. } => {
-                rounded((low.ln() + place * (high.ln() - low.ln())).exp(), *low, *high)
-            }
-            Candidates::Whole { low, high } => {
-                let count = (high - low + 1) as usize;
-                (low + nth(place, count) as i64).to_string()
-            }
-        }
-    }
-
-    /// Where a value is, from 0 to 1: the middle of its part where they can be counted.
-    pub(super) fn place(&self, text: &str) -> f64 {
-        let number: f64 = text.parse().unwrap_or(f64::NAN);
-        let place = match self {
-            Candidates::Choices(choices) => {
-                let index = choices.iter().position(|choice| choice == text).unwrap_or(0);
-                (index as f64 + 0.5) / choices.len() as f64
-            }
-            Candidates::Range { low, high, .. } => (number - low) / (high - low),
-            Candidates::Log { low, high, .. } => (number.ln() - low.ln()) / (high.ln() - low.ln()),
-            Candidates::Whole { low, high } => (number - *low as f64 + 0.5) / (high - low + 1) as f64,
-        };
-        place.clamp(0.0, 1.0)
-    }
-
-    /// Value `index` of the `count` that a grid has.
-    fn of_grid(&self, index: usize, count: usize) -> String {
-        match self {
-            Candidates::Range { .. } | Candidates::Log { .. } => self.at(index as f64 / (count - 1).max(1) as f64),
-            Candidates::Choices(_) | Candidates::Whole { .. } => self.at((index as f64 + 0.5) / count as f64),
-        }
-    }
-}
-
-/// A number of four digits, which nobody minds to type, between two.
-fn rounded(number: f64, low: f64, high: f64) -> String {
-    let short: f64 = format!("{number:.3e}").parse().unwrap_or(number);
-    format!("{:?}", short.clamp(low, high))
 }

@@ -1,10 +1,10 @@
 //! One trial: its values, its training in a run directory, and what came of it.
 
+use super::space::{Dimension, Metric};
 use super::{Search, TuneObserver};
 use crate::autoencoder::Autoencoder;
 use crate::error::{Error, Result};
 use crate::model::ModelSpec;
-use crate::model::config::{Dimension, Metric};
 use crate::run::{Finished, Job, Lock};
 use crate::train::EpochReport;
 use serde_json::{Map, Value as Json};

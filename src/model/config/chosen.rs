@@ -1,10 +1,9 @@
 //! Latents whose codes are chosen: the largest numbers, the nearest vectors, or bits.
 
-use super::condition::channel_axis;
-use super::settings::Setting;
 use crate::error::{Error, Result};
 use crate::nn::{Activation, Initial, Layer, Parameter, Placed};
-use crate::shape::Shape;
+use crate::schema::{Key, Setting};
+use crate::shape::{Shape, channel_axis};
 
 /// For how many samples each number of a code has not been among the largest, which a model keeps with its weights.
 pub(crate) const IDLE: &str = "latent.idle";
@@ -90,14 +89,14 @@ fn state(name: &str, shape: impl Into<Shape>, initial: Initial) -> Parameter {
 }
 
 impl TopK {
-    pub(super) fn settings(&mut self) -> Vec<(&'static str, Setting<'_>)> {
+    pub(super) fn keys(&mut self) -> Vec<Key<'_>> {
         vec![
-            ("k", Setting::Count(&mut self.k)),
-            ("batch", Setting::Flag(&mut self.batch)),
-            ("auxiliary", Setting::NotNegative(&mut self.auxiliary)),
-            ("auxiliary_k", Setting::Count(&mut self.auxiliary_k)),
-            ("dead_after", Setting::Count(&mut self.dead_after)),
-            ("unit_norm", Setting::Flag(&mut self.unit_norm)),
+            Key::short("k", Setting::Count(&mut self.k)),
+            Key::optional("batch", Setting::Flag(&mut self.batch)),
+            Key::optional("auxiliary", Setting::NotNegative(&mut self.auxiliary)),
+            Key::optional("auxiliary_k", Setting::Count(&mut self.auxiliary_k)),
+            Key::optional("dead_after", Setting::Count(&mut self.dead_after)),
+            Key::optional("unit_norm", Setting::Flag(&mut self.unit_norm)),
         ]
     }
 
@@ -120,7 +119,7 @@ impl TopK {
         }
         if self.batch {
             all.push(state(THRESHOLD, [], Initial::Constant(0.0)));
-            all.push(state(super::STEPS, [], Initial::Constant(0.0)));
+            all.push(state(super::latent::STEPS, [], Initial::Constant(0.0)));
         }
         all
     }
@@ -151,13 +150,13 @@ impl TopK {
 }
 
 impl VectorQuantised {
-    pub(super) fn settings(&mut self) -> Vec<(&'static str, Setting<'_>)> {
+    pub(super) fn keys(&mut self) -> Vec<Key<'_>> {
         vec![
-            ("codes", Setting::Count(&mut self.codes)),
-            ("size", Setting::Whole(&mut self.size)),
-            ("commitment", Setting::NotNegative(&mut self.commitment)),
-            ("decay", Setting::Fraction(&mut self.decay)),
-            ("restart", Setting::Fraction(&mut self.restart)),
+            Key::short("codes", Setting::Count(&mut self.codes)),
+            Key::optional("size", Setting::Whole(&mut self.size)),
+            Key::optional("commitment", Setting::NotNegative(&mut self.commitment)),
+            Key::optional("decay", Setting::Fraction(&mut self.decay)),
+            Key::optional("restart", Setting::Fraction(&mut self.restart)),
         ]
     }
 
@@ -237,8 +236,8 @@ fn leaves_channels(layers: &[Placed]) -> bool {
 }
 
 impl Bits {
-    pub(super) fn settings(&mut self) -> Vec<(&'static str, Setting<'_>)> {
-        vec![("stochastic", Setting::Flag(&mut self.stochastic))]
+    pub(super) fn keys(&mut self) -> Vec<Key<'_>> {
+        vec![Key::short("stochastic", Setting::Flag(&mut self.stochastic))]
     }
 
     /// Fails where the encoder leaves nothing below 0, where bits become 0.

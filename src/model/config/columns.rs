@@ -1,85 +1,40 @@
 //! The columns of a table, and what of a model the data decides: the list `columns` of a model file's `[data]`.
 
-use super::read::{Fault, Item};
-use super::settings::{Field, Part, Setting, Table};
-use super::{Binarise, Condition, Corruption, DataSpec, LossKind, ModelSpec};
+use super::condition::Condition;
+use super::corruption::Corruption;
+use super::data::{Binarise, DataSpec};
+use super::loss::LossKind;
+use super::spec::ModelSpec;
 use crate::data::{Column, Columns, Dataset, LabelColumn, Reading, class_of};
 use crate::error::{Error, Result};
 use crate::nn::{Initial, Layer, Linear, Parameter, TiedLinear};
+use crate::schema::{Key, Setting, Table, Texts};
 use crate::shape::Shape;
+use crate::suggest::suggest;
 
 /// Bytes that names may take together: a model file has to stay a short one.
 const LONGEST_NAMES: usize = 512 << 10;
 
+/// What messages call a text, and the help where a file has something else.
+pub(super) const TEXT: [&str; 2] = ["a text", "write \"age\", say"];
+
 impl Table for Column {
-    fn fields(&mut self) -> Vec<Field<'_>> {
+    fn keys(&mut self) -> Vec<Key<'_>> {
         vec![
-            Field::needed(
-                "name",
-                "\"age\"",
-                "The name in the table's first line.",
-                Setting::Part(Box::new(Text(&mut self.name))),
-            ),
-            Field::optional(
-                "categorical",
-                "Whether it holds categories even where all look like numbers.",
-                Setting::Flag(&mut self.categorical),
-            ),
-            Field::optional(
-                "categories",
-                "Its categories; those that training finds, where not given.",
-                Setting::Part(Box::new(Texts(&mut self.categories))),
-            ),
-            Field::optional(
-                "size",
+            Key::needed("name", Setting::Text(&mut self.name, TEXT))
+                .example("\"age\"")
+                .about("The name in the table's first line."),
+            Key::optional("categorical", Setting::Flag(&mut self.categorical))
+                .about("Whether it holds categories even where all look like numbers."),
+            Key::optional("categories", Setting::Part(Box::new(Texts(&mut self.categories))))
+                .about("Its categories; those that training finds, where not given."),
+            Key::optional("size", Setting::Whole(&mut self.size)).about(
                 "Numbers of the vector that is learned for each category; 0 for half as many as there are, at most 50.",
-                Setting::Whole(&mut self.size),
             ),
-            Field::optional("mean", "The mean of a column of numbers.", Setting::Number(&mut self.mean)),
-            Field::optional(
-                "deviation",
-                "The deviation of a column of numbers.",
-                Setting::Positive(&mut self.deviation),
-            ),
+            Key::optional("mean", Setting::Number(&mut self.mean)).about("The mean of a column of numbers."),
+            Key::optional("deviation", Setting::Positive(&mut self.deviation))
+                .about("The deviation of a column of numbers."),
         ]
-    }
-}
-
-/// A text, whatever stands in it.
-pub(super) struct Text<'a>(pub &'a mut String);
-
-impl Part for Text<'_> {
-    fn read(&mut self, item: &Item) -> Result<(), Fault> {
-        *self.0 = item.text("a text", "write \"age\", say")?;
-        Ok(())
-    }
-
-    fn text(&self) -> String {
-        toml::Value::String(self.0.clone()).to_string()
-    }
-
-    fn schema(&self) -> serde_json::Value {
-        serde_json::json!({ "type": "string" })
-    }
-}
-
-/// A list of texts.
-pub(super) struct Texts<'a>(pub &'a mut Vec<String>);
-
-impl Part for Texts<'_> {
-    fn read(&mut self, item: &Item) -> Result<(), Fault> {
-        let texts = item.list("a list of texts", "write [\"yes\", \"no\"], say")?;
-        *self.0 = texts.iter().map(|item| item.text("a text", "write \"yes\", say")).collect::<Result<_, _>>()?;
-        Ok(())
-    }
-
-    fn text(&self) -> String {
-        let texts: Vec<String> = self.0.iter().map(|text| toml::Value::String(text.clone()).to_string()).collect();
-        format!("[{}]", texts.join(", "))
-    }
-
-    fn schema(&self) -> serde_json::Value {
-        serde_json::json!({ "type": "array", "items": { "type": "string" } })
     }
 }
 
@@ -224,7 +179,7 @@ impl ModelSpec {
         class_of(label, classes, count).ok_or_else(|| {
             let help = match &classes[..] {
                 [] => format!("give a label from 0 to {}", count - 1),
-                classes => crate::error::suggest(label, classes.iter().take(20).map(String::as_str)),
+                classes => suggest(label, classes.iter().take(20).map(String::as_str)),
             };
             Error::invalid("condition", format!("there is no label {label}"), help)
         })

@@ -1,9 +1,8 @@
 //! Conditions: what encoder and decoder are told about a sample.
 
-use super::settings::{self, Choice, Setting};
 use crate::error::{Error, Result};
-use crate::shape::Shape;
-use std::fmt;
+use crate::schema::{Key, Setting, choices, validate};
+use crate::shape::{Shape, channel_axis};
 
 /// A label takes as many numbers beside each sample.
 const MOST_LABELS: usize = 1 << 16;
@@ -49,8 +48,16 @@ impl Condition {
         joined.into()
     }
 
+    fn settings(&mut self) -> Vec<Key<'_>> {
+        match self {
+            Condition::None => vec![],
+            Condition::Labels { count } => vec![Key::short("count", Setting::Count(count))],
+            Condition::Vector { size } => vec![Key::short("size", Setting::Count(size))],
+        }
+    }
+
     pub(super) fn validate(&self) -> Result<()> {
-        settings::validate(self, "condition")?;
+        validate(self, "condition")?;
         match self {
             Condition::Labels { count } if *count > MOST_LABELS => {
                 let problem = format!("there can be {MOST_LABELS} labels, not {count}");
@@ -61,39 +68,8 @@ impl Condition {
     }
 }
 
-/// Which axis of a sample with so many axes is its channels or features.
-pub(crate) fn channel_axis(axes: usize) -> usize {
-    usize::from(axes == 2)
-}
-
-impl Choice for Condition {
-    const WHAT: &'static str = "condition";
-    const SHORT: bool = true;
-
-    fn all() -> Vec<Condition> {
-        vec![Condition::None, Condition::Labels { count: 10 }, Condition::Vector { size: 1 }]
-    }
-
-    fn name(&self) -> &'static str {
-        match self {
-            Condition::None => "none",
-            Condition::Labels { .. } => "labels",
-            Condition::Vector { .. } => "vector",
-        }
-    }
-
-    fn settings(&mut self) -> Vec<(&'static str, Setting<'_>)> {
-        match self {
-            Condition::None => vec![],
-            Condition::Labels { count } => vec![("count", Setting::Count(count))],
-            Condition::Vector { size } => vec![("size", Setting::Count(size))],
-        }
-    }
-}
-
-/// As a model file has it.
-impl fmt::Display for Condition {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        settings::write(self, f)
-    }
-}
+choices! { "condition" Condition {
+    None = "none",
+    Labels { count: 10 } = "labels",
+    Vector { size: 1 } = "vector",
+} }

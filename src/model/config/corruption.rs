@@ -1,10 +1,8 @@
 //! What is done to samples before the encoder sees them: the file's `corruption`.
 
-use super::read::{Fault, Item};
-use super::settings::{self, Choice, Part, Setting};
 use crate::error::{Error, Result};
+use crate::schema::{Fault, Item, Key, Part, Setting, choices};
 use serde_json::{Value as Json, json};
-use std::fmt;
 
 /// What the model learns to undo: drawn anew for every sample, on the device, in training and in validation. The
 /// reconstruction is held against the sample as it was. Vincent et al., ICML 2008.
@@ -58,6 +56,18 @@ impl Corruption {
         }
     }
 
+    fn settings(&mut self) -> Vec<Key<'_>> {
+        match self {
+            Corruption::None => vec![],
+            Corruption::Gaussian { level, clip } => {
+                vec![Key::short("level", Setting::Part(Box::new(level))), Key::optional("clip", Setting::Flag(clip))]
+            }
+            Corruption::SaltAndPepper { level } | Corruption::Masking { level } => {
+                vec![Key::short("level", Setting::Part(Box::new(level)))]
+            }
+        }
+    }
+
     pub(super) fn validate(&self) -> Result<()> {
         let Some(Level { least, most }) = self.level() else { return Ok(()) };
         let limit = if matches!(self, Corruption::Gaussian { .. }) { f64::from(f32::MAX) } else { 1.0 };
@@ -102,44 +112,9 @@ impl Part for &mut Level {
     }
 }
 
-impl Choice for Corruption {
-    const WHAT: &'static str = "corruption";
-    const SHORT: bool = true;
-
-    fn all() -> Vec<Corruption> {
-        vec![
-            Corruption::None,
-            Corruption::Gaussian { level: 0.2.into(), clip: false },
-            Corruption::SaltAndPepper { level: 0.2.into() },
-            Corruption::Masking { level: 0.3.into() },
-        ]
-    }
-
-    fn name(&self) -> &'static str {
-        match self {
-            Corruption::None => "none",
-            Corruption::Gaussian { .. } => "gaussian",
-            Corruption::SaltAndPepper { .. } => "salt_and_pepper",
-            Corruption::Masking { .. } => "masking",
-        }
-    }
-
-    fn settings(&mut self) -> Vec<(&'static str, Setting<'_>)> {
-        match self {
-            Corruption::None => vec![],
-            Corruption::Gaussian { level, clip } => {
-                vec![("level", Setting::Part(Box::new(level))), ("clip", Setting::Flag(clip))]
-            }
-            Corruption::SaltAndPepper { level } | Corruption::Masking { level } => {
-                vec![("level", Setting::Part(Box::new(level)))]
-            }
-        }
-    }
-}
-
-/// As a model file has it.
-impl fmt::Display for Corruption {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        settings::write(self, f)
-    }
-}
+choices! { "corruption" Corruption {
+    None = "none",
+    Gaussian { level: 0.2.into(), clip: false } = "gaussian",
+    SaltAndPepper { level: 0.2.into() } = "salt_and_pepper",
+    Masking { level: 0.3.into() } = "masking",
+} }

@@ -1,9 +1,8 @@
 //! What weights start with: the file's `initializer`.
 
-use super::settings::{self, Choice, Setting};
 use crate::nn::{Initial, fans};
+use crate::schema::names;
 use crate::shape::Shape;
-use std::fmt;
 
 /// The values that weights of linear and convolutional layers start with. Other parameters follow rules of their own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,29 +33,4 @@ impl Initializer {
     }
 }
 
-impl Choice for Initializer {
-    const WHAT: &'static str = "initializer";
-
-    fn all() -> Vec<Initializer> {
-        vec![Initializer::PyTorch, Initializer::Glorot, Initializer::He]
-    }
-
-    fn name(&self) -> &'static str {
-        match self {
-            Initializer::PyTorch => "pytorch",
-            Initializer::Glorot => "glorot",
-            Initializer::He => "he",
-        }
-    }
-
-    fn settings(&mut self) -> Vec<(&'static str, Setting<'_>)> {
-        vec![]
-    }
-}
-
-/// As a model file has it.
-impl fmt::Display for Initializer {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        settings::write(self, f)
-    }
-}
+names! { "initializer" Initializer { PyTorch = "pytorch", Glorot = "glorot", He = "he", } }

@@ -1,11 +1,10 @@
 //! What a model's code is: the file's `latent`.
 
 use super::chosen::{Bits, TopK, VectorQuantised};
-use super::settings::{self, Choice, Setting};
 use crate::error::{Error, Result};
 use crate::nn::{Activation, Initial, Layer, Linear, Parameter, Placed, place};
+use crate::schema::{Key, OneOf, Setting, choices, names, validate};
 use crate::shape::Shape;
-use std::fmt;
 
 /// The number of steps that count for the warm-up of the divergence's weight, which a model keeps with its weights.
 pub(crate) const STEPS: &str = "latent.steps";
@@ -80,18 +79,7 @@ pub enum MmdKernel {
     Gaussian,
 }
 
-impl MmdKernel {
-    /// All there are.
-    pub const ALL: [MmdKernel; 2] = [MmdKernel::Multiquadratic, MmdKernel::Gaussian];
-
-    /// The name in a model file.
-    pub fn name(self) -> &'static str {
-        match self {
-            MmdKernel::Multiquadratic => "multiquadratic",
-            MmdKernel::Gaussian => "gaussian",
-        }
-    }
-}
+names! { "kernel" MmdKernel { Multiquadratic = "multiquadratic", Gaussian = "gaussian", } }
 
 impl Default for Gaussian {
     fn default() -> Gaussian {
@@ -128,7 +116,7 @@ impl LatentSpec {
     }
 
     /// The settings by which a loss of validation weighs what is not the reconstruction's.
-    pub(super) fn weights(&self) -> &'static [&'static str] {
+    pub(crate) fn weights(&self) -> &'static [&'static str] {
         match self {
             LatentSpec::Plain | LatentSpec::TopK(_) | LatentSpec::Binary(_) => &[],
             LatentSpec::Gaussian(_) => &["beta", "samples", "mmd"],
@@ -205,8 +193,36 @@ impl LatentSpec {
         }
     }
 
+    fn settings(&mut self) -> Vec<Key<'_>> {
+        match self {
+            LatentSpec::Plain => vec![],
+            LatentSpec::Gaussian(own) => vec![
+                Key::short("size", Setting::Count(&mut own.size)),
+                Key::optional("beta", Setting::NotNegative(&mut own.beta)),
+                Key::optional("warmup", Setting::Whole(&mut own.warmup)),
+                Key::optional("cycle", Setting::Whole(&mut own.cycle)),
+                Key::optional("free_bits", Setting::NotNegative(&mut own.free_bits)),
+                Key::optional("samples", Setting::Count(&mut own.samples)),
+                Key::optional("mmd", Setting::NotNegative(&mut own.mmd)),
+            ],
+            LatentSpec::TopK(own) => own.keys(),
+            LatentSpec::VectorQuantised(own) => own.keys(),
+            LatentSpec::Binary(own) => own.keys(),
+            LatentSpec::Wasserstein(own) => vec![
+                Key::short("mmd", Setting::Positive(&mut own.mmd)),
+                Key::optional("kernel", Setting::Part(Box::new(OneOf(&mut own.kernel)))),
+            ],
+            LatentSpec::Adversarial(own) => {
+                vec![
+                    Key::short("weight", Setting::Positive(&mut own.weight)),
+                    Key::optional("hidden", Setting::Count(&mut own.hidden)),
+                ]
+            }
+        }
+    }
+
     pub(super) fn validate(&self) -> Result<()> {
-        settings::validate(self, "latent")?;
+        validate(self, "latent")?;
         let LatentSpec::Gaussian(own) = self else { return Ok(()) };
         let refuse =
             |key: &str, problem: &str, help: &str| Err(Error::invalid(format!("latent.gaussian.{key}"), problem, help));
@@ -226,69 +242,12 @@ impl LatentSpec {
     }
 }
 
-impl Choice for LatentSpec {
-    const WHAT: &'static str = "latent";
-    const SHORT: bool = true;
-
-    fn all() -> Vec<LatentSpec> {
-        let (gaussian, wasserstein) = (Gaussian::default(), Wasserstein::default());
-        vec![
-            LatentSpec::Plain,
-            LatentSpec::Gaussian(gaussian),
-            LatentSpec::Wasserstein(wasserstein),
-            LatentSpec::Adversarial(Adversarial::default()),
-            LatentSpec::TopK(TopK::default()),
-            LatentSpec::VectorQuantised(VectorQuantised::default()),
-            LatentSpec::Binary(Bits::default()),
-        ]
-    }
-
-    fn name(&self) -> &'static str {
-        match self {
-            LatentSpec::Plain => "plain",
-            LatentSpec::Gaussian(_) => "gaussian",
-            LatentSpec::Wasserstein(_) => "wasserstein",
-            LatentSpec::Adversarial(_) => "adversarial",
-            LatentSpec::TopK(_) => "top_k",
-            LatentSpec::VectorQuantised(_) => "vector_quantised",
-            LatentSpec::Binary(_) => "binary",
-        }
-    }
-
-    fn settings(&mut self) -> Vec<(&'static str, Setting<'_>)> {
-        match self {
-            LatentSpec::Plain => vec![],
-            LatentSpec::Gaussian(own) => vec![
-                ("size", Setting::Count(&mut own.size)),
-                ("beta", Setting::NotNegative(&mut own.beta)),
-                ("warmup", Setting::Whole(&mut own.warmup)),
-                ("cycle", Setting::Whole(&mut own.cycle)),
-                ("free_bits", Setting::NotNegative(&mut own.free_bits)),
-                ("samples", Setting::Count(&mut own.samples)),
-                ("mmd", Setting::NotNegative(&mut own.mmd)),
-            ],
-            LatentSpec::TopK(own) => own.settings(),
-            LatentSpec::VectorQuantised(own) => own.settings(),
-            LatentSpec::Binary(own) => own.settings(),
-            LatentSpec::Wasserstein(own) => {
-                let kernel = settings::OneOf {
-                    what: "kernel",
-                    all: &MmdKernel::ALL,
-                    name: MmdKernel::name,
-                    value: &mut own.kernel,
-                };
-                vec![("mmd", Setting::Positive(&mut own.mmd)), ("kernel", Setting::Part(Box::new(kernel)))]
-            }
-            LatentSpec::Adversarial(own) => {
-                vec![("weight", Setting::Positive(&mut own.weight)), ("hidden", Setting::Count(&mut own.hidden))]
-            }
-        }
-    }
-}
-
-/// As a model file has it.
-impl fmt::Display for LatentSpec {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        settings::write(self, f)
-    }
-}
+choices! { "latent" LatentSpec {
+    Plain = "plain",
+    Gaussian(Gaussian::default()) = "gaussian",
+    Wasserstein(Wasserstein::default()) = "wasserstein",
+    Adversarial(Adversarial::default()) = "adversarial",
+    TopK(TopK::default()) = "top_k",
+    VectorQuantised(VectorQuantised::default()) = "vector_quantised",
+    Binary(Bits::default()) = "binary",
+} }

@@ -1,13 +1,12 @@
 //! The loss of a model file: one by its name, or a weighted sum of several.
 
-use super::read::{Fault, Item};
-use super::settings::{self, Field, Part, Setting};
-use super::{Activation, Layer, Placed, schema};
-use crate::error::{Error, Result, suggest};
+use crate::error::{Error, Result};
 use crate::graph::{Graph, Value};
 use crate::nn::loss::SSIM_WINDOW;
-use crate::nn::{Initial, Parameter, Softmax};
+use crate::nn::{Activation, Initial, Layer, Parameter, Placed, Softmax};
+use crate::schema::{Fault, Item, Key, Part, Setting, keys_schema, read_keys, variants};
 use crate::shape::Shape;
+use crate::suggest::suggest;
 use serde_json::{Map, Value as Json, json};
 use std::fmt;
 use std::sync::Arc;
@@ -137,17 +136,16 @@ impl LossKind {
     }
 
     /// The settings of its table in a model file, beside its weight.
-    fn settings(&mut self) -> Vec<Field<'_>> {
+    fn keys(&mut self) -> Vec<Key<'_>> {
         match self {
             LossKind::Huber { delta } => {
-                vec![Field::optional("delta", "Where the line begins.", Setting::Positive(delta))]
+                vec![Key::optional("delta", Setting::Positive(delta)).about("Where the line begins.")]
             }
-            LossKind::Custom(loss) => vec![Field::needed(
-                "name",
-                "\"charbonnier\"",
-                "The name of an application's own loss.",
-                Setting::Part(Box::new(OwnName(&mut loss.name))),
-            )],
+            LossKind::Custom(loss) => vec![
+                Key::needed("name", Setting::Text(&mut loss.name, ["a name", "write \"charbonnier\", say"]))
+                    .example("\"charbonnier\"")
+                    .about("The name of an application's own loss."),
+            ],
             _ => vec![],
         }
     }
@@ -155,14 +153,14 @@ impl LossKind {
     /// Takes its weight and settings, or what stands for them: the weight alone, or the name of an application's own.
     fn read(&mut self, item: &Item, weight: &mut f64) -> Result<(), Fault> {
         let custom = self.is_custom();
-        let mut fields = self.settings();
-        if !fields.is_empty() && item.as_table().is_some() {
-            fields.push(Field::optional("weight", "", Setting::Positive(weight)));
-            let known: Vec<&str> = fields.iter().map(|field| field.key).collect();
-            return settings::read_fields(&item.keys(&known)?, fields);
+        let mut keys = self.keys();
+        if !keys.is_empty() && item.as_table().is_some() {
+            keys.push(Key::optional("weight", Setting::Positive(weight)));
+            let known: Vec<&str> = keys.iter().map(|key| key.name).collect();
+            return read_keys(&item.keys(&known)?, keys);
         }
-        match fields.pop() {
-            Some(Field { setting: Setting::Part(mut name), .. }) if custom => name.read(item),
+        match keys.pop() {
+            Some(name) if custom => name.setting.read(item),
             _ => {
                 *weight = item.number()?;
                 Ok(())
@@ -178,24 +176,8 @@ impl LossKind {
     /// One of each that a model file may name, with defaults.
     fn templates() -> impl Iterator<Item = LossKind> {
         let custom = LossKind::Custom(CustomLoss { name: String::new(), function: None });
-        LossKind::ALL.into_iter().chain([custom])
+        LossKind::all().into_iter().chain([custom])
     }
-
-    /// All that are built in, with their defaults.
-    pub const ALL: [LossKind; 12] = [
-        LossKind::Mse,
-        LossKind::Mae,
-        LossKind::Bce,
-        LossKind::Huber { delta: 1.0 },
-        LossKind::CrossEntropy,
-        LossKind::Cosine,
-        LossKind::Ssim,
-        LossKind::Bernoulli,
-        LossKind::ContinuousBernoulli,
-        LossKind::Gaussian,
-        LossKind::Multinomial,
-        LossKind::Columns,
-    ];
 
     /// Whether it is the negative logarithm of a probability, in nats per sample, which bounds on the evidence take.
     pub fn is_likelihood(&self) -> bool {
@@ -210,43 +192,26 @@ impl LossKind {
     fn is_of_logits(&self) -> bool {
         matches!(self, LossKind::Bce | LossKind::Bernoulli | LossKind::ContinuousBernoulli)
     }
-
-    /// The name in a model file.
-    pub fn name(&self) -> &'static str {
-        match self {
-            LossKind::Mse => "mse",
-            LossKind::Mae => "mae",
-            LossKind::Bce => "bce",
-            LossKind::Huber { .. } => "huber",
-            LossKind::CrossEntropy => "cross_entropy",
-            LossKind::Cosine => "cosine",
-            LossKind::Ssim => "ssim",
-            LossKind::Bernoulli => "bernoulli",
-            LossKind::ContinuousBernoulli => "continuous_bernoulli",
-            LossKind::Gaussian => "gaussian",
-            LossKind::Multinomial => "multinomial",
-            LossKind::Columns => "columns",
-            LossKind::Custom(_) => "custom",
-        }
-    }
 }
 
-/// The name of an application's own loss in a model file.
-struct OwnName<'a>(&'a mut String);
+variants! { LossKind {
+    Mse = "mse",
+    Mae = "mae",
+    Bce = "bce",
+    Huber { delta: 1.0 } = "huber",
+    CrossEntropy = "cross_entropy",
+    Cosine = "cosine",
+    Ssim = "ssim",
+    Bernoulli = "bernoulli",
+    ContinuousBernoulli = "continuous_bernoulli",
+    Gaussian = "gaussian",
+    Multinomial = "multinomial",
+    Columns = "columns",
+} and Custom = "custom" }
 
-impl Part for OwnName<'_> {
-    fn read(&mut self, item: &Item) -> Result<(), Fault> {
-        *self.0 = item.text("a name", "write \"charbonnier\", say")?;
-        Ok(())
-    }
-
-    fn text(&self) -> String {
-        format!("{:?}", self.0)
-    }
-
-    fn schema(&self) -> Json {
-        json!({ "type": "string" })
-    }
+/// The names of all losses that are built in.
+pub(super) fn names() -> Vec<&'static str> {
+    LossKind::all().iter().map(LossKind::name).collect()
 }
 
 impl From<LossKind> for LossSpec {
@@ -286,17 +251,17 @@ impl LossSpec {
     }
 
     fn read(item: &Item) -> Result<LossSpec, Fault> {
-        let names = LossKind::ALL.each_ref().map(LossKind::name);
+        let names = names();
         let help = "write \"mse\", or { mse = 0.8, ssim = 0.2 }";
         let find = |name: &str, mut among: Box<dyn Iterator<Item = LossKind>>| {
             let unknown = || {
-                let known = suggest(name, names);
+                let known = suggest(name, names.iter().copied());
                 Fault::new(&item.key, format!("unknown loss {name:?}"), known)
             };
             among.find(|loss| loss.name() == name).ok_or_else(unknown)
         };
         if let Some(name) = item.as_text() {
-            return Ok(find(name, Box::new(LossKind::ALL.into_iter()))?.into());
+            return Ok(find(name, Box::new(LossKind::all().into_iter()))?.into());
         }
         let Some(table) = item.as_table() else { return item.wrong("the name of a loss, or a table of weights", help) };
         if table.is_empty() {
@@ -363,7 +328,7 @@ impl LossSpec {
 impl fmt::Display for LossSpec {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         if let [(kind, 1.0)] = &self.terms[..]
-            && LossKind::ALL.contains(kind)
+            && LossKind::all().contains(kind)
         {
             return write!(f, "{:?}", kind.name());
         }
@@ -397,18 +362,18 @@ impl Part for &mut LossSpec {
         for mut kind in LossKind::templates() {
             let (name, custom) = (kind.name(), kind.is_custom());
             let mut one = 1.0;
-            let mut fields = kind.settings();
-            let value = match fields.is_empty() {
+            let mut keys = kind.keys();
+            let value = match keys.is_empty() {
                 true => weight.clone(),
                 false => {
                     let plain = if custom { json!({ "type": "string" }) } else { weight.clone() };
-                    fields.push(Field::optional("weight", "What it is multiplied by.", Setting::Positive(&mut one)));
-                    json!({ "anyOf": [plain, schema::fields(fields)] })
+                    keys.push(Key::optional("weight", Setting::Positive(&mut one)).about("What it is multiplied by."));
+                    json!({ "anyOf": [plain, keys_schema(keys)] })
                 }
             };
             terms.insert(name.to_owned(), value);
         }
-        let names = LossKind::ALL.each_ref().map(LossKind::name);
+        let names = names();
         let sum = json!({ "type": "object", "minProperties": 1, "additionalProperties": false, "properties": terms });
         json!({ "anyOf": [{ "enum": names }, sum] })
     }

@@ -1,8 +1,8 @@
 //! The optimiser of a model file.
 
-use super::settings::{self, Choice, Setting};
 use crate::error::{Error, Result};
 use crate::plan::Optimizer;
+use crate::schema::{Choice, Key, Setting, validate, write_choice};
 use std::fmt;
 
 /// An optimiser and its settings; PyTorch's defaults where a file does not say.
@@ -47,7 +47,7 @@ impl OptimizerSpec {
     }
 
     pub(super) fn validate(&self) -> Result<()> {
-        settings::validate(self, "train.optimizer")?;
+        validate(self, "train.optimizer")?;
         match self.method {
             Optimizer::Sgd { momentum: 0.0, nesterov: true } => Err(Error::invalid(
                 "train.optimizer.sgd.nesterov",
@@ -70,37 +70,43 @@ impl Choice for OptimizerSpec {
         self.method.name()
     }
 
-    fn settings(&mut self) -> Vec<(&'static str, Setting<'_>)> {
+    fn keys(&mut self) -> Vec<Key<'_>> {
         use Setting::{Flag, Fraction, Fractions, NotNegative};
-        let mut all = vec![("lr", NotNegative(&mut self.lr))];
+        let mut all = vec![Key::optional("lr", NotNegative(&mut self.lr))];
         match &mut self.method {
             Optimizer::Sgd { momentum, nesterov } => {
-                all.extend([("momentum", Fraction(momentum)), ("nesterov", Flag(nesterov))]);
+                all.extend([Key::optional("momentum", Fraction(momentum)), Key::optional("nesterov", Flag(nesterov))]);
             }
             Optimizer::RmsProp { alpha, eps, momentum, centered } => all.extend([
-                ("alpha", Fraction(alpha)),
-                ("eps", NotNegative(eps)),
-                ("momentum", Fraction(momentum)),
-                ("centered", Flag(centered)),
+                Key::optional("alpha", Fraction(alpha)),
+                Key::optional("eps", NotNegative(eps)),
+                Key::optional("momentum", Fraction(momentum)),
+                Key::optional("centered", Flag(centered)),
             ]),
             Optimizer::Adam { betas, eps, amsgrad } | Optimizer::AdamW { betas, eps, amsgrad } => {
-                all.extend([("betas", Fractions(betas)), ("eps", NotNegative(eps)), ("amsgrad", Flag(amsgrad))]);
+                all.extend([
+                    Key::optional("betas", Fractions(betas)),
+                    Key::optional("eps", NotNegative(eps)),
+                    Key::optional("amsgrad", Flag(amsgrad)),
+                ]);
             }
             Optimizer::Adagrad { lr_decay, eps } => {
-                all.extend([("lr_decay", NotNegative(lr_decay)), ("eps", NotNegative(eps))]);
+                all.extend([Key::optional("lr_decay", NotNegative(lr_decay)), Key::optional("eps", NotNegative(eps))]);
             }
-            Optimizer::Adadelta { rho, eps } => all.extend([("rho", Fraction(rho)), ("eps", NotNegative(eps))]),
+            Optimizer::Adadelta { rho, eps } => {
+                all.extend([Key::optional("rho", Fraction(rho)), Key::optional("eps", NotNegative(eps))])
+            }
             Optimizer::AdaMax { betas, eps } | Optimizer::RAdam { betas, eps } => {
-                all.extend([("betas", Fractions(betas)), ("eps", NotNegative(eps))]);
+                all.extend([Key::optional("betas", Fractions(betas)), Key::optional("eps", NotNegative(eps))]);
             }
             Optimizer::NAdam { betas, eps, momentum_decay } => all.extend([
-                ("betas", Fractions(betas)),
-                ("eps", NotNegative(eps)),
-                ("momentum_decay", NotNegative(momentum_decay)),
+                Key::optional("betas", Fractions(betas)),
+                Key::optional("eps", NotNegative(eps)),
+                Key::optional("momentum_decay", NotNegative(momentum_decay)),
             ]),
-            Optimizer::Lion { betas } => all.push(("betas", Fractions(betas))),
+            Optimizer::Lion { betas } => all.push(Key::optional("betas", Fractions(betas))),
         }
-        all.push(("weight_decay", NotNegative(&mut self.weight_decay)));
+        all.push(Key::optional("weight_decay", NotNegative(&mut self.weight_decay)));
         all
     }
 }
@@ -108,6 +114,6 @@ impl Choice for OptimizerSpec {
 /// As a model file has it.
 impl fmt::Display for OptimizerSpec {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        settings::write(self, f)
+        write_choice(self, f)
     }
 }

@@ -1,9 +1,9 @@
 //! What training adds to the loss for the sake of the code: the file's `penalties`.
 
-use super::LatentSpec;
-use super::settings::{Choice, Field, OrFalse, Setting, Table};
+use super::latent::LatentSpec;
 use crate::error::{Error, Result};
-use crate::nn::{Activation, Layer, Placed};
+use crate::nn::{self, Activation, Layer, Placed};
+use crate::schema::{Key, OrFalse, Setting, Table};
 use crate::shape::Shape;
 
 /// The most numbers of a code whose derivatives are taken one by one: each is a backward pass of its own in the plan.
@@ -68,7 +68,7 @@ impl Penalties {
                 return refuse("contractive.projections", problem, &help);
             }
             let mixes = |layer: &&Placed| matches!(layer.layer, Layer::BatchNorm(_));
-            if let Some(layer) = crate::nn::walk(encoder).into_iter().find(mixes) {
+            if let Some(layer) = nn::walk(encoder).into_iter().find(mixes) {
                 let problem = format!("{} makes codes depend on other samples than their own", layer.name);
                 return refuse("contractive", problem, "use \"layer_norm\" or { group_norm = 4 } there");
             }
@@ -97,40 +97,31 @@ impl Penalties {
 }
 
 impl Table for Penalties {
-    fn fields(&mut self) -> Vec<Field<'_>> {
+    fn keys(&mut self) -> Vec<Key<'_>> {
         vec![
-            Field::optional(
-                "contractive",
-                "On the encoder's squared Jacobian: { weight = 0.1, projections = 0 }, or false.",
-                Setting::Part(Box::new(OrFalse(&mut self.contractive))),
-            ),
-            Field::optional(
-                "sparsity",
-                "On mean activations other than a target: { weight = 0.01, target = 0.05 }, or false.",
-                Setting::Part(Box::new(OrFalse(&mut self.sparsity))),
-            ),
+            Key::optional("contractive", Setting::Part(Box::new(OrFalse(&mut self.contractive))))
+                .about("On the encoder's squared Jacobian: { weight = 0.1, projections = 0 }, or false."),
+            Key::optional("sparsity", Setting::Part(Box::new(OrFalse(&mut self.sparsity))))
+                .about("On mean activations other than a target: { weight = 0.01, target = 0.05 }, or false."),
         ]
     }
 }
 
 impl Table for Contractive {
-    fn fields(&mut self) -> Vec<Field<'_>> {
+    fn keys(&mut self) -> Vec<Key<'_>> {
         vec![
-            Field::optional("weight", "What it is multiplied by.", Setting::Positive(&mut self.weight)),
-            Field::optional(
-                "projections",
-                "Random directions by which it is estimated, or 0 for the exact norm.",
-                Setting::Whole(&mut self.projections),
-            ),
+            Key::optional("weight", Setting::Positive(&mut self.weight)).about("What it is multiplied by."),
+            Key::optional("projections", Setting::Whole(&mut self.projections))
+                .about("Random directions by which it is estimated, or 0 for the exact norm."),
         ]
     }
 }
 
 impl Table for Sparsity {
-    fn fields(&mut self) -> Vec<Field<'_>> {
+    fn keys(&mut self) -> Vec<Key<'_>> {
         vec![
-            Field::optional("weight", "What it is multiplied by.", Setting::Positive(&mut self.weight)),
-            Field::optional("target", "The mean activation that is wanted.", Setting::Fraction(&mut self.target)),
+            Key::optional("weight", Setting::Positive(&mut self.weight)).about("What it is multiplied by."),
+            Key::optional("target", Setting::Fraction(&mut self.target)).about("The mean activation that is wanted."),
         ]
     }
 }

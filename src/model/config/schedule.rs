@@ -1,8 +1,7 @@
 //! The schedule of a model file: how the learning rate goes on from update to update.
 
-use super::settings::{self, Choice, Setting};
+use crate::schema::{Key, Setting, choices};
 use std::f64::consts::PI;
-use std::fmt;
 
 /// How the learning rate changes in training. Each is PyTorch's scheduler of that name; a time is an epoch, or an update of
 /// the parameters where the schedule goes on with every update.
@@ -108,19 +107,60 @@ pub struct Place {
 }
 
 impl Schedule {
-    /// All of them, with their defaults.
-    pub fn all() -> Vec<Schedule> {
-        vec![
-            Schedule::Constant,
-            Schedule::Step { every: 10, gamma: 0.1, per_step: false },
-            Schedule::MultiStep { milestones: vec![30, 80], gamma: 0.1, per_step: false },
-            Schedule::Exponential { gamma: 0.95, per_step: false },
-            Schedule::Linear { start_factor: 1.0 / 3.0, end_factor: 1.0, total: 5, per_step: false },
-            Schedule::Polynomial { power: 1.0, total: 5, per_step: false },
-            Schedule::Cosine { period: 0, multiply: 1, min: 0.0, per_step: true },
-            Schedule::OneCycle { start: 0.3, div: 25.0, final_div: 1e4 },
-            Schedule::Plateau { factor: 0.1, patience: 10, threshold: 1e-4, min: 0.0 },
-        ]
+    fn settings(&mut self) -> Vec<Key<'_>> {
+        use Setting::{Count, Counts, Flag, Fraction, NotNegative, Positive, Whole};
+        match self {
+            Schedule::Constant => vec![],
+            Schedule::Step { every, gamma, per_step } => {
+                vec![
+                    Key::optional("every", Count(every)),
+                    Key::optional("gamma", Positive(gamma)),
+                    Key::optional("per_step", Flag(per_step)),
+                ]
+            }
+            Schedule::MultiStep { milestones, gamma, per_step } => {
+                vec![
+                    Key::optional("milestones", Counts(milestones)),
+                    Key::optional("gamma", Positive(gamma)),
+                    Key::optional("per_step", Flag(per_step)),
+                ]
+            }
+            Schedule::Exponential { gamma, per_step } => {
+                vec![Key::optional("gamma", Positive(gamma)), Key::optional("per_step", Flag(per_step))]
+            }
+            Schedule::Linear { start_factor, end_factor, total, per_step } => vec![
+                Key::optional("start_factor", NotNegative(start_factor)),
+                Key::optional("end_factor", NotNegative(end_factor)),
+                Key::optional("total", Whole(total)),
+                Key::optional("per_step", Flag(per_step)),
+            ],
+            Schedule::Polynomial { power, total, per_step } => {
+                vec![
+                    Key::optional("power", Positive(power)),
+                    Key::optional("total", Whole(total)),
+                    Key::optional("per_step", Flag(per_step)),
+                ]
+            }
+            Schedule::Cosine { period, multiply, min, per_step } => vec![
+                Key::optional("period", Whole(period)),
+                Key::optional("multiply", Count(multiply)),
+                Key::optional("min", NotNegative(min)),
+                Key::optional("per_step", Flag(per_step)),
+            ],
+            Schedule::OneCycle { start, div, final_div } => {
+                vec![
+                    Key::optional("start", Fraction(start)),
+                    Key::optional("div", Positive(div)),
+                    Key::optional("final_div", Positive(final_div)),
+                ]
+            }
+            Schedule::Plateau { factor, patience, threshold, min } => vec![
+                Key::optional("factor", Fraction(factor)),
+                Key::optional("patience", Whole(patience)),
+                Key::optional("threshold", Fraction(threshold)),
+                Key::optional("min", NotNegative(min)),
+            ],
+        }
     }
 
     /// The learning rate of an update, where the optimiser's own is `base`. In the first `warmup` updates it rises in equal
@@ -185,71 +225,14 @@ fn fall(from: f64, to: f64, part: f64) -> f64 {
     to + (from - to) * (1.0 + (PI * part).cos()) / 2.0
 }
 
-impl Choice for Schedule {
-    const WHAT: &'static str = "schedule";
-
-    fn all() -> Vec<Schedule> {
-        Schedule::all()
-    }
-
-    fn name(&self) -> &'static str {
-        match self {
-            Schedule::Constant => "constant",
-            Schedule::Step { .. } => "step",
-            Schedule::MultiStep { .. } => "multi_step",
-            Schedule::Exponential { .. } => "exponential",
-            Schedule::Linear { .. } => "linear",
-            Schedule::Polynomial { .. } => "polynomial",
-            Schedule::Cosine { .. } => "cosine",
-            Schedule::OneCycle { .. } => "one_cycle",
-            Schedule::Plateau { .. } => "plateau",
-        }
-    }
-
-    fn settings(&mut self) -> Vec<(&'static str, Setting<'_>)> {
-        use Setting::{Count, Counts, Flag, Fraction, NotNegative, Positive, Whole};
-        match self {
-            Schedule::Constant => vec![],
-            Schedule::Step { every, gamma, per_step } => {
-                vec![("every", Count(every)), ("gamma", Positive(gamma)), ("per_step", Flag(per_step))]
-            }
-            Schedule::MultiStep { milestones, gamma, per_step } => {
-                vec![("milestones", Counts(milestones)), ("gamma", Positive(gamma)), ("per_step", Flag(per_step))]
-            }
-            Schedule::Exponential { gamma, per_step } => {
-                vec![("gamma", Positive(gamma)), ("per_step", Flag(per_step))]
-            }
-            Schedule::Linear { start_factor, end_factor, total, per_step } => vec![
-                ("start_factor", NotNegative(start_factor)),
-                ("end_factor", NotNegative(end_factor)),
-                ("total", Whole(total)),
-                ("per_step", Flag(per_step)),
-            ],
-            Schedule::Polynomial { power, total, per_step } => {
-                vec![("power", Positive(power)), ("total", Whole(total)), ("per_step", Flag(per_step))]
-            }
-            Schedule::Cosine { period, multiply, min, per_step } => vec![
-                ("period", Whole(period)),
-                ("multiply", Count(multiply)),
-                ("min", NotNegative(min)),
-                ("per_step", Flag(per_step)),
-            ],
-            Schedule::OneCycle { start, div, final_div } => {
-                vec![("start", Fraction(start)), ("div", Positive(div)), ("final_div", Positive(final_div))]
-            }
-            Schedule::Plateau { factor, patience, threshold, min } => vec![
-                ("factor", Fraction(factor)),
-                ("patience", Whole(patience)),
-                ("threshold", Fraction(threshold)),
-                ("min", NotNegative(min)),
-            ],
-        }
-    }
-}
-
-/// As a model file has it.
-impl fmt::Display for Schedule {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        settings::write(self, f)
-    }
-}
+choices! { "schedule" Schedule {
+    Constant = "constant",
+    Step { every: 10, gamma: 0.1, per_step: false } = "step",
+    MultiStep { milestones: vec![30, 80], gamma: 0.1, per_step: false } = "multi_step",
+    Exponential { gamma: 0.95, per_step: false } = "exponential",
+    Linear { start_factor: 1.0 / 3.0, end_factor: 1.0, total: 5, per_step: false } = "linear",
+    Polynomial { power: 1.0, total: 5, per_step: false } = "polynomial",
+    Cosine { period: 0, multiply: 1, min: 0.0, per_step: true } = "cosine",
+    OneCycle { start: 0.3, div: 25.0, final_div: 1e4 } = "one_cycle",
+    Plateau { factor: 0.1, patience: 10, threshold: 1e-4, min: 0.0 } = "plateau",
+} }

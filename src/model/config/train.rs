@@ -1,14 +1,15 @@
 //! The `[train]` of a model file.
 
+use super::super::resolved::Resolved;
+use super::chosen::{CODEBOOK, THRESHOLD};
 use super::initializer::Initializer;
 use super::optimizer::OptimizerSpec;
-use super::read::{Fault, Item};
 use super::schedule::Schedule;
-use super::settings::{self, Choice, Chosen, Field, List, OrFalse, Part, Setting, Table};
-use super::{CODEBOOK, Layer, Placed, Resolved, THRESHOLD};
-use crate::error::{Error, Result, suggest};
+use crate::error::{Error, Result};
+use crate::nn::{Layer, Placed};
 use crate::plan::Optimizer;
-use std::fmt;
+use crate::schema::{Choice, Chosen, Key, List, OrFalse, Setting, Table, names, validate};
+use crate::suggest::suggest;
 
 /// How a model is trained.
 #[derive(Clone, Debug, PartialEq)]
@@ -97,17 +98,6 @@ pub enum Precision {
 }
 
 impl Precision {
-    /// All of them.
-    pub const ALL: [Precision; 2] = [Precision::F32, Precision::F16];
-
-    /// The name in model files.
-    pub fn name(self) -> &'static str {
-        match self {
-            Precision::F32 => "f32",
-            Precision::F16 => "f16",
-        }
-    }
-
     /// The precision of this name, or what names there are.
     pub fn from_name(name: &str) -> Result<Precision, String> {
         let known = Precision::ALL.into_iter().find(|precision| precision.name() == name);
@@ -184,49 +174,26 @@ impl LayerTraining {
 }
 
 impl Table for LayerTraining {
-    fn fields(&mut self) -> Vec<Field<'_>> {
+    fn keys(&mut self) -> Vec<Key<'_>> {
         use Setting::{Maybe, MaybeFlag};
         vec![
-            Field::needed(
-                "name",
-                "\"encoder.0\"",
-                "The layer, list or parameter that it holds for: \"encoder.0\", \"encoder\", \"encoder.0.bias\".",
-                Setting::Part(Box::new(Name(&mut self.name))),
-            ),
-            Field::optional("lr", "Its own learning rate.", Maybe(&mut self.lr)),
-            Field::optional("weight_decay", "Its own weight decay.", Maybe(&mut self.weight_decay)),
-            Field::optional("frozen", "Whether its parameters stay as they are.", MaybeFlag(&mut self.frozen)),
-            Field::optional("l1", "The weight of the sum of its weights' magnitudes in the loss.", Maybe(&mut self.l1)),
-            Field::optional("l2", "The weight of the sum of its weights' squares in the loss.", Maybe(&mut self.l2)),
-            Field::optional(
-                "activity_l1",
-                "The weight of the sum of its output's magnitudes in the loss.",
-                Maybe(&mut self.activity_l1),
-            ),
-            Field::optional(
-                "activity_l2",
-                "The weight of the sum of its output's squares in the loss.",
-                Maybe(&mut self.activity_l2),
-            ),
+            Key::needed("name", Setting::Text(&mut self.name, ["the name of a layer", "write \"encoder.0\", say"]))
+                .example("\"encoder.0\"")
+                .about(
+                    "The layer, list or parameter that it holds for: \"encoder.0\", \"encoder\", \"encoder.0.bias\".",
+                ),
+            Key::optional("lr", Maybe(&mut self.lr)).about("Its own learning rate."),
+            Key::optional("weight_decay", Maybe(&mut self.weight_decay)).about("Its own weight decay."),
+            Key::optional("frozen", MaybeFlag(&mut self.frozen)).about("Whether its parameters stay as they are."),
+            Key::optional("l1", Maybe(&mut self.l1))
+                .about("The weight of the sum of its weights' magnitudes in the loss."),
+            Key::optional("l2", Maybe(&mut self.l2))
+                .about("The weight of the sum of its weights' squares in the loss."),
+            Key::optional("activity_l1", Maybe(&mut self.activity_l1))
+                .about("The weight of the sum of its output's magnitudes in the loss."),
+            Key::optional("activity_l2", Maybe(&mut self.activity_l2))
+                .about("The weight of the sum of its output's squares in the loss."),
         ]
-    }
-}
-
-/// What an entry of `layers` holds for.
-struct Name<'a>(&'a mut String);
-
-impl Part for Name<'_> {
-    fn read(&mut self, item: &Item) -> Result<(), Fault> {
-        *self.0 = item.text("the name of a layer", "write \"encoder.0\", say")?;
-        Ok(())
-    }
-
-    fn text(&self) -> String {
-        format!("{:?}", self.0)
-    }
-
-    fn schema(&self) -> serde_json::Value {
-        serde_json::json!({ "type": "string" })
     }
 }
 
@@ -237,20 +204,14 @@ impl Default for Swa {
 }
 
 impl Table for Swa {
-    fn fields(&mut self) -> Vec<Field<'_>> {
+    fn keys(&mut self) -> Vec<Key<'_>> {
         vec![
-            Field::needed(
-                "start",
-                "10",
-                "Epochs before the first one whose weights are averaged.",
-                Setting::Whole(&mut self.start),
-            ),
-            Field::optional("every", "One epoch in so many is averaged.", Setting::Count(&mut self.every)),
-            Field::optional(
-                "lr",
-                "The learning rate from there on, or false for the schedule's.",
-                Setting::PositiveOrFalse(&mut self.lr),
-            ),
+            Key::needed("start", Setting::Whole(&mut self.start))
+                .example("10")
+                .about("Epochs before the first one whose weights are averaged."),
+            Key::optional("every", Setting::Count(&mut self.every)).about("One epoch in so many is averaged."),
+            Key::optional("lr", Setting::PositiveOrFalse(&mut self.lr))
+                .about("The learning rate from there on, or false for the schedule's."),
         ]
     }
 }
@@ -276,158 +237,47 @@ impl Default for EarlyStopping {
 }
 
 impl Table for EarlyStopping {
-    fn fields(&mut self) -> Vec<Field<'_>> {
+    fn keys(&mut self) -> Vec<Key<'_>> {
         vec![
-            Field::needed(
-                "patience",
-                "5",
-                "Epochs in a row without a better loss after which training ends.",
-                Setting::Count(&mut self.patience),
-            ),
-            Field::optional(
-                "min_delta",
-                "A loss is better when it is below the best by more than this.",
-                Setting::NotNegative(&mut self.min_delta),
-            ),
+            Key::needed("patience", Setting::Count(&mut self.patience))
+                .example("5")
+                .about("Epochs in a row without a better loss after which training ends."),
+            Key::optional("min_delta", Setting::NotNegative(&mut self.min_delta))
+                .about("A loss is better when it is below the best by more than this."),
         ]
     }
 }
 
-impl Choice for NonFinite {
-    const WHAT: &'static str = "answer";
+names! { "answer" NonFinite { Stop = "stop", Skip = "skip", } }
 
-    fn all() -> Vec<NonFinite> {
-        vec![NonFinite::Stop, NonFinite::Skip]
-    }
-
-    fn name(&self) -> &'static str {
-        match self {
-            NonFinite::Stop => "stop",
-            NonFinite::Skip => "skip",
-        }
-    }
-
-    fn settings(&mut self) -> Vec<(&'static str, Setting<'_>)> {
-        vec![]
-    }
-}
-
-/// As a model file has it.
-impl fmt::Display for NonFinite {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        settings::write(self, f)
-    }
-}
-
-impl Choice for Precision {
-    const WHAT: &'static str = "precision";
-
-    fn all() -> Vec<Precision> {
-        Precision::ALL.to_vec()
-    }
-
-    fn name(&self) -> &'static str {
-        Precision::name(*self)
-    }
-
-    fn settings(&mut self) -> Vec<(&'static str, Setting<'_>)> {
-        vec![]
-    }
-}
-
-/// As a model file has it.
-impl fmt::Display for Precision {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        settings::write(self, f)
-    }
-}
+names! { "precision" Precision { F32 = "f32", F16 = "f16", } }
 
 /// The file's `[train]`.
 impl Table for TrainSpec {
-    fn fields(&mut self) -> Vec<Field<'_>> {
+    fn keys(&mut self) -> Vec<Key<'_>> {
         use Setting::{Count, Flag, Fraction, FractionOrFalse, PositiveOrFalse, Seed, Whole};
         vec![
-            Field::optional("batch", "Samples in a step.", Count(&mut self.batch)),
-            Field::optional("epochs", "Passes over the training set.", Count(&mut self.epochs)),
-            Field::optional(
-                "seed",
-                "Decides initial weights, shuffling and all else that is random.",
-                Seed(&mut self.seed),
-            ),
-            Field::optional(
-                "initializer",
-                "What weights of linear and convolutional layers start with: pytorch, glorot or he.",
-                Setting::Part(Box::new(Chosen(&mut self.initializer))),
-            ),
-            Field::optional("shuffle", "Whether every epoch has an order of its own.", Flag(&mut self.shuffle)),
-            Field::optional(
-                "validation",
-                "The part of the training set that is set aside where the data has no test files.",
-                Fraction(&mut self.validation),
-            ),
-            Field::optional(
-                "optimizer",
-                "The method of descent and its settings: sgd, rmsprop, adam, adamw, adagrad, adadelta, adamax, nadam, radam or lion.",
-                Setting::Part(Box::new(Chosen(&mut self.optimizer))),
-            ),
-            Field::optional(
-                "schedule",
-                "How the learning rate changes: constant, step, multi_step, exponential, linear, polynomial, cosine, one_cycle or plateau.",
-                Setting::Part(Box::new(Chosen(&mut self.schedule))),
-            ),
-            Field::optional(
-                "warmup",
-                "Updates in which the learning rate rises to the schedule's.",
-                Whole(&mut self.warmup),
-            ),
-            Field::optional(
-                "clip_value",
-                "The largest magnitude of an element of a gradient, or false.",
-                PositiveOrFalse(&mut self.clip_value),
-            ),
-            Field::optional(
-                "clip_norm",
-                "The largest norm of all gradients together, or false.",
-                PositiveOrFalse(&mut self.clip_norm),
-            ),
-            Field::optional(
-                "accumulate",
-                "Batches whose gradients are joined for an update.",
-                Count(&mut self.accumulate),
-            ),
-            Field::optional(
-                "ema",
-                "The decay, which rises to this, of an average of the weights, which is then the model; or false.",
-                FractionOrFalse(&mut self.ema),
-            ),
-            Field::optional(
-                "swa",
-                "The mean of the weights that epochs end with, which is then the model: { start = 10, every = 1, lr = false }, or false.",
-                Setting::Part(Box::new(OrFalse(&mut self.swa))),
-            ),
-            Field::optional(
-                "early_stopping",
-                "When training ends early, with the best weights: { patience = 5, min_delta = 0.0 }, or false.",
-                Setting::Part(Box::new(OrFalse(&mut self.early_stopping))),
-            ),
-            Field::optional(
-                "non_finite",
-                "What happens to gradients that are not finite: stop, or skip the update.",
-                Setting::Part(Box::new(Chosen(&mut self.non_finite))),
-            ),
-            Field::optional(
-                "precision",
-                "In how many bits a training step stores its values: f32, or f16 with a scaled loss.",
-                Setting::Part(Box::new(Chosen(&mut self.precision))),
-            ),
-            Field::optional(
-                "layers",
-                "What holds for some layers only, the last entry that says it: [{ name = \"encoder.0\", lr = 1e-4, l2 = 1e-5 }], say.",
-                Setting::Part(Box::new(List {
+            Key::optional("batch", Count(&mut self.batch)).about("Samples in a step."),
+            Key::optional("epochs", Count(&mut self.epochs)).about("Passes over the training set."),
+            Key::optional("seed", Seed(&mut self.seed)).about("Decides initial weights, shuffling and all else that is random."),
+            Key::optional("initializer", Setting::Part(Box::new(Chosen(&mut self.initializer)))).about(format!("What weights of linear and convolutional layers start with: {}.", Initializer::names())),
+            Key::optional("shuffle", Flag(&mut self.shuffle)).about("Whether every epoch has an order of its own."),
+            Key::optional("validation", Fraction(&mut self.validation)).about("The part of the training set that is set aside where the data has no test files."),
+            Key::optional("optimizer", Setting::Part(Box::new(Chosen(&mut self.optimizer)))).about(format!("The method of descent and its settings: {}.", OptimizerSpec::names())),
+            Key::optional("schedule", Setting::Part(Box::new(Chosen(&mut self.schedule)))).about(format!("How the learning rate changes: {}.", Schedule::names())),
+            Key::optional("warmup", Whole(&mut self.warmup)).about("Updates in which the learning rate rises to the schedule's."),
+            Key::optional("clip_value", PositiveOrFalse(&mut self.clip_value)).about("The largest magnitude of an element of a gradient, or false."),
+            Key::optional("clip_norm", PositiveOrFalse(&mut self.clip_norm)).about("The largest norm of all gradients together, or false."),
+            Key::optional("accumulate", Count(&mut self.accumulate)).about("Batches whose gradients are joined for an update."),
+            Key::optional("ema", FractionOrFalse(&mut self.ema)).about("The decay, which rises to this, of an average of the weights, which is then the model; or false."),
+            Key::optional("swa", Setting::Part(Box::new(OrFalse(&mut self.swa)))).about("The mean of the weights that epochs end with, which is then the model: { start = 10, every = 1, lr = false }, or false."),
+            Key::optional("early_stopping", Setting::Part(Box::new(OrFalse(&mut self.early_stopping)))).about("When training ends early, with the best weights: { patience = 5, min_delta = 0.0 }, or false."),
+            Key::optional("non_finite", Setting::Part(Box::new(Chosen(&mut self.non_finite)))).about("What happens to gradients that are not finite: stop, or skip the update."),
+            Key::optional("precision", Setting::Part(Box::new(Chosen(&mut self.precision)))).about("In how many bits a training step stores its values: f32, or f16 with a scaled loss."),
+            Key::optional("layers", Setting::Part(Box::new(List {
                     list: &mut self.layers,
                     example: "write [{ name = \"encoder.0\", frozen = true }], say",
-                })),
-            ),
+                }))).about("What holds for some layers only, the last entry that says it: [{ name = \"encoder.0\", lr = 1e-4, l2 = 1e-5 }], say."),
         ]
     }
 }
@@ -474,7 +324,7 @@ impl TrainSpec {
             return refuse("train.validation", fraction, self.validation, "use 0.1, say");
         }
         self.optimizer.validate()?;
-        settings::validate(&self.schedule, "train.schedule")?;
+        validate(&self.schedule, "train.schedule")?;
         if self.warmup > 0 && matches!(self.schedule, Schedule::OneCycle { .. }) {
             let problem = "a schedule of one cycle warms up by itself";
             return Err(Error::invalid("train.warmup", problem, "leave warmup out, or use another schedule"));

@@ -106,7 +106,10 @@ impl<const D: usize> Kind for Conv<D> {
         if *same {
             if *stride != [1; D] {
                 let zeros: [usize; D] = std::array::from_fn(|axis| self.zeros(axis)[0]);
-                let help = format!("write padding = {}, say", Setting::Sides(&mut zeros.clone()).text(false));
+                let help = format!(
+                    "write padding = {}, say",
+                    Setting::Sides(&mut zeros.clone()).text(false).unwrap_or_default()
+                );
                 return Err(format!("padding = \"same\" goes with a stride of 1, got stride {stride:?}; {help}"));
             }
             return Ok(std::iter::once(*out).chain(size).collect());

@@ -1,9 +1,9 @@
 //! What every kind of layer knows of itself, and the keys of its table in a model file.
 
 use super::super::{MAX_ELEMENTS, Placed, elements};
-use super::Layer;
 use crate::error::Result;
 use crate::graph::{Graph, Value};
+pub(crate) use crate::schema::{Key, Setting};
 use crate::shape::Shape;
 
 /// The rules of one kind of layer.
@@ -66,72 +66,6 @@ pub enum Initial {
         /// How many numbers the weight joins in one.
         fan_in: f64,
     },
-}
-
-/// One key of a layer's table.
-pub(crate) struct Key<'a> {
-    pub name: &'static str,
-    /// Whether a file must give it. Where a file may leave it out, the layer's template has its default.
-    pub needed: bool,
-    /// Whether its value may stand in place of the table although a file may leave it out: see
-    /// [`short_form`](super::short_form).
-    pub short: bool,
-    pub setting: Setting<'a>,
-}
-
-/// The place of a key's value.
-pub(crate) enum Setting<'a> {
-    Whole(&'a mut usize),
-    /// An axis of a sample; a negative one counts from behind the last.
-    Axis(&'a mut isize),
-    /// One number for all axes of a sequence or an image, or a list of one for each.
-    Sides(&'a mut [usize]),
-    /// Such sides, or `"same"`, which sets the flag; `"valid"` is 0.
-    Padding(&'a mut [usize], &'a mut bool),
-    Number(&'a mut f64),
-    Flag(&'a mut bool),
-    Sizes(&'a mut Shape),
-    Layers(&'a mut Vec<Layer>),
-    Word(&'a mut String),
-}
-
-impl<'a> Key<'a> {
-    /// A key that every file gives. In a layer's template its value is what messages show as an example.
-    pub fn needed(name: &'static str, setting: Setting<'a>) -> Key<'a> {
-        Key { name, needed: true, short: false, setting }
-    }
-
-    /// A key that has a default.
-    pub fn optional(name: &'static str, setting: Setting<'a>) -> Key<'a> {
-        Key { name, needed: false, short: false, setting }
-    }
-
-    /// A key that has a default, and whose value a file may write in place of the layer's table.
-    pub fn short(name: &'static str, setting: Setting<'a>) -> Key<'a> {
-        Key { name, needed: false, short: true, setting }
-    }
-}
-
-impl Setting<'_> {
-    /// The value as a model file has it; `full` writes out every key of layers inside.
-    pub fn text(&self, full: bool) -> String {
-        match self {
-            Setting::Whole(value) => value.to_string(),
-            Setting::Axis(value) => value.to_string(),
-            Setting::Sides([first, rest @ ..]) if rest.iter().all(|size| size == first) => first.to_string(),
-            Setting::Sides(sizes) => format!("{sizes:?}"),
-            Setting::Padding(_, same) if **same => "\"same\"".to_owned(),
-            Setting::Padding(sizes, _) => Setting::Sides(&mut sizes.to_vec()).text(full),
-            Setting::Number(value) => format!("{value:?}"),
-            Setting::Flag(value) => value.to_string(),
-            Setting::Sizes(shape) => shape.to_string(),
-            Setting::Layers(layers) => {
-                let write = |layer: &Layer| if full { format!("{layer:#}") } else { layer.to_string() };
-                format!("[{}]", layers.iter().map(write).collect::<Vec<_>>().join(", "))
-            }
-            Setting::Word(word) => format!("{word:?}"),
-        }
-    }
 }
 
 /// How many numbers a weight joins in one, and the other way, as PyTorch counts them: the product of its sizes after the first,

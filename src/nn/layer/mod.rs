@@ -8,6 +8,7 @@ mod conv;
 mod custom;
 mod dense;
 mod dropout;
+mod file;
 mod kind;
 mod normalisation;
 mod patches;
@@ -24,8 +25,9 @@ pub use conv::{Conv, Conv1d, Conv2d, ConvTranspose, ConvTranspose1d, ConvTranspo
 pub use custom::{Custom, CustomLayer};
 pub use dense::{Linear, TiedLinear};
 pub use dropout::{Dropout, GaussianNoise};
+pub(crate) use file::layer_schema;
+pub(crate) use kind::fans;
 pub use kind::{Initial, ParameterSpec};
-pub(crate) use kind::{Key, Setting, fans};
 pub use normalisation::{BatchNorm, GroupNorm, InstanceNorm, LayerNorm, RmsNorm, Softmax, UnitNorm};
 pub use patches::{Patches, Unpatch};
 pub use pool::{
@@ -37,10 +39,11 @@ pub use sequence::{Attention, Cell, Embedding, Recurrent};
 pub use steps::{MaskSteps, Positions, RepeatVector};
 pub use structure::Structure;
 
-use self::kind::{Kind, too_large};
-use super::{MAX_ELEMENTS, Placed, elements};
+use self::kind::{Key, Kind, too_large};
+use super::{Blocks, MAX_ELEMENTS, Placed, elements};
 use crate::error::Result;
 use crate::graph::{Graph, Value};
+use crate::schema::short_form;
 use crate::shape::Shape;
 
 /// One entry of an encoder or a decoder.
@@ -282,20 +285,11 @@ impl Layer {
         let defaults = template.keys();
         let keys = layer.keys().into_iter().zip(defaults);
         keys.map(|(key, default)| {
-            let text = key.setting.text(full);
-            let is_default = !key.needed && text == default.setting.text(full);
+            let text = key.setting.text(full).unwrap_or_default();
+            let is_default = !key.needed && Some(&text) == default.setting.text(full).as_ref();
             (key.name, text, is_default)
         })
         .collect()
-    }
-}
-
-/// How many keys' values a model file may write in place of a layer's table: 1 for the first one's alone, where no other key
-/// must be given; more for a list of them; 0 where only the table will do.
-pub(crate) fn short_form(keys: &[Key]) -> usize {
-    match keys {
-        [first, rest @ ..] if first.needed => usize::from(!rest.iter().any(|key| key.needed)),
-        keys => keys.iter().take_while(|key| key.short).count(),
     }
 }
 

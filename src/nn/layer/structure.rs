@@ -109,14 +109,23 @@ impl Kind for Structure {
     fn keys(&mut self) -> Vec<Key<'_>> {
         match self {
             Structure::Residual { body, shortcut } => {
-                vec![Key::needed("body", Setting::Layers(body)), Key::optional("shortcut", Setting::Layers(shortcut))]
+                vec![
+                    Key::needed("body", Setting::Part(Box::new(body))),
+                    Key::optional("shortcut", Setting::Part(Box::new(shortcut))),
+                ]
             }
-            Structure::Skip { body } => vec![Key::needed("body", Setting::Layers(body))],
+            Structure::Skip { body } => vec![Key::needed("body", Setting::Part(Box::new(body)))],
             Structure::Repeat { times, layers } => {
-                vec![Key::needed("times", Setting::Whole(times)), Key::needed("layers", Setting::Layers(layers))]
+                vec![
+                    Key::needed("times", Setting::Whole(times)),
+                    Key::needed("layers", Setting::Part(Box::new(layers))),
+                ]
             }
             Structure::TeacherForced { features, body } => {
-                vec![Key::needed("features", Setting::Whole(features)), Key::needed("body", Setting::Layers(body))]
+                vec![
+                    Key::needed("features", Setting::Whole(features)),
+                    Key::needed("body", Setting::Part(Box::new(body))),
+                ]
             }
             Structure::Block { name } => vec![Key::needed("name", Setting::Word(name))],
         }

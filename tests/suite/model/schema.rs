@@ -2,9 +2,10 @@
 
 use crate::support::*;
 use pinhole::model::ModelSpec;
-use pinhole::model::config::{LossKind, OptimizerSpec, Schedule, SearchSpec};
+use pinhole::model::config::{LossKind, OptimizerSpec, Schedule};
 use pinhole::nn::Layer;
 use pinhole::plan::Optimizer;
+use pinhole::tune::SearchSpec;
 use serde_json::{Value as Json, json};
 use std::path::Path;
 
@@ -147,7 +148,7 @@ fn good_files() -> Vec<String> {
         all.train.schedule = schedule;
         texts.push(all.to_toml());
     }
-    for loss in LossKind::ALL {
+    for loss in LossKind::all() {
         all.loss = loss.into();
         texts.push(all.to_toml());
     }

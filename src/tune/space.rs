@@ -1,9 +1,14 @@
 //! Search spaces: files that say which keys of a model file a search tries which values of, and how.
 
-use super::read::{Fault, Item, known_keys, located, parse_table};
-use super::settings::{self, Choice, Field, OneOf, OrFalse, Part, Setting, Table};
-use super::{LatentSpec, ModelSpec, read_text, schema};
-use crate::error::{Error, Result, suggest};
+use crate::error::{Error, Result};
+use crate::model::ModelSpec;
+use crate::model::config::LatentSpec;
+use crate::model::preset::preset;
+use crate::schema::{
+    Fault, Item, Key, OneOf, OrFalse, Part, Setting, Table, document_schema, located, names, parse_table,
+    read_document, read_text, write_table,
+};
+use crate::suggest::suggest;
 use serde_json::{Value as Json, json};
 use std::path::Path;
 
@@ -49,19 +54,7 @@ pub enum Method {
     Tpe,
 }
 
-impl Method {
-    /// All of them.
-    pub const ALL: [Method; 3] = [Method::Grid, Method::Random, Method::Tpe];
-
-    /// The name in a space file.
-    pub fn name(self) -> &'static str {
-        match self {
-            Method::Grid => "grid",
-            Method::Random => "random",
-            Method::Tpe => "tpe",
-        }
-    }
-}
+names! { "method" Method { Grid = "grid", Random = "random", Tpe = "tpe", } }
 
 /// What a search makes small, on samples that are set aside from those that are trained on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,18 +65,7 @@ pub enum Metric {
     ValMse,
 }
 
-impl Metric {
-    /// All of them.
-    pub const ALL: [Metric; 2] = [Metric::ValLoss, Metric::ValMse];
-
-    /// The name in a space file and in a run's metrics.
-    pub fn name(self) -> &'static str {
-        match self {
-            Metric::ValLoss => "val_loss",
-            Metric::ValMse => "val_mse",
-        }
-    }
-}
+names! { "metric" Metric { ValLoss = "val_loss", ValMse = "val_mse", } }
 
 /// Successive halving: all trials are trained for a few epochs, the best of them go on for `eta` times as many, and so on up
 /// to the epochs of the model file. Jamieson and Talwalkar, AISTATS 2016.
@@ -148,13 +130,10 @@ impl SearchSpec {
         let text = read_text(path, "a search space")?;
         let table = parse_table(&text, path)?;
         let mut spec = SearchSpec::blank();
-        let fields = spec.fields();
-        let known: Vec<&str> = fields.iter().map(|field| field.key).collect();
-        known_keys("", &table, &known)
-            .and_then(|keys| settings::read_fields(&keys, fields))
+        read_document(&table, &mut spec, &[])
             .map_err(|fault| located(&text, path, [&fault.at, &fault.key], &fault.problem, fault.help))?;
         let beside = path.with_file_name(&spec.model);
-        let model = match super::super::preset::preset(&spec.model) {
+        let model = match preset(&spec.model) {
             None if beside.exists() => ModelSpec::read(&beside)?,
             _ => ModelSpec::resolve(&spec.model)?,
         };
@@ -167,19 +146,14 @@ impl SearchSpec {
 
     /// The space file that says this.
     pub fn to_toml(&self) -> String {
-        let text = settings::write_table(&mut self.clone(), "\n");
+        let text = write_table(&mut self.clone(), "\n");
         let given = |line: &&str| self.trials.is_some() || !line.starts_with("trials = ");
         text.lines().filter(given).fold(String::new(), |text, line| text + line + "\n")
     }
 
     /// The JSON Schema (draft 2020-12) of space files.
     pub fn schema() -> Json {
-        let mut schema = schema::table(&mut SearchSpec::blank());
-        if let Json::Object(schema) = &mut schema {
-            schema.insert("$schema".to_owned(), json!("https://json-schema.org/draft/2020-12/schema"));
-            schema.insert("title".to_owned(), json!("A search space of Pinhole"));
-        }
-        schema
+        document_schema(&mut SearchSpec::blank(), "A search space of Pinhole", &[])
     }
 
     /// How many trials the search makes, if its space has as many points.
@@ -391,6 +365,44 @@ impl Candidates {
         }
     }
 
+    /// The value at a place from 0 to 1, as a model file has it.
+    pub(super) fn at(&self, place: f64) -> String {
+        match self {
+            Candidates::Choices(choices) => choices[nth(place, choices.len())].clone(),
+            Candidates::Range { low, high, .. } => rounded(low + place * (high - low), *low, *high),
+            Candidates::Log { low, high, .. } => {
+                rounded((low.ln() + place * (high.ln() - low.ln())).exp(), *low, *high)
+            }
+            Candidates::Whole { low, high } => {
+                let count = (high - low + 1) as usize;
+                (low + nth(place, count) as i64).to_string()
+            }
+        }
+    }
+
+    /// Where a value is, from 0 to 1: the middle of its part where they can be counted.
+    pub(super) fn place(&self, text: &str) -> f64 {
+        let number: f64 = text.parse().unwrap_or(f64::NAN);
+        let place = match self {
+            Candidates::Choices(choices) => {
+                let index = choices.iter().position(|choice| choice == text).unwrap_or(0);
+                (index as f64 + 0.5) / choices.len() as f64
+            }
+            Candidates::Range { low, high, .. } => (number - low) / (high - low),
+            Candidates::Log { low, high, .. } => (number.ln() - low.ln()) / (high.ln() - low.ln()),
+            Candidates::Whole { low, high } => (number - *low as f64 + 0.5) / (high - low + 1) as f64,
+        };
+        place.clamp(0.0, 1.0)
+    }
+
+    /// Value `index` of the `count` that a grid has.
+    pub(super) fn of_grid(&self, index: usize, count: usize) -> String {
+        match self {
+            Candidates::Range { .. } | Candidates::Log { .. } => self.at(index as f64 / (count - 1).max(1) as f64),
+            Candidates::Choices(_) | Candidates::Whole { .. } => self.at((index as f64 + 0.5) / count as f64),
+        }
+    }
+
     fn read(item: &Item) -> Result<Candidates, Fault> {
         let expected =
             "a list of values, or one of { range = [0.0, 0.5] }, { log = [1e-4, 1e-2] }, { whole = [16, 128] }";
@@ -439,79 +451,50 @@ impl Candidates {
     }
 }
 
+/// Which of so many equal parts of 0 to 1 a place is in.
+fn nth(place: f64, count: usize) -> usize {
+    ((place * count as f64) as usize).min(count - 1)
+}
+
+/// A number of four digits, which nobody minds to type, between two.
+fn rounded(number: f64, low: f64, high: f64) -> String {
+    let short: f64 = format!("{number:.3e}").parse().unwrap_or(number);
+    format!("{:?}", short.clamp(low, high))
+}
+
 /// The top of a space file.
 impl Table for SearchSpec {
-    fn fields(&mut self) -> Vec<Field<'_>> {
-        let method = OneOf { what: "method", all: &Method::ALL, name: Method::name, value: &mut self.method };
-        let metric = OneOf { what: "metric", all: &Metric::ALL, name: Metric::name, value: &mut self.metric };
+    fn keys(&mut self) -> Vec<Key<'_>> {
         vec![
-            Field::needed(
-                "model",
-                "\"dense\"",
-                "A preset, or the path of a model file, from where the space file is.",
-                Setting::Part(Box::new(Text(&mut self.model, "the name of a model"))),
-            ),
-            Field::needed(
-                "data",
-                "\"digits\"",
-                "What the models are trained on, as pinhole train --data takes it.",
-                Setting::Part(Box::new(Text(&mut self.data, "the name of data"))),
-            ),
-            Field::optional(
-                "method",
-                "How values are chosen: all of a grid, at random, or by a tree-structured Parzen estimator.",
-                Setting::Part(Box::new(method)),
-            ),
-            Field::optional(
-                "trials",
-                "How many trials there are; 20 unless given. A grid has as many as points.",
-                Setting::Part(Box::new(Count(&mut self.trials))),
-            ),
-            Field::optional(
-                "seed",
-                "Decides all that is drawn, and which samples are set aside to judge trials by.",
-                Setting::Seed(&mut self.seed),
-            ),
-            Field::optional("metric", "What makes one trial better than another.", Setting::Part(Box::new(metric))),
-            Field::optional(
-                "halving",
-                "Whether only the best go on after a few epochs: { epochs = 1, eta = 3 }, or false.",
-                Setting::Part(Box::new(OrFalse(&mut self.halving))),
-            ),
-            Field::needed(
-                "space",
-                "{ \"train.batch\" = [64, 128] }",
-                "Keys of the model file, and the values that are tried.",
-                Setting::Part(Box::new(Dimensions(&mut self.space))),
-            ),
+            Key::needed("model", Setting::Text(&mut self.model, ["the name of a model", "write it in quotes"]))
+                .example("\"dense\"")
+                .about("A preset, or the path of a model file, from where the space file is."),
+            Key::needed("data", Setting::Text(&mut self.data, ["the name of data", "write it in quotes"]))
+                .example("\"digits\"")
+                .about("What the models are trained on, as pinhole train --data takes it."),
+            Key::optional("method", Setting::Part(Box::new(OneOf(&mut self.method))))
+                .about("How values are chosen: all of a grid, at random, or by a tree-structured Parzen estimator."),
+            Key::optional("trials", Setting::Part(Box::new(Count(&mut self.trials))))
+                .about("How many trials there are; 20 unless given. A grid has as many as points."),
+            Key::optional("seed", Setting::Seed(&mut self.seed))
+                .about("Decides all that is drawn, and which samples are set aside to judge trials by."),
+            Key::optional("metric", Setting::Part(Box::new(OneOf(&mut self.metric))))
+                .about("What makes one trial better than another."),
+            Key::optional("halving", Setting::Part(Box::new(OrFalse(&mut self.halving))))
+                .about("Whether only the best go on after a few epochs: { epochs = 1, eta = 3 }, or false."),
+            Key::needed("space", Setting::Part(Box::new(Dimensions(&mut self.space))))
+                .example("{ \"train.batch\" = [64, 128] }")
+                .about("Keys of the model file, and the values that are tried."),
         ]
     }
 }
 
 impl Table for Halving {
-    fn fields(&mut self) -> Vec<Field<'_>> {
+    fn keys(&mut self) -> Vec<Key<'_>> {
         vec![
-            Field::optional("epochs", "Epochs of the first round.", Setting::Count(&mut self.epochs)),
-            Field::optional("eta", "One of so many trials goes on.", Setting::Count(&mut self.eta)),
+            Key::optional("epochs", Setting::Count(&mut self.epochs)).about("Epochs of the first round."),
+            Key::optional("eta", Setting::Count(&mut self.eta)).about("One of so many trials goes on."),
         ]
-    }
-}
-
-/// A string, and what it is.
-struct Text<'a>(&'a mut String, &'static str);
-
-impl Part for Text<'_> {
-    fn read(&mut self, item: &Item) -> Result<(), Fault> {
-        *self.0 = item.text(self.1, "write it in quotes")?;
-        Ok(())
-    }
-
-    fn text(&self) -> String {
-        toml::Value::String(self.0.clone()).to_string()
-    }
-
-    fn schema(&self) -> Json {
-        json!({ "type": "string" })
     }
 }
 

@@ -1,0 +1,142 @@
+//! How data become samples: the `[data]` of a model file.
+
+use super::columns::TEXT;
+use crate::data::Column;
+use crate::data::pictures::Fit;
+use crate::error::{Error, Result};
+use crate::schema::{Inner, Key, List, OneOf, Setting, Table, Texts, names};
+use crate::shape::Shape;
+
+/// How data become samples of the model's input.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DataSpec {
+    /// Whether numbers become 0 or 1, and how; they stay as they are unless given.
+    pub binarise: Binarise,
+    /// What becomes of pictures of other proportions; `crop` unless given.
+    pub fit: Fit,
+    /// How samples are changed while they are trained on; not at all unless given.
+    pub augment: Augment,
+    /// Whether the data decides how many features the input has: see [`ModelSpec::fit_to`](super::ModelSpec::fit_to). It does not unless given.
+    pub sets_input: bool,
+    /// The columns of a table, which [`LossKind::Columns`](super::LossKind::Columns) reconstructs. Where the data sets the input, those that a table has
+    /// beside these follow.
+    pub columns: Vec<Column>,
+    /// The column of a CSV file that holds labels and is no part of samples: its name, or its number, counted from 1, where the
+    /// file has no names. Empty for none.
+    pub label: String,
+    /// The labels that are told to a model with `condition = { labels = COUNT }`, in the order of their classes; empty where
+    /// they are the numbers of their classes, counted from 0. See [`ModelSpec::fit_to`](super::ModelSpec::fit_to).
+    pub classes: Vec<String>,
+}
+
+/// What is drawn anew for every sample of every step. It changes what is to be reconstructed as well.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Augment {
+    /// Pictures move by up to so many whole pixels in both directions, black coming in.
+    pub shift: usize,
+    /// Pictures are mirrored, or not.
+    pub flip: Flip,
+    /// Pictures are turned by up to so many degrees either way.
+    pub rotate: f64,
+}
+
+/// How numbers from 0 to 1 become 0 or 1 on the device, in training and in validation, for the encoder and for what is to be
+/// reconstructed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Binarise {
+    /// They do not.
+    #[default]
+    None,
+    /// 1 from a half on.
+    Threshold,
+    /// 1 with the number as its probability, drawn anew for every step: Salakhutdinov and Murray, ICML 2008.
+    Stochastic,
+}
+
+names! { "way to make numbers 0 or 1" Binarise { None = "none", Threshold = "threshold", Stochastic = "stochastic", } }
+
+/// In which directions pictures are mirrored, each for one in two.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Flip {
+    /// In none.
+    #[default]
+    None,
+    /// Left and right.
+    Horizontal,
+    /// Top and bottom.
+    Vertical,
+    /// In both, each by a draw of its own.
+    Both,
+}
+
+names! { "way to mirror pictures" Flip {
+    None = "none",
+    Horizontal = "horizontal",
+    Vertical = "vertical",
+    Both = "both",
+} }
+
+impl Augment {
+    /// Whether anything moves pixels.
+    pub fn moves(&self) -> bool {
+        self.shift > 0 || self.flip != Flip::None || self.rotate > 0.0
+    }
+
+    pub(super) fn validate(&self, input: &Shape) -> Result<()> {
+        let refuse =
+            |key: &str, problem: String, help: &str| Err(Error::invalid(format!("data.augment.{key}"), problem, help));
+        if self.moves() && input.len() != 3 {
+            let key = if self.shift > 0 {
+                "shift"
+            } else if self.rotate > 0.0 {
+                "rotate"
+            } else {
+                "flip"
+            };
+            let problem = format!("it is for pictures, but the input is {input}");
+            return refuse(key, problem, "use a model with input [channels, height, width]");
+        }
+        let most = input.iter().skip(1).min().map_or(0, |size| (size - 1).min(LARGEST_SHIFT));
+        if self.shift > most {
+            return refuse("shift", format!("must be at most {most}, got {}", self.shift), "use fewer pixels");
+        }
+        if !(0.0..=180.0).contains(&self.rotate) {
+            return refuse("rotate", format!("expects degrees from 0 to 180, got {:?}", self.rotate), "use 10, say");
+        }
+        Ok(())
+    }
+}
+
+/// A shift is a sum of as many terms.
+const LARGEST_SHIFT: usize = 32;
+
+/// The file's `[data]`.
+impl Table for DataSpec {
+    fn keys(&mut self) -> Vec<Key<'_>> {
+        vec![
+            Key::optional("binarise", Setting::Part(Box::new(OneOf(&mut self.binarise)))).about("Whether numbers become 0 or 1: none; threshold, from a half on; or stochastic, with the number as its probability."),
+            Key::optional("fit", Setting::Part(Box::new(OneOf(&mut self.fit)))).about("How pictures of other proportions come to the input's: the middle is cut out, or they are stretched or padded."),
+            Key::optional("augment", Setting::Part(Box::new(Inner(&mut self.augment)))).about("How samples are changed, anew for every step of training."),
+            Key::optional("sets_input", Setting::Flag(&mut self.sets_input)).about("Whether the data decides how many features the input has, and so how many the decoder's last linear layer gives."),
+            Key::optional("columns", Setting::Part(Box::new(List {
+                    list: &mut self.columns,
+                    example: "write [{ name = \"work\", size = 4 }], say",
+                }))).about("The columns of a table, which the loss \"columns\" reconstructs; with sets_input, training adds what it finds."),
+            Key::optional("label", Setting::Text(&mut self.label, TEXT)).about("The column of a CSV file that holds labels and is no part of samples: its name, or its number, counted from 1."),
+            Key::optional("classes", Setting::Part(Box::new(Texts(&mut self.classes)))).about("The labels that a model with labels as its condition knows, where they are not 0, 1, 2 and so on; those that training finds, where not given."),
+        ]
+    }
+}
+
+impl Table for Augment {
+    fn keys(&mut self) -> Vec<Key<'_>> {
+        vec![
+            Key::optional("shift", Setting::Whole(&mut self.shift))
+                .about("Pictures move by up to so many pixels in both directions."),
+            Key::optional("flip", Setting::Part(Box::new(OneOf(&mut self.flip))))
+                .about("In which directions pictures are mirrored."),
+            Key::optional("rotate", Setting::NotNegative(&mut self.rotate))
+                .about("Pictures are turned by up to so many degrees either way."),
+        ]
+    }
+}

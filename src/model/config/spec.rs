@@ -1,0 +1,346 @@
+//! The whole of a model file: its keys, how it is written, and what a usable one is.
+//!
+//! Reading looks at types only; [`ModelSpec::validate`] looks at values, so that a spec built in code or changed by
+//! [`ModelSpec::set`] is held to the same rules.
+
+use super::super::resolved::Resolved;
+use super::condition::Condition;
+use super::corruption::Corruption;
+use super::data::DataSpec;
+use super::latent::{Gaussian, LatentSpec};
+use super::loss::{LossKind, LossSpec, names};
+use super::penalties::Penalties;
+use super::train::TrainSpec;
+use crate::data::pictures::PictureFormat;
+use crate::error::{Error, Result};
+use crate::nn::{self, Blocks, Layer, MAX_ELEMENTS, Reshape};
+use crate::schema::{
+    Choice, Chosen, Fault, Inner, Item, Key, Part, Setting, Table, document_schema, read_document, write_table,
+};
+use crate::shape::Shape;
+use serde_json::{Value as Json, json};
+use std::fmt::Write as _;
+
+/// An autoencoder and how it is trained: the content of a model file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ModelSpec {
+    /// The shape of one sample: `[channels, height, width]` or `[features]`.
+    pub input: Shape,
+    /// What training makes small.
+    pub loss: LossSpec,
+    /// What is done to samples before the encoder sees them.
+    pub corruption: Corruption,
+    /// What encoder and decoder are told about a sample.
+    pub condition: Condition,
+    /// From the input to the latent code.
+    pub encoder: Vec<Layer>,
+    /// What the code is.
+    pub latent: LatentSpec,
+    /// From the latent code to the reconstruction.
+    pub decoder: Vec<Layer>,
+    /// What training adds to the loss for the sake of the code.
+    pub penalties: Penalties,
+    /// The file's `[data]`.
+    pub data: DataSpec,
+    /// Lists of layers that `{ block = "name" }` stands for: the file's `[blocks]`.
+    pub blocks: Blocks,
+    /// The file's `[train]`.
+    pub train: TrainSpec,
+}
+
+/// The top of a model file.
+impl Table for ModelSpec {
+    fn keys(&mut self) -> Vec<Key<'_>> {
+        let layers = "[{ linear = 32 }]";
+        vec![
+            Key::needed("input", Setting::Part(Box::new(&mut self.input))).example("[1, 28, 28]").about("The shape of one sample: [channels, height, width], or [features]."),
+            Key::needed("loss", Setting::Part(Box::new(&mut self.loss))).example("\"mse\"").about(format!("What training makes small: {}; or a sum, {{ mse = 0.8, ssim = 0.2 }}.", names().join(", "))),
+            Key::optional("corruption", Setting::Part(Box::new(Chosen(&mut self.corruption)))).about(format!("What is done to samples before the encoder sees them, for the model to undo: {}; {{ gaussian = {{ level = 0.4 }} }}, say.", Corruption::names())),
+            Key::optional("condition", Setting::Part(Box::new(Chosen(&mut self.condition)))).about(format!("What encoder and decoder are told about a sample: {}; {{ labels = 10 }} for its label, {{ vector = 5 }} for five numbers.", Condition::names())),
+            Key::needed("encoder", Setting::Part(Box::new(&mut self.encoder))).example(layers).about("From a sample to its code. All layers and their keys are in the README's table of layers."),
+            Key::optional("latent", Setting::Part(Box::new(Chosen(&mut self.latent)))).about(format!("What the code is: {}; {{ gaussian = {{ size = 16 }} }} for a variational autoencoder, say.", LatentSpec::names())),
+            Key::needed("decoder", Setting::Part(Box::new(&mut self.decoder))).example(layers).about("From the code back to a sample."),
+            Key::optional("penalties", Setting::Part(Box::new(Inner(&mut self.penalties)))).about("What training adds to the loss for the sake of the code: { contractive = { weight = 0.1 } } or { sparsity = { target = 0.05 } }."),
+            Key::optional("blocks", Setting::Part(Box::new(&mut self.blocks))).about("Lists of layers that { block = \"NAME\" } stands for."),
+            Key::optional("data", Setting::Part(Box::new(Inner(&mut self.data)))).about("How data become samples of the model's input."),
+            Key::optional("train", Setting::Part(Box::new(Inner(&mut self.train)))).about("How it is trained; each key can also be set by --set train.KEY=VALUE."),
+        ]
+    }
+}
+
+impl ModelSpec {
+    /// A spec with nothing in it but defaults.
+    pub(super) fn blank() -> ModelSpec {
+        ModelSpec {
+            input: Shape::default(),
+            loss: LossKind::Mse.into(),
+            corruption: Corruption::None,
+            condition: Condition::None,
+            encoder: vec![],
+            latent: LatentSpec::Plain,
+            decoder: vec![],
+            penalties: Penalties::default(),
+            data: DataSpec::default(),
+            blocks: Blocks::new(),
+            train: TrainSpec::default(),
+        }
+    }
+
+    /// The spec of a file's table.
+    pub(in super::super) fn from_table(table: &toml::Table) -> Result<ModelSpec, Fault> {
+        if table.is_empty() {
+            return Err(Fault::new("", "the file is empty", "a model has input, loss, encoder, decoder and [train]"));
+        }
+        let mut spec = ModelSpec::blank();
+        read_document(table, &mut spec, &["train", "data", "blocks"])?;
+        Ok(spec)
+    }
+
+    /// The JSON Schema (draft 2020-12) of model files, made of the same lists of keys and layers that files are read by. It
+    /// knows types, names and simple bounds; whether shapes fit each other only [`validate`](ModelSpec::validate) can tell.
+    pub fn schema() -> serde_json::Value {
+        document_schema(&mut ModelSpec::blank(), "A model file of Pinhole", &[("layer", nn::layer_schema())])
+    }
+
+    /// The keys at the top of a model file, each with what it is about, and those of its `[train]`.
+    pub fn keys() -> [Vec<(&'static str, String)>; 2] {
+        let mut blank = ModelSpec::blank();
+        let about = |table: &mut dyn Table| table.keys().into_iter().map(|key| (key.name, key.about.into())).collect();
+        [about(&mut blank), about(&mut blank.train)]
+    }
+
+    /// The model file that [`parse`](ModelSpec::parse) makes this spec of. Everything under `[train]` is written
+    /// out, since the file in a run's directory is the record of what was done.
+    pub fn to_toml(&self) -> String {
+        self.write(false)
+    }
+
+    /// Gives codes so many numbers: those of a latent with a size of its own, else the features, or channels, that the
+    /// encoder's last linear, recurrent or convolutional layer leaves, behind which only layers may stand that keep them. Call
+    /// [`validate`](ModelSpec::validate) afterwards.
+    pub fn set_latent(&mut self, size: usize) -> Result<()> {
+        if let Some(own) = self.latent.size() {
+            *own = size;
+            return Ok(());
+        }
+        if let LatentSpec::TopK(own) = &mut self.latent {
+            own.k = own.k.min(size);
+        }
+        // Poolings keep channels, but not the features that lie along their axes.
+        let mut pooled = false;
+        for layer in self.encoder.iter_mut().rev() {
+            match layer {
+                Layer::Linear(_) | Layer::Recurrent(_) if pooled => break,
+                Layer::Linear(linear) => {
+                    linear.out = size;
+                    return Ok(());
+                }
+                Layer::Recurrent(recurrent) => {
+                    let directions = 1 + usize::from(recurrent.bidirectional);
+                    if !size.is_multiple_of(directions) {
+                        let problem = format!("the encoder's last layer leaves as much in both directions, not {size}");
+                        return Err(Error::invalid("latent", problem, "give an even number"));
+                    }
+                    recurrent.out = size / directions;
+                    return Ok(());
+                }
+                Layer::Conv1d(conv) => {
+                    conv.out = size;
+                    return Ok(());
+                }
+                Layer::Conv2d(conv) => {
+                    conv.out = size;
+                    return Ok(());
+                }
+                Layer::Pool1d(_) | Layer::Pool2d(_) | Layer::GlobalPool(_) => pooled = true,
+                Layer::AdaptivePool1d(_) | Layer::AdaptivePool2d(_) | Layer::Upsample(_) => pooled = true,
+                layer if keeps_shape(layer) => {}
+                _ => break,
+            }
+        }
+        let problem = "the encoder does not end in a layer that decides how many numbers a code has";
+        Err(Error::invalid(
+            "latent",
+            problem,
+            "end it with { linear = 32 }, say, or give the latent a size in the model file",
+        ))
+    }
+
+    /// What pictures are brought to for the model: its input, where that is `[1, height, width]` or `[3, height, width]`.
+    pub fn pictures(&self) -> Option<PictureFormat> {
+        PictureFormat::of(&self.input, self.data.fit)
+    }
+
+    /// Walks the shapes and looks at every value. [`Error::Invalid`] names the key.
+    pub fn validate(&self) -> Result<Resolved> {
+        if self.input.is_empty() || self.input.contains(&0) {
+            let problem = format!("expects one or more sizes of at least 1, got {}", self.input);
+            return Err(Error::invalid("input", problem, "write [1, 28, 28], say"));
+        }
+        if nn::elements(&self.input).is_none_or(|count| count > MAX_ELEMENTS) {
+            let problem = format!("{} has more than {MAX_ELEMENTS} elements", self.input);
+            return Err(Error::invalid("input", problem, "use smaller sizes"));
+        }
+        // So that a name can be written as a key, and stand in a path.
+        let plain =
+            |name: &str| !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "_-".contains(c));
+        if let Some(name) = self.blocks.keys().find(|name| !plain(name)) {
+            let problem = format!("{name:?} is no name for a block");
+            return Err(Error::invalid("blocks", problem, "use letters, digits, _ and -"));
+        }
+        self.validate_columns()?;
+        self.validate_classes()?;
+        self.condition.validate()?;
+        let (input, width) = self.data.sizes(&self.input);
+        let seen = self.condition.beside(&input);
+        let encoder = nn::place_with(&self.blocks, "encoder", &self.encoder, &seen)?;
+        let Some(encoded) = encoder.last().map(|layer| layer.output.clone()) else { return Err(no_layers("encoder")) };
+        self.latent.validate()?;
+        let (heads, latent) = self.latent.place(&encoded)?;
+        let known = self.condition.beside(&latent);
+        let decoder = nn::place_with(&self.blocks, "decoder", &self.decoder, &known)
+            .map_err(|error| nn::with_forgotten_flatten(error, &encoder))?;
+        let Some(last) = decoder.last() else { return Err(no_layers("decoder")) };
+        if last.output.elements() != width {
+            // The layer to change is the last one that does more than hand on the shape.
+            let layer = decoder.iter().rev().find(|layer| !keeps_shape(&layer.layer)).unwrap_or(last);
+            let problem = match self.data.is_table() {
+                true => format!("the decoder's output is {}, its columns take {width} numbers", last.output),
+                false => format!("the decoder's output is {}, the model's input {}", last.output, self.input),
+            };
+            let rows: usize = layer.input[..layer.input.len() - 1].iter().product();
+            let help = match layer.layer {
+                Layer::Linear(_) if width.is_multiple_of(rows) => format!("write {{ linear = {} }}", width / rows),
+                Layer::Linear(_) => format!("put \"flatten\" before it, and write {{ linear = {width} }}"),
+                Layer::TiedLinear(_) => "tie it to another layer, or change out".to_owned(),
+                Layer::Conv1d(_) | Layer::Conv2d(_) => "change out, kernel, stride or padding".to_owned(),
+                Layer::ConvTranspose1d(_) | Layer::ConvTranspose2d(_) => {
+                    "change out, kernel, stride, padding or output_padding".to_owned()
+                }
+                _ => "change its sizes, or the layers before it".to_owned(),
+            };
+            let error = nn::with_forgotten_flatten(Error::invalid(&*layer.key, problem, help), &encoder);
+            return Err(nn::with_forgotten_flatten(error, &decoder));
+        }
+        self.latent.suits(&encoder, &latent, &decoder)?;
+        nn::check_ties([&encoder, &decoder])?;
+        self.loss.validate(&self.input, last)?;
+        if let LatentSpec::Gaussian(Gaussian { samples: 2.., .. }) = self.latent
+            && self.loss.likelihood().is_none()
+        {
+            let problem = format!("the importance-weighted bound needs a likelihood, the loss is {}", self.loss);
+            return Err(Error::invalid("latent.gaussian.samples", problem, "use loss = \"bernoulli\", say"));
+        }
+        self.corruption.validate()?;
+        self.penalties.validate(&encoder, &self.latent, &latent)?;
+        if self.penalties.contractive.is_some() && self.latent.is_discrete() {
+            let problem = format!(
+                "codes of a {} latent are vectors of a codebook or bits, which have no derivatives",
+                self.latent
+            );
+            let help = "use another latent, or leave the penalty out";
+            return Err(Error::invalid("penalties.contractive", problem, help));
+        }
+        let own = self.latent.parameters(&encoder, &latent).into_iter().chain(self.loss.parameters());
+        let own = own.chain(self.data.parameters()).collect();
+        let checked = Resolved { encoder, heads, decoder, latent, own };
+        if checked.parameter_count() > MAX_ELEMENTS {
+            return Err(nn::too_many_parameters("decoder", "the model"));
+        }
+        if self.data.sets_input && self.input.len() != 1 {
+            let problem = format!("the data can only decide an input of features, but the input is {}", self.input);
+            return Err(Error::invalid("data.sets_input", problem, "leave it out, or write input = [784], say"));
+        }
+        self.data.augment.validate(&self.input)?;
+        self.train.validate(&checked)?;
+        Ok(checked)
+    }
+
+    /// `full` writes every key that there is, which is what [`set`](ModelSpec::set) finds its keys in.
+    pub(in super::super) fn write(&self, full: bool) -> String {
+        let mut text = String::new();
+        let ModelSpec { input, loss, corruption, condition, encoder, latent, decoder, penalties, blocks, data, train } =
+            self;
+        // Writing to a string cannot fail.
+        let _ = write!(text, "input = {input}\nloss = {loss}\n");
+        if full || *corruption != Corruption::None {
+            let _ = writeln!(text, "corruption = {corruption}");
+        }
+        if full || *condition != Condition::None {
+            let _ = writeln!(text, "condition = {condition}");
+        }
+        write_list(&mut text, "encoder", encoder, full);
+        if full || *latent != LatentSpec::Plain {
+            let _ = writeln!(text, "latent = {latent}");
+        }
+        write_list(&mut text, "decoder", decoder, full);
+        if full || *penalties != Penalties::default() {
+            let _ = writeln!(text, "penalties = {{ {} }}", write_table(&mut penalties.clone(), ", "));
+        }
+        if !blocks.is_empty() {
+            text.push_str("[blocks]\n");
+        }
+        for (name, layers) in blocks {
+            write_list(&mut text, name, layers, full);
+        }
+        if full || *data != DataSpec::default() {
+            text.push_str(&format!("[data]\n{}\n", write_table(&mut data.clone(), "\n")));
+        }
+        text.push_str(&format!("[train]\n{}\n", write_table(&mut train.clone(), "\n")));
+        text
+    }
+}
+
+/// A list of layers, a few on a line.
+fn write_list(text: &mut String, name: &str, layers: &[Layer], full: bool) {
+    let _ = write!(text, "{name} = [");
+    let mut previous: Option<&Layer> = None;
+    for layer in layers {
+        let starts_line = match (previous, layer) {
+            (None, _) => true,
+            (Some(Layer::Reshape(Reshape::Flatten)), _) | (_, Layer::Activation(_)) => false,
+            (_, Layer::Reshape(Reshape::Unflatten(_))) => false,
+            _ => true,
+        };
+        text.push_str(if starts_line { "\n  " } else { " " });
+        let _ = if full { write!(text, "{layer:#},") } else { write!(text, "{layer},") };
+        previous = Some(layer);
+    }
+    text.push_str("\n]\n");
+}
+
+/// Whether a layer hands on the shape of what goes into it, whatever that is.
+fn keeps_shape(layer: &Layer) -> bool {
+    matches!(
+        layer,
+        Layer::Activation(_)
+            | Layer::BatchNorm(_)
+            | Layer::LayerNorm(_)
+            | Layer::GroupNorm(_)
+            | Layer::InstanceNorm(_)
+            | Layer::RmsNorm(_)
+            | Layer::UnitNorm(_)
+            | Layer::Softmax(_)
+            | Layer::Dropout(_)
+            | Layer::GaussianNoise(_)
+    )
+}
+
+fn no_layers(list: &str) -> Error {
+    Error::invalid(list, "has no layers", "write at least one, such as { linear = 32 }")
+}
+
+impl Part for &mut Shape {
+    fn read(&mut self, item: &Item) -> Result<(), Fault> {
+        **self = item.shape()?;
+        Ok(())
+    }
+
+    fn text(&self) -> String {
+        self.to_string()
+    }
+
+    fn schema(&self) -> Json {
+        json!({ "type": "array", "minItems": 1, "items": { "type": "integer", "minimum": 1 } })
+    }
+}

@@ -1,0 +1,223 @@
+//! Things that are chosen by name and given settings: `"relu"`, `{ adam = { lr = 1e-3 } }`.
+
+use super::item::{Fault, Item};
+use super::key::{Key, Setting, short_form};
+use crate::error::{Error, Result};
+use std::fmt::{self, Write as _};
+
+/// Something with a name and settings.
+pub(crate) trait Choice: Clone + Sized + fmt::Display {
+    /// The word for it in messages.
+    const WHAT: &'static str;
+    /// One of each name, with its defaults, and examples of settings that have none.
+    fn all() -> Vec<Self>;
+    /// The name in a file.
+    fn name(&self) -> &'static str;
+    /// Its settings.
+    fn keys(&mut self) -> Vec<Key<'_>>;
+
+    /// The names, in words: `a, b or c`.
+    fn names() -> String {
+        let names: Vec<&str> = Self::all().iter().map(Self::name).collect();
+        match &names[..] {
+            [names @ .., last] if !names.is_empty() => format!("{} or {last}", names.join(", ")),
+            names => names.concat(),
+        }
+    }
+}
+
+/// Gives an enum the list of its variants with their defaults, and their names in files.
+macro_rules! variants {
+    ($name:ident {
+        $($variant:ident $({ $($field:tt)* })? $(( $($inner:tt)* ))? = $text:literal,)*
+    } $(and $other:ident = $other_text:literal)?) => {
+        impl $name {
+            /// All that are built in, with their defaults.
+            pub fn all() -> Vec<$name> {
+                vec![$($name::$variant $({ $($field)* })? $(( $($inner)* ))?,)*]
+            }
+
+            /// The name in a file.
+            pub fn name(&self) -> &'static str {
+                match self {
+                    $($name::$variant { .. } => $text,)*
+                    $($name::$other { .. } => $other_text,)?
+                }
+            }
+        }
+    };
+}
+pub(crate) use variants;
+
+/// Makes an enum whose settings its function `settings` lists a [`Choice`], and writes it as files do.
+macro_rules! choices {
+    ($what:literal $name:ident { $($variants:tt)* }) => {
+        $crate::schema::variants! { $name { $($variants)* } }
+
+        impl $crate::schema::Choice for $name {
+            const WHAT: &'static str = $what;
+
+            fn all() -> Vec<$name> {
+                $name::all()
+            }
+
+            fn name(&self) -> &'static str {
+                $name::name(self)
+            }
+
+            fn keys(&mut self) -> Vec<$crate::schema::Key<'_>> {
+                self.settings()
+            }
+        }
+
+        /// Written as a file has it.
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+                $crate::schema::write_choice(self, f)
+            }
+        }
+    };
+}
+pub(crate) use choices;
+
+/// Makes an enum of names alone a [`Choice`], and writes it as files do.
+macro_rules! names {
+    ($what:literal $name:ident { $($variant:ident = $text:literal,)* }) => {
+        impl $name {
+            /// Every one of them.
+            pub const ALL: [$name; [$($text),*].len()] = [$($name::$variant),*];
+
+            /// The name in a file.
+            pub fn name(self) -> &'static str {
+                match self { $($name::$variant => $text,)* }
+            }
+        }
+
+        impl $crate::schema::Choice for $name {
+            const WHAT: &'static str = $what;
+
+            fn all() -> Vec<$name> {
+                $name::ALL.to_vec()
+            }
+
+            fn name(&self) -> &'static str {
+                $name::name(*self)
+            }
+
+            fn keys(&mut self) -> Vec<$crate::schema::Key<'_>> {
+                Vec::new()
+            }
+        }
+
+        /// Written as a file has it.
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+                $crate::schema::write_choice(self, f)
+            }
+        }
+    };
+}
+pub(crate) use names;
+
+/// Reads `"name"` or `{ name = { key = value } }`, and where the keys allow it `{ name = value }` or `{ name = [values] }`.
+pub(crate) fn read_choice<C: Choice>(item: &Item) -> Result<C, Fault> {
+    let all = C::all();
+    let names: Vec<&str> = all.iter().map(C::name).collect();
+    let (name, settings) = item.choice(C::WHAT, &names)?;
+    let Some(mut choice) = all.into_iter().find(|known| known.name() == name) else {
+        return item.wrong(C::WHAT, "choose another");
+    };
+    let example = format!("write {choice}, say");
+    let mut keys = choice.keys();
+    let short = short_form(&keys);
+    let Some(item) = settings else {
+        return match keys.iter().any(|key| key.needed) {
+            true => Err(Fault::new(&item.key, format!("{name:?} alone lacks its sizes"), example)),
+            false => {
+                drop(keys);
+                Ok(choice)
+            }
+        };
+    };
+    let is_table = item.value.is_table();
+    match (&keys[..], short) {
+        ([], _) => return Err(Fault::new(&item.key, "takes no settings", format!("write {name:?}"))),
+        ([only], 1) if only.needed => keys.swap_remove(0).setting.read(&item)?,
+        (_, 1) if !is_table => keys.swap_remove(0).setting.read(&item)?,
+        (_, 2..) if !is_table => {
+            let expected = format!("a table, or a list of {short} numbers");
+            let texts: Vec<String> = keys[..short].iter().filter_map(|key| key.setting.text(false)).collect();
+            let help = format!("write {{ {name} = [{}] }}, say", texts.join(", "));
+            let items = item.list(&expected, &help)?;
+            if items.len() != short {
+                return item.wrong(&expected, &help);
+            }
+            for (key, item) in keys.drain(..short).zip(&items) {
+                key.setting.read(item)?;
+            }
+        }
+        _ => {
+            let known: Vec<&str> = keys.iter().map(|key| key.name).collect();
+            super::key::read_keys(&item.keys(&known)?, keys)?;
+            return Ok(choice);
+        }
+    }
+    drop(keys);
+    Ok(choice)
+}
+
+/// Writes it as a file has it, every setting given.
+pub(crate) fn write_choice<C: Choice>(choice: &C, f: &mut fmt::Formatter) -> fmt::Result {
+    let mut copy = choice.clone();
+    let mut text = String::new();
+    for key in copy.keys() {
+        let comma = if text.is_empty() { "" } else { ", " };
+        if let Some(value) = key.setting.text(false) {
+            write!(text, "{comma}{} = {value}", key.name)?;
+        }
+    }
+    match &text[..] {
+        "" => write!(f, "{:?}", choice.name()),
+        settings => write!(f, "{{ {} = {{ {settings} }} }}", choice.name()),
+    }
+}
+
+/// Fails with the first setting that holds what it may not. `key` is that of the choice.
+pub(crate) fn validate<C: Choice>(choice: &C, key: &str) -> Result<()> {
+    let mut copy = choice.clone();
+    let mut defaults = C::all().into_iter().find(|known| known.name() == choice.name());
+    let defaults = defaults.as_mut().map(C::keys).unwrap_or_default();
+    for (Key { name, setting, .. }, default) in copy.keys().into_iter().zip(defaults) {
+        let (expected, found, example) = match (setting, default.setting) {
+            (Setting::Positive(number), Setting::Positive(default)) if !(number.is_finite() && *number > 0.0) => {
+                ("a positive number", *number, format!("{default:?}"))
+            }
+            (Setting::NotNegative(number), Setting::NotNegative(default))
+                if !(number.is_finite() && *number >= 0.0) =>
+            {
+                ("a number, at least 0", *number, format!("{default:?}"))
+            }
+            (Setting::Fraction(number), Setting::Fraction(default)) if !(0.0..1.0).contains(number) => {
+                ("a number, at least 0 and less than 1", *number, format!("{default:?}"))
+            }
+            (Setting::Fractions(pair), Setting::Fractions(default)) => {
+                match pair.iter().find(|number| !(0.0..1.0).contains(*number)) {
+                    Some(number) => ("two numbers, at least 0 and less than 1", *number, format!("{default:?}")),
+                    None => continue,
+                }
+            }
+            (Setting::Count(0), Setting::Count(default)) => ("a whole number, at least 1", 0.0, format!("{default}")),
+            (Setting::Counts(numbers), _) if numbers.is_empty() || numbers.contains(&0) => {
+                let problem = format!("expects one or more whole numbers, each at least 1, got {numbers:?}");
+                return Err(Error::invalid(format!("{key}.{}.{name}", choice.name()), problem, "use [30, 80], say"));
+            }
+            _ => continue,
+        };
+        return Err(Error::invalid(
+            format!("{key}.{}.{name}", choice.name()),
+            format!("expects {expected}, got {found:?}"),
+            format!("use {example}, say"),
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,19 @@
+//! Tables of keys: what a TOML file of Pinhole may hold, by which it is read, written and described as a JSON Schema. Models,
+//! layers and search spaces list their keys; nothing here knows any of them.
+//!
+//! Reading walks the TOML tree by hand instead of deriving it, because a message then names the key's path and the line, and
+//! unknown keys get a suggestion at every depth.
+
+mod choice;
+mod file;
+mod item;
+mod json;
+mod key;
+mod parts;
+
+pub(crate) use choice::{Choice, choices, names, read_choice, validate, variants, write_choice};
+pub(crate) use file::{located, parse_table, read_text};
+pub(crate) use item::{Fault, Item, shown};
+pub(crate) use json::{choice as choice_schema, document as document_schema, keys as keys_schema};
+pub(crate) use key::{Key, Part, Setting, Table, read_document, read_keys, short_form, write_table};
+pub(crate) use parts::{Chosen, Inner, List, OneOf, OrFalse, Texts};

@@ -1,0 +1,140 @@
+//! Values of keys that are more than a number: tables, lists of tables, choices.
+
+use super::choice::{Choice, read_choice};
+use super::item::{Fault, Item};
+use super::json;
+use super::key::{Part, Table, read_table, write_table};
+use serde_json::{Value as Json, json};
+
+/// A table as the value of a key.
+pub(crate) struct Inner<'a, T>(pub &'a mut T);
+
+impl<T: Table + Clone> Part for Inner<'_, T> {
+    fn read(&mut self, item: &Item) -> Result<(), Fault> {
+        read_table(item, self.0)
+    }
+
+    fn text(&self) -> String {
+        format!("{{ {} }}", write_table(&mut self.0.clone(), ", "))
+    }
+
+    fn schema(&self) -> Json {
+        json::keys(self.0.clone().keys())
+    }
+}
+
+/// A table, or false for none; one that is given begins with its defaults.
+pub(crate) struct OrFalse<'a, T>(pub &'a mut Option<T>);
+
+impl<T: Table + Clone + Default> Part for OrFalse<'_, T> {
+    fn read(&mut self, item: &Item) -> Result<(), Fault> {
+        *self.0 = None;
+        if !item.is_false() {
+            read_table(item, self.0.insert(T::default()))?;
+        }
+        Ok(())
+    }
+
+    fn text(&self) -> String {
+        self.0.clone().map_or("false".to_owned(), |mut table| Inner(&mut table).text())
+    }
+
+    fn schema(&self) -> Json {
+        json!({ "anyOf": [{ "const": false }, json::keys(T::default().keys())] })
+    }
+}
+
+/// A list of tables.
+pub(crate) struct List<'a, T> {
+    pub list: &'a mut Vec<T>,
+    /// What a file that has something else is told to write.
+    pub example: &'static str,
+}
+
+impl<T: Table + Clone + Default> Part for List<'_, T> {
+    fn read(&mut self, item: &Item) -> Result<(), Fault> {
+        let read = |item: &Item| {
+            let mut table = T::default();
+            read_table(item, &mut table).map(|()| table)
+        };
+        *self.list = item.list("a list", self.example)?.iter().map(read).collect::<Result<_, _>>()?;
+        Ok(())
+    }
+
+    /// Each table without the keys that hold their defaults.
+    fn text(&self) -> String {
+        let mut default = T::default();
+        let entry = |table: &T| {
+            let mut table = table.clone();
+            let keys = table.keys().into_iter().zip(default.keys());
+            let given = keys.filter_map(|(key, default)| {
+                let text = key.setting.text(false)?;
+                let wanted = key.needed || Some(&text) != default.setting.text(false).as_ref();
+                wanted.then(|| format!("{} = {text}", key.name))
+            });
+            format!("{{ {} }}", given.collect::<Vec<_>>().join(", "))
+        };
+        let all: Vec<String> = self.list.iter().map(entry).collect();
+        format!("[{}]", all.join(", "))
+    }
+
+    fn schema(&self) -> Json {
+        json!({ "type": "array", "items": json::keys(T::default().keys()) })
+    }
+}
+
+/// One of the names of a choice without settings. A file that has another is shown all of them.
+pub(crate) struct OneOf<'a, C>(pub &'a mut C);
+
+impl<C: Choice> Part for OneOf<'_, C> {
+    fn read(&mut self, item: &Item) -> Result<(), Fault> {
+        *self.0 = item.one_of(C::WHAT, C::all(), C::name)?;
+        Ok(())
+    }
+
+    fn text(&self) -> String {
+        self.0.to_string()
+    }
+
+    fn schema(&self) -> Json {
+        json::choice::<C>()
+    }
+}
+
+/// A [`Choice`] as the value of a key.
+pub(crate) struct Chosen<'a, C>(pub &'a mut C);
+
+impl<C: Choice> Part for Chosen<'_, C> {
+    fn read(&mut self, item: &Item) -> Result<(), Fault> {
+        *self.0 = read_choice(item)?;
+        Ok(())
+    }
+
+    fn text(&self) -> String {
+        self.0.to_string()
+    }
+
+    fn schema(&self) -> Json {
+        json::choice::<C>()
+    }
+}
+
+/// A list of texts.
+pub(crate) struct Texts<'a>(pub &'a mut Vec<String>);
+
+impl Part for Texts<'_> {
+    fn read(&mut self, item: &Item) -> Result<(), Fault> {
+        let texts = item.list("a list of texts", "write [\"yes\", \"no\"], say")?;
+        *self.0 = texts.iter().map(|item| item.text("a text", "write \"yes\", say")).collect::<Result<_, _>>()?;
+        Ok(())
+    }
+
+    fn text(&self) -> String {
+        let texts: Vec<String> = self.0.iter().map(|text| toml::Value::String(text.clone()).to_string()).collect();
+        format!("[{}]", texts.join(", "))
+    }
+
+    fn schema(&self) -> Json {
+        json!({ "type": "array", "items": { "type": "string" } })
+    }
+}
