@@ -30,7 +30,7 @@ pub(super) fn diagnose(
 
 /// What is the first that is not finite in a trainer's next step.
 fn first_fault(trainer: &mut Trainer) -> Result<Option<String>> {
-    let (network, device) = trainer.network();
+    let (network, device) = (trainer.network(), trainer.device());
     let spec = &network.spec().train;
     let (rows, state) = trainer.next_batch()?;
     let count = rows.data.len();

@@ -68,7 +68,7 @@ impl Trainer<'_> {
                 return Err(Error::Disagreement {
                     launch: format!("step {}, {}", step + 1, found.launch),
                     place: found.place,
-                    device: self.device.name(),
+                    device: self.device().name(),
                     got: found.worst.got,
                     expected: found.worst.expected,
                 });

@@ -125,7 +125,7 @@ pub enum EpochEnd {
 /// A training in progress.
 pub struct Trainer<'a> {
     network: &'a Network,
-    pub(super) device: &'a Device,
+    device: &'a Device,
     data: &'a Dataset,
     /// The plan of an ordinary step.
     pub(super) plan: Plan,
@@ -612,9 +612,24 @@ impl<'a> Trainer<'a> {
         Ok((rows, State { seed: self.spec().seed, step, position, offset: 0 }))
     }
 
-    /// The network that is trained, and its device.
-    pub(super) fn network(&self) -> (&'a Network, &'a Device) {
-        (self.network, self.device)
+    /// The network that is trained.
+    pub fn network(&self) -> &'a Network {
+        self.network
+    }
+
+    /// The device that the network is trained on.
+    pub fn device(&self) -> &'a Device {
+        self.device
+    }
+
+    /// The training set.
+    pub fn data(&self) -> &'a Dataset {
+        self.data
+    }
+
+    /// The validation set.
+    pub fn validation(&self) -> Option<&'a Dataset> {
+        self.validation_data
     }
 }
 
