@@ -58,7 +58,12 @@ impl Autoencoder {
     pub fn new(spec: ModelSpec, device: Device) -> Result<Autoencoder> {
         let network = Network::new(spec)?;
         let parameters = Values::F32(network.initial(network.spec().train.seed));
-        Ok(Autoencoder { network, device, parameters, ready: Mutex::default() })
+        Ok(Autoencoder::with_parameters(network, device, parameters))
+    }
+
+    /// A model with these parameters, which are in the network's layout.
+    pub(crate) fn with_parameters(network: Network, device: Device, parameters: Values) -> Autoencoder {
+        Autoencoder { network, device, parameters, ready: Mutex::default() }
     }
 
     /// The model that [`Autoencoder::save`] or a training run left in a directory.
@@ -79,8 +84,7 @@ impl Autoencoder {
     /// are left out, as are counts of batches that the model does not keep; those that it does keep may be missing. Fails where a
     /// parameter is missing, unknown, twice there, of another shape, or not finite as f32; the weights are then as before.
     pub fn load_weights(&mut self, path: impl AsRef<Path>) -> Result<()> {
-        let values = weights::File::read(path.as_ref(), self.network.layout())?.weights(self.network.layout())?;
-        self.set_parameters(values)
+        self.set_parameters(weights::read_model(path.as_ref(), self.network.layout())?)
     }
 
     /// Writes `model.toml` and `model.safetensors` into a directory, which is made where it is missing.

@@ -4,7 +4,7 @@ use crate::cpu;
 use crate::error::{Error, Result};
 use crate::gpu::{self, Gpu, Statistics, Tuning, TuningReport, adapters};
 use crate::graph::{Graph, Value};
-use crate::plan::{Buffer, Limits, Plan, Target, Without};
+use crate::plan::{Buffer, Limits, Plan, Target, Without, buffers};
 use crate::tensor::{DType, Tensor, Values};
 use std::sync::Arc;
 use std::time::Instant;
@@ -117,7 +117,7 @@ impl Device {
             match layout.entries().iter().find(|(known, ..)| known == name) {
                 Some((_, shape, offset)) => {
                     expect(name, shape.elements(), tensor.values().len())?;
-                    session.write_at("parameters", *offset, tensor.values())?;
+                    session.write_at(buffers::PARAMETERS, *offset, tensor.values())?;
                 }
                 None => session.write(name, tensor.values())?,
             }
@@ -209,8 +209,8 @@ impl Session {
     /// Writes the model's parameters. Plans that read none, such as those of a half of a model without weights, have no
     /// buffer for them.
     pub fn write_parameters(&mut self, values: &Values) -> Result<()> {
-        match self.find("parameters") {
-            Some(_) => self.write("parameters", values),
+        match self.find(buffers::PARAMETERS) {
+            Some(_) => self.write(buffers::PARAMETERS, values),
             None => Ok(()),
         }
     }

@@ -52,6 +52,15 @@ impl Values {
         self.len() == 0
     }
 
+    /// Whether no element is NaN or infinite.
+    pub(crate) fn is_finite(&self) -> bool {
+        match self {
+            Values::F32(v) => v.iter().all(|value| value.is_finite()),
+            Values::F64(v) => v.iter().all(|value| value.is_finite()),
+            Values::U32(_) | Values::U8(_) => true,
+        }
+    }
+
     /// The elements as f64.
     pub fn to_f64(&self) -> Vec<f64> {
         match self {

@@ -6,7 +6,7 @@ use crate::device::{Device, Session};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Window};
 use crate::model::Network;
-use crate::plan::{Optimizer, Plan, State, Step, Target};
+use crate::plan::{Optimizer, Plan, State, Step, Target, buffers};
 use crate::rng::{self, HostStream, Sequence};
 use crate::tensor::{DType, Values};
 use crate::train::training_plan;
@@ -128,9 +128,10 @@ impl Material {
         let session = &mut loaded.session;
         match &self.content {
             Content::Training { data, parameters, .. } => {
-                session.write("train.data", data)?;
+                session.write(&buffers::data(buffers::TRAIN), data)?;
                 session.write_parameters(parameters)?;
-                session.write_at("moments", 0, &Values::F32(vec![0.0; OPTIMIZER.moments() * parameters.len()]))?;
+                let zeros = Values::F32(vec![0.0; OPTIMIZER.moments() * parameters.len()]);
+                session.write_at(buffers::MOMENTS, 0, &zeros)?;
                 loaded.begin_epoch()?;
             }
             Content::Kernel { left, right } => {
@@ -279,9 +280,9 @@ impl Loaded<'_> {
         let order = Sequence::new(SEED, HostStream::Shuffle, self.epoch).permutation(steps * self.material.batch);
         let rows = (1..=steps as u64).flat_map(|row| OPTIMIZER.schedule_row(self.step + row, RATE, 0.0));
         let state = State { seed: SEED, step: self.step as u32, position: 0, offset: 0 };
-        self.session.write("train.permutation", &Values::U32(order))?;
-        self.session.write("schedule", &Values::F64(rows.collect()))?;
-        self.session.write("train.state", &Values::U32(state.words()))
+        self.session.write(&buffers::permutation(buffers::TRAIN), &Values::U32(order))?;
+        self.session.write(buffers::SCHEDULE, &Values::F64(rows.collect()))?;
+        self.session.write(&buffers::state(buffers::TRAIN), &Values::U32(state.words()))
     }
 }
 

@@ -71,11 +71,10 @@ pub fn run(arguments: &Arguments) -> Result<End> {
     let splits = load_data(&arguments.run, spec.reading(), &arguments.data, label)?;
     settings.samples = Some(Samples::of(&splits.train));
     let test = splits.test.clone();
-    let (train, validation) = settings.split(splits, &spec)?;
+    let sets = splits.for_training(spec.train.validation, spec.train.seed, settings.set_aside)?;
     interrupted.training_begins();
     let mut progress = Progress { interrupted, failure: None };
-    let sets = (&train, validation.as_ref());
-    let trained = Classifier::train(&autoencoder, sets, (&settings, out), &mut progress)?;
+    let trained = Classifier::train(&autoencoder, &sets, &settings, out, &mut progress)?;
     if let Some(error) = progress.failure {
         return Err(error);
     }
@@ -83,7 +82,7 @@ pub fn run(arguments: &Arguments) -> Result<End> {
         eprintln!("stopped; the same command goes on");
         return Ok(End::Interrupted);
     };
-    if let Some(test) = test.or(validation) {
+    if let Some(test) = test.or(sets.validation) {
         let result = classifier.test(&test)?;
         result.save(out)?;
         say_json(&result)?;
@@ -115,8 +114,7 @@ struct Progress {
 
 impl Observer for Progress {
     fn epoch(&mut self, report: &EpochReport) {
-        // A class is no picture: a mean squared error means nothing.
-        self.failure = say_json(&EpochReport { val_mse: None, ..report.clone() }).err();
+        self.failure = say_json(report).err();
     }
 
     fn warning(&mut self, warning: &Warning) {

@@ -2,7 +2,7 @@
 
 use super::{End, load_data, load_others, load_pairs, open_device, say, say_json};
 use pinhole::Autoencoder;
-use pinhole::data::{Splits, is_same_source};
+use pinhole::data::{Splits, TrainingSets, is_same_source};
 use pinhole::error::{Error, Result};
 use pinhole::model::config::LatentSpec;
 use pinhole::model::latent::PERPLEXITY;
@@ -139,7 +139,9 @@ pub fn run(arguments: &Arguments) -> Result<End> {
 fn ranking(run: &Path, autoencoder: &Autoencoder, source: &str, splits: &Splits) -> Result<RankingReport> {
     let spec = autoencoder.network().spec();
     let settings = RunSettings::read(run)?;
-    let (train, aside) = settings.split(load_data(run, spec.reading(), &settings.data, None)?, spec)?;
+    let splits_of_run = load_data(run, spec.reading(), &settings.data, None)?;
+    let TrainingSets { train, validation: aside } =
+        splits_of_run.for_training(spec.train.validation, spec.train.seed, settings.set_aside)?;
     let own = splits.test.is_none() && is_same_source(source, &settings.data);
     if own && aside.is_none() {
         let problem = format!("the run was trained on all users of {source}");

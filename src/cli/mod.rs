@@ -128,7 +128,7 @@ fn keep_quiet_about_lost_devices() {
 }
 
 /// Parts of the library whose warnings are for everybody.
-const NOTES: [&str; 2] = ["pinhole::data", "pinhole::train::lock"];
+const NOTES: [&str; 2] = ["pinhole::data", "pinhole::run::lock"];
 
 /// Writes what `RUST_LOG` asks for, such as `pinhole=debug`, to stderr; unless it is set, only the notes that are meant for
 /// everybody, as lines without time and place.

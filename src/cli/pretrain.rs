@@ -5,7 +5,7 @@ use super::{Changes, End, open_device, resolve_model, say_json};
 use pinhole::data::{self, Samples};
 use pinhole::error::Result;
 use pinhole::run::RunSettings;
-use pinhole::run::pretrain::{MASKING, PretrainObserver, pretrain};
+use pinhole::run::pretrain::{MASKING, PretrainObserver, Pretraining, pretrain};
 use pinhole::train::{EpochReport, Observer, Warning};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -49,13 +49,11 @@ pub fn run(arguments: &Arguments) -> Result<End> {
     let data = data::absolute_source(&arguments.data);
     let samples = Some(Samples::of(&splits.train));
     let settings = RunSettings { data, device: arguments.device.clone(), samples, ..RunSettings::default() };
-    let (train, validation) = settings.split(splits, &spec)?;
-    spec.fit_to(&train)?;
+    let sets = splits.for_training(spec.train.validation, spec.train.seed, None)?;
+    spec.fit_to(&sets.train)?;
     let mut progress = Progress { layer: String::new(), interrupted, failure: None };
-    let epochs = arguments.epochs.map(|epochs| epochs as usize);
-    let sets = (&train, validation.as_ref());
-    let place = (&settings, &*arguments.out);
-    let done = pretrain(&spec, epochs, &arguments.masking, &device, sets, place, &mut progress)?;
+    let how = Pretraining { epochs: arguments.epochs.map(|epochs| epochs as usize), masking: &arguments.masking };
+    let done = pretrain(&spec, how, &device, &sets, &settings, &arguments.out, &mut progress)?;
     if let Some(error) = progress.failure {
         return Err(error);
     }

@@ -3,17 +3,20 @@
 use super::interrupt::Interrupt;
 use super::{Changes, End, load_pairs, open_device, resolve_model, resume, say, say_json, show_tuning, tuning_budget};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use pinhole::Autoencoder;
-use pinhole::data::{self, Samples, Scaling};
+use pinhole::Device;
+use pinhole::data::{self, Samples, Scaling, TrainingSets};
 use pinhole::error::{Error, Result};
 use pinhole::gpu::Tuning;
-use pinhole::model::ModelSpec;
-use pinhole::model::config::Precision;
-use pinhole::plan::Target;
-use pinhole::run::{Fingerprint, RunDirectory, RunSettings};
-use pinhole::train::{EpochEnd, EpochReport, Observer, Options, Profile, Progress, Trainer, Warning, training_plan};
+use pinhole::model::config::{Precision, TrainSpec};
+use pinhole::model::{ModelSpec, Network, weights};
+use pinhole::run::{Fingerprint, Run, RunDirectory, RunEnd, RunSettings};
+use pinhole::tensor::Values;
+use pinhole::train::{Checkpoint, EpochReport, Observer, Options, Profile, Progress, Trainer, Warning, training_plan};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
+
+/// The preset that is trained where no model is given.
+const DEFAULT_MODEL: &str = "conv";
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -89,23 +92,91 @@ pub struct Arguments {
     profile: Option<u32>,
 }
 
+/// What a command line says, made whole: the model, its data and its settings, and the run that is resumed, if any.
+struct Prepared {
+    network: Network,
+    device: Device,
+    sets: TrainingSets,
+    settings: RunSettings,
+    /// The weights that a new run begins with.
+    start: Values,
+    resumed: Option<Resumed>,
+}
+
+/// A run that is resumed.
+struct Resumed {
+    directory: RunDirectory,
+    /// The training as the run had it before this command.
+    before: TrainSpec,
+    /// Whether the data are not those that the run began with.
+    other_data: bool,
+}
+
 /// Trains, and keeps everything in the run directory.
 pub fn run(arguments: &Arguments) -> Result<End> {
     let interrupt = Interrupt::listen();
-    let model = arguments.model.as_deref().unwrap_or("conv");
+    let Prepared { network, device, sets, settings, start, resumed } = prepare(arguments)?;
+    if let Some(seconds) = arguments.autotune {
+        autotune(seconds, &network, &device)?;
+    }
+    let options = Options { steps: settings.steps, ..Options::default() };
+    let mut trainer = Trainer::new(&network, &device, &sets.train, sets.validation.as_ref(), options)?;
+    let profile = inspect(arguments, &mut trainer, &start)?;
+    let mut run = match resumed {
+        Some(Resumed { directory, before, other_data }) => {
+            let trains = [&network.spec().train, &before];
+            let change = |checkpoint: &mut Checkpoint| resume::begin_epoch_anew(checkpoint, trains, other_data);
+            Run::resume(directory, trainer, &settings, change)?
+        }
+        None => {
+            let model = arguments.model.as_deref().unwrap_or(DEFAULT_MODEL);
+            let path = arguments.out.clone().map_or_else(|| next_run(Path::new("runs"), model), Ok)?;
+            Run::create(&path, trainer, &settings, &start)?
+        }
+    };
+    if let Some(profile) = &profile {
+        let path = run.directory().write_profile(profile, &device.name())?;
+        eprintln!("open {} in https://ui.perfetto.dev", path.display());
+    }
+    announce(&run);
+    interrupt.training_begins();
+    let mut progress = RunProgress::new(&run, &interrupt);
+    let end = run.train(&mut progress);
+    progress.clear();
+    if let Some(error) = progress.failure.take() {
+        return Err(error);
+    }
+    if end? == RunEnd::Stopped {
+        let (step, path) = (run.trainer().progress().step, run.directory().path().display());
+        eprintln!("stopped after step {step}; go on by --resume --out {path}");
+        return Ok(End::Interrupted);
+    }
+    let patience = run.trainer().progress().patience;
+    if let (true, Some(best)) = (patience.ended, patience.best) {
+        let waited = patience.waited;
+        eprintln!("ended early: no better loss than {best:.6} in {waited} epochs; the model is the one that had it");
+    }
+    run.draw()?;
+    show_statistics(&run);
+    eprintln!("model, metrics and pictures are in {}", run.directory().path().display());
+    Ok(End::Done)
+}
+
+/// Reads what a new run is made of, or what a resumed run continues with.
+fn prepare(arguments: &Arguments) -> Result<Prepared> {
     let (mut spec, mut settings, resumed) = match arguments.resume {
         true => {
             let path = match &arguments.out {
                 Some(path) => path.clone(),
                 None => resume::newest_run(Path::new("runs"))?,
             };
-            let (run, mut spec, settings) = RunDirectory::open(&path)?;
+            let (directory, mut spec, settings) = RunDirectory::open(&path)?;
             let before = spec.train.clone();
             resume::apply(arguments, &mut spec, &settings)?;
-            (spec, settings, Some((run, before)))
+            (spec, settings, Some((directory, before)))
         }
         false => {
-            let mut spec = resolve_model(model)?;
+            let mut spec = resolve_model(arguments.model.as_deref().unwrap_or(DEFAULT_MODEL))?;
             arguments.changes.apply(&mut spec)?;
             (spec, RunSettings::default(), None)
         }
@@ -114,152 +185,100 @@ pub fn run(arguments: &Arguments) -> Result<End> {
     let device = open_device(&settings.device)?;
     let (source, targets) = resume::sources(arguments, &settings)?;
     let splits = match &resumed {
-        Some((run, _)) => load_pairs(run.path(), spec.reading(), (&source, targets.as_deref()), None)?,
+        Some((directory, _)) => load_pairs(directory.path(), spec.reading(), (&source, targets.as_deref()), None)?,
         None => data::load_pairs(&source, targets.as_deref(), &spec.reading())?,
     };
     let samples = settings.samples.get_or_insert_with(|| Samples::of(&splits.train));
     if let (Some(Scaling::Bytes { most: 1 }), None) = (samples.scaling, &resumed) {
         eprintln!("none of the bytes is above 1, and bytes are divided by 255: save 0 and 1 as floats, or as truth");
     }
-    let (train, validation) = settings.split(splits, &spec)?;
-    spec.fit_to(&train)?;
-    let mut autoencoder = Autoencoder::new(spec, device)?;
-    if let (Some(path), None) = (&arguments.init, &resumed) {
-        autoencoder.load_weights(path)?;
-        settings.init = Some(data::absolute_source(&path.to_string_lossy()));
-    }
-    let spec = autoencoder.network().spec().clone();
-    let (network, device) = (autoencoder.network().clone(), autoencoder.device().clone());
-    let fingerprint = Fingerprint::of(&network, &train, validation.as_ref())?;
-    let other_data = match &resumed {
-        Some(_) => resume::expect_data(arguments, (&source, targets.as_deref()), &settings, &fingerprint)?,
-        None => false,
+    let sets = splits.for_training(spec.train.validation, spec.train.seed, settings.set_aside)?;
+    spec.fit_to(&sets.train)?;
+    let network = Network::new(spec)?;
+    let start = match (&arguments.init, &resumed) {
+        (Some(path), None) => {
+            settings.init = Some(data::absolute_source(&path.to_string_lossy()));
+            weights::read_model(path, network.layout())?
+        }
+        _ => Values::F32(network.initial(network.spec().train.seed)),
+    };
+    let fingerprint = Fingerprint::of(&network, &sets.train, sets.validation.as_ref())?;
+    let resumed = match resumed {
+        Some((directory, before)) => {
+            let sources = (&*source, targets.as_deref());
+            let other_data = resume::expect_data(arguments, sources, &settings, &fingerprint)?;
+            Some(Resumed { directory, before, other_data })
+        }
+        None => None,
     };
     settings.data = data::absolute_source(&source);
     settings.targets = targets.as_deref().map(data::absolute_source);
     settings.fingerprint = Some(fingerprint);
-    if let Some(seconds) = arguments.autotune {
-        let tuning = Tuning { budget: tuning_budget(seconds)?, ..Tuning::default() };
-        let batch = spec.train.batch;
-        let plans = |target: &Target| Ok(vec![training_plan(&network, batch, target.clone())?]);
-        match device.tune(&tuning, plans)? {
-            Some(report) => show_tuning(&report),
-            None => eprintln!("--autotune has nothing to choose on {}", device.name()),
-        }
+    Ok(Prepared { network, device, sets, settings, start, resumed })
+}
+
+/// Looks for faster tiles for the training step, and reports which it chose.
+fn autotune(seconds: f64, network: &Network, device: &Device) -> Result<()> {
+    let tuning = Tuning { budget: tuning_budget(seconds)?, ..Tuning::default() };
+    let batch = network.spec().train.batch;
+    match device.tune(&tuning, |target| Ok(vec![training_plan(network, batch, target.clone())?]))? {
+        Some(report) => show_tuning(&report),
+        None => eprintln!("--autotune has nothing to choose on {}", device.name()),
     }
-    let options = Options { steps: settings.steps, ..Options::default() };
-    let mut trainer = Trainer::new(&network, &device, &train, validation.as_ref(), options)?;
-    trainer.start(autoencoder.parameters())?;
+    Ok(())
+}
+
+/// Checks and profiles the first steps as far as the command line asks for it. The trainer is to be started again.
+fn inspect(arguments: &Arguments, trainer: &mut Trainer, start: &Values) -> Result<Option<Profile>> {
     if let Some(steps) = arguments.check {
+        trainer.start(start)?;
         let agreement = trainer.check(steps as usize)?;
         eprintln!(
             "checked {} launches of each of {} steps against the CPU: at most {:.1e} off, in {}",
             agreement.launches, agreement.steps, agreement.worst, agreement.worst_launch
         );
-        trainer.start(autoencoder.parameters())?;
     }
-    let profile = match arguments.profile {
-        Some(steps) => {
-            let profile = trainer.profile(steps as usize)?;
-            trainer.start(autoencoder.parameters())?;
-            show_profile(&profile);
-            Some(profile)
-        }
-        None => None,
-    };
-    let mut run = match resumed {
-        Some((mut run, before)) => {
-            let mut checkpoint = run.checkpoint(&network, trainer.moments())?;
-            let anew = resume::begin_epoch_anew(&mut checkpoint, [&spec.train, &before], other_data);
-            trainer.restore(&checkpoint)?;
-            run.rewind(&checkpoint, trainer.steps_left() == 0)?;
-            if anew {
-                // Before the settings say that the data are others.
-                run.save(&checkpoint, &network)?;
-            }
-            run.write_settings(&spec, &settings)?;
-            // A kill may have come between the checkpoint and the weights.
-            autoencoder.set_parameters(checkpoint.model().clone())?;
-            autoencoder.save_weights(run.weights())?;
-            run
-        }
-        None => {
-            let path = arguments.out.clone().map_or_else(|| next_run(Path::new("runs"), model), Ok)?;
-            RunDirectory::create(&path, &spec, &settings, &network, &trainer.checkpoint()?)?
-        }
-    };
-    run.write_items(&train)?;
-    if settings.tensorboard {
-        run.write_events()?;
-    }
-    if let Some(profile) = &profile {
-        let path = run.write_profile(profile, &device.name())?;
-        eprintln!("open {} in https://ui.perfetto.dev", path.display());
-    }
-    let shown = match &validation {
+    let Some(steps) = arguments.profile else { return Ok(None) };
+    trainer.start(start)?;
+    let profile = trainer.profile(steps as usize)?;
+    show_profile(&profile);
+    Ok(Some(profile))
+}
+
+/// Says what is trained, on what and into which directory.
+fn announce(run: &Run) {
+    let trainer = run.trainer();
+    let shown = match trainer.validation() {
         Some(validation) => format!("{} to validate", validation.len()),
         None => "none to validate".to_owned(),
     };
     eprintln!(
         "training {} parameters on {} samples of {} ({shown}), on {}, into {}",
-        network.checked().parameter_count(),
-        train.len(),
-        train.name(),
-        device.name(),
-        run.path().display()
+        trainer.network().checked().parameter_count(),
+        trainer.data().len(),
+        trainer.data().name(),
+        trainer.device().name(),
+        run.directory().path().display()
     );
     if trainer.steps_left() == 0 {
         let Progress { epoch, step, .. } = trainer.progress();
         eprintln!("nothing is left to do: {epoch} epochs, {step} steps are done; give --epochs or --steps for more");
     }
-    interrupt.training_begins();
-    // No bar is shown for an epoch that is none.
-    while trainer.steps_left() > 0 {
-        let mut observer = RunProgress::new(&mut run, &trainer, &settings, &interrupt);
-        let outcome = trainer.epoch(&mut observer);
-        observer.bar.finish_and_clear();
-        if let Some(error) = observer.failure.take() {
-            return Err(error);
-        }
-        match outcome? {
-            EpochEnd::Epoch(report) => {
-                run.log_epoch(&report)?;
-                autoencoder.set_parameters(run.keep(&mut trainer, &network)?)?;
-                print(&report, spec.train.epochs)?;
-            }
-            EpochEnd::Stopped => {
-                autoencoder.set_parameters(run.keep(&mut trainer, &network)?)?;
-                let path = run.path().display();
-                eprintln!("stopped after step {}; go on by --resume --out {path}", trainer.progress().step);
-                return Ok(End::Interrupted);
-            }
-            EpochEnd::Finished => break,
-        }
-    }
-    let patience = trainer.progress().patience;
-    if let (true, Some(best)) = (patience.ended, patience.best) {
-        let waited = patience.waited;
-        eprintln!("ended early: no better loss than {best:.6} in {waited} epochs; the model is the one that had it");
-    }
-    let shown = validation.as_ref().unwrap_or(&train);
-    run.draw(&spec, shown, |originals| {
-        let given = network.given(shown, 0..originals.len() / shown.sample_shape().elements())?;
-        Ok(autoencoder.reconstruct_given(originals, &given)?.to_f32())
-    })?;
-    if let Some(statistics) = trainer.session().statistics() {
-        let each = statistics.recording.as_secs_f64() * 1e6 / statistics.launches.max(1) as f64;
-        eprintln!(
-            "{} launches in {} submissions, {each:.2} microseconds of host time to record each; {:.1} s in submitting, \
-             {:.1} s waiting; {} bytes written to the device",
-            statistics.launches,
-            statistics.submissions,
-            statistics.submitting.as_secs_f64(),
-            statistics.waiting.as_secs_f64(),
-            statistics.uploaded
-        );
-    }
-    eprintln!("model, metrics and pictures are in {}", run.path().display());
-    Ok(End::Done)
+}
+
+/// Says how many launches there were, and the host's time for them, where the device counts them.
+fn show_statistics(run: &Run) {
+    let Some(statistics) = run.trainer().session().statistics() else { return };
+    let each = statistics.recording.as_secs_f64() * 1e6 / statistics.launches.max(1) as f64;
+    eprintln!(
+        "{} launches in {} submissions, {each:.2} microseconds of host time to record each; {:.1} s in submitting, \
+         {:.1} s waiting; {} bytes written to the device",
+        statistics.launches,
+        statistics.submissions,
+        statistics.submitting.as_secs_f64(),
+        statistics.waiting.as_secs_f64(),
+        statistics.uploaded
+    );
 }
 
 /// Says where the time of a step goes: a line for each launch, then one for each kernel.
@@ -354,59 +373,89 @@ fn next_run(runs: &Path, model: &str) -> Result<PathBuf> {
     Err(Error::file(runs, "has no number left for a run", "give --out"))
 }
 
-/// Shows progress, keeps losses, and passes on Ctrl-C.
+/// Shows progress, prints epochs, and passes on Ctrl-C.
 struct RunProgress<'a> {
-    run: &'a mut RunDirectory,
-    log_steps: bool,
-    bar: ProgressBar,
-    batch: usize,
-    /// Steps before this epoch.
-    first: u64,
     interrupt: &'a Interrupt,
-    /// What went wrong while a loss was kept; training ends on it.
+    /// Shown from the moment before the first step of an epoch to the end of its validation.
+    bar: Option<ProgressBar>,
+    epochs: usize,
+    steps_per_epoch: u64,
+    batch: usize,
+    /// Whole epochs done.
+    epoch: u64,
+    /// Steps done of the next epoch, which the first bar begins at.
+    position: u64,
+    /// Steps done before that epoch.
+    first: u64,
+    /// Why an epoch could not be printed. Training ends on it.
     failure: Option<Error>,
 }
 
-impl<'a> RunProgress<'a> {
-    fn new(
-        run: &'a mut RunDirectory,
-        trainer: &Trainer,
-        settings: &RunSettings,
-        interrupt: &'a Interrupt,
-    ) -> RunProgress<'a> {
-        let progress = trainer.progress();
+impl RunProgress<'_> {
+    fn new<'a>(run: &Run, interrupt: &'a Interrupt) -> RunProgress<'a> {
+        let trainer = run.trainer();
+        let &Progress { epoch, position, step, .. } = trainer.progress();
+        RunProgress {
+            interrupt,
+            bar: None,
+            epochs: trainer.network().spec().train.epochs,
+            steps_per_epoch: trainer.steps_per_epoch() as u64,
+            batch: trainer.batch(),
+            epoch,
+            position: position as u64,
+            first: step - position as u64,
+            failure: None,
+        }
+    }
+
+    fn show_bar(&mut self) {
         let target = ProgressDrawTarget::stderr_with_hz(10);
-        let bar = ProgressBar::with_draw_target(Some(trainer.steps_per_epoch() as u64), target);
+        let bar = ProgressBar::with_draw_target(Some(self.steps_per_epoch), target);
         let template = "epoch {prefix} {wide_bar} {pos}/{len} {msg} {eta} left";
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
         }
-        bar.set_prefix((progress.epoch + 1).to_string());
-        bar.set_position(progress.position as u64);
+        bar.set_prefix((self.epoch + 1).to_string());
+        bar.set_position(self.position);
         bar.reset_eta();
-        let first = progress.step - progress.position as u64;
-        let batch = trainer.batch();
-        RunProgress { run, log_steps: settings.log_steps, bar, batch, first, interrupt, failure: None }
+        self.bar = Some(bar);
+    }
+
+    fn clear(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
     }
 }
 
 impl Observer for RunProgress<'_> {
     fn step(&mut self, step: u64, loss: f64) {
-        self.bar.set_position(step - self.first);
-        if !self.bar.is_hidden() {
-            let rate = self.bar.per_sec() * self.batch as f64;
-            self.bar.set_message(format!("loss {loss:.5} {rate:.0} images/s"));
+        let Some(bar) = &self.bar else { return };
+        bar.set_position(step - self.first);
+        if !bar.is_hidden() {
+            let rate = bar.per_sec() * self.batch as f64;
+            bar.set_message(format!("loss {loss:.5} {rate:.0} images/s"));
         }
-        if self.log_steps && self.failure.is_none() {
-            self.failure = self.run.log_step(step, loss).err();
-        }
+    }
+
+    fn epoch(&mut self, report: &EpochReport) {
+        self.clear();
+        (self.epoch, self.position, self.first) = (report.epoch, 0, self.first + self.steps_per_epoch);
+        self.failure = print(report, self.epochs).err();
     }
 
     fn warning(&mut self, warning: &Warning) {
-        self.bar.suspend(|| eprintln!("warning: {warning}"));
+        match &self.bar {
+            Some(bar) => bar.suspend(|| eprintln!("warning: {warning}")),
+            None => eprintln!("warning: {warning}"),
+        }
     }
 
     fn stop(&mut self) -> bool {
-        self.failure.is_some() || self.interrupt.is_raised()
+        let stop = self.failure.is_some() || self.interrupt.is_raised();
+        if self.bar.is_none() && !stop {
+            self.show_bar();
+        }
+        stop
     }
 }

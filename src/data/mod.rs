@@ -39,6 +39,7 @@ mod stream;
 mod strokes;
 pub mod table;
 mod text;
+mod training_sets;
 
 pub(crate) use dataset::Checksum;
 pub use dataset::Dataset;
@@ -57,3 +58,4 @@ pub(crate) use side_data::check_lengths;
 pub use source::{absolute_source, is_same_source, may_be_same_source, relative_path};
 pub use sparse::SparseRows;
 pub use table::{Column, Columns};
+pub use training_sets::TrainingSets;

@@ -19,6 +19,11 @@ pub struct Section<'a> {
     pub values: &'a Values,
 }
 
+/// Reads a model's parameters, in the layout. See [`Autoencoder::load_weights`](crate::Autoencoder::load_weights).
+pub fn read_model(path: &Path, layout: &ParameterLayout) -> Result<Values> {
+    File::read(path, layout)?.weights(layout)
+}
+
 /// Writes a model's parameters as f32, whatever they are.
 pub fn write_model(path: &Path, layout: &ParameterLayout, parameters: &Values) -> Result<()> {
     let rounded;

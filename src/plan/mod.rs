@@ -3,6 +3,7 @@
 //! [`Plan::new`] decides what fuses with what, in which order launches run, when memory is free again and how large each
 //! grid is. A plan is plain data: no device is known here, and both devices run the same one.
 
+pub mod buffers;
 mod channels_last;
 mod fusion;
 mod kernel;

@@ -15,10 +15,12 @@
 //! ```
 
 use super::pretrain::copy_layer;
-use super::{Job, Lock, RunSettings};
+use super::{Job, Lock, RunEnd, RunSettings};
 use crate::autoencoder::Autoencoder;
 use crate::data::pictures::PictureFormat;
-use crate::data::{Arrangement, Column, Columns, Dataset, LabelColumn, Reading, arrangement, class_of, listed, whole};
+use crate::data::{
+    Arrangement, Column, Columns, Dataset, LabelColumn, Reading, TrainingSets, arrangement, class_of, listed, whole,
+};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::files::{self, write_atomically};
@@ -311,8 +313,9 @@ impl Classifier {
     /// another run, and where it is in use.
     pub fn train(
         autoencoder: &Autoencoder,
-        (train, validation): (&Dataset, Option<&Dataset>),
-        (settings, directory): (&RunSettings, &Path),
+        TrainingSets { train, validation }: &TrainingSets,
+        settings: &RunSettings,
+        directory: &Path,
         observer: &mut dyn Observer,
     ) -> Result<Option<Classifier>> {
         let source = autoencoder.network();
@@ -329,13 +332,13 @@ impl Classifier {
         let mut values = network.initial(source.spec().train.seed);
         for index in 0..source.spec().encoder.len() {
             let (from, to) = (format!("encoder.{index}"), format!("encoder.{}", index + 1));
-            copy_layer((source, autoencoder.parameters(), &from), (&network, &mut values, &to));
+            copy_layer(autoencoder, &from, &network, &mut values, &to);
         }
         let task = Task { start: Some(crc32c::crc32c(bytemuck::cast_slice(&values))), ..task };
         let path = directory.join(CLASSIFIER);
         let text = toml::to_string(&task)
             .map_err(|error| Error::file(&path, error.to_string(), "report this as a bug in pinhole"))?;
-        let pairs = (task.pairs(train)?, validation.map(|data| task.pairs(data)).transpose()?);
+        let pairs = (task.pairs(train)?, validation.as_ref().map(|data| task.pairs(data)).transpose()?);
         let job = Job {
             network: &network,
             device: autoencoder.device(),
@@ -353,11 +356,12 @@ impl Classifier {
             return Err(Error::file(directory, problem, "give the run that it was made from, or choose another --out"));
         }
         write_atomically(&path, |file| file.write_all(text.as_bytes()))?;
-        let Some(finished) = job.run(lock, observer)? else { return Ok(None) };
-        finished.run.draw_losses()?;
-        let mut trained = Autoencoder::new(network.spec().clone(), autoencoder.device().clone())?;
-        trained.set_parameters(finished.parameters)?;
-        Ok(Some(Classifier { autoencoder: trained, task }))
+        let mut run = job.open(lock)?;
+        if run.train(observer)? == RunEnd::Stopped {
+            return Ok(None);
+        }
+        run.directory().draw_losses()?;
+        Ok(Some(Classifier { autoencoder: Autoencoder::from_run(&mut run)?, task }))
     }
 
     /// Whether a directory holds a classifier.

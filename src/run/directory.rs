@@ -5,7 +5,8 @@
 use super::fingerprint::Fingerprint;
 use super::lock::Lock;
 use super::tensorboard::Events;
-use crate::data::{Dataset, Samples, SparseRows, Splits, is_picture};
+use crate::autoencoder::Autoencoder;
+use crate::data::{Dataset, Samples, SparseRows, is_picture};
 use crate::draw::chart::line_chart;
 use crate::draw::{Image, write_grid};
 use crate::error::{Error, Result};
@@ -96,19 +97,6 @@ impl RunSettings {
         let help = "restore the file, or start a new run with another --out";
         toml::from_str(&files::read_text(&path)?).map_err(|error| Error::file(&path, error.message().to_owned(), help))
     }
-
-    /// The set to train on and the one to validate on: the data's own test part, else what the model sets aside.
-    pub fn split(&self, splits: Splits, spec: &ModelSpec) -> Result<(Dataset, Option<Dataset>)> {
-        if splits.test.is_some() && self.set_aside.is_none() {
-            return Ok((splits.train.settled(), splits.test));
-        }
-        let aside = (splits.train.len() as f64 * spec.train.validation) as usize;
-        if aside == 0 {
-            return Ok((splits.train.settled(), None));
-        }
-        let (train, validation) = splits.train.split(aside, self.set_aside.unwrap_or(spec.train.seed))?;
-        Ok((train, Some(validation)))
-    }
 }
 
 /// A run's directory, open for writing. It is locked as long as this lives: nobody else writes into it, in this process or
@@ -157,7 +145,7 @@ impl RunDirectory {
         let mut run = RunDirectory { lock, metrics: None, events: None };
         run.save(start, network)?;
         // From the first moment on there is a model that can be loaded.
-        weights::write_model(&run.weights(), network.layout(), start.model())?;
+        run.write_weights(network, start.model())?;
         write_atomically(&run.path().join(METRICS), |_| Ok(()))?;
         run.write_settings(spec, settings)?;
         Ok(run)
@@ -301,12 +289,16 @@ impl RunDirectory {
         checkpoint.write(&self.path().join(CHECKPOINT), network.layout())
     }
 
-    /// Saves where a training stands, and the weights that are its result so far, which are returned.
-    pub fn keep(&mut self, trainer: &mut Trainer, network: &Network) -> Result<Values> {
+    /// Saves where a training stands, and the weights that are its result so far.
+    pub fn keep(&mut self, trainer: &mut Trainer) -> Result<()> {
         let checkpoint = trainer.checkpoint()?;
-        self.save(&checkpoint, network)?;
-        weights::write_model(&self.weights(), network.layout(), checkpoint.model())?;
-        Ok(checkpoint.model().clone())
+        self.save(&checkpoint, trainer.network())?;
+        self.write_weights(trainer.network(), checkpoint.model())
+    }
+
+    /// Writes the weights that are the result so far.
+    pub(super) fn write_weights(&self, network: &Network, parameters: &Values) -> Result<()> {
+        weights::write_model(&self.weights(), network.layout(), parameters)
     }
 
     /// Where the weights go, for those who use the model.
@@ -359,19 +351,16 @@ impl RunDirectory {
         line_chart(path, &series, "epoch", "loss")
     }
 
-    /// Draws what a finished run leaves for people: the loss curve, and some of these samples above what `reconstruct`
-    /// makes of them.
-    pub fn draw(
-        &self,
-        spec: &ModelSpec,
-        shown: &Dataset,
-        reconstruct: impl FnOnce(&[f32]) -> Result<Vec<f32>>,
-    ) -> Result<()> {
+    /// Draws the loss curve, and the first samples of a data set above their reconstructions.
+    pub fn draw(&self, autoencoder: &Autoencoder, shown: &Dataset) -> Result<()> {
         self.draw_losses()?;
-        let originals = shown.read_f32(0..shown.len().min(COLUMNS * ROWS))?;
+        let network = autoencoder.network();
+        let range = 0..shown.len().min(COLUMNS * ROWS);
+        let originals = shown.read_f32(range.clone())?;
+        let copies = autoencoder.reconstruct_given(&originals, &network.given(shown, range)?)?;
         // Data of rows may be a model's pictures, and the other way round.
-        let shape = if shown.sample_shape().len() == 3 { shown.sample_shape() } else { &spec.input };
-        self.draw_reconstructions(shape, &originals, &reconstruct(&originals)?)
+        let shape = if shown.sample_shape().len() == 3 { shown.sample_shape() } else { &network.spec().input };
+        self.draw_reconstructions(shape, &originals, &copies.to_f32())
     }
 
     /// Draws originals above their reconstructions, where samples of this shape are pictures.

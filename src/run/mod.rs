@@ -11,4 +11,5 @@ mod tensorboard;
 pub use directory::{RunDirectory, RunSettings};
 pub use fingerprint::Fingerprint;
 pub(crate) use lock::{LOCK, Lock};
-pub(crate) use run::{Finished, Job, expect_data, expect_model};
+pub(crate) use run::{Job, expect_data, expect_model};
+pub use run::{Run, RunEnd};

@@ -3,9 +3,9 @@
 //! then all are put together and trained at once. Vincent, Larochelle, Lajoie, Bengio and Manzagol, "Stacked denoising
 //! autoencoders", JMLR 11 (2010).
 
-use super::{Fingerprint, Job, Lock, RunDirectory, RunSettings};
+use super::{Job, Lock, RunEnd, RunSettings};
 use crate::autoencoder::Autoencoder;
-use crate::data::Dataset;
+use crate::data::{Dataset, TrainingSets};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::model::config::{Condition, Corruption, DataSpec, LatentSpec, LossKind, LossSpec, Penalties, TrainSpec};
@@ -13,7 +13,7 @@ use crate::model::{ModelSpec, Network};
 use crate::nn::{Activation, Blocks, Layer, Placed, walk};
 use crate::shape::Shape;
 use crate::tensor::Values;
-use crate::train::{Observer, Options, Trainer};
+use crate::train::Observer;
 use std::path::Path;
 
 /// Parts of each layer's input that are set to zero where nothing else is asked for; the last is that of all further layers.
@@ -29,6 +29,21 @@ pub trait PretrainObserver: Observer {
 }
 
 impl PretrainObserver for () {}
+
+/// How layers are pretrained.
+#[derive(Clone, Copy, Debug)]
+pub struct Pretraining<'a> {
+    /// Epochs for each layer; the model's own number where not given.
+    pub epochs: Option<usize>,
+    /// The part of each layer's input that is set to zero; the last level stands for all further layers.
+    pub masking: &'a [f64],
+}
+
+impl Default for Pretraining<'_> {
+    fn default() -> Self {
+        Pretraining { epochs: None, masking: &MASKING }
+    }
+}
 
 /// A layer of the encoder with its activation, and what mirrors it in the decoder.
 #[derive(Clone, Debug, PartialEq)]
@@ -61,11 +76,11 @@ impl Part {
 /// does not mirror it.
 pub fn pretrain(
     spec: &ModelSpec,
-    epochs: Option<usize>,
-    masking: &[f64],
+    Pretraining { epochs, masking }: Pretraining,
     device: &Device,
-    (train, validation): (&Dataset, Option<&Dataset>),
-    (settings, directory): (&RunSettings, &Path),
+    sets: &TrainingSets,
+    settings: &RunSettings,
+    directory: &Path,
     observer: &mut dyn PretrainObserver,
 ) -> Result<Option<Autoencoder>> {
     if let Some(level) = masking.iter().find(|level| !(0.0..1.0).contains(*level)) {
@@ -74,7 +89,7 @@ pub fn pretrain(
     }
     let network = Network::new(spec.clone())?;
     // A layer alone has a flat input, which would take any shape.
-    for data in std::iter::once(train).chain(validation) {
+    for data in std::iter::once(&sets.train).chain(&sets.validation) {
         network.accepts(data.sample_shape(), data.name())?;
     }
     let stages = stages(&network)?;
@@ -84,16 +99,13 @@ pub fn pretrain(
     }
     let lock = Lock::take(directory)?;
     let mut values = network.initial(spec.train.seed);
-    let mut sets: Option<(Dataset, Option<Dataset>)> = None;
+    let mut codes: Option<TrainingSets> = None;
     for (index, stage) in stages.iter().enumerate() {
         let level = masking.get(index).or(masking.last()).copied().unwrap_or(0.0);
         observer.layer(&stage.encoder.name, stage.encoder.sizes, level);
         let below = index.checked_sub(1).map(|below| &stages[below]);
         let alone = Network::new(stage.model(spec, below, epochs, level))?;
-        let (train, validation) = match &sets {
-            Some((train, validation)) => (train, validation.as_ref()),
-            None => (train, validation),
-        };
+        let TrainingSets { train, validation } = codes.as_ref().unwrap_or(sets);
         let start = Values::F32(alone.initial(spec.train.seed.wrapping_add(index as u64)));
         let job = Job {
             network: &alone,
@@ -101,30 +113,28 @@ pub fn pretrain(
             settings,
             steps: None,
             train,
-            validation,
+            validation: validation.as_ref(),
             start: &start,
             reconstructs: true,
         };
-        let layer = Lock::take(&directory.join(format!("layer-{}", index + 1)))?;
-        let Some(finished) = job.run(layer, observer)? else { return Ok(None) };
-        finished.run.draw_losses()?;
+        let mut run = job.open(Lock::take(&directory.join(format!("layer-{}", index + 1)))?)?;
+        if run.train(observer)? == RunEnd::Stopped {
+            return Ok(None);
+        }
+        run.directory().draw_losses()?;
+        let trained = Autoencoder::from_run(&mut run)?;
         for (part, alone_name) in [(&stage.encoder, "encoder.0"), (&stage.decoder, "decoder.0")] {
-            copy_layer((&alone, &finished.parameters, alone_name), (&network, &mut values, &part.name));
+            copy_layer(&trained, alone_name, &network, &mut values, &part.name);
         }
         if index + 1 < stages.len() {
-            let mut one = Autoencoder::new(alone.spec().clone(), device.clone())?;
-            one.set_parameters(finished.parameters)?;
-            sets = Some((codes(&one, train)?, validation.map(|data| codes(&one, data)).transpose()?));
+            let validation = validation.as_ref().map(|data| encoded(&trained, data)).transpose()?;
+            codes = Some(TrainingSets { train: encoded(&trained, train)?, validation });
         }
     }
-    let mut autoencoder = Autoencoder::new(spec.clone(), device.clone())?;
-    autoencoder.set_parameters(Values::F32(values))?;
-    let mut trainer = Trainer::new(&network, device, train, validation, Options::default())?;
-    trainer.start(autoencoder.parameters())?;
-    let fingerprint = Some(Fingerprint::of(&network, train, validation)?);
-    let settings = RunSettings { fingerprint, ..settings.clone() };
-    RunDirectory::create_in(lock, spec, &settings, &network, &trainer.checkpoint()?)?.write_items(train)?;
-    Ok(Some(autoencoder))
+    let (train, validation) = (&sets.train, sets.validation.as_ref());
+    let start = &Values::F32(values);
+    let job = Job { network: &network, device, settings, steps: None, train, validation, start, reconstructs: true };
+    Autoencoder::from_run(&mut job.create(lock)?).map(Some)
 }
 
 impl Stage {
@@ -219,13 +229,10 @@ fn parts(placed: &[Placed]) -> Result<Vec<Part>> {
     Ok(parts)
 }
 
-/// Copies the parameters of a layer of one model to that of another name in another model.
-pub(crate) fn copy_layer(
-    (from, values, from_name): (&Network, &Values, &str),
-    (to, target, to_name): (&Network, &mut [f32], &str),
-) {
-    let values = values.to_f64();
-    for (name, shape, offset) in from.layout().entries() {
+/// Copies the parameters of a layer to the layer of another name among the parameters `target` of another network.
+pub(super) fn copy_layer(from: &Autoencoder, from_name: &str, to: &Network, target: &mut [f32], to_name: &str) {
+    let values = from.parameters().to_f64();
+    for (name, shape, offset) in from.network().layout().entries() {
         let Some(rest) = name.strip_prefix(from_name).filter(|rest| rest.starts_with('.')) else { continue };
         let wanted = format!("{to_name}{rest}");
         let Some((.., place)) = to.layout().entries().iter().find(|(name, ..)| *name == wanted) else { continue };
@@ -235,8 +242,8 @@ pub(crate) fn copy_layer(
     }
 }
 
-/// What a model makes of samples, as samples.
-fn codes(autoencoder: &Autoencoder, data: &Dataset) -> Result<Dataset> {
+/// The codes of samples, as samples.
+fn encoded(autoencoder: &Autoencoder, data: &Dataset) -> Result<Dataset> {
     let mut codes = Vec::new();
     for start in (0..data.len()).step_by(AT_ONCE) {
         let samples = data.read_f32(start..data.len().min(start + AT_ONCE))?;

@@ -1,98 +1,259 @@
-//! Training in a run directory, from where that stands to the end.
+//! A run: the one loop that trains in a run directory, from where that stands to the end.
 
 use super::directory::{RunDirectory, RunSettings};
 use super::fingerprint::Fingerprint;
 use super::lock::Lock;
+use crate::autoencoder::Autoencoder;
 use crate::data::{Dataset, is_same_source};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::model::{Extensions, ModelSpec, Network};
 use crate::tensor::Values;
-use crate::train::{EpochEnd, EpochReport, Observer, Options, Trainer};
+use crate::train::{Checkpoint, EpochEnd, EpochReport, Observer, Options, Trainer, Warning};
 use std::path::Path;
+
+/// A training and the directory that keeps it: a checkpoint after each epoch, the weights, and the metrics. However often a
+/// run is stopped or killed and resumed, its result is the same to the bit.
+///
+/// ```
+/// use pinhole::model::{ModelSpec, Network};
+/// use pinhole::run::{Run, RunSettings};
+/// use pinhole::tensor::Values;
+/// use pinhole::train::{Options, Trainer};
+/// use pinhole::{Autoencoder, Device, data};
+///
+/// let mut spec = ModelSpec::resolve("dense")?;
+/// spec.train.epochs = 1;
+/// let (network, digits) = (Network::new(spec)?, data::digits(512, 1));
+/// let trainer = Trainer::new(&network, &Device::Cpu, &digits, None, Options::default())?;
+/// let start = Values::F32(network.initial(1));
+/// # let folder = tempfile::tempdir().map_err(pinhole::Error::io("create", "a folder".as_ref()))?;
+/// # let path = folder.path().join("run");
+/// let mut run = Run::create(&path, trainer, &RunSettings::default(), &start)?; // path: runs/digits, say
+/// run.train(&mut ())?;
+/// let autoencoder = Autoencoder::from_run(&mut run)?;
+/// # assert_eq!(autoencoder.parameters(), Autoencoder::load(&path, Device::Cpu)?.parameters());
+/// # Ok::<(), pinhole::Error>(())
+/// ```
+pub struct Run<'a> {
+    trainer: Trainer<'a>,
+    directory: RunDirectory,
+    log_steps: bool,
+    /// Whether the model reconstructs its input. Where it does not, a mean squared error means nothing and is left out.
+    reconstructs: bool,
+}
+
+/// How [`Run::train`] ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RunEnd {
+    /// All epochs and steps are done.
+    Finished,
+    /// The observer ended the training, which [`Run::resume`] continues.
+    Stopped,
+}
+
+impl<'a> Run<'a> {
+    /// Begins a run with these weights. Fails where the directory holds a run already, where it is in use, and where it
+    /// cannot be written.
+    pub fn create(path: &Path, mut trainer: Trainer<'a>, settings: &RunSettings, start: &Values) -> Result<Run<'a>> {
+        trainer.start(start)?;
+        let network = trainer.network();
+        let directory = RunDirectory::create(path, network.spec(), settings, network, &trainer.checkpoint()?)?;
+        Run::opened(trainer, directory, settings)
+    }
+
+    /// [`create`](Run::create) in a directory that is locked already.
+    pub(super) fn create_in(
+        lock: Lock,
+        mut trainer: Trainer<'a>,
+        settings: &RunSettings,
+        start: &Values,
+    ) -> Result<Run<'a>> {
+        trainer.start(start)?;
+        let network = trainer.network();
+        let directory = RunDirectory::create_in(lock, network.spec(), settings, network, &trainer.checkpoint()?)?;
+        Run::opened(trainer, directory, settings)
+    }
+
+    /// Resumes the run of a directory from its last checkpoint, with the model and the settings as they are from now on.
+    /// `change` may alter the checkpoint first, and returns whether it did.
+    pub fn resume(
+        mut directory: RunDirectory,
+        mut trainer: Trainer<'a>,
+        settings: &RunSettings,
+        change: impl FnOnce(&mut Checkpoint) -> bool,
+    ) -> Result<Run<'a>> {
+        let network = trainer.network();
+        let mut checkpoint = directory.checkpoint(network, trainer.moments())?;
+        let changed = change(&mut checkpoint);
+        trainer.restore(&checkpoint)?;
+        directory.rewind(&checkpoint, trainer.steps_left() == 0)?;
+        if changed {
+            // Before the settings name other data.
+            directory.save(&checkpoint, network)?;
+        }
+        directory.write_settings(network.spec(), settings)?;
+        // A kill may have come between the checkpoint and the weights.
+        directory.write_weights(network, checkpoint.model())?;
+        Run::opened(trainer, directory, settings)
+    }
+
+    fn opened(trainer: Trainer<'a>, mut directory: RunDirectory, settings: &RunSettings) -> Result<Run<'a>> {
+        directory.write_items(trainer.data())?;
+        if settings.tensorboard {
+            directory.write_events()?;
+        }
+        Ok(Run { trainer, directory, log_steps: settings.log_steps, reconstructs: true })
+    }
+
+    /// The run's directory.
+    pub fn directory(&self) -> &RunDirectory {
+        &self.directory
+    }
+
+    /// The training that the run keeps.
+    pub fn trainer(&self) -> &Trainer<'a> {
+        &self.trainer
+    }
+
+    /// Trains to the end. The observer sees an epoch when its checkpoint, weights and metrics are in the directory.
+    pub fn train(&mut self, observer: &mut dyn Observer) -> Result<RunEnd> {
+        loop {
+            let directory = &mut self.directory;
+            let log_steps = self.log_steps;
+            let mut recorder =
+                Recorder { directory, observer, log_steps, ended: false, warnings: vec![], failure: None };
+            let end = self.trainer.epoch(&mut recorder);
+            let Recorder { warnings, failure, .. } = recorder;
+            if let Some(error) = failure {
+                return Err(error);
+            }
+            match end? {
+                EpochEnd::Epoch(report) => {
+                    let report = EpochReport { val_mse: report.val_mse.filter(|_| self.reconstructs), ..report };
+                    self.directory.log_epoch(&report)?;
+                    self.directory.keep(&mut self.trainer)?;
+                    observer.epoch(&report);
+                    warnings.iter().for_each(|warning| observer.warning(warning));
+                }
+                EpochEnd::Stopped => {
+                    self.directory.keep(&mut self.trainer)?;
+                    return Ok(RunEnd::Stopped);
+                }
+                EpochEnd::Finished => return Ok(RunEnd::Finished),
+            }
+        }
+    }
+
+    /// The report of the epoch whose weights are the result so far: the best epoch where training may end early, else the
+    /// last one.
+    pub fn best_report(&self) -> Result<Option<EpochReport>> {
+        let reports = self.directory.reports()?;
+        let best = match self.trainer.progress().patience.best {
+            Some(best) => reports.iter().rfind(|report| report.val_loss.unwrap_or(report.train_loss) == best),
+            None => reports.last(),
+        };
+        Ok(best.cloned())
+    }
+
+    /// Draws the loss curve, and samples of the validation set (of the training set where there is none) above their
+    /// reconstructions.
+    pub fn draw(&mut self) -> Result<()> {
+        let autoencoder = Autoencoder::from_run(self)?;
+        self.directory.draw(&autoencoder, self.trainer.validation().unwrap_or(self.trainer.data()))
+    }
+}
+
+impl Autoencoder {
+    /// The model that a run has trained so far, on the run's device.
+    pub fn from_run(run: &mut Run) -> Result<Autoencoder> {
+        let parameters = run.trainer.model()?;
+        Ok(Autoencoder::with_parameters(run.trainer.network().clone(), run.trainer.device().clone(), parameters))
+    }
+}
+
+/// An observer that logs steps, and holds back the warnings behind an epoch's report until the epoch is kept.
+struct Recorder<'a> {
+    directory: &'a mut RunDirectory,
+    observer: &'a mut dyn Observer,
+    log_steps: bool,
+    ended: bool,
+    warnings: Vec<Warning>,
+    /// Why a step could not be logged. Training ends on it.
+    failure: Option<Error>,
+}
+
+impl Observer for Recorder<'_> {
+    fn step(&mut self, step: u64, loss: f64) {
+        self.observer.step(step, loss);
+        if self.log_steps && self.failure.is_none() {
+            self.failure = self.directory.log_step(step, loss).err();
+        }
+    }
+
+    fn epoch(&mut self, _report: &EpochReport) {
+        self.ended = true;
+    }
+
+    fn warning(&mut self, warning: &Warning) {
+        match self.ended {
+            true => self.warnings.push(warning.clone()),
+            false => self.observer.warning(warning),
+        }
+    }
+
+    fn stop(&mut self) -> bool {
+        self.failure.is_some() || self.observer.stop()
+    }
+}
 
 /// A training that a directory holds all, a part or nothing of.
 pub(crate) struct Job<'a> {
     /// The model.
     pub network: &'a Network,
-    /// Where it is trained.
+    /// Where the model is trained.
     pub device: &'a Device,
-    /// What the run is kept with.
+    /// The settings that the run is kept with, but for the fingerprint of the data.
     pub settings: &'a RunSettings,
     /// Steps after which this part of the training ends, which the run does not keep.
     pub steps: Option<u64>,
-    /// What it is trained on.
+    /// The training set.
     pub train: &'a Dataset,
-    /// What it is validated on.
+    /// The validation set.
     pub validation: Option<&'a Dataset>,
-    /// The weights that it begins with.
+    /// The weights that training begins with.
     pub start: &'a Values,
-    /// Whether the model gives back what it gets. Else a mean squared error means nothing, and is not logged.
+    /// Whether the model reconstructs its input.
     pub reconstructs: bool,
 }
 
-/// A training that has come to its end.
-pub(crate) struct Finished {
-    /// The directory.
-    pub run: RunDirectory,
-    /// The weights that are its result.
-    pub parameters: Values,
-    /// What became of each epoch.
-    pub reports: Vec<EpochReport>,
-    /// That of the epoch whose weights are the result.
-    pub report: Option<EpochReport>,
-}
-
-impl Job<'_> {
-    /// Trains to the end in a directory, with a checkpoint after each epoch; none where the observer ended it. However often it
-    /// is ended or killed, the result is the same to the bit.
-    pub fn run(&self, lock: Lock, observer: &mut dyn Observer) -> Result<Option<Finished>> {
-        let network = self.network;
-        expect_model(lock.directory(), network.spec())?;
-        let fingerprint = Some(Fingerprint::of(network, self.train, self.validation)?);
-        let settings = &RunSettings { fingerprint, ..self.settings.clone() };
-        let options = Options { steps: self.steps, ..Options::default() };
-        let mut trainer = Trainer::new(network, self.device, self.train, self.validation, options)?;
-        let mut run = match lock.directory().join("model.toml").exists() {
-            true => {
-                let (mut run, spec, kept) = RunDirectory::open_in(lock, &Extensions::of(network.spec()))?;
-                expect_data(run.path(), &kept, settings)?;
-                let checkpoint = run.checkpoint(network, trainer.moments())?;
-                trainer.restore(&checkpoint)?;
-                run.rewind(&checkpoint, trainer.steps_left() == 0)?;
-                run.write_settings(&spec, settings)?;
-                run
-            }
-            false => {
-                trainer.start(self.start)?;
-                RunDirectory::create_in(lock, network.spec(), settings, network, &trainer.checkpoint()?)?
-            }
-        };
-        run.write_items(self.train)?;
-        loop {
-            match trainer.epoch(observer)? {
-                EpochEnd::Epoch(report) => {
-                    let val_mse = report.val_mse.filter(|_| self.reconstructs);
-                    run.log_epoch(&EpochReport { val_mse, ..report })?;
-                    run.keep(&mut trainer, network)?;
-                }
-                EpochEnd::Stopped => {
-                    run.keep(&mut trainer, network)?;
-                    return Ok(None);
-                }
-                EpochEnd::Finished => break,
-            }
+impl<'a> Job<'a> {
+    /// Resumes the run that the directory holds, or begins one. Fails where it holds the run of another model or on other
+    /// data.
+    pub fn open(&self, lock: Lock) -> Result<Run<'a>> {
+        expect_model(lock.directory(), self.network.spec())?;
+        if !lock.directory().join("model.toml").exists() {
+            return self.create(lock);
         }
-        // A kill may have come between the checkpoint and the weights.
-        let parameters = run.keep(&mut trainer, network)?;
-        let reports = run.reports()?;
-        // Where training may end early the model is that of the best epoch.
-        let report = match trainer.progress().patience.best {
-            Some(best) => reports.iter().rfind(|report| report.val_loss.unwrap_or(report.train_loss) == best),
-            None => reports.last(),
-        };
-        let report = report.cloned();
-        Ok(Some(Finished { run, parameters, reports, report }))
+        let (trainer, settings) = self.prepare()?;
+        let (directory, _, kept) = RunDirectory::open_in(lock, &Extensions::of(self.network.spec()))?;
+        expect_data(directory.path(), &kept, &settings)?;
+        let run = Run::resume(directory, trainer, &settings, |_| false)?;
+        Ok(Run { reconstructs: self.reconstructs, ..run })
+    }
+
+    /// Begins a run in a directory that holds none.
+    pub fn create(&self, lock: Lock) -> Result<Run<'a>> {
+        let (trainer, settings) = self.prepare()?;
+        let run = Run::create_in(lock, trainer, &settings, self.start)?;
+        Ok(Run { reconstructs: self.reconstructs, ..run })
+    }
+
+    fn prepare(&self) -> Result<(Trainer<'a>, RunSettings)> {
+        let fingerprint = Some(Fingerprint::of(self.network, self.train, self.validation)?);
+        let options = Options { steps: self.steps, ..Options::default() };
+        let trainer = Trainer::new(self.network, self.device, self.train, self.validation, options)?;
+        Ok((trainer, RunSettings { fingerprint, ..self.settings.clone() }))
     }
 }
 

@@ -11,5 +11,4 @@ pub use ensemble::{Ensemble, EnsembleEvaluation};
 pub use explore::LatentPath;
 pub use neighbours::{HammingIndex, Neighbour, pack};
 pub use ranking::{RankingQuality, RankingReport, best_items, ndcg, recall};
-pub(crate) use statistics::ACTIVE;
 pub use statistics::{CodeStatistics, codebook_usage, perplexity, variance};

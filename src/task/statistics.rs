@@ -6,12 +6,10 @@ use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::model::config::Binarise;
 use crate::rng::{HostStream, Sequence};
+use crate::train::ACTIVE;
 
 /// Samples that are encoded at a time.
 const AT_ONCE: usize = 1024;
-
-/// A number of the code is active where its mean varies by more than this over the data: Burda et al., arXiv 1509.00519.
-pub const ACTIVE: f64 = 0.01;
 
 /// Numbers of a code up to which it is known how they vary together: 128 MiB.
 const MOST_TOGETHER: usize = 4096;

@@ -4,16 +4,63 @@
 use super::checkpoint::Checkpoint;
 use super::feed::{Feed, Pass};
 use super::parameter_groups::Groups;
-use super::trainer::{Trainer, is_finite, target_of, trained_parameters, training_loss};
-use crate::error::Result;
+use super::step::{target_of, trained_parameters, training_loss};
+use super::trainer::Trainer;
+use crate::data::Dataset;
+use crate::error::{Error, Result};
 use crate::graph::Graph;
 use crate::model::config::Precision;
-use crate::plan::{Plan, Request};
+use crate::model::{BatchSource, Held};
+use crate::plan::{Plan, Request, State, buffers};
+use crate::tensor::Values;
 use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+impl Trainer<'_> {
+    /// What went wrong up to a step of this epoch whose loss is not finite, or after whose update a parameter is not.
+    pub(super) fn diagnose(&self, value: f64, step: u64) -> Error {
+        let unknown = |epoch| Error::NonFinite { value, step, epoch, place: "the loss".to_owned() };
+        let Some(base) = &self.base else { return unknown(self.progress.epoch + 1) };
+        let epoch = base.progress.epoch + 1;
+        // The gradients of the update before may have spoilt the parameters.
+        let first = (base.progress.step + 1).max(step.saturating_sub(self.spec().accumulate as u64));
+        let found = Trainer::new(self.network, self.device, self.data, None, self.options.clone())
+            .and_then(|mut trainer| first_bad_step(base, &mut trainer, first..=step));
+        match found {
+            Ok(Some((step, place))) => Error::NonFinite { value, step, epoch, place },
+            // For want of memory, say. What is known is that the loss is bad.
+            Ok(None) | Err(_) => unknown(epoch),
+        }
+    }
+
+    /// Does the steps up to number `last` of the epoch that training stands in, all of which have finite losses.
+    fn replay(&mut self, last: u64) -> Result<()> {
+        self.options.steps = Some(last);
+        while self.steps_left() > 0 {
+            self.epoch(&mut ())?;
+        }
+        Ok(())
+    }
+
+    /// The samples of the next step, and the state in which it sees them as the first of a data set.
+    fn next_batch(&self) -> Result<(BatchSource<'static>, State)> {
+        let (data, position, order) = (self.feed.data(), self.progress.position, self.order());
+        let first = position * self.feed.batch();
+        let rows = &order[first..(first + self.feed.batch()).min(order.len())];
+        let rows = match data.read_epoch(self.progress.epoch, rows)? {
+            Values::U8(bytes) => Dataset::from_u8(data.sample_shape().clone(), bytes)?,
+            Values::F32(values) => Dataset::from_f32(data.sample_shape().clone(), values)?,
+            Values::F64(_) | Values::U32(_) => data.clone().take(rows.len()),
+        };
+        let (step, position) = (self.progress.step as u32, position as u32);
+        let rows = BatchSource { data: Held::Made(Arc::new(rows)), layout: self.feed.layout() };
+        Ok((rows, State { seed: self.spec().seed, step, position, offset: 0 }))
+    }
+}
 
 /// The first of some steps of an epoch in which something is not finite, and what. `base` is where the epoch began, and
 /// `trainer` is one of the same training.
-pub(super) fn diagnose(
+fn first_bad_step(
     base: &Checkpoint,
     trainer: &mut Trainer,
     steps: RangeInclusive<u64>,
@@ -30,11 +77,11 @@ pub(super) fn diagnose(
 
 /// What is the first that is not finite in a trainer's next step.
 fn first_fault(trainer: &mut Trainer) -> Result<Option<String>> {
-    let (network, device) = trainer.network();
+    let (network, device) = (trainer.network(), trainer.device());
     let spec = &network.spec().train;
     let (rows, state) = trainer.next_batch()?;
     let count = rows.data.len();
-    let mut feed = Feed::new(rows, "train", count, u64::MAX)?;
+    let mut feed = Feed::new(rows, buffers::TRAIN, count, u64::MAX)?;
     let mut graph = Graph::new();
     let (sample, device_state) = feed.read(&mut graph, count)?;
     let loss = training_loss(network, &mut graph, sample, device_state)?;
@@ -64,7 +111,7 @@ fn first_fault(trainer: &mut Trainer) -> Result<Option<String>> {
     std::thread::scope(|scope| feed.begin(&mut session, &mut Pass::new(scope, 0, order), 0, state))?;
     session.run(0, 1)?;
     for (name, _) in outputs {
-        if !is_finite(&session.read(&name)?) {
+        if !session.read(&name)?.is_finite() {
             return Ok(Some(name));
         }
     }

@@ -1,14 +1,14 @@
 //! How well a model reconstructs a data set.
 
 use super::corrupt::corrupt;
-use super::feed::{Feed, Pass, resident_bytes};
+use super::feed::{BatchPlans, Feed, FeedShape, Pass, resident_bytes};
 use crate::data::Dataset;
 use crate::device::{Device, Session};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Value};
 use crate::model::{Network, Sample};
 use crate::nn::loss;
-use crate::plan::{Metrics, Plan, Request, State, Target};
+use crate::plan::{Metrics, Plan, Request, State, Target, buffers};
 use crate::tensor::Values;
 use std::collections::BTreeMap;
 
@@ -40,19 +40,25 @@ const VALID: &str = "valid_steps";
 /// The loss and errors of a model over a data set.
 pub fn evaluate(network: &Network, device: &Device, parameters: &Values, data: &Dataset) -> Result<Evaluation> {
     let batch = network.spec().train.batch.min(data.len());
-    let mut feed = Feed::new(network.rows(data)?, "validation", batch, resident_bytes(device))?;
+    let mut feed = Feed::new(network.rows(data)?, buffers::VALIDATION, batch, resident_bytes(device))?;
     let plans = feed.batches().into_iter().map(|batch| evaluation_plan(network, &feed, batch, device.target()));
     let (plans, names): (Vec<Plan>, Vec<Names>) = plans.collect::<Result<Vec<_>>>()?.into_iter().unzip();
     let mut session = device.load(&plans)?;
     session.write_parameters(parameters)?;
-    measure(&mut session, &mut feed, 0, &names[0])
+    let plans = feed.plans_from(0);
+    measure(&mut session, &mut feed, plans, &names[0])
 }
 
 /// What an evaluation step measures, in the order of a row of its metrics.
 pub(super) type Names = Vec<&'static str>;
 
 /// The plan of an evaluation step on a batch of a feed.
-pub(super) fn evaluation_plan(network: &Network, feed: &Feed, batch: usize, device: Target) -> Result<(Plan, Names)> {
+pub(super) fn evaluation_plan(
+    network: &Network,
+    feed: &FeedShape,
+    batch: usize,
+    device: Target,
+) -> Result<(Plan, Names)> {
     let mut graph = Graph::new();
     let (sample, state) = feed.read(&mut graph, batch)?;
     let Sample { input, target } = corrupt(&mut graph, network, sample, state)?;
@@ -76,7 +82,8 @@ pub(super) fn evaluation_plan(network: &Network, feed: &Feed, batch: usize, devi
     let (names, metrics): (Names, Vec<Value>) = metrics.into_iter().unzip();
     let metrics: Vec<Value> = metrics.iter().map(|metric| graph.reshape(*metric, [1])).collect::<Result<_>>()?;
     let values = graph.concat(&metrics, 0)?;
-    let plan = metrics_plan(network, &graph, &format!("evaluate {batch}"), batch, (state, values), device)?;
+    let metrics = metrics_of(batch, state, values);
+    let plan = metrics_plan(network, &graph, &format!("evaluate {batch}"), metrics, device)?;
     Ok((plan, names))
 }
 
@@ -93,8 +100,8 @@ pub fn negative_log_likelihood(
     if samples == 0 {
         return Err(Error::invalid("samples", "a bound takes at least one code for each sample", "use 200, say"));
     }
-    let batch = DECODED_AT_ONCE / samples;
-    mean_over(network, device, parameters, (data, batch), "likelihood", |graph, x, state| {
+    let trained = TrainedModel { network, device, parameters };
+    trained.mean_over(data, DECODED_AT_ONCE / samples, "likelihood", |graph, x, state| {
         let Sample { input, target } = corrupt(graph, network, x, state)?;
         let batch = graph.shape(input)[0];
         let noise = network.noise(graph, state, batch, samples)?;
@@ -105,61 +112,70 @@ pub fn negative_log_likelihood(
 /// The mean over a data set of the squared Frobenius norm of the encoder's Jacobian, exact: what the contractive penalty makes
 /// small. Fails where a code has too many numbers.
 pub fn jacobian_norm(network: &Network, device: &Device, parameters: &Values, data: &Dataset) -> Result<f64> {
+    let trained = TrainedModel { network, device, parameters };
     let batch = network.spec().train.batch;
-    mean_over(network, device, parameters, (data, batch), "jacobian", |graph, x, _| {
-        network.jacobian_norm(graph, x.input)
-    })
+    trained.mean_over(data, batch, "jacobian", |graph, x, _| network.jacobian_norm(graph, x.input))
 }
 
-/// The mean over a data set of what a graph makes of each batch and its state, a scalar.
-fn mean_over(
-    network: &Network,
-    device: &Device,
-    parameters: &Values,
-    (data, batch): (&Dataset, usize),
-    name: &str,
-    build: impl Fn(&mut Graph, Sample, Value) -> Result<Value>,
-) -> Result<f64> {
-    let mut feed = Feed::new(network.rows(data)?, "validation", batch.clamp(1, data.len()), resident_bytes(device))?;
-    let plan = |batch| {
-        let mut graph = Graph::new();
-        let (x, state) = feed.read(&mut graph, batch)?;
-        let value = build(&mut graph, x, state)?;
-        let value = graph.reshape(value, [1])?;
-        metrics_plan(network, &graph, &format!("{name} {batch}"), batch, (state, value), device.target())
-    };
-    let plans = feed.batches().into_iter().map(plan).collect::<Result<Vec<_>>>()?;
-    let mut session = device.load(&plans)?;
-    session.write_parameters(parameters)?;
-    Ok(means(&mut session, &mut feed, 0, 1)?[0])
+/// A model with its weights, on a device.
+struct TrainedModel<'a> {
+    network: &'a Network,
+    device: &'a Device,
+    parameters: &'a Values,
+}
+
+impl TrainedModel<'_> {
+    /// The mean over a data set of the scalar that `build` computes from each batch and its state.
+    fn mean_over(
+        &self,
+        data: &Dataset,
+        batch: usize,
+        name: &str,
+        build: impl Fn(&mut Graph, Sample, Value) -> Result<Value>,
+    ) -> Result<f64> {
+        let TrainedModel { network, device, parameters } = *self;
+        let batch = batch.clamp(1, data.len());
+        let mut feed = Feed::new(network.rows(data)?, buffers::VALIDATION, batch, resident_bytes(device))?;
+        let plan = |batch| {
+            let mut graph = Graph::new();
+            let (x, state) = feed.read(&mut graph, batch)?;
+            let value = build(&mut graph, x, state)?;
+            let value = graph.reshape(value, [1])?;
+            let metrics = metrics_of(batch, state, value);
+            metrics_plan(network, &graph, &format!("{name} {batch}"), metrics, device.target())
+        };
+        let plans = feed.batches().into_iter().map(plan).collect::<Result<Vec<_>>>()?;
+        let mut session = device.load(&plans)?;
+        session.write_parameters(parameters)?;
+        let plans = feed.plans_from(0);
+        Ok(means(&mut session, &mut feed, plans, 1)?[0])
+    }
 }
 
 /// Rows that a decoder is given at a time where a sample has many codes.
 const DECODED_AT_ONCE: usize = 8192;
 
-/// A plan of metrics of a batch, with the state of the feed they are of.
-fn metrics_plan(
-    network: &Network,
-    graph: &Graph,
-    name: &str,
-    batch: usize,
-    (state, values): (Value, Value),
-    target: Target,
-) -> Result<Plan> {
+/// The metrics of a batch of the validation feed, which `state` belongs to.
+fn metrics_of(batch: usize, state: Value, values: Value) -> Metrics {
+    Metrics { state, values, ring: "validation.metrics".to_owned(), samples: batch }
+}
+
+/// A plan that computes metrics and nothing else.
+fn metrics_plan(network: &Network, graph: &Graph, name: &str, metrics: Metrics, target: Target) -> Result<Plan> {
     Plan::build(Request {
         name,
         graph,
         outputs: vec![],
         layout: network.layout(),
         training: None,
-        metrics: Some(Metrics { state, values, ring: "validation.metrics".to_owned(), samples: batch }),
+        metrics: Some(metrics),
         target,
     })
 }
 
-/// Runs the evaluation plans of a feed, which stand at `first` in the session, over all of its data.
-pub(super) fn measure(session: &mut Session, feed: &mut Feed, first: usize, names: &Names) -> Result<Evaluation> {
-    let means = means(session, feed, first, names.len())?;
+/// Runs the evaluation plans of a feed over all of its data.
+pub(super) fn measure(session: &mut Session, feed: &mut Feed, plans: BatchPlans, names: &Names) -> Result<Evaluation> {
+    let means = means(session, feed, plans, names.len())?;
     let mut parts: BTreeMap<String, f64> =
         names.iter().zip(means).map(|(name, mean)| ((*name).to_owned(), mean)).collect();
     // Steps that are not there add nothing to sums, and are not to be counted either.
@@ -173,8 +189,8 @@ pub(super) fn measure(session: &mut Session, feed: &mut Feed, first: usize, name
     Ok(Evaluation { loss, mse, mae, psnr: psnr(mse), parts, samples: feed.data().len() })
 }
 
-/// The means over all of a feed's data of so many metrics, by plans that stand at `first` in the session.
-fn means(session: &mut Session, feed: &mut Feed, first: usize, metrics: usize) -> Result<Vec<f64>> {
+/// The means of the first `metrics` metrics over all of a feed's data.
+fn means(session: &mut Session, feed: &mut Feed, plans: BatchPlans, metrics: usize) -> Result<Vec<f64>> {
     let count = feed.data().len();
     std::thread::scope(|scope| -> Result<()> {
         let mut pass = Pass::new(scope, 0, (0..count as u32).collect());
@@ -184,21 +200,21 @@ fn means(session: &mut Session, feed: &mut Feed, first: usize, metrics: usize) -
             feed.begin(session, &mut pass, start, State { step, ..State::default() })?;
             let mut left = (end - start) / feed.batch();
             while left > 0 {
-                let steps = left.min(session.steps_per_call(first));
-                session.run(first, steps)?;
+                let steps = left.min(session.steps_per_call(plans.full));
+                session.run(plans.full, steps)?;
                 left -= steps;
                 feed.go_on(session, &mut pass, steps, left)?;
             }
-            if (end - start) % feed.batch() > 0 {
-                session.run(first + 1, 1)?;
+            if let Some(tail) = plans.tail.filter(|_| (end - start) % feed.batch() > 0) {
+                session.run(tail, 1)?;
             }
             session.wait()?;
         }
         Ok(())
     })?;
     let mut sums = vec![0.0; metrics];
-    for (position, samples) in feed.batches().into_iter().enumerate() {
-        for row in session.metrics(first + position) {
+    for (plan, samples) in feed.batches_of(plans) {
+        for row in session.metrics(plan) {
             for (sum, value) in sums.iter_mut().zip(row) {
                 *sum += value * samples as f64;
             }

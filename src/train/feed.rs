@@ -9,8 +9,10 @@ use crate::device::{Device, Session};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Value};
 use crate::model::{BatchLayout, BatchSource, Held, Sample};
-use crate::plan::State;
+use crate::plan::{State, buffers};
+use crate::shape::Shape;
 use crate::tensor::{DType, Values};
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{Scope, ScopedJoinHandle};
@@ -27,14 +29,34 @@ const PIECE: usize = 1024;
 /// A data set and the three buffers through which a plan reads it: `NAME.data`, `NAME.permutation`, `NAME.state`.
 pub(super) struct Feed<'a> {
     data: Held<'a>,
+    shape: FeedShape,
+    uploaded: bool,
+}
+
+/// The part of a feed that its plans depend on: how its buffers are laid out and cut into batches.
+#[derive(Clone, Debug)]
+pub(super) struct FeedShape {
     layout: BatchLayout,
     name: &'static str,
+    /// The shape of a sample with its side inputs, and the type of its numbers.
+    sample: Shape,
+    dtype: DType,
+    /// Samples of the data set.
+    samples: usize,
     batch: usize,
     /// Samples of a chunk: all of them, or a multiple of the batch.
     rows: usize,
     /// Where in the buffers chunks begin that are used in turn, in samples: one place, or two.
     places: Vec<usize>,
-    uploaded: bool,
+}
+
+/// The plans of a feed's batches, by their positions in a session.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct BatchPlans {
+    /// The plan of an ordinary batch.
+    pub full: usize,
+    /// The plan of the last batch of an epoch, where that batch is smaller.
+    pub tail: Option<usize>,
 }
 
 /// One walk through a data set in some order, and what is read ahead of it.
@@ -94,18 +116,12 @@ impl<'a> Feed<'a> {
     /// set, or does not fit the budget.
     pub fn new(rows: BatchSource<'a>, name: &'static str, batch: usize, budget: u64) -> Result<Feed<'a>> {
         let BatchSource { data, layout } = rows;
-        if batch > data.len() {
-            return Err(Error::invalid(
-                format!("batch {batch}"),
-                format!("data \"{}\" has only {} samples to train on", data.name(), data.len()),
-                format!("use --batch {} or less", data.len()),
-            ));
-        }
+        let mut shape = FeedShape::resident(name, layout, data.sample_shape().clone(), data.dtype());
+        shape.cut(data.name(), data.len(), batch)?;
         let sample = data.sample_shape().elements() as u64 * data.dtype().bytes();
         let fitting = (budget / sample) as usize;
         if data.in_memory() && fitting >= data.len() {
-            let rows = data.len();
-            return Ok(Feed { data, layout, name, batch, rows, places: vec![0], uploaded: false });
+            return Ok(Feed { data, shape, uploaded: false });
         }
         // At least two batches of samples from files, whatever those take.
         let most =
@@ -125,60 +141,12 @@ impl<'a> Feed<'a> {
                 help: format!("use --batch {}", (budget / sample).max(1)),
             });
         }
-        Ok(Feed { data, layout, name, batch, rows, places, uploaded: false })
+        Ok(Feed { data, shape: FeedShape { rows, places, ..shape }, uploaded: false })
     }
 
     /// The rows that are fed.
     pub fn data(&self) -> &Dataset {
         &self.data
-    }
-
-    /// What stands where in them.
-    pub fn layout(&self) -> BatchLayout {
-        self.layout
-    }
-
-    /// Samples in an ordinary batch.
-    pub fn batch(&self) -> usize {
-        self.batch
-    }
-
-    /// Samples in the last batch of an epoch where it is smaller, else 0.
-    pub fn tail(&self) -> usize {
-        self.data.len() % self.batch
-    }
-
-    /// The sizes of the batches: the ordinary one and, where there is one, the last.
-    pub fn batches(&self) -> Vec<usize> {
-        [self.batch(), self.tail()].into_iter().filter(|batch| *batch > 0).collect()
-    }
-
-    /// Steps of an epoch.
-    pub fn steps(&self) -> usize {
-        self.data.len().div_ceil(self.batch)
-    }
-
-    /// Ordinary steps before new samples must be made ready.
-    pub fn whole_steps(&self) -> usize {
-        self.rows / self.batch
-    }
-
-    /// The first sample of each chunk, and one past its last.
-    pub fn chunks(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
-        let (rows, count) = (self.rows, self.data.len());
-        (0..count).step_by(rows).map(move |start| (start, (start + rows).min(count)))
-    }
-
-    /// The next `batch` samples as values of a graph, which is told what stands beside them, and the step state that says which
-    /// they are.
-    pub fn read(&self, graph: &mut Graph, batch: usize) -> Result<(Sample, Value)> {
-        let rows = self.places[self.places.len() - 1] + self.rows;
-        let shape: Vec<usize> = std::iter::once(rows).chain(self.data.sample_shape().iter().copied()).collect();
-        let data = graph.input(&format!("{}.data", self.name), shape, self.data.dtype())?;
-        let permutation = graph.input(&format!("{}.permutation", self.name), [rows], DType::U32)?;
-        let state = graph.state(&format!("{}.state", self.name))?;
-        let rows = graph.batch(data, permutation, state, batch)?;
-        Ok((self.layout.split(graph, rows)?.masked(graph)?, state))
     }
 
     /// Makes ready the samples of the chunk that begins with sample `start` of a pass, and the state, whose offset is that
@@ -193,7 +161,7 @@ impl<'a> Feed<'a> {
     where
         'a: 'scope,
     {
-        let (data, permutation) = (format!("{}.data", self.name), format!("{}.permutation", self.name));
+        let (data, permutation) = (buffers::data(self.shape.name), buffers::permutation(self.shape.name));
         if self.resident() {
             if !self.uploaded {
                 session.write(&data, self.data.values())?;
@@ -215,12 +183,12 @@ impl<'a> Feed<'a> {
             let rows = (place as u32..).take(samples).collect();
             session.write_at(&permutation, place, &Values::U32(rows))?;
             state.offset += place as u32;
-            let next = start + self.rows;
+            let next = start + self.shape.rows;
             if next < self.data.len() {
                 pass.ahead = Some(Ahead { start: next, state: self.read_ahead(pass, next) });
             }
         }
-        session.write(&format!("{}.state", self.name), &Values::U32(state.words()))
+        session.write(&buffers::state(self.shape.name), &Values::U32(state.words()))
     }
 
     /// Writes a part of the next chunk, if it has been read and has a place of its own: as large a part of what is left
@@ -229,7 +197,7 @@ impl<'a> Feed<'a> {
         let Some(ahead) = &mut pass.ahead else { return Ok(()) };
         match &ahead.state {
             Reading::Running(thread) if !thread.is_finished() => return Ok(()),
-            _ if self.places.len() < 2 => return Ok(()),
+            _ if self.shape.places.len() < 2 => return Ok(()),
             _ => {}
         }
         let start = ahead.start;
@@ -241,19 +209,19 @@ impl<'a> Feed<'a> {
         let place = self.place(start) * self.data.sample_shape().elements();
         for from in (written..end).step_by(UNNOTICED) {
             let piece = part(&values, from, end.min(from + UNNOTICED));
-            session.write_at(&format!("{}.data", self.name), place + from, &piece)?;
+            session.write_at(&buffers::data(self.shape.name), place + from, &piece)?;
         }
         pass.ahead = Some(Ahead { start, state: Reading::Read(values, end) });
         Ok(())
     }
 
     fn resident(&self) -> bool {
-        self.data.in_memory() && self.rows == self.data.len()
+        self.data.in_memory() && self.shape.rows == self.data.len()
     }
 
     /// Where the chunk goes that begins with sample `start`.
     fn place(&self, start: usize) -> usize {
-        self.places[start / self.rows % self.places.len()]
+        self.shape.places[start / self.shape.rows % self.shape.places.len()]
     }
 
     /// Reads the chunk that begins with sample `start`, on a thread of its own.
@@ -262,7 +230,7 @@ impl<'a> Feed<'a> {
         'a: 'scope,
     {
         let (data, order, epoch, unwanted) = (self.data.clone(), pass.order.clone(), pass.epoch, pass.unwanted.clone());
-        let end = (start + self.rows).min(order.len());
+        let end = (start + self.shape.rows).min(order.len());
         Reading::Running(pass.scope.spawn(move || {
             let mut all = None;
             for samples in order[start..end].chunks(READ_AT_ONCE) {
@@ -273,6 +241,111 @@ impl<'a> Feed<'a> {
             }
             Ok(all.unwrap_or(Values::U8(vec![])))
         }))
+    }
+}
+
+impl Deref for Feed<'_> {
+    type Target = FeedShape;
+
+    fn deref(&self) -> &FeedShape {
+        &self.shape
+    }
+}
+
+impl FeedShape {
+    /// The shape of a feed whose whole data set is on the device; [`FeedShape::cut`] says how large that is.
+    fn resident(name: &'static str, layout: BatchLayout, sample: Shape, dtype: DType) -> FeedShape {
+        FeedShape { layout, name, sample, dtype, samples: 0, batch: 0, rows: 0, places: vec![0] }
+    }
+
+    /// The shape of a feed of this many samples, of bytes, that are all on the device.
+    pub fn of_bytes(
+        name: &'static str,
+        layout: BatchLayout,
+        sample: Shape,
+        samples: usize,
+        batch: usize,
+    ) -> Result<FeedShape> {
+        let mut shape = FeedShape::resident(name, layout, sample, DType::U8);
+        shape.cut("data", samples, batch)?;
+        Ok(shape)
+    }
+
+    /// Cuts a data set into batches. Fails where a batch is larger than the data set.
+    fn cut(&mut self, data: &str, samples: usize, batch: usize) -> Result<()> {
+        if batch > samples {
+            return Err(Error::invalid(
+                format!("batch {batch}"),
+                format!("data \"{data}\" has only {samples} samples to train on"),
+                format!("use --batch {samples} or less"),
+            ));
+        }
+        (self.samples, self.rows, self.batch) = (samples, samples, batch);
+        Ok(())
+    }
+
+    /// What stands where in them.
+    pub fn layout(&self) -> BatchLayout {
+        self.layout
+    }
+
+    /// Samples of the data set.
+    pub fn samples(&self) -> usize {
+        self.samples
+    }
+
+    /// Samples in an ordinary batch.
+    pub fn batch(&self) -> usize {
+        self.batch
+    }
+
+    /// Samples in the last batch of an epoch where it is smaller, else 0.
+    pub fn tail(&self) -> usize {
+        self.samples % self.batch
+    }
+
+    /// The sizes of the batches: the ordinary one and, where there is one, the last.
+    pub fn batches(&self) -> Vec<usize> {
+        [self.batch(), self.tail()].into_iter().filter(|batch| *batch > 0).collect()
+    }
+
+    /// The plans of these batches in a session that has them from position `first` on.
+    pub fn plans_from(&self, first: usize) -> BatchPlans {
+        BatchPlans { full: first, tail: (self.tail() > 0).then_some(first + 1) }
+    }
+
+    /// The plans of the batches, each with the samples of its batch.
+    pub fn batches_of(&self, plans: BatchPlans) -> impl Iterator<Item = (usize, usize)> + use<> {
+        let tail = self.tail();
+        std::iter::once((plans.full, self.batch)).chain(plans.tail.map(|plan| (plan, tail)))
+    }
+
+    /// Steps of an epoch.
+    pub fn steps(&self) -> usize {
+        self.samples.div_ceil(self.batch)
+    }
+
+    /// Ordinary steps before new samples must be made ready.
+    pub fn whole_steps(&self) -> usize {
+        self.rows / self.batch
+    }
+
+    /// The first sample of each chunk, and one past its last.
+    pub fn chunks(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
+        let (rows, count) = (self.rows, self.samples);
+        (0..count).step_by(rows).map(move |start| (start, (start + rows).min(count)))
+    }
+
+    /// The next `batch` samples as values of a graph, which is told what stands beside them, and the step state that says which
+    /// they are.
+    pub fn read(&self, graph: &mut Graph, batch: usize) -> Result<(Sample, Value)> {
+        let rows = self.places[self.places.len() - 1] + self.rows;
+        let shape: Vec<usize> = std::iter::once(rows).chain(self.sample.iter().copied()).collect();
+        let data = graph.input(&buffers::data(self.name), shape, self.dtype)?;
+        let permutation = graph.input(&buffers::permutation(self.name), [rows], DType::U32)?;
+        let state = graph.state(&buffers::state(self.name))?;
+        let rows = graph.batch(data, permutation, state, batch)?;
+        Ok((self.layout.split(graph, rows)?.masked(graph)?, state))
     }
 }
 

@@ -1,17 +1,24 @@
 //! Training: the data's way to the device, the loop over epochs, and what a run leaves behind.
 
+mod check;
 mod checkpoint;
 mod corrupt;
 mod diagnosis;
 mod evaluation;
 mod feed;
-mod inspect;
 mod parameter_groups;
+mod profile;
+mod report;
+mod step;
 mod trainer;
 mod warnings;
 
+pub use check::Agreement;
 pub use checkpoint::{Checkpoint, Patience, Plateau, Progress};
 pub use evaluation::{Evaluation, evaluate, jacobian_norm, negative_log_likelihood, psnr};
-pub use inspect::{Agreement, LaunchTimes, Profile};
-pub use trainer::{EpochEnd, EpochReport, Observer, Options, Trainer, default_samples, training_plan};
+pub use profile::{LaunchTimes, Profile};
+pub use report::{EpochEnd, EpochReport, Observer, Options};
+pub use step::{default_samples, training_plan};
+pub use trainer::Trainer;
+pub(crate) use warnings::ACTIVE;
 pub use warnings::Warning;

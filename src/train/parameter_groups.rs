@@ -1,7 +1,7 @@
 //! Which of the schedule's groups each parameter follows, and the schedule's rows for an epoch.
 
 use super::checkpoint::Progress;
-use super::feed::Feed;
+use super::feed::FeedShape;
 use crate::model::Network;
 use crate::model::config::{Place, Swa, TrainSpec};
 use crate::plan::state::{AVERAGING, NORM_LIMIT, SHARE, VALUE_LIMIT, WAIT};
@@ -54,11 +54,11 @@ impl Groups {
     }
 
     /// The rows of the epoch that training stands in.
-    pub fn schedule(&self, network: &Network, feed: &Feed, progress: &Progress) -> Vec<f64> {
+    pub fn schedule(&self, network: &Network, feed: &FeedShape, progress: &Progress) -> Vec<f64> {
         let spec = &network.spec().train;
         let (steps, together) = (feed.steps(), spec.accumulate);
         let updates = steps.div_ceil(together) as u64;
-        let samples = |step: usize| (feed.data().len() - step * feed.batch()).min(feed.batch());
+        let samples = |step: usize| (feed.samples() - step * feed.batch()).min(feed.batch());
         let before = progress.updates_before(together);
         let row = |step: usize, [lr, weight_decay]: [f64; 2]| {
             let first = step / together * together;

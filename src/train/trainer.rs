@@ -4,152 +4,61 @@
 //! device's own session, which launches it.
 
 use super::checkpoint::{Checkpoint, Patience, Progress};
-use super::corrupt::augment;
-use super::diagnosis::diagnose;
 use super::evaluation::{Evaluation, Names, evaluation_plan, measure};
-use super::feed::{Feed, Pass, resident_bytes};
+use super::feed::{BatchPlans, Feed, Pass, resident_bytes};
 use super::parameter_groups::Groups;
-use super::warnings::{self, Warning};
+use super::report::{EpochEnd, EpochReport, Observer, Options};
+use super::step::{gradients, moments, train_plan};
+use super::warnings;
 use crate::data::Dataset;
 use crate::device::{Device, Session};
 use crate::error::{Error, Result};
-use crate::graph::{Graph, Value};
-use crate::model::config::{NonFinite, Precision, Schedule, TrainSpec};
-use crate::model::{BatchLayout, BatchSource, Held, Network, Sample, across_columns};
-use crate::nn::MAX_ELEMENTS;
+use crate::model::Network;
+use crate::model::config::{NonFinite, Schedule, TrainSpec};
 use crate::plan::state::{GOOD, NORM, SCALE, SKIPPED};
-use crate::plan::{Gradients, Limits, LossScale, Metrics, Plan, Request, State, Target, Trained, Training};
+use crate::plan::{LossScale, Plan, State, buffers};
 use crate::rng::{HostStream, Sequence};
-use crate::tensor::{DType, Values};
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use crate::tensor::Values;
 use std::time::Instant;
-
-/// What a caller may want to know while training goes on, and its way to end it. All methods do nothing by default.
-///
-/// ```
-/// use pinhole::train::{EpochReport, Observer};
-/// use pinhole::{Autoencoder, Device, data, model::ModelSpec};
-///
-/// /// Ends training when an epoch's loss is good enough.
-/// struct Until(f64, bool);
-///
-/// impl Observer for Until {
-///     fn epoch(&mut self, report: &EpochReport) {
-///         self.1 = report.train_loss < self.0;
-///     }
-///
-///     fn stop(&mut self) -> bool {
-///         self.1
-///     }
-/// }
-///
-/// let mut spec = ModelSpec::resolve("dense")?;
-/// spec.train.epochs = 50;
-/// let mut autoencoder = Autoencoder::new(spec, Device::Cpu)?;
-/// let reports = autoencoder.fit(&data::digits(512, 1), None, &mut Until(0.6, false))?;
-/// assert!(reports.len() < 50);
-/// # Ok::<(), pinhole::Error>(())
-/// ```
-pub trait Observer {
-    /// A step has finished: its number from 1 on, and its loss before its update. Called in the order of the steps, though
-    /// on a GPU some time after a step has run, since nothing waits for it.
-    fn step(&mut self, _step: u64, _loss: f64) {}
-    /// An epoch has ended and been validated: its results.
-    fn epoch(&mut self, _report: &EpochReport) {}
-    /// Something goes wrong, though training goes on. What the settings say comes before the first step, what the result
-    /// says behind the report of the last epoch, and each of them once.
-    fn warning(&mut self, _warning: &Warning) {}
-    /// Whether training should end after the steps that are under way. Asked before steps are begun, and taken back by
-    /// nothing: what [`Trainer::checkpoint`] then gives is a run like any other, which [`Trainer::restore`] goes on with to
-    /// the same bits.
-    fn stop(&mut self) -> bool {
-        false
-    }
-}
-
-impl Observer for () {}
-
-/// An epoch's results.
-#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct EpochReport {
-    /// Counted from 1.
-    pub epoch: u64,
-    /// The mean over the epoch's samples of the loss before each update.
-    pub train_loss: f64,
-    /// The loss on the validation set after the epoch.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub val_loss: Option<f64>,
-    /// The mean squared error there.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub val_mse: Option<f64>,
-    /// What the loss there is made of, where it has parts: see [`Evaluation::parts`].
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub val_parts: BTreeMap<String, f64>,
-    /// Updates left out so far, since their gradients were not all finite.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub skipped: u64,
-    /// Seconds the epoch took, validation included.
-    pub seconds: f64,
-    /// The device.
-    pub device: String,
-}
-
-fn is_zero(count: &u64) -> bool {
-    *count == 0
-}
-
-/// How a trainer departs from the spec.
-#[derive(Clone, Debug, Default)]
-pub struct Options {
-    /// End after this many steps, whatever the epochs.
-    pub steps: Option<u64>,
-    /// Bytes of data kept on the device at a time; what the device can bind where not given. More go there in chunks,
-    /// one while the device trains on another.
-    pub resident_bytes: Option<u64>,
-    /// Fix the steps of a submission instead of measuring.
-    pub steps_per_submission: Option<usize>,
-}
-
-/// How an epoch ended.
-#[derive(Clone, Debug, PartialEq)]
-pub enum EpochEnd {
-    /// It is complete, or the last step that was asked for fell into it.
-    Epoch(EpochReport),
-    /// The observer ended it.
-    Stopped,
-    /// There was nothing left to do.
-    Finished,
-}
 
 /// A training in progress.
 pub struct Trainer<'a> {
-    network: &'a Network,
+    pub(super) network: &'a Network,
     pub(super) device: &'a Device,
-    data: &'a Dataset,
+    pub(super) data: &'a Dataset,
+    validation_data: Option<&'a Dataset>,
     /// The plan of an ordinary step.
-    pub(super) plan: Plan,
+    plan: Plan,
+    plans: Plans,
     pub(super) session: Session,
     pub(super) feed: Feed<'a>,
-    validation: Option<Feed<'a>>,
-    validation_data: Option<&'a Dataset>,
-    /// What validation measures.
-    measured: Names,
+    validation: Option<Validation<'a>>,
     groups: Groups,
-    options: Options,
-    progress: Progress,
+    pub(super) options: Options,
+    pub(super) progress: Progress,
     /// The best parameters so far, where training may end early.
     best: Option<Values>,
     /// Where the last epoch began, to go back to when something goes wrong.
-    base: Option<Checkpoint>,
+    pub(super) base: Option<Checkpoint>,
     /// Whether the observer has been warned of what the settings say.
     foreseen: bool,
 }
 
-/// The buffer of the parameters' average.
-const AVERAGE: &str = "average";
+/// The validation set on its way to the device.
+struct Validation<'a> {
+    feed: Feed<'a>,
+    /// The metrics of a batch, in their order.
+    metrics: Names,
+}
 
-/// The trainer's plans, by their place in its session.
+/// The trainer's plans, by their positions in its session.
+#[derive(Clone, Copy)]
+struct Plans {
+    train: BatchPlans,
+    validation: Option<BatchPlans>,
+}
+
+/// The position in a trainer's session of the plan of an ordinary step.
 pub(super) const TRAIN: usize = 0;
 
 impl<'a> Trainer<'a> {
@@ -165,51 +74,51 @@ impl<'a> Trainer<'a> {
     ) -> Result<Trainer<'a>> {
         let spec = &network.spec().train;
         let budget = options.resident_bytes.unwrap_or_else(|| resident_bytes(device));
-        let feed = Feed::new(network.rows(data)?, "train", spec.batch, budget)?;
-        let validation_data = validation;
+        let feed = Feed::new(network.rows(data)?, buffers::TRAIN, spec.batch, budget)?;
         if let Some(validation) = validation {
             validation.expect_scaled_as(data, ["its numbers are", "those that are trained on are"])?;
         }
         network.accepts_batches(feed.batch(), data.len())?;
-        let validation = match validation {
-            Some(data) => Some(Feed::new(network.rows(data)?, "validation", spec.batch.min(data.len()), budget)?),
+        let validation_feed = match validation {
+            Some(data) => {
+                Some(Feed::new(network.rows(data)?, buffers::VALIDATION, spec.batch.min(data.len()), budget)?)
+            }
             None => None,
         };
         let groups = Groups::new(network);
-        let mut plans = Vec::new();
-        let mut measured = Names::new();
+        let mut loaded = Vec::new();
         for batch in feed.batches() {
-            plans.push(train_plan(network, &feed, &groups, batch, device.target())?);
+            loaded.push(train_plan(network, &feed, &groups, batch, device.target())?);
         }
-        if let Some(feed) = &validation {
+        let mut plans = Plans { train: feed.plans_from(TRAIN), validation: None };
+        let mut metrics = Names::new();
+        if let Some(feed) = &validation_feed {
+            plans.validation = Some(feed.plans_from(loaded.len()));
             for batch in feed.batches() {
                 let (plan, names) = evaluation_plan(network, feed, batch, device.target())?;
-                measured = names;
-                plans.push(if spec.averages() { plan.with_parameters_of(AVERAGE) } else { plan });
+                metrics = names;
+                loaded.push(if spec.averages() { plan.with_parameters_of(buffers::AVERAGE) } else { plan });
             }
         }
-        let mut session = device.load(&plans)?;
+        let mut session = device.load(&loaded)?;
         if let Some(steps) = options.steps_per_submission {
             session.set_steps_per_submission(TRAIN, steps);
         }
-        let plan = plans.swap_remove(TRAIN);
-        let progress = Progress::default();
-        let (best, base) = (None, None);
         Ok(Trainer {
             network,
             device,
             data,
-            plan,
+            validation_data: validation,
+            plan: loaded.swap_remove(TRAIN),
+            plans,
             session,
             feed,
-            validation,
-            validation_data,
-            measured,
+            validation: validation_feed.map(|feed| Validation { feed, metrics }),
             groups,
             options,
-            progress,
-            best,
-            base,
+            progress: Progress::default(),
+            best: None,
+            base: None,
             foreseen: false,
         })
     }
@@ -220,7 +129,7 @@ impl<'a> Trainer<'a> {
         (self.progress, self.best, self.base) = (Progress::begin(self.feed.steps()), None, None);
         self.session.write_parameters(parameters)?;
         if self.spec().averages() {
-            self.session.write(AVERAGE, parameters)?;
+            self.session.write(buffers::AVERAGE, parameters)?;
         }
         self.write_norm()?;
         (0..self.moments()).try_for_each(|moment| self.write_moment(moment, &zeros))
@@ -250,7 +159,7 @@ impl<'a> Trainer<'a> {
             self.write_moment(moment, values)?;
         }
         if let (Some(average), true) = (&checkpoint.average, self.spec().averages()) {
-            self.session.write(AVERAGE, average)?;
+            self.session.write(buffers::AVERAGE, average)?;
         }
         self.progress = Progress { steps: Some(self.feed.steps()), ..checkpoint.progress.clone() };
         match self.spec().early_stopping {
@@ -274,11 +183,11 @@ impl<'a> Trainer<'a> {
             0 => vec![],
             // Behind them a device that binds few buffers has room for gradients.
             kept => {
-                let all = self.session.read("moments")?.chunks(self.network.layout().elements());
+                let all = self.session.read(buffers::MOMENTS)?.chunks(self.network.layout().elements());
                 all.into_iter().take(kept).collect()
             }
         };
-        let average = self.spec().averages().then(|| self.session.read(AVERAGE)).transpose()?;
+        let average = self.spec().averages().then(|| self.session.read(buffers::AVERAGE)).transpose()?;
         self.read_norm()?;
         Ok(Checkpoint { parameters, moments, average, best: self.best.clone(), progress: self.progress.clone() })
     }
@@ -288,12 +197,12 @@ impl<'a> Trainer<'a> {
     pub fn model(&mut self) -> Result<Values> {
         match (&self.best, self.spec().averages()) {
             (Some(best), _) => Ok(best.clone()),
-            (None, true) => self.session.read(AVERAGE),
+            (None, true) => self.session.read(buffers::AVERAGE),
             (None, false) => self.parameters(),
         }
     }
 
-    fn spec(&self) -> &'a TrainSpec {
+    pub(super) fn spec(&self) -> &'a TrainSpec {
         &self.network.spec().train
     }
 
@@ -337,16 +246,16 @@ impl<'a> Trainer<'a> {
     /// The optimiser's numbers for every step of the epoch.
     fn write_schedule(&mut self) -> Result<()> {
         let rows = self.groups.schedule(self.network, &self.feed, &self.progress);
-        self.session.write("schedule", &Values::F64(rows))
+        self.session.write(buffers::SCHEDULE, &Values::F64(rows))
     }
 
     fn write_moment(&mut self, moment: usize, values: &Values) -> Result<()> {
-        self.session.write_at("moments", moment * self.network.layout().elements(), values)
+        self.session.write_at(buffers::MOMENTS, moment * self.network.layout().elements(), values)
     }
 
     /// The parameters as they stand. Waits for the device.
     pub fn parameters(&mut self) -> Result<Values> {
-        self.session.read("parameters")
+        self.session.read(buffers::PARAMETERS)
     }
 
     /// How far training has come.
@@ -367,6 +276,11 @@ impl<'a> Trainer<'a> {
     /// How many moments the optimiser keeps of every parameter.
     pub fn moments(&self) -> usize {
         moments(self.spec())
+    }
+
+    /// The plan of an ordinary step.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
     }
 
     /// The session, for its statistics.
@@ -450,7 +364,7 @@ impl<'a> Trainer<'a> {
                 Progress { epoch, step, updates, skipped, loss_scale, plateau, patience, first_loss, ..next };
             // The last update of an epoch has no loss after it that would tell.
             let end = self.checkpoint()?;
-            if !is_finite(&end.parameters) {
+            if !end.parameters.is_finite() {
                 return Err(self.diagnose(f64::NAN, step));
             }
             self.base = Some(end);
@@ -476,12 +390,17 @@ impl<'a> Trainer<'a> {
     }
 
     /// Makes an epoch's first steps ready, wherever training stands, for looking into them.
-    pub(super) fn begin(&mut self) -> Result<()> {
+    fn begin(&mut self) -> Result<()> {
         self.progress = Progress::default();
         self.write_schedule()?;
         let state = State { seed: self.network.spec().train.seed, step: 0, position: 0, offset: 0 };
         let order = self.order();
         std::thread::scope(|scope| self.feed.begin(&mut self.session, &mut Pass::new(scope, 0, order), 0, state))
+    }
+
+    /// Makes ready for a step from the beginning: what is ready lasts as long as an epoch, then it begins again.
+    pub(super) fn begin_at(&mut self, step: usize) -> Result<()> {
+        if step.is_multiple_of(self.feed.whole_steps()) { self.begin() } else { Ok(()) }
     }
 
     /// Steps up to sample `end` of the epoch. False where they ended before.
@@ -493,9 +412,10 @@ impl<'a> Trainer<'a> {
                 return Ok(false);
             }
             let full = (end - self.progress.position * batch) / batch;
-            let (plan, steps) = match full {
-                0 => (TRAIN + 1, 1),
-                _ => (TRAIN, full.min(left as usize).min(self.session.steps_per_call(TRAIN))),
+            let plans = self.plans.train;
+            let (plan, steps) = match (full, plans.tail) {
+                (0, Some(tail)) => (tail, 1),
+                _ => (plans.full, full.min(left as usize).min(self.session.steps_per_call(plans.full))),
             };
             self.session.run(plan, steps)?;
             self.progress.position += steps;
@@ -509,11 +429,7 @@ impl<'a> Trainer<'a> {
 
     /// Takes the losses of steps that have run.
     fn collect(&mut self, observer: &mut dyn Observer) -> Result<()> {
-        let mut plans = vec![(TRAIN, self.feed.batch())];
-        if self.feed.tail() > 0 {
-            plans.push((TRAIN + 1, self.feed.tail()));
-        }
-        for (plan, samples) in plans {
+        for (plan, samples) in self.feed.batches_of(self.plans.train) {
             for row in self.session.metrics(plan) {
                 let loss = row[0];
                 let step = self.progress.reported(samples, loss);
@@ -527,15 +443,16 @@ impl<'a> Trainer<'a> {
     }
 
     fn validate(&mut self) -> Result<Option<Evaluation>> {
-        let first = TRAIN + self.feed.batches().len();
-        match &mut self.validation {
-            Some(feed) => measure(&mut self.session, feed, first, &self.measured).map(Some),
-            None => Ok(None),
+        match (&mut self.validation, self.plans.validation) {
+            (Some(Validation { feed, metrics }), Some(plans)) => {
+                measure(&mut self.session, feed, plans, metrics).map(Some)
+            }
+            _ => Ok(None),
         }
     }
 
     /// The order of the epoch's samples.
-    fn order(&self) -> Vec<u32> {
+    pub(super) fn order(&self) -> Vec<u32> {
         let spec = &self.network.spec().train;
         let count = self.feed.data().len();
         if spec.shuffle && !self.feed.data().is_stream() {
@@ -572,192 +489,23 @@ impl<'a> Trainer<'a> {
         Ok(())
     }
 
-    /// What went wrong up to a step of this epoch whose loss is not finite, or after whose update a parameter is not.
-    fn diagnose(&self, value: f64, step: u64) -> Error {
-        let unknown = |epoch| Error::NonFinite { value, step, epoch, place: "the loss".to_owned() };
-        let Some(base) = &self.base else { return unknown(self.progress.epoch + 1) };
-        let epoch = base.progress.epoch + 1;
-        // The gradients of the update before may have spoilt the parameters.
-        let first = (base.progress.step + 1).max(step.saturating_sub(self.spec().accumulate as u64));
-        let found = Trainer::new(self.network, self.device, self.data, None, self.options.clone())
-            .and_then(|mut trainer| diagnose(base, &mut trainer, first..=step));
-        match found {
-            Ok(Some((step, place))) => Error::NonFinite { value, step, epoch, place },
-            // For want of memory, say. What is known is that the loss is bad.
-            Ok(None) | Err(_) => unknown(epoch),
-        }
+    /// The network that is trained.
+    pub fn network(&self) -> &'a Network {
+        self.network
     }
 
-    /// Does the steps up to number `last` of the epoch that training stands in, all of which have finite losses.
-    pub(super) fn replay(&mut self, last: u64) -> Result<()> {
-        self.options.steps = Some(last);
-        while self.steps_left() > 0 {
-            self.epoch(&mut ())?;
-        }
-        Ok(())
+    /// The device that the network is trained on.
+    pub fn device(&self) -> &'a Device {
+        self.device
     }
 
-    /// The samples of the next step, and the state in which it sees them as the first of a data set.
-    pub(super) fn next_batch(&self) -> Result<(BatchSource<'static>, State)> {
-        let (data, position, order) = (self.feed.data(), self.progress.position, self.order());
-        let first = position * self.feed.batch();
-        let rows = &order[first..(first + self.feed.batch()).min(order.len())];
-        let rows = match data.read_epoch(self.progress.epoch, rows)? {
-            Values::U8(bytes) => Dataset::from_u8(data.sample_shape().clone(), bytes)?,
-            Values::F32(values) => Dataset::from_f32(data.sample_shape().clone(), values)?,
-            Values::F64(_) | Values::U32(_) => data.clone().take(rows.len()),
-        };
-        let (step, position) = (self.progress.step as u32, position as u32);
-        let rows = BatchSource { data: Held::Made(Arc::new(rows)), layout: self.feed.layout() };
-        Ok((rows, State { seed: self.spec().seed, step, position, offset: 0 }))
+    /// The training set.
+    pub fn data(&self) -> &'a Dataset {
+        self.data
     }
 
-    /// The network that is trained, and its device.
-    pub(super) fn network(&self) -> (&'a Network, &'a Device) {
-        (self.network, self.device)
+    /// The validation set.
+    pub fn validation(&self) -> Option<&'a Dataset> {
+        self.validation_data
     }
-}
-
-pub(super) fn is_finite(values: &Values) -> bool {
-    match values {
-        Values::F32(values) => values.iter().all(|value| value.is_finite()),
-        Values::F64(values) => values.iter().all(|value| value.is_finite()),
-        Values::U32(_) | Values::U8(_) => true,
-    }
-}
-
-/// What happens to gradients before the optimiser sees them.
-fn gradients(spec: &TrainSpec) -> Gradients {
-    Gradients {
-        accumulated: spec.accumulate > 1,
-        value_limit: spec.clip_value.is_some(),
-        norm_limit: spec.clip_norm.is_some(),
-        skip: spec.non_finite == NonFinite::Skip,
-        averaged: spec.averages(),
-        scaled: spec.precision == Precision::F16,
-    }
-}
-
-/// How many numbers are kept for every parameter from step to step.
-fn moments(spec: &TrainSpec) -> usize {
-    spec.optimizer.method.moments() + usize::from(spec.accumulate > 1)
-}
-
-/// Samples of the data set that a training plan is shown for: as many as MNIST has.
-const SHOWN_SAMPLES: usize = 60_000;
-
-/// The number of samples that a training plan is shown for where none is given: 60,000. Where so many have more than 2^31
-/// numbers, it is as many as every device can bind at a time, and at least a batch; a trainer has others follow in chunks.
-pub fn default_samples(network: &Network) -> usize {
-    let width = plain_rows(network).width();
-    match SHOWN_SAMPLES.checked_mul(width) {
-        Some(..=MAX_ELEMENTS) => SHOWN_SAMPLES,
-        _ => (Limits::default().binding_bytes as usize / width).max(network.spec().train.batch),
-    }
-}
-
-/// The rows of a data set without targets and lengths.
-fn plain_rows(network: &Network) -> BatchLayout {
-    let (input, condition) = (network.spec().input.elements(), network.spec().condition.width());
-    BatchLayout { input, condition, ..BatchLayout::default() }
-}
-
-/// The plan of one training step of a model on a data set of `samples` samples, as a trainer would run it. Fails where
-/// these, or those of a batch, have more than 2^31 numbers, and where the model has nothing to train.
-pub fn training_plan(network: &Network, samples: usize, target: Target) -> Result<Plan> {
-    let layout = plain_rows(network);
-    let most = MAX_ELEMENTS / layout.width();
-    for (what, count) in [("batch", network.spec().train.batch), ("samples", samples)] {
-        if count > most {
-            let problem = format!("{count} samples of {} numbers each are more than 2^31 numbers", layout.width());
-            let help = if most > 0 { format!("use {most} or fewer") } else { "use smaller samples".to_owned() };
-            return Err(Error::invalid(what, problem, help));
-        }
-    }
-    let elements = samples * layout.width();
-    let bytes = vec![0; elements];
-    let shape = if layout.is_plain() { network.spec().input.clone() } else { [layout.width()].into() };
-    let data = Dataset::from_u8(shape, bytes)?;
-    let spec = &network.spec().train;
-    let feed = Feed::new(BatchSource { data: Held::Borrowed(&data), layout }, "train", spec.batch, u64::MAX)?;
-    train_plan(network, &feed, &Groups::new(network), spec.batch, target)
-}
-
-fn train_plan(network: &Network, feed: &Feed, groups: &Groups, batch: usize, target: Target) -> Result<Plan> {
-    let spec = &network.spec().train;
-    let mut graph = Graph::new();
-    let (sample, state) = feed.read(&mut graph, batch)?;
-    let loss = training_loss(network, &mut graph, sample, state)?;
-    let trained = trained_parameters(network, &mut graph, loss, groups)?;
-    let values = graph.reshape(loss, [1])?;
-    Plan::build(Request {
-        name: &format!("train {batch}"),
-        graph: &graph,
-        outputs: vec![],
-        layout: network.layout(),
-        training: Some(Training {
-            trained,
-            optimizer: spec.optimizer.method,
-            gradients: gradients(spec),
-            groups: groups.count(),
-            schedule_rows: feed.steps(),
-        }),
-        metrics: Some(Metrics { state, values, ring: "train.losses".to_owned(), samples: batch }),
-        target: target_of(spec, target),
-    })
-}
-
-/// What a training step is planned for on a device.
-pub(super) fn target_of(spec: &TrainSpec, target: Target) -> Target {
-    Target { half: spec.precision == Precision::F16, ..target }
-}
-
-/// What training makes small, for a batch.
-pub(super) fn training_loss(network: &Network, graph: &mut Graph, sample: Sample, state: Value) -> Result<Value> {
-    let batch = graph.shape(sample.input)[0];
-    let Sample { input, target } = augment(graph, network, sample, state)?;
-    graph.set_training(state)?;
-    graph.set_target(target);
-    let objective = network.objective(graph, input, target, state)?;
-    let loss = network.with_code_penalties(graph, objective.loss, [input, objective.code], state)?;
-    network.with_penalties(graph, loss, batch)
-}
-
-/// The parameters that are not frozen, with their gradients, which are scaled where training takes 16 bits.
-pub(super) fn trained_parameters(
-    network: &Network,
-    graph: &mut Graph,
-    loss: Value,
-    groups: &Groups,
-) -> Result<Vec<Trained>> {
-    let mut trained = Vec::new();
-    let mut values = Vec::new();
-    for (index, (name, shape, _)) in network.layout().entries().iter().enumerate() {
-        let parameter = graph.parameter(name, shape.clone())?;
-        if let Some(group) = groups.of(index) {
-            trained.push((name.clone(), group));
-            values.push(parameter);
-        }
-    }
-    if trained.is_empty() {
-        let problem = "it has no parameters, so that there is nothing to train";
-        return Err(Error::invalid("model", problem, "add a layer with weights, such as { linear = 64 }"));
-    }
-    let mut gradients = match network.spec().train.precision {
-        Precision::F32 => graph.gradients(loss, &values)?,
-        Precision::F16 => {
-            let norm = graph.input(NORM, [gradients(&network.spec().train).norm_numbers()], DType::Float)?;
-            let scale = graph.slice(norm, &[SCALE], [1])?;
-            let scale = graph.reshape(scale, graph.shape(loss).clone())?;
-            graph.gradients_times(scale, loss, &values)?
-        }
-    };
-    // Columns that are kept at length 1 are not pulled along themselves.
-    let unit = network.unit_columns().and_then(|own| trained.iter().position(|(name, _)| *name == own.name));
-    if let Some(place) = unit {
-        graph.keep_unit_columns(values[place])?;
-        gradients[place] = across_columns(graph, values[place], gradients[place])?;
-    }
-    let with = |((parameter, group), gradient)| Trained { parameter, gradient, group };
-    Ok(trained.into_iter().zip(gradients).map(with).collect())
 }

@@ -10,13 +10,15 @@ use crate::model::Network;
 use crate::model::config::{Gaussian, LatentSpec, LossKind, ModelSpec, channel_axis};
 use crate::nn::Layer;
 use crate::plan::{Plan, Request, State};
-use crate::task::ACTIVE;
 use crate::tensor::Values;
 use std::fmt;
 
 /// A mean loss beside a divergence that counts more than this many times is warned of; published values of beta end at
 /// about 10.
 const LARGEST_BETA: f64 = 10.0;
+
+/// A number of a code is active where its mean varies by more than this over the data: Burda et al., arXiv 1509.00519.
+pub(crate) const ACTIVE: f64 = 0.01;
 
 /// A loss that has fallen by less than this part of itself has not fallen.
 const LEAST_FALL: f64 = 1e-3;

@@ -23,7 +23,7 @@ pub use propose::{Tried, propose};
 pub use space::{Candidates, Dimension, Halving, Method, Metric, SearchSpec};
 pub use trial::Trial;
 
-use crate::data::{self, Dataset, Samples, absolute_source};
+use crate::data::{self, Dataset, Samples, TrainingSets, absolute_source};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::files::{self, write_atomically};
@@ -92,7 +92,8 @@ pub fn tune(
     let splits = data::load_with(&spec.data, &model.reading())?;
     settings.samples = Some(Samples::of(&splits.train));
     let mut model = model.clone();
-    let (train, validation) = settings.split(splits, &model)?;
+    let TrainingSets { train, validation } =
+        splits.for_training(model.train.validation, model.train.seed, settings.set_aside)?;
     model.fit_to(&train)?;
     let Some(validation) = validation else {
         let problem = format!("its {} samples are too few to set some aside", train.len());
@@ -230,7 +231,7 @@ impl Search<'_> {
         observer.begins(number, &assigned);
         let mut trial = Trial::new(number, epochs, &self.spec.space, values);
         match set.and_then(|()| self.train(&run, spec, epochs, observer)) {
-            Ok(Some(finished)) => trial.take(&finished),
+            Ok(Some(reports)) => trial.take(&reports),
             Ok(None) => return Ok(None),
             Err(error) if trial::is_its_own(&error) => trial.failure = Some(error.to_string()),
             Err(error) => return Err(error),

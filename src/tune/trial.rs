@@ -2,10 +2,10 @@
 
 use super::space::{Dimension, Metric};
 use super::{Search, TuneObserver};
-use crate::autoencoder::Autoencoder;
 use crate::error::{Error, Result};
-use crate::model::ModelSpec;
-use crate::run::{Finished, Job, Lock};
+use crate::model::{ModelSpec, Network};
+use crate::run::{Job, Lock, RunEnd};
+use crate::tensor::Values;
 use crate::train::EpochReport;
 use serde_json::{Map, Value as Json};
 use std::path::{Path, PathBuf};
@@ -32,6 +32,13 @@ pub struct Trial {
     pub failure: Option<String>,
 }
 
+/// The epochs of a finished trial.
+pub(super) struct Reports {
+    all: Vec<EpochReport>,
+    /// The epoch whose weights are the trial's result.
+    best: Option<EpochReport>,
+}
+
 impl Trial {
     pub(super) fn new(trial: usize, epochs: usize, space: &[Dimension], values: &[String]) -> Trial {
         let values = named(space, values);
@@ -51,11 +58,10 @@ impl Trial {
         }
     }
 
-    pub(super) fn take(&mut self, finished: &Finished) {
-        let loss =
-            |loss: fn(&EpochReport) -> Option<f64>| finished.report.as_ref().and_then(loss).filter(|x| x.is_finite());
+    pub(super) fn take(&mut self, Reports { all, best }: &Reports) {
+        let loss = |loss: fn(&EpochReport) -> Option<f64>| best.as_ref().and_then(loss).filter(|x| x.is_finite());
         (self.val_loss, self.val_mse) = (loss(|report| report.val_loss), loss(|report| report.val_mse));
-        self.seconds = finished.reports.iter().map(|report| report.seconds).sum();
+        self.seconds = all.iter().map(|report| report.seconds).sum();
         if self.val_loss.is_none() || self.val_mse.is_none() {
             self.failure = Some("the loss on the samples that are set aside is not finite".to_owned());
         }
@@ -117,12 +123,12 @@ impl Search<'_> {
         spec: ModelSpec,
         epochs: usize,
         observer: &mut dyn TuneObserver,
-    ) -> Result<Option<Finished>> {
+    ) -> Result<Option<Reports>> {
         let steps = self.train.len().div_ceil(spec.train.batch.max(1)) as u64 * epochs as u64;
         // What the schedule and the optimiser know of the whole training does not change from round to round.
         let steps = Some(steps).filter(|_| epochs < spec.train.epochs);
-        let mut autoencoder = Autoencoder::new(spec, self.device.clone())?;
-        let network = autoencoder.network().clone();
+        let network = Network::new(spec)?;
+        let start = Values::F32(network.initial(network.spec().train.seed));
         let job = Job {
             network: &network,
             device: &self.device,
@@ -130,17 +136,14 @@ impl Search<'_> {
             steps,
             train: &self.train,
             validation: Some(&self.validation),
-            start: autoencoder.parameters(),
+            start: &start,
             reconstructs: true,
         };
-        let Some(finished) = job.run(Lock::take(directory)?, observer)? else { return Ok(None) };
-        autoencoder.set_parameters(finished.parameters.clone())?;
-        let reconstruct = |originals: &[f32]| {
-            let shown = 0..originals.len() / self.validation.sample_shape().elements();
-            let given = network.given(&self.validation, shown)?;
-            Ok(autoencoder.reconstruct_given(originals, &given)?.to_f32())
-        };
-        finished.run.draw(network.spec(), &self.validation, reconstruct)?;
-        Ok(Some(finished))
+        let mut run = job.open(Lock::take(directory)?)?;
+        if run.train(observer)? == RunEnd::Stopped {
+            return Ok(None);
+        }
+        run.draw()?;
+        Ok(Some(Reports { all: run.directory().reports()?, best: run.best_report()? }))
     }
 }

@@ -5,9 +5,8 @@ use crate::temp::*;
 use expect_test::{Expect, expect};
 use pinhole::Result;
 use pinhole::data::csv::read_csv;
-use pinhole::data::{self, Column, Columns, Dataset, LabelColumn, Reading};
+use pinhole::data::{self, Column, Columns, Dataset, LabelColumn, Reading, TrainingSets};
 use pinhole::model::ModelSpec;
-use pinhole::run::RunSettings;
 
 /// Reads text as a table whose columns are not known.
 fn table(place: &Place, text: &[u8]) -> Result<Dataset> {
@@ -193,19 +192,22 @@ fn statistics_are_of_training_rows_only() -> Result<()> {
     let sorted = all.columns().expect("a table")[1].categories.clone();
     let number = |place: f32| raw(sorted[place as usize][1..].parse().expect("a number"));
     // A seed that sets the line of 1e30 aside.
-    let (mut spec, settings) = (ModelSpec::resolve("table")?, RunSettings::default());
-    let split = |spec: &ModelSpec| settings.split(data::Splits { train: all.clone(), test: None }, spec);
+    let mut spec = ModelSpec::resolve("table")?;
+    let split = |spec: &ModelSpec| {
+        let splits = data::Splits { train: all.clone(), test: None };
+        splits.for_training(spec.train.validation, spec.train.seed, None)
+    };
     let aside = |data: &Dataset| place_of(data).into_iter().any(|place| number(place) == 1e30);
     (spec.train.validation, spec.train.seed) = (
         0.25,
         (0..)
             .find(|seed| {
                 spec.train.seed = *seed;
-                split(&spec).is_ok_and(|(_, held)| held.is_some_and(|held| aside(&held)))
+                split(&spec).is_ok_and(|sets| sets.validation.is_some_and(|held| aside(&held)))
             })
             .expect("a seed"),
     );
-    let (train, held) = split(&spec)?;
+    let TrainingSets { train, validation: held } = split(&spec)?;
     let held = held.expect("samples set aside");
     assert!(aside(&held) && !aside(&train) && held.len() == 10);
     let numbers: Vec<f64> = place_of(&train).into_iter().map(number).collect();
@@ -229,10 +231,7 @@ fn statistics_are_of_training_rows_only() -> Result<()> {
     assert_eq!(spec.data.columns[0].mean, train.columns().expect("a table")[0].mean);
     // Without samples set aside nothing changes.
     spec.train.validation = 0.0;
-    assert_eq!(
-        settings.split(data::Splits { train: all.clone(), test: None }, &spec)?.0.rows_f32(0..40),
-        all.rows_f32(0..40)
-    );
+    assert_eq!(split(&spec)?.train.rows_f32(0..40), all.rows_f32(0..40));
     Ok(())
 }
 

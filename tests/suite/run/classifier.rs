@@ -1,6 +1,6 @@
 //! Classifiers: what a head over classes learns on an encoder, and what is refused.
 
-use super::pretraining::{last, stacked_place};
+use super::pretraining::{last, sets, stacked_place};
 use crate::support::*;
 use crate::temp::*;
 use pinhole::data::{Dataset, digits};
@@ -119,13 +119,13 @@ fn tied_layers_follow_into_a_classifier() {
     let autoencoder = Autoencoder::new(spec(text), Device::Cpu).expect("a model");
     let (folder, data) = (folder(), digits(40, 1));
     let run = folder.path().join("run");
-    let trained = Classifier::train(&autoencoder, (&data, None), (&RunSettings::default(), &run), &mut ());
+    let trained = Classifier::train(&autoencoder, &sets(&data, None), &RunSettings::default(), &run, &mut ());
     assert!(trained.expect("training").is_some());
     let model = std::fs::read_to_string(run.join("model.toml")).expect("a model file");
     assert!(model.contains("to = \"encoder.2\"") && !model.contains("to = \"encoder.1\""), "{model}");
     let lengths = Dataset::from_f32([784, 1], data.rows_f32(0..40)).and_then(|data| data.with_lengths(vec![9; 40]));
     let lengths = lengths.and_then(|data| data.with_labels([0, 1].repeat(20))).expect("sequences");
-    let refused = Classifier::train(&autoencoder, (&lengths, None), (&RunSettings::default(), &run), &mut ());
+    let refused = Classifier::train(&autoencoder, &sets(&lengths, None), &RunSettings::default(), &run, &mut ());
     assert_eq!(
         refused.err().expect("refused").to_string(),
         "data \"data\": it says how long each sequence is, which a classifier cannot regard; give sequences of one length, \
@@ -143,9 +143,11 @@ fn convolutions_are_classified_on_every_device_and_strange_labels_refused() {
         let folder = folder();
         let autoencoder = Autoencoder::new(spec(&text), device).expect("a model");
         let settings = RunSettings::default();
-        let sets = (&train, Some(&test));
         let run = folder.path().join("run");
-        let classifier = Classifier::train(&autoencoder, sets, (&settings, &run), &mut ()).expect("training");
+        let train_on = |data: &Dataset, validation: Option<&Dataset>, name: &str| {
+            Classifier::train(&autoencoder, &sets(data, validation), &settings, &folder.path().join(name), &mut ())
+        };
+        let classifier = train_on(&train, Some(&test), "run").expect("training");
         let classifier = classifier.expect("nobody ended it");
         let result = classifier.test(&test).expect("a result");
         assert!(result.error < 0.6, "{name}: {result:?}");
@@ -172,18 +174,16 @@ fn convolutions_are_classified_on_every_device_and_strange_labels_refused() {
         );
         // A label that training did not see.
         let strange = digits(400, 1).with_labels([vec![0; 399], vec![11]].concat()).expect("labels");
-        let more = (&strange, Some(&test));
-        assert!(Classifier::train(&autoencoder, more, (&settings, &folder.path().join("more")), &mut ()).is_ok());
+        assert!(train_on(&strange, Some(&test), "more").is_ok());
         let few = digits(400, 1).with_labels([vec![0; 399], vec![1]].concat()).expect("labels");
-        let error =
-            Classifier::train(&autoencoder, (&few, Some(&test)), (&settings, &folder.path().join("few")), &mut ());
+        let error = train_on(&few, Some(&test), "few");
         let error = error.err().expect("refused").to_string();
         assert!(
             error.starts_with("data \"digits\": has label ") && error.contains("but there are 2 classes"),
             "{error}"
         );
         let one = digits(40, 1).with_labels(vec![0; 40]).expect("labels");
-        let error = Classifier::train(&autoencoder, (&one, None), (&settings, &folder.path().join("one")), &mut ());
+        let error = train_on(&one, None, "one");
         assert_eq!(
             error.err().expect("refused").to_string(),
             "data \"digits\": all its samples are of one class; give two classes or more"

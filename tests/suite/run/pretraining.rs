@@ -2,9 +2,9 @@
 
 use crate::support::*;
 use crate::temp::*;
-use pinhole::data::{Dataset, digits};
+use pinhole::data::{Dataset, TrainingSets, digits};
 use pinhole::run::RunSettings;
-use pinhole::run::pretrain::pretrain;
+use pinhole::run::pretrain::{Pretraining, pretrain};
 use pinhole::{Autoencoder, Device, data};
 use serde_json::Value as Json;
 use std::time::{Duration, Instant};
@@ -26,6 +26,10 @@ pub fn stacked_place() -> Place {
     let place = Place::new();
     place.write("stacked.toml", STACKED.as_bytes());
     place
+}
+
+pub fn sets(train: &Dataset, validation: Option<&Dataset>) -> TrainingSets {
+    TrainingSets { train: train.clone(), validation: validation.cloned() }
 }
 
 pub fn last(place: &Place, run: &str, key: &str) -> f64 {
@@ -103,8 +107,9 @@ fn without_masking_the_first_layer_is_a_plain_autoencoder_and_with_it_it_is_not(
     let pretrained = |level: f64| {
         let folder = folder();
         let settings = RunSettings::default();
-        let place = (&settings, &*folder.path().join("run"));
-        let result = pretrain(&spec(text), None, &[level], &Device::Cpu, (&train, Some(&test)), place, &mut ());
+        let how = Pretraining { masking: &[level], ..Pretraining::default() };
+        let (sets, run) = (sets(&train, Some(&test)), folder.path().join("run"));
+        let result = pretrain(&spec(text), how, &Device::Cpu, &sets, &settings, &run, &mut ());
         let text = std::fs::read_to_string(folder.path().join("run/layer-1/metrics.jsonl")).expect("metrics");
         let line: Json = serde_json::from_str(text.lines().last().expect("a line")).expect("JSON");
         (

@@ -1,0 +1,30 @@
+//! The data sets of a training, made from the splits of a source.
+
+use super::{Dataset, Splits};
+use crate::error::Result;
+
+/// What a model is trained on and validated on.
+#[derive(Clone, Debug)]
+pub struct TrainingSets {
+    /// The training set.
+    pub train: Dataset,
+    /// The validation set.
+    pub validation: Option<Dataset>,
+}
+
+impl Splits {
+    /// The data sets of a training. Validation is on the source's own test samples. Where the source has none, and where
+    /// `set_aside` leaves them alone, validation is on this fraction of the training samples, which `set_aside` (else
+    /// `seed`) draws.
+    pub fn for_training(self, fraction: f64, seed: u64, set_aside: Option<u64>) -> Result<TrainingSets> {
+        if self.test.is_some() && set_aside.is_none() {
+            return Ok(TrainingSets { train: self.train.settled(), validation: self.test });
+        }
+        let aside = (self.train.len() as f64 * fraction) as usize;
+        if aside == 0 {
+            return Ok(TrainingSets { train: self.train.settled(), validation: None });
+        }
+        let (train, validation) = self.train.split(aside, set_aside.unwrap_or(seed))?;
+        Ok(TrainingSets { train, validation: Some(validation) })
+    }
+}

@@ -1,0 +1,157 @@
+//! The plan of a training step: the loss of a batch, its gradients, and the update of the parameters.
+
+use super::corrupt::augment;
+use super::feed::FeedShape;
+use super::parameter_groups::Groups;
+use crate::error::{Error, Result};
+use crate::graph::{Graph, Value};
+use crate::model::config::{NonFinite, Precision, TrainSpec};
+use crate::model::{BatchLayout, Network, Sample, across_columns};
+use crate::nn::MAX_ELEMENTS;
+use crate::plan::state::{NORM, SCALE};
+use crate::plan::{Gradients, Limits, Metrics, Plan, Request, Target, Trained, Training, buffers};
+use crate::shape::Shape;
+use crate::tensor::DType;
+
+/// What happens to gradients before the optimiser sees them.
+pub(super) fn gradients(spec: &TrainSpec) -> Gradients {
+    Gradients {
+        accumulated: spec.accumulate > 1,
+        value_limit: spec.clip_value.is_some(),
+        norm_limit: spec.clip_norm.is_some(),
+        skip: spec.non_finite == NonFinite::Skip,
+        averaged: spec.averages(),
+        scaled: spec.precision == Precision::F16,
+    }
+}
+
+/// How many numbers are kept for every parameter from step to step.
+pub(super) fn moments(spec: &TrainSpec) -> usize {
+    spec.optimizer.method.moments() + usize::from(spec.accumulate > 1)
+}
+
+/// Samples of the data set that a training plan is shown for: as many as MNIST has.
+const SHOWN_SAMPLES: usize = 60_000;
+
+/// The number of samples that a training plan is shown for where none is given: 60,000. Where so many have more than 2^31
+/// numbers, it is as many as every device can bind at a time, and at least a batch; a trainer has others follow in chunks.
+pub fn default_samples(network: &Network) -> usize {
+    let width = plain_rows(network).width();
+    match SHOWN_SAMPLES.checked_mul(width) {
+        Some(..=MAX_ELEMENTS) => SHOWN_SAMPLES,
+        _ => (Limits::default().binding_bytes as usize / width).max(network.spec().train.batch),
+    }
+}
+
+/// The rows of a data set without targets and lengths.
+fn plain_rows(network: &Network) -> BatchLayout {
+    let (input, condition) = (network.spec().input.elements(), network.spec().condition.width());
+    BatchLayout { input, condition, ..BatchLayout::default() }
+}
+
+/// The plan of one training step of a model on a data set of `samples` samples, as a trainer would run it. Fails where
+/// these, or those of a batch, have more than 2^31 numbers, and where the model has nothing to train.
+pub fn training_plan(network: &Network, samples: usize, target: Target) -> Result<Plan> {
+    let layout = plain_rows(network);
+    let most = MAX_ELEMENTS / layout.width();
+    for (what, count) in [("batch", network.spec().train.batch), ("samples", samples)] {
+        if count > most {
+            let problem = format!("{count} samples of {} numbers each are more than 2^31 numbers", layout.width());
+            let help = if most > 0 { format!("use {most} or fewer") } else { "use smaller samples".to_owned() };
+            return Err(Error::invalid(what, problem, help));
+        }
+    }
+    if samples == 0 {
+        return Err(Error::invalid("data", "there is no sample in it", "give at least one sample"));
+    }
+    let sample: Shape = if layout.is_plain() { network.spec().input.clone() } else { [layout.width()].into() };
+    let batch = network.spec().train.batch;
+    let feed = FeedShape::of_bytes(buffers::TRAIN, layout, sample, samples, batch)?;
+    train_plan(network, &feed, &Groups::new(network), batch, target)
+}
+
+/// The plan of a training step on a batch of a feed.
+pub(super) fn train_plan(
+    network: &Network,
+    feed: &FeedShape,
+    groups: &Groups,
+    batch: usize,
+    target: Target,
+) -> Result<Plan> {
+    let spec = &network.spec().train;
+    let mut graph = Graph::new();
+    let (sample, state) = feed.read(&mut graph, batch)?;
+    let loss = training_loss(network, &mut graph, sample, state)?;
+    let trained = trained_parameters(network, &mut graph, loss, groups)?;
+    let values = graph.reshape(loss, [1])?;
+    Plan::build(Request {
+        name: &format!("train {batch}"),
+        graph: &graph,
+        outputs: vec![],
+        layout: network.layout(),
+        training: Some(Training {
+            trained,
+            optimizer: spec.optimizer.method,
+            gradients: gradients(spec),
+            groups: groups.count(),
+            schedule_rows: feed.steps(),
+        }),
+        metrics: Some(Metrics { state, values, ring: "train.losses".to_owned(), samples: batch }),
+        target: target_of(spec, target),
+    })
+}
+
+/// What a training step is planned for on a device.
+pub(super) fn target_of(spec: &TrainSpec, target: Target) -> Target {
+    Target { half: spec.precision == Precision::F16, ..target }
+}
+
+/// What training makes small, for a batch.
+pub(super) fn training_loss(network: &Network, graph: &mut Graph, sample: Sample, state: Value) -> Result<Value> {
+    let batch = graph.shape(sample.input)[0];
+    let Sample { input, target } = augment(graph, network, sample, state)?;
+    graph.set_training(state)?;
+    graph.set_target(target);
+    let objective = network.objective(graph, input, target, state)?;
+    let loss = network.with_code_penalties(graph, objective.loss, [input, objective.code], state)?;
+    network.with_penalties(graph, loss, batch)
+}
+
+/// The parameters that are not frozen, with their gradients, which are scaled where training takes 16 bits.
+pub(super) fn trained_parameters(
+    network: &Network,
+    graph: &mut Graph,
+    loss: Value,
+    groups: &Groups,
+) -> Result<Vec<Trained>> {
+    let mut trained = Vec::new();
+    let mut values = Vec::new();
+    for (index, (name, shape, _)) in network.layout().entries().iter().enumerate() {
+        let parameter = graph.parameter(name, shape.clone())?;
+        if let Some(group) = groups.of(index) {
+            trained.push((name.clone(), group));
+            values.push(parameter);
+        }
+    }
+    if trained.is_empty() {
+        let problem = "it has no parameters, so that there is nothing to train";
+        return Err(Error::invalid("model", problem, "add a layer with weights, such as { linear = 64 }"));
+    }
+    let mut gradients = match network.spec().train.precision {
+        Precision::F32 => graph.gradients(loss, &values)?,
+        Precision::F16 => {
+            let norm = graph.input(NORM, [gradients(&network.spec().train).norm_numbers()], DType::Float)?;
+            let scale = graph.slice(norm, &[SCALE], [1])?;
+            let scale = graph.reshape(scale, graph.shape(loss).clone())?;
+            graph.gradients_times(scale, loss, &values)?
+        }
+    };
+    // Columns that are kept at length 1 are not pulled along themselves.
+    let unit = network.unit_columns().and_then(|own| trained.iter().position(|(name, _)| *name == own.name));
+    if let Some(place) = unit {
+        graph.keep_unit_columns(values[place])?;
+        gradients[place] = across_columns(graph, values[place], gradients[place])?;
+    }
+    let with = |((parameter, group), gradient)| Trained { parameter, gradient, group };
+    Ok(trained.into_iter().zip(gradients).map(with).collect())
+}
