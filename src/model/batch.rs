@@ -7,7 +7,6 @@ use super::network::Network;
 use crate::data::{Dataset, check_lengths, class_of, listed, whole};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Unary, Value};
-use crate::nn::Layer;
 use crate::shape::Shape;
 use std::borrow::Cow;
 use std::ops::{Deref, Range};
@@ -349,9 +348,7 @@ impl Network {
             let problem = format!("it says how long each sequence is, but steps beyond would count in codes {latent}");
             return fail(problem, "let the encoder leave one vector, by a recurrent layer with last = true, say");
         }
-        let other = |layer: &&crate::nn::Placed| {
-            matches!(layer.layer, Layer::Recurrent(_) | Layer::Attention(_)) && layer.input.first() != Some(&steps)
-        };
+        let other = |layer: &&crate::nn::Placed| layer.layer.steps().lengths && layer.input.first() != Some(&steps);
         if let Some(layer) = crate::nn::walk(&self.checked().encoder).into_iter().find(other) {
             let problem =
                 format!("it says how long each sequence of {steps} steps is, but \"{}\" gets others", layer.key);

@@ -182,7 +182,7 @@ impl Network {
     pub(crate) fn accepts_batches(&self, batch: usize, samples: usize) -> Result<()> {
         let alone = |placed: &&Placed| {
             let channels = placed.input.first().copied().unwrap_or(1);
-            matches!(placed.layer, Layer::BatchNorm(_)) && batch * placed.input.elements() <= channels
+            placed.keeps_statistics() && batch * placed.input.elements() <= channels
         };
         let Some(layer) = self.checked.layers().find(alone) else { return Ok(()) };
         let problem =

@@ -15,7 +15,7 @@ pub use layer::{
     ParameterSpec, Patches, PixelShuffle, Pool, Pool1d, Pool2d, PoolKind, Positions, Recurrent, RepeatVector, Reshape,
     RmsNorm, Softmax, Structure, TiedLinear, UnitNorm, Unpatch, Upsample,
 };
-pub(crate) use layer::{Key, Setting, fans, short_form};
+pub(crate) use layer::{Axes, Key, Setting, fans, short_form};
 pub use placement::{Blocks, MAX_LAYERS, place, place_with, walk};
 pub(crate) use placement::{check_ties, with_forgotten_flatten};
 

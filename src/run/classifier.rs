@@ -27,7 +27,7 @@ use crate::model::config::{
     Condition, Corruption, DataSpec, LatentSpec, LayerTraining, LossKind, Penalties, TrainSpec,
 };
 use crate::model::{Extensions, ModelSpec, Network};
-use crate::nn::{CustomLayer, Layer, Linear, Reshape, Structure, TiedLinear, loss};
+use crate::nn::{CustomLayer, Layer, Linear, Reshape, loss};
 use crate::shape::Shape;
 use crate::tensor::{Tensor, Values};
 use crate::train::Observer;
@@ -246,24 +246,16 @@ fn in_classifier(name: &str) -> Option<String> {
 
 /// Layers of an encoder, which name others as a classifier has them.
 fn moved(layers: &[Layer]) -> Vec<Layer> {
-    let one = |layer: &Layer| match layer {
-        Layer::TiedLinear(tied) => {
-            let to = in_classifier(&tied.to).unwrap_or_else(|| tied.to.clone());
-            Layer::TiedLinear(TiedLinear { to, ..tied.clone() })
+    let mut layers = layers.to_vec();
+    for layer in &mut layers {
+        if let Layer::TiedLinear(tied) = layer
+            && let Some(to) = in_classifier(&tied.to)
+        {
+            tied.to = to;
         }
-        Layer::Structure(Structure::Residual { body, shortcut }) => {
-            Layer::Structure(Structure::Residual { body: moved(body), shortcut: moved(shortcut) })
-        }
-        Layer::Structure(Structure::Skip { body }) => Layer::Structure(Structure::Skip { body: moved(body) }),
-        Layer::Structure(Structure::Repeat { times, layers }) => {
-            Layer::Structure(Structure::Repeat { times: *times, layers: moved(layers) })
-        }
-        Layer::Structure(Structure::TeacherForced { features, body }) => {
-            Layer::Structure(Structure::TeacherForced { features: *features, body: moved(body) })
-        }
-        other => other.clone(),
-    };
-    layers.iter().map(one).collect()
+        layer.lists_mut().for_each(|list| *list = moved(list));
+    }
+    layers
 }
 
 /// The first part of each pair.

@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::graph::{Graph, Reduction, Unary, Value};
 use crate::model::Network;
 use crate::model::config::{Gaussian, LatentSpec, LossKind, ModelSpec, channel_axis};
-use crate::nn::Layer;
+use crate::nn::Axes;
 use crate::plan::{Plan, Request, State};
 use crate::task::ACTIVE;
 use crate::tensor::Values;
@@ -297,7 +297,7 @@ pub(super) fn of_samples(network: &Network, parameters: &Values, data: &Dataset)
 fn activations(network: &Network) -> Vec<(String, String)> {
     let last = network.checked().decoder.last().map(|layer| &layer.name);
     let layers = network.checked().layers().filter(|layer| Some(&layer.name) != last);
-    let active = layers.filter(|layer| matches!(layer.layer, Layer::Activation(_)));
+    let active = layers.filter(|layer| layer.layer.axes() == Axes::Elementwise);
     active.map(|layer| (layer.name.clone(), layer.layer.to_string())).collect()
 }
 

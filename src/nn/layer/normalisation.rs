@@ -203,19 +203,11 @@ impl Kind for LayerNorm {
     }
 
     fn keys(&mut self) -> Vec<Key<'_>> {
-        vec![
-            Key::short("axes", Setting::Whole(&mut self.axes)),
-            Key::optional("eps", Setting::Number(&mut self.eps)),
-            Key::optional("affine", Setting::Flag(&mut self.affine)),
-        ]
+        keys_of_last_axes(&mut self.axes, &mut self.eps, &mut self.affine)
     }
 
     fn output_shape(&self, input: &Shape) -> Result<Shape, String> {
-        check_epsilon(self.eps)?;
-        if self.axes == 0 || self.axes > input.len() {
-            return Err(format!("axes = {} does not fit {input}; use 1 to {}", self.axes, input.len()));
-        }
-        Ok(input.clone())
+        with_last_axes(self.axes, self.eps, input)
     }
 
     fn parameters(&self, input: &Shape) -> Vec<ParameterSpec> {
@@ -324,19 +316,11 @@ impl Kind for RmsNorm {
     }
 
     fn keys(&mut self) -> Vec<Key<'_>> {
-        vec![
-            Key::short("axes", Setting::Whole(&mut self.axes)),
-            Key::optional("eps", Setting::Number(&mut self.eps)),
-            Key::optional("affine", Setting::Flag(&mut self.affine)),
-        ]
+        keys_of_last_axes(&mut self.axes, &mut self.eps, &mut self.affine)
     }
 
     fn output_shape(&self, input: &Shape) -> Result<Shape, String> {
-        check_epsilon(self.eps)?;
-        if self.axes == 0 || self.axes > input.len() {
-            return Err(format!("axes = {} does not fit {input}; use 1 to {}", self.axes, input.len()));
-        }
-        Ok(input.clone())
+        with_last_axes(self.axes, self.eps, input)
     }
 
     fn parameters(&self, input: &Shape) -> Vec<ParameterSpec> {
@@ -416,6 +400,24 @@ impl Kind for Softmax {
         // The batch is the first axis of a value.
         let axes = [axis_of(self.axis, placed.input.len()).unwrap_or(0) + 1];
         if self.logarithm { graph.log_softmax(x, &axes) } else { graph.softmax(x, &axes) }
+    }
+}
+
+/// The keys of a layer that normalises over last axes.
+fn keys_of_last_axes<'a>(axes: &'a mut usize, eps: &'a mut f64, affine: &'a mut bool) -> Vec<Key<'a>> {
+    vec![
+        Key::short("axes", Setting::Whole(axes)),
+        Key::optional("eps", Setting::Number(eps)),
+        Key::optional("affine", Setting::Flag(affine)),
+    ]
+}
+
+/// The shape that a layer over this many last axes keeps.
+fn with_last_axes(axes: usize, eps: f64, input: &Shape) -> Result<Shape, String> {
+    check_epsilon(eps)?;
+    match (1..=input.len()).contains(&axes) {
+        true => Ok(input.clone()),
+        false => Err(format!("axes = {axes} does not fit {input}; use 1 to {}", input.len())),
     }
 }
 

@@ -16,6 +16,10 @@ pub enum PoolKind {
     Average,
 }
 
+impl PoolKind {
+    pub(super) const ALL: [PoolKind; 2] = [PoolKind::Max, PoolKind::Average];
+}
+
 /// One number for each window of each channel of a sequence (`D = 1`) or an image (`D = 2`).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pool<const D: usize> {
@@ -82,6 +86,14 @@ pub struct Upsample {
     /// Pixels that each pixel becomes, down and across. Of [`Interpolation::Linear`] only the second counts, and where
     /// [`Interpolation::Nearest`] enlarges a sequence, both are alike.
     pub scale: [usize; 2],
+}
+
+impl Upsample {
+    /// An example of each way.
+    pub(super) fn templates() -> [Upsample; 3] {
+        [(Interpolation::Nearest, [2; 2]), (Interpolation::Bilinear, [2; 2]), (Interpolation::Linear, [1, 2])]
+            .map(|(interpolation, scale)| Upsample { interpolation, scale })
+    }
 }
 
 /// Channels exchanged for resolution: Shi et al., arXiv 1609.05158.

@@ -288,7 +288,7 @@ impl Kind for Recurrent {
             let problem = "dropout is between layers, of which there is one";
             return Err(format!("{problem}; write layers = 2, or {{ dropout = {:?} }} after it", self.dropout));
         }
-        let features = self.directions().len() * self.out;
+        let features = self.direction_count() * self.out;
         Ok(if self.last { [features].into() } else { [steps, features].into() })
     }
 
@@ -298,7 +298,7 @@ impl Kind for Recurrent {
         let spec = |name, shape: Shape| ParameterSpec { name, shape, initial };
         let mut specs = Vec::new();
         for (layer, names) in NAMES.iter().enumerate().take(self.layers) {
-            for [input_weight, state_weight, input_bias, state_bias] in &names[..self.directions().len()] {
+            for [input_weight, state_weight, input_bias, state_bias] in &names[..self.direction_count()] {
                 specs.push(spec(input_weight, [wide, self.width(layer, input)].into()));
                 specs.push(spec(state_weight, [wide, self.out].into()));
                 if self.bias {
@@ -311,7 +311,7 @@ impl Kind for Recurrent {
 
     fn flops(&self, input: &Shape, _output: &Shape) -> u64 {
         let of_layer = |layer: usize| {
-            product(&[2, self.directions().len(), input[0], self.gates() * self.out])
+            product(&[2, self.direction_count(), input[0], self.gates() * self.out])
                 .saturating_mul((self.width(layer, input) + self.out) as u64)
         };
         (0..self.layers).map(of_layer).fold(0, u64::saturating_add)
@@ -372,9 +372,14 @@ impl Recurrent {
         if self.bidirectional { &[Direction::Forward, Direction::Backward] } else { &[Direction::Forward] }
     }
 
+    /// How many directions the steps are taken in, whose features stand side by side.
+    pub(super) fn direction_count(&self) -> usize {
+        self.directions().len()
+    }
+
     /// Features that go into a layer.
     fn width(&self, layer: usize, input: &Shape) -> usize {
-        if layer == 0 { input[1] } else { self.directions().len() * self.out }
+        if layer == 0 { input[1] } else { self.direction_count() * self.out }
     }
 
     /// What one direction of a layer leaves, `[n, steps, out]` or `[n, out]`. Where samples have lengths, it is that of
@@ -387,8 +392,8 @@ impl Recurrent {
             Direction::Forward => (0, steps - 1),
             Direction::Backward => (1, 0),
         };
-        let passes = self.layers * self.directions().len();
-        let first = (layer * self.directions().len() + reverse) * (placed.parameters.len() / passes);
+        let passes = self.layers * self.direction_count();
+        let first = (layer * self.direction_count() + reverse) * (placed.parameters.len() / passes);
         // The inputs' part of all gates of all steps is one product.
         let (input, state) = (placed.parameter(graph, first)?, placed.parameter(graph, first + 1)?);
         let x = rows(graph, x)?;

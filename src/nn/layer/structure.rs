@@ -2,7 +2,7 @@
 //! computed is [`nn::place`](crate::nn::place)'s to work out, since the lists inside have names and shapes of their own.
 
 use super::Layer;
-use super::kind::{Key, Kind, Setting, product};
+use super::kind::{CAUSAL, Key, Kind, MIXED, Setting, Steps, product};
 use crate::error::Result;
 use crate::graph::{Graph, Value};
 use crate::nn::{self, Placed};
@@ -92,6 +92,17 @@ impl Structure {
             Structure::TeacherForced { features: 64, body: layers() },
             Structure::Block { name: "down".to_owned() },
         ]
+    }
+
+    /// How the structure itself treats steps; the layers inside are asked on their own.
+    pub(super) fn steps(&self) -> Steps {
+        match self {
+            Structure::Residual { .. } => CAUSAL,
+            Structure::Skip { .. }
+            | Structure::Repeat { .. }
+            | Structure::TeacherForced { .. }
+            | Structure::Block { .. } => MIXED,
+        }
     }
 }
 
