@@ -15,7 +15,7 @@ mod recurrence;
 pub use composites::Standardised;
 pub(crate) use custom::sizes;
 pub use custom::{CustomKernel, Operand};
-pub use graph::{Graph, Node, STATE_LENGTH, Value};
+pub use graph::{Graph, Node, STATE_LENGTH, Scope, Value};
 pub use op::{Binary, Direction, Op, Pool, Pooling, Reduction, Unary, Window};
 pub(crate) use op::{each_binary, each_unary};
 pub use recurrence::MAX_HIDDEN;

@@ -4,9 +4,8 @@ use super::config::{Bits, CODEBOOK, COUNTS, IDLE, LatentSpec, STEPS, SUMS, THRES
 use super::latent::{COMMITMENT, Objective, PERPLEXITY, RECONSTRUCTION};
 use super::network::Network;
 use crate::error::{Error, Result};
-use crate::graph::{Binary, Graph, Unary, Value};
+use crate::graph::{Binary, Graph, Scope, Unary, Value};
 use crate::nn::{Layer, Parameter, loss};
-use crate::plan::LOSS_SCOPE;
 use crate::shape::Shape;
 
 /// Below every number that a code holds, and so chosen last.
@@ -221,7 +220,7 @@ impl Network {
         graph.set_scope(scope);
         let decoded = self.decode(graph, code)?;
         let reconstruction = self.loss(graph, decoded, target)?;
-        let scope = graph.set_scope(LOSS_SCOPE);
+        let scope = graph.set_scope(Scope::full_precision("loss"));
         let commitment = loss::mse(graph, encoded, chosen)?;
         let weighted = graph.scale(commitment, own.commitment)?;
         let loss = graph.add(reconstruction, weighted)?;

@@ -3,9 +3,8 @@
 use super::config::{Gaussian, LatentSpec, LossKind, MmdKernel, STEPS, Wasserstein};
 use super::network::{Decoded, Network};
 use crate::error::{Error, Result};
-use crate::graph::{Binary, Graph, Unary, Value};
+use crate::graph::{Binary, Graph, Scope, Unary, Value};
 use crate::nn::loss;
-use crate::plan::LOSS_SCOPE;
 use crate::shape::Shape;
 
 /// What training makes small for a batch, and what it is made of.
@@ -164,7 +163,7 @@ impl Network {
         graph.set_scope(scope);
         let decoded = self.decode(graph, code)?;
         let reconstruction = self.loss(graph, decoded, target)?;
-        let scope = graph.set_scope(LOSS_SCOPE);
+        let scope = graph.set_scope(Scope::full_precision("loss"));
         let each = divergences(graph, posterior)?;
         let divergence = graph.sum(each, &[0, 1])?;
         let counted = match graph.training() {
@@ -220,7 +219,7 @@ impl Network {
         weight: f64,
         kernel: MmdKernel,
     ) -> Result<(Value, Value)> {
-        let scope = graph.set_scope(LOSS_SCOPE);
+        let scope = graph.set_scope(Scope::full_precision("loss"));
         let shape = graph.shape(code).clone();
         let rows = [shape[0], shape.elements() / shape[0]];
         let codes = graph.reshape(code, rows)?;
@@ -274,7 +273,7 @@ impl Network {
             let problem = format!("{} is no likelihood", self.spec().loss);
             return Err(Error::invalid("loss", problem, "use \"bernoulli\", say"));
         };
-        let scope = graph.set_scope(LOSS_SCOPE);
+        let scope = graph.set_scope(Scope::full_precision("loss"));
         let unlikelihood = self.likelihood(graph, likelihood, decoded, target)?;
         let unlikelihood = graph.reshape(unlikelihood, [batch, samples])?;
         let weights = graph.subtract(ratio, unlikelihood)?;

@@ -5,9 +5,9 @@ use super::config::{LossKind, ModelSpec, Resolved};
 use crate::cpu::normal_quantile;
 use crate::data::expect_input;
 use crate::error::{Error, Result};
-use crate::graph::{Graph, Value};
+use crate::graph::{Graph, Scope, Value};
 use crate::nn::{Activation, Initial, Layer, Parameter, Placed, loss};
-use crate::plan::{LOSS_SCOPE, ParameterLayout};
+use crate::plan::ParameterLayout;
 use crate::rng::{HostStream, Sequence};
 use crate::shape::Shape;
 
@@ -130,7 +130,7 @@ impl Network {
     pub fn loss(&self, graph: &mut Graph, decoded: Decoded, target: Value) -> Result<Value> {
         let batch = graph.shape(target)[0];
         let target = graph.reshape(target, self.input_shape(batch))?;
-        let scope = graph.set_scope(LOSS_SCOPE);
+        let scope = graph.set_scope(Scope::full_precision("loss"));
         let loss = self.weighted(graph, decoded, target);
         graph.set_scope(scope);
         loss

@@ -335,7 +335,7 @@ impl Placed {
 
     /// This layer on a batch: `[n, ..input]` to `[n, ..output]`, its parameters under their full names.
     pub fn apply(&self, graph: &mut Graph, x: Value) -> Result<Value> {
-        let scope = graph.set_scope(&self.name);
+        let scope = graph.set_scope(&*self.name);
         let result = self.layer.apply(self, graph, x);
         graph.set_scope(scope);
         let output = result?;

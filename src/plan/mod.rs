@@ -24,4 +24,4 @@ pub use optimizer::{Method, Optimizer};
 pub use plan::{Buffer, Limits, Outcome, OwnKernel, Plan, Slot, Step, bindings, grid, workgroup_bytes};
 pub use program::{Axis, Instruction, Phase, Program, Register, View};
 pub use state::{Gradients, LossScale, Metrics, State, Trained, Training};
-pub use tile::{Family, LOSS_SCOPE, Product, Target, Tile, Without};
+pub use tile::{Family, Product, Target, Tile, Without};
