@@ -72,16 +72,6 @@ pub struct Graph {
     streams: u32,
     /// Values whose derivative is known in a closed form.
     pub(super) closed: HashMap<Value, Composite>,
-    /// The step state of a training step.
-    training: Option<Value>,
-    /// What a training step wants the model to give.
-    target: Option<Value>,
-    /// What is known of each sample.
-    pub(super) condition: Option<Value>,
-    /// Which steps each sample has.
-    pub(super) mask: Option<Value>,
-    /// What layers leave, in the order in which they were built.
-    pub(super) outputs: Vec<(String, Value)>,
     /// The parameters by name.
     parameters: HashMap<String, Value>,
     /// Parameters and the values that they take after the step.
@@ -120,31 +110,7 @@ impl Graph {
         Scope { name: std::mem::replace(&mut self.scope, name), full_precision: before }
     }
 
-    // ------------------------------------------------------------------------------------------------- training
-
-    /// Makes this the graph of a training step with this step state: layers that draw, or that look at the whole batch,
-    /// do so from here on. A graph that is not told so evaluates.
-    pub fn set_training(&mut self, state: Value) -> Result<()> {
-        self.expect_state("set_training", state)?;
-        self.training = Some(state);
-        Ok(())
-    }
-
-    /// The step state, where this is the graph of a training step.
-    pub fn training(&self) -> Option<Value> {
-        self.training
-    }
-
-    /// Tells the layers of a training step's graph what the model is wanted to give for this batch, for those that are
-    /// taught by it step by step.
-    pub fn set_target(&mut self, target: Value) {
-        self.target = Some(target);
-    }
-
-    /// What the model is wanted to give, where this is the graph of a training step that has been told so.
-    pub fn target(&self) -> Option<Value> {
-        self.target.filter(|_| self.training.is_some())
-    }
+    // ------------------------------------------------------------------------------------------------- effects
 
     /// Gives a parameter a new value after the step, without a gradient. Everything in this step still sees the old one.
     /// At most once for each parameter.
@@ -841,7 +807,7 @@ impl Graph {
         }
     }
 
-    fn expect_state(&self, op: &'static str, state: Value) -> Result<()> {
+    pub(crate) fn expect_state(&self, op: &'static str, state: Value) -> Result<()> {
         self.expect_dtype(op, state, DType::U32)?;
         match self.shape(state)[..] {
             [STATE_LENGTH] => Ok(()),

@@ -3,7 +3,6 @@
 //! A [`Graph`] knows no device and does no input or output. Its ops are closed under differentiation: the rule of every
 //! op is written in these same ops, so that a gradient is a graph again and can be differentiated once more.
 
-mod beside;
 mod composites;
 mod custom;
 mod grad;

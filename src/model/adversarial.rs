@@ -3,8 +3,8 @@
 use super::config::Adversarial;
 use super::network::Network;
 use crate::error::Result;
-use crate::graph::{Graph, Scope, Value};
-use crate::nn::loss;
+use crate::graph::{Scope, Value};
+use crate::nn::{Context, loss};
 
 /// How well codes pass for draws of the prior: the discriminator's cross-entropy were they such, in nats.
 pub const ADVERSARIAL: &str = "adversarial";
@@ -17,7 +17,7 @@ impl Network {
     /// one update, from the same forward pass. The value is the reconstruction's with the encoder's part.
     pub(super) fn with_adversary(
         &self,
-        graph: &mut Graph,
+        graph: &mut Context,
         reconstruction: Value,
         code: Value,
         state: Value,

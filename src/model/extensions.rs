@@ -2,8 +2,8 @@
 
 use super::config::{CustomLoss, LossKind, ModelSpec};
 use crate::error::Result;
-use crate::graph::{Graph, Value};
-use crate::nn::{Custom, CustomLayer, Layer};
+use crate::graph::Value;
+use crate::nn::{Context, Custom, CustomLayer, Layer};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -48,7 +48,7 @@ impl Extensions {
     pub fn loss(
         mut self,
         name: impl Into<String>,
-        function: impl Fn(&mut Graph, Value, Value) -> Result<Value> + Send + Sync + 'static,
+        function: impl Fn(&mut Context, Value, Value) -> Result<Value> + Send + Sync + 'static,
     ) -> Extensions {
         if let LossKind::Custom(loss) = LossKind::custom(name, function) {
             self.losses.insert(loss.name.clone(), loss);

@@ -5,8 +5,8 @@ use super::config::{LossKind, ModelSpec, Resolved};
 use crate::cpu::normal_quantile;
 use crate::data::expect_input;
 use crate::error::{Error, Result};
-use crate::graph::{Graph, Scope, Value};
-use crate::nn::{Activation, Initial, Layer, Parameter, Placed, loss};
+use crate::graph::{Scope, Value};
+use crate::nn::{Activation, Context, Initial, Layer, Parameter, Placed, loss};
 use crate::plan::ParameterLayout;
 use crate::rng::{HostStream, Sequence};
 use crate::shape::Shape;
@@ -89,13 +89,13 @@ impl Network {
     }
 
     /// Codes of a batch of samples, without chance: `[n, ..input]` to `[n, ..latent]`.
-    pub fn encode(&self, graph: &mut Graph, x: Value) -> Result<Value> {
+    pub fn encode(&self, graph: &mut Context, x: Value) -> Result<Value> {
         let encoded = self.encoder_output(graph, x)?;
         self.code(graph, encoded)
     }
 
     /// What the encoder's last layer makes of a batch of samples.
-    pub(super) fn encoder_output(&self, graph: &mut Graph, x: Value) -> Result<Value> {
+    pub(super) fn encoder_output(&self, graph: &mut Context, x: Value) -> Result<Value> {
         let batch = graph.shape(x)[0];
         let mut x = graph.reshape(x, self.input_shape(batch))?;
         if self.spec.data.is_table() {
@@ -106,7 +106,7 @@ impl Network {
     }
 
     /// Reconstructions of a batch of codes: `[n, ..latent]` to `[n, ..input]`.
-    pub fn decode(&self, graph: &mut Graph, code: Value) -> Result<Decoded> {
+    pub fn decode(&self, graph: &mut Context, code: Value) -> Result<Decoded> {
         let batch = graph.shape(code)[0];
         let mut code = self.conditioned(graph, code)?;
         let mut logits = None;
@@ -127,7 +127,7 @@ impl Network {
     }
 
     /// The training loss between a reconstruction and its original: a scalar.
-    pub fn loss(&self, graph: &mut Graph, decoded: Decoded, target: Value) -> Result<Value> {
+    pub fn loss(&self, graph: &mut Context, decoded: Decoded, target: Value) -> Result<Value> {
         let batch = graph.shape(target)[0];
         let target = graph.reshape(target, self.input_shape(batch))?;
         let scope = graph.set_scope(Scope::full_precision("loss"));
@@ -136,7 +136,7 @@ impl Network {
         loss
     }
 
-    fn weighted(&self, graph: &mut Graph, decoded: Decoded, target: Value) -> Result<Value> {
+    fn weighted(&self, graph: &mut Context, decoded: Decoded, target: Value) -> Result<Value> {
         let y = decoded.output;
         let mut sum: Option<Value> = None;
         for (kind, weight) in &self.spec.loss.terms {

@@ -4,10 +4,12 @@
 //! layers is PyTorch's `nn.Sequential` in everything that shows in a file: every entry of the list counts in a
 //! parameter's name, activations included, and layouts and default initialisation are PyTorch's.
 
+mod context;
 mod layer;
 pub mod loss;
 mod placement;
 
+pub use context::Context;
 pub use layer::{
     Activation, AdaptivePool, AdaptivePool1d, AdaptivePool2d, Attention, BatchNorm, Cell, Conv, Conv1d, Conv2d,
     ConvTranspose, ConvTranspose1d, ConvTranspose2d, Custom, CustomLayer, Dropout, Embedding, GaussianNoise,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::layer::{Axes, Layer, Structure, TiedLinear};
-use super::{MAX_ELEMENTS, Parameter, Placed, elements, too_many_parameters};
+use super::{Context, MAX_ELEMENTS, Parameter, Placed, elements, too_many_parameters};
 use crate::error::{Error, Result, suggest};
 use crate::graph::{Graph, Value};
 use crate::shape::Shape;
@@ -334,12 +334,12 @@ impl Placed {
     }
 
     /// This layer on a batch: `[n, ..input]` to `[n, ..output]`, its parameters under their full names.
-    pub fn apply(&self, graph: &mut Graph, x: Value) -> Result<Value> {
-        let scope = graph.set_scope(&*self.name);
-        let result = self.layer.apply(self, graph, x);
-        graph.set_scope(scope);
+    pub fn apply(&self, cx: &mut Context, x: Value) -> Result<Value> {
+        let scope = cx.set_scope(&*self.name);
+        let result = self.layer.kind().apply(self, cx, x);
+        cx.set_scope(scope);
         let output = result?;
-        graph.set_output(&self.name, output);
+        cx.set_output(&self.name, output);
         Ok(output)
     }
 

@@ -27,7 +27,7 @@ use crate::model::config::{
     Condition, Corruption, DataSpec, LatentSpec, LayerTraining, LossKind, Penalties, TrainSpec,
 };
 use crate::model::{Extensions, ModelSpec, Network};
-use crate::nn::{CustomLayer, Layer, Linear, Reshape, loss};
+use crate::nn::{Context, CustomLayer, Layer, Linear, Reshape, loss};
 use crate::shape::Shape;
 use crate::tensor::{Tensor, Values};
 use crate::train::Observer;
@@ -266,11 +266,11 @@ impl CustomLayer for SampleOfPair {
         Ok(self.0.input.iter().copied().collect())
     }
 
-    fn apply(&self, graph: &mut Graph, x: Value, _: &[Value]) -> Result<Value> {
-        let batch = graph.shape(x)[0];
-        let sample = graph.slice(x, &[0, 0], [batch, self.0.width()])?;
+    fn apply(&self, cx: &mut Context, x: Value, _: &[Value]) -> Result<Value> {
+        let batch = cx.shape(x)[0];
+        let sample = cx.slice(x, &[0, 0], [batch, self.0.width()])?;
         let shape: Shape = std::iter::once(batch).chain(self.0.input.iter().copied()).collect();
-        graph.reshape(sample, shape)
+        cx.reshape(sample, shape)
     }
 }
 
@@ -282,8 +282,8 @@ impl CustomLayer for PairOfClass {
         Ok([self.0 + input.elements()].into())
     }
 
-    fn apply(&self, graph: &mut Graph, x: Value, _: &[Value]) -> Result<Value> {
-        graph.pad(x, &[0, self.0], &[0, 0])
+    fn apply(&self, cx: &mut Context, x: Value, _: &[Value]) -> Result<Value> {
+        cx.pad(x, &[0, self.0], &[0, 0])
     }
 }
 

@@ -6,8 +6,8 @@ use super::feed::{Feed, Pass};
 use super::parameter_groups::Groups;
 use super::trainer::{Trainer, is_finite, target_of, trained_parameters, training_loss};
 use crate::error::Result;
-use crate::graph::Graph;
 use crate::model::config::Precision;
+use crate::nn::Context;
 use crate::plan::{Plan, Request};
 use std::ops::RangeInclusive;
 
@@ -35,7 +35,7 @@ fn first_fault(trainer: &mut Trainer) -> Result<Option<String>> {
     let (rows, state) = trainer.next_batch()?;
     let count = rows.data.len();
     let mut feed = Feed::new(rows, "train", count, u64::MAX)?;
-    let mut graph = Graph::new();
+    let mut graph = Context::new();
     let (sample, device_state) = feed.read(&mut graph, count)?;
     let loss = training_loss(network, &mut graph, sample, device_state)?;
     let mut outputs = vec![("the data".to_owned(), sample.input)];

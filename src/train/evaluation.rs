@@ -7,7 +7,7 @@ use crate::device::{Device, Session};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Value};
 use crate::model::{Network, Sample};
-use crate::nn::loss;
+use crate::nn::{Context, loss};
 use crate::plan::{Metrics, Plan, Request, State, Target};
 use crate::tensor::Values;
 use std::collections::BTreeMap;
@@ -53,7 +53,7 @@ pub(super) type Names = Vec<&'static str>;
 
 /// The plan of an evaluation step on a batch of a feed.
 pub(super) fn evaluation_plan(network: &Network, feed: &Feed, batch: usize, device: Target) -> Result<(Plan, Names)> {
-    let mut graph = Graph::new();
+    let mut graph = Context::new();
     let (sample, state) = feed.read(&mut graph, batch)?;
     let Sample { input, target } = corrupt(&mut graph, network, sample, state)?;
     let objective = network.objective(&mut graph, input, target, state)?;
@@ -118,11 +118,11 @@ fn mean_over(
     parameters: &Values,
     (data, batch): (&Dataset, usize),
     name: &str,
-    build: impl Fn(&mut Graph, Sample, Value) -> Result<Value>,
+    build: impl Fn(&mut Context, Sample, Value) -> Result<Value>,
 ) -> Result<f64> {
     let mut feed = Feed::new(network.rows(data)?, "validation", batch.clamp(1, data.len()), resident_bytes(device))?;
     let plan = |batch| {
-        let mut graph = Graph::new();
+        let mut graph = Context::new();
         let (x, state) = feed.read(&mut graph, batch)?;
         let value = build(&mut graph, x, state)?;
         let value = graph.reshape(value, [1])?;

@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::graph::{Graph, Value};
 use crate::model::config::{NonFinite, Precision, Schedule, TrainSpec};
 use crate::model::{BatchLayout, BatchSource, Held, Network, Sample, across_columns};
-use crate::nn::MAX_ELEMENTS;
+use crate::nn::{Context, MAX_ELEMENTS};
 use crate::plan::state::{GOOD, NORM, SCALE, SKIPPED};
 use crate::plan::{Gradients, Limits, LossScale, Metrics, Plan, Request, State, Target, Trained, Training};
 use crate::rng::{HostStream, Sequence};
@@ -685,7 +685,7 @@ pub fn training_plan(network: &Network, samples: usize, target: Target) -> Resul
 
 fn train_plan(network: &Network, feed: &Feed, groups: &Groups, batch: usize, target: Target) -> Result<Plan> {
     let spec = &network.spec().train;
-    let mut graph = Graph::new();
+    let mut graph = Context::new();
     let (sample, state) = feed.read(&mut graph, batch)?;
     let loss = training_loss(network, &mut graph, sample, state)?;
     let trained = trained_parameters(network, &mut graph, loss, groups)?;
@@ -713,7 +713,7 @@ pub(super) fn target_of(spec: &TrainSpec, target: Target) -> Target {
 }
 
 /// What training makes small, for a batch.
-pub(super) fn training_loss(network: &Network, graph: &mut Graph, sample: Sample, state: Value) -> Result<Value> {
+pub(super) fn training_loss(network: &Network, graph: &mut Context, sample: Sample, state: Value) -> Result<Value> {
     let batch = graph.shape(sample.input)[0];
     let Sample { input, target } = augment(graph, network, sample, state)?;
     graph.set_training(state)?;

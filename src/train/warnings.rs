@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::graph::{Graph, Reduction, Unary, Value};
 use crate::model::Network;
 use crate::model::config::{Gaussian, LatentSpec, LossKind, ModelSpec, channel_axis};
-use crate::nn::Axes;
+use crate::nn::{Axes, Context};
 use crate::plan::{Plan, Request, State};
 use crate::task::ACTIVE;
 use crate::tensor::Values;
@@ -236,7 +236,7 @@ pub(super) fn of_samples(network: &Network, parameters: &Values, data: &Dataset)
     let order: Vec<u32> = (0..(count / batch * batch) as u32).collect();
     let some = data.subset(&order);
     let mut feed = Feed::new(network.rows(&some)?, "inspected", batch, u64::MAX)?;
-    let mut graph = Graph::new();
+    let mut graph = Context::new();
     let (sample, _) = feed.read(&mut graph, batch)?;
     let code = network.encode(&mut graph, sample.input)?;
     if !activations.is_empty() {

@@ -10,6 +10,7 @@ use pinhole::data::digits;
 use pinhole::graph::{Graph, Scope, Value};
 use pinhole::model::config::{LossKind, Precision};
 use pinhole::model::{Decoded, ModelSpec, Network};
+use pinhole::nn::Context;
 use pinhole::plan::{LossScale, ParameterLayout, Plan, Request, Step, Target};
 use pinhole::tensor::{DType, Tensor};
 use pinhole::train::{Checkpoint, EpochEnd, Options, Trainer, training_plan};
@@ -123,13 +124,13 @@ fn half(more: &str) -> Network {
 
 #[test]
 fn graphs_know_nothing_of_16_bits() {
-    let refused = Graph::new().input("x", [2], DType::Half).expect_err("only plans choose them");
+    let refused = Context::new().input("x", [2], DType::Half).expect_err("only plans choose them");
     assert!(refused.to_string().contains("\"x\" is asked for in 16 bits, which only plans use"), "{refused}");
 }
 
 #[test]
 fn a_scale_is_one_number() -> Result<()> {
-    let mut graph = Graph::new();
+    let mut graph = Context::new();
     let x = graph.input("x", [2], DType::Float)?;
     let loss = graph.sum(x, &[0])?;
     let refused = graph.gradients_times(x, loss, &[x]).expect_err("two numbers");
@@ -386,7 +387,7 @@ fn a_custom_loss_with_a_scope_of_its_own_keeps_32_bits() -> Result<()> {
     })
     .into();
     let network = Network::new(spec)?;
-    let mut graph = Graph::new();
+    let mut graph = Context::new();
     let shape = network.input_shape(4);
     let output = graph.input("output", shape.clone(), DType::Float)?;
     let target = graph.input("target", shape, DType::Float)?;
@@ -399,7 +400,7 @@ fn a_custom_loss_with_a_scope_of_its_own_keeps_32_bits() -> Result<()> {
 #[test]
 fn the_name_of_a_scope_does_not_decide_its_precision() -> Result<()> {
     for (scope, expected) in [("loss".into(), true), (Scope::full_precision("encoder.0"), false)] {
-        let mut graph = Graph::new();
+        let mut graph = Context::new();
         let y = graph.input("y", [4, 6], DType::Float)?;
         let target = graph.input("target", [4, 6], DType::Float)?;
         let outside = graph.set_scope(scope);

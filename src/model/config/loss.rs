@@ -4,9 +4,9 @@ use super::read::{Fault, Item};
 use super::settings::{self, Field, Part, Setting};
 use super::{Activation, Layer, Placed, schema};
 use crate::error::{Error, Result, suggest};
-use crate::graph::{Graph, Value};
+use crate::graph::Value;
 use crate::nn::loss::SSIM_WINDOW;
-use crate::nn::{Initial, Parameter, Softmax};
+use crate::nn::{Context, Initial, Parameter, Softmax};
 use crate::shape::Shape;
 use serde_json::{Map, Value as Json, json};
 use std::fmt;
@@ -60,7 +60,7 @@ pub enum LossKind {
     Custom(CustomLoss),
 }
 
-/// A loss that an application has written over the [`Graph`], under the name that a model file calls it by. Two are equal
+/// A loss that an application has written over the graph of a [`Context`], under the name that a model file calls it by. Two are equal
 /// where their names are.
 #[derive(Clone)]
 pub struct CustomLoss {
@@ -70,7 +70,7 @@ pub struct CustomLoss {
 }
 
 /// Makes a single number of a reconstruction and its original, both `[n, ..input]`.
-pub(crate) type LossFunction = dyn Fn(&mut Graph, Value, Value) -> Result<Value> + Send + Sync;
+pub(crate) type LossFunction = dyn Fn(&mut Context, Value, Value) -> Result<Value> + Send + Sync;
 
 impl PartialEq for CustomLoss {
     fn eq(&self, other: &CustomLoss) -> bool {
@@ -86,7 +86,7 @@ impl fmt::Debug for CustomLoss {
 
 impl CustomLoss {
     /// The loss of a batch: a single number.
-    pub(crate) fn build(&self, graph: &mut Graph, y: Value, target: Value) -> Result<Value> {
+    pub(crate) fn build(&self, graph: &mut Context, y: Value, target: Value) -> Result<Value> {
         let Some(function) = &self.function else { return Err(self.unknown("loss")) };
         let loss = function(graph, y, target)?;
         match graph.shape(loss).elements() {
@@ -131,7 +131,7 @@ impl LossKind {
     /// ```
     pub fn custom(
         name: impl Into<String>,
-        function: impl Fn(&mut Graph, Value, Value) -> Result<Value> + Send + Sync + 'static,
+        function: impl Fn(&mut Context, Value, Value) -> Result<Value> + Send + Sync + 'static,
     ) -> LossKind {
         LossKind::Custom(CustomLoss { name: name.into(), function: Some(Arc::new(function)) })
     }

@@ -1,6 +1,6 @@
 //! What every kind of layer knows of itself, and the keys of its table in a model file.
 
-use super::super::{MAX_ELEMENTS, Placed, elements};
+use super::super::{Context, MAX_ELEMENTS, Placed, elements};
 use super::Layer;
 use crate::error::Result;
 use crate::graph::{Graph, Value};
@@ -36,7 +36,7 @@ pub(crate) trait Kind {
     }
 
     /// The nodes that compute it on a batch: `[n, ..input]` to `[n, ..output]`.
-    fn apply(&self, placed: &Placed, graph: &mut Graph, x: Value) -> Result<Value>;
+    fn apply(&self, placed: &Placed, cx: &mut Context, x: Value) -> Result<Value>;
 }
 
 /// What a layer does to the axes of a sample.

@@ -39,9 +39,8 @@ pub use steps::{MaskSteps, Positions, RepeatVector};
 pub use structure::Structure;
 
 use self::kind::{CAUSAL, Kind, MIXED, too_large};
-use super::{MAX_ELEMENTS, Placed, elements};
+use super::{MAX_ELEMENTS, elements};
 use crate::error::Result;
-use crate::graph::{Graph, Value};
 use crate::shape::Shape;
 
 /// One row for each kind of layer: its sentence, its name here and in its file, what it does to the [`Axes`] of a sample
@@ -227,11 +226,6 @@ impl Layer {
     /// activation, none for biases and reshapes. Saturates, and is 0 where `input` does not fit.
     pub fn flops(&self, input: &Shape) -> u64 {
         self.output_shape(input).map_or(0, |output| self.kind().flops(input, &output))
-    }
-
-    /// The layer's nodes on a batch, where it has been placed.
-    pub(super) fn apply(&self, placed: &Placed, graph: &mut Graph, x: Value) -> Result<Value> {
-        self.kind().apply(placed, graph, x)
     }
 
     /// Each key's value as a model file has it, and whether a file may leave it out because it is the default.
