@@ -3,9 +3,9 @@
 //!
 //!     cargo run --release --example custom_kernel [DEVICE]
 
-use pinhole::graph::{CustomKernel, Graph, Operand, Value};
+use pinhole::graph::{CustomKernel, Operand, Value};
 use pinhole::model::{ModelSpec, Network};
-use pinhole::nn::{CustomLayer, Layer, Reshape};
+use pinhole::nn::{Context, CustomLayer, Layer, Reshape};
 use pinhole::rng::{HostStream, Sequence};
 use pinhole::shape::Shape;
 use pinhole::tensor::Values;
@@ -59,9 +59,9 @@ impl CustomLayer for Median {
         }
     }
 
-    fn apply(&self, graph: &mut Graph, x: Value, _parameters: &[Value]) -> Result<Value> {
-        let shape = graph.shape(x).clone();
-        graph.custom(&self.0, &[x], shape)
+    fn apply(&self, cx: &mut Context, x: Value, _parameters: &[Value]) -> Result<Value> {
+        let shape = cx.shape(x).clone();
+        cx.custom(&self.0, &[x], shape)
     }
 }
 

@@ -5,7 +5,7 @@
 
 use pinhole::graph::{Binary, Graph, Unary, Value};
 use pinhole::model::{Extensions, ModelSpec};
-use pinhole::nn::{CustomLayer, Initial, ParameterSpec};
+use pinhole::nn::{Context, CustomLayer, Initial, ParameterSpec};
 use pinhole::shape::Shape;
 use pinhole::{Autoencoder, Device, Result, data};
 
@@ -20,17 +20,17 @@ epochs = 3
 
 /// The squared error of pictures, and of how they change from each pixel to its right and lower neighbour, which blurred
 /// strokes get wrong.
-fn edges(graph: &mut Graph, y: Value, target: Value) -> Result<Value> {
-    let difference = graph.subtract(y, target)?;
-    let [n, c, h, w] = graph.shape(difference)[..] else { return squares(graph, difference) };
-    let mut sum = squares(graph, difference)?;
+fn edges(cx: &mut Context, y: Value, target: Value) -> Result<Value> {
+    let difference = cx.subtract(y, target)?;
+    let [n, c, h, w] = cx.shape(difference)[..] else { return squares(cx, difference) };
+    let mut sum = squares(cx, difference)?;
     for [right, lower] in [[1, 0], [0, 1]] {
         let shape = [n, c, h - lower, w - right];
-        let here = graph.slice(difference, &[0, 0, 0, 0], shape)?;
-        let there = graph.slice(difference, &[0, 0, lower, right], shape)?;
-        let change = graph.subtract(there, here)?;
-        let change = squares(graph, change)?;
-        sum = graph.add(sum, change)?;
+        let here = cx.slice(difference, &[0, 0, 0, 0], shape)?;
+        let there = cx.slice(difference, &[0, 0, lower, right], shape)?;
+        let change = cx.subtract(there, here)?;
+        let change = squares(cx, change)?;
+        sum = cx.add(sum, change)?;
     }
     Ok(sum)
 }
@@ -53,11 +53,11 @@ impl CustomLayer for Gate {
         vec![own("slope", 1.0), own("offset", 0.0)]
     }
 
-    fn apply(&self, graph: &mut Graph, x: Value, parameters: &[Value]) -> Result<Value> {
-        let line = graph.binary(Binary::Multiply, x, parameters[0])?;
-        let line = graph.add(line, parameters[1])?;
-        let gate = graph.unary(Unary::Sigmoid, line)?;
-        graph.multiply(x, gate)
+    fn apply(&self, cx: &mut Context, x: Value, parameters: &[Value]) -> Result<Value> {
+        let line = cx.binary(Binary::Multiply, x, parameters[0])?;
+        let line = cx.add(line, parameters[1])?;
+        let gate = cx.unary(Unary::Sigmoid, line)?;
+        cx.multiply(x, gate)
     }
 }
 

@@ -4,9 +4,9 @@ use crate::data::Dataset;
 use crate::device::{Device, Session};
 use crate::error::{Error, Result};
 use crate::files::write_atomically;
-use crate::graph::Graph;
 use crate::model::config::CODEBOOK;
 use crate::model::{BatchLayout, Extensions, ModelSpec, Network, SideInputs, given_rows, masked, row_shape, weights};
+use crate::nn::Context;
 use crate::plan::{Plan, Request};
 use crate::shape::Shape;
 use crate::tensor::{DType, Tensor, Values};
@@ -296,7 +296,7 @@ impl Autoencoder {
     }
 
     fn prepare(&self, function: Function, batch: usize, layout: BatchLayout) -> Result<Session> {
-        let mut graph = Graph::new();
+        let mut graph = Context::new();
         let sample = match function {
             Function::Encode | Function::Indices | Function::Reconstruct => self.network.input_shape(batch),
             Function::Decode => self.network.latent_shape(batch),

@@ -67,8 +67,8 @@
 //! * **Recurrences** over sequences are one launch for all steps, forward and back; the inputs' part of all steps is one
 //!   product before it.
 //!
-//! A graph is one of training where it is told so by [`graph::Graph::set_training`]; layers such as dropout and batch
-//! normalisation ask it. What a layer keeps besides its parameters (running means, say) lies with them in one layout, follows
+//! A model is built on a [`nn::Context`]: a graph, with what layers and losses may know of the batch. It is one of training
+//! after [`nn::Context::set_training`]; layers such as dropout and batch normalisation ask it. What a layer keeps besides its parameters (running means, say) lies with them in one layout, follows
 //! no gradient, and gets its next value by [`graph::Graph::assign`], in one launch at the end of the step: weights, state,
 //! checkpoints and averages of weights take one path.
 //!
@@ -78,7 +78,7 @@
 //! # An application's own parts
 //!
 //! * [`train::Observer`] is told of every step and epoch, and can end training; what is left can be gone on with.
-//! * Losses ([`model::config::LossKind::custom`]) and layers ([`nn::CustomLayer`]) are written over a [`graph::Graph`]; a model
+//! * Losses ([`model::config::LossKind::custom`]) and layers ([`nn::CustomLayer`]) are written over a [`nn::Context`]; a model
 //!   file has their names, and [`model::Extensions`] what they stand for.
 //! * Kernels ([`graph::CustomKernel`]) are WGSL with a twin for the CPU: one row of the table of kernels, `custom.custom`,
 //!   whose text and twin come with the step. [`train::Trainer::check`] holds them against each other.

@@ -2,7 +2,7 @@
 //!
 //! Kernels never add to their output, so where two gradients meet they are joined by an `Add` node.
 
-use super::graph::{Graph, Value};
+use super::graph::{Graph, Scope, Value};
 use super::op::{Binary, Op, Reduction, Unary};
 use crate::error::Result;
 use crate::shape::Shape;
@@ -33,7 +33,7 @@ impl Graph {
             let problem = format!("the loss is {}, its scale {}", self.shape(loss), self.shape(scale));
             return Err(self.error("gradients", problem));
         }
-        let scope = self.set_scope("");
+        let scope = self.set_scope(Scope { full_precision: Some(false), ..Scope::default() });
         let result = self.backward(scale, loss, by);
         self.set_scope(scope);
         result
@@ -59,7 +59,7 @@ impl Graph {
         for index in (0..=loss.0).rev() {
             let Some(upstream) = gradients[index].filter(|_| needed[index]) else { continue };
             let node = self.nodes()[index].clone();
-            self.set_scope(node.name.clone());
+            self.set_scope(node.scope());
             if let Some(closed) = self.closed.get(&Value(index)).cloned() {
                 let parts = self.closed_rule(&closed, Value(index), upstream, &needed)?;
                 for (operand, part) in parts.into_iter().filter(|(operand, _)| needed[operand.0]) {

@@ -30,6 +30,37 @@ pub struct Node {
     pub dtype: DType,
     /// The scope it was built in, such as `encoder.0`; empty outside any.
     pub name: String,
+    /// Whether it was built in a scope of full precision, where plans in 16 bits store 32: see [`Scope`].
+    pub full_precision: bool,
+}
+
+impl Node {
+    /// The scope that it was built in, for nodes that take its place or differentiate it.
+    pub(crate) fn scope(&self) -> Scope {
+        Scope { name: self.name.clone(), full_precision: Some(self.full_precision) }
+    }
+}
+
+/// A name for nodes, and whether they have full precision: see [`Graph::set_scope`]. One that is made of a name alone leaves
+/// the precision as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Scope {
+    pub(super) name: String,
+    pub(super) full_precision: Option<bool>,
+}
+
+impl Scope {
+    /// A scope in which values that a plan would store in 16 bits keep 32. Losses have it, since sums and differences of
+    /// numbers that are nearly alike keep no digit of 16 bits.
+    pub fn full_precision(name: impl Into<String>) -> Scope {
+        Scope { name: name.into(), full_precision: Some(true) }
+    }
+}
+
+impl From<&str> for Scope {
+    fn from(name: &str) -> Scope {
+        Scope { name: name.to_owned(), full_precision: None }
+    }
 }
 
 /// What a value was composed of.
@@ -62,19 +93,10 @@ pub(super) enum Composite {
 pub struct Graph {
     nodes: Vec<Node>,
     scope: String,
+    full_precision: bool,
     pub(super) streams: u32,
     /// Values whose derivative is known in a closed form.
     pub(super) closed: HashMap<Value, Composite>,
-    /// The step state of a training step.
-    training: Option<Value>,
-    /// What a training step wants the model to give.
-    target: Option<Value>,
-    /// What is known of each sample.
-    pub(super) condition: Option<Value>,
-    /// Which steps each sample has.
-    pub(super) mask: Option<Value>,
-    /// What layers leave, in the order in which they were built.
-    pub(super) outputs: Vec<(String, Value)>,
     /// The parameters by name.
     pub(super) parameters: HashMap<String, Value>,
     /// Parameters and the values that they take after the step.
@@ -104,36 +126,16 @@ impl Graph {
         &self.nodes[value.0].shape
     }
 
-    /// Names the nodes built from here on, for errors and printed plans. Returns the name there was.
-    pub fn set_scope(&mut self, name: impl Into<String>) -> String {
-        std::mem::replace(&mut self.scope, name.into())
+    /// Names the nodes built from here on, for errors and printed plans, and sets their precision where the scope says so.
+    /// Returns the scope before this one, by which a caller ends it.
+    pub fn set_scope(&mut self, scope: impl Into<Scope>) -> Scope {
+        let Scope { name, full_precision } = scope.into();
+        let before = Some(self.full_precision);
+        self.full_precision = full_precision.unwrap_or(self.full_precision);
+        Scope { name: std::mem::replace(&mut self.scope, name), full_precision: before }
     }
 
-    // ------------------------------------------------------------------------------------------------- training
-
-    /// Makes this the graph of a training step with this step state: layers that draw, or that look at the whole batch,
-    /// do so from here on. A graph that is not told so evaluates.
-    pub fn set_training(&mut self, state: Value) -> Result<()> {
-        self.expect_state("set_training", state)?;
-        self.training = Some(state);
-        Ok(())
-    }
-
-    /// The step state, where this is the graph of a training step.
-    pub fn training(&self) -> Option<Value> {
-        self.training
-    }
-
-    /// Tells the layers of a training step's graph what the model is wanted to give for this batch, for those that are
-    /// taught by it step by step.
-    pub fn set_target(&mut self, target: Value) {
-        self.target = Some(target);
-    }
-
-    /// What the model is wanted to give, where this is the graph of a training step that has been told so.
-    pub fn target(&self) -> Option<Value> {
-        self.target.filter(|_| self.training.is_some())
-    }
+    // ------------------------------------------------------------------------------------------------- effects
 
     /// Gives a parameter a new value after the step, without a gradient. Everything in this step still sees the old one.
     /// At most once for each parameter.
@@ -183,11 +185,18 @@ impl Graph {
 
     pub(crate) fn push(&mut self, op: Op, operands: Vec<Value>, shape: Shape, dtype: DType) -> Value {
         debug_assert!(operands.iter().all(|v| v.0 < self.nodes.len()));
-        self.nodes.push(Node { op, operands, shape, dtype, name: self.scope.clone() });
+        self.nodes.push(Node {
+            op,
+            operands,
+            shape,
+            dtype,
+            name: self.scope.clone(),
+            full_precision: self.full_precision,
+        });
         Value(self.nodes.len() - 1)
     }
 
-    pub(super) fn expect_state(&self, op: &'static str, state: Value) -> Result<()> {
+    pub(crate) fn expect_state(&self, op: &'static str, state: Value) -> Result<()> {
         self.expect_dtype(op, state, DType::U32)?;
         match self.shape(state)[..] {
             [STATE_LENGTH] => Ok(()),

@@ -3,7 +3,6 @@
 //! A [`Graph`] knows no device and does no input or output. Its ops are closed under differentiation: the rule of every
 //! op is written in these same ops, so that a gradient is a graph again and can be differentiated once more.
 
-mod beside;
 mod build;
 mod composites;
 mod custom;
@@ -16,7 +15,7 @@ mod recurrence;
 pub use composites::Standardised;
 pub(crate) use custom::sizes;
 pub use custom::{CustomKernel, Operand};
-pub use graph::{Graph, MAX_ELEMENTS, Node, STATE_LENGTH, Value};
+pub use graph::{Graph, MAX_ELEMENTS, Node, STATE_LENGTH, Scope, Value};
 pub use op::{Binary, Direction, Op, Pool, Pooling, Reduction, Unary, Window};
 pub(crate) use op::{each_binary, each_unary};
 pub use recurrence::MAX_HIDDEN;

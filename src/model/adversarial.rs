@@ -3,9 +3,8 @@
 use super::config::Adversarial;
 use super::network::Network;
 use crate::error::Result;
-use crate::graph::{Graph, Value};
-use crate::nn::loss;
-use crate::plan::LOSS_SCOPE;
+use crate::graph::{Scope, Value};
+use crate::nn::{Context, loss};
 
 /// How well codes pass for draws of the prior: the discriminator's cross-entropy were they such, in nats.
 pub const ADVERSARIAL: &str = "adversarial";
@@ -18,7 +17,7 @@ impl Network {
     /// one update, from the same forward pass. The value is the reconstruction's with the encoder's part.
     pub(super) fn with_adversary(
         &self,
-        graph: &mut Graph,
+        graph: &mut Context,
         reconstruction: Value,
         code: Value,
         state: Value,
@@ -33,7 +32,7 @@ impl Network {
         let both = graph.concat(&[draws, apart], 0)?;
         let logits = self.checked().heads.iter().try_fold(both, |x, layer| layer.apply(graph, x))?;
 
-        let scope = graph.set_scope(LOSS_SCOPE);
+        let scope = graph.set_scope(Scope::full_precision("loss"));
         let [one, zero] = [graph.constant(1.0, [batch, 1])?, graph.constant(0.0, [batch, 1])?];
         let origins = graph.concat(&[one, zero], 0)?;
         let discriminator = loss::bce_with_logits(graph, logits, origins)?;

@@ -6,8 +6,8 @@ use super::config::{Condition, LatentSpec, LossKind};
 use super::network::Network;
 use crate::data::{Dataset, check_lengths, class_of, listed, whole};
 use crate::error::{Error, Result};
-use crate::graph::{Graph, Unary, Value};
-use crate::nn::Layer;
+use crate::graph::{Unary, Value};
+use crate::nn::Context;
 use crate::shape::Shape;
 use std::borrow::Cow;
 use std::ops::{Deref, Range};
@@ -104,14 +104,14 @@ impl BatchLayout {
     }
 
     /// Takes a batch of rows apart, and tells the graph's layers of their conditions and masks.
-    pub fn split(&self, graph: &mut Graph, rows: Value) -> Result<Sample> {
+    pub fn split(&self, graph: &mut Context, rows: Value) -> Result<Sample> {
         if self.is_plain() {
             return Ok(Sample { input: rows, target: rows });
         }
         let batch = graph.shape(rows)[0];
         let rows = graph.reshape(rows, [batch, self.width()])?;
         let mut at = 0;
-        let mut take = |graph: &mut Graph, width: usize| -> Result<Option<Value>> {
+        let mut take = |graph: &mut Context, width: usize| -> Result<Option<Value>> {
             let part = (width > 0).then(|| graph.slice(rows, &[0, at], [batch, width])).transpose()?;
             at += width;
             Ok(part)
@@ -137,18 +137,18 @@ impl Sample {
     }
 
     /// The sample with zeros for steps beyond its length.
-    pub fn masked(self, graph: &mut Graph) -> Result<Sample> {
+    pub fn masked(self, graph: &mut Context) -> Result<Sample> {
         self.map(|x| masked(graph, x))
     }
 }
 
 /// Samples of which steps beyond their lengths are zeros; all of them where the graph knows no lengths.
-pub(crate) fn masked(graph: &mut Graph, x: Value) -> Result<Value> {
+pub(crate) fn masked(graph: &mut Context, x: Value) -> Result<Value> {
     kept(graph, x, 0.0)
 }
 
 /// The same of what a layer leaves, where that has these steps.
-pub(super) fn masked_steps(graph: &mut Graph, x: Value) -> Result<Value> {
+pub(super) fn masked_steps(graph: &mut Context, x: Value) -> Result<Value> {
     let [batch, steps, _] = graph.shape(x)[..] else { return Ok(x) };
     match graph.mask(batch)? {
         Some(mask) if graph.shape(mask)[1] == steps => masked(graph, x),
@@ -157,12 +157,12 @@ pub(super) fn masked_steps(graph: &mut Graph, x: Value) -> Result<Value> {
 }
 
 /// Logits of which those of steps beyond the lengths say 0: e^-100 is nothing beside 1.
-pub(super) fn masked_logits(graph: &mut Graph, logits: Value) -> Result<Value> {
+pub(super) fn masked_logits(graph: &mut Context, logits: Value) -> Result<Value> {
     kept(graph, logits, -100.0)
 }
 
 /// Samples whose steps beyond their lengths have one number everywhere.
-fn kept(graph: &mut Graph, x: Value, beyond: f64) -> Result<Value> {
+fn kept(graph: &mut Context, x: Value, beyond: f64) -> Result<Value> {
     let shape = graph.shape(x).clone();
     let Some(mask) = graph.mask(shape[0])? else { return Ok(x) };
     let steps = graph.shape(mask)[1];
@@ -178,7 +178,7 @@ fn kept(graph: &mut Graph, x: Value, beyond: f64) -> Result<Value> {
 }
 
 /// A sum over all steps as a mean over those that are there.
-pub(super) fn of_valid(graph: &mut Graph, mean: Value) -> Result<Value> {
+pub(super) fn of_valid(graph: &mut Context, mean: Value) -> Result<Value> {
     match graph.valid_part()? {
         Some(part) => {
             let part = graph.unary(Unary::Reciprocal, part)?;
@@ -190,7 +190,7 @@ pub(super) fn of_valid(graph: &mut Graph, mean: Value) -> Result<Value> {
 
 impl Network {
     /// A batch with the graph's condition behind its channels; as it is where the model has none.
-    pub(super) fn conditioned(&self, graph: &mut Graph, x: Value) -> Result<Value> {
+    pub(super) fn conditioned(&self, graph: &mut Context, x: Value) -> Result<Value> {
         let width = self.spec().condition.width();
         if width == 0 {
             return Ok(x);
@@ -349,9 +349,7 @@ impl Network {
             let problem = format!("it says how long each sequence is, but steps beyond would count in codes {latent}");
             return fail(problem, "let the encoder leave one vector, by a recurrent layer with last = true, say");
         }
-        let other = |layer: &&crate::nn::Placed| {
-            matches!(layer.layer, Layer::Recurrent(_) | Layer::Attention(_)) && layer.input.first() != Some(&steps)
-        };
+        let other = |layer: &&crate::nn::Placed| layer.layer.steps().lengths && layer.input.first() != Some(&steps);
         if let Some(layer) = crate::nn::walk(&self.checked().encoder).into_iter().find(other) {
             let problem =
                 format!("it says how long each sequence of {steps} steps is, but \"{}\" gets others", layer.key);

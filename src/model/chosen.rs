@@ -4,9 +4,8 @@ use super::config::{Bits, CODEBOOK, COUNTS, IDLE, LatentSpec, STEPS, SUMS, THRES
 use super::latent::{COMMITMENT, Objective, PERPLEXITY, RECONSTRUCTION};
 use super::network::Network;
 use crate::error::{Error, Result};
-use crate::graph::{Binary, Graph, Unary, Value};
-use crate::nn::{Layer, Parameter, loss};
-use crate::plan::LOSS_SCOPE;
+use crate::graph::{Binary, Graph, Scope, Unary, Value};
+use crate::nn::{Context, Layer, Parameter, loss};
 use crate::shape::Shape;
 
 /// Below every number that a code holds, and so chosen last.
@@ -32,7 +31,7 @@ struct Quantised {
 
 impl Network {
     /// The code without chance, where it is chosen among what the encoder leaves; else that itself.
-    pub(super) fn chosen(&self, graph: &mut Graph, encoded: Value) -> Result<Value> {
+    pub(super) fn chosen(&self, graph: &mut Context, encoded: Value) -> Result<Value> {
         let scope = graph.set_scope("latent");
         let code = match self.spec().latent {
             LatentSpec::TopK(own) => {
@@ -49,7 +48,7 @@ impl Network {
     }
 
     /// The sparse code's loss, and in training the auxiliary one of numbers that never stay.
-    pub(super) fn sparse(&self, graph: &mut Graph, encoded: Value, target: Value, own: TopK) -> Result<Objective> {
+    pub(super) fn sparse(&self, graph: &mut Context, encoded: Value, target: Value, own: TopK) -> Result<Objective> {
         let scope = graph.set_scope("latent");
         let marks = marks(graph, encoded, own)?;
         let code = graph.multiply(encoded, marks)?;
@@ -202,7 +201,7 @@ impl Network {
     /// The loss of codes from a codebook: the reconstruction's and the commitment's. In training the codebook follows.
     pub(super) fn quantising(
         &self,
-        graph: &mut Graph,
+        graph: &mut Context,
         encoded: Value,
         target: Value,
         own: VectorQuantised,
@@ -221,7 +220,7 @@ impl Network {
         graph.set_scope(scope);
         let decoded = self.decode(graph, code)?;
         let reconstruction = self.loss(graph, decoded, target)?;
-        let scope = graph.set_scope(LOSS_SCOPE);
+        let scope = graph.set_scope(Scope::full_precision("loss"));
         let commitment = loss::mse(graph, encoded, chosen)?;
         let weighted = graph.scale(commitment, own.commitment)?;
         let loss = graph.add(reconstruction, weighted)?;
@@ -232,7 +231,7 @@ impl Network {
 
     /// For a batch of samples the numbers of the vectors that their codes are made of, `[n, ..]`: as the codes, the axis of channels
     /// or features shorter by as much as vectors are long. Fails where the latent has no codebook.
-    pub fn indices(&self, graph: &mut Graph, x: Value) -> Result<Value> {
+    pub fn indices(&self, graph: &mut Context, x: Value) -> Result<Value> {
         let own = self.codebook()?;
         let shape = self.indices_shape()?;
         let shape: Shape = std::iter::once(graph.shape(x)[0]).chain(shape.iter().copied()).collect();
@@ -266,7 +265,7 @@ impl Network {
     }
 
     /// The loss of codes of bits.
-    pub(super) fn of_bits(&self, graph: &mut Graph, encoded: Value, target: Value, own: Bits) -> Result<Objective> {
+    pub(super) fn of_bits(&self, graph: &mut Context, encoded: Value, target: Value, own: Bits) -> Result<Objective> {
         let scope = graph.set_scope("latent");
         let probability = graph.unary(Unary::Sigmoid, encoded)?;
         let bits = match graph.training() {
@@ -294,7 +293,7 @@ pub(crate) fn across_columns(graph: &mut Graph, matrix: Value, gradient: Value) 
 }
 
 /// 1 for each number of a batch's codes that stays, else 0.
-fn marks(graph: &mut Graph, encoded: Value, own: TopK) -> Result<Value> {
+fn marks(graph: &mut Context, encoded: Value, own: TopK) -> Result<Value> {
     let shape = graph.shape(encoded).clone();
     let batch = shape[0];
     let marks = match (own.batch, graph.training()) {

@@ -2,8 +2,8 @@
 
 use super::config::{CustomLoss, LossKind, ModelSpec};
 use crate::error::Result;
-use crate::graph::{Graph, Value};
-use crate::nn::{Custom, CustomLayer, Layer, Structure};
+use crate::graph::Value;
+use crate::nn::{Context, Custom, CustomLayer, Layer};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -48,7 +48,7 @@ impl Extensions {
     pub fn loss(
         mut self,
         name: impl Into<String>,
-        function: impl Fn(&mut Graph, Value, Value) -> Result<Value> + Send + Sync + 'static,
+        function: impl Fn(&mut Context, Value, Value) -> Result<Value> + Send + Sync + 'static,
     ) -> Extensions {
         if let LossKind::Custom(loss) = LossKind::custom(name, function) {
             self.losses.insert(loss.name.clone(), loss);
@@ -107,18 +107,7 @@ fn own_layers<'a>(list: &'a mut [Layer], found: &mut Vec<&'a mut Custom>) {
     for layer in list {
         match layer {
             Layer::Custom(own) => found.push(own),
-            Layer::Structure(Structure::Residual { body, shortcut }) => {
-                own_layers(body, found);
-                own_layers(shortcut, found);
-            }
-            Layer::Structure(
-                Structure::Skip { body: layers }
-                | Structure::Repeat { layers, .. }
-                | Structure::TeacherForced { body: layers, .. },
-            ) => {
-                own_layers(layers, found);
-            }
-            _ => {}
+            layer => layer.lists_mut().into_iter().for_each(|list| own_layers(list, found)),
         }
     }
 }

@@ -3,9 +3,8 @@
 use super::config::{Gaussian, LatentSpec, LossKind, MmdKernel, STEPS, Wasserstein};
 use super::network::{Decoded, Network};
 use crate::error::{Error, Result};
-use crate::graph::{Binary, Graph, Unary, Value};
-use crate::nn::loss;
-use crate::plan::LOSS_SCOPE;
+use crate::graph::{Binary, Graph, Scope, Unary, Value};
+use crate::nn::{Context, loss};
 use crate::shape::Shape;
 
 /// What training makes small for a batch, and what it is made of.
@@ -47,7 +46,7 @@ pub const PERPLEXITY: &str = "perplexity";
 
 impl Network {
     /// The code that an encoder's output stands for, without chance.
-    pub(super) fn code(&self, graph: &mut Graph, encoded: Value) -> Result<Value> {
+    pub(super) fn code(&self, graph: &mut Context, encoded: Value) -> Result<Value> {
         match &self.spec().latent {
             LatentSpec::Plain | LatentSpec::Wasserstein(_) | LatentSpec::Adversarial(_) => Ok(encoded),
             LatentSpec::Gaussian(_) => self.head(graph, encoded, 0),
@@ -57,7 +56,7 @@ impl Network {
 
     /// What training makes small, for samples `x` as the encoder sees them and `target` as they are. Codes are drawn with
     /// this step state; a graph that is not one of training weighs all parts in full, and knows no free bits.
-    pub fn objective(&self, graph: &mut Graph, x: Value, target: Value, state: Value) -> Result<Objective> {
+    pub fn objective(&self, graph: &mut Context, x: Value, target: Value, state: Value) -> Result<Objective> {
         let encoded = self.encoder_output(graph, x)?;
         match self.spec().latent {
             LatentSpec::Plain => {
@@ -113,14 +112,20 @@ impl Network {
 
     /// The negative evidence lower bound of a variational autoencoder (Kingma and Welling, arXiv 1312.6114) with noise
     /// `[n, size]`, from which codes are made: in nats per sample where the loss is a likelihood.
-    pub fn evidence_bound(&self, graph: &mut Graph, x: Value, target: Value, noise: Value) -> Result<Objective> {
+    pub fn evidence_bound(&self, graph: &mut Context, x: Value, target: Value, noise: Value) -> Result<Objective> {
         let encoded = self.encoder_output(graph, x)?;
         Ok(self.variational(graph, encoded, target, noise)?.0)
     }
 
     /// The importance-weighted bound on the negative logarithm of the samples' probability, in nats per sample, with noise
     /// `[n, samples, size]` for so many codes each: Burda et al., arXiv 1509.00519. The more codes, the closer.
-    pub fn importance_weighted_bound(&self, graph: &mut Graph, x: Value, target: Value, noise: Value) -> Result<Value> {
+    pub fn importance_weighted_bound(
+        &self,
+        graph: &mut Context,
+        x: Value,
+        target: Value,
+        noise: Value,
+    ) -> Result<Value> {
         let encoded = self.encoder_output(graph, x)?;
         Ok(self.bound(graph, encoded, target, noise)?.1)
     }
@@ -135,7 +140,7 @@ impl Network {
         }
     }
 
-    fn head(&self, graph: &mut Graph, encoded: Value, index: usize) -> Result<Value> {
+    fn head(&self, graph: &mut Context, encoded: Value, index: usize) -> Result<Value> {
         let shape = graph.shape(encoded).clone();
         let flat = graph.reshape(encoded, [shape[0], shape.elements() / shape[0]])?;
         let head = self.checked().heads.get(index);
@@ -143,7 +148,7 @@ impl Network {
             .apply(graph, flat)
     }
 
-    fn posterior(&self, graph: &mut Graph, encoded: Value) -> Result<Posterior> {
+    fn posterior(&self, graph: &mut Context, encoded: Value) -> Result<Posterior> {
         let mean = self.head(graph, encoded, 0)?;
         let log_variance = self.head(graph, encoded, 1)?;
         Ok(Posterior { mean, log_variance: bounded(graph, log_variance)? })
@@ -152,7 +157,7 @@ impl Network {
     /// The negative evidence lower bound, and the codes it was made with.
     fn variational(
         &self,
-        graph: &mut Graph,
+        graph: &mut Context,
         encoded: Value,
         target: Value,
         noise: Value,
@@ -164,7 +169,7 @@ impl Network {
         graph.set_scope(scope);
         let decoded = self.decode(graph, code)?;
         let reconstruction = self.loss(graph, decoded, target)?;
-        let scope = graph.set_scope(LOSS_SCOPE);
+        let scope = graph.set_scope(Scope::full_precision("loss"));
         let each = divergences(graph, posterior)?;
         let divergence = graph.sum(each, &[0, 1])?;
         let counted = match graph.training() {
@@ -190,7 +195,7 @@ impl Network {
     }
 
     /// The divergence's weight in this step of training, which is counted; in full where the graph is not one of training.
-    fn weight(&self, graph: &mut Graph, own: Gaussian) -> Result<Value> {
+    fn weight(&self, graph: &mut Context, own: Gaussian) -> Result<Value> {
         if graph.training().is_none() {
             return graph.constant(own.beta, []);
         }
@@ -220,7 +225,7 @@ impl Network {
         weight: f64,
         kernel: MmdKernel,
     ) -> Result<(Value, Value)> {
-        let scope = graph.set_scope(LOSS_SCOPE);
+        let scope = graph.set_scope(Scope::full_precision("loss"));
         let shape = graph.shape(code).clone();
         let rows = [shape[0], shape.elements() / shape[0]];
         let codes = graph.reshape(code, rows)?;
@@ -240,7 +245,7 @@ impl Network {
     }
 
     /// The mean code, and the importance-weighted bound.
-    fn bound(&self, graph: &mut Graph, encoded: Value, target: Value, noise: Value) -> Result<(Value, Value)> {
+    fn bound(&self, graph: &mut Context, encoded: Value, target: Value, noise: Value) -> Result<(Value, Value)> {
         let posterior = self.posterior(graph, encoded)?;
         let mean_code = posterior.mean;
         let [batch, samples, size] = graph.shape(noise)[..] else {
@@ -274,7 +279,7 @@ impl Network {
             let problem = format!("{} is no likelihood", self.spec().loss);
             return Err(Error::invalid("loss", problem, "use \"bernoulli\", say"));
         };
-        let scope = graph.set_scope(LOSS_SCOPE);
+        let scope = graph.set_scope(Scope::full_precision("loss"));
         let unlikelihood = self.likelihood(graph, likelihood, decoded, target)?;
         let unlikelihood = graph.reshape(unlikelihood, [batch, samples])?;
         let weights = graph.subtract(ratio, unlikelihood)?;

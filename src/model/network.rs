@@ -5,9 +5,9 @@ use super::config::{LossKind, ModelSpec, Resolved};
 use crate::cpu::normal_quantile;
 use crate::data::expect_input;
 use crate::error::{Error, Result};
-use crate::graph::{Graph, Value};
-use crate::nn::{Activation, Initial, Layer, Parameter, Placed, loss};
-use crate::plan::{LOSS_SCOPE, ParameterLayout};
+use crate::graph::{Scope, Value};
+use crate::nn::{Activation, Context, Initial, Layer, Parameter, Placed, loss};
+use crate::plan::ParameterLayout;
 use crate::rng::{HostStream, Sequence};
 use crate::shape::Shape;
 
@@ -89,13 +89,13 @@ impl Network {
     }
 
     /// Codes of a batch of samples, without chance: `[n, ..input]` to `[n, ..latent]`.
-    pub fn encode(&self, graph: &mut Graph, x: Value) -> Result<Value> {
+    pub fn encode(&self, graph: &mut Context, x: Value) -> Result<Value> {
         let encoded = self.encoder_output(graph, x)?;
         self.code(graph, encoded)
     }
 
     /// What the encoder's last layer makes of a batch of samples.
-    pub(super) fn encoder_output(&self, graph: &mut Graph, x: Value) -> Result<Value> {
+    pub(super) fn encoder_output(&self, graph: &mut Context, x: Value) -> Result<Value> {
         let batch = graph.shape(x)[0];
         let mut x = graph.reshape(x, self.input_shape(batch))?;
         if self.spec.data.is_table() {
@@ -106,7 +106,7 @@ impl Network {
     }
 
     /// Reconstructions of a batch of codes: `[n, ..latent]` to `[n, ..input]`.
-    pub fn decode(&self, graph: &mut Graph, code: Value) -> Result<Decoded> {
+    pub fn decode(&self, graph: &mut Context, code: Value) -> Result<Decoded> {
         let batch = graph.shape(code)[0];
         let mut code = self.conditioned(graph, code)?;
         let mut logits = None;
@@ -127,16 +127,16 @@ impl Network {
     }
 
     /// The training loss between a reconstruction and its original: a scalar.
-    pub fn loss(&self, graph: &mut Graph, decoded: Decoded, target: Value) -> Result<Value> {
+    pub fn loss(&self, graph: &mut Context, decoded: Decoded, target: Value) -> Result<Value> {
         let batch = graph.shape(target)[0];
         let target = graph.reshape(target, self.input_shape(batch))?;
-        let scope = graph.set_scope(LOSS_SCOPE);
+        let scope = graph.set_scope(Scope::full_precision("loss"));
         let loss = self.weighted(graph, decoded, target);
         graph.set_scope(scope);
         loss
     }
 
-    fn weighted(&self, graph: &mut Graph, decoded: Decoded, target: Value) -> Result<Value> {
+    fn weighted(&self, graph: &mut Context, decoded: Decoded, target: Value) -> Result<Value> {
         let y = decoded.output;
         let mut sum: Option<Value> = None;
         for (kind, weight) in &self.spec.loss.terms {
@@ -182,7 +182,7 @@ impl Network {
     pub(crate) fn accepts_batches(&self, batch: usize, samples: usize) -> Result<()> {
         let alone = |placed: &&Placed| {
             let channels = placed.input.first().copied().unwrap_or(1);
-            matches!(placed.layer, Layer::BatchNorm(_)) && batch * placed.input.elements() <= channels
+            placed.keeps_statistics() && batch * placed.input.elements() <= channels
         };
         let Some(layer) = self.checked.layers().find(alone) else { return Ok(()) };
         let problem =

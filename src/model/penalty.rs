@@ -5,18 +5,19 @@ use super::config::{Contractive, LayerTraining, MOST_EXACT, Sparsity};
 use super::network::Network;
 use crate::error::{Error, Result};
 use crate::graph::{Binary, Graph, Unary, Value};
+use crate::nn::Context;
 
 impl Network {
     /// The training loss with the penalties of `[train] layers`, on a graph that holds [`Network::encode`] and
     /// [`Network::decode`] of a batch of so many samples.
-    pub fn with_penalties(&self, graph: &mut Graph, loss: Value, batch: usize) -> Result<Value> {
+    pub fn with_penalties(&self, graph: &mut Context, loss: Value, batch: usize) -> Result<Value> {
         let scope = graph.set_scope("penalty");
         let total = self.add_penalties(graph, loss, batch);
         graph.set_scope(scope);
         total
     }
 
-    fn add_penalties(&self, graph: &mut Graph, loss: Value, batch: usize) -> Result<Value> {
+    fn add_penalties(&self, graph: &mut Context, loss: Value, batch: usize) -> Result<Value> {
         let mut total = loss;
         // Of several entries the last one that says it speaks.
         let last = |name: &str, factor: fn(&LayerTraining) -> Option<f64>| {
@@ -91,7 +92,7 @@ impl Network {
 
     /// The mean over samples `x` of the squared Frobenius norm of the encoder's Jacobian, a scalar. Fails where a code has so many
     /// numbers that a plan would hold too many backward passes.
-    pub fn jacobian_norm(&self, graph: &mut Graph, x: Value) -> Result<Value> {
+    pub fn jacobian_norm(&self, graph: &mut Context, x: Value) -> Result<Value> {
         let size = self.checked().latent.elements();
         if self.spec().latent.is_discrete() {
             let problem = format!("codes of a {} latent have no derivatives", self.spec().latent);

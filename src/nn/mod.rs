@@ -4,11 +4,13 @@
 //! layers is PyTorch's `nn.Sequential` in everything that shows in a file: every entry of the list counts in a
 //! parameter's name, activations included, and layouts and default initialisation are PyTorch's.
 
+mod context;
 mod layer;
 pub mod loss;
 mod placement;
 
 pub use crate::graph::MAX_ELEMENTS;
+pub use context::Context;
 pub use layer::{
     Activation, AdaptivePool, AdaptivePool1d, AdaptivePool2d, Attention, BatchNorm, Cell, Conv, Conv1d, Conv2d,
     ConvTranspose, ConvTranspose1d, ConvTranspose2d, Custom, CustomLayer, Dropout, Embedding, GaussianNoise,
@@ -16,7 +18,7 @@ pub use layer::{
     ParameterSpec, Patches, PixelShuffle, Pool, Pool1d, Pool2d, PoolKind, Positions, Recurrent, RepeatVector, Reshape,
     RmsNorm, Softmax, Structure, TiedLinear, UnitNorm, Unpatch, Upsample,
 };
-pub(crate) use layer::{fans, layer_schema};
+pub(crate) use layer::{Axes, fans, layer_schema};
 pub use placement::{Blocks, MAX_LAYERS, place, place_with, walk};
 pub(crate) use placement::{check_ties, with_forgotten_flatten};
 

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::layer::{Attention, Dropout, Layer, LayerNorm, Recurrent, RmsNorm, Structure, TiedLinear};
-use super::{MAX_ELEMENTS, Parameter, Placed, elements, too_many_parameters};
+use super::layer::{Axes, Layer, Structure, TiedLinear};
+use super::{Context, MAX_ELEMENTS, Parameter, Placed, elements, too_many_parameters};
 use crate::error::{Error, Result, suggest};
 use crate::graph::{Graph, Value};
 use crate::shape::Shape;
@@ -65,7 +65,7 @@ pub(crate) fn check_ties(lists: [&[Placed]; 2]) -> Result<()> {
 /// the last axis of an image alone: a forgotten "flatten" shows only where shapes disagree later.
 pub(crate) fn with_forgotten_flatten(error: Error, before: &[Placed]) -> Error {
     const HELP: &str = "put \"flatten\" before";
-    let linear = |layer: &&Placed| matches!(layer.layer, Layer::Linear(_) | Layer::TiedLinear(_));
+    let linear = |layer: &&Placed| matches!(layer.layer.axes(), Axes::Features | Axes::Tied);
     let spread = walk(before).into_iter().filter(linear).find(|layer| layer.input.len() > 2);
     match (error, spread) {
         (Error::Invalid { what, problem, help }, Some(layer)) if !help.starts_with(HELP) => {
@@ -73,21 +73,6 @@ pub(crate) fn with_forgotten_flatten(error: Error, before: &[Placed]) -> Error {
             Error::Invalid { what, problem, help }
         }
         (error, _) => error,
-    }
-}
-
-/// Whether what a layer gives for a step of a sequence depends on that step and those before it alone.
-fn is_causal(layer: &Placed) -> bool {
-    match &layer.layer {
-        Layer::Linear(_) | Layer::TiedLinear(_) | Layer::Activation(_) | Layer::GaussianNoise(_) => true,
-        Layer::Positions(_) | Layer::Structure(Structure::Residual { .. }) => true,
-        Layer::Dropout(Dropout { spatial, .. }) => !spatial,
-        Layer::LayerNorm(LayerNorm { axes, .. }) | Layer::RmsNorm(RmsNorm { axes, .. }) => *axes == 1,
-        // The channels of [steps, features] are its steps.
-        Layer::InstanceNorm(_) => true,
-        Layer::Recurrent(Recurrent { bidirectional, last, .. }) => !bidirectional && !last,
-        Layer::Attention(Attention { causal, .. }) => *causal,
-        _ => false,
     }
 }
 
@@ -309,7 +294,7 @@ impl<'a> Placing<'a> {
             }
         };
         if let (Structure::TeacherForced { .. }, Some(layer)) =
-            (structure, walk(&inside[0]).into_iter().find(|x| !is_causal(x)))
+            (structure, walk(&inside[0]).into_iter().find(|x| !x.layer.steps().causal))
         {
             let problem = format!("{} looks at more than a step and those before it", layer.layer.name());
             let help = "use layers that do not, such as lstm, gru, linear, layer_norm and causal attention";
@@ -343,13 +328,18 @@ impl<'a> Placing<'a> {
 }
 
 impl Placed {
+    /// Whether the layer keeps statistics of batches, by which training makes a sample's output depend on other samples.
+    pub(crate) fn keeps_statistics(&self) -> bool {
+        self.parameters.iter().any(|parameter| !parameter.trained)
+    }
+
     /// This layer on a batch: `[n, ..input]` to `[n, ..output]`, its parameters under their full names.
-    pub fn apply(&self, graph: &mut Graph, x: Value) -> Result<Value> {
-        let scope = graph.set_scope(&self.name);
-        let result = self.layer.apply(self, graph, x);
-        graph.set_scope(scope);
+    pub fn apply(&self, cx: &mut Context, x: Value) -> Result<Value> {
+        let scope = cx.set_scope(&*self.name);
+        let result = self.layer.kind().apply(self, cx, x);
+        cx.set_scope(scope);
         let output = result?;
-        graph.set_output(&self.name, output);
+        cx.set_output(&self.name, output);
         Ok(output)
     }
 

@@ -76,7 +76,7 @@ impl<'a> Arranged<'a> {
         if let Some(made) = self.made[old.0][order as usize] {
             return made;
         }
-        self.graph.set_scope(self.old.node(old).name.clone());
+        self.graph.set_scope(self.old.node(old).scope());
         let op = &self.old.node(old).op;
         if matches!(op, Op::Reduce { .. } | Op::Reshape) && self.made[old.0] == [None; 2] {
             let value = if *op == Op::Reshape { self.plain(old) } else { self.reduction(old) };
@@ -96,7 +96,7 @@ impl<'a> Arranged<'a> {
     /// Computes a node in the order that suits it.
     fn compute(&mut self, old: Value) {
         let node = self.old.node(old).clone();
-        self.graph.set_scope(node.name.clone());
+        self.graph.set_scope(node.scope());
         let four = node.shape.len() == 4;
         let (value, order) = match &node.op {
             // Made when somebody asks, in the order in which it is asked for.
@@ -159,7 +159,7 @@ impl<'a> Arranged<'a> {
         let mut axes: Vec<usize> = axes.iter().map(|axis| FIRST[*axis]).collect();
         axes.sort_unstable();
         let operand = self.value(x, Order::Last);
-        self.graph.set_scope(node.name.clone());
+        self.graph.set_scope(node.scope());
         self.graph.push(Op::Reduce { reduction: *reduction, axes }, vec![operand], node.shape, node.dtype)
     }
 
@@ -204,7 +204,7 @@ impl<'a> Arranged<'a> {
     /// A constant, a broadcast or an elementwise node in either order.
     fn elementwise(&mut self, old: Value, order: Order) -> Value {
         let node = self.old.node(old).clone();
-        let scope = self.graph.set_scope(node.name.clone());
+        let scope = self.graph.set_scope(node.scope());
         let shape = if order == Order::Last { channels_last(&node.shape) } else { node.shape.clone() };
         let value = match &node.op {
             Op::Broadcast if order == Order::Last => {
@@ -223,7 +223,7 @@ impl<'a> Arranged<'a> {
             }
             _ => {
                 let operands = node.operands.iter().map(|x| self.value(*x, order)).collect();
-                self.graph.set_scope(node.name.clone());
+                self.graph.set_scope(node.scope());
                 self.graph.push(node.op.clone(), operands, shape, node.dtype)
             }
         };

@@ -31,6 +31,6 @@ pub use optimizer::{Method, Optimizer};
 pub use plan::{Buffer, Outcome, OwnKernel, Plan, Slot, Step, bindings, grid, workgroup_bytes};
 pub use program::{Axis, Instruction, Phase, Program, Register, View};
 pub use state::{LossScale, State};
-pub use target::{LOSS_SCOPE, Target, Without};
+pub use target::{Target, Without};
 pub use tile::{Family, Product, Tile};
 pub use training::{Gradients, Metrics, Trained, Training};

@@ -4,7 +4,6 @@
 use super::fusion::{Group, is_fusible, kernel_of, operands, storage};
 use super::kernel::{Fusion, Kernel};
 use super::plan::Outcome;
-use super::target::LOSS_SCOPE;
 use crate::graph::{Graph, Op, Value};
 use crate::tensor::DType;
 use std::collections::HashSet;
@@ -19,9 +18,9 @@ pub(super) fn halves(graph: &Graph, groups: &[Group], full: impl IntoIterator<It
     for group in groups {
         let kernel = if group.rows.is_some() { Kernel::Rows } else { kernel_of(graph, group.anchor) };
         let row = kernel.row();
-        let in_loss = graph.node(group.anchor).name == LOSS_SCOPE;
+        let full_precision = graph.node(group.anchor).full_precision;
         for operand in operands(graph, group).iter().map(|operand| storage(graph, *operand)) {
-            if row.halves && !in_loss {
+            if row.halves && !full_precision {
                 wanted.insert(operand);
             } else if !row.halves && !matches!(graph.node(operand).op, Op::Parameter { .. }) {
                 // Of a parameter there is a copy for those that can read it.
@@ -34,7 +33,7 @@ pub(super) fn halves(graph: &Graph, groups: &[Group], full: impl IntoIterator<It
             if kernel == Kernel::Conv2dGradWeight || (row.fusion != Fusion::Epilogue && !row.halves) {
                 // Partial sums, or a kernel that writes 32 bits.
                 barred.insert(value);
-            } else if made && !in_loss {
+            } else if made && !full_precision {
                 wanted.insert(value);
             }
         }

@@ -19,7 +19,7 @@ pub struct Target {
     pub tuned: Arc<HashMap<Product, Tile>>,
     /// Whether activations, their gradients and weights are stored in 16 bits where products read or make them. Sums are
     /// in 32 bits all the same, and so are parameters' gradients, what is assigned, metrics, and the products of
-    /// [`LOSS_SCOPE`].
+    /// scopes of [full precision](crate::graph::Scope::full_precision).
     pub half: bool,
     /// Into how many parts every sum is cut that may be, for measuring.
     pub splits: Option<usize>,
@@ -28,9 +28,6 @@ pub struct Target {
     /// What the device allows.
     pub limits: Limits,
 }
-
-/// The scope of a loss: what is computed in it is stored in 32 bits.
-pub const LOSS_SCOPE: &str = "loss";
 
 /// The name of an optimisation, and where it is kept whether it is switched off.
 type Switch = (&'static str, fn(&mut Without) -> &mut bool);

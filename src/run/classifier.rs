@@ -29,7 +29,7 @@ use crate::model::config::{
     Condition, Corruption, DataSpec, LatentSpec, LayerTraining, LossKind, Penalties, TrainSpec,
 };
 use crate::model::{Extensions, ModelSpec, Network};
-use crate::nn::{CustomLayer, Layer, Linear, Reshape, Structure, TiedLinear, loss};
+use crate::nn::{Context, CustomLayer, Layer, Linear, Reshape, loss};
 use crate::shape::Shape;
 use crate::tensor::{Tensor, Values};
 use crate::train::Observer;
@@ -248,24 +248,16 @@ fn in_classifier(name: &str) -> Option<String> {
 
 /// Layers of an encoder, which name others as a classifier has them.
 fn moved(layers: &[Layer]) -> Vec<Layer> {
-    let one = |layer: &Layer| match layer {
-        Layer::TiedLinear(tied) => {
-            let to = in_classifier(&tied.to).unwrap_or_else(|| tied.to.clone());
-            Layer::TiedLinear(TiedLinear { to, ..tied.clone() })
+    let mut layers = layers.to_vec();
+    for layer in &mut layers {
+        if let Layer::TiedLinear(tied) = layer
+            && let Some(to) = in_classifier(&tied.to)
+        {
+            tied.to = to;
         }
-        Layer::Structure(Structure::Residual { body, shortcut }) => {
-            Layer::Structure(Structure::Residual { body: moved(body), shortcut: moved(shortcut) })
-        }
-        Layer::Structure(Structure::Skip { body }) => Layer::Structure(Structure::Skip { body: moved(body) }),
-        Layer::Structure(Structure::Repeat { times, layers }) => {
-            Layer::Structure(Structure::Repeat { times: *times, layers: moved(layers) })
-        }
-        Layer::Structure(Structure::TeacherForced { features, body }) => {
-            Layer::Structure(Structure::TeacherForced { features: *features, body: moved(body) })
-        }
-        other => other.clone(),
-    };
-    layers.iter().map(one).collect()
+        layer.lists_mut().into_iter().for_each(|list| *list = moved(list));
+    }
+    layers
 }
 
 /// The first part of each pair.
@@ -276,11 +268,11 @@ impl CustomLayer for SampleOfPair {
         Ok(self.0.input.iter().copied().collect())
     }
 
-    fn apply(&self, graph: &mut Graph, x: Value, _: &[Value]) -> Result<Value> {
-        let batch = graph.shape(x)[0];
-        let sample = graph.slice(x, &[0, 0], [batch, self.0.width()])?;
+    fn apply(&self, cx: &mut Context, x: Value, _: &[Value]) -> Result<Value> {
+        let batch = cx.shape(x)[0];
+        let sample = cx.slice(x, &[0, 0], [batch, self.0.width()])?;
         let shape: Shape = std::iter::once(batch).chain(self.0.input.iter().copied()).collect();
-        graph.reshape(sample, shape)
+        cx.reshape(sample, shape)
     }
 }
 
@@ -292,8 +284,8 @@ impl CustomLayer for PairOfClass {
         Ok([self.0 + input.elements()].into())
     }
 
-    fn apply(&self, graph: &mut Graph, x: Value, _: &[Value]) -> Result<Value> {
-        graph.pad(x, &[0, self.0], &[0, 0])
+    fn apply(&self, cx: &mut Context, x: Value, _: &[Value]) -> Result<Value> {
+        cx.pad(x, &[0, self.0], &[0, 0])
     }
 }
 

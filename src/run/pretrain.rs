@@ -10,7 +10,7 @@ use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::model::config::{Condition, Corruption, DataSpec, LatentSpec, LossKind, LossSpec, Penalties, TrainSpec};
 use crate::model::{ModelSpec, Network};
-use crate::nn::{Activation, Blocks, Layer, Placed, walk};
+use crate::nn::{Activation, Axes, Blocks, Layer, Placed, walk};
 use crate::shape::Shape;
 use crate::tensor::Values;
 use crate::train::Observer;
@@ -208,9 +208,9 @@ fn parts(placed: &[Placed]) -> Result<Vec<Part>> {
             let help = "use linear layers and activations, or train all layers at once";
             Err(Error::invalid(&*layer.key, problem, help))
         };
-        match (&layer.layer, parts.last_mut()) {
-            (Layer::Reshape(_), _) => {}
-            (Layer::Linear(_), _) => match (&layer.input[..], &layer.output[..]) {
+        match (layer.layer.axes(), parts.last_mut()) {
+            (Axes::Moved, _) => {}
+            (Axes::Features, _) => match (&layer.input[..], &layer.output[..]) {
                 (&[from], &[to]) => {
                     let (name, layers) = (layer.name.clone(), vec![layer.layer.clone()]);
                     parts.push(Part { name, sizes: [from, to], layers });
@@ -222,8 +222,8 @@ fn parts(placed: &[Placed]) -> Result<Vec<Part>> {
                     ));
                 }
             },
-            (Layer::Activation(_), Some(part)) if layer.parameters.is_empty() => part.layers.push(layer.layer.clone()),
-            (other, _) => return refuse(format!("{other} cannot be pretrained layer by layer")),
+            (Axes::Elementwise, Some(part)) if layer.parameters.is_empty() => part.layers.push(layer.layer.clone()),
+            _ => return refuse(format!("{} cannot be pretrained layer by layer", layer.layer)),
         }
     }
     Ok(parts)

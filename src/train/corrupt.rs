@@ -4,10 +4,11 @@ use crate::error::Result;
 use crate::graph::{Binary, Graph, Unary, Value};
 use crate::model::config::{Augment, Binarise, Corruption, Flip, Level};
 use crate::model::{Network, Sample, masked};
+use crate::nn::Context;
 use crate::shape::Shape;
 
 /// A batch as it is trained on: shifted, mirrored and turned, and then as [`corrupt`] leaves it.
-pub(super) fn augment(graph: &mut Graph, network: &Network, sample: Sample, state: Value) -> Result<Sample> {
+pub(super) fn augment(graph: &mut Context, network: &Network, sample: Sample, state: Value) -> Result<Sample> {
     let augment = &network.spec().data.augment;
     if !augment.moves() {
         return corrupt(graph, network, sample, state);
@@ -22,7 +23,7 @@ pub(super) fn augment(graph: &mut Graph, network: &Network, sample: Sample, stat
 }
 
 /// A batch as it is validated on: made binary where the model says so, and corrupted for the encoder.
-pub(super) fn corrupt(graph: &mut Graph, network: &Network, sample: Sample, state: Value) -> Result<Sample> {
+pub(super) fn corrupt(graph: &mut Context, network: &Network, sample: Sample, state: Value) -> Result<Sample> {
     let shape = graph.shape(sample.input).clone();
     let clean = match network.spec().data.binarise {
         Binarise::None => sample,

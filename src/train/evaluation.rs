@@ -7,7 +7,7 @@ use crate::device::{Device, Session};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Value};
 use crate::model::{Network, Sample};
-use crate::nn::loss;
+use crate::nn::{Context, loss};
 use crate::plan::{Metrics, Plan, Request, State, Target, buffers};
 use crate::tensor::Values;
 use std::collections::BTreeMap;
@@ -59,7 +59,7 @@ pub(super) fn evaluation_plan(
     batch: usize,
     device: Target,
 ) -> Result<(Plan, Names)> {
-    let mut graph = Graph::new();
+    let mut graph = Context::new();
     let (sample, state) = feed.read(&mut graph, batch)?;
     let Sample { input, target } = corrupt(&mut graph, network, sample, state)?;
     let objective = network.objective(&mut graph, input, target, state)?;
@@ -131,13 +131,13 @@ impl TrainedModel<'_> {
         data: &Dataset,
         batch: usize,
         name: &str,
-        build: impl Fn(&mut Graph, Sample, Value) -> Result<Value>,
+        build: impl Fn(&mut Context, Sample, Value) -> Result<Value>,
     ) -> Result<f64> {
         let TrainedModel { network, device, parameters } = *self;
         let batch = batch.clamp(1, data.len());
         let mut feed = Feed::new(network.rows(data)?, buffers::VALIDATION, batch, resident_bytes(device))?;
         let plan = |batch| {
-            let mut graph = Graph::new();
+            let mut graph = Context::new();
             let (x, state) = feed.read(&mut graph, batch)?;
             let value = build(&mut graph, x, state)?;
             let value = graph.reshape(value, [1])?;

@@ -7,8 +7,9 @@
 use crate::data::Dataset;
 use crate::device::{Device, Session};
 use crate::error::{Error, Result};
-use crate::graph::{Graph, Value};
+use crate::graph::Value;
 use crate::model::{BatchLayout, BatchSource, Held, Sample};
+use crate::nn::Context;
 use crate::plan::{State, buffers};
 use crate::shape::Shape;
 use crate::tensor::{DType, Values};
@@ -338,7 +339,7 @@ impl FeedShape {
 
     /// The next `batch` samples as values of a graph, which is told what stands beside them, and the step state that says which
     /// they are.
-    pub fn read(&self, graph: &mut Graph, batch: usize) -> Result<(Sample, Value)> {
+    pub fn read(&self, graph: &mut Context, batch: usize) -> Result<(Sample, Value)> {
         let rows = self.places[self.places.len() - 1] + self.rows;
         let shape: Vec<usize> = std::iter::once(rows).chain(self.sample.iter().copied()).collect();
         let data = graph.input(&buffers::data(self.name), shape, self.dtype)?;

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::graph::{Graph, Value};
 use crate::model::config::{NonFinite, Precision, TrainSpec};
 use crate::model::{BatchLayout, Network, Sample, across_columns};
-use crate::nn::MAX_ELEMENTS;
+use crate::nn::{Context, MAX_ELEMENTS};
 use crate::plan::state::{NORM, SCALE};
 use crate::plan::{Gradients, Limits, Metrics, Plan, Request, Target, Trained, Training, buffers};
 use crate::shape::Shape;
@@ -79,7 +79,7 @@ pub(super) fn train_plan(
     target: Target,
 ) -> Result<Plan> {
     let spec = &network.spec().train;
-    let mut graph = Graph::new();
+    let mut graph = Context::new();
     let (sample, state) = feed.read(&mut graph, batch)?;
     let loss = training_loss(network, &mut graph, sample, state)?;
     let trained = trained_parameters(network, &mut graph, loss, groups)?;
@@ -107,7 +107,7 @@ pub(super) fn target_of(spec: &TrainSpec, target: Target) -> Target {
 }
 
 /// What training makes small, for a batch.
-pub(super) fn training_loss(network: &Network, graph: &mut Graph, sample: Sample, state: Value) -> Result<Value> {
+pub(super) fn training_loss(network: &Network, graph: &mut Context, sample: Sample, state: Value) -> Result<Value> {
     let batch = graph.shape(sample.input)[0];
     let Sample { input, target } = augment(graph, network, sample, state)?;
     graph.set_training(state)?;

@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::graph::{Graph, Reduction, Unary, Value};
 use crate::model::Network;
 use crate::model::config::{Gaussian, LatentSpec, LossKind, ModelSpec, channel_axis};
-use crate::nn::Layer;
+use crate::nn::{Axes, Context};
 use crate::plan::{Plan, Request, State};
 use crate::tensor::Values;
 use std::fmt;
@@ -238,7 +238,7 @@ pub(super) fn of_samples(network: &Network, parameters: &Values, data: &Dataset)
     let order: Vec<u32> = (0..(count / batch * batch) as u32).collect();
     let some = data.subset(&order);
     let mut feed = Feed::new(network.rows(&some)?, "inspected", batch, u64::MAX)?;
-    let mut graph = Graph::new();
+    let mut graph = Context::new();
     let (sample, _) = feed.read(&mut graph, batch)?;
     let code = network.encode(&mut graph, sample.input)?;
     if !activations.is_empty() {
@@ -299,7 +299,7 @@ pub(super) fn of_samples(network: &Network, parameters: &Values, data: &Dataset)
 fn activations(network: &Network) -> Vec<(String, String)> {
     let last = network.checked().decoder.last().map(|layer| &layer.name);
     let layers = network.checked().layers().filter(|layer| Some(&layer.name) != last);
-    let active = layers.filter(|layer| matches!(layer.layer, Layer::Activation(_)));
+    let active = layers.filter(|layer| layer.layer.axes() == Axes::Elementwise);
     active.map(|layer| (layer.name.clone(), layer.layer.to_string())).collect()
 }
 

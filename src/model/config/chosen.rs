@@ -1,7 +1,7 @@
 //! Latents whose codes are chosen: the largest numbers, the nearest vectors, or bits.
 
 use crate::error::{Error, Result};
-use crate::nn::{Activation, Initial, Layer, Parameter, Placed};
+use crate::nn::{Activation, Axes, Initial, Layer, Parameter, Placed};
 use crate::schema::{Key, Setting};
 use crate::shape::{Shape, channel_axis};
 
@@ -213,25 +213,17 @@ impl VectorQuantised {
 /// Whether layers end in a convolution of sequences `[channels, length]`, or in another layer that only those go into, whatever
 /// is done to its elements then.
 fn leaves_channels(layers: &[Placed]) -> bool {
-    let elementwise = |layer: &&Placed| {
-        matches!(
-            layer.layer,
-            Layer::Activation(_)
-                | Layer::BatchNorm(_)
-                | Layer::LayerNorm(_)
-                | Layer::GroupNorm(_)
-                | Layer::InstanceNorm(_)
-                | Layer::RmsNorm(_)
-                | Layer::UnitNorm(_)
-                | Layer::Dropout(_)
-                | Layer::GaussianNoise(_)
-        )
+    // Behind a softmax, vectors are taken along the last axis.
+    let same = |layer: &&Placed| match &layer.layer {
+        Layer::Softmax(_) => false,
+        layer => matches!(layer.axes(), Axes::Elementwise | Axes::Same),
     };
-    layers.iter().rev().find(|layer| !elementwise(layer)).is_some_and(|layer| match &layer.layer {
-        Layer::Conv1d(_) | Layer::ConvTranspose1d(_) | Layer::Pool1d(_) | Layer::AdaptivePool1d(_) => true,
-        Layer::Upsample(_) | Layer::GlobalPool(_) => layer.input.len() == 2,
-        Layer::Structure(_) => layer.inside.first().is_some_and(|body| leaves_channels(body)),
-        _ => false,
+    layers.iter().rev().find(|layer| !same(layer)).is_some_and(|layer| match layer.layer.axes() {
+        Axes::Channels | Axes::Pooled => layer.input.len() == 2,
+        Axes::Lists => layer.inside.first().is_some_and(|body| leaves_channels(body)),
+        Axes::Elementwise | Axes::Same | Axes::Moved | Axes::Features | Axes::Tied | Axes::Sequence | Axes::Other => {
+            false
+        }
     })
 }
 

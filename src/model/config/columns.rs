@@ -7,7 +7,7 @@ use super::loss::LossKind;
 use super::spec::ModelSpec;
 use crate::data::{Column, Columns, Dataset, LabelColumn, Reading, class_of};
 use crate::error::{Error, Result};
-use crate::nn::{Initial, Layer, Linear, Parameter, TiedLinear};
+use crate::nn::{Axes, Initial, Layer, Parameter};
 use crate::schema::{Key, Setting, Table, Texts};
 use crate::shape::Shape;
 use crate::suggest::suggest;
@@ -17,6 +17,13 @@ const LONGEST_NAMES: usize = 512 << 10;
 
 /// What messages call a text, and the help where a file has something else.
 pub(super) const TEXT: [&str; 2] = ["a text", "write \"age\", say"];
+/// The features that the last linear layer of a list gives, where nothing but activations and softmax follows that layer.
+pub(super) fn last_features(layers: &mut [Layer]) -> Option<&mut usize> {
+    let follows = |layer: &Layer| layer.axes() == Axes::Elementwise || matches!(layer, Layer::Softmax(_));
+    let last = layers.iter_mut().rev().find(|layer| !follows(layer))?;
+    let linear = matches!(last.axes(), Axes::Features | Axes::Tied);
+    last.out_mut().filter(|_| linear).map(|(out, _)| out)
+}
 
 impl Table for Column {
     fn keys(&mut self) -> Vec<Key<'_>> {
@@ -136,15 +143,9 @@ impl ModelSpec {
         if features == before {
             return Ok(());
         }
-        for layer in self.decoder.iter_mut().rev() {
-            match layer {
-                Layer::Linear(Linear { out, .. }) | Layer::TiedLinear(TiedLinear { out, .. }) => {
-                    *out = features;
-                    return Ok(());
-                }
-                Layer::Activation(_) | Layer::Softmax(_) => {}
-                _ => break,
-            }
+        if let Some(out) = last_features(&mut self.decoder) {
+            *out = features;
+            return Ok(());
         }
         let problem = "the decoder does not end in a linear layer, whose size the data could decide";
         Err(Error::invalid("data.sets_input", problem, "end it with { linear = 784 }, or leave sets_input out"))

@@ -1,7 +1,7 @@
 //! Whether two models are the same but for how they are trained.
 
 use super::ModelSpec;
-use crate::nn::{Layer, Linear, TiedLinear};
+use super::columns::last_features;
 
 impl ModelSpec {
     /// Takes over what [`fit_to`](ModelSpec::fit_to) once took from data into `fitted`, where this model leaves it to the
@@ -12,19 +12,9 @@ impl ModelSpec {
         }
         self.input.clone_from(&fitted.input);
         self.data.columns.clone_from(&fitted.data.columns);
-        let layers = self.decoder.iter_mut().rev().zip(fitted.decoder.iter().rev());
-        for layers in layers {
-            match layers {
-                (
-                    Layer::Linear(Linear { out, .. }) | Layer::TiedLinear(TiedLinear { out, .. }),
-                    Layer::Linear(Linear { out: other, .. }) | Layer::TiedLinear(TiedLinear { out: other, .. }),
-                ) => {
-                    *out = *other;
-                    return;
-                }
-                (Layer::Activation(_) | Layer::Softmax(_), _) => {}
-                _ => return,
-            }
+        let mut decoder = fitted.decoder.clone();
+        if let (Some(out), Some(fitted)) = (last_features(&mut self.decoder), last_features(&mut decoder)) {
+            *out = *fitted;
         }
     }
 

@@ -1,9 +1,9 @@
 //! The loss of a model file: one by its name, or a weighted sum of several.
 
 use crate::error::{Error, Result};
-use crate::graph::{Graph, Value};
+use crate::graph::Value;
 use crate::nn::loss::SSIM_WINDOW;
-use crate::nn::{Activation, Initial, Layer, Parameter, Placed, Softmax};
+use crate::nn::{Activation, Context, Initial, Layer, Parameter, Placed, Softmax};
 use crate::schema::{Fault, Item, Key, Part, Setting, keys_schema, read_keys, variants};
 use crate::shape::Shape;
 use crate::suggest::suggest;
@@ -59,7 +59,7 @@ pub enum LossKind {
     Custom(CustomLoss),
 }
 
-/// A loss that an application has written over the [`Graph`], under the name that a model file calls it by. Two are equal
+/// A loss that an application has written over the graph of a [`Context`], under the name that a model file calls it by. Two are equal
 /// where their names are.
 #[derive(Clone)]
 pub struct CustomLoss {
@@ -69,7 +69,7 @@ pub struct CustomLoss {
 }
 
 /// Makes a single number of a reconstruction and its original, both `[n, ..input]`.
-pub(crate) type LossFunction = dyn Fn(&mut Graph, Value, Value) -> Result<Value> + Send + Sync;
+pub(crate) type LossFunction = dyn Fn(&mut Context, Value, Value) -> Result<Value> + Send + Sync;
 
 impl PartialEq for CustomLoss {
     fn eq(&self, other: &CustomLoss) -> bool {
@@ -85,7 +85,7 @@ impl fmt::Debug for CustomLoss {
 
 impl CustomLoss {
     /// The loss of a batch: a single number.
-    pub(crate) fn build(&self, graph: &mut Graph, y: Value, target: Value) -> Result<Value> {
+    pub(crate) fn build(&self, graph: &mut Context, y: Value, target: Value) -> Result<Value> {
         let Some(function) = &self.function else { return Err(self.unknown("loss")) };
         let loss = function(graph, y, target)?;
         match graph.shape(loss).elements() {
@@ -130,7 +130,7 @@ impl LossKind {
     /// ```
     pub fn custom(
         name: impl Into<String>,
-        function: impl Fn(&mut Graph, Value, Value) -> Result<Value> + Send + Sync + 'static,
+        function: impl Fn(&mut Context, Value, Value) -> Result<Value> + Send + Sync + 'static,
     ) -> LossKind {
         LossKind::Custom(CustomLoss { name: name.into(), function: Some(Arc::new(function)) })
     }

@@ -67,8 +67,7 @@ impl Penalties {
                 let help = format!("use projections = 4, say, or a code of at most {MOST_EXACT}");
                 return refuse("contractive.projections", problem, &help);
             }
-            let mixes = |layer: &&Placed| matches!(layer.layer, Layer::BatchNorm(_));
-            if let Some(layer) = nn::walk(encoder).into_iter().find(mixes) {
+            if let Some(layer) = nn::walk(encoder).into_iter().find(|layer| layer.keeps_statistics()) {
                 let problem = format!("{} makes codes depend on other samples than their own", layer.name);
                 return refuse("contractive", problem, "use \"layer_norm\" or { group_norm = 4 } there");
             }

@@ -13,7 +13,7 @@ use super::penalties::Penalties;
 use super::train::TrainSpec;
 use crate::data::pictures::PictureFormat;
 use crate::error::{Error, Result};
-use crate::nn::{self, Blocks, Layer, MAX_ELEMENTS, Reshape};
+use crate::nn::{self, Axes, Blocks, Layer, MAX_ELEMENTS, Reshape};
 use crate::schema::{
     Choice, Chosen, Fault, Inner, Item, Key, Part, Setting, Table, document_schema, read_document, write_table,
 };
@@ -129,33 +129,20 @@ impl ModelSpec {
         // Poolings keep channels, but not the features that lie along their axes.
         let mut pooled = false;
         for layer in self.encoder.iter_mut().rev() {
-            match layer {
-                Layer::Linear(_) | Layer::Recurrent(_) if pooled => break,
-                Layer::Linear(linear) => {
-                    linear.out = size;
-                    return Ok(());
-                }
-                Layer::Recurrent(recurrent) => {
-                    let directions = 1 + usize::from(recurrent.bidirectional);
+            match layer.axes() {
+                Axes::Features | Axes::Sequence if pooled => break,
+                Axes::Features | Axes::Sequence | Axes::Channels => {
+                    let Some((out, directions)) = layer.out_mut() else { break };
                     if !size.is_multiple_of(directions) {
                         let problem = format!("the encoder's last layer leaves as much in both directions, not {size}");
                         return Err(Error::invalid("latent", problem, "give an even number"));
                     }
-                    recurrent.out = size / directions;
+                    *out = size / directions;
                     return Ok(());
                 }
-                Layer::Conv1d(conv) => {
-                    conv.out = size;
-                    return Ok(());
-                }
-                Layer::Conv2d(conv) => {
-                    conv.out = size;
-                    return Ok(());
-                }
-                Layer::Pool1d(_) | Layer::Pool2d(_) | Layer::GlobalPool(_) => pooled = true,
-                Layer::AdaptivePool1d(_) | Layer::AdaptivePool2d(_) | Layer::Upsample(_) => pooled = true,
-                layer if keeps_shape(layer) => {}
-                _ => break,
+                Axes::Pooled => pooled = true,
+                Axes::Elementwise | Axes::Same => {}
+                Axes::Moved | Axes::Tied | Axes::Lists | Axes::Other => break,
             }
         }
         let problem = "the encoder does not end in a layer that decides how many numbers a code has";
@@ -203,7 +190,11 @@ impl ModelSpec {
         let Some(last) = decoder.last() else { return Err(no_layers("decoder")) };
         if last.output.elements() != width {
             // The layer to change is the last one that does more than hand on the shape.
-            let layer = decoder.iter().rev().find(|layer| !keeps_shape(&layer.layer)).unwrap_or(last);
+            let layer = decoder
+                .iter()
+                .rev()
+                .find(|layer| !matches!(layer.layer.axes(), Axes::Elementwise | Axes::Same))
+                .unwrap_or(last);
             let problem = match self.data.is_table() {
                 true => format!("the decoder's output is {}, its columns take {width} numbers", last.output),
                 false => format!("the decoder's output is {}, the model's input {}", last.output, self.input),
@@ -307,23 +298,6 @@ fn write_list(text: &mut String, name: &str, layers: &[Layer], full: bool) {
         previous = Some(layer);
     }
     text.push_str("\n]\n");
-}
-
-/// Whether a layer hands on the shape of what goes into it, whatever that is.
-fn keeps_shape(layer: &Layer) -> bool {
-    matches!(
-        layer,
-        Layer::Activation(_)
-            | Layer::BatchNorm(_)
-            | Layer::LayerNorm(_)
-            | Layer::GroupNorm(_)
-            | Layer::InstanceNorm(_)
-            | Layer::RmsNorm(_)
-            | Layer::UnitNorm(_)
-            | Layer::Softmax(_)
-            | Layer::Dropout(_)
-            | Layer::GaussianNoise(_)
-    )
 }
 
 fn no_layers(list: &str) -> Error {

@@ -6,7 +6,7 @@ use super::initializer::Initializer;
 use super::optimizer::OptimizerSpec;
 use super::schedule::Schedule;
 use crate::error::{Error, Result};
-use crate::nn::{Layer, Placed};
+use crate::nn::Axes;
 use crate::plan::Optimizer;
 use crate::schema::{Choice, Chosen, Key, List, OrFalse, Setting, Table, names, validate};
 use crate::suggest::suggest;
@@ -376,8 +376,7 @@ impl TrainSpec {
             let problem = format!("expects a positive number, or false, got {lr:?}");
             return refuse("train.swa.lr", problem, "use 0.001, say");
         }
-        let by_batch = |layer: &&Placed| matches!(layer.layer, Layer::BatchNorm(_));
-        if let Some(layer) = checked.layers().find(by_batch) {
+        if let Some(layer) = checked.layers().find(|layer| layer.keeps_statistics()) {
             let problem = format!("the running statistics of {} are the last weights', not their mean's", layer.name);
             return refuse("train.swa", problem, "use \"layer_norm\" or { group_norm = 4 } there, or ema");
         }
@@ -406,9 +405,8 @@ impl TrainSpec {
             }
             if layer.activity_l1.is_some() || layer.activity_l2.is_some() {
                 let is_output = |name: &str| checked.layers().any(|placed| placed.name.starts_with(name));
-                let moves_only = checked
-                    .layers()
-                    .any(|placed| placed.name == layer.name && matches!(placed.layer, Layer::Reshape(_)));
+                let moves_only =
+                    checked.layers().any(|placed| placed.name == layer.name && placed.layer.axes() == Axes::Moved);
                 if !is_output(&layer.name) || moves_only {
                     let problem = format!("{:?} has no activities of its own", layer.name);
                     return Err(Error::invalid(key("name"), problem, "name the layer that computes them"));

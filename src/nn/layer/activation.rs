@@ -3,7 +3,7 @@
 use super::kind::{Initial, Key, Kind, ParameterSpec, Setting, axis_of, no_axis, product};
 use crate::error::Result;
 use crate::graph::{Binary, Graph, Unary, Value};
-use crate::nn::Placed;
+use crate::nn::{Context, Placed};
 use crate::shape::Shape;
 
 /// The two numbers of [`Activation::Selu`].
@@ -99,17 +99,17 @@ impl Kind for Glu {
         product(output).saturating_mul(2)
     }
 
-    fn apply(&self, placed: &Placed, graph: &mut Graph, x: Value) -> Result<Value> {
+    fn apply(&self, placed: &Placed, cx: &mut Context, x: Value) -> Result<Value> {
         // The batch is the first axis of a value.
         let axis = axis_of(self.axis, placed.input.len()).unwrap_or(0) + 1;
-        let mut shape = graph.shape(x).to_vec();
+        let mut shape = cx.shape(x).to_vec();
         shape[axis] /= 2;
         let mut start = vec![0; shape.len()];
-        let value = graph.slice(x, &start, shape.clone())?;
+        let value = cx.slice(x, &start, shape.clone())?;
         start[axis] = shape[axis];
-        let gate = graph.slice(x, &start, shape)?;
-        let gate = graph.unary(Unary::Sigmoid, gate)?;
-        graph.multiply(value, gate)
+        let gate = cx.slice(x, &start, shape)?;
+        let gate = cx.unary(Unary::Sigmoid, gate)?;
+        cx.multiply(value, gate)
     }
 }
 
@@ -218,51 +218,51 @@ impl Kind for Activation {
         product(output)
     }
 
-    fn apply(&self, placed: &Placed, graph: &mut Graph, x: Value) -> Result<Value> {
+    fn apply(&self, placed: &Placed, cx: &mut Context, x: Value) -> Result<Value> {
         match self {
-            Activation::Relu => graph.unary(Unary::Relu, x),
-            Activation::LeakyRelu { slope } => graph.with_number(Binary::LeakyRelu, x, *slope),
-            Activation::Elu { alpha } => graph.with_number(Binary::Elu, x, *alpha),
+            Activation::Relu => cx.unary(Unary::Relu, x),
+            Activation::LeakyRelu { slope } => cx.with_number(Binary::LeakyRelu, x, *slope),
+            Activation::Elu { alpha } => cx.with_number(Binary::Elu, x, *alpha),
             Activation::Selu => {
-                let y = graph.with_number(Binary::Elu, x, SELU_ALPHA)?;
-                graph.scale(y, SELU_SCALE)
+                let y = cx.with_number(Binary::Elu, x, SELU_ALPHA)?;
+                cx.scale(y, SELU_SCALE)
             }
             Activation::Celu { alpha } => {
                 // The slope at 0 is 1 from both sides, which the rest shares with no maximum.
-                let positive = graph.unary(Unary::Relu, x)?;
-                let negative = graph.subtract(x, positive)?;
-                let negative = graph.scale(negative, 1.0 / alpha)?;
-                let negative = graph.with_number(Binary::Elu, negative, *alpha)?;
-                graph.add(positive, negative)
+                let positive = cx.unary(Unary::Relu, x)?;
+                let negative = cx.subtract(x, positive)?;
+                let negative = cx.scale(negative, 1.0 / alpha)?;
+                let negative = cx.with_number(Binary::Elu, negative, *alpha)?;
+                cx.add(positive, negative)
             }
-            Activation::Gelu => graph.unary(Unary::Gelu, x),
-            Activation::Silu => graph.unary(Unary::Silu, x),
-            Activation::Softplus => graph.unary(Unary::Softplus, x),
-            Activation::Sigmoid => graph.unary(Unary::Sigmoid, x),
-            Activation::Tanh => graph.unary(Unary::Tanh, x),
-            Activation::Hardtanh { min, max } => hardtanh(graph, x, *min, *max),
-            Activation::Relu6 => hardtanh(graph, x, 0.0, 6.0),
-            Activation::Hardsigmoid => hardsigmoid(graph, x),
+            Activation::Gelu => cx.unary(Unary::Gelu, x),
+            Activation::Silu => cx.unary(Unary::Silu, x),
+            Activation::Softplus => cx.unary(Unary::Softplus, x),
+            Activation::Sigmoid => cx.unary(Unary::Sigmoid, x),
+            Activation::Tanh => cx.unary(Unary::Tanh, x),
+            Activation::Hardtanh { min, max } => hardtanh(cx, x, *min, *max),
+            Activation::Relu6 => hardtanh(cx, x, 0.0, 6.0),
+            Activation::Hardsigmoid => hardsigmoid(cx, x),
             Activation::Hardswish => {
-                let gate = hardsigmoid(graph, x)?;
-                graph.multiply(x, gate)
+                let gate = hardsigmoid(cx, x)?;
+                cx.multiply(x, gate)
             }
             Activation::Mish => {
-                let softplus = graph.unary(Unary::Softplus, x)?;
-                let gate = graph.unary(Unary::Tanh, softplus)?;
-                graph.multiply(x, gate)
+                let softplus = cx.unary(Unary::Softplus, x)?;
+                let gate = cx.unary(Unary::Tanh, softplus)?;
+                cx.multiply(x, gate)
             }
             Activation::Softsign => {
-                let size = graph.unary(Unary::Absolute, x)?;
-                let size = graph.with_number(Binary::Add, size, 1.0)?;
-                graph.divide(x, size)
+                let size = cx.unary(Unary::Absolute, x)?;
+                let size = cx.with_number(Binary::Add, size, 1.0)?;
+                cx.divide(x, size)
             }
             Activation::Prelu { .. } => {
-                let slopes = placed.parameter(graph, 0)?;
+                let slopes = placed.parameter(cx, 0)?;
                 let mut shape = vec![1; placed.input.len().max(1)];
-                shape[0] = graph.shape(slopes).elements();
-                let slopes = graph.reshape(slopes, shape)?;
-                graph.binary(Binary::LeakyRelu, x, slopes)
+                shape[0] = cx.shape(slopes).elements();
+                let slopes = cx.reshape(slopes, shape)?;
+                cx.binary(Binary::LeakyRelu, x, slopes)
             }
         }
     }

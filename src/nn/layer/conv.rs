@@ -5,8 +5,8 @@ use super::kind::{
     Key, Kind, ParameterSpec, Setting, add_bias, as_image, pair, positive, product, spatial, weight_and_bias,
 };
 use crate::error::Result;
-use crate::graph::{Graph, Value, Window};
-use crate::nn::Placed;
+use crate::graph::{Value, Window};
+use crate::nn::{Context, Placed};
 use crate::shape::{Shape, conv_output, conv_transpose_output, dilated};
 
 /// Convolution (cross-correlation, as everywhere in the field); the weight is `[out, channels / groups, ..kernel]`. Pairs
@@ -135,17 +135,17 @@ impl<const D: usize> Kind for Conv<D> {
         product(&[2, input[0] / self.groups]).saturating_mul(product(&self.kernel)).saturating_mul(product(output))
     }
 
-    fn apply(&self, placed: &Placed, graph: &mut Graph, x: Value) -> Result<Value> {
-        let weight = placed.parameter(graph, 0)?;
-        let (mut x, weight) = (as_image(graph, x)?, as_image(graph, weight)?);
+    fn apply(&self, placed: &Placed, cx: &mut Context, x: Value) -> Result<Value> {
+        let weight = placed.parameter(cx, 0)?;
+        let (mut x, weight) = (as_image(cx, x)?, as_image(cx, weight)?);
         let zeros: [[usize; 2]; D] = std::array::from_fn(|axis| self.zeros(axis));
         let (padding, more) = (zeros.map(|[both, _]| both), zeros.map(|[_, more]| more));
         if more != [0; D] {
-            x = graph.pad(x, &[0; 4], &[0, 0, if D == 1 { 0 } else { more[0] }, more[D - 1]])?;
+            x = cx.pad(x, &[0; 4], &[0, 0, if D == 1 { 0 } else { more[0] }, more[D - 1]])?;
         }
-        let y = graph.conv2d(x, weight, window(self.stride, padding, self.dilation, self.groups))?;
-        let y = placed.reshaped(graph, y)?;
-        add_bias(placed, graph, y)
+        let y = cx.conv2d(x, weight, window(self.stride, padding, self.dilation, self.groups))?;
+        let y = placed.reshaped(cx, y)?;
+        add_bias(placed, cx, y)
     }
 }
 
@@ -194,9 +194,9 @@ impl<const D: usize> Kind for ConvTranspose<D> {
 
     /// Transposed convolution maps as conv2d's gradient maps: PyTorch's weight [in, out / groups, ..kernel] is the weight of
     /// the convolution that goes the other way.
-    fn apply(&self, placed: &Placed, graph: &mut Graph, x: Value) -> Result<Value> {
-        let weight = placed.parameter(graph, 0)?;
-        let (x, weight) = (as_image(graph, x)?, as_image(graph, weight)?);
+    fn apply(&self, placed: &Placed, cx: &mut Context, x: Value) -> Result<Value> {
+        let weight = placed.parameter(cx, 0)?;
+        let (x, weight) = (as_image(cx, x)?, as_image(cx, weight)?);
         let mut padding = self.padding;
         let (mut size, mut start, mut end) = ([1; 2], [0; 2], [0; 2]);
         for (axis, padding) in padding.iter_mut().enumerate() {
@@ -211,15 +211,15 @@ impl<const D: usize> Kind for ConvTranspose<D> {
             }
         }
         let window = window(self.stride, padding, self.dilation, self.groups);
-        let mut y = graph.conv2d_grad_input(x, weight, window, size)?;
+        let mut y = cx.conv2d_grad_input(x, weight, window, size)?;
         if end != [0; 2] {
-            let [n, c] = [graph.shape(y)[0], graph.shape(y)[1]];
-            y = graph.pad(y, &[0; 4], &[0, 0, end[0], end[1]])?;
+            let [n, c] = [cx.shape(y)[0], cx.shape(y)[1]];
+            y = cx.pad(y, &[0; 4], &[0, 0, end[0], end[1]])?;
             let size = [0, 1].map(|at| size[at] + end[at] - 2 * start[at]);
-            y = graph.slice(y, &[0, 0, start[0], start[1]], [n, c, size[0], size[1]])?;
+            y = cx.slice(y, &[0, 0, start[0], start[1]], [n, c, size[0], size[1]])?;
         }
-        let y = placed.reshaped(graph, y)?;
-        add_bias(placed, graph, y)
+        let y = placed.reshaped(cx, y)?;
+        add_bias(placed, cx, y)
     }
 }
 

@@ -2,8 +2,8 @@
 
 use super::kind::{Key, Kind, ParameterSpec, Setting};
 use crate::error::Result;
-use crate::graph::{Graph, Value};
-use crate::nn::Placed;
+use crate::graph::Value;
+use crate::nn::{Context, Placed};
 use crate::shape::Shape;
 use std::fmt;
 use std::sync::Arc;
@@ -12,9 +12,9 @@ use std::sync::Arc;
 /// a graph's ops. Its parameters are trained, saved and loaded like any other's.
 ///
 /// ```
-/// use pinhole::graph::{Graph, Value};
+/// use pinhole::graph::Value;
 /// use pinhole::model::ModelSpec;
-/// use pinhole::nn::{CustomLayer, Initial, Layer, ParameterSpec};
+/// use pinhole::nn::{Context, CustomLayer, Initial, Layer, ParameterSpec};
 /// use pinhole::shape::Shape;
 ///
 /// /// Every feature times a trained factor.
@@ -29,8 +29,8 @@ use std::sync::Arc;
 ///         vec![ParameterSpec { name: "scale", shape: input.clone(), initial: Initial::Constant(1.0) }]
 ///     }
 ///
-///     fn apply(&self, graph: &mut Graph, x: Value, parameters: &[Value]) -> pinhole::Result<Value> {
-///         graph.multiply(x, parameters[0])
+///     fn apply(&self, cx: &mut Context, x: Value, parameters: &[Value]) -> pinhole::Result<Value> {
+///         cx.multiply(x, parameters[0])
 ///     }
 /// }
 ///
@@ -51,8 +51,8 @@ pub trait CustomLayer: Send + Sync {
     }
 
     /// The nodes on a batch: `[n, ..input]` to `[n, ..output]`, with the parameters in the order in which
-    /// [`parameters`](CustomLayer::parameters) asked for them.
-    fn apply(&self, graph: &mut Graph, x: Value, parameters: &[Value]) -> Result<Value>;
+    /// [`parameters`](CustomLayer::parameters) asked for them. Ops are built on the context as on a graph.
+    fn apply(&self, cx: &mut Context, x: Value, parameters: &[Value]) -> Result<Value>;
 
     /// Forward floating-point operations for one sample, for summaries.
     fn flops(&self, _input: &Shape, _output: &Shape) -> u64 {
@@ -126,20 +126,20 @@ impl Kind for Custom {
         self.rules().map_or(0, |rules| rules.flops(input, output))
     }
 
-    fn apply(&self, placed: &Placed, graph: &mut Graph, x: Value) -> Result<Value> {
+    fn apply(&self, placed: &Placed, cx: &mut Context, x: Value) -> Result<Value> {
         let unfit = |problem: String| {
             let what = format!("layer {:?} at {}", self.name, placed.name);
             crate::Error::invalid(what, problem, "look at its CustomLayer")
         };
         let rules = self.rules().map_err(unfit)?;
         let parameters =
-            (0..placed.parameters.len()).map(|index| placed.parameter(graph, index)).collect::<Result<Vec<_>>>()?;
-        let batch = graph.shape(x)[0];
-        let y = rules.apply(graph, x, &parameters)?;
+            (0..placed.parameters.len()).map(|index| placed.parameter(cx, index)).collect::<Result<Vec<_>>>()?;
+        let batch = cx.shape(x)[0];
+        let y = rules.apply(cx, x, &parameters)?;
         let expected: Shape = std::iter::once(batch).chain(placed.output.iter().copied()).collect();
-        match *graph.shape(y) == expected {
+        match *cx.shape(y) == expected {
             true => Ok(y),
-            false => Err(unfit(format!("gives {}, its output_shape says {expected}", graph.shape(y)))),
+            false => Err(unfit(format!("gives {}, its output_shape says {expected}", cx.shape(y)))),
         }
     }
 }

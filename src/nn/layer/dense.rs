@@ -3,7 +3,7 @@
 use super::kind::{Initial, Key, Kind, ParameterSpec, Setting, positive, product, weight_and_bias};
 use crate::error::Result;
 use crate::graph::{Graph, Value};
-use crate::nn::Placed;
+use crate::nn::{Context, Placed};
 use crate::shape::Shape;
 
 /// `y = x W^T + b` along the last axis of `[.., features]`, as PyTorch's `nn.Linear`; the weight is `[out, features]`.
@@ -78,10 +78,10 @@ impl Kind for Linear {
         product(&[2, self.out]).saturating_mul(product(input))
     }
 
-    fn apply(&self, placed: &Placed, graph: &mut Graph, x: Value) -> Result<Value> {
-        let weight = placed.parameter(graph, 0)?;
-        let bias = self.bias.then(|| placed.parameter(graph, 1)).transpose()?;
-        product_of_rows(graph, x, weight, true, bias)
+    fn apply(&self, placed: &Placed, cx: &mut Context, x: Value) -> Result<Value> {
+        let weight = placed.parameter(cx, 0)?;
+        let bias = self.bias.then(|| placed.parameter(cx, 1)).transpose()?;
+        product_of_rows(cx, x, weight, true, bias)
     }
 }
 
@@ -112,10 +112,10 @@ impl Kind for TiedLinear {
         product(&[2, self.out]).saturating_mul(product(input))
     }
 
-    fn apply(&self, placed: &Placed, graph: &mut Graph, x: Value) -> Result<Value> {
+    fn apply(&self, placed: &Placed, cx: &mut Context, x: Value) -> Result<Value> {
         let features = placed.input[placed.input.len() - 1];
-        let weight = graph.parameter(&format!("{}.weight", self.to), [features, self.out])?;
-        let bias = self.bias.then(|| placed.parameter(graph, 0)).transpose()?;
-        product_of_rows(graph, x, weight, false, bias)
+        let weight = cx.parameter(&format!("{}.weight", self.to), [features, self.out])?;
+        let bias = self.bias.then(|| placed.parameter(cx, 0)).transpose()?;
+        product_of_rows(cx, x, weight, false, bias)
     }
 }

@@ -2,8 +2,8 @@
 
 use super::kind::{Key, Kind, Setting, product};
 use crate::error::Result;
-use crate::graph::{Graph, Value};
-use crate::nn::Placed;
+use crate::graph::Value;
+use crate::nn::{Context, Placed};
 use crate::shape::Shape;
 
 /// In training, elements become zero at random and the others grow by as much as is lost on average: Srivastava et al.,
@@ -50,19 +50,19 @@ impl Kind for Dropout {
         product(input)
     }
 
-    fn apply(&self, _placed: &Placed, graph: &mut Graph, x: Value) -> Result<Value> {
-        let Some(state) = graph.training().filter(|_| self.p > 0.0) else { return Ok(x) };
+    fn apply(&self, _placed: &Placed, cx: &mut Context, x: Value) -> Result<Value> {
+        let Some(state) = cx.training().filter(|_| self.p > 0.0) else { return Ok(x) };
         // Nothing is left to grow by as much as is lost.
         if self.p == 1.0 {
-            return graph.scale(x, 0.0);
+            return cx.scale(x, 0.0);
         }
-        let mut shape = graph.shape(x).to_vec();
+        let mut shape = cx.shape(x).to_vec();
         if self.spatial {
             shape[2..].fill(1);
         }
-        let mask = graph.random_bernoulli(state, 1.0 - self.p, shape)?;
-        let mask = graph.scale(mask, 1.0 / (1.0 - self.p))?;
-        graph.multiply(x, mask)
+        let mask = cx.random_bernoulli(state, 1.0 - self.p, shape)?;
+        let mask = cx.scale(mask, 1.0 / (1.0 - self.p))?;
+        cx.multiply(x, mask)
     }
 }
 
@@ -86,11 +86,11 @@ impl Kind for GaussianNoise {
         product(input)
     }
 
-    fn apply(&self, _placed: &Placed, graph: &mut Graph, x: Value) -> Result<Value> {
-        let Some(state) = graph.training().filter(|_| self.deviation > 0.0) else { return Ok(x) };
-        let shape = graph.shape(x).clone();
-        let noise = graph.random_normal(state, shape)?;
-        let noise = graph.scale(noise, self.deviation)?;
-        graph.add(x, noise)
+    fn apply(&self, _placed: &Placed, cx: &mut Context, x: Value) -> Result<Value> {
+        let Some(state) = cx.training().filter(|_| self.deviation > 0.0) else { return Ok(x) };
+        let shape = cx.shape(x).clone();
+        let noise = cx.random_normal(state, shape)?;
+        let noise = cx.scale(noise, self.deviation)?;
+        cx.add(x, noise)
     }
 }

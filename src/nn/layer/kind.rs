@@ -1,6 +1,7 @@
 //! What every kind of layer knows of itself, and the keys of its table in a model file.
 
-use super::super::{MAX_ELEMENTS, Placed, elements};
+use super::super::{Context, MAX_ELEMENTS, Placed, elements};
+use super::Layer;
 use crate::error::Result;
 use crate::graph::{Graph, Value};
 pub(crate) use crate::schema::{Key, Setting};
@@ -14,6 +15,11 @@ pub(crate) trait Kind {
     /// The keys of its table in a model file, in the order in which they are written. Reading, writing and the help
     /// of messages all come from here.
     fn keys(&mut self) -> Vec<Key<'_>> {
+        Vec::new()
+    }
+
+    /// The lists of layers inside of this one: those of a [`Structure`](super::Structure).
+    fn lists_mut(&mut self) -> Vec<&mut Vec<Layer>> {
         Vec::new()
     }
 
@@ -36,8 +42,48 @@ pub(crate) trait Kind {
     }
 
     /// The nodes that compute it on a batch: `[n, ..input]` to `[n, ..output]`.
-    fn apply(&self, placed: &Placed, graph: &mut Graph, x: Value) -> Result<Value>;
+    fn apply(&self, placed: &Placed, cx: &mut Context, x: Value) -> Result<Value>;
 }
+
+/// What a layer does to the axes of a sample.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Axes {
+    /// Keeps the shape, whatever that is, and computes each element from that element alone.
+    Elementwise,
+    /// Keeps the shape, whatever that is.
+    Same,
+    /// Keeps the elements, in another shape.
+    Moved,
+    /// Keeps the channels, the first axis, and changes the sizes of the others.
+    Pooled,
+    /// Gives the last axis features of its own number.
+    Features,
+    /// Gives the last axis the features that go into another layer.
+    Tied,
+    /// Takes `[channels, ..]` and gives it channels of its own number.
+    Channels,
+    /// Takes or makes a sequence `[steps, features]`.
+    Sequence,
+    /// Does what the layers in its lists do.
+    Lists,
+    /// Changes them by a rule of its own.
+    Other,
+}
+
+/// How a layer treats the steps of a sequence `[steps, ..]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Steps {
+    /// Whether the output for a step depends on that step and the steps before it alone.
+    pub causal: bool,
+    /// Whether the layer reads how many steps each sample has.
+    pub lengths: bool,
+}
+
+/// The steps of a layer whose output for a step depends on no later step.
+pub(super) const CAUSAL: Steps = Steps { causal: true, lengths: false };
+
+/// The steps of a layer whose output for a step may depend on all steps.
+pub(super) const MIXED: Steps = Steps { causal: false, lengths: false };
 
 /// A parameter that a layer asks for.
 #[derive(Clone, Debug, PartialEq)]

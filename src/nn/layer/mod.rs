@@ -1,7 +1,8 @@
 //! The kinds of layers. Each kind's shapes, parameters, initialisation, cost, keys and nodes are in the file of its
 //! family, as the rules of [`Kind`]; here is the list of all kinds and what they share.
 //!
-//! A kind is added in two places: its rules, and a line in each of [`Layer`], `kind!` and [`Layer::templates`].
+//! A kind is added in two places: its rules in a file, and a row of `layers!`, which asks for all that other parts of the
+//! engine need to know of it.
 
 mod activation;
 mod conv;
@@ -26,7 +27,7 @@ pub use custom::{Custom, CustomLayer};
 pub use dense::{Linear, TiedLinear};
 pub use dropout::{Dropout, GaussianNoise};
 pub(crate) use file::layer_schema;
-pub(crate) use kind::fans;
+pub(crate) use kind::{Axes, Steps, fans};
 pub use kind::{Initial, ParameterSpec};
 pub use normalisation::{BatchNorm, GroupNorm, InstanceNorm, LayerNorm, RmsNorm, Softmax, UnitNorm};
 pub use patches::{Patches, Unpatch};
@@ -39,198 +40,154 @@ pub use sequence::{Attention, Cell, Embedding, Recurrent};
 pub use steps::{MaskSteps, Positions, RepeatVector};
 pub use structure::Structure;
 
-use self::kind::{Key, Kind, too_large};
-use super::{Blocks, MAX_ELEMENTS, Placed, elements};
+use self::kind::{CAUSAL, Key, Kind, MIXED, too_large};
+use super::{Blocks, MAX_ELEMENTS, elements};
 use crate::error::Result;
-use crate::graph::{Graph, Value};
 use crate::schema::short_form;
 use crate::shape::Shape;
 
-/// One entry of an encoder or a decoder.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Layer {
-    /// A matrix product and a bias.
-    Linear(Linear),
-    /// A matrix product with another layer's weight, transposed.
-    TiedLinear(TiedLinear),
-    /// Convolution of sequences.
-    Conv1d(Conv1d),
-    /// Convolution of images.
-    Conv2d(Conv2d),
-    /// Transposed convolution of sequences.
-    ConvTranspose1d(ConvTranspose1d),
-    /// Transposed convolution of images.
-    ConvTranspose2d(ConvTranspose2d),
-    /// A function of each element.
-    Activation(Activation),
-    /// One number for each window of a sequence.
-    Pool1d(Pool1d),
-    /// One number for each window of an image.
-    Pool2d(Pool2d),
-    /// One number for each of so many windows of a sequence.
-    AdaptivePool1d(AdaptivePool1d),
-    /// One number for each of so many windows of an image.
-    AdaptivePool2d(AdaptivePool2d),
-    /// One number for each channel.
-    GlobalPool(GlobalPool),
-    /// Images and sequences made larger.
-    Upsample(Upsample),
-    /// Channels exchanged for resolution.
-    PixelShuffle(PixelShuffle),
-    /// The same elements in another shape.
-    Reshape(Reshape),
-    /// Normalisation over the batch.
-    BatchNorm(BatchNorm),
-    /// Normalisation over last axes.
-    LayerNorm(LayerNorm),
-    /// Normalisation over groups of channels.
-    GroupNorm(GroupNorm),
-    /// Normalisation of each channel on its own.
-    InstanceNorm(InstanceNorm),
-    /// Division by the root of the mean square.
-    RmsNorm(RmsNorm),
-    /// Samples of length 1.
-    UnitNorm(UnitNorm),
-    /// Numbers whose sum is 1.
-    Softmax(Softmax),
-    /// One half of the channels or features, gated by the other.
-    Glu(Glu),
-    /// Elements or channels that become zero at random.
-    Dropout(Dropout),
-    /// Noise on each element.
-    GaussianNoise(GaussianNoise),
-    /// A vector for each category.
-    Embedding(Embedding),
-    /// A picture as a sequence of its patches.
-    Patches(Patches),
-    /// A picture out of its patches.
-    Unpatch(Unpatch),
-    /// What tells the steps of a sequence apart.
-    Positions(Positions),
-    /// A vector at every step of a sequence.
-    RepeatVector(RepeatVector),
-    /// Steps that are hidden.
-    MaskSteps(MaskSteps),
-    /// Attention of a sequence to itself.
-    Attention(Attention),
-    /// LSTMs or GRUs.
-    Recurrent(Recurrent),
-    /// Lists of layers.
-    Structure(Structure),
-    /// An application's own.
-    Custom(Custom),
-}
+/// One row for each kind of layer: its sentence, its name here and in its file, what it does to the [`Axes`] of a sample
+/// (with the field that decides their size, and a method by which the size is multiplied), how it treats [`Steps`], and
+/// one layer for every name that a model file has for it: with the defaults of the keys that a file may leave out, and
+/// with examples of those that it must give.
+macro_rules! layers {
+    ($($(#[$doc:meta])* $name:ident: $axes:ident $(($out:ident $(* $times:ident)?))?, |$own:pat_param| $steps:expr
+        => $templates:expr;)*) => {
+        /// One entry of an encoder or a decoder.
+        #[derive(Clone, Debug, PartialEq)]
+        pub enum Layer {
+            $($(#[$doc])* $name($name),)*
+        }
 
-/// The rules of a layer, borrowed as the layer is.
-macro_rules! kind {
-    ($layer:expr) => {
-        match $layer {
-            Layer::Linear(layer) => layer,
-            Layer::TiedLinear(layer) => layer,
-            Layer::Conv1d(layer) => layer,
-            Layer::Conv2d(layer) => layer,
-            Layer::ConvTranspose1d(layer) => layer,
-            Layer::ConvTranspose2d(layer) => layer,
-            Layer::Activation(layer) => layer,
-            Layer::Pool1d(layer) => layer,
-            Layer::Pool2d(layer) => layer,
-            Layer::AdaptivePool1d(layer) => layer,
-            Layer::AdaptivePool2d(layer) => layer,
-            Layer::GlobalPool(layer) => layer,
-            Layer::Upsample(layer) => layer,
-            Layer::PixelShuffle(layer) => layer,
-            Layer::Reshape(layer) => layer,
-            Layer::BatchNorm(layer) => layer,
-            Layer::LayerNorm(layer) => layer,
-            Layer::GroupNorm(layer) => layer,
-            Layer::InstanceNorm(layer) => layer,
-            Layer::RmsNorm(layer) => layer,
-            Layer::UnitNorm(layer) => layer,
-            Layer::Softmax(layer) => layer,
-            Layer::Glu(layer) => layer,
-            Layer::Dropout(layer) => layer,
-            Layer::GaussianNoise(layer) => layer,
-            Layer::Embedding(layer) => layer,
-            Layer::Patches(layer) => layer,
-            Layer::Unpatch(layer) => layer,
-            Layer::Positions(layer) => layer,
-            Layer::RepeatVector(layer) => layer,
-            Layer::MaskSteps(layer) => layer,
-            Layer::Attention(layer) => layer,
-            Layer::Recurrent(layer) => layer,
-            Layer::Structure(layer) => layer,
-            Layer::Custom(layer) => layer,
+        impl Layer {
+            /// One layer of every name that a model file may have: with the defaults of the keys that a file may leave
+            /// out, and with examples of those that it must give.
+            pub fn templates() -> Vec<Layer> {
+                let mut templates = Vec::new();
+                $(templates.extend($templates.map(Layer::$name));)*
+                templates
+            }
+
+            /// The rules of this kind of layer.
+            pub(super) fn kind(&self) -> &dyn Kind {
+                match self { $(Layer::$name(layer) => layer,)* }
+            }
+
+            fn kind_mut(&mut self) -> &mut dyn Kind {
+                match self { $(Layer::$name(layer) => layer,)* }
+            }
+
+            /// What the layer does to the axes of a sample.
+            pub(crate) fn axes(&self) -> Axes {
+                match self { $(Layer::$name(_) => Axes::$axes,)* }
+            }
+
+            /// How the layer treats the steps of a sequence.
+            pub(crate) fn steps(&self) -> Steps {
+                match self { $(Layer::$name($own) => $steps,)* }
+            }
+
+            /// The setting that decides the number of features or channels that come out, and how many times it they are.
+            pub(crate) fn out_mut(&mut self) -> Option<(&mut usize, usize)> {
+                match self { $(Layer::$name(layer) => layers!(@ layer $($out $($times)?)?),)* }
+            }
         }
     };
+    (@ $layer:ident) => {{
+        let _ = $layer;
+        None
+    }};
+    (@ $layer:ident $out:ident) => { Some((&mut $layer.$out, 1)) };
+    (@ $layer:ident $out:ident $times:ident) => {{
+        let times = $layer.$times();
+        Some((&mut $layer.$out, times))
+    }};
+}
+
+layers! {
+    /// A matrix product and a bias.
+    Linear: Features(out), |_| CAUSAL => [Linear::new(64)];
+    /// A matrix product with another layer's weight, transposed.
+    TiedLinear: Tied(out), |_| CAUSAL => [TiedLinear { to: "encoder.0".to_owned(), out: 784, bias: true }];
+    /// Convolution of sequences.
+    Conv1d: Channels(out), |_| MIXED => [Conv1d::new(16, [3])];
+    /// Convolution of images.
+    Conv2d: Channels(out), |_| MIXED => [Conv2d::new(16, [3; 2])];
+    /// Transposed convolution of sequences.
+    ConvTranspose1d: Channels, |_| MIXED => [ConvTranspose1d::new(16, [3])];
+    /// Transposed convolution of images.
+    ConvTranspose2d: Channels, |_| MIXED => [ConvTranspose2d::new(16, [3; 2])];
+    /// One number for each window of an image.
+    Pool2d: Pooled, |_| MIXED => PoolKind::ALL.map(|kind| Pool2d::new(kind, [2; 2]));
+    /// One number for each window of a sequence.
+    Pool1d: Pooled, |_| MIXED => PoolKind::ALL.map(|kind| Pool1d::new(kind, [2]));
+    /// One number for each of a fixed number of windows of an image.
+    AdaptivePool2d: Pooled, |_| MIXED => PoolKind::ALL.map(|kind| AdaptivePool2d { kind, size: [7; 2] });
+    /// One number for each of a fixed number of windows of a sequence.
+    AdaptivePool1d: Pooled, |_| MIXED => PoolKind::ALL.map(|kind| AdaptivePool1d { kind, size: [8] });
+    /// One number for each channel.
+    GlobalPool: Pooled, |_| MIXED => PoolKind::ALL.map(|kind| GlobalPool { kind });
+    /// Images and sequences made larger.
+    Upsample: Pooled, |_| MIXED => Upsample::templates();
+    /// Channels exchanged for resolution.
+    PixelShuffle: Other, |_| MIXED => [PixelShuffle::Shuffle(2), PixelShuffle::Unshuffle(2)];
+    /// The same elements in another shape.
+    Reshape: Moved, |_| MIXED => [Reshape::Flatten, Reshape::Unflatten([32, 7, 7].into())];
+    /// A function of each element.
+    Activation: Elementwise, |_| CAUSAL => Activation::ALL;
+    /// Normalisation over the batch.
+    BatchNorm: Same, |_| MIXED => [BatchNorm::new()];
+    /// Normalisation over last axes.
+    LayerNorm: Same, |own| Steps { causal: own.axes == 1, ..MIXED } => [LayerNorm::new(1)];
+    /// Normalisation over groups of channels.
+    GroupNorm: Same, |_| MIXED => [GroupNorm::new(4)];
+    /// Normalisation of each channel on its own. The channels of `[steps, features]` are its steps.
+    InstanceNorm: Same, |_| CAUSAL => [InstanceNorm::new()];
+    /// Division by the root of the mean square.
+    RmsNorm: Same, |own| Steps { causal: own.axes == 1, ..MIXED } => [RmsNorm::new(1)];
+    /// Samples of length 1.
+    UnitNorm: Same, |_| MIXED => [UnitNorm];
+    /// Numbers whose sum is 1.
+    Softmax: Same, |_| MIXED => [false, true].map(|logarithm| Softmax { axis: 0, logarithm });
+    /// One half of the channels or features, gated by the other.
+    Glu: Other, |_| MIXED => [Glu { axis: -1 }];
+    /// Elements or channels that become zero at random.
+    Dropout: Same, |own| Steps { causal: !own.spatial, ..MIXED }
+        => [false, true].map(|spatial| Dropout { p: 0.5, spatial });
+    /// Noise on each element.
+    GaussianNoise: Same, |_| CAUSAL => [GaussianNoise { deviation: 0.1 }];
+    /// A vector for each category.
+    Embedding: Sequence, |_| MIXED => [Embedding { categories: 10, size: 8 }];
+    /// A picture as a sequence of its patches.
+    Patches: Sequence, |_| MIXED => [Patches { size: [7; 2], out: 64 }];
+    /// A picture out of its patches.
+    Unpatch: Other, |_| MIXED => [Unpatch { size: [7; 2], shape: [1, 28, 28].into() }];
+    /// Vectors added to the steps of a sequence, by which layers behind it tell the steps apart.
+    Positions: Sequence, |_| CAUSAL => [Positions::Learned, Positions::Sinusoidal];
+    /// A vector at every step of a sequence.
+    RepeatVector: Sequence, |_| MIXED => [RepeatVector { steps: 28 }];
+    /// Steps that are hidden.
+    MaskSteps: Sequence, |_| MIXED => [MaskSteps { part: 0.75 }];
+    /// Attention of a sequence to itself.
+    Attention: Sequence, |own| Steps { causal: own.causal, lengths: true } => [Attention::new(4)];
+    /// LSTMs or GRUs.
+    Recurrent: Sequence(out * direction_count), |own| Steps { causal: !own.bidirectional && !own.last, lengths: true }
+        => [Cell::Lstm, Cell::Gru].map(|cell| Recurrent::new(cell, 64));
+    /// Lists of layers.
+    Structure: Lists, |own| own.steps() => Structure::templates();
+    /// An application's own.
+    Custom: Other, |_| MIXED => [Custom::template()];
 }
 
 impl Layer {
-    /// One layer of every name that a model file may have: with the defaults of what a file may leave out, and with
-    /// examples of what it must give.
-    pub fn templates() -> Vec<Layer> {
-        let mut templates = vec![
-            Layer::Linear(Linear::new(64)),
-            Layer::TiedLinear(TiedLinear { to: "encoder.0".to_owned(), out: 784, bias: true }),
-            Layer::Conv1d(Conv1d::new(16, [3])),
-            Layer::Conv2d(Conv2d::new(16, [3; 2])),
-            Layer::ConvTranspose1d(ConvTranspose1d::new(16, [3])),
-            Layer::ConvTranspose2d(ConvTranspose2d::new(16, [3; 2])),
-            Layer::Pool2d(Pool2d::new(PoolKind::Max, [2; 2])),
-            Layer::Pool2d(Pool2d::new(PoolKind::Average, [2; 2])),
-            Layer::Pool1d(Pool1d::new(PoolKind::Max, [2])),
-            Layer::Pool1d(Pool1d::new(PoolKind::Average, [2])),
-            Layer::AdaptivePool2d(AdaptivePool2d { kind: PoolKind::Max, size: [7; 2] }),
-            Layer::AdaptivePool2d(AdaptivePool2d { kind: PoolKind::Average, size: [7; 2] }),
-            Layer::AdaptivePool1d(AdaptivePool1d { kind: PoolKind::Max, size: [8] }),
-            Layer::AdaptivePool1d(AdaptivePool1d { kind: PoolKind::Average, size: [8] }),
-            Layer::GlobalPool(GlobalPool { kind: PoolKind::Max }),
-            Layer::GlobalPool(GlobalPool { kind: PoolKind::Average }),
-            Layer::Upsample(Upsample { interpolation: Interpolation::Nearest, scale: [2; 2] }),
-            Layer::Upsample(Upsample { interpolation: Interpolation::Bilinear, scale: [2; 2] }),
-            Layer::Upsample(Upsample { interpolation: Interpolation::Linear, scale: [1, 2] }),
-            Layer::PixelShuffle(PixelShuffle::Shuffle(2)),
-            Layer::PixelShuffle(PixelShuffle::Unshuffle(2)),
-            Layer::Reshape(Reshape::Flatten),
-            Layer::Reshape(Reshape::Unflatten([32, 7, 7].into())),
-        ];
-        templates.extend(Activation::ALL.map(Layer::Activation));
-        templates.extend([
-            Layer::BatchNorm(BatchNorm::new()),
-            Layer::LayerNorm(LayerNorm::new(1)),
-            Layer::GroupNorm(GroupNorm::new(4)),
-            Layer::InstanceNorm(InstanceNorm::new()),
-            Layer::RmsNorm(RmsNorm::new(1)),
-            Layer::UnitNorm(UnitNorm),
-            Layer::Softmax(Softmax { axis: 0, logarithm: false }),
-            Layer::Softmax(Softmax { axis: 0, logarithm: true }),
-            Layer::Glu(Glu { axis: -1 }),
-            Layer::Dropout(Dropout { p: 0.5, spatial: false }),
-            Layer::Dropout(Dropout { p: 0.5, spatial: true }),
-            Layer::GaussianNoise(GaussianNoise { deviation: 0.1 }),
-            Layer::Embedding(Embedding { categories: 10, size: 8 }),
-            Layer::Patches(Patches { size: [7; 2], out: 64 }),
-            Layer::Unpatch(Unpatch { size: [7; 2], shape: [1, 28, 28].into() }),
-            Layer::Positions(Positions::Learned),
-            Layer::Positions(Positions::Sinusoidal),
-            Layer::RepeatVector(RepeatVector { steps: 28 }),
-            Layer::MaskSteps(MaskSteps { part: 0.75 }),
-            Layer::Attention(Attention::new(4)),
-            Layer::Recurrent(Recurrent::new(Cell::Lstm, 64)),
-            Layer::Recurrent(Recurrent::new(Cell::Gru, 64)),
-        ]);
-        templates.extend(Structure::templates().map(Layer::Structure));
-        templates.push(Layer::Custom(Custom::template()));
-        templates
-    }
-
-    fn kind(&self) -> &dyn Kind {
-        kind!(self)
-    }
-
     /// The keys of the layer's table in a model file.
     pub(crate) fn keys(&mut self) -> Vec<Key<'_>> {
-        let kind: &mut dyn Kind = kind!(self);
-        kind.keys()
+        self.kind_mut().keys()
+    }
+
+    /// The lists of layers inside of this one.
+    pub(crate) fn lists_mut(&mut self) -> Vec<&mut Vec<Layer>> {
+        self.kind_mut().lists_mut()
     }
 
     /// The name in a model file.
@@ -270,11 +227,6 @@ impl Layer {
     /// activation, none for biases and reshapes. Saturates, and is 0 where `input` does not fit.
     pub fn flops(&self, input: &Shape) -> u64 {
         self.output_shape(input).map_or(0, |output| self.kind().flops(input, &output))
-    }
-
-    /// The layer's nodes on a batch, where it has been placed.
-    pub(super) fn apply(&self, placed: &Placed, graph: &mut Graph, x: Value) -> Result<Value> {
-        self.kind().apply(placed, graph, x)
     }
 
     /// Each key's value as a model file has it, and whether a file may leave it out because it is the default.

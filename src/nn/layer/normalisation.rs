@@ -3,7 +3,7 @@
 use super::kind::{Initial, Key, Kind, ParameterSpec, Setting, axis_of, no_axis, product};
 use crate::error::Result;
 use crate::graph::{Binary, Graph, Unary, Value};
-use crate::nn::Placed;
+use crate::nn::{Context, Placed};
 use crate::shape::Shape;
 
 /// Normalisation of each channel or feature by its mean and variance over the batch and all other axes, on `[channels, ..]`:
@@ -165,35 +165,35 @@ impl Kind for BatchNorm {
         product(input).saturating_mul(if self.affine { 4 } else { 2 })
     }
 
-    fn apply(&self, placed: &Placed, graph: &mut Graph, x: Value) -> Result<Value> {
+    fn apply(&self, placed: &Placed, cx: &mut Context, x: Value) -> Result<Value> {
         let first = if self.affine { 2 } else { 0 };
-        let (mean, variance) = (placed.parameter(graph, first)?, placed.parameter(graph, first + 1)?);
-        let shape = graph.shape(x).clone();
+        let (mean, variance) = (placed.parameter(cx, first)?, placed.parameter(cx, first + 1)?);
+        let shape = cx.shape(x).clone();
         let count = (shape.elements() / shape[1]) as f64;
-        let y = if graph.training().is_some() && count > 1.0 {
+        let y = if cx.training().is_some() && count > 1.0 {
             let axes: Vec<usize> = (0..shape.len()).filter(|axis| *axis != 1).collect();
-            let batch = graph.standardise(x, &axes, self.eps)?;
-            let unbiased = graph.scale(batch.variance, count / (count - 1.0))?;
+            let batch = cx.standardise(x, &axes, self.eps)?;
+            let unbiased = cx.scale(batch.variance, count / (count - 1.0))?;
             for (estimate, now) in [(mean, batch.mean), (variance, unbiased)] {
-                let kept = graph.scale(estimate, 1.0 - self.momentum)?;
-                let part = graph.scale(now, self.momentum)?;
-                let next = graph.add(kept, part)?;
-                graph.assign(estimate, next)?;
+                let kept = cx.scale(estimate, 1.0 - self.momentum)?;
+                let part = cx.scale(now, self.momentum)?;
+                let next = cx.add(kept, part)?;
+                cx.assign(estimate, next)?;
             }
-            let steps = placed.parameter(graph, first + 2)?;
-            let next = graph.with_number(Binary::Add, steps, 1.0)?;
-            graph.assign(steps, next)?;
+            let steps = placed.parameter(cx, first + 2)?;
+            let next = cx.with_number(Binary::Add, steps, 1.0)?;
+            cx.assign(steps, next)?;
             batch.output
         } else {
-            let mean = along_channels(graph, mean, placed)?;
-            let centred = graph.subtract(x, mean)?;
-            let variance = graph.with_number(Binary::Add, variance, self.eps)?;
-            let deviation = graph.unary(Unary::SquareRoot, variance)?;
-            let scale = graph.unary(Unary::Reciprocal, deviation)?;
-            let scale = along_channels(graph, scale, placed)?;
-            graph.multiply(centred, scale)?
+            let mean = along_channels(cx, mean, placed)?;
+            let centred = cx.subtract(x, mean)?;
+            let variance = cx.with_number(Binary::Add, variance, self.eps)?;
+            let deviation = cx.unary(Unary::SquareRoot, variance)?;
+            let scale = cx.unary(Unary::Reciprocal, deviation)?;
+            let scale = along_channels(cx, scale, placed)?;
+            cx.multiply(centred, scale)?
         };
-        affine(placed, graph, y, self.affine)
+        affine(placed, cx, y, self.affine)
     }
 }
 
@@ -203,19 +203,11 @@ impl Kind for LayerNorm {
     }
 
     fn keys(&mut self) -> Vec<Key<'_>> {
-        vec![
-            Key::short("axes", Setting::Whole(&mut self.axes)),
-            Key::optional("eps", Setting::Number(&mut self.eps)),
-            Key::optional("affine", Setting::Flag(&mut self.affine)),
-        ]
+        keys_of_last_axes(&mut self.axes, &mut self.eps, &mut self.affine)
     }
 
     fn output_shape(&self, input: &Shape) -> Result<Shape, String> {
-        check_epsilon(self.eps)?;
-        if self.axes == 0 || self.axes > input.len() {
-            return Err(format!("axes = {} does not fit {input}; use 1 to {}", self.axes, input.len()));
-        }
-        Ok(input.clone())
+        with_last_axes(self.axes, self.eps, input)
     }
 
     fn parameters(&self, input: &Shape) -> Vec<ParameterSpec> {
@@ -226,16 +218,16 @@ impl Kind for LayerNorm {
         product(input).saturating_mul(if self.affine { 7 } else { 5 })
     }
 
-    fn apply(&self, placed: &Placed, graph: &mut Graph, x: Value) -> Result<Value> {
-        let rank = graph.shape(x).len();
+    fn apply(&self, placed: &Placed, cx: &mut Context, x: Value) -> Result<Value> {
+        let rank = cx.shape(x).len();
         let axes: Vec<usize> = (rank - self.axes..rank).collect();
-        let y = graph.standardise(x, &axes, self.eps)?.output;
+        let y = cx.standardise(x, &axes, self.eps)?.output;
         if !self.affine {
             return Ok(y);
         }
-        let (weight, bias) = (placed.parameter(graph, 0)?, placed.parameter(graph, 1)?);
-        let y = graph.multiply(y, weight)?;
-        graph.add(y, bias)
+        let (weight, bias) = (placed.parameter(cx, 0)?, placed.parameter(cx, 1)?);
+        let y = cx.multiply(y, weight)?;
+        cx.add(y, bias)
     }
 }
 
@@ -270,12 +262,12 @@ impl Kind for GroupNorm {
         product(input).saturating_mul(if self.affine { 7 } else { 5 })
     }
 
-    fn apply(&self, placed: &Placed, graph: &mut Graph, x: Value) -> Result<Value> {
-        let shape = graph.shape(x).clone();
-        let grouped = graph.reshape(x, [shape[0], self.groups, shape.elements() / shape[0] / self.groups])?;
-        let y = graph.standardise(grouped, &[2], self.eps)?.output;
-        let y = graph.reshape(y, shape)?;
-        affine(placed, graph, y, self.affine)
+    fn apply(&self, placed: &Placed, cx: &mut Context, x: Value) -> Result<Value> {
+        let shape = cx.shape(x).clone();
+        let grouped = cx.reshape(x, [shape[0], self.groups, shape.elements() / shape[0] / self.groups])?;
+        let y = cx.standardise(grouped, &[2], self.eps)?.output;
+        let y = cx.reshape(y, shape)?;
+        affine(placed, cx, y, self.affine)
     }
 }
 
@@ -309,12 +301,12 @@ impl Kind for InstanceNorm {
         product(input).saturating_mul(if self.affine { 7 } else { 5 })
     }
 
-    fn apply(&self, placed: &Placed, graph: &mut Graph, x: Value) -> Result<Value> {
-        let shape = graph.shape(x).clone();
-        let channels = graph.reshape(x, [shape[0], shape[1], shape[2..].iter().product()])?;
-        let y = graph.standardise(channels, &[2], self.eps)?.output;
-        let y = graph.reshape(y, shape)?;
-        affine(placed, graph, y, self.affine)
+    fn apply(&self, placed: &Placed, cx: &mut Context, x: Value) -> Result<Value> {
+        let shape = cx.shape(x).clone();
+        let channels = cx.reshape(x, [shape[0], shape[1], shape[2..].iter().product()])?;
+        let y = cx.standardise(channels, &[2], self.eps)?.output;
+        let y = cx.reshape(y, shape)?;
+        affine(placed, cx, y, self.affine)
     }
 }
 
@@ -324,19 +316,11 @@ impl Kind for RmsNorm {
     }
 
     fn keys(&mut self) -> Vec<Key<'_>> {
-        vec![
-            Key::short("axes", Setting::Whole(&mut self.axes)),
-            Key::optional("eps", Setting::Number(&mut self.eps)),
-            Key::optional("affine", Setting::Flag(&mut self.affine)),
-        ]
+        keys_of_last_axes(&mut self.axes, &mut self.eps, &mut self.affine)
     }
 
     fn output_shape(&self, input: &Shape) -> Result<Shape, String> {
-        check_epsilon(self.eps)?;
-        if self.axes == 0 || self.axes > input.len() {
-            return Err(format!("axes = {} does not fit {input}; use 1 to {}", self.axes, input.len()));
-        }
-        Ok(input.clone())
+        with_last_axes(self.axes, self.eps, input)
     }
 
     fn parameters(&self, input: &Shape) -> Vec<ParameterSpec> {
@@ -348,22 +332,22 @@ impl Kind for RmsNorm {
         product(input).saturating_mul(if self.affine { 4 } else { 3 })
     }
 
-    fn apply(&self, placed: &Placed, graph: &mut Graph, x: Value) -> Result<Value> {
-        let mut shape = graph.shape(x).to_vec();
+    fn apply(&self, placed: &Placed, cx: &mut Context, x: Value) -> Result<Value> {
+        let mut shape = cx.shape(x).to_vec();
         let axes: Vec<usize> = (shape.len() - self.axes..shape.len()).collect();
         shape[axes[0]..].fill(1);
-        let square = graph.unary(Unary::Square, x)?;
-        let mean = graph.mean(square, &axes)?;
-        let mean = graph.with_number(Binary::Add, mean, self.eps)?;
-        let root = graph.unary(Unary::SquareRoot, mean)?;
-        let inverse = graph.unary(Unary::Reciprocal, root)?;
-        let inverse = graph.reshape(inverse, shape)?;
-        let y = graph.multiply(x, inverse)?;
+        let square = cx.unary(Unary::Square, x)?;
+        let mean = cx.mean(square, &axes)?;
+        let mean = cx.with_number(Binary::Add, mean, self.eps)?;
+        let root = cx.unary(Unary::SquareRoot, mean)?;
+        let inverse = cx.unary(Unary::Reciprocal, root)?;
+        let inverse = cx.reshape(inverse, shape)?;
+        let y = cx.multiply(x, inverse)?;
         if !self.affine {
             return Ok(y);
         }
-        let weight = placed.parameter(graph, 0)?;
-        graph.multiply(y, weight)
+        let weight = placed.parameter(cx, 0)?;
+        cx.multiply(y, weight)
     }
 }
 
@@ -380,18 +364,18 @@ impl Kind for UnitNorm {
         product(input).saturating_mul(3)
     }
 
-    fn apply(&self, _placed: &Placed, graph: &mut Graph, x: Value) -> Result<Value> {
-        let mut shape = graph.shape(x).to_vec();
+    fn apply(&self, _placed: &Placed, cx: &mut Context, x: Value) -> Result<Value> {
+        let mut shape = cx.shape(x).to_vec();
         let axes: Vec<usize> = (1..shape.len()).collect();
         shape[1..].fill(1);
-        let square = graph.unary(Unary::Square, x)?;
-        let sum = graph.sum(square, &axes)?;
+        let square = cx.unary(Unary::Square, x)?;
+        let sum = cx.sum(square, &axes)?;
         // Before the root, whose derivative at 0 is infinite.
-        let sum = graph.with_number(Binary::Maximum, sum, 1e-12)?;
-        let norm = graph.unary(Unary::SquareRoot, sum)?;
-        let inverse = graph.unary(Unary::Reciprocal, norm)?;
-        let inverse = graph.reshape(inverse, shape)?;
-        graph.multiply(x, inverse)
+        let sum = cx.with_number(Binary::Maximum, sum, 1e-12)?;
+        let norm = cx.unary(Unary::SquareRoot, sum)?;
+        let inverse = cx.unary(Unary::Reciprocal, norm)?;
+        let inverse = cx.reshape(inverse, shape)?;
+        cx.multiply(x, inverse)
     }
 }
 
@@ -412,10 +396,28 @@ impl Kind for Softmax {
         product(input).saturating_mul(4)
     }
 
-    fn apply(&self, placed: &Placed, graph: &mut Graph, x: Value) -> Result<Value> {
+    fn apply(&self, placed: &Placed, cx: &mut Context, x: Value) -> Result<Value> {
         // The batch is the first axis of a value.
         let axes = [axis_of(self.axis, placed.input.len()).unwrap_or(0) + 1];
-        if self.logarithm { graph.log_softmax(x, &axes) } else { graph.softmax(x, &axes) }
+        if self.logarithm { cx.log_softmax(x, &axes) } else { cx.softmax(x, &axes) }
+    }
+}
+
+/// The keys of a layer that normalises over last axes.
+fn keys_of_last_axes<'a>(axes: &'a mut usize, eps: &'a mut f64, affine: &'a mut bool) -> Vec<Key<'a>> {
+    vec![
+        Key::short("axes", Setting::Whole(axes)),
+        Key::optional("eps", Setting::Number(eps)),
+        Key::optional("affine", Setting::Flag(affine)),
+    ]
+}
+
+/// The shape that a layer over this many last axes keeps.
+fn with_last_axes(axes: usize, eps: f64, input: &Shape) -> Result<Shape, String> {
+    check_epsilon(eps)?;
+    match (1..=input.len()).contains(&axes) {
+        true => Ok(input.clone()),
+        false => Err(format!("axes = {axes} does not fit {input}; use 1 to {}", input.len())),
     }
 }
 

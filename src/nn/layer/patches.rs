@@ -2,8 +2,8 @@
 
 use super::kind::{Key, Kind, ParameterSpec, Setting, positive, product, spatial, weight_and_bias};
 use crate::error::Result;
-use crate::graph::{Graph, Value, Window};
-use crate::nn::Placed;
+use crate::graph::{Value, Window};
+use crate::nn::{Context, Placed};
 use crate::shape::Shape;
 
 /// A picture `[channels, height, width]` cut into patches side by side, each of them through one matrix product:
@@ -59,12 +59,12 @@ impl Kind for Patches {
         product(&[2, self.out]).saturating_mul(product(input))
     }
 
-    fn apply(&self, placed: &Placed, graph: &mut Graph, x: Value) -> Result<Value> {
-        let (weight, bias) = (placed.parameter(graph, 0)?, placed.parameter(graph, 1)?);
-        let y = graph.conv2d(x, weight, Window { stride: self.size, ..Window::default() })?;
-        let y = graph.permute(y, &[0, 2, 3, 1])?;
-        let y = placed.reshaped(graph, y)?;
-        graph.add(y, bias)
+    fn apply(&self, placed: &Placed, cx: &mut Context, x: Value) -> Result<Value> {
+        let (weight, bias) = (placed.parameter(cx, 0)?, placed.parameter(cx, 1)?);
+        let y = cx.conv2d(x, weight, Window { stride: self.size, ..Window::default() })?;
+        let y = cx.permute(y, &[0, 2, 3, 1])?;
+        let y = placed.reshaped(cx, y)?;
+        cx.add(y, bias)
     }
 }
 
@@ -96,11 +96,11 @@ impl Kind for Unpatch {
         }
     }
 
-    fn apply(&self, placed: &Placed, graph: &mut Graph, x: Value) -> Result<Value> {
-        let (n, [height, width]) = (graph.shape(x)[0], self.size);
+    fn apply(&self, placed: &Placed, cx: &mut Context, x: Value) -> Result<Value> {
+        let (n, [height, width]) = (cx.shape(x)[0], self.size);
         let [down, across] = [placed.output[1] / height, placed.output[2] / width];
-        let y = graph.reshape(x, [n, down, across, placed.output[0], height, width])?;
-        let y = graph.permute(y, &[0, 3, 1, 4, 2, 5])?;
-        placed.reshaped(graph, y)
+        let y = cx.reshape(x, [n, down, across, placed.output[0], height, width])?;
+        let y = cx.permute(y, &[0, 3, 1, 4, 2, 5])?;
+        placed.reshaped(cx, y)
     }
 }

@@ -4,7 +4,7 @@
 use super::kind::{Key, Kind, Setting, as_image, pair, positive, product, spatial};
 use crate::error::Result;
 use crate::graph::{Binary, Graph, Pool as Window, Pooling, Value};
-use crate::nn::Placed;
+use crate::nn::{Context, Placed};
 use crate::shape::{Shape, dilated, pool_output};
 
 /// What a pooling keeps of each window.
@@ -14,6 +14,10 @@ pub enum PoolKind {
     Max,
     /// The mean of the window.
     Average,
+}
+
+impl PoolKind {
+    pub(super) const ALL: [PoolKind; 2] = [PoolKind::Max, PoolKind::Average];
 }
 
 /// One number for each window of each channel of a sequence (`D = 1`) or an image (`D = 2`).
@@ -82,6 +86,14 @@ pub struct Upsample {
     /// Pixels that each pixel becomes, down and across. Of [`Interpolation::Linear`] only the second counts, and where
     /// [`Interpolation::Nearest`] enlarges a sequence, both are alike.
     pub scale: [usize; 2],
+}
+
+impl Upsample {
+    /// An example of each way.
+    pub(super) fn templates() -> [Upsample; 3] {
+        [(Interpolation::Nearest, [2; 2]), (Interpolation::Bilinear, [2; 2]), (Interpolation::Linear, [1, 2])]
+            .map(|(interpolation, scale)| Upsample { interpolation, scale })
+    }
 }
 
 /// Channels exchanged for resolution: Shi et al., arXiv 1609.05158.
@@ -196,27 +208,27 @@ impl<const D: usize> Kind for Pool<D> {
         product(&self.kernel).saturating_mul(product(output))
     }
 
-    fn apply(&self, placed: &Placed, graph: &mut Graph, x: Value) -> Result<Value> {
-        let x = as_image(graph, x)?;
+    fn apply(&self, placed: &Placed, cx: &mut Context, x: Value) -> Result<Value> {
+        let x = as_image(cx, x)?;
         let y = match self.kind {
-            PoolKind::Max => graph.max_pool(x, self.pooling())?,
+            PoolKind::Max => cx.max_pool(x, self.pooling())?,
             PoolKind::Average => {
-                let sum = graph.sum_pool(x, self.pooling())?;
+                let sum = cx.sum_pool(x, self.pooling())?;
                 let (input, output) = (&placed.input, &placed.output);
                 if self.has_short_windows(input, output) {
-                    let mut counts = self.counts(graph, D - 1, input[D], output[D])?;
+                    let mut counts = self.counts(cx, D - 1, input[D], output[D])?;
                     if D == 2 {
-                        let down = self.counts(graph, 0, input[1], output[1])?;
-                        let down = graph.reshape(down, [output[1], 1])?;
-                        counts = graph.multiply(down, counts)?;
+                        let down = self.counts(cx, 0, input[1], output[1])?;
+                        let down = cx.reshape(down, [output[1], 1])?;
+                        counts = cx.multiply(down, counts)?;
                     }
-                    graph.divide(sum, counts)?
+                    cx.divide(sum, counts)?
                 } else {
-                    graph.scale(sum, 1.0 / self.kernel.iter().product::<usize>() as f64)?
+                    cx.scale(sum, 1.0 / self.kernel.iter().product::<usize>() as f64)?
                 }
             }
         };
-        placed.reshaped(graph, y)
+        placed.reshaped(cx, y)
     }
 }
 
@@ -247,27 +259,27 @@ impl<const D: usize> Kind for AdaptivePool<D> {
         product(input).max(product(output))
     }
 
-    fn apply(&self, placed: &Placed, graph: &mut Graph, x: Value) -> Result<Value> {
-        let x = as_image(graph, x)?;
+    fn apply(&self, placed: &Placed, cx: &mut Context, x: Value) -> Result<Value> {
+        let x = as_image(cx, x)?;
         let size = pair(self.size, 1);
         let y = match self.kind {
-            PoolKind::Max => graph.pool(Window::Max, x, Some(x), Pooling::ADAPTIVE, size)?,
+            PoolKind::Max => cx.pool(Window::Max, x, Some(x), Pooling::ADAPTIVE, size)?,
             PoolKind::Average => {
-                let sum = graph.pool(Window::Sum, x, None, Pooling::ADAPTIVE, size)?;
+                let sum = cx.pool(Window::Sum, x, None, Pooling::ADAPTIVE, size)?;
                 let (input, output) = (&placed.input[1..], &placed.output[1..]);
                 if (0..D).all(|axis| input[axis].is_multiple_of(output[axis])) {
                     let count: usize = (0..D).map(|axis| input[axis] / output[axis]).product();
-                    graph.scale(sum, 1.0 / count as f64)?
+                    cx.scale(sum, 1.0 / count as f64)?
                 } else {
                     // How many elements each window has is the sum of ones over it.
-                    let [height, width] = [graph.shape(x)[2], graph.shape(x)[3]];
-                    let ones = graph.constant(1.0, [1, 1, height, width])?;
-                    let counts = graph.pool(Window::Sum, ones, None, Pooling::ADAPTIVE, size)?;
-                    graph.divide(sum, counts)?
+                    let [height, width] = [cx.shape(x)[2], cx.shape(x)[3]];
+                    let ones = cx.constant(1.0, [1, 1, height, width])?;
+                    let counts = cx.pool(Window::Sum, ones, None, Pooling::ADAPTIVE, size)?;
+                    cx.divide(sum, counts)?
                 }
             }
         };
-        placed.reshaped(graph, y)
+        placed.reshaped(cx, y)
     }
 }
 
@@ -290,13 +302,13 @@ impl Kind for GlobalPool {
         product(input)
     }
 
-    fn apply(&self, placed: &Placed, graph: &mut Graph, x: Value) -> Result<Value> {
-        let axes: Vec<usize> = (2..graph.shape(x).len()).collect();
+    fn apply(&self, placed: &Placed, cx: &mut Context, x: Value) -> Result<Value> {
+        let axes: Vec<usize> = (2..cx.shape(x).len()).collect();
         let y = match self.kind {
-            PoolKind::Max => graph.max(x, &axes)?,
-            PoolKind::Average => graph.mean(x, &axes)?,
+            PoolKind::Max => cx.max(x, &axes)?,
+            PoolKind::Average => cx.mean(x, &axes)?,
         };
-        placed.reshaped(graph, y)
+        placed.reshaped(cx, y)
     }
 }
 
@@ -350,14 +362,14 @@ impl Kind for Upsample {
         }
     }
 
-    fn apply(&self, placed: &Placed, graph: &mut Graph, x: Value) -> Result<Value> {
-        let x = as_image(graph, x)?;
+    fn apply(&self, placed: &Placed, cx: &mut Context, x: Value) -> Result<Value> {
+        let x = as_image(cx, x)?;
         let scale = if placed.input.len() == 2 { [1, self.scale[1]] } else { self.scale };
         let y = match self.interpolation {
-            Interpolation::Nearest => graph.repeat_pixels(x, scale)?,
-            Interpolation::Linear | Interpolation::Bilinear => graph.linear_resize(x, scale)?,
+            Interpolation::Nearest => cx.repeat_pixels(x, scale)?,
+            Interpolation::Linear | Interpolation::Bilinear => cx.linear_resize(x, scale)?,
         };
-        placed.reshaped(graph, y)
+        placed.reshaped(cx, y)
     }
 }
 
@@ -393,8 +405,8 @@ impl Kind for PixelShuffle {
         }
     }
 
-    fn apply(&self, placed: &Placed, graph: &mut Graph, x: Value) -> Result<Value> {
-        let n = graph.shape(x)[0];
+    fn apply(&self, placed: &Placed, cx: &mut Context, x: Value) -> Result<Value> {
+        let n = cx.shape(x)[0];
         let (small, large, f) = match *self {
             PixelShuffle::Shuffle(factor) => (&placed.input, &placed.output, factor),
             PixelShuffle::Unshuffle(factor) => (&placed.output, &placed.input, factor),
@@ -403,14 +415,14 @@ impl Kind for PixelShuffle {
         let (c, h, w) = (large[0], small[1], small[2]);
         let y = match self {
             PixelShuffle::Shuffle(_) => {
-                let y = graph.reshape(x, [n, c, f, f, h, w])?;
-                graph.permute(y, &[0, 1, 4, 2, 5, 3])?
+                let y = cx.reshape(x, [n, c, f, f, h, w])?;
+                cx.permute(y, &[0, 1, 4, 2, 5, 3])?
             }
             PixelShuffle::Unshuffle(_) => {
-                let y = graph.reshape(x, [n, c, h, f, w, f])?;
-                graph.permute(y, &[0, 1, 3, 5, 2, 4])?
+                let y = cx.reshape(x, [n, c, h, f, w, f])?;
+                cx.permute(y, &[0, 1, 3, 5, 2, 4])?
             }
         };
-        placed.reshaped(graph, y)
+        placed.reshaped(cx, y)
     }
 }

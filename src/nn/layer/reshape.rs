@@ -2,8 +2,8 @@
 
 use super::kind::{Key, Kind, Setting, positive, too_large};
 use crate::error::Result;
-use crate::graph::{Graph, Value};
-use crate::nn::{Placed, elements};
+use crate::graph::Value;
+use crate::nn::{Context, Placed, elements};
 use crate::shape::Shape;
 
 /// The same elements in another shape, row-major.
@@ -47,7 +47,7 @@ impl Kind for Reshape {
         }
     }
 
-    fn apply(&self, placed: &Placed, graph: &mut Graph, x: Value) -> Result<Value> {
-        placed.reshaped(graph, x)
+    fn apply(&self, placed: &Placed, cx: &mut Context, x: Value) -> Result<Value> {
+        placed.reshaped(cx, x)
     }
 }

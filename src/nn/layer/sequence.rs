@@ -5,7 +5,7 @@ use super::dropout::Dropout;
 use super::kind::{Initial, Key, Kind, ParameterSpec, Setting, positive, product, steps_and_features};
 use crate::error::Result;
 use crate::graph::{Binary, Direction, Graph, MAX_HIDDEN, Value};
-use crate::nn::Placed;
+use crate::nn::{Context, Placed};
 use crate::shape::Shape;
 
 /// A trained vector for each category: `[columns]` of indices, given as numbers from 0 on, to `[columns, size]`. An index
@@ -119,13 +119,13 @@ impl Kind for Embedding {
         vec![ParameterSpec { name: "weight", shape, initial: Initial::Normal(1.0) }]
     }
 
-    fn apply(&self, placed: &Placed, graph: &mut Graph, x: Value) -> Result<Value> {
-        let [n, columns] = [graph.shape(x)[0], placed.input[0]];
-        let weight = placed.parameter(graph, 0)?;
-        let indices = graph.indices(x, self.categories)?;
-        let indices = graph.reshape(indices, [n * columns])?;
-        let y = graph.gather(weight, indices)?;
-        graph.reshape(y, [n, columns, self.size])
+    fn apply(&self, placed: &Placed, cx: &mut Context, x: Value) -> Result<Value> {
+        let [n, columns] = [cx.shape(x)[0], placed.input[0]];
+        let weight = placed.parameter(cx, 0)?;
+        let indices = cx.indices(x, self.categories)?;
+        let indices = cx.reshape(indices, [n * columns])?;
+        let y = cx.gather(weight, indices)?;
+        cx.reshape(y, [n, columns, self.size])
     }
 }
 
@@ -175,45 +175,45 @@ impl Kind for Attention {
         product(&[8, steps, width, width]).saturating_add(product(&[4, steps, steps, width]))
     }
 
-    fn apply(&self, placed: &Placed, graph: &mut Graph, x: Value) -> Result<Value> {
-        let [n, steps, width] = [graph.shape(x)[0], placed.input[0], placed.input[1]];
+    fn apply(&self, placed: &Placed, cx: &mut Context, x: Value) -> Result<Value> {
+        let [n, steps, width] = [cx.shape(x)[0], placed.input[0], placed.input[1]];
         let (heads, size) = (self.heads, width / self.heads);
-        let project = |graph: &mut Graph, x: Value, first: usize| {
-            let weight = placed.parameter(graph, first)?;
-            let y = graph.matmul(x, weight, false, true)?;
+        let project = |cx: &mut Context, x: Value, first: usize| {
+            let weight = placed.parameter(cx, first)?;
+            let y = cx.matmul(x, weight, false, true)?;
             if !self.bias {
                 return Ok(y);
             }
-            let bias = placed.parameter(graph, first + 1)?;
-            graph.add(y, bias)
+            let bias = placed.parameter(cx, first + 1)?;
+            cx.add(y, bias)
         };
-        let x = rows(graph, x)?;
-        let joint = project(graph, x, 0)?;
+        let x = rows(cx, x)?;
+        let joint = project(cx, x, 0)?;
         // Queries, keys and values of every head: [3, n, heads, steps, size].
-        let joint = graph.reshape(joint, [n, steps, 3, heads, size])?;
-        let joint = graph.permute(joint, &[2, 0, 3, 1, 4])?;
-        let joint = graph.reshape(joint, [3, n * heads, steps, size])?;
-        let part = |graph: &mut Graph, index: usize| {
-            let part = graph.slice(joint, &[index, 0, 0, 0], [1, n * heads, steps, size])?;
-            graph.reshape(part, [n * heads, steps, size])
+        let joint = cx.reshape(joint, [n, steps, 3, heads, size])?;
+        let joint = cx.permute(joint, &[2, 0, 3, 1, 4])?;
+        let joint = cx.reshape(joint, [3, n * heads, steps, size])?;
+        let part = |cx: &mut Context, index: usize| {
+            let part = cx.slice(joint, &[index, 0, 0, 0], [1, n * heads, steps, size])?;
+            cx.reshape(part, [n * heads, steps, size])
         };
-        let (queries, keys, values) = (part(graph, 0)?, part(graph, 1)?, part(graph, 2)?);
-        let scores = graph.matmul(queries, keys, false, true)?;
-        let scores = graph.scale(scores, 1.0 / (size as f64).sqrt())?;
-        let mask = mask_of(graph, [n, steps])?;
+        let (queries, keys, values) = (part(cx, 0)?, part(cx, 1)?, part(cx, 2)?);
+        let scores = cx.matmul(queries, keys, false, true)?;
+        let scores = cx.scale(scores, 1.0 / (size as f64).sqrt())?;
+        let mask = mask_of(cx, [n, steps])?;
         let weights = if self.causal || mask.is_some() {
             let visible = |graph: &mut Graph| visible(graph, [n, heads, steps], self.causal, mask);
-            graph.masked_softmax(scores, &visible, &[2])?
+            cx.masked_softmax(scores, &visible, &[2])?
         } else {
-            graph.softmax(scores, &[2])?
+            cx.softmax(scores, &[2])?
         };
-        let weights = Dropout { p: self.dropout, spatial: false }.apply(placed, graph, weights)?;
-        let y = graph.matmul(weights, values, false, false)?;
-        let y = graph.reshape(y, [n, heads, steps, size])?;
-        let y = graph.permute(y, &[0, 2, 1, 3])?;
-        let y = graph.reshape(y, [n * steps, width])?;
-        let y = project(graph, y, if self.bias { 2 } else { 1 })?;
-        graph.reshape(y, [n, steps, width])
+        let weights = Dropout { p: self.dropout, spatial: false }.apply(placed, cx, weights)?;
+        let y = cx.matmul(weights, values, false, false)?;
+        let y = cx.reshape(y, [n, heads, steps, size])?;
+        let y = cx.permute(y, &[0, 2, 1, 3])?;
+        let y = cx.reshape(y, [n * steps, width])?;
+        let y = project(cx, y, if self.bias { 2 } else { 1 })?;
+        cx.reshape(y, [n, steps, width])
     }
 }
 
@@ -250,9 +250,9 @@ fn check_dropout(p: f64) -> Result<(), String> {
 }
 
 /// Which of so many steps a batch's samples have, `[n, steps]`, where the graph says so of sequences of this length.
-fn mask_of(graph: &mut Graph, [n, steps]: [usize; 2]) -> Result<Option<Value>> {
-    let mask = graph.mask(n)?;
-    Ok(mask.filter(|mask| graph.shape(*mask)[..] == [n, steps]))
+fn mask_of(cx: &mut Context, [n, steps]: [usize; 2]) -> Result<Option<Value>> {
+    let mask = cx.mask(n)?;
+    Ok(mask.filter(|mask| cx.shape(*mask)[..] == [n, steps]))
 }
 
 impl Kind for Recurrent {
@@ -288,7 +288,7 @@ impl Kind for Recurrent {
             let problem = "dropout is between layers, of which there is one";
             return Err(format!("{problem}; write layers = 2, or {{ dropout = {:?} }} after it", self.dropout));
         }
-        let features = self.directions().len() * self.out;
+        let features = self.direction_count() * self.out;
         Ok(if self.last { [features].into() } else { [steps, features].into() })
     }
 
@@ -298,7 +298,7 @@ impl Kind for Recurrent {
         let spec = |name, shape: Shape| ParameterSpec { name, shape, initial };
         let mut specs = Vec::new();
         for (layer, names) in NAMES.iter().enumerate().take(self.layers) {
-            for [input_weight, state_weight, input_bias, state_bias] in &names[..self.directions().len()] {
+            for [input_weight, state_weight, input_bias, state_bias] in &names[..self.direction_count()] {
                 specs.push(spec(input_weight, [wide, self.width(layer, input)].into()));
                 specs.push(spec(state_weight, [wide, self.out].into()));
                 if self.bias {
@@ -311,26 +311,29 @@ impl Kind for Recurrent {
 
     fn flops(&self, input: &Shape, _output: &Shape) -> u64 {
         let of_layer = |layer: usize| {
-            product(&[2, self.directions().len(), input[0], self.gates() * self.out])
+            product(&[2, self.direction_count(), input[0], self.gates() * self.out])
                 .saturating_mul((self.width(layer, input) + self.out) as u64)
         };
         (0..self.layers).map(of_layer).fold(0, u64::saturating_add)
     }
 
-    fn apply(&self, placed: &Placed, graph: &mut Graph, x: Value) -> Result<Value> {
+    fn apply(&self, placed: &Placed, cx: &mut Context, x: Value) -> Result<Value> {
         let mut y = x;
         for layer in 0..self.layers {
             if layer > 0 {
-                y = Dropout { p: self.dropout, spatial: false }.apply(placed, graph, y)?;
+                y = Dropout { p: self.dropout, spatial: false }.apply(placed, cx, y)?;
             }
             let last = self.last && layer + 1 == self.layers;
             let directions = self.directions().iter();
             let both: Result<Vec<Value>> = directions
-                .map(|direction| self.direction(placed, graph, y, Pass { layer, direction: *direction, last }))
+                .map(|direction| self.direction(placed, cx, y, Pass { layer, direction: *direction, last }))
                 .collect();
             y = match both?[..] {
                 [only] => only,
-                ref both => graph.concat(both, graph.shape(both[0]).len() - 1)?,
+                ref both => {
+                    let last = cx.shape(both[0]).len() - 1;
+                    cx.concat(both, last)?
+                }
             };
         }
         Ok(y)
@@ -372,72 +375,77 @@ impl Recurrent {
         if self.bidirectional { &[Direction::Forward, Direction::Backward] } else { &[Direction::Forward] }
     }
 
+    /// How many directions the steps are taken in, whose features stand side by side.
+    pub(super) fn direction_count(&self) -> usize {
+        self.directions().len()
+    }
+
     /// Features that go into a layer.
     fn width(&self, layer: usize, input: &Shape) -> usize {
-        if layer == 0 { input[1] } else { self.directions().len() * self.out }
+        if layer == 0 { input[1] } else { self.direction_count() * self.out }
     }
 
     /// What one direction of a layer leaves, `[n, steps, out]` or `[n, out]`. Where samples have lengths, it is that of
     /// PyTorch's packed sequences: forwards it ends at a sample's last step, backwards it begins there, and beyond it are zeros.
-    fn direction(&self, placed: &Placed, graph: &mut Graph, x: Value, pass: Pass) -> Result<Value> {
+    fn direction(&self, placed: &Placed, cx: &mut Context, x: Value, pass: Pass) -> Result<Value> {
         let Pass { layer, direction, last: only_last } = pass;
-        let [n, steps] = [graph.shape(x)[0], placed.input[0]];
+        let [n, steps] = [cx.shape(x)[0], placed.input[0]];
         let (hidden, wide) = (self.out, self.gates() * self.out);
         let (reverse, last) = match direction {
             Direction::Forward => (0, steps - 1),
             Direction::Backward => (1, 0),
         };
-        let passes = self.layers * self.directions().len();
-        let first = (layer * self.directions().len() + reverse) * (placed.parameters.len() / passes);
+        let passes = self.layers * self.direction_count();
+        let first = (layer * self.direction_count() + reverse) * (placed.parameters.len() / passes);
         // The inputs' part of all gates of all steps is one product.
-        let (input, state) = (placed.parameter(graph, first)?, placed.parameter(graph, first + 1)?);
-        let x = rows(graph, x)?;
-        let mut before = graph.matmul(x, input, false, true)?;
+        let (input, state) = (placed.parameter(cx, first)?, placed.parameter(cx, first + 1)?);
+        let x = rows(cx, x)?;
+        let mut before = cx.matmul(x, input, false, true)?;
         let mut own = None;
         if self.bias {
-            let (of_input, of_state) = (placed.parameter(graph, first + 2)?, placed.parameter(graph, first + 3)?);
-            before = graph.add(before, of_input)?;
+            let (of_input, of_state) = (placed.parameter(cx, first + 2)?, placed.parameter(cx, first + 3)?);
+            before = cx.add(before, of_input)?;
             let outside = match self.cell {
                 Cell::Lstm => of_state,
                 // n's bias of the state is under r.
                 Cell::Gru => {
-                    own = Some(graph.slice(of_state, &[2 * hidden], [hidden])?);
-                    let rest = graph.slice(of_state, &[0], [2 * hidden])?;
-                    graph.pad(rest, &[0], &[hidden])?
+                    own = Some(cx.slice(of_state, &[2 * hidden], [hidden])?);
+                    let rest = cx.slice(of_state, &[0], [2 * hidden])?;
+                    cx.pad(rest, &[0], &[hidden])?
                 }
             };
-            before = graph.add(before, outside)?;
+            before = cx.add(before, outside)?;
         }
-        let mut before = graph.reshape(before, [n, steps, wide])?;
-        let mask = match mask_of(graph, [n, steps])? {
-            Some(mask) => Some(graph.reshape(mask, [n, steps, 1])?),
+        let mut before = cx.reshape(before, [n, steps, wide])?;
+        let mask = match mask_of(cx, [n, steps])? {
+            Some(mask) => Some(cx.reshape(mask, [n, steps, 1])?),
             None => None,
         };
         if let (Some(mask), Direction::Backward) = (mask, direction) {
-            before = self.held(graph, before, mask)?;
+            before = self.held(cx, before, mask)?;
         }
         let y = match self.cell {
-            Cell::Lstm => graph.lstm(before, state, direction)?,
+            Cell::Lstm => cx.lstm(before, state, direction)?,
             Cell::Gru => {
-                let own = own.map_or_else(|| graph.constant(0.0, [hidden]), Ok)?;
-                graph.gru(before, state, own, direction)?
+                let own = own.map_or_else(|| cx.constant(0.0, [hidden]), Ok)?;
+                cx.gru(before, state, own, direction)?
             }
         };
         if let (true, Some(mask), Direction::Forward, 2..) = (only_last, mask, direction, steps) {
             // The last step is there, and the one after it is not.
-            let after = graph.slice(mask, &[0, 1, 0], [n, steps - 1, 1])?;
-            let after = graph.pad(after, &[0, 0, 0], &[0, 1, 0])?;
-            let is_last = graph.subtract(mask, after)?;
-            let y = graph.slice(y, &[0, 0, 0], [n, steps, hidden])?;
-            let y = graph.multiply(y, is_last)?;
-            return graph.sum(y, &[1]);
+            let after = cx.slice(mask, &[0, 1, 0], [n, steps - 1, 1])?;
+            let after = cx.pad(after, &[0, 0, 0], &[0, 1, 0])?;
+            let is_last = cx.subtract(mask, after)?;
+            let y = cx.slice(y, &[0, 0, 0], [n, steps, hidden])?;
+            let y = cx.multiply(y, is_last)?;
+            return cx.sum(y, &[1]);
         }
         if only_last {
-            let y = graph.slice(y, &[0, last, 0], [n, 1, hidden])?;
-            return graph.reshape(y, [n, hidden]);
+            let y = cx.slice(y, &[0, last, 0], [n, 1, hidden])?;
+            return cx.reshape(y, [n, hidden]);
         }
-        let y = graph.slice(y, &[0, 0, 0], [n, steps, hidden])?;
-        mask.map_or(Ok(y), |mask| graph.multiply(y, mask))
+        let y = cx.slice(y, &[0, 0, 0], [n, steps, hidden])?;
+        mask.map_or(Ok(y), |mask| cx.multiply(y, mask))
     }
 
     /// Gates that leave a state of zeros as it is at steps that are not there, whatever those hold: an LSTM's lets nothing in,

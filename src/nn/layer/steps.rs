@@ -3,7 +3,7 @@
 use super::kind::{Initial, Key, Kind, ParameterSpec, Setting, positive, product, steps_and_features};
 use crate::error::Result;
 use crate::graph::{Binary, Graph, Unary, Value};
-use crate::nn::Placed;
+use crate::nn::{Context, Placed};
 use crate::shape::Shape;
 
 /// Adds to each step of `[steps, features]` what tells it from the others: Vaswani et al., arXiv 1706.03762.
@@ -68,12 +68,12 @@ impl Kind for Positions {
         product(input)
     }
 
-    fn apply(&self, placed: &Placed, graph: &mut Graph, x: Value) -> Result<Value> {
+    fn apply(&self, placed: &Placed, cx: &mut Context, x: Value) -> Result<Value> {
         let table = match self {
-            Positions::Learned => placed.parameter(graph, 0)?,
-            Positions::Sinusoidal => waves(graph, placed.input[0], placed.input[1])?,
+            Positions::Learned => placed.parameter(cx, 0)?,
+            Positions::Sinusoidal => waves(cx, placed.input[0], placed.input[1])?,
         };
-        graph.add(x, table)
+        cx.add(x, table)
     }
 }
 
@@ -112,10 +112,10 @@ impl Kind for RepeatVector {
         }
     }
 
-    fn apply(&self, placed: &Placed, graph: &mut Graph, x: Value) -> Result<Value> {
-        let (n, features) = (graph.shape(x)[0], placed.output[1]);
-        let x = graph.reshape(x, [n, 1, features])?;
-        graph.broadcast(x, [n, self.steps, features])
+    fn apply(&self, placed: &Placed, cx: &mut Context, x: Value) -> Result<Value> {
+        let (n, features) = (cx.shape(x)[0], placed.output[1]);
+        let x = cx.reshape(x, [n, 1, features])?;
+        cx.broadcast(x, [n, self.steps, features])
     }
 }
 
@@ -145,27 +145,27 @@ impl Kind for MaskSteps {
         product(input)
     }
 
-    fn apply(&self, placed: &Placed, graph: &mut Graph, x: Value) -> Result<Value> {
-        let [n, steps] = [graph.shape(x)[0], placed.input[0]];
+    fn apply(&self, placed: &Placed, cx: &mut Context, x: Value) -> Result<Value> {
+        let [n, steps] = [cx.shape(x)[0], placed.input[0]];
         let hidden = self.hidden(steps);
-        let Some(state) = graph.training().filter(|_| hidden > 0) else { return Ok(x) };
-        let token = placed.parameter(graph, 0)?;
+        let Some(state) = cx.training().filter(|_| hidden > 0) else { return Ok(x) };
+        let token = placed.parameter(cx, 0)?;
         // A step's rank is how many others drew less; of equal draws the earlier one counts as less.
-        let draws = graph.random_uniform(state, [n, steps])?;
-        let (own, other) = (graph.reshape(draws, [n, steps, 1])?, graph.reshape(draws, [n, 1, steps])?);
-        let less = graph.binary(Binary::Less, other, own)?;
-        let equal = graph.binary(Binary::Equal, other, own)?;
-        let (row, column) = (graph.iota(steps)?, graph.iota(steps)?);
-        let row = graph.reshape(row, [steps, 1])?;
-        let [row, column] = [graph.broadcast(row, [n, steps, steps])?, graph.broadcast(column, [n, steps, steps])?];
-        let earlier = graph.binary(Binary::Less, column, row)?;
-        let tied = graph.multiply(equal, earlier)?;
-        let before = graph.add(less, tied)?;
-        let rank = graph.sum(before, &[2])?;
-        let mask = graph.with_number(Binary::Less, rank, hidden as f64)?;
-        let mask = graph.reshape(mask, [n, steps, 1])?;
-        let change = graph.subtract(token, x)?;
-        let change = graph.multiply(mask, change)?;
-        graph.add(x, change)
+        let draws = cx.random_uniform(state, [n, steps])?;
+        let (own, other) = (cx.reshape(draws, [n, steps, 1])?, cx.reshape(draws, [n, 1, steps])?);
+        let less = cx.binary(Binary::Less, other, own)?;
+        let equal = cx.binary(Binary::Equal, other, own)?;
+        let (row, column) = (cx.iota(steps)?, cx.iota(steps)?);
+        let row = cx.reshape(row, [steps, 1])?;
+        let [row, column] = [cx.broadcast(row, [n, steps, steps])?, cx.broadcast(column, [n, steps, steps])?];
+        let earlier = cx.binary(Binary::Less, column, row)?;
+        let tied = cx.multiply(equal, earlier)?;
+        let before = cx.add(less, tied)?;
+        let rank = cx.sum(before, &[2])?;
+        let mask = cx.with_number(Binary::Less, rank, hidden as f64)?;
+        let mask = cx.reshape(mask, [n, steps, 1])?;
+        let change = cx.subtract(token, x)?;
+        let change = cx.multiply(mask, change)?;
+        cx.add(x, change)
     }
 }

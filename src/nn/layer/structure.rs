@@ -2,10 +2,10 @@
 //! computed is [`nn::place`](crate::nn::place)'s to work out, since the lists inside have names and shapes of their own.
 
 use super::Layer;
-use super::kind::{Key, Kind, Setting, product};
+use super::kind::{CAUSAL, Key, Kind, MIXED, Setting, Steps, product};
 use crate::error::Result;
-use crate::graph::{Graph, Value};
-use crate::nn::{self, Placed};
+use crate::graph::Value;
+use crate::nn::{self, Context, Placed};
 use crate::shape::Shape;
 
 /// A layer made of lists of layers. The parameters inside are named as by these modules of PyTorch:
@@ -93,6 +93,17 @@ impl Structure {
             Structure::Block { name: "down".to_owned() },
         ]
     }
+
+    /// How the structure itself treats steps; the layers inside are asked on their own.
+    pub(super) fn steps(&self) -> Steps {
+        match self {
+            Structure::Residual { .. } => CAUSAL,
+            Structure::Skip { .. }
+            | Structure::Repeat { .. }
+            | Structure::TeacherForced { .. }
+            | Structure::Block { .. } => MIXED,
+        }
+    }
 }
 
 impl Kind for Structure {
@@ -131,6 +142,15 @@ impl Kind for Structure {
         }
     }
 
+    fn lists_mut(&mut self) -> Vec<&mut Vec<Layer>> {
+        match self {
+            Structure::Residual { body, shortcut } => vec![body, shortcut],
+            Structure::Skip { body } | Structure::TeacherForced { body, .. } => vec![body],
+            Structure::Repeat { layers, .. } => vec![layers],
+            Structure::Block { .. } => vec![],
+        }
+    }
+
     fn output_shape(&self, input: &Shape) -> Result<Shape, String> {
         let placed = nn::place("layer", &[Layer::Structure(self.clone())], input).map_err(|error| error.to_string())?;
         placed.last().map(|layer| layer.output.clone()).ok_or_else(|| "has no layers".to_owned())
@@ -147,17 +167,17 @@ impl Kind for Structure {
         }
     }
 
-    fn apply(&self, placed: &Placed, graph: &mut Graph, x: Value) -> Result<Value> {
+    fn apply(&self, placed: &Placed, cx: &mut Context, x: Value) -> Result<Value> {
         if let (Structure::TeacherForced { features, .. }, [body]) = (self, &placed.inside[..]) {
-            return teacher_forced(body, *features, graph, x);
+            return teacher_forced(body, *features, cx, x);
         }
         let mut results = Vec::with_capacity(placed.inside.len());
         for list in &placed.inside {
-            results.push(list.iter().try_fold(x, |x, layer| layer.apply(graph, x))?);
+            results.push(list.iter().try_fold(x, |x, layer| layer.apply(cx, x))?);
         }
         match (self, &results[..]) {
-            (Structure::Residual { .. }, [body, shortcut]) => graph.add(*shortcut, *body),
-            (Structure::Skip { .. }, [body]) => graph.concat(&[x, *body], 1),
+            (Structure::Residual { .. }, [body, shortcut]) => cx.add(*shortcut, *body),
+            (Structure::Skip { .. }, [body]) => cx.concat(&[x, *body], 1),
             // Repetitions and blocks stand in the list as the layers that they are made of.
             (_, results) => Ok(results.last().copied().unwrap_or(x)),
         }
@@ -166,22 +186,22 @@ impl Kind for Structure {
 
 /// What the body gives for each step of x and what stands before it, which is the target's, or its own: every round makes
 /// one more step what it would be if steps were taken one by one, since the body does not look at later ones.
-fn teacher_forced(body: &[Placed], features: usize, graph: &mut Graph, x: Value) -> Result<Value> {
-    let [n, steps] = [graph.shape(x)[0], graph.shape(x)[1]];
-    let (mut y, rounds) = match graph.target() {
-        Some(target) => (graph.reshape(target, [n, steps, features])?, 1),
-        None => (graph.constant(0.0, [n, steps, features])?, steps),
+fn teacher_forced(body: &[Placed], features: usize, cx: &mut Context, x: Value) -> Result<Value> {
+    let [n, steps] = [cx.shape(x)[0], cx.shape(x)[1]];
+    let (mut y, rounds) = match cx.target() {
+        Some(target) => (cx.reshape(target, [n, steps, features])?, 1),
+        None => (cx.constant(0.0, [n, steps, features])?, steps),
     };
     for _ in 0..rounds {
         let before = match steps {
-            1 => graph.constant(0.0, [n, steps, features])?,
+            1 => cx.constant(0.0, [n, steps, features])?,
             _ => {
-                let all_but_last = graph.slice(y, &[0, 0, 0], [n, steps - 1, features])?;
-                graph.pad(all_but_last, &[0, 1, 0], &[0, 0, 0])?
+                let all_but_last = cx.slice(y, &[0, 0, 0], [n, steps - 1, features])?;
+                cx.pad(all_but_last, &[0, 1, 0], &[0, 0, 0])?
             }
         };
-        let both = graph.concat(&[x, before], 2)?;
-        y = body.iter().try_fold(both, |y, layer| layer.apply(graph, y))?;
+        let both = cx.concat(&[x, before], 2)?;
+        y = body.iter().try_fold(both, |y, layer| layer.apply(cx, y))?;
     }
     Ok(y)
 }

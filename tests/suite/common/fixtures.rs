@@ -2,8 +2,7 @@
 
 use crate::support::*;
 use pinhole::data::Dataset;
-use pinhole::graph::Graph;
-use pinhole::nn::{self, Activation, Conv2d, ConvTranspose2d, Layer, Linear};
+use pinhole::nn::{self, Activation, Context, Conv2d, ConvTranspose2d, Layer, Linear};
 use pinhole::shape::Shape;
 use pinhole::tensor::{DType, Tensor, Values};
 use pinhole::train::Options;
@@ -60,7 +59,7 @@ fn layer_case(device: &Device, case: &Json, tensors: &Tensors) -> Result<Vec<(&'
         let name = format!("{prefix}{name}");
         Tensor::new(Shape::from(tensors.shape(&name)), Values::F64(tensors.f64(&name)))
     };
-    let mut graph = Graph::new();
+    let mut graph = Context::new();
     let input = tensor("input")?;
     let x = graph.input("x", input.shape().clone(), DType::Float)?;
     let mut inputs = vec![("x", input)];
@@ -192,7 +191,7 @@ pub fn loss_and_gradients(
     samples: &[f32],
 ) -> Result<(f64, Vec<f64>)> {
     let batch = samples.len() / network.spec().input.elements();
-    let mut graph = Graph::new();
+    let mut graph = Context::new();
     let x = graph.input("x", network.input_shape(batch), DType::Float)?;
     let code = network.encode(&mut graph, x)?;
     let decoded = network.decode(&mut graph, code)?;

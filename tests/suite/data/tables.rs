@@ -4,8 +4,8 @@
 use crate::support::*;
 use crate::temp::*;
 use pinhole::data::{self, Column, Columns, Reading};
-use pinhole::graph::Graph;
 use pinhole::model::{ModelSpec, Network};
+use pinhole::nn::Context;
 use pinhole::tensor::{DType, Tensor, Values};
 use pinhole::{Autoencoder, Device, Result};
 use serde_json::Value as Json;
@@ -85,7 +85,7 @@ fn tables_are_embedded_and_judged_as_by_pytorch() -> Result<()> {
     let entries = network.layout().entries();
     let lines = numbers(&theirs["lines"]);
     for device in all_devices() {
-        let mut graph = Graph::new();
+        let mut graph = Context::new();
         let x = graph.input("x", [6, 3], DType::Float)?;
         let code = network.encode(&mut graph, x)?;
         let decoded = network.decode(&mut graph, code)?;

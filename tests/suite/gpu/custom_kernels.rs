@@ -5,7 +5,7 @@ use crate::support::*;
 use pinhole::graph::{CustomKernel, Graph, Unary, Value};
 use pinhole::model::Network;
 use pinhole::model::config::OptimizerSpec;
-use pinhole::nn::{CustomLayer, Layer};
+use pinhole::nn::{Context, CustomLayer, Layer};
 use pinhole::plan::{Kernel, Plan};
 use pinhole::shape::Shape;
 use pinhole::tensor::{DType, Tensor};
@@ -116,9 +116,9 @@ impl CustomLayer for Cube {
         Ok(input.clone())
     }
 
-    fn apply(&self, graph: &mut Graph, x: Value, _parameters: &[Value]) -> Result<Value> {
-        let shape = graph.shape(x).clone();
-        graph.custom(&self.0, &[x], shape)
+    fn apply(&self, cx: &mut Context, x: Value, _parameters: &[Value]) -> Result<Value> {
+        let shape = cx.shape(x).clone();
+        cx.custom(&self.0, &[x], shape)
     }
 }
 
@@ -147,9 +147,9 @@ fn own_kernels_are_trained_through_and_listed() -> Result<()> {
         fn output_shape(&self, input: &Shape) -> Result<Shape, String> {
             Ok(input.clone())
         }
-        fn apply(&self, graph: &mut Graph, x: Value, _parameters: &[Value]) -> Result<Value> {
-            let square = graph.unary(Unary::Square, x)?;
-            graph.multiply(square, x)
+        fn apply(&self, cx: &mut Context, x: Value, _parameters: &[Value]) -> Result<Value> {
+            let square = cx.unary(Unary::Square, x)?;
+            cx.multiply(square, x)
         }
     }
     let mut spec = network.spec().clone();

@@ -7,10 +7,11 @@ use crate::gpu::parity::reference;
 use crate::support::{Losses, SMALL_CONV, initial, spec, train, train_from, wide};
 use crate::train::training::{expect_same_bits, interrupted};
 use pinhole::data::digits;
-use pinhole::graph::Graph;
-use pinhole::model::config::Precision;
-use pinhole::model::{ModelSpec, Network};
-use pinhole::plan::{LossScale, Step, Target};
+use pinhole::graph::{Graph, Scope, Value};
+use pinhole::model::config::{LossKind, Precision};
+use pinhole::model::{Decoded, ModelSpec, Network};
+use pinhole::nn::Context;
+use pinhole::plan::{LossScale, ParameterLayout, Plan, Request, Step, Target};
 use pinhole::tensor::{DType, Tensor};
 use pinhole::train::{Checkpoint, EpochEnd, Options, Trainer, training_plan};
 use pinhole::{Device, Result};
@@ -123,13 +124,13 @@ fn half(more: &str) -> Network {
 
 #[test]
 fn graphs_know_nothing_of_16_bits() {
-    let refused = Graph::new().input("x", [2], DType::Half).expect_err("only plans choose them");
+    let refused = Context::new().input("x", [2], DType::Half).expect_err("only plans choose them");
     assert!(refused.to_string().contains("\"x\" is asked for in 16 bits, which only plans use"), "{refused}");
 }
 
 #[test]
 fn a_scale_is_one_number() -> Result<()> {
-    let mut graph = Graph::new();
+    let mut graph = Context::new();
     let x = graph.input("x", [2], DType::Float)?;
     let loss = graph.sum(x, &[0])?;
     let refused = graph.gradients_times(x, loss, &[x]).expect_err("two numbers");
@@ -351,4 +352,61 @@ fn a_step_updates_by_unscaled_gradients() {
         assert!((full - half).abs() <= 1e-2 * largest, "{full} in 32 bits, {half} in 16");
     }
     assert!(full != half, "16 bits round something");
+}
+
+/// A product of a product, which a plan in 16 bits stores in 16 bits where the scope does not ask for 32.
+fn products(graph: &mut Graph, y: Value, target: Value) -> Result<Value> {
+    let inner = graph.matmul(y, target, false, true)?;
+    let outer = graph.matmul(inner, inner, false, false)?;
+    graph.mean_all(outer)
+}
+
+/// Whether a plan in 16 bits that computes this value has any value of 16 bits.
+fn has_halves(graph: &Graph, value: Value) -> Result<bool> {
+    let layout = ParameterLayout::of(graph);
+    let plan = Plan::build(Request {
+        name: "scope",
+        graph,
+        outputs: vec![(value, "y".to_owned())],
+        layout: &layout,
+        training: None,
+        metrics: None,
+        target: Target { half: true, ..Target::default() },
+    })?;
+    Ok(plan.steps.iter().flat_map(|step| &step.slots).any(|slot| slot.dtype == DType::Half))
+}
+
+#[test]
+fn a_custom_loss_with_a_scope_of_its_own_keeps_32_bits() -> Result<()> {
+    let mut spec = ModelSpec::resolve("dense")?;
+    spec.loss = LossKind::custom("own", |graph, y, target| {
+        let scope = graph.set_scope("mine");
+        let loss = products(graph, y, target);
+        graph.set_scope(scope);
+        loss
+    })
+    .into();
+    let network = Network::new(spec)?;
+    let mut graph = Context::new();
+    let shape = network.input_shape(4);
+    let output = graph.input("output", shape.clone(), DType::Float)?;
+    let target = graph.input("target", shape, DType::Float)?;
+    let loss = network.loss(&mut graph, Decoded { output, logits: None }, target)?;
+    assert_eq!(graph.node(loss).name, "mine");
+    assert!(!has_halves(&graph, loss)?);
+    Ok(())
+}
+
+#[test]
+fn the_name_of_a_scope_does_not_decide_its_precision() -> Result<()> {
+    for (scope, expected) in [("loss".into(), true), (Scope::full_precision("encoder.0"), false)] {
+        let mut graph = Context::new();
+        let y = graph.input("y", [4, 6], DType::Float)?;
+        let target = graph.input("target", [4, 6], DType::Float)?;
+        let outside = graph.set_scope(scope);
+        let value = products(&mut graph, y, target)?;
+        graph.set_scope(outside);
+        assert_eq!(has_halves(&graph, value)?, expected, "{}", graph.node(value).name);
+    }
+    Ok(())
 }

@@ -5,7 +5,7 @@ use pinhole::data::Dataset;
 use pinhole::graph::{Binary, Graph, Unary, Value};
 use pinhole::model::config::{LossKind, LossSpec};
 use pinhole::model::{Extensions, ModelSpec, Network};
-use pinhole::nn::{CustomLayer, Initial, Layer, ParameterSpec};
+use pinhole::nn::{Context, CustomLayer, Initial, Layer, ParameterSpec};
 use pinhole::run::{RunDirectory, RunSettings};
 use pinhole::shape::Shape;
 use pinhole::tensor::Values;
@@ -34,9 +34,9 @@ impl CustomLayer for Affine {
         vec![own("scale", 1.0), own("shift", 0.0)]
     }
 
-    fn apply(&self, graph: &mut Graph, x: Value, parameters: &[Value]) -> Result<Value> {
-        let scaled = graph.multiply(x, parameters[0])?;
-        graph.add(scaled, parameters[1])
+    fn apply(&self, cx: &mut Context, x: Value, parameters: &[Value]) -> Result<Value> {
+        let scaled = cx.multiply(x, parameters[0])?;
+        cx.add(scaled, parameters[1])
     }
 
     fn flops(&self, _input: &Shape, output: &Shape) -> u64 {
@@ -45,10 +45,10 @@ impl CustomLayer for Affine {
 }
 
 /// The mean squared error, written once more.
-fn squares(graph: &mut Graph, y: Value, target: Value) -> Result<Value> {
-    let difference = graph.subtract(y, target)?;
-    let square = graph.unary(Unary::Square, difference)?;
-    graph.mean_all(square)
+fn squares(cx: &mut Context, y: Value, target: Value) -> Result<Value> {
+    let difference = cx.subtract(y, target)?;
+    let square = cx.unary(Unary::Square, difference)?;
+    cx.mean_all(square)
 }
 
 fn own() -> Extensions {
@@ -159,7 +159,7 @@ fn own_layers_are_checked_where_they_stand() -> Result<()> {
         fn output_shape(&self, _input: &Shape) -> Result<Shape, String> {
             Ok([5].into())
         }
-        fn apply(&self, _graph: &mut Graph, x: Value, _parameters: &[Value]) -> Result<Value> {
+        fn apply(&self, _cx: &mut Context, x: Value, _parameters: &[Value]) -> Result<Value> {
             Ok(x)
         }
     }
@@ -512,12 +512,12 @@ fn one_model_serves_several_threads() -> Result<()> {
 /// An own loss beside an own layer, in every step that training takes: the number that comes out is the oracle's.
 #[test]
 fn own_parts_are_the_same_on_every_device() -> Result<()> {
-    let smooth = |graph: &mut Graph, y: Value, target: Value| {
-        let difference = graph.subtract(y, target)?;
-        let square = graph.unary(Unary::Square, difference)?;
-        let sum = graph.with_number(Binary::Add, square, 0.01)?;
-        let each = graph.unary(Unary::SquareRoot, sum)?;
-        graph.mean_all(each)
+    let smooth = |cx: &mut Context, y: Value, target: Value| {
+        let difference = cx.subtract(y, target)?;
+        let square = cx.unary(Unary::Square, difference)?;
+        let sum = cx.with_number(Binary::Add, square, 0.01)?;
+        let each = cx.unary(Unary::SquareRoot, sum)?;
+        cx.mean_all(each)
     };
     let own = own().loss("squares", smooth);
     let network = Network::new(ModelSpec::parse_with(OWN, Path::new("own.toml"), &own)?)?;

@@ -2,11 +2,11 @@
 
 use crate::support::*;
 use pinhole::data::{Dataset, digits};
-use pinhole::graph::{Graph, Value};
+use pinhole::graph::Value;
 use pinhole::model::latent::{ADVERSARIAL, DISCREPANCY, DISCRIMINATOR, DIVERGENCE, RECONSTRUCTION};
 use pinhole::model::preset::PRESETS;
 use pinhole::model::{ModelSpec, Network};
-use pinhole::nn::loss;
+use pinhole::nn::{Context, loss};
 use pinhole::task::{CodeStatistics, LatentPath};
 use pinhole::tensor::{DType, Tensor, Values};
 use pinhole::train::Options;
@@ -21,9 +21,9 @@ fn computed(
     network: &Network,
     device: &Device,
     inputs: &[(&str, Tensor)],
-    build: impl FnOnce(&mut Graph) -> Result<Vec<Value>>,
+    build: impl FnOnce(&mut Context) -> Result<Vec<Value>>,
 ) -> Result<Vec<Vec<f64>>> {
-    let mut graph = Graph::new();
+    let mut graph = Context::new();
     let outputs = build(&mut graph)?;
     let all = network.initial(7);
     let mut inputs: Vec<(&str, Tensor)> = inputs.to_vec();
@@ -187,7 +187,7 @@ fn adversaries_follow_their_own_gradients() -> Result<()> {
     let state = Tensor::new([8], Values::U32(vec![3, 0, 7, 0, 0, 0, 0, 0]))?;
     let initial = network.initial(7);
     let at = |values: &[f64], training: bool| -> Result<Vec<Vec<f64>>> {
-        let mut graph = Graph::new();
+        let mut graph = Context::new();
         let input = graph.input("x", [batch, 784], DType::Float)?;
         let step = graph.state("state")?;
         if training {
@@ -242,7 +242,7 @@ fn discrepancies_are_small_for_normal_codes_alone() -> Result<()> {
     };
     let (like, unlike) = (normal(0.0)?, normal(1.0)?);
     let discrepancy = |codes: Tensor| -> Result<f64> {
-        let mut graph = Graph::new();
+        let mut graph = Context::new();
         let codes_in = graph.input("codes", [rows, size], DType::Float)?;
         let draws_in = graph.input("draws", [rows, size], DType::Float)?;
         let value = loss::maximum_mean_discrepancy(&mut graph, codes_in, draws_in, &|graph, distances| {
@@ -276,7 +276,7 @@ fn golden_vae() -> Result<()> {
         }
         all
     };
-    let mut graph = Graph::new();
+    let mut graph = Context::new();
     let x = graph.input("x", [128, 784], DType::Float)?;
     let noise = graph.input("noise", [128, 20], DType::Float)?;
     let bound = network.evidence_bound(&mut graph, x, x, noise)?;

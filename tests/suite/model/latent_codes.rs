@@ -2,9 +2,9 @@
 
 use crate::support::*;
 use pinhole::data::{Dataset, digits};
-use pinhole::graph::Graph;
 use pinhole::model::config::Binarise;
 use pinhole::model::{ModelSpec, Network};
+use pinhole::nn::Context;
 use pinhole::task::{self, CodeStatistics, HammingIndex, Neighbour, pack};
 use pinhole::tensor::{DType, Tensor, Values};
 use pinhole::train::Options;
@@ -48,7 +48,7 @@ fn the_largest_are_exactly_as_many_as_asked_for() -> Result<()> {
         [nan, nan, 1.0, nan, nan, nan, nan],
     ];
     for device in all_devices() {
-        let mut graph = Graph::new();
+        let mut graph = Context::new();
         let x = graph.input("x", [4, 7], DType::Float)?;
         let marks = graph.top_k(x, 3)?;
         let x = Tensor::from_f32([4, 7], rows.concat())?;
@@ -58,7 +58,7 @@ fn the_largest_are_exactly_as_many_as_asked_for() -> Result<()> {
             assert!(same, "{at}: {found}, not {expected}, on {}", device.name());
         }
     }
-    let mut graph = Graph::new();
+    let mut graph = Context::new();
     let x = graph.input("x", [4, 7], DType::Float)?;
     for count in [0, 8] {
         let said = graph.top_k(x, count).expect_err("an error").to_string();
@@ -193,7 +193,7 @@ fn columns_are_not_pulled_along_themselves() -> Result<()> {
     let data = digits(32, 4);
     let network = network(&text);
     let start = Values::F32(network.initial(0));
-    let mut graph = Graph::new();
+    let mut graph = Context::new();
     let x = graph.input("x", [32, 784], DType::Float)?;
     let step = graph.state("state")?;
     let objective = network.objective(&mut graph, x, x, step)?;

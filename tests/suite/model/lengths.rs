@@ -2,7 +2,8 @@
 
 use crate::support::*;
 use pinhole::data::{Dataset, load};
-use pinhole::graph::{Graph, Value};
+use pinhole::graph::Value;
+use pinhole::nn::Context;
 use pinhole::tensor::{DType, Tensor, Values};
 use pinhole::train::{Options, evaluate};
 use pinhole::{Autoencoder, Device, Result};
@@ -119,7 +120,7 @@ fn recurrent_layers_are_pytorchs_of_packed_sequences() -> Result<()> {
                  decoder = [\"flatten\", {{ linear = 18 }}]\n"
             ));
             let tensor = |name: &str| Tensor::new(tensors.shape(name).to_vec(), Values::F64(tensors.f64(name)));
-            let mut graph = Graph::new();
+            let mut graph = Context::new();
             let x = graph.input("x", [4, 6, 3], DType::Float)?;
             let mask = graph.input("mask", [4, 6], DType::Float)?;
             graph.set_mask(mask);

@@ -2,8 +2,8 @@
 
 use crate::support::*;
 use pinhole::data::{Dataset, digits};
-use pinhole::graph::Graph;
 use pinhole::model::{ModelSpec, Network};
+use pinhole::nn::Context;
 use pinhole::tensor::{DType, Tensor, Values};
 use pinhole::train::Options;
 use pinhole::{Autoencoder, Device, Result};
@@ -27,9 +27,9 @@ fn computed(
     network: &Network,
     device: &Device,
     x: &Tensor,
-    build: impl FnOnce(&mut Graph, pinhole::graph::Value) -> Result<pinhole::graph::Value>,
+    build: impl FnOnce(&mut Context, pinhole::graph::Value) -> Result<pinhole::graph::Value>,
 ) -> Result<Vec<f64>> {
-    let mut graph = Graph::new();
+    let mut graph = Context::new();
     let input = graph.input("x", x.shape().clone(), DType::Float)?;
     let output = build(&mut graph, input)?;
     let all = network.initial(3);
@@ -202,7 +202,7 @@ fn activities_are_those_that_layers_leave() -> Result<()> {
         let network = small(encoder, penalties);
         let samples = Tensor::from_f32([16, 1, 6, 6], data.rows_f32(0..16))?;
         // In training a normalisation takes the batch's own statistics.
-        let mut graph = Graph::new();
+        let mut graph = Context::new();
         let x = graph.input("x", [16, 1, 6, 6], DType::Float)?;
         let state = graph.input("state", [8], DType::U32)?;
         graph.set_training(state)?;

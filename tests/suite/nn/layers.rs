@@ -1,8 +1,7 @@
 //! Every kind of layer as model files write it: against PyTorch, and back to the text that it was read from.
 
 use crate::support::*;
-use pinhole::graph::Graph;
-use pinhole::nn::{self, Layer};
+use pinhole::nn::{self, Context, Layer};
 use pinhole::shape::Shape;
 use pinhole::tensor::{DType, Tensor, Values};
 use pinhole::{Device, Result};
@@ -13,7 +12,7 @@ fn computed(device: &Device, layer: &Layer, index: usize, tensors: &Tensors) -> 
         let name = format!("{index}.{name}");
         Tensor::new(Shape::from(tensors.shape(&name)), Values::F64(tensors.f64(&name)))
     };
-    let mut graph = Graph::new();
+    let mut graph = Context::new();
     let (input, upstream) = (tensor("input")?, tensor("grad_output")?);
     let x = graph.input("x", input.shape().clone(), DType::Float)?;
     let sample: Shape = input.shape()[1..].iter().copied().collect();

@@ -2,8 +2,9 @@
 
 use crate::support::*;
 use pinhole::data::Dataset;
-use pinhole::graph::{Graph, Value};
+use pinhole::graph::Value;
 use pinhole::model::Network;
+use pinhole::nn::Context;
 use pinhole::tensor::{DType, Tensor, Values};
 use pinhole::train::Options;
 use pinhole::{Device, Result};
@@ -26,7 +27,7 @@ fn computed(
     wanted: usize,
 ) -> Result<[Vec<f64>; 2]> {
     let n = x.len() / STEPS / 2;
-    let mut graph = Graph::new();
+    let mut graph = Context::new();
     let input = graph.input("x", [n, STEPS, 2], DType::Float)?;
     let mut inputs = vec![("x", Tensor::new([n, STEPS, 2], Values::F64(x.to_vec()))?)];
     if !mask.is_empty() {

@@ -4,6 +4,7 @@
 use crate::support::*;
 use pinhole::graph::{Graph, Op, Value};
 use pinhole::model::{ModelSpec, Network};
+use pinhole::nn::Context;
 use pinhole::plan::State;
 use pinhole::shape::Shape;
 use pinhole::tensor::{DType, Tensor, Values};
@@ -61,12 +62,12 @@ fn run(device: &Device, name: &str, network: &Network, tensors: &Tensors) -> Res
     for parameter in &encoder {
         inputs.push((&parameter.name, before(&parameter.name)?));
     }
-    let mut graph = Graph::new();
+    let mut graph = Context::new();
     let x = graph.input("x", input.shape().clone(), DType::Float)?;
     let y = network.encode(&mut graph, x)?;
     let evaluated = device.compute(&graph, &[y], &known(&graph, &inputs))?[0].to_f64();
 
-    let mut graph = Graph::new();
+    let mut graph = Context::new();
     let state = graph.state("state")?;
     graph.set_training(state)?;
     let x = graph.input("x", input.shape().clone(), DType::Float)?;

@@ -4,8 +4,7 @@
 use crate::support::*;
 use crate::train::training::expect_same_bits;
 use pinhole::data::digits;
-use pinhole::graph::Graph;
-use pinhole::nn::{self, Dropout, Layer};
+use pinhole::nn::{self, Context, Dropout, Layer};
 use pinhole::plan::State;
 use pinhole::tensor::{DType, Tensor, Values};
 use pinhole::train::{EpochEnd, Options, Trainer, evaluate};
@@ -14,7 +13,7 @@ use pinhole::{Autoencoder, Device, Result};
 /// What dropout makes of ones `[n, 6, 5]` at a step of training, or in use.
 fn dropped(device: &Device, spatial: bool, step: Option<u32>, layers: usize) -> Result<Vec<f32>> {
     let layers = vec![Layer::Dropout(Dropout { p: 0.3, spatial }); layers];
-    let mut graph = Graph::new();
+    let mut graph = Context::new();
     let state = graph.state("state")?;
     if step.is_some() {
         graph.set_training(state)?;
@@ -56,7 +55,7 @@ fn dropout_is_the_same_on_every_device_and_another_in_every_step_and_layer() -> 
 
 /// What a layer makes of ones `[n, 12, 3]` at a step of training, or in use; its parameters are zero.
 fn drawn(device: &Device, layer: &str, step: Option<u32>) -> Result<Vec<f32>> {
-    let mut graph = Graph::new();
+    let mut graph = Context::new();
     let state = graph.state("state")?;
     if step.is_some() {
         graph.set_training(state)?;
@@ -102,7 +101,7 @@ fn exactly_a_part_of_the_steps_is_hidden_in_training_and_none_in_use() -> Result
 #[test]
 fn dropout_of_attention_leaves_whole_weights_in_training_and_all_in_use() -> Result<()> {
     let attended = |device: &Device, step: Option<u32>, p: f64| -> Result<Vec<f32>> {
-        let mut graph = Graph::new();
+        let mut graph = Context::new();
         let state = graph.state("state")?;
         if step.is_some() {
             graph.set_training(state)?;
@@ -145,7 +144,7 @@ fn dropout_of_attention_leaves_whole_weights_in_training_and_all_in_use() -> Res
 #[test]
 fn stacked_recurrent_layers_are_layers_one_by_one() -> Result<()> {
     let computed = |device: &Device, layers: &[String], masked: bool, training: bool| -> Result<Vec<f64>> {
-        let mut graph = Graph::new();
+        let mut graph = Context::new();
         let state = graph.state("state")?;
         if training {
             graph.set_training(state)?;

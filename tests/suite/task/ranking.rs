@@ -3,9 +3,8 @@
 use crate::support::*;
 use crate::temp::*;
 use pinhole::data::{self, Dataset, Reading, SparseRows};
-use pinhole::graph::Graph;
 use pinhole::model::ModelSpec;
-use pinhole::nn::{self, Layer};
+use pinhole::nn::{self, Context, Layer};
 use pinhole::task::{best_items, ndcg, recall};
 use pinhole::tensor::{DType, Tensor};
 use pinhole::train::Options;
@@ -155,7 +154,7 @@ fn samples_of_length_one() -> Result<()> {
     let placed = nn::place("layer", &[layer], &[2, 2].into())?.remove(0);
     let x = Tensor::from_f32([2, 2, 2], vec![1.0, 2.0, 2.0, 4.0, 0.0, 0.0, 0.0, 0.0])?;
     for device in all_devices() {
-        let mut graph = Graph::new();
+        let mut graph = Context::new();
         let input = graph.input("x", [2, 2, 2], DType::Float)?;
         let y = placed.apply(&mut graph, input)?;
         let weights = graph.iota(8)?;

@@ -3,9 +3,9 @@
 use crate::support::*;
 use expect_test::{Expect, expect};
 use pinhole::data::digits;
-use pinhole::graph::Graph;
 use pinhole::model::preset::PRESETS;
 use pinhole::model::{ModelSpec, Network};
+use pinhole::nn::Context;
 use pinhole::tensor::{DType, Values};
 use pinhole::train::{EpochEnd, Observer, Options, Trainer, Warning};
 use pinhole::{Autoencoder, Device, Result};
@@ -175,7 +175,7 @@ fn log_variances_stay_within_their_bounds() -> Result<()> {
         let mut weights: Vec<f32> = network.initial(1);
         set(&network, &mut weights, &weight, 0.0);
         set(&network, &mut weights, &bias, value);
-        let mut graph = Graph::new();
+        let mut graph = Context::new();
         let x = graph.input("x", [8, 784], DType::Float)?;
         let noise = graph.constant(0.5, [8, 4])?;
         let objective = network.evidence_bound(&mut graph, x, x, noise)?;

@@ -14,7 +14,7 @@ mod recurrences;
 
 use pinhole::Result;
 use pinhole::graph::{Graph, Value};
-use pinhole::nn::place;
+use pinhole::nn::{Context, place};
 use pinhole::plan::{ParameterLayout, Plan, State, Target};
 use pinhole::rng;
 use pinhole::shape::Shape;
@@ -207,9 +207,10 @@ impl Case {
         if self.derivatives == Derivatives::None || by.is_empty() {
             return None;
         }
-        let mut builder = Builder { graph: self.graph.clone(), feeds: self.feeds.clone(), case: self.name.clone() };
+        let mut builder =
+            Builder { graph: self.graph.clone().into(), feeds: self.feeds.clone(), case: self.name.clone() };
         let loss = named(&self.name, builder.weigh(self.output));
-        Some(Loss { name: self.name.clone(), graph: builder.graph, loss, feeds: builder.feeds, by })
+        Some(Loss { name: self.name.clone(), graph: builder.graph.into_graph(), loss, feeds: builder.feeds, by })
     }
 }
 
@@ -237,7 +238,7 @@ impl Loss {
     /// derivatives.
     pub fn derivative(mut self) -> Loss {
         let gradients = self.gradients();
-        let mut builder = Builder { graph: self.graph, feeds: self.feeds, case: self.name.clone() };
+        let mut builder = Builder { graph: self.graph.into(), feeds: self.feeds, case: self.name.clone() };
         let sum = |b: &mut Builder| {
             let mut sum = b.constant(0.0, [])?;
             for gradient in gradients {
@@ -247,7 +248,7 @@ impl Loss {
             Ok(sum)
         };
         let loss = named(&self.name, sum(&mut builder));
-        Loss { name: self.name, graph: builder.graph, loss, feeds: builder.feeds, by: self.by }
+        Loss { name: self.name, graph: builder.graph.into_graph(), loss, feeds: builder.feeds, by: self.by }
     }
 }
 
@@ -257,20 +258,20 @@ fn named<T>(name: &str, result: Result<T>) -> T {
 
 /// A graph under construction together with the values of its inputs.
 pub struct Builder {
-    graph: Graph,
+    graph: Context,
     feeds: Vec<Feed>,
     case: String,
 }
 
 impl Deref for Builder {
-    type Target = Graph;
-    fn deref(&self) -> &Graph {
+    type Target = Context;
+    fn deref(&self) -> &Context {
         &self.graph
     }
 }
 
 impl DerefMut for Builder {
-    fn deref_mut(&mut self) -> &mut Graph {
+    fn deref_mut(&mut self) -> &mut Context {
         &mut self.graph
     }
 }
@@ -278,7 +279,7 @@ impl DerefMut for Builder {
 impl Builder {
     /// An empty graph of this name.
     pub fn new(case: &str) -> Builder {
-        Builder { graph: Graph::new(), feeds: vec![], case: case.to_owned() }
+        Builder { graph: Context::new(), feeds: vec![], case: case.to_owned() }
     }
 
     /// The inputs so far.
@@ -288,7 +289,7 @@ impl Builder {
 
     /// The graph and its inputs.
     pub fn finish(self) -> (Graph, Vec<Feed>) {
-        (self.graph, self.feeds)
+        (self.graph.into_graph(), self.feeds)
     }
 
     /// An input of the plain fill.
