@@ -8,7 +8,7 @@ use pinhole::data::Dataset;
 use pinhole::error::{Error, Result};
 use pinhole::model::SideInputs;
 use pinhole::model::config::Condition;
-use pinhole::task::{self, CodeStatistics};
+use pinhole::task::{self, CodeStatistics, LatentEnd};
 use pinhole::tensor::Tensor;
 use std::path::{Path, PathBuf};
 
@@ -115,8 +115,8 @@ pub fn interpolate(arguments: &Interpolate) -> Result<End> {
     let Interpolate { common, from, to, steps, path } = arguments;
     let autoencoder = common.load()?;
     let (from, to) = (common.sample(&autoencoder, from)?, common.sample(&autoencoder, to)?);
-    let ends = ((&from.0[..], &from.1), (&to.0[..], &to.1));
-    let samples = autoencoder.interpolate_given(ends.0, ends.1, *steps as usize, *path)?;
+    let [from, to] = [&from, &to].map(|(values, given)| LatentEnd { values, given });
+    let samples = autoencoder.interpolate_given(from, to, *steps as usize, *path)?;
     common.write(&autoencoder, "interpolated.png", &samples, (*steps as usize).min(20))
 }
 
@@ -132,7 +132,7 @@ pub fn traverse(arguments: &Traverse) -> Result<End> {
         }
         None => (codes.mean().iter().map(|mean| *mean as f32).collect(), common.told.one(autoencoder.network())?),
     };
-    let samples = autoencoder.traverse_given(&codes, (&code, &given), *latents as usize, *steps as usize)?;
+    let samples = autoencoder.traverse_given(&codes, &code, &given, *latents as usize, *steps as usize)?;
     common.write(&autoencoder, "traversed.png", &samples, *steps as usize)
 }
 
