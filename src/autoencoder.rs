@@ -262,6 +262,19 @@ impl Autoencoder {
         Tensor::from_f32(self.network.latent_shape(data.len()), codes)
     }
 
+    /// The [`indices`](Autoencoder::indices) of all samples of a data set, as [`encode_all`](Autoencoder::encode_all) makes
+    /// codes.
+    pub fn indices_all(&self, data: &Dataset) -> Result<Tensor> {
+        let mut indices = Vec::new();
+        for range in data.ranges(AT_ONCE) {
+            let given = self.network.given(data, range.clone())?;
+            indices.extend(self.apply(Function::Indices, &data.read_f32(range)?, &given)?.to_f32());
+        }
+        let each = self.network.indices_shape()?;
+        let shape: Shape = std::iter::once(data.len()).chain(each.iter().copied()).collect();
+        Tensor::new(shape, Values::U32(indices.into_iter().map(|number| number as u32).collect()))
+    }
+
     /// The codes of a range of a data set's samples, as [`encode_all`](Autoencoder::encode_all) makes them.
     pub fn encode_range(&self, data: &Dataset, range: Range<usize>) -> Result<Tensor> {
         let given = self.network.given(data, range.clone())?;

@@ -151,15 +151,11 @@ pub fn variance(data: &Dataset, binarise: Binarise) -> Result<f64> {
 /// The part of all vectors of a data set's codes that each of the codebook's is. Fails where the latent has no codebook.
 pub fn codebook_usage(autoencoder: &Autoencoder, data: &Dataset) -> Result<Vec<f64>> {
     let mut usage = vec![0.0; autoencoder.network().codebook()?.codes];
-    let mut count = 0.0;
-    for range in data.ranges(AT_ONCE) {
-        let given = autoencoder.network().given(data, range.clone())?;
-        let indices = autoencoder.indices_given(&data.read_f32(range)?, &given)?;
-        for index in indices.to_f64() {
-            usage[index as usize] += 1.0;
-            count += 1.0;
-        }
+    let indices = autoencoder.indices_all(data)?;
+    for index in indices.to_f64() {
+        usage[index as usize] += 1.0;
     }
+    let count = indices.shape().elements() as f64;
     usage.iter_mut().for_each(|part| *part /= count);
     Ok(usage)
 }
