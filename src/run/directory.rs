@@ -396,7 +396,7 @@ fn write_event(events: &mut Events, line: &Line) -> Result<()> {
 }
 
 /// Fails where a directory holds a run.
-fn expect_no_run(path: &Path) -> Result<()> {
+pub(super) fn expect_no_run(path: &Path) -> Result<()> {
     if !path.join(MODEL).exists() {
         return Ok(());
     }

@@ -1,6 +1,6 @@
 //! A run: the one loop that trains in a run directory, from where that stands to the end.
 
-use super::directory::{RunDirectory, RunSettings};
+use super::directory::{RunDirectory, RunSettings, expect_no_run};
 use super::fingerprint::Fingerprint;
 use super::lock::Lock;
 use crate::autoencoder::Autoencoder;
@@ -55,11 +55,9 @@ pub enum RunEnd {
 impl<'a> Run<'a> {
     /// Begins a run with these weights. Fails where the directory holds a run already, where it is in use, and where it
     /// cannot be written.
-    pub fn create(path: &Path, mut trainer: Trainer<'a>, settings: &RunSettings, start: &Values) -> Result<Run<'a>> {
-        trainer.start(start)?;
-        let network = trainer.network();
-        let directory = RunDirectory::create(path, network.spec(), settings, network, &trainer.checkpoint()?)?;
-        Run::opened(trainer, directory, settings)
+    pub fn create(path: &Path, trainer: Trainer<'a>, settings: &RunSettings, start: &Values) -> Result<Run<'a>> {
+        expect_no_run(path)?;
+        Run::create_in(Lock::take(path)?, trainer, settings, start)
     }
 
     /// [`create`](Run::create) in a directory that is locked already.
