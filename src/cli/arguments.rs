@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 /// `--device`.
 #[derive(clap::Args)]
 pub struct DeviceArgument {
-    /// Where to compute: the best GPU or else the CPU (auto, the default), any adapter (gpu), the CPU, or an adapter by name
+    /// Where to compute: the best GPU or else the CPU (auto, the default), any adapter (gpu), the CPU, or an adapter by
+    /// name
     #[arg(long = "device", value_name = "auto|gpu|cpu|cpu-f64|NAME")]
     pub given: Option<String>,
 }

@@ -8,7 +8,8 @@ use std::time::Duration;
 /// `--autotune`.
 #[derive(clap::Args)]
 pub struct AutotuneArgument {
-    /// Look for faster tiles first, for at most this many seconds (for each workload of bench), and keep what was measured
+    /// Look for faster tiles first, for at most this many seconds (for each workload of bench), and keep the
+    /// measurements for later runs
     #[arg(
         long = "autotune",
         alias = "tune",

@@ -7,11 +7,12 @@ use super::output::{say, say_json};
 use pinhole::Autoencoder;
 use pinhole::data::{Splits, TrainingSets, is_same_source};
 use pinhole::error::{Error, Result};
+use pinhole::model::Network;
 use pinhole::model::config::LatentSpec;
 use pinhole::model::latent::PERPLEXITY;
 use pinhole::run::RunSettings;
 use pinhole::task::{self, CodeStatistics, Ensemble, RankingReport};
-use pinhole::train::psnr;
+use pinhole::train::{Evaluation, psnr};
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
@@ -108,9 +109,15 @@ pub fn run(arguments: &Arguments) -> Result<End> {
         add("negative_log_likelihood", autoencoder.negative_log_likelihood(data, samples as usize)?);
     }
     if arguments.json {
-        say_json(&evaluation)?;
-        return Ok(End::Done);
+        say_json(&evaluation)?
+    } else {
+        print(network, &evaluation)?
     }
+    Ok(End::Done)
+}
+
+/// Prints an evaluation as a table.
+fn print(network: &Network, evaluation: &Evaluation) -> Result<()> {
     let mut lines = vec![
         (format!("loss ({})", network.spec().loss.name()), format!("{:.6}", evaluation.loss)),
         ("MSE".to_owned(), format!("{:.6}", evaluation.mse)),
@@ -133,7 +140,7 @@ pub fn run(arguments: &Arguments) -> Result<End> {
     for (name, text) in lines {
         say(&format!("{name:<width$}  {text}"))?;
     }
-    Ok(End::Done)
+    Ok(())
 }
 
 /// How well items are found: of the users in the data's test part, else of those that the run has set aside of its data, else,

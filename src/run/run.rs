@@ -12,8 +12,8 @@ use crate::tensor::Values;
 use crate::train::{Checkpoint, EpochEnd, EpochReport, Observer, Options, Trainer, Warning};
 use std::path::Path;
 
-/// A training and the directory that keeps it: a checkpoint after each epoch, the weights, and the metrics. However often a
-/// run is stopped or killed and resumed, its result is the same to the bit.
+/// A training and the directory that keeps it: a checkpoint after each epoch, the weights, and the metrics. However
+/// often a run is stopped or killed and resumed, its result is the same to the bit.
 ///
 /// ```
 /// use pinhole::model::{ModelSpec, Network};
@@ -114,7 +114,7 @@ impl<'a> Run<'a> {
         &self.trainer
     }
 
-    /// Trains to the end. The observer sees an epoch when its checkpoint, weights and metrics are in the directory.
+    /// Trains to the end. The observer sees an epoch as soon as its checkpoint, weights and metrics are on disk.
     pub fn train(&mut self, observer: &mut dyn Observer) -> Result<RunEnd> {
         loop {
             let directory = &mut self.directory;
@@ -143,8 +143,8 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// The report of the epoch whose weights are the result so far: the best epoch where training may end early, else the
-    /// last one.
+    /// The report of the epoch whose weights are the result so far: the best epoch where training may end early, else
+    /// the last one.
     pub fn best_report(&self) -> Result<Option<EpochReport>> {
         let reports = self.directory.reports()?;
         let best = match self.trainer.progress().patience.best {
@@ -226,8 +226,7 @@ pub(crate) struct Job<'a> {
 }
 
 impl<'a> Job<'a> {
-    /// Resumes the run that the directory holds, or begins one. Fails where it holds the run of another model or on other
-    /// data.
+    /// Resumes the run that the directory holds, or begins one. Fails where the run has another model or other data.
     pub fn open(&self, lock: Lock) -> Result<Run<'a>> {
         expect_model(lock.directory(), self.network.spec())?;
         if !lock.directory().join("model.toml").exists() {
