@@ -16,11 +16,14 @@ use crate::train::{
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::io::Write;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 /// Samples that encode, decode and reconstruct handle at a time.
 const BATCH: usize = 256;
+/// Samples of a data set that are read at a time.
+pub(crate) const AT_ONCE: usize = 1024;
 
 /// A model with its weights, on a device.
 ///
@@ -248,6 +251,40 @@ impl Autoencoder {
     /// [`reconstruct`](Autoencoder::reconstruct) with a condition or a length for each sample.
     pub fn reconstruct_given(&self, samples: &[f32], given: &SideInputs) -> Result<Tensor> {
         self.apply(Function::Reconstruct, samples, given)
+    }
+
+    /// The codes of all samples of a data set, with the condition and length that it has for each: `[n, ..latent]`.
+    pub fn encode_all(&self, data: &Dataset) -> Result<Tensor> {
+        let mut codes = Vec::new();
+        for range in data.ranges(AT_ONCE) {
+            codes.extend(self.encode_range(data, range)?.to_f32());
+        }
+        Tensor::from_f32(self.network.latent_shape(data.len()), codes)
+    }
+
+    /// The [`indices`](Autoencoder::indices) of all samples of a data set, as [`encode_all`](Autoencoder::encode_all) makes
+    /// codes.
+    pub fn indices_all(&self, data: &Dataset) -> Result<Tensor> {
+        let mut indices = Vec::new();
+        for range in data.ranges(AT_ONCE) {
+            let given = self.network.given(data, range.clone())?;
+            indices.extend(self.apply(Function::Indices, &data.read_f32(range)?, &given)?.to_f32());
+        }
+        let each = self.network.indices_shape()?;
+        let shape: Shape = std::iter::once(data.len()).chain(each.iter().copied()).collect();
+        Tensor::new(shape, Values::U32(indices.into_iter().map(|number| number as u32).collect()))
+    }
+
+    /// The codes of a range of a data set's samples, as [`encode_all`](Autoencoder::encode_all) makes them.
+    pub fn encode_range(&self, data: &Dataset, range: Range<usize>) -> Result<Tensor> {
+        let given = self.network.given(data, range.clone())?;
+        self.encode_given(&data.read_f32(range)?, &given)
+    }
+
+    /// The reconstructions of a range of a data set's samples, with the condition and length that it has for each.
+    pub fn reconstruct_range(&self, data: &Dataset, range: Range<usize>) -> Result<Tensor> {
+        let given = self.network.given(data, range.clone())?;
+        self.reconstruct_given(&data.read_f32(range)?, &given)
     }
 
     fn apply(&self, function: Function, values: &[f32], given: &SideInputs) -> Result<Tensor> {

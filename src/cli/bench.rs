@@ -1,6 +1,9 @@
 //! `pinhole bench`
 
-use super::{End, open_device, say, say_json, show_tuning, tuning_budget};
+use super::End;
+use super::arguments::DeviceArgument;
+use super::autotune::{AutotuneArgument, show_tuning};
+use super::output::{say, say_json};
 use pinhole::bench::{
     Ceilings, LaunchMeasurement, Measurement, SplitMeasurement, Timing, Workload, launches, measure, split_sweep,
 };
@@ -12,9 +15,8 @@ pub struct Arguments {
     /// kernels, all
     #[arg(value_name = "WORKLOAD", default_value = "all")]
     workloads: Vec<String>,
-    /// Where to compute: the best GPU or else the CPU (auto), any adapter (gpu), the CPU, or an adapter by name
-    #[arg(long, default_value = "auto", value_name = "auto|gpu|cpu|cpu-f64|NAME")]
-    device: String,
+    #[command(flatten)]
+    device: DeviceArgument,
     /// Print a line of JSON for each workload
     #[arg(long)]
     json: bool,
@@ -27,9 +29,8 @@ pub struct Arguments {
     /// Samples in a step, where that is not the workload's own number
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     batch: Option<u64>,
-    /// Look for faster tiles first, and keep what was measured; for at most so many seconds for each workload
-    #[arg(long, alias = "tune", value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "10")]
-    autotune: Option<f64>,
+    #[command(flatten)]
+    autotune: AutotuneArgument,
 }
 
 /// Names of what `sweeps` measures, which no rival has.
@@ -43,7 +44,7 @@ pub fn run(arguments: &Arguments) -> Result<End> {
         blocks: arguments.blocks as usize,
         block_seconds: arguments.block_seconds,
         batch: arguments.batch.map(|batch| batch as usize),
-        tune: arguments.autotune.map(tuning_budget).transpose()?,
+        tune: arguments.autotune.budget()?,
     };
     // All names first: a wrong one must not be found out after minutes.
     let mut workloads: Vec<Workload> = Vec::new();
@@ -57,12 +58,12 @@ pub fn run(arguments: &Arguments) -> Result<End> {
     }
     let mut ceilings: Option<Ceilings> = None;
     for workload in workloads {
-        let mut measurement = measure(workload, &arguments.device, &settings)?;
+        let mut measurement = measure(workload, arguments.device.name(), &settings)?;
         let ceilings = match &ceilings {
             Some(ceilings) => ceilings,
             // After the first workload, so that its first step counts from a driver that nobody has loaded yet.
             None => {
-                let measured = Ceilings::measure(&open_device(&arguments.device)?)?;
+                let measured = Ceilings::measure(&arguments.device.open()?)?;
                 if !arguments.json {
                     header(&measurement, &measured)?;
                 }
@@ -79,7 +80,7 @@ pub fn run(arguments: &Arguments) -> Result<End> {
         }
     }
     if sweeps {
-        for measured in launches(&open_device(&arguments.device)?)? {
+        for measured in launches(&arguments.device.open()?)? {
             match arguments.json {
                 true => say_json(&measured)?,
                 false => say(&launch_row(&measured))?,
@@ -87,7 +88,7 @@ pub fn run(arguments: &Arguments) -> Result<End> {
         }
     }
     if splits {
-        for measured in split_sweep(&open_device(&arguments.device)?)? {
+        for measured in split_sweep(&arguments.device.open()?)? {
             match arguments.json {
                 true => say_json(&measured)?,
                 false => say(&split_row(&measured))?,

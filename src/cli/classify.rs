@@ -1,7 +1,10 @@
 //! `pinhole classify`
 
+use super::End;
+use super::arguments::DeviceArgument;
+use super::inputs::load_data;
 use super::interrupt::Interrupt;
-use super::{End, load_data, open_device, say, say_json};
+use super::output::{say, say_json};
 use pinhole::Autoencoder;
 use pinhole::data::{self, Samples};
 use pinhole::error::{Error, Result};
@@ -33,9 +36,8 @@ pub struct Arguments {
     /// Print the class of each sample of the data's test part, one in a line; of all where it has none
     #[arg(long, conflicts_with_all = ["out", "epochs", "set"])]
     predict: bool,
-    /// Where to compute
-    #[arg(long, default_value = "auto", value_name = "auto|gpu|cpu|cpu-f64|NAME")]
-    device: String,
+    #[command(flatten)]
+    device: DeviceArgument,
     /// Change any key of the model file, as for train
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
@@ -57,11 +59,11 @@ pub fn run(arguments: &Arguments) -> Result<End> {
     if let Some(epochs) = arguments.epochs {
         spec.train.epochs = epochs as usize;
     }
-    let mut autoencoder = Autoencoder::new(spec.clone(), open_device(&arguments.device)?)?;
+    let mut autoencoder = Autoencoder::new(spec.clone(), arguments.device.open()?)?;
     autoencoder.load_weights(arguments.run.join("model.safetensors"))?;
     let mut settings = RunSettings {
         data: data::absolute_source(&arguments.data),
-        device: arguments.device.clone(),
+        device: arguments.device.name().to_owned(),
         // What ends training must not be what it is tested on.
         set_aside: spec.train.early_stopping.map(|_| spec.train.seed),
         ..RunSettings::default()
@@ -93,7 +95,7 @@ pub fn run(arguments: &Arguments) -> Result<End> {
 }
 
 fn predict(arguments: &Arguments) -> Result<End> {
-    let classifier = Classifier::load(&arguments.run, open_device(&arguments.device)?)?;
+    let classifier = Classifier::load(&arguments.run, arguments.device.open()?)?;
     let splits = load_data(&arguments.run, classifier.reading(), &arguments.data, arguments.label.as_deref())?;
     let data = splits.test.unwrap_or(splits.train);
     let result = data.labels().map(|_| classifier.test(&data)).transpose()?;

@@ -1,6 +1,7 @@
 //! `pinhole devices`
 
-use super::{End, say, say_json};
+use super::End;
+use super::output::{say, say_json};
 use pinhole::error::Result;
 use pinhole::gpu::adapters;
 

@@ -1,6 +1,7 @@
 //! `pinhole download`
 
-use super::{End, say};
+use super::End;
+use super::output::say;
 use indicatif::{ProgressBar, ProgressStyle};
 use pinhole::data::download::{Downloader, Fetched, collection};
 use pinhole::error::Result;

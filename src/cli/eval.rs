@@ -1,20 +1,24 @@
 //! `pinhole eval`
 
-use super::{End, load_data, load_others, load_pairs, open_device, say, say_json};
+use super::End;
+use super::arguments::{DeviceArgument, RunArgument};
+use super::inputs::{load_data, load_others, load_pairs};
+use super::output::{say, say_json};
 use pinhole::Autoencoder;
 use pinhole::data::{Splits, TrainingSets, is_same_source};
 use pinhole::error::{Error, Result};
+use pinhole::model::Network;
 use pinhole::model::config::LatentSpec;
 use pinhole::model::latent::PERPLEXITY;
 use pinhole::run::RunSettings;
 use pinhole::task::{self, CodeStatistics, Ensemble, RankingReport};
-use pinhole::train::psnr;
+use pinhole::train::{Evaluation, psnr};
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// The directory of a run
-    run: PathBuf,
+    #[command(flatten)]
+    run: RunArgument,
     /// The data; its test part is measured where it has one
     #[arg(long, value_name = "FILE|DIR|digits[:N]")]
     data: String,
@@ -24,9 +28,8 @@ pub struct Arguments {
     /// The column of a CSV file that holds labels, by its name or number; the one that the run was trained with where not given
     #[arg(long, alias = "label-column", value_name = "COLUMN")]
     label: Option<String>,
-    /// Where to compute
-    #[arg(long, default_value = "auto", value_name = "auto|gpu|cpu|cpu-f64|NAME")]
-    device: String,
+    #[command(flatten)]
+    device: DeviceArgument,
     /// Bound the negative log-likelihood of a variational model too, by so many codes for each sample
     #[arg(long, value_name = "CODES", num_args = 0..=1, require_equals = true, default_missing_value = "200",
           value_parser = clap::value_parser!(u32).range(1..=100_000))]
@@ -52,10 +55,10 @@ pub struct Arguments {
 
 /// Prints test loss, MSE, MAE and PSNR, and what the loss is made of.
 pub fn run(arguments: &Arguments) -> Result<End> {
-    let autoencoder = Autoencoder::load(&arguments.run, open_device(&arguments.device)?)?;
+    let autoencoder = arguments.run.load(&arguments.device)?;
     let spec = autoencoder.network().spec();
     let sources = (&*arguments.data, arguments.targets.as_deref());
-    let splits = load_pairs(&arguments.run, spec.reading(), sources, arguments.label.as_deref())?;
+    let splits = load_pairs(&arguments.run.path, spec.reading(), sources, arguments.label.as_deref())?;
     let data = splits.test.as_ref().unwrap_or(&splits.train);
     let mut evaluation = autoencoder.evaluate(data)?;
     let (network, mse) = (autoencoder.network(), evaluation.mse);
@@ -94,7 +97,7 @@ pub fn run(arguments: &Arguments) -> Result<End> {
         add("ensemble_spread", of.spread);
     }
     if arguments.ranking {
-        let report = ranking(&arguments.run, &autoencoder, &arguments.data, &splits)?;
+        let report = ranking(&arguments.run.path, &autoencoder, &arguments.data, &splits)?;
         for (whose, quality) in [("", report.model), ("popularity_", report.popularity)] {
             add(&format!("{whose}recall_20"), quality.recall_20);
             add(&format!("{whose}recall_50"), quality.recall_50);
@@ -106,9 +109,15 @@ pub fn run(arguments: &Arguments) -> Result<End> {
         add("negative_log_likelihood", autoencoder.negative_log_likelihood(data, samples as usize)?);
     }
     if arguments.json {
-        say_json(&evaluation)?;
-        return Ok(End::Done);
+        say_json(&evaluation)?
+    } else {
+        print(network, &evaluation)?
     }
+    Ok(End::Done)
+}
+
+/// Prints an evaluation as a table.
+fn print(network: &Network, evaluation: &Evaluation) -> Result<()> {
     let mut lines = vec![
         (format!("loss ({})", network.spec().loss.name()), format!("{:.6}", evaluation.loss)),
         ("MSE".to_owned(), format!("{:.6}", evaluation.mse)),
@@ -131,7 +140,7 @@ pub fn run(arguments: &Arguments) -> Result<End> {
     for (name, text) in lines {
         say(&format!("{name:<width$}  {text}"))?;
     }
-    Ok(End::Done)
+    Ok(())
 }
 
 /// How well items are found: of the users in the data's test part, else of those that the run has set aside of its data, else,

@@ -1,31 +1,32 @@
 //! `pinhole generate`, `pinhole interpolate`, `pinhole traverse` and `pinhole manifold`: pictures of what a model has learned.
 
+use super::End;
+use super::arguments::{DeviceArgument, RunArgument};
 use super::condition::ConditionArgument;
-use super::convert::{Format, Sink};
-use super::{End, load_data, open_device};
+use super::inputs::samples_of;
+use super::output::{Format, Sink};
 use pinhole::Autoencoder;
 use pinhole::data::Dataset;
 use pinhole::error::{Error, Result};
 use pinhole::model::SideInputs;
 use pinhole::model::config::Condition;
-use pinhole::task::{self, CodeStatistics};
+use pinhole::task::{self, CodeStatistics, LatentEnd};
 use pinhole::tensor::Tensor;
 use std::path::{Path, PathBuf};
 
 /// What all four take.
 #[derive(clap::Args)]
 pub struct Common {
-    /// The directory of a run
-    run: PathBuf,
+    #[command(flatten)]
+    run: RunArgument,
     /// Samples, of the data's test part where it has one; for models that have no prior: the codes of these are followed
     #[arg(long, value_name = "FILE|DIR|digits[:N]")]
     data: Option<String>,
     /// NAME.png for a grid, a folder for a PNG of each, or NAME.npy, NAME.csv, NAME.idx; in the run's directory where not given
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// Where to compute
-    #[arg(long, default_value = "auto", value_name = "auto|gpu|cpu|cpu-f64|NAME")]
-    device: String,
+    #[command(flatten)]
+    device: DeviceArgument,
     #[command(flatten)]
     told: ConditionArgument,
 }
@@ -115,8 +116,8 @@ pub fn interpolate(arguments: &Interpolate) -> Result<End> {
     let Interpolate { common, from, to, steps, path } = arguments;
     let autoencoder = common.load()?;
     let (from, to) = (common.sample(&autoencoder, from)?, common.sample(&autoencoder, to)?);
-    let ends = ((&from.0[..], &from.1), (&to.0[..], &to.1));
-    let samples = autoencoder.interpolate_given(ends.0, ends.1, *steps as usize, *path)?;
+    let [from, to] = [&from, &to].map(|(values, given)| LatentEnd { values, given });
+    let samples = autoencoder.interpolate_given(from, to, *steps as usize, *path)?;
     common.write(&autoencoder, "interpolated.png", &samples, (*steps as usize).min(20))
 }
 
@@ -132,7 +133,7 @@ pub fn traverse(arguments: &Traverse) -> Result<End> {
         }
         None => (codes.mean().iter().map(|mean| *mean as f32).collect(), common.told.one(autoencoder.network())?),
     };
-    let samples = autoencoder.traverse_given(&codes, (&code, &given), *latents as usize, *steps as usize)?;
+    let samples = autoencoder.traverse_given(&codes, &code, &given, *latents as usize, *steps as usize)?;
     common.write(&autoencoder, "traversed.png", &samples, *steps as usize)
 }
 
@@ -149,15 +150,11 @@ impl Common {
     fn load(&self) -> Result<Autoencoder> {
         // A name that nothing can be written to is known before any work.
         self.out.as_deref().map_or(Ok(Format::Grid), Format::of)?;
-        Autoencoder::load(&self.run, open_device(&self.device)?)
+        self.run.load(&self.device)
     }
 
     fn samples(&self, autoencoder: &Autoencoder, data: &str) -> Result<Dataset> {
-        let network = autoencoder.network();
-        let splits = load_data(&self.run, network.spec().reading(), data, self.told.label_column())?;
-        let data = splits.test.unwrap_or(splits.train);
-        network.accepts(data.sample_shape(), data.name())?;
-        self.told.about(network, data)
+        samples_of(autoencoder, &self.run.path, data, false, &self.told)
     }
 
     /// How codes are distributed: like those of the data, where it is given, else like the prior.
@@ -193,7 +190,7 @@ impl Common {
     }
 
     fn write(&self, autoencoder: &Autoencoder, name: &str, samples: &Tensor, columns: usize) -> Result<End> {
-        let output = self.out.clone().unwrap_or_else(|| self.run.join(name));
+        let output = self.out.clone().unwrap_or_else(|| self.run.path.join(name));
         let format = Format::of(Path::new(&output))?;
         let values = samples.to_f32();
         let shape = samples.shape()[1..].into();

@@ -1,6 +1,8 @@
 //! `pinhole init`
 
-use super::{Changes, End, resolve_model, say};
+use super::End;
+use super::arguments::{Changes, resolve_model};
+use super::output::say;
 use pinhole::error::{Error, Result};
 use pinhole::model::ModelSpec;
 use std::fs::OpenOptions;

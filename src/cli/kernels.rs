@@ -1,6 +1,8 @@
 //! `pinhole kernels`
 
-use super::{End, resolve_model, say};
+use super::End;
+use super::arguments::{DeviceArgument, resolve_model};
+use super::output::say;
 use pinhole::Device;
 use pinhole::error::{Error, Result, suggest};
 use pinhole::gpu::{Language, Shader, specialise};
@@ -16,9 +18,8 @@ pub struct Arguments {
     /// Show the kernel as a training step of this model has it
     #[arg(long, default_value = "conv", value_name = "PRESET|FILE.toml")]
     model: String,
-    /// The device that would run it
-    #[arg(long, default_value = "auto", value_name = "DEVICE")]
-    device: String,
+    #[command(flatten)]
+    device: DeviceArgument,
     /// The language to show it in, after unrolling
     #[arg(long, default_value = "wgsl", value_name = "wgsl|spirv|msl|hlsl", value_parser = language)]
     emit: Language,
@@ -31,7 +32,7 @@ fn language(name: &str) -> Result<Language, String> {
 
 /// Lists the kernels, or prints the final text of one.
 pub fn run(arguments: &Arguments) -> Result<End> {
-    let target = Device::open(&arguments.device)?.target();
+    let target = Device::open(arguments.device.name())?.target();
     let network = Network::new(resolve_model(&arguments.model)?)?;
     let plan = training_plan(&network, default_samples(&network), target.clone())?;
     let Some(name) = &arguments.name else {

@@ -2,6 +2,8 @@
 //!
 //! Exit codes: 0, 1 for a failure, 2 for wrong usage, 130 after Ctrl-C, SIGTERM or SIGHUP.
 
+mod arguments;
+mod autotune;
 mod bench;
 mod classify;
 mod condition;
@@ -11,9 +13,11 @@ mod download;
 mod eval;
 mod explore;
 mod init;
+mod inputs;
 mod interrupt;
 mod kernels;
 mod models;
+mod output;
 mod plan;
 mod pretrain;
 mod recommend;
@@ -24,18 +28,12 @@ mod train;
 mod tune;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use pinhole::data::{self, Dataset, LabelColumn, Reading, Splits};
-use pinhole::error::{Error, Result};
-use pinhole::gpu::TuningReport;
+use output::say;
+use pinhole::error::Result;
+use pinhole::gpu;
 use pinhole::model::ModelSpec;
-use pinhole::plan::{Family, Tile};
-use pinhole::run::RunDirectory;
 use pinhole::tune::SearchSpec;
-use pinhole::{Autoencoder, Device, gpu};
-use std::io::Write;
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
@@ -207,143 +205,4 @@ fn complete(shell: clap_complete::Shell) -> Result<End> {
     clap_complete::generate(shell, &mut Arguments::command(), "pinhole", &mut script);
     say(String::from_utf8_lossy(&script).trim_end())?;
     Ok(End::Done)
-}
-
-/// Writes a line of results. A reader that closed the pipe wants no more of them, which is no failure.
-fn say(line: &str) -> Result<()> {
-    match writeln!(std::io::stdout(), "{line}") {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(Error::io("write", Path::new("standard output"))(error))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Writes a value as a line of JSON.
-fn say_json(value: &impl serde::Serialize) -> Result<()> {
-    let text = serde_json::to_string(value);
-    say(&text.map_err(|error| Error::invalid("result", error.to_string(), "report this as a bug in pinhole"))?)
-}
-
-/// Opens a device; says so in one line where `auto` finds no GPU.
-fn open_device(name: &str) -> Result<Device> {
-    let device = Device::open(name)?;
-    if name == "auto" && matches!(device, Device::Cpu) {
-        let software: Vec<String> = gpu::adapters().into_iter().map(|adapter| adapter.name).collect();
-        let found = match &software[..] {
-            [] => "no GPU found".to_owned(),
-            names => format!("no GPU found, only software adapters ({})", names.join(", ")),
-        };
-        let how = if software.is_empty() { "" } else { "; --device gpu takes one all the same" };
-        eprintln!("{found}: computing on the CPU{how}");
-    }
-    Ok(device)
-}
-
-/// The time that `--autotune` was given.
-fn tuning_budget(seconds: f64) -> Result<Duration> {
-    let budget = Duration::try_from_secs_f64(seconds).ok().filter(|_| seconds <= 3600.0);
-    budget
-        .ok_or_else(|| Error::invalid("--autotune", format!("{seconds} seconds is no time to spend"), "use 0 to 3600"))
-}
-
-/// Says what tuning chose, a line for each product.
-fn show_tuning(report: &TuningReport) {
-    let tile = |tile: &Tile| {
-        let family = match tile.family {
-            Family::Registers => "registers",
-            Family::Subgroup => "subgroup",
-            Family::Workgroup => "workgroup",
-        };
-        format!("{family} {}x{}x{}", tile.lines, tile.columns, tile.depth)
-    };
-    for choice in &report.choices {
-        let product = format!("{} {}x{}", choice.product.kernel, choice.product.lines, choice.product.columns);
-        let chosen = match choice.tile == choice.default {
-            true => "kept".to_owned(),
-            false => format!("{} {:.1} us", tile(&choice.tile), choice.us),
-        };
-        eprintln!("{product:<36} {:<20} {:>9.1} us  {chosen}", tile(&choice.default), choice.default_us);
-    }
-    for line in &report.rejected {
-        eprintln!("{line}");
-    }
-    let left = match report.left {
-        0 => String::new(),
-        left => format!(", {left} left for want of time"),
-    };
-    let step = report.step_us.map(|[untuned, tuned]| format!("; a step took {untuned:.0} us, then {tuned:.0}"));
-    let changed = report.choices.iter().filter(|choice| choice.tile != choice.default).count();
-    eprintln!(
-        "tuned in {:.1} s: {} products measured, {changed} of {} have another tile{left}{}",
-        report.seconds,
-        report.measured,
-        report.choices.len(),
-        step.unwrap_or_default()
-    );
-}
-
-/// The other members of an ensemble that is to see this data, on the device of the first.
-fn load_others(runs: &[PathBuf], first: &Autoencoder, data: &Dataset) -> Result<Vec<Autoencoder>> {
-    let load = |run: &PathBuf| {
-        if let Some(samples) = RunDirectory::samples(run)? {
-            samples.expect(data, &format!("{} was trained on", run.display()))?;
-        }
-        Autoencoder::load(run, first.device().clone())
-    };
-    runs.iter().map(load).collect()
-}
-
-/// Data as a run takes it: read for its model, and scaled like what it was trained on. `label` is the column of labels, if it is
-/// given; else data may have the one that the run was trained with.
-fn load_data(run: &Path, reading: Reading, source: &str, label: Option<&str>) -> Result<Splits> {
-    load_pairs(run, reading, (source, None), label)
-}
-
-/// Data as [`load_data`] loads it, with what the model is to make of it.
-fn load_pairs(
-    run: &Path,
-    reading: Reading,
-    (source, targets): (&str, Option<&str>),
-    label: Option<&str>,
-) -> Result<Splits> {
-    let label = later_label(reading.label.clone(), label);
-    let (items, samples) = (RunDirectory::items(run)?, RunDirectory::samples(run)?);
-    let reading = Reading { items, samples, label, ..reading };
-    data::load_pairs(source, targets, &reading)
-}
-
-/// The column of labels of data that comes after training: the one that is given, else the one that was trained with, which
-/// data may lack.
-fn later_label(trained: Option<LabelColumn>, given: Option<&str>) -> Option<LabelColumn> {
-    match given {
-        Some(name) => Some(LabelColumn { name: name.to_owned(), optional: false }),
-        None => trained.map(|label| LabelColumn { optional: true, ..label }),
-    }
-}
-
-/// What of a model is to be other than its file says.
-#[derive(clap::Args)]
-struct Changes {
-    /// How many numbers a code has, or channels where codes are pictures
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    latent: Option<u32>,
-    /// Change any key of the model file, such as train.batch=64 or encoder.0.conv2d.out=32
-    #[arg(long, value_name = "KEY=VALUE")]
-    set: Vec<String>,
-}
-
-impl Changes {
-    fn apply(&self, spec: &mut ModelSpec) -> Result<()> {
-        self.set.iter().try_for_each(|assignment| spec.set(assignment))?;
-        self.latent.map_or(Ok(()), |size| spec.set_latent(size as usize))
-    }
-}
-
-/// A preset, a model file, or the model file of a run directory.
-fn resolve_model(name: &str) -> Result<ModelSpec> {
-    match Path::new(name) {
-        path if path.is_dir() => ModelSpec::read(&path.join("model.toml")),
-        _ => ModelSpec::resolve(name),
-    }
 }

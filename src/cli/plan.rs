@@ -1,6 +1,8 @@
 //! `pinhole plan`
 
-use super::{Changes, End, resolve_model, say};
+use super::End;
+use super::arguments::{Changes, DeviceArgument, resolve_model};
+use super::output::say;
 use pinhole::Device;
 use pinhole::error::Result;
 use pinhole::model::Network;
@@ -19,9 +21,8 @@ pub struct Arguments {
     /// Samples of the data set; 60000 where not given, or as many as a buffer takes
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     samples: Option<u64>,
-    /// The device that would run it
-    #[arg(long, default_value = "auto", value_name = "DEVICE")]
-    device: String,
+    #[command(flatten)]
+    device: DeviceArgument,
 }
 
 /// Prints the plan of a training step: a line for each launch.
@@ -31,7 +32,7 @@ pub fn run(arguments: &Arguments) -> Result<End> {
     if let Some(batch) = arguments.batch {
         spec.train.batch = batch as usize;
     }
-    let target = Device::open(&arguments.device)?.target();
+    let target = Device::open(arguments.device.name())?.target();
     let network = Network::new(spec)?;
     let samples = arguments.samples.map_or_else(|| default_samples(&network), |samples| samples as usize);
     let plan = training_plan(&network, samples, target)?;

@@ -1,7 +1,9 @@
 //! `pinhole pretrain`
 
+use super::End;
+use super::arguments::{Changes, DeviceArgument, resolve_model};
 use super::interrupt::Interrupt;
-use super::{Changes, End, open_device, resolve_model, say_json};
+use super::output::say_json;
 use pinhole::data::{self, Samples};
 use pinhole::error::Result;
 use pinhole::run::RunSettings;
@@ -31,9 +33,8 @@ pub struct Arguments {
     /// The part of each layer's input that is set to zero; the last stands for all further layers
     #[arg(long, value_delimiter = ',', default_values_t = MASKING, value_name = "P,..")]
     masking: Vec<f64>,
-    /// Where to compute
-    #[arg(long, default_value = "auto", value_name = "auto|gpu|cpu|cpu-f64|NAME")]
-    device: String,
+    #[command(flatten)]
+    device: DeviceArgument,
 }
 
 /// Trains layer by layer, and prints a line of JSON for each epoch of each layer.
@@ -44,11 +45,11 @@ pub fn run(arguments: &Arguments) -> Result<End> {
     if let Some(label) = &arguments.label {
         spec.data.label.clone_from(label);
     }
-    let device = open_device(&arguments.device)?;
+    let device = arguments.device.open()?;
     let splits = data::load_with(&arguments.data, &spec.reading())?;
     let data = data::absolute_source(&arguments.data);
     let samples = Some(Samples::of(&splits.train));
-    let settings = RunSettings { data, device: arguments.device.clone(), samples, ..RunSettings::default() };
+    let settings = RunSettings { data, device: arguments.device.name().to_owned(), samples, ..RunSettings::default() };
     let sets = splits.for_training(spec.train.validation, spec.train.seed, None)?;
     spec.fit_to(&sets.train)?;
     let mut progress = Progress { layer: String::new(), interrupted, failure: None };

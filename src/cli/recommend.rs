@@ -1,14 +1,15 @@
 //! `pinhole recommend`
 
-use super::{End, load_data, open_device, say, say_json};
-use pinhole::Autoencoder;
+use super::End;
+use super::arguments::{DeviceArgument, RunArgument};
+use super::inputs::load_data;
+use super::output::{say, say_json};
 use pinhole::error::{Error, Result};
-use std::path::PathBuf;
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// The directory of a run
-    run: PathBuf,
+    #[command(flatten)]
+    run: RunArgument,
     /// The users and what they have: the data's test part where it has one
     #[arg(long, value_name = "ratings:FILE|FILE.npz|ratings:USERS[:SEED]")]
     data: String,
@@ -18,9 +19,8 @@ pub struct Arguments {
     /// How many items for each user
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
     n: u32,
-    /// Where to compute
-    #[arg(long, default_value = "auto", value_name = "auto|gpu|cpu|cpu-f64|NAME")]
-    device: String,
+    #[command(flatten)]
+    device: DeviceArgument,
     /// Print a line of JSON for each user
     #[arg(long)]
     json: bool,
@@ -28,8 +28,8 @@ pub struct Arguments {
 
 /// Prints the best items that users do not have yet, best first.
 pub fn run(arguments: &Arguments) -> Result<End> {
-    let autoencoder = Autoencoder::load(&arguments.run, open_device(&arguments.device)?)?;
-    let splits = load_data(&arguments.run, autoencoder.network().spec().reading(), &arguments.data, None)?;
+    let autoencoder = arguments.run.load(&arguments.device)?;
+    let splits = load_data(&arguments.run.path, autoencoder.network().spec().reading(), &arguments.data, None)?;
     let mut data = splits.test.unwrap_or(splits.train);
     let name = |row| data.sparse().map_or(String::new(), |rows| rows.row_name(row));
     let mut users: Vec<String> = (0..data.len()).map(name).collect();

@@ -3,7 +3,7 @@
 //! The command that began a run goes on with it when `--resume` is added. An option that differs from the run is refused by
 //! its name, unless it is one that may change.
 
-use super::resolve_model;
+use super::arguments::resolve_model;
 use super::train::Arguments;
 use pinhole::data::{is_same_source, may_be_same_source, relative_path};
 use pinhole::error::{Error, Result};

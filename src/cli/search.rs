@@ -1,8 +1,10 @@
 //! `pinhole search`
 
+use super::End;
+use super::arguments::DeviceArgument;
 use super::condition::ConditionArgument;
-use super::convert::{as_picture, part};
-use super::{End, open_device, say, say_json};
+use super::inputs::samples_of;
+use super::output::{as_picture, say, say_json};
 use pinhole::Autoencoder;
 use pinhole::data::Dataset;
 use pinhole::draw::{Image, write_grid};
@@ -34,9 +36,8 @@ pub struct Arguments {
     /// Print a line of JSON for each query
     #[arg(long)]
     json: bool,
-    /// Where to compute
-    #[arg(long, default_value = "auto", value_name = "auto|gpu|cpu|cpu-f64|NAME")]
-    device: String,
+    #[command(flatten)]
+    device: DeviceArgument,
     #[command(flatten)]
     told: ConditionArgument,
 }
@@ -61,9 +62,9 @@ pub fn run(arguments: &Arguments) -> Result<End> {
     if out.extension().is_none_or(|extension| extension != "png") {
         return Err(Error::file(&out, "what is found is shown in a PNG", "name it .png"));
     }
-    let autoencoder = Autoencoder::load(&arguments.run, open_device(&arguments.device)?)?;
-    let query = part((&autoencoder, &arguments.run), &arguments.query, false, &arguments.told)?;
-    let data = part((&autoencoder, &arguments.run), &arguments.data, true, &arguments.told)?;
+    let autoencoder = Autoencoder::load(&arguments.run, arguments.device.open()?)?;
+    let query = samples_of(&autoencoder, &arguments.run, &arguments.query, false, &arguments.told)?;
+    let data = samples_of(&autoencoder, &arguments.run, &arguments.data, true, &arguments.told)?;
     let (searched, wanted) = (HammingIndex::of(&autoencoder, &data)?, HammingIndex::of(&autoencoder, &query)?);
     let mut found = Vec::with_capacity(query.len());
     for code in (0..query.len()).filter_map(|index| wanted.code(index)) {

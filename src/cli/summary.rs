@@ -1,6 +1,8 @@
 //! `pinhole summary`
 
-use super::{Changes, End, resolve_model, say, say_json};
+use super::End;
+use super::arguments::{Changes, resolve_model};
+use super::output::{say, say_json};
 use pinhole::error::Result;
 use pinhole::model::Network;
 

@@ -1,7 +1,11 @@
 //! `pinhole train`
 
+use super::arguments::{Changes, DeviceArgument, open_device, resolve_model};
+use super::autotune::{AutotuneArgument, show_tuning};
+use super::inputs::load_pairs;
 use super::interrupt::Interrupt;
-use super::{Changes, End, load_pairs, open_device, resolve_model, resume, say, say_json, show_tuning, tuning_budget};
+use super::output::{say, say_json};
+use super::{End, resume};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use pinhole::Device;
 use pinhole::data::{self, Samples, Scaling, TrainingSets};
@@ -14,6 +18,7 @@ use pinhole::tensor::Values;
 use pinhole::train::{Checkpoint, EpochReport, Observer, Options, Profile, Progress, Trainer, Warning, training_plan};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// The preset that is trained where no model is given.
 const DEFAULT_MODEL: &str = "conv";
@@ -52,9 +57,8 @@ pub struct Arguments {
     /// Decides initial weights, shuffling and all else that is random
     #[arg(long, value_name = "N")]
     pub(super) seed: Option<u64>,
-    /// Where to compute: the best GPU or else the CPU (auto), any adapter (gpu), the CPU, or an adapter by name
-    #[arg(long, value_name = "auto|gpu|cpu|cpu-f64|NAME")]
-    device: Option<String>,
+    #[command(flatten)]
+    device: DeviceArgument,
     /// Begin with these weights
     #[arg(long, value_name = "FILE.safetensors")]
     pub(super) init: Option<PathBuf>,
@@ -76,9 +80,8 @@ pub struct Arguments {
     out: Option<PathBuf>,
     #[command(flatten)]
     pub(super) changes: Changes,
-    /// Look for faster tiles first, for at most so many seconds, and keep what was measured for later runs
-    #[arg(long, alias = "tune", value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "10")]
-    autotune: Option<f64>,
+    #[command(flatten)]
+    autotune: AutotuneArgument,
     /// Keep the metrics for TensorBoard too, in the run's directory
     #[arg(long)]
     tensorboard: bool,
@@ -116,8 +119,8 @@ struct Resumed {
 pub fn run(arguments: &Arguments) -> Result<End> {
     let interrupt = Interrupt::listen();
     let Prepared { network, device, sets, settings, start, resumed } = prepare(arguments)?;
-    if let Some(seconds) = arguments.autotune {
-        autotune(seconds, &network, &device)?;
+    if let Some(budget) = arguments.autotune.budget()? {
+        autotune(budget, &network, &device)?;
     }
     let options = Options { steps: settings.steps, ..Options::default() };
     let mut trainer = Trainer::new(&network, &device, &sets.train, sets.validation.as_ref(), options)?;
@@ -218,8 +221,8 @@ fn prepare(arguments: &Arguments) -> Result<Prepared> {
 }
 
 /// Looks for faster tiles for the training step, and reports which it chose.
-fn autotune(seconds: f64, network: &Network, device: &Device) -> Result<()> {
-    let tuning = Tuning { budget: tuning_budget(seconds)?, ..Tuning::default() };
+fn autotune(budget: Duration, network: &Network, device: &Device) -> Result<()> {
+    let tuning = Tuning { budget, ..Tuning::default() };
     let batch = network.spec().train.batch;
     match device.tune(&tuning, |target| Ok(vec![training_plan(network, batch, target.clone())?]))? {
         Some(report) => show_tuning(&report),
@@ -332,7 +335,7 @@ fn apply(arguments: &Arguments, spec: &mut ModelSpec, settings: &mut RunSettings
         train.precision = precision;
     }
     train.shuffle &= !arguments.no_shuffle;
-    if let Some(device) = &arguments.device {
+    if let Some(device) = &arguments.device.given {
         settings.device.clone_from(device);
     }
     if arguments.steps.is_some() {

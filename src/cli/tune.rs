@@ -1,7 +1,9 @@
 //! `pinhole tune`
 
+use super::End;
+use super::arguments::DeviceArgument;
 use super::interrupt::Interrupt;
-use super::{End, open_device, say, say_json};
+use super::output::{say, say_json};
 use pinhole::error::{Error, Result};
 use pinhole::train::Observer;
 use pinhole::tune::{Ended, SearchSpec, Trial, TuneObserver, tune};
@@ -17,9 +19,8 @@ pub struct Arguments {
     /// The folder of the search, which goes on where it holds a part of it; runs/SPACE where not given
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Where to compute
-    #[arg(long, default_value = "auto", value_name = "auto|gpu|cpu|cpu-f64|NAME")]
-    device: String,
+    #[command(flatten)]
+    device: DeviceArgument,
     /// Print a line of JSON for each trial, the best first
     #[arg(long)]
     json: bool,
@@ -33,7 +34,7 @@ pub fn run(arguments: &Arguments) -> Result<End> {
         .out
         .clone()
         .unwrap_or_else(|| Path::new("runs").join(arguments.space.file_stem().unwrap_or("space".as_ref())));
-    let device = open_device(&arguments.device)?;
+    let device = arguments.device.open()?;
     let count = spec.trials();
     eprintln!(
         "searching {} keys of {} on {}, {count} trials, into {}; a part of the training data is set aside to judge them by",
@@ -43,7 +44,7 @@ pub fn run(arguments: &Arguments) -> Result<End> {
         folder.display()
     );
     let mut observer = Progress { metric: spec.metric.name(), count, folder: &folder, interrupted, begun: None };
-    let Ended::Finished(trials) = tune(&spec, &model, &device, &arguments.device, &folder, &mut observer)? else {
+    let Ended::Finished(trials) = tune(&spec, &model, &device, arguments.device.name(), &folder, &mut observer)? else {
         eprintln!("stopped; the same command goes on");
         return Ok(End::Interrupted);
     };

@@ -392,6 +392,12 @@ impl Dataset {
         }
     }
 
+    /// The ranges of samples, `most` at a time, that together are the data set.
+    pub fn ranges(&self, most: usize) -> impl Iterator<Item = Range<usize>> + use<> {
+        let count = self.len();
+        (0..count).step_by(most).map(move |start| start..count.min(start + most))
+    }
+
     /// The values of the samples in `range` as f32, a byte `b` as `b / 255`. Fails as [`Dataset::read`] does.
     pub fn read_f32(&self, range: Range<usize>) -> Result<Vec<f32>> {
         if self.in_memory() && range.start <= range.end && range.end <= self.len() {

@@ -16,7 +16,7 @@
 
 use super::pretrain::copy_layer;
 use super::{Job, Lock, RunEnd, RunSettings};
-use crate::autoencoder::Autoencoder;
+use crate::autoencoder::{AT_ONCE, Autoencoder};
 use crate::data::pictures::PictureFormat;
 use crate::data::{
     Arrangement, Column, Columns, Dataset, LabelColumn, Reading, TrainingSets, arrangement, class_of, listed, whole,
@@ -50,9 +50,6 @@ const LOSS: &str = "class of a pair";
 const MOST_CLASSES: usize = 4096;
 /// How many bytes there are.
 const BYTES: usize = 256;
-
-/// Samples that are classified at a time.
-const AT_ONCE: usize = 1024;
 
 /// What goes into a classifier, and what comes out.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -441,8 +438,8 @@ impl Classifier {
     pub fn predict_all(&self, data: &Dataset) -> Result<Vec<u32>> {
         self.task.accepts(data)?;
         let mut all = Vec::with_capacity(data.len());
-        for start in (0..data.len()).step_by(AT_ONCE) {
-            all.extend(self.predict(&data.read_f32(start..data.len().min(start + AT_ONCE))?)?);
+        for range in data.ranges(AT_ONCE) {
+            all.extend(self.predict(&data.read_f32(range)?)?);
         }
         Ok(all)
     }

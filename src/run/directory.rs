@@ -357,7 +357,7 @@ impl RunDirectory {
         let network = autoencoder.network();
         let range = 0..shown.len().min(COLUMNS * ROWS);
         let originals = shown.read_f32(range.clone())?;
-        let copies = autoencoder.reconstruct_given(&originals, &network.given(shown, range)?)?;
+        let copies = autoencoder.reconstruct_range(shown, range)?;
         // Data of rows may be a model's pictures, and the other way round.
         let shape = if shown.sample_shape().len() == 3 { shown.sample_shape() } else { &network.spec().input };
         self.draw_reconstructions(shape, &originals, &copies.to_f32())
@@ -397,7 +397,7 @@ fn write_event(events: &mut Events, line: &Line) -> Result<()> {
 }
 
 /// Fails where a directory holds a run.
-fn expect_no_run(path: &Path) -> Result<()> {
+pub(super) fn expect_no_run(path: &Path) -> Result<()> {
     if !path.join(MODEL).exists() {
         return Ok(());
     }

@@ -19,9 +19,6 @@ use std::path::Path;
 /// Parts of each layer's input that are set to zero where nothing else is asked for; the last is that of all further layers.
 pub const MASKING: [f64; 3] = [0.1, 0.2, 0.3];
 
-/// Samples that are encoded at a time.
-const AT_ONCE: usize = 1024;
-
 /// What a caller may want to know while layers are trained.
 pub trait PretrainObserver: Observer {
     /// A layer begins, or goes on: its name, how many numbers go in and come out, and the part of the former that is masked.
@@ -244,11 +241,6 @@ pub(super) fn copy_layer(from: &Autoencoder, from_name: &str, to: &Network, targ
 
 /// The codes of samples, as samples.
 fn encoded(autoencoder: &Autoencoder, data: &Dataset) -> Result<Dataset> {
-    let mut codes = Vec::new();
-    for start in (0..data.len()).step_by(AT_ONCE) {
-        let samples = data.read_f32(start..data.len().min(start + AT_ONCE))?;
-        codes.extend(autoencoder.encode(&samples)?.to_f32());
-    }
     let shape: Shape = autoencoder.network().latent_shape(1)[1..].into();
-    Ok(Dataset::from_f32(shape, codes)?.with_name(data.name()))
+    Ok(Dataset::from_f32(shape, autoencoder.encode_all(data)?.to_f32())?.with_name(data.name()))
 }

@@ -1,6 +1,6 @@
 //! A run: the one loop that trains in a run directory, from where that stands to the end.
 
-use super::directory::{RunDirectory, RunSettings};
+use super::directory::{RunDirectory, RunSettings, expect_no_run};
 use super::fingerprint::Fingerprint;
 use super::lock::Lock;
 use crate::autoencoder::Autoencoder;
@@ -12,8 +12,8 @@ use crate::tensor::Values;
 use crate::train::{Checkpoint, EpochEnd, EpochReport, Observer, Options, Trainer, Warning};
 use std::path::Path;
 
-/// A training and the directory that keeps it: a checkpoint after each epoch, the weights, and the metrics. However often a
-/// run is stopped or killed and resumed, its result is the same to the bit.
+/// A training and the directory that keeps it: a checkpoint after each epoch, the weights, and the metrics. However
+/// often a run is stopped or killed and resumed, its result is the same to the bit.
 ///
 /// ```
 /// use pinhole::model::{ModelSpec, Network};
@@ -55,11 +55,9 @@ pub enum RunEnd {
 impl<'a> Run<'a> {
     /// Begins a run with these weights. Fails where the directory holds a run already, where it is in use, and where it
     /// cannot be written.
-    pub fn create(path: &Path, mut trainer: Trainer<'a>, settings: &RunSettings, start: &Values) -> Result<Run<'a>> {
-        trainer.start(start)?;
-        let network = trainer.network();
-        let directory = RunDirectory::create(path, network.spec(), settings, network, &trainer.checkpoint()?)?;
-        Run::opened(trainer, directory, settings)
+    pub fn create(path: &Path, trainer: Trainer<'a>, settings: &RunSettings, start: &Values) -> Result<Run<'a>> {
+        expect_no_run(path)?;
+        Run::create_in(Lock::take(path)?, trainer, settings, start)
     }
 
     /// [`create`](Run::create) in a directory that is locked already.
@@ -116,7 +114,7 @@ impl<'a> Run<'a> {
         &self.trainer
     }
 
-    /// Trains to the end. The observer sees an epoch when its checkpoint, weights and metrics are in the directory.
+    /// Trains to the end. The observer sees an epoch as soon as its checkpoint, weights and metrics are on disk.
     pub fn train(&mut self, observer: &mut dyn Observer) -> Result<RunEnd> {
         loop {
             let directory = &mut self.directory;
@@ -145,8 +143,8 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// The report of the epoch whose weights are the result so far: the best epoch where training may end early, else the
-    /// last one.
+    /// The report of the epoch whose weights are the result so far: the best epoch where training may end early, else
+    /// the last one.
     pub fn best_report(&self) -> Result<Option<EpochReport>> {
         let reports = self.directory.reports()?;
         let best = match self.trainer.progress().patience.best {
@@ -228,8 +226,7 @@ pub(crate) struct Job<'a> {
 }
 
 impl<'a> Job<'a> {
-    /// Resumes the run that the directory holds, or begins one. Fails where it holds the run of another model or on other
-    /// data.
+    /// Resumes the run that the directory holds, or begins one. Fails where the run has another model or other data.
     pub fn open(&self, lock: Lock) -> Result<Run<'a>> {
         expect_model(lock.directory(), self.network.spec())?;
         if !lock.directory().join("model.toml").exists() {

@@ -1,15 +1,13 @@
 //! Ensembles: what several models make of the same samples, and how far they are apart.
 
 use crate::Autoencoder;
+use crate::autoencoder::AT_ONCE;
 use crate::data::{Arrangement, Dataset, arrangement};
 use crate::error::{Error, Result};
 use crate::shape::Shape;
 use crate::tensor::Tensor;
 use crate::train::psnr;
 use std::ops::Range;
-
-/// Samples that are reconstructed at a time.
-const AT_ONCE: usize = 1024;
 
 /// Models whose reconstructions are averaged: Dietterich, MCS 2000. They may have any structure, as long as they take the
 /// same samples; runs that differ in their seed alone are as good a choice as any (Lakshminarayanan et al., arXiv 1612.01474).
@@ -92,8 +90,7 @@ impl<'a> Ensemble<'a> {
         }
         let [mut squares, mut distances, mut variances, mut spreads, mut count] = [0.0; 5];
         let size = data.sample_shape().elements();
-        for start in (0..data.len()).step_by(AT_ONCE) {
-            let range = start..data.len().min(start + AT_ONCE);
+        for range in data.ranges(AT_ONCE) {
             let samples = data.targets().unwrap_or(data).read_f32(range.clone())?;
             let [means, deviations] = self.reconstruct(data, range.clone())?.map(|tensor| tensor.to_f32());
             for (at, sample) in range.enumerate() {

@@ -49,6 +49,15 @@ impl LatentPath {
     }
 }
 
+/// One end of a path: a sample with its condition and length.
+#[derive(Clone, Copy, Debug)]
+pub struct LatentEnd<'a> {
+    /// The numbers of the sample.
+    pub values: &'a [f32],
+    /// The sample's condition and length, where the model takes them.
+    pub given: &'a SideInputs,
+}
+
 /// How far from the middle a latent is swept, in standard deviations.
 const REACH: f64 = 3.0;
 
@@ -113,23 +122,19 @@ impl Autoencoder {
 
     /// The samples `[steps, ..input]` on the way between two: their reconstructions first and last.
     pub fn interpolate(&self, from: &[f32], to: &[f32], steps: usize, path: LatentPath) -> Result<Tensor> {
-        let nothing = SideInputs::default();
-        self.interpolate_given((from, &nothing), (to, &nothing), steps, path)
+        let given = &SideInputs::default();
+        let [from, to] = [from, to].map(|values| LatentEnd { values, given });
+        self.interpolate_given(from, to, steps, path)
     }
 
     /// [`interpolate`](Autoencoder::interpolate) between samples with conditions, which go from one to the other in a straight
     /// line.
-    pub fn interpolate_given(
-        &self,
-        (from, given_from): (&[f32], &SideInputs),
-        (to, given_to): (&[f32], &SideInputs),
-        steps: usize,
-        path: LatentPath,
-    ) -> Result<Tensor> {
+    pub fn interpolate_given(&self, from: LatentEnd, to: LatentEnd, steps: usize, path: LatentPath) -> Result<Tensor> {
         if steps < 2 {
             return Err(Error::invalid("steps", format!("{steps} are no way from one to another"), "give 2 or more"));
         }
-        let (from, to) = (self.encode_given(from, given_from)?, self.encode_given(to, given_to)?);
+        let conditions = [&from.given.conditions, &to.given.conditions];
+        let (from, to) = (self.encode_given(from.values, from.given)?, self.encode_given(to.values, to.given)?);
         if from.shape()[0] != 1 || to.shape()[0] != 1 {
             return Err(Error::invalid("samples", "a way goes from one sample to one other", "give one for each end"));
         }
@@ -137,21 +142,22 @@ impl Autoencoder {
         let way = |path: LatentPath, from: &[f32], to: &[f32]| -> Vec<f32> {
             (0..steps).flat_map(|step| path.at(from, to, step as f64 / (steps - 1) as f64)).collect()
         };
-        let conditions = way(LatentPath::Linear, &given_from.conditions, &given_to.conditions);
+        let conditions = way(LatentPath::Linear, conditions[0], conditions[1]);
         self.decode_given(&way(path, &from, &to), &SideInputs::conditions(conditions))
     }
 
     /// Samples `[latents · steps, ..input]` around a code: for each of the first so many numbers of the code, the others kept,
     /// `steps` values from three deviations below the mean to three above.
     pub fn traverse(&self, codes: &CodeStatistics, code: &[f32], latents: usize, steps: usize) -> Result<Tensor> {
-        self.traverse_given(codes, (code, &SideInputs::default()), latents, steps)
+        self.traverse_given(codes, code, &SideInputs::default(), latents, steps)
     }
 
     /// [`traverse`](Autoencoder::traverse) of a code with its condition, which stays.
     pub fn traverse_given(
         &self,
         codes: &CodeStatistics,
-        (code, given): (&[f32], &SideInputs),
+        code: &[f32],
+        given: &SideInputs,
         latents: usize,
         steps: usize,
     ) -> Result<Tensor> {

@@ -8,7 +8,7 @@ mod statistics;
 mod tables;
 
 pub use ensemble::{Ensemble, EnsembleEvaluation};
-pub use explore::LatentPath;
+pub use explore::{LatentEnd, LatentPath};
 pub use neighbours::{HammingIndex, Neighbour, pack};
 pub use ranking::{RankingQuality, RankingReport, best_items, ndcg, recall};
 pub use statistics::{CodeStatistics, codebook_usage, perplexity, variance};

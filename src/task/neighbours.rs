@@ -1,15 +1,13 @@
 //! Codes of bits, and the search among them by Hamming distance: in how many bits two codes differ.
 
 use crate::Autoencoder;
+use crate::autoencoder::AT_ONCE;
 use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::model::config::LatentSpec;
 
 /// Bits of a word.
 const WORD: usize = 64;
-
-/// Samples that are encoded at a time.
-const AT_ONCE: usize = 1024;
 
 /// A code that was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
@@ -71,10 +69,8 @@ impl HammingIndex {
         }
         let bits = autoencoder.network().checked().latent.elements();
         let mut words = Vec::new();
-        for start in (0..data.len()).step_by(AT_ONCE) {
-            let range = start..data.len().min(start + AT_ONCE);
-            let given = autoencoder.network().given(data, range.clone())?;
-            words.extend(pack(&autoencoder.encode_given(&data.read_f32(range)?, &given)?.to_f32(), bits)?);
+        for range in data.ranges(AT_ONCE) {
+            words.extend(pack(&autoencoder.encode_range(data, range)?.to_f32(), bits)?);
         }
         HammingIndex::new(words, bits)
     }

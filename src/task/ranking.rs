@@ -132,8 +132,7 @@ impl Autoencoder {
     fn rank(&self, data: &Dataset, take: &mut dyn FnMut(&[u32], &[f32])) -> Result<()> {
         let rows = sparse(data)?;
         self.network().accepts(data.sample_shape(), data.name())?;
-        for start in (0..rows.len()).step_by(AT_ONCE) {
-            let range = start..rows.len().min(start + AT_ONCE);
+        for range in data.ranges(AT_ONCE) {
             let scores = self.reconstruct(&data.read_f32(range.clone())?)?.to_f32();
             range.zip(scores.chunks(rows.columns())).for_each(|(row, scores)| take(rows.row(row).0, scores));
         }

@@ -1,15 +1,13 @@
 //! How the codes of a data set are distributed.
 
 use crate::Autoencoder;
+use crate::autoencoder::AT_ONCE;
 use crate::cpu::normal_quantile;
 use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::model::config::Binarise;
 use crate::rng::{HostStream, Sequence};
 use crate::train::ACTIVE;
-
-/// Samples that are encoded at a time.
-const AT_ONCE: usize = 1024;
 
 /// Numbers of a code up to which it is known how they vary together: 128 MiB.
 const MOST_TOGETHER: usize = 4096;
@@ -42,10 +40,8 @@ impl CodeStatistics {
         let together = size <= MOST_TOGETHER;
         let (mut sums, mut squares, mut used) = (vec![0.0; size], vec![0.0; size], vec![0.0; size]);
         let mut products = vec![0.0; if together { size * size } else { 0 }];
-        for start in (0..data.len()).step_by(AT_ONCE) {
-            let range = start..data.len().min(start + AT_ONCE);
-            let given = autoencoder.network().given(data, range.clone())?;
-            let codes = autoencoder.encode_given(&data.read_f32(range)?, &given)?.to_f64();
+        for range in data.ranges(AT_ONCE) {
+            let codes = autoencoder.encode_range(data, range)?.to_f64();
             for code in codes.chunks(size) {
                 // Wide codes are mostly of zeros.
                 for (row, value) in code.iter().enumerate().filter(|(_, value)| **value != 0.0) {
@@ -129,9 +125,9 @@ pub fn variance(data: &Dataset, binarise: Binarise) -> Result<f64> {
     let size = wanted.sample_shape().elements();
     // Of each element how often it is there, its sum and that of its squares.
     let mut sums = vec![[0.0; 3]; size];
-    for start in (0..data.len()).step_by(AT_ONCE) {
-        let samples = wanted.read_f32(start..data.len().min(start + AT_ONCE))?;
-        for (sample, at) in samples.chunks(size).zip(start..) {
+    for range in data.ranges(AT_ONCE) {
+        let samples = wanted.read_f32(range.clone())?;
+        for (sample, at) in samples.chunks(size).zip(range) {
             for (sums, value) in sums.iter_mut().zip(&sample[..data.elements_of(at)]) {
                 let value = f64::from(*value);
                 // A draw of 0 or 1 is its own square.
@@ -155,16 +151,11 @@ pub fn variance(data: &Dataset, binarise: Binarise) -> Result<f64> {
 /// The part of all vectors of a data set's codes that each of the codebook's is. Fails where the latent has no codebook.
 pub fn codebook_usage(autoencoder: &Autoencoder, data: &Dataset) -> Result<Vec<f64>> {
     let mut usage = vec![0.0; autoencoder.network().codebook()?.codes];
-    let mut count = 0.0;
-    for start in (0..data.len()).step_by(AT_ONCE) {
-        let range = start..data.len().min(start + AT_ONCE);
-        let given = autoencoder.network().given(data, range.clone())?;
-        let indices = autoencoder.indices_given(&data.read_f32(range)?, &given)?;
-        for index in indices.to_f64() {
-            usage[index as usize] += 1.0;
-            count += 1.0;
-        }
+    let indices = autoencoder.indices_all(data)?;
+    for index in indices.to_f64() {
+        usage[index as usize] += 1.0;
     }
+    let count = indices.shape().elements() as f64;
     usage.iter_mut().for_each(|part| *part /= count);
     Ok(usage)
 }

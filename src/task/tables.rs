@@ -1,11 +1,9 @@
 //! How well the columns of a table are reconstructed.
 
 use crate::Autoencoder;
+use crate::autoencoder::AT_ONCE;
 use crate::data::Dataset;
 use crate::error::Result;
-
-/// Lines that are reconstructed at a time.
-const AT_ONCE: usize = 1024;
 
 impl Autoencoder {
     /// For each column of categories, of a model of tables, its name and the part of lines whose category is reconstructed.
@@ -14,11 +12,7 @@ impl Autoencoder {
         self.network().accepts(data.sample_shape(), data.name())?;
         let columns = &self.network().spec().data.columns;
         let mut right = vec![0usize; columns.len()];
-        for start in (0..data.len()).step_by(AT_ONCE) {
-            if columns.is_empty() {
-                break;
-            }
-            let range = start..data.len().min(start + AT_ONCE);
+        for range in data.ranges(AT_ONCE).take_while(|_| !columns.is_empty()) {
             let lines = data.read_f32(range.clone())?;
             let copies = self.reconstruct_given(&lines, &self.network().given(data, range)?)?.to_f32();
             for (line, copy) in lines.chunks(columns.len()).zip(copies.chunks(columns.len())) {

@@ -100,8 +100,8 @@ pub fn negative_log_likelihood(
     if samples == 0 {
         return Err(Error::invalid("samples", "a bound takes at least one code for each sample", "use 200, say"));
     }
-    let trained = TrainedModel { network, device, parameters };
-    trained.mean_over(data, DECODED_AT_ONCE / samples, "likelihood", |graph, x, state| {
+    let batch = DECODED_AT_ONCE / samples;
+    mean_over(network, device, parameters, data, batch, "likelihood", |graph, x, state| {
         let Sample { input, target } = corrupt(graph, network, x, state)?;
         let batch = graph.shape(input)[0];
         let noise = network.noise(graph, state, batch, samples)?;
@@ -112,44 +112,35 @@ pub fn negative_log_likelihood(
 /// The mean over a data set of the squared Frobenius norm of the encoder's Jacobian, exact: what the contractive penalty makes
 /// small. Fails where a code has too many numbers.
 pub fn jacobian_norm(network: &Network, device: &Device, parameters: &Values, data: &Dataset) -> Result<f64> {
-    let trained = TrainedModel { network, device, parameters };
     let batch = network.spec().train.batch;
-    trained.mean_over(data, batch, "jacobian", |graph, x, _| network.jacobian_norm(graph, x.input))
+    mean_over(network, device, parameters, data, batch, "jacobian", |graph, x, _| network.jacobian_norm(graph, x.input))
 }
 
-/// A model with its weights, on a device.
-struct TrainedModel<'a> {
-    network: &'a Network,
-    device: &'a Device,
-    parameters: &'a Values,
-}
-
-impl TrainedModel<'_> {
-    /// The mean over a data set of the scalar that `build` computes from each batch and its state.
-    fn mean_over(
-        &self,
-        data: &Dataset,
-        batch: usize,
-        name: &str,
-        build: impl Fn(&mut Context, Sample, Value) -> Result<Value>,
-    ) -> Result<f64> {
-        let TrainedModel { network, device, parameters } = *self;
-        let batch = batch.clamp(1, data.len());
-        let mut feed = Feed::new(network.rows(data)?, buffers::VALIDATION, batch, resident_bytes(device))?;
-        let plan = |batch| {
-            let mut graph = Context::new();
-            let (x, state) = feed.read(&mut graph, batch)?;
-            let value = build(&mut graph, x, state)?;
-            let value = graph.reshape(value, [1])?;
-            let metrics = metrics_of(batch, state, value);
-            metrics_plan(network, &graph, &format!("{name} {batch}"), metrics, device.target())
-        };
-        let plans = feed.batches().into_iter().map(plan).collect::<Result<Vec<_>>>()?;
-        let mut session = device.load(&plans)?;
-        session.write_parameters(parameters)?;
-        let plans = feed.plans_from(0);
-        Ok(means(&mut session, &mut feed, plans, 1)?[0])
-    }
+/// The mean over a data set of the scalar that `build` computes from each batch and its state.
+fn mean_over(
+    network: &Network,
+    device: &Device,
+    parameters: &Values,
+    data: &Dataset,
+    batch: usize,
+    name: &str,
+    build: impl Fn(&mut Context, Sample, Value) -> Result<Value>,
+) -> Result<f64> {
+    let batch = batch.clamp(1, data.len());
+    let mut feed = Feed::new(network.rows(data)?, buffers::VALIDATION, batch, resident_bytes(device))?;
+    let plan = |batch| {
+        let mut graph = Context::new();
+        let (x, state) = feed.read(&mut graph, batch)?;
+        let value = build(&mut graph, x, state)?;
+        let value = graph.reshape(value, [1])?;
+        let metrics = metrics_of(batch, state, value);
+        metrics_plan(network, &graph, &format!("{name} {batch}"), metrics, device.target())
+    };
+    let plans = feed.batches().into_iter().map(plan).collect::<Result<Vec<_>>>()?;
+    let mut session = device.load(&plans)?;
+    session.write_parameters(parameters)?;
+    let plans = feed.plans_from(0);
+    Ok(means(&mut session, &mut feed, plans, 1)?[0])
 }
 
 /// Rows that a decoder is given at a time where a sample has many codes.

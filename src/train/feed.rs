@@ -117,8 +117,10 @@ impl<'a> Feed<'a> {
     /// set, or does not fit the budget.
     pub fn new(rows: BatchSource<'a>, name: &'static str, batch: usize, budget: u64) -> Result<Feed<'a>> {
         let BatchSource { data, layout } = rows;
-        let mut shape = FeedShape::resident(name, layout, data.sample_shape().clone(), data.dtype());
-        shape.cut(data.name(), data.len(), batch)?;
+        let (samples, dtype) = (data.len(), data.dtype());
+        expect_batch(batch, samples, data.name())?;
+        let sample = data.sample_shape().clone();
+        let shape = FeedShape { layout, name, sample, dtype, samples, batch, rows: samples, places: vec![0] };
         let sample = data.sample_shape().elements() as u64 * data.dtype().bytes();
         let fitting = (budget / sample) as usize;
         if data.in_memory() && fitting >= data.len() {
@@ -254,35 +256,11 @@ impl Deref for Feed<'_> {
 }
 
 impl FeedShape {
-    /// The shape of a feed whose whole data set is on the device; [`FeedShape::cut`] says how large that is.
-    fn resident(name: &'static str, layout: BatchLayout, sample: Shape, dtype: DType) -> FeedShape {
-        FeedShape { layout, name, sample, dtype, samples: 0, batch: 0, rows: 0, places: vec![0] }
-    }
-
-    /// The shape of a feed of this many samples, of bytes, that are all on the device.
-    pub fn of_bytes(
-        name: &'static str,
-        layout: BatchLayout,
-        sample: Shape,
-        samples: usize,
-        batch: usize,
-    ) -> Result<FeedShape> {
-        let mut shape = FeedShape::resident(name, layout, sample, DType::U8);
-        shape.cut("data", samples, batch)?;
-        Ok(shape)
-    }
-
-    /// Cuts a data set into batches. Fails where a batch is larger than the data set.
-    fn cut(&mut self, data: &str, samples: usize, batch: usize) -> Result<()> {
-        if batch > samples {
-            return Err(Error::invalid(
-                format!("batch {batch}"),
-                format!("data \"{data}\" has only {samples} samples to train on"),
-                format!("use --batch {samples} or less"),
-            ));
-        }
-        (self.samples, self.rows, self.batch) = (samples, samples, batch);
-        Ok(())
+    /// The shape of a feed whose samples, of bytes, are all on the device. Fails where a batch is larger than the set.
+    pub fn of_bytes(layout: BatchLayout, sample: Shape, samples: usize, batch: usize) -> Result<FeedShape> {
+        expect_batch(batch, samples, "data")?;
+        let (name, dtype) = (buffers::TRAIN, DType::U8);
+        Ok(FeedShape { layout, name, sample, dtype, samples, batch, rows: samples, places: vec![0] })
     }
 
     /// What stands where in them.
@@ -348,6 +326,15 @@ impl FeedShape {
         let rows = graph.batch(data, permutation, state, batch)?;
         Ok((self.layout.split(graph, rows)?.masked(graph)?, state))
     }
+}
+
+/// Fails where a batch is larger than a data set.
+fn expect_batch(batch: usize, samples: usize, data: &str) -> Result<()> {
+    if batch <= samples {
+        return Ok(());
+    }
+    let problem = format!("data \"{data}\" has only {samples} samples to train on");
+    Err(Error::invalid(format!("batch {batch}"), problem, format!("use --batch {samples} or less")))
 }
 
 /// Puts values behind those that there are, with room for so many in all.

@@ -9,7 +9,7 @@ use crate::model::config::{NonFinite, Precision, TrainSpec};
 use crate::model::{BatchLayout, Network, Sample, across_columns};
 use crate::nn::{Context, MAX_ELEMENTS};
 use crate::plan::state::{NORM, SCALE};
-use crate::plan::{Gradients, Limits, Metrics, Plan, Request, Target, Trained, Training, buffers};
+use crate::plan::{Gradients, Limits, Metrics, Plan, Request, Target, Trained, Training};
 use crate::shape::Shape;
 use crate::tensor::DType;
 
@@ -66,7 +66,7 @@ pub fn training_plan(network: &Network, samples: usize, target: Target) -> Resul
     }
     let sample: Shape = if layout.is_plain() { network.spec().input.clone() } else { [layout.width()].into() };
     let batch = network.spec().train.batch;
-    let feed = FeedShape::of_bytes(buffers::TRAIN, layout, sample, samples, batch)?;
+    let feed = FeedShape::of_bytes(layout, sample, samples, batch)?;
     train_plan(network, &feed, &Groups::new(network), batch, target)
 }
 
