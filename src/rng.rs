@@ -112,3 +112,38 @@ impl TryRng for Sequence {
         utils::fill_bytes_via_next_word(bytes, || self.try_next_u32())
     }
 }
+
+/// SplitMix64, which draws the built-in data and splits data sets: a few lines, no state to speak of, and the same numbers on
+/// every machine. What trains a model comes from Philox, which devices have too.
+pub(crate) struct SplitMix(u64);
+
+impl SplitMix {
+    pub(crate) fn new(seed: u64) -> SplitMix {
+        SplitMix(seed)
+    }
+
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// A whole number from 0 to `bound - 1`. The bias of the multiplication is below 2^-32 for any list held here.
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
+        ((u128::from(self.next()) * bound as u128) >> 64) as usize
+    }
+
+    /// A number from 0 up to, not including, 1, in steps of 2^-24.
+    pub(crate) fn unit(&mut self) -> f32 {
+        (self.next() >> 40) as f32 / (1u32 << 24) as f32
+    }
+
+    /// About normal, with mean 0 and deviation 1: a sum of four uniform numbers, never beyond 3.5. It needs no
+    /// logarithm or sine, whose last bits differ between systems.
+    pub(crate) fn normal(&mut self) -> f32 {
+        let sum = self.unit() + self.unit() + self.unit() + self.unit();
+        (sum - 2.0) * 1.732_050_8
+    }
+}
