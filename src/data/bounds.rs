@@ -1,4 +1,9 @@
-//! Bounds that a loss or a layer sets to the numbers of samples.
+//! The extent of numbers, and the bounds that a loss sets to it.
+
+/// What rounding may add to a number that a bound holds.
+const ROUNDING: f32 = 1e-6;
+/// Floats that reach above this, and not above 255, have the range of bytes.
+const MIDDLE_BYTE: f32 = 127.0;
 
 /// The smallest and the largest of some numbers, and whether all are whole.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -38,12 +43,6 @@ impl Extent {
         self.least >= 0.0 && self.most > MIDDLE_BYTE && self.most <= 255.0
     }
 }
-
-/// What rounding may add to a number that a bound holds.
-const ROUNDING: f32 = 1e-6;
-
-/// Floats that reach above this, and not above 255, have the range of bytes.
-const MIDDLE_BYTE: f32 = 127.0;
 
 /// The numbers that something takes: a loss, say.
 #[derive(Clone, Debug, PartialEq)]
