@@ -119,7 +119,6 @@ pub mod graph;
 pub mod model;
 pub mod nn;
 pub mod plan;
-#[allow(clippy::excessive_precision)] // The coefficients stand as they were published.
 pub mod rng;
 pub mod run;
 pub mod shape;

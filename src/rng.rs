@@ -3,6 +3,8 @@
 //!
 //! A draw is a pure function of seed, step, stream and element, so it does not matter who computes it or in which order.
 
+#![allow(clippy::excessive_precision, reason = "the coefficients stand as their authors published them")]
+
 use rand_core::{TryRng, utils};
 use std::convert::Infallible;
 use std::f64::consts::{FRAC_1_SQRT_2, PI};

@@ -1,6 +1,6 @@
 //! The same ops in f64: the reference that the f32 ones are tested against, and the arithmetic of gradient checks.
 //! Plain rather than fast, from std's f64 functions.
-#![allow(clippy::excessive_precision, reason = "the coefficients stand as their authors published them")]
+
 use crate::rng::normal_tail;
 pub(crate) use crate::rng::{error_function, normal_quantile};
 
