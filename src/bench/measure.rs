@@ -8,6 +8,7 @@ use super::workload::Workload;
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::gpu::{Tuning, TuningReport};
+use crate::plan::Target;
 use std::time::{Duration, Instant};
 
 /// How long to measure.
@@ -124,16 +125,12 @@ pub fn measure(workload: Workload, device: &str, settings: &Timing) -> Result<Me
     let material = Material::new(workload, batch)?;
     let mut opened = Instant::now();
     let device = Device::open(device)?;
-    let tuning = match tune {
-        Some(budget) => {
-            let began = Instant::now();
-            let tuning = Tuning { budget, ..Tuning::default() };
-            let report = device.tune(&tuning, |target| Ok(vec![material.plan(target)?]))?;
-            opened += began.elapsed();
-            report
-        }
-        None => None,
-    };
+    let began = Instant::now();
+    let plans = |target: &Target| Ok(vec![material.plan(target)?]);
+    let tuning = tune.map(|budget| device.tune(&Tuning { budget, ..Tuning::default() }, plans)).transpose()?.flatten();
+    if tune.is_some() {
+        opened += began.elapsed();
+    }
     let mut loaded = material.load(&device)?;
     let first = Instant::now();
     loaded.run(1)?;
@@ -143,16 +140,7 @@ pub fn measure(workload: Workload, device: &str, settings: &Timing) -> Result<Me
     let warmup_s = opened.elapsed().as_secs_f64();
     let before = loaded.session().statistics();
     let processors = ProcessorTime::now();
-    let began = Instant::now();
-    let mut seconds = Vec::with_capacity(blocks);
-    while seconds.len() < blocks {
-        let block = Instant::now();
-        loaded.run(steps_per_block)?;
-        seconds.push(block.elapsed().as_secs_f64() / steps_per_block as f64);
-        if began.elapsed().as_secs_f64() > 4.0 * blocks as f64 * block_seconds {
-            break;
-        }
-    }
+    let mut seconds = time_blocks(&mut loaded, settings, steps_per_block)?;
     let busy = processors.and_then(|then| then.busy());
     let statistics = before.zip(loaded.session().statistics());
     let rel_err = loaded.check()?;
@@ -202,6 +190,22 @@ pub fn measure(workload: Workload, device: &str, settings: &Timing) -> Result<Me
         other_cpu: busy.map(|[_, others]| (100.0 * others).round() / 100.0),
         tuning,
     })
+}
+
+/// Seconds of a step in each block; fewer blocks where they take four times as long as they should.
+fn time_blocks(loaded: &mut Loaded, settings: &Timing, steps_per_block: usize) -> Result<Vec<f64>> {
+    let &Timing { blocks, block_seconds, .. } = settings;
+    let began = Instant::now();
+    let mut seconds = Vec::with_capacity(blocks);
+    while seconds.len() < blocks {
+        let block = Instant::now();
+        loaded.run(steps_per_block)?;
+        seconds.push(block.elapsed().as_secs_f64() / steps_per_block as f64);
+        if began.elapsed().as_secs_f64() > 4.0 * blocks as f64 * block_seconds {
+            break;
+        }
+    }
+    Ok(seconds)
 }
 
 /// Runs steps until their pace has settled; how many fill a block.

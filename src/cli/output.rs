@@ -3,7 +3,8 @@
 use super::End;
 use pinhole::data::csv::write_csv;
 use pinhole::data::idx::{write_idx_f32, write_idx_u8};
-use pinhole::data::images::{Image, to_bytes, write_grid, write_png};
+use pinhole::data::images::{to_bytes, write_png};
+use pinhole::draw::{Image, write_grid};
 use pinhole::data::npy::write_npy;
 use pinhole::data::table::write_table;
 use pinhole::data::{Column, Dataset, is_picture, picture_files};

@@ -29,7 +29,7 @@ mod top_k;
 mod unit_columns;
 mod warp;
 
-pub(crate) use double::normal_quantile;
+pub(crate) use crate::rng::normal_quantile;
 pub use real::Real;
 pub use session::Session;
 

@@ -1,4 +1,4 @@
-//! The twin of `shaders/columns.wgsl`.
+//! The twin of `shaders/unit_columns.wgsl`.
 
 use super::real::Real;
 

@@ -7,15 +7,17 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
+use super::bounds::Bounds;
+use super::elements::checksum_of;
 use super::images::has_sixteen_bits;
 use super::labels::Labels;
 use super::pictures::PictureFormat;
-use super::scaling::Bounds;
 use super::side_data::{SideData, join};
 use super::sparse::SparseRows;
 use super::stream::Stream;
 use super::table::{Column, Lines, standardised, standards};
 use crate::error::{Error, Result};
+use crate::rng::SplitMix;
 use crate::shape::Shape;
 use crate::tensor::{DType, Values};
 
@@ -53,6 +55,15 @@ enum Store {
     Sparse(SparseRows),
     /// Samples of several data sets side by side.
     Parts(Vec<Dataset>),
+}
+
+/// What a source holds: samples to train on and, where the source has its own, samples to test with.
+#[derive(Clone, Debug)]
+pub struct Splits {
+    /// The samples to train on.
+    pub train: Dataset,
+    /// The source's own test samples, of the same shape or flat.
+    pub test: Option<Dataset>,
 }
 
 /// A checksum (CRC-32C) of samples.
@@ -571,6 +582,57 @@ impl Dataset {
 }
 
 /// The elements of a sample. Fails where the shape is `[]`, has a zero or is too large to count.
+impl Dataset {
+    /// One label for each sample, where there are labels that can be read. Training looks at them only for the sake of a
+    /// model's condition.
+    pub fn labels(&self) -> Option<&Labels> {
+        self.labels.as_ref().and_then(|labels| labels.as_ref().ok())
+    }
+
+    /// The labels, for those who need them. `model` says what they are needed for, in messages. Fails where there are none,
+    /// and where there are some that cannot be read.
+    pub(crate) fn needed_labels(&self, model: &str) -> Result<&Labels> {
+        let fail =
+            |problem: String, help: &str| Err(Error::invalid(format!("data \"{}\"", self.name()), problem, help));
+        match &self.labels {
+            Some(Ok(labels)) => Ok(labels),
+            Some(Err(fault)) => {
+                fail(format!("its labels cannot be used: {fault}{model}"), "give labels as text or whole numbers")
+            }
+            None => {
+                let help = "give digits, a folder with MNIST's label files, an .npz file with x and y, or a CSV file whose \
+                            label column --label names";
+                fail(format!("it has no labels{model}"), help)
+            }
+        }
+    }
+
+    /// The same samples with these labels. Fails where their number is not the samples'.
+    pub fn with_labels(mut self, labels: impl Into<Labels>) -> Result<Dataset> {
+        let labels = labels.into();
+        if labels.len() != self.len() {
+            let problem = format!("{} labels given for {} samples", labels.len(), self.len());
+            return Err(Error::invalid("labels", problem, "give one label per sample"));
+        }
+        self.labels = Some(Ok(labels));
+        Ok(self)
+    }
+
+    /// The same samples with labels that cannot be read, for this reason: only what needs labels minds.
+    pub(super) fn with_unreadable_labels(mut self, fault: String) -> Dataset {
+        self.labels = Some(Err(fault));
+        self
+    }
+
+    /// The same samples with labels that were read, or the reason why they were not.
+    pub(super) fn with_read_labels(self, labels: Result<Labels, String>) -> Result<Dataset> {
+        match labels {
+            Ok(labels) => self.with_labels(labels),
+            Err(fault) => Ok(self.with_unreadable_labels(fault)),
+        }
+    }
+}
+
 fn elements_of(sample_shape: &Shape) -> Result<usize> {
     let elements = sample_shape.iter().try_fold(1usize, |product, size| product.checked_mul(*size));
     elements.filter(|elements| *elements > 0 && !sample_shape.is_empty()).ok_or_else(|| {
@@ -580,17 +642,6 @@ fn elements_of(sample_shape: &Shape) -> Result<usize> {
             "give at least one size, all above 0, such as [1, 28, 28] or [784]",
         )
     })
-}
-
-/// A checksum that is the same whatever the machine's order of bytes.
-pub(super) fn checksum_of<T: bytemuck::NoUninit, const BYTES: usize>(
-    values: &[T],
-    bytes: impl Fn(T) -> [u8; BYTES],
-) -> u32 {
-    if cfg!(target_endian = "little") {
-        return crc32c::crc32c(bytemuck::cast_slice(values));
-    }
-    values.iter().fold(0, |sum, value| crc32c::crc32c_append(sum, &bytes(*value)))
 }
 
 /// A part of some values as f32, a byte `b` as `b / 255`.
@@ -621,39 +672,5 @@ impl fmt::Debug for Dataset {
             Store::Parts(_) => ", side by side",
         };
         write!(f, "Dataset(\"{}\", {} x {} {kind}{labels}{place})", self.name, self.len(), self.sample_shape)
-    }
-}
-
-/// SplitMix64: a few lines, no state to speak of, and the same numbers on every machine.
-pub(crate) struct SplitMix(u64);
-
-impl SplitMix {
-    pub(crate) fn new(seed: u64) -> SplitMix {
-        SplitMix(seed)
-    }
-
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// A whole number from 0 to `bound - 1`. The bias of the multiplication is below 2^-32 for any list held here.
-    pub(crate) fn below(&mut self, bound: usize) -> usize {
-        ((u128::from(self.next()) * bound as u128) >> 64) as usize
-    }
-
-    /// A number from 0 up to, not including, 1, in steps of 2^-24.
-    pub(crate) fn unit(&mut self) -> f32 {
-        (self.next() >> 40) as f32 / (1u32 << 24) as f32
-    }
-
-    /// About normal, with mean 0 and deviation 1: a sum of four uniform numbers, never beyond 3.5. It needs no
-    /// logarithm or sine, whose last bits differ between systems.
-    pub(crate) fn normal(&mut self) -> f32 {
-        let sum = self.unit() + self.unit() + self.unit() + self.unit();
-        (sum - 2.0) * 1.732_050_8
     }
 }

@@ -10,8 +10,9 @@
 
 use rayon::prelude::*;
 
-use super::dataset::{Dataset, SplitMix};
+use super::dataset::Dataset;
 use super::strokes::{STYLES, Stroke, Style};
+use crate::rng::SplitMix;
 use crate::tensor::Values;
 
 /// Height and width of a picture, in pixels.

@@ -182,3 +182,14 @@ pub(super) fn read_fully(reader: &mut dyn Read, buffer: &mut [u8]) -> io::Result
 pub(super) fn has_more(reader: &mut dyn Read) -> io::Result<bool> {
     Ok(read_fully(reader, &mut [0])? > 0)
 }
+
+/// A checksum that is the same whatever the machine's order of bytes.
+pub(super) fn checksum_of<T: bytemuck::NoUninit, const BYTES: usize>(
+    values: &[T],
+    bytes: impl Fn(T) -> [u8; BYTES],
+) -> u32 {
+    if cfg!(target_endian = "little") {
+        return crc32c::crc32c(bytemuck::cast_slice(values));
+    }
+    values.iter().fold(0, |sum, value| crc32c::crc32c_append(sum, &bytes(*value)))
+}

@@ -5,12 +5,14 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
-use super::dataset::Dataset;
+use super::archive::labelled;
+use super::dataset::{Dataset, Splits};
 use super::emnist;
 use super::images::{KINDS, decode, has_sixteen_bits};
 use super::labels::Labels;
-use super::load::{KNOWN, Reading, Splits, has_extension, labelled, name_of};
 use super::pixels::{Interleaved, Sample};
+use super::reading::Reading;
+use super::source::{KNOWN, has_extension, name_of};
 use crate::error::{Error, Result};
 use crate::tensor::Values;
 

@@ -3,9 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::dataset::Dataset;
 use super::npy::LabelArray;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::shape::Shape;
 
 /// Whole numbers up to here are exact in 64-bit floats.
@@ -231,57 +230,6 @@ pub struct LabelColumn {
     pub name: String,
     /// Whether data may lack it, and then has no labels.
     pub optional: bool,
-}
-
-impl Dataset {
-    /// One label for each sample, where there are labels that can be read. Training looks at them only for the sake of a
-    /// model's condition.
-    pub fn labels(&self) -> Option<&Labels> {
-        self.labels.as_ref().and_then(|labels| labels.as_ref().ok())
-    }
-
-    /// The labels, for those who need them. `model` says what they are needed for, in messages. Fails where there are none,
-    /// and where there are some that cannot be read.
-    pub(crate) fn needed_labels(&self, model: &str) -> Result<&Labels> {
-        let fail =
-            |problem: String, help: &str| Err(Error::invalid(format!("data \"{}\"", self.name()), problem, help));
-        match &self.labels {
-            Some(Ok(labels)) => Ok(labels),
-            Some(Err(fault)) => {
-                fail(format!("its labels cannot be used: {fault}{model}"), "give labels as text or whole numbers")
-            }
-            None => {
-                let help = "give digits, a folder with MNIST's label files, an .npz file with x and y, or a CSV file whose \
-                            label column --label names";
-                fail(format!("it has no labels{model}"), help)
-            }
-        }
-    }
-
-    /// The same samples with these labels. Fails where their number is not the samples'.
-    pub fn with_labels(mut self, labels: impl Into<Labels>) -> Result<Dataset> {
-        let labels = labels.into();
-        if labels.len() != self.len() {
-            let problem = format!("{} labels given for {} samples", labels.len(), self.len());
-            return Err(Error::invalid("labels", problem, "give one label per sample"));
-        }
-        self.labels = Some(Ok(labels));
-        Ok(self)
-    }
-
-    /// The same samples with labels that cannot be read, for this reason: only what needs labels minds.
-    pub(super) fn with_unreadable_labels(mut self, fault: String) -> Dataset {
-        self.labels = Some(Err(fault));
-        self
-    }
-
-    /// The same samples with labels that were read, or the reason why they were not.
-    pub(super) fn with_read_labels(self, labels: Result<Labels, String>) -> Result<Dataset> {
-        match labels {
-            Ok(labels) => self.with_labels(labels),
-            Err(fault) => Ok(self.with_unreadable_labels(fault)),
-        }
-    }
 }
 
 /// An array of numbers as one of labels, exact where they are whole.

@@ -10,6 +10,9 @@
 //! that where a file holds signed bytes, which become f32. Readers of names (ratings, tables) keep each name once besides, and
 //! tables that are trained on each number in 64 bits, until their samples are split. Nothing here knows a device or a model.
 
+mod archive;
+mod arrangement;
+mod bounds;
 pub mod csv;
 mod dataset;
 pub mod digits;
@@ -29,6 +32,7 @@ mod numbers;
 pub mod pictures;
 mod pixels;
 mod ratings;
+mod reading;
 mod records;
 mod scaling;
 mod shapes;
@@ -41,19 +45,22 @@ pub mod table;
 mod text;
 mod training_sets;
 
+pub(crate) use arrangement::expect_input;
+pub use arrangement::{Arrangement, arrangement, fits_code};
+pub(crate) use bounds::Bounds;
 pub(crate) use dataset::Checksum;
-pub use dataset::Dataset;
+pub use dataset::{Dataset, Splits};
 pub use digits::digits;
 pub use folder::picture_files;
 pub use labels::{LabelColumn, Labels};
 pub(crate) use labels::{class_of, listed, whole};
-pub use load::{Reading, Splits, load, load_array, load_pairs, load_with};
+pub use load::{load, load_array, load_pairs, load_with};
 pub use ratings::ratings;
+pub use reading::Reading;
 pub use records::quoted;
-pub(crate) use scaling::Bounds;
 pub use scaling::{Samples, Scaling};
-pub use shapes::{Arrangement, arrangement, fits_code, is_picture};
-pub(crate) use shapes::{channels_first, expect_input};
+pub(crate) use shapes::channels_first;
+pub use shapes::is_picture;
 pub(crate) use side_data::check_lengths;
 pub use source::{absolute_source, is_same_source, may_be_same_source, relative_path};
 pub use sparse::SparseRows;

@@ -4,13 +4,13 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::dataset::{Dataset, SplitMix};
-use super::load::Splits;
+use super::dataset::{Dataset, Splits};
 use super::numbers::Numbers;
 use super::records::Source;
 use super::sparse::SparseRows;
 use super::text::warn;
 use crate::error::{Error, Result};
+use crate::rng::SplitMix;
 
 /// Reads lines of `user,item[,value]` (or with `::`, as MovieLens has it, or another separator of CSV files), of which further
 /// fields are not looked at; a first line of names, such as

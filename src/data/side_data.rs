@@ -1,11 +1,13 @@
 //! What stands beside the samples of a [`Dataset`]: conditions, targets and lengths, one for each sample.
 
+use super::arrangement::{Arrangement, arrangement};
 use super::dataset::Dataset;
-use super::scaling::TARGETS;
-use super::shapes::{Arrangement, arrangement};
 use crate::error::{Error, Result};
 use crate::tensor::Values;
 use std::borrow::Cow;
+
+/// What targets and the samples beside them are called where they are scaled differently.
+pub(super) const TARGETS: [&str; 2] = ["its targets are", "the samples are"];
 
 /// All but the labels, which have a place of their own.
 #[derive(Clone, Default, PartialEq)]

@@ -1,6 +1,11 @@
-//! Sources of data as people type them, from whichever folder.
+//! Sources of data as people type them, from whichever folder, and what kind of file each names.
 
-use super::load::path_and_key;
+use super::gzip;
+use super::idx::is_idx;
+use super::images::Kind;
+use super::{npy, npz};
+use crate::error::{Error, Result};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// What stands before the name of a file of ratings.
@@ -53,4 +58,66 @@ pub fn may_be_same_source(one: &str, other: &str) -> bool {
     let ends = |path: &Path| parts(&one_absolute).is_some_and(|(_, whole, _)| whole.ends_with(path));
     let alike = || parts(one).map(|(kind, _, key)| (kind, key)) == parts(other).map(|(kind, _, key)| (kind, key));
     is_same_source(one, other) || (other_relative.is_some_and(ends) && alike())
+}
+
+/// What can be loaded, for the messages that have to say so.
+pub(super) const KNOWN: &str = "give \"digits\", \"digits:N\", a folder with MNIST's or EMNIST's IDX files, with pictures or \
+                                with a folder of pictures for each class, or an IDX, NPY, NPZ, CSV, PNG, JPEG, BMP, GIF, \
+                                TIFF or WebP file";
+
+/// A path, and the array that is named behind it, as in `FILE.npz:NAME`.
+pub(super) fn path_and_key(source: &str) -> (&Path, Option<&str>) {
+    match source.rfind(".npz:").filter(|_| !Path::new(source).exists()) {
+        Some(at) => (Path::new(&source[..at + 4]), Some(&source[at + 5..])),
+        None => (Path::new(source), None),
+    }
+}
+
+/// The last part of the path, or the whole where it has none, as `.` and `/` do.
+pub(super) fn name_of(path: &Path) -> String {
+    path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned())
+}
+
+/// Whether the name ends so, or ends so before the `.gz` of a packed file.
+pub(super) fn has_extension(path: &Path, known: &[&str]) -> bool {
+    let extension = |path: &Path| path.extension().unwrap_or_default().to_os_string();
+    let extension = match extension(path) {
+        packed if packed.eq_ignore_ascii_case("gz") => extension(Path::new(path.file_stem().unwrap_or_default())),
+        extension => extension,
+    };
+    known.iter().any(|known| extension.eq_ignore_ascii_case(known))
+}
+
+/// The kinds of files that hold data.
+pub(super) enum FileKind {
+    Picture,
+    Idx,
+    Npy,
+    Npz,
+    Csv,
+}
+
+/// The kind of a file, by its first bytes, unpacked where it is packed; CSV has none and goes by its name.
+pub(super) fn kind_of(path: &Path) -> Result<FileKind> {
+    let file = gzip::open(path)?;
+    let packed = file.is_packed();
+    let mut first = Vec::new();
+    file.take(Kind::FIRST_BYTES).read_to_end(&mut first).map_err(gzip::unreadable(path))?;
+    let unpack = |what: &str| Error::file(path, format!("is {what} within gzip"), "unpack it by gunzip");
+    match &first[..] {
+        first if Kind::of(first).is_some() && packed => Err(unpack("a picture")),
+        first if first.starts_with(&npz::MAGIC) && packed => Err(unpack("an archive")),
+        first if Kind::of(first).is_some() => Ok(FileKind::Picture),
+        first if is_idx(first) => Ok(FileKind::Idx),
+        first if first.starts_with(&npy::MAGIC) => Ok(FileKind::Npy),
+        first if first.starts_with(&npz::MAGIC) => Ok(FileKind::Npz),
+        _ if has_extension(path, &["csv", "tsv"]) => Ok(FileKind::Csv),
+        _ => Err(Error::file(path, "is no file of a known kind", KNOWN)),
+    }
+}
+
+/// Whether a source is a file of text that has columns. One that cannot be read is, so that reading it says why.
+pub(super) fn is_csv(source: &str) -> bool {
+    let path = Path::new(source);
+    has_extension(path, &["csv", "tsv"]) || matches!(kind_of(path), Ok(FileKind::Csv))
 }

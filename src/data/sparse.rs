@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::dataset::checksum_of;
+use super::elements::checksum_of;
 use super::npz::Npz;
 use crate::error::{Error, Result};
 

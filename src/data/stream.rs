@@ -1,6 +1,6 @@
 //! Samples from an application's iterators, one for each epoch.
 
-use super::scaling::Bounds;
+use super::bounds::Bounds;
 use crate::error::{Error, Result};
 use std::sync::{Arc, Mutex, PoisonError};
 

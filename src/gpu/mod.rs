@@ -6,6 +6,7 @@ mod autotune;
 mod cache;
 mod ceiling;
 mod emit;
+mod expression;
 mod profile;
 mod session;
 mod shader;

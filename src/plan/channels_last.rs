@@ -206,26 +206,23 @@ impl<'a> Arranged<'a> {
         let node = self.old.node(old).clone();
         let scope = self.graph.set_scope(node.scope());
         let shape = if order == Order::Last { channels_last(&node.shape) } else { node.shape.clone() };
-        let value = match &node.op {
-            Op::Broadcast if order == Order::Last => {
-                let x = node.operands[0];
-                let from = self.old.shape(x).clone();
-                let operand = if from.len() == 4 {
-                    self.value(x, Order::Last)
-                } else {
-                    let lead = std::iter::repeat_n(1, 4 - from.len());
-                    let four: Shape = lead.chain(from.iter().copied()).collect();
-                    let x = self.value(x, Order::First);
-                    let x = self.graph.push(Op::Reshape, vec![x], four, node.dtype);
-                    self.permuted(x, LAST)
-                };
-                self.graph.push(Op::Broadcast, vec![operand], shape, node.dtype)
-            }
-            _ => {
-                let operands = node.operands.iter().map(|x| self.value(*x, order)).collect();
-                self.graph.set_scope(node.scope());
-                self.graph.push(node.op.clone(), operands, shape, node.dtype)
-            }
+        let value = if node.op == Op::Broadcast && order == Order::Last {
+            let x = node.operands[0];
+            let from = self.old.shape(x).clone();
+            let operand = if from.len() == 4 {
+                self.value(x, Order::Last)
+            } else {
+                let lead = std::iter::repeat_n(1, 4 - from.len());
+                let four: Shape = lead.chain(from.iter().copied()).collect();
+                let x = self.value(x, Order::First);
+                let x = self.graph.push(Op::Reshape, vec![x], four, node.dtype);
+                self.permuted(x, LAST)
+            };
+            self.graph.push(Op::Broadcast, vec![operand], shape, node.dtype)
+        } else {
+            let operands = node.operands.iter().map(|x| self.value(*x, order)).collect();
+            self.graph.set_scope(node.scope());
+            self.graph.push(node.op.clone(), operands, shape, node.dtype)
         };
         self.graph.set_scope(scope);
         value
@@ -235,13 +232,9 @@ impl<'a> Arranged<'a> {
     fn follows(&self, old: Value, order: Order, depth: usize) -> bool {
         let node = self.old.node(old);
         let known = |x: &Value| self.made[x.0][order as usize].is_some();
-        match node.op {
-            Op::Constant(_) | Op::Broadcast => true,
-            Op::Unary(_) | Op::Binary(_) if depth > 0 => {
-                node.operands.iter().all(|x| known(x) || self.follows(*x, order, depth - 1))
-            }
-            _ => false,
-        }
+        let computes = depth > 0 && matches!(node.op, Op::Unary(_) | Op::Binary(_));
+        matches!(node.op, Op::Constant(_) | Op::Broadcast)
+            || computes && node.operands.iter().all(|x| known(x) || self.follows(*x, order, depth - 1))
     }
 
     /// The order in which an elementwise node meets most of its operands as they lie in memory.
@@ -258,14 +251,15 @@ impl<'a> Arranged<'a> {
 
     fn cost(&self, old: Value, order: Order, depth: usize) -> usize {
         let node = self.old.node(old);
-        match node.op {
-            Op::Constant(_) | Op::Broadcast => 0,
-            Op::Unary(_) | Op::Binary(_) if depth > 0 && self.read[old.0] == [false; 2] => {
-                node.operands.iter().map(|x| self.cost(*x, order, depth - 1)).max().unwrap_or(0)
-            }
+        if matches!(node.op, Op::Constant(_) | Op::Broadcast) {
+            0
+        } else if self.read[old.0] != [false; 2] {
             // Something that is kept in the other order only would be read out of order.
-            _ if self.read[old.0] != [false; 2] => 2 * usize::from(!self.read[old.0][order as usize]),
-            _ => usize::from(self.natural[old.0] != order),
+            2 * usize::from(!self.read[old.0][order as usize])
+        } else if depth > 0 && matches!(node.op, Op::Unary(_) | Op::Binary(_)) {
+            node.operands.iter().map(|x| self.cost(*x, order, depth - 1)).max().unwrap_or(0)
+        } else {
+            usize::from(self.natural[old.0] != order)
         }
     }
 

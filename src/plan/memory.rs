@@ -44,9 +44,9 @@ impl ParameterLayout {
 
     /// The layout of a graph's parameters, in the order in which it names them.
     pub fn of(graph: &Graph) -> ParameterLayout {
-        ParameterLayout::new(graph.nodes().iter().filter_map(|node| match &node.op {
-            Op::Parameter { name } => Some((name.clone(), node.shape.clone())),
-            _ => None,
+        ParameterLayout::new(graph.nodes().iter().filter_map(|node| {
+            let Op::Parameter { name } = &node.op else { return None };
+            Some((name.clone(), node.shape.clone()))
         }))
     }
 

@@ -1,4 +1,4 @@
-//! How products are cut into tiles: the variants of `shaders/tile.wgsl`, and which of them a device gets.
+//! How products are cut into tiles: the variants of `shaders/tile.wgsl`.
 
 /// How the invocations of a workgroup share the work of a tile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]

@@ -60,24 +60,22 @@ impl Fusing<'_> {
             let free = self.claims.owner[value.0].is_none_or(|owner| owner <= anchor) && !self.barred[value.0];
             // Whether it depends on the product in another way besides.
             let strange = || node.operands.iter().any(|x| !follows.contains_key(x) && self.reach.follows(*x, anchor));
-            match &node.op {
-                Op::Unary(_) | Op::Binary(_) | Op::Reshape if free && same && !strange() => {
-                    follows.insert(value, place.clone());
-                    claim.places.insert(value, place);
-                }
-                Op::Permute(order) if free && place.is_none() && !strange() => {
-                    let place = Some(inverse(graph.shape(node.operands[0]), order));
-                    follows.insert(value, place.clone());
-                    claim.places.insert(value, place);
-                }
-                Op::Reduce { reduction: Reduction::Sum, .. }
-                    if free && whole && claim.totals.len() < 3 && !self.apart.contains(&value) && !strange() =>
-                {
-                    claim.totals.push(value);
-                    continue;
-                }
-                _ => continue,
+            let follows_on = same && matches!(node.op, Op::Unary(_) | Op::Binary(_) | Op::Reshape);
+            let permuted = if let Op::Permute(order) = &node.op { place.is_none().then_some(order) } else { None };
+            let summed = matches!(node.op, Op::Reduce { reduction: Reduction::Sum, .. })
+                && whole
+                && claim.totals.len() < 3
+                && !self.apart.contains(&value);
+            if !free || !(follows_on || permuted.is_some() || summed) || strange() {
+                continue;
             }
+            if summed {
+                claim.totals.push(value);
+                continue;
+            }
+            let place = permuted.map_or(place, |order| Some(inverse(graph.shape(node.operands[0]), order)));
+            follows.insert(value, place.clone());
+            claim.places.insert(value, place);
             claim.members.push(value);
             open.extend(&self.users[value.0]);
         }

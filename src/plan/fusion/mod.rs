@@ -271,13 +271,12 @@ impl<'a> Fusing<'a> {
             let derived = value != anchor && node.operands.iter().all(|x| there.get(x).copied().unwrap_or(true))
                 || permuted.contains(&value);
             // A reshape is the same memory, its readers are its operand's.
-            let kept = match node.op {
-                Op::Reshape => self.is_kept_alone(value),
-                _ => {
-                    let mut readers = self.memory_users[value.0].iter();
-                    let outside = readers.any(|reader| self.claims.owner[reader.0] != Some(anchor));
-                    self.memory[value.0] || (outside && !derived)
-                }
+            let kept = if node.op == Op::Reshape {
+                self.is_kept_alone(value)
+            } else {
+                let mut readers = self.memory_users[value.0].iter();
+                let outside = readers.any(|reader| self.claims.owner[reader.0] != Some(anchor));
+                self.memory[value.0] || (outside && !derived)
             };
             self.set_kept(value, kept, changed);
             there.insert(value, derived || kept);
@@ -414,13 +413,14 @@ impl<'a> Fusing<'a> {
         let graph = self.graph;
         let node = graph.node(value);
         let results = vec![(value, Outcome::Element { value: 0, place: None })];
-        let expression = match &node.op {
-            Op::Reduce { .. } if kernel_of(graph, value) == Kernel::ColumnSums => {
-                Builder::new(self.from(), None).finish(node.operands[0], 0, None)
-            }
-            Op::Reduce { axes, .. } => reduction_source(self.from(), node.operands[0], axes),
-            op if is_fusible(op) => Builder::new(self.from(), None).finish(value, 0, Some(value)),
-            _ => return (Some(Group { anchor: value, program: None, inputs: vec![], results, rows: None }), vec![]),
+        let expression = if kernel_of(graph, value) == Kernel::ColumnSums {
+            Builder::new(self.from(), None).finish(node.operands[0], 0, None)
+        } else if let Op::Reduce { axes, .. } = &node.op {
+            reduction_source(self.from(), node.operands[0], axes)
+        } else if is_fusible(&node.op) {
+            Builder::new(self.from(), None).finish(value, 0, Some(value))
+        } else {
+            return (Some(Group { anchor: value, program: None, inputs: vec![], results, rows: None }), vec![]);
         };
         let Expression { program, inputs, visited } = expression;
         let fits = inputs.len() <= self.room(kernel_of(graph, value));

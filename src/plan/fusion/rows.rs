@@ -181,12 +181,10 @@ fn joins(graph: &Graph, members: &HashSet<Value>, value: Value, size: [usize; 2]
     let mut own = node.operands.iter().filter(|x| members.contains(x)).map(|x| graph.shape(*x).elements());
     let Some(from) = own.next() else { return false };
     let elements = node.shape.elements();
-    match &node.op {
-        Op::Unary(_) | Op::Binary(_) | Op::Reshape => own.all(|other| other == from) && elements == from,
-        Op::Broadcast => from == rows && elements == rows * length && spreads_rows(graph, value, size),
-        Op::Reduce { .. } => trailing_reduction(graph, value) == Some(size),
-        _ => false,
-    }
+    let goes_on = matches!(node.op, Op::Unary(_) | Op::Binary(_) | Op::Reshape);
+    goes_on && elements == from && own.all(|other| other == from)
+        || node.op == Op::Broadcast && from == rows && elements == rows * length && spreads_rows(graph, value, size)
+        || trailing_reduction(graph, value) == Some(size)
 }
 
 /// Whether a broadcast repeats a number for each row along the rows.

@@ -101,16 +101,14 @@ impl Lowering<'_> {
     fn place_sources(&mut self, layout: &ParameterLayout, place_of: impl Fn(&str) -> Result<usize>) -> Result<()> {
         let mut parameters = None;
         for (index, node) in self.graph.nodes().iter().enumerate() {
-            let home = match &node.op {
-                Op::Input { name } => {
-                    Home::Lasting { buffer: self.buffer(name, node.dtype, node.shape.elements()), offset: 0 }
-                }
-                Op::Parameter { name } => {
-                    let (_, _, offset) = layout.entries()[place_of(name)?];
-                    let buffer = *parameters.get_or_insert_with(|| self.laid_out("parameters", layout));
-                    Home::Lasting { buffer, offset }
-                }
-                _ => continue,
+            let home = if let Op::Input { name } = &node.op {
+                Home::Lasting { buffer: self.buffer(name, node.dtype, node.shape.elements()), offset: 0 }
+            } else if let Op::Parameter { name } = &node.op {
+                let (_, _, offset) = layout.entries()[place_of(name)?];
+                let buffer = *parameters.get_or_insert_with(|| self.laid_out("parameters", layout));
+                Home::Lasting { buffer, offset }
+            } else {
+                continue;
             };
             self.homes.insert(Value(index), home);
         }

@@ -3,7 +3,7 @@
 use crate::support::*;
 use pinhole::data::{Dataset, digits};
 use pinhole::model::{ModelSpec, Network, SideInputs};
-use pinhole::task::CodeStatistics;
+use pinhole::task::{CodeStatistics, LatentEnd};
 use pinhole::tensor::{Tensor, Values};
 use pinhole::train::Options;
 use pinhole::{Autoencoder, Device, Result};
@@ -168,12 +168,13 @@ fn conditional_models_draw_by_label_and_explore() -> Result<()> {
     let given = network.given(&data, 0..2)?;
     let ends = autoencoder.reconstruct_given(&samples, &given)?.to_f64();
     let [first, second] = [0, 1].map(|at| network.given(&data, at..at + 1).expect("a label"));
-    let way =
-        autoencoder.interpolate_given((&samples[..784], &first), (&samples[784..], &second), 4, Default::default())?;
+    let [from, to] =
+        [(&samples[..784], &first), (&samples[784..], &second)].map(|(values, given)| LatentEnd { values, given });
+    let way = autoencoder.interpolate_given(from, to, 4, Default::default())?;
     expect_close("the first", &way.to_f64()[..784], &ends[..784], 1e-6, Scale::Absolute);
     expect_close("the last", &way.to_f64()[3 * 784..], &ends[784..], 1e-6, Scale::Absolute);
     assert_eq!(autoencoder.manifold_given(&prior, 4, &first)?.shape()[..], [16, 784]);
-    assert_eq!(autoencoder.traverse_given(&prior, (&[0.0, 0.0], &first), 2, 3)?.shape()[..], [6, 784]);
+    assert_eq!(autoencoder.traverse_given(&prior, &[0.0, 0.0], &first, 2, 3)?.shape()[..], [6, 784]);
     // Statistics of codes, bounds and Jacobians take labels from the data.
     assert_eq!(CodeStatistics::of(&autoencoder, &data)?.mean().len(), 2);
     assert!(autoencoder.negative_log_likelihood(&data, 3)? > 0.0);
