@@ -34,7 +34,7 @@ const AIR: f64 = 0.03;
 const MOST_LINES: usize = 6;
 /// The length of a line in the legend, with the gap after it.
 const SWATCH: f32 = 30.0;
-const LINE_WIDTH: f32 = 2.0;
+const LINE_WIDTH: f32 = 2.2;
 /// A line of up to this many points shows each as a dot.
 const DOTTED_UP_TO: usize = 30;
 /// Lines of more points than this are drawn by the ends and extremes of each column of pixels.
