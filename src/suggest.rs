@@ -144,9 +144,11 @@ const OTHERS: &[&str] = &[
 /// is no slip.
 pub fn suggest<'a>(typed: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
     let candidates: Vec<&str> = candidates.into_iter().collect();
+    // Names from a file may have line breaks, and a message is one line.
+    let shown = |text: &str| text.replace(char::is_control, " ");
     match meant(typed, &candidates) {
-        Some(candidate) => format!("did you mean \"{candidate}\"?"),
-        None => format!("known are {}", candidates.join(", ")),
+        Some(candidate) => format!("did you mean \"{}\"?", shown(candidate)),
+        None => format!("known are {}", shown(&candidates.join(", "))),
     }
 }
 

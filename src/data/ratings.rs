@@ -24,7 +24,8 @@ pub(super) fn read_ratings(path: &Path, items: Option<&Arc<Vec<String>>>) -> Res
     let mut known = items.map(|items| Names::of(items));
     let mut entries: Vec<(u32, u32, f32)> = Vec::new();
     let (mut first, mut index) = (true, 0);
-    let source = Source::of(path)?;
+    // A run lists its items line by line.
+    let source = Source { breaks: false, ..Source::of(path)? };
     let mut numbers = Numbers::new(path, source.separator);
     let skipped = source.records(|line, fields| {
         let is_first = std::mem::replace(&mut first, false);

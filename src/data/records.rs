@@ -37,6 +37,8 @@ pub(super) struct Source<'a> {
     pub path: &'a Path,
     pub encoding: Encoding,
     pub separator: Separator,
+    /// Whether a field in quotes may hold line breaks.
+    pub breaks: bool,
 }
 
 impl Source<'_> {
@@ -47,7 +49,7 @@ impl Source<'_> {
         if separator == Separator::Blanks {
             warn(path, "is read with blanks between the numbers of a line");
         }
-        Ok(Source { path, encoding, separator })
+        Ok(Source { path, encoding, separator, breaks: true })
     }
 
     /// The file's fields from the first on, none longer than `longest` bytes.
@@ -59,7 +61,10 @@ impl Source<'_> {
             block: Vec::new(),
             at: 0,
             separator: self.separator,
+            breaks: self.breaks,
             longest,
+            record: 1,
+            breaks_within: 0,
             line: 1,
             column: 1,
             field: Vec::new(),
@@ -70,11 +75,12 @@ impl Source<'_> {
         })
     }
 
-    /// Reads the file line by line and hands on each line's number, counted from 1, and its fields. Empty lines are left out,
-    /// and so are those that hold nothing but separators, of which the result says how many there are.
+    /// Reads the file record by record and hands on the number of each record's first line, counted from 1, and its fields.
+    /// Empty lines are left out, and so are those that hold nothing but separators, of which the result says how many
+    /// there are.
     ///
-    /// Fails where the file cannot be read, has a quote that is not closed in its line, a field or a line that is too long;
-    /// and as `take` does.
+    /// Fails where the file cannot be read, has a quote that is not closed, a field or a record that is too long; and as
+    /// `take` does.
     pub fn records(&self, mut take: impl FnMut(usize, &mut Vec<String>) -> Result<()>) -> Result<Skipped> {
         let mut fields = self.fields(LONGEST_FIELD)?;
         let (mut line, mut bytes, mut skipped) = (Vec::new(), 0, Skipped::default());
@@ -138,7 +144,7 @@ impl Skipped {
 pub(super) enum Token {
     /// A field, which [`Fields::text`] gives.
     Field,
-    /// The end of the line of this number, which had fields.
+    /// The end of the record that began in the line of this number.
     Line(usize),
     /// The end of the file.
     End,
@@ -170,8 +176,12 @@ pub(super) struct Fields<'a> {
     block: Vec<u8>,
     at: usize,
     separator: Separator,
+    breaks: bool,
     longest: usize,
-    /// The line and column of the field that was read last, both from 1.
+    /// The line in which the record began, and the line breaks within the field that was read last.
+    record: usize,
+    breaks_within: usize,
+    /// The line in which the field that was read last began, and its column, both from 1.
     pub line: usize,
     pub column: usize,
     field: Vec<u8>,
@@ -201,7 +211,7 @@ impl Fields<'_> {
     }
 
     /// Reads on to the next field, the end of a line that is not empty, or the end of the file. A line ends with \n, \r\n
-    /// or \r. Fields may stand in double quotes, where two quotes stand for one.
+    /// or \r. Fields may stand in double quotes, where two quotes stand for one, and each line break for \n.
     pub fn next(&mut self) -> Result<Token> {
         match std::mem::replace(&mut self.state, State::Within) {
             State::Within => {}
@@ -277,6 +287,10 @@ impl Fields<'_> {
                 (self.quote, self.begun) = (Quote::Open, true);
             }
             b'"' => self.field.push(byte),
+            b'\n' | b'\r' if self.quote == Quote::Open && self.breaks => {
+                self.field.push(b'\n');
+                self.breaks_within += 1;
+            }
             b'\n' | b'\r' if self.quote == Quote::Open => return Err(self.open_quote()),
             b'\n' | b'\r' => return Ok(self.newline()),
             _ if self.separates(byte) => return Ok(self.separator()),
@@ -324,9 +338,7 @@ impl Fields<'_> {
         let nothing = self.text().is_empty() && self.quote == Quote::None;
         if nothing && (self.column == 1 || !self.begun) {
             // An empty line.
-            self.forget();
-            (self.begun, self.column) = (false, 1);
-            self.line += 1;
+            self.end_line();
             return None;
         }
         if nothing && self.separator == Separator::Blanks {
@@ -341,7 +353,7 @@ impl Fields<'_> {
         self.forget();
         (self.begun, self.column) = (false, 1);
         self.line += 1;
-        Token::Line(self.line - 1)
+        Token::Line(std::mem::replace(&mut self.record, self.line))
     }
 
     fn end(&mut self) -> Result<Token> {
@@ -354,11 +366,13 @@ impl Fields<'_> {
     fn forget(&mut self) {
         self.field.clear();
         self.quote = Quote::None;
+        self.line += std::mem::take(&mut self.breaks_within);
         self.column += 1;
     }
 
     fn open_quote(&self) -> Error {
-        self.wrong("has a quote that is not closed in its line", "close it")
+        let within = if self.breaks { "" } else { " in its line" };
+        self.wrong(format!("has a quote that is not closed{within}"), "close it")
     }
 }
 

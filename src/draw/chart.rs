@@ -34,7 +34,7 @@ const AIR: f64 = 0.03;
 const MOST_LINES: usize = 6;
 /// The length of a line in the legend, with the gap after it.
 const SWATCH: f32 = 30.0;
-const LINE_WIDTH: f32 = 2.0;
+const LINE_WIDTH: f32 = 2.2;
 /// A line of up to this many points shows each as a dot.
 const DOTTED_UP_TO: usize = 30;
 /// Lines of more points than this are drawn by the ends and extremes of each column of pixels.
@@ -144,9 +144,12 @@ fn draw_panel(drawing: &mut Drawing, panel: &Panel, [left, top, right, bottom]: 
     Ok(())
 }
 
+/// A line of a legend: its width, and the number of each series in it with its name and the width of both.
+type LegendLine = (f32, Vec<(usize, String, f32)>);
+
 /// Draws names and colours in lines that end at a point and are not wider than `room`, and returns the number of lines.
 fn draw_legend(drawing: &mut Drawing, series: &[Series], (right, baseline): Point, room: f32) -> usize {
-    let mut lines: Vec<(f32, Vec<(usize, String, f32)>)> = Vec::new();
+    let mut lines: Vec<LegendLine> = Vec::new();
     for (number, series) in series.iter().enumerate().filter(|(_, series)| !series.name.is_empty()) {
         let name = drawing.font.fitted(series.name, room - SWATCH);
         let width = SWATCH + drawing.font.width(&name);

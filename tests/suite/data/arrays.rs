@@ -318,6 +318,7 @@ fn csv_is_read_as_people_write_it() -> Result<()> {
     reads("1,5;2\n3;0,25\n", 2, &[1.5, 2.0, 3.0, 0.25]);
     reads("1\t2\n", 2, &[1.0, 2.0]);
     reads("\"a, or \"\"b\"\"\",c\n\"1\", \"2\"\n", 2, &[1.0, 2.0]);
+    reads("\"two\nlines\",\"b\r\n\r\nc\"\r\n1,2\r\n", 2, &[1.0, 2.0]);
     reads("7", 1, &[7.0]);
     let long: String = (0..100_000).map(|k| format!("{k},{}\n", k * 2)).collect();
     let values: Vec<f32> = (0..100_000).flat_map(|k| [k as f32, (k * 2) as f32]).collect();
@@ -347,8 +348,10 @@ fn csv_names_line_and_column_of_what_is_wrong() {
     says(b"1,2\n\n3,nan\n", &format!("line 3, column 2 is \"nan\", which is no finite 32-bit number; {help}"));
     says(b"1,1e39\n", &format!("line 1, column 2 is \"1e39\", which is no finite 32-bit number; {help}"));
     says(b"1,b\n", &format!("line 1, column 2 is \"b\", which is no number; {help}{or_label}"));
-    says(b"1,2\n3,\"\n4,5\n", "line 2, column 2 has a quote that is not closed in its line; close it");
-    says(b"1,2\n3,\"4", "line 2, column 2 has a quote that is not closed in its line; close it");
+    says(b"1,2\n3,\"\n4,5\n", "line 2, column 2 has a quote that is not closed; close it");
+    says(b"1,2\n3,\"4", "line 2, column 2 has a quote that is not closed; close it");
+    says(b"\"a\n\",b\n1,x\n", &format!("line 3, column 2 is \"x\", which is no number; {help}{or_label}"));
+    says(b"a,\"b\n\"\n\n1,2\n3\n", "line 5 has 1 columns, but the first has 2; give every line as many numbers");
     says(b"a,2\n", "line 1 has numbers, in column 2, beside names; give names to all columns or to none");
     says(b"1,2\n3\n", "line 2 has 1 columns, but the first has 2; give every line as many numbers");
     says(b"a,b\n1,2,3\n", "line 2 has 3 columns, but the first has 2; give every line as many numbers");

@@ -303,6 +303,30 @@ fn texts_are_read_in_what_they_are_written_in() -> Result<()> {
 }
 
 #[test]
+fn fields_in_quotes_may_have_line_breaks() -> Result<()> {
+    let place = Place::new();
+    let text = "\"full\nname\",size\n\"Ada\n\"\"L.\"\"\n\",1\n\n\"Bob\",2\n\",\n;\",3\n";
+    let categories = [",\n;".to_owned(), "Ada\n\"L.\"\n".to_owned(), "Bob".to_owned()];
+    for text in [text.to_owned(), text.replace('\n', "\r\n"), text.replace('\n', "\r")] {
+        let data = table(&place, text.as_bytes())?;
+        assert_eq!((names(&data), data.len()), (vec!["full\nname", "size"], 3), "{text:?}");
+        assert_eq!(data.columns().expect("a table")[0].categories, categories, "{text:?}");
+    }
+    // A record is named by its first line, and lines within it are counted.
+    let refused = |text: &str, expected: Expect| expected.assert_eq(&said_of(&place, table(&place, text.as_bytes())));
+    refused(
+        "a,b\n\"x\n\ny\",1\n\"z\n\",1,2\n",
+        expect!["t.csv: line 5 has 3 fields, but the header has 2; give every line as many"],
+    );
+    refused("a,b\n\"x\ny\",\"1\n2\n3\n", expect!["t.csv: line 3, column 2 has a quote that is not closed; close it"]);
+    let label = LabelColumn { name: "kind".to_owned(), optional: false };
+    let error = table_with(&place, b"\"the\nkind\",size\nx,1\n", vec![], Some(label));
+    expect![[r#"t.csv: has no column "kind", which is to be the label; known are the kind, size"#]]
+        .assert_eq(&said_of(&place, error));
+    Ok(())
+}
+
+#[test]
 fn csv_of_numbers_is_read_as_numpy_and_pandas_write_it() {
     let place = Place::new();
     let path = place.path("n.csv");
