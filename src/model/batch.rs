@@ -2,7 +2,7 @@
 //! `[input | condition | target | mask]`, of which all but the input may be missing. The data sets of a model's
 //! conditions, of pairs and of sequences of varying lengths become such rows here, and a graph takes them apart again.
 
-use super::config::{Condition, LatentSpec, LossKind};
+use super::config::Condition;
 use super::network::Network;
 use crate::data::{Dataset, check_lengths, class_of, listed, whole};
 use crate::error::{Error, Result};
@@ -322,30 +322,13 @@ impl Network {
                 return fail(problem, help);
             }
         };
-        let sums = |kind: &LossKind| {
-            matches!(
-                kind,
-                LossKind::Mse
-                    | LossKind::Mae
-                    | LossKind::Huber { .. }
-                    | LossKind::Bce
-                    | LossKind::Bernoulli
-                    | LossKind::Cosine
-            )
-        };
-        if let Some((kind, _)) = self.spec().loss.terms.iter().find(|(kind, _)| !sums(kind)) {
+        if let Some((kind, _)) = self.spec().loss.terms.iter().find(|(kind, _)| !kind.masks_steps()) {
             let problem = format!("it says how long each sequence is, which \"{}\" cannot regard", kind.name());
             return fail(problem, "use mse, mae, huber, bce, bernoulli or cosine");
         }
         let latent = &self.checked().latent;
-        let chosen = match self.spec().latent {
-            LatentSpec::TopK(_) | LatentSpec::VectorQuantised(_) => true,
-            LatentSpec::Wasserstein(_) | LatentSpec::Adversarial(_) => true,
-            LatentSpec::Plain | LatentSpec::Gaussian(_) | LatentSpec::Binary(_) => {
-                self.spec().penalties.sparsity.is_some()
-            }
-        };
-        if chosen && latent.len() == 2 && latent[0] == steps {
+        let counted = self.spec().latent.rules().facts().counts_all_steps || self.spec().penalties.sparsity.is_some();
+        if counted && latent.len() == 2 && latent[0] == steps {
             let problem = format!("it says how long each sequence is, but steps beyond would count in codes {latent}");
             return fail(problem, "let the encoder leave one vector, by a recurrent layer with last = true, say");
         }

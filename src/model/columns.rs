@@ -4,7 +4,6 @@
 use super::network::Network;
 use crate::error::Result;
 use crate::graph::{Binary, Graph, Unary, Value};
-use crate::nn::loss;
 
 impl Network {
     /// Lines `[n, columns]` as encoders see them, `[n, width]`: each category as its vector, numbers as they are.
@@ -53,16 +52,5 @@ impl Network {
             parts.push(graph.reshape(smallest, [n, 1])?);
         }
         graph.concat(&parts, 1)
-    }
-
-    /// The loss of what a decoder gives, `[n, width]`, against lines `[n, ..input]`; all are numbers where there is no table.
-    pub(super) fn loss_of_columns(&self, graph: &mut Graph, y: Value, target: Value) -> Result<Value> {
-        let (n, count) = (graph.shape(y)[0], self.spec().input.elements());
-        let target = graph.reshape(target, [n, count])?;
-        if self.spec().data.is_table() {
-            return loss::columns(graph, y, target, &self.spec().data.categories());
-        }
-        let y = graph.reshape(y, [n, count])?;
-        loss::columns(graph, y, target, &vec![0; count])
     }
 }

@@ -1,15 +1,15 @@
 //! Models: a model file becomes graphs of an encoder, a decoder and a loss, and weights go to files and come back.
 
-mod adversarial;
 mod batch;
 mod bounds;
-mod chosen;
 mod columns;
 pub mod config;
 mod extensions;
 mod file;
 pub mod latent;
+mod loss;
 mod network;
+mod objective;
 mod penalty;
 pub mod preset;
 mod resolved;
@@ -17,7 +17,8 @@ pub mod weights;
 
 pub use batch::{BatchLayout, BatchSource, Held, Sample, SideInputs};
 pub(crate) use batch::{given_rows, masked, row_shape};
-pub(crate) use chosen::across_columns;
 pub use config::ModelSpec;
 pub use extensions::Extensions;
-pub use network::{Decoded, Network};
+pub(crate) use latent::across_columns;
+pub use loss::Decoded;
+pub use network::Network;

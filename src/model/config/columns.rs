@@ -1,9 +1,9 @@
 //! The columns of a table, and what of a model the data decides: the list `columns` of a model file's `[data]`.
 
+use super::super::loss::LossKind;
 use super::condition::Condition;
 use super::corruption::Corruption;
 use super::data::{Binarise, DataSpec};
-use super::loss::LossKind;
 use super::spec::ModelSpec;
 use crate::data::{Column, Columns, Dataset, LabelColumn, Reading, class_of};
 use crate::error::{Error, Result};

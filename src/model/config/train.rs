@@ -1,7 +1,7 @@
 //! The `[train]` of a model file.
 
+use super::super::latent::LatentSpec;
 use super::super::resolved::Resolved;
-use super::chosen::{CODEBOOK, THRESHOLD};
 use super::initializer::Initializer;
 use super::optimizer::OptimizerSpec;
 use super::schedule::Schedule;
@@ -302,7 +302,7 @@ impl TrainSpec {
         self.ema.is_some() || self.swa.is_some()
     }
 
-    pub(super) fn validate(&self, checked: &Resolved) -> Result<()> {
+    pub(super) fn validate(&self, checked: &Resolved, latent: &LatentSpec) -> Result<()> {
         let within = |key: &str, value: u64, least: u64, most: u64| {
             let (bound, help) = match value {
                 _ if value < least => (format!("at least {least}"), format!("use {least} or more")),
@@ -344,7 +344,7 @@ impl TrainSpec {
             _ => {}
         }
         if let Some(swa) = self.swa {
-            self.validate_swa(swa, checked)?;
+            self.validate_swa(swa, checked, latent)?;
         }
         if let Some(EarlyStopping { patience, min_delta }) = self.early_stopping {
             within("train.early_stopping.patience", patience as u64, 1, 1 << 31)?;
@@ -356,7 +356,7 @@ impl TrainSpec {
         self.validate_layers(checked)
     }
 
-    fn validate_swa(&self, swa: Swa, checked: &Resolved) -> Result<()> {
+    fn validate_swa(&self, swa: Swa, checked: &Resolved, latent: &LatentSpec) -> Result<()> {
         let refuse = |key: &str, problem: String, help: &str| Err(Error::invalid(key, problem, help));
         if self.ema.is_some() {
             return refuse(
@@ -381,7 +381,8 @@ impl TrainSpec {
             let problem = format!("the running statistics of {} are the last weights', not their mean's", layer.name);
             return refuse("train.swa", problem, "use \"layer_norm\" or { group_norm = 4 } there, or ema");
         }
-        if let Some(own) = checked.parameters().find(|own| own.name == CODEBOOK || own.name == THRESHOLD) {
+        let follows = latent.rules().facts().follows_weights;
+        if let Some(own) = checked.parameters().find(|own| follows.contains(&own.name.as_str())) {
             let problem = format!("\"{}\" follows the last weights, not their mean", own.name);
             return refuse("train.swa", problem, "use ema, whose average is never far from them");
         }
