@@ -269,6 +269,16 @@ impl LossKind {
         }
     }
 
+    /// The largest number that targets may be, with 0 for the smallest; `None` where they may be any numbers.
+    pub(super) fn largest_target(&self) -> Option<f32> {
+        match self {
+            LossKind::Bce | LossKind::Bernoulli | LossKind::ContinuousBernoulli | LossKind::CrossEntropy => Some(1.0),
+            LossKind::Multinomial => Some(f32::INFINITY),
+            LossKind::Mse | LossKind::Mae | LossKind::Huber { .. } | LossKind::Cosine | LossKind::Ssim => None,
+            LossKind::Gaussian | LossKind::Columns | LossKind::Custom(_) => None,
+        }
+    }
+
     /// Whether it is computed from what goes into the decoder's final sigmoid.
     fn is_of_logits(&self) -> bool {
         matches!(self, LossKind::Bce | LossKind::Bernoulli | LossKind::ContinuousBernoulli)

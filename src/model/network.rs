@@ -1,9 +1,9 @@
 //! A model's structure as graphs: encoder, decoder and loss, with one layout of parameters for all of them.
 
-use super::batch::{masked, masked_logits, of_valid};
 use super::config::ModelSpec;
-use super::latent::{LatentSpec, Model, start_unit_columns};
+use super::latent::{Model, start_unit_columns};
 use super::loss::Decoded;
+use super::masking::{masked, masked_logits, of_valid};
 use super::resolved::Resolved;
 use crate::cpu::normal_quantile;
 use crate::data::expect_input;
@@ -117,10 +117,7 @@ impl Network {
 
     /// The matrix whose columns are kept at length 1, where the latent asks for that.
     pub(crate) fn unit_columns(&self) -> Option<&Parameter> {
-        match &self.spec.latent {
-            LatentSpec::TopK(own) => own.unit_columns(&self.checked.decoder),
-            _ => None,
-        }
+        self.spec.latent.rules().unit_columns(&self.checked.decoder)
     }
 
     /// What the encoder's last layer makes of a batch of samples.

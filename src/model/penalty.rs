@@ -1,7 +1,7 @@
 //! Penalties on weights, activities and codes: what training adds to the loss.
 
-use super::batch::masked_steps;
 use super::config::{Contractive, LayerTraining, MOST_EXACT, Sparsity};
+use super::masking::masked_steps;
 use super::network::Network;
 use crate::error::{Error, Result};
 use crate::graph::{Binary, Graph, Unary, Value};

@@ -3,7 +3,7 @@
 use super::super::loss::LossKind;
 use super::condition::Condition;
 use super::corruption::Corruption;
-use super::data::{Binarise, DataSpec};
+use super::data::{Binarise, DataSpec, TEXT};
 use super::spec::ModelSpec;
 use crate::data::{Column, Columns, Dataset, LabelColumn, Reading, class_of};
 use crate::error::{Error, Result};
@@ -14,9 +14,6 @@ use crate::suggest::suggest;
 
 /// Bytes that names may take together: a model file has to stay a short one.
 const LONGEST_NAMES: usize = 512 << 10;
-
-/// What messages call a text, and the help where a file has something else.
-pub(super) const TEXT: [&str; 2] = ["a text", "write \"age\", say"];
 
 impl Table for Column {
     fn keys(&mut self) -> Vec<Key<'_>> {

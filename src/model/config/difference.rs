@@ -1,6 +1,6 @@
 //! Whether two models are the same but for how they are trained.
 
-use super::ModelSpec;
+use super::spec::ModelSpec;
 use crate::nn::{Layer, Linear, TiedLinear};
 
 impl ModelSpec {

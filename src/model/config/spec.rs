@@ -53,17 +53,45 @@ impl Table for ModelSpec {
     fn keys(&mut self) -> Vec<Key<'_>> {
         let layers = "[{ linear = 32 }]";
         vec![
-            Key::needed("input", Setting::Part(Box::new(&mut self.input))).example("[1, 28, 28]").about("The shape of one sample: [channels, height, width], or [features]."),
-            Key::needed("loss", Setting::Part(Box::new(&mut self.loss))).example("\"mse\"").about(format!("What training makes small: {}; or a sum, {{ mse = 0.8, ssim = 0.2 }}.", names().join(", "))),
-            Key::optional("corruption", Setting::Part(Box::new(Chosen(&mut self.corruption)))).about(format!("What is done to samples before the encoder sees them, for the model to undo: {}; {{ gaussian = {{ level = 0.4 }} }}, say.", Corruption::names())),
-            Key::optional("condition", Setting::Part(Box::new(Chosen(&mut self.condition)))).about(format!("What encoder and decoder are told about a sample: {}; {{ labels = 10 }} for its label, {{ vector = 5 }} for five numbers.", Condition::names())),
-            Key::needed("encoder", Setting::Part(Box::new(&mut self.encoder))).example(layers).about("From a sample to its code. All layers and their keys are in the README's table of layers."),
-            Key::optional("latent", Setting::Part(Box::new(Chosen(&mut self.latent)))).about(format!("What the code is: {}; {{ gaussian = {{ size = 16 }} }} for a variational autoencoder, say.", LatentSpec::names())),
-            Key::needed("decoder", Setting::Part(Box::new(&mut self.decoder))).example(layers).about("From the code back to a sample."),
-            Key::optional("penalties", Setting::Part(Box::new(Inner(&mut self.penalties)))).about("What training adds to the loss for the sake of the code: { contractive = { weight = 0.1 } } or { sparsity = { target = 0.05 } }."),
-            Key::optional("blocks", Setting::Part(Box::new(&mut self.blocks))).about("Lists of layers that { block = \"NAME\" } stands for."),
-            Key::optional("data", Setting::Part(Box::new(Inner(&mut self.data)))).about("How data become samples of the model's input."),
-            Key::optional("train", Setting::Part(Box::new(Inner(&mut self.train)))).about("How it is trained; each key can also be set by --set train.KEY=VALUE."),
+            Key::needed("input", Setting::Part(Box::new(&mut self.input)))
+                .example("[1, 28, 28]")
+                .about("The shape of one sample: [channels, height, width], or [features]."),
+            Key::needed("loss", Setting::Part(Box::new(&mut self.loss))).example("\"mse\"").about(format!(
+                "What training makes small: {}; or a sum, {{ mse = 0.8, ssim = 0.2 }}.",
+                names().join(", ")
+            )),
+            Key::optional("corruption", Setting::Part(Box::new(Chosen(&mut self.corruption)))).about(format!(
+                "What is done to samples before the encoder sees them, for the model to undo: {}; \
+                {{ gaussian = {{ level = 0.4 }} }}, say.",
+                Corruption::names()
+            )),
+            Key::optional("condition", Setting::Part(Box::new(Chosen(&mut self.condition)))).about(format!(
+                "What encoder and decoder are told about a sample: {}; {{ labels = 10 }} for its \
+                label, {{ vector = 5 }} for five numbers.",
+                Condition::names()
+            )),
+            Key::needed("encoder", Setting::Part(Box::new(&mut self.encoder))).example(layers).about(
+                "From a sample to its code. All layers and their keys are in the README's table of \
+                layers.",
+            ),
+            Key::optional("latent", Setting::Part(Box::new(Chosen(&mut self.latent)))).about(format!(
+                "What the code is: {}; {{ gaussian = {{ size = 16 }} }} for a variational \
+                autoencoder, say.",
+                LatentSpec::names()
+            )),
+            Key::needed("decoder", Setting::Part(Box::new(&mut self.decoder)))
+                .example(layers)
+                .about("From the code back to a sample."),
+            Key::optional("penalties", Setting::Part(Box::new(Inner(&mut self.penalties)))).about(
+                "What training adds to the loss for the sake of the code: { contractive = { weight = 0.1 \
+                } } or { sparsity = { target = 0.05 } }.",
+            ),
+            Key::optional("blocks", Setting::Part(Box::new(&mut self.blocks)))
+                .about("Lists of layers that { block = \"NAME\" } stands for."),
+            Key::optional("data", Setting::Part(Box::new(Inner(&mut self.data))))
+                .about("How data become samples of the model's input."),
+            Key::optional("train", Setting::Part(Box::new(Inner(&mut self.train))))
+                .about("How it is trained; each key can also be set by --set train.KEY=VALUE."),
         ]
     }
 }

@@ -256,28 +256,51 @@ names! { "precision" Precision { F32 = "f32", F16 = "f16", } }
 impl Table for TrainSpec {
     fn keys(&mut self) -> Vec<Key<'_>> {
         use Setting::{Count, Flag, Fraction, FractionOrFalse, PositiveOrFalse, Seed, Whole};
+        let layers = List { list: &mut self.layers, example: "write [{ name = \"encoder.0\", frozen = true }], say" };
         vec![
             Key::optional("batch", Count(&mut self.batch)).about("Samples in a step."),
             Key::optional("epochs", Count(&mut self.epochs)).about("Passes over the training set."),
-            Key::optional("seed", Seed(&mut self.seed)).about("Decides initial weights, shuffling and all else that is random."),
-            Key::optional("initializer", Setting::Part(Box::new(Chosen(&mut self.initializer)))).about(format!("What weights of linear and convolutional layers start with: {}.", Initializer::names())),
+            Key::optional("seed", Seed(&mut self.seed))
+                .about("Decides initial weights, shuffling and all else that is random."),
+            Key::optional("initializer", Setting::Part(Box::new(Chosen(&mut self.initializer)))).about(format!(
+                "What weights of linear and convolutional layers start with: {}.",
+                Initializer::names()
+            )),
             Key::optional("shuffle", Flag(&mut self.shuffle)).about("Whether every epoch has an order of its own."),
-            Key::optional("validation", Fraction(&mut self.validation)).about("The part of the training set that is set aside where the data has no test files."),
-            Key::optional("optimizer", Setting::Part(Box::new(Chosen(&mut self.optimizer)))).about(format!("The method of descent and its settings: {}.", OptimizerSpec::names())),
-            Key::optional("schedule", Setting::Part(Box::new(Chosen(&mut self.schedule)))).about(format!("How the learning rate changes: {}.", Schedule::names())),
-            Key::optional("warmup", Whole(&mut self.warmup)).about("Updates in which the learning rate rises to the schedule's."),
-            Key::optional("clip_value", PositiveOrFalse(&mut self.clip_value)).about("The largest magnitude of an element of a gradient, or false."),
-            Key::optional("clip_norm", PositiveOrFalse(&mut self.clip_norm)).about("The largest norm of all gradients together, or false."),
-            Key::optional("accumulate", Count(&mut self.accumulate)).about("Batches whose gradients are joined for an update."),
-            Key::optional("ema", FractionOrFalse(&mut self.ema)).about("The decay, which rises to this, of an average of the weights, which is then the model; or false."),
-            Key::optional("swa", Setting::Part(Box::new(OrFalse(&mut self.swa)))).about("The mean of the weights that epochs end with, which is then the model: { start = 10, every = 1, lr = false }, or false."),
-            Key::optional("early_stopping", Setting::Part(Box::new(OrFalse(&mut self.early_stopping)))).about("When training ends early, with the best weights: { patience = 5, min_delta = 0.0 }, or false."),
-            Key::optional("non_finite", Setting::Part(Box::new(Chosen(&mut self.non_finite)))).about("What happens to gradients that are not finite: stop, or skip the update."),
-            Key::optional("precision", Setting::Part(Box::new(Chosen(&mut self.precision)))).about("In how many bits a training step stores its values: f32, or f16 with a scaled loss."),
-            Key::optional("layers", Setting::Part(Box::new(List {
-                    list: &mut self.layers,
-                    example: "write [{ name = \"encoder.0\", frozen = true }], say",
-                }))).about("What holds for some layers only, the last entry that says it: [{ name = \"encoder.0\", lr = 1e-4, l2 = 1e-5 }], say."),
+            Key::optional("validation", Fraction(&mut self.validation))
+                .about("The part of the training set that is set aside where the data has no test files."),
+            Key::optional("optimizer", Setting::Part(Box::new(Chosen(&mut self.optimizer))))
+                .about(format!("The method of descent and its settings: {}.", OptimizerSpec::names())),
+            Key::optional("schedule", Setting::Part(Box::new(Chosen(&mut self.schedule))))
+                .about(format!("How the learning rate changes: {}.", Schedule::names())),
+            Key::optional("warmup", Whole(&mut self.warmup))
+                .about("Updates in which the learning rate rises to the schedule's."),
+            Key::optional("clip_value", PositiveOrFalse(&mut self.clip_value))
+                .about("The largest magnitude of an element of a gradient, or false."),
+            Key::optional("clip_norm", PositiveOrFalse(&mut self.clip_norm))
+                .about("The largest norm of all gradients together, or false."),
+            Key::optional("accumulate", Count(&mut self.accumulate))
+                .about("Batches whose gradients are joined for an update."),
+            Key::optional("ema", FractionOrFalse(&mut self.ema)).about(
+                "The decay, which rises to this, of an average of the weights, which is then the model; \
+                or false.",
+            ),
+            Key::optional("swa", Setting::Part(Box::new(OrFalse(&mut self.swa)))).about(
+                "The mean of the weights that epochs end with, which is then the model: { start = 10, \
+                every = 1, lr = false }, or false.",
+            ),
+            Key::optional("early_stopping", Setting::Part(Box::new(OrFalse(&mut self.early_stopping)))).about(
+                "When training ends early, with the best weights: { patience = 5, min_delta = 0.0 }, or \
+                false.",
+            ),
+            Key::optional("non_finite", Setting::Part(Box::new(Chosen(&mut self.non_finite))))
+                .about("What happens to gradients that are not finite: stop, or skip the update."),
+            Key::optional("precision", Setting::Part(Box::new(Chosen(&mut self.precision))))
+                .about("In how many bits a training step stores its values: f32, or f16 with a scaled loss."),
+            Key::optional("layers", Setting::Part(Box::new(layers))).about(
+                "What holds for some layers only, the last entry that says it: [{ name = \"encoder.0\", \
+                lr = 1e-4, l2 = 1e-5 }], say.",
+            ),
         ]
     }
 }

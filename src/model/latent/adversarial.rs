@@ -1,6 +1,6 @@
 //! The latent of adversarial autoencoders, and their adversary, which is trained in the same steps.
 
-use super::{Facts, Latent, Model, Objective, RECONSTRUCTION};
+use super::rules::{Facts, Latent, Model, Objective, RECONSTRUCTION};
 use crate::error::Result;
 use crate::graph::{Graph, Value};
 use crate::nn::{Activation, Layer, Linear, Placed, loss, place};

@@ -1,6 +1,6 @@
 //! The latent of binary autoencoders: codes are bits.
 
-use super::{Facts, Latent, Model, Objective};
+use super::rules::{Facts, Latent, Model, Objective};
 use crate::error::{Error, Result};
 use crate::graph::{Binary, Graph, Unary, Value};
 use crate::nn::{Activation, Layer, Placed};

@@ -1,7 +1,7 @@
 //! The latent of vector-quantised autoencoders: codes are vectors of a codebook.
 
 use super::super::resolved::Resolved;
-use super::{Facts, Latent, Model, Objective, RECONSTRUCTION, state};
+use super::rules::{Facts, Latent, Model, Objective, RECONSTRUCTION, state};
 use crate::error::{Error, Result};
 use crate::graph::{Binary, Graph, Unary, Value};
 use crate::nn::{Initial, Layer, Parameter, Placed, loss};
@@ -14,14 +14,14 @@ pub const COMMITMENT: &str = "commitment";
 /// How many vectors of a codebook a batch uses: e to the entropy of how often each is chosen.
 pub const PERPLEXITY: &str = "perplexity";
 
-/// The vectors that codes are made of.
+/// The parameter of the codebook's vectors.
 pub(crate) const CODEBOOK: &str = "latent.codebook";
-/// How often each was chosen of late.
-pub(crate) const COUNTS: &str = "latent.counts";
-/// The sums of what it was chosen for.
-pub(crate) const SUMS: &str = "latent.sums";
+/// The state that holds how often each vector was chosen: a moving average.
+const COUNTS: &str = "latent.counts";
+/// The state that holds the sum of the encoder's vectors that each vector was chosen for: a moving average.
+const SUMS: &str = "latent.sums";
 
-/// A vector that was chosen less often, on average over late steps, stays where it is: its average would be one of nothing.
+/// The count below which a vector stays where it is, since it would become the average of nothing.
 const LEAST_COUNT: f64 = 1e-4;
 
 /// The latent of a vector-quantised autoencoder: van den Oord et al., arXiv 1711.00937. Each vector of the encoder's output
@@ -48,15 +48,15 @@ impl Default for VectorQuantised {
     }
 }
 
-/// What a batch's vectors become.
+/// The vectors of a batch, and those of the codebook that are nearest to them.
 pub(crate) struct Quantised {
-    /// Those of the encoder's output `[m, size]`, as constants.
+    /// The vectors of the encoder's output `[m, size]`, as constants.
     vectors: Value,
-    /// The number of the nearest of the codebook for each, `[m]`.
+    /// The index of the nearest vector of the codebook for each, `[m]`.
     pub(crate) numbers: Value,
-    /// The same as words.
+    /// The indices as whole numbers, `[m]`.
     indices: Value,
-    /// The code that these make, shaped as the encoder's output.
+    /// The code that the nearest vectors make, shaped as the encoder's output.
     code: Value,
 }
 

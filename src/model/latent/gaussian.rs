@@ -1,8 +1,8 @@
 //! The gaussian latent of variational autoencoders, and their bounds on the evidence.
 
 use super::super::loss::{LossSpec, bounded};
+use super::rules::{Facts, Latent, Model, Objective, RECONSTRUCTION, STEPS, state};
 use super::wasserstein::{DISCREPANCY, MmdKernel, with_discrepancy};
-use super::{Facts, Latent, Model, Objective, RECONSTRUCTION, STEPS, state};
 use crate::error::{Error, Result};
 use crate::graph::{Binary, Graph, Unary, Value};
 use crate::nn::{Initial, Layer, Linear, Parameter, Placed, place};

@@ -1,20 +1,20 @@
 //! The latent of top-k sparse autoencoders: the largest numbers of a code stay.
 
-use super::{Facts, Latent, Model, Objective, STEPS, state};
+use super::rules::{Facts, Latent, Model, Objective, STEPS, state};
 use crate::error::{Error, Result};
 use crate::graph::{Binary, Graph, Unary, Value};
 use crate::nn::{Initial, Layer, Parameter, Placed, loss};
 use crate::schema::{Key, Setting};
 use crate::shape::Shape;
 
-/// For how many samples each number of a code has not been among the largest, which a model keeps with its weights.
-pub(crate) const IDLE: &str = "latent.idle";
-/// From which number on a code keeps what it has, where the batch decided that in training.
-pub(crate) const THRESHOLD: &str = "latent.threshold";
-/// Beyond it a 32-bit float does not hold every whole number.
+/// The state that counts, for each number of a code, the samples since it was among the largest.
+const IDLE: &str = "latent.idle";
+/// The state that holds the threshold above which numbers stay, where training chooses among the whole batch.
+const THRESHOLD: &str = "latent.threshold";
+/// The largest count: beyond it a 32-bit float does not hold every whole number.
 const MOST_COUNTED: usize = 1 << 24;
 
-/// Below every number that a code holds, and so chosen last.
+/// The amount taken off numbers that are to be chosen last: more than any number of a code.
 const LOWEST: f64 = 1e30;
 
 /// Steps over which the threshold of a batch's choice is averaged.
@@ -114,6 +114,10 @@ impl Latent for TopK {
         Ok(())
     }
 
+    fn unit_columns<'a>(&self, decoder: &'a [Placed]) -> Option<&'a Parameter> {
+        dictionary(decoder).map(|(_, weight)| weight).filter(|_| self.unit_norm)
+    }
+
     fn code(&self, _model: &dyn Model, graph: &mut Graph, encoded: Value) -> Result<Value> {
         let scope = graph.set_scope("latent");
         let marks = marks(graph, encoded, *self)?;
@@ -151,11 +155,6 @@ impl Latent for TopK {
 }
 
 impl TopK {
-    /// The matrix of the decoder whose columns are kept at length 1, where that is asked for.
-    pub(crate) fn unit_columns<'a>(&self, decoder: &'a [Placed]) -> Option<&'a Parameter> {
-        if self.unit_norm { dictionary(decoder).map(|(_, weight)| weight) } else { None }
-    }
-
     /// The mean squared error by which dead numbers reconstruct what the others leave; 0 where none is dead.
     fn auxiliary_loss(
         &self,

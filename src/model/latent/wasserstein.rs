@@ -1,6 +1,6 @@
 //! The latent of Wasserstein autoencoders, and the maximum mean discrepancy of codes from a standard normal.
 
-use super::{Facts, Latent, Model, Objective, RECONSTRUCTION};
+use super::rules::{Facts, Latent, Model, Objective, RECONSTRUCTION};
 use crate::error::{Error, Result};
 use crate::graph::{Binary, Graph, Unary, Value};
 use crate::nn::loss;
