@@ -4,7 +4,7 @@ use crate::data::Dataset;
 use crate::device::{Device, Session};
 use crate::error::{Error, Result};
 use crate::files::write_atomically;
-use crate::model::config::CODEBOOK;
+use crate::model::latent::CODEBOOK;
 use crate::model::{BatchLayout, Extensions, ModelSpec, Network, SideInputs, given_rows, masked, row_shape, weights};
 use crate::nn::Context;
 use crate::plan::{Plan, Request};
@@ -202,7 +202,7 @@ impl Autoencoder {
     /// codes, or one is beyond the codebook.
     pub fn codes_of(&self, indices: &[u32]) -> Result<Tensor> {
         let own = self.network.codebook()?;
-        let (size, places) = self.network.vectors(own);
+        let (size, places) = own.vectors(self.network.checked());
         let each = self.network.indices_shape()?;
         let refuse = |problem: String, help: String| Err(Error::invalid("indices", problem, help));
         if indices.is_empty() || !indices.len().is_multiple_of(each.elements()) {

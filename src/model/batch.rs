@@ -2,11 +2,12 @@
 //! `[input | condition | target | mask]`, of which all but the input may be missing. The data sets of a model's
 //! conditions, of pairs and of sequences of varying lengths become such rows here, and a graph takes them apart again.
 
-use super::config::{Condition, LatentSpec, LossKind};
+use super::config::Condition;
+use super::masking::masked;
 use super::network::Network;
 use crate::data::{Dataset, check_lengths, class_of, listed, whole};
 use crate::error::{Error, Result};
-use crate::graph::{Unary, Value};
+use crate::graph::Value;
 use crate::nn::Context;
 use crate::shape::Shape;
 use std::borrow::Cow;
@@ -139,52 +140,6 @@ impl Sample {
     /// The sample with zeros for steps beyond its length.
     pub fn masked(self, graph: &mut Context) -> Result<Sample> {
         self.map(|x| masked(graph, x))
-    }
-}
-
-/// Samples of which steps beyond their lengths are zeros; all of them where the graph knows no lengths.
-pub(crate) fn masked(graph: &mut Context, x: Value) -> Result<Value> {
-    kept(graph, x, 0.0)
-}
-
-/// The same of what a layer leaves, where that has these steps.
-pub(super) fn masked_steps(graph: &mut Context, x: Value) -> Result<Value> {
-    let [batch, steps, _] = graph.shape(x)[..] else { return Ok(x) };
-    match graph.mask(batch)? {
-        Some(mask) if graph.shape(mask)[1] == steps => masked(graph, x),
-        _ => Ok(x),
-    }
-}
-
-/// Logits of which those of steps beyond the lengths say 0: e^-100 is nothing beside 1.
-pub(super) fn masked_logits(graph: &mut Context, logits: Value) -> Result<Value> {
-    kept(graph, logits, -100.0)
-}
-
-/// Samples whose steps beyond their lengths have one number everywhere.
-fn kept(graph: &mut Context, x: Value, beyond: f64) -> Result<Value> {
-    let shape = graph.shape(x).clone();
-    let Some(mask) = graph.mask(shape[0])? else { return Ok(x) };
-    let steps = graph.shape(mask)[1];
-    let wide = graph.reshape(x, [shape[0], steps, shape.elements() / shape[0] / steps])?;
-    let mask = graph.reshape(mask, [shape[0], steps, 1])?;
-    let mut kept = graph.multiply(wide, mask)?;
-    if beyond != 0.0 {
-        let absent = graph.one_minus(mask)?;
-        let absent = graph.scale(absent, beyond)?;
-        kept = graph.add(kept, absent)?;
-    }
-    graph.reshape(kept, shape)
-}
-
-/// A sum over all steps as a mean over those that are there.
-pub(super) fn of_valid(graph: &mut Context, mean: Value) -> Result<Value> {
-    match graph.valid_part()? {
-        Some(part) => {
-            let part = graph.unary(Unary::Reciprocal, part)?;
-            graph.multiply(mean, part)
-        }
-        None => Ok(mean),
     }
 }
 
@@ -322,30 +277,13 @@ impl Network {
                 return fail(problem, help);
             }
         };
-        let sums = |kind: &LossKind| {
-            matches!(
-                kind,
-                LossKind::Mse
-                    | LossKind::Mae
-                    | LossKind::Huber { .. }
-                    | LossKind::Bce
-                    | LossKind::Bernoulli
-                    | LossKind::Cosine
-            )
-        };
-        if let Some((kind, _)) = self.spec().loss.terms.iter().find(|(kind, _)| !sums(kind)) {
+        if let Some((kind, _)) = self.spec().loss.terms.iter().find(|(kind, _)| !kind.masks_steps()) {
             let problem = format!("it says how long each sequence is, which \"{}\" cannot regard", kind.name());
             return fail(problem, "use mse, mae, huber, bce, bernoulli or cosine");
         }
         let latent = &self.checked().latent;
-        let chosen = match self.spec().latent {
-            LatentSpec::TopK(_) | LatentSpec::VectorQuantised(_) => true,
-            LatentSpec::Wasserstein(_) | LatentSpec::Adversarial(_) => true,
-            LatentSpec::Plain | LatentSpec::Gaussian(_) | LatentSpec::Binary(_) => {
-                self.spec().penalties.sparsity.is_some()
-            }
-        };
-        if chosen && latent.len() == 2 && latent[0] == steps {
+        let counted = self.spec().latent.rules().facts().counts_all_steps || self.spec().penalties.sparsity.is_some();
+        if counted && latent.len() == 2 && latent[0] == steps {
             let problem = format!("it says how long each sequence is, but steps beyond would count in codes {latent}");
             return fail(problem, "let the encoder leave one vector, by a recurrent layer with last = true, say");
         }

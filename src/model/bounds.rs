@@ -20,16 +20,7 @@ impl Network {
             Binarise::None => {}
         }
         let bounds = |kind: &LossKind| {
-            let most = match kind {
-                LossKind::Bce | LossKind::Bernoulli | LossKind::ContinuousBernoulli | LossKind::CrossEntropy => {
-                    Some(1.0)
-                }
-                LossKind::Multinomial => None,
-                LossKind::Mse | LossKind::Mae | LossKind::Huber { .. } | LossKind::Cosine | LossKind::Ssim => {
-                    return None;
-                }
-                LossKind::Gaussian | LossKind::Columns | LossKind::Custom(_) => return None,
-            };
+            let most = Some(kind.largest_target()?).filter(|most| most.is_finite());
             Some(Bounds { whose: format!("loss \"{}\"", kind.name()), most, otherwise: OTHER_LOSS.to_owned() })
         };
         let mut all: Vec<Bounds> = self.spec().loss.terms.iter().filter_map(|(kind, _)| bounds(kind)).collect();

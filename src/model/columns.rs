@@ -3,12 +3,12 @@
 
 use super::network::Network;
 use crate::error::Result;
-use crate::graph::{Binary, Graph, Unary, Value};
-use crate::nn::loss;
+use crate::graph::{Binary, Unary, Value};
+use crate::nn::Context;
 
 impl Network {
     /// Lines `[n, columns]` as encoders see them, `[n, width]`: each category as its vector, numbers as they are.
-    pub(super) fn embed(&self, graph: &mut Graph, x: Value) -> Result<Value> {
+    pub(super) fn embed(&self, graph: &mut Context, x: Value) -> Result<Value> {
         let n = graph.shape(x)[0];
         let mut parts = Vec::new();
         for (at, column) in self.spec().data.columns.iter().enumerate() {
@@ -28,7 +28,7 @@ impl Network {
 
     /// Lines `[n, columns]` of what a decoder gives: of each column of categories the place of the largest logit, the first of
     /// equal ones.
-    pub(super) fn categories(&self, graph: &mut Graph, y: Value) -> Result<Value> {
+    pub(super) fn categories(&self, graph: &mut Context, y: Value) -> Result<Value> {
         let n = graph.shape(y)[0];
         let (mut parts, mut start) = (Vec::new(), 0);
         for count in self.spec().data.categories() {
@@ -53,16 +53,5 @@ impl Network {
             parts.push(graph.reshape(smallest, [n, 1])?);
         }
         graph.concat(&parts, 1)
-    }
-
-    /// The loss of what a decoder gives, `[n, width]`, against lines `[n, ..input]`; all are numbers where there is no table.
-    pub(super) fn loss_of_columns(&self, graph: &mut Graph, y: Value, target: Value) -> Result<Value> {
-        let (n, count) = (graph.shape(y)[0], self.spec().input.elements());
-        let target = graph.reshape(target, [n, count])?;
-        if self.spec().data.is_table() {
-            return loss::columns(graph, y, target, &self.spec().data.categories());
-        }
-        let y = graph.reshape(y, [n, count])?;
-        loss::columns(graph, y, target, &vec![0; count])
     }
 }

@@ -1,23 +1,26 @@
 //! Models: a model file becomes graphs of an encoder, a decoder and a loss, and weights go to files and come back.
 
-mod adversarial;
 mod batch;
 mod bounds;
-mod chosen;
 mod columns;
 pub mod config;
 mod extensions;
 mod file;
 pub mod latent;
+mod loss;
+mod masking;
 mod network;
+mod objective;
 mod penalty;
 pub mod preset;
 mod resolved;
 pub mod weights;
 
 pub use batch::{BatchLayout, BatchSource, Held, Sample, SideInputs};
-pub(crate) use batch::{given_rows, masked, row_shape};
-pub(crate) use chosen::across_columns;
+pub(crate) use batch::{given_rows, row_shape};
 pub use config::ModelSpec;
 pub use extensions::Extensions;
-pub use network::{Decoded, Network};
+pub(crate) use latent::across_columns;
+pub use loss::Decoded;
+pub(crate) use masking::masked;
+pub use network::Network;

@@ -1,12 +1,15 @@
 //! A model's structure as graphs: encoder, decoder and loss, with one layout of parameters for all of them.
 
-use super::batch::{masked, masked_logits, of_valid};
-use super::config::{LossKind, ModelSpec, Resolved};
+use super::config::ModelSpec;
+use super::latent::{Model, start_unit_columns};
+use super::loss::Decoded;
+use super::masking::{masked, masked_logits, of_valid};
+use super::resolved::Resolved;
 use crate::cpu::normal_quantile;
 use crate::data::expect_input;
 use crate::error::{Error, Result};
 use crate::graph::{Scope, Value};
-use crate::nn::{Activation, Context, Initial, Layer, Parameter, Placed, loss};
+use crate::nn::{Activation, Context, Initial, Layer, Parameter, Placed};
 use crate::plan::ParameterLayout;
 use crate::rng::{HostStream, Sequence};
 use crate::shape::Shape;
@@ -19,14 +22,30 @@ pub struct Network {
     layout: ParameterLayout,
 }
 
-/// What the decoder makes of a code.
-#[derive(Clone, Copy, Debug)]
-pub struct Decoded {
-    /// The reconstruction, `[n, ..input]`.
-    pub output: Value,
-    /// What went into the decoder's last sigmoid, where it ends in one; where samples are lines of a table, `[n, width]`, for
-    /// each column the logits of its categories, or its number.
-    pub logits: Option<Value>,
+impl Model for Network {
+    fn resolved(&self) -> &Resolved {
+        &self.checked
+    }
+
+    fn input_shape(&self, batch: usize) -> Shape {
+        self.input_shape(batch)
+    }
+
+    fn decode(&self, graph: &mut Context, code: Value) -> Result<Decoded> {
+        self.decode(graph, code)
+    }
+
+    fn loss(&self, graph: &mut Context, decoded: Decoded, target: Value) -> Result<Value> {
+        self.loss(graph, decoded, target)
+    }
+
+    fn likelihood(&self, graph: &mut Context, decoded: Decoded, target: Value) -> Result<Value> {
+        let Some(kind) = self.spec.loss.likelihood() else {
+            let problem = format!("{} is no likelihood", self.spec.loss);
+            return Err(Error::invalid("loss", problem, "use \"bernoulli\", say"));
+        };
+        kind.likelihood(graph, decoded, target)
+    }
 }
 
 impl Network {
@@ -84,14 +103,21 @@ impl Network {
                 };
             }
         }
-        self.start_unit_columns(&mut values);
+        if let Some(weight) = self.unit_columns() {
+            start_unit_columns(weight, &self.checked.encoder, |name| self.layout.offset(name), &mut values);
+        }
         values
     }
 
     /// Codes of a batch of samples, without chance: `[n, ..input]` to `[n, ..latent]`.
     pub fn encode(&self, graph: &mut Context, x: Value) -> Result<Value> {
         let encoded = self.encoder_output(graph, x)?;
-        self.code(graph, encoded)
+        self.spec.latent.rules().code(self, graph, encoded)
+    }
+
+    /// The matrix whose columns are kept at length 1, where the latent asks for that.
+    pub(crate) fn unit_columns(&self) -> Option<&Parameter> {
+        self.spec.latent.rules().unit_columns(&self.checked.decoder)
     }
 
     /// What the encoder's last layer makes of a batch of samples.
@@ -137,36 +163,12 @@ impl Network {
     }
 
     fn weighted(&self, graph: &mut Context, decoded: Decoded, target: Value) -> Result<Value> {
-        let y = decoded.output;
+        let categories = if self.spec.data.is_table() { self.spec.data.categories() } else { vec![] };
         let mut sum: Option<Value> = None;
         for (kind, weight) in &self.spec.loss.terms {
-            let loss = match (kind, decoded.logits) {
-                (LossKind::Mse, _) => loss::mse(graph, y, target)?,
-                (LossKind::Mae, _) => loss::mae(graph, y, target)?,
-                (LossKind::Huber { delta }, _) => loss::huber(graph, y, target, *delta)?,
-                (LossKind::CrossEntropy, _) => loss::cross_entropy(graph, y, target)?,
-                (LossKind::Cosine, _) => loss::cosine(graph, y, target)?,
-                (LossKind::Ssim, _) => loss::ssim(graph, y, target)?,
-                (LossKind::Columns, logits) => self.loss_of_columns(graph, logits.unwrap_or(y), target)?,
-                (LossKind::Custom(own), _) => own.build(graph, y, target)?,
-                (LossKind::Bce, Some(logits)) => loss::bce_with_logits(graph, logits, target)?,
-                (LossKind::Bce, None) => {
-                    let problem = "\"bce\" needs a final \"sigmoid\"";
-                    return Err(Error::invalid("loss", problem, "end the decoder with \"sigmoid\""));
-                }
-                (
-                    LossKind::Bernoulli | LossKind::ContinuousBernoulli | LossKind::Gaussian | LossKind::Multinomial,
-                    _,
-                ) => {
-                    let each = self.likelihood(graph, kind, decoded, target)?;
-                    graph.mean_all(each)?
-                }
-            };
+            let loss = kind.build(graph, decoded, target, &categories)?;
             // Beyond their lengths samples differ from nothing, and only the number of steps is to be set right.
-            let loss = match kind {
-                LossKind::Mse | LossKind::Mae | LossKind::Huber { .. } | LossKind::Bce => of_valid(graph, loss)?,
-                _ => loss,
-            };
+            let loss = if kind.is_mean() { of_valid(graph, loss)? } else { loss };
             // The common case stays as short as it is: one loss of weight 1.
             let part = if *weight == 1.0 { loss } else { graph.scale(loss, *weight)? };
             sum = Some(match sum {

@@ -1,10 +1,10 @@
 //! Penalties on weights, activities and codes: what training adds to the loss.
 
-use super::batch::masked_steps;
 use super::config::{Contractive, LayerTraining, MOST_EXACT, Sparsity};
+use super::masking::masked_steps;
 use super::network::Network;
 use crate::error::{Error, Result};
-use crate::graph::{Binary, Graph, Unary, Value};
+use crate::graph::{Binary, Unary, Value};
 use crate::nn::Context;
 
 impl Network {
@@ -65,7 +65,7 @@ impl Network {
     /// step state.
     pub fn with_code_penalties(
         &self,
-        graph: &mut Graph,
+        graph: &mut Context,
         loss: Value,
         [x, code]: [Value; 2],
         state: Value,
@@ -108,7 +108,7 @@ impl Network {
 }
 
 /// The mean over samples of the sum of all squared derivatives of the code by the sample.
-fn jacobian_norm(graph: &mut Graph, x: Value, code: Value) -> Result<Value> {
+fn jacobian_norm(graph: &mut Context, x: Value, code: Value) -> Result<Value> {
     let batch = graph.shape(code)[0];
     let size = graph.shape(code).elements() / batch;
     let code = graph.reshape(code, [batch, size])?;
@@ -124,7 +124,7 @@ fn jacobian_norm(graph: &mut Graph, x: Value, code: Value) -> Result<Value> {
 }
 
 /// The same, estimated by the derivatives along random directions of the code: Hutchinson 1990.
-fn projected_norm(graph: &mut Graph, x: Value, code: Value, state: Value, projections: usize) -> Result<Value> {
+fn projected_norm(graph: &mut Context, x: Value, code: Value, state: Value, projections: usize) -> Result<Value> {
     let shape = graph.shape(code).clone();
     let axes: Vec<usize> = (0..shape.len()).collect();
     let mut total = graph.constant(0.0, [])?;
@@ -139,7 +139,7 @@ fn projected_norm(graph: &mut Graph, x: Value, code: Value, state: Value, projec
 }
 
 /// The sum of the squares of a scalar's derivatives by `x`.
-fn squared_gradient(graph: &mut Graph, scalar: Value, x: Value) -> Result<Value> {
+fn squared_gradient(graph: &mut Context, scalar: Value, x: Value) -> Result<Value> {
     let gradient = graph.gradients(scalar, &[x])?[0];
     let square = graph.unary(Unary::Square, gradient)?;
     let axes: Vec<usize> = (0..graph.shape(square).len()).collect();
@@ -148,7 +148,7 @@ fn squared_gradient(graph: &mut Graph, scalar: Value, x: Value) -> Result<Value>
 
 /// The divergence of a coin of the mean activation of each of the code's numbers, over a batch, from one of the target's, summed
 /// over them.
-fn activation_divergence(graph: &mut Graph, code: Value, target: f64) -> Result<Value> {
+fn activation_divergence(graph: &mut Context, code: Value, target: f64) -> Result<Value> {
     let mean = graph.mean(code, &[0])?;
     // So that neither logarithm is of nothing.
     let mean = graph.with_number(Binary::Maximum, mean, 1e-6)?;
@@ -165,7 +165,7 @@ fn activation_divergence(graph: &mut Graph, code: Value, target: f64) -> Result<
     graph.sum(each, &axes)
 }
 
-fn sum_of(graph: &mut Graph, x: Value, op: Unary, factor: f64) -> Result<Value> {
+fn sum_of(graph: &mut Context, x: Value, op: Unary, factor: f64) -> Result<Value> {
     let each = graph.unary(op, x)?;
     let scaled = graph.scale(each, factor)?;
     let axes: Vec<usize> = (0..graph.shape(scaled).len()).collect();

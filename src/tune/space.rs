@@ -5,7 +5,7 @@ use crate::model::ModelSpec;
 use crate::model::config::LatentSpec;
 use crate::model::preset::preset;
 use crate::schema::{
-    Fault, Item, Key, OneOf, OrFalse, Part, Setting, Table, document_schema, located, names, parse_table,
+    Choice, Fault, Item, Key, OneOf, OrFalse, Part, Setting, Table, document_schema, located, names, parse_table,
     read_document, read_text, write_table,
 };
 use crate::suggest::suggest;
@@ -253,16 +253,17 @@ impl SearchSpec {
             Candidates::Range { .. } | Candidates::Log { .. } | Candidates::Whole { .. } => false,
         };
         // Sizes and what only training regards are no part of the loss of validation.
-        let weighs = |kind: &LatentSpec| {
+        let weighs = |mut kind: LatentSpec| {
+            let weights = kind.rules().facts().weights;
             let within = own.strip_prefix("latent.").and_then(|rest| rest.strip_prefix(kind.name()));
             within.is_some_and(|rest| match rest.strip_prefix('.') {
-                Some(setting) => kind.weights().contains(&setting),
-                // What stands for all settings of these two is a weight, of others a size.
-                None if matches!(kind, LatentSpec::Wasserstein(_) | LatentSpec::Adversarial(_)) => rest.is_empty(),
-                None => rest.is_empty() && tables && !kind.weights().is_empty(),
+                Some(setting) => weights.contains(&setting),
+                // What stands for all settings is the first of them.
+                None if kind.keys().first().is_some_and(|first| weights.contains(&first.name)) => rest.is_empty(),
+                None => rest.is_empty() && tables && !weights.is_empty(),
             })
         };
-        if self.metric == Metric::ValLoss && (own == "latent" || LatentSpec::all().iter().any(weighs)) {
+        if self.metric == Metric::ValLoss && (own == "latent" || LatentSpec::all().into_iter().any(weighs)) {
             let problem = "it is a part of the loss, so that losses cannot be compared";
             return refuse(problem, "write metric = \"val_mse\"");
         }

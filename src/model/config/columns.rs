@@ -1,9 +1,9 @@
 //! The columns of a table, and what of a model the data decides: the list `columns` of a model file's `[data]`.
 
+use super::super::loss::LossKind;
 use super::condition::Condition;
 use super::corruption::Corruption;
-use super::data::{Binarise, DataSpec};
-use super::loss::LossKind;
+use super::data::{Binarise, DataSpec, TEXT};
 use super::spec::ModelSpec;
 use crate::data::{Column, Columns, Dataset, LabelColumn, Reading, class_of};
 use crate::error::{Error, Result};
@@ -15,8 +15,6 @@ use crate::suggest::suggest;
 /// Bytes that names may take together: a model file has to stay a short one.
 const LONGEST_NAMES: usize = 512 << 10;
 
-/// What messages call a text, and the help where a file has something else.
-pub(super) const TEXT: [&str; 2] = ["a text", "write \"age\", say"];
 /// The features that the last linear layer of a list gives, where nothing but activations and softmax follows that layer.
 pub(super) fn last_features(layers: &mut [Layer]) -> Option<&mut usize> {
     let follows = |layer: &Layer| layer.axes() == Axes::Elementwise || matches!(layer, Layer::Softmax(_));

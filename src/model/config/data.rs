@@ -1,11 +1,13 @@
 //! How data become samples: the `[data]` of a model file.
 
-use super::columns::TEXT;
 use crate::data::Column;
 use crate::data::pictures::Fit;
 use crate::error::{Error, Result};
 use crate::schema::{Inner, Key, List, OneOf, Setting, Table, Texts, names};
 use crate::shape::Shape;
+
+/// What messages call a text, and the help where a file has something else.
+pub(super) const TEXT: [&str; 2] = ["a text", "write \"age\", say"];
 
 /// How data become samples of the model's input.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -113,17 +115,34 @@ const LARGEST_SHIFT: usize = 32;
 /// The file's `[data]`.
 impl Table for DataSpec {
     fn keys(&mut self) -> Vec<Key<'_>> {
+        let columns = List { list: &mut self.columns, example: "write [{ name = \"work\", size = 4 }], say" };
         vec![
-            Key::optional("binarise", Setting::Part(Box::new(OneOf(&mut self.binarise)))).about("Whether numbers become 0 or 1: none; threshold, from a half on; or stochastic, with the number as its probability."),
-            Key::optional("fit", Setting::Part(Box::new(OneOf(&mut self.fit)))).about("How pictures of other proportions come to the input's: the middle is cut out, or they are stretched or padded."),
-            Key::optional("augment", Setting::Part(Box::new(Inner(&mut self.augment)))).about("How samples are changed, anew for every step of training."),
-            Key::optional("sets_input", Setting::Flag(&mut self.sets_input)).about("Whether the data decides how many features the input has, and so how many the decoder's last linear layer gives."),
-            Key::optional("columns", Setting::Part(Box::new(List {
-                    list: &mut self.columns,
-                    example: "write [{ name = \"work\", size = 4 }], say",
-                }))).about("The columns of a table, which the loss \"columns\" reconstructs; with sets_input, training adds what it finds."),
-            Key::optional("label", Setting::Text(&mut self.label, TEXT)).about("The column of a CSV file that holds labels and is no part of samples: its name, or its number, counted from 1."),
-            Key::optional("classes", Setting::Part(Box::new(Texts(&mut self.classes)))).about("The labels that a model with labels as its condition knows, where they are not 0, 1, 2 and so on; those that training finds, where not given."),
+            Key::optional("binarise", Setting::Part(Box::new(OneOf(&mut self.binarise)))).about(
+                "Whether numbers become 0 or 1: none; threshold, from a half on; or stochastic, with the \
+                number as its probability.",
+            ),
+            Key::optional("fit", Setting::Part(Box::new(OneOf(&mut self.fit)))).about(
+                "How pictures of other proportions come to the input's: the middle is cut out, or they \
+                are stretched or padded.",
+            ),
+            Key::optional("augment", Setting::Part(Box::new(Inner(&mut self.augment))))
+                .about("How samples are changed, anew for every step of training."),
+            Key::optional("sets_input", Setting::Flag(&mut self.sets_input)).about(
+                "Whether the data decides how many features the input has, and so how many the decoder's \
+                last linear layer gives.",
+            ),
+            Key::optional("columns", Setting::Part(Box::new(columns))).about(
+                "The columns of a table, which the loss \"columns\" reconstructs; with sets_input, \
+                training adds what it finds.",
+            ),
+            Key::optional("label", Setting::Text(&mut self.label, TEXT)).about(
+                "The column of a CSV file that holds labels and is no part of samples: its name, or its \
+                number, counted from 1.",
+            ),
+            Key::optional("classes", Setting::Part(Box::new(Texts(&mut self.classes)))).about(
+                "The labels that a model with labels as its condition knows, where they are not 0, 1, 2 \
+                and so on; those that training finds, where not given.",
+            ),
         ]
     }
 }

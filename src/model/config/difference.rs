@@ -1,7 +1,7 @@
 //! Whether two models are the same but for how they are trained.
 
-use super::ModelSpec;
 use super::columns::last_features;
+use super::spec::ModelSpec;
 
 impl ModelSpec {
     /// Takes over what [`fit_to`](ModelSpec::fit_to) once took from data into `fitted`, where this model leaves it to the

@@ -1,6 +1,6 @@
 //! What training adds to the loss for the sake of the code: the file's `penalties`.
 
-use super::latent::LatentSpec;
+use super::super::latent::LatentSpec;
 use crate::error::{Error, Result};
 use crate::nn::{self, Activation, Layer, Placed};
 use crate::schema::{Key, OrFalse, Setting, Table};
@@ -85,7 +85,7 @@ impl Penalties {
                 let problem = "mean activations are between 0 and 1 only behind \"sigmoid\"".to_owned();
                 return refuse("sparsity", problem, "end the encoder with \"sigmoid\"");
             }
-            if matches!(kind, LatentSpec::Gaussian(_) | LatentSpec::VectorQuantised(_)) {
+            if kind.rules().facts().replaces_output {
                 let problem =
                     format!("codes of a {} latent are not what the encoder's \"sigmoid\" leaves", kind.name());
                 return refuse("sparsity", problem, "use a plain latent, or leave the penalty out");

@@ -3,12 +3,12 @@
 //! Reading looks at types only; [`ModelSpec::validate`] looks at values, so that a spec built in code or changed by
 //! [`ModelSpec::set`] is held to the same rules.
 
+use super::super::latent::LatentSpec;
+use super::super::loss::{LossKind, LossSpec, names};
 use super::super::resolved::Resolved;
 use super::condition::Condition;
 use super::corruption::Corruption;
 use super::data::DataSpec;
-use super::latent::{Gaussian, LatentSpec};
-use super::loss::{LossKind, LossSpec, names};
 use super::penalties::Penalties;
 use super::train::TrainSpec;
 use crate::data::pictures::PictureFormat;
@@ -53,17 +53,45 @@ impl Table for ModelSpec {
     fn keys(&mut self) -> Vec<Key<'_>> {
         let layers = "[{ linear = 32 }]";
         vec![
-            Key::needed("input", Setting::Part(Box::new(&mut self.input))).example("[1, 28, 28]").about("The shape of one sample: [channels, height, width], or [features]."),
-            Key::needed("loss", Setting::Part(Box::new(&mut self.loss))).example("\"mse\"").about(format!("What training makes small: {}; or a sum, {{ mse = 0.8, ssim = 0.2 }}.", names().join(", "))),
-            Key::optional("corruption", Setting::Part(Box::new(Chosen(&mut self.corruption)))).about(format!("What is done to samples before the encoder sees them, for the model to undo: {}; {{ gaussian = {{ level = 0.4 }} }}, say.", Corruption::names())),
-            Key::optional("condition", Setting::Part(Box::new(Chosen(&mut self.condition)))).about(format!("What encoder and decoder are told about a sample: {}; {{ labels = 10 }} for its label, {{ vector = 5 }} for five numbers.", Condition::names())),
-            Key::needed("encoder", Setting::Part(Box::new(&mut self.encoder))).example(layers).about("From a sample to its code. All layers and their keys are in the README's table of layers."),
-            Key::optional("latent", Setting::Part(Box::new(Chosen(&mut self.latent)))).about(format!("What the code is: {}; {{ gaussian = {{ size = 16 }} }} for a variational autoencoder, say.", LatentSpec::names())),
-            Key::needed("decoder", Setting::Part(Box::new(&mut self.decoder))).example(layers).about("From the code back to a sample."),
-            Key::optional("penalties", Setting::Part(Box::new(Inner(&mut self.penalties)))).about("What training adds to the loss for the sake of the code: { contractive = { weight = 0.1 } } or { sparsity = { target = 0.05 } }."),
-            Key::optional("blocks", Setting::Part(Box::new(&mut self.blocks))).about("Lists of layers that { block = \"NAME\" } stands for."),
-            Key::optional("data", Setting::Part(Box::new(Inner(&mut self.data)))).about("How data become samples of the model's input."),
-            Key::optional("train", Setting::Part(Box::new(Inner(&mut self.train)))).about("How it is trained; each key can also be set by --set train.KEY=VALUE."),
+            Key::needed("input", Setting::Part(Box::new(&mut self.input)))
+                .example("[1, 28, 28]")
+                .about("The shape of one sample: [channels, height, width], or [features]."),
+            Key::needed("loss", Setting::Part(Box::new(&mut self.loss))).example("\"mse\"").about(format!(
+                "What training makes small: {}; or a sum, {{ mse = 0.8, ssim = 0.2 }}.",
+                names().join(", ")
+            )),
+            Key::optional("corruption", Setting::Part(Box::new(Chosen(&mut self.corruption)))).about(format!(
+                "What is done to samples before the encoder sees them, for the model to undo: {}; \
+                {{ gaussian = {{ level = 0.4 }} }}, say.",
+                Corruption::names()
+            )),
+            Key::optional("condition", Setting::Part(Box::new(Chosen(&mut self.condition)))).about(format!(
+                "What encoder and decoder are told about a sample: {}; {{ labels = 10 }} for its \
+                label, {{ vector = 5 }} for five numbers.",
+                Condition::names()
+            )),
+            Key::needed("encoder", Setting::Part(Box::new(&mut self.encoder))).example(layers).about(
+                "From a sample to its code. All layers and their keys are in the README's table of \
+                layers.",
+            ),
+            Key::optional("latent", Setting::Part(Box::new(Chosen(&mut self.latent)))).about(format!(
+                "What the code is: {}; {{ gaussian = {{ size = 16 }} }} for a variational \
+                autoencoder, say.",
+                LatentSpec::names()
+            )),
+            Key::needed("decoder", Setting::Part(Box::new(&mut self.decoder)))
+                .example(layers)
+                .about("From the code back to a sample."),
+            Key::optional("penalties", Setting::Part(Box::new(Inner(&mut self.penalties)))).about(
+                "What training adds to the loss for the sake of the code: { contractive = { weight = 0.1 \
+                } } or { sparsity = { target = 0.05 } }.",
+            ),
+            Key::optional("blocks", Setting::Part(Box::new(&mut self.blocks)))
+                .about("Lists of layers that { block = \"NAME\" } stands for."),
+            Key::optional("data", Setting::Part(Box::new(Inner(&mut self.data))))
+                .about("How data become samples of the model's input."),
+            Key::optional("train", Setting::Part(Box::new(Inner(&mut self.train))))
+                .about("How it is trained; each key can also be set by --set train.KEY=VALUE."),
         ]
     }
 }
@@ -119,12 +147,8 @@ impl ModelSpec {
     /// encoder's last linear, recurrent or convolutional layer leaves, behind which only layers may stand that keep them. Call
     /// [`validate`](ModelSpec::validate) afterwards.
     pub fn set_latent(&mut self, size: usize) -> Result<()> {
-        if let Some(own) = self.latent.size() {
-            *own = size;
+        if self.latent.resize(size) {
             return Ok(());
-        }
-        if let LatentSpec::TopK(own) = &mut self.latent {
-            own.k = own.k.min(size);
         }
         // Poolings keep channels, but not the features that lie along their axes.
         let mut pooled = false;
@@ -183,7 +207,7 @@ impl ModelSpec {
         let encoder = nn::place_with(&self.blocks, "encoder", &self.encoder, &seen)?;
         let Some(encoded) = encoder.last().map(|layer| layer.output.clone()) else { return Err(no_layers("encoder")) };
         self.latent.validate()?;
-        let (heads, latent) = self.latent.place(&encoded)?;
+        let (heads, latent) = self.latent.rules().place(&encoded)?;
         let known = self.condition.beside(&latent);
         let decoder = nn::place_with(&self.blocks, "decoder", &self.decoder, &known)
             .map_err(|error| nn::with_forgotten_flatten(error, &encoder))?;
@@ -213,15 +237,10 @@ impl ModelSpec {
             let error = nn::with_forgotten_flatten(Error::invalid(&*layer.key, problem, help), &encoder);
             return Err(nn::with_forgotten_flatten(error, &decoder));
         }
-        self.latent.suits(&encoder, &latent, &decoder)?;
+        self.latent.rules().suits(&encoder, &latent, &decoder)?;
         nn::check_ties([&encoder, &decoder])?;
         self.loss.validate(&self.input, last)?;
-        if let LatentSpec::Gaussian(Gaussian { samples: 2.., .. }) = self.latent
-            && self.loss.likelihood().is_none()
-        {
-            let problem = format!("the importance-weighted bound needs a likelihood, the loss is {}", self.loss);
-            return Err(Error::invalid("latent.gaussian.samples", problem, "use loss = \"bernoulli\", say"));
-        }
+        self.latent.rules().suits_loss(&self.loss)?;
         self.corruption.validate()?;
         self.penalties.validate(&encoder, &self.latent, &latent)?;
         if self.penalties.contractive.is_some() && self.latent.is_discrete() {
@@ -232,7 +251,7 @@ impl ModelSpec {
             let help = "use another latent, or leave the penalty out";
             return Err(Error::invalid("penalties.contractive", problem, help));
         }
-        let own = self.latent.parameters(&encoder, &latent).into_iter().chain(self.loss.parameters());
+        let own = self.latent.rules().parameters(&encoder, &latent).into_iter().chain(self.loss.parameters());
         let own = own.chain(self.data.parameters()).collect();
         let checked = Resolved { encoder, heads, decoder, latent, own };
         if checked.parameter_count() > MAX_ELEMENTS {
@@ -243,7 +262,7 @@ impl ModelSpec {
             return Err(Error::invalid("data.sets_input", problem, "leave it out, or write input = [784], say"));
         }
         self.data.augment.validate(&self.input)?;
-        self.train.validate(&checked)?;
+        self.train.validate(&checked, &self.latent)?;
         Ok(checked)
     }
 

@@ -1,7 +1,7 @@
 //! The `[train]` of a model file.
 
+use super::super::latent::LatentSpec;
 use super::super::resolved::Resolved;
-use super::chosen::{CODEBOOK, THRESHOLD};
 use super::initializer::Initializer;
 use super::optimizer::OptimizerSpec;
 use super::schedule::Schedule;
@@ -256,28 +256,51 @@ names! { "precision" Precision { F32 = "f32", F16 = "f16", } }
 impl Table for TrainSpec {
     fn keys(&mut self) -> Vec<Key<'_>> {
         use Setting::{Count, Flag, Fraction, FractionOrFalse, PositiveOrFalse, Seed, Whole};
+        let layers = List { list: &mut self.layers, example: "write [{ name = \"encoder.0\", frozen = true }], say" };
         vec![
             Key::optional("batch", Count(&mut self.batch)).about("Samples in a step."),
             Key::optional("epochs", Count(&mut self.epochs)).about("Passes over the training set."),
-            Key::optional("seed", Seed(&mut self.seed)).about("Decides initial weights, shuffling and all else that is random."),
-            Key::optional("initializer", Setting::Part(Box::new(Chosen(&mut self.initializer)))).about(format!("What weights of linear and convolutional layers start with: {}.", Initializer::names())),
+            Key::optional("seed", Seed(&mut self.seed))
+                .about("Decides initial weights, shuffling and all else that is random."),
+            Key::optional("initializer", Setting::Part(Box::new(Chosen(&mut self.initializer)))).about(format!(
+                "What weights of linear and convolutional layers start with: {}.",
+                Initializer::names()
+            )),
             Key::optional("shuffle", Flag(&mut self.shuffle)).about("Whether every epoch has an order of its own."),
-            Key::optional("validation", Fraction(&mut self.validation)).about("The part of the training set that is set aside where the data has no test files."),
-            Key::optional("optimizer", Setting::Part(Box::new(Chosen(&mut self.optimizer)))).about(format!("The method of descent and its settings: {}.", OptimizerSpec::names())),
-            Key::optional("schedule", Setting::Part(Box::new(Chosen(&mut self.schedule)))).about(format!("How the learning rate changes: {}.", Schedule::names())),
-            Key::optional("warmup", Whole(&mut self.warmup)).about("Updates in which the learning rate rises to the schedule's."),
-            Key::optional("clip_value", PositiveOrFalse(&mut self.clip_value)).about("The largest magnitude of an element of a gradient, or false."),
-            Key::optional("clip_norm", PositiveOrFalse(&mut self.clip_norm)).about("The largest norm of all gradients together, or false."),
-            Key::optional("accumulate", Count(&mut self.accumulate)).about("Batches whose gradients are joined for an update."),
-            Key::optional("ema", FractionOrFalse(&mut self.ema)).about("The decay, which rises to this, of an average of the weights, which is then the model; or false."),
-            Key::optional("swa", Setting::Part(Box::new(OrFalse(&mut self.swa)))).about("The mean of the weights that epochs end with, which is then the model: { start = 10, every = 1, lr = false }, or false."),
-            Key::optional("early_stopping", Setting::Part(Box::new(OrFalse(&mut self.early_stopping)))).about("When training ends early, with the best weights: { patience = 5, min_delta = 0.0 }, or false."),
-            Key::optional("non_finite", Setting::Part(Box::new(Chosen(&mut self.non_finite)))).about("What happens to gradients that are not finite: stop, or skip the update."),
-            Key::optional("precision", Setting::Part(Box::new(Chosen(&mut self.precision)))).about("In how many bits a training step stores its values: f32, or f16 with a scaled loss."),
-            Key::optional("layers", Setting::Part(Box::new(List {
-                    list: &mut self.layers,
-                    example: "write [{ name = \"encoder.0\", frozen = true }], say",
-                }))).about("What holds for some layers only, the last entry that says it: [{ name = \"encoder.0\", lr = 1e-4, l2 = 1e-5 }], say."),
+            Key::optional("validation", Fraction(&mut self.validation))
+                .about("The part of the training set that is set aside where the data has no test files."),
+            Key::optional("optimizer", Setting::Part(Box::new(Chosen(&mut self.optimizer))))
+                .about(format!("The method of descent and its settings: {}.", OptimizerSpec::names())),
+            Key::optional("schedule", Setting::Part(Box::new(Chosen(&mut self.schedule))))
+                .about(format!("How the learning rate changes: {}.", Schedule::names())),
+            Key::optional("warmup", Whole(&mut self.warmup))
+                .about("Updates in which the learning rate rises to the schedule's."),
+            Key::optional("clip_value", PositiveOrFalse(&mut self.clip_value))
+                .about("The largest magnitude of an element of a gradient, or false."),
+            Key::optional("clip_norm", PositiveOrFalse(&mut self.clip_norm))
+                .about("The largest norm of all gradients together, or false."),
+            Key::optional("accumulate", Count(&mut self.accumulate))
+                .about("Batches whose gradients are joined for an update."),
+            Key::optional("ema", FractionOrFalse(&mut self.ema)).about(
+                "The decay, which rises to this, of an average of the weights, which is then the model; \
+                or false.",
+            ),
+            Key::optional("swa", Setting::Part(Box::new(OrFalse(&mut self.swa)))).about(
+                "The mean of the weights that epochs end with, which is then the model: { start = 10, \
+                every = 1, lr = false }, or false.",
+            ),
+            Key::optional("early_stopping", Setting::Part(Box::new(OrFalse(&mut self.early_stopping)))).about(
+                "When training ends early, with the best weights: { patience = 5, min_delta = 0.0 }, or \
+                false.",
+            ),
+            Key::optional("non_finite", Setting::Part(Box::new(Chosen(&mut self.non_finite))))
+                .about("What happens to gradients that are not finite: stop, or skip the update."),
+            Key::optional("precision", Setting::Part(Box::new(Chosen(&mut self.precision))))
+                .about("In how many bits a training step stores its values: f32, or f16 with a scaled loss."),
+            Key::optional("layers", Setting::Part(Box::new(layers))).about(
+                "What holds for some layers only, the last entry that says it: [{ name = \"encoder.0\", \
+                lr = 1e-4, l2 = 1e-5 }], say.",
+            ),
         ]
     }
 }
@@ -302,7 +325,7 @@ impl TrainSpec {
         self.ema.is_some() || self.swa.is_some()
     }
 
-    pub(super) fn validate(&self, checked: &Resolved) -> Result<()> {
+    pub(super) fn validate(&self, checked: &Resolved, latent: &LatentSpec) -> Result<()> {
         let within = |key: &str, value: u64, least: u64, most: u64| {
             let (bound, help) = match value {
                 _ if value < least => (format!("at least {least}"), format!("use {least} or more")),
@@ -344,7 +367,7 @@ impl TrainSpec {
             _ => {}
         }
         if let Some(swa) = self.swa {
-            self.validate_swa(swa, checked)?;
+            self.validate_swa(swa, checked, latent)?;
         }
         if let Some(EarlyStopping { patience, min_delta }) = self.early_stopping {
             within("train.early_stopping.patience", patience as u64, 1, 1 << 31)?;
@@ -356,7 +379,7 @@ impl TrainSpec {
         self.validate_layers(checked)
     }
 
-    fn validate_swa(&self, swa: Swa, checked: &Resolved) -> Result<()> {
+    fn validate_swa(&self, swa: Swa, checked: &Resolved, latent: &LatentSpec) -> Result<()> {
         let refuse = |key: &str, problem: String, help: &str| Err(Error::invalid(key, problem, help));
         if self.ema.is_some() {
             return refuse(
@@ -380,7 +403,8 @@ impl TrainSpec {
             let problem = format!("the running statistics of {} are the last weights', not their mean's", layer.name);
             return refuse("train.swa", problem, "use \"layer_norm\" or { group_norm = 4 } there, or ema");
         }
-        if let Some(own) = checked.parameters().find(|own| own.name == CODEBOOK || own.name == THRESHOLD) {
+        let follows = latent.rules().facts().follows_weights;
+        if let Some(own) = checked.parameters().find(|own| follows.contains(&own.name.as_str())) {
             let problem = format!("\"{}\" follows the last weights, not their mean", own.name);
             return refuse("train.swa", problem, "use ema, whose average is never far from them");
         }

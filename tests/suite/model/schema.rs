@@ -1,8 +1,9 @@
 //! The JSON Schema of model files, held against the reader: what the schema allows and what the reader takes.
 
+use crate::temp::*;
 use crate::support::*;
 use pinhole::model::ModelSpec;
-use pinhole::model::config::{LossKind, OptimizerSpec, Schedule};
+use pinhole::model::config::{Condition, Corruption, Initializer, LatentSpec, LossKind, OptimizerSpec, Schedule};
 use pinhole::nn::Layer;
 use pinhole::plan::Optimizer;
 use pinhole::tune::SearchSpec;
@@ -315,6 +316,36 @@ fn search_spaces_have_a_schema_too() {
     ] {
         assert!(text.contains(from));
         assert!(judge(&text.replace(from, to)).is_err(), "the schema allows {to}");
+    }
+}
+
+/// What `pinhole init` writes above a key, and the schema's description, name all that a file may choose there.
+#[test]
+fn names_in_descriptions_are_those_that_files_may_have() {
+    let schema = ModelSpec::schema();
+    let [top, train] = ModelSpec::keys();
+    let cases = [
+        ("loss", LossKind::all().iter().map(LossKind::name).collect::<Vec<_>>()),
+        ("latent", LatentSpec::all().iter().map(LatentSpec::name).collect()),
+        ("corruption", Corruption::all().iter().map(Corruption::name).collect()),
+        ("condition", Condition::all().iter().map(Condition::name).collect()),
+        ("initializer", Initializer::ALL.map(Initializer::name).to_vec()),
+        ("optimizer", Optimizer::ALL.iter().map(Optimizer::name).collect()),
+        ("schedule", Schedule::all().iter().map(Schedule::name).collect()),
+    ];
+    let printed = Place::new().ok("init vae").stdout;
+    for (key, names) in cases {
+        let (_, about) = top.iter().chain(&train).find(|(known, _)| *known == key).expect(key);
+        let words: Vec<&str> = about.split(|c: char| !c.is_alphanumeric() && c != '_').collect();
+        for name in names {
+            assert!(words.contains(&name), "{key} does not name {name}: {about}");
+        }
+        let described = schema.pointer(&format!("/properties/{key}/description"));
+        let described = described.or(schema.pointer(&format!("/properties/train/properties/{key}/description")));
+        assert_eq!(described.expect(key), about);
+        let is_written = printed.lines().any(|line| line.starts_with(&format!("{key} = ")));
+        assert!(is_written || ["corruption", "condition"].contains(&key), "{key}");
+        assert_eq!(printed.contains(&format!("# {about}\n")), is_written, "{key}");
     }
 }
 

@@ -1,8 +1,8 @@
-//! The loss of a model file: one by its name, or a weighted sum of several.
+//! The loss of a model: one by its name, or a weighted sum of several. A loss is added here and in `nn/loss.rs`.
 
 use crate::error::{Error, Result};
-use crate::graph::Value;
-use crate::nn::loss::SSIM_WINDOW;
+use crate::graph::{Binary, Value};
+use crate::nn::loss::{self, SSIM_WINDOW};
 use crate::nn::{Activation, Context, Initial, Layer, Parameter, Placed, Softmax};
 use crate::schema::{Fault, Item, Key, Part, Setting, keys_schema, read_keys, variants};
 use crate::shape::Shape;
@@ -12,7 +12,21 @@ use std::fmt;
 use std::sync::Arc;
 
 /// The logarithm of the variance that [`LossKind::Gaussian`] learns.
-pub(crate) const LOG_VARIANCE: &str = "loss.log_variance";
+const LOG_VARIANCE: &str = "loss.log_variance";
+
+/// Bounds of the logarithms of variances, the posterior's and that of a gaussian likelihood: deviations of 3e-7 to 22,000,
+/// beyond which e to their power would overflow or lose all its digits. They are those of latent diffusion, arXiv 2112.10752.
+pub const LOG_VARIANCES: [f64; 2] = [-30.0, 20.0];
+
+/// What the decoder makes of a code.
+#[derive(Clone, Copy, Debug)]
+pub struct Decoded {
+    /// The reconstruction, `[n, ..input]`.
+    pub output: Value,
+    /// What went into the decoder's last sigmoid, where it ends in one; where samples are lines of a table, `[n, width]`, for
+    /// each column the logits of its categories, or its number.
+    pub logits: Option<Value>,
+}
 
 /// What training makes small: a sum of losses between a reconstruction and its original, each times a weight.
 #[derive(Clone, Debug, PartialEq)]
@@ -114,7 +128,7 @@ impl LossKind {
     ///
     /// ```
     /// use pinhole::graph::{Binary, Unary};
-    /// use pinhole::model::{ModelSpec, spec::LossKind};
+    /// use pinhole::model::{ModelSpec, config::LossKind};
     /// let mut spec = ModelSpec::resolve("dense")?;
     /// // The mean of sqrt(d² + 0.01): Charbonnier et al., ICIP 1994.
     /// let charbonnier = LossKind::custom("charbonnier", |graph, y, target| {
@@ -179,6 +193,73 @@ impl LossKind {
         LossKind::all().into_iter().chain([custom])
     }
 
+    /// The loss of a batch: a single number. `categories` are those of a table's columns, 0 for numbers; none where samples are
+    /// no lines of a table.
+    pub(super) fn build(
+        &self,
+        graph: &mut Context,
+        decoded: Decoded,
+        target: Value,
+        categories: &[usize],
+    ) -> Result<Value> {
+        let y = decoded.output;
+        match self {
+            LossKind::Mse => loss::mse(graph, y, target),
+            LossKind::Mae => loss::mae(graph, y, target),
+            LossKind::Huber { delta } => loss::huber(graph, y, target, *delta),
+            LossKind::CrossEntropy => loss::cross_entropy(graph, y, target),
+            LossKind::Cosine => loss::cosine(graph, y, target),
+            LossKind::Ssim => loss::ssim(graph, y, target),
+            LossKind::Columns => loss_of_columns(graph, decoded.logits.unwrap_or(y), target, categories),
+            LossKind::Custom(own) => own.build(graph, y, target),
+            LossKind::Bce => match decoded.logits {
+                Some(logits) => loss::bce_with_logits(graph, logits, target),
+                None => {
+                    let problem = "\"bce\" needs a final \"sigmoid\"";
+                    Err(Error::invalid("loss", problem, "end the decoder with \"sigmoid\""))
+                }
+            },
+            LossKind::Bernoulli | LossKind::ContinuousBernoulli | LossKind::Gaussian | LossKind::Multinomial => {
+                let each = self.likelihood(graph, decoded, target)?;
+                graph.mean_all(each)
+            }
+        }
+    }
+
+    /// The negative logarithm of each sample's probability, `[n]`.
+    pub(super) fn likelihood(&self, graph: &mut Context, decoded: Decoded, target: Value) -> Result<Value> {
+        match (self, decoded.logits) {
+            (LossKind::Bernoulli, Some(logits)) => loss::bernoulli(graph, logits, target),
+            (LossKind::ContinuousBernoulli, Some(logits)) => loss::continuous_bernoulli(graph, logits, target),
+            (LossKind::Gaussian, _) => {
+                let log_variance = graph.parameter(LOG_VARIANCE, [])?;
+                let log_variance = bounded(graph, log_variance)?;
+                loss::gaussian_likelihood(graph, decoded.output, target, log_variance)
+            }
+            (LossKind::Multinomial, _) => loss::multinomial(graph, decoded.output, target),
+            (kind, _) => {
+                let problem = format!("\"{}\" needs a decoder that ends in \"sigmoid\"", kind.name());
+                Err(Error::invalid("loss", problem, "end the decoder with \"sigmoid\", or use another loss"))
+            }
+        }
+    }
+
+    /// Whether it is a mean over all numbers of a batch, of which steps beyond a sequence's length are none.
+    pub(super) fn is_mean(&self) -> bool {
+        match self {
+            LossKind::Mse | LossKind::Mae | LossKind::Huber { .. } | LossKind::Bce => true,
+            LossKind::CrossEntropy | LossKind::Cosine | LossKind::Ssim | LossKind::Columns | LossKind::Custom(_) => {
+                false
+            }
+            LossKind::Bernoulli | LossKind::ContinuousBernoulli | LossKind::Gaussian | LossKind::Multinomial => false,
+        }
+    }
+
+    /// Whether steps beyond a sequence's length can be left out of it.
+    pub(super) fn masks_steps(&self) -> bool {
+        self.is_mean() || matches!(self, LossKind::Bernoulli | LossKind::Cosine)
+    }
+
     /// Whether it is the negative logarithm of a probability, in nats per sample, which bounds on the evidence take.
     pub fn is_likelihood(&self) -> bool {
         match self {
@@ -188,10 +269,41 @@ impl LossKind {
         }
     }
 
+    /// The largest number that targets may be, with 0 for the smallest; `None` where they may be any numbers.
+    pub(super) fn largest_target(&self) -> Option<f32> {
+        match self {
+            LossKind::Bce | LossKind::Bernoulli | LossKind::ContinuousBernoulli | LossKind::CrossEntropy => Some(1.0),
+            LossKind::Multinomial => Some(f32::INFINITY),
+            LossKind::Mse | LossKind::Mae | LossKind::Huber { .. } | LossKind::Cosine | LossKind::Ssim => None,
+            LossKind::Gaussian | LossKind::Columns | LossKind::Custom(_) => None,
+        }
+    }
+
     /// Whether it is computed from what goes into the decoder's final sigmoid.
     fn is_of_logits(&self) -> bool {
         matches!(self, LossKind::Bce | LossKind::Bernoulli | LossKind::ContinuousBernoulli)
     }
+}
+
+/// The loss of what a decoder gives, `[n, width]`, against lines `[n, ..input]` of a table; where there is no table, all are
+/// numbers.
+fn loss_of_columns(graph: &mut Context, y: Value, target: Value, categories: &[usize]) -> Result<Value> {
+    let n = graph.shape(target)[0];
+    let count = graph.shape(target).elements() / n;
+    let target = graph.reshape(target, [n, count])?;
+    if !categories.is_empty() {
+        return loss::columns(graph, y, target, categories);
+    }
+    let y = graph.reshape(y, [n, count])?;
+    loss::columns(graph, y, target, &vec![0; count])
+}
+
+/// The logarithm of a variance within [`LOG_VARIANCES`]. Beyond them its derivative is that at the bound, which leads it back.
+pub(super) fn bounded(graph: &mut Context, log_variance: Value) -> Result<Value> {
+    let [least, most] = LOG_VARIANCES;
+    let above = graph.with_number(Binary::Maximum, log_variance, least)?;
+    let within = graph.with_number(Binary::Minimum, above, most)?;
+    graph.straight_through(within, log_variance)
 }
 
 variants! { LossKind {

@@ -1,27 +1,78 @@
-//! The adversary of an adversarial autoencoder, trained in the same steps.
+//! The latent of adversarial autoencoders, and their adversary, which is trained in the same steps.
 
-use super::config::Adversarial;
-use super::network::Network;
+use super::rules::{Facts, Latent, Model, Objective, RECONSTRUCTION};
 use crate::error::Result;
 use crate::graph::{Scope, Value};
-use crate::nn::{Context, loss};
+use crate::nn::{Activation, Context, Layer, Linear, Placed, loss, place};
+use crate::schema::{Key, Setting};
+use crate::shape::Shape;
 
 /// How well codes pass for draws of the prior: the discriminator's cross-entropy were they such, in nats.
 pub const ADVERSARIAL: &str = "adversarial";
 /// The discriminator's own loss, in nats: its cross-entropy over draws and codes, ln 2 where it cannot tell them apart.
 pub const DISCRIMINATOR: &str = "discriminator";
 
-impl Network {
+/// The latent of an adversarial autoencoder: Makhzani et al., arXiv 1511.05644. The discriminator is two hidden layers with
+/// rectifiers and a logit, `latent.discriminator.0` to `latent.discriminator.4`, trained in the same steps.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Adversarial {
+    /// The weight of what the discriminator says of the codes.
+    pub weight: f64,
+    /// Units of each of the discriminator's hidden layers.
+    pub hidden: usize,
+}
+
+impl Default for Adversarial {
+    fn default() -> Adversarial {
+        Adversarial { weight: 1.0, hidden: 256 }
+    }
+}
+
+impl Latent for Adversarial {
+    fn keys(&mut self) -> Vec<Key<'_>> {
+        vec![
+            Key::short("weight", Setting::Positive(&mut self.weight)),
+            Key::optional("hidden", Setting::Count(&mut self.hidden)),
+        ]
+    }
+
+    fn facts(&self) -> Facts {
+        Facts { prior: true, counts_all_steps: true, weights: &["weight"], ..Facts::default() }
+    }
+
+    fn place(&self, encoded: &Shape) -> Result<(Vec<Placed>, Shape)> {
+        let hidden = || [Layer::Linear(Linear::new(self.hidden)), Layer::Activation(Activation::Relu)];
+        let layers = [&hidden()[..], &hidden(), &[Layer::Linear(Linear::new(1))]].concat();
+        Ok((place("latent.discriminator", &layers, &[encoded.elements()].into())?, encoded.clone()))
+    }
+
+    fn objective(
+        &self,
+        model: &dyn Model,
+        graph: &mut Context,
+        encoded: Value,
+        target: Value,
+        state: Value,
+    ) -> Result<Objective> {
+        let decoded = model.decode(graph, encoded)?;
+        let reconstruction = model.loss(graph, decoded, target)?;
+        let (loss, [passing, telling]) = self.with_adversary(model, graph, reconstruction, encoded, state)?;
+        let parts = vec![(RECONSTRUCTION, reconstruction), passing, telling];
+        Ok(Objective { loss, code: encoded, decoded: Some(decoded), parts })
+    }
+}
+
+impl Adversarial {
     /// A loss and what the adversary adds: to the encoder, that codes shall pass for draws of the standard normal; to the
     /// discriminator, that it shall tell them apart (Makhzani et al., arXiv 1511.05644). Both follow their own gradients in
     /// one update, from the same forward pass. The value is the reconstruction's with the encoder's part.
-    pub(super) fn with_adversary(
+    fn with_adversary(
         &self,
+        model: &dyn Model,
         graph: &mut Context,
         reconstruction: Value,
         code: Value,
         state: Value,
-        own: Adversarial,
     ) -> Result<(Value, [(&'static str, Value); 2])> {
         let shape = graph.shape(code).clone();
         let [batch, size] = [shape[0], shape.elements() / shape[0]];
@@ -30,7 +81,7 @@ impl Network {
         let apart = graph.detach(codes);
         let draws = graph.random_normal(state, [batch, size])?;
         let both = graph.concat(&[draws, apart], 0)?;
-        let logits = self.checked().heads.iter().try_fold(both, |x, layer| layer.apply(graph, x))?;
+        let logits = model.resolved().heads.iter().try_fold(both, |x, layer| layer.apply(graph, x))?;
 
         let scope = graph.set_scope(Scope::full_precision("loss"));
         let [one, zero] = [graph.constant(1.0, [batch, 1])?, graph.constant(0.0, [batch, 1])?];
@@ -38,7 +89,7 @@ impl Network {
         let discriminator = loss::bce_with_logits(graph, logits, origins)?;
         let logits = graph.slice(logits, &[batch, 0], [batch, 1])?;
         let adversarial = loss::bce_with_logits(graph, logits, one)?;
-        let weighted = graph.scale(adversarial, own.weight)?;
+        let weighted = graph.scale(adversarial, self.weight)?;
         // The discriminator does not learn to be deceived.
         let part = graph.detach(weighted);
         let mut loss = graph.add(reconstruction, part)?;

@@ -1,0 +1,78 @@
+//! The latent of binary autoencoders: codes are bits.
+
+use super::rules::{Facts, Latent, Model, Objective};
+use crate::error::{Error, Result};
+use crate::graph::{Binary, Unary, Value};
+use crate::nn::{Activation, Context, Layer, Placed};
+use crate::schema::{Key, Setting};
+use crate::shape::Shape;
+
+/// The latent of a binary autoencoder: each number of a code is 0 or 1. Gradients go through as if it were the logistic function
+/// of the encoder's output: Bengio et al., arXiv 1308.3432.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Bits {
+    /// Whether training draws a 1 with that function as its probability; everything else takes 1 where it is above a half.
+    pub stochastic: bool,
+}
+
+impl Default for Bits {
+    fn default() -> Bits {
+        Bits { stochastic: true }
+    }
+}
+
+impl Latent for Bits {
+    fn keys(&mut self) -> Vec<Key<'_>> {
+        vec![Key::short("stochastic", Setting::Flag(&mut self.stochastic))]
+    }
+
+    fn facts(&self) -> Facts {
+        Facts { discrete: true, ..Facts::default() }
+    }
+
+    fn suits(&self, encoder: &[Placed], _code: &Shape, _decoder: &[Placed]) -> Result<()> {
+        let positive = |layer: &&Placed| {
+            matches!(
+                layer.layer,
+                Layer::Activation(Activation::Sigmoid | Activation::Relu | Activation::Softplus) | Layer::Softmax(_)
+            )
+        };
+        let mut values = encoder.iter().rev().skip_while(|layer| matches!(layer.layer, Layer::Reshape(_)));
+        let Some(last) = values.next().filter(positive) else { return Ok(()) };
+        let problem =
+            format!("the encoder ends with {}, which leaves nothing below 0, where bits become 0", last.layer);
+        Err(Error::invalid("latent.binary", problem, "end it with a linear or convolutional layer"))
+    }
+
+    fn code(&self, _model: &dyn Model, graph: &mut Context, encoded: Value) -> Result<Value> {
+        let scope = graph.set_scope("latent");
+        let code = graph.unary(Unary::Step, encoded);
+        graph.set_scope(scope);
+        code
+    }
+
+    fn objective(
+        &self,
+        model: &dyn Model,
+        graph: &mut Context,
+        encoded: Value,
+        target: Value,
+        _state: Value,
+    ) -> Result<Objective> {
+        let scope = graph.set_scope("latent");
+        let probability = graph.unary(Unary::Sigmoid, encoded)?;
+        let bits = match graph.training() {
+            Some(state) if self.stochastic => {
+                let shape = graph.shape(encoded).clone();
+                let draws = graph.random_uniform(state, shape)?;
+                graph.binary(Binary::Less, draws, probability)?
+            }
+            _ => graph.unary(Unary::Step, encoded)?,
+        };
+        let code = graph.straight_through(bits, probability)?;
+        graph.set_scope(scope);
+        let decoded = model.decode(graph, code)?;
+        let loss = model.loss(graph, decoded, target)?;
+        Ok(Objective { loss, code, decoded: Some(decoded), parts: vec![] })
+    }
+}

@@ -1,0 +1,105 @@
+//! What lies between the encoder's output and the decoder, and what training asks of it: one file for each latent.
+//!
+//! A latent is added by a file with its settings and the trait `Latent` for them, and a line of `latents!` below.
+
+mod adversarial;
+mod bits;
+mod codebook;
+mod gaussian;
+mod rules;
+mod top_k;
+mod wasserstein;
+
+use self::rules::Plain;
+use crate::error::Result;
+use crate::schema::{Key, choices, validate};
+
+pub use super::loss::LOG_VARIANCES;
+pub use adversarial::{ADVERSARIAL, Adversarial, DISCRIMINATOR};
+pub use bits::Bits;
+pub(crate) use codebook::CODEBOOK;
+pub use codebook::{COMMITMENT, PERPLEXITY, VectorQuantised};
+pub use gaussian::{DIVERGENCE, Gaussian};
+pub(crate) use rules::{Latent, Model};
+pub use rules::{Objective, RECONSTRUCTION};
+pub use top_k::TopK;
+pub(crate) use top_k::{across_columns, start_unit_columns};
+pub use wasserstein::{DISCREPANCY, MmdKernel, Wasserstein};
+
+/// Defines the enum of latents with their names in model files and their rules.
+macro_rules! latents {
+    ($($(#[$doc:meta])* $variant:ident($kind:ident) = $name:literal,)*) => {
+        /// What the encoder's output becomes on its way to the decoder, and what training asks of it.
+        #[derive(Clone, Debug, Default, PartialEq)]
+        pub enum LatentSpec {
+            /// The encoder's output is the code.
+            #[default]
+            Plain,
+            $($(#[$doc])* $variant($kind),)*
+        }
+
+        choices! { "latent" LatentSpec { Plain = "plain", $($variant($kind::default()) = $name,)* } }
+
+        impl LatentSpec {
+            pub(crate) fn rules(&self) -> &dyn Latent {
+                match self {
+                    LatentSpec::Plain => &Plain,
+                    $(LatentSpec::$variant(own) => own,)*
+                }
+            }
+
+            fn rules_mut(&mut self) -> Option<&mut dyn Latent> {
+                match self {
+                    LatentSpec::Plain => None,
+                    $(LatentSpec::$variant(own) => Some(own),)*
+                }
+            }
+        }
+    };
+}
+
+latents! {
+    /// A gaussian for each sample, from which training draws codes: a variational autoencoder. Everything else takes the mean.
+    Gaussian(Gaussian) = "gaussian",
+    /// The encoder's output, made to be distributed like a standard normal over all samples: a Wasserstein autoencoder.
+    Wasserstein(Wasserstein) = "wasserstein",
+    /// The encoder's output, which a discriminator cannot tell from draws of a standard normal: an adversarial autoencoder.
+    Adversarial(Adversarial) = "adversarial",
+    /// The largest numbers of the encoder's output, the others being 0: a sparse autoencoder.
+    TopK(TopK) = "top_k",
+    /// Vectors of a codebook, the nearest to those of the encoder's output.
+    VectorQuantised(VectorQuantised) = "vector_quantised",
+    /// The encoder's output as bits.
+    Binary(Bits) = "binary",
+}
+
+impl LatentSpec {
+    /// Whether training and validation draw codes at random.
+    pub fn is_drawn(&self) -> bool {
+        self.rules().facts().drawn
+    }
+
+    /// Whether codes are made to be distributed like a standard normal, so that new samples can be decoded from draws of it.
+    pub fn has_prior(&self) -> bool {
+        self.rules().facts().prior
+    }
+
+    /// Whether codes are vectors of a codebook or bits, so that most other numbers are no codes.
+    pub fn is_discrete(&self) -> bool {
+        self.rules().facts().discrete
+    }
+
+    fn settings(&mut self) -> Vec<Key<'_>> {
+        self.rules_mut().map_or_else(Vec::new, |own| own.keys())
+    }
+
+    /// Makes codes have this number of numbers, where the encoder's output does not decide it: whether that is so.
+    pub(super) fn resize(&mut self, size: usize) -> bool {
+        self.rules_mut().is_some_and(|own| own.resize(size))
+    }
+
+    pub(super) fn validate(&self) -> Result<()> {
+        validate(self, "latent")?;
+        self.rules().validate()
+    }
+}

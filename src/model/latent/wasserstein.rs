@@ -1,0 +1,110 @@
+//! The latent of Wasserstein autoencoders, and the maximum mean discrepancy of codes from a standard normal.
+
+use super::rules::{Facts, Latent, Model, Objective, RECONSTRUCTION};
+use crate::error::{Error, Result};
+use crate::graph::{Binary, Graph, Scope, Unary, Value};
+use crate::nn::{Context, loss};
+use crate::schema::{Key, OneOf, Setting, names};
+
+/// The squared maximum mean discrepancy of a batch's codes from the standard normal.
+pub const DISCREPANCY: &str = "discrepancy";
+
+/// The latent of a Wasserstein autoencoder: Tolstikhin et al., arXiv 1711.01558.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Wasserstein {
+    /// The weight of the maximum mean discrepancy of a batch's codes from the standard normal.
+    pub mmd: f64,
+    /// How alike two codes are.
+    pub kernel: MmdKernel,
+}
+
+/// How alike two codes are in the maximum mean discrepancy (Gretton et al., JMLR 13, 2012).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MmdKernel {
+    /// Inverse multiquadratics of seven scales, as the paper on Wasserstein autoencoders has them.
+    #[default]
+    Multiquadratic,
+    /// A gaussian whose width is the square root of the code's size.
+    Gaussian,
+}
+
+names! { "kernel" MmdKernel { Multiquadratic = "multiquadratic", Gaussian = "gaussian", } }
+
+impl Default for Wasserstein {
+    fn default() -> Wasserstein {
+        Wasserstein { mmd: 10.0, kernel: MmdKernel::Multiquadratic }
+    }
+}
+
+impl Latent for Wasserstein {
+    fn keys(&mut self) -> Vec<Key<'_>> {
+        vec![
+            Key::short("mmd", Setting::Positive(&mut self.mmd)),
+            Key::optional("kernel", Setting::Part(Box::new(OneOf(&mut self.kernel)))),
+        ]
+    }
+
+    fn facts(&self) -> Facts {
+        Facts { prior: true, counts_all_steps: true, weights: &["mmd", "kernel"], ..Facts::default() }
+    }
+
+    fn objective(
+        &self,
+        model: &dyn Model,
+        graph: &mut Context,
+        encoded: Value,
+        target: Value,
+        state: Value,
+    ) -> Result<Objective> {
+        let decoded = model.decode(graph, encoded)?;
+        let reconstruction = model.loss(graph, decoded, target)?;
+        let (loss, discrepancy) = with_discrepancy(graph, reconstruction, encoded, state, self.mmd, self.kernel)?;
+        let parts = vec![(RECONSTRUCTION, reconstruction), (DISCREPANCY, discrepancy)];
+        Ok(Objective { loss, code: encoded, decoded: Some(decoded), parts })
+    }
+}
+
+/// A loss with a batch's discrepancy, times its weight, and the discrepancy.
+pub(super) fn with_discrepancy(
+    graph: &mut Context,
+    loss: Value,
+    code: Value,
+    state: Value,
+    weight: f64,
+    kernel: MmdKernel,
+) -> Result<(Value, Value)> {
+    let scope = graph.set_scope(Scope::full_precision("loss"));
+    let shape = graph.shape(code).clone();
+    let rows = [shape[0], shape.elements() / shape[0]];
+    let codes = graph.reshape(code, rows)?;
+    let draws = graph.random_normal(state, rows)?;
+    let size = rows[1] as f64;
+    let discrepancy = loss::maximum_mean_discrepancy(graph, codes, draws, &|graph, distances| match kernel {
+        MmdKernel::Multiquadratic => multiquadratic(graph, distances, size),
+        MmdKernel::Gaussian => {
+            let scaled = graph.scale(distances, -0.5 / size)?;
+            graph.unary(Unary::Exp, scaled)
+        }
+    })?;
+    let weighted = graph.scale(discrepancy, weight)?;
+    let sum = graph.add(loss, weighted)?;
+    graph.set_scope(scope);
+    Ok((sum, discrepancy))
+}
+
+/// The sum of c / (c + d²) over seven scales c: those of the published code, twice the code's size (for a prior of variance
+/// 1) times 0.1, 0.2, 0.5, 1, 2, 5 and 10.
+fn multiquadratic(graph: &mut Graph, distances: Value, size: f64) -> Result<Value> {
+    let mut sum: Option<Value> = None;
+    for scale in [0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0] {
+        let constant = 2.0 * size * scale;
+        let below = graph.with_number(Binary::Add, distances, constant)?;
+        let inverse = graph.unary(Unary::Reciprocal, below)?;
+        let part = graph.scale(inverse, constant)?;
+        sum = Some(match sum {
+            Some(sum) => graph.add(sum, part)?,
+            None => part,
+        });
+    }
+    sum.ok_or_else(|| Error::invalid("latent", "it has no scales", "report this as a bug in pinhole"))
+}

@@ -1,0 +1,80 @@
+//! What training makes small, and other graphs that a model's latent decides.
+
+use super::latent::{Gaussian, LatentSpec, Objective, VectorQuantised};
+use super::network::Network;
+use crate::error::{Error, Result};
+use crate::graph::Value;
+use crate::nn::Context;
+use crate::shape::Shape;
+
+impl Network {
+    /// What training makes small, for samples `x` as the encoder sees them and `target` as they are. Codes are drawn with
+    /// this step state; a graph that is not one of training weighs all parts in full, and knows no free bits.
+    pub fn objective(&self, graph: &mut Context, x: Value, target: Value, state: Value) -> Result<Objective> {
+        let encoded = self.encoder_output(graph, x)?;
+        self.spec().latent.rules().objective(self, graph, encoded, target, state)
+    }
+
+    /// Standard normal noise for codes of a batch's samples, `[batch, samples, size]`.
+    pub fn noise(&self, graph: &mut Context, state: Value, batch: usize, samples: usize) -> Result<Value> {
+        self.gaussian()?.noise(graph, state, batch, samples)
+    }
+
+    /// The negative evidence lower bound of a variational autoencoder (Kingma and Welling, arXiv 1312.6114) with noise
+    /// `[n, size]`, from which codes are made: in nats per sample where the loss is a likelihood.
+    pub fn evidence_bound(&self, graph: &mut Context, x: Value, target: Value, noise: Value) -> Result<Objective> {
+        let encoded = self.encoder_output(graph, x)?;
+        Ok(self.gaussian()?.variational(self, graph, encoded, target, noise)?.0)
+    }
+
+    /// The importance-weighted bound on the negative logarithm of the samples' probability, in nats per sample, with noise
+    /// `[n, samples, size]` for so many codes each: Burda et al., arXiv 1509.00519. The more codes, the closer.
+    pub fn importance_weighted_bound(
+        &self,
+        graph: &mut Context,
+        x: Value,
+        target: Value,
+        noise: Value,
+    ) -> Result<Value> {
+        let encoded = self.encoder_output(graph, x)?;
+        Ok(self.gaussian()?.bound(self, graph, encoded, target, noise)?.1)
+    }
+
+    fn gaussian(&self) -> Result<Gaussian> {
+        match self.spec().latent {
+            LatentSpec::Gaussian(own) => Ok(own),
+            _ => {
+                let problem = format!("it is {}, which gives no probabilities", self.spec().latent);
+                Err(Error::invalid("latent", problem, "use a model whose latent is gaussian"))
+            }
+        }
+    }
+
+    /// For a batch of samples the numbers of the vectors that their codes are made of, `[n, ..]`: as the codes, the axis of channels
+    /// or features shorter by as much as vectors are long. Fails where the latent has no codebook.
+    pub fn indices(&self, graph: &mut Context, x: Value) -> Result<Value> {
+        let own = self.codebook()?;
+        let shape = self.indices_shape()?;
+        let shape: Shape = std::iter::once(graph.shape(x)[0]).chain(shape.iter().copied()).collect();
+        let encoded = self.encoder_output(graph, x)?;
+        let quantised = own.quantised(self.checked(), graph, encoded)?;
+        graph.reshape(quantised.numbers, shape)
+    }
+
+    /// The shape of these numbers for one sample.
+    pub fn indices_shape(&self) -> Result<Shape> {
+        let latent = &self.checked().latent;
+        Ok(self.codebook()?.indices(latent, VectorQuantised::axis(&self.checked().encoder, latent)))
+    }
+
+    /// The settings of the latent's codebook. Fails where it has none.
+    pub(crate) fn codebook(&self) -> Result<VectorQuantised> {
+        match self.spec().latent {
+            LatentSpec::VectorQuantised(own) => Ok(own),
+            _ => {
+                let problem = format!("it is {}, whose codes have no indices", self.spec().latent);
+                Err(Error::invalid("latent", problem, "use a model whose latent is vector_quantised"))
+            }
+        }
+    }
+}
