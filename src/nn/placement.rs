@@ -156,10 +156,7 @@ impl<'a> Placing<'a> {
         let name = format!("{}.{index}", at.name);
         let key = format!("{}.{index}.{}", at.key, layer.name());
         self.count(at, &key)?;
-        let output = layer.output_shape(input).map_err(|message| {
-            let (problem, help) = message.split_once("; ").unwrap_or((&message, "change this layer"));
-            at.error(&key, problem, help)
-        })?;
+        let output = layer.output_shape(input).map_err(|misfit| at.error(&key, &misfit.problem, &misfit.help))?;
         let parameters = layer.parameters(input).into_iter().map(|spec| (spec, true));
         let parameters: Vec<_> = parameters.chain(layer.state(input).into_iter().map(|spec| (spec, false))).collect();
         for (spec, _) in &parameters {

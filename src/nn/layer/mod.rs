@@ -26,7 +26,7 @@ pub use custom::{Custom, CustomLayer};
 pub use dense::{Linear, TiedLinear};
 pub use dropout::{Dropout, GaussianNoise};
 pub(crate) use kind::{Axes, Key, Setting, Steps, fans};
-pub use kind::{Initial, ParameterSpec};
+pub use kind::{Initial, Misfit, ParameterSpec};
 pub use normalisation::{BatchNorm, GroupNorm, InstanceNorm, LayerNorm, RmsNorm, Softmax, UnitNorm};
 pub use patches::{Patches, Unpatch};
 pub use pool::{
@@ -194,9 +194,9 @@ impl Layer {
         self.kind().name()
     }
 
-    /// The shape of one sample that comes out where `input` goes in (no batch in either), or what disagrees and,
-    /// after `"; "`, what would help.
-    pub fn output_shape(&self, input: &Shape) -> Result<Shape, String> {
+    /// The shape of one sample that comes out where `input` goes in (no batch in either). Fails where the layer
+    /// does not take it.
+    pub fn output_shape(&self, input: &Shape) -> Result<Shape, Misfit> {
         let output = self.kind().output_shape(input)?;
         match elements(&output) {
             Some(count) if count <= MAX_ELEMENTS => Ok(output),
