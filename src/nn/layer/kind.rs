@@ -299,6 +299,6 @@ fn likely_image(count: usize) -> String {
     "[channels, height, width]".to_owned()
 }
 
-pub(super) fn too_large(shape: &Shape) -> Misfit {
+pub(in super::super) fn too_large(shape: &Shape) -> Misfit {
     misfit!("{shape} has more than {MAX_ELEMENTS} elements"; "use smaller sizes")
 }

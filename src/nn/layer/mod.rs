@@ -38,7 +38,8 @@ pub use sequence::{Attention, Cell, Embedding, Recurrent};
 pub use steps::{MaskSteps, Positions, RepeatVector};
 pub use structure::Structure;
 
-use self::kind::{CAUSAL, Kind, MIXED, too_large};
+pub(super) use self::kind::too_large;
+use self::kind::{CAUSAL, Kind, MIXED};
 use super::{MAX_ELEMENTS, elements};
 use crate::error::Result;
 use crate::shape::Shape;
@@ -70,8 +71,9 @@ macro_rules! layers {
                 match self { $(Layer::$name(layer) => layer,)* }
             }
 
-            fn kind_mut(&mut self) -> &mut dyn Kind {
-                match self { $(Layer::$name(layer) => layer,)* }
+            /// The keys of the layer's table in a model file.
+            pub(crate) fn keys(&mut self) -> Vec<Key<'_>> {
+                match self { $(Layer::$name(layer) => layer.keys(),)* }
             }
 
             /// What the layer does to the axes of a sample.
@@ -177,11 +179,6 @@ layers! {
 }
 
 impl Layer {
-    /// The keys of the layer's table in a model file.
-    pub(crate) fn keys(&mut self) -> Vec<Key<'_>> {
-        self.kind_mut().keys()
-    }
-
     /// The lists of layers inside of this one.
     pub(crate) fn lists_mut(&mut self) -> impl Iterator<Item = &mut Vec<Layer>> {
         self.keys()
