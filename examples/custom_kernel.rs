@@ -5,7 +5,7 @@
 
 use pinhole::graph::{CustomKernel, Operand, Value};
 use pinhole::model::{ModelSpec, Network};
-use pinhole::nn::{Context, CustomLayer, Layer, Reshape};
+use pinhole::nn::{Context, CustomLayer, Layer, Misfit, Reshape};
 use pinhole::rng::{HostStream, Sequence};
 use pinhole::shape::Shape;
 use pinhole::tensor::Values;
@@ -52,10 +52,10 @@ fn median(x: &[Operand], i: usize) -> f64 {
 struct Median(CustomKernel);
 
 impl CustomLayer for Median {
-    fn output_shape(&self, input: &Shape) -> Result<Shape, String> {
+    fn output_shape(&self, input: &Shape) -> Result<Shape, Misfit> {
         match input.len() {
             3 => Ok(input.clone()),
-            _ => Err(format!("expects [channels, height, width], got {input}; put it first")),
+            _ => Err(Misfit::new(format!("expects [channels, height, width], got {input}"), "put it first")),
         }
     }
 

@@ -5,7 +5,7 @@
 
 use pinhole::graph::{Binary, Graph, Unary, Value};
 use pinhole::model::{Extensions, ModelSpec};
-use pinhole::nn::{Context, CustomLayer, Initial, ParameterSpec};
+use pinhole::nn::{Context, CustomLayer, Initial, Misfit, ParameterSpec};
 use pinhole::shape::Shape;
 use pinhole::{Autoencoder, Device, Result, data};
 
@@ -44,7 +44,7 @@ fn squares(graph: &mut Graph, x: Value) -> Result<Value> {
 struct Gate;
 
 impl CustomLayer for Gate {
-    fn output_shape(&self, input: &Shape) -> Result<Shape, String> {
+    fn output_shape(&self, input: &Shape) -> Result<Shape, Misfit> {
         Ok(input.clone())
     }
 

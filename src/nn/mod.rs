@@ -14,7 +14,7 @@ pub use context::Context;
 pub use layer::{
     Activation, AdaptivePool, AdaptivePool1d, AdaptivePool2d, Attention, BatchNorm, Cell, Conv, Conv1d, Conv2d,
     ConvTranspose, ConvTranspose1d, ConvTranspose2d, Custom, CustomLayer, Dropout, Embedding, GaussianNoise,
-    GlobalPool, Glu, GroupNorm, Initial, InstanceNorm, Interpolation, Layer, LayerNorm, Linear, MaskSteps,
+    GlobalPool, Glu, GroupNorm, Initial, InstanceNorm, Interpolation, Layer, LayerNorm, Linear, MaskSteps, Misfit,
     ParameterSpec, Patches, PixelShuffle, Pool, Pool1d, Pool2d, PoolKind, Positions, Recurrent, RepeatVector, Reshape,
     RmsNorm, Softmax, Structure, TiedLinear, UnitNorm, Unpatch, Upsample,
 };

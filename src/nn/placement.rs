@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::layer::{Axes, Layer, Structure, TiedLinear};
+use super::layer::{Axes, Layer, Misfit, Structure, TiedLinear, too_large};
 use super::{Context, MAX_ELEMENTS, Parameter, Placed, elements, too_many_parameters};
 use crate::error::{Error, Result, suggest};
 use crate::graph::{Graph, Value};
@@ -156,10 +156,7 @@ impl<'a> Placing<'a> {
         let name = format!("{}.{index}", at.name);
         let key = format!("{}.{index}.{}", at.key, layer.name());
         self.count(at, &key)?;
-        let output = layer.output_shape(input).map_err(|message| {
-            let (problem, help) = message.split_once("; ").unwrap_or((&message, "change this layer"));
-            at.error(&key, problem, help)
-        })?;
+        let output = layer.output_shape(input).map_err(|misfit| at.error(&key, &misfit.problem, &misfit.help))?;
         let parameters = layer.parameters(input).into_iter().map(|spec| (spec, true));
         let parameters: Vec<_> = parameters.chain(layer.state(input).into_iter().map(|spec| (spec, false))).collect();
         for (spec, _) in &parameters {
@@ -194,36 +191,17 @@ impl<'a> Placing<'a> {
         input: &Shape,
         placed: &mut Vec<Placed>,
     ) -> Result<()> {
-        let key = format!("{}.{index}.{}", at.key, Layer::Structure(structure.clone()).name());
+        let layer = Layer::Structure(structure.clone());
+        let key = format!("{}.{index}.{}", at.key, layer.name());
+        let refuse = |misfit: Misfit| at.error(&key, &misfit.problem, &misfit.help);
+        let end = |list: &[Placed]| list.last().map_or(input, |last| &last.output).clone();
         let (inside, output) = match structure {
             Structure::Repeat { times: 0, .. } => {
                 return Err(at.error(&key, "times must be at least 1, got 0", "use a positive number"));
             }
-            Structure::Repeat { times, layers } => {
-                let mut shape = input.clone();
-                for time in 0..*times {
-                    let mut inside = at.inside(index, &time.to_string(), "repeat.layers");
-                    if time > 0 {
-                        inside.note = format!(" in repetition {}{}", time + 1, at.note);
-                    }
-                    let list = self.list(&inside, layers, &shape)?;
-                    shape = list.last().map_or(shape, |last| last.output.clone());
-                    placed.extend(list);
-                }
-                return Ok(());
-            }
+            Structure::Repeat { times, layers } => return self.repeat(at, index, *times, layers, input, placed),
             Structure::Block { name } => {
-                let blocks = self.blocks;
-                let Some((name, layers)) = blocks.get_key_value(name) else {
-                    let help = match blocks.is_empty() {
-                        true => format!("write {name} = [{{ linear = 64 }}] below a [blocks] line, say"),
-                        false => suggest(name, blocks.keys().map(String::as_str)),
-                    };
-                    return Err(at.error(&key, &format!("unknown block {name:?}"), &help));
-                };
-                if self.open.contains(&name.as_str()) {
-                    return Err(at.error(&key, &format!("block {name:?} contains itself"), "leave it out there"));
-                }
+                let (name, layers) = self.block(name).map_err(refuse)?;
                 self.open.push(name);
                 let mut inside = at.inside(index, "", "block");
                 inside.note = format!(" where {}.{index} uses the block", at.name);
@@ -238,92 +216,120 @@ impl<'a> Placing<'a> {
                     true => Vec::new(),
                     false => self.list(&at.inside(index, "shortcut", "residual.shortcut"), shortcut, input)?,
                 };
-                let end = |list: &[Placed]| list.last().map_or(input, |last| &last.output).clone();
-                let (sum, other) = (end(&body), end(&shortcut));
-                if sum != other {
-                    let (what, help) = match (shortcut.is_empty(), sum.len()) {
-                        (false, _) => ("the shortcut", "change one of them".to_owned()),
-                        (_, 3) if sum[..2] != other[..2] => (
-                            "the input",
-                            format!(
-                                "add shortcut = [{{ conv2d = {{ out = {}, kernel = 1 }} }}], with the body's stride",
-                                sum[0]
-                            ),
-                        ),
-                        _ => {
-                            ("the input", format!("add shortcut = [{{ linear = {} }}], say", sum.last().unwrap_or(&1)))
-                        }
-                    };
-                    return Err(at.error(&key, &format!("the body gives {sum}, {what} {other}"), &help));
-                }
+                let sum = residual_output(end(&body), end(&shortcut), shortcut.is_empty()).map_err(refuse)?;
                 (vec![body, shortcut], sum)
             }
             Structure::Skip { body } => {
                 let body = self.list(&at.inside(index, "body", "skip"), body, input)?;
-                let end = body.last().map_or(input, |last| &last.output);
-                let first = input.first().zip(end.first()).and_then(|(x, y)| x.checked_add(*y));
-                let output: Option<Shape> =
-                    first.map(|first| std::iter::once(first).chain(input[1..].iter().copied()).collect());
-                let output = output.filter(|_| end.len() == input.len() && end[1..] == input[1..]);
-                let Some(output) = output else {
-                    let problem = format!("the body gives {end}, which does not stand after {input}");
-                    return Err(at.error(&key, &problem, "let the body keep all sizes but the first"));
-                };
+                let output = skip_output(end(&body), input).map_err(refuse)?;
                 (vec![body], output)
             }
             Structure::TeacherForced { features, body } => {
-                let [steps, width] = input[..] else {
-                    let problem = format!("expects [steps, features], got {input}");
-                    return Err(at.error(&key, &problem, "put { repeat_vector = STEPS } before it"));
-                };
-                if steps > MAX_ROUNDS {
-                    let problem = format!("takes at most {MAX_ROUNDS} steps, got {steps}");
-                    return Err(at.error(&key, &problem, "use shorter sequences, or repeat_vector alone"));
-                }
-                let Some(joined) = width.checked_add(*features).filter(|_| *features > 0) else {
-                    return Err(at.error(&key, &format!("features cannot be {features}"), "write 28, say"));
-                };
-                let body =
-                    self.list(&at.inside(index, "body", "teacher_forced.body"), body, &[steps, joined].into())?;
-                let (end, output): (_, Shape) = (body.last().map(|layer| &layer.output), [steps, *features].into());
-                if end != Some(&output) {
-                    let problem = format!("the body gives {}, not {output}", end.unwrap_or(input));
+                let joined = teacher_forced_input(*features, input).map_err(refuse)?;
+                let output: Shape = [joined[0], *features].into();
+                let body = self.list(&at.inside(index, "body", "teacher_forced.body"), body, &joined)?;
+                if body.last().is_none_or(|layer| layer.output != output) {
+                    let problem = format!("the body gives {}, not {output}", end(&body));
                     return Err(at.error(&key, &problem, &format!("add {{ linear = {features} }} to it")));
+                }
+                if let Some(layer) = walk(&body).into_iter().find(|layer| !layer.layer.steps().causal) {
+                    let problem = format!("{} looks at more than a step and those before it", layer.layer.name());
+                    let help = "use layers that do not, such as lstm, gru, linear, layer_norm and causal attention";
+                    return Err(Error::invalid(&*layer.key, problem, help));
                 }
                 (vec![body], output)
             }
         };
-        if let (Structure::TeacherForced { .. }, Some(layer)) =
-            (structure, walk(&inside[0]).into_iter().find(|x| !x.layer.steps().causal))
-        {
-            let problem = format!("{} looks at more than a step and those before it", layer.layer.name());
-            let help = "use layers that do not, such as lstm, gru, linear, layer_norm and causal attention";
-            return Err(Error::invalid(&*layer.key, problem, help));
-        }
         self.count(at, &key)?;
         if elements(&output).is_none_or(|count| count > MAX_ELEMENTS) {
-            return Err(at.error(
-                &key,
-                &format!("{output} has more than {MAX_ELEMENTS} elements"),
-                "use smaller sizes",
-            ));
+            return Err(refuse(too_large(&output)));
         }
-        let layer = Layer::Structure(structure.clone());
-        let flops = match structure {
-            Structure::Residual { .. } => output.iter().map(|size| *size as u64).product(),
-            _ => 0,
-        };
-        placed.push(Placed {
-            name: format!("{}.{index}", at.name),
-            key,
-            layer,
-            input: input.clone(),
-            output,
-            parameters: Vec::new(),
-            flops,
-            inside,
-        });
+        let (name, parameters) = (format!("{}.{index}", at.name), Vec::new());
+        let flops = layer.kind().flops(input, &output);
+        placed.push(Placed { name, key, layer, input: input.clone(), output, parameters, flops, inside });
         Ok(())
+    }
+
+    fn repeat(
+        &mut self,
+        at: &At,
+        index: usize,
+        times: usize,
+        layers: &'a [Layer],
+        input: &Shape,
+        placed: &mut Vec<Placed>,
+    ) -> Result<()> {
+        let mut shape = input.clone();
+        for time in 0..times {
+            let mut inside = at.inside(index, &time.to_string(), "repeat.layers");
+            if time > 0 {
+                inside.note = format!(" in repetition {}{}", time + 1, at.note);
+            }
+            let list = self.list(&inside, layers, &shape)?;
+            shape = list.last().map_or(shape, |last| last.output.clone());
+            placed.extend(list);
+        }
+        Ok(())
+    }
+
+    /// The block of this name, in which it must not be open already.
+    fn block(&self, name: &str) -> Result<(&'a str, &'a [Layer]), Misfit> {
+        let blocks = self.blocks;
+        let Some((name, layers)) = blocks.get_key_value(name) else {
+            let help = match blocks.is_empty() {
+                true => format!("write {name} = [{{ linear = 64 }}] below a [blocks] line, say"),
+                false => suggest(name, blocks.keys().map(String::as_str)),
+            };
+            return Err(Misfit::new(format!("unknown block {name:?}"), help));
+        };
+        match self.open.contains(&name.as_str()) {
+            true => Err(Misfit::new(format!("block {name:?} contains itself"), "leave it out there")),
+            false => Ok((name, layers)),
+        }
+    }
+}
+
+/// The shape of a residual connection, whose body and shortcut (or input, where it has no shortcut) give these shapes.
+fn residual_output(sum: Shape, other: Shape, from_input: bool) -> Result<Shape, Misfit> {
+    if sum == other {
+        return Ok(sum);
+    }
+    let (what, help) = match (from_input, sum.len()) {
+        (false, _) => ("the shortcut", "change one of them".to_owned()),
+        (_, 3) if sum[..2] != other[..2] => {
+            let conv = format!("{{ conv2d = {{ out = {}, kernel = 1 }} }}", sum[0]);
+            ("the input", format!("add shortcut = [{conv}], with the body's stride"))
+        }
+        _ => ("the input", format!("add shortcut = [{{ linear = {} }}], say", sum.last().unwrap_or(&1))),
+    };
+    Err(Misfit::new(format!("the body gives {sum}, {what} {other}"), help))
+}
+
+/// The shape of an input with the body's output behind it along the first axis.
+fn skip_output(end: Shape, input: &Shape) -> Result<Shape, Misfit> {
+    let first = input.first().zip(end.first()).and_then(|(x, y)| x.checked_add(*y));
+    match first.filter(|_| end.len() == input.len() && end[1..] == input[1..]) {
+        Some(first) => Ok(std::iter::once(first).chain(input[1..].iter().copied()).collect()),
+        None => {
+            let problem = format!("the body gives {end}, which does not stand after {input}");
+            Err(Misfit::new(problem, "let the body keep all sizes but the first"))
+        }
+    }
+}
+
+/// What goes into the body of a teacher-forced decoder: each step with the features of the step before it.
+fn teacher_forced_input(features: usize, input: &Shape) -> Result<Shape, Misfit> {
+    let [steps, width] = input[..] else {
+        let problem = format!("expects [steps, features], got {input}");
+        return Err(Misfit::new(problem, "put { repeat_vector = STEPS } before it"));
+    };
+    if steps > MAX_ROUNDS {
+        let problem = format!("takes at most {MAX_ROUNDS} steps, got {steps}");
+        return Err(Misfit::new(problem, "use shorter sequences, or repeat_vector alone"));
+    }
+    match width.checked_add(features).filter(|_| features > 0) {
+        Some(joined) => Ok([steps, joined].into()),
+        None => Err(Misfit::new(format!("features cannot be {features}"), "write 28, say")),
     }
 }
 

@@ -29,7 +29,7 @@ use crate::model::config::{
     Condition, Corruption, DataSpec, LatentSpec, LayerTraining, LossKind, Penalties, TrainSpec,
 };
 use crate::model::{Extensions, ModelSpec, Network};
-use crate::nn::{Context, CustomLayer, Layer, Linear, Reshape, loss};
+use crate::nn::{Context, CustomLayer, Layer, Linear, Misfit, Reshape, loss};
 use crate::shape::Shape;
 use crate::tensor::{Tensor, Values};
 use crate::train::Observer;
@@ -261,7 +261,7 @@ fn moved(layers: &[Layer]) -> Vec<Layer> {
 struct SampleOfPair(Task);
 
 impl CustomLayer for SampleOfPair {
-    fn output_shape(&self, _: &Shape) -> Result<Shape, String> {
+    fn output_shape(&self, _: &Shape) -> Result<Shape, Misfit> {
         Ok(self.0.input.iter().copied().collect())
     }
 
@@ -277,7 +277,7 @@ impl CustomLayer for SampleOfPair {
 struct PairOfClass(usize);
 
 impl CustomLayer for PairOfClass {
-    fn output_shape(&self, input: &Shape) -> Result<Shape, String> {
+    fn output_shape(&self, input: &Shape) -> Result<Shape, Misfit> {
         Ok([self.0 + input.elements()].into())
     }
 

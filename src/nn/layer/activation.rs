@@ -1,6 +1,6 @@
 //! Functions of each element.
 
-use super::kind::{Initial, Key, Kind, ParameterSpec, Setting, axis_of, no_axis, product};
+use super::kind::{Initial, Key, Kind, Misfit, ParameterSpec, Setting, axis_of, misfit, no_axis, product};
 use crate::error::Result;
 use crate::graph::{Binary, Graph, Unary, Value};
 use crate::nn::{Context, Placed};
@@ -85,11 +85,12 @@ impl Kind for Glu {
         vec![Key::short("axis", Setting::Axis(&mut self.axis))]
     }
 
-    fn output_shape(&self, input: &Shape) -> Result<Shape, String> {
+    fn output_shape(&self, input: &Shape) -> Result<Shape, Misfit> {
         let Some(axis) = axis_of(self.axis, input.len()) else { return Err(no_axis(self.axis, input)) };
         let mut shape = input.to_vec();
         if !shape[axis].is_multiple_of(2) {
-            return Err(format!("axis {axis} of {input} has no two halves; make its size even in the layer before it"));
+            let help = "make its size even in the layer before it";
+            return Err(misfit!("axis {axis} of {input} has no two halves"; "{help}"));
         }
         shape[axis] /= 2;
         Ok(shape.into())
@@ -184,21 +185,21 @@ impl Kind for Activation {
         }
     }
 
-    fn output_shape(&self, input: &Shape) -> Result<Shape, String> {
+    fn output_shape(&self, input: &Shape) -> Result<Shape, Misfit> {
         if let Activation::LeakyRelu { slope: value } | Activation::Elu { alpha: value } = self
             && !value.is_finite()
         {
-            return Err(format!("expects a finite number, got {value}; write 0.01, say"));
+            return Err(misfit!("expects a finite number, got {value}"; "write 0.01, say"));
         }
         if let Activation::Celu { alpha } = self
             && !(alpha.is_finite() && *alpha > 0.0)
         {
-            return Err(format!("alpha must be a positive number, got {alpha:?}; use 1.0, say"));
+            return Err(misfit!("alpha must be a positive number, got {alpha:?}"; "use 1.0, say"));
         }
         if let Activation::Hardtanh { min, max } = self
             && !(min.is_finite() && max.is_finite() && min < max)
         {
-            return Err(format!("expects min below max, got {min} and {max}; write min = -1.0, max = 1.0, say"));
+            return Err(misfit!("expects min below max, got {min} and {max}"; "write min = -1.0, max = 1.0, say"));
         }
         Ok(input.clone())
     }

@@ -2,7 +2,8 @@
 //! `[channels, height, width]`). A sequence is an image of height 1.
 
 use super::kind::{
-    Key, Kind, ParameterSpec, Setting, add_bias, as_image, pair, positive, product, spatial, weight_and_bias,
+    Key, Kind, Misfit, ParameterSpec, Setting, add_bias, as_image, misfit, pair, positive, product, spatial,
+    weight_and_bias,
 };
 use crate::error::Result;
 use crate::graph::{Value, Window};
@@ -99,18 +100,16 @@ impl<const D: usize> Kind for Conv<D> {
         keys_of(out, [kernel, stride, dilation], Setting::Padding(padding, same), None, groups, bias)
     }
 
-    fn output_shape(&self, input: &Shape) -> Result<Shape, String> {
+    fn output_shape(&self, input: &Shape) -> Result<Shape, Misfit> {
         let Conv { out, kernel, stride, padding, same, dilation, groups, .. } = self;
         let size: [usize; D] = spatial(input)?;
         sensible(*out, input[0], kernel, stride, dilation, *groups)?;
         if *same {
             if *stride != [1; D] {
                 let zeros: [usize; D] = std::array::from_fn(|axis| self.zeros(axis)[0]);
-                let help = format!(
-                    "write padding = {}, say",
-                    Setting::Sides(&mut zeros.clone()).text(false).unwrap_or_default()
-                );
-                return Err(format!("padding = \"same\" goes with a stride of 1, got stride {stride:?}; {help}"));
+                let sides = Setting::Sides(&mut zeros.clone()).text(false).unwrap_or_default();
+                let help = format!("write padding = {sides}, say");
+                return Err(misfit!("padding = \"same\" goes with a stride of 1, got stride {stride:?}"; "{help}"));
             }
             return Ok(std::iter::once(*out).chain(size).collect());
         }
@@ -119,10 +118,10 @@ impl<const D: usize> Kind for Conv<D> {
             conv_output(size[axis], covered, stride[axis], padding[axis]).ok_or_else(|| {
                 let dilation = if *dilation == [1; D] { String::new() } else { format!(" and dilation {dilation:?}") };
                 let help = "use a smaller kernel or more padding";
-                format!("kernel {kernel:?} does not fit into {size:?} with padding {padding:?}{dilation}; {help}")
+                misfit!("kernel {kernel:?} does not fit into {size:?} with padding {padding:?}{dilation}"; "{help}")
             })
         };
-        let sizes: Result<Vec<usize>, String> = (0..D).map(along).collect();
+        let sizes: Result<Vec<usize>, Misfit> = (0..D).map(along).collect();
         Ok(std::iter::once(*out).chain(sizes?).collect())
     }
 
@@ -159,26 +158,25 @@ impl<const D: usize> Kind for ConvTranspose<D> {
         keys_of(out, [kernel, stride, dilation], Setting::Sides(padding), Some(output_padding), groups, bias)
     }
 
-    fn output_shape(&self, input: &Shape) -> Result<Shape, String> {
+    fn output_shape(&self, input: &Shape) -> Result<Shape, Misfit> {
         let ConvTranspose { out, kernel, stride, padding, output_padding, dilation, groups, .. } = self;
         let size: [usize; D] = spatial(input)?;
         sensible(*out, input[0], kernel, stride, dilation, *groups)?;
         let along = |axis: usize| {
             if output_padding[axis] >= stride[axis].max(dilation[axis]) {
-                return Err(format!(
-                    "output_padding {output_padding:?} must be smaller than stride {stride:?} or dilation {dilation:?}; \
-                     use less output_padding"
-                ));
+                let least = format!("stride {stride:?} or dilation {dilation:?}");
+                let help = "use less output_padding";
+                return Err(misfit!("output_padding {output_padding:?} must be smaller than {least}"; "{help}"));
             }
             let covered = dilated(kernel[axis], dilation[axis]);
             conv_transpose_output(size[axis], covered, stride[axis], padding[axis], output_padding[axis]).ok_or_else(
                 || {
                     let help = "use less padding or a larger kernel";
-                    format!("padding {padding:?} leaves nothing of the output for input {size:?}; {help}")
+                    misfit!("padding {padding:?} leaves nothing of the output for input {size:?}"; "{help}")
                 },
             )
         };
-        let sizes: Result<Vec<usize>, String> = (0..D).map(along).collect();
+        let sizes: Result<Vec<usize>, Misfit> = (0..D).map(along).collect();
         Ok(std::iter::once(*out).chain(sizes?).collect())
     }
 
@@ -258,18 +256,18 @@ fn sensible(
     stride: &[usize],
     dilation: &[usize],
     groups: usize,
-) -> Result<(), String> {
+) -> Result<(), Misfit> {
     positive("out", &[out])?;
     positive("kernel", kernel)?;
     positive("stride", stride)?;
     positive("dilation", dilation)?;
     positive("groups", &[groups])?;
     if let Some(size) = stride.iter().chain(dilation).find(|size| **size > LARGEST_STEP) {
-        return Err(format!("no step may be larger than {LARGEST_STEP}, got {size}; use less stride or dilation"));
+        return Err(misfit!("no step may be larger than {LARGEST_STEP}, got {size}"; "use less stride or dilation"));
     }
     for (count, which) in [(channels, "channels that go in"), (out, "channels that come out")] {
         if !count.is_multiple_of(groups) {
-            return Err(format!("{groups} groups do not divide the {count} {which}; use a divisor of both"));
+            return Err(misfit!("{groups} groups do not divide the {count} {which}"; "use a divisor of both"));
         }
     }
     Ok(())

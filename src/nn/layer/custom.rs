@@ -1,6 +1,6 @@
 //! Layers that an application writes itself.
 
-use super::kind::{Key, Kind, ParameterSpec, Setting};
+use super::kind::{Key, Kind, Misfit, ParameterSpec, Setting, misfit};
 use crate::error::Result;
 use crate::graph::Value;
 use crate::nn::{Context, Placed};
@@ -14,14 +14,14 @@ use std::sync::Arc;
 /// ```
 /// use pinhole::graph::Value;
 /// use pinhole::model::ModelSpec;
-/// use pinhole::nn::{Context, CustomLayer, Initial, Layer, ParameterSpec};
+/// use pinhole::nn::{Context, CustomLayer, Initial, Layer, Misfit, ParameterSpec};
 /// use pinhole::shape::Shape;
 ///
 /// /// Every feature times a trained factor.
 /// struct Scale;
 ///
 /// impl CustomLayer for Scale {
-///     fn output_shape(&self, input: &Shape) -> Result<Shape, String> {
+///     fn output_shape(&self, input: &Shape) -> Result<Shape, Misfit> {
 ///         Ok(input.clone())
 ///     }
 ///
@@ -40,9 +40,9 @@ use std::sync::Arc;
 /// # Ok::<(), pinhole::Error>(())
 /// ```
 pub trait CustomLayer: Send + Sync {
-    /// The shape of one sample that comes out where `input` goes in (no batch in either), or what disagrees and, after
-    /// `"; "`, what would help.
-    fn output_shape(&self, input: &Shape) -> Result<Shape, String>;
+    /// The shape of one sample that comes out where `input` goes in (no batch in either). Fails where the layer
+    /// does not take it.
+    fn output_shape(&self, input: &Shape) -> Result<Shape, Misfit>;
 
     /// The parameters for samples of shape `input`, which [`output_shape`](CustomLayer::output_shape) has accepted. The one
     /// named `scale` of the layer `encoder.4` is `encoder.4.scale` in files.
@@ -94,13 +94,10 @@ impl Custom {
         Custom { name: "scale".to_owned(), rules: None }
     }
 
-    fn rules(&self) -> Result<&dyn CustomLayer, String> {
+    fn rules(&self) -> Result<&dyn CustomLayer, Misfit> {
         self.rules.as_deref().ok_or_else(|| {
-            format!(
-                "the layer {:?} is an application's own and is not known here; load the model in that application, which \
-                 gives the layer by Extensions::layer",
-                self.name
-            )
+            let help = "load the model in that application, which gives the layer by Extensions::layer";
+            misfit!("the layer {:?} is an application's own and is not known here", self.name; "{help}")
         })
     }
 }
@@ -114,7 +111,7 @@ impl Kind for Custom {
         vec![Key::needed("name", Setting::Word(&mut self.name))]
     }
 
-    fn output_shape(&self, input: &Shape) -> Result<Shape, String> {
+    fn output_shape(&self, input: &Shape) -> Result<Shape, Misfit> {
         self.rules()?.output_shape(input)
     }
 
@@ -131,7 +128,7 @@ impl Kind for Custom {
             let what = format!("layer {:?} at {}", self.name, placed.name);
             crate::Error::invalid(what, problem, "look at its CustomLayer")
         };
-        let rules = self.rules().map_err(unfit)?;
+        let rules = self.rules().map_err(|misfit| unfit(misfit.problem))?;
         let parameters =
             (0..placed.parameters.len()).map(|index| placed.parameter(cx, index)).collect::<Result<Vec<_>>>()?;
         let batch = cx.shape(x)[0];

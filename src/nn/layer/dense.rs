@@ -1,6 +1,6 @@
 //! Layers over features.
 
-use super::kind::{Initial, Key, Kind, ParameterSpec, Setting, positive, product, weight_and_bias};
+use super::kind::{Initial, Key, Kind, Misfit, ParameterSpec, Setting, misfit, positive, product, weight_and_bias};
 use crate::error::Result;
 use crate::graph::{Graph, Value};
 use crate::nn::{Context, Placed};
@@ -49,11 +49,11 @@ fn product_of_rows(graph: &mut Graph, x: Value, weight: Value, transposed: bool,
 }
 
 /// What both demand and give.
-fn linear_output(out: usize, input: &Shape) -> Result<Shape, String> {
+fn linear_output(out: usize, input: &Shape) -> Result<Shape, Misfit> {
     positive("out", &[out])?;
     match input.split_last() {
         Some((_, outer)) => Ok(outer.iter().copied().chain([out]).collect()),
-        None => Err(format!("expects [.., features], got {input}; change the layer before it")),
+        None => Err(misfit!("expects [.., features], got {input}"; "change the layer before it")),
     }
 }
 
@@ -66,7 +66,7 @@ impl Kind for Linear {
         vec![Key::needed("out", Setting::Whole(&mut self.out)), Key::optional("bias", Setting::Flag(&mut self.bias))]
     }
 
-    fn output_shape(&self, input: &Shape) -> Result<Shape, String> {
+    fn output_shape(&self, input: &Shape) -> Result<Shape, Misfit> {
         linear_output(self.out, input)
     }
 
@@ -98,7 +98,7 @@ impl Kind for TiedLinear {
         ]
     }
 
-    fn output_shape(&self, input: &Shape) -> Result<Shape, String> {
+    fn output_shape(&self, input: &Shape) -> Result<Shape, Misfit> {
         linear_output(self.out, input)
     }
 

@@ -1,6 +1,6 @@
 //! What is drawn in training: dropout and noise.
 
-use super::kind::{Key, Kind, Setting, product};
+use super::kind::{Key, Kind, Misfit, Setting, misfit, product};
 use crate::error::Result;
 use crate::graph::Value;
 use crate::nn::{Context, Placed};
@@ -36,12 +36,12 @@ impl Kind for Dropout {
         vec![Key::needed("p", Setting::Number(&mut self.p))]
     }
 
-    fn output_shape(&self, input: &Shape) -> Result<Shape, String> {
+    fn output_shape(&self, input: &Shape) -> Result<Shape, Misfit> {
         if !(0.0..=1.0).contains(&self.p) {
-            return Err(format!("p must be between 0 and 1, got {:?}; use 0.1, say", self.p));
+            return Err(misfit!("p must be between 0 and 1, got {:?}", self.p; "use 0.1, say"));
         }
         if self.spatial && input.len() < 2 {
-            return Err(format!("expects [channels, ..], got {input}; use \"dropout\" for features"));
+            return Err(misfit!("expects [channels, ..], got {input}"; "use \"dropout\" for features"));
         }
         Ok(input.clone())
     }
@@ -75,10 +75,10 @@ impl Kind for GaussianNoise {
         vec![Key::needed("deviation", Setting::Number(&mut self.deviation))]
     }
 
-    fn output_shape(&self, input: &Shape) -> Result<Shape, String> {
+    fn output_shape(&self, input: &Shape) -> Result<Shape, Misfit> {
         match self.deviation.is_finite() && self.deviation >= 0.0 {
             true => Ok(input.clone()),
-            false => Err(format!("deviation must be a number of at least 0, got {:?}; use 0.1, say", self.deviation)),
+            false => Err(misfit!("deviation must be a number of at least 0, got {:?}", self.deviation; "use 0.1, say")),
         }
     }
 

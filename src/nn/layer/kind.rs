@@ -7,6 +7,31 @@ use crate::graph::{Graph, Value};
 pub(crate) use crate::schema::{Key, Setting};
 use crate::shape::Shape;
 
+/// Why a layer does not take samples of a shape.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{problem}; {help}")]
+pub struct Misfit {
+    /// What disagrees, with the shapes.
+    pub problem: String,
+    /// What to do instead.
+    pub help: String,
+}
+
+impl Misfit {
+    /// A problem, and what to do instead.
+    pub fn new(problem: impl Into<String>, help: impl Into<String>) -> Misfit {
+        Misfit { problem: problem.into(), help: help.into() }
+    }
+}
+
+/// A [`Misfit`] of two formats: `misfit!("got {size}"; "use {less}")`.
+macro_rules! misfit {
+    ($problem:literal $(, $part:expr)*; $help:literal $(, $more:expr)*) => {
+        $crate::nn::Misfit::new(format!($problem $(, $part)*), format!($help $(, $more)*))
+    };
+}
+pub(super) use misfit;
+
 /// The rules of one kind of layer.
 pub(crate) trait Kind {
     /// The name in a model file.
@@ -24,7 +49,7 @@ pub(crate) trait Kind {
     }
 
     /// As [`Layer::output_shape`](super::Layer::output_shape), which also holds the result to [`MAX_ELEMENTS`].
-    fn output_shape(&self, input: &Shape) -> Result<Shape, String>;
+    fn output_shape(&self, input: &Shape) -> Result<Shape, Misfit>;
 
     /// As [`Layer::parameters`](super::Layer::parameters), for an `input` that fits.
     fn parameters(&self, _input: &Shape) -> Vec<ParameterSpec> {
@@ -149,23 +174,23 @@ pub(super) fn product(sizes: &[usize]) -> u64 {
     sizes.iter().fold(1u64, |product, size| product.saturating_mul(*size as u64))
 }
 
-pub(super) fn positive(what: &str, sizes: &[usize]) -> Result<(), String> {
+pub(super) fn positive(what: &str, sizes: &[usize]) -> Result<(), Misfit> {
     match sizes {
         _ if sizes.iter().all(|size| *size > 0) => Ok(()),
-        [size] => Err(format!("{what} must be at least 1, got {size}; use a positive number")),
-        _ => Err(format!("{what} must be at least 1, got {sizes:?}; use positive numbers")),
+        [size] => Err(misfit!("{what} must be at least 1, got {size}"; "use a positive number")),
+        _ => Err(misfit!("{what} must be at least 1, got {sizes:?}"; "use positive numbers")),
     }
 }
 
 /// Length of `[channels, length]`, or height and width of `[channels, height, width]`.
-pub(super) fn spatial<const D: usize>(input: &Shape) -> Result<[usize; D], String> {
+pub(super) fn spatial<const D: usize>(input: &Shape) -> Result<[usize; D], Misfit> {
     let sizes = input.get(1..).and_then(|sizes| <[usize; D]>::try_from(sizes).ok());
     sizes.ok_or_else(|| {
         let (expected, shape) = match D {
             1 => ("[channels, length]", "[channels, length]".to_owned()),
             _ => ("[channels, height, width]", likely_image(elements(input).unwrap_or(0))),
         };
-        format!("expects {expected}, got {input}; put {{ unflatten = {shape} }} before it")
+        misfit!("expects {expected}, got {input}"; "put {{ unflatten = {shape} }} before it")
     })
 }
 
@@ -177,9 +202,9 @@ pub(super) fn axis_of(axis: isize, rank: usize) -> Option<usize> {
 }
 
 /// The help for an axis that a sample does not have.
-pub(super) fn no_axis(axis: isize, input: &Shape) -> String {
+pub(super) fn no_axis(axis: isize, input: &Shape) -> Misfit {
     let last = input.len().saturating_sub(1);
-    format!("{input} has no axis {axis}; use 0 to {last}, or -1 to -{} from the end", input.len())
+    misfit!("{input} has no axis {axis}"; "use 0 to {last}, or -1 to -{} from the end", input.len())
 }
 
 /// A sequence `[n, channels, length]`, or its kernel, as an image of height 1; an image as it is.
@@ -194,10 +219,12 @@ pub(super) fn pair<const D: usize>(sizes: [usize; D], height: usize) -> [usize; 
 }
 
 /// Steps and features of a sequence.
-pub(super) fn steps_and_features(input: &Shape) -> Result<[usize; 2], String> {
+pub(super) fn steps_and_features(input: &Shape) -> Result<[usize; 2], Misfit> {
     match input[..] {
         [steps, features] => Ok([steps, features]),
-        _ => Err(format!("expects [steps, features], got {input}; put {{ unflatten = [steps, features] }} before it")),
+        _ => {
+            Err(misfit!("expects [steps, features], got {input}"; "put {{ unflatten = [steps, features] }} before it"))
+        }
     }
 }
 
@@ -212,6 +239,6 @@ fn likely_image(count: usize) -> String {
     "[channels, height, width]".to_owned()
 }
 
-pub(super) fn too_large(shape: &Shape) -> String {
-    format!("{shape} has more than {MAX_ELEMENTS} elements; use smaller sizes")
+pub(in super::super) fn too_large(shape: &Shape) -> Misfit {
+    misfit!("{shape} has more than {MAX_ELEMENTS} elements"; "use smaller sizes")
 }

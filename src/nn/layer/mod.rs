@@ -28,7 +28,7 @@ pub use dense::{Linear, TiedLinear};
 pub use dropout::{Dropout, GaussianNoise};
 pub(crate) use file::layer_schema;
 pub(crate) use kind::{Axes, Steps, fans};
-pub use kind::{Initial, ParameterSpec};
+pub use kind::{Initial, Misfit, ParameterSpec};
 pub use normalisation::{BatchNorm, GroupNorm, InstanceNorm, LayerNorm, RmsNorm, Softmax, UnitNorm};
 pub use patches::{Patches, Unpatch};
 pub use pool::{
@@ -40,7 +40,8 @@ pub use sequence::{Attention, Cell, Embedding, Recurrent};
 pub use steps::{MaskSteps, Positions, RepeatVector};
 pub use structure::Structure;
 
-use self::kind::{CAUSAL, Key, Kind, MIXED, too_large};
+pub(super) use self::kind::too_large;
+use self::kind::{CAUSAL, Key, Kind, MIXED};
 use super::{Blocks, MAX_ELEMENTS, elements};
 use crate::error::Result;
 use crate::schema::short_form;
@@ -73,8 +74,14 @@ macro_rules! layers {
                 match self { $(Layer::$name(layer) => layer,)* }
             }
 
-            fn kind_mut(&mut self) -> &mut dyn Kind {
-                match self { $(Layer::$name(layer) => layer,)* }
+            /// The keys of the layer's table in a model file.
+            pub(crate) fn keys(&mut self) -> Vec<Key<'_>> {
+                match self { $(Layer::$name(layer) => layer.keys(),)* }
+            }
+
+            /// The lists of layers inside of this one.
+            pub(crate) fn lists_mut(&mut self) -> Vec<&mut Vec<Layer>> {
+                match self { $(Layer::$name(layer) => layer.lists_mut(),)* }
             }
 
             /// What the layer does to the axes of a sample.
@@ -180,24 +187,14 @@ layers! {
 }
 
 impl Layer {
-    /// The keys of the layer's table in a model file.
-    pub(crate) fn keys(&mut self) -> Vec<Key<'_>> {
-        self.kind_mut().keys()
-    }
-
-    /// The lists of layers inside of this one.
-    pub(crate) fn lists_mut(&mut self) -> Vec<&mut Vec<Layer>> {
-        self.kind_mut().lists_mut()
-    }
-
     /// The name in a model file.
     pub fn name(&self) -> &'static str {
         self.kind().name()
     }
 
-    /// The shape of one sample that comes out where `input` goes in (no batch in either), or what disagrees and,
-    /// after `"; "`, what would help.
-    pub fn output_shape(&self, input: &Shape) -> Result<Shape, String> {
+    /// The shape of one sample that comes out where `input` goes in (no batch in either). Fails where the layer
+    /// does not take it.
+    pub fn output_shape(&self, input: &Shape) -> Result<Shape, Misfit> {
         let output = self.kind().output_shape(input)?;
         match elements(&output) {
             Some(count) if count <= MAX_ELEMENTS => Ok(output),

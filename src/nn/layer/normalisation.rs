@@ -1,6 +1,6 @@
 //! Normalisations and softmax.
 
-use super::kind::{Initial, Key, Kind, ParameterSpec, Setting, axis_of, no_axis, product};
+use super::kind::{Initial, Key, Kind, Misfit, ParameterSpec, Setting, axis_of, misfit, no_axis, product};
 use crate::error::Result;
 use crate::graph::{Binary, Graph, Unary, Value};
 use crate::nn::{Context, Placed};
@@ -139,10 +139,10 @@ impl Kind for BatchNorm {
         ]
     }
 
-    fn output_shape(&self, input: &Shape) -> Result<Shape, String> {
+    fn output_shape(&self, input: &Shape) -> Result<Shape, Misfit> {
         check_epsilon(self.eps)?;
         if !(0.0..=1.0).contains(&self.momentum) {
-            return Err(format!("momentum must be between 0 and 1, got {:?}; use 0.1, say", self.momentum));
+            return Err(misfit!("momentum must be between 0 and 1, got {:?}", self.momentum; "use 0.1, say"));
         }
         has_axes(input, 1)
     }
@@ -206,7 +206,7 @@ impl Kind for LayerNorm {
         keys_of_last_axes(&mut self.axes, &mut self.eps, &mut self.affine)
     }
 
-    fn output_shape(&self, input: &Shape) -> Result<Shape, String> {
+    fn output_shape(&self, input: &Shape) -> Result<Shape, Misfit> {
         with_last_axes(self.axes, self.eps, input)
     }
 
@@ -244,12 +244,12 @@ impl Kind for GroupNorm {
         ]
     }
 
-    fn output_shape(&self, input: &Shape) -> Result<Shape, String> {
+    fn output_shape(&self, input: &Shape) -> Result<Shape, Misfit> {
         check_epsilon(self.eps)?;
         let shape = has_axes(input, 1)?;
         if self.groups == 0 || !input[0].is_multiple_of(self.groups) {
             let problem = format!("{} channels cannot be cut into {} groups of one size", input[0], self.groups);
-            return Err(format!("{problem}; use a divisor of {}", input[0]));
+            return Err(misfit!("{problem}"; "use a divisor of {}", input[0]));
         }
         Ok(shape)
     }
@@ -283,12 +283,14 @@ impl Kind for InstanceNorm {
         ]
     }
 
-    fn output_shape(&self, input: &Shape) -> Result<Shape, String> {
+    fn output_shape(&self, input: &Shape) -> Result<Shape, Misfit> {
         check_epsilon(self.eps)?;
         let shape = has_axes(input, 2)?;
         if product(&input[1..]) == 1 {
             let problem = format!("a channel of {input} has one element, of which nothing but 0 would be left");
-            return Err(format!("{problem}; put it where channels have more, or use \"layer_norm\" after \"flatten\""));
+            return Err(
+                misfit!("{problem}"; "put it where channels have more, or use \"layer_norm\" after \"flatten\""),
+            );
         }
         Ok(shape)
     }
@@ -319,7 +321,7 @@ impl Kind for RmsNorm {
         keys_of_last_axes(&mut self.axes, &mut self.eps, &mut self.affine)
     }
 
-    fn output_shape(&self, input: &Shape) -> Result<Shape, String> {
+    fn output_shape(&self, input: &Shape) -> Result<Shape, Misfit> {
         with_last_axes(self.axes, self.eps, input)
     }
 
@@ -356,7 +358,7 @@ impl Kind for UnitNorm {
         "unit_norm"
     }
 
-    fn output_shape(&self, input: &Shape) -> Result<Shape, String> {
+    fn output_shape(&self, input: &Shape) -> Result<Shape, Misfit> {
         Ok(input.clone())
     }
 
@@ -388,7 +390,7 @@ impl Kind for Softmax {
         vec![Key::short("axis", Setting::Axis(&mut self.axis))]
     }
 
-    fn output_shape(&self, input: &Shape) -> Result<Shape, String> {
+    fn output_shape(&self, input: &Shape) -> Result<Shape, Misfit> {
         axis_of(self.axis, input.len()).map_or_else(|| Err(no_axis(self.axis, input)), |_| Ok(input.clone()))
     }
 
@@ -413,26 +415,26 @@ fn keys_of_last_axes<'a>(axes: &'a mut usize, eps: &'a mut f64, affine: &'a mut 
 }
 
 /// The shape that a layer over this many last axes keeps.
-fn with_last_axes(axes: usize, eps: f64, input: &Shape) -> Result<Shape, String> {
+fn with_last_axes(axes: usize, eps: f64, input: &Shape) -> Result<Shape, Misfit> {
     check_epsilon(eps)?;
     match (1..=input.len()).contains(&axes) {
         true => Ok(input.clone()),
-        false => Err(format!("axes = {axes} does not fit {input}; use 1 to {}", input.len())),
+        false => Err(misfit!("axes = {axes} does not fit {input}"; "use 1 to {}", input.len())),
     }
 }
 
-fn check_epsilon(eps: f64) -> Result<(), String> {
+fn check_epsilon(eps: f64) -> Result<(), Misfit> {
     match eps.is_finite() && eps > 0.0 {
         true => Ok(()),
-        false => Err(format!("eps must be a positive number, got {eps:?}; use 1e-5, say")),
+        false => Err(misfit!("eps must be a positive number, got {eps:?}"; "use 1e-5, say")),
     }
 }
 
-fn has_axes(input: &Shape, least: usize) -> Result<Shape, String> {
+fn has_axes(input: &Shape, least: usize) -> Result<Shape, Misfit> {
     let expected = if least > 1 { "[channels, .., length]" } else { "[channels, ..]" };
     match input.len() >= least {
         true => Ok(input.clone()),
-        false => Err(format!("expects {expected}, got {input}; change the layer before it")),
+        false => Err(misfit!("expects {expected}, got {input}"; "change the layer before it")),
     }
 }
 

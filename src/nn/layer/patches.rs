@@ -1,6 +1,6 @@
 //! Layers between pictures and the sequences of their patches.
 
-use super::kind::{Key, Kind, ParameterSpec, Setting, positive, product, spatial, weight_and_bias};
+use super::kind::{Key, Kind, Misfit, ParameterSpec, Setting, misfit, positive, product, spatial, weight_and_bias};
 use crate::error::Result;
 use crate::graph::{Value, Window};
 use crate::nn::{Context, Placed};
@@ -28,11 +28,11 @@ pub struct Unpatch {
 }
 
 /// How many patches of this size lie side by side, down and across.
-fn grid(picture: [usize; 2], size: [usize; 2]) -> Result<[usize; 2], String> {
+fn grid(picture: [usize; 2], size: [usize; 2]) -> Result<[usize; 2], Misfit> {
     positive("size", &size)?;
     match (0..2).all(|axis| picture[axis] > 0 && picture[axis].is_multiple_of(size[axis])) {
         true => Ok([picture[0] / size[0], picture[1] / size[1]]),
-        false => Err(format!("patches of {size:?} do not cover {picture:?} side by side; use divisors of both")),
+        false => Err(misfit!("patches of {size:?} do not cover {picture:?} side by side"; "use divisors of both")),
     }
 }
 
@@ -45,7 +45,7 @@ impl Kind for Patches {
         vec![Key::needed("size", Setting::Sides(&mut self.size)), Key::needed("out", Setting::Whole(&mut self.out))]
     }
 
-    fn output_shape(&self, input: &Shape) -> Result<Shape, String> {
+    fn output_shape(&self, input: &Shape) -> Result<Shape, Misfit> {
         positive("out", &[self.out])?;
         let [down, across] = grid(spatial(input)?, self.size)?;
         Ok([down * across, self.out].into())
@@ -77,9 +77,11 @@ impl Kind for Unpatch {
         vec![Key::needed("size", Setting::Sides(&mut self.size)), Key::needed("shape", Setting::Sizes(&mut self.shape))]
     }
 
-    fn output_shape(&self, input: &Shape) -> Result<Shape, String> {
+    fn output_shape(&self, input: &Shape) -> Result<Shape, Misfit> {
         let [channels, height, width] = self.shape[..] else {
-            return Err(format!("shape must be [channels, height, width], got {}; write [1, 28, 28], say", self.shape));
+            return Err(
+                misfit!("shape must be [channels, height, width], got {}", self.shape; "write [1, 28, 28], say"),
+            );
         };
         positive("shape", &self.shape)?;
         let [down, across] = grid([height, width], self.size)?;
@@ -90,9 +92,9 @@ impl Kind for Unpatch {
             Some(expected) if expected == *input => Ok(self.shape.clone()),
             Some(expected) => {
                 let help = format!("put {{ linear = {} }} before it", expected[1]);
-                Err(format!("{} of patches of {:?} takes {expected}, got {input}; {help}", self.shape, self.size))
+                Err(misfit!("{} of patches of {:?} takes {expected}, got {input}", self.shape, self.size; "{help}"))
             }
-            None => Err(format!("patches of {:?} are too large; use smaller ones", self.size)),
+            None => Err(misfit!("patches of {:?} are too large", self.size; "use smaller ones")),
         }
     }
 

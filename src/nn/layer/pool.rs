@@ -1,7 +1,7 @@
 //! Pooling and resizing of images `[channels, height, width]` and of sequences `[channels, length]`, which are images of
 //! height 1. None has parameters. Pairs are height, then width.
 
-use super::kind::{Key, Kind, Setting, as_image, pair, positive, product, spatial};
+use super::kind::{Key, Kind, Misfit, Setting, as_image, misfit, pair, positive, product, spatial};
 use crate::error::Result;
 use crate::graph::{Binary, Graph, Pool as Window, Pooling, Value};
 use crate::nn::{Context, Placed};
@@ -176,13 +176,13 @@ impl<const D: usize> Kind for Pool<D> {
         keys
     }
 
-    fn output_shape(&self, input: &Shape) -> Result<Shape, String> {
+    fn output_shape(&self, input: &Shape) -> Result<Shape, Misfit> {
         let size: [usize; D] = spatial(input)?;
         let Pool { kernel, padding, dilation, .. } = self;
         positive("kernel", kernel)?;
         positive("dilation", dilation)?;
         if (0..D).any(|axis| padding[axis] > kernel[axis] / 2) {
-            return Err(format!("padding {padding:?} is more than half of kernel {kernel:?}; use less padding"));
+            return Err(misfit!("padding {padding:?} is more than half of kernel {kernel:?}"; "use less padding"));
         }
         let gaps = if *dilation == [1; D] { String::new() } else { format!(" and dilation {dilation:?}") };
         let pooling = self.pooling();
@@ -190,17 +190,17 @@ impl<const D: usize> Kind for Pool<D> {
             let covered = dilated(kernel[axis], dilation[axis]);
             if pool_output(size[axis], covered, self.step(axis), padding[axis], self.ceil_mode).is_none_or(|p| p == 0) {
                 let help = "use a smaller kernel or more padding";
-                return Err(format!(
-                    "kernel {kernel:?} does not fit into {size:?} with padding {padding:?}{gaps}; {help}"
-                ));
+                return Err(
+                    misfit!("kernel {kernel:?} does not fit into {size:?} with padding {padding:?}{gaps}"; "{help}"),
+                );
             }
             pooling.positions(axis + 2 - D, size[axis]).ok_or_else(|| {
                 let problem =
                     format!("a window of kernel {kernel:?} holds nothing of {size:?} with padding {padding:?}");
-                format!("{problem}{gaps}; use less padding or dilation")
+                misfit!("{problem}{gaps}"; "use less padding or dilation")
             })
         };
-        let sizes: Result<Vec<usize>, String> = (0..D).map(along).collect();
+        let sizes: Result<Vec<usize>, Misfit> = (0..D).map(along).collect();
         Ok(std::iter::once(input[0]).chain(sizes?).collect())
     }
 
@@ -246,11 +246,11 @@ impl<const D: usize> Kind for AdaptivePool<D> {
         vec![Key::needed("size", Setting::Sides(&mut self.size))]
     }
 
-    fn output_shape(&self, input: &Shape) -> Result<Shape, String> {
+    fn output_shape(&self, input: &Shape) -> Result<Shape, Misfit> {
         let size: [usize; D] = spatial(input)?;
         positive("size", &self.size)?;
         if (0..D).any(|axis| self.size[axis].saturating_add(1).saturating_mul(size[axis] + 1) > u32::MAX as usize) {
-            return Err(format!("size {:?} is too large for {size:?}; use less", self.size));
+            return Err(misfit!("size {:?} is too large for {size:?}", self.size; "use less"));
         }
         Ok(std::iter::once(input[0]).chain(self.size).collect())
     }
@@ -291,9 +291,9 @@ impl Kind for GlobalPool {
         }
     }
 
-    fn output_shape(&self, input: &Shape) -> Result<Shape, String> {
+    fn output_shape(&self, input: &Shape) -> Result<Shape, Misfit> {
         if input.len() < 2 {
-            return Err(format!("expects [channels, height, width], got {input}; put it before \"flatten\""));
+            return Err(misfit!("expects [channels, height, width], got {input}"; "put it before \"flatten\""));
         }
         Ok(std::iter::once(input[0]).chain(input[1..].iter().map(|_| 1)).collect())
     }
@@ -329,11 +329,11 @@ impl Kind for Upsample {
         vec![Key::needed("scale", Setting::Sides(sides))]
     }
 
-    fn output_shape(&self, input: &Shape) -> Result<Shape, String> {
+    fn output_shape(&self, input: &Shape) -> Result<Shape, Misfit> {
         let [down, across] = self.scale;
         let times = |size: usize, scale: usize| {
             let larger = size.checked_mul(scale);
-            larger.ok_or_else(|| format!("scale {scale} is too large for {size}; use less"))
+            larger.ok_or_else(|| misfit!("scale {scale} is too large for {size}"; "use less"))
         };
         let of_sequence = match self.interpolation {
             Interpolation::Nearest => input.len() == 2,
@@ -345,7 +345,7 @@ impl Kind for Upsample {
             positive("scale", &[across])?;
             if self.interpolation == Interpolation::Nearest && down != across {
                 let problem = format!("a sequence {input} has one axis to enlarge, got scale [{down}, {across}]");
-                return Err(format!("{problem}; use one number"));
+                return Err(misfit!("{problem}"; "use one number"));
             }
             return Ok([input[0], times(length, across)?].into());
         }
@@ -386,20 +386,20 @@ impl Kind for PixelShuffle {
         vec![Key::needed("factor", Setting::Whole(factor))]
     }
 
-    fn output_shape(&self, input: &Shape) -> Result<Shape, String> {
+    fn output_shape(&self, input: &Shape) -> Result<Shape, Misfit> {
         let [height, width] = spatial(input)?;
         let (PixelShuffle::Shuffle(factor) | PixelShuffle::Unshuffle(factor)) = *self;
         positive("factor", &[factor])?;
-        let too_large = || format!("factor {factor} is too large; use 2, say");
+        let too_large = || misfit!("factor {factor} is too large"; "use 2, say");
         let square = factor.checked_mul(factor).ok_or_else(too_large)?;
         let times = |size: usize, factor: usize| size.checked_mul(factor).ok_or_else(too_large);
         match self {
             PixelShuffle::Shuffle(_) if !input[0].is_multiple_of(square) => {
-                Err(format!("expects a multiple of {square} channels, got {input}; change the channels before it"))
+                Err(misfit!("expects a multiple of {square} channels, got {input}"; "change the channels before it"))
             }
             PixelShuffle::Shuffle(_) => Ok([input[0] / square, times(height, factor)?, times(width, factor)?].into()),
             PixelShuffle::Unshuffle(_) if !height.is_multiple_of(factor) || !width.is_multiple_of(factor) => {
-                Err(format!("expects a height and width that {factor} divides, got {input}; use another factor"))
+                Err(misfit!("expects a height and width that {factor} divides, got {input}"; "use another factor"))
             }
             PixelShuffle::Unshuffle(_) => Ok([times(input[0], square)?, height / factor, width / factor].into()),
         }

@@ -1,6 +1,6 @@
 //! Layers that give the same numbers another shape.
 
-use super::kind::{Key, Kind, Setting, positive, too_large};
+use super::kind::{Key, Kind, Misfit, Setting, misfit, positive, too_large};
 use crate::error::Result;
 use crate::graph::Value;
 use crate::nn::{Context, Placed, elements};
@@ -30,7 +30,7 @@ impl Kind for Reshape {
         }
     }
 
-    fn output_shape(&self, input: &Shape) -> Result<Shape, String> {
+    fn output_shape(&self, input: &Shape) -> Result<Shape, Misfit> {
         match self {
             Reshape::Flatten => Ok([elements(input).ok_or_else(|| too_large(input))?].into()),
             Reshape::Unflatten(shape) => {
@@ -40,7 +40,7 @@ impl Kind for Reshape {
                         Some(count) => format!("choose sizes whose product is {count}"),
                         None => "choose other sizes".to_owned(),
                     };
-                    return Err(format!("cannot make {shape} of {input}: the number of elements differs; {help}"));
+                    return Err(misfit!("cannot make {shape} of {input}: the number of elements differs"; "{help}"));
                 }
                 Ok(shape.clone())
             }

@@ -2,7 +2,7 @@
 //! vectors out of categories.
 
 use super::dropout::Dropout;
-use super::kind::{Initial, Key, Kind, ParameterSpec, Setting, positive, product, steps_and_features};
+use super::kind::{Initial, Key, Kind, Misfit, ParameterSpec, Setting, misfit, positive, product, steps_and_features};
 use crate::error::Result;
 use crate::graph::{Binary, Direction, Graph, MAX_HIDDEN, Value};
 use crate::nn::{Context, Placed};
@@ -102,15 +102,15 @@ impl Kind for Embedding {
         ]
     }
 
-    fn output_shape(&self, input: &Shape) -> Result<Shape, String> {
+    fn output_shape(&self, input: &Shape) -> Result<Shape, Misfit> {
         positive("categories", &[self.categories])?;
         if self.categories > 1 << 24 {
-            return Err(format!("categories must be at most 2^24, got {}; use fewer", self.categories));
+            return Err(misfit!("categories must be at most 2^24, got {}", self.categories; "use fewer"));
         }
         positive("size", &[self.size])?;
         match input[..] {
             [columns] => Ok([columns, self.size].into()),
-            _ => Err(format!("expects [columns] of indices, got {input}; put \"flatten\" before it")),
+            _ => Err(misfit!("expects [columns] of indices, got {input}"; "put \"flatten\" before it")),
         }
     }
 
@@ -143,12 +143,12 @@ impl Kind for Attention {
         ]
     }
 
-    fn output_shape(&self, input: &Shape) -> Result<Shape, String> {
+    fn output_shape(&self, input: &Shape) -> Result<Shape, Misfit> {
         let [_, features] = steps_and_features(input)?;
         check_dropout(self.dropout)?;
         if self.heads == 0 || !features.is_multiple_of(self.heads) {
             let problem = format!("{features} features cannot be cut into {} heads of one size", self.heads);
-            return Err(format!("{problem}; use a divisor of {features}"));
+            return Err(misfit!("{problem}"; "use a divisor of {features}"));
         }
         Ok(input.clone())
     }
@@ -242,10 +242,10 @@ fn visible(graph: &mut Graph, [n, heads, steps]: [usize; 3], causal: bool, mask:
     present.map_or(Ok(reached), |present| graph.multiply(reached, present))
 }
 
-fn check_dropout(p: f64) -> Result<(), String> {
+fn check_dropout(p: f64) -> Result<(), Misfit> {
     match (0.0..=1.0).contains(&p) {
         true => Ok(()),
-        false => Err(format!("dropout must be between 0 and 1, got {p:?}; use 0.1, say")),
+        false => Err(misfit!("dropout must be between 0 and 1, got {p:?}"; "use 0.1, say")),
     }
 }
 
@@ -274,19 +274,19 @@ impl Kind for Recurrent {
         ]
     }
 
-    fn output_shape(&self, input: &Shape) -> Result<Shape, String> {
+    fn output_shape(&self, input: &Shape) -> Result<Shape, Misfit> {
         let [steps, _] = steps_and_features(input)?;
         positive("out", &[self.out])?;
         if self.out > MAX_HIDDEN {
-            return Err(format!("out must be at most {MAX_HIDDEN}, got {}; use fewer hidden units", self.out));
+            return Err(misfit!("out must be at most {MAX_HIDDEN}, got {}", self.out; "use fewer hidden units"));
         }
         if self.layers == 0 || self.layers > NAMES.len() {
-            return Err(format!("layers must be 1 to {}, got {}; use 2, say", NAMES.len(), self.layers));
+            return Err(misfit!("layers must be 1 to {}, got {}", NAMES.len(), self.layers; "use 2, say"));
         }
         check_dropout(self.dropout)?;
         if self.dropout > 0.0 && self.layers == 1 {
             let problem = "dropout is between layers, of which there is one";
-            return Err(format!("{problem}; write layers = 2, or {{ dropout = {:?} }} after it", self.dropout));
+            return Err(misfit!("{problem}"; "write layers = 2, or {{ dropout = {:?} }} after it", self.dropout));
         }
         let features = self.direction_count() * self.out;
         Ok(if self.last { [features].into() } else { [steps, features].into() })

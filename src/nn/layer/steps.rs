@@ -1,6 +1,6 @@
 //! Layers that know the steps of a sequence `[steps, features]`: positions, repetition, and steps that are hidden.
 
-use super::kind::{Initial, Key, Kind, ParameterSpec, Setting, positive, product, steps_and_features};
+use super::kind::{Initial, Key, Kind, Misfit, ParameterSpec, Setting, misfit, positive, product, steps_and_features};
 use crate::error::Result;
 use crate::graph::{Binary, Graph, Unary, Value};
 use crate::nn::{Context, Placed};
@@ -53,7 +53,7 @@ impl Kind for Positions {
         }
     }
 
-    fn output_shape(&self, input: &Shape) -> Result<Shape, String> {
+    fn output_shape(&self, input: &Shape) -> Result<Shape, Misfit> {
         steps_and_features(input).map(|_| input.clone())
     }
 
@@ -104,11 +104,11 @@ impl Kind for RepeatVector {
         vec![Key::needed("steps", Setting::Whole(&mut self.steps))]
     }
 
-    fn output_shape(&self, input: &Shape) -> Result<Shape, String> {
+    fn output_shape(&self, input: &Shape) -> Result<Shape, Misfit> {
         positive("steps", &[self.steps])?;
         match input[..] {
             [features] => Ok([self.steps, features].into()),
-            _ => Err(format!("expects [features], got {input}; put \"flatten\" before it")),
+            _ => Err(misfit!("expects [features], got {input}"; "put \"flatten\" before it")),
         }
     }
 
@@ -128,11 +128,11 @@ impl Kind for MaskSteps {
         vec![Key::needed("part", Setting::Number(&mut self.part))]
     }
 
-    fn output_shape(&self, input: &Shape) -> Result<Shape, String> {
+    fn output_shape(&self, input: &Shape) -> Result<Shape, Misfit> {
         let [steps, _] = steps_and_features(input)?;
         if !(0.0..1.0).contains(&self.part) || self.hidden(steps) == steps {
             let problem = format!("part must be at least 0 and leave one of {steps} steps, got {:?}", self.part);
-            return Err(format!("{problem}; use 0.75, say"));
+            return Err(misfit!("{problem}"; "use 0.75, say"));
         }
         Ok(input.clone())
     }

@@ -2,8 +2,8 @@
 //! computed is [`nn::place`](crate::nn::place)'s to work out, since the lists inside have names and shapes of their own.
 
 use super::Layer;
-use super::kind::{CAUSAL, Key, Kind, MIXED, Setting, Steps, product};
-use crate::error::Result;
+use super::kind::{CAUSAL, Key, Kind, MIXED, Misfit, Setting, Steps, misfit, product};
+use crate::error::{Error, Result};
 use crate::graph::Value;
 use crate::nn::{self, Context, Placed};
 use crate::shape::Shape;
@@ -151,9 +151,13 @@ impl Kind for Structure {
         }
     }
 
-    fn output_shape(&self, input: &Shape) -> Result<Shape, String> {
-        let placed = nn::place("layer", &[Layer::Structure(self.clone())], input).map_err(|error| error.to_string())?;
-        placed.last().map(|layer| layer.output.clone()).ok_or_else(|| "has no layers".to_owned())
+    fn output_shape(&self, input: &Shape) -> Result<Shape, Misfit> {
+        let placed = nn::place("layer", &[Layer::Structure(self.clone())], input);
+        let placed = placed.map_err(|error| match error {
+            Error::Invalid { what, problem, help } => misfit!("{what}: {problem}"; "{help}"),
+            error => misfit!("{error}"; "change this layer"),
+        })?;
+        placed.last().map(|layer| layer.output.clone()).ok_or_else(|| misfit!("has no layers"; "write at least one"))
     }
 
     fn flops(&self, _input: &Shape, output: &Shape) -> u64 {

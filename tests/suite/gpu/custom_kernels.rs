@@ -5,7 +5,7 @@ use crate::support::*;
 use pinhole::graph::{CustomKernel, Graph, Unary, Value};
 use pinhole::model::Network;
 use pinhole::model::config::OptimizerSpec;
-use pinhole::nn::{Context, CustomLayer, Layer};
+use pinhole::nn::{Context, CustomLayer, Layer, Misfit};
 use pinhole::plan::{Kernel, Plan};
 use pinhole::shape::Shape;
 use pinhole::tensor::{DType, Tensor};
@@ -112,7 +112,7 @@ fn cube() -> CustomKernel {
 struct Cube(CustomKernel);
 
 impl CustomLayer for Cube {
-    fn output_shape(&self, input: &Shape) -> Result<Shape, String> {
+    fn output_shape(&self, input: &Shape) -> Result<Shape, Misfit> {
         Ok(input.clone())
     }
 
@@ -144,7 +144,7 @@ fn own_kernels_are_trained_through_and_listed() -> Result<()> {
     // The same as the cube of the graph's ops.
     struct Plain;
     impl CustomLayer for Plain {
-        fn output_shape(&self, input: &Shape) -> Result<Shape, String> {
+        fn output_shape(&self, input: &Shape) -> Result<Shape, Misfit> {
             Ok(input.clone())
         }
         fn apply(&self, cx: &mut Context, x: Value, _parameters: &[Value]) -> Result<Value> {

@@ -5,7 +5,7 @@ use pinhole::data::Dataset;
 use pinhole::graph::{Binary, Graph, Unary, Value};
 use pinhole::model::config::{LossKind, LossSpec};
 use pinhole::model::{Extensions, ModelSpec, Network};
-use pinhole::nn::{Context, CustomLayer, Initial, Layer, ParameterSpec};
+use pinhole::nn::{Context, CustomLayer, Initial, Layer, Misfit, ParameterSpec};
 use pinhole::run::{RunDirectory, RunSettings};
 use pinhole::shape::Shape;
 use pinhole::tensor::Values;
@@ -22,10 +22,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 struct Affine;
 
 impl CustomLayer for Affine {
-    fn output_shape(&self, input: &Shape) -> Result<Shape, String> {
+    fn output_shape(&self, input: &Shape) -> Result<Shape, Misfit> {
         match input.len() {
             1 => Ok(input.clone()),
-            _ => Err(format!("expects [features], got {input}; put \"flatten\" before it")),
+            _ => Err(Misfit::new(format!("expects [features], got {input}"), "put \"flatten\" before it")),
         }
     }
 
@@ -156,7 +156,7 @@ fn own_layers_are_checked_where_they_stand() -> Result<()> {
     /// Says one shape and gives another.
     struct Liar;
     impl CustomLayer for Liar {
-        fn output_shape(&self, _input: &Shape) -> Result<Shape, String> {
+        fn output_shape(&self, _input: &Shape) -> Result<Shape, Misfit> {
             Ok([5].into())
         }
         fn apply(&self, _cx: &mut Context, x: Value, _parameters: &[Value]) -> Result<Value> {

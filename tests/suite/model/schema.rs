@@ -1,7 +1,7 @@
 //! The JSON Schema of model files, held against the reader: what the schema allows and what the reader takes.
 
-use crate::temp::*;
 use crate::support::*;
+use crate::temp::*;
 use pinhole::model::ModelSpec;
 use pinhole::model::config::{Condition, Corruption, Initializer, LatentSpec, LossKind, OptimizerSpec, Schedule};
 use pinhole::nn::Layer;

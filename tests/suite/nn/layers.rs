@@ -176,7 +176,7 @@ fn wrong_layers_are_told_in_one_line() {
         ("{ prelu = { per_channel = 3 } }", "layer.prelu.per_channel: expects true or false, got 3"),
     ] {
         let told = match text.parse::<Layer>() {
-            Ok(layer) => layer.output_shape(&image).expect_err(text),
+            Ok(layer) => layer.output_shape(&image).expect_err(text).to_string(),
             Err(error) => error.to_string(),
         };
         assert!(told.starts_with(expected) && !told.contains('\n'), "{text}: {told}");
@@ -201,7 +201,7 @@ fn wrong_layers_are_told_in_one_line() {
         ("{ upsample_bilinear = 2 }", "expects [channels, height, width], got [4, 6]; put { unflatten = "),
     ] {
         let layer: Layer = text.parse().unwrap_or_else(|error| panic!("{text}: {error}"));
-        let told = layer.output_shape(&sequence).expect_err(text);
+        let told = layer.output_shape(&sequence).expect_err(text).to_string();
         assert!(told.starts_with(expected) && !told.contains('\n'), "{text}: {told}");
     }
     for shape in [&[7][..], &[7, 1], &[7, 1, 1]] {
@@ -214,7 +214,7 @@ fn wrong_layers_are_told_in_one_line() {
                  more, or use \"layer_norm\" after \"flatten\""
             ),
         };
-        assert_eq!(told, expected);
+        assert_eq!(told.to_string(), expected);
     }
 }
 
