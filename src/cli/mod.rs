@@ -18,6 +18,7 @@ mod plan;
 mod pretrain;
 mod recommend;
 mod resume;
+mod schema;
 mod search;
 mod summary;
 mod train;
@@ -28,7 +29,6 @@ use pinhole::data::{self, Dataset, LabelColumn, Reading, Splits};
 use pinhole::error::{Error, Result};
 use pinhole::gpu::TuningReport;
 use pinhole::model::ModelSpec;
-use pinhole::model::config::SearchSpec;
 use pinhole::plan::{Family, Tile};
 use pinhole::run::RunDirectory;
 use pinhole::{Autoencoder, Device, gpu};
@@ -97,11 +97,7 @@ enum Command {
     /// Write a commented model file to start from
     Init(init::Arguments),
     /// Print the JSON Schema of model files or search spaces, for editors
-    Schema {
-        /// Which of the two
-        #[arg(default_value = "model", value_parser = ["model", "space"])]
-        of: String,
-    },
+    Schema(schema::Arguments),
     /// Print a script that completes commands in a shell
     Completions {
         /// The shell
@@ -184,10 +180,7 @@ pub fn main() -> ExitCode {
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Kernels(arguments) => kernels::run(&arguments),
         Command::Init(arguments) => init::run(&arguments),
-        Command::Schema { of } => {
-            let schema = if of == "space" { SearchSpec::schema() } else { ModelSpec::schema() };
-            say(&format!("{schema:#}")).map(|()| End::Done)
-        }
+        Command::Schema(arguments) => schema::run(&arguments),
         Command::Completions { shell } => complete(shell),
         Command::Devices(arguments) => devices::run(&arguments),
     };
