@@ -21,13 +21,13 @@ pub struct Arguments {
     /// Timed blocks, of which the median is reported
     #[arg(long, default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1000))]
     blocks: u64,
-    /// Seconds that a block should last; it has at least one step
+    /// Seconds that a block should last; every block has at least one step
     #[arg(long, default_value_t = 1.0, value_name = "S", allow_negative_numbers = true)]
     block_seconds: f64,
-    /// Samples in a step, where that is not the workload's own number
+    /// Samples in a step, in place of the workload's own number
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     batch: Option<u64>,
-    /// Look for faster tiles first, and keep what was measured; for at most so many seconds for each workload
+    /// Measure faster tiles before each workload, for at most this many seconds, and keep them for later runs
     #[arg(long, alias = "tune", value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "10")]
     autotune: Option<f64>,
 }

@@ -25,11 +25,12 @@ const AT_ONCE: usize = 1024;
 pub struct Arguments {
     /// The directory of a run
     run: PathBuf,
-    /// Anything that train's --data takes; its test part where it has one. For decode: an NPY, NPZ, IDX or CSV file of codes
+    /// Data, as for train --data; the test part where there is one. For decode: an NPY, NPZ, IDX or CSV file of codes
     input: String,
-    /// NAME.npy, NAME.csv, NAME.idx or NAME.idx.gz; for pictures also NAME.png for a grid, or a folder for a PNG of each
+    /// The output: NAME.npy, NAME.csv, NAME.idx or NAME.idx.gz; for pictures also NAME.png (a grid) or a folder (a PNG
+    /// of each)
     output: PathBuf,
-    /// Take the training part of data that has two
+    /// Take the training part of data that also has a test part
     #[arg(long)]
     train: bool,
     /// Where to compute
@@ -43,10 +44,10 @@ pub struct Arguments {
 pub struct Reconstruct {
     #[command(flatten)]
     common: Arguments,
-    /// Write the mean reconstruction of an ensemble of the run and this one, and of others that are named so
+    /// Write the mean reconstruction of an ensemble: the run, and each run given by --with
     #[arg(long, value_name = "RUN")]
     with: Vec<PathBuf>,
-    /// Write the standard deviation of what the ensemble's members give for each number, too
+    /// Also write the standard deviation over the members of the ensemble, for each number
     #[arg(long, value_name = "FILE", requires = "with")]
     spread: Option<PathBuf>,
 }
@@ -55,7 +56,7 @@ pub struct Reconstruct {
 pub struct Encode {
     #[command(flatten)]
     common: Arguments,
-    /// The numbers of the vectors that codes are made of, in place of these, where the latent has a codebook
+    /// Write indices of codebook vectors in place of codes, for a latent with a codebook
     #[arg(long)]
     indices: bool,
 }

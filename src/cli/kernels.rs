@@ -11,15 +11,15 @@ use std::io::{IsTerminal, Write};
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// The kernel whose text to show, such as conv2d.forward; a list of all where none is named
+    /// The kernel to show, such as conv2d.forward [default: list all]
     name: Option<String>,
-    /// Show the kernel as a training step of this model has it
+    /// Show the kernel as it is in a training step of this model
     #[arg(long, default_value = "conv", value_name = "PRESET|FILE.toml")]
     model: String,
-    /// The device that would run it
+    /// The device that the text is made for
     #[arg(long, default_value = "auto", value_name = "DEVICE")]
     device: String,
-    /// The language to show it in, after unrolling
+    /// The language of the text, after unrolling
     #[arg(long, default_value = "wgsl", value_name = "wgsl|spirv|msl|hlsl", value_parser = language)]
     emit: Language,
 }

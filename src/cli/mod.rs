@@ -54,33 +54,33 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Train a model and keep it in a run directory
+    /// Train a model in a run directory
     Train(train::Arguments),
-    /// Train the layers of a model one after the other, each as a denoising autoencoder of the layers below
+    /// Train a model layer by layer, each as a denoising autoencoder of the layers below
     Pretrain(pretrain::Arguments),
-    /// Train a run's encoder on labels, with a softmax head, or let a classifier predict
+    /// Train a classifier, a run's encoder with a softmax head, or predict with one
     Classify(classify::Arguments),
     /// Search over the keys of a model file for the best values
     Tune(tune::Arguments),
-    /// Measure a trained model's loss and errors on a data set's test part
+    /// Measure the loss and errors of a trained model on the test part of a data set
     Eval(eval::Arguments),
     /// Rank the items that users do not have yet
     Recommend(recommend::Arguments),
     /// Write the codes of samples
     Encode(convert::Encode),
-    /// Write the samples that codes stand for
+    /// Write the samples of codes
     Decode(convert::Arguments),
-    /// Write samples as a trained model reconstructs them
+    /// Write the reconstructions of samples
     Reconstruct(convert::Reconstruct),
-    /// Find the samples whose codes of bits are nearest to those of others
+    /// Find the samples with the nearest binary codes
     Search(search::Arguments),
-    /// Draw new samples and write what a trained model makes of them
+    /// Draw new samples
     Generate(explore::Generate),
-    /// Write what lies between two samples
+    /// Write the samples on a path between two samples
     Interpolate(explore::Interpolate),
-    /// Write what each number of a code does
+    /// Write the effect of each number of a code
     Traverse(explore::Traverse),
-    /// Write the plane of a code of two numbers
+    /// Write the samples on the plane of a code of two numbers
     Manifold(explore::Manifold),
     /// Fetch a known data set, checked by SHA-256
     Download(download::Arguments),
@@ -90,7 +90,7 @@ enum Command {
     Summary(summary::Arguments),
     /// Show the launches of a model's training step
     Plan(plan::Arguments),
-    /// Measure training steps and kernels, and hold them against what the device can do
+    /// Measure the speed of training steps and kernels, and the ceilings of the device
     Bench(bench::Arguments),
     /// List the kernels, or show the final text of one
     Kernels(kernels::Arguments),
@@ -318,7 +318,7 @@ fn later_label(trained: Option<LabelColumn>, given: Option<&str>) -> Option<Labe
 /// What of a model is to be other than its file says.
 #[derive(clap::Args)]
 struct Changes {
-    /// How many numbers a code has, or channels where codes are pictures
+    /// Size of a code: its numbers, or its channels where codes are pictures
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     latent: Option<u32>,
     /// Change any key of the model file, such as train.batch=64 or encoder.0.conv2d.out=32

@@ -9,13 +9,13 @@ use std::path::PathBuf;
 pub struct Arguments {
     /// The directory of a run
     run: PathBuf,
-    /// The users and what they have: the data's test part where it has one
+    /// The users and their items; the test part where there is one
     #[arg(long, value_name = "ratings:FILE|FILE.npz|ratings:USERS[:SEED]")]
     data: String,
-    /// Only for this user: the name in the data, or the number, counted from 0, where users have no names
+    /// Only this user: the name in the data, or the number counted from 0 where users have no names
     #[arg(long, value_name = "USER")]
     user: Option<String>,
-    /// How many items for each user
+    /// Number of items for each user
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
     n: u32,
     /// Where to compute

@@ -9,10 +9,10 @@ use serde_json::Value as Json;
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// Which of the two
+    /// What to describe: a model file or a search space
     #[arg(default_value = "model", value_parser = ["model", "space"])]
     of: String,
-    /// Print Markdown tables of a model file's layers, losses, latents and other keys, with their defaults
+    /// Print Markdown tables of the layers, losses, latents and other keys of a model file, with their defaults
     #[arg(long, conflicts_with = "of")]
     markdown: bool,
 }
