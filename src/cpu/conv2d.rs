@@ -433,7 +433,7 @@ pub(super) fn grad_weight<T: Real>(constants: [usize; 24], x: &[T], upstream: &[
     });
 }
 
-/// The same for one group, whose gradient begins at `start` of the whole weight's.
+/// Computes the weight's gradient for one group, from `start` of the whole weight on.
 fn grad_weight_of<T: Real>(sizes: &Sizes, x: &[T], upstream: &[T], partial: &mut [T], start: usize) {
     let few = sizes.splits < FEW_SPLITS;
     let weight = sizes.o * sizes.taps();

@@ -10,11 +10,11 @@ use rayon::prelude::*;
 use std::marker::PhantomData;
 use std::sync::Mutex;
 
-/// Elements that an instruction handles at a time: a chunk of every register fits the second-level cache.
+/// Elements that an instruction processes at a time: a chunk of every register fits the second-level cache.
 const CHUNK: usize = 512;
-/// The same where an expression chooses among operands, as joining them does: few enough that most chunks need one only.
+/// Elements at a time for an expression that chooses among operands, as a join does: few enough that most chunks need one.
 const CHOOSING: usize = 64;
-/// Elements that are worth a thread's while.
+/// Smallest number of elements for which another thread pays.
 pub(super) const TASK: usize = 1 << 14;
 
 /// A fused expression with its inputs; without an expression, the identity.
@@ -432,7 +432,7 @@ fn walk<T: Real>(view: &View, input: &[T], start: usize, y: &mut [T]) {
         && inner.stride == 1
         && outer.iter().all(|axis| axis.stride == 0)
     {
-        // The same few elements over and over, such as a bias by channels.
+        // A few elements repeat, such as those of a bias by channels.
         let input = &input[view.offset..view.offset + inner.size];
         let period = inner.size.min(y.len());
         let ahead = (inner.size - start % inner.size).min(period);

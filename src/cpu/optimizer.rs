@@ -16,7 +16,7 @@ const TASK: usize = 64 * BLOCK;
 /// Parameters whose squares are one sum.
 const PART: usize = 256;
 
-/// A method's own numbers. Of fixed length, as blocks are, so that loops over a block have no bounds to look at.
+/// Numbers of a method. The length is fixed, as that of blocks, so that loops over a block need no bounds checks.
 type Numbers<T> = [T; SCHEDULE_COLUMNS - METHOD_NUMBERS];
 /// The parameters of a segment, or what belongs to them.
 type Block<T> = [T; BLOCK];
@@ -62,7 +62,7 @@ impl Settings {
 }
 
 impl<'a, T: Real> Inputs<'a, T> {
-    /// Those of a step whose own rows of the schedule lie behind the norm of its gradients, where that is limited.
+    /// Settings of a step; rows of the schedule follow the norm of the gradients where that norm is limited.
     pub(super) fn current(gradients: &'a [T], segments: &'a [u32], numbers: &'a [T], normed: bool) -> Inputs<'a, T> {
         let norm = normed.then(|| &numbers[..CURRENT]);
         Inputs { gradients, segments, schedule: &numbers[CURRENT..], state: &[0; POSITION + 1], norm }
@@ -390,7 +390,7 @@ pub(super) fn squares<T: Real>([count]: [usize; 1], inputs: Inputs<T>, parts: &m
     sum_squares(count, inputs, parts, |_, gradients| gradients);
 }
 
-/// The same with the gradients of the batches before this one.
+/// Sums of the squares of the gradients, including those of earlier batches.
 pub(super) fn squares_of_sums<T: Real>(
     [count, groups, accumulated]: [usize; 3],
     inputs: Inputs<T>,

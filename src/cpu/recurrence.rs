@@ -10,8 +10,8 @@ use rayon::prelude::*;
 /// Sequences, their steps, and hidden units.
 pub(super) type Sizes = [usize; 3];
 
-/// Sequences that a thread takes through their steps together: enough to read the weight once for many, few enough that a
-/// batch occupies several threads. The same on every machine, for the sake of the bits.
+/// Sequences that a thread processes together: enough to read the weight once for many, and few enough that a batch
+/// occupies several threads. The number is fixed so that every machine computes equal bits.
 const TOGETHER: usize = 32;
 
 /// products = states weight, or added to them where `accumulate`. Each sequence's state has a row of the weight for each of

@@ -53,7 +53,7 @@ pub struct Gpu {
     faults: Arc<Mutex<Faults>>,
 }
 
-/// What went wrong outside any call: told by wgpu's callbacks.
+/// Errors outside any call, reported by wgpu's callbacks.
 #[derive(Default)]
 struct Faults {
     lost: Option<String>,
@@ -104,7 +104,7 @@ fn summary(info: wgpu::AdapterInfo, limits: wgpu::Limits, features: wgpu::Featur
     }
 }
 
-/// Bytes of a device's largest own memory, where its driver tells: so far Vulkan's do.
+/// Bytes of a device's largest local memory, if the driver reports them, as Vulkan's do.
 fn memory_bytes(device: &wgpu::Device) -> Option<u64> {
     #[cfg(not(target_vendor = "apple"))]
     {
@@ -201,9 +201,9 @@ impl Gpu {
         Ok(gpu)
     }
 
-    /// An application's own device and queue, beside whatever else it does with them. Its limits and features are those it
-    /// was made with; what goes wrong outside our calls stays with the application's handlers. Fails where
-    /// [`Without::VARIABLE`] names what is not known.
+    /// The device and queue of an application, which keeps using them. Limits and features are those that the device
+    /// was created with; errors outside the calls of this crate go to the application's handlers. Fails if
+    /// [`Without::VARIABLE`] has an unknown name.
     pub fn from_wgpu(device: wgpu::Device, queue: wgpu::Queue) -> Result<Gpu> {
         Ok(Gpu::of(device, queue, Without::from_environment()?))
     }
@@ -249,7 +249,7 @@ impl Gpu {
         &self.limits
     }
 
-    /// The wgpu device and queue, for an application that goes on using them beside pinhole. Both are handles, so clones do.
+    /// The wgpu device and queue, for an application that uses them as well. Both are handles: clone them.
     pub fn wgpu(&self) -> (&wgpu::Device, &wgpu::Queue) {
         (&self.device, &self.queue)
     }
@@ -269,9 +269,9 @@ impl Gpu {
         }
     }
 
-    /// Fails where the device is lost, also where nobody was told of it yet: wgpu keeps silent about what it does not do
-    /// because of that, tells its callback when the device is next polled, and has an application's device tell the
-    /// application alone.
+    /// Fails if the device is lost, even before a callback has reported the loss: wgpu silently drops calls on a lost
+    /// device, calls its callback only at the next poll, and reports the loss of an application's device to the
+    /// application only.
     pub(super) fn alive(&self) -> Result<()> {
         let lost = || Error::DeviceLost {
             reason: self.told().unwrap_or_else(|| "it was destroyed, or its driver gave it up".to_owned()),
@@ -319,7 +319,7 @@ impl Gpu {
         let made = create();
         let faults = [validation, internal, memory].map(|scope| pollster::block_on(scope.pop()));
         let Some(fault) = faults.into_iter().flatten().next() else { return Ok(made) };
-        // What was made on a lost device is no good for anything, which is no fault of its own.
+        // Errors of objects on a lost device are caused by the loss.
         self.alive()?;
         Err(match fault {
             wgpu::Error::OutOfMemory { .. } => {

@@ -18,9 +18,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Tiles that a product is tried with, beside the untuned one.
+/// Number of tiles tried for a product besides the default one.
 const MOST_CANDIDATES: usize = 12;
-/// How long the repetitions of a timing should take together.
+/// Total time of the repetitions of a timing.
 const LONG_ENOUGH: Duration = Duration::from_millis(2);
 /// Most repetitions of a timing.
 const MOST_REPETITIONS: usize = 1000;
@@ -401,7 +401,7 @@ fn repetitions(session: &mut Session) -> Result<usize> {
     }
 }
 
-/// Microseconds of each of so many runs of a plan, in one submission.
+/// Microseconds of each of several runs of a plan, in one submission.
 fn timed(session: &mut Session, plan: usize, repetitions: usize) -> Result<f64> {
     session.set_steps_per_submission(plan, repetitions);
     let began = Instant::now();

@@ -35,9 +35,9 @@ struct Launch {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Buffers {
-    /// Each on a range of its own of one read-write buffer: wgpu puts a barrier between every two.
+    /// Each launch on a range of one shared read-write buffer: wgpu puts a barrier between every two launches.
     Shared,
-    /// Each on a read-write buffer of its own: no barriers.
+    /// Each launch on a separate read-write buffer: no barriers.
     Separate,
     /// Each reads the buffer that the one before it wrote, and writes another, as the launches of a plan do.
     Chained,

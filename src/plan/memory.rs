@@ -133,8 +133,7 @@ pub(super) fn allocate(transients: &[Transient], buffers: &mut Vec<Buffer>, limi
     places
 }
 
-/// Fails where plans that share their buffers by name need more than so many bytes, with the largest buffers, and says which
-/// part of the batch would fit.
+/// Fails if plans that share buffers by name need more than `most` bytes, and says which part of the batch would fit.
 pub fn foresee(plans: &[Plan], available: u64) -> Result<()> {
     let mut buffers: BTreeMap<&str, (u64, bool)> = BTreeMap::new();
     for buffer in plans.iter().flat_map(|plan| &plan.buffers) {

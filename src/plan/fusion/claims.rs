@@ -1,4 +1,4 @@
-//! What the epilogues of products compute.
+//! Claims: which values the epilogues of products compute.
 //!
 //! The last product that a value follows from computes it, so claims are staked from the last product to the first. A
 //! claim depends on others by the values that they own alone. When a value is barred or changes hands, only the products
@@ -10,7 +10,7 @@ use crate::graph::{Op, Reduction, Value};
 use crate::plan::program::View;
 use std::collections::{BTreeSet, HashMap};
 
-/// What an epilogue computes besides the product itself.
+/// The values that an epilogue computes besides the product.
 #[derive(Default)]
 pub(super) struct Claim {
     /// Values that follow from the product element by element, in order.
