@@ -5,7 +5,7 @@ use super::real::Real;
 /// Values of a block.
 const BLOCK: usize = 64;
 
-/// Copies each block of weights to its place among the copies.
+/// Copies each block of weights to its offset in the 16-bit copies.
 pub(super) fn narrow<T: Copy>(weights: &[T], copied: &[u32], copies: &mut [T]) {
     for place in copied.chunks_exact(2) {
         let (from, to) = (place[0] as usize, place[1] as usize);

@@ -9,10 +9,10 @@ use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-/// What an adapter says of itself.
+/// Description of an adapter.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct AdapterSummary {
-    /// Its name, by which `--device` finds it.
+    /// The name, which `--device` matches.
     pub name: String,
     /// Vulkan, Metal or Dx12.
     pub backend: String,
@@ -22,7 +22,7 @@ pub struct AdapterSummary {
     pub driver: String,
     /// The driver's version.
     pub driver_info: String,
-    /// Whether it is a program that pretends to be a GPU, such as lavapipe.
+    /// Whether the adapter is a software implementation, such as lavapipe.
     pub software: bool,
     /// Storage buffers in a launch.
     pub storage_buffers: u32,
@@ -34,9 +34,9 @@ pub struct AdapterSummary {
     pub workgroup_bytes: u32,
     /// Invocations of a workgroup.
     pub invocations: u32,
-    /// Fewest and most invocations of a subgroup.
+    /// Smallest and largest size of a subgroup.
     pub subgroup: [u32; 2],
-    /// Features that matter to compute: f16, subgroups, timestamps.
+    /// Features relevant to compute: f16, subgroups, timestamps.
     pub features: Vec<String>,
 }
 
@@ -45,7 +45,7 @@ pub struct Gpu {
     pub(super) device: wgpu::Device,
     pub(super) queue: wgpu::Queue,
     pub(super) checked: bool,
-    /// Compiled pipelines that are kept between runs, where the adapter can.
+    /// Compiled pipelines kept between runs, if the adapter supports it.
     pub(super) pipelines: Option<Pipelines>,
     summary: AdapterSummary,
     limits: Limits,
@@ -60,7 +60,7 @@ struct Faults {
     uncaptured: Option<String>,
 }
 
-/// Every adapter that can run the kernels, the one `auto` and `gpu` would take first.
+/// Every adapter that can run the kernels; the first one is that of `gpu`.
 pub fn adapters() -> Vec<AdapterSummary> {
     found().iter().map(|found| summary(found.get_info(), found.limits(), found.features())).collect()
 }
@@ -125,7 +125,8 @@ fn memory_bytes(device: &wgpu::Device) -> Option<u64> {
     }
 }
 
-/// The size of an adapter's subgroups where all are of one: tiles count on it, and where sizes vary there are others.
+/// The size of an adapter's subgroups if it is fixed: subgroup tiles depend on it, and adapters with varying sizes use
+/// others.
 fn even_subgroup(info: &wgpu::AdapterInfo) -> Option<u32> {
     let size = info.subgroup_min_size;
     (size == info.subgroup_max_size && (4..=64).contains(&size)).then_some(size)
@@ -227,24 +228,24 @@ impl Gpu {
         Gpu { device, queue, checked: false, pipelines: None, summary, limits, target, faults }
     }
 
-    /// What the adapter says of itself.
+    /// Description of the adapter.
     pub fn summary(&self) -> &AdapterSummary {
         &self.summary
     }
 
-    /// What plans are made for.
+    /// The target that plans are made for.
     pub fn target(&self) -> Target {
         self.target.lock().map_or_else(|poisoned| poisoned.into_inner().clone(), |target| target.clone())
     }
 
-    /// Gives plans that are made from now on these tiles.
+    /// Sets the tiles of all later plans.
     pub fn set_tuned(&self, tuned: HashMap<Product, Tile>) {
         if let Ok(mut target) = self.target.lock() {
             target.tuned = Arc::new(tuned);
         }
     }
 
-    /// What plans are checked against.
+    /// The limits that plans are checked against.
     pub fn limits(&self) -> &Limits {
         &self.limits
     }
@@ -276,7 +277,7 @@ impl Gpu {
         let lost = || Error::DeviceLost {
             reason: self.told().unwrap_or_else(|| "it was destroyed, or its driver gave it up".to_owned()),
         };
-        // Memory that is mapped from the start can be had from every device that lives.
+        // Every working device can create a buffer that is mapped at creation.
         let memory = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let probe = self.device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("probe"),
@@ -287,12 +288,12 @@ impl Gpu {
         if pollster::block_on(memory.pop()).is_some() || probe.slice(..).get_mapped_range_mut().is_ok() {
             return Ok(());
         }
-        // The callback is told now.
+        // The poll calls the callback.
         let _ = self.wait(None);
         Err(lost())
     }
 
-    /// Why the device was lost, where its callback was told.
+    /// Why the device was lost, if its callback was called.
     fn told(&self) -> Option<String> {
         self.faults.lock().ok().and_then(|faults| faults.lost.clone())
     }
@@ -300,7 +301,7 @@ impl Gpu {
     /// Waits until a submission has run, or the last of all.
     pub(super) fn wait(&self, submission_index: Option<wgpu::SubmissionIndex>) -> Result<()> {
         let poll = wgpu::PollType::Wait { submission_index, timeout: None };
-        // wgpu has told its callback by the time it panics, and holds no lock.
+        // wgpu calls its callback before it panics, and holds no lock then.
         let waited = guarded(|| self.device.poll(poll));
         self.healthy()?;
         let reason = match waited {
@@ -311,7 +312,7 @@ impl Gpu {
         Err(Error::DeviceLost { reason })
     }
 
-    /// Runs a creating call and turns what wgpu reports of it into an error that says what was being made.
+    /// Runs a call that creates an object, and turns an error that wgpu reports into one that names the object.
     pub(super) fn scoped<T>(&self, place: impl Fn() -> String, create: impl FnOnce() -> T) -> Result<T> {
         let memory = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let internal = self.device.push_error_scope(wgpu::ErrorFilter::Internal);
@@ -335,12 +336,12 @@ thread_local! {
     static GUARDED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Whether this thread is in a call whose panic becomes an error, for those who have a hook that tells of panics.
+/// Whether this thread is in a call whose panic becomes an error, for panic hooks that report panics.
 pub fn is_guarded() -> bool {
     GUARDED.get()
 }
 
-/// Makes a call in which wgpu panics where a driver loses its device meanwhile; `None` where it did.
+/// Makes a call in which wgpu panics if the driver loses its device; `None` if it did.
 fn guarded<T>(call: impl FnOnce() -> T) -> Option<T> {
     GUARDED.set(true);
     let returned = std::panic::catch_unwind(AssertUnwindSafe(call));

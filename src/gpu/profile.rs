@@ -4,8 +4,8 @@ use super::session::{Session, mapped};
 use crate::error::{Error, Result};
 
 impl Session {
-    /// Runs one launch of a plan, counted as [`Plan::launches`](crate::plan::Plan::launches) has them. Its metrics are not
-    /// kept.
+    /// Runs one launch of a plan, numbered as in [`Plan::launches`](crate::plan::Plan::launches), without keeping its
+    /// metrics.
     pub fn run_launch(&mut self, plan: usize, launch: usize) -> Result<()> {
         self.gpu.scoped(
             || "launch".to_owned(),

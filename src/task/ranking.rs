@@ -8,7 +8,7 @@ use crate::rng::{HostStream, Sequence};
 
 /// Users processed at a time.
 const AT_ONCE: usize = 512;
-/// One item in this many is held out, for users with at least as many items.
+/// Part of a user's items that is held out, and the smallest number of items of a user who takes part.
 const HELD_OUT: f64 = 0.2;
 const FEWEST: usize = 5;
 
@@ -128,7 +128,7 @@ impl Autoencoder {
         Ok(RankingReport { model, popularity, users: user, left_out })
     }
 
-    /// Calls `visit` with the items of each row and the score of every item.
+    /// Calls `take` with the items of each row and the score of every item.
     fn rank(&self, data: &Dataset, take: &mut dyn FnMut(&[u32], &[f32])) -> Result<()> {
         let rows = sparse(data)?;
         self.network().accepts(data.sample_shape(), data.name())?;

@@ -1,4 +1,4 @@
-//! Fused expressions in the making: the program that computes an element of a value from values that are kept.
+//! Builds fused expressions: the program that computes an element of a value from stored values.
 
 use super::claims::Claim;
 use super::{only_moves, storage};
@@ -11,7 +11,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 /// For a value without memory, the stored value that has its elements, and the index of each element there.
 pub(super) type Aliases = HashMap<Value, (Value, View)>;
 
-/// What an expression may read.
+/// The values that an expression may read.
 #[derive(Clone, Copy)]
 pub(super) struct Memory<'a> {
     pub graph: &'a Graph,
@@ -182,7 +182,7 @@ impl<'a> Builder<'a> {
             return from;
         }
         match &self.instructions[from] {
-            // There and back again.
+            // A transposition and its inverse cancel.
             Instruction::Index { from, view: there } if view.undoes(there) => *from,
             _ => self.push(Instruction::Index { from, view }),
         }

@@ -24,16 +24,16 @@ use crate::graph::{Graph, Op, Pool, Reduction, Value};
 use crate::tensor::DType;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-/// A launch: what it computes, and from what.
+/// A launch: its kernel, expression, inputs and outputs.
 #[derive(Clone, Debug)]
 pub(super) struct Group {
     /// The value whose kernel it runs.
     pub anchor: Value,
-    /// Its fused expression, where it has one.
+    /// The fused expression, if any.
     pub program: Option<Program>,
     /// The kept values that the program's inputs are.
     pub inputs: Vec<Value>,
-    /// The kept values that it computes, and how.
+    /// The kept values that the launch computes, and how.
     pub results: Vec<(Value, Outcome)>,
     /// Rows and their length, where the expression reduces rows before it computes them.
     pub rows: Option<[usize; 2]>,
@@ -355,7 +355,7 @@ impl<'a> Fusing<'a> {
             let node = graph.node(value);
             let derived = value != anchor && node.operands.iter().all(|x| there.get(x).copied().unwrap_or(true))
                 || permuted.contains(&value);
-            // A reshape is the same memory, its readers are its operand's.
+            // A reshape shares the memory of its operand, whose readers it has.
             let kept = match node.op {
                 Op::Reshape => self.is_kept_alone(value),
                 _ => {

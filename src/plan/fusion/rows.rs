@@ -39,7 +39,7 @@ pub(super) struct Rows {
 }
 
 impl Rows {
-    /// Chains of a graph of so many nodes that may begin with these reductions, none of which is made yet.
+    /// Chains of a graph of `nodes` nodes that may begin with these reductions; none is made yet.
     pub(super) fn new(nodes: usize, firsts: BTreeMap<Value, [usize; 2]>) -> Rows {
         Rows { owner: vec![None; nodes], stale: firsts.keys().copied().collect(), firsts, ..Rows::default() }
     }
@@ -210,7 +210,7 @@ impl Fusing<'_> {
     }
 }
 
-/// A chain in the making.
+/// A chain that is being built.
 struct Chain {
     /// Its values, in order.
     members: Vec<Value>,
