@@ -26,7 +26,8 @@ fn assign(
     move_one(group.y * groups.x + group.x, lane);
 }
 
-// The same where the norm of all gradients is finite, which its bits tell: a step that is left out leaves nothing behind.
+// Like `assign`, but only if the norm of all gradients is finite, which is tested by bits: a skipped step changes
+// nothing.
 @compute @workgroup_size(64)
 fn guarded_assign(
     @builtin(workgroup_id) group: vec3<u32>,

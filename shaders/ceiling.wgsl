@@ -57,7 +57,7 @@ fn change(@builtin(local_invocation_index) lane: u32) {
     }
 }
 
-// The same from one buffer to another.
+// Like `change`, from one buffer to another.
 @compute @workgroup_size(64)
 fn pass_on(@builtin(local_invocation_index) lane: u32) {
     if lane < arrayLength(&y) {

@@ -1,6 +1,7 @@
-// Optimisers: one launch updates every parameter, which lie in one buffer; moments, several of the same layout, in another.
-// Each parameter's gradient is there as partial sums, which are joined here in their order. What changes from step to step
-// stands in the schedule, a row for each step of the epoch and each group of parameters.
+// Optimizers: one launch updates every parameter. Parameters are in one buffer, moments in another, several in the
+// layout of the parameters. The gradient of a parameter is a list of partial sums, which are added here in order.
+// Settings that change from step to step are in the schedule, a row for each step of the epoch and each group of
+// parameters.
 
 const COUNT: u32 = 64u;
 const GROUPS: u32 = 1u;
@@ -13,8 +14,8 @@ const ACCUMULATED: u32 = 1u;
 // Whether the gradients' elements are limited, and whether gradients that are not finite change nothing.
 const LIMITED: u32 = 0u;
 const SKIP: u32 = 0u;
-// Where there is no binding for each of an update's inputs: whether the gradients' norm is limited, and where the row of
-// this step lies behind that norm.
+// Without a binding for each input of an update: whether the norm of the gradients is limited, and the offset of this
+// step's row of the schedule, which then follows that norm.
 const NORMED: u32 = 0u;
 const CURRENT: u32 = 64u;
 // Whether gradients come multiplied by a scale, which `join` keeps.
@@ -33,8 +34,8 @@ const SHARE: u32 = 5u;
 const WAIT: u32 = 6u;
 const AVERAGING: u32 = 7u;
 const METHOD_NUMBERS: u32 = 8u;
-// What `join` leaves: the sum of all gradients' squares, updates that were left out, and where gradients are scaled, by what
-// this update multiplies them, the scale of the next gradients, and updates since it last changed.
+// Results of `join`: the sum of the squares of all gradients, the count of skipped updates, and for scaled gradients
+// the factor of this update, the scale of the next gradients, and the updates since the scale changed.
 const SQUARES: u32 = 0u;
 const SKIPPED: u32 = 1u;
 const INVERSE: u32 = 2u;
@@ -43,8 +44,9 @@ const GOOD: u32 = 4u;
 // Updates after which the scale is doubled, and up to where.
 const GROWTH_INTERVAL: u32 = 2000u;
 const LARGEST_SCALE: f32 = 1.2676506e30;
-// A segment says, for so many places of parameters, where their gradients lie, how many partial sums they have, how far
-// apart, how many of the places are parameters, and which group they are in. Other places are gaps, and stay as they are.
+// A segment describes BLOCK consecutive slots of parameters: the offset of their gradients, the number of partial sums
+// and their distance, the number of slots that are parameters, and their group. The other slots are gaps and never
+// change.
 const BLOCK: u32 = 64u;
 const SEGMENT: u32 = 5u;
 
@@ -229,7 +231,7 @@ fn follow(i: u32, row: u32, gradient: vec4<f32>, scale: f32) {
     parameters[at] = schedule[row + SHRINK] * p - change;
 }
 
-// The same by this step's gradients, or by those of several batches once they are there.
+// Updates four parameters by the gradients of this step, or by those of several batches once all of them are there.
 fn follow_batches(i: u32, scale: f32) {
     let row = row_of(i);
     var g = gradient_of(i);
@@ -265,8 +267,8 @@ fn update(
     }
 }
 
-// The same where the norm of all gradients is limited: beyond it they are scaled down together. One workgroup updates 256
-// consecutive parameters.
+// Like `update`, with a limit of the norm of all gradients, beyond which they are scaled down together. One workgroup
+// updates 256 consecutive parameters.
 @compute @workgroup_size(64)
 fn limited_update(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -368,7 +370,7 @@ fn squares(
     sum_squares(part, lane, g);
 }
 
-// The same with the gradients of the batches before this one.
+// Like `squares`, with the gradients of earlier batches added to those of this one.
 @compute @workgroup_size(64)
 fn squares_of_sums(
     @builtin(workgroup_id) group: vec3<u32>,

@@ -197,7 +197,7 @@ fn linear_at(i: u32) -> f32 {
     return upper * (1.0 - down) + lower * down;
 }
 
-// The part that a row or column of the small image, of so many, has in a place of the large one.
+// Weight of a row (column) of the small image, one of `positions`, in a row (column) `place` of the large one.
 fn part_of(position: u32, positions: u32, place: u32, stride: u32) -> f32 {
     let start = before(place, stride);
     let near = nearness(place, stride);

@@ -1,8 +1,8 @@
-// Which elements of each row are among its COUNT largest: 1 there, else 0. Of equal ones the first count, so that there are
-// exactly COUNT. A NaN is among no others and its place holds it, which shows in whatever is made of the marks.
+// Marks the COUNT largest elements of each row with 1, and the others with 0. Of equal elements the first ones are marked,
+// so that exactly COUNT are. A NaN is not counted and stays NaN, so that it shows in everything computed from the marks.
 //
 // The least of them is found by radix: order-preserving keys of 32 bits, eight bits at a time from the highest on. Counts of
-// whole numbers are the same in any order, so that atomics leave every result the same.
+// whole numbers do not depend on the order of additions, so that atomics keep every result exact.
 
 const ROWS: u32 = 4u;
 const LENGTH: u32 = 64u;
@@ -20,7 +20,7 @@ var<workgroup> sums: array<u32, 256>;
 // The digit of the least element, and how many of those that have it are wanted.
 var<workgroup> found: vec2<u32>;
 
-// Larger for larger numbers, the same for both zeros, and 0 for NaN.
+// A key that orders numbers: larger for larger numbers, equal for both zeros, and 0 for NaN.
 fn key(number: f32) -> u32 {
     var bits = bitcast<u32>(number);
     if (bits & 0x7fffffffu) > 0x7f800000u {

@@ -1,4 +1,4 @@
-//! An autoencoder on a device: train it, use it, keep it.
+//! An autoencoder on a device: training, encoding, decoding, saving.
 
 use crate::data::Dataset;
 use crate::device::{Device, Session};
@@ -20,7 +20,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-/// Samples that encode, decode and reconstruct handle at a time.
+/// Samples that encode, decode and reconstruct process at a time.
 const BATCH: usize = 256;
 /// Samples of a data set that are read at a time.
 pub(crate) const AT_ONCE: usize = 1024;
@@ -43,11 +43,11 @@ pub struct Autoencoder {
     network: Network,
     device: Device,
     parameters: Values,
-    /// Plans that are ready to run, with these parameters, for each function and batch, for samples with lengths or without.
+    /// Sessions with the current parameters, by function, batch and whether samples have lengths.
     ready: Mutex<HashMap<(Function, usize, bool), Session>>,
 }
 
-/// What a ready plan computes.
+/// The function that a session computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Function {
     Encode,
@@ -57,7 +57,7 @@ enum Function {
 }
 
 impl Autoencoder {
-    /// A model with initial weights drawn from the spec's seed. Fails where the spec does not fit together.
+    /// A model with initial weights drawn from the spec's seed. Fails if the spec is inconsistent.
     pub fn new(spec: ModelSpec, device: Device) -> Result<Autoencoder> {
         let network = Network::new(spec)?;
         let parameters = Values::F32(network.initial(network.spec().train.seed));
@@ -69,12 +69,12 @@ impl Autoencoder {
         Autoencoder { network, device, parameters, ready: Mutex::default() }
     }
 
-    /// The model that [`Autoencoder::save`] or a training run left in a directory.
+    /// Loads the model that [`Autoencoder::save`] or a training run wrote to a directory.
     pub fn load(directory: impl AsRef<Path>, device: Device) -> Result<Autoencoder> {
         Autoencoder::load_with(directory, device, &Extensions::new())
     }
 
-    /// [`load`](Autoencoder::load) for a model with an application's own losses and layers.
+    /// [`load`](Autoencoder::load) for a model with custom losses and layers.
     pub fn load_with(directory: impl AsRef<Path>, device: Device, extensions: &Extensions) -> Result<Autoencoder> {
         let directory = directory.as_ref();
         let spec = ModelSpec::read_with(&directory.join("model.toml"), extensions)?;
@@ -83,14 +83,15 @@ impl Autoencoder {
         Ok(autoencoder)
     }
 
-    /// Takes the weights of a safetensors file with PyTorch's names, as f32, f64, f16 or bf16. `module.` and `_orig_mod.` in names
-    /// are left out, as are counts of batches that the model does not keep; those that it does keep may be missing. Fails where a
-    /// parameter is missing, unknown, twice there, of another shape, or not finite as f32; the weights are then as before.
+    /// Loads weights from a safetensors file with PyTorch's names, in f32, f64, f16 or bf16. The prefixes `module.` and
+    /// `_orig_mod.` are removed from names. Counts of batches are ignored where the model keeps none, and may be
+    /// missing where it does. Fails, and keeps the weights, if a parameter is missing, unknown, duplicated, of another
+    /// shape, or not finite as f32.
     pub fn load_weights(&mut self, path: impl AsRef<Path>) -> Result<()> {
         self.set_parameters(weights::read_model(path.as_ref(), self.network.layout())?)
     }
 
-    /// Writes `model.toml` and `model.safetensors` into a directory, which is made where it is missing.
+    /// Writes `model.toml` and `model.safetensors` into a directory, which is created if missing.
     pub fn save(&self, directory: impl AsRef<Path>) -> Result<()> {
         let directory = directory.as_ref();
         std::fs::create_dir_all(directory).map_err(Error::io("create", directory))?;
@@ -131,7 +132,7 @@ impl Autoencoder {
         Tensor::new(shape.clone(), values).ok()
     }
 
-    /// Takes all parameters, in the network's layout. Fails where their number differs.
+    /// Sets all parameters, in the network's layout. Fails if their number differs.
     pub fn set_parameters(&mut self, values: Values) -> Result<()> {
         let elements = self.network.layout().elements();
         if values.len() != elements {
@@ -143,10 +144,10 @@ impl Autoencoder {
         Ok(())
     }
 
-    /// Trains for the spec's epochs, validating on `validation` after each, and reports every epoch. The observer sees
-    /// steps and epochs as they finish and can stop early, with the weights as they then are; `()` watches nothing. What
-    /// should go on later where it was stopped is a [`Trainer`]'s work, whose checkpoints hold the optimiser too. Fails as
-    /// [`Trainer::new`] does, and where a loss or a gradient is not finite.
+    /// Trains for the spec's epochs, validates on `validation` after each, and reports every epoch. The observer sees
+    /// steps and epochs as they finish and can stop training, which keeps the weights of that moment; `()` observes
+    /// nothing. Use a [`Trainer`], whose checkpoints include the optimizer's state, for training that must be resumed
+    /// later. Fails as [`Trainer::new`] does, and if a loss or a gradient is not finite.
     pub fn fit(
         &mut self,
         data: &Dataset,
@@ -180,13 +181,13 @@ impl Autoencoder {
         jacobian_norm(&self.network, &self.device, &self.parameters, data)
     }
 
-    /// Codes of samples given one after the other: `[n, ..latent]`. Fails where the model has a condition.
+    /// Codes `[n, ..latent]` of concatenated samples. Fails if the model has a condition.
     pub fn encode(&self, samples: &[f32]) -> Result<Tensor> {
         self.encode_given(samples, &SideInputs::default())
     }
 
-    /// For samples given one after the other, the numbers of the vectors that their codes are made of, `[n, ..]`: as the codes,
-    /// the first axis shorter by as much as vectors are long. Fails where the latent has no codebook.
+    /// Indices of the codebook vectors in the codes of concatenated samples, `[n, ..]`: the shape of the codes with the
+    /// first axis divided by the size of a vector. Fails if the latent has no codebook.
     pub fn indices(&self, samples: &[f32]) -> Result<Tensor> {
         self.indices_given(samples, &SideInputs::default())
     }
@@ -198,8 +199,8 @@ impl Autoencoder {
         Tensor::new(numbers.shape().clone(), Values::U32(indices))
     }
 
-    /// The codes `[n, ..latent]` that such numbers, given one after the other, stand for. Fails where they are no whole number of
-    /// codes, or one is beyond the codebook.
+    /// Codes `[n, ..latent]` of concatenated codebook indices. Fails if the indices do not fill whole codes, or one is
+    /// beyond the codebook.
     pub fn codes_of(&self, indices: &[u32]) -> Result<Tensor> {
         let own = self.network.codebook()?;
         let (size, places) = own.vectors(self.network.checked());
@@ -226,12 +227,12 @@ impl Autoencoder {
         Tensor::from_f32(self.network.latent_shape(count), codes)
     }
 
-    /// Reconstructions of codes given one after the other: `[n, ..input]`. Fails where the model has a condition.
+    /// Samples `[n, ..input]` decoded from concatenated codes. Fails if the model has a condition.
     pub fn decode(&self, codes: &[f32]) -> Result<Tensor> {
         self.decode_given(codes, &SideInputs::default())
     }
 
-    /// Samples encoded and decoded: `[n, ..input]`. Fails where the model has a condition.
+    /// Reconstructions `[n, ..input]` of concatenated samples. Fails if the model has a condition.
     pub fn reconstruct(&self, samples: &[f32]) -> Result<Tensor> {
         self.reconstruct_given(samples, &SideInputs::default())
     }
@@ -242,8 +243,7 @@ impl Autoencoder {
         self.apply(Function::Encode, samples, given)
     }
 
-    /// [`decode`](Autoencoder::decode) with a condition or a length for each code: what a sample would be like if that were
-    /// what is known of it.
+    /// [`decode`](Autoencoder::decode) with a condition or a length for each code.
     pub fn decode_given(&self, codes: &[f32], given: &SideInputs) -> Result<Tensor> {
         self.apply(Function::Decode, codes, given)
     }

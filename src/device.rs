@@ -9,14 +9,14 @@ use crate::tensor::{DType, Tensor, Values};
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Something that runs plans. Cheap to clone: clones share the device.
+/// A device that runs plans. Clones are cheap and share the device.
 #[derive(Clone)]
 pub enum Device {
     /// An adapter, through wgpu.
     Gpu(Arc<Gpu>),
     /// The CPU, in f32, on all cores.
     Cpu,
-    /// The CPU in f64: slow and exact, the oracle.
+    /// The CPU in f64: the slow and exact reference.
     CpuF64,
 }
 
@@ -24,12 +24,12 @@ impl Device {
     /// The device of a name:
     ///
     /// * `auto`: the best real GPU, else the CPU. A software adapter is not taken.
-    /// * `gpu`: the best adapter, a software one where there is no other.
+    /// * `gpu`: the best adapter, even if it is a software one.
     /// * `cpu`, `cpu-f64`: the CPU.
     /// * anything else: the best adapter whose name contains it, in any case.
     ///
-    /// Fails where no adapter fits, the adapter cannot be opened, or [`Without::VARIABLE`] or [`Limits::VARIABLE`] names
-    /// what is not known.
+    /// Fails if no adapter matches, the adapter cannot be opened, or [`Without::VARIABLE`] or [`Limits::VARIABLE`] has
+    /// an unknown name.
     pub fn open(name: &str) -> Result<Device> {
         Without::from_environment()?;
         Limits::from_environment()?;
@@ -45,13 +45,13 @@ impl Device {
         }
     }
 
-    /// An application's own wgpu device and queue, which it goes on using: see [`Gpu::from_wgpu`]. Both are handles, so
-    /// clones do.
+    /// The wgpu device and queue of an application, which keeps using them: see [`Gpu::from_wgpu`]. Both are handles:
+    /// pass clones.
     pub fn from_wgpu(device: wgpu::Device, queue: wgpu::Queue) -> Result<Device> {
         Ok(Device::Gpu(Arc::new(Gpu::from_wgpu(device, queue)?)))
     }
 
-    /// What to call it: `cpu`, `cpu-f64`, or the adapter's name and driver.
+    /// The name: `cpu`, `cpu-f64`, or the adapter's name and driver.
     pub fn name(&self) -> String {
         match self {
             Device::Gpu(gpu) => {
@@ -63,11 +63,11 @@ impl Device {
         }
     }
 
-    /// What plans for this device are made for.
+    /// The target that plans for this device are made for.
     pub fn target(&self) -> Target {
         match self {
             Device::Gpu(gpu) => gpu.target(),
-            // Tiles mean nothing to the CPU, and few parts of a sum are enough. Opening has refused unknown names.
+            // The CPU has no tiles and needs few parts of a sum. `open` has refused unknown names.
             Device::Cpu | Device::CpuF64 => {
                 let without = Without::from_environment().unwrap_or_default();
                 let limits = Limits::from_environment().ok().flatten().unwrap_or_default();
@@ -76,7 +76,7 @@ impl Device {
         }
     }
 
-    /// Chooses tiles for plans by measurement, as [`Gpu::tune`] does, for all plans that this device gets from now on.
+    /// Measures which tiles are fastest, as [`Gpu::tune`] does, and uses them for all later plans of this device.
     /// `None` on the CPU, which has no tiles.
     pub fn tune(&self, tuning: &Tuning, plans: impl Fn(&Target) -> Result<Vec<Plan>>) -> Result<Option<TuningReport>> {
         match self {
@@ -85,7 +85,8 @@ impl Device {
         }
     }
 
-    /// Checks plans, gives them memory and makes them ready to run. They share buffers of the same name.
+    /// Checks plans, allocates their buffers and prepares them to run. Buffers of equal names are shared between the
+    /// plans.
     pub fn load(&self, plans: &[Plan]) -> Result<Session> {
         Ok(Session(match self {
             Device::Gpu(gpu) => Inner::Gpu(gpu::Session::new(gpu.clone(), plans)?),
@@ -128,7 +129,7 @@ impl Device {
     }
 }
 
-/// Plans that are loaded on a device.
+/// Plans loaded on a device, with their buffers.
 pub struct Session(Inner);
 
 enum Inner {
@@ -152,14 +153,14 @@ impl Session {
         })
     }
 
-    /// Fills a buffer. Fails where there is none of this name, or type or length differ.
+    /// Fills a buffer. Fails if no buffer has this name, or if type or length differ.
     pub fn write(&mut self, name: &str, values: &Values) -> Result<()> {
         let elements = self.buffer(name)?.elements;
         expect(name, elements, values.len())?;
         self.write_at(name, 0, values)
     }
 
-    /// Writes a part of a buffer, from element `offset` on; on a GPU bytes begin at multiples of four.
+    /// Writes a part of a buffer from element `offset`, which on a GPU is a multiple of four for bytes.
     pub fn write_at(&mut self, name: &str, offset: usize, values: &Values) -> Result<()> {
         let buffer = self.buffer(name)?.clone();
         if offset + values.len() > buffer.elements {
@@ -180,7 +181,7 @@ impl Session {
             *start < end && offset < last && (*start < offset || end < last)
         };
         if buffer.rearranged.iter().any(cuts) {
-            // A part of a tensor lies in pieces on the device: put it into the whole.
+            // A part of a tensor is scattered on the device, so the whole tensor is read, changed and written.
             let mut whole = self.read(name)?;
             put(&mut whole, offset, values);
             return self.write_at(name, 0, &whole);
@@ -206,8 +207,8 @@ impl Session {
         }
     }
 
-    /// Writes the model's parameters. Plans that read none, such as those of a half of a model without weights, have no
-    /// buffer for them.
+    /// Writes the model's parameters. Plans that read none, such as those of an encoder without weights, have no buffer
+    /// for them.
     pub fn write_parameters(&mut self, values: &Values) -> Result<()> {
         match self.find(buffers::PARAMETERS) {
             Some(_) => self.write(buffers::PARAMETERS, values),
@@ -215,7 +216,7 @@ impl Session {
         }
     }
 
-    /// A buffer's content, after everything submitted has run.
+    /// Reads a buffer after everything submitted has run.
     pub fn read(&mut self, name: &str) -> Result<Values> {
         let tensors = self.buffer(name)?.rearranged.clone();
         let values = match &mut self.0 {
@@ -226,7 +227,7 @@ impl Session {
         Ok(if tensors.is_empty() { values } else { rearranged(&values, &tensors, 0, false) })
     }
 
-    /// Runs steps of a plan. On a GPU this returns while the last of them still run.
+    /// Runs steps of a plan. On a GPU the call returns while the last steps still run.
     pub fn run(&mut self, plan: usize, steps: usize) -> Result<()> {
         match &mut self.0 {
             Inner::Gpu(session) => session.run(plan, steps),
@@ -235,7 +236,7 @@ impl Session {
         }
     }
 
-    /// Runs one launch of a plan, counted as [`Plan::launches`] has them. Its metrics are not kept.
+    /// Runs one launch of a plan, numbered as in [`Plan::launches`], without keeping its metrics.
     pub fn run_launch(&mut self, plan: usize, launch: usize) -> Result<()> {
         match &mut self.0 {
             Inner::Gpu(session) => return session.run_launch(plan, launch),
@@ -245,8 +246,8 @@ impl Session {
         Ok(())
     }
 
-    /// Runs one step of a plan and times its launches: when each began and how long it took, in nanoseconds, by the
-    /// adapter's clock or the host's. Its metrics are not kept. Fails on an adapter without timestamps.
+    /// Runs one step of a plan and returns the start and duration of every launch in nanoseconds, by the clock of the
+    /// adapter or the host, without keeping metrics. Fails on an adapter without timestamps.
     pub fn time_launches(&mut self, plan: usize, launches: usize) -> Result<Vec<[u64; 2]>> {
         if let Inner::Gpu(session) = &mut self.0 {
             return session.time_launches(plan);
@@ -269,7 +270,7 @@ impl Session {
         }
     }
 
-    /// The metrics of steps that have run, oldest first, each step once.
+    /// Takes the metrics of finished steps, oldest first; every step is returned once.
     pub fn metrics(&mut self, plan: usize) -> Vec<Vec<f64>> {
         match &mut self.0 {
             Inner::Gpu(session) => session.metrics(plan),
@@ -278,7 +279,7 @@ impl Session {
         }
     }
 
-    /// Steps of a plan that are worth one call of [`Session::run`] by someone who wants to look up in between.
+    /// Number of steps that one call of [`Session::run`] should run when the caller reacts between calls.
     pub fn steps_per_call(&self, plan: usize) -> usize {
         match &self.0 {
             Inner::Gpu(session) => session.steps_per_submission(plan),
@@ -286,14 +287,14 @@ impl Session {
         }
     }
 
-    /// Fixes the steps of a submission, which are otherwise measured. The CPU has no submissions.
+    /// Fixes the number of steps of a submission, which is measured by default. The CPU has no submissions.
     pub fn set_steps_per_submission(&mut self, plan: usize, steps: usize) {
         if let Inner::Gpu(session) = &mut self.0 {
             session.set_steps_per_submission(plan, steps);
         }
     }
 
-    /// Where the host's time went; `None` on the CPU.
+    /// Time that the host spent on submissions; `None` on the CPU.
     pub fn statistics(&self) -> Option<Statistics> {
         match &self.0 {
             Inner::Gpu(session) => Some(session.statistics()),
@@ -302,8 +303,8 @@ impl Session {
     }
 }
 
-/// Values with the channels of each of these tensors moved last, or back again. `offset` is where in the buffer the values
-/// begin. A tensor that is not there as a whole stays as it is.
+/// Moves the channels of these tensors to the last axis, or back. `offset` is the position of the values in the buffer.
+/// Tensors that are only partly among the values are left unchanged.
 fn rearranged(values: &Values, tensors: &[(usize, [usize; 4])], offset: usize, last: bool) -> Values {
     fn all<T: Copy>(values: &[T], tensors: &[(usize, [usize; 4])], offset: usize, last: bool) -> Vec<T> {
         let mut result = values.to_vec();
@@ -335,7 +336,7 @@ fn rearranged(values: &Values, tensors: &[(usize, [usize; 4])], offset: usize, l
     }
 }
 
-/// Copies values over a part of others, which are of the device's float type or of the same type.
+/// Copies values over a part of others, which have the device's float type or the type of the values.
 fn put(whole: &mut Values, offset: usize, part: &Values) {
     let range = offset..offset + part.len();
     match (whole, part) {
@@ -347,7 +348,7 @@ fn put(whole: &mut Values, offset: usize, part: &Values) {
         (Values::F64(whole), Values::F32(part)) => {
             whole[range].iter_mut().zip(part).for_each(|(whole, part)| *whole = *part as f64);
         }
-        // Only tensors of floats are rearranged.
+        // Only float tensors are permuted.
         (Values::F32(_) | Values::F64(_) | Values::U32(_) | Values::U8(_), _) => {}
     }
 }

@@ -3,18 +3,18 @@
 pub use crate::suggest::suggest;
 use std::path::{Path, PathBuf};
 
-/// What can go wrong, anywhere in the crate.
+/// An error of any part of the crate.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// An op was given operands that do not fit it. Found while the graph is built.
+    /// The operands of an op do not fit. Detected while the graph is built.
     #[error("{op}: {problem} (node {node}{})", named(name))]
     Graph {
-        /// The op, as its method on [`Graph`](crate::graph::Graph) is called.
+        /// The op, by the name of its method on [`Graph`](crate::graph::Graph).
         op: &'static str,
         /// What disagrees, with the operands' shapes.
         problem: String,
-        /// The index the node would have had.
+        /// The index that the node would have.
         node: usize,
         /// The scope the node was built in, such as `encoder.0`; empty outside any.
         name: String,
@@ -31,7 +31,7 @@ pub enum Error {
         help: String,
     },
 
-    /// A file could be read but holds something else than it should.
+    /// The content of a file is not valid.
     #[error("{}: {problem}; {help}", path.display())]
     File {
         /// The file.
@@ -42,16 +42,16 @@ pub enum Error {
         help: String,
     },
 
-    /// An iterator that samples come from gave an error.
+    /// An iterator of samples returned an error.
     #[error("data \"{name}\", sample {sample} of epoch {epoch}: {source}; look at the iterator that gives it")]
     Stream {
         /// The data's name.
         name: String,
-        /// The sample that it stands for, counted from 0.
+        /// The sample, counted from 0.
         sample: usize,
         /// The epoch, counted from 0.
         epoch: u64,
-        /// What the iterator said.
+        /// The message of the iterator.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
 
@@ -62,22 +62,22 @@ pub enum Error {
         action: &'static str,
         /// The file or directory.
         path: PathBuf,
-        /// What the operating system said.
+        /// The message of the operating system.
         source: std::io::Error,
     },
 
-    /// No adapter fits what was asked for.
+    /// No adapter matches the request.
     #[error(
         "no adapter for device \"{asked}\" (found: {found}); install a Vulkan, Metal or DX12 driver, or use --device cpu"
     )]
     NoAdapter {
-        /// What was asked for.
+        /// The request.
         asked: String,
-        /// The adapters there are, by name.
+        /// The names of all adapters.
         found: String,
     },
 
-    /// A plan asks for more than the adapter allows. Found before anything is allocated.
+    /// A plan exceeds a limit of the adapter. Detected before anything is allocated.
     #[error("plan \"{plan}\", {place}: {what} is {needed}, the adapter allows {allowed}; {help}")]
     Limit {
         /// The plan's name.
@@ -94,14 +94,14 @@ pub enum Error {
         help: &'static str,
     },
 
-    /// The device has not enough memory.
+    /// The device does not have enough memory.
     #[error("out of memory: {asked} bytes asked for {what}, {available} available; {help}")]
     OutOfMemory {
         /// What the memory was for.
         what: String,
-        /// Bytes asked for.
+        /// Bytes requested.
         asked: u64,
-        /// Bytes there, as far as is known.
+        /// Bytes available, if known.
         available: String,
         /// What would fit.
         help: String,
@@ -110,7 +110,7 @@ pub enum Error {
     /// The adapter stopped working: unplugged, reset by its driver, or too slow for the system's watchdog.
     #[error("the device was lost: {reason}; start again with --resume, or use another --device")]
     DeviceLost {
-        /// What the driver said.
+        /// The message of the driver.
         reason: String,
     },
 
@@ -119,13 +119,13 @@ pub enum Error {
         "{place}: {problem}; this is a bug in pinhole or in the driver: please report both lines and `pinhole devices`"
     )]
     Shader {
-        /// File, line and column where known, else what was being made.
+        /// File, line and column if known, else the object that was being created.
         place: String,
-        /// What the compiler or the device said.
+        /// The message of the compiler or the device.
         problem: String,
     },
 
-    /// A launch left something else than the CPU's twin of its kernels.
+    /// The result of a launch differs from that of the kernel's twin on the CPU.
     #[error(
         "{launch}: {place}, is {got:e} on {device} and {expected:e} on the CPU; this is a bug in pinhole or in the driver: \
          please report this line and `pinhole devices`, and try PINHOLE_WITHOUT (see the README) meanwhile"
@@ -133,13 +133,13 @@ pub enum Error {
     Disagreement {
         /// Which launch of which step.
         launch: String,
-        /// The worst element, the slot that it is in, and the slot's shape.
+        /// The element with the largest error, its slot, and the slot's shape.
         place: String,
         /// The device.
         device: String,
-        /// What it has there.
+        /// The value on the device.
         got: f64,
-        /// What the CPU has.
+        /// The value on the CPU.
         expected: f64,
     },
 
@@ -148,9 +148,10 @@ pub enum Error {
         "{place} is not finite at step {step} (epoch {epoch}), where the loss is {value}; lower the learning rate (--lr) or look for extreme values in the data"
     )]
     NonFinite {
-        /// What was the first: `the output of "encoder.2"`, `the gradient of "decoder.0.weight"`, `the loss`.
+        /// The first value that was not finite: `the output of "encoder.2"`, `the gradient of "decoder.0.weight"`, `the
+        /// loss`.
         place: String,
-        /// The loss there, or that of the step after it, which shows it.
+        /// The loss of that step, or of the next one where the weights went bad.
         value: f64,
         /// The step, counted from 1.
         step: u64,
@@ -159,7 +160,7 @@ pub enum Error {
     },
 }
 
-/// The crate's result.
+/// A result with the crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {

@@ -1,7 +1,8 @@
-//! Philox4x32-10, the counter-based generator that every random draw of the crate comes from; the twin of
-//! `shaders/random.wgsl`. Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
+//! Philox4x32-10, the counter-based generator of every random draw of the crate; the twin of `shaders/random.wgsl`.
+//! Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
 //!
-//! A draw is a pure function of seed, step, stream and element, so it does not matter who computes it or in which order.
+//! A draw is a pure function of seed, step, stream and element, so its value does not depend on the device or on the
+//! order of computation.
 
 #![allow(clippy::excessive_precision, reason = "the coefficients stand as their authors published them")]
 
@@ -29,24 +30,24 @@ pub fn words(seed: u64, step: u32, stream: u32, block: u32) -> [u32; 4] {
     philox([block, step, stream, 0], [seed as u32, (seed >> 32) as u32])
 }
 
-/// A word as a real number in `[0, 1)`, a multiple of 2⁻²⁴ and so exact in 32 bits.
+/// A word as a real number in `[0, 1)`: a multiple of 2⁻²⁴, which is exact in 32 bits.
 #[inline]
 pub fn unit(word: u32) -> f32 {
     (word >> 8) as f32 * (1.0 / 16_777_216.0)
 }
 
-/// Streams of the host's own draws, kept away from a graph's, which count from 0.
+/// Streams of draws on the host, disjoint from those of graphs, which count from 0.
 #[derive(Clone, Copy, Debug)]
 pub enum HostStream {
-    /// Initial weights; the number is the parameter's.
+    /// Initial weights, by the number of the parameter.
     Initial(u32),
     /// The order of an epoch's samples.
     Shuffle,
-    /// Which samples are held back for validation, and which of a user's items are held out; the step is the user's number.
+    /// The choice of validation samples, and of a user's held-out items; the step is the number of the user.
     Split,
     /// Codes of new samples.
     Codes,
-    /// The values of a search's trial, whose number is the step.
+    /// The values of a trial of a tuning; the step is the number of the trial.
     Search,
 }
 
@@ -61,8 +62,8 @@ pub struct Sequence {
 }
 
 impl Sequence {
-    /// The sequence of a stream; `step` is an epoch for shuffles, a user for what is held out, a trial for
-    /// searches, 0 elsewhere.
+    /// The sequence of a stream; `step` is the epoch of a shuffle, the user of held-out items, the trial of a tuning,
+    /// and 0 elsewhere.
     pub fn new(seed: u64, stream: HostStream, step: u32) -> Sequence {
         let stream = match stream {
             HostStream::Initial(parameter) => 0x8000_0000 | parameter,
@@ -99,7 +100,7 @@ impl Sequence {
     }
 }
 
-/// What libraries draw through.
+/// The interface of the crate `rand_core`, for libraries that draw random numbers.
 impl TryRng for Sequence {
     type Error = Infallible;
 

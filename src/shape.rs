@@ -1,4 +1,4 @@
-//! Shapes and the arithmetic of convolution sizes: pure functions, known to graph, plan and model alike.
+//! Shapes and the arithmetic of convolution sizes: pure functions that every part of the crate uses.
 
 use std::fmt;
 
@@ -53,14 +53,13 @@ impl fmt::Debug for Shape {
     }
 }
 
-/// What a kernel covers along one axis, its elements being `dilation` apart: `(kernel - 1) dilation + 1`, or 0 where it
-/// has no elements or they are no distance apart.
+/// Extent of a dilated kernel along one axis: `(kernel - 1) dilation + 1`, or 0 if the kernel or the dilation is 0.
 pub fn dilated(kernel: usize, dilation: usize) -> usize {
     if kernel == 0 || dilation == 0 { 0 } else { (kernel - 1).saturating_mul(dilation).saturating_add(1) }
 }
 
-/// Output size of a convolution along one axis, `kernel` being what the kernel covers: `(input + 2 padding - kernel) / stride + 1`, or `None` where the
-/// kernel is larger than the padded input or a size is zero.
+/// Output size of a convolution along one axis, with the extent of the kernel as `kernel`: `(input + 2 padding -
+/// kernel) / stride + 1`, or `None` if the kernel is larger than the padded input or a size is zero.
 pub fn conv_output(input: usize, kernel: usize, stride: usize, padding: usize) -> Option<usize> {
     if input == 0 || kernel == 0 || stride == 0 {
         return None;
@@ -68,9 +67,10 @@ pub fn conv_output(input: usize, kernel: usize, stride: usize, padding: usize) -
     Some((input.checked_add(padding.checked_mul(2)?)?.checked_sub(kernel)?) / stride + 1)
 }
 
-/// Output size of a pooling along one axis, `kernel` being what a window covers: that of a convolution or, with `ceil`,
-/// PyTorch's `ceil_mode`, rounded up, where the last window may stand out of the padded input, but begins before its padding
-/// at the end. `None` as for [`conv_output`], save that with `ceil` a window may be larger than the padded input.
+/// Output size of a pooling along one axis, with the extent of a window as `kernel`: that of a convolution, rounded up
+/// with `ceil` (PyTorch's `ceil_mode`). With `ceil` the last window may extend beyond the padded input, but starts
+/// before the padding at the end, and a window may be larger than the padded input; otherwise `None` as for
+/// [`conv_output`].
 pub fn pool_output(input: usize, kernel: usize, stride: usize, padding: usize, ceil: bool) -> Option<usize> {
     if !ceil || input == 0 || kernel == 0 || stride == 0 {
         return conv_output(input, kernel, stride, padding);
@@ -80,8 +80,8 @@ pub fn pool_output(input: usize, kernel: usize, stride: usize, padding: usize, c
     Some(if begins_inside { last + 1 } else { last })
 }
 
-/// Output size of a transposed convolution along one axis, `kernel` being what the kernel covers:
-/// `(input - 1) stride - 2 padding + kernel + output_padding`, or `None` where that is not positive.
+/// Output size of a transposed convolution along one axis, with the extent of the kernel as `kernel`: `(input - 1)
+/// stride - 2 padding + kernel + output_padding`, or `None` if that is not positive.
 pub fn conv_transpose_output(
     input: usize,
     kernel: usize,

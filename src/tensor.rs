@@ -1,4 +1,4 @@
-//! Arrays in the host's memory: what goes to a device and what comes back.
+//! Arrays in the host's memory, which are written to and read from devices.
 
 use crate::error::{Error, Result};
 use crate::shape::Shape;
@@ -8,7 +8,8 @@ use crate::shape::Shape;
 pub enum DType {
     /// A real number: f32 on GPUs and on `cpu`, f64 on `cpu-f64`.
     Float,
-    /// A real number stored in 16 bits, which a plan chooses, never a graph: f16 on GPUs; the CPU keeps what an f16 would.
+    /// A real number stored in 16 bits, chosen by plans and never by graphs: f16 on GPUs, and values rounded to f16 on
+    /// the CPU.
     Half,
     /// An index or a counter, u32.
     U32,
@@ -47,7 +48,7 @@ impl Values {
         }
     }
 
-    /// Whether there are none.
+    /// Whether there are no elements.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -71,7 +72,7 @@ impl Values {
         }
     }
 
-    /// Pieces of so many elements, the last of which may be shorter.
+    /// Chunks of this many elements; the last one may be shorter.
     pub(crate) fn chunks(&self, elements: usize) -> Vec<Values> {
         match self {
             Values::F32(v) => v.chunks(elements).map(|piece| Values::F32(piece.to_vec())).collect(),
@@ -83,7 +84,7 @@ impl Values {
 }
 
 impl Tensor {
-    /// An array of the given shape. Fails where the number of elements differs from the shape's.
+    /// An array of the given shape. Fails if the number of elements differs from that of the shape.
     pub fn new(shape: impl Into<Shape>, values: Values) -> Result<Tensor> {
         let shape = shape.into();
         if shape.elements() != values.len() {
@@ -111,7 +112,7 @@ impl Tensor {
         &self.values
     }
 
-    /// The elements as f32, rounded or converted where they are of another type.
+    /// The elements as f32, rounded or converted from other types.
     pub fn to_f32(&self) -> Vec<f32> {
         match &self.values {
             Values::F32(v) => v.clone(),

@@ -1,4 +1,4 @@
-//! What a device can do at most, and what a launch costs.
+//! The ceilings of a device, and the cost of a launch.
 
 use super::numbers::rounded;
 use crate::device::Device;
@@ -8,22 +8,22 @@ use rayon::prelude::*;
 use std::hint::black_box;
 use std::time::Instant;
 
-/// Seconds that each of a few tries lasts.
+/// Seconds of each trial.
 const TRY_SECONDS: f64 = 0.2;
 const TRIES: usize = 3;
-/// Launches of a pass whose cost is measured.
+/// Launches in a measured pass.
 const LAUNCHES: usize = 1000;
 
-/// What a device does at most when it does nothing else.
+/// The highest rates that a device reaches.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
 pub struct Ceilings {
-    /// Multiply-adds in registers, in 1e9 operations per second; each counts as two.
+    /// Multiply-adds in registers, in 1e9 operations per second; a multiply-add is two operations.
     pub gflops: f64,
     /// Copying between buffers beyond any cache, in 1e9 bytes read and written per second.
     pub gb_per_s: f64,
 }
 
-/// What a launch costs in a pass of many small ones: a line of JSON.
+/// The cost of a launch in a pass of many small ones: a line of JSON.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct LaunchMeasurement {
     /// `pinhole` and its version.
@@ -32,13 +32,13 @@ pub struct LaunchMeasurement {
     pub device: String,
     /// `launches`.
     pub workload: String,
-    /// On which buffers they work.
+    /// The buffers of the launches: see `benches/README.md`.
     pub buffers: Buffers,
-    /// Launches of a pass.
+    /// Launches in the pass.
     pub launches: usize,
-    /// Microseconds of the host's time to record one.
+    /// Microseconds of the host's time to record a launch.
     pub host_us_per_launch: f64,
-    /// Microseconds from the submission to the end of the pass, for each.
+    /// Microseconds from the submission to the end of the pass, divided by the launches.
     pub device_us_per_launch: f64,
 }
 
@@ -52,14 +52,14 @@ impl Ceilings {
                 let copy = Probe::copy(gpu)?;
                 (arithmetic, fastest(copy.work(), |launches| copy.run(launches))?)
             }
-            // The exact device is held against the fast one.
+            // `cpu-f64` is compared with the ceilings of `cpu`.
             Device::Cpu | Device::CpuF64 => (arithmetic()?, copy()?),
         };
         Ok(Ceilings { gflops: arithmetic / 1e9, gb_per_s: copy / 1e9 })
     }
 }
 
-/// What a launch of a GPU costs, on each kind of buffers. Fails on the CPU, which has no launches.
+/// Measures the cost of a GPU launch for each kind of buffers. Fails on the CPU, which has no launches.
 pub fn launches(device: &Device) -> Result<Vec<LaunchMeasurement>> {
     let Device::Gpu(gpu) = device else {
         let problem = "has no launches to measure";
@@ -80,7 +80,7 @@ pub fn launches(device: &Device) -> Result<Vec<LaunchMeasurement>> {
     [Buffers::Shared, Buffers::Separate, Buffers::Chained].into_iter().map(measured).collect()
 }
 
-/// Work per second of the fastest of a few tries, where `run` does `work` as often as it is told.
+/// Work per second in the fastest of several trials; `run` repeats `work` as often as its argument says.
 fn fastest(work: f64, mut run: impl FnMut(u64) -> Result<()>) -> Result<f64> {
     run(1)?;
     let mut times = 1;
@@ -130,13 +130,13 @@ fn arithmetic() -> Result<f64> {
     })
 }
 
-/// Independent chains of multiply-adds, which lie in the first cache.
+/// Independent chains of multiply-adds, which fit in the first-level cache.
 const CHAINS: usize = 1024;
-/// Multiply-adds of a chain between reading its number and writing it back: so many that memory does not count, and so
-/// few that the processor works on several chains at once.
+/// Multiply-adds of a chain between a load and a store: enough to hide memory, and few enough that the processor
+/// overlaps several chains.
 const CHAIN: usize = 12;
 
-/// Multiply-adds over and over: how often, the factor, the addend.
+/// A loop of multiply-adds: number of repetitions, factor, addend.
 type Chains = fn(u64, f32, f32) -> f32;
 
 /// The chains by the widest multiply-adds that the processor has.
@@ -168,7 +168,7 @@ fn best_chains() -> Chains {
     chains::<{ cfg!(target_arch = "aarch64") }>
 }
 
-/// Plain loops, which the compiler turns into vectors. The sum of all numbers, so that nothing may be left out.
+/// Plain loops, which the compiler vectorises. Returns the sum of all numbers, so that no work can be optimised away.
 #[inline(always)]
 fn chains<const FUSED: bool>(rounds: u64, factor: f32, addend: f32) -> f32 {
     let mut values: [f32; CHAINS] = std::array::from_fn(|index| index as f32);

@@ -1,26 +1,25 @@
-//! What Linux says of this process and of the machine, so that a measurement tells of its surroundings. Elsewhere
-//! nothing is said.
+//! Memory and processor use of this process and of the machine during a measurement, on Linux only.
 
 use std::fs;
 use std::time::Instant;
 
-/// Clock ticks of a second in `/proc`, the same on every Linux that Rust runs on.
+/// Clock ticks per second in `/proc`, which is 100 on every Linux that Rust supports.
 const TICKS: f64 = 100.0;
 
-/// Forgets the greatest memory use so far.
+/// Resets the peak memory use.
 pub(super) fn reset_peak_memory() {
-    // Where this is refused, the peak is that of the whole process: no reason to fail.
+    // Without this permission, the peak is that of the whole process, which is no reason to fail.
     let _ = fs::write("/proc/self/clear_refs", "5");
 }
 
-/// The greatest memory use, in MiB.
+/// The peak memory use, in MiB.
 pub(super) fn peak_memory() -> Option<f64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     Some(line.split_whitespace().next()?.parse::<f64>().ok()? / 1024.0)
 }
 
-/// Processor time since some moment: this process's and everybody's.
+/// Processor time of this process and of the whole machine.
 pub(super) struct ProcessorTime {
     began: Instant,
     own: f64,
@@ -41,7 +40,7 @@ impl ProcessorTime {
         Some(ProcessorTime { began: Instant::now(), own: ticks(own.get(11..13)?)? / TICKS, all: ticks(&all)? / TICKS })
     }
 
-    /// How many processors this process, and the others, kept busy since then.
+    /// Number of processors that this process, and others, kept busy since then.
     pub fn busy(&self) -> Option<[f64; 2]> {
         let now = ProcessorTime::now()?;
         let elapsed = (now.began - self.began).as_secs_f64();

@@ -1,4 +1,4 @@
-//! Workloads made ready: data and weights in the host's memory first, then a plan on a device.
+//! Workloads loaded on a device: data and weights in the host's memory, then a plan with its buffers.
 
 use super::workload::{CONV_CHANNELS, CONV_SIDE, Workload};
 use crate::data::digits;
@@ -11,24 +11,24 @@ use crate::rng::{self, HostStream, Sequence};
 use crate::tensor::{DType, Values};
 use crate::train::training_plan;
 
-/// Steps of an epoch, and the most bytes of its data: as resident as MNIST.
+/// Steps of an epoch, and the largest size of its data in bytes, which is that of MNIST.
 const EPOCH_STEPS: usize = 200;
 const EPOCH_BYTES: usize = 64 << 20;
-/// Digits that are drawn; an epoch repeats them.
+/// Number of distinct digits, which an epoch repeats.
 const DRAWN: usize = 4096;
-/// Most samples of a step.
+/// Largest batch.
 const MOST_SAMPLES: usize = 1 << 16;
-/// Decides data, weights, order and noise.
+/// The seed of data, weights, order and noise.
 const SEED: u64 = 0;
 const RATE: f64 = 1e-3;
-/// Steps after which a loss must have fallen.
+/// Steps after which the loss must have fallen.
 const LEAST_STEPS: u64 = 16;
 /// Pixels of a digit.
 const PIXELS: usize = 784;
-/// Outputs of an op that are compared with sums in f64.
+/// Number of outputs of an op that are compared with sums in f64.
 const CHECKED: usize = 64;
 
-/// What a workload works on, made before any clock runs.
+/// The data and weights of a workload, made before the clock starts.
 pub struct Material {
     workload: Workload,
     batch: usize,
@@ -54,7 +54,7 @@ pub struct Loaded<'a> {
 }
 
 impl Material {
-    /// The material of a workload; `batch` samples in a step where that is not the workload's own number.
+    /// The data and weights of a workload, with `batch` samples in a step in place of the workload's own number.
     pub fn new(workload: Workload, batch: Option<usize>) -> Result<Material> {
         let batch = match workload {
             Workload::MatMul(_) => 1,
@@ -106,7 +106,7 @@ impl Material {
         }
     }
 
-    /// Plans, loads the plan on a device and writes everything there.
+    /// Makes the plan, loads it on a device and writes all data.
     pub fn load(&self, device: &Device) -> Result<Loaded<'_>> {
         let plan = self.plan(&device.target())?;
         let flop_per_step = match self.workload {
@@ -142,7 +142,7 @@ impl Material {
         Ok(loaded)
     }
 
-    /// Steps of an epoch of its data.
+    /// Steps of an epoch.
     fn epoch_steps(&self) -> usize {
         match &self.content {
             Content::Training { data, network, .. } => data.len() / network.spec().input.elements() / self.batch,
@@ -154,7 +154,7 @@ impl Material {
 const OPTIMIZER: Optimizer = Optimizer::ADAM;
 
 impl Loaded<'_> {
-    /// Runs steps, and waits for them. Fails where a loss is not finite.
+    /// Runs steps and waits for them. Fails if a loss is not finite.
     pub fn run(&mut self, steps: usize) -> Result<()> {
         let Content::Training { .. } = self.material.content else {
             self.session.run(0, steps)?;
@@ -195,7 +195,7 @@ impl Loaded<'_> {
         self.step
     }
 
-    /// The losses of the first step and of the last, where it trains and has run.
+    /// The losses of the first and the last step, for a training workload that has run.
     pub fn losses(&self) -> Option<[f64; 2]> {
         self.losses
     }
@@ -205,31 +205,30 @@ impl Loaded<'_> {
         &self.session
     }
 
-    /// Bytes of all buffers of its plan.
+    /// Bytes of all buffers of the plan.
     pub fn device_bytes(&self) -> u64 {
         self.device_bytes
     }
 
-    /// Floating-point operations of a step: of an op by its definition, of training as the plan counts them.
+    /// Floating-point operations of a step: by definition for an op, as counted by the plan for training.
     pub fn flop_per_step(&self) -> u64 {
         self.flop_per_step
     }
 
-    /// Bytes that the launches of a step read and write, each launch counting its own.
+    /// Bytes that the launches of a step read and write, summed over launches.
     pub fn bytes_per_step(&self) -> u64 {
         self.bytes_per_step
     }
 
-    /// Fails where what has run came to nothing: where training has not made the loss smaller, for which it goes on to
-    /// 16 steps at least, or an op's output is wrong. Of an op, the greatest error of some of its outputs as a part of
-    /// the largest.
+    /// Fails if training has not reduced the loss within at least 16 steps, or if the output of an op is wrong. For an
+    /// op, returns the largest error of some outputs relative to the largest output.
     pub fn check(&mut self) -> Result<Option<f64>> {
-        /// Far more than rounding, far less than any mistake.
+        /// Far above rounding errors and far below the effect of any mistake.
         const TOLERANCE: f64 = 1e-3;
         let workload = self.material.workload;
         let (left, right) = match &self.material.content {
             Content::Training { .. } => {
-                // The first few losses differ more by their batches than by what was learnt.
+                // The first losses differ more by their batches than by what was learned.
                 self.run(LEAST_STEPS.saturating_sub(self.step) as usize)?;
                 return match self.losses {
                     Some([first, last]) if last >= first => Err(Error::invalid(
@@ -247,7 +246,7 @@ impl Loaded<'_> {
             Values::F64(values) => values,
             Values::U32(_) | Values::U8(_) => vec![],
         };
-        // Places that have nothing to do with tiles.
+        // Positions that are unrelated to tile sizes.
         let stride = (output.len() / CHECKED).max(1) | 1;
         let (mut error, mut largest) = (0.0f64, 0.0f64);
         for place in (0..output.len()).step_by(stride) {
@@ -259,7 +258,7 @@ impl Loaded<'_> {
                 _ => convolved(left, right, place),
             };
             let difference = (output[place] - expected).abs();
-            // NaN must not get lost.
+            // NaN must propagate.
             error = if difference <= error { error } else { difference };
             largest = largest.max(expected.abs());
         }
@@ -291,14 +290,13 @@ fn samples(batch: usize, pixels: usize) -> usize {
     batch * (EPOCH_BYTES / pixels / batch).clamp(1, EPOCH_STEPS)
 }
 
-/// This many digits, one after the other.
+/// Bytes of `count` digits, concatenated.
 fn pictures(count: usize) -> Values {
     let order: Vec<u32> = (0..count).map(|sample| (sample % DRAWN) as u32).collect();
     digits(count.min(DRAWN), SEED).gather(&order)
 }
 
-/// Squares of uniform draws: their mean is a third, so that there is something to learn for a sigmoid that begins at a
-/// half.
+/// Squares of uniform draws: with a mean of a third, a sigmoid that starts at a half has something to learn.
 fn noise(count: usize) -> Values {
     let words = (0..count.div_ceil(4)).flat_map(|block| rng::words(SEED, 0, 0, block as u32));
     Values::U8(words.map(|word| (rng::unit(word).powi(2) * 256.0) as u8).take(count).collect())

@@ -1,4 +1,4 @@
-//! Timing a workload: a first step, warm-up, then blocks of steps, each ended by waiting for the device.
+//! Times a workload: a first step, a warm-up, then blocks of steps, each ended by waiting for the device.
 
 use super::ceilings::Ceilings;
 use super::host::{ProcessorTime, peak_memory, reset_peak_memory};
@@ -11,17 +11,17 @@ use crate::gpu::{Tuning, TuningReport};
 use crate::plan::Target;
 use std::time::{Duration, Instant};
 
-/// How long to measure.
+/// Length of a measurement.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Timing {
-    /// Timed blocks, of which the median is reported. Where steps are slow there are fewer: no more than take four
-    /// times as long as they should, and at least one.
+    /// Number of timed blocks, of which the median is reported. Slow steps reduce the number, down to one, so that all
+    /// blocks take at most four times their intended time.
     pub blocks: usize,
-    /// Seconds that a block should last; it has at least one step.
+    /// Seconds that a block should last; a block has at least one step.
     pub block_seconds: f64,
-    /// Samples in a step, where that is not the workload's own number. Matrix products have none.
+    /// Samples in a step, in place of the workload's own number. Matrix products have none.
     pub batch: Option<usize>,
-    /// How long to look for faster tiles first, where that is wanted; none of it counts.
+    /// Time for measuring faster tiles before the workload, if wanted; not part of any result.
     pub tune: Option<Duration>,
 }
 
@@ -31,10 +31,10 @@ impl Default for Timing {
     }
 }
 
-/// What came of a workload: a line of JSON. Rates are of the median block; what does not apply is null.
+/// The result of a workload: a line of JSON. Rates are those of the median block; fields that do not apply are null.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct Measurement {
-    /// `pinhole` and its version, and `tuned` where it was.
+    /// `pinhole` and the version, with `tuned` for tuned tiles.
     pub peer: String,
     /// The device.
     pub device: String,
@@ -52,7 +52,7 @@ pub struct Measurement {
     pub max: f64,
     /// Timed blocks.
     pub blocks: usize,
-    /// Steps of each.
+    /// Steps of each block.
     pub steps_per_block: usize,
     /// All steps that ran, warm-up included.
     pub steps: u64,
@@ -60,9 +60,9 @@ pub struct Measurement {
     pub first_loss: Option<f64>,
     /// The loss of the last step.
     pub loss: Option<f64>,
-    /// The greatest error of some outputs of an op as a part of the largest.
+    /// The largest error of some outputs of an op relative to the largest output.
     pub rel_err: Option<f64>,
-    /// Seconds that the first step took, with everything in place.
+    /// Seconds of the first step, after everything is loaded.
     pub first_step_s: f64,
     /// Seconds from opening the device to the end of the first step: planning, compiling and writing the data included.
     pub first_finished_step_s: f64,
@@ -74,7 +74,7 @@ pub struct Measurement {
     pub host_us_per_launch: Option<f64>,
     /// Bytes of all of the plan's buffers.
     pub device_bytes: u64,
-    /// Floating-point operations of a step: of an op by its definition, of training as the plan counts them.
+    /// Floating-point operations of a step: by definition for an op, as counted by the plan for training.
     pub flop_per_step: u64,
     /// Bytes that the launches of a step read and write.
     pub bytes_per_step: u64,
@@ -82,25 +82,25 @@ pub struct Measurement {
     pub ceiling_gflops: Option<f64>,
     /// The rate at which the device copied, in 1e9 bytes read and written per second.
     pub ceiling_gb_per_s: Option<f64>,
-    /// `gflops` as a part of its ceiling.
+    /// `gflops` divided by its ceiling.
     pub ceiling_fraction: Option<f64>,
-    /// Bytes per second as a part of their ceiling; more than 1 where data stay in caches.
+    /// Bytes per second divided by their ceiling; above 1 where data stay in caches.
     pub copy_fraction: Option<f64>,
     /// Threads that compute; null on a GPU.
     pub threads: Option<usize>,
-    /// The process's greatest memory use, in MiB; null where the system does not say.
+    /// Peak memory use of the process, in MiB; null where the system does not report it.
     pub peak_rss_mb: Option<f64>,
     /// Processors that this process kept busy during the timed blocks.
     pub cpu_used: Option<f64>,
     /// Processors that others kept busy meanwhile: near 0 on a quiet machine.
     pub other_cpu: Option<f64>,
-    /// What came of tuning; no part of the line.
+    /// The report of the tuning; not part of the line.
     #[serde(skip)]
     pub tuning: Option<TuningReport>,
 }
 
 impl Measurement {
-    /// Says how much of the device's ceilings was reached.
+    /// Sets the fractions of the device's ceilings.
     pub fn hold_against(&mut self, ceilings: &Ceilings) {
         let steps_per_s = self.gflops * 1e9 / self.flop_per_step.max(1) as f64;
         self.ceiling_gflops = Some(rounded(ceilings.gflops));
@@ -110,8 +110,8 @@ impl Measurement {
     }
 }
 
-/// Opens the device of a name, runs a workload there and times it. Fails where the loss is not finite or has not become
-/// smaller, or an op's output is wrong.
+/// Opens a device by name, runs a workload on it and times it. Fails if the loss is not finite or has not fallen, or if
+/// the output of an op is wrong.
 pub fn measure(workload: Workload, device: &str, settings: &Timing) -> Result<Measurement> {
     let Timing { blocks, block_seconds, batch, tune } = *settings;
     if blocks == 0 || !(block_seconds > 0.0 && block_seconds <= 3600.0) {
@@ -210,7 +210,7 @@ fn time_blocks(loaded: &mut Loaded, settings: &Timing, steps_per_block: usize) -
 
 /// Runs steps until their pace has settled; how many fill a block.
 fn warm_up(loaded: &mut Loaded, block_seconds: f64) -> Result<usize> {
-    // Only a wait tells the truth about the device, so the steps between two waits are doubled until they last.
+    // Only a wait shows the time of the device, so the steps between two waits are doubled until they last long enough.
     let mut steps = 1;
     let pace = loop {
         let began = Instant::now();
@@ -222,7 +222,7 @@ fn warm_up(loaded: &mut Loaded, block_seconds: f64) -> Result<usize> {
         steps *= 2;
     };
     let fitting = ((block_seconds / pace).round() as usize).max(1);
-    // A block more, for clocks to rise; where a step fills a block there is nothing left to rise.
+    // Another block, for clock speeds to rise, unless one step already fills a block.
     if fitting > 1 {
         loaded.run(fitting)?;
     }

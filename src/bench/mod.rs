@@ -1,4 +1,4 @@
-//! Measuring: the standard workloads, what a device can do at most, and what a launch costs.
+//! Benchmarks: the standard workloads, the ceilings of a device, and the cost of a launch.
 //!
 //! A [`Workload`] is a training step or a single op with everything resident on the device. [`measure()`] times it in
 //! blocks of steps and reports the median block; [`Ceilings`] says how much of the device that is. `pinhole bench`

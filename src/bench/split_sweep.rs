@@ -1,4 +1,4 @@
-//! What cutting the sums of convolutions' weight gradients into parts gains.
+//! The effect of splitting the sums of convolutions' weight gradients into parts.
 
 use super::loaded::{Material, numbers};
 use super::numbers::{median, rounded};
@@ -9,15 +9,15 @@ use crate::plan::{Kernel, Limits, Plan, Product, Target, Without};
 use crate::tensor::{DType, Values};
 use std::time::Instant;
 
-/// Most parts that are tried.
+/// Largest number of parts.
 const MOST_SPLITS: usize = 256;
-/// Timings of each number of parts, of which the median counts, and seconds that each should take.
+/// Timings for each number of parts, of which the median counts, and the seconds of each.
 const ROUNDS: usize = 3;
 const ROUND_SECONDS: f64 = 0.005;
-/// Most runs of a timing.
+/// Largest number of runs in a timing.
 const MOST_RUNS: usize = 1000;
 
-/// What a weight gradient takes with its sums cut into so many parts: a line of JSON.
+/// Time of a weight gradient with its sums split into a number of parts: a line of JSON.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct SplitMeasurement {
     /// `pinhole` and its version.
@@ -26,26 +26,26 @@ pub struct SplitMeasurement {
     pub device: String,
     /// `split-sweep`.
     pub workload: String,
-    /// The workload whose weight gradient it is.
+    /// The workload of the weight gradient.
     pub model: String,
     /// The layer.
     pub layer: String,
-    /// Lines and columns of the product.
+    /// Lines of the product.
     pub lines: u32,
-    /// See `lines`.
+    /// Columns of the product.
     pub columns: u32,
-    /// Its depth: the length of the sums.
+    /// Depth of the product: the length of the sums.
     pub depth: u64,
-    /// Parts that each sum is cut into.
+    /// Parts of each sum.
     pub splits: u64,
-    /// Whether that is what the planner chooses.
+    /// Whether the planner chooses this number.
     pub planned: bool,
-    /// Microseconds of the product alone; another launch joins the parts.
+    /// Microseconds of the product, without the launch that sums the parts.
     pub us: f64,
 }
 
-/// Times the weight gradients of `conv-ae` and `conv-ae-wide` with their sums in 1, 2, 4, ... parts and in as many as the
-/// planner chooses.
+/// Times the weight gradients of `conv-ae` and `conv-ae-wide` with 1, 2, 4, ... parts and with the number of parts that
+/// the planner chooses.
 pub fn split_sweep(device: &Device) -> Result<Vec<SplitMeasurement>> {
     let limits = match device {
         Device::Gpu(gpu) => *gpu.limits(),
@@ -62,7 +62,7 @@ pub fn split_sweep(device: &Device) -> Result<Vec<SplitMeasurement>> {
             .map(|splits| material.plan(&Target { splits, ..target.clone() }))
             .collect::<Result<_>>()?;
         for product in weight_gradients(&plans[0]) {
-            // The planner's own first: a forced number that is the same adds nothing.
+            // The planner's choice comes first, and is not repeated as a forced number.
             let mut planned = None;
             let mut known: Vec<u64> = Vec::new();
             let mut alone: Vec<Plan> = Vec::new();
@@ -71,7 +71,7 @@ pub fn split_sweep(device: &Device) -> Result<Vec<SplitMeasurement>> {
                 let Some(found) = step.and_then(|step| plan.isolated(step)) else { continue };
                 let splits = found.steps[0].constant("SPLITS").unwrap_or(1);
                 planned = planned.or(Some(splits));
-                // So many parts of a large weight may be more than one binding holds.
+                // The parts of a large weight may exceed one binding.
                 if !known.contains(&splits) && found.check(&limits).is_ok() {
                     known.push(splits);
                     alone.push(found);
@@ -113,7 +113,7 @@ fn weight_gradients(plan: &Plan) -> Vec<Product> {
     products
 }
 
-/// Microseconds of each of these plans, timed in turn.
+/// Microseconds of each plan, timed in turn.
 fn times(device: &Device, plans: &[Plan]) -> Result<Vec<f64>> {
     let mut session = device.load(plans)?;
     for (stream, buffer) in (0..).zip(&plans[0].buffers[..2]) {

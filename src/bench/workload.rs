@@ -5,7 +5,7 @@ use crate::model::ModelSpec;
 use std::fmt;
 use std::path::Path;
 
-/// A standard piece of work, the same for every engine that it is compared with.
+/// A standard piece of work, equal for all compared engines.
 ///
 /// Training is forward, loss, backward and Adam (learning rate 1e-3, betas 0.9 and 0.999, epsilon 1e-8), all in f32.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -24,12 +24,12 @@ pub enum Workload {
     Conv3x3,
 }
 
-/// Channels of `conv3x3` on either side, and the height and width of its pictures.
+/// In- and out-channels of `conv3x3`, and the height and width of its pictures.
 pub(super) const CONV_CHANNELS: usize = 64;
 pub(super) const CONV_SIDE: usize = 28;
 
 impl Workload {
-    /// All of them: those that train first.
+    /// All workloads, training steps first.
     pub const ALL: &[Workload] = &[
         Workload::ConvAe,
         Workload::DenseAe,
@@ -42,7 +42,7 @@ impl Workload {
         Workload::Conv3x3,
     ];
 
-    /// Whether it is a training step, and no single op.
+    /// Whether the workload is a training step rather than a single op.
     pub fn trains(self) -> bool {
         match self {
             Workload::ConvAe | Workload::DenseAe | Workload::Vae | Workload::ConvAeWide => true,
@@ -61,7 +61,7 @@ impl Workload {
         }
     }
 
-    /// The model that it trains, where it trains one.
+    /// The model that the workload trains, if any.
     pub fn model(self) -> Result<Option<ModelSpec>> {
         match self {
             Workload::ConvAe => ModelSpec::resolve("conv").map(Some),
@@ -75,7 +75,7 @@ impl Workload {
         }
     }
 
-    /// The workloads of a name, which is one's own or that of a group: `all`, `training` or `kernels`.
+    /// Workloads by name: one of them, or the group `all`, `training` or `kernels`.
     pub fn named(name: &str) -> Result<Vec<Workload>> {
         let chosen = |fits: &dyn Fn(&Workload) -> bool| Workload::ALL.iter().copied().filter(|w| fits(w)).collect();
         let found: Vec<Workload> = match name {

@@ -23,10 +23,10 @@ pub struct Arguments {
     /// Timed blocks, of which the median is reported
     #[arg(long, default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1000))]
     blocks: u64,
-    /// Seconds that a block should last; it has at least one step
+    /// Seconds that a block should last; every block has at least one step
     #[arg(long, default_value_t = 1.0, value_name = "S", allow_negative_numbers = true)]
     block_seconds: f64,
-    /// Samples in a step, where that is not the workload's own number
+    /// Samples in a step, in place of the workload's own number
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     batch: Option<u64>,
     #[command(flatten)]

@@ -17,23 +17,22 @@ use std::sync::Arc;
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// The directory of a run whose encoder gets a head over classes; of a classifier where it is to predict
+    /// The directory of a run whose encoder becomes a classifier; with --predict, the directory of a classifier
     run: PathBuf,
     /// Data with labels: digits, a folder with MNIST's files or with a folder of pictures for each class, an NPZ file with x and y,
     /// or a CSV file with --label
     #[arg(long, default_value = "digits", value_name = "FILE|DIR|digits[:N]")]
     data: String,
-    /// The column of a CSV file that holds the labels, by its name or, counted from 1, its number; the one that the run was
-    /// trained with where not given
+    /// The column of a CSV file that holds the labels: its name, or its number counted from 1 [default: the run's]
     #[arg(long, alias = "label-column", value_name = "COLUMN")]
     label: Option<String>,
-    /// Where the classifier goes
+    /// The directory that the classifier is written to
     #[arg(long, value_name = "DIR", required_unless_present = "predict")]
     out: Option<PathBuf>,
-    /// Passes over the training set, in place of the model's
+    /// Passes over the training set [default: the model's]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     epochs: Option<u64>,
-    /// Print the class of each sample of the data's test part, one in a line; of all where it has none
+    /// Print the class of each sample of the data's test part (of all samples where there is none), one in a line
     #[arg(long, conflicts_with_all = ["out", "epochs", "set"])]
     predict: bool,
     #[command(flatten)]

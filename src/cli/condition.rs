@@ -7,13 +7,13 @@ use pinhole::model::{Network, SideInputs};
 
 #[derive(clap::Args)]
 pub struct ConditionArgument {
-    /// For models with labels as their condition: the label that all samples are taken to have
+    /// The label of all samples, for a model with labels as its condition
     #[arg(long, value_name = "LABEL", conflicts_with = "condition", allow_hyphen_values = true)]
     label: Option<String>,
-    /// For models with a vector as their condition: the one that all samples are taken to have
+    /// The condition of all samples, for a model with a vector as its condition
     #[arg(long, value_name = "X,..", value_delimiter = ',', allow_hyphen_values = true)]
     condition: Vec<f32>,
-    /// The column of a CSV file that holds labels, by its name or number; the one that the run was trained with where not given
+    /// The column of a CSV file that holds the labels: its name, or its number counted from 1 [default: the run's]
     #[arg(long, value_name = "COLUMN")]
     label_column: Option<String>,
 }

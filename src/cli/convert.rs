@@ -22,9 +22,10 @@ pub struct Arguments {
     run: RunArgument,
     /// Anything that train's --data takes; its test part where it has one. For decode: an NPY, NPZ, IDX or CSV file of codes
     input: String,
-    /// NAME.npy, NAME.csv, NAME.idx or NAME.idx.gz; for pictures also NAME.png for a grid, or a folder for a PNG of each
+    /// The output: NAME.npy, NAME.csv, NAME.idx or NAME.idx.gz; for pictures also NAME.png (a grid) or a folder (a PNG
+    /// of each)
     output: PathBuf,
-    /// Take the training part of data that has two
+    /// Take the training part of data that also has a test part
     #[arg(long)]
     train: bool,
     #[command(flatten)]
@@ -37,10 +38,10 @@ pub struct Arguments {
 pub struct Reconstruct {
     #[command(flatten)]
     common: Arguments,
-    /// Write the mean reconstruction of an ensemble of the run and this one, and of others that are named so
+    /// Write the mean reconstruction of an ensemble: the run, and each run given by --with
     #[arg(long, value_name = "RUN")]
     with: Vec<PathBuf>,
-    /// Write the standard deviation of what the ensemble's members give for each number, too
+    /// Also write the standard deviation over the members of the ensemble, for each number
     #[arg(long, value_name = "FILE", requires = "with")]
     spread: Option<PathBuf>,
 }
@@ -49,7 +50,7 @@ pub struct Reconstruct {
 pub struct Encode {
     #[command(flatten)]
     common: Arguments,
-    /// The numbers of the vectors that codes are made of, in place of these, where the latent has a codebook
+    /// Write indices of codebook vectors in place of codes, for a latent with a codebook
     #[arg(long)]
     indices: bool,
 }

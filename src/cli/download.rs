@@ -16,9 +16,9 @@ pub struct Arguments {
     /// The data set
     #[arg(value_name = "mnist|fashion-mnist")]
     name: String,
-    /// The folder for its files; one of its name where not given
+    /// The folder for its files [default: the name of the data set]
     folder: Option<PathBuf>,
-    /// Take the files from this address only: a mirror of your own
+    /// Take the files from this address only, such as a mirror of your own
     #[arg(long, value_name = "URL")]
     mirror: Option<String>,
 }

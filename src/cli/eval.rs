@@ -22,10 +22,10 @@ pub struct Arguments {
     /// The data; its test part is measured where it has one
     #[arg(long, value_name = "FILE|DIR|digits[:N]")]
     data: String,
-    /// What the model is to make of the data's samples, where that is not the samples themselves
+    /// What the model must output for each sample, where that is not the sample itself
     #[arg(long, value_name = "FILE|DIR")]
     targets: Option<String>,
-    /// The column of a CSV file that holds labels, by its name or number; the one that the run was trained with where not given
+    /// The column of a CSV file that holds the labels: its name, or its number counted from 1 [default: the run's]
     #[arg(long, alias = "label-column", value_name = "COLUMN")]
     label: Option<String>,
     #[command(flatten)]
@@ -34,18 +34,18 @@ pub struct Arguments {
     #[arg(long, value_name = "CODES", num_args = 0..=1, require_equals = true, default_missing_value = "200",
           value_parser = clap::value_parser!(u32).range(1..=100_000))]
     nll: Option<u32>,
-    /// Say what codes are like too: active units, numbers that are not 0, dead ones, the mean activation, the part of the
-    /// data's variance that reconstructions explain, and how many vectors of a codebook are used
+    /// Also print statistics of codes: active units, numbers that are not 0, dead units, the mean activation, explained
+    /// variance, and how many vectors of a codebook are used
     #[arg(long)]
     codes: bool,
-    /// Measure the mean squared norm of the encoder's Jacobian too
+    /// Also measure the mean squared norm of the encoder's Jacobian
     #[arg(long)]
     jacobian: bool,
-    /// Say how well items of users that were not trained on are found when a fifth of them is held out: Recall@20, Recall@50
-    /// and NDCG@100, beside those of a ranking by popularity
+    /// Also measure recommendations for users outside the training data, with a fifth of their items held out:
+    /// Recall@20, Recall@50 and NDCG@100, next to those of a ranking by popularity
     #[arg(long)]
     ranking: bool,
-    /// Measure the mean reconstruction of an ensemble of the run and this one too, and of others that are named so
+    /// Also measure the mean reconstruction of an ensemble: the run, and each run given by --with
     #[arg(long, value_name = "RUN")]
     with: Vec<PathBuf>,
     /// Print one line of JSON

@@ -22,7 +22,8 @@ pub struct Common {
     /// Samples, of the data's test part where it has one; for models that have no prior: the codes of these are followed
     #[arg(long, value_name = "FILE|DIR|digits[:N]")]
     data: Option<String>,
-    /// NAME.png for a grid, a folder for a PNG of each, or NAME.npy, NAME.csv, NAME.idx; in the run's directory where not given
+    /// The output: NAME.png (a grid), a folder (a PNG of each), NAME.npy, NAME.csv or NAME.idx [default: in the run's
+    /// directory]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     #[command(flatten)]
@@ -35,10 +36,10 @@ pub struct Common {
 pub struct Generate {
     #[command(flatten)]
     common: Common,
-    /// How many samples; where each label of a model gets a row, so many in all, or a few more
+    /// Number of samples; rounded up to full rows where each label of a model gets a row
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
     n: u32,
-    /// Decides the draws
+    /// The seed of the random draws
     #[arg(long, default_value_t = 0)]
     seed: u64,
 }
@@ -47,16 +48,16 @@ pub struct Generate {
 pub struct Interpolate {
     #[command(flatten)]
     common: Common,
-    /// Where to begin: the number of a sample of --data, from 0 on, or a file that holds one sample
+    /// The first sample: its number in --data, counted from 0, or a file that holds one sample
     #[arg(value_name = "A")]
     from: String,
-    /// Where to end
+    /// The last sample
     #[arg(value_name = "B")]
     to: String,
-    /// Samples on the way, both ends included
+    /// Number of samples, both ends included
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(2..))]
     steps: u32,
-    /// The way through the latent space
+    /// The path through the latent space
     #[arg(long, default_value = "linear", value_name = "linear|spherical", value_parser = path)]
     path: task::LatentPath,
 }
@@ -65,13 +66,13 @@ pub struct Interpolate {
 pub struct Traverse {
     #[command(flatten)]
     common: Common,
-    /// The number of the sample of --data whose code is changed; the mean code where not given
+    /// The sample of --data whose code is changed, by its number [default: the mean code]
     #[arg(long, value_name = "N", requires = "data")]
     sample: Option<usize>,
-    /// How many numbers of the code are swept, a row each
+    /// How many numbers of the code are changed, each in a row
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
     latents: u32,
-    /// Values of each
+    /// Values of each number
     #[arg(long, default_value_t = 11, value_parser = clap::value_parser!(u32).range(2..))]
     steps: u32,
 }

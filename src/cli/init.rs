@@ -13,7 +13,7 @@ use std::path::PathBuf;
 pub struct Arguments {
     /// The model to start from: a preset (see pinhole models) or a model file
     model: String,
-    /// Where to write it; a file that is there already is left alone
+    /// The file to write; an existing file is not overwritten
     #[arg(value_name = "FILE.toml")]
     file: Option<PathBuf>,
     #[command(flatten)]

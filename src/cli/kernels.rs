@@ -13,9 +13,9 @@ use std::io::{IsTerminal, Write};
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// The kernel whose text to show, such as conv2d.forward; a list of all where none is named
+    /// The kernel to show, such as conv2d.forward [default: list all]
     name: Option<String>,
-    /// Show the kernel as a training step of this model has it
+    /// Show the kernel as it is in a training step of this model
     #[arg(long, default_value = "conv", value_name = "PRESET|FILE.toml")]
     model: String,
     #[command(flatten)]

@@ -22,6 +22,7 @@ mod plan;
 mod pretrain;
 mod recommend;
 mod resume;
+mod schema;
 mod search;
 mod summary;
 mod train;
@@ -31,8 +32,6 @@ use clap::{CommandFactory, Parser, Subcommand};
 use output::say;
 use pinhole::error::Result;
 use pinhole::gpu;
-use pinhole::model::ModelSpec;
-use pinhole::tune::SearchSpec;
 use std::process::ExitCode;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
@@ -52,33 +51,33 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Train a model and keep it in a run directory
+    /// Train a model in a run directory
     Train(train::Arguments),
-    /// Train the layers of a model one after the other, each as a denoising autoencoder of the layers below
+    /// Train a model layer by layer, each as a denoising autoencoder of the layers below
     Pretrain(pretrain::Arguments),
-    /// Train a run's encoder on labels, with a softmax head, or let a classifier predict
+    /// Train a classifier, a run's encoder with a softmax head, or predict with one
     Classify(classify::Arguments),
     /// Search over the keys of a model file for the best values
     Tune(tune::Arguments),
-    /// Measure a trained model's loss and errors on a data set's test part
+    /// Measure the loss and errors of a trained model on the test part of a data set
     Eval(eval::Arguments),
     /// Rank the items that users do not have yet
     Recommend(recommend::Arguments),
     /// Write the codes of samples
     Encode(convert::Encode),
-    /// Write the samples that codes stand for
+    /// Write the samples of codes
     Decode(convert::Arguments),
-    /// Write samples as a trained model reconstructs them
+    /// Write the reconstructions of samples
     Reconstruct(convert::Reconstruct),
-    /// Find the samples whose codes of bits are nearest to those of others
+    /// Find the samples with the nearest binary codes
     Search(search::Arguments),
-    /// Draw new samples and write what a trained model makes of them
+    /// Draw new samples
     Generate(explore::Generate),
-    /// Write what lies between two samples
+    /// Write the samples on a path between two samples
     Interpolate(explore::Interpolate),
-    /// Write what each number of a code does
+    /// Write the effect of each number of a code
     Traverse(explore::Traverse),
-    /// Write the plane of a code of two numbers
+    /// Write the samples on the plane of a code of two numbers
     Manifold(explore::Manifold),
     /// Fetch a known data set, checked by SHA-256
     Download(download::Arguments),
@@ -88,18 +87,14 @@ enum Command {
     Summary(summary::Arguments),
     /// Show the launches of a model's training step
     Plan(plan::Arguments),
-    /// Measure training steps and kernels, and hold them against what the device can do
+    /// Measure the speed of training steps and kernels, and the ceilings of the device
     Bench(bench::Arguments),
     /// List the kernels, or show the final text of one
     Kernels(kernels::Arguments),
     /// Write a commented model file to start from
     Init(init::Arguments),
     /// Print the JSON Schema of model files or search spaces, for editors
-    Schema {
-        /// Which of the two
-        #[arg(default_value = "model", value_parser = ["model", "space"])]
-        of: String,
-    },
+    Schema(schema::Arguments),
     /// Print a script that completes commands in a shell
     Completions {
         /// The shell
@@ -182,10 +177,7 @@ pub fn main() -> ExitCode {
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Kernels(arguments) => kernels::run(&arguments),
         Command::Init(arguments) => init::run(&arguments),
-        Command::Schema { of } => {
-            let schema = if of == "space" { SearchSpec::schema() } else { ModelSpec::schema() };
-            say(&format!("{schema:#}")).map(|()| End::Done)
-        }
+        Command::Schema(arguments) => schema::run(&arguments),
         Command::Completions { shell } => complete(shell),
         Command::Devices(arguments) => devices::run(&arguments),
     };

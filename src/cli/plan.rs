@@ -18,7 +18,7 @@ pub struct Arguments {
     /// Samples in a step
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     batch: Option<u64>,
-    /// Samples of the data set; 60000 where not given, or as many as a buffer takes
+    /// Samples of the data set [default: 60000, or as many as a buffer holds]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     samples: Option<u64>,
     #[command(flatten)]

@@ -14,23 +14,24 @@ use std::sync::Arc;
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// A preset (stacked, deep), a model file or the directory of a run: linear layers, which the decoder mirrors
+    /// A preset (stacked, deep), a model file or the directory of a run, with linear layers that the decoder mirrors
     model: String,
     #[command(flatten)]
     changes: Changes,
-    /// The data; validation is on its test part where it has one
+    /// The data; validation uses the test part where there is one
     #[arg(long, default_value = "digits", value_name = "FILE|DIR|digits[:N]")]
     data: String,
-    /// The column of a CSV file that holds labels and is no part of samples, by its name or, counted from 1, its number
+    /// The column of a CSV file that holds labels and is not part of the samples: its name, or its number counted from
+    /// 1
     #[arg(long, alias = "label-column", value_name = "COLUMN")]
     label: Option<String>,
-    /// The run directory of the model with the layers' weights, which train --resume goes on with
+    /// The run directory of the pretrained model, which train --resume continues
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// Epochs for each layer, in place of the model's
+    /// Epochs for each layer [default: the model's]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     epochs: Option<u64>,
-    /// The part of each layer's input that is set to zero; the last stands for all further layers
+    /// The part of each layer's input that is set to zero; the last value holds for all further layers
     #[arg(long, value_delimiter = ',', default_values_t = MASKING, value_name = "P,..")]
     masking: Vec<f64>,
     #[command(flatten)]

@@ -13,10 +13,10 @@ pub struct Arguments {
     /// The users and what they have: the data's test part where it has one
     #[arg(long, value_name = "ratings:FILE|FILE.npz|ratings:USERS[:SEED]")]
     data: String,
-    /// Only for this user: the name in the data, or the number, counted from 0, where users have no names
+    /// Only this user: the name in the data, or the number counted from 0 where users have no names
     #[arg(long, value_name = "USER")]
     user: Option<String>,
-    /// How many items for each user
+    /// Number of items for each user
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
     n: u32,
     #[command(flatten)]

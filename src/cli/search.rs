@@ -19,18 +19,18 @@ const SHOWN: [usize; 2] = [20, 20];
 pub struct Arguments {
     /// The directory of a run whose latent is binary
     run: PathBuf,
-    /// What is looked for: anything that train's --data takes; its test part where it has one
+    /// The queries: data as for train --data; the test part where there is one
     query: String,
-    /// What is searched; its training part where it has two
+    /// The data to search; the training part where there are two
     #[arg(long, value_name = "FILE|DIR|digits[:N]")]
     data: String,
-    /// How many samples are found for each
+    /// Number of results for each query
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
     n: u32,
-    /// All samples whose codes differ in at most so many bits, in place of the nearest
+    /// Find all samples whose codes differ in at most this many bits, in place of the nearest
     #[arg(long, value_name = "BITS", conflicts_with = "n")]
     radius: Option<u32>,
-    /// A picture of the first queries, each before what was found for it; in the run's directory where not given
+    /// A picture of the first queries, each followed by its results [default: in the run's directory]
     #[arg(long, value_name = "FILE.png")]
     out: Option<PathBuf>,
     /// Print a line of JSON for each query

@@ -25,18 +25,19 @@ const DEFAULT_MODEL: &str = "conv";
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// A preset (see pinhole models) or a model file; conv where not given
+    /// A preset (see pinhole models) or a model file [default: conv]
     #[arg(long, value_name = "PRESET|FILE.toml")]
     pub(super) model: Option<String>,
-    /// A folder with MNIST's or EMNIST's files, pictures or classes of pictures, an IDX, NPY, NPZ or CSV file, ratings:FILE, or the
-    /// built-in digits
+    /// A folder with MNIST's or EMNIST's files, pictures or classes of pictures; an IDX, NPY, NPZ or CSV file;
+    /// ratings:FILE; or the built-in digits
     #[arg(long, value_name = "FILE|DIR|digits[:N]")]
     pub(super) data: Option<String>,
-    /// What the model is to make of the data's samples, as many and in the same order: of noisy pictures clean ones of the same
-    /// names, say
+    /// What the model must output for each sample, in the order of --data, such as clean pictures with the names of
+    /// noisy ones
     #[arg(long, value_name = "FILE|DIR")]
     pub(super) targets: Option<String>,
-    /// The column of a CSV file that holds labels and is no part of samples, by its name or, counted from 1, its number
+    /// The column of a CSV file that holds labels and is not part of the samples: its name, or its number counted from
+    /// 1
     #[arg(long, alias = "label-column", value_name = "COLUMN")]
     pub(super) label: Option<String>,
     /// Passes over the training set
@@ -45,16 +46,16 @@ pub struct Arguments {
     /// Samples in a step
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(super) batch: Option<u64>,
-    /// End after this many steps, whatever the epochs
+    /// End after this many steps, even within an epoch
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     steps: Option<u64>,
     /// The learning rate
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     lr: Option<f64>,
-    /// In how many bits a step stores its values: f16 scales the loss, and sums are of 32 bits all the same
+    /// The precision of the values that a step stores; f16 scales the loss and keeps sums in 32 bits
     #[arg(long, value_name = "f32|f16", value_parser = Precision::from_name)]
     pub(super) precision: Option<Precision>,
-    /// Decides initial weights, shuffling and all else that is random
+    /// The seed of initial weights, shuffling and everything else that is random
     #[arg(long, value_name = "N")]
     pub(super) seed: Option<u64>,
     #[command(flatten)]
@@ -62,20 +63,20 @@ pub struct Arguments {
     /// Begin with these weights
     #[arg(long, value_name = "FILE.safetensors")]
     pub(super) init: Option<PathBuf>,
-    /// Take the samples in the data's own order
+    /// Take the samples in the order of the data
     #[arg(long)]
     pub(super) no_shuffle: bool,
-    /// Keep every step's loss in metrics.jsonl
+    /// Write the loss of every step to metrics.jsonl
     #[arg(long)]
     log_steps: bool,
-    /// Go on with the run in --out, or with the newest one under runs: by the command that began it, or by less. Other
-    /// --epochs, --steps, --lr and --set train... change the training; what else differs from the run is refused
+    /// Continue the run in --out, or the newest one under runs. --epochs, --steps, --lr and --set train... change the
+    /// training; any other option that differs from the run is refused
     #[arg(long)]
     resume: bool,
-    /// With --resume: go on with data that the run did not begin with. Epochs done stay done, and one under way begins anew
+    /// With --resume: accept other data. Finished epochs stay finished; an unfinished one starts again
     #[arg(long, requires = "resume")]
     pub(super) new_data: bool,
-    /// The run directory; a new one under runs where not given
+    /// The run directory [default: a new one under runs]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     #[command(flatten)]
@@ -85,11 +86,12 @@ pub struct Arguments {
     /// Keep the metrics for TensorBoard too, in the run's directory
     #[arg(long)]
     tensorboard: bool,
-    /// Before training, run some steps launch by launch, hold each against the CPU, and end at the first that disagrees
+    /// Before training, run this many steps launch by launch, compare each with the CPU, and end at the first
+    /// difference
     #[arg(long, value_name = "STEPS", num_args = 0..=1, require_equals = true, default_missing_value = "2",
           value_parser = clap::value_parser!(u32).range(1..))]
     check: Option<u32>,
-    /// Before training, time every launch of some steps, and leave profile.json for Perfetto in the run's directory
+    /// Before training, time every launch of this many steps, and write profile.json for Perfetto to the run directory
     #[arg(long, value_name = "STEPS", num_args = 0..=1, require_equals = true, default_missing_value = "20",
           value_parser = clap::value_parser!(u32).range(1..))]
     profile: Option<u32>,

@@ -13,10 +13,10 @@ use std::sync::Arc;
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// A search space: which keys of which model, and how they are searched
+    /// The search space: which keys of which model are searched, and how
     #[arg(value_name = "SPACE.toml")]
     space: PathBuf,
-    /// The folder of the search, which goes on where it holds a part of it; runs/SPACE where not given
+    /// The directory of the search, which continues an interrupted one [default: runs/SPACE]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     #[command(flatten)]

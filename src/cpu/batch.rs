@@ -4,15 +4,15 @@ use super::real::{Real, vectorised};
 use crate::plan::state::OFFSET;
 use rayon::prelude::*;
 
-/// The next rows of a data set of floats.
+/// Gathers the rows of the next batch from a data set of floats.
 pub(super) fn batch_floats<T: Real>(sizes: [usize; 3], x: &[T], permutation: &[u32], state: &[u32], y: &mut [T]) {
     rows(sizes, permutation, state, y, |y, from| y.copy_from_slice(&x[from..from + y.len()]));
 }
 
-/// The next rows of a data set of bytes, as multiples of 1/255.
+/// Gathers the rows of the next batch from a data set of bytes, as multiples of 1/255.
 pub(super) fn batch_bytes<T: Real>(sizes: [usize; 3], x: &[u8], permutation: &[u32], state: &[u32], y: &mut [T]) {
-    // The shader's products give the 32-bit quotient, correctly rounded; f64 starts from the same pixels, so that its
-    // results can be held against f32's and PyTorch's.
+    // The shader's products give the correctly rounded 32-bit quotient; f64 starts from these rounded pixels too, so
+    // that its results can be compared with f32's and PyTorch's.
     rows(sizes, permutation, state, y, |y, from| {
         vectorised(
             (&x[from..], y),

@@ -1,5 +1,5 @@
-//! The twin of `shaders/conv2d.wgsl`: windows become the rows of a matrix (im2col), and the convolution a product. Images
-//! are `[n, h, w, c]`, so that each row of a window lies in one piece.
+//! The twin of `shaders/conv2d.wgsl`: windows become the rows of a matrix (im2col), and the convolution a product.
+//! Images are `[n, h, w, c]`, so that each row of a window is contiguous.
 
 use super::depthwise;
 use super::elementwise::Fused;
@@ -10,11 +10,11 @@ use gemm_common::Parallelism;
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// Bytes of windows that a thread makes at a time: they and what they meet should stay in the second-level cache.
+/// Bytes of windows that a thread makes at a time: windows and their factors should stay in the second-level cache.
 const STRIP_BYTES: usize = 1 << 17;
 /// Bytes of windows at a time where all threads make and use them together.
 const SHARED_BYTES: usize = 1 << 20;
-/// Positions up to which the library uses a large weight where it lies, rather than copying it for every product.
+/// Number of positions up to which the library reads a large weight in place, rather than copying it for every product.
 const FEW_POSITIONS: usize = 48;
 /// Elements of a large weight.
 const LARGE_WEIGHT: usize = 1 << 15;
@@ -24,9 +24,9 @@ const FEW_SPLITS: usize = 8;
 /// Rows of windows of neighbouring positions, or parts of such rows.
 #[derive(Clone, Copy)]
 struct Pieces {
-    /// Where the first begins among the windows; the next begins a window further.
+    /// Index of the first element in the windows; the next piece begins a window further.
     at: usize,
-    /// Where its elements begin among the images, those of the next a stride further; `None` for padding.
+    /// Index of the first element in the images; the next piece begins a stride further. `None` for padding.
     from: Option<usize>,
     count: usize,
     length: usize,
@@ -40,19 +40,19 @@ impl Sizes {
         Sizes { n, c, h, w, o, p, q, r, s, stride, padding, dilation, groups, splits, stride_of_splits }
     }
 
-    /// Whether each channel is a group of its own.
+    /// Whether the convolution is depthwise: one channel per group.
     fn is_depthwise(&self) -> bool {
         self.groups == self.c && self.groups == self.o
     }
 
-    /// The rows of positions that a split of the weight's gradient sums over. They have nothing to do with the number of
-    /// threads, and so the result has not either.
+    /// The rows of positions that a split of the weight's gradient sums over. Neither these nor the result depend on
+    /// the number of threads.
     fn rows_of(&self, split: usize) -> Range<usize> {
         let images = self.n.div_ceil(self.splits);
         (split * images).min(self.n) * self.p..((split + 1) * images).min(self.n) * self.p
     }
 
-    /// The convolution that one group is.
+    /// The convolution of one group.
     fn group(&self) -> Sizes {
         Sizes { c: self.c / self.groups, o: self.o / self.groups, groups: 1, ..*self }
     }
@@ -76,24 +76,24 @@ impl Sizes {
         self.stride[1] * self.c
     }
 
-    /// Whether the windows, one after the other, are the images themselves.
+    /// Whether the concatenated windows equal the images.
     fn is_plain(&self) -> bool {
         let points = [self.r, self.s] == [1, 1] && self.stride == [1, 1];
         let whole = [self.r, self.s] == [self.h, self.w] && self.positions() == 1;
         (points || whole) && self.padding == [0, 0]
     }
 
-    /// How many rows of positions have windows of this many bytes.
+    /// Number of rows of positions whose windows fill this many bytes.
     fn rows<T>(&self, bytes: usize) -> usize {
         (bytes / (self.q * self.taps() * size_of::<T>())).max(1)
     }
 
-    /// How many rows of positions to multiply with the weight at a time.
+    /// Number of rows of positions to multiply with the weight at a time.
     fn rows_per_strip<T>(&self) -> usize {
         if self.o * self.taps() < LARGE_WEIGHT { self.rows::<T>(STRIP_BYTES) } else { (FEW_POSITIONS / self.q).max(1) }
     }
 
-    /// Images for a task: enough to be worth one, but few enough that there are tasks for several threads.
+    /// Images of a task: enough to pay for the task, and few enough that several threads have tasks.
     fn images_per_task<T>(&self) -> usize {
         (self.rows_per_strip::<T>() / self.p).clamp(1, self.n.div_ceil(8))
     }
@@ -172,8 +172,8 @@ impl Sizes {
         );
     }
 
-    /// Adds the windows of some rows of positions to where in the images they came from. The first element of `x` is
-    /// number `start` of all images.
+    /// Adds the windows of rows of positions to the elements of the images that they were copied from. The first
+    /// element of `x` has index `start` in the images.
     fn windows_to_image<T: Real>(&self, windows: &[T], rows: Range<usize>, x: &mut [T], start: usize) {
         let (taps, step) = (self.taps(), self.step());
         vectorised(
@@ -413,7 +413,7 @@ pub(super) fn grad_weight<T: Real>(constants: [usize; 24], x: &[T], upstream: &[
     });
 }
 
-/// The same for one group, whose gradient begins at `start` of the whole weight's.
+/// Computes the weight's gradient for one group, from `start` of the whole weight on.
 fn grad_weight_of<T: Real>(sizes: &Sizes, x: &[T], upstream: &[T], partial: &mut [T], start: usize) {
     let few = sizes.splits < FEW_SPLITS;
     let weight = sizes.o * sizes.taps();
@@ -431,7 +431,7 @@ impl Sizes {
         } else if taps >= o {
             self.add_products(x, upstream, rows, weight, shared, false);
         } else {
-            // The library's tiles are long where a result's rows are long, and so it is made the other way round.
+            // The library's tiles are long along rows, so the transposed result is computed.
             with_memory(taps * o, |turned| {
                 self.add_products(x, upstream, rows, turned, shared, true);
                 transpose(turned, [taps, o], o, weight);

@@ -1,5 +1,6 @@
-//! The convolution trio where every channel is a group of its own: there is no product, only channels side by side that
-//! are each multiplied with their own weight. The twin of `shaders/conv2d.wgsl` like `conv2d.rs`, which calls it.
+//! Depthwise convolution, forward and backward: with one channel per group there is no matrix product, only channels
+//! multiplied elementwise with their weights. With `conv2d.rs`, which calls this file, the twin of
+//! `shaders/conv2d.wgsl`.
 
 use super::elementwise::Fused;
 use super::matmul::{transpose, with_memory};
@@ -8,8 +9,8 @@ use super::sizes::Sizes;
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// For a row of positions, counted through all images: calls `visit` with each tap, the positions that meet the image
-/// there, and where the channels of the first of these begin in the images.
+/// For a row of positions, numbered through all images: calls `visit` with each tap, the positions for which the tap is
+/// within the image, and the index of the first such element.
 #[inline(always)] // So that the loops in `visit` are compiled for the vector unit that was found.
 fn each_tap(sizes: &Sizes, row: usize, mut visit: impl FnMut(usize, Range<usize>, usize)) {
     let (n, p) = (row / sizes.p, row % sizes.p);

@@ -1,4 +1,4 @@
-//! The same ops in f64: the reference that the f32 ones are tested against, and the arithmetic of gradient checks.
+//! The elementwise ops in f64: the reference for tests of the f32 ops, and the arithmetic of gradient checks.
 //! Plain rather than fast, from std's f64 functions.
 
 use crate::rng::normal_tail;

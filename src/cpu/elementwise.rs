@@ -10,11 +10,11 @@ use rayon::prelude::*;
 use std::marker::PhantomData;
 use std::sync::Mutex;
 
-/// Elements that an instruction handles at a time: a chunk of every register fits the second-level cache.
+/// Elements that an instruction processes at a time: a chunk of every register fits the second-level cache.
 const CHUNK: usize = 512;
-/// The same where an expression chooses among operands, as joining them does: few enough that most chunks need one only.
+/// Elements at a time for an expression that chooses among operands, as a join does: few enough that most chunks need one.
 const CHOOSING: usize = 64;
-/// Elements that are worth a thread's while.
+/// Smallest number of elements for which another thread pays.
 pub(super) const TASK: usize = 1 << 14;
 
 /// A fused expression with its inputs; without an expression, the identity.
@@ -30,9 +30,9 @@ pub(crate) struct Fused<'a, T> {
     sinks: Vec<Sink<'a, T>>,
 }
 
-/// What an epilogue leaves elsewhere.
+/// A further output of an epilogue.
 pub(crate) enum Sink<'a, T> {
-    /// Every element, at its place or where a view puts it.
+    /// Every element, at its own index or at that of a view.
     Elements { target: Scattered<'a, T>, value: Register, place: Option<&'a View> },
     /// The sum of all elements: each run's sum with the element at which the run began, so that the order in which
     /// threads finish does not matter.
@@ -106,7 +106,7 @@ impl<'a, T: Real> Fused<'a, T> {
 
     /// The epilogue of a kernel whose outcomes are `value`, in place of the accumulator, and those of the sinks.
     pub(super) fn leaving(self, value: Option<Register>, sinks: Vec<Sink<'a, T>>) -> Fused<'a, T> {
-        // What leaves is wanted whatever else reads it.
+        // Outputs are needed even if no instruction reads them.
         Fused { value, sinks, guards: vec![None; self.guards.len()], ..self }
     }
 
@@ -122,7 +122,7 @@ impl<'a, T: Real> Fused<'a, T> {
         }
     }
 
-    /// The input that this expression hands on as it is, where that is all it does.
+    /// The input that this expression returns unchanged, if it does nothing else.
     pub(super) fn plain_input(&self) -> Option<&'a [T]> {
         match &self.program?.instructions[..] {
             [Instruction::Position, Instruction::Load { input, at: 0 }] => Some(self.inputs[*input]),
@@ -134,7 +134,7 @@ impl<'a, T: Real> Fused<'a, T> {
     pub(super) fn scratch(&self) -> Scratch<T> {
         let instructions = self.program.map(|program| &program.instructions[..]).unwrap_or_default();
         let values = instructions.iter().map(|instruction| match instruction {
-            // A literal is the same in every chunk.
+            // A literal has one value in every chunk.
             Instruction::Literal(number) => vec![T::from_f64(*number); CHUNK],
             Instruction::Position | Instruction::Index { .. } => vec![],
             Instruction::Load { at: 0, .. } | Instruction::Accumulator => vec![],
@@ -150,7 +150,7 @@ impl<'a, T: Real> Fused<'a, T> {
         Scratch { values: values.collect(), indices, closed: vec![false; instructions.len()] }
     }
 
-    /// Fills `y` from element 0 on, on all threads.
+    /// Fills `y` from element 0 on all threads.
     pub(super) fn fill(&self, y: &mut [T]) {
         if self.program.is_none() {
             return;
@@ -176,7 +176,7 @@ impl<'a, T: Real> Fused<'a, T> {
         }
     }
 
-    /// Computes a row, whose first element is `start`, after what it is reduced to.
+    /// Computes a row from element `start`, after its reductions.
     pub(super) fn row(&self, scratch: &mut Scratch<T>, start: usize, y: &mut [T]) {
         let Some(program) = self.program else { return };
         let phases = program.phases.iter().enumerate();
@@ -349,7 +349,7 @@ impl<'a, T: Real> Fused<'a, T> {
     }
 }
 
-/// Two numbers joined.
+/// The result of joining two numbers.
 #[inline(always)]
 pub(super) fn joined<T: Real>(reduction: Reduction, a: T, b: T) -> T {
     match reduction {
@@ -432,7 +432,7 @@ fn walk<T: Real>(view: &View, input: &[T], start: usize, y: &mut [T]) {
         && inner.stride == 1
         && outer.iter().all(|axis| axis.stride == 0)
     {
-        // The same few elements over and over, such as a bias by channels.
+        // A few elements repeat, such as those of a bias by channels.
         let input = &input[view.offset..view.offset + inner.size];
         let period = inner.size.min(y.len());
         let ahead = (inner.size - start % inner.size).min(period);

@@ -6,9 +6,9 @@ use gemm_common::Parallelism;
 use rayon::prelude::*;
 use std::cell::Cell;
 
-/// The side of the squares that a matrix is transposed by.
+/// Side of the squares by which a matrix is transposed.
 const SQUARE: usize = 16;
-/// Multiplications below which a product is not worth a second thread.
+/// Number of multiplications below which a second thread does not pay.
 const SERIAL: usize = 1 << 18;
 
 /// A matrix in memory: its elements and the distances between rows and between columns.
@@ -49,7 +49,7 @@ pub(super) fn product<T: Real>(constants: [usize; 12], lhs: &[T], rhs: &[T], y: 
 /// y \[m, n\] = left \[m, k\] right \[k, n\] on all threads.
 fn multiply_large<T: Real>([m, n, k]: [usize; 3], left: Matrix<T>, right: Matrix<T>, y: &mut [T]) {
     let threads = if m * n * k < SERIAL { Parallelism::None } else { Parallelism::Rayon(0) };
-    // The library reads `right` along its rows; where those are far apart in memory, it is better turned around first.
+    // The library reads `right` along rows; if the elements of a row are far apart, transposing first is faster.
     if right.row == 1 && right.column > 1 && m > 2 && n > 2 && k > 2 {
         with_memory(k * n, |turned| {
             transpose(right.elements, [n, k], right.column, turned);
@@ -155,12 +155,12 @@ pub(super) fn transpose<T: Real>(x: &[T], [rows, columns]: [usize; 2], step: usi
 struct Line([u64; 8]);
 
 thread_local! {
-    /// Working memory that is not in use.
+    /// Unused working memory.
     static MEMORY: Cell<Vec<Vec<Line>>> = const { Cell::new(Vec::new()) };
 }
 
-/// Calls `work` with that many elements of working memory, which hold anything. A thread keeps its memory for the next
-/// launch, since fresh pages cost more than what is done with them.
+/// Calls `work` with `elements` elements of uninitialised working memory. A thread keeps the memory for the next
+/// launch, since fresh pages cost more than the work on them.
 pub(super) fn with_memory<T: Real, R>(elements: usize, work: impl FnOnce(&mut [T]) -> R) -> R {
     let mut free = MEMORY.take();
     let mut memory = free.pop().unwrap_or_default();

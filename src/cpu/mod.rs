@@ -1,8 +1,8 @@
 //! Runs plans on the CPU: the twins of the kernels, generic over f32 and f64.
 //!
-//! In f64 it is the oracle that GPUs are held against and that finite differences are taken with; in f32 it is the device
-//! of a machine without a GPU, threaded, with its products done by the `gemm` crate. Each file has a shader's name, and
-//! its functions are the shader's entry points.
+//! In f64 the CPU is the reference for GPUs and for finite differences; in f32 it is the device of a machine without a
+//! GPU, threaded, with products by the `gemm` crates. Each file has the name of a shader, and its functions those of
+//! the shader's entry points.
 
 mod assign;
 mod batch;
@@ -29,7 +29,6 @@ mod top_k;
 mod unit_columns;
 mod warp;
 
-pub(crate) use crate::rng::normal_quantile;
 pub use real::Real;
 pub use session::Session;
 
@@ -37,14 +36,14 @@ use crate::plan::{Kernel, Outcome, Step};
 use elementwise::{Fused, Scattered, Sink};
 use std::sync::Mutex;
 
-/// What a launch reads: the slots of its bindings in order, then those of its fused expression.
+/// Inputs of a launch: the slots of its bindings in order, then those of its fused expression.
 pub(crate) enum Source<'a, T> {
     Floats(&'a [T]),
     Words(&'a [u32]),
     Bytes(&'a [u8]),
 }
 
-/// What a launch writes or updates.
+/// Outputs of a launch, written or updated.
 pub(crate) enum Target<'a, T> {
     Floats(&'a mut [T]),
     Words(&'a mut [u32]),
@@ -139,7 +138,7 @@ fn sizes<const N: usize>(step: &Step, names: [&str; N]) -> [usize; N] {
     names.map(|name| step.constant(name).unwrap_or(1) as usize)
 }
 
-/// The sizes that `conv2d` wants.
+/// The sizes of a convolution.
 fn convolution(step: &Step) -> [usize; 24] {
     let [splits, stride] = sizes(step, ["SPLITS", "SPLIT_STRIDE"]);
     let mut all = [0; 24];
@@ -148,7 +147,7 @@ fn convolution(step: &Step) -> [usize; 24] {
     all
 }
 
-/// The sizes that `matmul` wants.
+/// The sizes of a matrix product.
 fn matrices(step: &Step) -> [usize; 12] {
     let [batch, m, n, k] = sizes(step, ["PANELS", "LINES", "COLUMNS", "DEPTH"]);
     let [left_batch, left_line, left_step, right_batch, right_column, right_step, _, _] = step.constants::<8>();

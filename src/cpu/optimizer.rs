@@ -11,26 +11,26 @@ use rayon::prelude::*;
 /// Parameters of a segment, and its words.
 const BLOCK: usize = 64;
 const SEGMENT: usize = 5;
-/// Parameters that are worth a thread's while.
+/// Smallest number of parameters for which another thread pays.
 const TASK: usize = 64 * BLOCK;
 /// Parameters whose squares are one sum.
 const PART: usize = 256;
 
-/// A method's own numbers. Of fixed length, as blocks are, so that loops over a block have no bounds to look at.
+/// Numbers of a method. The length is fixed, as that of blocks, so that loops over a block need no bounds checks.
 type Numbers<T> = [T; SCHEDULE_COLUMNS - METHOD_NUMBERS];
-/// The parameters of a segment, or what belongs to them.
+/// The parameters of a segment, or their gradients or moments.
 type Block<T> = [T; BLOCK];
 
-/// What an update reads.
+/// Inputs of an update.
 #[derive(Clone, Copy)]
 pub(super) struct Inputs<'a, T> {
     /// The partial sums of every parameter's gradient.
     pub gradients: &'a [T],
-    /// Where they lie.
+    /// The segments of the gradients.
     pub segments: &'a [u32],
     pub schedule: &'a [T],
     pub state: &'a [u32],
-    /// What [`join`] has left, where there is a limit of the norm or a scale.
+    /// The result of [`join`], if the norm is limited or gradients are scaled.
     pub norm: Option<&'a [T]>,
 }
 
@@ -62,7 +62,7 @@ impl Settings {
 }
 
 impl<'a, T: Real> Inputs<'a, T> {
-    /// Those of a step whose own rows of the schedule lie behind the norm of its gradients, where that is limited.
+    /// Settings of a step; rows of the schedule follow the norm of the gradients where that norm is limited.
     pub(super) fn current(gradients: &'a [T], segments: &'a [u32], numbers: &'a [T], normed: bool) -> Inputs<'a, T> {
         let norm = normed.then(|| &numbers[..CURRENT]);
         Inputs { gradients, segments, schedule: &numbers[CURRENT..], state: &[0; POSITION + 1], norm }
@@ -87,7 +87,7 @@ impl<'a, T: Real> Inputs<'a, T> {
                 |total, element| *total += element,
             );
         }
-        // What is no parameter stays as it is.
+        // State that is not a parameter is left unchanged.
         total[count..].fill(T::ZERO);
         total
     }
@@ -111,7 +111,7 @@ fn is_finite<T: Real>(x: T) -> bool {
     x.to_f64().is_finite()
 }
 
-// What is subtracted from a parameter by each method. `n` are the method's numbers, `g` is the gradient.
+// The change that each method subtracts from a parameter. `n` are the numbers of the method, `g` is the gradient.
 
 #[inline(always)]
 fn momentum<T: Real>(rate: T, n: &Numbers<T>, [velocity]: &mut [T; 1], g: T) -> T {
@@ -133,7 +133,7 @@ fn rmsprop<T: Real, const M: usize>(
     if centered {
         moments[1] = moments[1] + n[1] * (g - moments[1]);
         variance -= moments[1] * moments[1];
-        // Rounding may leave it below zero.
+        // Rounding may make the difference negative.
         if variance < T::ZERO {
             variance = T::ZERO;
         }
@@ -238,7 +238,7 @@ pub(super) fn update<T: Real>(settings: Settings, inputs: Inputs<T>, parameters:
     }
 }
 
-/// Some parameters with what belongs to them.
+/// Parameters with their averages and moments.
 struct Task<'a, T, const M: usize> {
     parameters: &'a mut [Block<T>],
     moments: [&'a mut [Block<T>]; M],
@@ -358,13 +358,13 @@ fn smaller<T: Real>(a: T, b: T) -> T {
     if b < a { b } else { a }
 }
 
-/// The larger of the two; the second one where either is no number, so that a bad gradient shows.
+/// The larger number, or the second one if either is NaN, so that a bad gradient shows.
 #[inline(always)]
 fn larger<T: Real>(a: T, b: T) -> T {
     if a > b { a } else { b }
 }
 
-/// Adds this batch's gradients to those of the batches before it.
+/// Adds the gradients of this batch to those of earlier batches.
 pub(super) fn collect<T: Real>([count, accumulated]: [usize; 2], inputs: Inputs<T>, moments: &mut [T]) {
     let sums = moments[(accumulated - 1) * count..][..count].as_chunks_mut::<BLOCK>().0;
     sums.par_iter_mut().enumerate().filter(|(segment, _)| inputs.is_trained(*segment)).for_each(|(segment, sums)| {
@@ -375,7 +375,7 @@ pub(super) fn collect<T: Real>([count, accumulated]: [usize; 2], inputs: Inputs<
     });
 }
 
-/// Updates every parameter by the gradients that are collected.
+/// Updates every parameter by the accumulated gradients.
 pub(super) fn collected_update<T: Real>(
     settings: Settings,
     inputs: Inputs<T>,
@@ -390,7 +390,7 @@ pub(super) fn squares<T: Real>([count]: [usize; 1], inputs: Inputs<T>, parts: &m
     sum_squares(count, inputs, parts, |_, gradients| gradients);
 }
 
-/// The same with the gradients of the batches before this one.
+/// Sums of the squares of the gradients, including those of earlier batches.
 pub(super) fn squares_of_sums<T: Real>(
     [count, groups, accumulated]: [usize; 3],
     inputs: Inputs<T>,

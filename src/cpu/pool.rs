@@ -1,4 +1,4 @@
-//! The twin of `shaders/pool.wgsl`: one image for each thread, the channels of a position side by side.
+//! The twin of `shaders/pool.wgsl`: an image for each thread, with the channels of a position side by side.
 
 use super::elementwise::Fused;
 use super::real::Real;
@@ -17,7 +17,7 @@ struct Sizes {
     dilation: [usize; 2],
 }
 
-/// How many constants there are.
+/// Number of constants.
 const CONSTANTS: usize = 14;
 
 impl Sizes {
@@ -28,7 +28,7 @@ impl Sizes {
         Sizes { c, size, positions, window, stride, padding, dilation }
     }
 
-    /// Elements of a picture of either size.
+    /// Elements of the large and the small picture.
     fn large(&self) -> usize {
         self.size[0] * self.size[1] * self.c
     }
@@ -37,7 +37,7 @@ impl Sizes {
         self.positions[0] * self.positions[1] * self.c
     }
 
-    /// Where the channels of a place in a large picture begin.
+    /// Index of the first channel of a position in the large picture.
     fn large_at(&self, h: usize, w: usize) -> usize {
         (h * self.size[1] + w) * self.c
     }
@@ -46,11 +46,11 @@ impl Sizes {
         (p * self.positions[1] + q) * self.c
     }
 
-    /// The places of a position's window that lie inside the picture, along an axis.
+    /// The range of a position's window within the picture, along an axis.
     fn inside(&self, axis: usize, position: usize) -> StepBy<Range<usize>> {
         let (size, positions) = (self.size[axis], self.positions[axis]);
         if self.window[axis] == 0 {
-            // Adaptive windows share the picture among the positions.
+            // Adaptive windows divide the picture among the positions.
             return (position * size / positions..((position + 1) * size).div_ceil(positions)).step_by(1);
         }
         let (padding, dilation) = (self.padding[axis], self.dilation[axis]);
@@ -60,7 +60,7 @@ impl Sizes {
         (start + outside * dilation - padding..end).step_by(dilation)
     }
 
-    /// Visits every position and each place inside its window.
+    /// Visits every position with each element of its window.
     fn each_pair(&self, mut visit: impl FnMut(usize, usize)) {
         for p in 0..self.positions[0] {
             for q in 0..self.positions[1] {
@@ -73,7 +73,7 @@ impl Sizes {
         }
     }
 
-    /// Visits every position and channel with the place of its window's first largest key.
+    /// Visits every position and channel with the index of the first largest key of its window.
     fn each_maximum<T: Real>(&self, keys: &[T], mut visit: impl FnMut(usize, usize)) {
         for p in 0..self.positions[0] {
             for q in 0..self.positions[1] {
@@ -95,8 +95,8 @@ impl Sizes {
         }
     }
 
-    /// Along an axis: the row or column of the small image before a place of the large one, that after it, and how near
-    /// that is.
+    /// Along an axis: the rows (columns) of the small image before and after a position of the large one, and the
+    /// weight of the latter.
     fn neighbours(&self, axis: usize, place: usize) -> (usize, usize, f64) {
         let stride = self.stride[axis];
         let halves = (2 * place + 1).saturating_sub(stride);
@@ -104,8 +104,8 @@ impl Sizes {
         (before, (before + 1).min(self.positions[axis] - 1), (halves % (2 * stride)) as f64 / (2 * stride) as f64)
     }
 
-    /// Visits each place of the large image with each of the four positions of the small one that it is made of, and that
-    /// one's part.
+    /// Visits each position of the large image with the four positions of the small one that it interpolates, and their
+    /// weights.
     fn each_part<T: Real>(&self, mut visit: impl FnMut(usize, usize, T)) {
         for h in 0..self.size[0] {
             let (upper, lower, down) = self.neighbours(0, h);
@@ -150,7 +150,7 @@ pub(super) fn sum_pool<T: Real>(constants: [usize; CONSTANTS], x: &[T], y: &mut 
     });
 }
 
-/// For each place, the sum over the positions whose windows it is in.
+/// For each element, the sum over the positions whose windows contain it.
 pub(super) fn sum_pool_spread<T: Real>(constants: [usize; CONSTANTS], x: &[T], y: &mut [T], fused: &Fused<T>) {
     let sizes = Sizes::new(constants);
     each_picture(x, y, [sizes.small(), sizes.large()], fused, |x, y| {
@@ -168,7 +168,7 @@ pub(super) fn max_pool<T: Real>(constants: [usize; CONSTANTS], x: &[T], keys: &[
     fused.fill(y);
 }
 
-/// For each place, the sum over the positions in whose windows it has the first largest key.
+/// For each element, the sum over the positions in whose windows it has the first largest key.
 pub(super) fn max_pool_spread<T: Real>(
     constants: [usize; CONSTANTS],
     x: &[T],
@@ -197,7 +197,7 @@ pub(super) fn linear_resize<T: Real>(constants: [usize; CONSTANTS], x: &[T], y: 
     });
 }
 
-/// For each position, the sum of the large image by its part in each place.
+/// For each position of the small image, the sum of the large image by the interpolation weights.
 pub(super) fn linear_resize_spread<T: Real>(constants: [usize; CONSTANTS], x: &[T], y: &mut [T], fused: &Fused<T>) {
     let sizes = Sizes::new(constants);
     each_picture(x, y, [sizes.large(), sizes.small()], fused, |x, y| {

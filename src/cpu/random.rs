@@ -13,7 +13,7 @@ pub(super) fn uniform_draw<T: Real>([_count, stream]: [usize; 2], state: &[u32],
     }
 }
 
-/// The words themselves.
+/// Random words.
 pub(super) fn bits([_count, stream]: [usize; 2], state: &[u32], y: &mut [u32]) {
     for (block, y) in y.chunks_mut(4).enumerate() {
         for (y, word) in y.iter_mut().zip(draw(state, stream, block)) {

@@ -1,4 +1,4 @@
-//! What the twins ask of a number: f32 with the shaders' own functions, f64 with the standard library's.
+//! The number type of the twins: f32 with the functions of the shaders, f64 with those of the standard library.
 
 use super::{double, math};
 use crate::graph::{Binary, Unary, each_binary, each_unary};

@@ -1,5 +1,5 @@
-//! The twin of `shaders/recurrence.wgsl`: some sequences at a time on each thread, each step of theirs one product of their
-//! states with the weight.
+//! The twin of `shaders/recurrence.wgsl`: every thread processes several sequences, and computes each step as one
+//! product of their states with the weight.
 
 use super::matmul::{Matrix, multiply};
 use super::real::Real;
@@ -10,12 +10,12 @@ use rayon::prelude::*;
 /// Sequences, their steps, and hidden units.
 pub(super) type Sizes = [usize; 3];
 
-/// Sequences that a thread takes through their steps together: enough to read the weight once for many, few enough that a
-/// batch occupies several threads. The same on every machine, for the sake of the bits.
+/// Sequences that a thread processes together: enough to read the weight once for many, and few enough that a batch
+/// occupies several threads. The number is fixed so that every machine computes equal bits.
 const TOGETHER: usize = 32;
 
-/// products = states weight, or added to them where `accumulate`. Each sequence's state has a row of the weight for each of
-/// its `inputs` numbers, and lies `apart` from the next one's.
+/// products = states weight, added to the products if `accumulate`. The weight has a row for each of the `inputs`
+/// numbers of a state; states of neighbouring sequences are `apart` elements apart.
 fn multiply_states<T: Real>(
     (states, apart, inputs): (&[T], usize, usize),
     weight: &[T],
@@ -29,13 +29,13 @@ fn multiply_states<T: Real>(
     multiply(sizes, left, right, products, accumulate, Parallelism::None);
 }
 
-/// The steps in the order in which they are taken, each with the one before it.
+/// The steps in order of computation, each with its predecessor.
 fn in_order(steps: usize, backward: bool) -> impl Iterator<Item = (usize, Option<usize>)> {
     let taken = move |done: usize| if backward { steps - 1 - done } else { done };
     (0..steps).map(move |done| (taken(done), done.checked_sub(1).map(taken)))
 }
 
-/// The numbers of a sequence's step, to be written, and those of the step before it; each step has `width` of them.
+/// The numbers of a sequence's step, writable, and those of the step before, `width` numbers each.
 fn now_and_past<T>(y: &mut [T], width: usize, step: usize, past: Option<usize>) -> (&mut [T], Option<&[T]>) {
     let (low, high) = y.split_at_mut(step.max(past.unwrap_or(step)) * width);
     match past {
@@ -171,7 +171,7 @@ pub(super) fn linear_forward<T: Real>(
     });
 }
 
-/// The transpose of [`linear_forward`], which takes the steps the other way.
+/// The transpose of [`linear_forward`], with the steps in reverse order.
 pub(super) fn linear_backward<T: Real>(
     [_, steps, hidden]: Sizes,
     backward: bool,

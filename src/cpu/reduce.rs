@@ -4,11 +4,11 @@ use super::elementwise::{Fused, TASK};
 use super::real::{Real, each_pair, vectorised};
 use rayon::prelude::*;
 
-/// Elements of the source that are computed at a time.
+/// Elements of the source computed at a time.
 const CHUNK: usize = 1024;
-/// Columns that are added side by side, so that additions need not wait for each other.
+/// Columns added side by side, so that additions are independent.
 const SIDE: usize = 64;
-/// Sums that are kept side by side, so that additions need not wait for each other and errors stay small.
+/// Sums kept side by side, so that additions are independent and errors stay small.
 const LANES: usize = 16;
 
 /// Partial sums: those of output o are elements s, s + splits, ... of its `length`.

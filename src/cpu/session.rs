@@ -11,7 +11,7 @@ use half::f16;
 use rayon::prelude::*;
 use std::collections::VecDeque;
 
-/// A set of plans sharing their buffers by name.
+/// A set of plans that share buffers by name.
 pub struct Session<T> {
     plans: Vec<Loaded>,
     buffers: Vec<(Buffer, Memory<T>)>,
@@ -29,7 +29,7 @@ enum Memory<T> {
 }
 
 impl<T: Real> Session<T> {
-    /// Makes the buffers of these plans, all zero.
+    /// Allocates the buffers of these plans, filled with zeros.
     pub fn new(plans: &[Plan]) -> Session<T> {
         let mut buffers: Vec<(Buffer, Memory<T>)> = Vec::new();
         let mut loaded = Vec::new();
@@ -68,7 +68,7 @@ impl<T: Real> Session<T> {
         self.buffers.iter().map(|(spec, _)| spec).find(|spec| spec.name == name)
     }
 
-    /// Writes values into a buffer from an element on. The caller has checked type and length.
+    /// Writes values into a buffer from element `offset`. The caller has checked type and length.
     pub fn write(&mut self, name: &str, offset: usize, values: &Values) {
         let Some((spec, memory)) = self.buffers.iter_mut().find(|(spec, _)| spec.name == name) else { return };
         let range = offset..offset + values.len();
@@ -95,7 +95,7 @@ impl<T: Real> Session<T> {
         }
     }
 
-    /// A buffer's content: f32 on `cpu`, f64 on `cpu-f64`.
+    /// The content of a buffer: f32 on `cpu`, f64 on `cpu-f64`.
     pub fn read(&self, name: &str) -> Values {
         match self.buffers.iter().find(|(spec, _)| spec.name == name) {
             Some((_, Memory::Floats(values))) => floats(values),
@@ -107,7 +107,8 @@ impl<T: Real> Session<T> {
 
     /// Runs steps of a plan.
     pub fn run(&mut self, plan: usize, steps: usize) -> Result<()> {
-        // On a thread of the pool: one from outside would sleep through every launch and have to be woken after it.
+        // The steps run on a thread of the pool: an outside thread would sleep during every launch and be woken after
+        // it.
         rayon::scope(|_| {
             for _ in 0..steps {
                 for index in 0..self.plans[plan].steps.len() {
@@ -118,7 +119,7 @@ impl<T: Real> Session<T> {
         Ok(())
     }
 
-    /// Runs one launch of a plan, counted as [`Plan::launches`] has them.
+    /// Runs one launch of a plan, numbered as in [`Plan::launches`].
     pub fn run_launch(&mut self, plan: usize, launch: usize) {
         let steps = &self.plans[plan].steps;
         let mut launches = steps.chunk_by(|_, next| next.joins_previous).map(<[Step]>::len);
@@ -175,7 +176,7 @@ fn launch<T: Real>(step: &Step, buffers: &mut [(Buffer, Memory<T>)]) {
     let sources: Vec<Source<T>> = reads.iter().map(|(_, slot)| source(buffers, slot)).collect();
     let mut targets: Vec<(usize, Target<T>)> = Vec::with_capacity(writes.len());
     for (buffer, memory) in &mut taken {
-        // Places in one buffer do not overlap, which the plan sees to.
+        // Plans ensure that slots in one buffer do not overlap.
         let mut inside: Vec<(usize, &Slot)> =
             writes.iter().filter(|(_, slot)| slot.buffer == *buffer).copied().collect();
         inside.sort_unstable_by_key(|(_, slot)| slot.offset);
@@ -193,7 +194,7 @@ fn launch<T: Real>(step: &Step, buffers: &mut [(Buffer, Memory<T>)]) {
     targets.sort_unstable_by_key(|(slot, _)| *slot);
     let mut targets: Vec<Target<T>> = targets.into_iter().map(|(_, target)| target).collect();
     execute(step, &sources, &mut targets);
-    // What is stored in 16 bits elsewhere is rounded to them here. Targets stand in the order of the slots.
+    // Values stored in 16 bits on a GPU are rounded to them here. Targets are in the order of the slots.
     let written = writes.iter().map(|(_, slot)| slot.dtype);
     for (target, _) in targets.iter_mut().zip(written).filter(|(_, dtype)| *dtype == DType::Half) {
         target.floats().par_chunks_mut(TASK).for_each(T::round_to_half);
@@ -204,7 +205,7 @@ fn launch<T: Real>(step: &Step, buffers: &mut [(Buffer, Memory<T>)]) {
     }
 }
 
-/// The parts of a slice that some slots in order of their places stand for, with the slots' numbers.
+/// The parts of a slice for slots in ascending order of offsets, with the numbers of the slots.
 fn apart<'a, V>(mut values: &'a mut [V], slots: &[(usize, &Slot)]) -> impl Iterator<Item = (usize, &'a mut [V])> {
     let mut start = 0;
     slots.iter().map(move |(number, slot)| {

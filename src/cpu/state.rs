@@ -3,7 +3,7 @@
 use super::real::Real;
 use crate::plan::state::{OFFSET, POSITION, STEP};
 
-/// Joins the partial sums of the step's metrics, keeps them in the ring and moves on to the next step.
+/// Sums the partial sums of the step's metrics, writes them to the ring and advances the state to the next step.
 pub(super) fn advance<T: Real>(
     [metrics, parts, capacity, samples]: [usize; 4],
     values: &[T],

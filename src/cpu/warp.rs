@@ -3,7 +3,7 @@
 use super::real::Real;
 use rayon::prelude::*;
 
-/// y\[n, c, i, j\] = x\[n, c\] at the place that picture n's map gives for (i, j).
+/// y\[n, c, i, j\] = x\[n, c\] at the position that the affine map of picture n gives for (i, j).
 pub(super) fn warp<T: Real>([_count, channels, height, width]: [usize; 4], x: &[T], maps: &[T], y: &mut [T]) {
     let plane = height * width;
     let number = |value: f64| T::from_f64(value);
@@ -26,7 +26,7 @@ pub(super) fn warp<T: Real>([_count, channels, height, width]: [usize; 4], x: &[
     });
 }
 
-/// The whole and the broken part of a place; what is far outside becomes what is just outside.
+/// The integer and the fractional part of a coordinate, limited to just outside the picture.
 fn split<T: Real>(place: T, size: usize) -> (i64, T) {
     let inside = place.to_f64().clamp(-1.0, size as f64);
     (inside.floor() as i64, T::from_f64(inside - inside.floor()))

@@ -9,6 +9,7 @@
 //! twice its file and a MiB, whatever a header claims; of packed files, three times what really comes out of them; and twice
 //! that where a file holds signed bytes, which become f32. Readers of names (ratings, tables) keep each name once besides, and
 //! tables that are trained on each number in 64 bits, until their samples are split. Nothing here knows a device or a model.
+#![doc = include_str!("README.md")]
 
 mod archive;
 mod arrangement;

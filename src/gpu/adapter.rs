@@ -15,7 +15,7 @@ pub struct Gpu {
     pub(super) device: wgpu::Device,
     pub(super) queue: wgpu::Queue,
     pub(super) checked: bool,
-    /// Compiled pipelines that are kept between runs, where the adapter can.
+    /// Compiled pipelines kept between runs, if the adapter supports it.
     pub(super) pipelines: Option<Pipelines>,
     summary: AdapterSummary,
     limits: Limits,
@@ -23,7 +23,7 @@ pub struct Gpu {
     faults: Arc<Mutex<Faults>>,
 }
 
-/// What went wrong outside any call: told by wgpu's callbacks.
+/// Errors outside any call, reported by wgpu's callbacks.
 #[derive(Default)]
 struct Faults {
     lost: Option<String>,
@@ -100,9 +100,9 @@ impl Gpu {
         Ok(gpu)
     }
 
-    /// An application's own device and queue, beside whatever else it does with them. Its limits and features are those it
-    /// was made with; what goes wrong outside our calls stays with the application's handlers. Fails where
-    /// [`Without::VARIABLE`] names what is not known.
+    /// The device and queue of an application, which keeps using them. Limits and features are those that the device
+    /// was created with; errors outside the calls of this crate go to the application's handlers. Fails if
+    /// [`Without::VARIABLE`] has an unknown name.
     pub fn from_wgpu(device: wgpu::Device, queue: wgpu::Queue) -> Result<Gpu> {
         Ok(Gpu::of(device, queue, Without::from_environment()?))
     }
@@ -126,29 +126,29 @@ impl Gpu {
         Gpu { device, queue, checked: false, pipelines: None, summary, limits, target, faults }
     }
 
-    /// What the adapter says of itself.
+    /// Description of the adapter.
     pub fn summary(&self) -> &AdapterSummary {
         &self.summary
     }
 
-    /// What plans are made for.
+    /// The target that plans are made for.
     pub fn target(&self) -> Target {
         self.target.lock().map_or_else(|poisoned| poisoned.into_inner().clone(), |target| target.clone())
     }
 
-    /// Gives plans that are made from now on these tiles.
+    /// Sets the tiles of all later plans.
     pub fn set_tuned(&self, tuned: HashMap<Product, Tile>) {
         if let Ok(mut target) = self.target.lock() {
             target.tuned = Arc::new(tuned);
         }
     }
 
-    /// What plans are checked against.
+    /// The limits that plans are checked against.
     pub fn limits(&self) -> &Limits {
         &self.limits
     }
 
-    /// The wgpu device and queue, for an application that goes on using them beside pinhole. Both are handles, so clones do.
+    /// The wgpu device and queue, for an application that uses them as well. Both are handles: clone them.
     pub fn wgpu(&self) -> (&wgpu::Device, &wgpu::Queue) {
         (&self.device, &self.queue)
     }
@@ -168,14 +168,14 @@ impl Gpu {
         }
     }
 
-    /// Fails where the device is lost, also where nobody was told of it yet: wgpu keeps silent about what it does not do
-    /// because of that, tells its callback when the device is next polled, and has an application's device tell the
-    /// application alone.
+    /// Fails if the device is lost, even before a callback has reported the loss: wgpu silently drops calls on a lost
+    /// device, calls its callback only at the next poll, and reports the loss of an application's device to the
+    /// application only.
     pub(super) fn alive(&self) -> Result<()> {
         let lost = || Error::DeviceLost {
             reason: self.told().unwrap_or_else(|| "it was destroyed, or its driver gave it up".to_owned()),
         };
-        // Memory that is mapped from the start can be had from every device that lives.
+        // Every working device can create a buffer that is mapped at creation.
         let memory = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let probe = self.device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("probe"),
@@ -186,12 +186,12 @@ impl Gpu {
         if pollster::block_on(memory.pop()).is_some() || probe.slice(..).get_mapped_range_mut().is_ok() {
             return Ok(());
         }
-        // The callback is told now.
+        // The poll calls the callback.
         let _ = self.wait(None);
         Err(lost())
     }
 
-    /// Why the device was lost, where its callback was told.
+    /// Why the device was lost, if its callback was called.
     fn told(&self) -> Option<String> {
         self.faults.lock().ok().and_then(|faults| faults.lost.clone())
     }
@@ -199,7 +199,7 @@ impl Gpu {
     /// Waits until a submission has run, or the last of all.
     pub(super) fn wait(&self, submission_index: Option<wgpu::SubmissionIndex>) -> Result<()> {
         let poll = wgpu::PollType::Wait { submission_index, timeout: None };
-        // wgpu has told its callback by the time it panics, and holds no lock.
+        // wgpu calls its callback before it panics, and holds no lock then.
         let waited = guarded(|| self.device.poll(poll));
         self.healthy()?;
         let reason = match waited {
@@ -210,7 +210,7 @@ impl Gpu {
         Err(Error::DeviceLost { reason })
     }
 
-    /// Runs a creating call and turns what wgpu reports of it into an error that says what was being made.
+    /// Runs a call that creates an object, and turns an error that wgpu reports into one that names the object.
     pub(super) fn scoped<T>(&self, place: impl Fn() -> String, create: impl FnOnce() -> T) -> Result<T> {
         let memory = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let internal = self.device.push_error_scope(wgpu::ErrorFilter::Internal);
@@ -218,7 +218,7 @@ impl Gpu {
         let made = create();
         let faults = [validation, internal, memory].map(|scope| pollster::block_on(scope.pop()));
         let Some(fault) = faults.into_iter().flatten().next() else { return Ok(made) };
-        // What was made on a lost device is no good for anything, which is no fault of its own.
+        // Errors of objects on a lost device are caused by the loss.
         self.alive()?;
         Err(match fault {
             wgpu::Error::OutOfMemory { .. } => {
@@ -234,12 +234,12 @@ thread_local! {
     static GUARDED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Whether this thread is in a call whose panic becomes an error, for those who have a hook that tells of panics.
+/// Whether this thread is in a call whose panic becomes an error, for panic hooks that report panics.
 pub fn is_guarded() -> bool {
     GUARDED.get()
 }
 
-/// Makes a call in which wgpu panics where a driver loses its device meanwhile; `None` where it did.
+/// Makes a call in which wgpu panics if the driver loses its device; `None` if it did.
 fn guarded<T>(call: impl FnOnce() -> T) -> Option<T> {
     GUARDED.set(true);
     let returned = std::panic::catch_unwind(AssertUnwindSafe(call));

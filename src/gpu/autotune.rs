@@ -18,9 +18,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Tiles that a product is tried with, beside the untuned one.
+/// Number of tiles tried for a product besides the default one.
 const MOST_CANDIDATES: usize = 12;
-/// How long the repetitions of a timing should take together.
+/// Total time of the repetitions of a timing.
 const LONG_ENOUGH: Duration = Duration::from_millis(2);
 /// Most repetitions of a timing.
 const MOST_REPETITIONS: usize = 1000;
@@ -36,12 +36,12 @@ const TOLERANCE: f64 = 1e-5;
 /// How many times as far they may be where they are stored in 16 bits: two units in the last place.
 const HALF: f64 = 1.0 / (512.0 * TOLERANCE);
 
-/// How to tune.
+/// Settings of a tuning.
 #[derive(Clone, Debug)]
 pub struct Tuning {
-    /// How long to measure. What is under way is finished, and products that are left keep their untuned tile.
+    /// Time for measurements. A started measurement is finished, and the remaining products keep their default tiles.
     pub budget: Duration,
-    /// Where measurements are kept; nowhere for `None`.
+    /// Folder in which measurements are kept; `None` keeps none.
     pub folder: Option<PathBuf>,
 }
 
@@ -55,17 +55,17 @@ impl Default for Tuning {
 /// What came of tuning.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TuningReport {
-    /// The products of the plans that have been measured, now or before: the costliest first.
+    /// Measured products of the plans, including earlier measurements, the costliest first.
     pub choices: Vec<Choice>,
-    /// How many of them were measured now.
+    /// Number of products measured in this call.
     pub measured: usize,
-    /// How many products were left because time ran out.
+    /// Number of products that were not measured because time ran out.
     pub left: usize,
-    /// Tiles whose numbers were wrong or that could not run, and why.
+    /// Tiles with wrong results and tiles that could not run, with the reason.
     pub rejected: Vec<String>,
-    /// Microseconds of a step of all plans with untuned tiles and with the chosen ones, where both were timed.
+    /// Microseconds of a step of all plans with default tiles and with the chosen ones, if both were timed.
     pub step_us: Option<[f64; 2]>,
-    /// Seconds that it took.
+    /// Seconds that the tuning took.
     pub seconds: f64,
 }
 
@@ -175,10 +175,10 @@ fn fits(tile: &Tile, limits: &Limits) -> bool {
 /// The tiles that are worth trying for a product.
 fn tiles(candidates: &Candidates, target: &Target, limits: &Limits) -> Vec<Tile> {
     let (untuned, product) = (candidates.plans[0].0, &candidates.product);
-    // A tile twice as long as the product is idle for more than half.
+    // More than half of a tile twice as long as the product would be idle.
     let short = |tile: u32, product: u32| tile < 2 * product.max(4);
     let worth = |tile: &Tile| {
-        // A program that pretends to be a GPU has no workgroup memory, and takes long to compile what uses it.
+        // Software adapters have no real workgroup memory, and compile kernels that use it slowly.
         let real = !target.software || tile.family != Family::Workgroup;
         *tile != untuned && real && short(tile.lines, product.lines) && short(tile.columns, product.columns)
     };
@@ -235,7 +235,7 @@ fn measure(gpu: &Arc<Gpu>, candidates: &Candidates, deadline: Instant, rejected:
     let mut session = match load(&plans) {
         Ok(session) => session,
         Err(Error::Shader { .. } | Error::OutOfMemory { .. }) => {
-            // One of them is at fault.
+            // One of the tiles is at fault.
             let untuned = plans[0];
             plans.retain(|candidate| match load(&[candidate]) {
                 Err(error) if !std::ptr::eq(*candidate, untuned) => {
@@ -359,7 +359,7 @@ fn join(step: &Step, outcome: &Outcome, values: &[f32]) -> Computed {
 pub fn disagreement(expected: &[f64], largest: f64, got: &[f64]) -> Option<String> {
     // Outcomes of split and of whole sums differ by what fills them up to an alignment.
     let error = expected.iter().zip(got).map(|(expected, got)| (expected - got).abs());
-    // NaN is larger than anything.
+    // NaN counts as larger than any number.
     let error = error.fold(0.0f64, |largest, error| if error <= largest { largest } else { error });
     let within = error <= TOLERANCE * largest && got.iter().all(|value| value.is_finite());
     (!within).then(|| format!("its numbers are off by {error:.1e}, the largest is {largest:.1e}"))
@@ -385,7 +385,7 @@ fn repetitions(session: &mut Session) -> Result<usize> {
     }
 }
 
-/// Microseconds of each of so many runs of a plan, in one submission.
+/// Microseconds of each of several runs of a plan, in one submission.
 fn timed(session: &mut Session, plan: usize, repetitions: usize) -> Result<f64> {
     session.set_steps_per_submission(plan, repetitions);
     let began = Instant::now();

@@ -1,7 +1,7 @@
-//! What is kept between runs, in the user's cache directory: tiles found by measurement, and compiled pipelines.
+//! Files kept between runs in the user's cache directory: measured tiles and compiled pipelines.
 //!
-//! Nothing here is needed: a file that is missing, broken or of another adapter costs time and nothing else, and whatever
-//! goes wrong is traced.
+//! The cache is optional: a file that is missing, broken or of another adapter only costs time, and failures are only
+//! traced.
 
 use super::adapters::AdapterSummary;
 use crate::error::{Error, Result};
@@ -168,7 +168,7 @@ impl Pipelines {
         }
     }
 
-    /// Writes all pipelines that were compiled with the cache, where the file does not hold the same.
+    /// Writes all pipelines that were compiled with the cache, unless the file already holds them.
     pub fn save(&self) {
         let Some(data) = self.cache.get_data() else { return };
         let mut bytes = hashed(HASH_OF_NOTHING, &data).to_le_bytes().to_vec();
@@ -183,7 +183,7 @@ impl Pipelines {
     }
 }
 
-/// FNV-1a, which stays the same from one version of Rust to the next.
+/// FNV-1a, whose value does not depend on the version of Rust.
 const HASH_OF_NOTHING: u64 = 0xcbf2_9ce4_8422_2325;
 
 fn hashed(hash: u64, bytes: &[u8]) -> u64 {

@@ -1,5 +1,5 @@
-//! What an adapter can do at most, and what a launch costs: measured by the kernels of `shaders/ceiling.wgsl`, which no
-//! plan uses. [`crate::bench`] holds plans against it.
+//! The ceilings of an adapter and the cost of a launch, measured by the kernels of `shaders/ceiling.wgsl`, which no
+//! plan uses. [`crate::bench`] compares plans with them.
 
 use super::adapter::Gpu;
 use crate::error::{Error, Result, one_line};
@@ -18,7 +18,7 @@ const WIDTH: u64 = 32;
 /// Bytes that a launch of the sweep works on; a multiple of every adapter's alignment.
 const SWEEP_BYTES: u64 = 256;
 
-/// A kernel that does one thing as fast as the adapter can.
+/// A kernel that runs at a ceiling of the adapter.
 pub struct Probe {
     gpu: Arc<Gpu>,
     launch: Launch,
@@ -31,24 +31,24 @@ struct Launch {
     grid: [u32; 2],
 }
 
-/// On which buffers the launches of a pass work.
+/// The buffers that the launches of a pass use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Buffers {
-    /// Each on a range of its own of one read-write buffer: wgpu puts a barrier between every two.
+    /// Each launch on a range of one shared read-write buffer: wgpu puts a barrier between every two launches.
     Shared,
-    /// Each on a read-write buffer of its own: no barriers.
+    /// Each launch on a separate read-write buffer: no barriers.
     Separate,
     /// Each reads the buffer that the one before it wrote, and writes another, as the launches of a plan do.
     Chained,
 }
 
-/// What a launch costs in a pass of many small ones, in seconds.
+/// Cost of a launch in a pass of many small ones, in seconds.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LaunchCost {
-    /// The host's time to record it.
+    /// Time of the host to record a launch.
     pub host: f64,
-    /// From the submission to the end of the pass, for each launch.
+    /// Time from the submission to the end of the pass, divided by the launches.
     pub device: f64,
 }
 
@@ -79,7 +79,7 @@ impl Probe {
         Ok(Probe { gpu: gpu.clone(), launch, work: (2 * groups * WORKGROUP * ROUNDS * WIDTH) as f64 })
     }
 
-    /// What one launch does, in the probe's unit.
+    /// Work of one launch, in the unit of the probe.
     pub fn work(&self) -> f64 {
         self.work
     }
@@ -189,7 +189,7 @@ fn pipeline(gpu: &Gpu, entry: &'static str) -> Result<wgpu::ComputePipeline> {
     })
 }
 
-/// Runs launches in one pass, and waits for them: how long recording took, and all that followed.
+/// Runs launches in one pass and waits for them. Returns the times of recording and of everything after it.
 fn submit<'a>(gpu: &Gpu, launches: impl Iterator<Item = &'a Launch>) -> Result<[Duration; 2]> {
     let began = Instant::now();
     let mut encoder = gpu.device.create_command_encoder(&Default::default());

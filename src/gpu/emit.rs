@@ -36,7 +36,7 @@ impl Language {
 }
 
 impl Shader {
-    /// A kernel as its file has it, with the file's own constants; `None` for products, which are nothing without a tile.
+    /// The text of a kernel with the constants of its file; `None` for products, which need a tile.
     pub fn of_file(kernel: Kernel) -> Option<Shader> {
         let row = kernel.row();
         (!row.tiled).then(|| Shader {
@@ -47,8 +47,8 @@ impl Shader {
         })
     }
 
-    /// What a driver is given: the module after unrolling, without any of wgpu's checks, written in a language. Fails where
-    /// the shader is invalid, with file, line and column.
+    /// The text that a driver gets: the module after unrolling, without wgpu's checks, in the given language. Fails
+    /// with file, line and column if the shader is invalid.
     pub fn emit(&self, language: Language, without: Without) -> Result<Vec<u8>> {
         let place = format!("shaders/{}", self.file);
         let module = self.module(without)?;

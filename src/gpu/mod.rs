@@ -1,4 +1,5 @@
-//! Runs plans on a GPU. The only part of the crate that names wgpu.
+//! Runs plans on a GPU. Apart from [`Device::from_wgpu`](crate::Device::from_wgpu) and the re-export of the crate, only
+//! this folder names wgpu.
 
 mod adapter;
 mod adapters;

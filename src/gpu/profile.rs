@@ -1,11 +1,11 @@
-//! Launches one by one: run alone, or timed by the adapter's own clock.
+//! Single launches: run alone, or timed by the adapter's clock.
 
 use super::session::{Session, mapped};
 use crate::error::{Error, Result};
 
 impl Session {
-    /// Runs one launch of a plan, counted as [`Plan::launches`](crate::plan::Plan::launches) has them. Its metrics are not
-    /// kept.
+    /// Runs one launch of a plan, numbered as in [`Plan::launches`](crate::plan::Plan::launches), without keeping its
+    /// metrics.
     pub fn run_launch(&mut self, plan: usize, launch: usize) -> Result<()> {
         self.gpu.scoped(
             || "launch".to_owned(),
@@ -18,8 +18,8 @@ impl Session {
         self.gpu.healthy()
     }
 
-    /// Runs one step of a plan, every launch in a pass of its own: when each began on the adapter's clock, and how long it
-    /// took, in nanoseconds. Its metrics are not kept. Fails where the adapter has no timestamps.
+    /// Runs one step of a plan, every launch in a separate pass, and returns the start and duration of each launch by
+    /// the adapter's clock, in nanoseconds, without keeping metrics. Fails if the adapter has no timestamps.
     pub fn time_launches(&mut self, plan: usize) -> Result<Vec<[u64; 2]>> {
         self.wait()?;
         let device = &self.gpu.device;
@@ -37,7 +37,7 @@ impl Session {
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
         let staging = self.gpu.scoped(what, || device.create_buffer(&buffer(usage)))?;
         let mut encoder = device.create_command_encoder(&Default::default());
-        // A set holds so many queries at most.
+        // A query set has a limited number of queries.
         for (set, launches) in launches.chunks(wgpu::QUERY_SET_MAX_QUERIES as usize / 2).enumerate() {
             let descriptor = wgpu::QuerySetDescriptor {
                 label: Some("timestamps"),

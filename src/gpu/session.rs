@@ -16,8 +16,8 @@ use std::time::{Duration, Instant};
 
 /// How long a submission should last: long enough to hide its cost, short enough for watchdogs and a live desktop.
 const SUBMISSION: Duration = Duration::from_millis(40);
-/// The same for a software adapter, which has no watchdog and draws no desktop, but pays for every submission with
-/// caches that its own work has emptied.
+/// Length of a submission on a software adapter, which has no watchdog and no desktop, but starts every submission with cold
+/// caches.
 const SOFTWARE_SUBMISSION: Duration = Duration::from_millis(600);
 /// Bytes that are written to the device at a time.
 const UPLOAD: usize = 4 << 20;
@@ -424,7 +424,7 @@ fn compile(gpu: &Gpu, plans: &[Plan], kept: bool) -> Result<Vec<wgpu::ComputePip
     Ok(uses.into_iter().map(|place| made[place].clone()).collect())
 }
 
-/// Bytes that every binding has at least, whatever its elements are.
+/// Smallest size of a binding in bytes.
 const LEAST_BINDING: u64 = 16;
 
 /// The layout of a launch's bindings, whether the shader uses them all or not.

@@ -1,4 +1,9 @@
 //! Models: a model file becomes graphs of an encoder, a decoder and a loss, and weights go to files and come back.
+//!
+//! [data]: crate::data
+//! [examples]: crate::guide::walkthroughs
+//! [presets]: crate::model::preset
+#![doc = include_str!("README.md")]
 
 mod batch;
 mod bounds;

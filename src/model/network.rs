@@ -5,12 +5,12 @@ use super::latent::{Model, start_unit_columns};
 use super::loss::Decoded;
 use super::masking::{masked, masked_logits, of_valid};
 use super::resolved::Resolved;
-use crate::cpu::normal_quantile;
 use crate::data::expect_input;
 use crate::error::{Error, Result};
 use crate::graph::{Scope, Value};
 use crate::nn::{Activation, Context, Initial, Layer, Parameter, Placed};
 use crate::plan::ParameterLayout;
+use crate::rng::normal_quantile;
 use crate::rng::{HostStream, Sequence};
 use crate::shape::Shape;
 

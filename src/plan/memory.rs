@@ -18,7 +18,7 @@ pub(super) fn aligned(elements: usize) -> usize {
     elements.next_multiple_of(ALIGNMENT)
 }
 
-/// The same where elements take 16 bits.
+/// Number of 16-bit elements, rounded up to the alignment of a slot.
 pub(super) fn aligned_halves(elements: usize) -> usize {
     elements.next_multiple_of(2 * ALIGNMENT)
 }
@@ -133,8 +133,8 @@ pub(super) fn allocate(transients: &[Transient], buffers: &mut Vec<Buffer>, limi
     places
 }
 
-/// Fails where plans that share their buffers by name need more than so many bytes, with the largest buffers, and says which
-/// part of the batch would fit.
+/// Fails if plans that share buffers by name need more than `available` bytes, and says which part of the batch would
+/// fit.
 pub fn foresee(plans: &[Plan], available: u64) -> Result<()> {
     let mut buffers: BTreeMap<&str, (u64, bool)> = BTreeMap::new();
     for buffer in plans.iter().flat_map(|plan| &plan.buffers) {

@@ -6,9 +6,9 @@ use super::state::{DECAY, METHOD_NUMBERS, RATE, SCHEDULE_COLUMNS, SHARE, SHRINK}
 /// optimiser of that name; Lion takes those of its paper.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Optimizer {
-    /// Gradient descent, with the momentum of Sutskever et al. (ICML 2013) where that is above 0.
+    /// Gradient descent, with the momentum of Sutskever et al. (ICML 2013) if it is above 0.
     Sgd {
-        /// The part of the last change that goes on.
+        /// The momentum: the part of the previous change that is kept.
         momentum: f64,
         /// Whether the gradient is looked ahead for: Nesterov's momentum.
         nesterov: bool,
@@ -19,7 +19,7 @@ pub enum Optimizer {
         alpha: f64,
         /// Added to the root.
         eps: f64,
-        /// The part of the last change that goes on.
+        /// The momentum: the part of the previous change that is kept.
         momentum: f64,
         /// Whether the gradient's variance stands in place of its mean square.
         centered: bool,
@@ -78,8 +78,7 @@ pub enum Optimizer {
         /// Added to each magnitude.
         eps: f64,
     },
-    /// Adam that looks at the second moment only once its variance is known, and then by as much as it is: Liu et al., arXiv
-    /// 1908.03265.
+    /// Adam that rectifies the adaptive rate by the variance of the second moment: Liu et al., arXiv 1908.03265.
     RAdam {
         /// Decay of the first and of the second moment.
         betas: [f64; 2],

@@ -10,7 +10,7 @@ use crate::shape::Shape;
 const APART: u32 = 0;
 const ALONG_DEPTH: u32 = 1;
 const ALONG_LINES: u32 = 2;
-/// The same for the result.
+/// How four neighbouring elements of the result lie.
 const RESULT_ALONG_LINES: u32 = 1;
 const RESULT_ALONG_COLUMNS: u32 = 2;
 

@@ -5,6 +5,7 @@ mod directory;
 mod fingerprint;
 mod lock;
 pub mod pretrain;
+#[allow(clippy::module_inception)] // The room of runs and its main file.
 mod run;
 mod tensorboard;
 

@@ -1,4 +1,4 @@
-//! Ensembles: what several models make of the same samples, and how far they are apart.
+//! Ensembles: the mean reconstruction of several models, and the spread between them.
 
 use crate::Autoencoder;
 use crate::autoencoder::AT_ONCE;
@@ -15,24 +15,25 @@ pub struct Ensemble<'a> {
     members: Vec<&'a Autoencoder>,
 }
 
-/// How well an ensemble reconstructs a data set. Means over every element that is there, of samples as they are.
+/// Errors of an ensemble on a data set: means over every element within the samples' lengths, without corruption.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct EnsembleEvaluation {
     /// The mean squared error of the mean reconstruction.
     pub mse: f64,
-    /// Its mean absolute error.
+    /// The mean absolute error of the mean reconstruction.
     pub mae: f64,
-    /// Its peak signal-to-noise ratio for a peak of 1, in decibels.
+    /// The peak signal-to-noise ratio of the mean reconstruction for a peak of 1, in decibels.
     pub psnr: f64,
-    /// The mean over all members of their mean squared errors: that of the mean, and the mean variance between members.
+    /// The mean of the members' mean squared errors: the sum of that of the mean reconstruction and of the mean
+    /// variance between members.
     pub member_mse: f64,
-    /// The mean of the members' standard deviation.
+    /// The mean standard deviation between members.
     pub spread: f64,
 }
 
 impl<'a> Ensemble<'a> {
-    /// An ensemble of these models. Fails where there are fewer than two, where they take samples of different sizes, and
-    /// where they reconstruct tables, whose categories have no mean.
+    /// An ensemble of these models. Fails for fewer than two models, for models of samples of different sizes, and for
+    /// models of tables, whose categories have no mean.
     pub fn new(members: Vec<&'a Autoencoder>) -> Result<Ensemble<'a>> {
         let refuse = |problem: String, help: &str| Err(Error::invalid("ensemble", problem, help));
         let [first, rest @ ..] = &members[..] else {
@@ -54,9 +55,9 @@ impl<'a> Ensemble<'a> {
         Ok(Ensemble { members })
     }
 
-    /// The mean of the members' reconstructions of the samples in a range of a data set, and their standard deviation (with
-    /// the number of members as its divisor), both `[n, ..input]` as the first member has it. Fails where the data does not fit
-    /// the members, or cannot be read.
+    /// The mean and the standard deviation (divided by the number of members) of the members' reconstructions of a
+    /// range of a data set, both `[n, ..input]` in the input shape of the first member. Fails if the data does not fit
+    /// the members or cannot be read.
     pub fn reconstruct(&self, data: &Dataset, range: Range<usize>) -> Result<[Tensor; 2]> {
         let samples = data.read_f32(range.clone())?;
         let copy = |member: &&Autoencoder| {
@@ -77,12 +78,13 @@ impl<'a> Ensemble<'a> {
         Ok([Tensor::from_f32(shape.clone(), means)?, Tensor::from_f32(shape, deviations)?])
     }
 
-    /// Fails where a member does not take samples as they lie.
+    /// Fails if a member does not accept the samples.
     fn accepts(&self, data: &Dataset) -> Result<()> {
         self.members.iter().try_for_each(|member| member.network().accepts(data.sample_shape(), data.name()))
     }
 
-    /// How well a data set, or what stands beside it as targets, is reconstructed. Fails where it does not fit the members, or cannot be read.
+    /// Measures the reconstruction of a data set, or of its targets where it has any. Fails if the data does not fit
+    /// the members or cannot be read.
     pub fn evaluate(&self, data: &Dataset) -> Result<EnsembleEvaluation> {
         self.accepts(data)?;
         if let Some(targets) = data.targets() {

@@ -2,24 +2,24 @@
 
 use super::statistics::CodeStatistics;
 use crate::Autoencoder;
-use crate::cpu::normal_quantile;
 use crate::error::{Error, Result};
 use crate::model::SideInputs;
 use crate::model::config::Condition;
+use crate::rng::normal_quantile;
 use crate::tensor::Tensor;
 
-/// The way from one code to another.
+/// A path from one code to another.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LatentPath {
     /// A straight line.
     #[default]
     Linear,
-    /// Along a great circle, as suits codes that are normally distributed: White, arXiv 1609.04468.
+    /// A great circle, which suits normally distributed codes: White, arXiv 1609.04468.
     Spherical,
 }
 
 impl LatentPath {
-    /// All there are.
+    /// All paths.
     pub const ALL: [LatentPath; 2] = [LatentPath::Linear, LatentPath::Spherical];
 
     /// The name on the command line.
@@ -30,7 +30,7 @@ impl LatentPath {
         }
     }
 
-    /// The code at a part of the way, from 0 to 1.
+    /// The code at a fraction of the path, from 0 to 1.
     fn at(self, from: &[f32], to: &[f32], part: f64) -> Vec<f32> {
         let mix = |[a, b]: [f64; 2]| {
             from.iter().zip(to).map(|(x, y)| (a * f64::from(*x) + b * f64::from(*y)) as f32).collect()
@@ -38,7 +38,7 @@ impl LatentPath {
         let dot = |x: &[f32], y: &[f32]| x.iter().zip(y).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum::<f64>();
         let norms = (dot(from, from) * dot(to, to)).sqrt();
         let angle = (dot(from, to) / norms).clamp(-1.0, 1.0).acos();
-        // Codes in one line have no circle between them, or many.
+        // Parallel codes have no circle between them, and opposite ones have many.
         let sine = angle.sin();
         match self {
             LatentPath::Spherical if sine > 1e-6 => {
@@ -62,8 +62,8 @@ pub struct LatentEnd<'a> {
 const REACH: f64 = 3.0;
 
 impl Autoencoder {
-    /// The distribution that codes were made to have: the standard normal. Fails where the latent has none; give
-    /// [`CodeStatistics::of`] a data set then.
+    /// The prior of the codes, the standard normal. Fails if the latent has no prior: use [`CodeStatistics::of`] a data
+    /// set instead.
     pub fn prior(&self) -> Result<CodeStatistics> {
         let spec = self.network().spec();
         match spec.latent.has_prior() {
@@ -85,13 +85,13 @@ impl Autoencoder {
         Error::invalid("latent", problem, "use a model whose latent is gaussian or wasserstein")
     }
 
-    /// So many new samples `[count, ..input]`, decoded from draws of a distribution of codes. The same seed draws the same.
-    /// Fails where the latent's codes are vectors of a codebook or bits: draws are none of these.
+    /// New samples `[count, ..input]`, decoded from codes drawn from a distribution; equal seeds give equal samples.
+    /// Fails for latents with a codebook or bits, whose codes cannot be drawn from it.
     pub fn generate(&self, codes: &CodeStatistics, count: usize, seed: u64) -> Result<Tensor> {
         self.generate_given(codes, count, seed, &SideInputs::default())
     }
 
-    /// [`generate`](Autoencoder::generate) with a condition for each.
+    /// [`generate`](Autoencoder::generate) with a condition for each sample.
     pub fn generate_given(
         &self,
         codes: &CodeStatistics,
@@ -105,8 +105,8 @@ impl Autoencoder {
         self.decode_given(&codes.drawn(count, seed), given)
     }
 
-    /// New samples for each of a model's labels, `[labels * count, ..input]`: the first `count` are of label 0, and the same
-    /// codes stand for all labels. Fails where the model's condition is not labels.
+    /// New samples for each label of a model, `[labels * count, ..input]`: the first `count` samples have label 0, and
+    /// all labels share their codes. Fails if the model's condition is not a label.
     pub fn generate_labels(&self, codes: &CodeStatistics, count: usize, seed: u64) -> Result<Tensor> {
         let Condition::Labels { count: labels } = self.network().spec().condition else {
             let problem =
@@ -120,7 +120,7 @@ impl Autoencoder {
         self.decode_given(&codes.drawn(count, seed).repeat(labels), &given)
     }
 
-    /// The samples `[steps, ..input]` on the way between two: their reconstructions first and last.
+    /// Samples `[steps, ..input]` on the path between two samples, from the reconstruction of one to that of the other.
     pub fn interpolate(&self, from: &[f32], to: &[f32], steps: usize, path: LatentPath) -> Result<Tensor> {
         let given = &SideInputs::default();
         let [from, to] = [from, to].map(|values| LatentEnd { values, given });
@@ -146,13 +146,13 @@ impl Autoencoder {
         self.decode_given(&way(path, &from, &to), &SideInputs::conditions(conditions))
     }
 
-    /// Samples `[latents · steps, ..input]` around a code: for each of the first so many numbers of the code, the others kept,
-    /// `steps` values from three deviations below the mean to three above.
+    /// Samples `[latents · steps, ..input]` around a code: for each of the first `latents` numbers of the code, `steps`
+    /// values from three deviations below the mean to three above, with the other numbers unchanged.
     pub fn traverse(&self, codes: &CodeStatistics, code: &[f32], latents: usize, steps: usize) -> Result<Tensor> {
         self.traverse_given(codes, code, &SideInputs::default(), latents, steps)
     }
 
-    /// [`traverse`](Autoencoder::traverse) of a code with its condition, which stays.
+    /// [`traverse`](Autoencoder::traverse) with a condition for the code.
     pub fn traverse_given(
         &self,
         codes: &CodeStatistics,
@@ -179,13 +179,14 @@ impl Autoencoder {
         self.decode_given(&swept, &given.repeated(swept.len() / size))
     }
 
-    /// Samples `[side · side, ..input]` on a square grid of a latent of two numbers, row by row from the top: at the values
-    /// that cut the normal distribution of each number into parts of equal probability. Fails where codes have another size.
+    /// Samples `[side · side, ..input]` on a square grid of codes of two numbers, row by row from the top, at the
+    /// values that divide the normal distribution of each number into parts of equal probability. Fails for codes of
+    /// another size.
     pub fn manifold(&self, codes: &CodeStatistics, side: usize) -> Result<Tensor> {
         self.manifold_given(codes, side, &SideInputs::default())
     }
 
-    /// [`manifold`](Autoencoder::manifold) of a model with a condition: one, for all samples.
+    /// [`manifold`](Autoencoder::manifold) with one condition for all samples.
     pub fn manifold_given(&self, codes: &CodeStatistics, side: usize, given: &SideInputs) -> Result<Tensor> {
         let [rows, columns] = [1, 0].map(|axis| {
             let (mean, variance) = (codes.mean().get(axis).copied(), codes.variances().get(axis).copied());

@@ -1,4 +1,5 @@
-//! What people do with a trained model beside encoding and decoding.
+//! Uses of a trained model: new samples, walks through the latent space, statistics of codes, search, ranking,
+//! ensembles, tables.
 
 mod ensemble;
 mod explore;

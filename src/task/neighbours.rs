@@ -1,4 +1,4 @@
-//! Codes of bits, and the search among them by Hamming distance: in how many bits two codes differ.
+//! Search for the nearest binary codes by Hamming distance, the number of bits in which two codes differ.
 
 use crate::Autoencoder;
 use crate::autoencoder::AT_ONCE;
@@ -12,13 +12,13 @@ const WORD: usize = 64;
 /// A code that was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 pub struct Neighbour {
-    /// In how many bits it differs from the code that was looked for.
+    /// Number of bits in which the found code differs from the query.
     pub distance: u32,
-    /// Its place among those that were searched, from 0 on.
+    /// Position of the found code in the index, counted from 0.
     pub index: usize,
 }
 
-/// Packed codes that can be searched: Salakhutdinov and Hinton, "Semantic hashing", 2009.
+/// An index of packed codes: Salakhutdinov and Hinton, "Semantic hashing", 2009.
 ///
 /// ```
 /// use pinhole::task::{HammingIndex, pack};
@@ -34,9 +34,9 @@ pub struct HammingIndex {
     words: Vec<u64>,
 }
 
-/// Codes of so many bits each, given one after the other as 0 and 1, as words: each code begins a new one, and its bit i is
-/// bit i modulo 64 of its word i / 64. Bits of the last word that stand for none are 0. Fails where a number is neither 0 nor 1, or
-/// their count no multiple of a code's.
+/// Packs concatenated codes of 0 and 1 into words. Every code begins a new word; bit i of a code is bit i modulo 64 of
+/// the code's word i / 64, and unused bits are 0. Fails if a number is neither 0 nor 1, or if the numbers do not fill
+/// whole codes of `bits` bits.
 pub fn pack(codes: &[f32], bits: usize) -> Result<Vec<u64>> {
     if bits == 0 || !codes.len().is_multiple_of(bits) {
         let problem = format!("{} numbers are no codes of {bits} bits", codes.len());
@@ -51,7 +51,8 @@ pub fn pack(codes: &[f32], bits: usize) -> Result<Vec<u64>> {
 }
 
 impl HammingIndex {
-    /// Over codes that [`pack`] has packed, of so many bits each. Fails where there are none, or no whole number of them.
+    /// An index of codes from [`pack`], of `bits` bits each. Fails if there are no codes, or if the words do not fill
+    /// whole codes.
     pub fn new(words: Vec<u64>, bits: usize) -> Result<HammingIndex> {
         if bits == 0 || words.is_empty() || !words.len().is_multiple_of(bits.div_ceil(WORD)) {
             let problem = format!("{} words are no codes of {bits} bits", words.len());
@@ -60,7 +61,7 @@ impl HammingIndex {
         Ok(HammingIndex { bits, words })
     }
 
-    /// Over the codes of a data set's samples. Fails where the model's latent is not binary.
+    /// An index of the codes of a data set. Fails if the model's latent is not binary.
     pub fn of(autoencoder: &Autoencoder, data: &Dataset) -> Result<HammingIndex> {
         let spec = autoencoder.network().spec();
         if !matches!(spec.latent, LatentSpec::Binary(_)) {
@@ -80,24 +81,24 @@ impl HammingIndex {
         self.bits
     }
 
-    /// How many codes there are. None are empty.
+    /// Number of codes, at least 1.
     #[allow(clippy::len_without_is_empty, reason = "an index without codes cannot be made")]
     pub fn len(&self) -> usize {
         self.words.len() / self.bits.div_ceil(WORD)
     }
 
-    /// The packed codes, one after the other.
+    /// The packed codes, concatenated.
     pub fn words(&self) -> &[u64] {
         &self.words
     }
 
-    /// The packed code of number `index`; none beyond the last.
+    /// The packed code at `index`; `None` beyond the last.
     pub fn code(&self, index: usize) -> Option<&[u64]> {
         self.words.chunks(self.bits.div_ceil(WORD)).nth(index)
     }
 
-    /// The `count` nearest codes, or all where there are fewer, the nearest first and of equally near ones the first. Fails
-    /// where the code has not as many words as those that are searched.
+    /// The `count` nearest codes (all if there are fewer), ordered by distance and then by position. Fails if the query
+    /// has another number of words than the indexed codes.
     pub fn nearest(&self, code: &[u64], count: usize) -> Result<Vec<Neighbour>> {
         let mut all = self.distances(code)?.collect::<Vec<_>>();
         if count < all.len() {
@@ -108,7 +109,7 @@ impl HammingIndex {
         Ok(all)
     }
 
-    /// All codes that differ in at most `radius` bits, in the same order.
+    /// All codes that differ in at most `radius` bits, ordered by distance and then by position.
     pub fn within(&self, code: &[u64], radius: u32) -> Result<Vec<Neighbour>> {
         let mut found: Vec<Neighbour> = self.distances(code)?.filter(|found| found.distance <= radius).collect();
         found.sort_unstable();

@@ -1,18 +1,18 @@
-//! Recommending: items ranked for a user by what a model reconstructs of those that the user has, and how good such rankings
-//! are, by strong generalisation as in Liang et al., arXiv 1802.05814.
+//! Recommendation: ranks items by a model's reconstruction of the items of a user, and measures rankings by strong
+//! generalisation as in Liang et al., arXiv 1802.05814.
 
 use crate::Autoencoder;
 use crate::data::{Dataset, SparseRows};
 use crate::error::{Error, Result};
 use crate::rng::{HostStream, Sequence};
 
-/// Users whose items are ranked at a time.
+/// Users processed at a time.
 const AT_ONCE: usize = 512;
-/// The part of a user's items that is held out, and the fewest items of a user of whom some are.
+/// Part of a user's items that is held out, and the smallest number of items of a user who takes part.
 const HELD_OUT: f64 = 0.2;
 const FEWEST: usize = 5;
 
-/// How well rankings find the items that were held out: means over users.
+/// Quality of rankings of held-out items: means over users.
 #[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize)]
 pub struct RankingQuality {
     /// [`recall`] of the first 20.
@@ -23,12 +23,12 @@ pub struct RankingQuality {
     pub ndcg_100: f64,
 }
 
-/// The quality of a model's rankings, beside that of ranking by popularity.
+/// Quality of a model's rankings and of a ranking by popularity.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
 pub struct RankingReport {
-    /// Of the model.
+    /// Quality of the model's rankings.
     pub model: RankingQuality,
-    /// Of items in the order of how many users of the training data have them, the same for everyone.
+    /// Quality of one ranking for everyone, by the number of users of the training data that have an item.
     pub popularity: RankingQuality,
     /// Users whose items were ranked.
     pub users: usize,
@@ -36,15 +36,15 @@ pub struct RankingReport {
     pub left_out: usize,
 }
 
-/// Recall@k: how many of a user's held-out items, given as a list, are among the first `k` of a ranking, divided by `k` or
-/// by their number, whichever is smaller, so that 1 can always be reached.
+/// Recall@k: the number of held-out items among the first `k` of a ranking, divided by the smaller of `k` and the
+/// number of held-out items, so that 1 can always be reached.
 pub fn recall(ranking: &[u32], held_out: &[u32], k: usize) -> f64 {
     let found = ranking.iter().take(k).filter(|item| held_out.contains(item)).count();
     found as f64 / k.min(held_out.len()).max(1) as f64
 }
 
-/// NDCG@k, the normalised discounted cumulative gain: the sum of 1 / log2(place + 1) over the held-out items among the first
-/// `k` of a ranking, whose places count from 1, divided by that of the best ranking.
+/// NDCG@k, the normalised discounted cumulative gain: the sum of 1 / log2(rank + 1) over the held-out items among the
+/// first `k` of a ranking, with ranks from 1, divided by the sum for the best ranking.
 pub fn ndcg(ranking: &[u32], held_out: &[u32], k: usize) -> f64 {
     let gain = |place: usize| 1.0 / ((place + 2) as f64).log2();
     let found = ranking.iter().take(k).enumerate().filter(|(_, item)| held_out.contains(item));
@@ -52,8 +52,8 @@ pub fn ndcg(ranking: &[u32], held_out: &[u32], k: usize) -> f64 {
     if best > 0.0 { found.map(|(place, _)| gain(place)).sum::<f64>() / best } else { 0.0 }
 }
 
-/// The first `count` items by their scores, best first, without those of the rising list `excluded`. Of equal scores the
-/// item of the smaller number comes first.
+/// The first `count` items by score, best first, without those in the ascending list `excluded`. Items of equal scores
+/// are ordered by number.
 pub fn best_items(scores: &[f32], excluded: &[u32], count: usize) -> Vec<u32> {
     let others = (0..scores.len() as u32).filter(|item| excluded.binary_search(item).is_err());
     let mut items: Vec<u32> = others.collect();
@@ -67,8 +67,8 @@ pub fn best_items(scores: &[f32], excluded: &[u32], count: usize) -> Vec<u32> {
 }
 
 impl Autoencoder {
-    /// For each row of sparse data the first `count` items that the row does not have, best first, with their scores: what
-    /// the model reconstructs of the row. Fails where the data is not sparse, or does not fit the model.
+    /// For each row of sparse data, the best `count` items that are not in the row, best first, with their scores, the
+    /// model's reconstruction of the row. Fails if the data is not sparse or does not fit the model.
     pub fn recommend(&self, data: &Dataset, count: usize) -> Result<Vec<Vec<(u32, f32)>>> {
         let mut all = Vec::with_capacity(data.len());
         self.rank(data, &mut |excluded, scores| {
@@ -78,9 +78,9 @@ impl Autoencoder {
         Ok(all)
     }
 
-    /// How well the items of users that the model was not trained on are found. Of the items of each user in `users`, those
-    /// of a fifth that `seed` draws are held out. The model is given the others and ranks all items but these. Popularity is
-    /// that in `train`. Fails as [`recommend`](Autoencoder::recommend) does, and where no user has five items.
+    /// Measures rankings for users that the model was not trained on. For each user in `users`, a fifth of the items,
+    /// drawn by `seed`, is held out; the model encodes the others and ranks all items except those. Popularity is
+    /// counted in `train`. Fails as [`recommend`](Autoencoder::recommend) does, and if no user has five items.
     pub fn ranking(&self, users: &Dataset, train: &Dataset, seed: u64) -> Result<RankingReport> {
         let (rows, popular) = (sparse(users)?, sparse(train)?);
         let (mut given, mut held_out) = (Vec::new(), Vec::new());
@@ -128,7 +128,7 @@ impl Autoencoder {
         Ok(RankingReport { model, popularity, users: user, left_out })
     }
 
-    /// Hands on each row's items and the score of every item.
+    /// Calls `take` with the items of each row and the score of every item.
     fn rank(&self, data: &Dataset, take: &mut dyn FnMut(&[u32], &[f32])) -> Result<()> {
         let rows = sparse(data)?;
         self.network().accepts(data.sample_shape(), data.name())?;

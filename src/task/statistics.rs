@@ -1,36 +1,36 @@
-//! How the codes of a data set are distributed.
+//! Statistics of the codes of a data set.
 
 use crate::Autoencoder;
 use crate::autoencoder::AT_ONCE;
-use crate::cpu::normal_quantile;
 use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::model::config::Binarise;
+use crate::rng::normal_quantile;
 use crate::rng::{HostStream, Sequence};
 use crate::train::ACTIVE;
 
-/// Numbers of a code up to which it is known how they vary together: 128 MiB.
+/// Largest code whose covariance is computed: 128 MiB.
 const MOST_TOGETHER: usize = 4096;
 
-/// The mean and covariance of codes, from which codes like them can be drawn: the density estimation after training of Ghosh
-/// et al., arXiv 1903.12436. The numbers of codes of more than 4096 are taken to vary each by itself.
+/// Mean and covariance of codes, from which similar codes can be drawn: the density estimation after training of Ghosh
+/// et al., arXiv 1903.12436. The numbers of codes with more than 4096 numbers are treated as independent.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CodeStatistics {
     mean: Vec<f64>,
-    /// The covariance's lower triangle, row by row; none where numbers vary each by itself.
+    /// The lower triangle of the covariance, row by row; `None` where numbers are treated as independent.
     covariance: Option<Vec<f64>>,
     variances: Vec<f64>,
-    /// For each number of the code the part of samples for which it is not 0.
+    /// For each number of the code, the part of samples for which the number is not 0.
     used: Vec<f64>,
 }
 
 impl CodeStatistics {
-    /// Those of the standard normal.
+    /// Statistics of the standard normal.
     pub fn standard(size: usize) -> CodeStatistics {
         CodeStatistics { mean: vec![0.0; size], covariance: None, variances: vec![1.0; size], used: vec![1.0; size] }
     }
 
-    /// Those of a data set's codes. Fails where there are fewer than two samples.
+    /// Statistics of the codes of a data set. Fails for fewer than two samples.
     pub fn of(autoencoder: &Autoencoder, data: &Dataset) -> Result<CodeStatistics> {
         if data.len() < 2 {
             let problem = "one sample tells nothing of how codes are distributed";
@@ -43,7 +43,7 @@ impl CodeStatistics {
         for range in data.ranges(AT_ONCE) {
             let codes = autoencoder.encode_range(data, range)?.to_f64();
             for code in codes.chunks(size) {
-                // Wide codes are mostly of zeros.
+                // Wide codes are mostly zeros.
                 for (row, value) in code.iter().enumerate().filter(|(_, value)| **value != 0.0) {
                     sums[row] += value;
                     squares[row] += value * value;
@@ -80,29 +80,29 @@ impl CodeStatistics {
         &self.variances
     }
 
-    /// How many numbers of the code vary over the data.
+    /// Number of active units: numbers of the code that vary over the data.
     pub fn active(&self) -> usize {
         self.variances.iter().filter(|variance| **variance > ACTIVE).count()
     }
 
-    /// The mean over samples of how many numbers of a code are not 0: L0.
+    /// L0: the mean over samples of the count of numbers that are not 0.
     pub fn mean_used(&self) -> f64 {
         self.used.iter().sum()
     }
 
-    /// How many numbers of the code are 0 for every sample.
+    /// Number of dead units: numbers of the code that are 0 for every sample.
     pub fn dead(&self) -> usize {
         self.used.iter().filter(|part| **part == 0.0).count()
     }
 
-    /// So many codes that are distributed like these, one after the other. The same seed draws the same.
+    /// Draws `count` codes from this distribution, concatenated; equal seeds draw equal codes.
     pub fn drawn(&self, count: usize, seed: u64) -> Vec<f32> {
         let mut sequence = Sequence::new(seed, HostStream::Codes, 0);
         let root = self.covariance.clone().map(|covariance| cholesky(covariance, self.mean.len()));
         (0..count).flat_map(|_| self.draw(root.as_deref(), &mut sequence)).collect()
     }
 
-    /// The next code of a sequence of draws, by the root of the covariance.
+    /// Draws one code, by the Cholesky factor of the covariance.
     fn draw(&self, root: Option<&[f64]>, sequence: &mut Sequence) -> Vec<f32> {
         let size = self.mean.len();
         let noise: Vec<f64> = (0..size).map(|_| normal_quantile(f64::from(sequence.unit()))).collect();
@@ -117,20 +117,20 @@ impl CodeStatistics {
     }
 }
 
-/// The mean over elements of their variance over what a model is to make of a data set's samples, binary where it makes them
-/// so: the mean squared error of one that makes their mean of every sample. What part of it a model's error leaves out is the
-/// variance that it explains. Steps that samples do not have do not count.
+/// The mean over elements of the variance of a data set's targets (binary where the model makes them so), which is the
+/// mean squared error of a model that always outputs the mean. One minus a model's error divided by this variance is
+/// the explained variance. Steps beyond the length of a sample do not count.
 pub fn variance(data: &Dataset, binarise: Binarise) -> Result<f64> {
     let wanted = data.targets().unwrap_or(data);
     let size = wanted.sample_shape().elements();
-    // Of each element how often it is there, its sum and that of its squares.
+    // For each element: the number of samples that have it, the sum and the sum of squares.
     let mut sums = vec![[0.0; 3]; size];
     for range in data.ranges(AT_ONCE) {
         let samples = wanted.read_f32(range.clone())?;
         for (sample, at) in samples.chunks(size).zip(range) {
             for (sums, value) in sums.iter_mut().zip(&sample[..data.elements_of(at)]) {
                 let value = f64::from(*value);
-                // A draw of 0 or 1 is its own square.
+                // A number that is 0 or 1 equals its square.
                 let [mean, square] = match binarise {
                     Binarise::None => [value, value * value],
                     Binarise::Threshold => [f64::from(u8::from(value >= 0.5)); 2],
@@ -148,7 +148,7 @@ pub fn variance(data: &Dataset, binarise: Binarise) -> Result<f64> {
     Ok(variance / all)
 }
 
-/// The part of all vectors of a data set's codes that each of the codebook's is. Fails where the latent has no codebook.
+/// The frequency of each codebook vector in the codes of a data set. Fails if the latent has no codebook.
 pub fn codebook_usage(autoencoder: &Autoencoder, data: &Dataset) -> Result<Vec<f64>> {
     let mut usage = vec![0.0; autoencoder.network().codebook()?.codes];
     let indices = autoencoder.indices_all(data)?;
@@ -160,13 +160,14 @@ pub fn codebook_usage(autoencoder: &Autoencoder, data: &Dataset) -> Result<Vec<f
     Ok(usage)
 }
 
-/// e to the entropy of parts of a whole: as many as there would be if all were equal.
+/// Perplexity: e to the entropy of frequencies, which is their number if all are equal.
 pub fn perplexity(parts: &[f64]) -> f64 {
     let terms = parts.iter().filter(|part| **part > 0.0).map(|part| -part * part.ln());
     terms.sum::<f64>().exp()
 }
 
-/// The lower triangle L, row by row, of the Cholesky decomposition of a covariance, which is L Lᵀ. What does not vary, or only with others, has a zero on the diagonal.
+/// The lower triangle L, row by row, of the Cholesky decomposition L Lᵀ of a covariance. A number that is constant, or
+/// a linear function of others, has a zero on the diagonal.
 fn cholesky(mut matrix: Vec<f64>, size: usize) -> Vec<f64> {
     let largest = (0..size).map(|row| matrix[row * size + row]).fold(0.0, f64::max);
     for column in 0..size {

@@ -1,4 +1,4 @@
-//! How well the columns of a table are reconstructed.
+//! Accuracy of the reconstructed columns of a table.
 
 use crate::Autoencoder;
 use crate::autoencoder::AT_ONCE;
@@ -6,8 +6,8 @@ use crate::data::Dataset;
 use crate::error::Result;
 
 impl Autoencoder {
-    /// For each column of categories, of a model of tables, its name and the part of lines whose category is reconstructed.
-    /// Empty for other models. Fails where the data cannot be read, or does not fit the model.
+    /// For each categorical column of a model of tables, the name and the part of lines whose category is
+    /// reconstructed. Empty for other models. Fails if the data cannot be read or does not fit the model.
     pub fn column_accuracy(&self, data: &Dataset) -> Result<Vec<(String, f64)>> {
         self.network().accepts(data.sample_shape(), data.name())?;
         let columns = &self.network().spec().data.columns;

@@ -1,14 +1,29 @@
-//! The README's own commands. Every `sh` block is run as it stands, one after the other in one folder, unless a comment
-//! above it says why not; the program's name and options must be known wherever the text writes them down.
+//! The commands of the README and of the reference pages. Every `sh` block of a page runs as written, in order, in one folder per
+//! page, unless a comment above the block gives a reason. Commands and options that a page names must exist.
 //!
-//! The blocks are written for a checkout's root, so the folder has links to what a checkout has, and `cargo` there is
+//! The blocks are written for the root of a checkout, so the folder links to the folders of the checkout, and `cargo` there is
 //! [`CARGO`]: `cargo run` is the program that cargo has built for these tests, and examples are built and run by cargo.
 
 use crate::temp::*;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-const README: &str = include_str!("../../README.md");
+/// Path and text of every page with commands.
+const PAGES: [(&str, &str); 6] = [
+    ("README.md", include_str!("../../README.md")),
+    ("src/cli/README.md", PROGRAM),
+    ("src/model/README.md", MODEL_FILES),
+    ("src/data/README.md", include_str!("../../src/data/README.md")),
+    ("examples/README.md", include_str!("../../examples/README.md")),
+    ("benches/README.md", include_str!("../../benches/README.md")),
+];
+
+/// The page that describes every command.
+const PROGRAM: &str = include_str!("../../src/cli/README.md");
+
+/// The page that describes every key of a model file.
+const MODEL_FILES: &str = include_str!("../../src/model/README.md");
 
 /// What must stand above a block that is not run, with the reason.
 const NOT_RUN: &str = "<!-- not run by the tests: ";
@@ -94,28 +109,35 @@ fn run(place: &Place, script: &str) -> Result<(), String> {
 }
 
 #[test]
-fn every_command_of_the_readme_runs() {
-    let place = checkout();
+fn every_command_of_the_pages_runs() {
     let mut run_lines = 0;
-    for Block { line, script, reason } in blocks(README) {
-        if let Some(reason) = reason {
-            println!("README.md:{line} is not run: {reason}");
-            continue;
+    for (page, text) in PAGES {
+        let place = checkout();
+        for Block { line, script, reason } in blocks(text) {
+            if let Some(reason) = reason {
+                println!("{page}:{line} is not run: {reason}");
+                continue;
+            }
+            let began = std::time::Instant::now();
+            run(&place, &script).unwrap_or_else(|said| panic!("{page}:{line} fails:\n{script}\n{said}"));
+            println!("{page}:{line} took {:.1} s", began.elapsed().as_secs_f64());
+            run_lines += script.lines().count();
         }
-        let began = std::time::Instant::now();
-        run(&place, &script).unwrap_or_else(|said| panic!("README.md:{line} fails:\n{script}\n{said}"));
-        println!("README.md:{line} took {:.1} s", began.elapsed().as_secs_f64());
-        run_lines += script.lines().count();
+        // Files that the pages say the commands leave.
+        let files: &[&str] = match page {
+            "README.md" => &["runs/conv-1/reconstructions.png", "runs/small/model.safetensors", "copies.png"],
+            "src/cli/README.md" => &["codes.npy", "copies.npy", "runs/vae/generated.png", "runs/bits/found.png"],
+            _ => &[],
+        };
+        for name in files {
+            assert!(place.path(name).is_file(), "{page}: {name}");
+        }
     }
-    assert!(run_lines >= 15, "only {run_lines} lines were run: are the README's blocks still found?");
-    // What they are said to leave.
-    for name in ["runs/conv-1/reconstructions.png", "runs/small/model.safetensors", "codes.npy", "copies.png"] {
-        assert!(place.path(name).is_file(), "{name}");
-    }
+    assert!(run_lines >= 50, "only {run_lines} lines were run: are the pages' blocks still found?");
 }
 
 #[test]
-fn a_failing_command_of_the_readme_is_noticed() {
+fn a_failing_command_of_a_page_is_noticed() {
     let place = checkout();
     let text = "```sh\nfalse\ntrue\n```\n\n```text\nno command\n```\n<!-- not run by the tests: it asks for money -->\n```sh\nbuy\n```\n\
                 <!-- not run by the tests:  -->\n```sh\ncargo publish\n```\n";
@@ -138,7 +160,7 @@ fn mentions(text: &str) -> Vec<&str> {
 }
 
 #[test]
-fn the_readme_writes_down_commands_and_options_that_there_are() {
+fn the_pages_name_commands_and_options_that_exist() {
     let place = Place::new();
     let help = place.ok("--help").stdout;
     let known: Vec<&str> = help
@@ -147,19 +169,49 @@ fn the_readme_writes_down_commands_and_options_that_there_are() {
         .filter(|word| word.chars().all(|c| c.is_ascii_lowercase()))
         .collect();
     assert!(known.len() > 10, "{help}");
-    let mut seen = Vec::new();
-    for mention in mentions(README) {
+    let mut helps: BTreeMap<&str, String> = BTreeMap::new();
+    for (page, mention) in PAGES.into_iter().flat_map(|(page, text)| mentions(text).into_iter().map(move |m| (page, m)))
+    {
         let words: Vec<&str> =
             mention.split(|c: char| c.is_whitespace() || "[]|".contains(c)).filter(|word| !word.is_empty()).collect();
         let Some(command) = words.first().filter(|word| word.chars().all(|c| c.is_ascii_lowercase())) else { continue };
-        let said = place.run(&format!("{command} --help"));
-        assert_eq!(said.code, Some(0), "README.md speaks of `pinhole {mention}`: {}", said.stderr);
-        seen.push(*command);
+        assert!(known.contains(command), "{page} speaks of `pinhole {mention}`");
+        let help = helps.entry(command).or_insert_with(|| place.ok(&format!("{command} --help")).stdout);
         for option in words.iter().take_while(|word| **word != "#").filter_map(|word| word.strip_prefix("--")) {
-            let name = option.split(['=', ',', '.', ')']).next().unwrap_or_default();
-            assert!(said.stdout.contains(&format!("--{name}")), "README.md: `pinhole {mention}`: no option --{name}");
+            let name = option.split(['=', ',', '.', ')', ';']).next().unwrap_or_default();
+            assert!(help.contains(&format!("--{name}")), "{page}: `pinhole {mention}`: no option --{name}");
         }
     }
-    let missing: Vec<&&str> = known.iter().filter(|name| **name != "help" && !seen.contains(name)).collect();
-    assert!(missing.is_empty(), "README.md does not speak of {missing:?}");
+    let described: Vec<&str> = mentions(PROGRAM).iter().filter_map(|mention| mention.split(' ').next()).collect();
+    let missing: Vec<&&str> = known.iter().filter(|name| **name != "help" && !described.contains(name)).collect();
+    assert!(missing.is_empty(), "src/cli/README.md does not describe {missing:?}");
+}
+
+/// The first two cells of the rows of all tables, sorted, by the table's first heading.
+fn tables(text: &str) -> BTreeMap<&str, Vec<[&str; 2]>> {
+    let mut tables: BTreeMap<&str, Vec<[&str; 2]>> = BTreeMap::new();
+    let mut heading = None;
+    for line in text.lines() {
+        let mut cells = line.split('|').skip(1).map(str::trim);
+        match (cells.next(), cells.next(), heading) {
+            (Some("---"), ..) => {}
+            (Some(first), Some(_), None) => heading = Some(first),
+            (Some(first), Some(second), Some(heading)) => tables.entry(heading).or_default().push([first, second]),
+            _ => heading = None,
+        }
+    }
+    tables.values_mut().for_each(|rows| rows.sort_unstable());
+    tables
+}
+
+#[test]
+fn the_reference_of_model_files_has_the_keys_and_defaults_that_the_program_has() {
+    let printed = Place::new().ok("schema --markdown").stdout;
+    let (printed, page) = (tables(&printed), tables(MODEL_FILES));
+    assert!(printed.len() >= 11 && printed["layer"].len() > 60, "{printed:?}");
+    for (heading, rows) in printed {
+        let expected = rows.iter().collect::<Vec<_>>();
+        let found = page.get(heading).into_iter().flatten().collect::<Vec<_>>();
+        assert_eq!(found, expected, "src/model/README.md, table {heading:?}: see pinhole schema --markdown");
+    }
 }

@@ -1,4 +1,4 @@
-//! What the epilogues of products compute.
+//! Claims: which values the epilogues of products compute.
 //!
 //! The last product that a value follows from computes it, so claims are staked from the last product to the first. A
 //! claim depends on others by the values that they own alone. When a value is barred or changes hands, only the products

@@ -1,4 +1,4 @@
-//! Fused expressions in the making: the program that computes an element of a value from values that are kept.
+//! Builds fused expressions: the program that computes an element of a value from stored values.
 
 use super::decided::Claim;
 use super::group::{only_moves, storage};
@@ -8,10 +8,10 @@ use crate::shape::Shape;
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-/// For a value that is not kept, another that is and has the same elements, and where each of them lies in it.
+/// For a value without memory, the stored value that has its elements, and the index of each element there.
 pub(super) type Aliases = HashMap<Value, (Value, View)>;
 
-/// What an expression may read.
+/// The values that an expression may read.
 #[derive(Clone, Copy)]
 pub(super) struct Memory<'a> {
     pub graph: &'a Graph,
@@ -61,7 +61,7 @@ pub(super) fn reduction_source(from: Memory, operand: Value, axes: &[usize]) -> 
     builder.finish(operand, at, None)
 }
 
-/// The largest part of an expression that a launch of its own can compute from so many inputs.
+/// The largest part of an expression that a separate launch can compute from a limited number of inputs.
 pub(super) fn part_to_keep(from: Memory, root: Value, room: usize) -> Value {
     let graph = from.graph;
     let mut best: Option<(usize, Value)> = None;
@@ -182,7 +182,7 @@ impl<'a> Builder<'a> {
             return from;
         }
         match &self.instructions[from] {
-            // There and back again.
+            // A transposition and its inverse cancel.
             Instruction::Index { from, view: there } if view.undoes(there) => *from,
             _ => self.push(Instruction::Index { from, view }),
         }

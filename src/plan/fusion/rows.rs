@@ -1,4 +1,4 @@
-//! Chains that reduce the rows of a value and go on with its elements, such as softmax and normalisations.
+//! Chains that reduce the rows of a value and continue with its elements, such as softmax and normalisations.
 //!
 //! The first reduction that a value follows from computes it, so chains are made from the first reduction to the last, of
 //! what no product's epilogue computes.
@@ -163,7 +163,7 @@ impl Fusing<'_> {
     }
 }
 
-/// A chain in the making.
+/// A chain that is being built.
 struct Chain {
     /// Its values, in order.
     members: Vec<Value>,
@@ -174,7 +174,7 @@ struct Chain {
     settled: usize,
 }
 
-/// Whether a value goes on with the rows, or the elements of the rows, that members hold.
+/// Whether a value continues a chain from the rows, or the elements of the rows, of its members.
 fn joins(graph: &Graph, members: &HashSet<Value>, value: Value, size: [usize; 2]) -> bool {
     let [rows, length] = size;
     let node = graph.node(value);

@@ -129,8 +129,9 @@ fn good_files() -> Vec<String> {
     let files = std::fs::read_dir(folder).expect("the examples").map(|entry| entry.expect("an entry").path());
     let mut texts: Vec<String> = files.map(|path| std::fs::read_to_string(path).expect("a file")).collect();
     assert!(texts.len() >= 5);
-    let readme = include_str!("../../../README.md");
-    let blocks = readme.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap_or_default().to_owned());
+    let pages = [include_str!("../../../README.md"), include_str!("../../../src/model/README.md")].into_iter();
+    let blocks = pages.flat_map(|page| page.split("```toml\n").skip(1));
+    let blocks = blocks.map(|rest| rest.split("```").next().unwrap_or_default().to_owned());
     texts.extend(blocks.filter(|block| block.contains("encoder")));
     texts.extend([SMALL_CONV, SMALL_DENSE].map(str::to_owned));
     let short = "{ leaky_relu = 0.2 }, { prelu = true }, { hardtanh = [-2, 2.5] }, { softmax = -1 }, { layer_norm = 1 }, { glu = 0 }";
