@@ -1,7 +1,9 @@
 //! Arguments that several commands share.
 
+use super::autotune::AutotuneArgument;
 use pinhole::error::Result;
 use pinhole::model::ModelSpec;
+use pinhole::model::config::Precision;
 use pinhole::{Autoencoder, Device, gpu};
 use std::path::{Path, PathBuf};
 
@@ -81,4 +83,79 @@ pub fn open_device(name: &str) -> Result<Device> {
         eprintln!("{found}: computing on the CPU{how}");
     }
     Ok(device)
+}
+
+/// The options of `pinhole train`, which resuming compares with those of the run.
+#[derive(clap::Args)]
+pub struct TrainArguments {
+    /// A preset (see pinhole models) or a model file [default: conv]
+    #[arg(long, value_name = "PRESET|FILE.toml")]
+    pub model: Option<String>,
+    /// A folder with MNIST's or EMNIST's files, pictures or classes of pictures; an IDX, NPY, NPZ or CSV file;
+    /// ratings:FILE; or the built-in digits
+    #[arg(long, value_name = "FILE|DIR|digits[:N]")]
+    pub data: Option<String>,
+    /// What the model must output for each sample, in the order of --data, such as clean pictures with the names of
+    /// noisy ones
+    #[arg(long, value_name = "FILE|DIR")]
+    pub targets: Option<String>,
+    /// The column of a CSV file that holds labels and is not part of the samples: its name, or its number counted from
+    /// 1
+    #[arg(long, alias = "label-column", value_name = "COLUMN")]
+    pub label: Option<String>,
+    /// Passes over the training set
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub epochs: Option<u64>,
+    /// Samples in a step
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub batch: Option<u64>,
+    /// End after this many steps, even within an epoch
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub steps: Option<u64>,
+    /// The learning rate
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    pub lr: Option<f64>,
+    /// The precision of the values that a step stores; f16 scales the loss and keeps sums in 32 bits
+    #[arg(long, value_name = "f32|f16", value_parser = Precision::from_name)]
+    pub precision: Option<Precision>,
+    /// The seed of initial weights, shuffling and everything else that is random
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    #[command(flatten)]
+    pub device: DeviceArgument,
+    /// Begin with these weights
+    #[arg(long, value_name = "FILE.safetensors")]
+    pub init: Option<PathBuf>,
+    /// Take the samples in the order of the data
+    #[arg(long)]
+    pub no_shuffle: bool,
+    /// Write the loss of every step to metrics.jsonl
+    #[arg(long)]
+    pub log_steps: bool,
+    /// Continue the run in --out, or the newest one under runs. --epochs, --steps, --lr and --set train... change the
+    /// training; any other option that differs from the run is refused
+    #[arg(long)]
+    pub resume: bool,
+    /// With --resume: accept other data. Finished epochs stay finished; an unfinished one starts again
+    #[arg(long, requires = "resume")]
+    pub new_data: bool,
+    /// The run directory [default: a new one under runs]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    #[command(flatten)]
+    pub changes: Changes,
+    #[command(flatten)]
+    pub autotune: AutotuneArgument,
+    /// Keep the metrics for TensorBoard too, in the run's directory
+    #[arg(long)]
+    pub tensorboard: bool,
+    /// Before training, run this many steps launch by launch, compare each with the CPU, and end at the first
+    /// difference
+    #[arg(long, value_name = "STEPS", num_args = 0..=1, require_equals = true, default_missing_value = "2",
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub check: Option<u32>,
+    /// Before training, time every launch of this many steps, and write profile.json for Perfetto to the run directory
+    #[arg(long, value_name = "STEPS", num_args = 0..=1, require_equals = true, default_missing_value = "20",
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub profile: Option<u32>,
 }

@@ -1,8 +1,8 @@
 //! `pinhole bench`
 
-use super::End;
 use super::arguments::DeviceArgument;
 use super::autotune::{AutotuneArgument, show_tuning};
+use super::output::End;
 use super::output::{say, say_json};
 use pinhole::bench::{
     Ceilings, LaunchMeasurement, Measurement, SplitMeasurement, Timing, Workload, launches, measure, split_sweep,

@@ -1,9 +1,9 @@
 //! `pinhole classify`
 
-use super::End;
 use super::arguments::DeviceArgument;
 use super::inputs::load_data;
 use super::interrupt::Interrupt;
+use super::output::End;
 use super::output::{say, say_json};
 use pinhole::Autoencoder;
 use pinhole::data::{self, Samples};

@@ -1,9 +1,9 @@
 //! `pinhole encode`, `pinhole decode` and `pinhole reconstruct`: data through a trained model, from file to file.
 
-use super::End;
 use super::arguments::{DeviceArgument, RunArgument};
 use super::condition::ConditionArgument;
 use super::inputs::{load_others, samples_of};
+use super::output::End;
 use super::output::{Format, Sink, say, write_codes};
 use pinhole::Autoencoder;
 use pinhole::data::{self, Dataset, fits_code};

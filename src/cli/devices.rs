@@ -1,6 +1,6 @@
 //! `pinhole devices`
 
-use super::End;
+use super::output::End;
 use super::output::{say, say_json};
 use pinhole::error::Result;
 use pinhole::gpu::adapters;

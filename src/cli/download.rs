@@ -1,6 +1,6 @@
 //! `pinhole download`
 
-use super::End;
+use super::output::End;
 use super::output::say;
 use indicatif::{ProgressBar, ProgressStyle};
 use pinhole::data::download::{Downloader, Fetched, collection};

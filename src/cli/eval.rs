@@ -1,8 +1,8 @@
 //! `pinhole eval`
 
-use super::End;
 use super::arguments::{DeviceArgument, RunArgument};
 use super::inputs::{load_data, load_others, load_pairs};
+use super::output::End;
 use super::output::{say, say_json};
 use pinhole::Autoencoder;
 use pinhole::data::{Splits, TrainingSets, is_same_source};

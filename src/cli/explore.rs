@@ -1,9 +1,9 @@
 //! `pinhole generate`, `pinhole interpolate`, `pinhole traverse` and `pinhole manifold`: pictures of what a model has learned.
 
-use super::End;
 use super::arguments::{DeviceArgument, RunArgument};
 use super::condition::ConditionArgument;
 use super::inputs::samples_of;
+use super::output::End;
 use super::output::{Format, Sink};
 use pinhole::Autoencoder;
 use pinhole::data::Dataset;

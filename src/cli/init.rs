@@ -1,7 +1,7 @@
 //! `pinhole init`
 
-use super::End;
 use super::arguments::{Changes, resolve_model};
+use super::output::End;
 use super::output::say;
 use pinhole::error::{Error, Result};
 use pinhole::model::ModelSpec;

@@ -1,7 +1,7 @@
 //! `pinhole kernels`
 
-use super::End;
 use super::arguments::{DeviceArgument, resolve_model};
+use super::output::End;
 use super::output::say;
 use pinhole::Device;
 use pinhole::error::{Error, Result, suggest};

@@ -29,7 +29,7 @@ mod train;
 mod tune;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use output::say;
+use output::{End, say};
 use pinhole::error::Result;
 use pinhole::gpu;
 use std::process::ExitCode;
@@ -52,7 +52,7 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// Train a model in a run directory
-    Train(train::Arguments),
+    Train(arguments::TrainArguments),
     /// Train a model layer by layer, each as a denoising autoencoder of the layers below
     Pretrain(pretrain::Arguments),
     /// Train a classifier, a run's encoder with a softmax head, or predict with one
@@ -102,12 +102,6 @@ enum Command {
     },
     /// Show adapters, drivers, limits and features, and which device `auto` takes
     Devices(devices::Arguments),
-}
-
-/// How a command ended, when it did not fail.
-enum End {
-    Done,
-    Interrupted,
 }
 
 /// wgpu panics in some calls when a driver loses its device. The library makes errors of that, and one line is enough.

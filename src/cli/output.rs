@@ -1,6 +1,5 @@
 //! Where results go: lines on standard output, arrays in files, and pictures.
 
-use super::End;
 use pinhole::data::csv::write_csv;
 use pinhole::data::idx::{write_idx_f32, write_idx_u8};
 use pinhole::data::images::{to_bytes, write_png};
@@ -13,6 +12,12 @@ use pinhole::shape::Shape;
 use std::io::Write;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+
+/// How a command ended, when it did not fail.
+pub enum End {
+    Done,
+    Interrupted,
+}
 
 /// The most pictures that a grid shows.
 const MOST: usize = 200;

@@ -1,7 +1,7 @@
 //! `pinhole plan`
 
-use super::End;
 use super::arguments::{Changes, DeviceArgument, resolve_model};
+use super::output::End;
 use super::output::say;
 use pinhole::Device;
 use pinhole::error::Result;

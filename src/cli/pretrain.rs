@@ -1,8 +1,8 @@
 //! `pinhole pretrain`
 
-use super::End;
 use super::arguments::{Changes, DeviceArgument, resolve_model};
 use super::interrupt::Interrupt;
+use super::output::End;
 use super::output::say_json;
 use pinhole::data::{self, Samples};
 use pinhole::error::Result;

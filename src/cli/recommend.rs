@@ -1,8 +1,8 @@
 //! `pinhole recommend`
 
-use super::End;
 use super::arguments::{DeviceArgument, RunArgument};
 use super::inputs::load_data;
+use super::output::End;
 use super::output::{say, say_json};
 use pinhole::error::{Error, Result};
 

@@ -3,8 +3,7 @@
 //! The command that began a run goes on with it when `--resume` is added. An option that differs from the run is refused by
 //! its name, unless it is one that may change.
 
-use super::arguments::resolve_model;
-use super::train::Arguments;
+use super::arguments::{TrainArguments, resolve_model};
 use pinhole::data::{is_same_source, may_be_same_source, relative_path};
 use pinhole::error::{Error, Result};
 use pinhole::model::ModelSpec;
@@ -32,7 +31,7 @@ pub fn newest_run(runs: &Path) -> Result<PathBuf> {
 }
 
 /// Puts what may change of a run over what it has. Fails where the command line differs from the run in anything else.
-pub fn apply(arguments: &Arguments, spec: &mut ModelSpec, settings: &RunSettings) -> Result<()> {
+pub fn apply(arguments: &TrainArguments, spec: &mut ModelSpec, settings: &RunSettings) -> Result<()> {
     if let Some(label) = arguments.label.as_ref().filter(|label| **label != spec.data.label) {
         let problem = match &spec.data.label[..] {
             "" => "the run has no column of labels".to_owned(),
@@ -114,7 +113,7 @@ fn expect_begun(assignment: &str, now: &TrainSpec, before: &TrainSpec) -> Result
 }
 
 /// Fails where the command line says another model than the run's, its training aside.
-fn expect_model(arguments: &Arguments, run: &ModelSpec) -> Result<()> {
+fn expect_model(arguments: &TrainArguments, run: &ModelSpec) -> Result<()> {
     let changed = |mut model: ModelSpec, set: &[String], latent: Option<u32>| -> Result<Option<&'static str>> {
         set.iter().filter(|assignment| !is_of_training(assignment)).try_for_each(|assignment| model.set(assignment))?;
         latent.map_or(Ok(()), |size| model.set_latent(size as usize))?;
@@ -142,7 +141,7 @@ fn expect_model(arguments: &Arguments, run: &ModelSpec) -> Result<()> {
 
 /// Where a run's data and what is to be made of them come from: the command line, else the run. Fails where the run's own
 /// source is not found from here.
-pub fn sources(arguments: &Arguments, settings: &RunSettings) -> Result<(String, Option<String>)> {
+pub fn sources(arguments: &TrainArguments, settings: &RunSettings) -> Result<(String, Option<String>)> {
     let own = |option: &str, source: &String| match relative_path(source).filter(|path| !path.exists()) {
         // Runs of older versions keep paths as they were typed.
         Some(path) => {
@@ -164,7 +163,7 @@ pub fn sources(arguments: &Arguments, settings: &RunSettings) -> Result<(String,
 /// Fails where data are not those of the run, unless other data are asked for. Whether they are others. Data with the run's
 /// fingerprint are the run's wherever they lie.
 pub fn expect_data(
-    arguments: &Arguments,
+    arguments: &TrainArguments,
     (data, targets): (&str, Option<&str>),
     settings: &RunSettings,
     now: &Fingerprint,

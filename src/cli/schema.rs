@@ -1,6 +1,7 @@
 //! `pinhole schema`: what a model file or a search space may hold, for editors and for the reference.
 
-use super::{End, say};
+use super::output::End;
+use super::say;
 use pinhole::error::Result;
 use pinhole::model::ModelSpec;
 use pinhole::model::config::{LossKind, LossSpec};

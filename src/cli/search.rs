@@ -1,9 +1,9 @@
 //! `pinhole search`
 
-use super::End;
 use super::arguments::DeviceArgument;
 use super::condition::ConditionArgument;
 use super::inputs::samples_of;
+use super::output::End;
 use super::output::{as_picture, say, say_json};
 use pinhole::Autoencoder;
 use pinhole::data::Dataset;

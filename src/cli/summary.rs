@@ -1,7 +1,7 @@
 //! `pinhole summary`
 
-use super::End;
 use super::arguments::{Changes, resolve_model};
+use super::output::End;
 use super::output::{say, say_json};
 use pinhole::error::Result;
 use pinhole::model::Network;

@@ -1,17 +1,18 @@
 //! `pinhole train`
 
-use super::arguments::{Changes, DeviceArgument, open_device, resolve_model};
-use super::autotune::{AutotuneArgument, show_tuning};
+use super::arguments::{TrainArguments, open_device, resolve_model};
+use super::autotune::show_tuning;
 use super::inputs::load_pairs;
 use super::interrupt::Interrupt;
+use super::output::End;
 use super::output::{say, say_json};
-use super::{End, resume};
+use super::resume;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use pinhole::Device;
 use pinhole::data::{self, Samples, Scaling, TrainingSets};
 use pinhole::error::{Error, Result};
 use pinhole::gpu::Tuning;
-use pinhole::model::config::{Precision, TrainSpec};
+use pinhole::model::config::TrainSpec;
 use pinhole::model::{ModelSpec, Network, weights};
 use pinhole::run::{Fingerprint, Run, RunDirectory, RunEnd, RunSettings};
 use pinhole::tensor::Values;
@@ -22,80 +23,6 @@ use std::time::Duration;
 
 /// The preset that is trained where no model is given.
 const DEFAULT_MODEL: &str = "conv";
-
-#[derive(clap::Args)]
-pub struct Arguments {
-    /// A preset (see pinhole models) or a model file [default: conv]
-    #[arg(long, value_name = "PRESET|FILE.toml")]
-    pub(super) model: Option<String>,
-    /// A folder with MNIST's or EMNIST's files, pictures or classes of pictures; an IDX, NPY, NPZ or CSV file;
-    /// ratings:FILE; or the built-in digits
-    #[arg(long, value_name = "FILE|DIR|digits[:N]")]
-    pub(super) data: Option<String>,
-    /// What the model must output for each sample, in the order of --data, such as clean pictures with the names of
-    /// noisy ones
-    #[arg(long, value_name = "FILE|DIR")]
-    pub(super) targets: Option<String>,
-    /// The column of a CSV file that holds labels and is not part of the samples: its name, or its number counted from
-    /// 1
-    #[arg(long, alias = "label-column", value_name = "COLUMN")]
-    pub(super) label: Option<String>,
-    /// Passes over the training set
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    epochs: Option<u64>,
-    /// Samples in a step
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    pub(super) batch: Option<u64>,
-    /// End after this many steps, even within an epoch
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    steps: Option<u64>,
-    /// The learning rate
-    #[arg(long, value_name = "X", allow_negative_numbers = true)]
-    lr: Option<f64>,
-    /// The precision of the values that a step stores; f16 scales the loss and keeps sums in 32 bits
-    #[arg(long, value_name = "f32|f16", value_parser = Precision::from_name)]
-    pub(super) precision: Option<Precision>,
-    /// The seed of initial weights, shuffling and everything else that is random
-    #[arg(long, value_name = "N")]
-    pub(super) seed: Option<u64>,
-    #[command(flatten)]
-    device: DeviceArgument,
-    /// Begin with these weights
-    #[arg(long, value_name = "FILE.safetensors")]
-    pub(super) init: Option<PathBuf>,
-    /// Take the samples in the order of the data
-    #[arg(long)]
-    pub(super) no_shuffle: bool,
-    /// Write the loss of every step to metrics.jsonl
-    #[arg(long)]
-    log_steps: bool,
-    /// Continue the run in --out, or the newest one under runs. --epochs, --steps, --lr and --set train... change the
-    /// training; any other option that differs from the run is refused
-    #[arg(long)]
-    resume: bool,
-    /// With --resume: accept other data. Finished epochs stay finished; an unfinished one starts again
-    #[arg(long, requires = "resume")]
-    pub(super) new_data: bool,
-    /// The run directory [default: a new one under runs]
-    #[arg(long, value_name = "DIR")]
-    out: Option<PathBuf>,
-    #[command(flatten)]
-    pub(super) changes: Changes,
-    #[command(flatten)]
-    autotune: AutotuneArgument,
-    /// Keep the metrics for TensorBoard too, in the run's directory
-    #[arg(long)]
-    tensorboard: bool,
-    /// Before training, run this many steps launch by launch, compare each with the CPU, and end at the first
-    /// difference
-    #[arg(long, value_name = "STEPS", num_args = 0..=1, require_equals = true, default_missing_value = "2",
-          value_parser = clap::value_parser!(u32).range(1..))]
-    check: Option<u32>,
-    /// Before training, time every launch of this many steps, and write profile.json for Perfetto to the run directory
-    #[arg(long, value_name = "STEPS", num_args = 0..=1, require_equals = true, default_missing_value = "20",
-          value_parser = clap::value_parser!(u32).range(1..))]
-    profile: Option<u32>,
-}
 
 /// What a command line says, made whole: the model, its data and its settings, and the run that is resumed, if any.
 struct Prepared {
@@ -118,7 +45,7 @@ struct Resumed {
 }
 
 /// Trains, and keeps everything in the run directory.
-pub fn run(arguments: &Arguments) -> Result<End> {
+pub fn run(arguments: &TrainArguments) -> Result<End> {
     let interrupt = Interrupt::listen();
     let Prepared { network, device, sets, settings, start, resumed } = prepare(arguments)?;
     if let Some(budget) = arguments.autotune.budget()? {
@@ -168,7 +95,7 @@ pub fn run(arguments: &Arguments) -> Result<End> {
 }
 
 /// Reads what a new run is made of, or what a resumed run continues with.
-fn prepare(arguments: &Arguments) -> Result<Prepared> {
+fn prepare(arguments: &TrainArguments) -> Result<Prepared> {
     let (mut spec, mut settings, resumed) = match arguments.resume {
         true => {
             let path = match &arguments.out {
@@ -234,7 +161,7 @@ fn autotune(budget: Duration, network: &Network, device: &Device) -> Result<()> 
 }
 
 /// Checks and profiles the first steps as far as the command line asks for it. The trainer is to be started again.
-fn inspect(arguments: &Arguments, trainer: &mut Trainer, start: &Values) -> Result<Option<Profile>> {
+fn inspect(arguments: &TrainArguments, trainer: &mut Trainer, start: &Values) -> Result<Option<Profile>> {
     if let Some(steps) = arguments.check {
         trainer.start(start)?;
         let agreement = trainer.check(steps as usize)?;
@@ -316,7 +243,7 @@ fn show_profile(profile: &Profile) {
 }
 
 /// Puts what options of their own say over what the model file and the run's settings say.
-fn apply(arguments: &Arguments, spec: &mut ModelSpec, settings: &mut RunSettings) {
+fn apply(arguments: &TrainArguments, spec: &mut ModelSpec, settings: &mut RunSettings) {
     if let Some(label) = &arguments.label {
         spec.data.label.clone_from(label);
     }

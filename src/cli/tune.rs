@@ -1,8 +1,8 @@
 //! `pinhole tune`
 
-use super::End;
 use super::arguments::DeviceArgument;
 use super::interrupt::Interrupt;
+use super::output::End;
 use super::output::{say, say_json};
 use pinhole::error::{Error, Result};
 use pinhole::train::Observer;

@@ -13,7 +13,7 @@ use super::penalties::Penalties;
 use super::train::TrainSpec;
 use crate::data::pictures::PictureFormat;
 use crate::error::{Error, Result};
-use crate::nn::{self, Axes, Blocks, Layer, MAX_ELEMENTS, Reshape};
+use crate::nn::{self, Axes, Blocks, Layer, MAX_ELEMENTS, Placed, Reshape};
 use crate::schema::{
     Choice, Chosen, Fault, Inner, Item, Key, Part, Setting, Table, document_schema, read_document, write_table,
 };
@@ -213,29 +213,7 @@ impl ModelSpec {
             .map_err(|error| nn::with_forgotten_flatten(error, &encoder))?;
         let Some(last) = decoder.last() else { return Err(no_layers("decoder")) };
         if last.output.elements() != width {
-            // The layer to change is the last one that does more than hand on the shape.
-            let layer = decoder
-                .iter()
-                .rev()
-                .find(|layer| !matches!(layer.layer.axes(), Axes::Elementwise | Axes::Same))
-                .unwrap_or(last);
-            let problem = match self.data.is_table() {
-                true => format!("the decoder's output is {}, its columns take {width} numbers", last.output),
-                false => format!("the decoder's output is {}, the model's input {}", last.output, self.input),
-            };
-            let rows: usize = layer.input[..layer.input.len() - 1].iter().product();
-            let help = match layer.layer {
-                Layer::Linear(_) if width.is_multiple_of(rows) => format!("write {{ linear = {} }}", width / rows),
-                Layer::Linear(_) => format!("put \"flatten\" before it, and write {{ linear = {width} }}"),
-                Layer::TiedLinear(_) => "tie it to another layer, or change out".to_owned(),
-                Layer::Conv1d(_) | Layer::Conv2d(_) => "change out, kernel, stride or padding".to_owned(),
-                Layer::ConvTranspose1d(_) | Layer::ConvTranspose2d(_) => {
-                    "change out, kernel, stride, padding or output_padding".to_owned()
-                }
-                _ => "change its sizes, or the layers before it".to_owned(),
-            };
-            let error = nn::with_forgotten_flatten(Error::invalid(&*layer.key, problem, help), &encoder);
-            return Err(nn::with_forgotten_flatten(error, &decoder));
+            return Err(self.misfit_of_output(width, last, &encoder, &decoder));
         }
         self.latent.rules().suits(&encoder, &latent, &decoder)?;
         nn::check_ties([&encoder, &decoder])?;
@@ -264,6 +242,33 @@ impl ModelSpec {
         self.data.augment.validate(&self.input)?;
         self.train.validate(&checked, &self.latent)?;
         Ok(checked)
+    }
+
+    /// The error of a decoder whose output is not the `width` numbers of the input, with the layer to change.
+    fn misfit_of_output(&self, width: usize, last: &Placed, encoder: &[Placed], decoder: &[Placed]) -> Error {
+        // The layer to change is the last one that does more than hand on the shape.
+        let layer = decoder
+            .iter()
+            .rev()
+            .find(|layer| !matches!(layer.layer.axes(), Axes::Elementwise | Axes::Same))
+            .unwrap_or(last);
+        let problem = match self.data.is_table() {
+            true => format!("the decoder's output is {}, its columns take {width} numbers", last.output),
+            false => format!("the decoder's output is {}, the model's input {}", last.output, self.input),
+        };
+        let rows: usize = layer.input[..layer.input.len() - 1].iter().product();
+        let help = match layer.layer {
+            Layer::Linear(_) if width.is_multiple_of(rows) => format!("write {{ linear = {} }}", width / rows),
+            Layer::Linear(_) => format!("put \"flatten\" before it, and write {{ linear = {width} }}"),
+            Layer::TiedLinear(_) => "tie it to another layer, or change out".to_owned(),
+            Layer::Conv1d(_) | Layer::Conv2d(_) => "change out, kernel, stride or padding".to_owned(),
+            Layer::ConvTranspose1d(_) | Layer::ConvTranspose2d(_) => {
+                "change out, kernel, stride, padding or output_padding".to_owned()
+            }
+            _ => "change its sizes, or the layers before it".to_owned(),
+        };
+        let error = nn::with_forgotten_flatten(Error::invalid(&*layer.key, problem, help), encoder);
+        nn::with_forgotten_flatten(error, decoder)
     }
 
     /// `full` writes every key that there is, which is what [`set`](ModelSpec::set) finds its keys in.

@@ -41,6 +41,11 @@ pub(crate) fn layer_schema() -> Json {
     choice_schema::<Layer>()
 }
 
+/// The schema of a list of layers.
+fn layers_schema() -> Json {
+    json!({ "type": "array", "items": { "$ref": "#/$defs/layer" } })
+}
+
 impl Part for &mut Vec<Layer> {
     fn read(&mut self, item: &Item) -> Result<(), Fault> {
         let items = item.list("a list of layers", "write [{ linear = 32 }, \"relu\"], say")?;
@@ -57,7 +62,7 @@ impl Part for &mut Vec<Layer> {
     }
 
     fn schema(&self) -> Json {
-        json!({ "type": "array", "items": { "$ref": "#/$defs/layer" } })
+        layers_schema()
     }
 }
 
@@ -82,6 +87,6 @@ impl Part for &mut Blocks {
 
     fn schema(&self) -> Json {
         let names = json!({ "pattern": "^[A-Za-z0-9_-]+$" });
-        json!({ "type": "object", "propertyNames": names, "additionalProperties": (&mut Vec::<Layer>::new()).schema() })
+        json!({ "type": "object", "propertyNames": names, "additionalProperties": layers_schema() })
     }
 }
