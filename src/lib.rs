@@ -31,6 +31,7 @@
 //! | compute a graph without a model | [`graph::Graph`], [`plan::Plan`], [`Device::compute`] |
 //! | use the `pinhole` program | [`guide::program`] |
 //! | train classifiers and ensembles, recommend, tune | [`guide::walkthroughs`] |
+//! | find a test, or add an op, a kernel, a layer, a loss, a latent | [`guide::tests`] |
 //!
 //! # Architecture
 //!
@@ -103,6 +104,9 @@
 //! Fused expressions and constants are put into shaders by a small text expander ([`gpu::specialise()`]), which keeps line
 //! numbers: shader files are WGSL that is valid as written.
 //!
+//! Layers and losses are written over a [`nn::Context`]: the graph being built, and what is known of the batch (its condition,
+//! its lengths, and in training its target). Dropout and batch normalisation ask it whether the graph is one of training.
+//!
 //! State that a layer keeps besides its parameters, such as running means, is stored in the layout of the parameters, has no
 //! gradient, and gets its next value from [`graph::Graph::assign`] in one launch at the end of a step. Weights, state,
 //! checkpoints and averages of weights therefore share one path.
@@ -168,7 +172,7 @@ pub use device::{Device, Session};
 pub use error::{Error, Result};
 pub use model::ModelSpec;
 
-/// Pages about the program, the examples and the benchmarks.
+/// Pages about the program, the examples, the tests and the benchmarks.
 pub mod guide {
     #[doc = include_str!("cli/README.md")]
     pub mod program {}
@@ -193,6 +197,9 @@ pub mod guide {
 
         example!(hello_graph mnist_autoencoder custom_loss custom_kernel denoise_photos embed_in_wgpu_app);
     }
+
+    #[doc = include_str!("../tests/README.md")]
+    pub mod tests {}
 
     #[doc = include_str!("../benches/README.md")]
     pub mod benchmarks {}

@@ -10,12 +10,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Path and text of every page with commands.
-const PAGES: [(&str, &str); 6] = [
+const PAGES: [(&str, &str); 7] = [
     ("README.md", include_str!("../../README.md")),
     ("src/cli/README.md", PROGRAM),
     ("src/model/README.md", MODEL_FILES),
     ("src/data/README.md", include_str!("../../src/data/README.md")),
     ("examples/README.md", include_str!("../../examples/README.md")),
+    ("tests/README.md", include_str!("../../tests/README.md")),
     ("benches/README.md", include_str!("../../benches/README.md")),
 ];
 
