@@ -1,6 +1,6 @@
-//! Numbers that stand beside a sample: what a plan reads of a data set is a row for each sample,
-//! `[input | condition | target | mask]`, of which all but the input may be missing. The data sets of a model's
-//! conditions, of pairs and of sequences of varying lengths become such rows here, and a graph takes them apart again.
+//! Side inputs of a batch: a plan reads one row per sample, `[input | condition | target | mask]`, where only the input
+//! is mandatory. This module joins the data sets of conditions, pairs and sequence lengths into such rows, and splits
+//! the rows again in a graph.
 
 use super::config::Condition;
 use super::masking::masked;
@@ -14,34 +14,34 @@ use std::borrow::Cow;
 use std::ops::{Deref, Range};
 use std::sync::Arc;
 
-/// How many numbers each part of a row has.
+/// Number of elements in each part of a row.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BatchLayout {
-    /// The sample, as the encoder is to see it.
+    /// The sample, as the encoder sees it.
     pub input: usize,
-    /// What is known of it: [`Condition`].
+    /// The condition of the sample: [`Condition`].
     pub condition: usize,
-    /// What the model is to make of it; the sample itself where there are none.
+    /// The reconstruction target; 0 where the sample itself is the target.
     pub target: usize,
-    /// A 1 for each step that the sample has, and a 0 for each that it has not; all are there where there are none.
+    /// One element per step, 1 within the sample's length and 0 beyond it; 0 where all samples have all steps.
     pub mask: usize,
 }
 
-/// Rows of data, and what stands where in them.
+/// Rows of data with their layout.
 #[derive(Clone, Debug)]
 pub struct BatchSource<'a> {
-    /// The rows; the data set as it is where nothing stands beside its samples.
+    /// The rows; the unchanged data set where samples have no side inputs.
     pub data: Held<'a>,
-    /// What stands where.
+    /// The parts of each row.
     pub layout: BatchLayout,
 }
 
-/// A data set of somebody else's, or one that was made and is shared with the threads that read it.
+/// A borrowed data set, or a derived one that is shared with the threads that read it.
 #[derive(Clone, Debug)]
 pub enum Held<'a> {
-    /// Somebody else's.
+    /// The caller's data set.
     Borrowed(&'a Dataset),
-    /// One that was made.
+    /// A derived data set.
     Made(Arc<Dataset>),
 }
 
@@ -56,37 +56,37 @@ impl Deref for Held<'_> {
     }
 }
 
-/// A batch of rows taken apart.
+/// A batch of rows, split into its parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sample {
-    /// What the encoder is to see.
+    /// The encoder's input.
     pub input: Value,
-    /// What the model is to make of it.
+    /// The reconstruction target.
     pub target: Value,
 }
 
-/// What is given to a model in use beside its samples.
+/// Side inputs of samples passed to a trained model.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SideInputs {
-    /// A condition for each sample, one after the other; empty for a model that has none.
+    /// One condition per sample, concatenated; empty for a model without conditions.
     pub conditions: Vec<f32>,
-    /// How many steps each sample has; empty where each has all of them.
+    /// Number of steps of each sample; empty where all samples have all steps.
     pub lengths: Vec<u32>,
 }
 
 impl SideInputs {
-    /// These conditions, one for each sample.
+    /// Side inputs with one condition per sample.
     pub fn conditions(conditions: Vec<f32>) -> SideInputs {
         SideInputs { conditions, lengths: vec![] }
     }
 
-    /// A label for each sample, of so many.
+    /// Side inputs with one-hot labels below `count`, one per sample.
     pub fn labels(labels: impl IntoIterator<Item = usize>, count: usize) -> SideInputs {
         let one = |label| (0..count).map(move |at| if at == label { 1.0 } else { 0.0 });
         SideInputs::conditions(labels.into_iter().flat_map(one).collect())
     }
 
-    /// The same for so many samples more.
+    /// Repeats the side inputs `times` times, for as many copies of the samples.
     #[must_use]
     pub fn repeated(&self, times: usize) -> SideInputs {
         SideInputs { conditions: self.conditions.repeat(times), lengths: self.lengths.repeat(times) }
@@ -94,17 +94,17 @@ impl SideInputs {
 }
 
 impl BatchLayout {
-    /// Whether there is nothing but the sample.
+    /// Whether a row is the sample alone.
     pub fn is_plain(&self) -> bool {
         self.condition + self.target + self.mask == 0
     }
 
-    /// How many numbers a row has.
+    /// Number of elements of a row.
     pub fn width(&self) -> usize {
         self.input + self.condition + self.target + self.mask
     }
 
-    /// Takes a batch of rows apart, and tells the graph's layers of their conditions and masks.
+    /// Splits a batch of rows, and sets the condition and the mask of the graph's context.
     pub fn split(&self, graph: &mut Context, rows: Value) -> Result<Sample> {
         if self.is_plain() {
             return Ok(Sample { input: rows, target: rows });
@@ -130,21 +130,21 @@ impl BatchLayout {
 }
 
 impl Sample {
-    /// The same done to both, which are one where data is no pairs.
+    /// Applies a function to input and target, once where both are one value.
     pub fn map(self, mut change: impl FnMut(Value) -> Result<Value>) -> Result<Sample> {
         let input = change(self.input)?;
         let target = if self.target == self.input { input } else { change(self.target)? };
         Ok(Sample { input, target })
     }
 
-    /// The sample with zeros for steps beyond its length.
+    /// Zeros the steps beyond each sample's length.
     pub fn masked(self, graph: &mut Context) -> Result<Sample> {
         self.map(|x| masked(graph, x))
     }
 }
 
 impl Network {
-    /// A batch with the graph's condition behind its channels; as it is where the model has none.
+    /// Appends the condition to the channels of a batch; returns the batch unchanged where the model has none.
     pub(super) fn conditioned(&self, graph: &mut Context, x: Value) -> Result<Value> {
         let width = self.spec().condition.width();
         if width == 0 {
@@ -167,8 +167,8 @@ impl Network {
         Error::invalid("condition", problem, "give one for each, as to Autoencoder::encode_given")
     }
 
-    /// The rows that a plan reads of a data set: its samples with what this model takes beside them. Fails where samples do
-    /// not fit the model, where a condition is missing, and where the loss does not take such numbers.
+    /// Joins samples and side inputs into the rows that a plan reads. Fails where samples do not fit the model, where a
+    /// condition is missing, and where the loss does not accept such values.
     pub fn rows<'a>(&self, data: &'a Dataset) -> Result<BatchSource<'a>> {
         self.accepts(data.sample_shape(), data.name())?;
         if let Some(targets) = data.targets() {
@@ -202,8 +202,8 @@ impl Network {
         Ok(BatchSource { data: Held::Made(Arc::new(joined)), layout })
     }
 
-    /// What stands beside some samples of a data set, for the model in use. Fails where samples do not fit the model, and where
-    /// a condition is missing.
+    /// Side inputs of a range of samples, for inference. Fails where samples do not fit the model, and where a
+    /// condition is missing.
     pub fn given(&self, data: &Dataset, range: Range<usize>) -> Result<SideInputs> {
         self.accepts(data.sample_shape(), data.name())?;
         let conditions = match self.conditions(data)? {
@@ -220,7 +220,7 @@ impl Network {
         Ok(SideInputs { conditions, lengths })
     }
 
-    /// The conditions of a data set's samples, a sample each; none where the model takes none.
+    /// Conditions of a data set, one per sample; `None` where the model takes none.
     fn conditions<'a>(&self, data: &'a Dataset) -> Result<Option<Cow<'a, Dataset>>> {
         let fail =
             |problem: String, help: &str| Err(Error::invalid(format!("data \"{}\"", data.name()), problem, help));
@@ -265,7 +265,7 @@ impl Network {
         }
     }
 
-    /// The steps of the model's sequences, where steps beyond a sample's length can be left out. Fails where they cannot.
+    /// Number of steps of the model's sequences. Fails where the model cannot mask steps beyond a sample's length.
     fn expect_sequences(&self, data: &str, sample: &Shape) -> Result<usize> {
         let fail = |problem: String, help: &str| Err(Error::invalid(format!("data \"{data}\""), problem, help));
         let input = &self.spec().input;
@@ -296,7 +296,7 @@ impl Network {
         Ok(steps)
     }
 
-    /// What stands where in rows of samples, or of codes, of `input` numbers in use. Fails where what is given does not fit.
+    /// Row layout at inference, for samples or codes of `input` elements. Fails where the side inputs do not fit.
     pub(crate) fn given_layout(&self, input: usize, count: usize, given: &SideInputs) -> Result<BatchLayout> {
         let condition = self.spec().condition.width();
         if condition > 0 && given.conditions.is_empty() {
@@ -315,7 +315,7 @@ impl Network {
     }
 }
 
-/// The masks of lengths as bytes, one after the other.
+/// Concatenated masks for the given lengths, one byte per step.
 fn mask_bytes(lengths: &[u32], steps: usize) -> Vec<u8> {
     let mask = |length: &u32| {
         let length = *length as usize;
@@ -324,7 +324,7 @@ fn mask_bytes(lengths: &[u32], steps: usize) -> Vec<u8> {
     lengths.iter().flat_map(mask).collect()
 }
 
-/// Rows of samples, or of codes, with what is given beside them.
+/// Joins samples or codes with their side inputs into rows.
 pub(crate) fn given_rows(samples: &[f32], given: &SideInputs, layout: BatchLayout) -> Vec<f32> {
     let count = samples.len() / layout.input;
     let mut rows = Vec::with_capacity(count * layout.width());
@@ -337,7 +337,7 @@ pub(crate) fn given_rows(samples: &[f32], given: &SideInputs, layout: BatchLayou
     rows
 }
 
-/// The shape of a batch of rows, or of samples of this shape where nothing stands beside them.
+/// Shape of a batch of rows; `sample` itself, which includes the batch, where there are no side inputs.
 pub(crate) fn row_shape(batch: usize, sample: Shape, layout: BatchLayout) -> Shape {
     if layout.is_plain() { sample } else { [batch, layout.width()].into() }
 }
