@@ -1,4 +1,4 @@
-//! Search spaces: files that say which keys of a model file a search tries which values of, and how.
+//! Search spaces: files that list keys of a model file, the candidate values of each, and the search method.
 
 use crate::error::{Error, Result};
 use crate::model::ModelSpec;
@@ -12,31 +12,31 @@ use crate::suggest::suggest;
 use serde_json::{Value as Json, json};
 use std::path::Path;
 
-/// Trials of a search that is not told how many to make.
+/// Default number of trials.
 const TRIALS: usize = 20;
-/// No search makes more.
+/// Upper limit on the number of trials.
 const MOST_TRIALS: usize = 10_000;
-/// The largest whole number of a space: all up to it are exact as floats.
+/// Largest whole number of a space: all up to it are exact as floats.
 const LARGEST_WHOLE: i64 = 1 << 53;
-/// The ways to give values, beside a list.
+/// Names of the candidate kinds other than a list.
 const KINDS: [&str; 3] = ["range", "log", "whole"];
 
 /// A search over keys of a model file: the content of a space file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SearchSpec {
-    /// A preset, or the path of a model file, from where the space file is.
+    /// A preset, or the path of a model file relative to the space file.
     pub model: String,
-    /// What the models are trained on, as `pinhole train --data` takes it.
+    /// The training data, as `pinhole train --data` takes it.
     pub data: String,
     /// How the values of the next trial are chosen.
     pub method: Method,
-    /// How many trials there are; 20 where not given. A grid has as many as it has points.
+    /// Number of trials; 20 where not given. A grid has one trial per point.
     pub trials: Option<usize>,
-    /// Decides all that is drawn, and which samples are set aside to validate on.
+    /// Seed of all random draws, and of the choice of validation samples.
     pub seed: u64,
-    /// What makes one trial better than another.
+    /// The metric that ranks trials.
     pub metric: Metric,
-    /// Whether most trials end early.
+    /// Successive halving, which ends most trials early.
     pub halving: Option<Halving>,
     /// The keys that are searched over.
     pub space: Vec<Dimension>,
@@ -45,18 +45,18 @@ pub struct SearchSpec {
 /// How a search chooses values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
-    /// All points, one after the other.
+    /// Enumerates all points.
     Grid,
-    /// Every value drawn by itself: Bergstra and Bengio, JMLR 13 (2012).
+    /// Draws each value independently: Bergstra and Bengio, JMLR 13 (2012).
     Random,
-    /// Values that are likelier among good trials than among the others: the tree-structured Parzen estimator of Bergstra,
-    /// Bardenet, Bengio and Kégl, NIPS 2011.
+    /// Prefers values that are likelier among good trials than among the others: the tree-structured Parzen estimator
+    /// of Bergstra, Bardenet, Bengio and Kégl, NIPS 2011.
     Tpe,
 }
 
 names! { "method" Method { Grid = "grid", Random = "random", Tpe = "tpe", } }
 
-/// What a search makes small, on samples that are set aside from those that are trained on.
+/// The metric that a search minimises, measured on validation samples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Metric {
     /// The model's loss.
@@ -67,13 +67,13 @@ pub enum Metric {
 
 names! { "metric" Metric { ValLoss = "val_loss", ValMse = "val_mse", } }
 
-/// Successive halving: all trials are trained for a few epochs, the best of them go on for `eta` times as many, and so on up
-/// to the epochs of the model file. Jamieson and Talwalkar, AISTATS 2016.
+/// Successive halving: all trials train for a few epochs, the best continue for `eta` times as many, and so on up to
+/// the epochs of the model file. Jamieson and Talwalkar, AISTATS 2016.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Halving {
     /// Epochs of the first round; 1 unless given.
     pub epochs: usize,
-    /// One of so many trials goes on; 3 unless given.
+    /// One in `eta` trials survives a round; 3 unless given.
     pub eta: usize,
 }
 
@@ -83,39 +83,39 @@ impl Default for Halving {
     }
 }
 
-/// A key of a model file, and the values that are tried.
+/// A key of a model file with its candidate values.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Dimension {
     /// The key, as [`ModelSpec::set`] takes it.
     pub key: String,
-    /// Its values.
+    /// Candidate values of the key.
     pub candidates: Candidates,
 }
 
-/// Values of a key. Ends belong to the values.
+/// Candidate values of a key. Ranges include both ends.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Candidates {
-    /// One of these, each as a model file has it.
+    /// One of the listed values, each as a model file writes it.
     Choices(Vec<String>),
-    /// Any number between two; `points` of them in a grid.
+    /// A number from an interval, uniform; a grid has `points` of them.
     Range {
         /// The smallest.
         low: f64,
         /// The largest.
         high: f64,
-        /// How many a grid has.
+        /// Number of grid points.
         points: Option<usize>,
     },
-    /// The same of positive numbers, where only their ratios matter.
+    /// A positive number from an interval, uniform in its logarithm.
     Log {
         /// The smallest.
         low: f64,
         /// The largest.
         high: f64,
-        /// How many a grid has.
+        /// Number of grid points.
         points: Option<usize>,
     },
-    /// A whole number between two.
+    /// A whole number from an interval.
     Whole {
         /// The smallest.
         low: i64,
@@ -125,7 +125,7 @@ pub enum Candidates {
 }
 
 impl SearchSpec {
-    /// Reads a space file and the model that it names, and holds them against each other.
+    /// Reads a space file and the model that it names, and validates the space against the model.
     pub fn read(path: &Path) -> Result<(SearchSpec, ModelSpec)> {
         let text = read_text(path, "a search space")?;
         let table = parse_table(&text, path)?;
@@ -144,7 +144,7 @@ impl SearchSpec {
         }
     }
 
-    /// The space file that says this.
+    /// Writes the spec as a space file.
     pub fn to_toml(&self) -> String {
         let text = write_table(&mut self.clone(), "\n");
         let given = |line: &&str| self.trials.is_some() || !line.starts_with("trials = ");
@@ -156,7 +156,7 @@ impl SearchSpec {
         document_schema(&mut SearchSpec::blank(), "A search space of Pinhole", &[])
     }
 
-    /// How many trials the search makes, if its space has as many points.
+    /// Number of trials that the search makes, at most the number of points of its space where that is finite.
     pub fn trials(&self) -> usize {
         match self.method {
             Method::Grid => self.points().unwrap_or(MOST_TRIALS),
@@ -170,13 +170,13 @@ impl SearchSpec {
         }
     }
 
-    /// The points of a grid, where they can be counted.
+    /// Number of grid points, where it is finite.
     fn points(&self) -> Option<usize> {
         let grids = self.space.iter().map(|dimension| dimension.candidates.grid_points());
         grids.into_iter().try_fold(1usize, |points, more| points.checked_mul(more?))
     }
 
-    /// Fails where a model has no such key, or a value can be none of it, with the key of the space file.
+    /// Fails where the model lacks a key or rejects a candidate value; the error names the key of the space file.
     pub fn validate(&self, model: &ModelSpec) -> Result<()> {
         let refuse = |key: &str, problem: &str, help: &str| Err(Error::invalid(key, problem, help));
         if self.space.is_empty() {
@@ -224,7 +224,7 @@ impl SearchSpec {
         }
     }
 
-    /// Fails for keys that would leave no two trials comparable.
+    /// Fails for keys that would make trials incomparable.
     fn validate_key(&self, index: usize) -> Result<()> {
         let own = &self.space[index].key;
         let key = format!("space.{own}");
@@ -252,13 +252,13 @@ impl SearchSpec {
             Candidates::Choices(choices) => choices.iter().any(|choice| choice.starts_with('{')),
             Candidates::Range { .. } | Candidates::Log { .. } | Candidates::Whole { .. } => false,
         };
-        // Sizes and what only training regards are no part of the loss of validation.
+        // Sizes and settings of training alone do not enter the validation loss.
         let weighs = |mut kind: LatentSpec| {
             let weights = kind.rules().facts().weights;
             let within = own.strip_prefix("latent.").and_then(|rest| rest.strip_prefix(kind.name()));
             within.is_some_and(|rest| match rest.strip_prefix('.') {
                 Some(setting) => weights.contains(&setting),
-                // What stands for all settings is the first of them.
+                // A bare value sets the first key.
                 None if kind.keys().first().is_some_and(|first| weights.contains(&first.name)) => rest.is_empty(),
                 None => rest.is_empty() && tables && !weights.is_empty(),
             })
@@ -320,8 +320,8 @@ impl Dimension {
                 }
             }
         }
-        // Whether values of several keys fit each other is only known when they are chosen; whether one is any good by
-        // itself can be told now.
+        // Whether values of several keys fit each other is known only once they are chosen; each value alone can be
+        // checked now.
         for text in self.candidates.extremes() {
             let mut changed = model.clone();
             let result = changed.set(&format!("{}={text}", self.key)).and_then(|()| {
@@ -338,7 +338,7 @@ impl Dimension {
 }
 
 impl Candidates {
-    /// How many there are, where they can be counted.
+    /// Number of candidates, where it is finite.
     pub fn count(&self) -> Option<usize> {
         match self {
             Candidates::Choices(choices) => Some(choices.len()),
@@ -347,7 +347,7 @@ impl Candidates {
         }
     }
 
-    /// How many a grid has.
+    /// Number of grid points, where it is finite.
     pub fn grid_points(&self) -> Option<usize> {
         match self {
             Candidates::Range { points, .. } | Candidates::Log { points, .. } => *points,
@@ -355,7 +355,7 @@ impl Candidates {
         }
     }
 
-    /// All of a list, else the smallest and the largest.
+    /// All values of a list, else the smallest and the largest value.
     fn extremes(&self) -> Vec<String> {
         match self {
             Candidates::Choices(choices) => choices.clone(),
@@ -366,7 +366,7 @@ impl Candidates {
         }
     }
 
-    /// The value at a place from 0 to 1, as a model file has it.
+    /// The value at a unit coordinate in `[0, 1]`, as a model file writes it.
     pub(super) fn at(&self, place: f64) -> String {
         match self {
             Candidates::Choices(choices) => choices[nth(place, choices.len())].clone(),
@@ -381,7 +381,7 @@ impl Candidates {
         }
     }
 
-    /// Where a value is, from 0 to 1: the middle of its part where they can be counted.
+    /// Unit coordinate of a value, in `[0, 1]`: the middle of its bin where candidates are finite.
     pub(super) fn place(&self, text: &str) -> f64 {
         let number: f64 = text.parse().unwrap_or(f64::NAN);
         let place = match self {
@@ -396,7 +396,7 @@ impl Candidates {
         place.clamp(0.0, 1.0)
     }
 
-    /// Value `index` of the `count` that a grid has.
+    /// Value `index` of a grid's `count` values.
     pub(super) fn of_grid(&self, index: usize, count: usize) -> String {
         match self {
             Candidates::Range { .. } | Candidates::Log { .. } => self.at(index as f64 / (count - 1).max(1) as f64),
@@ -414,7 +414,7 @@ impl Candidates {
         let Some((kind, ends)) = table.iter().find(|(name, _)| KINDS.contains(name)) else {
             let name = table.first().map_or("", |(name, _)| *name);
             let key = item.key.trim_start_matches("space.");
-            // TOML takes dots without quotes for tables within tables.
+            // TOML reads dots in bare keys as nested tables.
             let help = match key.contains('.') {
                 true => suggest(name, KINDS),
                 false => format!("write \"{key}.{name}\" = .. with its quotes, say"),
@@ -452,12 +452,12 @@ impl Candidates {
     }
 }
 
-/// Which of so many equal parts of 0 to 1 a place is in.
+/// Index of the bin that contains `place`, of `count` equal bins of `[0, 1]`.
 fn nth(place: f64, count: usize) -> usize {
     ((place * count as f64) as usize).min(count - 1)
 }
 
-/// A number of four digits, which nobody minds to type, between two.
+/// Rounds a number to four digits, which are easy to type, within `low` and `high`.
 fn rounded(number: f64, low: f64, high: f64) -> String {
     let short: f64 = format!("{number:.3e}").parse().unwrap_or(number);
     format!("{:?}", short.clamp(low, high))
