@@ -1,4 +1,4 @@
-//! The whole of a model file: its keys, how it is written, and what a usable one is.
+//! The whole of a model file: its keys, its written form, and its validation.
 //!
 //! Reading looks at types only; [`ModelSpec::validate`] looks at values, so that a spec built in code or changed by
 //! [`ModelSpec::set`] is held to the same rules.
@@ -26,23 +26,23 @@ use std::fmt::Write as _;
 pub struct ModelSpec {
     /// The shape of one sample: `[channels, height, width]` or `[features]`.
     pub input: Shape,
-    /// What training makes small.
+    /// The training objective's reconstruction loss.
     pub loss: LossSpec,
-    /// What is done to samples before the encoder sees them.
+    /// Corruption of samples before the encoder sees them.
     pub corruption: Corruption,
-    /// What encoder and decoder are told about a sample.
+    /// Side information that conditions encoder and decoder.
     pub condition: Condition,
-    /// From the input to the latent code.
+    /// Layers from the input to the latent code.
     pub encoder: Vec<Layer>,
-    /// What the code is.
+    /// Kind and settings of the latent code.
     pub latent: LatentSpec,
-    /// From the latent code to the reconstruction.
+    /// Layers from the latent code to the reconstruction.
     pub decoder: Vec<Layer>,
-    /// What training adds to the loss for the sake of the code.
+    /// Penalties on the code that training adds to the loss.
     pub penalties: Penalties,
     /// The file's `[data]`.
     pub data: DataSpec,
-    /// Lists of layers that `{ block = "name" }` stands for: the file's `[blocks]`.
+    /// The file's `[blocks]`: lists of layers that `{ block = "name" }` expands to.
     pub blocks: Blocks,
     /// The file's `[train]`.
     pub train: TrainSpec,
@@ -97,7 +97,7 @@ impl Table for ModelSpec {
 }
 
 impl ModelSpec {
-    /// A spec with nothing in it but defaults.
+    /// A spec of defaults alone.
     pub(super) fn blank() -> ModelSpec {
         ModelSpec {
             input: Shape::default(),
@@ -114,7 +114,7 @@ impl ModelSpec {
         }
     }
 
-    /// The spec of a file's table.
+    /// Builds the spec from a file's table.
     pub(in super::super) fn from_table(table: &toml::Table) -> Result<ModelSpec, Fault> {
         if table.is_empty() {
             return Err(Fault::new("", "the file is empty", "a model has input, loss, encoder, decoder and [train]"));
@@ -124,33 +124,33 @@ impl ModelSpec {
         Ok(spec)
     }
 
-    /// The JSON Schema (draft 2020-12) of model files, made of the same lists of keys and layers that files are read by. It
-    /// knows types, names and simple bounds; whether shapes fit each other only [`validate`](ModelSpec::validate) can tell.
+    /// The JSON Schema (draft 2020-12) of model files, built from the key tables and layers that the parser uses. It
+    /// covers types, names and simple bounds; shapes are checked by [`validate`](ModelSpec::validate) alone.
     pub fn schema() -> serde_json::Value {
         document_schema(&mut ModelSpec::blank(), "A model file of Pinhole", &[("layer", nn::layer_schema())])
     }
 
-    /// The keys at the top of a model file, each with what it is about, and those of its `[train]`.
+    /// Keys at the top of a model file and keys of its `[train]`, each with its description.
     pub fn keys() -> [Vec<(&'static str, String)>; 2] {
         let mut blank = ModelSpec::blank();
         let about = |table: &mut dyn Table| table.keys().into_iter().map(|key| (key.name, key.about.into())).collect();
         [about(&mut blank), about(&mut blank.train)]
     }
 
-    /// The model file that [`parse`](ModelSpec::parse) makes this spec of. Everything under `[train]` is written
-    /// out, since the file in a run's directory is the record of what was done.
+    /// Writes the spec as a model file that [`parse`](ModelSpec::parse) reads back. Everything under `[train]` is
+    /// written out, since the file in a run's directory is the record of what was done.
     pub fn to_toml(&self) -> String {
         self.write(false)
     }
 
-    /// Gives codes so many numbers: those of a latent with a size of its own, else the features, or channels, that the
-    /// encoder's last linear, recurrent or convolutional layer leaves, behind which only layers may stand that keep them. Call
+    /// Sets the size of codes: that of a latent with a size of its own, else the features, or channels, of the
+    /// encoder's last linear, recurrent or convolutional layer, which only layers that keep them may follow. Call
     /// [`validate`](ModelSpec::validate) afterwards.
     pub fn set_latent(&mut self, size: usize) -> Result<()> {
         if self.latent.resize(size) {
             return Ok(());
         }
-        // Poolings keep channels, but not the features that lie along their axes.
+        // Poolings keep channels, but not the features along their axes.
         let mut pooled = false;
         for layer in self.encoder.iter_mut().rev() {
             match layer.axes() {
@@ -177,12 +177,13 @@ impl ModelSpec {
         ))
     }
 
-    /// What pictures are brought to for the model: its input, where that is `[1, height, width]` or `[3, height, width]`.
+    /// Format that pictures are converted to: the model's input, where that is `[1, height, width]` or `[3, height,
+    /// width]`.
     pub fn pictures(&self) -> Option<PictureFormat> {
         PictureFormat::of(&self.input, self.data.fit)
     }
 
-    /// Walks the shapes and looks at every value. [`Error::Invalid`] names the key.
+    /// Infers all shapes and checks every value. [`Error::Invalid`] names the key.
     pub fn validate(&self) -> Result<Resolved> {
         if self.input.is_empty() || self.input.contains(&0) {
             let problem = format!("expects one or more sizes of at least 1, got {}", self.input);
@@ -192,7 +193,7 @@ impl ModelSpec {
             let problem = format!("{} has more than {MAX_ELEMENTS} elements", self.input);
             return Err(Error::invalid("input", problem, "use smaller sizes"));
         }
-        // So that a name can be written as a key, and stand in a path.
+        // Names must be valid TOML keys and parts of a path.
         let plain =
             |name: &str| !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "_-".contains(c));
         if let Some(name) = self.blocks.keys().find(|name| !plain(name)) {
@@ -244,9 +245,9 @@ impl ModelSpec {
         Ok(checked)
     }
 
-    /// The error of a decoder whose output is not the `width` numbers of the input, with the layer to change.
+    /// Error for a decoder whose output is not the `width` numbers of the input; it names the layer to change.
     fn misfit_of_output(&self, width: usize, last: &Placed, encoder: &[Placed], decoder: &[Placed]) -> Error {
-        // The layer to change is the last one that does more than hand on the shape.
+        // The layer to change is the last one that does more than pass on the shape.
         let layer = decoder
             .iter()
             .rev()
@@ -271,7 +272,7 @@ impl ModelSpec {
         nn::with_forgotten_flatten(error, decoder)
     }
 
-    /// `full` writes every key that there is, which is what [`set`](ModelSpec::set) finds its keys in.
+    /// Writes the spec; `full` writes every key, as [`set`](ModelSpec::set) needs to find keys.
     pub(in super::super) fn write(&self, full: bool) -> String {
         let mut text = String::new();
         let ModelSpec { input, loss, corruption, condition, encoder, latent, decoder, penalties, blocks, data, train } =
@@ -306,7 +307,7 @@ impl ModelSpec {
     }
 }
 
-/// A list of layers, a few on a line.
+/// Writes a list of layers, a few on a line.
 fn write_list(text: &mut String, name: &str, layers: &[Layer], full: bool) {
     let _ = write!(text, "{name} = [");
     let mut previous: Option<&Layer> = None;
