@@ -6,50 +6,51 @@ use crate::error::{Error, Result};
 use crate::schema::{Inner, Key, List, OneOf, Setting, Table, Texts, names};
 use crate::shape::Shape;
 
-/// What messages call a text, and the help where a file has something else.
+/// The name of a text in messages, and the help where a file has something else.
 pub(super) const TEXT: [&str; 2] = ["a text", "write \"age\", say"];
 
 /// How data become samples of the model's input.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DataSpec {
-    /// Whether numbers become 0 or 1, and how; they stay as they are unless given.
+    /// Binarisation of samples; none unless given.
     pub binarise: Binarise,
-    /// What becomes of pictures of other proportions; `crop` unless given.
+    /// Treatment of pictures of other proportions; `crop` unless given.
     pub fit: Fit,
-    /// How samples are changed while they are trained on; not at all unless given.
+    /// Data augmentation of training samples; none unless given.
     pub augment: Augment,
-    /// Whether the data decides how many features the input has: see [`ModelSpec::fit_to`](super::ModelSpec::fit_to). It does not unless given.
+    /// Whether the data sets the number of input features, see [`ModelSpec::fit_to`](super::ModelSpec::fit_to); false
+    /// unless given.
     pub sets_input: bool,
-    /// The columns of a table, which [`LossKind::Columns`](super::LossKind::Columns) reconstructs. Where the data sets the input, those that a table has
-    /// beside these follow.
+    /// Columns of a table, which [`LossKind::Columns`](super::LossKind::Columns) reconstructs. Where the data sets the
+    /// input, the table's other columns are appended.
     pub columns: Vec<Column>,
-    /// The column of a CSV file that holds labels and is no part of samples: its name, or its number, counted from 1, where the
+    /// The label column of a CSV file, which is no part of samples: its name, or its number, counted from 1, where the
     /// file has no names. Empty for none.
     pub label: String,
-    /// The labels that are told to a model with `condition = { labels = COUNT }`, in the order of their classes; empty where
-    /// they are the numbers of their classes, counted from 0. See [`ModelSpec::fit_to`](super::ModelSpec::fit_to).
+    /// Label names of a model with `condition = { labels = COUNT }`, in the order of their classes; empty where labels
+    /// are class numbers, counted from 0. See [`ModelSpec::fit_to`](super::ModelSpec::fit_to).
     pub classes: Vec<String>,
 }
 
-/// What is drawn anew for every sample of every step. It changes what is to be reconstructed as well.
+/// Data augmentation, drawn anew for every sample of every step. It changes the reconstruction target as well.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Augment {
-    /// Pictures move by up to so many whole pixels in both directions, black coming in.
+    /// Largest shift of a picture in both directions, in whole pixels, filled with black.
     pub shift: usize,
-    /// Pictures are mirrored, or not.
+    /// Random mirroring of pictures.
     pub flip: Flip,
-    /// Pictures are turned by up to so many degrees either way.
+    /// Largest rotation of a picture either way, in degrees.
     pub rotate: f64,
 }
 
-/// How numbers from 0 to 1 become 0 or 1 on the device, in training and in validation, for the encoder and for what is to be
-/// reconstructed.
+/// Binarisation of numbers from 0 to 1, on the device, in training and in validation, for the encoder's input and for
+/// the target.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Binarise {
-    /// They do not.
+    /// No binarisation.
     #[default]
     None,
-    /// 1 from a half on.
+    /// 1 for numbers of at least a half, else 0.
     Threshold,
     /// 1 with the number as its probability, drawn anew for every step: Salakhutdinov and Murray, ICML 2008.
     Stochastic,
@@ -57,17 +58,17 @@ pub enum Binarise {
 
 names! { "way to make numbers 0 or 1" Binarise { None = "none", Threshold = "threshold", Stochastic = "stochastic", } }
 
-/// In which directions pictures are mirrored, each for one in two.
+/// Directions in which pictures are mirrored, each with probability one half.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Flip {
-    /// In none.
+    /// No mirroring.
     #[default]
     None,
     /// Left and right.
     Horizontal,
     /// Top and bottom.
     Vertical,
-    /// In both, each by a draw of its own.
+    /// Both directions, drawn independently.
     Both,
 }
 
@@ -79,7 +80,7 @@ names! { "way to mirror pictures" Flip {
 } }
 
 impl Augment {
-    /// Whether anything moves pixels.
+    /// Whether any augmentation moves pixels.
     pub fn moves(&self) -> bool {
         self.shift > 0 || self.flip != Flip::None || self.rotate > 0.0
     }
@@ -109,7 +110,7 @@ impl Augment {
     }
 }
 
-/// A shift is a sum of as many terms.
+/// Largest shift: the plan computes a shift as a sum of as many terms.
 const LARGEST_SHIFT: usize = 32;
 
 /// The file's `[data]`.

@@ -177,8 +177,7 @@ impl ModelSpec {
         ))
     }
 
-    /// Format that pictures are converted to: the model's input, where that is `[1, height, width]` or `[3, height,
-    /// width]`.
+    /// Picture format of the model's input, where that is `[1, height, width]` or `[3, height, width]`.
     pub fn pictures(&self) -> Option<PictureFormat> {
         PictureFormat::of(&self.input, self.data.fit)
     }
