@@ -1,36 +1,37 @@
-//! Conditions: what encoder and decoder are told about a sample.
+//! Conditions: side information about a sample for encoder and decoder.
 
 use crate::error::{Error, Result};
 use crate::schema::{Key, Setting, choices, validate};
 use crate::shape::{Shape, channel_axis};
 
-/// A label takes as many numbers beside each sample.
+/// Upper limit on labels, since a one-hot condition adds one element per label to each sample.
 const MOST_LABELS: usize = 1 << 16;
 
-/// What encoder and decoder are told about a sample and the model does not give back: Sohn, Lee and Yan, "Learning
+/// Side information that encoder and decoder receive and the model does not reconstruct: Sohn, Lee and Yan, "Learning
 /// structured output representation using deep conditional generative models", NeurIPS 2015.
 ///
-/// It goes behind the channels of what the encoder gets and of what the decoder gets: behind the numbers of `[features]`, as
-/// constant planes behind those of `[channels, height, width]`, at every step behind the features of `[steps, features]`.
+/// The condition is appended to the channels of the encoder's and of the decoder's input: to the numbers of
+/// `[features]`, as constant planes to `[channels, height, width]`, at every step to the features of `[steps,
+/// features]`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Condition {
-    /// Nothing.
+    /// No condition.
     #[default]
     None,
-    /// The sample's label, as a 1 among zeros.
+    /// The sample's label, one-hot.
     Labels {
-        /// How many labels there are. Whole numbers below that are their own classes; others are those of `[data] classes`.
+        /// Number of labels. Whole numbers below it are their own classes; other labels are listed in `[data] classes`.
         count: usize,
     },
     /// The sample's vector of numbers.
     Vector {
-        /// How many numbers.
+        /// Number of elements of the vector.
         size: usize,
     },
 }
 
 impl Condition {
-    /// How many numbers it is.
+    /// Number of elements of the condition.
     pub fn width(self) -> usize {
         match self {
             Condition::None => 0,
@@ -39,7 +40,7 @@ impl Condition {
         }
     }
 
-    /// The shape of a sample, or of a code, with the condition behind its channels.
+    /// Shape of a sample, or of a code, with the condition appended to its channels.
     pub(super) fn beside(self, shape: &Shape) -> Shape {
         let mut joined = shape.to_vec();
         if let Some(channels) = joined.get_mut(channel_axis(shape.len())) {
