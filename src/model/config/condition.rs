@@ -10,9 +10,8 @@ const MOST_LABELS: usize = 1 << 16;
 /// Side information that encoder and decoder receive and the model does not reconstruct: Sohn, Lee and Yan, "Learning
 /// structured output representation using deep conditional generative models", NeurIPS 2015.
 ///
-/// The condition is appended to the channels of the encoder's and of the decoder's input: to the numbers of
-/// `[features]`, as constant planes to `[channels, height, width]`, at every step to the features of `[steps,
-/// features]`.
+/// The condition is appended to channels of both inputs: to the numbers of `[features]`, as constant planes to
+/// `[channels, height, width]`, at every step to the features of `[steps, features]`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Condition {
     /// No condition.

@@ -18,8 +18,7 @@ pub struct DataSpec {
     pub fit: Fit,
     /// Data augmentation of training samples; none unless given.
     pub augment: Augment,
-    /// Whether the data sets the number of input features, see [`ModelSpec::fit_to`](super::ModelSpec::fit_to); false
-    /// unless given.
+    /// Whether the data sets the number of features: [`ModelSpec::fit_to`](super::ModelSpec::fit_to). Default: no.
     pub sets_input: bool,
     /// Columns of a table, which [`LossKind::Columns`](super::LossKind::Columns) reconstructs. Where the data sets the
     /// input, the table's other columns are appended.

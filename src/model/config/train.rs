@@ -1,4 +1,4 @@
-//! The `[train]` of a model file.
+//! The training settings of a model file: its `[train]`.
 
 use super::super::latent::LatentSpec;
 use super::super::resolved::Resolved;
@@ -11,120 +11,120 @@ use crate::plan::Optimizer;
 use crate::schema::{Choice, Chosen, Key, List, OrFalse, Setting, Table, names, validate};
 use crate::suggest::suggest;
 
-/// How a model is trained.
+/// Training settings.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TrainSpec {
-    /// Samples in a step; 128 unless given. An epoch's last step takes what is left.
+    /// Batch size; 128 unless given. An epoch's last batch may be smaller.
     pub batch: usize,
     /// Passes over the training set; 5 unless given.
     pub epochs: usize,
-    /// Decides initial weights, shuffling and all else that is random; 0 unless given.
+    /// Seed of initial weights, shuffling and all other random draws; 0 unless given.
     pub seed: u64,
-    /// What weights start with; PyTorch's rule unless given.
+    /// Initialisation of weights; PyTorch's rule unless given.
     pub initializer: Initializer,
-    /// Whether each epoch goes through the samples in a new order; true unless given.
+    /// Whether each epoch shuffles the samples; true unless given.
     pub shuffle: bool,
-    /// The part of the training set that is set aside to validate on where the data comes without test files, in
-    /// `[0, 1)`, with 0 for none; 0.1 unless given.
+    /// Fraction of the training set that is set aside for validation where the data comes without test files, in `[0,
+    /// 1)`, with 0 for none; 0.1 unless given.
     pub validation: f64,
-    /// Adam unless given.
+    /// Optimiser; Adam unless given.
     pub optimizer: OptimizerSpec,
-    /// How the learning rate changes; it does not unless given.
+    /// Learning rate schedule; constant unless given.
     pub schedule: Schedule,
-    /// Updates in which the learning rate rises to the schedule's; 0 unless given.
+    /// Updates over which the learning rate rises to the schedule's; 0 unless given.
     pub warmup: usize,
-    /// The largest magnitude of an element of a gradient.
+    /// Largest magnitude of a gradient's element; larger ones are clipped.
     pub clip_value: Option<f64>,
-    /// The largest norm of all gradients together: beyond it they are scaled down, before `clip_value` looks at them.
+    /// Largest norm of all gradients together: larger gradients are scaled down, before `clip_value` applies.
     pub clip_norm: Option<f64>,
-    /// Batches whose gradients are joined for an update, as if they were one batch; 1 unless given.
+    /// Batches whose gradients are accumulated for an update, as if they were one batch; 1 unless given.
     pub accumulate: usize,
-    /// The decay of an average of the weights that follows them, once there are enough of them: after t updates the next one
-    /// decays it by no more than (1 + t) / (10 + t). It is validated, and is the model that is saved.
+    /// Decay of the exponential moving average of the weights: the update after t others decays it by at most (1 + t) /
+    /// (10 + t), so that early weights do not dominate. The average is validated and saved as the model.
     pub ema: Option<f64>,
-    /// An average of the weights that whole epochs end with. It is validated, and is the model that is saved.
+    /// Stochastic weight averaging over epochs. The average is validated and saved as the model.
     pub swa: Option<Swa>,
-    /// Ends training when the loss no longer becomes better, with the best weights.
+    /// Early stopping when the loss no longer improves; it restores the best weights.
     pub early_stopping: Option<EarlyStopping>,
-    /// What becomes of an update whose gradients are not all finite; training stops unless given.
+    /// Treatment of an update with non-finite gradients; training stops unless given.
     pub non_finite: NonFinite,
-    /// In how many bits a training step stores its values; 32 unless given.
+    /// Precision in which a training step stores its values; 32 bits unless given.
     pub precision: Precision,
-    /// What holds for some layers only. Where several entries say it of one layer, the last does, key by key.
+    /// Overrides for single layers. Where several entries set a key for one layer, the last one wins.
     pub layers: Vec<LayerTraining>,
 }
 
-/// When training ends early. The loss is that of validation, or of training where there is none.
+/// Early stopping. It watches the validation loss, or the training loss where there is no validation.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct EarlyStopping {
-    /// Epochs in a row without a better loss after which it ends.
+    /// Epochs in a row without improvement after which training ends.
     pub patience: usize,
-    /// A loss is better when it is below the best by more than this.
+    /// A loss improves on the best when it is lower by more than this.
     pub min_delta: f64,
 }
 
-/// Stochastic weight averaging: the plain mean of the weights that epochs end with, from some epoch on, so that a high rate
-/// of learning can go on looking for more of them. Izmailov et al., arXiv 1803.05407. Before that, the model is the last one.
+/// Stochastic weight averaging: the plain mean of the weights at the ends of epochs, from some epoch on, which lets a
+/// high learning rate keep exploring. Izmailov et al., arXiv 1803.05407. Before that, the model is the last one.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Swa {
     /// Epochs before the first one whose weights are averaged.
     pub start: usize,
-    /// The weights of one epoch in so many are averaged: the length of the cycles of a cyclical schedule.
+    /// Averages the weights of one epoch in `every`: the length of the cycles of a cyclical schedule.
     pub every: usize,
-    /// The learning rate from there on, in place of the schedule's.
+    /// Learning rate from epoch `start` on, in place of the schedule's.
     pub lr: Option<f64>,
 }
 
-/// What becomes of gradients that are not all finite.
+/// Treatment of non-finite gradients.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum NonFinite {
-    /// Training stops, and says what was the first to go bad.
+    /// Stops training and reports the first value that was not finite.
     #[default]
     Stop,
-    /// The update is left out and counted.
+    /// Skips the update and counts it.
     Skip,
 }
 
-/// In how many bits a training step stores activations, their gradients and the weights that products read. The weights
-/// that are trained, what optimisers keep, losses and all sums have 32 bits in any case, and so has everything when a
-/// model is validated or used.
+/// Precision in which a training step stores activations, their gradients and the weights that products read. The
+/// trained weights, optimiser state, losses and all sums have 32 bits in any case, and so has everything in validation
+/// and inference.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Precision {
-    /// 32.
+    /// 32 bits.
     #[default]
     F32,
-    /// 16, with a loss that is scaled: see [`LossScale`](crate::plan::LossScale).
+    /// 16 bits, with loss scaling: see [`LossScale`](crate::plan::LossScale).
     F16,
 }
 
 impl Precision {
-    /// The precision of this name, or what names there are.
+    /// Parses a precision; the error lists all names.
     pub fn from_name(name: &str) -> Result<Precision, String> {
         let known = Precision::ALL.into_iter().find(|precision| precision.name() == name);
         known.ok_or_else(|| format!("known are {}", Precision::ALL.map(Precision::name).join(", ")))
     }
 }
 
-/// What holds for one layer, for all of a list, or for one parameter. What an entry does not say stays as entries before it,
-/// or the rest of `[train]`, have it.
+/// Overrides for one layer, for all layers of a list, or for one parameter. Unset keys keep the value of earlier
+/// entries, or of the rest of `[train]`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LayerTraining {
     /// `encoder.0`, `encoder` or `encoder.0.bias`.
     pub name: String,
-    /// Its own learning rate in place of the optimiser's.
+    /// Learning rate in place of the optimiser's.
     pub lr: Option<f64>,
-    /// Its own weight decay in place of the optimiser's.
+    /// Weight decay in place of the optimiser's.
     pub weight_decay: Option<f64>,
-    /// Whether its parameters stay as they are.
+    /// Whether the parameters are frozen.
     pub frozen: Option<bool>,
-    /// This times the sum of its weights' magnitudes is added to the loss. Biases do not count.
+    /// Factor of the sum of the weights' magnitudes in the loss. Biases do not count.
     pub l1: Option<f64>,
-    /// This times the sum of its weights' squares is added to the loss.
+    /// Factor of the sum of the weights' squares in the loss. Biases do not count.
     pub l2: Option<f64>,
-    /// This times the sum of its output's magnitudes, in the mean over the batch, is added to the loss. A list's output is
-    /// that of its last layer.
+    /// Factor of the sum of the output's magnitudes, in the mean over the batch, in the loss. A list's output is that
+    /// of its last layer.
     pub activity_l1: Option<f64>,
-    /// As `activity_l1`, of squares.
+    /// Factor of the sum of the output's squares, as for `activity_l1`.
     pub activity_l2: Option<f64>,
 }
 
@@ -154,7 +154,7 @@ impl Default for TrainSpec {
 }
 
 impl LayerTraining {
-    /// Whether it speaks of a parameter or layer of this full name.
+    /// Whether the entry covers a parameter or layer of this full name.
     pub fn covers(&self, name: &str) -> bool {
         name.strip_prefix(&self.name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
     }
@@ -217,8 +217,8 @@ impl Table for Swa {
 }
 
 impl Swa {
-    /// How far the average goes towards the weights of an update, the last one of its epoch or not, in an epoch counted from
-    /// 0: such that it becomes the mean of those that are averaged, and follows the weights until the first of them.
+    /// Interpolation factor of the average towards the weights of an update, `last` in its epoch (counted from 0) or
+    /// not: the average equals the weights until the first averaged epoch, then is the mean of the averaged weights.
     pub(crate) fn part(&self, epoch: u64, last: bool) -> f64 {
         let epochs = (epoch + 1).saturating_sub(self.start as u64);
         let (before, now) = (epoch.saturating_sub(self.start as u64) / self.every as u64, epochs / self.every as u64);
@@ -306,21 +306,21 @@ impl Table for TrainSpec {
 }
 
 impl TrainSpec {
-    /// How far the average of [`TrainSpec::ema`] goes towards the weights of an update, where there were so many before it:
-    /// all the way to the first one's, and later less and less. Early weights would outweigh all others for long otherwise.
+    /// Interpolation factor of the average of [`TrainSpec::ema`] towards the weights after `before` updates: 1 at the
+    /// first update, then ever less. Early weights would otherwise outweigh all others for long.
     pub(crate) fn ema_part(decay: f64, before: u64) -> f64 {
         if before == 0 { 1.0 } else { (1.0 - decay).max(9.0 / (10.0 + before as f64)) }
     }
 
-    /// The decay that the average of [`TrainSpec::ema`] rises to in a training of so many updates, where that is less than
-    /// what was asked for.
+    /// Decay that the average of [`TrainSpec::ema`] reaches in a training of `updates` updates, where that is less than
+    /// the requested one.
     pub(crate) fn unreached_decay(&self, updates: u64) -> Option<f64> {
         let decay = self.ema?;
         let reached = 1.0 - TrainSpec::ema_part(decay, updates.saturating_sub(1));
         (reached < decay).then_some(reached)
     }
 
-    /// Whether an average of the weights is the model.
+    /// Whether the model is an average of the weights.
     pub fn averages(&self) -> bool {
         self.ema.is_some() || self.swa.is_some()
     }
