@@ -1,4 +1,4 @@
-//! The latent of top-k sparse autoencoders: the largest numbers of a code stay.
+//! The latent of top-k sparse autoencoders: each code keeps its largest elements.
 
 use super::rules::{Facts, Latent, Model, Objective, STEPS, state};
 use crate::error::{Error, Result};
@@ -7,36 +7,36 @@ use crate::nn::{Context, Initial, Layer, Parameter, Placed, loss};
 use crate::schema::{Key, Setting};
 use crate::shape::Shape;
 
-/// The state that counts, for each number of a code, the samples since it was among the largest.
+/// State: for each element of a code, the number of samples since it was last among the largest.
 const IDLE: &str = "latent.idle";
-/// The state that holds the threshold above which numbers stay, where training chooses among the whole batch.
+/// State: the threshold above which elements are kept, where training selects over the whole batch.
 const THRESHOLD: &str = "latent.threshold";
-/// The largest count: beyond it a 32-bit float does not hold every whole number.
+/// Largest count: beyond it a 32-bit float does not hold every whole number.
 const MOST_COUNTED: usize = 1 << 24;
 
-/// The amount taken off numbers that are to be chosen last: more than any number of a code.
+/// Offset that moves elements to the end of a selection: larger than any element of a code.
 const LOWEST: f64 = 1e30;
 
-/// Steps over which the threshold of a batch's choice is averaged.
+/// Time constant, in steps, of the moving average of the threshold.
 const THRESHOLD_STEPS: f64 = 100.0;
 
-/// The latent of a top-k sparse autoencoder: of each code the largest numbers stay, the others become 0. Gao et al., arXiv
-/// 2406.04093.
+/// The latent of a top-k sparse autoencoder: each code keeps its largest elements, the others become 0. Gao et al.,
+/// arXiv 2406.04093.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TopK {
-    /// How many stay.
+    /// Number of elements that a code keeps.
     pub k: usize,
-    /// Whether training chooses among the whole batch, as many times k as it has samples, and everything else keeps what is
-    /// larger than the least number that training chose on average: Bussmann et al., arXiv 2412.06410.
+    /// Whether training selects over the whole batch, k times as many elements as samples, while validation and
+    /// inference keep elements above the average threshold of training: Bussmann et al., arXiv 2412.06410.
     pub batch: bool,
-    /// The weight of the auxiliary loss: the mean squared error by which the residual is reconstructed from dead numbers alone.
+    /// Weight of the auxiliary loss: the mean squared error of reconstructing the residual from dead elements alone.
     pub auxiliary: f64,
-    /// From how many of them at most, the largest of each sample.
+    /// Largest number of dead elements that the auxiliary loss takes from each sample, the largest ones.
     pub auxiliary_k: usize,
-    /// A number is dead when it has not stayed for so many samples.
+    /// Number of samples without being kept after which an element is dead.
     pub dead_after: usize,
-    /// Whether each number's column in the decoder's first layer is kept at length 1. Its gradient then loses what lies along
-    /// the column.
+    /// Whether each element's column in the decoder's first layer is kept at length 1. The gradient then loses its
+    /// component along the column.
     pub unit_norm: bool,
 }
 
@@ -155,7 +155,7 @@ impl Latent for TopK {
 }
 
 impl TopK {
-    /// The mean squared error by which dead numbers reconstruct what the others leave; 0 where none is dead.
+    /// Mean squared error of reconstructing the residual from dead elements alone; 0 where none is dead.
     fn auxiliary_loss(
         &self,
         model: &dyn Model,
@@ -171,7 +171,7 @@ impl TopK {
         let lives = graph.binary(Binary::Less, before, limit)?;
         let dead = graph.one_minus(lives)?;
 
-        // Counts begin again where a number has stayed; beyond the limit they would only lose their last digits some day.
+        // Counts restart where an element was kept; the limit keeps them exact as floats.
         let rows = graph.reshape(code, [batch, size])?;
         let magnitude = graph.unary(Unary::Absolute, rows)?;
         let most = graph.max(magnitude, &[0])?;
@@ -182,7 +182,7 @@ impl TopK {
         let next = graph.with_number(Binary::Minimum, next, self.dead_after as f64)?;
         graph.assign(idle, next)?;
 
-        // The largest of the dead numbers, those that are not dead coming last.
+        // The largest dead elements; live ones sort last.
         let rows = graph.reshape(encoded, [batch, size])?;
         let below = graph.with_number(Binary::Subtract, dead, 1.0)?;
         let below = graph.scale(below, LOWEST)?;
@@ -210,16 +210,16 @@ impl TopK {
     }
 }
 
-/// The shape that goes into the decoder's linear layer that codes come to first, and its weight, whose columns are what
-/// the numbers of a code stand for.
+/// Input shape and weight of the decoder's first linear layer, whose columns are the dictionary vectors of a code's
+/// elements.
 fn dictionary(decoder: &[Placed]) -> Option<(&Shape, &Parameter)> {
     let mut layers = decoder.iter().skip_while(|layer| matches!(layer.layer, Layer::Reshape(_)));
     let first = layers.next().filter(|layer| matches!(layer.layer, Layer::Linear(_)))?;
     Some((&first.input, first.parameters.first()?))
 }
 
-/// Lets the columns that are kept at length 1 begin so: as the rows of the encoder's last linear layer, where these are as
-/// many and as long, as Gao et al. do lest numbers be dead from the beginning on.
+/// Initialises columns of unit length as the rows of the encoder's last linear layer, where both have one shape; Gao et
+/// al. do so to avoid dead elements from the start.
 pub(crate) fn start_unit_columns(
     weight: &Parameter,
     encoder: &[Placed],
@@ -248,7 +248,7 @@ pub(crate) fn start_unit_columns(
     }
 }
 
-/// A gradient by a matrix whose columns have length 1, without what lies along them.
+/// Removes from a gradient by a matrix with unit columns its component along the columns.
 pub(crate) fn across_columns(graph: &mut Graph, matrix: Value, gradient: Value) -> Result<Value> {
     let product = graph.multiply(matrix, gradient)?;
     let along = graph.sum(product, &[0])?;
@@ -256,7 +256,7 @@ pub(crate) fn across_columns(graph: &mut Graph, matrix: Value, gradient: Value) 
     graph.subtract(gradient, part)
 }
 
-/// 1 for each number of a batch's codes that stays, else 0.
+/// Mask of a batch of codes: 1 for each kept element, else 0.
 fn marks(graph: &mut Context, encoded: Value, own: TopK) -> Result<Value> {
     let shape = graph.shape(encoded).clone();
     let batch = shape[0];
@@ -277,7 +277,7 @@ fn marks(graph: &mut Context, encoded: Value, own: TopK) -> Result<Value> {
     graph.reshape(marks, shape)
 }
 
-/// Moves the threshold towards the least number that stays of a batch: their mean at first, then a moving one.
+/// Moves the threshold towards the least kept element of a batch: a plain mean at first, then a moving average.
 fn follow_threshold(graph: &mut Context, encoded: Value, marks: Value) -> Result<()> {
     let axes: Vec<usize> = (0..graph.shape(encoded).len()).collect();
     let negative = graph.unary(Unary::Negate, encoded)?;
