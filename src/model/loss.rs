@@ -1,4 +1,5 @@
-//! The loss of a model: one by its name, or a weighted sum of several. A loss is added here and in `nn/loss.rs`.
+//! Reconstruction losses of a model: one by its name, or a weighted sum of several. To add a loss, edit this file and
+//! `nn/loss.rs`.
 
 use crate::error::{Error, Result};
 use crate::graph::{Binary, Value};
@@ -11,24 +12,24 @@ use serde_json::{Map, Value as Json, json};
 use std::fmt;
 use std::sync::Arc;
 
-/// The logarithm of the variance that [`LossKind::Gaussian`] learns.
+/// The learned log-variance of [`LossKind::Gaussian`].
 const LOG_VARIANCE: &str = "loss.log_variance";
 
-/// Bounds of the logarithms of variances, the posterior's and that of a gaussian likelihood: deviations of 3e-7 to 22,000,
-/// beyond which e to their power would overflow or lose all its digits. They are those of latent diffusion, arXiv 2112.10752.
+/// Bounds of log-variances, the posterior's and that of a gaussian likelihood: deviations of 3e-7 to 22,000, beyond
+/// which the exponential would overflow or lose all its digits. They are those of latent diffusion, arXiv 2112.10752.
 pub const LOG_VARIANCES: [f64; 2] = [-30.0, 20.0];
 
-/// What the decoder makes of a code.
+/// Output of the decoder for a batch of codes.
 #[derive(Clone, Copy, Debug)]
 pub struct Decoded {
     /// The reconstruction, `[n, ..input]`.
     pub output: Value,
-    /// What went into the decoder's last sigmoid, where it ends in one; where samples are lines of a table, `[n, width]`, for
-    /// each column the logits of its categories, or its number.
+    /// Input of the decoder's final sigmoid, where it ends in one; for table rows, `[n, width]`, for each column the
+    /// logits of its categories, or its number.
     pub logits: Option<Value>,
 }
 
-/// What training makes small: a sum of losses between a reconstruction and its original, each times a weight.
+/// The reconstruction loss that training minimises: a weighted sum of losses between a reconstruction and its original.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LossSpec {
     /// Each loss with its weight.
@@ -44,45 +45,45 @@ pub enum LossKind {
     Mae,
     /// Binary cross-entropy, computed from what goes into the decoder's final sigmoid.
     Bce,
-    /// Half the squared error up to a distance of `delta`, from there on a straight line.
+    /// Half the squared error up to a distance of `delta`, linear beyond.
     Huber {
-        /// Where the line begins; 1 unless given.
+        /// Distance at which the linear part begins; 1 unless given.
         delta: f64,
     },
-    /// Cross-entropy against originals that are probabilities along the first axis of a sample; the decoder's output is
-    /// taken for logits.
+    /// Cross-entropy against originals that are probabilities along the first axis of a sample; the decoder's outputs
+    /// are the logits.
     CrossEntropy,
     /// One minus the cosine of the angle between a sample and its original.
     Cosine,
     /// One minus the structural similarity of pictures.
     Ssim,
-    /// The negative logarithm of the sample's probability where each number is 1 with the probability that the decoder's
-    /// final sigmoid gives, else 0: in nats per sample, a sum over its numbers, as are the three that follow.
+    /// Negative log-likelihood of a Bernoulli variable per element, whose probability is the output of the decoder's
+    /// final sigmoid: in nats per sample, a sum over its elements, as are the next three.
     Bernoulli,
-    /// The same for numbers between 0 and 1: Loaiza-Ganem and Cunningham, arXiv 1907.06845.
+    /// Negative log-likelihood of numbers between 0 and 1: Loaiza-Ganem and Cunningham, arXiv 1907.06845.
     ContinuousBernoulli,
-    /// The same for numbers that are normally distributed around the decoder's output, with one variance, which is learned.
+    /// Negative log-likelihood of a normal distribution around the decoder's output, with one learned variance.
     Gaussian,
-    /// The same for counts of draws, whose probabilities are the softmax of the decoder's output: Liang et al., arXiv
-    /// 1802.05814.
+    /// Negative log-likelihood of counts of draws, whose probabilities are the softmax of the decoder's output: Liang
+    /// et al., arXiv 1802.05814.
     Multinomial,
-    /// The columns of a table, a sum over them: the cross-entropy of categories, whose logits the decoder gives side by side,
+    /// Sum over the columns of a table: the cross-entropy of categories, whose logits the decoder gives side by side,
     /// and the squared error of numbers.
     Columns,
-    /// An application's own: see [`LossKind::custom`].
+    /// A custom loss of an application: see [`LossKind::custom`].
     Custom(CustomLoss),
 }
 
-/// A loss that an application has written over the graph of a [`Context`], under the name that a model file calls it by. Two are equal
-/// where their names are.
+/// A custom loss that an application builds on the graph of a [`Context`], with its name in model files. Two custom
+/// losses are equal where their names are.
 #[derive(Clone)]
 pub struct CustomLoss {
     pub(crate) name: String,
-    /// None where a file names a loss that nobody has given.
+    /// `None` where a file names a loss that the application has not registered.
     pub(crate) function: Option<Arc<LossFunction>>,
 }
 
-/// Makes a single number of a reconstruction and its original, both `[n, ..input]`.
+/// Builds a scalar loss from a reconstruction and its original, both `[n, ..input]`.
 pub(crate) type LossFunction = dyn Fn(&mut Context, Value, Value) -> Result<Value> + Send + Sync;
 
 impl PartialEq for CustomLoss {
@@ -98,7 +99,7 @@ impl fmt::Debug for CustomLoss {
 }
 
 impl CustomLoss {
-    /// The loss of a batch: a single number.
+    /// Builds the loss of a batch: a scalar.
     pub(crate) fn build(&self, graph: &mut Context, y: Value, target: Value) -> Result<Value> {
         let Some(function) = &self.function else { return Err(self.unknown("loss")) };
         let loss = function(graph, y, target)?;
@@ -122,9 +123,9 @@ impl CustomLoss {
 }
 
 impl LossKind {
-    /// A loss of one's own, under the name that a model file has it by. The function makes nodes of a graph of a batch's
-    /// reconstructions and their originals, both `[n, ..input]`, and returns a single number; its gradient comes by itself,
-    /// and it runs on every device.
+    /// A custom loss with its name in model files. The function builds nodes on a batch's reconstructions and
+    /// originals, both `[n, ..input]`, and returns a scalar; the gradient is derived automatically, and the loss runs
+    /// on every device.
     ///
     /// ```
     /// use pinhole::graph::{Binary, Unary};
@@ -149,7 +150,7 @@ impl LossKind {
         LossKind::Custom(CustomLoss { name: name.into(), function: Some(Arc::new(function)) })
     }
 
-    /// The settings of its table in a model file, beside its weight.
+    /// Settings of the loss's table in a model file, besides its weight.
     fn keys(&mut self) -> Vec<Key<'_>> {
         match self {
             LossKind::Huber { delta } => {
@@ -164,7 +165,7 @@ impl LossKind {
         }
     }
 
-    /// Takes its weight and settings, or what stands for them: the weight alone, or the name of an application's own.
+    /// Reads weight and settings, or a short form: the weight alone, or the name of a custom loss.
     fn read(&mut self, item: &Item, weight: &mut f64) -> Result<(), Fault> {
         let custom = self.is_custom();
         let mut keys = self.keys();
@@ -182,19 +183,19 @@ impl LossKind {
         }
     }
 
-    /// Whether a model file may write its name instead of settings.
+    /// Whether a model file may write a name instead of settings.
     fn is_custom(&self) -> bool {
         matches!(self, LossKind::Custom(_))
     }
 
-    /// One of each that a model file may name, with defaults.
+    /// One loss of each kind that a model file may name, with defaults.
     fn templates() -> impl Iterator<Item = LossKind> {
         let custom = LossKind::Custom(CustomLoss { name: String::new(), function: None });
         LossKind::all().into_iter().chain([custom])
     }
 
-    /// The loss of a batch: a single number. `categories` are those of a table's columns, 0 for numbers; none where samples are
-    /// no lines of a table.
+    /// Builds the loss of a batch: a scalar. `categories` are those of a table's columns, 0 for numbers; empty where
+    /// samples are no table rows.
     pub(super) fn build(
         &self,
         graph: &mut Context,
@@ -226,7 +227,7 @@ impl LossKind {
         }
     }
 
-    /// The negative logarithm of each sample's probability, `[n]`.
+    /// Negative log-likelihood of each sample, `[n]`.
     pub(super) fn likelihood(&self, graph: &mut Context, decoded: Decoded, target: Value) -> Result<Value> {
         match (self, decoded.logits) {
             (LossKind::Bernoulli, Some(logits)) => loss::bernoulli(graph, logits, target),
@@ -244,7 +245,8 @@ impl LossKind {
         }
     }
 
-    /// Whether it is a mean over all numbers of a batch, of which steps beyond a sequence's length are none.
+    /// Whether the loss is a mean over all elements of a batch, from which steps beyond a sequence's length are
+    /// excluded.
     pub(super) fn is_mean(&self) -> bool {
         match self {
             LossKind::Mse | LossKind::Mae | LossKind::Huber { .. } | LossKind::Bce => true,
@@ -255,12 +257,12 @@ impl LossKind {
         }
     }
 
-    /// Whether steps beyond a sequence's length can be left out of it.
+    /// Whether the loss can mask steps beyond a sequence's length.
     pub(super) fn masks_steps(&self) -> bool {
         self.is_mean() || matches!(self, LossKind::Bernoulli | LossKind::Cosine)
     }
 
-    /// Whether it is the negative logarithm of a probability, in nats per sample, which bounds on the evidence take.
+    /// Whether the loss is a negative log-likelihood in nats per sample, as evidence bounds require.
     pub fn is_likelihood(&self) -> bool {
         match self {
             LossKind::Bernoulli | LossKind::ContinuousBernoulli | LossKind::Gaussian | LossKind::Multinomial => true,
@@ -269,7 +271,7 @@ impl LossKind {
         }
     }
 
-    /// The largest number that targets may be, with 0 for the smallest; `None` where they may be any numbers.
+    /// Largest value of a target, with 0 as the smallest; `None` where targets are unbounded.
     pub(super) fn largest_target(&self) -> Option<f32> {
         match self {
             LossKind::Bce | LossKind::Bernoulli | LossKind::ContinuousBernoulli | LossKind::CrossEntropy => Some(1.0),
@@ -279,13 +281,13 @@ impl LossKind {
         }
     }
 
-    /// Whether it is computed from what goes into the decoder's final sigmoid.
+    /// Whether the loss is computed from the input of the decoder's final sigmoid.
     fn is_of_logits(&self) -> bool {
         matches!(self, LossKind::Bce | LossKind::Bernoulli | LossKind::ContinuousBernoulli)
     }
 }
 
-/// The loss of what a decoder gives, `[n, width]`, against lines `[n, ..input]` of a table; where there is no table, all are
+/// Loss of a decoder's output, `[n, width]`, against table rows `[n, ..input]`; without a table, all columns are
 /// numbers.
 fn loss_of_columns(graph: &mut Context, y: Value, target: Value, categories: &[usize]) -> Result<Value> {
     let n = graph.shape(target)[0];
@@ -298,7 +300,7 @@ fn loss_of_columns(graph: &mut Context, y: Value, target: Value, categories: &[u
     loss::columns(graph, y, target, &vec![0; count])
 }
 
-/// The logarithm of a variance within [`LOG_VARIANCES`]. Beyond them its derivative is that at the bound, which leads it back.
+/// Clamps a log-variance to [`LOG_VARIANCES`]. Outside, the derivative is that at the bound, which leads back inside.
 pub(super) fn bounded(graph: &mut Context, log_variance: Value) -> Result<Value> {
     let [least, most] = LOG_VARIANCES;
     let above = graph.with_number(Binary::Maximum, log_variance, least)?;
@@ -321,7 +323,7 @@ variants! { LossKind {
     Columns = "columns",
 } and Custom = "custom" }
 
-/// The names of all losses that are built in.
+/// Names of all built-in losses.
 pub(super) fn names() -> Vec<&'static str> {
     LossKind::all().iter().map(LossKind::name).collect()
 }
@@ -333,7 +335,7 @@ impl From<LossKind> for LossSpec {
 }
 
 impl LossSpec {
-    /// The names of its terms, joined by `+`.
+    /// Names of the terms, joined by `+`.
     pub fn name(&self) -> String {
         let name = |(kind, _): &(LossKind, f64)| match kind {
             LossKind::Custom(loss) => loss.name.clone(),
@@ -342,7 +344,7 @@ impl LossSpec {
         self.terms.iter().map(name).collect::<Vec<_>>().join("+")
     }
 
-    /// The likelihood that it is, where it is one and nothing else.
+    /// The likelihood, where the loss is a single likelihood term.
     pub fn likelihood(&self) -> Option<&LossKind> {
         match &self.terms[..] {
             [(kind, 1.0)] if kind.is_likelihood() => Some(kind),
@@ -350,7 +352,7 @@ impl LossSpec {
         }
     }
 
-    /// What it learns.
+    /// Learned parameters of the loss.
     pub(super) fn parameters(&self) -> Vec<Parameter> {
         let learns = self.terms.iter().any(|(kind, _)| *kind == LossKind::Gaussian);
         let log_variance = || Parameter {
@@ -389,7 +391,7 @@ impl LossSpec {
         Ok(LossSpec { terms })
     }
 
-    /// Fails where the decoder's end, or samples of this shape, do not suit a term.
+    /// Fails where the decoder's last layer, or samples of this shape, do not suit a term.
     pub(super) fn validate(&self, input: &Shape, last: &Placed) -> Result<()> {
         if self.terms.is_empty() {
             return Err(Error::invalid("loss", "there is none", "write \"mse\", say"));
@@ -436,7 +438,7 @@ impl LossSpec {
     }
 }
 
-/// As a model file has it.
+/// Formats the loss as in a model file.
 impl fmt::Display for LossSpec {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         if let [(kind, 1.0)] = &self.terms[..]
