@@ -1,5 +1,4 @@
-//! Reconstruction losses of a model: one by its name, or a weighted sum of several. To add a loss, edit this file and
-//! `nn/loss.rs`.
+//! Reconstruction losses: one by its name, or a weighted sum of several. A loss is added here and in `nn/loss.rs`.
 
 use crate::error::{Error, Result};
 use crate::graph::{Binary, Value};
@@ -245,8 +244,7 @@ impl LossKind {
         }
     }
 
-    /// Whether the loss is a mean over all elements of a batch, from which steps beyond a sequence's length are
-    /// excluded.
+    /// Whether the loss is a mean over all elements of a batch, which excludes steps beyond a sequence's length.
     pub(super) fn is_mean(&self) -> bool {
         match self {
             LossKind::Mse | LossKind::Mae | LossKind::Huber { .. } | LossKind::Bce => true,
