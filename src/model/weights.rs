@@ -11,11 +11,11 @@ use std::collections::{HashMap, HashSet};
 use std::io::Write;
 use std::path::Path;
 
-/// Parameters, or what is laid out like them, under a prefix of their names.
+/// Tensors of all parameters, or of state with their layout, under a name prefix.
 pub struct Section<'a> {
-    /// Put before every name; empty for the parameters themselves.
+    /// Prefix of every name; empty for the parameters themselves.
     pub prefix: &'a str,
-    /// All of them, in the layout.
+    /// All tensors, in the layout.
     pub values: &'a Values,
 }
 
@@ -24,7 +24,7 @@ pub fn read_model(path: &Path, layout: &ParameterLayout) -> Result<Values> {
     File::read(path, layout)?.weights(layout)
 }
 
-/// Writes a model's parameters as f32, whatever they are.
+/// Writes a model's parameters as f32, whatever their type.
 pub fn write_model(path: &Path, layout: &ParameterLayout, parameters: &Values) -> Result<()> {
     let rounded;
     let values = match parameters {
@@ -37,8 +37,8 @@ pub fn write_model(path: &Path, layout: &ParameterLayout, parameters: &Values) -
     write(path, layout, &[Section { prefix: "", values }], None)
 }
 
-/// Writes sections of tensors to a file, which is either whole or not there. At most one piece of metadata, since the
-/// format does not fix the order of several, and the same weights must give the same bytes.
+/// Writes sections of tensors to a file atomically. Takes at most one metadata entry, since the format does not fix the
+/// order of several, and equal weights must give equal bytes.
 pub fn write(
     path: &Path,
     layout: &ParameterLayout,
@@ -71,17 +71,17 @@ pub fn write(
     write_atomically(path, |file| file.write_all(&bytes))
 }
 
-/// Bytes of a header besides names, and of what a file may hold that the model has no use for: what is made of a header takes
-/// up to twenty times as much memory as its text.
+/// Bytes of a header besides names, and of entries that the model does not use: a parsed header takes up to twenty
+/// times as much memory as its text.
 const HEADER_SLACK: u64 = 256 << 10;
-/// Bytes of a header for a tensor, besides its name: prefix, type, shape and place.
+/// Bytes of a tensor's header entry, besides its name: prefix, type, shape and offsets.
 const HEADER_ENTRY: u64 = 160;
-/// Tensors of one parameter: itself, four moments, its average and its best, rounded up.
+/// Tensors per parameter: the parameter, four moments, its average and its best, rounded up.
 const HEADER_SECTIONS: u64 = 8;
 
-/// What PyTorch's parallel, averaged and compiled modules put before the names of the module that they stand around.
+/// Name prefixes of PyTorch's parallel, averaged and compiled wrapper modules.
 const WRAPPERS: [&str; 2] = ["module", "_orig_mod"];
-/// How the files of `torch.save` begin: archives, and before version 1.6 pickles.
+/// Magic bytes of `torch.save` files: archives, and before version 1.6 pickles.
 const PYTORCH: [&[u8]; 2] = [b"PK\x03\x04", b"\x80\x02"];
 
 /// A safetensors file in memory.
@@ -91,7 +91,7 @@ pub struct File<'a> {
 }
 
 impl<'a> File<'a> {
-    /// Reads a file of these parameters. Fails where its header is longer than any of theirs could be.
+    /// Reads a file of these parameters. Fails where its header is longer than any of such a file could be.
     pub fn read(path: &'a Path, layout: &ParameterLayout) -> Result<File<'a>> {
         let bytes = files::read(path)?;
         let entries = layout.entries().iter().map(|(name, ..)| name.len() as u64 + HEADER_ENTRY);
@@ -115,7 +115,7 @@ impl<'a> File<'a> {
         })
     }
 
-    /// A piece of the file's metadata.
+    /// An entry of the file's metadata.
     pub fn metadata(&self, key: &str) -> Result<Option<String>> {
         self.tensors()?;
         let (_, metadata) = SafeTensors::read_metadata(&self.bytes)
@@ -123,11 +123,11 @@ impl<'a> File<'a> {
         Ok(metadata.metadata().as_ref().and_then(|pairs| pairs.get(key).cloned()))
     }
 
-    /// A model's weights as PyTorch saves them too: as f32, f64, f16 or bf16, `module.` or `_orig_mod.` in their names left out,
-    /// and counts of batches there or not.
+    /// Reads a model's weights, also as PyTorch saves them: as f32, f64, f16 or bf16, with `module.` or `_orig_mod.` in
+    /// names ignored, and with or without batch counts.
     ///
-    /// Fails where a parameter is missing, of another shape or type, or not finite as f32; where the model has none of a name;
-    /// and where two names are those of one parameter, or some begin as a wrapped model's do and others do not.
+    /// Fails where a parameter is missing, of another shape or type, or not finite as f32; where a tensor matches no
+    /// parameter; where two names match one parameter; and where only some names have a wrapper's prefix.
     pub fn weights(&self, layout: &ParameterLayout) -> Result<Values> {
         let tensors = self.tensors()?;
         let known: HashSet<&str> = layout.entries().iter().map(|(name, ..)| name.as_str()).collect();
@@ -171,13 +171,13 @@ impl<'a> File<'a> {
         Ok(values)
     }
 
-    /// Whether there is any tensor of a section.
+    /// Whether the file has any tensor of a section.
     pub fn has(&self, prefix: &str) -> Result<bool> {
         Ok(self.tensors()?.names().iter().any(|name| name.starts_with(prefix)))
     }
 
-    /// The tensors of a section, in the layout. Every parameter must be there in its shape, without NaN or infinity. With an
-    /// empty prefix nothing else may be there.
+    /// Reads the tensors of a section, in the layout. Every parameter must be there in its shape, without NaN or
+    /// infinity. With an empty prefix no other tensors may be there.
     pub fn section(&self, layout: &ParameterLayout, prefix: &str) -> Result<Values> {
         let tensors = self.tensors()?;
         if prefix.is_empty() {
@@ -193,8 +193,8 @@ impl<'a> File<'a> {
         self.read_tensors(&tensors, layout, |name| format!("{prefix}{name}"), false)
     }
 
-    /// The tensors of all parameters, by their names in the file. Counts of batches may be missing or of any shape where that is
-    /// `without_counts`, and are then 0.
+    /// Reads the tensors of all parameters, by their names in the file. With `without_counts`, batch counts may be
+    /// missing or of any shape, and are then 0.
     fn read_tensors(
         &self,
         tensors: &SafeTensors,
@@ -230,7 +230,7 @@ impl<'a> File<'a> {
                     narrow = false;
                     fill(target, data, f64::from_le_bytes);
                 }
-                // PyTorch counts batches so.
+                // PyTorch stores batch counts as I64.
                 Dtype::I64 => fill(target, data, |bytes| i64::from_le_bytes(bytes) as f64),
                 other => {
                     let problem = format!("parameter \"{name}\" is of type {other:?}");
@@ -242,19 +242,19 @@ impl<'a> File<'a> {
                 return fail(problem, "give weights without NaN and infinities");
             }
         }
-        // What was narrow stays so, bit for bit.
+        // Narrow types stay f32, so that their values are kept bit for bit.
         Ok(if narrow { Values::F32(wide.into_iter().map(|value| value as f32).collect()) } else { Values::F64(wide) })
     }
 }
 
-/// Puts a tensor's numbers, of `SIZE` bytes each, into a parameter's place.
+/// Converts a tensor's numbers, of `SIZE` bytes each, into a parameter's slice.
 fn fill<const SIZE: usize>(target: &mut [f64], data: &[u8], number: impl Fn([u8; SIZE]) -> f64) {
     let (numbers, _) = data.as_chunks::<SIZE>();
     target.iter_mut().zip(numbers).for_each(|(value, bytes)| *value = number(*bytes));
 }
 
-/// A name without what PyTorch puts into it for modules that stand around others, wherever that is; and what of it stood before
-/// the name.
+/// Strips the prefixes of PyTorch's wrapper modules from a name, wherever they occur; returns the rest and the prefix
+/// that stood at its start.
 fn unwrapped(name: &str) -> (&str, String) {
     let mut rest = name;
     while let Some((_, after)) = rest.split_once('.').filter(|(part, _)| WRAPPERS.contains(part)) {
@@ -264,13 +264,13 @@ fn unwrapped(name: &str) -> (&str, String) {
     (&name[..name.len() - rest.len()], bare.join("."))
 }
 
-/// Whether a count is one number of a type that is read.
+/// Whether a count is a single number of a supported type.
 fn is_usable_count(tensor: &TensorView) -> bool {
     let known = matches!(tensor.dtype(), Dtype::I64 | Dtype::F32 | Dtype::F64 | Dtype::F16 | Dtype::BF16);
     known && tensor.shape().iter().product::<usize>() == 1
 }
 
-/// Whether a tensor of this name only counts batches, or models that were averaged.
+/// Whether a tensor of this name is a count of batches, or of averaged models.
 fn is_count(name: &str) -> bool {
     let last = name.rsplit('.').next().unwrap_or(name);
     last == "num_batches_tracked" || name == "n_averaged"
