@@ -1,5 +1,5 @@
-//! Lines of a table as samples: categories through learned vectors (Guo and Berkhahn, arXiv 1604.06737) on their way in, and
-//! by the largest of their logits on their way out.
+//! Table rows as samples: encoders see categories as learned embeddings (Guo and Berkhahn, arXiv 1604.06737), and
+//! decoders give logits, of which the largest is the category.
 
 use super::network::Network;
 use crate::error::Result;
@@ -7,7 +7,7 @@ use crate::graph::{Binary, Unary, Value};
 use crate::nn::Context;
 
 impl Network {
-    /// Lines `[n, columns]` as encoders see them, `[n, width]`: each category as its vector, numbers as they are.
+    /// Rows `[n, columns]` as encoders see them, `[n, width]`: each category as its embedding, numbers unchanged.
     pub(super) fn embed(&self, graph: &mut Context, x: Value) -> Result<Value> {
         let n = graph.shape(x)[0];
         let mut parts = Vec::new();
@@ -26,8 +26,8 @@ impl Network {
         graph.concat(&parts, 1)
     }
 
-    /// Lines `[n, columns]` of what a decoder gives: of each column of categories the place of the largest logit, the first of
-    /// equal ones.
+    /// Rows `[n, columns]` from a decoder's output: for each categorical column the index of the largest logit, the
+    /// first among equals.
     pub(super) fn categories(&self, graph: &mut Context, y: Value) -> Result<Value> {
         let n = graph.shape(y)[0];
         let (mut parts, mut start) = (Vec::new(), 0);
@@ -42,7 +42,7 @@ impl Network {
             let largest = graph.reshape(largest, [n, 1])?;
             let largest = graph.broadcast(largest, [n, count])?;
             let less = graph.binary(Binary::Less, own, largest)?;
-            // The smallest place, where smaller logits are moved behind all places.
+            // The smallest index, with the indices of smaller logits shifted beyond all others.
             let behind = graph.scale(less, count as f64)?;
             let places = graph.iota(count)?;
             let places = graph.reshape(places, [1, count])?;

@@ -8,8 +8,8 @@ use crate::graph::{Binary, Unary, Value};
 use crate::nn::Context;
 
 impl Network {
-    /// The training loss with the penalties of `[train] layers`, on a graph that holds [`Network::encode`] and
-    /// [`Network::decode`] of a batch of so many samples.
+    /// Adds the penalties of `[train] layers` to the training loss, on a graph that holds [`Network::encode`] and
+    /// [`Network::decode`] of `batch` samples.
     pub fn with_penalties(&self, graph: &mut Context, loss: Value, batch: usize) -> Result<Value> {
         let scope = graph.set_scope("penalty");
         let total = self.add_penalties(graph, loss, batch);
@@ -19,7 +19,7 @@ impl Network {
 
     fn add_penalties(&self, graph: &mut Context, loss: Value, batch: usize) -> Result<Value> {
         let mut total = loss;
-        // Of several entries the last one that says it speaks.
+        // The last entry that sets a key wins.
         let last = |name: &str, factor: fn(&LayerTraining) -> Option<f64>| {
             let entries = self.spec().train.layers.iter().filter(|layer| layer.covers(name));
             entries.rev().find_map(factor).unwrap_or(0.0)
@@ -36,7 +36,7 @@ impl Network {
                 }
             }
         }
-        // A list and its last layer may have one output.
+        // A list and its last layer may share an output.
         let mut activities: Vec<(Value, Unary, f64)> = Vec::new();
         for layer in &self.spec().train.layers {
             for (factor, op) in [(layer.activity_l1, Unary::Absolute), (layer.activity_l2, Unary::Square)] {
@@ -61,8 +61,8 @@ impl Network {
 }
 
 impl Network {
-    /// A loss with the penalties on the `code` of samples `x`, both as the encoder has them; directions are drawn with this
-    /// step state.
+    /// Adds the penalties on the `code` of samples `x`, both as the encoder has them; random directions are drawn with
+    /// the step state `state`.
     pub fn with_code_penalties(
         &self,
         graph: &mut Context,
@@ -90,8 +90,8 @@ impl Network {
         Ok(total)
     }
 
-    /// The mean over samples `x` of the squared Frobenius norm of the encoder's Jacobian, a scalar. Fails where a code has so many
-    /// numbers that a plan would hold too many backward passes.
+    /// Mean over samples `x` of the squared Frobenius norm of the encoder's Jacobian, a scalar. Fails where codes are
+    /// so long that a plan would hold too many backward passes.
     pub fn jacobian_norm(&self, graph: &mut Context, x: Value) -> Result<Value> {
         let size = self.checked().latent.elements();
         if self.spec().latent.is_discrete() {
@@ -107,7 +107,7 @@ impl Network {
     }
 }
 
-/// The mean over samples of the sum of all squared derivatives of the code by the sample.
+/// Mean over samples of the sum of all squared derivatives of the code by the sample.
 fn jacobian_norm(graph: &mut Context, x: Value, code: Value) -> Result<Value> {
     let batch = graph.shape(code)[0];
     let size = graph.shape(code).elements() / batch;
@@ -115,7 +115,8 @@ fn jacobian_norm(graph: &mut Context, x: Value, code: Value) -> Result<Value> {
     let mut total = graph.constant(0.0, [])?;
     for number in 0..size {
         let column = graph.slice(code, &[0, number], [batch, 1])?;
-        // No sample's code depends on another sample, so that the sum's derivative has all of theirs side by side.
+        // Each code depends on its own sample alone, so the sum's derivative holds all samples' derivatives side by
+        // side.
         let sum = graph.sum(column, &[0, 1])?;
         let part = squared_gradient(graph, sum, x)?;
         total = graph.add(total, part)?;
@@ -123,7 +124,7 @@ fn jacobian_norm(graph: &mut Context, x: Value, code: Value) -> Result<Value> {
     graph.scale(total, 1.0 / batch as f64)
 }
 
-/// The same, estimated by the derivatives along random directions of the code: Hutchinson 1990.
+/// Hutchinson's estimate (1990) of [`jacobian_norm`], from derivatives along random directions of the code.
 fn projected_norm(graph: &mut Context, x: Value, code: Value, state: Value, projections: usize) -> Result<Value> {
     let shape = graph.shape(code).clone();
     let axes: Vec<usize> = (0..shape.len()).collect();
@@ -138,7 +139,7 @@ fn projected_norm(graph: &mut Context, x: Value, code: Value, state: Value, proj
     graph.scale(total, 1.0 / (shape[0] * projections) as f64)
 }
 
-/// The sum of the squares of a scalar's derivatives by `x`.
+/// Sum of the squares of a scalar's derivatives by `x`.
 fn squared_gradient(graph: &mut Context, scalar: Value, x: Value) -> Result<Value> {
     let gradient = graph.gradients(scalar, &[x])?[0];
     let square = graph.unary(Unary::Square, gradient)?;
@@ -146,11 +147,11 @@ fn squared_gradient(graph: &mut Context, scalar: Value, x: Value) -> Result<Valu
     graph.sum(square, &axes)
 }
 
-/// The divergence of a coin of the mean activation of each of the code's numbers, over a batch, from one of the target's, summed
-/// over them.
+/// Kullback-Leibler divergence of two Bernoulli variables, whose means are an element's mean activation over a batch
+/// and the target; summed over the code's elements.
 fn activation_divergence(graph: &mut Context, code: Value, target: f64) -> Result<Value> {
     let mean = graph.mean(code, &[0])?;
-    // So that neither logarithm is of nothing.
+    // Keeps both logarithms finite.
     let mean = graph.with_number(Binary::Maximum, mean, 1e-6)?;
     let mean = graph.with_number(Binary::Minimum, mean, 1.0 - 1e-6)?;
     let active = graph.unary(Unary::Ln, mean)?;
