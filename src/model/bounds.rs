@@ -1,4 +1,4 @@
-//! Numbers that a model's loss takes. Losses of probabilities fall without end where targets lie beyond 0 to 1, so that
+//! Value ranges that a model's loss accepts. Likelihoods of probabilities are unbounded for targets outside 0 to 1, so
 //! such data is refused before the first step.
 
 use super::config::{Binarise, LossKind};
@@ -7,15 +7,15 @@ use crate::data::{Bounds, Dataset};
 use crate::error::Result;
 use std::borrow::Cow;
 
-/// The help where a loss is what takes no others.
+/// The help where a loss accepts only some numbers.
 const OTHER_LOSS: &str = "use a loss of any numbers, such as \"mse\"";
 
 impl Network {
-    /// The numbers that targets must be within; `None` where they may be any.
+    /// Bounds of targets; `None` where any number is valid.
     fn target_bounds(&self) -> Option<Bounds> {
         match self.spec().data.binarise {
             Binarise::Stochastic => return self.sample_bounds(),
-            // Whatever they were, the loss sees 0 and 1.
+            // Thresholding leaves 0 and 1 alone.
             Binarise::Threshold => return None,
             Binarise::None => {}
         }
@@ -24,12 +24,12 @@ impl Network {
             Some(Bounds { whose: format!("loss \"{}\"", kind.name()), most, otherwise: OTHER_LOSS.to_owned() })
         };
         let mut all: Vec<Bounds> = self.spec().loss.terms.iter().filter_map(|(kind, _)| bounds(kind)).collect();
-        // The narrowest first.
+        // Narrowest bounds first.
         all.sort_by_key(|bounds| bounds.most.is_none());
         all.into_iter().next()
     }
 
-    /// The numbers that samples must be within, whatever the loss.
+    /// Bounds of samples, independent of the loss.
     fn sample_bounds(&self) -> Option<Bounds> {
         let stochastic = self.spec().data.binarise == Binarise::Stochastic;
         stochastic.then(|| Bounds {
@@ -39,21 +39,20 @@ impl Network {
         })
     }
 
-    /// The samples of a data set, which are looked at as they are read where they come from an iterator. Fails where
-    /// the loss takes no such targets and these samples are the targets, or where a number is to be a probability and
-    /// is none.
+    /// Checks the samples of a data set, those of a stream as they are read. Fails where the samples are the targets
+    /// and the loss does not accept them, or where a number to be taken as a probability is none.
     pub(super) fn within_bounds<'a>(&self, data: &'a Dataset) -> Result<Cow<'a, Dataset>> {
         let bounds = if data.targets().is_some() { self.sample_bounds() } else { self.target_bounds() };
         within(data, data, bounds, "its numbers")
     }
 
-    /// The same of the targets of a data set.
+    /// Checks the targets of a data set against the loss.
     pub(super) fn targets_within_bounds<'a>(&self, data: &Dataset, targets: &'a Dataset) -> Result<Cow<'a, Dataset>> {
         within(targets, data, self.target_bounds(), "its targets")
     }
 }
 
-/// `data` held within bounds; `whole` says how many steps each sample has.
+/// Checks `data` against bounds; `whole` holds the number of steps of each sample.
 fn within<'a>(data: &'a Dataset, whole: &Dataset, bounds: Option<Bounds>, what: &str) -> Result<Cow<'a, Dataset>> {
     let Some(bounds) = bounds else { return Ok(Cow::Borrowed(data)) };
     bounds.expect(data, whole, what)?;
