@@ -1,15 +1,15 @@
-//! Steps beyond the lengths of a batch's sequences: they are zeros for layers, and no part of losses.
+//! Masking of sequences: steps beyond a sample's length are zeros for layers, and excluded from losses.
 
 use crate::error::Result;
 use crate::graph::{Unary, Value};
 use crate::nn::Context;
 
-/// Samples of which steps beyond their lengths are zeros; all of them where the graph knows no lengths.
+/// Zeros the steps of samples beyond their lengths; returns `x` where the graph has no mask.
 pub(crate) fn masked(graph: &mut Context, x: Value) -> Result<Value> {
     kept(graph, x, 0.0)
 }
 
-/// The same of what a layer leaves, where that has these steps.
+/// Zeros the steps of a layer's output beyond the lengths, where the output has these steps.
 pub(super) fn masked_steps(graph: &mut Context, x: Value) -> Result<Value> {
     let [batch, steps, _] = graph.shape(x)[..] else { return Ok(x) };
     match graph.mask(batch)? {
@@ -18,12 +18,12 @@ pub(super) fn masked_steps(graph: &mut Context, x: Value) -> Result<Value> {
     }
 }
 
-/// Logits of which those of steps beyond the lengths say 0: e^-100 is nothing beside 1.
+/// Sets logits beyond the lengths to -100, a probability of 0: e^-100 vanishes beside 1.
 pub(super) fn masked_logits(graph: &mut Context, logits: Value) -> Result<Value> {
     kept(graph, logits, -100.0)
 }
 
-/// Samples whose steps beyond their lengths have one number everywhere.
+/// Sets steps beyond the lengths to one number everywhere.
 fn kept(graph: &mut Context, x: Value, beyond: f64) -> Result<Value> {
     let shape = graph.shape(x).clone();
     let Some(mask) = graph.mask(shape[0])? else { return Ok(x) };
@@ -39,7 +39,7 @@ fn kept(graph: &mut Context, x: Value, beyond: f64) -> Result<Value> {
     graph.reshape(kept, shape)
 }
 
-/// A sum over all steps as a mean over those that are there.
+/// Rescales a mean over all steps to a mean over the valid ones.
 pub(super) fn of_valid(graph: &mut Context, mean: Value) -> Result<Value> {
     match graph.valid_part()? {
         Some(part) => {
