@@ -115,8 +115,7 @@ fn jacobian_norm(graph: &mut Context, x: Value, code: Value) -> Result<Value> {
     let mut total = graph.constant(0.0, [])?;
     for number in 0..size {
         let column = graph.slice(code, &[0, number], [batch, 1])?;
-        // Each code depends on its own sample alone, so the sum's derivative holds all samples' derivatives side by
-        // side.
+        // Samples are independent, so the sum's derivative holds each sample's derivatives side by side.
         let sum = graph.sum(column, &[0, 1])?;
         let part = squared_gradient(graph, sum, x)?;
         total = graph.add(total, part)?;
@@ -147,8 +146,8 @@ fn squared_gradient(graph: &mut Context, scalar: Value, x: Value) -> Result<Valu
     graph.sum(square, &axes)
 }
 
-/// Kullback-Leibler divergence of two Bernoulli variables, whose means are an element's mean activation over a batch
-/// and the target; summed over the code's elements.
+/// Kullback-Leibler divergence of a Bernoulli variable with mean `target` from one with an element's mean activation
+/// over a batch, summed over the code's elements.
 fn activation_divergence(graph: &mut Context, code: Value, target: f64) -> Result<Value> {
     let mean = graph.mean(code, &[0])?;
     // Keeps both logarithms finite.

@@ -253,8 +253,8 @@ fn fill<const SIZE: usize>(target: &mut [f64], data: &[u8], number: impl Fn([u8;
     target.iter_mut().zip(numbers).for_each(|(value, bytes)| *value = number(*bytes));
 }
 
-/// Strips the prefixes of PyTorch's wrapper modules from a name, wherever they occur; returns the rest and the prefix
-/// that stood at its start.
+/// Strips the prefixes of PyTorch's wrapper modules from a name, wherever they occur; returns the prefixes at its start
+/// and the bare name.
 fn unwrapped(name: &str) -> (&str, String) {
     let mut rest = name;
     while let Some((_, after)) = rest.split_once('.').filter(|(part, _)| WRAPPERS.contains(part)) {
