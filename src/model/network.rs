@@ -1,4 +1,4 @@
-//! A model's structure as graphs: encoder, decoder and loss, with one layout of parameters for all of them.
+//! A model's structure as graphs: encoder, decoder and loss, with one parameter layout.
 
 use super::config::ModelSpec;
 use super::latent::{Model, start_unit_columns};
@@ -14,7 +14,7 @@ use crate::rng::normal_quantile;
 use crate::rng::{HostStream, Sequence};
 use crate::shape::Shape;
 
-/// A checked model.
+/// A validated model.
 #[derive(Clone, Debug)]
 pub struct Network {
     spec: ModelSpec,
@@ -49,7 +49,7 @@ impl Model for Network {
 }
 
 impl Network {
-    /// Checks a model's shapes and settings.
+    /// Validates a model's shapes and settings.
     pub fn new(spec: ModelSpec) -> Result<Network> {
         let checked = spec.validate()?;
         let layout = ParameterLayout::new(checked.parameters().map(|p| (p.name.clone(), p.shape.clone())));
@@ -66,12 +66,12 @@ impl Network {
         &self.checked
     }
 
-    /// Where each parameter lies.
+    /// Offset of each parameter.
     pub fn layout(&self) -> &ParameterLayout {
         &self.layout
     }
 
-    /// Every parameter that follows its gradient. The layout holds untrained state besides, such as running means.
+    /// All trained parameters. The layout also holds untrained state, such as running means.
     pub fn trained(&self) -> impl Iterator<Item = &Parameter> {
         self.checked.parameters().filter(|parameter| parameter.trained)
     }
@@ -86,7 +86,7 @@ impl Network {
         with_batch(batch, &self.checked.latent)
     }
 
-    /// Initial values of all parameters, in the layout, by the model's initialiser, drawn from `seed`.
+    /// Initial values of all parameters, in the layout, by the model's initialiser with `seed`.
     pub fn initial(&self, seed: u64) -> Vec<f32> {
         let mut values = vec![0.0; self.layout.elements()];
         for (index, (parameter, (_, shape, offset))) in self.checked.parameters().zip(self.layout.entries()).enumerate()
@@ -98,7 +98,7 @@ impl Network {
                     Initial::Uniform(bound) => ((2.0 * sequence.unit() as f64 - 1.0) * bound) as f32,
                     Initial::Constant(value) => value as f32,
                     Initial::Normal(deviation) => (normal_quantile(sequence.unit() as f64) * deviation) as f32,
-                    // The initialiser leaves neither.
+                    // The initialiser has resolved both already.
                     Initial::Weight | Initial::Bias { .. } => 0.0,
                 };
             }
@@ -109,18 +109,18 @@ impl Network {
         values
     }
 
-    /// Codes of a batch of samples, without chance: `[n, ..input]` to `[n, ..latent]`.
+    /// Deterministic codes of a batch of samples: `[n, ..input]` to `[n, ..latent]`.
     pub fn encode(&self, graph: &mut Context, x: Value) -> Result<Value> {
         let encoded = self.encoder_output(graph, x)?;
         self.spec.latent.rules().code(self, graph, encoded)
     }
 
-    /// The matrix whose columns are kept at length 1, where the latent asks for that.
+    /// The matrix whose columns are kept at length 1, where the latent requires one.
     pub(crate) fn unit_columns(&self) -> Option<&Parameter> {
         self.spec.latent.rules().unit_columns(&self.checked.decoder)
     }
 
-    /// What the encoder's last layer makes of a batch of samples.
+    /// Output of the encoder's last layer for a batch of samples.
     pub(super) fn encoder_output(&self, graph: &mut Context, x: Value) -> Result<Value> {
         let batch = graph.shape(x)[0];
         let mut x = graph.reshape(x, self.input_shape(batch))?;
@@ -152,7 +152,7 @@ impl Network {
         Ok(Decoded { output, logits })
     }
 
-    /// The training loss between a reconstruction and its original: a scalar.
+    /// Training loss between a reconstruction and its original: a scalar.
     pub fn loss(&self, graph: &mut Context, decoded: Decoded, target: Value) -> Result<Value> {
         let batch = graph.shape(target)[0];
         let target = graph.reshape(target, self.input_shape(batch))?;
@@ -167,9 +167,9 @@ impl Network {
         let mut sum: Option<Value> = None;
         for (kind, weight) in &self.spec.loss.terms {
             let loss = kind.build(graph, decoded, target, &categories)?;
-            // Beyond their lengths samples differ from nothing, and only the number of steps is to be set right.
+            // Masked steps add nothing to the sum, so only the number of steps must be corrected.
             let loss = if kind.is_mean() { of_valid(graph, loss)? } else { loss };
-            // The common case stays as short as it is: one loss of weight 1.
+            // A single loss of weight 1, the common case, needs no scaling node.
             let part = if *weight == 1.0 { loss } else { graph.scale(loss, *weight)? };
             sum = Some(match sum {
                 Some(sum) => graph.add(sum, part)?,
@@ -179,8 +179,8 @@ impl Network {
         sum.ok_or_else(|| Error::invalid("loss", "there is none", "write \"mse\", say"))
     }
 
-    /// Fails where steps of training on batches of so many samples would leave nothing of what batch normalisation sees, since
-    /// each channel has one number that is its own mean, as PyTorch does. `samples` are those of the data set.
+    /// Fails, as PyTorch does, where batches of this size would leave batch normalisation a single value per channel,
+    /// which is its own mean. `samples` is the size of the data set.
     pub(crate) fn accepts_batches(&self, batch: usize, samples: usize) -> Result<()> {
         let alone = |placed: &&Placed| {
             let channels = placed.input.first().copied().unwrap_or(1);
@@ -193,7 +193,7 @@ impl Network {
         Err(Error::invalid(format!("batch {batch}"), problem, format!("{help}, or \"layer_norm\" in its place")))
     }
 
-    /// Fails where samples of a data set do not fit the model's input as they lie: see [`arrangement`](crate::data::arrangement).
+    /// Fails where a data set's samples do not fit the model's input: see [`arrangement`](crate::data::arrangement).
     pub fn accepts(&self, sample: &Shape, data: &str) -> Result<()> {
         expect_input(sample, &self.spec.input, data, "model")
     }
