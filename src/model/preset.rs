@@ -1,4 +1,4 @@
-//! Models that are built in, and the choice between one of them and a file.
+//! Built-in models, and the choice between one of them and a file.
 
 use std::path::Path;
 
@@ -8,11 +8,11 @@ use crate::error::{Error, Result, suggest};
 /// A built-in model.
 #[derive(Clone, Copy, Debug)]
 pub struct Preset {
-    /// What it is called on the command line.
+    /// Name on the command line.
     pub name: &'static str,
-    /// What it is, in a line.
+    /// Description in one line.
     pub about: &'static str,
-    /// Where it was published; empty for what is older than papers on it.
+    /// Publication; empty for models older than papers on them.
     pub paper: &'static str,
     /// Its model file.
     pub text: &'static str,
@@ -64,13 +64,13 @@ presets! {
     "gru" "gru-ae.toml" "recurrent: a code of what is known after the last row" "arXiv 1406.1078"
 }
 
-/// The built-in model of that name.
+/// The built-in model of this name.
 pub fn preset(name: &str) -> Option<&'static Preset> {
     PRESETS.iter().find(|known| known.name == name)
 }
 
 impl ModelSpec {
-    /// The built-in model of that name, else the model file at that path.
+    /// The built-in model of this name, else the model file at this path.
     pub fn resolve(name_or_path: &str) -> Result<ModelSpec> {
         let path = Path::new(name_or_path);
         if let Some(preset) = preset(name_or_path) {
@@ -79,7 +79,7 @@ impl ModelSpec {
         if path.exists() {
             return ModelSpec::read(path);
         }
-        // A path is not compared with the presets' names: any likeness would be chance.
+        // Paths get no suggestion: any similarity to a preset's name would be chance.
         let alike = suggest(name_or_path, PRESETS.iter().map(|preset| preset.name));
         let help = match path.extension() {
             Some(_) => "check the path".to_owned(),
