@@ -1,4 +1,4 @@
-//! What training makes small, and other graphs that a model's latent decides.
+//! The training objective, and other graphs that depend on a model's latent.
 
 use super::latent::{Gaussian, LatentSpec, Objective, VectorQuantised};
 use super::network::Network;
@@ -8,8 +8,9 @@ use crate::nn::Context;
 use crate::shape::Shape;
 
 impl Network {
-    /// What training makes small, for samples `x` as the encoder sees them and `target` as they are. Codes are drawn with
-    /// this step state; a graph that is not one of training weighs all parts in full, and knows no free bits.
+    /// The objective that training minimises, for samples `x` as the encoder sees them and uncorrupted samples
+    /// `target`. The step state `state` seeds the draws; outside training all parts have full weight, without free
+    /// bits.
     pub fn objective(&self, graph: &mut Context, x: Value, target: Value, state: Value) -> Result<Objective> {
         let encoded = self.encoder_output(graph, x)?;
         self.spec().latent.rules().objective(self, graph, encoded, target, state)
@@ -20,15 +21,15 @@ impl Network {
         self.gaussian()?.noise(graph, state, batch, samples)
     }
 
-    /// The negative evidence lower bound of a variational autoencoder (Kingma and Welling, arXiv 1312.6114) with noise
-    /// `[n, size]`, from which codes are made: in nats per sample where the loss is a likelihood.
+    /// Negative evidence lower bound of a variational autoencoder (Kingma and Welling, arXiv 1312.6114) for codes drawn
+    /// with noise `[n, size]`: in nats per sample where the loss is a likelihood.
     pub fn evidence_bound(&self, graph: &mut Context, x: Value, target: Value, noise: Value) -> Result<Objective> {
         let encoded = self.encoder_output(graph, x)?;
         Ok(self.gaussian()?.variational(self, graph, encoded, target, noise)?.0)
     }
 
-    /// The importance-weighted bound on the negative logarithm of the samples' probability, in nats per sample, with noise
-    /// `[n, samples, size]` for so many codes each: Burda et al., arXiv 1509.00519. The more codes, the closer.
+    /// Importance-weighted bound on the negative log-likelihood of the samples, in nats per sample, with noise `[n,
+    /// samples, size]` for `samples` codes each: Burda et al., arXiv 1509.00519. More codes tighten it.
     pub fn importance_weighted_bound(
         &self,
         graph: &mut Context,
@@ -50,8 +51,8 @@ impl Network {
         }
     }
 
-    /// For a batch of samples the numbers of the vectors that their codes are made of, `[n, ..]`: as the codes, the axis of channels
-    /// or features shorter by as much as vectors are long. Fails where the latent has no codebook.
+    /// Codebook indices of a batch of samples, `[n, ..]`: shaped as the codes, with the axis of channels or features
+    /// divided by the size of a vector. Fails where the latent has no codebook.
     pub fn indices(&self, graph: &mut Context, x: Value) -> Result<Value> {
         let own = self.codebook()?;
         let shape = self.indices_shape()?;
@@ -61,13 +62,13 @@ impl Network {
         graph.reshape(quantised.numbers, shape)
     }
 
-    /// The shape of these numbers for one sample.
+    /// Shape of one sample's codebook indices.
     pub fn indices_shape(&self) -> Result<Shape> {
         let latent = &self.checked().latent;
         Ok(self.codebook()?.indices(latent, VectorQuantised::axis(&self.checked().encoder, latent)))
     }
 
-    /// The settings of the latent's codebook. Fails where it has none.
+    /// Settings of the latent's codebook. Fails where the latent has none.
     pub(crate) fn codebook(&self) -> Result<VectorQuantised> {
         match self.spec().latent {
             LatentSpec::VectorQuantised(own) => Ok(own),
