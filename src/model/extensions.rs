@@ -1,4 +1,4 @@
-//! What an application adds to the losses and layers that are built in.
+//! Custom losses and layers of an application.
 
 use super::config::{CustomLoss, LossKind, ModelSpec};
 use crate::error::Result;
@@ -7,8 +7,8 @@ use crate::nn::{Context, Custom, CustomLayer, Layer};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// An application's own losses and layers, by the names that its model files have for them: what
-/// [`ModelSpec::read_with`] and [`Autoencoder::load_with`](crate::Autoencoder::load_with) read such files with.
+/// Custom losses and layers of an application, by their names in model files: [`ModelSpec::read_with`] and
+/// [`Autoencoder::load_with`](crate::Autoencoder::load_with) read such files with them.
 ///
 /// ```
 /// use pinhole::graph::Unary;
@@ -38,13 +38,13 @@ pub struct Extensions {
 }
 
 impl Extensions {
-    /// None.
+    /// Creates an empty set.
     pub fn new() -> Extensions {
         Extensions::default()
     }
 
-    /// With a loss, as [`LossKind::custom`] makes it: `loss = { custom = "name" }` in a model file. One of the same name is
-    /// replaced.
+    /// Adds a loss, as [`LossKind::custom`] makes it: `loss = { custom = "name" }` in a model file. Replaces a loss of
+    /// that name.
     pub fn loss(
         mut self,
         name: impl Into<String>,
@@ -56,14 +56,14 @@ impl Extensions {
         self
     }
 
-    /// With a layer: `{ custom = "name" }` in a model file's lists of layers. One of the same name is replaced.
+    /// Adds a layer: `{ custom = "name" }` in a model file's lists of layers. Replaces a layer of that name.
     pub fn layer(mut self, name: impl Into<String>, layer: impl CustomLayer + 'static) -> Extensions {
         let name = name.into();
         self.layers.insert(name.clone(), Custom { name, rules: Some(Arc::new(layer)) });
         self
     }
 
-    /// Those that a spec has.
+    /// Collects the custom losses and layers of a spec.
     pub(crate) fn of(spec: &ModelSpec) -> Extensions {
         let mut spec = spec.clone();
         let (losses, layers) = own(&mut spec);
@@ -73,7 +73,7 @@ impl Extensions {
         }
     }
 
-    /// Gives a spec that was read from a file what it has only names of.
+    /// Fills in the custom losses and layers that a spec read from a file only names.
     pub(super) fn resolve(&self, spec: &mut ModelSpec) {
         let (losses, layers) = own(spec);
         for loss in losses {
