@@ -9,12 +9,12 @@ use std::path::Path;
 use toml::Value;
 
 impl ModelSpec {
-    /// Reads and validates the text of a model file. `path` is for the messages.
+    /// Parses and validates a model file's text. `path` is for the messages.
     pub fn parse(text: &str, path: &Path) -> Result<ModelSpec> {
         ModelSpec::parse_with(text, path, &Extensions::new())
     }
 
-    /// [`parse`](ModelSpec::parse) for models with an application's own losses and layers.
+    /// [`parse`](ModelSpec::parse) for models with custom losses and layers.
     pub fn parse_with(text: &str, path: &Path, extensions: &Extensions) -> Result<ModelSpec> {
         let table = parse_table(text, path)?;
         let located = |at: &str, what: &str, problem: &str, help| located(text, path, [at, what], problem, help);
@@ -33,15 +33,15 @@ impl ModelSpec {
         ModelSpec::read_with(path, &Extensions::new())
     }
 
-    /// [`read`](ModelSpec::read) for models with an application's own losses and layers.
+    /// [`read`](ModelSpec::read) for models with custom losses and layers.
     pub fn read_with(path: &Path, extensions: &Extensions) -> Result<ModelSpec> {
         let text = &read_text(path, "a model")?;
         ModelSpec::parse_with(text, path, extensions)
     }
 
-    /// Changes one key, given as `key=value` with the key's path from the top of the file, as in `train.batch=64`,
+    /// Sets one key, given as `key=value` with the key's path from the top of the file, as in `train.batch=64`,
     /// `encoder.0.conv2d.out=32` or `loss=bce`. The value is TOML, or a bare word for a string. Call
-    /// [`validate`](ModelSpec::validate) after the last change: one alone may well leave shapes that disagree.
+    /// [`validate`](ModelSpec::validate) after the last change, since a single one may leave shapes that disagree.
     pub fn set(&mut self, assignment: &str) -> Result<()> {
         let shown = format!("--set {}", assignment.replace('\n', " "));
         let fail = |problem: String, help: String| Error::invalid(&*shown, problem, help);
@@ -69,7 +69,7 @@ impl ModelSpec {
         };
         let own = Extensions::of(self);
         *self = change().map_err(|fault| {
-            // The argument names the key already, unless the fault lies deeper.
+            // The argument already names the key, unless the fault lies deeper.
             let place = if fault.key.is_empty() || fault.key == key { String::new() } else { fault.key + ": " };
             fail(format!("{place}{}", fault.problem), fault.help)
         })?;
@@ -78,7 +78,7 @@ impl ModelSpec {
     }
 }
 
-/// The value at a key's path, where every key that there is has been written out.
+/// Finds the value at a key's path in a model whose keys are all written out.
 fn find<'a>(model: &'a mut Value, key: &str) -> Result<&'a mut Value, Fault> {
     let mut value = model;
     let mut path: Vec<&str> = Vec::new();
@@ -90,7 +90,7 @@ fn find<'a>(model: &'a mut Value, key: &str) -> Result<&'a mut Value, Fault> {
                 let known: Vec<String> = table.keys().cloned().collect();
                 let inner = parent.rsplit('.').next().unwrap_or_default();
                 let help = match inner.parse::<usize>().is_ok() || inner == "optimizer" {
-                    // Layers and optimisers are tables of one key, which says of what kind they are.
+                    // Layers and optimisers are tables of one key, their kind.
                     true => format!("it is {}; write {parent}=.. to replace it", known.join(", ")),
                     false => suggest(part, known.iter().map(String::as_str)),
                 };
