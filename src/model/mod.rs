@@ -1,4 +1,4 @@
-//! Models: a model file becomes graphs of an encoder, a decoder and a loss, and weights go to files and come back.
+//! Models: a model file is built into graphs of an encoder, a decoder and a loss; weights are saved and loaded.
 //!
 //! [data]: crate::data
 //! [examples]: crate::guide::walkthroughs
