@@ -1,108 +1,108 @@
-//! The schedule of a model file: how the learning rate goes on from update to update.
+//! The learning rate schedule of a model file.
 
 use crate::schema::{Key, Setting, choices};
 use std::f64::consts::PI;
 
-/// How the learning rate changes in training. Each is PyTorch's scheduler of that name; a time is an epoch, or an update of
-/// the parameters where the schedule goes on with every update.
+/// Learning rate schedule of training. Each is PyTorch's scheduler of that name; the unit of time is an epoch, or an
+/// update of the parameters with `per_step`.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Schedule {
-    /// It does not.
+    /// Constant rate.
     Constant,
-    /// It is multiplied by `gamma` after every `every` times: `StepLR`.
+    /// Multiplies the rate by `gamma` after every `every` units of time: `StepLR`.
     Step {
-        /// Times between two changes.
+        /// Units of time between two changes.
         every: usize,
-        /// The factor.
+        /// Factor of the rate.
         gamma: f64,
-        /// Whether times are updates.
+        /// Whether the unit of time is an update.
         per_step: bool,
     },
-    /// It is multiplied by `gamma` when as many times have passed as each of the milestones says: `MultiStepLR`.
+    /// Multiplies the rate by `gamma` at each milestone: `MultiStepLR`.
     MultiStep {
-        /// Times after which it is multiplied, in any order; at least one.
+        /// Times of the changes, in any order; at least one.
         milestones: Vec<usize>,
-        /// The factor.
+        /// Factor of the rate.
         gamma: f64,
-        /// Whether times are updates.
+        /// Whether the unit of time is an update.
         per_step: bool,
     },
-    /// The optimiser's rate is multiplied by a factor that goes in equal parts from one number to another, and stays there:
+    /// Multiplies the optimiser's rate by a factor that changes linearly from one number to another, and stays there:
     /// `LinearLR`.
     Linear {
-        /// The factor at the beginning.
+        /// Initial factor.
         start_factor: f64,
-        /// The factor at the end.
+        /// Final factor.
         end_factor: f64,
-        /// Times from the one to the other; 0 for those of the whole training.
+        /// Duration of the change; 0 for the whole training.
         total: usize,
-        /// Whether times are updates.
+        /// Whether the unit of time is an update.
         per_step: bool,
     },
-    /// It falls to 0 as a power of the part of the times that is still to come: `PolynomialLR`.
+    /// Decays the rate to 0 as a power of the remaining fraction of time: `PolynomialLR`.
     Polynomial {
         /// The exponent: 1 for a straight line.
         power: f64,
-        /// Times until it is 0; 0 for those of the whole training.
+        /// Duration of the decay; 0 for the whole training.
         total: usize,
-        /// Whether times are updates.
+        /// Whether the unit of time is an update.
         per_step: bool,
     },
-    /// It is multiplied by `gamma` after every time: `ExponentialLR`.
+    /// Multiplies the rate by `gamma` after every unit of time: `ExponentialLR`.
     Exponential {
-        /// The factor.
+        /// Factor of the rate.
         gamma: f64,
-        /// Whether times are updates.
+        /// Whether the unit of time is an update.
         per_step: bool,
     },
-    /// It falls to `min` along half a cosine: Loshchilov and Hutter, arXiv 1608.03983; `CosineAnnealingLR`, and with a
-    /// period `CosineAnnealingWarmRestarts`.
+    /// Decays the rate to `min` along half a cosine: Loshchilov and Hutter, arXiv 1608.03983; `CosineAnnealingLR`, and
+    /// with a period `CosineAnnealingWarmRestarts`.
     Cosine {
-        /// Times to the first restart; 0 for one fall over the whole training.
+        /// Time to the first restart; 0 for one decay over the whole training.
         period: usize,
-        /// How much longer each period is than the one before it.
+        /// Ratio of each period's length to that of the one before.
         multiply: usize,
-        /// The lowest rate.
+        /// Lowest rate.
         min: f64,
-        /// Whether times are updates.
+        /// Whether the unit of time is an update.
         per_step: bool,
     },
-    /// It rises to the optimiser's rate and falls far below where it began, over the whole training and with every update:
-    /// Smith and Topin, arXiv 1708.07120; `OneCycleLR` without a cycle of the momentum.
+    /// Raises the rate to the optimiser's, then decays it far below its initial value, over the whole training, per
+    /// update: Smith and Topin, arXiv 1708.07120; `OneCycleLR` without a cycle of the momentum.
     OneCycle {
-        /// The part of training in which it rises.
+        /// Fraction of training in which the rate rises.
         start: f64,
-        /// It begins at the optimiser's rate divided by this.
+        /// Ratio of the optimiser's rate to the initial one.
         div: f64,
-        /// It ends at its beginning divided by this.
+        /// Ratio of the initial rate to the final one.
         final_div: f64,
     },
-    /// It is multiplied by `factor` when the loss has not become better for more than `patience` epochs:
-    /// `ReduceLROnPlateau`. The loss is that of validation, or of training where there is none.
+    /// Multiplies the rate by `factor` when the loss has not improved for more than `patience` epochs:
+    /// `ReduceLROnPlateau`. It watches the validation loss, or the training loss where there is no validation.
     Plateau {
-        /// The factor.
+        /// Factor of the rate.
         factor: f64,
-        /// Epochs without improvement that are borne.
+        /// Epochs without improvement that are tolerated.
         patience: usize,
-        /// A loss is better when it is below the best by this part of it.
+        /// A loss improves on the best when it is lower by more than this fraction of the best.
         threshold: f64,
-        /// The lowest rate.
+        /// Lowest rate.
         min: f64,
     },
 }
 
-/// Where an update stands in a training.
+/// Position of an update within a training.
 #[derive(Clone, Copy, Debug)]
 pub struct Place {
-    /// Updates before it.
+    /// Number of earlier updates.
     pub update: u64,
-    /// All updates of the training.
+    /// Number of updates of the whole training.
     pub updates: u64,
-    /// Epochs before it.
+    /// Number of earlier epochs.
     pub epoch: u64,
-    /// All epochs of the training.
+    /// Number of epochs of the whole training.
     pub epochs: u64,
-    /// How often a plateau has lowered the rate.
+    /// Number of times a plateau has lowered the rate.
     pub reductions: u32,
 }
 
@@ -163,8 +163,8 @@ impl Schedule {
         }
     }
 
-    /// The learning rate of an update, where the optimiser's own is `base`. In the first `warmup` updates it rises in equal
-    /// parts to what the schedule begins with; a schedule by updates begins after them.
+    /// Learning rate of an update, with the optimiser's rate `base`. In the first `warmup` updates it rises linearly to
+    /// the schedule's initial rate; a per-update schedule begins after them.
     pub fn rate(&self, base: f64, warmup: u64, place: Place) -> f64 {
         let rising = if place.update < warmup { (place.update + 1) as f64 / warmup as f64 } else { 1.0 };
         let by_updates = (place.update.saturating_sub(warmup), place.updates.saturating_sub(warmup));
@@ -214,13 +214,13 @@ impl Schedule {
     }
 }
 
-/// Which part of `total` times has passed, or of all times where that is 0; at most 1.
+/// Fraction of `total` that has passed, or of the whole training where `total` is 0; at most 1.
 fn part((time, all): (u64, u64), total: usize) -> f64 {
     let total = if total == 0 { all.max(1) } else { total as u64 };
     time.min(total) as f64 / total as f64
 }
 
-/// From one rate to another along half a cosine.
+/// Interpolates between two rates along half a cosine.
 fn fall(from: f64, to: f64, part: f64) -> f64 {
     to + (from - to) * (1.0 + (PI * part).cos()) / 2.0
 }
