@@ -1,4 +1,4 @@
-//! The columns of a table, and what of a model the data decides: the list `columns` of a model file's `[data]`.
+//! Columns of a table, and the parts of a model that the data sets: the list `columns` of a model file's `[data]`.
 
 use super::super::loss::LossKind;
 use super::condition::Condition;
@@ -12,10 +12,10 @@ use crate::schema::{Key, Setting, Table, Texts};
 use crate::shape::Shape;
 use crate::suggest::suggest;
 
-/// Bytes that names may take together: a model file has to stay a short one.
+/// Largest total size of names, in bytes, which keeps model files short.
 const LONGEST_NAMES: usize = 512 << 10;
 
-/// The features that the last linear layer of a list gives, where nothing but activations and softmax follows that layer.
+/// Output features of a list's last linear layer, which only activations and softmax may follow.
 pub(super) fn last_features(layers: &mut [Layer]) -> Option<&mut usize> {
     let follows = |layer: &Layer| layer.axes() == Axes::Elementwise || matches!(layer, Layer::Softmax(_));
     let last = layers.iter_mut().rev().find(|layer| !follows(layer))?;
@@ -43,7 +43,7 @@ impl Table for Column {
     }
 }
 
-/// Fails where a list of columns cannot be one of a table's. `complete` says that nothing will be added to it.
+/// Fails where a list of columns is not valid for a table. `complete` tells that no columns will be added.
 pub(super) fn validate(columns: &[Column], complete: bool) -> Result<()> {
     let mut bytes = 0;
     for (index, column) in columns.iter().enumerate() {
@@ -76,23 +76,23 @@ pub(super) fn validate(columns: &[Column], complete: bool) -> Result<()> {
 }
 
 impl DataSpec {
-    /// The column of the labels, which data must have.
+    /// The label column, which data must have.
     pub(crate) fn label_column(&self) -> Option<LabelColumn> {
         (!self.label.is_empty()).then(|| LabelColumn { name: self.label.clone(), optional: false })
     }
 
-    /// How many categories each column has, 0 for numbers; empty where samples are no lines of a table.
+    /// Number of categories of each column, 0 for numbers; empty where samples are no table rows.
     pub fn categories(&self) -> Vec<usize> {
         self.columns.iter().map(|column| column.categories.len()).collect()
     }
 
-    /// Whether samples are lines of a table, all of whose columns are known.
+    /// Whether samples are table rows with all columns known.
     pub(crate) fn is_table(&self) -> bool {
         !self.sets_input && !self.columns.is_empty()
     }
 
-    /// The shape that encoders see of samples of an `input`, and how many numbers decoders give: where samples are lines of
-    /// a table, those of categories' vectors and of their logits.
+    /// Shape of samples of an `input` as encoders see them, and size of decoders' outputs: for table rows, those of the
+    /// categories' embeddings and of their logits.
     pub(super) fn sizes(&self, input: &Shape) -> (Shape, usize) {
         if !self.is_table() {
             return (input.clone(), input.elements());
@@ -104,7 +104,7 @@ impl DataSpec {
         )
     }
 
-    /// A vector for each category of each column.
+    /// Embeddings of the categories of each column.
     pub(super) fn parameters(&self) -> Vec<Parameter> {
         let columns = self.columns.iter().enumerate().filter(|(_, column)| self.is_table() && column.is_categorical());
         let parameter = |(index, column): (usize, &Column)| Parameter {
@@ -118,12 +118,12 @@ impl DataSpec {
 }
 
 impl ModelSpec {
-    /// Takes from data what the data decides. Where `[data] sets_input` says so, which then does so no more, these are the
-    /// input's features and the columns of a table; the decoder's last linear layer gives as many as are needed. Where the
-    /// condition is a label and labels are texts or other numbers than 0, 1, 2 and so on, these are `[data] classes`, unless
-    /// they are listed. Programs call it, with the samples to train on, before they make a model.
+    /// Sets the parts of a model that the data decides. With `[data] sets_input`, which is then cleared, these are the
+    /// input's features and the columns of a table; the decoder's last linear layer is resized to match. With a label
+    /// condition and labels that are texts or numbers other than 0, 1, 2 and so on, these are `[data] classes`, unless
+    /// listed already. Programs call it, with the training samples, before they make a model.
     ///
-    /// Fails where the decoder does not end in such a layer, and where there are more labels than the condition counts.
+    /// Fails where the decoder does not end in such a layer, and where labels outnumber the condition's count.
     pub fn fit_to(&mut self, data: &Dataset) -> Result<()> {
         self.fit_classes_to(data)?;
         if !std::mem::replace(&mut self.data.sets_input, false) {
@@ -168,7 +168,7 @@ impl ModelSpec {
         Ok(())
     }
 
-    /// The class of a label for a model whose condition is one. Fails where it has none.
+    /// Class of a label, for a model with a label condition. Fails where the label has no class.
     pub fn class_of(&self, label: &str) -> Result<usize> {
         let Condition::Labels { count } = self.condition else {
             let problem = format!("the model's is {}, which takes no label", self.condition);
@@ -184,8 +184,8 @@ impl ModelSpec {
         })
     }
 
-    /// How data is read for the model: as its input says, pictures in its format, CSV files as tables where it reconstructs
-    /// columns.
+    /// Reading options of the model: data fits its input, pictures have its format, CSV files are tables where it
+    /// reconstructs columns.
     pub fn reading(&self) -> Reading {
         let tables = self.loss.terms.iter().any(|(kind, _)| *kind == LossKind::Columns);
         let complete = self.data.is_table();
@@ -194,7 +194,7 @@ impl ModelSpec {
         Reading { columns, label: self.data.label_column(), input, ..Reading::pictures(self.pictures()) }
     }
 
-    /// Looks at the names of classes.
+    /// Validates the names of classes.
     pub(super) fn validate_classes(&self) -> Result<()> {
         let classes = &self.data.classes;
         let refuse = |problem: String, help: &str| Err(Error::invalid("data.classes", problem, help));
@@ -219,7 +219,7 @@ impl ModelSpec {
         Ok(())
     }
 
-    /// Looks at what samples that are lines of a table ask for.
+    /// Validates the settings of samples that are table rows.
     pub(super) fn validate_columns(&self) -> Result<()> {
         validate(&self.data.columns, !self.data.sets_input)?;
         if self.data.columns.is_empty() {
