@@ -1,41 +1,41 @@
-//! What is done to samples before the encoder sees them: the file's `corruption`.
+//! Corruption of samples before the encoder sees them: the file's `corruption`.
 
 use crate::error::{Error, Result};
 use crate::schema::{Fault, Item, Key, Part, Setting, choices};
 use serde_json::{Value as Json, json};
 
-/// What the model learns to undo: drawn anew for every sample, on the device, in training and in validation. The
-/// reconstruction is held against the sample as it was. Vincent et al., ICML 2008.
+/// Corruption that the model learns to undo: drawn anew for every sample, on the device, in training and in validation.
+/// The reconstruction target is the clean sample. Vincent et al., ICML 2008.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Corruption {
-    /// Nothing.
+    /// No corruption.
     #[default]
     None,
-    /// Normal noise on every number.
+    /// Adds normal noise to every element.
     Gaussian {
-        /// Its deviation.
+        /// Standard deviation of the noise.
         level: Level,
-        /// Whether the sum is cut to what is between 0 and 1.
+        /// Whether the sum is clipped to `[0, 1]`.
         clip: bool,
     },
-    /// Numbers become 0 or 1, as likely one as the other.
+    /// Sets elements to 0 or 1, with equal probability.
     SaltAndPepper {
-        /// The part of the numbers that do.
+        /// Fraction of the elements that are set.
         level: Level,
     },
-    /// Numbers become 0.
+    /// Sets elements to 0.
     Masking {
-        /// The part of the numbers that do.
+        /// Fraction of the elements that are set.
         level: Level,
     },
 }
 
-/// How much: one level for all samples, or a range from which each sample's is drawn.
+/// Strength of a corruption: one level for all samples, or a range from which each sample's is drawn.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Level {
-    /// The least.
+    /// Lowest level.
     pub least: f64,
-    /// The most; the least where it is the same for all.
+    /// Highest level; equal to `least` where all samples have one level.
     pub most: f64,
 }
 
@@ -46,7 +46,7 @@ impl From<f64> for Level {
 }
 
 impl Corruption {
-    /// How much of it; none where nothing is done.
+    /// Level of the corruption; `None` without one.
     pub fn level(&self) -> Option<Level> {
         match self {
             Corruption::None => None,

@@ -1,11 +1,11 @@
-//! Whether two models are the same but for how they are trained.
+//! Comparison of two models, ignoring how they are trained.
 
 use super::columns::last_features;
 use super::spec::ModelSpec;
 
 impl ModelSpec {
-    /// Takes over what [`fit_to`](ModelSpec::fit_to) once took from data into `fitted`, where this model leaves it to the
-    /// data: the input's features, a table's columns, and the size of the decoder's last linear layer.
+    /// Copies the values that [`fit_to`](ModelSpec::fit_to) set from data in `fitted`, where this model leaves them to
+    /// the data: the input's features, a table's columns, and the size of the decoder's last linear layer.
     pub fn fit_as(&mut self, fitted: &ModelSpec) {
         if !std::mem::replace(&mut self.data.sets_input, false) {
             return;
@@ -18,7 +18,7 @@ impl ModelSpec {
         }
     }
 
-    /// The first key at the top of a model file in which two models differ, `train` aside.
+    /// The first top-level key in which two models differ, except `train`.
     pub fn difference(&self, other: &ModelSpec) -> Option<&'static str> {
         let ModelSpec {
             input,

@@ -1,10 +1,10 @@
-//! What weights start with: the file's `initializer`.
+//! Initialisation of weights: the file's `initializer`.
 
 use crate::nn::{Initial, fans};
 use crate::schema::names;
 use crate::shape::Shape;
 
-/// The values that weights of linear and convolutional layers start with. Other parameters follow rules of their own.
+/// Initialisation of linear and convolutional layers. Other parameters follow rules of their own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Initializer {
     /// PyTorch's default: weights and biases uniform within one over the root of a weight's fan-in. PyTorch spells the
@@ -19,7 +19,7 @@ pub enum Initializer {
 }
 
 impl Initializer {
-    /// What a parameter of that shape starts with.
+    /// Initial values of a parameter of this shape.
     pub fn resolve(self, initial: Initial, shape: &Shape) -> Initial {
         let [fan_in, fan_out] = fans(shape);
         match (initial, self) {

@@ -5,20 +5,20 @@ use crate::plan::Optimizer;
 use crate::schema::{Choice, Key, Setting, validate, write_choice};
 use std::fmt;
 
-/// An optimiser and its settings; PyTorch's defaults where a file does not say.
+/// An optimiser and its settings; PyTorch's defaults unless given.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OptimizerSpec {
-    /// How parameters follow their gradients.
+    /// The update rule.
     pub method: Optimizer,
     /// Learning rate.
     pub lr: f64,
-    /// How much of a parameter is added to its gradient; AdamW and Lion take that much of it away times the rate instead.
+    /// Factor of a parameter that is added to its gradient; AdamW and Lion subtract it, times the rate, from the
+    /// parameter.
     pub weight_decay: f64,
 }
 
 impl OptimizerSpec {
-    /// An optimiser with the learning rate and weight decay that PyTorch has for it without arguments; Lion's are its
-    /// paper's.
+    /// An optimiser with PyTorch's default learning rate and weight decay; Lion's are those of its paper.
     pub fn new(method: Optimizer) -> OptimizerSpec {
         let lr = match method {
             Optimizer::Sgd { .. } | Optimizer::RmsProp { .. } | Optimizer::Adagrad { .. } => 1e-2,
@@ -111,7 +111,7 @@ impl Choice for OptimizerSpec {
     }
 }
 
-/// As a model file has it.
+/// Formats the optimiser as in a model file.
 impl fmt::Display for OptimizerSpec {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         write_choice(self, f)

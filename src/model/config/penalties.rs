@@ -1,4 +1,4 @@
-//! What training adds to the loss for the sake of the code: the file's `penalties`.
+//! Penalties on the code that training adds to the loss: the file's `penalties`.
 
 use super::super::latent::LatentSpec;
 use crate::error::{Error, Result};
@@ -6,35 +6,35 @@ use crate::nn::{self, Activation, Layer, Placed};
 use crate::schema::{Key, OrFalse, Setting, Table};
 use crate::shape::Shape;
 
-/// The most numbers of a code whose derivatives are taken one by one: each is a backward pass of its own in the plan.
+/// Largest code for the exact Jacobian norm, since each element needs a backward pass of its own in the plan.
 pub(crate) const MOST_EXACT: usize = 64;
 
-/// Penalties on codes. Those on weights and activities of single layers are in `[train] layers`.
+/// Penalties on codes. Penalties on weights and activities of single layers are in `[train] layers`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Penalties {
-    /// Codes are to change little where samples do.
+    /// Contractive penalty: codes change little where samples do.
     pub contractive: Option<Contractive>,
-    /// Each number of the code is to be active for few samples.
+    /// Sparsity penalty: each element of the code is active for few samples.
     pub sparsity: Option<Sparsity>,
 }
 
 /// The mean over samples of the squared Frobenius norm of the encoder's Jacobian: Rifai et al., ICML 2011.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Contractive {
-    /// What it is multiplied by.
+    /// Factor of the penalty.
     pub weight: f64,
-    /// Random directions by which the norm is estimated, without bias; 0 for the exact norm, by as many backward passes as a
-    /// code has numbers.
+    /// Number of random directions in an unbiased estimate of the norm; 0 for the exact norm, which needs one backward
+    /// pass per element of the code.
     pub projections: usize,
 }
 
-/// The sum over the code's numbers of the Kullback-Leibler divergence of a batch's mean activation from a target: Lee, Ekanadham
-/// and Ng, NIPS 2007; Ng 2011.
+/// Kullback-Leibler divergence of a batch's mean activation from a target, summed over the code's elements: Lee,
+/// Ekanadham and Ng, NIPS 2007; Ng 2011.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sparsity {
-    /// What it is multiplied by.
+    /// Factor of the penalty.
     pub weight: f64,
-    /// The mean activation that is wanted, between 0 and 1.
+    /// Target of the mean activation, between 0 and 1.
     pub target: f64,
 }
 
