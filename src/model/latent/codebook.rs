@@ -8,36 +8,36 @@ use crate::nn::{Axes, Context, Initial, Layer, Parameter, Placed, loss};
 use crate::schema::{Key, Setting};
 use crate::shape::{Shape, channel_axis};
 
-/// The mean squared distance of the encoder's output from the vectors that were chosen for it.
+/// Mean squared distance of the encoder's output from its nearest codebook vectors.
 pub const COMMITMENT: &str = "commitment";
-/// How many vectors of a codebook a batch uses: e to the entropy of how often each is chosen.
+/// Perplexity of a batch's codebook usage: e to the entropy of how often each vector is chosen.
 pub const PERPLEXITY: &str = "perplexity";
 
-/// The parameter of the codebook's vectors.
+/// Parameter of the codebook's vectors.
 pub(crate) const CODEBOOK: &str = "latent.codebook";
-/// The state that holds how often each vector was chosen: a moving average.
+/// State: moving average of how often each vector was chosen.
 const COUNTS: &str = "latent.counts";
-/// The state that holds the sum of the encoder's vectors that each vector was chosen for: a moving average.
+/// State: moving average of the sum of the encoder's vectors assigned to each codebook vector.
 const SUMS: &str = "latent.sums";
 
-/// The count below which a vector stays where it is, since it would become the average of nothing.
+/// Count below which a vector stays in place, since it would become the average of nothing.
 const LEAST_COUNT: f64 = 1e-4;
 
-/// The latent of a vector-quantised autoencoder: van den Oord et al., arXiv 1711.00937. Each vector of the encoder's output
-/// becomes the nearest of a codebook, whose vectors follow those they are chosen for by moving averages.
+/// The latent of a vector-quantised autoencoder: van den Oord et al., arXiv 1711.00937. Each vector of the encoder's
+/// output is replaced by the nearest codebook vector; these follow their assigned vectors by moving averages.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct VectorQuantised {
-    /// Vectors of the codebook.
+    /// Number of vectors of the codebook.
     pub codes: usize,
-    /// Numbers of a vector; 0 for all channels, or features, of the encoder's output. These are cut into parts of this size, and
-    /// there are such vectors at each place of a picture and each step of a sequence.
+    /// Size of a vector; 0 for all channels, or features, of the encoder's output, which are otherwise cut into parts
+    /// of this size. Each location of a picture and each step of a sequence has such vectors.
     pub size: usize,
-    /// The weight of the commitment loss: the mean squared distance of the encoder's output from what was chosen for it.
+    /// Weight of the commitment loss: the mean squared distance of the encoder's output from its nearest vectors.
     pub commitment: f64,
-    /// The part of the moving averages that each step keeps.
+    /// Decay of the moving averages.
     pub decay: f64,
-    /// A vector that is chosen less often than this part of the mean is put where an output of the encoder is: Dhariwal et
-    /// al., arXiv 2005.00341. 0 for never.
+    /// Vectors chosen less often than this fraction of the mean are replaced by outputs of the encoder: Dhariwal et
+    /// al., arXiv 2005.00341. 0 disables restarts.
     pub restart: f64,
 }
 
@@ -47,15 +47,15 @@ impl Default for VectorQuantised {
     }
 }
 
-/// The vectors of a batch, and those of the codebook that are nearest to them.
+/// Vectors of a batch, and their nearest codebook vectors.
 pub(crate) struct Quantised {
     /// The vectors of the encoder's output `[m, size]`, as constants.
     vectors: Value,
-    /// The index of the nearest vector of the codebook for each, `[m]`.
+    /// Index of the nearest codebook vector of each, `[m]`.
     pub(crate) numbers: Value,
     /// The indices as whole numbers, `[m]`.
     indices: Value,
-    /// The code that the nearest vectors make, shaped as the encoder's output.
+    /// The code made of the nearest vectors, shaped as the encoder's output.
     code: Value,
 }
 
@@ -147,37 +147,37 @@ impl Latent for VectorQuantised {
 }
 
 impl VectorQuantised {
-    /// The axis of codes of this shape along which vectors are: that of channels, or of features where the encoder leaves steps.
+    /// Axis of codes of this shape that vectors span: channels, or features where the encoder's output has steps.
     pub(crate) fn axis(encoder: &[Placed], code: &Shape) -> usize {
         if leaves_channels(encoder) { 0 } else { channel_axis(code.len()) }
     }
 
-    /// Numbers of a vector of codes of this shape.
+    /// Size of a vector in codes of this shape.
     pub(crate) fn width(&self, code: &Shape, axis: usize) -> usize {
         if self.size == 0 { code[axis] } else { self.size }
     }
 
-    /// How far apart the numbers of a vector are in codes of this shape: channels of a place are a plane apart, features of a step
-    /// stand side by side.
+    /// Stride between elements of a vector in codes of this shape: channels of a location are a plane apart, features
+    /// of a step are adjacent.
     pub(crate) fn places(code: &Shape, axis: usize) -> usize {
         code[axis + 1..].iter().product()
     }
 
-    /// The shape of a code's indices: as its own, the axis of channels shorter by as much as vectors are long.
+    /// Shape of a code's indices: the code's own, with the channel axis divided by the size of a vector.
     pub(crate) fn indices(&self, code: &Shape, axis: usize) -> Shape {
         let mut sizes = code.to_vec();
         sizes[axis] /= self.width(code, axis);
         sizes.into()
     }
 
-    /// How many numbers a vector of the codebook has, and how far apart they are in a code.
+    /// Size of a codebook vector, and stride of its elements in a code.
     pub(crate) fn vectors(&self, model: &Resolved) -> (usize, usize) {
         let latent = &model.latent;
         let axis = VectorQuantised::axis(&model.encoder, latent);
         (self.width(latent, axis), VectorQuantised::places(latent, axis))
     }
 
-    /// The nearest vectors to those of an encoder's output.
+    /// Finds the nearest codebook vectors of an encoder's output.
     pub(crate) fn quantised(&self, model: &Resolved, graph: &mut Context, encoded: Value) -> Result<Quantised> {
         let shape = graph.shape(encoded).clone();
         let (size, places) = self.vectors(model);
@@ -187,7 +187,7 @@ impl VectorQuantised {
         let split = if places == 1 { split } else { graph.permute(split, &[0, 2, 1])? };
         let vectors = graph.reshape(split, [blocks * places, size])?;
         let codebook = graph.parameter(CODEBOOK, [self.codes, size])?;
-        // The nearest has the largest v e - e²/2.
+        // The nearest vector maximises v e - e²/2.
         let products = graph.matmul(vectors, codebook, false, true)?;
         let squares = graph.unary(Unary::Square, codebook)?;
         let squares = graph.sum(squares, &[1])?;
@@ -196,8 +196,8 @@ impl VectorQuantised {
         let best = graph.max(scores, &[1])?;
         let best = graph.reshape(best, [blocks * places, 1])?;
         let hits = graph.binary(Binary::Equal, scores, best)?;
-        // The first of several: the largest of numbers that fall. `Graph::top_k` with a count of 1 says the same, to the bit, in
-        // fewer nodes; but an epoch of the preset then takes 1.35 times as long on the CPU and 1.1 times on lavapipe.
+        // Takes the first maximum, by falling numbers. `Graph::top_k` with a count of 1 gives equal bits in fewer
+        // nodes; but an epoch of the preset then takes 1.35 times as long on the CPU and 1.1 times on lavapipe.
         let numbers = graph.iota(self.codes)?;
         let all = graph.constant(self.codes as f64, [])?;
         let falling = graph.subtract(all, numbers)?;
@@ -213,10 +213,10 @@ impl VectorQuantised {
     }
 }
 
-/// Whether layers end in a convolution of sequences `[channels, length]`, or in another layer that only those go into, whatever
-/// is done to its elements then.
+/// Whether layers end in a convolution of sequences `[channels, length]`, or in a layer that only follows these,
+/// ignoring elementwise layers behind.
 fn leaves_channels(layers: &[Placed]) -> bool {
-    // Behind a softmax, vectors are taken along the last axis.
+    // Behind a softmax, vectors span the last axis.
     let same = |layer: &&Placed| match &layer.layer {
         Layer::Softmax(_) => false,
         layer => matches!(layer.axes(), Axes::Elementwise | Axes::Same),
@@ -230,7 +230,7 @@ fn leaves_channels(layers: &[Placed]) -> bool {
     })
 }
 
-/// Lets the codebook follow what its vectors were chosen for, and puts those that are hardly chosen elsewhere.
+/// Updates the codebook by moving averages, and restarts rarely chosen vectors.
 fn follow_vectors(
     graph: &mut Context,
     quantised: &Quantised,
@@ -269,7 +269,7 @@ fn follow_vectors(
         let limit = graph.scale(mean, own.restart)?;
         let unused = graph.binary(Binary::Less, counts, limit)?;
         let draws = graph.random_uniform(state, [own.codes])?;
-        // Rounding to the nearest then cuts the fraction.
+        // Rounding to the nearest integer then truncates the fraction.
         let draws = graph.scale(draws, rows as f64)?;
         let draws = graph.with_number(Binary::Subtract, draws, 0.5)?;
         let draws = graph.indices(draws, rows)?;
@@ -287,10 +287,10 @@ fn follow_vectors(
     graph.assign(all_sums, sums)
 }
 
-/// e to the entropy of how often each vector was chosen: as many as would be chosen evenly.
+/// Perplexity of codebook usage: the number of vectors that, evenly chosen, would give this entropy.
 fn perplexity(graph: &mut Context, counts: Value, count: usize) -> Result<Value> {
     let parts = graph.scale(counts, 1.0 / count as f64)?;
-    // So that the logarithm is not of nothing.
+    // Keeps the logarithm finite.
     let positive = graph.with_number(Binary::Maximum, parts, 1e-10)?;
     let logarithms = graph.unary(Unary::Ln, positive)?;
     let each = graph.multiply(parts, logarithms)?;
