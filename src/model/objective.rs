@@ -8,9 +8,8 @@ use crate::nn::Context;
 use crate::shape::Shape;
 
 impl Network {
-    /// The objective that training minimises, for samples `x` as the encoder sees them and uncorrupted samples
-    /// `target`. The step state `state` seeds the draws; outside training all parts have full weight, without free
-    /// bits.
+    /// The training objective, for samples `x` as the encoder sees them and uncorrupted samples `target`. Codes are
+    /// drawn with the step state `state`; outside training all parts have full weight, without free bits.
     pub fn objective(&self, graph: &mut Context, x: Value, target: Value, state: Value) -> Result<Objective> {
         let encoded = self.encoder_output(graph, x)?;
         self.spec().latent.rules().objective(self, graph, encoded, target, state)
