@@ -1,8 +1,8 @@
-//! Searches over the keys of a model file: trials that are trained one after the other, each a run directory of its own.
+//! Hyperparameter search over the keys of a model file: trials are trained in sequence, each in its own run directory.
 //!
-//! What a trial is like depends on the search's seed and on the results before it, and on nothing else, so that a search that
-//! was killed at any moment makes the same choices when it is started again. Trials are judged by samples that are set aside
-//! from the training data; the data's own test part is not looked at, neither to choose values nor to end training.
+//! A trial depends on the search's seed and on earlier results alone, so a search killed at any moment makes the same
+//! choices when resumed. Trials are judged by validation samples set aside from the training data; the data's own test
+//! part is not used, neither to choose values nor to end training.
 //!
 //! ```no_run
 //! use pinhole::Device;
@@ -38,11 +38,12 @@ const SPACE: &str = "space.toml";
 const TRIALS: &str = "trials.jsonl";
 const PICTURE: &str = "trials.png";
 
-/// What a caller may want to know while a search goes on, and its way to end it. All methods do nothing by default.
+/// Callbacks of a search in progress, one of which can stop it. All methods do nothing by default.
 pub trait TuneObserver: Observer {
-    /// A trial begins, or goes on for more epochs: its number, counted from 1, and its values as `key=value`.
+    /// Called when a trial starts, or resumes for more epochs: its number, counted from 1, and its values as
+    /// `key=value`.
     fn begins(&mut self, _trial: usize, _values: &[String]) {}
-    /// A trial has ended, or failed, or was found as it ended before, and what is known of the best one so far.
+    /// Called when a trial has ended, has failed or was found complete on resume, with the best trial so far.
     fn ended(&mut self, _trial: &Trial, _best: &Trial) {}
 }
 
@@ -51,10 +52,10 @@ impl TuneObserver for () {}
 /// How a search ended.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Ended {
-    /// All trials, the best first. Those that were trained for fewer epochs stand behind those that were trained for more,
-    /// and those that failed behind all.
+    /// All trials, the best first. Trials trained for fewer epochs follow those trained for more, and failed trials
+    /// come last.
     Finished(Vec<Trial>),
-    /// The observer ended it. Everything is saved.
+    /// The observer stopped the search. Everything is saved.
     Stopped,
 }
 
@@ -67,13 +68,13 @@ struct Search<'a> {
     folder: &'a Path,
     train: Dataset,
     validation: Dataset,
-    /// Lines of trials that ended, some of them before this search was started again.
+    /// Trials that ended, including those read from disk on resume.
     known: Vec<Trial>,
 }
 
-/// Makes the trials of a search over keys of a model, on a device and under the name that it was opened by, in a folder of its own, and goes on with those
-/// that are there already. Fails where the folder holds another search or one on other data, where it is in use, where a file cannot be read or written, and where the
-/// device is lost; a trial that fails otherwise is only a bad one.
+/// Runs or resumes a search over keys of a model in `folder`, on a device and under the name that it was opened by.
+/// Fails where the folder holds another search or one on other data, where it is in use, where a file cannot be read or
+/// written, and where the device is lost; a trial that fails otherwise is recorded as failed.
 pub fn tune(
     spec: &SearchSpec,
     model: &ModelSpec,
@@ -99,13 +100,13 @@ pub fn tune(
         let problem = format!("its {} samples are too few to set some aside", train.len());
         return Err(Error::invalid(format!("data \"{}\"", train.name()), problem, "give more"));
     };
-    // Held until the search ends.
+    // Locks the folder until the search ends.
     let (_lock, known) = begin(spec, folder)?;
     let mut search = Search { spec, model: &model, device: device.clone(), settings, folder, train, validation, known };
     search.run(observer)
 }
 
-/// Makes the folder, or reads what it holds of this search; locks it in either case.
+/// Creates the folder, or reads this search's results from it; locks it in either case.
 fn begin(spec: &SearchSpec, folder: &Path) -> Result<(Lock, Vec<Trial>)> {
     let lock = Lock::take(folder)?;
     let written = folder.join(SPACE);
@@ -115,7 +116,7 @@ fn begin(spec: &SearchSpec, folder: &Path) -> Result<(Lock, Vec<Trial>)> {
         return Err(Error::file(folder, problem, "choose another --out"));
     }
     if written.exists() {
-        // Trials do not depend on how many follow, unless only the best of all go on.
+        // Trials do not depend on how many follow, except under successive halving.
         let mut same = files::read_text(&written)?;
         let mut own = spec.to_toml();
         if spec.halving.is_none() {
@@ -129,7 +130,7 @@ fn begin(spec: &SearchSpec, folder: &Path) -> Result<(Lock, Vec<Trial>)> {
     write_atomically(&written, |file| file.write_all(spec.to_toml().as_bytes()))?;
     let path = folder.join(TRIALS);
     let text = files::if_any(files::read_text(&path))?.unwrap_or_default();
-    // A kill may have left half a line.
+    // A kill may have left a partial line.
     let known: Vec<Trial> = text.lines().map_while(|line| serde_json::from_str(line).ok()).collect();
     let whole: Vec<&str> = text.lines().take(known.len()).collect();
     if whole.len() < text.lines().count() || !(text.is_empty() || text.ends_with('\n')) {
@@ -183,7 +184,7 @@ impl Search<'_> {
         Ok(Ended::Finished(self.ranking(&latest)))
     }
 
-    /// How many epochs each round trains for; none where a trial's own model says it.
+    /// Epochs of each round; `None` where each trial's own model sets them.
     fn rounds(&self) -> Vec<Option<usize>> {
         let Some(Halving { epochs, eta }) = self.spec.halving else { return vec![None] };
         let all = self.model.train.epochs;
@@ -195,7 +196,7 @@ impl Search<'_> {
         trial.metric(self.spec.metric).unwrap_or(f64::INFINITY)
     }
 
-    /// The best first.
+    /// Ranks trials, the best first.
     fn ranking(&self, trials: &[Trial]) -> Vec<Trial> {
         let mut ranking = trials.to_vec();
         let rounds = |trial: &Trial| if self.spec.halving.is_some() { trial.epochs } else { 0 };
@@ -207,7 +208,7 @@ impl Search<'_> {
         ranking
     }
 
-    /// A trial that is trained for so many epochs, or was before; none where the observer ended it.
+    /// Trains a trial for `epochs` epochs, or loads its result; `None` where the observer stopped the search.
     fn ended(
         &mut self,
         number: usize,
@@ -246,7 +247,8 @@ impl Search<'_> {
         Ok(Some(trial))
     }
 
-    /// Fails where a trial that ended was judged by other data than this search has. One that could not begin has no run.
+    /// Fails where a finished trial was judged by other data than this search's. A trial that could not start has no
+    /// run.
     fn expect_same_data(&self, run: &Path, spec: ModelSpec) -> Result<()> {
         if !run.join("model.toml").exists() {
             return Ok(());
