@@ -1,4 +1,4 @@
-//! The picture of a search's trials: how good each was, and what each key had to do with it.
+//! Chart of a search's trials: the metric of each trial, and its relation to each key.
 
 use super::Trial;
 use super::space::{Candidates, Dimension, SearchSpec};
@@ -7,10 +7,10 @@ use crate::error::Result;
 use serde_json::Value as Json;
 use std::path::Path;
 
-/// Letters of a name below an axis.
+/// Longest name below an axis, in letters.
 const LONGEST_NAME: usize = 12;
 
-/// Draws trials in the order of their numbers. Nothing where none has a result.
+/// Draws trials in the order of their numbers. Draws nothing where no trial has a result.
 pub(super) fn draw(path: &Path, spec: &SearchSpec, trials: &[Trial]) -> Result<()> {
     let metric = |trial: &Trial| trial.metric(spec.metric);
     let numbered = |trial: &Trial| Some((trial.trial as f64, metric(trial)?));
@@ -44,7 +44,7 @@ pub(super) fn draw(path: &Path, spec: &SearchSpec, trials: &[Trial]) -> Result<(
     panels(path, &all)
 }
 
-/// Where a trial is on the axis of a key.
+/// Position of a trial on a key's axis.
 fn place(dimension: &Dimension, trial: &Trial) -> Option<f64> {
     let value = trial.values.get(&dimension.key)?;
     match &dimension.candidates {
@@ -55,7 +55,7 @@ fn place(dimension: &Dimension, trial: &Trial) -> Option<f64> {
     }
 }
 
-/// A choice as the axis shows it.
+/// Abbreviates a choice for the axis.
 fn short(choice: &str) -> String {
     let text = match super::trial::as_json(choice) {
         Json::String(text) => text,

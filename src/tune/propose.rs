@@ -1,21 +1,21 @@
-//! Which values the next trial has: a pure function of the search, the trial's number and the results before it.
+//! Proposal of the next trial's values: a pure function of the search, the trial's number and the earlier results.
 
 use super::space::{Candidates, Dimension, Method, SearchSpec};
 use crate::rng::{HostStream, Sequence};
 use tpe::TpeOptimizer;
 
-/// Trials at random before the estimator has seen enough to say anything.
+/// Number of random trials before the estimator has enough results.
 const AT_RANDOM: usize = 10;
-/// Points drawn for one that has not been tried.
+/// Draws per proposal in search of an untried point.
 const REDRAWN: usize = 64;
 
-/// What has been tried: a value for each key of the search, as a model file has it, and what came of it. A trial that
-/// failed has an infinite metric.
+/// A trial's result: a value for each key of the search, as a model file writes it, and the metric, which is infinite
+/// for a failed trial.
 pub type Tried = (Vec<String>, f64);
 
-/// The values of trial `number`, counted from 1, when those before it have been `tried`; none where no point is left.
+/// Proposes the values of trial `number`, counted from 1, after the trials `tried`; `None` where no point is left.
 ///
-/// Every draw is of a sequence of its own for each number, so that the same search proposes the same trials.
+/// Each number has a random sequence of its own, so a search always proposes the same trials.
 ///
 /// ```
 /// use pinhole::tune::{Candidates, Dimension, Method, Metric, SearchSpec, propose};
@@ -45,11 +45,11 @@ pub fn propose(spec: &SearchSpec, number: usize, tried: &[Tried]) -> Option<Vec<
             return Some(point);
         }
     }
-    // Draws keep finding what is known, so few points are left, if any. One of the first is new where one is at all.
+    // Repeated draws of tried points mean that few are left, if any; one of the first grid points is then new.
     (0..=tried.len()).map_while(|index| grid_point(&spec.space, index)).find(is_new)
 }
 
-/// A point of the grid, of which the last key changes first.
+/// Point `index` of the grid; the last key varies fastest.
 fn grid_point(space: &[Dimension], index: usize) -> Option<Vec<String>> {
     let mut rest = index;
     let mut point = Vec::new();
@@ -62,10 +62,10 @@ fn grid_point(space: &[Dimension], index: usize) -> Option<Vec<String>> {
     (rest == 0).then_some(point)
 }
 
-/// A value that is likelier among the best tenth of trials than among the others, by an estimator of this key alone; none where
-/// there is nothing to choose from.
+/// Draws a value that is likelier among the best tenth of trials than among the others, by an estimator of this key
+/// alone; `None` where there is nothing to choose from.
 fn estimate(candidates: &Candidates, index: usize, tried: &[Tried], sequence: &mut Sequence) -> Option<String> {
-    // Choices are told apart by their numbers, of which a half more is the middle; all else has a place from 0 to 1.
+    // Choices map to their index plus a half; all other values to a unit coordinate in `[0, 1]`.
     let (estimator, end, middle) = match candidates {
         Candidates::Choices(choices) => (tpe::histogram_estimator(), choices.len() as f64, 0.5),
         Candidates::Range { .. } | Candidates::Log { .. } | Candidates::Whole { .. } => {
@@ -75,7 +75,7 @@ fn estimate(candidates: &Candidates, index: usize, tried: &[Tried], sequence: &m
     let mut optimizer = TpeOptimizer::new(estimator, tpe::range(0.0, end).ok()?);
     for (point, metric) in tried {
         let place = (candidates.place(&point[index]) * end).min(end.next_down());
-        // NaN is no result.
+        // A NaN metric counts as a failed trial.
         optimizer.tell(place, if metric.is_nan() { f64::INFINITY } else { *metric }).ok()?;
     }
     let Ok(drawn) = optimizer.ask(sequence);

@@ -1,4 +1,4 @@
-//! One trial: its values, its training in a run directory, and what came of it.
+//! One trial: its values, its training in a run directory, and its result.
 
 use super::space::{Dimension, Metric};
 use super::{Search, TuneObserver};
@@ -10,24 +10,24 @@ use crate::train::EpochReport;
 use serde_json::{Map, Value as Json};
 use std::path::{Path, PathBuf};
 
-/// A trial that ended: a line of `trials.jsonl`.
+/// A finished trial: a line of `trials.jsonl`.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Trial {
-    /// Its number, counted from 1.
+    /// The trial's number, counted from 1.
     pub trial: usize,
-    /// The epochs that it was to be trained for.
+    /// Number of epochs to train.
     pub epochs: usize,
     /// The value of each key of the search.
     pub values: Map<String, Json>,
-    /// The loss on the samples that are set aside, of the model that the trial leaves.
+    /// Validation loss of the trial's final model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub val_loss: Option<f64>,
-    /// The mean squared error there.
+    /// Mean squared error on the validation samples.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub val_mse: Option<f64>,
-    /// Seconds that its epochs took.
+    /// Training time in seconds.
     pub seconds: f64,
-    /// Why there is no result.
+    /// Reason for a failure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,
 }
@@ -45,12 +45,12 @@ impl Trial {
         Trial { trial, epochs, values, val_loss: None, val_mse: None, seconds: 0.0, failure: None }
     }
 
-    /// The directory of its run, in the folder of the search.
+    /// Run directory of the trial, in the folder of the search.
     pub fn run(&self, folder: &Path) -> PathBuf {
         run_of(folder, self.trial)
     }
 
-    /// What it is judged by; none where it failed.
+    /// Value of the metric that ranks the trial; `None` where it failed.
     pub fn metric(&self, metric: Metric) -> Option<f64> {
         match metric {
             Metric::ValLoss => self.val_loss,
@@ -67,7 +67,7 @@ impl Trial {
         }
     }
 
-    /// Fails where a line that was read is of another search.
+    /// Fails where a line read from disk belongs to another search.
     pub(super) fn expect_values(&self, run: &Path, space: &[Dimension], values: &[String]) -> Result<()> {
         if self.values == named(space, values) {
             return Ok(());
@@ -81,7 +81,7 @@ fn named(space: &[Dimension], values: &[String]) -> Map<String, Json> {
     space.iter().zip(values).map(|(dimension, text)| (dimension.key.clone(), as_json(text))).collect()
 }
 
-/// A value as JSON has it where it can; else as a model file does.
+/// Converts a value to JSON where possible, else to its text in a model file.
 pub(super) fn as_json(text: &str) -> Json {
     match text.parse::<toml::Value>() {
         Ok(toml::Value::Integer(number)) => Json::from(number),
@@ -96,7 +96,7 @@ pub(super) fn run_of(folder: &Path, number: usize) -> PathBuf {
     folder.join(format!("trial-{number:03}"))
 }
 
-/// Whether an error is what a trial's values lead to. Others end the search: it can be gone on with when they are mended.
+/// Whether a trial's values caused the error. Other errors end the search, which can be resumed once they are fixed.
 pub(super) fn is_its_own(error: &Error) -> bool {
     match error {
         Error::NonFinite { .. }
@@ -115,8 +115,8 @@ pub(super) fn is_its_own(error: &Error) -> bool {
 }
 
 impl Search<'_> {
-    /// Trains a model up to the end of so many epochs, from where its run directory says it stands; none where the observer
-    /// ended it.
+    /// Trains a model up to the end of epoch `epochs`, resuming from its run directory; `None` where the observer
+    /// stopped the search.
     pub(super) fn train(
         &self,
         directory: &Path,
@@ -125,7 +125,7 @@ impl Search<'_> {
         observer: &mut dyn TuneObserver,
     ) -> Result<Option<Reports>> {
         let steps = self.train.len().div_ceil(spec.train.batch.max(1)) as u64 * epochs as u64;
-        // What the schedule and the optimiser know of the whole training does not change from round to round.
+        // The schedule and the optimiser see the length of the whole training, which rounds leave unchanged.
         let steps = Some(steps).filter(|_| epochs < spec.train.epochs);
         let network = Network::new(spec)?;
         let start = Values::F32(network.initial(network.spec().train.seed));
