@@ -1,4 +1,4 @@
-//! The latent of adversarial autoencoders, and their adversary, which is trained in the same steps.
+//! The latent of adversarial autoencoders, with its discriminator, which is trained in the same steps.
 
 use super::rules::{Facts, Latent, Model, Objective, RECONSTRUCTION};
 use crate::error::Result;
@@ -7,16 +7,17 @@ use crate::nn::{Activation, Context, Layer, Linear, Placed, loss, place};
 use crate::schema::{Key, Setting};
 use crate::shape::Shape;
 
-/// How well codes pass for draws of the prior: the discriminator's cross-entropy were they such, in nats.
+/// The encoder's adversarial loss, in nats: the discriminator's cross-entropy with codes labelled as draws of the
+/// prior.
 pub const ADVERSARIAL: &str = "adversarial";
-/// The discriminator's own loss, in nats: its cross-entropy over draws and codes, ln 2 where it cannot tell them apart.
+/// The discriminator's loss, in nats: its cross-entropy over draws and codes, ln 2 where it cannot tell them apart.
 pub const DISCRIMINATOR: &str = "discriminator";
 
 /// The latent of an adversarial autoencoder: Makhzani et al., arXiv 1511.05644. The discriminator is two hidden layers with
 /// rectifiers and a logit, `latent.discriminator.0` to `latent.discriminator.4`, trained in the same steps.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Adversarial {
-    /// The weight of what the discriminator says of the codes.
+    /// Weight of the adversarial loss of the encoder.
     pub weight: f64,
     /// Units of each of the discriminator's hidden layers.
     pub hidden: usize,
@@ -63,9 +64,9 @@ impl Latent for Adversarial {
 }
 
 impl Adversarial {
-    /// A loss and what the adversary adds: to the encoder, that codes shall pass for draws of the standard normal; to the
-    /// discriminator, that it shall tell them apart (Makhzani et al., arXiv 1511.05644). Both follow their own gradients in
-    /// one update, from the same forward pass. The value is the reconstruction's with the encoder's part.
+    /// Adds the adversarial losses: the encoder learns codes that pass for draws of the standard normal, the
+    /// discriminator learns to tell them apart (Makhzani et al., arXiv 1511.05644). Both follow their own gradients in
+    /// one update, from one forward pass. The value is the reconstruction loss with the encoder's part.
     fn with_adversary(
         &self,
         model: &dyn Model,
@@ -77,7 +78,7 @@ impl Adversarial {
         let shape = graph.shape(code).clone();
         let [batch, size] = [shape[0], shape.elements() / shape[0]];
         let codes = graph.reshape(code, [batch, size])?;
-        // To the discriminator codes are data.
+        // The discriminator treats codes as constants.
         let apart = graph.detach(codes);
         let draws = graph.random_normal(state, [batch, size])?;
         let both = graph.concat(&[draws, apart], 0)?;
@@ -90,11 +91,11 @@ impl Adversarial {
         let logits = graph.slice(logits, &[batch, 0], [batch, 1])?;
         let adversarial = loss::bce_with_logits(graph, logits, one)?;
         let weighted = graph.scale(adversarial, self.weight)?;
-        // The discriminator does not learn to be deceived.
+        // The encoder's loss does not train the discriminator.
         let part = graph.detach(weighted);
         let mut loss = graph.add(reconstruction, part)?;
         if graph.training().is_some() {
-            // A product whose derivative by the code is the one that went back through the discriminator.
+            // A product whose derivative by the code is the gradient through the discriminator.
             let gradient = graph.gradients(weighted, &[apart])?[0];
             let gradient = graph.detach(gradient);
             let along = graph.multiply(codes, gradient)?;

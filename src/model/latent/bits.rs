@@ -7,11 +7,12 @@ use crate::nn::{Activation, Context, Layer, Placed};
 use crate::schema::{Key, Setting};
 use crate::shape::Shape;
 
-/// The latent of a binary autoencoder: each number of a code is 0 or 1. Gradients go through as if it were the logistic function
-/// of the encoder's output: Bengio et al., arXiv 1308.3432.
+/// The latent of a binary autoencoder: each element of a code is 0 or 1. Gradients are those of the logistic function
+/// of the encoder's output (straight-through): Bengio et al., arXiv 1308.3432.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Bits {
-    /// Whether training draws a 1 with that function as its probability; everything else takes 1 where it is above a half.
+    /// Whether training samples each bit with the logistic function as its probability; inference thresholds it at a
+    /// half.
     pub stochastic: bool,
 }
 

@@ -12,23 +12,25 @@ use crate::shape::Shape;
 /// The Kullback-Leibler divergence of the posterior from the standard normal, in nats per sample.
 pub const DIVERGENCE: &str = "divergence";
 
-/// The posterior of a variational autoencoder: Kingma and Welling, arXiv 1312.6114. Its mean and the logarithm of its
-/// variance are linear functions of the encoder's flattened output.
+/// The posterior of a variational autoencoder: Kingma and Welling, arXiv 1312.6114. Its mean and log-variance are
+/// linear functions of the encoder's flattened output.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Gaussian {
-    /// Numbers of a code.
+    /// Size of a code.
     pub size: usize,
-    /// The weight of the divergence from the standard normal: Higgins et al., ICLR 2017.
+    /// Weight of the divergence from the standard normal: Higgins et al., ICLR 2017.
     pub beta: f64,
-    /// Steps in which that weight rises from 0 to `beta`: Bowman et al., arXiv 1511.06349.
+    /// Steps in which the weight rises from 0 to `beta`: Bowman et al., arXiv 1511.06349.
     pub warmup: usize,
-    /// Steps after which it begins again from 0; 0 for never: Fu et al., arXiv 1903.10145.
+    /// Steps after which the weight restarts from 0; 0 for never: Fu et al., arXiv 1903.10145.
     pub cycle: usize,
-    /// In training each number of the code counts with at least so many nats of divergence: Kingma et al., arXiv 1606.04934.
+    /// Free bits: each element's divergence counts as at least this many nats in training: Kingma et al., arXiv
+    /// 1606.04934.
     pub free_bits: f64,
-    /// Codes drawn for each sample. From 2 on, training follows the importance-weighted bound: Burda et al., arXiv 1509.00519.
+    /// Codes drawn for each sample. From 2 on, training follows the importance-weighted bound: Burda et al., arXiv
+    /// 1509.00519.
     pub samples: usize,
-    /// The weight of the maximum mean discrepancy of a batch's codes from the standard normal: InfoVAE, Zhao et al., arXiv
+    /// Weight of the maximum mean discrepancy of a batch's codes from the standard normal: InfoVAE, Zhao et al., arXiv
     /// 1706.02262.
     pub mmd: f64,
 }
@@ -39,7 +41,7 @@ impl Default for Gaussian {
     }
 }
 
-/// The mean and the logarithm of the variance of each sample's posterior, `[n, size]`.
+/// Mean and log-variance of each sample's posterior, `[n, size]`.
 #[derive(Clone, Copy, Debug)]
 struct Posterior {
     mean: Value,
@@ -93,7 +95,7 @@ impl Latent for Gaussian {
         for name in ["latent.mean", "latent.log_variance"] {
             let mut placed = place(name, &[Layer::Linear(Linear::new(self.size))], &flat)?;
             for layer in &mut placed {
-                // The one layer of its list needs no number.
+                // The list has one layer, so its name needs no index.
                 layer.name = name.to_owned();
                 for parameter in &mut layer.parameters {
                     parameter.name = parameter.name.replacen(&format!("{name}.0"), name, 1);
@@ -156,7 +158,7 @@ impl Gaussian {
         noise
     }
 
-    /// The negative evidence lower bound, and the codes it was made with.
+    /// Negative evidence lower bound, and the codes that it was computed from.
     pub(crate) fn variational(
         &self,
         model: &dyn Model,
@@ -196,14 +198,14 @@ impl Gaussian {
         Ok((Objective { loss, code: posterior.mean, decoded: None, parts }, code))
     }
 
-    /// The divergence's weight in this step of training, which is counted; in full where the graph is not one of training.
+    /// Weight of the divergence in this training step, which is counted; `beta` outside training.
     fn weight(&self, graph: &mut Context) -> Result<Value> {
         if graph.training().is_none() {
             return graph.constant(self.beta, []);
         }
         let steps = graph.parameter(STEPS, [])?;
         let mut next = graph.with_number(Binary::Add, steps, 1.0)?;
-        // Beyond either end the count would only lose its last digits some day.
+        // Clamps the count, which would lose digits as a float beyond either end.
         if self.cycle > 0 {
             let end = graph.constant(self.cycle as f64, [])?;
             let goes_on = graph.binary(Binary::Less, next, end)?;
@@ -252,7 +254,7 @@ impl Gaussian {
         let target = graph.reshape(target, wanted)?;
         let target = graph.broadcast(target, all)?;
         let target = graph.reshape(target, model.input_shape(batch * samples))?;
-        // Layers that are taught step by step see it as often as there are codes.
+        // Layers with teacher forcing see the target once per code.
         graph.set_target(target);
         let rows = graph.reshape(code, [batch * samples, size])?;
         let decoded = model.decode(graph, rows)?;
@@ -260,7 +262,7 @@ impl Gaussian {
         let unlikelihood = model.likelihood(graph, decoded, target)?;
         let unlikelihood = graph.reshape(unlikelihood, [batch, samples])?;
         let weights = graph.subtract(ratio, unlikelihood)?;
-        // The logarithm of the mean weight, from the largest one on.
+        // Logarithm of the mean weight, computed stably from the largest weight.
         let largest = graph.max(weights, &[1])?;
         let largest = graph.detach(largest);
         let spread = graph.reshape(largest, [batch, 1])?;
@@ -290,7 +292,7 @@ fn posterior(model: &dyn Model, graph: &mut Context, encoded: Value) -> Result<P
     Ok(Posterior { mean, log_variance: bounded(graph, log_variance)? })
 }
 
-/// Codes from noise: mean + e^(l / 2) noise.
+/// Draws codes by reparameterisation: mean + e^(l / 2) noise.
 fn drawn(graph: &mut Context, posterior: Posterior, noise: Value) -> Result<Value> {
     let half = graph.scale(posterior.log_variance, 0.5)?;
     let deviation = graph.unary(Unary::Exp, half)?;
@@ -298,7 +300,8 @@ fn drawn(graph: &mut Context, posterior: Posterior, noise: Value) -> Result<Valu
     graph.add(posterior.mean, shift)
 }
 
-/// The divergence from the standard normal of each number of a batch's codes, by the number of samples: together nats per sample.
+/// Divergence of each code element from the standard normal, divided by the number of samples: the sum is nats per
+/// sample.
 fn divergences(graph: &mut Context, posterior: Posterior) -> Result<Value> {
     let batch = graph.shape(posterior.mean)[0];
     // (m² + e^l - l - 1) / 2
