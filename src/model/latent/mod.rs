@@ -1,6 +1,6 @@
-//! What lies between the encoder's output and the decoder, and what training asks of it: one file for each latent.
+//! Latent codes between the encoder's output and the decoder, and their training objectives: one file for each latent.
 //!
-//! A latent is added by a file with its settings and the trait `Latent` for them, and a line of `latents!` below.
+//! To add a latent, write a file with its settings and their `Latent` trait, and add a line to `latents!` below.
 
 mod adversarial;
 mod bits;
@@ -29,7 +29,7 @@ pub use wasserstein::{DISCREPANCY, MmdKernel, Wasserstein};
 /// Defines the enum of latents with their names in model files and their rules.
 macro_rules! latents {
     ($($(#[$doc:meta])* $variant:ident($kind:ident) = $name:literal,)*) => {
-        /// What the encoder's output becomes on its way to the decoder, and what training asks of it.
+        /// The transformation of the encoder's output into the code, with its training objective.
         #[derive(Clone, Debug, Default, PartialEq)]
         pub enum LatentSpec {
             /// The encoder's output is the code.
@@ -59,15 +59,16 @@ macro_rules! latents {
 }
 
 latents! {
-    /// A gaussian for each sample, from which training draws codes: a variational autoencoder. Everything else takes the mean.
+    /// A gaussian posterior per sample, from which training draws codes and inference takes the mean: a variational
+    /// autoencoder.
     Gaussian(Gaussian) = "gaussian",
-    /// The encoder's output, made to be distributed like a standard normal over all samples: a Wasserstein autoencoder.
+    /// The encoder's output, matched to a standard normal over all samples: a Wasserstein autoencoder.
     Wasserstein(Wasserstein) = "wasserstein",
-    /// The encoder's output, which a discriminator cannot tell from draws of a standard normal: an adversarial autoencoder.
+    /// The encoder's output, matched to a standard normal by a discriminator: an adversarial autoencoder.
     Adversarial(Adversarial) = "adversarial",
-    /// The largest numbers of the encoder's output, the others being 0: a sparse autoencoder.
+    /// The largest elements of the encoder's output, with zeros elsewhere: a sparse autoencoder.
     TopK(TopK) = "top_k",
-    /// Vectors of a codebook, the nearest to those of the encoder's output.
+    /// The codebook vectors nearest to those of the encoder's output: a vector-quantised autoencoder.
     VectorQuantised(VectorQuantised) = "vector_quantised",
     /// The encoder's output as bits.
     Binary(Bits) = "binary",
@@ -79,12 +80,12 @@ impl LatentSpec {
         self.rules().facts().drawn
     }
 
-    /// Whether codes are made to be distributed like a standard normal, so that new samples can be decoded from draws of it.
+    /// Whether training matches codes to a standard normal prior, so that its draws decode to new samples.
     pub fn has_prior(&self) -> bool {
         self.rules().facts().prior
     }
 
-    /// Whether codes are vectors of a codebook or bits, so that most other numbers are no codes.
+    /// Whether codes are codebook vectors or bits, so that most other numbers are no codes.
     pub fn is_discrete(&self) -> bool {
         self.rules().facts().discrete
     }
@@ -93,7 +94,7 @@ impl LatentSpec {
         self.rules_mut().map_or_else(Vec::new, |own| own.keys())
     }
 
-    /// Makes codes have this number of numbers, where the encoder's output does not decide it: whether that is so.
+    /// Sets the size of codes, unless the encoder's output decides it; returns whether it was set.
     pub(super) fn resize(&mut self, size: usize) -> bool {
         self.rules_mut().is_some_and(|own| own.resize(size))
     }

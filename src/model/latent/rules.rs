@@ -1,4 +1,4 @@
-//! What every latent knows of itself, and what it needs of the model around it.
+//! Rules of a latent, and the latent's view of the model around it.
 
 use super::super::loss::{Decoded, LossSpec};
 use super::super::resolved::Resolved;
@@ -8,22 +8,22 @@ use crate::nn::{Context, Initial, Parameter, Placed};
 use crate::schema::Key;
 use crate::shape::Shape;
 
-/// The state that counts steps of training.
+/// State: the count of training steps.
 pub(super) const STEPS: &str = "latent.steps";
 
-/// The loss of what the decoder makes of a code.
+/// Reconstruction loss of a code.
 pub const RECONSTRUCTION: &str = "reconstruction";
 
-/// The loss that training minimises for a batch, and its parts.
+/// Training objective of a batch, and its parts.
 #[derive(Clone, Debug)]
 pub struct Objective {
-    /// The whole loss, a scalar.
+    /// Total loss, a scalar.
     pub loss: Value,
-    /// The code without chance.
+    /// Deterministic code.
     pub code: Value,
-    /// The code's reconstruction, where the loss is computed from it.
+    /// Reconstruction of the code, where the loss is computed from it.
     pub decoded: Option<Decoded>,
-    /// Parts of the loss that reports name, each a scalar.
+    /// Named parts of the loss for reports, each a scalar.
     pub parts: Vec<(&'static str, Value)>,
 }
 
@@ -35,44 +35,44 @@ pub(crate) trait Model {
     fn input_shape(&self, batch: usize) -> Shape;
     /// Reconstructions of a batch of codes.
     fn decode(&self, graph: &mut Context, code: Value) -> Result<Decoded>;
-    /// The training loss between a reconstruction and its original: a scalar.
+    /// Training loss between a reconstruction and its original: a scalar.
     fn loss(&self, graph: &mut Context, decoded: Decoded, target: Value) -> Result<Value>;
-    /// The negative logarithm of each sample's probability, `[n]`. Fails where the loss is no likelihood.
+    /// Negative log-likelihood of each sample, `[n]`. Fails where the loss is no likelihood.
     fn likelihood(&self, graph: &mut Context, decoded: Decoded, target: Value) -> Result<Value>;
 }
 
-/// What other parts of a model ask of a latent.
+/// Properties of a latent that other parts of a model query.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Facts {
     /// Whether training and validation draw codes at random.
     pub drawn: bool,
-    /// Whether codes are made to be distributed like a standard normal.
+    /// Whether training matches codes to a standard normal prior.
     pub prior: bool,
-    /// Whether codes are vectors of a codebook or bits.
+    /// Whether codes are codebook vectors or bits.
     pub discrete: bool,
-    /// Whether codes are other numbers than the encoder's output, so that no penalty on that output speaks of codes.
+    /// Whether codes differ from the encoder's output, so that penalties on that output would not apply to codes.
     pub replaces_output: bool,
-    /// Whether the loss depends on all numbers of a batch's codes, also on those of steps beyond a sequence's length.
+    /// Whether the loss depends on all elements of a batch's codes, including steps beyond a sequence's length.
     pub counts_all_steps: bool,
-    /// The settings by which a loss of validation weighs what is not the reconstruction's.
+    /// Settings that weigh parts of the validation loss other than the reconstruction's.
     pub weights: &'static [&'static str],
-    /// The state that follows the last weights, so that it does not fit a mean of weights.
+    /// State that belongs to the last weights, and does not fit an average of weights.
     pub follows_weights: &'static [&'static str],
 }
 
-/// The rules of a latent; those of a plain one unless given.
+/// Rules of a latent; the defaults are those of a plain one.
 pub(crate) trait Latent {
-    /// The settings in a model file.
+    /// Settings in a model file.
     fn keys(&mut self) -> Vec<Key<'_>> {
         Vec::new()
     }
 
-    /// What other parts of a model ask of it.
+    /// Properties that other parts of a model query.
     fn facts(&self) -> Facts {
         Facts::default()
     }
 
-    /// Makes codes have this number of numbers, where the encoder's output does not decide it: whether that is so.
+    /// Sets the size of codes, unless the encoder's output decides it; returns whether it was set.
     fn resize(&mut self, _size: usize) -> bool {
         false
     }
@@ -82,22 +82,22 @@ pub(crate) trait Latent {
         Ok(())
     }
 
-    /// The layers from the encoder's output of this shape to what the latent needs, and the shape of a code.
+    /// Builds the layers between the encoder's output of this shape and the latent, and infers the shape of a code.
     fn place(&self, encoded: &Shape) -> Result<(Vec<Placed>, Shape)> {
         Ok((vec![], encoded.clone()))
     }
 
-    /// Fails where such codes cannot be made of what the encoder leaves, or are of no use to the decoder.
+    /// Fails where the encoder's output does not fit such codes, or the decoder cannot use them.
     fn suits(&self, _encoder: &[Placed], _code: &Shape, _decoder: &[Placed]) -> Result<()> {
         Ok(())
     }
 
-    /// Fails where the loss is none that the latent can be trained with.
+    /// Fails where the latent cannot be trained with the loss.
     fn suits_loss(&self, _loss: &LossSpec) -> Result<()> {
         Ok(())
     }
 
-    /// Parameters and state beside those of layers, for codes of this shape.
+    /// Parameters and state besides those of layers, for codes of this shape.
     fn parameters(&self, _encoder: &[Placed], _code: &Shape) -> Vec<Parameter> {
         Vec::new()
     }
@@ -107,13 +107,13 @@ pub(crate) trait Latent {
         None
     }
 
-    /// The code that an encoder's output stands for, without chance.
+    /// Deterministic code of an encoder's output.
     fn code(&self, _model: &dyn Model, _graph: &mut Context, encoded: Value) -> Result<Value> {
         Ok(encoded)
     }
 
-    /// The loss that training minimises, for an encoder's output and the samples `target`. Codes are drawn with `state`, that of
-    /// the step.
+    /// Training objective for an encoder's output and the samples `target`. Codes are drawn with `state`, that of the
+    /// step.
     fn objective(
         &self,
         model: &dyn Model,
@@ -128,12 +128,12 @@ pub(crate) trait Latent {
     }
 }
 
-/// The latent whose codes are the encoder's output.
+/// The plain latent: codes are the encoder's output.
 pub(super) struct Plain;
 
 impl Latent for Plain {}
 
-/// A number that no gradient changes.
+/// An untrained parameter, which no gradient changes.
 pub(super) fn state(name: &str, shape: impl Into<Shape>, initial: Initial) -> Parameter {
     Parameter { name: name.to_owned(), shape: shape.into(), initial, trained: false }
 }

@@ -6,22 +6,22 @@ use crate::graph::{Binary, Graph, Scope, Unary, Value};
 use crate::nn::{Context, loss};
 use crate::schema::{Key, OneOf, Setting, names};
 
-/// The squared maximum mean discrepancy of a batch's codes from the standard normal.
+/// Squared maximum mean discrepancy of a batch's codes from the standard normal.
 pub const DISCREPANCY: &str = "discrepancy";
 
 /// The latent of a Wasserstein autoencoder: Tolstikhin et al., arXiv 1711.01558.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Wasserstein {
-    /// The weight of the maximum mean discrepancy of a batch's codes from the standard normal.
+    /// Weight of the maximum mean discrepancy of a batch's codes from the standard normal.
     pub mmd: f64,
-    /// How alike two codes are.
+    /// Kernel of the discrepancy: the similarity of two codes.
     pub kernel: MmdKernel,
 }
 
-/// How alike two codes are in the maximum mean discrepancy (Gretton et al., JMLR 13, 2012).
+/// Kernel of the maximum mean discrepancy (Gretton et al., JMLR 13, 2012).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum MmdKernel {
-    /// Inverse multiquadratics of seven scales, as the paper on Wasserstein autoencoders has them.
+    /// Inverse multiquadratics of seven scales, as in the paper on Wasserstein autoencoders.
     #[default]
     Multiquadratic,
     /// A gaussian whose width is the square root of the code's size.
@@ -64,7 +64,7 @@ impl Latent for Wasserstein {
     }
 }
 
-/// A loss with a batch's discrepancy, times its weight, and the discrepancy.
+/// Adds a batch's weighted discrepancy to a loss; returns the sum and the unweighted discrepancy.
 pub(super) fn with_discrepancy(
     graph: &mut Context,
     loss: Value,
