@@ -40,8 +40,7 @@ const PICTURE: &str = "trials.png";
 
 /// Callbacks of a search in progress, one of which can stop it. All methods do nothing by default.
 pub trait TuneObserver: Observer {
-    /// Called when a trial starts, or resumes for more epochs: its number, counted from 1, and its values as
-    /// `key=value`.
+    /// Called when a trial starts, or resumes for more epochs: its number from 1, and its values as `key=value`.
     fn begins(&mut self, _trial: usize, _values: &[String]) {}
     /// Called when a trial has ended, has failed or was found complete on resume, with the best trial so far.
     fn ended(&mut self, _trial: &Trial, _best: &Trial) {}
@@ -247,8 +246,7 @@ impl Search<'_> {
         Ok(Some(trial))
     }
 
-    /// Fails where a finished trial was judged by other data than this search's. A trial that could not start has no
-    /// run.
+    /// Fails where a finished trial was judged by other data than this search's. A trial that never started has no run.
     fn expect_same_data(&self, run: &Path, spec: ModelSpec) -> Result<()> {
         if !run.join("model.toml").exists() {
             return Ok(());

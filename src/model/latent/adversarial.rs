@@ -7,8 +7,7 @@ use crate::nn::{Activation, Context, Layer, Linear, Placed, loss, place};
 use crate::schema::{Key, Setting};
 use crate::shape::Shape;
 
-/// The encoder's adversarial loss, in nats: the discriminator's cross-entropy with codes labelled as draws of the
-/// prior.
+/// The encoder's adversarial loss, in nats: the discriminator's cross-entropy, were codes draws of the prior.
 pub const ADVERSARIAL: &str = "adversarial";
 /// The discriminator's loss, in nats: its cross-entropy over draws and codes, ln 2 where it cannot tell them apart.
 pub const DISCRIMINATOR: &str = "discriminator";

@@ -11,8 +11,7 @@ use crate::shape::Shape;
 /// of the encoder's output (straight-through): Bengio et al., arXiv 1308.3432.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Bits {
-    /// Whether training samples each bit with the logistic function as its probability; inference thresholds it at a
-    /// half.
+    /// Whether training samples bits with the logistic function as probability; everything else rounds at a half.
     pub stochastic: bool,
 }
 

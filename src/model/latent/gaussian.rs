@@ -24,10 +24,10 @@ pub struct Gaussian {
     pub warmup: usize,
     /// Steps after which the weight restarts from 0; 0 for never: Fu et al., arXiv 1903.10145.
     pub cycle: usize,
-    /// Free bits: each element's divergence counts as at least this many nats in training: Kingma et al., arXiv
+    /// Least divergence, in nats, that each element counts for in training (free bits): Kingma et al., arXiv
     /// 1606.04934.
     pub free_bits: f64,
-    /// Codes drawn for each sample. From 2 on, training follows the importance-weighted bound: Burda et al., arXiv
+    /// Codes drawn per sample. From 2 on, training follows the importance-weighted bound: Burda et al., arXiv
     /// 1509.00519.
     pub samples: usize,
     /// Weight of the maximum mean discrepancy of a batch's codes from the standard normal: InfoVAE, Zhao et al., arXiv
@@ -205,7 +205,7 @@ impl Gaussian {
         }
         let steps = graph.parameter(STEPS, [])?;
         let mut next = graph.with_number(Binary::Add, steps, 1.0)?;
-        // Clamps the count, which would lose digits as a float beyond either end.
+        // Wraps or caps the count, which would lose digits as a float.
         if self.cycle > 0 {
             let end = graph.constant(self.cycle as f64, [])?;
             let goes_on = graph.binary(Binary::Less, next, end)?;
@@ -300,8 +300,7 @@ fn drawn(graph: &mut Context, posterior: Posterior, noise: Value) -> Result<Valu
     graph.add(posterior.mean, shift)
 }
 
-/// Divergence of each code element from the standard normal, divided by the number of samples: the sum is nats per
-/// sample.
+/// Divergence of each code element from the standard normal, over the number of samples: their sum is nats per sample.
 fn divergences(graph: &mut Context, posterior: Posterior) -> Result<Value> {
     let batch = graph.shape(posterior.mean)[0];
     // (m² + e^l - l - 1) / 2

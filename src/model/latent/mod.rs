@@ -59,8 +59,7 @@ macro_rules! latents {
 }
 
 latents! {
-    /// A gaussian posterior per sample, from which training draws codes and inference takes the mean: a variational
-    /// autoencoder.
+    /// A gaussian posterior: training draws codes, inference takes the mean, as in a variational autoencoder.
     Gaussian(Gaussian) = "gaussian",
     /// The encoder's output, matched to a standard normal over all samples: a Wasserstein autoencoder.
     Wasserstein(Wasserstein) = "wasserstein",
