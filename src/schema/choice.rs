@@ -1,22 +1,22 @@
-//! Things that are chosen by name and given settings: `"relu"`, `{ adam = { lr = 1e-3 } }`.
+//! Values chosen by name, with settings: `"relu"`, `{ adam = { lr = 1e-3 } }`.
 
 use super::item::{Fault, Item};
 use super::key::{Key, Setting, short_form};
 use crate::error::{Error, Result};
 use std::fmt::{self, Write as _};
 
-/// Something with a name and settings.
+/// A named value with settings.
 pub(crate) trait Choice: Clone + Sized + fmt::Display {
     /// The word for it in messages.
     const WHAT: &'static str;
-    /// One of each name, with its defaults, and examples of settings that have none.
+    /// One value of each name, with defaults; names whose settings have no defaults come with examples.
     fn all() -> Vec<Self>;
     /// The name in a file.
     fn name(&self) -> &'static str;
-    /// Its settings.
+    /// Settings of the value.
     fn keys(&mut self) -> Vec<Key<'_>>;
 
-    /// The names, in words: `a, b or c`.
+    /// All names, in words: `a, b or c`.
     fn names() -> String {
         let names: Vec<&str> = Self::all().iter().map(Self::name).collect();
         match &names[..] {
@@ -26,13 +26,13 @@ pub(crate) trait Choice: Clone + Sized + fmt::Display {
     }
 }
 
-/// Gives an enum the list of its variants with their defaults, and their names in files.
+/// Defines the list of an enum's variants with their defaults, and their names in files.
 macro_rules! variants {
     ($name:ident {
         $($variant:ident $({ $($field:tt)* })? $(( $($inner:tt)* ))? = $text:literal,)*
     } $(and $other:ident = $other_text:literal)?) => {
         impl $name {
-            /// All that are built in, with their defaults.
+            /// All built-in variants, with their defaults.
             pub fn all() -> Vec<$name> {
                 vec![$($name::$variant $({ $($field)* })? $(( $($inner)* ))?,)*]
             }
@@ -49,7 +49,7 @@ macro_rules! variants {
 }
 pub(crate) use variants;
 
-/// Makes an enum whose settings its function `settings` lists a [`Choice`], and writes it as files do.
+/// Implements [`Choice`] and `Display` for an enum whose function `settings` lists its settings.
 macro_rules! choices {
     ($what:literal $name:ident { $($variants:tt)* }) => {
         $crate::schema::variants! { $name { $($variants)* } }
@@ -70,7 +70,7 @@ macro_rules! choices {
             }
         }
 
-        /// Written as a file has it.
+        /// Formats the value as in a file.
         impl std::fmt::Display for $name {
             fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
                 $crate::schema::write_choice(self, f)
@@ -80,11 +80,11 @@ macro_rules! choices {
 }
 pub(crate) use choices;
 
-/// Makes an enum of names alone a [`Choice`], and writes it as files do.
+/// Implements [`Choice`] and `Display` for an enum of names without settings.
 macro_rules! names {
     ($what:literal $name:ident { $($variant:ident = $text:literal,)* }) => {
         impl $name {
-            /// Every one of them.
+            /// All variants.
             pub const ALL: [$name; [$($text),*].len()] = [$($name::$variant),*];
 
             /// The name in a file.
@@ -109,7 +109,7 @@ macro_rules! names {
             }
         }
 
-        /// Written as a file has it.
+        /// Formats the value as in a file.
         impl std::fmt::Display for $name {
             fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
                 $crate::schema::write_choice(self, f)
@@ -119,7 +119,8 @@ macro_rules! names {
 }
 pub(crate) use names;
 
-/// Reads `"name"` or `{ name = { key = value } }`, and where the keys allow it `{ name = value }` or `{ name = [values] }`.
+/// Reads `"name"` or `{ name = { key = value } }`, and where the keys allow it `{ name = value }` or `{ name = [values]
+/// }`.
 pub(crate) fn read_choice<C: Choice>(item: &Item) -> Result<C, Fault> {
     let all = C::all();
     let names: Vec<&str> = all.iter().map(C::name).collect();
@@ -166,7 +167,7 @@ pub(crate) fn read_choice<C: Choice>(item: &Item) -> Result<C, Fault> {
     Ok(choice)
 }
 
-/// Writes it as a file has it, every setting given.
+/// Formats a choice as in a file, with every setting.
 pub(crate) fn write_choice<C: Choice>(choice: &C, f: &mut fmt::Formatter) -> fmt::Result {
     let mut copy = choice.clone();
     let mut text = String::new();
@@ -182,7 +183,7 @@ pub(crate) fn write_choice<C: Choice>(choice: &C, f: &mut fmt::Formatter) -> fmt
     }
 }
 
-/// Fails with the first setting that holds what it may not. `key` is that of the choice.
+/// Fails with the first invalid setting. `key` is the key of the choice.
 pub(crate) fn validate<C: Choice>(choice: &C, key: &str) -> Result<()> {
     let mut copy = choice.clone();
     let mut defaults = C::all().into_iter().find(|known| known.name() == choice.name());

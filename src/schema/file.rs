@@ -6,10 +6,10 @@ use std::path::Path;
 use toml::Table;
 use toml::de::{DeTable, DeValue};
 
-/// The most bytes of a file: a longer one is another kind of file, whose tree would be larger still.
+/// Largest size of a file in bytes: a longer one is another kind of file, whose tree would be larger still.
 const LONGEST_FILE: usize = 1 << 20;
 
-/// The text of a TOML file. `what` says what it holds.
+/// Reads a TOML file's text. `what` names its content in messages.
 pub(crate) fn read_text(path: &Path, what: &str) -> Result<String> {
     let bytes = files::read(path)?;
     if bytes.len() > LONGEST_FILE {
@@ -20,7 +20,7 @@ pub(crate) fn read_text(path: &Path, what: &str) -> Result<String> {
     String::from_utf8(bytes).map_err(|_| Error::file(path, "is not UTF-8 text", help))
 }
 
-/// The table that a file's text is. `path` is for the messages.
+/// Parses a file's text into a table. `path` is for the messages.
 pub(crate) fn parse_table(text: &str, path: &Path) -> Result<Table> {
     text.parse().map_err(|error: toml::de::Error| {
         let line = error.span().and_then(|span| line_of(text, span.start));
@@ -30,7 +30,7 @@ pub(crate) fn parse_table(text: &str, path: &Path) -> Result<Table> {
     })
 }
 
-/// What is wrong in a file, with the line of the key `at` and the name of what is meant.
+/// Error at the line of the key `at`, which names the faulty value `what`.
 pub(crate) fn located(text: &str, path: &Path, [at, what]: [&str; 2], problem: &str, help: String) -> Error {
     let line = line_of_key(text, at).map(|line| format!("line {line}"));
     let what = Some(what.to_owned()).filter(|what| !what.is_empty());
@@ -43,7 +43,7 @@ fn line_of(text: &str, at: usize) -> Option<usize> {
     Some(1 + text.get(..at)?.matches('\n').count())
 }
 
-/// The line of a key, or of the innermost table or list around it that the text has.
+/// Line of a key, or of the innermost enclosing table or list that the text has.
 fn line_of_key(text: &str, key: &str) -> Option<usize> {
     let model = DeValue::Table(DeTable::parse(text).ok()?.into_inner());
     let (mut value, mut start) = (&model, None);
@@ -56,7 +56,7 @@ fn line_of_key(text: &str, key: &str) -> Option<usize> {
             continue;
         }
         let next = match value {
-            // A key in quotes may hold dots; the longest one that fits is meant.
+            // A quoted key may hold dots; the longest key that fits is taken.
             DeValue::Table(table) => table
                 .iter()
                 .filter_map(|(name, value)| Some((name.span(), value, rest.strip_prefix(&**name.get_ref())?)))

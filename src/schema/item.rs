@@ -1,14 +1,14 @@
-//! A value of a TOML file with the path of its key, and what a message says of it.
+//! A value of a TOML file with the path of its key, and its error messages.
 
 use crate::shape::Shape;
 use crate::suggest::suggest;
 use toml::{Table, Value};
 
-/// What is wrong in a file.
+/// An error in a file.
 pub(crate) struct Fault {
-    /// The key whose line is meant: an unknown key itself, else the same as `key`.
+    /// The key whose line the message gives: an unknown key itself, else equal to `key`.
     pub(crate) at: String,
-    /// The path of the value that is wrong, empty for the whole file.
+    /// Path of the faulty value, empty for the whole file.
     pub(crate) key: String,
     pub(crate) problem: String,
     pub(crate) help: String,
@@ -20,7 +20,7 @@ impl Fault {
     }
 }
 
-/// A value and the path of its key.
+/// A value with the path of its key.
 pub(crate) struct Item<'a> {
     pub(crate) key: String,
     pub(crate) value: &'a Value,
@@ -46,7 +46,7 @@ impl<'a> Item<'a> {
         }
     }
 
-    /// The place of an axis, from the first on or, where it is negative, from behind the last.
+    /// Index of an axis, from the first, or from behind the last where it is negative.
     pub(crate) fn axis(&self) -> Result<isize, Fault> {
         match self.value.as_integer().map(isize::try_from) {
             Some(Ok(number)) => Ok(number),
@@ -66,7 +66,7 @@ impl<'a> Item<'a> {
         self.value.as_bool().map_or_else(|| self.wrong("true or false", "write one of them, without quotes"), Ok)
     }
 
-    /// Whether it says that there is none of an optional thing.
+    /// Whether the value is false, which disables an optional setting.
     pub(crate) fn is_false(&self) -> bool {
         self.value.as_bool() == Some(false)
     }
@@ -102,7 +102,7 @@ impl<'a> Item<'a> {
         self.list("a list of sizes", "write [1, 28, 28], say")?.iter().map(Item::whole).collect()
     }
 
-    /// One number for every axis, or a list of one for each.
+    /// Reads one number for all axes, or a list of one for each.
     pub(crate) fn sides(&self, sides: &mut [usize]) -> Result<(), Fault> {
         if !self.value.is_array() {
             sides.fill(self.whole()?);
@@ -119,7 +119,7 @@ impl<'a> Item<'a> {
         Ok(())
     }
 
-    /// The one of `all` that has the name the file gives.
+    /// Finds the element of `all` with the name that the file gives.
     pub(crate) fn one_of<T>(&self, what: &str, all: Vec<T>, name: impl Fn(&T) -> &'static str) -> Result<T, Fault> {
         let names: Vec<&str> = all.iter().map(&name).collect();
         let help = format!("known are {}", names.join(", "));
@@ -135,7 +135,7 @@ impl<'a> Item<'a> {
         known_keys(&self.key, table, known)
     }
 
-    /// `"name"`, or `{ name = settings }`.
+    /// Reads `"name"`, or `{ name = settings }`.
     pub(crate) fn choice(&self, expected: &str, known: &[&str]) -> Result<(&'a str, Option<Item<'a>>), Fault> {
         let (name, settings) = match self.value {
             Value::String(name) => (name, None),
@@ -177,7 +177,7 @@ impl<'a> Keys<'a> {
     }
 }
 
-/// A table all of whose keys are known, or the fault of the first that is not.
+/// Checks that all keys of a table are known; fails with the first that is not.
 pub(crate) fn known_keys<'a>(key: &str, table: &'a Table, known: &[&str]) -> Result<Keys<'a>, Fault> {
     let Some(unknown) = table.keys().find(|name| !known.contains(&name.as_str())) else {
         return Ok(Keys { key: key.to_owned(), table });
@@ -187,7 +187,7 @@ pub(crate) fn known_keys<'a>(key: &str, table: &'a Table, known: &[&str]) -> Res
     Err(Fault { at, ..Fault::new(key, format!("unknown key {unknown:?}"), help) })
 }
 
-/// A value as an error message shows it, on one line and not too long.
+/// Formats a value for an error message, on one line and abbreviated.
 pub(crate) fn shown(value: &Value) -> String {
     let text = match value {
         Value::String(text) => format!("{text:?}"),

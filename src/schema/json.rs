@@ -4,7 +4,7 @@ use super::choice::Choice;
 use super::key::{Key, Setting, Table, short_form};
 use serde_json::{Map, Value as Json, json};
 
-/// The schema of a whole file, with definitions that its parts refer to.
+/// The schema of a whole file, with the definitions that its parts refer to.
 pub(crate) fn document(table: &mut dyn Table, title: &str, definitions: &[(&str, Json)]) -> Json {
     let mut schema = keys(table.keys());
     if let Json::Object(schema) = &mut schema {
@@ -18,7 +18,7 @@ pub(crate) fn document(table: &mut dyn Table, title: &str, definitions: &[(&str,
     schema
 }
 
-/// A table by its keys, with the values that they hold as defaults.
+/// The schema of a table, with the keys' current values as defaults.
 pub(crate) fn keys(keys: Vec<Key>) -> Json {
     let needed: Vec<&str> = keys.iter().filter(|key| key.needed).map(|key| key.name).collect();
     let property = |key: &Key| {
@@ -28,7 +28,7 @@ pub(crate) fn keys(keys: Vec<Key>) -> Json {
     object(keys.iter().map(property).collect(), &needed)
 }
 
-/// What is chosen by its name, in all ways that [`read_choice`](super::read_choice) takes.
+/// The schema of a choice, in all forms that [`read_choice`](super::read_choice) accepts.
 pub(crate) fn choice<C: Choice>() -> Json {
     let (mut names, mut properties) = (Vec::new(), Map::new());
     for mut choice in C::all() {
@@ -54,7 +54,7 @@ pub(crate) fn choice<C: Choice>() -> Json {
     name_or_table(&names, properties)
 }
 
-/// A name, or a table of one key: the name.
+/// The schema of a name, or of a table with the name as its one key.
 fn name_or_table(names: &[&str], properties: Map<String, Json>) -> Json {
     let mut table = object(properties, &[]);
     if let Json::Object(table) = &mut table {
@@ -81,7 +81,7 @@ fn described(mut schema: Json, about: &str, default: Option<String>) -> Json {
     schema
 }
 
-/// A file's value as JSON.
+/// Converts a value in a file's syntax to JSON.
 fn value(text: &str) -> Option<Json> {
     let value: toml::Value = text.parse().ok()?;
     serde_json::to_value(value).ok()
@@ -122,7 +122,7 @@ fn whole() -> Json {
     json!({ "type": "integer", "minimum": 0 })
 }
 
-/// A list of so many whole numbers.
+/// The schema of a list of `count` whole numbers.
 fn wholes(count: usize) -> Json {
     json!({ "type": "array", "minItems": count, "maxItems": count, "items": whole() })
 }
