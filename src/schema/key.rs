@@ -1,11 +1,11 @@
-//! Keys and their settings: the lists by which tables are read, written and described.
+//! Keys and their settings: the tables from which files are read, written and described.
 
 use super::item::{Fault, Item, Keys, known_keys};
 use crate::shape::Shape;
 use serde_json::Value as Json;
 use std::borrow::Cow;
 
-/// A setting, by what it may hold.
+/// A setting, by the type and range of its value.
 pub(crate) enum Setting<'a> {
     /// Any number.
     Number(&'a mut f64),
@@ -15,7 +15,7 @@ pub(crate) enum Setting<'a> {
     NotNegative(&'a mut f64),
     /// A number of at least 0 and less than 1.
     Fraction(&'a mut f64),
-    /// Two such numbers.
+    /// Two numbers of at least 0 and less than 1.
     Fractions(&'a mut [f64; 2]),
     /// A whole number.
     Whole(&'a mut usize),
@@ -31,83 +31,83 @@ pub(crate) enum Setting<'a> {
     PositiveOrFalse(&'a mut Option<f64>),
     /// A number of at least 0 and less than 1, or false for none.
     FractionOrFalse(&'a mut Option<f64>),
-    /// A number that is not negative and that a file leaves out where there is none.
+    /// A number that is not negative, which a file omits where there is none.
     Maybe(&'a mut Option<f64>),
-    /// True or false, which a file leaves out where neither is said.
+    /// True or false, which a file omits where neither is set.
     MaybeFlag(&'a mut Option<bool>),
     /// An axis of a sample; a negative one counts from behind the last.
     Axis(&'a mut isize),
     /// One number for all axes of a sequence or an image, or a list of one for each.
     Sides(&'a mut [usize]),
-    /// Such sides, or `"same"`, which sets the flag; `"valid"` is 0.
+    /// Sides as in [`Setting::Sides`], or `"same"`, which sets the flag; `"valid"` is 0.
     Padding(&'a mut [usize], &'a mut bool),
     /// A list of sizes.
     Sizes(&'a mut Shape),
-    /// A name, of which the one that a template holds is the example in messages.
+    /// A name; the initial value is the example in messages.
     Word(&'a mut String),
-    /// A text, what messages call it, and the help where a file has something else.
+    /// A text, its description in messages, and the help where a file has something else.
     Text(&'a mut String, [&'static str; 2]),
-    /// A value that has rules of its own.
+    /// A value with rules of its own.
     Part(Box<dyn Part + 'a>),
 }
 
-/// A value of a file that has rules of its own.
+/// A value of a file with rules of its own.
 pub(crate) trait Part {
-    /// Takes what a file says.
+    /// Reads the value from a file.
     fn read(&mut self, item: &Item) -> Result<(), Fault>;
-    /// The value as a file has it.
+    /// Formats the value as in a file.
     fn text(&self) -> String;
-    /// The value with every key of what is inside written out.
+    /// Formats the value with every inner key written out.
     fn full_text(&self) -> String {
         self.text()
     }
-    /// The JSON Schema of all that [`Part::read`] takes.
+    /// The JSON Schema of all values that [`Part::read`] accepts.
     fn schema(&self) -> Json;
 }
 
 /// One key of a table.
 pub(crate) struct Key<'a> {
     pub name: &'static str,
-    /// A sentence or two for those who write the file; empty where there is nothing to say.
+    /// Description for authors of files, a sentence or two; empty where none is needed.
     pub about: Cow<'static, str>,
-    /// Whether a file must give it.
+    /// Whether a file must give the key.
     pub needed: bool,
-    /// What a file that lacks the key is advised to write, where that is not the value that the setting holds.
+    /// Example in the message about a missing key, where that is not the setting's value.
     pub example: Option<&'static str>,
-    /// Whether its value may stand in place of the table although a file may leave it out: see [`short_form`].
+    /// Whether the value may replace the table although the key is optional: see [`short_form`].
     pub short: bool,
     pub setting: Setting<'a>,
 }
 
 impl<'a> Key<'a> {
-    /// A key that every file gives. The value that the setting holds is the example in messages.
+    /// A mandatory key. The setting's value is the example in messages.
     pub fn needed(name: &'static str, setting: Setting<'a>) -> Key<'a> {
         Key { needed: true, ..Key::optional(name, setting) }
     }
 
-    /// A key that has a default: the value that the setting holds.
+    /// An optional key. The setting's value is the default.
     pub fn optional(name: &'static str, setting: Setting<'a>) -> Key<'a> {
         Key { name, about: Cow::Borrowed(""), needed: false, example: None, short: false, setting }
     }
 
-    /// A key that has a default, and whose value a file may write in place of the table.
+    /// An optional key whose value a file may write in place of the table.
     pub fn short(name: &'static str, setting: Setting<'a>) -> Key<'a> {
         Key { short: true, ..Key::optional(name, setting) }
     }
 
-    /// With a sentence about it.
+    /// Sets the description.
     pub fn about(self, about: impl Into<Cow<'static, str>>) -> Key<'a> {
         Key { about: about.into(), ..self }
     }
 
-    /// With an example of its value.
+    /// Sets the example.
     pub fn example(self, example: &'static str) -> Key<'a> {
         Key { example: Some(example), ..self }
     }
 }
 
-/// The number of keys whose values a file may write in place of a table: 1 for the first one's alone, where no other key
-/// must be given; more for a list of them; 0 where only the table will do.
+/// Number of keys whose values a file may write in place of a table: 1 for the first key's value, where no other key is
+/// mandatory; more for a list of values; 0 where only the table is valid.
 pub(crate) fn short_form(keys: &[Key]) -> usize {
     match keys {
         [first, rest @ ..] if first.needed => usize::from(!rest.iter().any(|key| key.needed)),
@@ -117,19 +117,19 @@ pub(crate) fn short_form(keys: &[Key]) -> usize {
 
 /// A table of a file.
 pub(crate) trait Table {
-    /// All its keys, in the order in which they are written.
+    /// All keys of the table, in the order in which they are written.
     fn keys(&mut self) -> Vec<Key<'_>>;
 }
 
-/// Reads a table whose keys are all known.
+/// Reads a table, and fails for unknown keys.
 pub(crate) fn read_table(item: &Item, table: &mut dyn Table) -> Result<(), Fault> {
     let keys = table.keys();
     let known: Vec<&str> = keys.iter().map(|key| key.name).collect();
     read_keys(&item.keys(&known)?, keys)
 }
 
-/// Reads the whole of a file. `sections` are the tables that a file writes below a `[section]` line: in TOML, whatever follows
-/// the line belongs to the section, also a key that should stand at the top.
+/// Reads a whole file. `sections` are the tables that a file writes below a `[section]` line: in TOML, all keys after
+/// the line belong to the section, including misplaced top-level keys.
 pub(crate) fn read_document(document: &toml::Table, table: &mut dyn Table, sections: &[&str]) -> Result<(), Fault> {
     let keys = table.keys();
     let known: Vec<&str> = keys.iter().map(|key| key.name).collect();
@@ -142,7 +142,7 @@ pub(crate) fn read_document(document: &toml::Table, table: &mut dyn Table, secti
     })
 }
 
-/// Reads the keys that are there, and fails where one is missing that is needed.
+/// Reads the given keys, and fails where a mandatory one is missing.
 pub(crate) fn read_keys(table: &Keys, keys: Vec<Key>) -> Result<(), Fault> {
     let mut missing = Ok(());
     for key in keys {
@@ -158,7 +158,7 @@ pub(crate) fn read_keys(table: &Keys, keys: Vec<Key>) -> Result<(), Fault> {
     missing
 }
 
-/// Writes `key = value` for every key, `between` after each but the last.
+/// Writes `key = value` for every key, separated by `between`.
 pub(crate) fn write_table(table: &mut dyn Table, between: &str) -> String {
     let line = |key: Key| Some(format!("{} = {}", key.name, key.setting.text(false)?));
     table.keys().into_iter().filter_map(line).collect::<Vec<_>>().join(between)
@@ -209,7 +209,7 @@ impl Setting<'_> {
         Ok(())
     }
 
-    /// The value as a file has it, none where a file leaves it out; `full` writes out every key of what is inside.
+    /// Formats the value as in a file, `None` where a file omits it; `full` writes out every inner key.
     pub fn text(&self, full: bool) -> Option<String> {
         Some(match self {
             Setting::Number(number) => format!("{number:?}"),

@@ -1,8 +1,8 @@
-//! Tables of keys: what a TOML file of Pinhole may hold, by which it is read, written and described as a JSON Schema. Models,
-//! layers and search spaces list their keys; nothing here knows any of them.
+//! Tables of keys: a TOML file of Pinhole is read, written and described as a JSON Schema from one table of its keys.
+//! Models, layers and search spaces list their keys; this module knows none of them.
 //!
-//! Reading walks the TOML tree by hand instead of deriving it, because a message then names the key's path and the line, and
-//! unknown keys get a suggestion at every depth.
+//! The TOML tree is walked by hand instead of derived, so that messages name the key's path and the line, and unknown
+//! keys get a suggestion at every depth.
 
 mod choice;
 mod file;

@@ -1,4 +1,4 @@
-//! Values of keys that are more than a number: tables, lists of tables, choices.
+//! Structured values of keys: tables, lists of tables, choices.
 
 use super::choice::{Choice, read_choice};
 use super::item::{Fault, Item};
@@ -23,7 +23,7 @@ impl<T: Table + Clone> Part for Inner<'_, T> {
     }
 }
 
-/// A table, or false for none; one that is given begins with its defaults.
+/// A table, or false for none; a given table starts with its defaults.
 pub(crate) struct OrFalse<'a, T>(pub &'a mut Option<T>);
 
 impl<T: Table + Clone + Default> Part for OrFalse<'_, T> {
@@ -47,7 +47,7 @@ impl<T: Table + Clone + Default> Part for OrFalse<'_, T> {
 /// A list of tables.
 pub(crate) struct List<'a, T> {
     pub list: &'a mut Vec<T>,
-    /// What a file that has something else is told to write.
+    /// Example in the message about a value of another type.
     pub example: &'static str,
 }
 
@@ -61,7 +61,7 @@ impl<T: Table + Clone + Default> Part for List<'_, T> {
         Ok(())
     }
 
-    /// Each table without the keys that hold their defaults.
+    /// Formats each table without the keys that hold their defaults.
     fn text(&self) -> String {
         let mut default = T::default();
         let entry = |table: &T| {
@@ -83,7 +83,7 @@ impl<T: Table + Clone + Default> Part for List<'_, T> {
     }
 }
 
-/// One of the names of a choice without settings. A file that has another is shown all of them.
+/// A choice without settings, by its name. The message about an unknown name lists all of them.
 pub(crate) struct OneOf<'a, C>(pub &'a mut C);
 
 impl<C: Choice> Part for OneOf<'_, C> {
