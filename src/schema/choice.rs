@@ -119,8 +119,7 @@ macro_rules! names {
 }
 pub(crate) use names;
 
-/// Reads `"name"` or `{ name = { key = value } }`, and where the keys allow it `{ name = value }` or `{ name = [values]
-/// }`.
+/// Reads `"name"`, `{ name = { key = value } }`, or the short forms `{ name = value }` or `{ name = [values] }`.
 pub(crate) fn read_choice<C: Choice>(item: &Item) -> Result<C, Fault> {
     let all = C::all();
     let names: Vec<&str> = all.iter().map(C::name).collect();

@@ -12,8 +12,8 @@ pub const ADVERSARIAL: &str = "adversarial";
 /// The discriminator's loss, in nats: its cross-entropy over draws and codes, ln 2 where it cannot tell them apart.
 pub const DISCRIMINATOR: &str = "discriminator";
 
-/// The latent of an adversarial autoencoder: Makhzani et al., arXiv 1511.05644. The discriminator is two hidden layers with
-/// rectifiers and a logit, `latent.discriminator.0` to `latent.discriminator.4`, trained in the same steps.
+/// The latent of an adversarial autoencoder: Makhzani et al., arXiv 1511.05644. The discriminator is two hidden ReLU
+/// layers and a logit, `latent.discriminator.0` to `latent.discriminator.4`, trained in the same steps.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Adversarial {
     /// Weight of the adversarial loss of the encoder.

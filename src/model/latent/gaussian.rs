@@ -24,11 +24,9 @@ pub struct Gaussian {
     pub warmup: usize,
     /// Steps after which the weight restarts from 0; 0 for never: Fu et al., arXiv 1903.10145.
     pub cycle: usize,
-    /// Least divergence, in nats, that each element counts for in training (free bits): Kingma et al., arXiv
-    /// 1606.04934.
+    /// Free bits: least divergence of an element in training, in nats: Kingma et al., arXiv 1606.04934.
     pub free_bits: f64,
-    /// Codes drawn per sample. From 2 on, training follows the importance-weighted bound: Burda et al., arXiv
-    /// 1509.00519.
+    /// Codes drawn per sample; from 2 on, training uses importance weighting: Burda et al., arXiv 1509.00519.
     pub samples: usize,
     /// Weight of the maximum mean discrepancy of a batch's codes from the standard normal: InfoVAE, Zhao et al., arXiv
     /// 1706.02262.

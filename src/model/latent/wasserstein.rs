@@ -92,7 +92,7 @@ pub(super) fn with_discrepancy(
     Ok((sum, discrepancy))
 }
 
-/// The sum of c / (c + d²) over seven scales c: those of the published code, twice the code's size (for a prior of variance
+/// Sum of c / (c + d²) over seven scales c, those of the published code: twice the code's size (for a prior of variance
 /// 1) times 0.1, 0.2, 0.5, 1, 2, 5 and 10.
 fn multiquadratic(graph: &mut Graph, distances: Value, size: f64) -> Result<Value> {
     let mut sum: Option<Value> = None;
