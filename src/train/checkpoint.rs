@@ -19,8 +19,7 @@ pub struct Progress {
     pub steps: Option<usize>,
     /// Number of steps done since the beginning.
     pub step: u64,
-    /// Updates of the parameters before the current epoch; none in files of older versions, whose epochs were all
-    /// equally long.
+    /// Number of updates before the current epoch; none in files of older versions, whose epochs were equally long.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub updates: Option<u64>,
     /// Number of this epoch's steps with a known loss: less than `position` while the device works.

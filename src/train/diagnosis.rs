@@ -17,8 +17,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 impl Trainer<'_> {
-    /// Finds the cause of a loss that is not finite at `step` of this epoch, or of a parameter that is not after its
-    /// update.
+    /// Finds the cause of a non-finite loss at `step` of this epoch, or of a non-finite parameter after its update.
     pub(super) fn diagnose(&self, value: f64, step: u64) -> Error {
         let unknown = |epoch| Error::NonFinite { value, step, epoch, place: "the loss".to_owned() };
         let Some(base) = &self.base else { return unknown(self.progress.epoch + 1) };

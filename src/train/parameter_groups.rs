@@ -6,8 +6,7 @@ use crate::model::Network;
 use crate::model::config::{Place, Swa, TrainSpec};
 use crate::plan::state::{AVERAGING, NORM_LIMIT, SHARE, VALUE_LIMIT, WAIT};
 
-/// A limit above the norm of any useful gradient, for when the norm is computed only to check that gradients are
-/// finite.
+/// A limit above any useful gradient's norm, for a norm that is computed only to find gradients that are not finite.
 const NO_LIMIT: f64 = 1e30;
 
 /// Groups of parameters that share a learning rate and a weight decay.

@@ -33,9 +33,8 @@ pub(super) fn moments(spec: &TrainSpec) -> usize {
 /// The number of samples for which a training plan is shown by default: the size of MNIST.
 const SHOWN_SAMPLES: usize = 60_000;
 
-/// The number of samples for which a training plan is shown by default: 60,000. If those have more than 2^31 numbers,
-/// it is as many as every device can bind at a time, and at least a batch; a trainer uploads the remaining samples in
-/// chunks.
+/// The number of samples for which a training plan is shown by default: 60,000. If they have more than 2^31 numbers, as
+/// many as every device can bind at a time, and at least a batch; a trainer uploads the remaining samples in chunks.
 pub fn default_samples(network: &Network) -> usize {
     let width = plain_rows(network).width();
     match SHOWN_SAMPLES.checked_mul(width) {

@@ -206,8 +206,7 @@ impl<'a> Trainer<'a> {
         &self.network.spec().train
     }
 
-    /// Writes the count of skipped updates and the loss scale, which the device keeps in the buffer of the gradient
-    /// norm.
+    /// Writes the count of skipped updates and the loss scale, which the device keeps behind the gradient norm.
     fn write_norm(&mut self) -> Result<()> {
         let gradients = gradients(self.spec());
         if !gradients.skip && !gradients.scaled {
