@@ -5,8 +5,7 @@ use crate::error::Result;
 use crate::model::Network;
 use crate::tensor::DType;
 
-/// A summary of a training's data. Equal data have equal fingerprints, wherever they are stored and however they are
-/// read.
+/// A summary of a training's data. Equal data have equal fingerprints wherever they are stored and however read.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fingerprint {

@@ -115,7 +115,7 @@ fn holder() -> String {
     format!("process {}{host} since {}", std::process::id(), utc(SystemTime::now()))
 }
 
-/// The machine's name, if found without a system call.
+/// The machine's name, as far as a file or the environment holds it.
 fn host() -> Option<String> {
     let kernel = fs::read_to_string("/proc/sys/kernel/hostname").ok();
     let named = kernel.or_else(|| ["HOSTNAME", "COMPUTERNAME"].iter().find_map(|name| std::env::var(name).ok()));

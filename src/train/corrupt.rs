@@ -1,5 +1,4 @@
-//! Augmentation and corruption of samples, drawn on the device for every sample and step, as part of the training
-//! graph.
+//! Augmentation and corruption of samples, drawn anew for every sample and step in the training graph.
 
 use crate::error::Result;
 use crate::graph::{Binary, Graph, Unary, Value};

@@ -295,8 +295,7 @@ pub(super) fn of_samples(network: &Network, parameters: &Values, data: &Dataset)
     Ok(found)
 }
 
-/// The names and kinds of the activations inside a model. The decoder's last one is left out: it may be zero where data
-/// is.
+/// The names and kinds of the activations inside a model: all but the last layer, which may well be zero where data is.
 fn activations(network: &Network) -> Vec<(String, String)> {
     let last = network.checked().decoder.last().map(|layer| &layer.name);
     let layers = network.checked().layers().filter(|layer| Some(&layer.name) != last);
