@@ -91,8 +91,7 @@ impl Default for RunSettings {
 }
 
 impl RunSettings {
-    /// Reads the settings of the run in a directory, without locking it. Fails where there is none, or its file is
-    /// damaged.
+    /// Reads the settings of the run in a directory, without a lock. Fails where there is none, or its file is damaged.
     pub fn read(directory: &Path) -> Result<RunSettings> {
         let path = directory.join(SETTINGS);
         let help = "restore the file, or start a new run with another --out";
