@@ -154,8 +154,7 @@ impl Dataset {
         }
     }
 
-    /// Fails where samples need a conversion to be scaled like others that a model is trained on, or cannot be
-    /// converted.
+    /// Fails unless samples are scaled like others, which a model is trained on, without a conversion.
     pub(crate) fn expect_scaled_as(&self, others: &Dataset, names: [&str; 2]) -> Result<()> {
         // Bytes on both sides, the usual case, need no look at the numbers.
         if self.dtype() == DType::U8 && others.dtype() == DType::U8 {
