@@ -1,9 +1,8 @@
 //! CSV of numbers: one sample per line, its numbers separated by commas, semicolons, tabs, bars or blanks.
 //!
-//! A first line without any number is a header and is skipped, as are the numbers that pandas writes as names of
-//! unnamed columns. A first column without a name in the header holds line numbers and is left out. Fields may be in
-//! double quotes. If commas do not separate fields, a comma is the decimal point, as spreadsheets of many countries
-//! write it.
+//! A first line without any number is a header and is skipped, as are pandas's numbers for unnamed columns. A first
+//! column without a name in the header holds line numbers and is left out. Fields may be in double quotes. If commas do
+//! not separate fields, a comma is the decimal point, as spreadsheets of many countries write it.
 //!
 //! The file is read piece by piece, so that its text is never in memory together with its numbers.
 

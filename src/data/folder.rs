@@ -135,7 +135,7 @@ pub(super) fn emnist_file(path: &Path, pictures: &emnist::Pictures) -> Result<Sp
 }
 
 /// Loads training images with their labels and test images. `stems` are the file name prefixes, in the order of
-/// [`MNIST`].
+/// `MNIST`.
 fn idx_splits(train_images: &Path, [_, train_labels, test_images, test_labels]: [&str; 4]) -> Result<Splits> {
     let folder = train_images.parent().unwrap_or(Path::new(""));
     let train = labelled(train_images, idx_file(folder, train_labels, 1))?;

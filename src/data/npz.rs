@@ -69,8 +69,7 @@ impl Npz {
         self.arrays.iter().map(|entry| entry.name.as_str())
     }
 
-    /// Reads one array, as [`read_npy`](super::npy::read_npy) reads a file. Fails also where there is none of this
-    /// name.
+    /// Reads one array, as [`read_npy`](super::npy::read_npy) reads a file. Fails also where the name is unknown.
     pub fn read(&self, name: &str) -> Result<Tensor> {
         let (shape, values) = self.read_parts(name)?;
         Tensor::new(shape, values)

@@ -20,8 +20,7 @@ pub struct Reading {
     pub memory: u64,
     /// The items that are the columns of ratings, in this order; all found items by default.
     pub items: Option<Arc<Vec<String>>>,
-    /// Reads CSV files as tables, whose first line names columns of numbers or categories. By default they hold
-    /// numbers.
+    /// Reads CSV files as tables, whose first line names columns of numbers or categories. By default, as numbers.
     pub columns: Option<Columns>,
     /// The column of a CSV file that holds labels, which is left out of the samples.
     pub label: Option<LabelColumn>,
