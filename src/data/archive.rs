@@ -107,7 +107,7 @@ fn with_side_data(path: &Path, npz: &Npz, mut dataset: Dataset, part: &str) -> R
     Ok(dataset)
 }
 
-/// Converts an array to whole numbers along one dimension, if it has no others.
+/// Converts a list, `[n]` or `[n, 1]`, to whole numbers; none if the array is anything else.
 fn whole_numbers((shape, values): (Shape, Values)) -> Option<Vec<u32>> {
     if !matches!(shape[..], [_] | [_, 1]) {
         return None;

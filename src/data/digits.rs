@@ -21,8 +21,7 @@ const PIXELS: usize = SIDE * SIDE;
 /// Number of line segments per curve between two control points.
 const PIECES: usize = 5;
 
-/// Makes `count` pictures of handwritten-like digits, shape `[1, 28, 28]`, white on black, labelled 0 to 9 in random
-/// order.
+/// Makes `count` pictures of handwritten-like digits, `[1, 28, 28]`, white on black, labelled 0 to 9 in random order.
 ///
 /// Sample `i` depends only on `seed` and `i`, so a longer set begins with the shorter one. If `count` is 0, there is
 /// one sample, since a data set is never empty.

@@ -144,8 +144,7 @@ impl Downloader {
         Downloader { agent: config.into(), patience }
     }
 
-    /// Downloads a file into a folder, trying the mirrors in turn, and calls `progress` with the number of bytes so
-    /// far.
+    /// Downloads a file into a folder, trying the mirrors in turn; `progress` receives the number of bytes so far.
     ///
     /// Fails where another file of this name exists, where the folder cannot be written, and where no mirror
     /// delivers the file; the part received is then kept for the next call, under a hidden name.

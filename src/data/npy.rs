@@ -25,8 +25,7 @@ const LONGEST_TEXT: usize = 64 << 10;
 const GET_AGAIN: &str = "the file is damaged: get it again";
 const OTHER_TYPE: &str = "save it by numpy.save(name, array.astype(\"float32\"))";
 
-/// Reads an NPY file, gzipped or not: unsigned bytes as [`Values::U8`], all other numbers as [`Values::F32`],
-/// row-major.
+/// Reads an NPY file, gzipped or not: unsigned bytes as [`Values::U8`], all others as [`Values::F32`], row-major.
 ///
 /// Fails where the file cannot be read, is not an NPY file, holds anything but real numbers, has a size of 0, or has
 /// less or more data than its header says.
