@@ -37,34 +37,34 @@ const TEST_SEED: u64 = 2;
 
 /// Loads the data that `source` names:
 ///
-/// - `digits`: the built-in digits, 60,000 to train on and 10,000 to test with; `digits:N`: N, and a sixth of that
+/// - `digits`: the built-in digits, 60,000 for training and 10,000 for testing; `digits:N`: N, and a sixth of that
 ///   (write `./digits` for a folder of that name);
-/// - a folder with `train-images-idx3-ubyte` and, where they are there, `t10k-images-idx3-ubyte` and the two label
-///   files; each may be gzipped (`.gz`) or have a dot in place of the dash before `idx`. They may also be where torchvision keeps
-///   them below its `root`, in `MNIST/raw`, `FashionMNIST/raw`, `KMNIST/raw` or `EMNIST/raw`, where only one of these is there;
-/// - a folder with the files of one of EMNIST's splits, `emnist-SPLIT-train-images-idx3-ubyte` and so on (`-test-`, `-labels-`),
-///   or the path of one of its files of images, which chooses among several splits: a file of training images comes with its
-///   labels and test part, one of test images with its labels. EMNIST's pictures are transposed, and are transposed back;
-/// - an IDX or NPY file: rank 2 gives samples `[d]`, rank 3 `[1, h, w]`, rank 4 and more what stands behind the number of
-///   samples. Pictures with their channels last stay so: only [`Reading::input`] says what axes mean, and
-///   [`Dataset::for_input`] does it afterwards;
-/// - an NPZ file that holds a CSR matrix, as `scipy.sparse.save_npz` writes it: sparse samples `[columns]`;
-/// - any other NPZ file: `FILE.npz:NAME` is one array of it; without a name its only one, or `x_train`, `x`, `data` or `images`,
-///   with the labels and the test part beside it in `y_train`, `x_test` and so on, a vector for each sample in `conditions`,
-///   and in `lengths` how many steps each sequence of `x` has (`conditions_train`, `lengths_test` and so on). MedMNIST's names
-///   are known too: `train_images`, `train_labels`, `test_images` and so on. A validation part (`val_images`, `x_val`) is what to
-///   test with where there is no test part, and is left out where there is one. Labels that cannot
-///   be used, such as several numbers for a sample, are a fault only where labels are needed;
+/// - a folder with `train-images-idx3-ubyte` and, optionally, `t10k-images-idx3-ubyte` and the two label files; each
+///   may be gzipped (`.gz`) or have a dot in place of the dash before `idx`. They may also be in torchvision's
+///   subfolders of its `root`: `MNIST/raw`, `FashionMNIST/raw`, `KMNIST/raw` or `EMNIST/raw`, if only one exists;
+/// - a folder with the files of one of EMNIST's splits, `emnist-SPLIT-train-images-idx3-ubyte` and so on (`-test-`,
+///   `-labels-`), or the path of one of its image files, which chooses among several splits: training images come with
+///   labels and test part, test images with labels. EMNIST's pictures are transposed in the files, and transposed back;
+/// - an IDX or NPY file: rank 2 gives samples `[d]`, rank 3 `[1, h, w]`, rank 4 and more the axes after the number of
+///   samples. Pictures with channels last stay so: only [`Reading::input`] gives axes a meaning, and
+///   [`Dataset::for_input`] rearranges them afterwards;
+/// - an NPZ file with a CSR matrix, as `scipy.sparse.save_npz` writes it: sparse samples `[columns]`;
+/// - any other NPZ file: `FILE.npz:NAME` is one array of it; without a name its only one, or `x_train`, `x`, `data` or
+///   `images`, with labels and test part from `y_train`, `x_test` and so on, a vector per sample from `conditions`,
+///   and the number of steps of each sequence of `x` from `lengths` (`conditions_train`, `lengths_test` and so on).
+///   MedMNIST's names are known too: `train_images`, `train_labels`, `test_images` and so on. A validation part
+///   (`val_images`, `x_val`) is the test part if there is no other, else it is ignored. Labels that cannot be used,
+///   such as several numbers per sample, are an error only if labels are required;
 /// - a CSV or TSV file of numbers: samples `[columns]`; one column may hold labels, see [`Reading::label`];
-/// - `ratings:FILE`, a file of lines `user,item[,value]`: a sparse sample `[items]` for each user; `ratings:USERS[:SEED]`,
-///   made-up users: see [`ratings`];
-/// - a picture (PNG, JPEG, BMP, GIF, TIFF or WebP, the first of several frames), or a folder of them, all of one size and taken in
-///   the order of their names: samples `[1, h, w]` where all are grey, else `[3, h, w]`, transparency laid over black. Samples are
-///   bytes, or floats from 0 to 1 where one of the pictures has 16 bits;
-/// - a folder without pictures of its own whose folders hold pictures, at any depth: each is a class of its name, and labels are
-///   the classes' places in the order of their names;
-/// - a folder of two such folders, or folders of pictures, called `train` (or `training`) and `test` (`testing`, `val`, `valid`,
-///   `validation`: the first that is there), the second being the test part.
+/// - `ratings:FILE`, a file of lines `user,item[,value]`: a sparse sample `[items]` for each user;
+///   `ratings:USERS[:SEED]`, made-up users: see [`ratings`];
+/// - a picture (PNG, JPEG, BMP, GIF, TIFF or WebP, the first of several frames), or a folder of them, all of one size
+///   and in the order of their names: samples `[1, h, w]` if all are grey, else `[3, h, w]`, with transparency over
+///   black. Samples are bytes, or floats from 0 to 1 if a picture has 16 bits;
+/// - a folder without pictures of its own whose folders hold pictures, at any depth: each is a class of its name, and
+///   labels index the classes in the order of their names;
+/// - a folder of two such folders, or folders of pictures, called `train` (or `training`) and `test` (`testing`, `val`,
+///   `valid`, `validation`: the first that exists), the second being the test part.
 ///
 /// The kind of a file is detected by its first bytes, whatever its extension; only CSV files go by their names. IDX,
 /// NPY and CSV files may be gzipped.
