@@ -210,7 +210,7 @@ impl Part {
 }
 
 /// The folder itself, or its folders of training pictures and, optionally, test pictures, by their names. A folder
-/// called `train` beside others is a class, unless one of these is named for test pictures.
+/// called `train` among others is a class, unless one of these is named for test pictures.
 fn part_folders(folder: &Path) -> Result<Vec<PathBuf>> {
     let folders = folders_in(folder)?;
     let called = |known: &str| folders.iter().find(|path| name_of(path).eq_ignore_ascii_case(known)).cloned();

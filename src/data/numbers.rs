@@ -124,7 +124,7 @@ impl<'a> Numbers<'a> {
         Numbers { path, separator, comma: None, point: None }
     }
 
-    /// Warns if commas were read as decimal points in a file without semicolons, the usual separator beside them.
+    /// Warns if commas were read as decimal points in a file without semicolons, the usual separator then.
     pub fn warn(&self) {
         if let Some([line, column]) = self.comma.filter(|_| self.separator != Separator::Byte(b';')) {
             warn(self.path, &format!("commas are read as decimal points, in line {line}, column {column} first"));

@@ -74,8 +74,8 @@ impl Dataset {
         self.side.targets.as_deref()
     }
 
-    /// Sets the number of valid steps of each sequence `[steps, features]` (or `[1, steps, features]`); the rest is masked.
-    /// Fails unless there is a length for each, of at least 1 and at most all steps, and where samples are not sequences.
+    /// Sets the valid steps of each sequence `[steps, features]` (or `[1, steps, features]`); later steps are masked.
+    /// Fails unless each has a length, of at least 1 and at most all steps, and where samples are not sequences.
     pub fn with_lengths(mut self, lengths: Vec<u32>) -> Result<Dataset> {
         let ([steps, _] | [1, steps, _]) = self.sample_shape()[..] else {
             let problem = format!("samples {} are no sequences", self.sample_shape());

@@ -67,7 +67,7 @@ struct Found {
 /// Runs a step of the plan at index 0 of both sessions, launch by launch, the reference from the session's operands.
 ///
 /// Differences are relative to the largest magnitude that the launch writes to the same buffer, partial sums included:
-/// the gradient of a bias before a normalisation is pure rounding, tiny beside the gradient of its weights.
+/// the gradient of a bias before a normalisation is pure rounding, tiny next to the gradient of its weights.
 fn compare(
     plan: &Plan,
     session: &mut Session,

@@ -110,13 +110,13 @@ pub enum Warning {
         /// The updates of the training.
         updates: u64,
     },
-    /// A mean over all elements stands beside a divergence that is a sum over the code.
+    /// The loss is a mean over all elements, but the divergence a sum over the code.
     MeanBesideSum {
         /// The loss, such as `"mse"`.
         loss: String,
         /// The likelihood that would do, such as `"gaussian"`.
         likelihood: &'static str,
-        /// How many times the divergence counts beside the loss of a whole sample.
+        /// The weight of the divergence relative to the loss of a whole sample.
         factor: f64,
         /// The beta with which it would count once.
         beta: f64,
