@@ -93,7 +93,7 @@ pub(super) fn read_exact_elements(
     read_each(reader, element, order, count, at_hand, |value| value)
 }
 
-/// Applies `make` to the numbers of each block; returns the results and the number of bytes read.
+/// Reads numbers block by block and applies `make` to each; returns the results and the number of bytes read.
 fn read_each<T>(
     reader: &mut dyn Read,
     element: Element,

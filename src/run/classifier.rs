@@ -124,7 +124,7 @@ impl Task {
         }
     }
 
-    /// The class of each sample of labelled data. Fails where a label is none of the known ones.
+    /// The class of each sample of labelled data. Fails where a label is unknown.
     fn classes_of(&self, data: &Dataset) -> Result<Vec<u32>> {
         let labels = data.needed_labels("")?;
         let classes: Vec<_> = labels.names().iter().map(|label| class_of(label, &self.names, self.classes)).collect();

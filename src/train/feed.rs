@@ -263,7 +263,7 @@ impl FeedShape {
         Ok(FeedShape { layout, name, sample, dtype, samples, batch, rows: samples, places: vec![0] })
     }
 
-    /// The positions of input, condition, target and mask in a sample.
+    /// The sizes of input, condition, target and mask in a sample.
     pub fn layout(&self) -> BatchLayout {
         self.layout
     }
