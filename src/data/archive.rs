@@ -15,8 +15,8 @@ use crate::shape::Shape;
 use crate::tensor::Values;
 use std::path::{Path, PathBuf};
 
-/// The names that arrays of samples, their labels, and those of a part to test with go by in NPZ files; what to test with is the
-/// test part, else the validation part.
+/// Names in NPZ files of arrays of samples and labels, and of those of the test part, which is the validation part if
+/// there is no other.
 const ARRAYS: [[&str; 6]; 7] = [
     ["x_train", "y_train", "x_test", "y_test", "x_val", "y_val"],
     ["X_train", "y_train", "X_test", "y_test", "X_val", "y_val"],
@@ -30,7 +30,7 @@ const ARRAYS: [[&str; 6]; 7] = [
 /// The arrays of a sparse matrix in SciPy's files.
 const CSR: [&str; 4] = ["data", "indices", "indptr", "shape"];
 
-/// The array of an NPZ file that is asked for; else its only one, or those of usual names.
+/// Loads the array of an NPZ file with the name `key`; else its only one, or those of usual names.
 pub(super) fn arrays(path: &Path, key: Option<&str>, reading: &Reading) -> Result<Splits> {
     let npz = Npz::open(path)?;
     let array = |name: &str| samples(path, npz.read_parts(name)?);
@@ -59,7 +59,7 @@ pub(super) fn arrays(path: &Path, key: Option<&str>, reading: &Reading) -> Resul
                 }
                 labels => dataset.with_read_labels(labels),
             },
-            // What cannot be read is in the way of nobody who needs no labels.
+            // Unreadable labels are an error only if labels are required.
             Err(Error::File { problem, .. }) => Ok(dataset.with_unreadable_labels(problem)),
             Err(error) => Ok(dataset.with_unreadable_labels(error.to_string())),
         }
@@ -81,7 +81,7 @@ pub(super) fn arrays(path: &Path, key: Option<&str>, reading: &Reading) -> Resul
     Ok(Splits { train, test })
 }
 
-/// Samples with what an NPZ file's `conditions` and `lengths` (`conditions_train` and so on) say of them.
+/// Sets the side data from an NPZ file's `conditions` and `lengths` (`conditions_train` and so on).
 fn with_side_data(path: &Path, npz: &Npz, mut dataset: Dataset, part: &str) -> Result<Dataset> {
     let fault = |name: &str| {
         let name = name.to_owned();
@@ -107,7 +107,7 @@ fn with_side_data(path: &Path, npz: &Npz, mut dataset: Dataset, part: &str) -> R
     Ok(dataset)
 }
 
-/// An array as whole numbers along one dimension, if it is that.
+/// Converts a list, `[n]` or `[n, 1]`, to whole numbers; none if the array is anything else.
 fn whole_numbers((shape, values): (Shape, Values)) -> Option<Vec<u32>> {
     if !matches!(shape[..], [_] | [_, 1]) {
         return None;
@@ -122,7 +122,7 @@ fn whole_numbers((shape, values): (Shape, Values)) -> Option<Vec<u32>> {
     }
 }
 
-/// Images of an IDX file with the labels of another.
+/// Loads the images of an IDX file with the labels of another.
 pub(super) fn labelled(images: &Path, labels: Option<PathBuf>) -> Result<Dataset> {
     let dataset = images_from_idx(images)?;
     let Some(path) = labels else {
@@ -148,7 +148,7 @@ pub(super) fn images_from_idx(path: &Path) -> Result<Dataset> {
     if let [count, columns, rows] = shape[..]
         && emnist::Pictures::of(path).is_some()
     {
-        // A column's pixels are as the channels of one pixel.
+        // Transpose as if a column's pixels were the channels of one pixel.
         match &mut values {
             Values::U8(values) => *values = channels_first(std::mem::take(values), columns, rows),
             Values::F32(values) => *values = channels_first(std::mem::take(values), columns, rows),
@@ -159,7 +159,7 @@ pub(super) fn images_from_idx(path: &Path) -> Result<Dataset> {
     samples(path, (shape, values))
 }
 
-/// An array of samples as a data set, in its own order: `[n, d]`, `[n, h, w]`, or samples of higher rank.
+/// Makes a data set of an array of samples, in its own order: `[n, d]`, `[n, h, w]`, or samples of higher rank.
 pub(super) fn samples(path: &Path, (shape, values): (Shape, Values)) -> Result<Dataset> {
     let sample_shape: Shape = match shape[..] {
         [_, size] => [size].into(),
@@ -175,7 +175,7 @@ pub(super) fn samples(path: &Path, (shape, values): (Shape, Values)) -> Result<D
         Values::F32(values) => Dataset::from_f32(sample_shape, values),
         Values::F64(_) | Values::U32(_) => return Err(Error::file(path, "holds neither bytes nor floats", KNOWN)),
     };
-    // A bad value is the file's, so the message names the file.
+    // Name the file in the error, since the bad value is in it.
     dataset.map_err(|error| match error {
         Error::Invalid { problem, help, .. } => Error::file(path, problem, help),
         other => other,

@@ -1,23 +1,23 @@
-//! How samples of one shape fit a model whose input has another. The model's input decides; the number of elements
-//! alone never does, since pictures of 20 x 28 have as many as those of 28 x 20.
+//! Fitting samples to a model's input of another shape. The model's input decides; an equal number of elements
+//! is not enough, since pictures of 20 x 28 have as many as those of 28 x 20.
 
 use crate::error::{Error, Result};
 use crate::shape::Shape;
 
-/// How the numbers of a sample become those of a model's input.
+/// The order in which a sample's numbers become a model's input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Arrangement {
-    /// One after the other, as they lie.
+    /// Unchanged order.
     AsTheyLie,
     /// `[height, width, channels]` becomes `[channels, height, width]`.
     ChannelsLast,
 }
 
-/// How samples of a shape become a model's input; `None` where they do not fit it.
+/// The arrangement of samples for a model's input; `None` if they do not fit it.
 ///
-/// Samples are taken as they lie where both shapes differ in nothing but axes of size 1, as `[28, 28]` and `[1, 28,
-/// 28]`, or where one of them is flat: `[784]` fits `[1, 28, 28]`, and the other way round. Pictures with their
-/// channels last are taken only where nothing else fits.
+/// The order is unchanged if the shapes differ only in axes of size 1, as `[28, 28]` and `[1, 28, 28]`, or
+/// one of them is flat: `[784]` fits `[1, 28, 28]`, and the reverse. Channels last is chosen only where nothing
+/// else fits.
 pub fn arrangement(sample: &Shape, input: &Shape) -> Option<Arrangement> {
     if elements(sample) != elements(input) {
         return None;
@@ -33,13 +33,13 @@ pub fn arrangement(sample: &Shape, input: &Shape) -> Option<Arrangement> {
     }
 }
 
-/// Whether a code of this shape is one of the model's: `latent`, but for axes of size 1, or flat.
+/// Whether a code of this shape fits a model's `latent` shape: equal but for axes of size 1, or flat.
 pub fn fits_code(code: &[usize], latent: &Shape) -> bool {
     let code: Shape = code.into();
     elements(&code) == elements(latent) && (is_flat(&code) || sizes(&code) == sizes(latent))
 }
 
-/// Whether two sets of samples become the same input, or, where no input is known, whether they lie alike.
+/// Whether two sets of samples are arranged alike for the same input or, if no input is known, have the same order.
 pub(super) fn is_alike(one: &Shape, other: &Shape, input: Option<&Shape>) -> bool {
     let arranged = |shape: &Shape| match input {
         Some(input) if arrangement(shape, input) == Some(Arrangement::ChannelsLast) => input.clone(),
@@ -48,7 +48,7 @@ pub(super) fn is_alike(one: &Shape, other: &Shape, input: Option<&Shape>) -> boo
     arrangement(&arranged(one), &arranged(other)) == Some(Arrangement::AsTheyLie)
 }
 
-/// Fails where samples do not fit a model's input as they lie. `whose` names the model in the message.
+/// Fails where samples do not fit a model's input in their own order. `whose` names the model in the message.
 pub(crate) fn expect_input(sample: &Shape, input: &Shape, data: &str, whose: &str) -> Result<()> {
     let help = match arrangement(sample, input) {
         Some(Arrangement::AsTheyLie) => return Ok(()),
@@ -59,7 +59,7 @@ pub(crate) fn expect_input(sample: &Shape, input: &Shape, data: &str, whose: &st
     Err(Error::invalid(format!("data \"{data}\""), problem, help))
 }
 
-/// The elements of a shape that anybody may have written down, where they can be counted.
+/// The number of elements of an untrusted shape; none if it overflows.
 fn elements(shape: &Shape) -> Option<usize> {
     shape.iter().try_fold(1usize, |product, size| product.checked_mul(*size))
 }

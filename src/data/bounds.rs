@@ -1,8 +1,8 @@
-//! The extent of numbers, and the bounds that a loss sets to it.
+//! The range of a data set's numbers, and the bounds that a loss sets.
 
-/// What rounding may add to a number that a bound holds.
+/// Largest rounding error by which a number may exceed a bound.
 const ROUNDING: f32 = 1e-6;
-/// Floats that reach above this, and not above 255, have the range of bytes.
+/// Floats whose largest is above this, and at most 255, have the range of bytes.
 const MIDDLE_BYTE: f32 = 127.0;
 
 /// The smallest and the largest of some numbers, and whether all are whole.
@@ -22,7 +22,7 @@ impl Extent {
             Extent {
                 least: extent.least.min(value),
                 most: extent.most.max(value),
-                // A cast is cheaper than `fract`, and what it cannot hold is no byte either.
+                // A cast is cheaper than `fract`; numbers outside i32 are not bytes either.
                 whole: extent.whole & (value as i32 as f32 == value),
             }
         })
@@ -33,40 +33,40 @@ impl Extent {
         Extent { least, most, whole: self.whole & other.whole }
     }
 
-    /// Whether all lie in 0 to 1, or less far outside than that is wide.
+    /// Whether all numbers are in 0 to 1, or less than that interval's width outside.
     pub fn is_near_unit(self) -> bool {
         self.least > -1.0 && self.most < 2.0
     }
 
-    /// Whether they reach over the range of bytes, as pictures do that were made floats and not divided by 255.
+    /// Whether the numbers span the range of bytes, as those of pictures converted to floats without division by 255.
     pub fn is_of_bytes(self) -> bool {
         self.least >= 0.0 && self.most > MIDDLE_BYTE && self.most <= 255.0
     }
 }
 
-/// The numbers that something takes: a loss, say.
+/// The numbers that are accepted, by a loss for example.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Bounds {
-    /// What takes them, as `loss "bce"`.
+    /// What sets the bounds, as `loss "bce"`.
     pub whose: String,
-    /// The smallest, which is 0, up to the largest, where there is one.
+    /// The upper bound, if there is one. The lower bound is 0.
     pub most: Option<f32>,
-    /// What to do without scaling.
+    /// What to do instead of scaling, for messages.
     pub otherwise: String,
 }
 
 impl Bounds {
-    /// Whether all numbers of an extent are taken.
+    /// Whether all numbers of a range are within the bounds.
     pub fn hold(&self, extent: Extent) -> bool {
         extent.least >= -ROUNDING && self.most.is_none_or(|most| extent.most <= most + ROUNDING)
     }
 
-    /// Whether a number is taken.
+    /// Whether a number is within the bounds.
     pub fn holds(&self, value: f32) -> bool {
         self.hold(Extent { least: value, most: value, whole: false })
     }
 
-    /// The numbers that are taken, and the rest of a sentence.
+    /// Describes the accepted numbers, as the end of a sentence.
     pub fn text(&self) -> String {
         match self.most {
             Some(most) => format!("{} takes numbers from 0 to {most}", self.whose),

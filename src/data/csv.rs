@@ -1,10 +1,10 @@
-//! CSV of numbers: a sample a line, its numbers separated by commas, semicolons, tabs, bars or blanks.
+//! CSV of numbers: one sample per line, its numbers separated by commas, semicolons, tabs, bars or blanks.
 //!
-//! A first line without any number is a header and is skipped, and so is one of the numbers that pandas gives to columns
-//! without names. A first column without a name in the header holds the numbers of lines and is left out. Fields may stand in
-//! double quotes. Where no commas separate, a comma is taken for the decimal point, as spreadsheets of many countries write it.
+//! A first line without any number is a header and is skipped, as are pandas's numbers for unnamed columns. A first
+//! column without a name in the header holds line numbers and is left out. Fields may be in double quotes. If commas do
+//! not separate fields, a comma is the decimal point, as spreadsheets of many countries write it.
 //!
-//! The file is read piece by piece, so that its text never lies in memory beside its numbers.
+//! The file is read piece by piece, so that its text is never in memory together with its numbers.
 
 use std::io::Write;
 use std::path::Path;
@@ -17,11 +17,11 @@ use super::text::warn;
 use crate::error::{Error, Result, suggest};
 use crate::files::write_atomically;
 
-/// No number is written in more bytes; names in a header may be.
+/// Most bytes of a number; names in a header may be longer.
 const LONGEST_FIELD: usize = 1024;
-/// Names of a header that a message may suggest.
+/// Most names of a header that a message suggests.
 const MOST_NAMES: usize = 40;
-/// As many ascending numbers from 0 on are no sample.
+/// Number of fields 0, 1, 2 and so on from which a line is taken for column numbers, not for a sample.
 const LONG_COUNT: usize = 10;
 const NAME_ALL: &str = "give names to all columns or to none";
 pub(super) const WITHOUT_INDEX: &str =
@@ -30,22 +30,22 @@ pub(super) const WITHOUT_INDEX: &str =
 /// Numbers in lines of equal length.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Table {
-    /// The numbers of a line.
+    /// Number of columns.
     pub columns: usize,
-    /// All of them, line by line: finite.
+    /// All numbers, line by line: finite.
     pub values: Vec<f32>,
 }
 
-/// Reads a CSV file of numbers. Empty lines and those that hold nothing but separators are skipped.
+/// Reads a CSV file of numbers. Empty lines and lines with nothing but separators are skipped.
 ///
-/// Fails, with line and column (both counted from 1), where something is no finite number or a line has more or fewer
+/// Fails, with line and column (both counted from 1), where a field is not a finite number or a line has more or fewer
 /// numbers than the first, and where there is no number at all.
 pub fn read_csv(path: impl AsRef<Path>) -> Result<Table> {
     Ok(read_labelled(path.as_ref(), None)?.0)
 }
 
-/// [`read_csv`] of a file one of whose columns may hold labels: the other columns' numbers, and the labels or why they cannot
-/// be used.
+/// As [`read_csv`], for a file that may have a column of labels: returns the other columns' numbers, and the labels or
+/// the reason why they cannot be used.
 pub(super) fn read_labelled(
     path: &Path,
     label: Option<&LabelColumn>,
@@ -79,33 +79,33 @@ pub(super) fn read_labelled(
     Ok((Table { columns, values: reading.values }, labels))
 }
 
-/// What the first two lines say about a file.
+/// The layout of a file, detected from its first two lines.
 #[derive(Clone, Copy, Debug, Default)]
 struct Layout {
     columns: usize,
     /// Whether the first line holds names.
     header: bool,
-    /// Whether the first column has no name, and holds the numbers of lines.
+    /// Whether the first column has no name, and holds line numbers.
     index: bool,
     /// The column of the labels, counted from 1.
     label: Option<usize>,
 }
 
-/// What stands in a file's first line.
+/// Statistics of the first line's fields.
 #[derive(Default)]
 struct FirstLine {
     line: usize,
     columns: usize,
-    /// Fields in which nothing stands, and those that are no numbers, these among them.
+    /// Number of empty fields, and of fields that are not numbers, empty ones included.
     empty: usize,
     texts: usize,
-    /// The columns of the first text and of the first number, 0 where there is none.
+    /// The columns of the first text and of the first number, 0 if there is none.
     first_text: usize,
     first_number: usize,
-    /// Whether the fields are 0, 1, 2 and so on, behind an empty first one or not.
+    /// Whether the fields count 0, 1, 2 and so on, possibly after an empty first one.
     counts: bool,
     nameless: bool,
-    /// The columns that are called as the label is.
+    /// The columns whose name is the label's.
     label: Vec<usize>,
     names: Vec<String>,
 }
@@ -135,14 +135,14 @@ impl FirstLine {
         }
     }
 
-    /// Whether nothing but separators stands there.
+    /// Whether the line has nothing but separators.
     fn is_nothing(&self) -> bool {
         self.empty == self.columns && self.columns > 1
     }
 }
 
 impl Layout {
-    /// Looks at the first line that says anything, and at the one below it.
+    /// Detects the layout from the first line that is not empty and the line below it.
     fn of(source: &Source, label: Option<&LabelColumn>) -> Result<Layout> {
         let mut fields = source.fields(LONGEST_FIELD)?;
         let mut numbers = Numbers::new(source.path, source.separator);
@@ -152,7 +152,7 @@ impl Layout {
                 Token::Field => {
                     let number = numbers.number(fields.text(), [fields.line, fields.column])?;
                     let is_number = match Content::of(fields.text(), number) {
-                        // No names, and refused as what they are.
+                        // Malformed numbers are not names: they are refused later.
                         Content::Commas | Content::Sign | Content::Several => true,
                         _ => number.is_some(),
                     };
@@ -221,7 +221,7 @@ impl Layout {
     }
 }
 
-/// Whether the next line has a text, or a number with decimals: then numbers without above it may be a header.
+/// Whether the next line has a text, or a number with decimals: then whole numbers above it may be a header.
 fn is_no_count(fields: &mut Fields) -> Result<bool> {
     let mut found = false;
     loop {
@@ -232,14 +232,14 @@ fn is_no_count(fields: &mut Fields) -> Result<bool> {
     }
 }
 
-/// A file as far as it has been read.
+/// The numbers read so far from a file.
 struct Reading<'a> {
     path: &'a Path,
     layout: Layout,
     numbers: Numbers<'a>,
     values: Vec<f32>,
     labels: Found,
-    /// Why labels cannot be used.
+    /// The reason why labels cannot be used.
     unlabelled: Option<String>,
     skipped: Skipped,
 }
@@ -247,7 +247,7 @@ struct Reading<'a> {
 impl Reading<'_> {
     fn read(&mut self, mut fields: Fields) -> Result<()> {
         let mut header = self.layout.header;
-        // Fields of the line, and how many of them are empty where none is not.
+        // Number of fields in the line, and how many of them are empty while all are.
         let (mut count, mut empty) = (0, Some(0));
         loop {
             match fields.next()? {
@@ -321,7 +321,7 @@ impl Reading<'_> {
         let number = self.numbers.number(text, [line, column])?;
         let value = number.map(|number| number as f32).filter(|value| value.is_finite());
         let Some(value) = value else { return self.numbers_only(line, column, text, number) };
-        // A number takes a digit and a separator.
+        // A number takes at least a digit and a separator.
         let most = usize::try_from(fields.left() / 2 + 1).unwrap_or(usize::MAX);
         grow(&mut self.values, 1, most).map_err(|_| {
             let help = "use a part of it, or a machine with more memory";
@@ -331,7 +331,7 @@ impl Reading<'_> {
         Ok(())
     }
 
-    /// Refuses a field that is no finite number.
+    /// Fails where a field is not a finite number.
     fn numbers_only(&self, line: usize, column: usize, text: &str, number: Option<f64>) -> Result<()> {
         let shown = shortened(text);
         let problem = match number {
@@ -350,15 +350,15 @@ impl Reading<'_> {
     }
 }
 
-/// The beginning of a field, for messages.
+/// Shortens a field for messages.
 pub(super) fn shortened(field: &str) -> String {
     field.chars().take(40).collect()
 }
 
-/// Writes lines of numbers with commas between them, each number in the fewest digits that give the same f32 back. The
-/// file appears whole or not at all.
+/// Writes lines of numbers separated by commas, each number in the fewest digits that read back as the same f32. The
+/// file is written atomically.
 ///
-/// Fails where the numbers are no whole number of lines, and where the file cannot be written.
+/// Fails where the numbers are not a whole number of lines, and where the file cannot be written.
 pub fn write_csv(path: impl AsRef<Path>, columns: usize, values: &[f32]) -> Result<()> {
     if columns == 0 || !values.len().is_multiple_of(columns) {
         let problem = format!("{} numbers are no whole number of lines of {columns}", values.len());

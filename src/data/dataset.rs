@@ -21,74 +21,74 @@ use crate::rng::SplitMix;
 use crate::shape::Shape;
 use crate::tensor::{DType, Values};
 
-/// Samples of one shape, with a label each where the source has labels.
+/// Samples of one shape, each with a label if the source has labels.
 ///
-/// The values are bytes (a byte `b` stands for `b / 255`) or finite f32. There is always at least one sample. They lie in
-/// the host's memory, unless they are pictures of which [`load_with`](super::load_with) found too many, which are decoded
-/// whenever they are wanted, by [`Dataset::read`], or come from an iterator: [`Dataset::from_stream`].
+/// Values are bytes (a byte `b` means `b / 255`) or finite f32. There is always at least one sample. Samples are in
+/// host memory, except pictures of which [`load_with`](super::load_with) found too many, which [`Dataset::read`]
+/// decodes on demand, and samples from an iterator: [`Dataset::from_stream`].
 #[derive(Clone, PartialEq)]
 pub struct Dataset {
     name: String,
     sample_shape: Shape,
     sample_elements: usize,
     store: Store,
-    /// The labels, or why they cannot be used.
+    /// The labels, or the reason why they cannot be used.
     pub(super) labels: Option<Result<Labels, String>>,
     pub(super) side: SideData,
     columns: Option<Arc<Vec<Column>>>,
-    /// The lines of a table as they are in its file, where means and deviations were found in them. Those of a part to train
-    /// on are found anew.
+    /// The lines of a table as in its file, if means and deviations were computed from them: a split computes them
+    /// again from its training part.
     lines: Option<Vec<f64>>,
 }
 
-/// Where samples are.
+/// Storage of samples.
 #[derive(Clone, PartialEq)]
 enum Store {
     Memory(Values),
     Pictures {
         paths: Vec<PathBuf>,
         format: PictureFormat,
-        /// Whether samples are floats, since a picture has 16 bits; else they are bytes.
+        /// Whether samples are floats, because a picture has 16 bits; else they are bytes.
         sixteen_bits: bool,
     },
     Stream(Stream),
     Sparse(SparseRows),
-    /// Samples of several data sets side by side.
+    /// The samples of several data sets, concatenated sample by sample.
     Parts(Vec<Dataset>),
 }
 
-/// What a source holds: samples to train on and, where the source has its own, samples to test with.
+/// The training samples of a source and, if it has its own, test samples.
 #[derive(Clone, Debug)]
 pub struct Splits {
-    /// The samples to train on.
+    /// The training samples.
     pub train: Dataset,
     /// The source's own test samples, of the same shape or flat.
     pub test: Option<Dataset>,
 }
 
-/// A checksum (CRC-32C) of samples.
+/// A checksum (CRC-32C) of samples: of their values, or of their files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Checksum {
-    /// Of their values.
+    /// The checksum of the values.
     Values(u32),
-    /// Of the names and sizes of the files that they stay in.
+    /// The checksum of the names and sizes of the files that hold the samples.
     Files(u32),
 }
 
-/// What a data set that is not in memory has there.
+/// The values that a data set outside memory returns: none.
 static NOTHING: Values = Values::U8(Vec::new());
 
 impl Dataset {
-    /// Samples of bytes, one after another, each of `sample_shape` and row-major.
+    /// Makes a data set of bytes, one sample after another, each of `sample_shape` and row-major.
     ///
-    /// Fails where there is no sample, where the shape is `[]` or has a zero, or where the bytes are no whole number
+    /// Fails where there is no sample, where the shape is `[]` or has a zero, or where the bytes are not a whole number
     /// of samples.
     pub fn from_u8(sample_shape: impl Into<Shape>, bytes: Vec<u8>) -> Result<Dataset> {
         Dataset::new(sample_shape.into(), Values::U8(bytes))
     }
 
-    /// Samples of f32, one after another, each of `sample_shape` and row-major.
+    /// Makes a data set of f32, one sample after another, each of `sample_shape` and row-major.
     ///
     /// Fails as [`Dataset::from_u8`] does, and where a value is NaN or infinite.
     pub fn from_f32(sample_shape: impl Into<Shape>, values: Vec<f32>) -> Result<Dataset> {
@@ -106,19 +106,19 @@ impl Dataset {
         Ok(dataset)
     }
 
-    /// Samples from an iterator, for data that is made, received or read while training goes on: `open` gives an iterator
-    /// for each epoch, which are counted from 0, and an epoch is the first `samples` samples of it. Each item is a sample,
-    /// or a batch of several one after another, each of `sample_shape` and row-major. Only two chunks of them are in memory
-    /// at a time, and they are asked for on a thread of their own, ahead of the device.
+    /// Makes a data set from an iterator, for data generated, received or read during training: `open` returns an
+    /// iterator for each epoch, counted from 0, and an epoch is its first `samples` samples. Each item is a sample, or
+    /// a batch of several one after another, each of `sample_shape` and row-major. Only two chunks are in memory at a
+    /// time; a separate thread reads them ahead of the device.
     ///
-    /// Samples are trained on in the order in which they come, whatever the model's `shuffle` says. `open` may be called for
-    /// an epoch more than once, to go on within it or to look for the cause of a loss that is not finite, and must then
-    /// give the same samples again: nothing else keeps a run from giving the same bits. Validation reads epoch 0.
+    /// Training takes samples in the iterator's order, regardless of the model's `shuffle`. `open` may be called more
+    /// than once for an epoch, to resume within it or to find the cause of a loss that is not finite, and must then
+    /// return identical samples, or a run is no longer reproducible to the bit. Validation reads epoch 0.
     ///
     /// Fails where `samples` is 0 or more than 2³² - 1, or where the shape is `[]` or has a zero. Reading fails with
-    /// [`Error::Stream`] where the iterator gives an error, and with [`Error::Invalid`] where it ends before `samples`
-    /// samples, where an item is no whole number of samples, where a value is NaN or infinite, or, in training and validation,
-    /// where the model's loss does not take it.
+    /// [`Error::Stream`] where the iterator returns an error, and with [`Error::Invalid`] where it ends before
+    /// `samples` samples, where an item is not a whole number of samples, where a value is NaN or infinite, or, in
+    /// training and validation, where the model's loss does not accept it.
     ///
     /// ```
     /// use pinhole::{Autoencoder, Device, data::Dataset, model::ModelSpec};
@@ -176,7 +176,7 @@ impl Dataset {
         Ok(Dataset::in_store(sample_shape, Store::Memory(values)))
     }
 
-    /// A data set of a shape that has been looked at.
+    /// A data set whose shape has been checked already.
     fn in_store(sample_shape: Shape, store: Store) -> Dataset {
         let sample_elements = sample_shape.elements();
         Dataset {
@@ -191,14 +191,14 @@ impl Dataset {
         }
     }
 
-    /// Pictures that stay in their files until they are wanted, a sample each: bytes, or floats from 0 to 1 where one of them
-    /// has 16 bits. Fails where there is none.
+    /// Makes a data set of pictures that stay in their files until read, one sample each: bytes, or floats from 0 to 1
+    /// if one of them has 16 bits. Fails where there is none.
     pub fn from_pictures(paths: Vec<PathBuf>, format: PictureFormat) -> Result<Dataset> {
         let sixteen_bits = paths.par_iter().any(|path| has_sixteen_bits(path));
         Dataset::from_pictures_of(paths, format, sixteen_bits)
     }
 
-    /// [`Dataset::from_pictures`] where it is known whether one of them, or of others beside them, has 16 bits.
+    /// As [`Dataset::from_pictures`], where it is known whether a picture, here or in a related part, has 16 bits.
     pub(super) fn from_pictures_of(paths: Vec<PathBuf>, format: PictureFormat, sixteen_bits: bool) -> Result<Dataset> {
         if paths.is_empty() {
             return Err(Error::invalid("data", "there is no picture in it", "give at least one"));
@@ -211,13 +211,13 @@ impl Dataset {
         Ok(Dataset::in_store(sample_shape, Store::Pictures { paths, format, sixteen_bits }))
     }
 
-    /// Samples `[columns]` most of whose numbers are 0. They stay as they are, and get their zeros whenever they are wanted,
-    /// by [`Dataset::read`].
+    /// Makes a data set of samples `[columns]` that are mostly zeros. They stay sparse in memory; [`Dataset::read`]
+    /// fills in the zeros.
     pub fn from_sparse(rows: SparseRows) -> Dataset {
         Dataset::in_store([rows.columns()].into(), Store::Sparse(rows))
     }
 
-    /// The samples as they are kept where most of their numbers are 0: see [`Dataset::from_sparse`].
+    /// The sparse rows of the data set, if it has them: see [`Dataset::from_sparse`].
     pub fn sparse(&self) -> Option<&SparseRows> {
         match &self.store {
             Store::Sparse(rows) => Some(rows),
@@ -246,8 +246,8 @@ impl Dataset {
         &self.sample_shape
     }
 
-    /// All samples' values, one sample after another: [`Values::U8`] or [`Values::F32`]. None where the samples are not in
-    /// memory, or not with their zeros.
+    /// All values, one sample after another: [`Values::U8`] or [`Values::F32`]. Empty if the samples are not in
+    /// memory, or are sparse.
     pub fn values(&self) -> &Values {
         match &self.store {
             Store::Memory(values) => values,
@@ -255,12 +255,12 @@ impl Dataset {
         }
     }
 
-    /// Whether the samples are in memory, with all their zeros.
+    /// Whether the samples are in memory, and not sparse.
     pub fn in_memory(&self) -> bool {
         matches!(self.store, Store::Memory(_))
     }
 
-    /// Whether samples come from an iterator, and only in its order.
+    /// Whether samples come from an iterator, and so in its order alone.
     pub fn is_stream(&self) -> bool {
         match &self.store {
             Store::Stream(_) => true,
@@ -280,7 +280,7 @@ impl Dataset {
         }
     }
 
-    /// A checksum of the samples, in their order and without what stands beside them; none where an iterator makes them.
+    /// A checksum of the samples in order, without side data; none if an iterator makes them.
     pub(crate) fn checksum(&self) -> Option<Checksum> {
         match &self.store {
             Store::Memory(Values::U8(values)) => Some(Checksum::Values(crc32c::crc32c(values))),
@@ -315,12 +315,12 @@ impl Dataset {
         }
     }
 
-    /// What the numbers of a sample are, where the data is a table.
+    /// The columns of the samples, if the data is a table.
     pub fn columns(&self) -> Option<&[Column]> {
         self.columns.as_ref().map(|columns| &columns[..])
     }
 
-    /// The same samples as lines of a table of these columns. Fails where a sample has more or fewer numbers.
+    /// Marks the samples as lines of a table of these columns. Fails where a sample has more or fewer numbers.
     pub fn with_columns(mut self, columns: Vec<Column>) -> Result<Dataset> {
         if columns.len() != self.sample_elements {
             let problem = format!("{} columns given for samples of {} numbers", columns.len(), self.sample_elements);
@@ -330,8 +330,8 @@ impl Dataset {
         Ok(self)
     }
 
-    /// The lines of a table, standardised by their columns' means and deviations. `found` says that these were found in the
-    /// lines themselves.
+    /// The lines of a table, standardised by their columns' means and deviations. `found` says that these were computed
+    /// from the lines themselves.
     pub(super) fn from_table(lines: Lines, found: bool) -> Result<Dataset> {
         let Lines { columns, values, labels } = lines;
         let mut dataset = Dataset::from_f32([columns.len()], standardised(&columns, &values))?;
@@ -342,12 +342,12 @@ impl Dataset {
         }
     }
 
-    /// The same samples, for good: they will not be split, so that nothing has to be kept for that.
+    /// Drops the lines kept for computing means again in a split: the data set will not be split.
     pub(crate) fn settled(self) -> Dataset {
         Dataset { lines: None, ..self }
     }
 
-    /// The lines of a table, standardised by these columns' means and deviations.
+    /// Standardises the lines of a table by these columns' means and deviations.
     fn by(self, columns: &Arc<Vec<Column>>) -> Dataset {
         match self.lines {
             Some(lines) => Dataset {
@@ -360,28 +360,28 @@ impl Dataset {
         }
     }
 
-    /// What to call this data in messages and reports; `data` until named.
+    /// The name of this data in messages and reports; `data` by default.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The same samples under another name.
+    /// Renames the data set.
     pub fn with_name(mut self, name: impl Into<String>) -> Dataset {
         self.name = name.into();
         self
     }
 
-    /// The samples at these indices, one after another, in the data's own type; an index may come more than once. Samples
-    /// in files are read now, on all cores. Those of an iterator are its epoch 0's, and their indices must follow one upon
-    /// the other.
+    /// Reads the samples at these indices, one after another, in the data's own type; indices may repeat. Samples
+    /// in files are read now, on all cores. Samples from an iterator are those of epoch 0, and their indices must be
+    /// consecutive.
     ///
-    /// Fails where a file cannot be read, where an iterator gives an error, and where an index is not below
+    /// Fails where a file cannot be read, where an iterator returns an error, and where an index is not below
     /// [`Dataset::len`].
     pub fn read(&self, indices: &[u32]) -> Result<Values> {
         self.read_epoch(0, indices)
     }
 
-    /// [`Dataset::read`] in some epoch, which makes a difference where samples come from an iterator.
+    /// As [`Dataset::read`], in the given epoch, which matters if samples come from an iterator.
     pub(crate) fn read_epoch(&self, epoch: u64, indices: &[u32]) -> Result<Values> {
         if let Some(index) = indices.iter().find(|index| **index as usize >= self.len()) {
             let problem = format!("there is no sample {index}: there are {}", self.len());
@@ -403,13 +403,13 @@ impl Dataset {
         }
     }
 
-    /// The ranges of samples, `most` at a time, that together are the data set.
+    /// Splits the data set into ranges of at most `most` samples.
     pub fn ranges(&self, most: usize) -> impl Iterator<Item = Range<usize>> + use<> {
         let count = self.len();
         (0..count).step_by(most).map(move |start| start..count.min(start + most))
     }
 
-    /// The values of the samples in `range` as f32, a byte `b` as `b / 255`. Fails as [`Dataset::read`] does.
+    /// Reads the samples in `range` as f32, a byte `b` as `b / 255`. Fails as [`Dataset::read`] does.
     pub fn read_f32(&self, range: Range<usize>) -> Result<Vec<f32>> {
         if self.in_memory() && range.start <= range.end && range.end <= self.len() {
             return Ok(self.rows_f32(range));
@@ -427,7 +427,7 @@ impl Dataset {
         floats(self.values(), range.start * self.sample_elements..range.end * self.sample_elements)
     }
 
-    /// The samples at these indices, as [`Dataset::read`] gives them.
+    /// Copies the samples at these indices, as [`Dataset::read`] does.
     ///
     /// # Panics
     ///
@@ -450,9 +450,9 @@ impl Dataset {
         gathered
     }
 
-    /// Two data sets, for training and for validation: the last `validation` samples of a permutation drawn from
-    /// `seed` become the second. The same data and seed give the same two, everywhere. Means and deviations of a table's
-    /// columns, where they were found in this data, become those of the samples to train on, in both.
+    /// Splits the data set into a training and a validation set: the last `validation` samples of a permutation drawn
+    /// from `seed` become the second. Equal data and seed give equal parts on every machine. If means and deviations of
+    /// a table's columns were computed from this data, they are computed again from the training set, for both parts.
     ///
     /// Fails where either would be empty, and where the samples come from an iterator.
     pub fn split(self, validation: usize, seed: u64) -> Result<(Dataset, Dataset)> {
@@ -488,14 +488,14 @@ impl Dataset {
         Ok((train.by(&columns), held_out.by(&columns)))
     }
 
-    /// A data set from parts that are known to fit each other.
+    /// A data set from parts that are known to match.
     pub(super) fn from_parts(name: &str, sample_shape: Shape, values: Values, labels: Option<Labels>) -> Dataset {
         let labels = labels.map(Ok);
         Dataset { name: name.into(), labels, ..Dataset::in_store(sample_shape, Store::Memory(values)) }
     }
 
-    /// The same samples with other values, as many, which have this sample shape. Samples that are not in memory stay as
-    /// they are.
+    /// Replaces the values by `change`, which keeps the number of samples, and the sample shape. Samples that are not
+    /// in memory stay as they are.
     pub(super) fn with_values(mut self, sample_shape: Shape, change: impl FnOnce(Values) -> Values) -> Dataset {
         if let Store::Memory(values) = &mut self.store {
             *values = change(std::mem::replace(values, Values::U8(vec![])));
@@ -504,7 +504,7 @@ impl Dataset {
         self
     }
 
-    /// The same samples where they come from an iterator, of which each number is held within bounds as it is read.
+    /// Checks each number from an iterator against bounds when it is read. Other data sets stay as they are.
     pub(crate) fn within(mut self, bounds: Bounds) -> Dataset {
         if let Store::Stream(stream) = &mut self.store {
             stream.set_bounds(bounds);
@@ -512,7 +512,7 @@ impl Dataset {
         self
     }
 
-    /// A data set of the samples at these indices, an index as often as it comes. Fails where there is none, where an index is
+    /// Selects the samples at these indices, which may repeat. Fails where there is no index, where an index is
     /// not below [`Dataset::len`], and where the samples come from an iterator.
     pub fn select(&self, indices: &[u32]) -> Result<Dataset> {
         let wrong = indices.iter().find(|index| **index as usize >= self.len());
@@ -525,7 +525,7 @@ impl Dataset {
         Err(Error::invalid(format!("data \"{}\"", self.name), problem, "choose samples that are there, counted from 0"))
     }
 
-    /// Data sets side by side whose samples, all together, have this shape.
+    /// Concatenates the samples of data sets of equal length; `sample_shape` is the result's.
     pub(super) fn of_parts(sample_shape: Shape, parts: Vec<Dataset>) -> Dataset {
         Dataset::in_store(sample_shape, Store::Parts(parts))
     }
@@ -545,7 +545,7 @@ impl Dataset {
                 let paths = indices.iter().map(|index| paths[*index as usize].clone()).collect();
                 Store::Pictures { paths, format: *format, sixteen_bits: *sixteen_bits }
             }
-            // Those who call this have refused it.
+            // Unreachable: callers have refused streams.
             Store::Stream(stream) => Store::Stream(stream.clone()),
             Store::Sparse(rows) => Store::Sparse(rows.subset(indices)),
             Store::Parts(parts) => Store::Parts(parts.iter().map(|part| part.subset(indices)).collect()),
@@ -554,7 +554,7 @@ impl Dataset {
         Dataset { name, labels, side, columns, lines, ..Dataset::in_store(self.sample_shape.clone(), store) }
     }
 
-    /// The first `count` samples: all where there are fewer, and one where `count` is 0, since a data set is never
+    /// Keeps the first `count` samples: all if there are fewer, and one if `count` is 0, since a data set is never
     /// empty.
     pub fn take(mut self, count: usize) -> Dataset {
         let count = count.max(1);
@@ -581,16 +581,15 @@ impl Dataset {
     }
 }
 
-/// The elements of a sample. Fails where the shape is `[]`, has a zero or is too large to count.
 impl Dataset {
-    /// One label for each sample, where there are labels that can be read. Training looks at them only for the sake of a
+    /// The labels, one for each sample, if there are any that can be read. Training uses them only for a
     /// model's condition.
     pub fn labels(&self) -> Option<&Labels> {
         self.labels.as_ref().and_then(|labels| labels.as_ref().ok())
     }
 
-    /// The labels, for those who need them. `model` says what they are needed for, in messages. Fails where there are none,
-    /// and where there are some that cannot be read.
+    /// The labels, if they are required. `model` says in messages what requires them. Fails where there are none,
+    /// and where they cannot be read.
     pub(crate) fn needed_labels(&self, model: &str) -> Result<&Labels> {
         let fail =
             |problem: String, help: &str| Err(Error::invalid(format!("data \"{}\"", self.name()), problem, help));
@@ -607,7 +606,7 @@ impl Dataset {
         }
     }
 
-    /// The same samples with these labels. Fails where their number is not the samples'.
+    /// Sets the labels. Fails unless there is one for each sample.
     pub fn with_labels(mut self, labels: impl Into<Labels>) -> Result<Dataset> {
         let labels = labels.into();
         if labels.len() != self.len() {
@@ -618,13 +617,13 @@ impl Dataset {
         Ok(self)
     }
 
-    /// The same samples with labels that cannot be read, for this reason: only what needs labels minds.
+    /// Records why the labels cannot be read: an error only if labels are required.
     pub(super) fn with_unreadable_labels(mut self, fault: String) -> Dataset {
         self.labels = Some(Err(fault));
         self
     }
 
-    /// The same samples with labels that were read, or the reason why they were not.
+    /// Sets the labels as read, or the reason why they could not be.
     pub(super) fn with_read_labels(self, labels: Result<Labels, String>) -> Result<Dataset> {
         match labels {
             Ok(labels) => self.with_labels(labels),
@@ -644,7 +643,7 @@ fn elements_of(sample_shape: &Shape) -> Result<usize> {
     })
 }
 
-/// A part of some values as f32, a byte `b` as `b / 255`.
+/// Converts a range of values to f32, a byte `b` to `b / 255`.
 pub(super) fn floats(values: &Values, range: Range<usize>) -> Vec<f32> {
     match values {
         Values::U8(values) => values[range].iter().map(|byte| f32::from(*byte) / 255.0).collect(),
@@ -654,7 +653,7 @@ pub(super) fn floats(values: &Values, range: Range<usize>) -> Vec<f32> {
     }
 }
 
-/// The name, size and type; never the values, of which there are millions.
+/// Shows name, size and type, not the values, of which there are millions.
 impl fmt::Debug for Dataset {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         let kind = match (self.values(), self.dtype()) {

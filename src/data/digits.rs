@@ -1,9 +1,9 @@
 //! The built-in digits: handwritten-like pictures in MNIST's format, drawn from strokes, so that everything can be
 //! tried without a download.
 //!
-//! Each picture is drawn on its own from `(seed, index)`: a digit and a style are chosen, the control points are
-//! shaken, the whole is bent, slanted and turned, and a pen of varying width runs along the curves. The result is
-//! scaled into a box of 20 x 20 pixels and put into 28 x 28 by its centre of mass, as MNIST's makers did.
+//! Each picture is drawn independently from `(seed, index)`: a digit and a style are chosen, the control points are
+//! perturbed, the whole is bent, slanted and rotated, and a pen of varying width follows the curves. The result is
+//! scaled into a box of 20 x 20 pixels and centred in 28 x 28 by its centre of mass, as in MNIST.
 //!
 //! Only `+ - * /` and square roots are used, which are exact to the last bit everywhere, so that a seed gives the
 //! same bytes on every machine and with any number of threads.
@@ -18,19 +18,19 @@ use crate::tensor::Values;
 /// Height and width of a picture, in pixels.
 const SIDE: usize = 28;
 const PIXELS: usize = SIDE * SIDE;
-/// Straight pieces a curve is cut into between two control points.
+/// Number of line segments per curve between two control points.
 const PIECES: usize = 5;
 
-/// `count` pictures of handwritten-like digits, shape `[1, 28, 28]`, white on black, labelled 0 to 9 in random order.
+/// Makes `count` pictures of handwritten-like digits, `[1, 28, 28]`, white on black, labelled 0 to 9 in random order.
 ///
-/// Sample `i` depends on `seed` and `i` alone, so a longer set begins with the shorter one. A `count` of 0 gives one
-/// sample, since a data set is never empty.
+/// Sample `i` depends only on `seed` and `i`, so a longer set begins with the shorter one. If `count` is 0, there is
+/// one sample, since a data set is never empty.
 pub fn digits(count: usize, seed: u64) -> Dataset {
     let count = count.max(1);
     let mut bytes = vec![0; count * PIXELS];
     let mut labels = vec![0u8; count];
     bytes.par_chunks_exact_mut(PIXELS).zip(labels.par_iter_mut()).enumerate().for_each(|(index, (pixels, label))| {
-        // The seed is mixed before the index is added, or neighbouring seeds would share most samples.
+        // Mix the seed before adding the index, or neighbouring seeds would share most samples.
         let start = SplitMix::new(seed).next().wrapping_add(index as u64);
         let mut random = SplitMix::new(SplitMix::new(start).next());
         let digit = random.below(STYLES.len());
@@ -40,7 +40,7 @@ pub fn digits(count: usize, seed: u64) -> Dataset {
     Dataset::from_parts("digits", [1, SIDE, SIDE].into(), Values::U8(bytes), Some(labels.into()))
 }
 
-/// A point on the paper and the pen's radius there: in units of the digit's height at first, then in pixels.
+/// A point on the paper with the pen's radius there: first in units of the digit's height, then in pixels.
 #[derive(Clone, Copy)]
 struct Dot {
     x: f32,
@@ -60,7 +60,7 @@ fn draw(digit: usize, random: &mut SplitMix, pixels: &mut [u8]) {
     }
     fit(&mut lines, &hand);
     for dot in lines.iter_mut().flatten() {
-        // The rough edge of a pen on paper, and of the scan.
+        // Imitate the rough edge of a pen on paper, and of the scan.
         dot.x += 0.10 * random.normal();
         dot.y += 0.10 * random.normal();
         dot.radius *= 1.0 + 0.05 * random.normal();
@@ -74,7 +74,7 @@ fn draw(digit: usize, random: &mut SplitMix, pixels: &mut [u8]) {
     centre(&ink, pixels);
 }
 
-/// One of the styles, as often as its frequency says.
+/// Draws a style by the styles' frequencies.
 fn choose<'a>(styles: &'a [Style], random: &mut SplitMix) -> &'a Style {
     let whole: f32 = styles.iter().map(|style| style.frequency).sum();
     let mut left = random.unit() * whole;
@@ -87,15 +87,15 @@ fn choose<'a>(styles: &'a [Style], random: &mut SplitMix) -> &'a Style {
     &styles[styles.len() - 1]
 }
 
-/// How one person, at one moment, writes.
+/// A writer's random parameters for one digit.
 struct Hand {
-    /// How far control points stray, in heights of the digit.
+    /// Deviation of control points, in heights of the digit.
     shake: f32,
-    /// Width against height, relative to the style's.
+    /// Width relative to height, as a factor on the style's.
     width: f32,
-    /// How far the top leans to the right, per height.
+    /// Slant to the right at the top, per height.
     slant: f32,
-    /// The tangent of half the angle turned by.
+    /// The tangent of half the rotation angle.
     turn: f32,
     /// Coefficients of the bending of the paper: a smooth field, so that strokes that meet still meet.
     bend: [f32; 8],
@@ -123,18 +123,18 @@ impl Hand {
         }
     }
 
-    /// The stroke's control points where this hand puts them, with the pen's radius in pixels at each.
+    /// Perturbs the stroke's control points, and sets the pen's radius in pixels at each.
     fn shake(&self, stroke: Stroke, random: &mut SplitMix) -> Vec<Dot> {
         let mut dots: Vec<Dot> = Vec::with_capacity(stroke.len());
-        // A hand that has strayed comes back over a few points, not at once: neighbours stray together.
+        // Deviations decay over a few points, so that neighbours deviate together.
         let (mut stray_x, mut stray_y) = (self.shake * random.normal(), self.shake * random.normal());
         for (index, &(x, y)) in stroke.iter().enumerate() {
             let corner = index > 0 && stroke[index - 1] == (x, y);
             let dot = match dots.last() {
-                // The two points of a corner stay one.
+                // Keep the two points of a corner together.
                 Some(&last) if corner => last,
                 _ => {
-                    // The ends of a stroke are the least certain part of it.
+                    // The ends of a stroke deviate most.
                     let end = index == 0 || index + 1 == stroke.len();
                     let reach = if end { 1.8 * self.shake } else { self.shake };
                     stray_x = 0.75 * stray_x + 0.8 * reach * random.normal();
@@ -160,7 +160,7 @@ impl Hand {
     }
 }
 
-/// A smooth curve through the dots, as short straight pieces: Catmull-Rom splines, broken at corners.
+/// A smooth curve through the dots, as short segments: Catmull-Rom splines, broken at corners.
 fn flatten(dots: &[Dot]) -> Vec<Dot> {
     let same = |a: Dot, b: Dot| a.x == b.x && a.y == b.y;
     let mut line = Vec::with_capacity(dots.len() * PIECES + 1);
@@ -169,7 +169,7 @@ fn flatten(dots: &[Dot]) -> Vec<Dot> {
         if same(from, to) {
             continue;
         }
-        // At an end or a corner the curve leaves and arrives straight.
+        // At an end or a corner the curve starts and ends straight.
         let before = if index > 0 && !same(dots[index - 1], from) { dots[index - 1] } else { from };
         let after = dots.get(index + 2).copied().filter(|next| !same(*next, to)).unwrap_or(to);
         for piece in 0..PIECES {
@@ -195,7 +195,7 @@ fn between(before: Dot, from: Dot, to: Dot, after: Dot, t: f32) -> Dot {
     }
 }
 
-/// Scales and moves the lines so that their ink fills the box in the middle of the picture, one side at least.
+/// Scales and moves the lines so that their ink fills the box in the middle of the picture in its larger dimension.
 fn fit(lines: &mut [Vec<Dot>], hand: &Hand) {
     let (mut left, mut right, mut top, mut bottom) = (f32::MAX, f32::MIN, f32::MAX, f32::MIN);
     for dot in lines.iter().flatten() {
@@ -211,7 +211,7 @@ fn fit(lines: &mut [Vec<Dot>], hand: &Hand) {
     }
 }
 
-/// Inks one straight piece: each pixel keeps the darkest ink it got.
+/// Inks one segment: each pixel keeps the darkest ink it has received.
 fn stamp(ink: &mut [f32; PIXELS], from: Dot, to: Dot, softness: f32) {
     let reach = from.radius.max(to.radius) + softness;
     let first = |low: f32| (low - reach).max(0.0) as usize;
@@ -232,7 +232,7 @@ fn stamp(ink: &mut [f32; PIXELS], from: Dot, to: Dot, softness: f32) {
     }
 }
 
-/// Moves the ink by whole pixels so that its centre of mass comes to the picture's centre, and turns it into bytes.
+/// Moves the ink by whole pixels so that its centre of mass is at the picture's centre, and converts it to bytes.
 fn centre(ink: &[f32; PIXELS], pixels: &mut [u8]) {
     let (mut mass, mut mass_x, mut mass_y) = (1e-6, 0.0, 0.0);
     for (index, amount) in ink.iter().enumerate() {

@@ -1,7 +1,7 @@
-//! Fetching known data sets from their public mirrors, so that a file is there whole and right, or not there.
+//! Downloading of known data sets from their public mirrors: a file appears complete and correct, or not at all.
 //!
-//! A file grows under a hidden name and is renamed when its length and SHA-256 are right. A connection that breaks is taken
-//! up where it broke, by the same mirror or the next, in the same call or a later one.
+//! A file grows under a hidden name and is renamed once its length and SHA-256 are correct. A broken connection is
+//! resumed, with the same mirror or the next, in the same call or a later one.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -13,33 +13,33 @@ use sha2::{Digest, Sha256};
 use crate::error::{Error, Result, suggest};
 use crate::files::sync_folder;
 
-/// Connections tried with one mirror that bring something, and those that bring nothing.
+/// Most connections to one mirror that bring data, and most that bring none.
 const CONNECTIONS: usize = 20;
 const VAIN: usize = 2;
 
-/// A file as it must come.
+/// A file to download, with its expected content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RemoteFile {
-    /// Its name, behind a mirror's address and in the folder.
+    /// The name, both after a mirror's address and in the folder.
     pub name: &'static str,
-    /// Its length.
+    /// Length in bytes.
     pub bytes: u64,
-    /// Its SHA-256, in hexadecimal digits.
+    /// SHA-256 in hexadecimal digits.
     pub sha256: &'static str,
 }
 
-/// A data set of several files, and where they are.
+/// A data set of several files, and its mirrors.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Collection {
-    /// What it is called.
+    /// The name of the data set.
     pub name: &'static str,
-    /// Addresses to put file names behind, tried in turn.
+    /// Base addresses of the files, tried in turn.
     pub mirrors: &'static [&'static str],
     /// The files.
     pub files: &'static [RemoteFile],
 }
 
-/// The data sets that are known. Lengths and checksums are those that TensorFlow Datasets has on record.
+/// The known data sets. Lengths and checksums are those recorded by TensorFlow Datasets.
 pub static COLLECTIONS: [Collection; 2] = [
     Collection {
         name: "mnist",
@@ -101,40 +101,40 @@ pub static COLLECTIONS: [Collection; 2] = [
     },
 ];
 
-/// The data set of this name. Fails where none is known.
+/// Finds the data set of this name. Fails where none is known.
 pub fn collection(name: &str) -> Result<&'static Collection> {
     let help = || suggest(name, COLLECTIONS.iter().map(|collection| collection.name));
     let found = COLLECTIONS.iter().find(|collection| collection.name == name);
     found.ok_or_else(|| Error::invalid(format!("data set \"{name}\""), "it is not known", help()))
 }
 
-/// What [`Downloader::fetch`] did.
+/// The result of [`Downloader::fetch`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fetched {
-    /// The file was there and is right.
+    /// The file existed and is correct.
     AlreadyThere,
-    /// It came, and its last byte from this mirror.
+    /// The file was downloaded, its last byte from this mirror.
     From(String),
 }
 
-/// Fetches files from mirrors.
+/// Downloads files from mirrors.
 #[derive(Debug)]
 pub struct Downloader {
     agent: ureq::Agent,
     patience: Duration,
 }
 
-/// How a connection failed.
+/// The failure of a connection.
 enum Fault {
-    /// The mirror's fault, or the way's: another connection may do better.
+    /// A failure of the mirror or the network: another connection may succeed.
     Remote(String),
-    /// The file cannot be written here: no mirror will do better.
+    /// The file cannot be written here: no mirror can help.
     Local(Error),
 }
 
 impl Downloader {
-    /// A downloader that gives up on a connection that takes longer than `patience`; the next goes on where that one
-    /// stopped, or has twice the time where the mirror can only begin again. A proxy is taken from the environment.
+    /// Makes a downloader that abandons a connection after `patience`; the next one resumes the download,
+    /// or has twice the time if the mirror can only start over. A proxy is taken from the environment.
     pub fn new(patience: Duration) -> Downloader {
         let config = ureq::Agent::config_builder()
             .timeout_connect(Some(patience.min(Duration::from_secs(15))))
@@ -144,10 +144,10 @@ impl Downloader {
         Downloader { agent: config.into(), patience }
     }
 
-    /// Fetches a file into a folder, trying the mirrors in turn, and calls `progress` with the bytes that are there.
+    /// Downloads a file into a folder, trying the mirrors in turn; `progress` receives the number of bytes so far.
     ///
-    /// Fails where a file of this name is there and is another, where the folder cannot be written, and where no mirror
-    /// gives the file; what came of it is then kept for the next call, under a hidden name.
+    /// Fails where another file of this name exists, where the folder cannot be written, and where no mirror
+    /// delivers the file; the part received is then kept for the next call, under a hidden name.
     pub fn fetch(
         &self,
         file: &RemoteFile,
@@ -182,7 +182,7 @@ impl Downloader {
             }
         }
         if fs::metadata(&partial).is_ok_and(|partial| partial.len() == 0) {
-            // Nothing to go on with. It harms nobody, so failure is no error.
+            // The partial file is useless but harmless, so ignore errors.
             let _ = fs::remove_file(&partial);
         }
         Err(Error::invalid(
@@ -192,7 +192,7 @@ impl Downloader {
         ))
     }
 
-    /// Connects to one mirror until the file is whole and right.
+    /// Connects to one mirror until the file is complete and correct.
     fn fetch_from(
         &self,
         address: &str,
@@ -232,7 +232,7 @@ impl Downloader {
                 }
                 growing.set_len(0).map_err(local)?;
                 said = "it gave other bytes than it should".to_owned();
-                // What was there before may have been the wrong part.
+                // The bytes received earlier may have been wrong.
                 if began == 0 {
                     break;
                 }
@@ -242,7 +242,7 @@ impl Downloader {
                 vain = 0;
                 continue;
             }
-            // Nothing more than before: the mirror may have had to begin again, and needs longer.
+            // No progress: the mirror may have had to start over, and needs longer.
             vain += 1;
             patience *= 2;
             if vain == VAIN {
@@ -252,7 +252,7 @@ impl Downloader {
         Err(Fault::Remote(said))
     }
 
-    /// One connection: appends what it brings to what there is, or begins again where the mirror cannot go on.
+    /// Runs one connection: appends to the bytes received so far, or starts over if the mirror cannot resume.
     fn connect(
         &self,
         address: &str,
@@ -262,10 +262,10 @@ impl Downloader {
         progress: &mut dyn FnMut(u64),
     ) -> Result<(), Fault> {
         let local = |source| Fault::Local(Error::io("write", Path::new(file.name))(source));
-        // An error is one line, whatever the other side says.
+        // Errors are one line, whatever the server sends.
         let remote = |error: String| Fault::Remote(error.replace(['\n', '\r'], " "));
         let mut have = growing.seek(SeekFrom::End(0)).map_err(local)?;
-        // Nothing may be packed on the way: the bytes are counted.
+        // Forbid compression in transit: the bytes are counted.
         let mut request = self.agent.get(address).header("Accept-Encoding", "identity");
         if have > 0 {
             request = request.header("Range", format!("bytes={have}-"));
@@ -283,7 +283,7 @@ impl Downloader {
                 growing.set_len(0).map_err(local)?;
                 have = 0;
             }
-            // A range that it does not like: without one, perhaps.
+            // The mirror rejects this range: try without one.
             206 | 416 => {
                 growing.set_len(0).map_err(local)?;
                 return Err(remote(format!("it answered {} to a range", response.status())));
@@ -311,7 +311,7 @@ impl Downloader {
     }
 }
 
-/// A file's SHA-256 in hexadecimal digits.
+/// Computes a file's SHA-256 in hexadecimal digits.
 fn digest(mut file: impl Read) -> io::Result<String> {
     let mut hasher = Sha256::new();
     let mut block = vec![0; 64 << 10];

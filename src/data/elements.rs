@@ -1,7 +1,7 @@
-//! The numbers of binary files: their types, and reading them piece by piece.
+//! Numbers of binary files: their types, and reading them piece by piece.
 //!
-//! Memory grows with what a file really gives, never with what its header claims, and a file's bytes are converted as
-//! they arrive, so that they never lie beside the numbers that they become.
+//! Memory grows with the file's actual content, never with its header's claims, and bytes are converted as they
+//! arrive, so that they are never in memory together with the resulting numbers.
 
 use std::io::{self, Read};
 
@@ -15,7 +15,7 @@ const BLOCK: usize = 64 << 10;
 /// The type of a file's numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Element {
-    /// Truth as a byte: it becomes 0 or 255, which stands for 1.
+    /// A boolean as a byte: it becomes 0 or 255, which means 1.
     Bool,
     U8,
     I8,
@@ -30,7 +30,7 @@ pub(super) enum Element {
     F64,
 }
 
-/// The order of a number's bytes.
+/// Byte order of a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ByteOrder {
     Little,
@@ -38,7 +38,7 @@ pub(super) enum ByteOrder {
 }
 
 impl Element {
-    /// Bytes of a number.
+    /// Size of a number in bytes.
     pub(super) fn bytes(self) -> usize {
         match self {
             Element::Bool | Element::U8 | Element::I8 => 1,
@@ -51,16 +51,16 @@ impl Element {
 
 /// Numbers read from a file.
 pub(super) struct Elements {
-    /// Bytes where the file has unsigned bytes, else f32: at most twice the file's own, of signed bytes four times.
+    /// Bytes if the file has unsigned bytes, else f32: at most twice the file's own size, of signed bytes four times.
     pub(super) values: Values,
-    /// Bytes taken from the file: fewer than asked for where it ended before.
+    /// Number of bytes read from the file: fewer than requested if it ended early.
     pub(super) taken: u64,
 }
 
-/// Reads `count` numbers, or as many as there are. `at_hand` is how many bytes the file is known to have left, 0 where
-/// that is unknown: so much room is made at once.
+/// Reads `count` numbers, or as many as there are. `at_hand` is the number of bytes known to remain in the file, 0 if
+/// unknown: that much memory is reserved at once.
 ///
-/// Fails as reading does, and with [`io::ErrorKind::OutOfMemory`] where the numbers do not fit in memory.
+/// Fails on read errors, and with [`io::ErrorKind::OutOfMemory`] where the numbers do not fit in memory.
 pub(super) fn read_elements(
     reader: &mut dyn Read,
     element: Element,
@@ -81,8 +81,8 @@ pub(super) fn read_elements(
     }
 }
 
-/// Reads numbers as [`read_elements`] does, and each as it is in the file: whole numbers are exact up to 2^53, and truth is
-/// 0 or 1.
+/// Reads numbers as [`read_elements`] does, but exactly as in the file: whole numbers are exact up to 2^53, and
+/// booleans are 0 or 1.
 pub(super) fn read_exact_elements(
     reader: &mut dyn Read,
     element: Element,
@@ -93,7 +93,7 @@ pub(super) fn read_exact_elements(
     read_each(reader, element, order, count, at_hand, |value| value)
 }
 
-/// What `make` makes of each number, and the bytes read.
+/// Reads numbers block by block and applies `make` to each; returns the results and the number of bytes read.
 fn read_each<T>(
     reader: &mut dyn Read,
     element: Element,
@@ -124,7 +124,7 @@ fn read_each<T>(
     Ok((values, taken))
 }
 
-/// Adds the numbers of a block of bytes.
+/// Appends the numbers in a block of bytes.
 fn decode(element: Element, order: ByteOrder, block: &[u8], numbers: &mut Vec<f64>) {
     macro_rules! decoded {
         ($number:ty, $wide:expr) => {{
@@ -151,8 +151,8 @@ fn decode(element: Element, order: ByteOrder, block: &[u8], numbers: &mut Vec<f6
     }
 }
 
-/// Makes room for some more, and for half as many again as there are, so that not every addition moves all; but for no
-/// more than can come.
+/// Reserves memory for `more` values, and for half as many again as there are, to keep the number of moves low; but
+/// never beyond `most`.
 pub(super) fn grow<T>(values: &mut Vec<T>, more: usize, most: usize) -> io::Result<()> {
     if values.capacity() - values.len() < more {
         make_room(values, more.max((values.len() / 2).min(most)))?;
@@ -164,7 +164,7 @@ fn make_room<T>(values: &mut Vec<T>, more: usize) -> io::Result<()> {
     values.try_reserve_exact(more).map_err(|_| io::ErrorKind::OutOfMemory.into())
 }
 
-/// Fills the buffer, or as much of it as there are bytes for.
+/// Fills the buffer as far as there are bytes.
 pub(super) fn read_fully(reader: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
     let mut filled = 0;
     while filled < buffer.len() {
@@ -178,12 +178,12 @@ pub(super) fn read_fully(reader: &mut dyn Read, buffer: &mut [u8]) -> io::Result
     Ok(filled)
 }
 
-/// Whether anything is left to read.
+/// Whether any bytes remain.
 pub(super) fn has_more(reader: &mut dyn Read) -> io::Result<bool> {
     Ok(read_fully(reader, &mut [0])? > 0)
 }
 
-/// A checksum that is the same whatever the machine's order of bytes.
+/// A checksum that does not depend on the machine's byte order.
 pub(super) fn checksum_of<T: bytemuck::NoUninit, const BYTES: usize>(
     values: &[T],
     bytes: impl Fn(T) -> [u8; BYTES],

@@ -1,24 +1,24 @@
-//! EMNIST, whose IDX files are named `emnist-SPLIT-train-images-idx3-ubyte` and so on, of splits such as `balanced`, `letters`
-//! and `digits`: <https://www.nist.gov/itl/products-and-services/emnist-dataset>.
+//! EMNIST, whose IDX files are named `emnist-SPLIT-train-images-idx3-ubyte` and so on, with splits such as `balanced`,
+//! `letters` and `digits`: <https://www.nist.gov/itl/products-and-services/emnist-dataset>.
 //!
-//! Its pictures lie column by column where MNIST's lie row by row. Nothing in a file says so but its name, by which they are
-//! brought into MNIST's order.
+//! Its pictures are stored column by column, MNIST's row by row. Only a file's name tells, by which pictures are
+//! converted to MNIST's order.
 
 use std::fs;
 use std::path::Path;
 
 use crate::error::{Error, Result};
 
-/// One of EMNIST's files of pictures.
+/// An EMNIST file of pictures, identified by its name.
 pub(super) struct Pictures {
     /// The split's name.
     pub(super) split: String,
-    /// Whether they are those to train on, not those to test with.
+    /// Whether the pictures are for training, not for testing.
     pub(super) is_train: bool,
 }
 
 impl Pictures {
-    /// What a file holds, by its name.
+    /// Parses a file's name.
     pub(super) fn of(path: &Path) -> Option<Pictures> {
         let name = path.file_name()?.to_str()?;
         let name = name.strip_suffix(".gz").unwrap_or(name).strip_suffix("idx3-ubyte")?;
@@ -31,7 +31,7 @@ impl Pictures {
     }
 }
 
-/// How the names of a split's files begin: pictures and labels to train on, pictures and labels to test with.
+/// Prefixes of the names of a split's files: training images and labels, test images and labels.
 pub(super) fn stems(split: &str) -> [String; 4] {
     ["train-images", "train-labels", "test-images", "test-labels"].map(|part| format!("emnist-{split}-{part}"))
 }

@@ -1,4 +1,4 @@
-//! Folders as data: IDX files of MNIST and its kin, pictures, and a folder of pictures for each class.
+//! Folders as data: IDX files named like MNIST's, pictures, and a folder of pictures for each class.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,27 +16,27 @@ use super::source::{KNOWN, has_extension, name_of};
 use crate::error::{Error, Result};
 use crate::tensor::Values;
 
-/// How the names of MNIST's files begin: pictures and labels to train on, pictures and labels to test with.
+/// Prefixes of the names of MNIST's files: training images and labels, test images and labels.
 const MNIST: [&str; 4] = ["train-images", "train-labels", "t10k-images", "t10k-labels"];
-/// Where IDX files lie below a folder: as torchvision keeps them below its `root`, and as EMNIST's archive unpacks.
+/// Subfolders that may hold IDX files: torchvision's below its `root`, and that of EMNIST's archive.
 const BELOW: [&str; 6] = ["MNIST/raw", "FashionMNIST/raw", "KMNIST/raw", "EMNIST/raw", "raw", "gzip"];
-/// What the folders of pictures to train on are called, and those of pictures to test with, the first that is there.
+/// Names of the folders of training pictures and of test pictures, of which the first that exists is used.
 const TRAIN_FOLDERS: [&str; 2] = ["train", "training"];
 const TEST_FOLDERS: [&str; 5] = ["test", "testing", "val", "valid", "validation"];
-/// The endings of pictures' names.
+/// File name extensions of pictures.
 const PICTURE_ENDINGS: [&str; 8] = ["png", "jpg", "jpeg", "bmp", "gif", "tif", "tiff", "webp"];
-/// Pictures decoded before their sizes are compared, so that a folder of odd ones fails early.
+/// Number of pictures decoded before sizes are compared, so that a folder of mixed sizes fails early.
 const PICTURES_AT_ONCE: usize = 1024;
 
 /// The classes of samples.
 struct Classes {
-    /// Their names, in order.
+    /// The classes' names, in order.
     names: Vec<String>,
-    /// Each sample's place among them.
+    /// The class of each sample, as an index into `names`.
     of_samples: Vec<usize>,
 }
 
-/// What a folder holds: IDX files, in it or where torchvision puts them below it, else pictures.
+/// Loads a folder: IDX files, in it or where torchvision puts them below it, else pictures.
 pub(super) fn load_folder(folder: &Path, reading: &Reading) -> Result<Splits> {
     if let Some(splits) = idx_files(folder)? {
         return Ok(splits);
@@ -88,7 +88,7 @@ fn nothing_in(folder: &Path) -> Error {
 
 // ---- IDX files
 
-/// MNIST's files in a folder, or those of one of EMNIST's splits, where there are any.
+/// Loads MNIST's files in a folder, or those of one of EMNIST's splits, if there are any.
 fn idx_files(folder: &Path) -> Result<Option<Splits>> {
     if let Some(images) = idx_file(folder, MNIST[0], 3) {
         return idx_splits(&images, MNIST).map(Some);
@@ -118,12 +118,12 @@ fn idx_files(folder: &Path) -> Result<Option<Splits>> {
     }
 }
 
-/// Whether there is such a folder, and it holds IDX files of a known name.
+/// Whether this folder exists and holds IDX files of a known name.
 fn holds_idx_files(folder: &Path) -> Result<bool> {
     Ok(folder.is_dir() && (idx_file(folder, MNIST[0], 3).is_some() || !emnist::splits(folder)?.is_empty()))
 }
 
-/// One of EMNIST's files of pictures with its labels beside it and, where it is one to train on, its split's test part.
+/// Loads an EMNIST file of images with its labels and, for training images, its split's test part.
 pub(super) fn emnist_file(path: &Path, pictures: &emnist::Pictures) -> Result<Splits> {
     let stems = emnist::stems(&pictures.split);
     let stems = stems.each_ref().map(String::as_str);
@@ -134,8 +134,8 @@ pub(super) fn emnist_file(path: &Path, pictures: &emnist::Pictures) -> Result<Sp
     Ok(Splits { train: labelled(path, idx_file(folder, stems[3], 1))?, test: None })
 }
 
-/// Images to train on with what lies beside them: their labels, and images to test with. The names of all four begin as
-/// `stems` say.
+/// Loads training images with their labels and test images. `stems` are the file name prefixes, in the order of
+/// `MNIST`.
 fn idx_splits(train_images: &Path, [_, train_labels, test_images, test_labels]: [&str; 4]) -> Result<Splits> {
     let folder = train_images.parent().unwrap_or(Path::new(""));
     let train = labelled(train_images, idx_file(folder, train_labels, 1))?;
@@ -158,7 +158,7 @@ fn idx_splits(train_images: &Path, [_, train_labels, test_images, test_labels]: 
     Ok(Splits { train, test: Some(test) })
 }
 
-/// The first of the names that an IDX file goes by, if any is in the folder.
+/// The path of an IDX file in the folder, under the first of its possible names that exists.
 fn idx_file(folder: &Path, stem: &str, rank: usize) -> Option<PathBuf> {
     let names = [
         format!("{stem}-idx{rank}-ubyte"),
@@ -171,7 +171,7 @@ fn idx_file(folder: &Path, stem: &str, rank: usize) -> Option<PathBuf> {
 
 // ---- pictures
 
-/// The pictures to train on or those to test with.
+/// The pictures of the training part or of the test part.
 struct Part {
     folder: PathBuf,
     paths: Vec<PathBuf>,
@@ -179,8 +179,8 @@ struct Part {
 }
 
 impl Part {
-    /// The pictures in a folder, or where it has none of its own, those in its folders, each of which is a class. `None` where
-    /// there is no picture at all.
+    /// Finds the pictures in a folder or, if it has none of its own, those in its folders, each of which is a class.
+    /// `None` if there is no picture at all.
     fn of(folder: &Path) -> Result<Option<Part>> {
         let mut part = Part { folder: folder.to_owned(), paths: picture_files(folder)?, classes: None };
         if !part.paths.is_empty() {
@@ -209,8 +209,8 @@ impl Part {
     }
 }
 
-/// The folder itself, or the two in it that are called after what their pictures are for: those to train on and, where there
-/// are any, those to test with. A folder called `train` beside others is a class, unless one of these has pictures to test with.
+/// The folder itself, or its folders of training pictures and, optionally, test pictures, by their names. A folder
+/// called `train` among others is a class, unless one of these is named for test pictures.
 fn part_folders(folder: &Path) -> Result<Vec<PathBuf>> {
     let folders = folders_in(folder)?;
     let called = |known: &str| folders.iter().find(|path| name_of(path).eq_ignore_ascii_case(known)).cloned();
@@ -224,7 +224,7 @@ fn part_folders(folder: &Path) -> Result<Vec<PathBuf>> {
     })
 }
 
-/// Fails where the first part lacks a class that the other has.
+/// Fails where the first part lacks a class of the other.
 fn expect_same_classes(part: &Part, other: &Part) -> Result<()> {
     let (Some(classes), Some(others)) = (&part.classes, &other.classes) else { return Ok(()) };
     match others.names.iter().find(|name| !classes.names.contains(name)) {
@@ -236,20 +236,20 @@ fn expect_same_classes(part: &Part, other: &Part) -> Result<()> {
     }
 }
 
-/// The pictures of a folder in the order of their names. Hidden files are no pictures, whatever they are called.
+/// Lists the pictures of a folder in the order of their names. Hidden files are ignored.
 pub fn picture_files(folder: &Path) -> Result<Vec<PathBuf>> {
     let is_picture = |path: &PathBuf| has_extension(path, &PICTURE_ENDINGS) && path.is_file();
     Ok(visible_in(folder)?.into_iter().filter(is_picture).collect())
 }
 
-/// The pictures of a folder, or where it has none of its own, of all folders below it.
+/// Lists the pictures of a folder or, if it has none of its own, of all folders below it.
 pub(super) fn all_pictures(folder: &Path) -> Result<Vec<PathBuf>> {
     let own = picture_files(folder)?;
     if own.is_empty() { pictures_below(folder) } else { Ok(own) }
 }
 
-/// The pictures of a folder and of all folders below it, in the order of their paths. Folders below it that are links are left
-/// out, since they may lead back up.
+/// Lists the pictures of a folder and of all folders below it, in the order of their paths. Linked folders are
+/// skipped, since they may lead back up.
 fn pictures_below(folder: &Path) -> Result<Vec<PathBuf>> {
     let (mut found, mut left) = (Vec::new(), vec![folder.to_owned()]);
     while let Some(folder) = left.pop() {
@@ -260,12 +260,12 @@ fn pictures_below(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// The folders in a folder, in the order of their names.
+/// Lists the folders in a folder, in the order of their names.
 fn folders_in(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(visible_in(folder)?.into_iter().filter(|path| path.is_dir()).collect())
 }
 
-/// What is in a folder and not hidden, in the order of the names.
+/// Lists the entries of a folder that are not hidden, in the order of their names.
 fn visible_in(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut paths = Vec::new();
     for entry in fs::read_dir(folder).map_err(Error::io("read", folder))? {
@@ -278,7 +278,7 @@ fn visible_in(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// Lists of pictures as data sets of one shape and type, one for each list: in a format, or as they are.
+/// Makes data sets of one shape and type from lists of pictures, one set per list: converted to a format, or unchanged.
 pub(super) fn pictures(parts: &[&[PathBuf]], reading: &Reading) -> Result<Vec<Dataset>> {
     let Some(format) = reading.pictures else { return pictures_of_one_size(parts) };
     let sixteen_bits = parts.iter().any(|paths| paths.par_iter().any(|path| has_sixteen_bits(path)));
@@ -300,7 +300,7 @@ fn pictures_of_one_size(parts: &[&[PathBuf]]) -> Result<Vec<Dataset>> {
     let mut decoded: Vec<Interleaved> = Vec::new();
     for chunk in paths.chunks(PICTURES_AT_ONCE) {
         let read: Vec<Result<Interleaved>> = chunk.par_iter().map(|path| decode(path, None)).collect();
-        // In order, so that the error names the first bad file whatever the threads did.
+        // In order, so that the error always names the first bad file, despite the threads.
         for (path, picture) in chunk.iter().zip(read) {
             let picture = picture?;
             if let Some(first) = decoded.first()
@@ -325,7 +325,7 @@ fn pictures_of_one_size(parts: &[&[PathBuf]]) -> Result<Vec<Dataset>> {
     let Some((height, width)) = decoded.first().map(|first| (first.height, first.width)) else {
         return Err(Error::invalid("data", "there is no picture", KNOWN));
     };
-    // A grey picture among coloured ones shows its one channel in all three.
+    // If any picture has colours, a grey one is repeated in all three channels.
     let channels = decoded.iter().map(Interleaved::opaque_channels).max().unwrap_or(1);
     let sixteen_bits = decoded.iter().any(Interleaved::has_sixteen_bits);
     let mut decoded = decoded.into_iter();
@@ -340,7 +340,7 @@ fn pictures_of_one_size(parts: &[&[PathBuf]]) -> Result<Vec<Dataset>> {
     Ok(parts.iter().map(&mut part).collect())
 }
 
-/// The planes of all pictures, one after another.
+/// The channel planes of all pictures, one after another.
 fn planes<T: Sample>(pictures: impl Iterator<Item = Interleaved>, channels: usize) -> Values {
     let mut samples: Vec<T> = Vec::new();
     pictures.for_each(|picture| samples.extend(picture.into_planes::<T>(channels)));

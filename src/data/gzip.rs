@@ -1,7 +1,7 @@
-//! Gzip: a packed file is read as what it unpacks to, block by block, so that neither its bytes nor what comes out of them lie
-//! in memory as a whole.
+//! Gzip: unpacks a file block by block while reading, so that neither its bytes nor the unpacked ones are in memory
+//! as a whole.
 //!
-//! A packed file is recognised by its first two bytes, whatever it is called.
+//! A packed file is recognised by its first two bytes, whatever its name.
 
 use std::fs::File;
 use std::io::{self, BufReader, Chain, Cursor, Read};
@@ -16,10 +16,10 @@ use crate::files;
 const MAGIC: [u8; 2] = [0x1f, 0x8b];
 const GET_AGAIN: &str = "the file is damaged: get it again";
 
-/// A file's content, unpacked where the file is packed.
+/// A reader of a file's content, unpacked if the file is packed.
 pub(super) struct Unpacked {
     content: Content,
-    /// The bytes of the file.
+    /// Size of the file in bytes.
     bytes: u64,
 }
 
@@ -48,12 +48,12 @@ impl Unpacked {
         matches!(self.content, Content::Packed(_))
     }
 
-    /// Bytes that are known to come: the file's, or none of a packed file, which may claim anything.
+    /// Number of bytes certain to come: the file's size, or 0 for a packed file, whose claims are not to be trusted.
     pub(super) fn at_hand(&self) -> u64 {
         if self.is_packed() { 0 } else { self.bytes }
     }
 
-    /// Bytes that come at most.
+    /// Most bytes that can come.
     pub(super) fn most(&self) -> u64 {
         if self.is_packed() { u64::MAX } else { self.bytes }
     }
@@ -68,7 +68,7 @@ impl Read for Unpacked {
     }
 }
 
-/// The error of reading an [`Unpacked`]: a gzip stream that is damaged or ends early is the file's fault, anything else the
+/// The error of reading an [`Unpacked`]: a damaged or truncated gzip stream is the file's fault, anything else the
 /// system's.
 pub(super) fn unreadable(path: &Path) -> impl FnOnce(io::Error) -> Error {
     move |source| match source.kind() {

@@ -1,7 +1,7 @@
 //! IDX, the format of MNIST: a magic number with type and rank, big-endian sizes, then the elements, row-major.
 //!
-//! A file may be gzipped, which is seen by its first two bytes and not by its name. A header is only believed as far
-//! as the file bears it out: no more is read than it promises and one byte, to see that nothing follows.
+//! A file may be gzipped, which its first two bytes show, not its name. A header is not trusted: reading stops one byte
+//! after the size that it claims, to check that nothing follows.
 
 use std::io::{self, Read, Write};
 use std::path::Path;
@@ -18,34 +18,34 @@ use crate::tensor::{Tensor, Values};
 
 const TYPE_U8: u8 = 0x08;
 const TYPE_F32: u8 = 0x0d;
-/// The ranks read and written; MNIST's are 1 and 3.
+/// The supported ranks; MNIST's are 1 and 3.
 const RANKS: std::ops::RangeInclusive<usize> = 1..=4;
 /// The help for every kind of damage.
 const GET_AGAIN: &str = "the file is damaged: get it again";
 
-/// Reads an IDX file of rank 1 to 4, gzipped or not. Unsigned bytes give [`Values::U8`], all other types
-/// [`Values::F32`], rounded where that is needed.
+/// Reads an IDX file of rank 1 to 4, gzipped or not: unsigned bytes as [`Values::U8`], all other types as
+/// [`Values::F32`], rounded if necessary.
 ///
-/// Fails where the file cannot be read, is no IDX file, has an unknown type or another rank, a size of 0, sizes that do not fit
-/// in memory, or less or more behind its header than that promises.
+/// Fails where the file cannot be read, is not an IDX file, has an unknown type or another rank, a size of 0, sizes
+/// that do not fit in memory, or less or more data than its header says.
 pub fn read_idx(path: impl AsRef<Path>) -> Result<Tensor> {
     let (shape, values) = read_parts(path.as_ref())?;
     Tensor::new(shape, values)
 }
 
-/// [`read_idx`] for those who take the values over.
+/// As [`read_idx`], returning shape and values without a tensor.
 pub(super) fn read_parts(path: &Path) -> Result<(Shape, Values)> {
     let file = gzip::open(path)?;
     let at_hand = file.at_hand();
     read_parts_from(path, file, at_hand)
 }
 
-/// Whether a file that starts so may be an IDX file.
+/// Whether a file with these first bytes may be an IDX file.
 pub(super) fn is_idx(first: &[u8]) -> bool {
     first.starts_with(&[0, 0])
 }
 
-/// Reads the header and what it promises from `reader`, which is known to have `at_hand` bytes, or 0 where that is unknown.
+/// Reads header and elements. `at_hand` is the number of bytes that `reader` is known to have, 0 if unknown.
 fn read_parts_from(path: &Path, mut reader: impl Read, at_hand: u64) -> Result<(Shape, Values)> {
     let mut magic = Vec::new();
     (&mut reader).take(4).read_to_end(&mut magic).map_err(gzip::unreadable(path))?;
@@ -101,7 +101,7 @@ fn read_parts_from(path: &Path, mut reader: impl Read, at_hand: u64) -> Result<(
     Ok((shape, values))
 }
 
-/// The types that the format knows.
+/// The element type of an IDX type code.
 fn element_of(path: &Path, kind: u8) -> Result<Element> {
     match kind {
         TYPE_U8 => Ok(Element::U8),
@@ -114,15 +114,15 @@ fn element_of(path: &Path, kind: u8) -> Result<Element> {
     }
 }
 
-/// Writes an IDX file of bytes, gzipped where the name ends in `.gz`. The file appears whole or not at all.
+/// Writes an IDX file of bytes, gzipped if the name ends in `.gz`. The file is written atomically.
 ///
-/// Fails where the rank is not 1 to 4, a size does not fit in 32 bits, the shape does not fit the bytes, or the file
+/// Fails where the rank is not 1 to 4, a size does not fit in 32 bits, the shape does not match the bytes, or the file
 /// cannot be written.
 pub fn write_idx_u8(path: impl AsRef<Path>, shape: &Shape, bytes: &[u8]) -> Result<()> {
     write_idx(path.as_ref(), shape, TYPE_U8, bytes.len(), |file| file.write_all(bytes))
 }
 
-/// Writes an IDX file of 32-bit floats, as [`write_idx_u8`] does one of bytes.
+/// Writes an IDX file of 32-bit floats, as [`write_idx_u8`] does for bytes.
 pub fn write_idx_f32(path: impl AsRef<Path>, shape: &Shape, values: &[f32]) -> Result<()> {
     write_idx(path.as_ref(), shape, TYPE_F32, values.len(), |file| {
         values.iter().try_for_each(|value| file.write_all(&value.to_be_bytes()))

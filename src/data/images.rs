@@ -1,4 +1,4 @@
-//! Pictures: files of several formats in, PNG files out.
+//! Pictures: reading several formats, and writing PNG.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::Path;
@@ -17,14 +17,14 @@ use crate::error::{Error, Result};
 use crate::files::{self, write_atomically};
 use crate::shape::Shape;
 
-/// No picture larger than this is decoded.
+/// Most bytes of a decoded picture.
 const LARGEST_PICTURE: u64 = 512 << 20;
-/// The place of the bits of a sample in a PNG.
+/// Offset of the bit depth in a PNG file.
 const PNG_DEPTH: usize = 24;
-/// The help where a picture's samples are of a type that is not read.
+/// The help for pictures with an unsupported sample type.
 const OTHER_PIXELS: &str = "save it as a grey or RGB picture of 8 or 16 bits";
 
-/// Values as bytes: clamped to 0..=1, times 255, rounded. NaN becomes 0.
+/// Converts values to bytes: clamped to 0..=1, times 255, rounded. NaN becomes 0.
 pub fn to_bytes(values: &[f32]) -> Vec<u8> {
     values.iter().map(|value| (value.clamp(0.0, 1.0) * 255.0).round() as u8).collect()
 }
@@ -32,21 +32,21 @@ pub fn to_bytes(values: &[f32]) -> Vec<u8> {
 /// Reads a PNG as a shape `[c, h, w]` and its bytes, one channel's plane after another.
 ///
 /// A grey file gives one channel, any other three. 16-bit files are rounded to 8 bits, and transparency is laid over
-/// black. Fails where the file cannot be read, is no PNG, is damaged, or claims a size that its length cannot hold.
+/// black. Fails where the file cannot be read, is not a PNG, is damaged, or claims a size that its length cannot hold.
 pub fn read_png(path: impl AsRef<Path>) -> Result<(Shape, Vec<u8>)> {
     decode(path.as_ref(), Some(Kind::Png)).map(Interleaved::into_opaque_bytes)
 }
 
-/// Reads a picture as [`read_png`] does a PNG, whether its content is PNG, JPEG, BMP, GIF, TIFF or WebP, and turned upright
-/// where its EXIF data say how. Of several frames or pages the first is read.
+/// Reads a picture as [`read_png`] does, detecting PNG, JPEG, BMP, GIF, TIFF or WebP by content, and applies its
+/// EXIF orientation. Of several frames or pages the first is read.
 pub fn read_picture(path: impl AsRef<Path>) -> Result<(Shape, Vec<u8>)> {
     decode(path.as_ref(), None).map(Interleaved::into_opaque_bytes)
 }
 
-/// The names of the formats that pictures are read in, for messages.
+/// The names of the supported picture formats, for messages.
 pub(super) const KINDS: &str = "PNG, JPEG, BMP, GIF, TIFF or WebP";
 
-/// The formats that pictures are read in.
+/// The supported picture formats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Png,
@@ -58,12 +58,12 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    /// The format of a file that begins so, by its first [`Kind::FIRST_BYTES`].
+    /// Detects the format from a file's first [`Kind::FIRST_BYTES`].
     pub(super) fn of(first: &[u8]) -> Option<Kind> {
         match first {
             [0x89, b'P', b'N', b'G', ..] => Some(Kind::Png),
             [0xff, 0xd8, 0xff, ..] => Some(Kind::Jpeg),
-            // Text may begin with these two letters, but it has no zeros.
+            // Text may begin with these two letters, but has no zero bytes.
             [b'B', b'M', rest @ ..] if rest.iter().take(16).any(|byte| *byte == 0) => Some(Kind::Bmp),
             [b'G', b'I', b'F', b'8', b'7' | b'9', b'a', ..] => Some(Kind::Gif),
             [b'I', b'I', 42 | 43, 0, ..] | [b'M', b'M', 0, 42 | 43, ..] => Some(Kind::Tiff),
@@ -72,7 +72,7 @@ impl Kind {
         }
     }
 
-    /// How many bytes [`Kind::of`] looks at.
+    /// Number of bytes that [`Kind::of`] examines.
     pub(super) const FIRST_BYTES: u64 = 18;
 
     fn name(self) -> &'static str {
@@ -86,9 +86,9 @@ impl Kind {
         }
     }
 
-    /// The most pixels that a byte of a file can stand for, where there is such a number. In PNG a pixel takes at least one
-    /// bit, and no deflate stream unpacks to more than 1032 times its length; in JPEG a block of 64 pixels takes at least one
-    /// bit. The others may leave pixels out, or name a whole line by a bit.
+    /// The most pixels that a byte of a file can hold, if there is a limit. In PNG a pixel takes at least one
+    /// bit, and deflate unpacks to at most 1032 times its length; in JPEG a block of 64 pixels takes at least one
+    /// bit. The other formats may omit pixels, or encode a whole line in a bit.
     fn pixels_per_byte(self) -> Option<u64> {
         match self {
             Kind::Png => Some(8 * 1032),
@@ -97,7 +97,7 @@ impl Kind {
         }
     }
 
-    /// Whether grey pictures are among those that the format knows. The decoders of the others give colours.
+    /// Whether the format has grey pictures. The decoders of the others return colours.
     fn knows_grey(self) -> bool {
         match self {
             Kind::Png | Kind::Jpeg | Kind::Tiff => true,
@@ -106,7 +106,7 @@ impl Kind {
     }
 }
 
-/// Decodes a picture, of whichever kind it is where none is given.
+/// Decodes a picture, detecting the format if none is given.
 pub(super) fn decode(path: &Path, kind: Option<Kind>) -> Result<Interleaved> {
     let file = files::open(path)?;
     let file_bytes = file.metadata().map_err(Error::io("read", path))?.len();
@@ -161,7 +161,7 @@ fn decode_from(path: &Path, file_bytes: u64, kind: Kind, mut decoder: impl Image
         ));
     }
     let color = decoder.color_type();
-    // A picture whose EXIF data cannot be read is taken as it lies.
+    // A picture whose EXIF data cannot be read is not rotated.
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
     let channels = match color {
         ColorType::L8 | ColorType::L16 => 1,
@@ -179,14 +179,14 @@ fn decode_from(path: &Path, file_bytes: u64, kind: Kind, mut decoder: impl Image
     let bytes = picture.into_bytes();
     let samples = match color.bytes_per_pixel() == color.channel_count() {
         true => Samples::Bytes(bytes),
-        // In the machine's byte order.
+        // Words are in the machine's byte order.
         false => Samples::Words(bytes.chunks_exact(2).map(|pair| u16::from_ne_bytes([pair[0], pair[1]])).collect()),
     };
     let picture = Interleaved { channels, height, width, samples };
     Ok(if kind.knows_grey() { picture } else { picture.grey_where_it_is() })
 }
 
-/// Whether a picture has 16 bits for each sample, by its first bytes; no where it cannot be read.
+/// Whether a picture has 16 bits per sample, by its first bytes; false if it cannot be read.
 pub(super) fn has_sixteen_bits(path: &Path) -> bool {
     let Ok(mut file) = files::open(path) else { return false };
     let mut first = Vec::new();
@@ -205,7 +205,7 @@ pub(super) fn has_sixteen_bits(path: &Path) -> bool {
 
 fn damaged(path: &Path, kind: Kind, error: image::ImageError) -> Error {
     let name = kind.name();
-    // An error is one line, whatever the decoder says.
+    // Errors are one line, whatever the decoder returns.
     let said = error.to_string().replace(['\n', '\r'], " ");
     match error {
         image::ImageError::IoError(source) if source.kind() != io::ErrorKind::UnexpectedEof => {
@@ -223,9 +223,9 @@ fn damaged(path: &Path, kind: Kind, error: image::ImageError) -> Error {
 }
 
 /// Writes an 8-bit PNG, grey for shape `[1, h, w]` and RGB for `[3, h, w]`; the bytes are one channel's plane after
-/// another. The file appears whole or not at all.
+/// another. The file is written atomically.
 ///
-/// Fails where the shape is another or does not fit the bytes, and where the file cannot be written.
+/// Fails where the shape is another or does not match the bytes, and where the file cannot be written.
 pub fn write_png(path: impl AsRef<Path>, shape: &Shape, bytes: &[u8]) -> Result<()> {
     let path = path.as_ref();
     check_picture(shape, bytes.len())?;

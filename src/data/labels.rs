@@ -7,13 +7,13 @@ use super::npy::LabelArray;
 use crate::error::Result;
 use crate::shape::Shape;
 
-/// Whole numbers up to here are exact in 64-bit floats.
+/// The limit up to which 64-bit floats represent all whole numbers exactly.
 const LARGEST_WHOLE: f64 = 9_007_199_254_740_992.0;
 
-/// A label for each sample. Labels are texts or whole numbers; of both, the classes are their different names, numbers ordered
-/// by value and texts by their letters.
+/// A label for each sample. Labels are texts or whole numbers; the classes are their distinct names, numbers ordered
+/// by value and texts alphabetically.
 ///
-/// A part of some data knows all classes of the whole, whether or not it has samples of each.
+/// A part of a data set keeps all classes of the whole, even those of which it has no sample.
 ///
 /// ```
 /// use pinhole::data::Labels;
@@ -28,7 +28,7 @@ pub struct Labels {
 }
 
 impl Labels {
-    /// The labels of these names, one for each sample.
+    /// Makes labels from class names, one for each sample.
     pub fn from_names<N: AsRef<str>>(names: impl IntoIterator<Item = N>) -> Labels {
         let mut found = Found::default();
         names.into_iter().for_each(|name| found.push(name.as_ref()));
@@ -36,7 +36,7 @@ impl Labels {
     }
 
     fn from_numbers<N: Into<i64> + Copy>(numbers: &[N]) -> Labels {
-        // Formatting each number would take longer than reading it.
+        // Format each distinct number only once: that takes longer than reading it.
         let mut known: HashMap<i64, u32> = HashMap::new();
         let mut found = Found::default();
         for number in numbers {
@@ -47,39 +47,39 @@ impl Labels {
         found.finish()
     }
 
-    /// The class of each sample, as its place among [`Labels::names`].
+    /// The class of each sample, as an index into [`Labels::names`].
     pub fn indices(&self) -> &[u32] {
         &self.indices
     }
 
-    /// The classes' names, in their order.
+    /// The classes' names, in order.
     pub fn names(&self) -> &[String] {
         &self.names
     }
 
-    /// The name of a sample's class. Empty where there is no such sample.
+    /// The name of a sample's class. Empty if there is no such sample.
     pub fn name(&self, sample: usize) -> &str {
         let index = self.indices.get(sample).map(|index| *index as usize);
         index.and_then(|index| self.names.get(index)).map_or("", String::as_str)
     }
 
-    /// Each sample's label as a number, where all classes are whole numbers.
+    /// The labels as numbers, if all classes are whole numbers.
     pub fn numbers(&self) -> Option<Vec<i64>> {
         let numbers: Vec<i64> = self.names.iter().map(|name| whole(name)).collect::<Option<_>>()?;
         Some(self.indices.iter().map(|index| numbers[*index as usize]).collect())
     }
 
-    /// How many labels there are.
+    /// Number of labels.
     pub fn len(&self) -> usize {
         self.indices.len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no labels.
     pub fn is_empty(&self) -> bool {
         self.indices.is_empty()
     }
 
-    /// The classes that samples have, as places among [`Labels::names`].
+    /// The classes that have samples, as indices into [`Labels::names`].
     pub(crate) fn present(&self) -> Vec<usize> {
         let mut seen = vec![false; self.names.len()];
         self.indices.iter().for_each(|index| seen[*index as usize] = true);
@@ -95,8 +95,8 @@ impl Labels {
         self.indices.truncate(count);
     }
 
-    /// An array as labels: a list of texts or whole numbers, or rows of which each has one 1 among zeros. Else the reason why
-    /// it is none.
+    /// Converts an array to labels: a list of texts or whole numbers, or one-hot rows. If it is neither, the error says
+    /// why.
     pub(super) fn from_array(array: LabelArray) -> Result<Labels, String> {
         let (shape, labels) = match array {
             LabelArray::Texts(shape, texts) => (shape, Labels::from_names(texts)),
@@ -116,7 +116,7 @@ impl Labels {
     }
 }
 
-/// Rows of zeros and a 1, whose place is the class: all classes are known, even those of no sample.
+/// Converts one-hot rows to labels, whose classes are all columns, even those without a sample.
 fn one_hot(numbers: &[f64], classes: usize) -> Result<Labels, String> {
     let class = |(sample, row): (usize, &[f64])| {
         let is_one_hot = row.iter().all(|number| *number == 0.0 || *number == 1.0) && row.iter().sum::<f64>() == 1.0;
@@ -135,13 +135,13 @@ fn whole_number(number: f64) -> Result<i64, String> {
     }
 }
 
-/// A name as the whole number that is written so.
+/// Parses a name that is exactly a whole number.
 pub(crate) fn whole(name: &str) -> Option<i64> {
     name.parse::<i64>().ok().filter(|number| number.to_string() == name)
 }
 
-/// The place of a label among a model's classes: of the listed names, where there are any; else a label is the number of its
-/// class, counted from 0 to below `count`.
+/// The index of a label among a model's classes: among the listed names, if there are any; else a label is the class
+/// number, counted from 0 to below `count`.
 pub(crate) fn class_of(label: &str, names: &[String], count: usize) -> Option<usize> {
     match names {
         [] => whole(label).and_then(|number| usize::try_from(number).ok()).filter(|class| *class < count),
@@ -149,7 +149,7 @@ pub(crate) fn class_of(label: &str, names: &[String], count: usize) -> Option<us
     }
 }
 
-/// The first of some names, and how many follow, for messages.
+/// The first few names, and how many follow, for messages.
 pub(crate) fn listed<N: AsRef<str>>(names: &[N]) -> String {
     let shown = names.iter().take(8).map(AsRef::as_ref).collect::<Vec<&str>>().join(", ");
     if names.len() > 8 { format!("{shown} and {} more", names.len() - 8) } else { shown }
@@ -169,7 +169,7 @@ macro_rules! from_numbers {
 
 from_numbers!(u8, i32, u32, i64);
 
-/// Labels as they are read: names get numbers as they come.
+/// Labels being read: names get indices in order of appearance.
 #[derive(Debug, Default)]
 pub(super) struct Found {
     indices: Vec<u32>,
@@ -194,8 +194,8 @@ impl Found {
         number
     }
 
-    /// The labels, with their classes in order. Where all names are whole numbers with decimals, such as 1.0, they are the
-    /// numbers.
+    /// Returns the labels, with classes sorted. If all names are whole numbers with decimals, such as 1.0, they become
+    /// whole numbers.
     pub fn finish(mut self) -> Labels {
         if self.names.iter().any(|name| name.contains('.')) {
             let written = |name: &String| {
@@ -223,16 +223,16 @@ impl Found {
     }
 }
 
-/// Which column of a table or a CSV file holds labels, which are no part of the samples then.
+/// The column of a table or a CSV file that holds labels, and so is left out of the samples.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LabelColumn {
-    /// Its name in the first line; where that is none, its number, counted from 1.
+    /// The column's name in the first line; if there is none of that name, its number, counted from 1.
     pub name: String,
-    /// Whether data may lack it, and then has no labels.
+    /// Whether data may lack the column, and then has no labels.
     pub optional: bool,
 }
 
-/// An array of numbers as one of labels, exact where they are whole.
+/// Converts an array of numbers to an array of labels; whole numbers stay exact.
 pub(super) fn label_array(shape: Shape, values: &crate::tensor::Values) -> LabelArray {
     LabelArray::Numbers(shape, values.to_f64())
 }

@@ -1,4 +1,4 @@
-//! [`load`]: from what people type to data sets.
+//! [`load`]: from the names of sources, as users type them, to data sets.
 
 use std::collections::HashSet;
 use std::fs;
@@ -23,60 +23,60 @@ use super::table::read_table;
 use crate::error::{Error, Result};
 use crate::tensor::{Tensor, Values};
 
-/// MNIST's own number of digits for training; the test split holds a sixth of that.
+/// Number of MNIST's training digits; the test split has a sixth of that.
 const TRAIN_DIGITS: usize = 60_000;
-/// More would be a slip of the finger, or more than the memory holds: this many are 0.8 GB.
+/// Most digits of a source: 0.8 GB. More would be a typing error, or exceed the memory.
 const MOST_DIGITS: usize = 1_000_000;
-/// A thousand times the users of the largest public data sets would be one, too.
+/// Most users of a source: a thousand times those of the largest public data sets.
 const MOST_USERS: usize = 1_000_000;
-/// The seed of made-up users where none is given.
+/// The default seed of made-up users.
 const RATINGS_SEED: u64 = 1;
-/// Two streams of digits that share no sample.
+/// Seeds of two streams of digits that share no sample.
 const TRAIN_SEED: u64 = 1;
 const TEST_SEED: u64 = 2;
 
 /// Loads the data that `source` names:
 ///
-/// - `digits`: the built-in digits, 60,000 to train on and 10,000 to test with; `digits:N`: N, and a sixth of that
+/// - `digits`: the built-in digits, 60,000 for training and 10,000 for testing; `digits:N`: N, and a sixth of that
 ///   (write `./digits` for a folder of that name);
-/// - a folder with `train-images-idx3-ubyte` and, where they are there, `t10k-images-idx3-ubyte` and the two label
-///   files; each may be gzipped (`.gz`) or have a dot in place of the dash before `idx`. They may also be where torchvision keeps
-///   them below its `root`, in `MNIST/raw`, `FashionMNIST/raw`, `KMNIST/raw` or `EMNIST/raw`, where only one of these is there;
-/// - a folder with the files of one of EMNIST's splits, `emnist-SPLIT-train-images-idx3-ubyte` and so on (`-test-`, `-labels-`),
-///   or the path of one of its files of images, which chooses among several splits: a file of training images comes with its
-///   labels and test part, one of test images with its labels. EMNIST's pictures are transposed, and are transposed back;
-/// - an IDX or NPY file: rank 2 gives samples `[d]`, rank 3 `[1, h, w]`, rank 4 and more what stands behind the number of
-///   samples. Pictures with their channels last stay so: only [`Reading::input`] says what axes mean, and
-///   [`Dataset::for_input`] does it afterwards;
-/// - an NPZ file that holds a CSR matrix, as `scipy.sparse.save_npz` writes it: sparse samples `[columns]`;
-/// - any other NPZ file: `FILE.npz:NAME` is one array of it; without a name its only one, or `x_train`, `x`, `data` or `images`,
-///   with the labels and the test part beside it in `y_train`, `x_test` and so on, a vector for each sample in `conditions`,
-///   and in `lengths` how many steps each sequence of `x` has (`conditions_train`, `lengths_test` and so on). MedMNIST's names
-///   are known too: `train_images`, `train_labels`, `test_images` and so on. A validation part (`val_images`, `x_val`) is what to
-///   test with where there is no test part, and is left out where there is one. Labels that cannot
-///   be used, such as several numbers for a sample, are a fault only where labels are needed;
+/// - a folder with `train-images-idx3-ubyte` and, optionally, `t10k-images-idx3-ubyte` and the two label files; each
+///   may be gzipped (`.gz`) or have a dot in place of the dash before `idx`. They may also be in torchvision's
+///   subfolders of its `root`: `MNIST/raw`, `FashionMNIST/raw`, `KMNIST/raw` or `EMNIST/raw`, if only one exists;
+/// - a folder with the files of one of EMNIST's splits, `emnist-SPLIT-train-images-idx3-ubyte` and so on (`-test-`,
+///   `-labels-`), or the path of one of its image files, which chooses among several splits: training images come with
+///   labels and test part, test images with labels. EMNIST's pictures are transposed in the files, and transposed back;
+/// - an IDX or NPY file: rank 2 gives samples `[d]`, rank 3 `[1, h, w]`, rank 4 and more the axes after the number of
+///   samples. Pictures with channels last stay so: only [`Reading::input`] gives axes a meaning, and
+///   [`Dataset::for_input`] rearranges them afterwards;
+/// - an NPZ file with a CSR matrix, as `scipy.sparse.save_npz` writes it: sparse samples `[columns]`;
+/// - any other NPZ file: `FILE.npz:NAME` is one array of it; without a name its only one, or `x_train`, `x`, `data` or
+///   `images`, with labels and test part from `y_train`, `x_test` and so on, a vector per sample from `conditions`,
+///   and the number of steps of each sequence of `x` from `lengths` (`conditions_train`, `lengths_test` and so on).
+///   MedMNIST's names are known too: `train_images`, `train_labels`, `test_images` and so on. A validation part
+///   (`val_images`, `x_val`) is the test part if there is no other, else it is ignored. Labels that cannot be used,
+///   such as several numbers per sample, are an error only if labels are required;
 /// - a CSV or TSV file of numbers: samples `[columns]`; one column may hold labels, see [`Reading::label`];
-/// - `ratings:FILE`, a file of lines `user,item[,value]`: a sparse sample `[items]` for each user; `ratings:USERS[:SEED]`,
-///   made-up users: see [`ratings`];
-/// - a picture (PNG, JPEG, BMP, GIF, TIFF or WebP, the first of several frames), or a folder of them, all of one size and taken in
-///   the order of their names: samples `[1, h, w]` where all are grey, else `[3, h, w]`, transparency laid over black. Samples are
-///   bytes, or floats from 0 to 1 where one of the pictures has 16 bits;
-/// - a folder without pictures of its own whose folders hold pictures, at any depth: each is a class of its name, and labels are
-///   the classes' places in the order of their names;
-/// - a folder of two such folders, or folders of pictures, called `train` (or `training`) and `test` (`testing`, `val`, `valid`,
-///   `validation`: the first that is there), the second being the test part.
+/// - `ratings:FILE`, a file of lines `user,item[,value]`: a sparse sample `[items]` for each user;
+///   `ratings:USERS[:SEED]`, made-up users: see [`ratings`];
+/// - a picture (PNG, JPEG, BMP, GIF, TIFF or WebP, the first of several frames), or a folder of them, all of one size
+///   and in the order of their names: samples `[1, h, w]` if all are grey, else `[3, h, w]`, with transparency over
+///   black. Samples are bytes, or floats from 0 to 1 if a picture has 16 bits;
+/// - a folder without pictures of its own whose folders hold pictures, at any depth: each is a class of its name, and
+///   labels index the classes in the order of their names;
+/// - a folder of two such folders, or folders of pictures, called `train` (or `training`) and `test` (`testing`, `val`,
+///   `valid`, `validation`: the first that exists), the second being the test part.
 ///
-/// Files are what their first bytes say, whatever their names end in; only CSV files go by their names. IDX, NPY and CSV files
-/// may be gzipped.
+/// The kind of a file is detected by its first bytes, whatever its extension; only CSV files go by their names. IDX,
+/// NPY and CSV files may be gzipped.
 ///
-/// Fails where there is nothing of that name, where a file does not hold what it should, and where a test part is scaled
-/// otherwise than what is trained on, as floats from 0 to 255 beside bytes are.
+/// Fails where the source does not exist, where a file does not hold what it should, and where a test part is scaled
+/// otherwise than the training part, as floats from 0 to 255 beside bytes are.
 pub fn load(source: &str) -> Result<Splits> {
     load_with(source, &Reading::default())
 }
 
-/// [`load`] for a model, as `reading` says. Fails where samples do not fit its input, or are scaled otherwise than those
-/// that it was trained on.
+/// As [`load`], for a model, with the settings of `reading`. Fails where samples do not fit its input, or are scaled
+/// otherwise than its training samples.
 pub fn load_with(source: &str, reading: &Reading) -> Result<Splits> {
     let Splits { train, test } = load_as_it_lies(source, reading)?;
     let train = reading.fit(train)?;
@@ -90,7 +90,7 @@ pub fn load_with(source: &str, reading: &Reading) -> Result<Splits> {
     Ok(Splits { train, test: Some(test) })
 }
 
-/// What a source holds, in the order in which it holds it.
+/// Loads a source in the axis order of its files.
 fn load_as_it_lies(source: &str, reading: &Reading) -> Result<Splits> {
     if let Some(label) = reading.label.as_ref().filter(|label| !label.optional)
         && !is_csv(source)
@@ -132,10 +132,10 @@ fn load_as_it_lies(source: &str, reading: &Reading) -> Result<Splits> {
     Ok(Splits { train: splits.train.with_name(name.clone()), test: splits.test.map(|test| test.with_name(name)) })
 }
 
-/// Loads pairs: what a model's encoder is to see, and from `targets`, where that is given, what the model is to make of it, as
-/// many and in the same order. Pictures in two folders must have the same names, whatever their endings.
+/// Loads pairs: the encoder's inputs and, if `targets` is given, the outputs that the model is to learn for them, as
+/// many and in the same order. Pictures in two folders must have equal names, apart from their extensions.
 ///
-/// Fails as [`load_with`] does, and where the two do not fit each other.
+/// Fails as [`load_with`] does, and where inputs and targets do not match.
 pub fn load_pairs(source: &str, targets: Option<&str>, reading: &Reading) -> Result<Splits> {
     let data = load_with(source, reading)?;
     let Some(targets) = targets else { return Ok(data) };
@@ -164,7 +164,7 @@ pub fn load_pairs(source: &str, targets: Option<&str>, reading: &Reading) -> Res
     Ok(Splits { train: pair(data.train, wanted.train)?, test })
 }
 
-/// Fails where both are folders of pictures and one has a picture that the other lacks.
+/// Fails where two folders of pictures do not have equal names.
 fn expect_same_names(folder: &Path, other: &Path) -> Result<()> {
     if !folder.is_dir() || !other.is_dir() {
         return Ok(());
@@ -189,8 +189,8 @@ fn expect_same_names(folder: &Path, other: &Path) -> Result<()> {
     }
 }
 
-/// The array in an NPY, NPZ (`FILE.npz:NAME`, or its only array), IDX or CSV file, as it is: bytes are numbers from 0 to
-/// 255 here, and nothing is moved. Fails where the file is of another kind, and as reading it does.
+/// Loads the array in an NPY, NPZ (`FILE.npz:NAME`, or its only array), IDX or CSV file, unchanged: bytes are
+/// numbers from 0 to 255, and axes keep their order. Fails where the file is of another kind or cannot be read.
 pub fn load_array(source: &str) -> Result<Tensor> {
     let (path, key) = path_and_key(source);
     let (shape, values) = match kind_of(path)? {
@@ -212,7 +212,7 @@ pub fn load_array(source: &str) -> Result<Tensor> {
     Tensor::new(shape, values)
 }
 
-/// `USERS[:SEED]`, or a file of lines of user, item and value.
+/// Loads `USERS[:SEED]`, or a file of lines of user, item and value.
 fn load_ratings(source: &str, rest: &str, reading: &Reading) -> Result<Splits> {
     let (users, seed) = rest.split_once(':').unwrap_or((rest, ""));
     if let Ok(users) = users.parse::<usize>() {

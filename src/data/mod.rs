@@ -1,14 +1,14 @@
-//! Data on the host: where samples come from, and the pictures that are written back out.
+//! Data on the host: reading samples, and writing pictures and numbers.
 //!
-//! A [`Dataset`] holds samples of one shape, as bytes where the source has bytes: training keeps them as bytes on the device
-//! too, and turns a byte `b` into `b / 255` when a batch is gathered. [`load`] makes data sets from the names and paths
-//! people type; [`load_with`] also brings pictures of any size to a model's, and leaves those in their files that do not fit
-//! in memory.
+//! A [`Dataset`] holds samples of one shape, as bytes if the source has bytes: training keeps them as bytes on the
+//! device too, and converts a byte `b` to `b / 255` when a batch is gathered. [`load`] makes data sets from names and
+//! paths as users type them; [`load_with`] also resizes pictures to a model's input, and leaves those in their files
+//! that do not fit in memory.
 //!
-//! Invariants: a data set is never empty, and all its values are finite. No reader of numbers here takes more memory than
-//! twice its file and a MiB, whatever a header claims; of packed files, three times what really comes out of them; and twice
-//! that where a file holds signed bytes, which become f32. Readers of names (ratings, tables) keep each name once besides, and
-//! tables that are trained on each number in 64 bits, until their samples are split. Nothing here knows a device or a model.
+//! Invariants: a data set is never empty, and all its values are finite. No reader of numbers takes more memory than
+//! twice its file and a MiB, whatever a header claims; for packed files, three times the unpacked size; and twice that
+//! for signed bytes, which become f32. Readers of names (ratings, tables) also keep each name once, and training tables
+//! keep each number in 64 bits until their samples are split. Nothing here knows a device or a model.
 #![doc = include_str!("README.md")]
 
 mod archive;

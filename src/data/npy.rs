@@ -1,8 +1,8 @@
-//! NPY, NumPy's format for one array: a magic number, a Python dictionary that says type, order and shape, the elements.
+//! NPY, NumPy's format for one array: a magic number, a Python dictionary of type, order and shape, the elements.
 //!
-//! As described in NumPy's `numpy/lib/format.py`, versions 1 to 3. Unsigned bytes stay bytes, and truth is a byte of 0 or 255;
-//! signed bytes, whole numbers of 16 to 64 bits and floats of 16, 32 and 64 become f32, from either byte order. An array in
-//! Fortran's order is brought into C's. A file may be gzipped.
+//! Follows NumPy's `numpy/lib/format.py`, versions 1 to 3. Unsigned bytes stay bytes, and booleans become 0 or 255;
+//! signed bytes, whole numbers of 16 to 64 bits and floats of 16, 32 and 64 become f32, from either byte order.
+//! Fortran-order arrays are converted to C order. A file may be gzipped.
 
 use std::io::{self, Read, Write};
 use std::path::Path;
@@ -16,32 +16,32 @@ use crate::tensor::{Tensor, Values};
 
 /// The first bytes of every NPY file.
 pub(super) const MAGIC: [u8; 6] = *b"\x93NUMPY";
-/// Headers that NumPy writes are a hundred bytes long; it reads none longer than ten thousand.
+/// Most bytes of a header: NumPy's limit for reading; those it writes have about a hundred.
 const LONGEST_HEADER: usize = 10_000;
-/// Dimensions that NumPy has at most.
+/// Most dimensions of an array in NumPy.
 const MOST_DIMENSIONS: usize = 64;
-/// Bytes of a text, at most.
+/// Most bytes of a text.
 const LONGEST_TEXT: usize = 64 << 10;
 const GET_AGAIN: &str = "the file is damaged: get it again";
 const OTHER_TYPE: &str = "save it by numpy.save(name, array.astype(\"float32\"))";
 
-/// Reads an NPY file, gzipped or not: unsigned bytes as [`Values::U8`], all other numbers as [`Values::F32`], row-major.
+/// Reads an NPY file, gzipped or not: unsigned bytes as [`Values::U8`], all others as [`Values::F32`], row-major.
 ///
-/// Fails where the file cannot be read, is no NPY file, holds anything but real numbers, has a size of 0, or less or
-/// more behind its header than that promises.
+/// Fails where the file cannot be read, is not an NPY file, holds anything but real numbers, has a size of 0, or has
+/// less or more data than its header says.
 pub fn read_npy(path: impl AsRef<Path>) -> Result<Tensor> {
     let (shape, values) = read_parts(path.as_ref())?;
     Tensor::new(shape, values)
 }
 
-/// [`read_npy`] for those who take the values over.
+/// As [`read_npy`], returning shape and values without a tensor.
 pub(super) fn read_parts(path: &Path) -> Result<(Shape, Values)> {
     let mut file = gzip::open(path)?;
     let at_hand = file.at_hand();
     read_array(&Place { path, array: None }, &mut file, at_hand)
 }
 
-/// Where an array is: a file of its own, or one of several in a file.
+/// The source of an array, for messages: a file of its own, or one of several in a file.
 pub(super) struct Place<'a> {
     pub(super) path: &'a Path,
     pub(super) array: Option<&'a str>,
@@ -58,7 +58,7 @@ impl Place<'_> {
         Error::file(self.path, problem, help)
     }
 
-    /// What is wrong with packed data is the file's fault; anything else is the system's.
+    /// The error of reading: damaged packed data is the file's fault; anything else is the system's.
     fn unreadable(&self, source: io::Error) -> Error {
         match source.kind() {
             io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput
@@ -74,7 +74,7 @@ impl Place<'_> {
     }
 }
 
-/// Reads an array from its magic number on. `at_hand` is how many bytes there are, 0 where that is unknown.
+/// Reads an array from its magic number on. `at_hand` is the number of bytes that follow, 0 if unknown.
 pub(super) fn read_array(place: &Place, reader: &mut impl Read, at_hand: u64) -> Result<(Shape, Values)> {
     let Header { element, order, fortran, shape } = read_header(place, reader)?;
     let promised = shape.iter().try_fold(element.bytes(), |product, size| product.checked_mul(*size));
@@ -99,7 +99,7 @@ pub(super) fn read_array(place: &Place, reader: &mut impl Read, at_hand: u64) ->
     Ok((shape, values))
 }
 
-/// Reads a list's numbers from its magic number on, each as it is in the file: see [`read_exact_elements`].
+/// Reads a list of numbers from its magic number on, exactly as in the file: see [`read_exact_elements`].
 pub(super) fn read_exact_list(place: &Place, reader: &mut impl Read, at_hand: u64) -> Result<Vec<f64>> {
     let Header { element, order, shape, .. } = read_header(place, reader)?;
     let [count] = shape[..] else { return Err(place.error(format!("has shape {shape} and is no list"), GET_AGAIN)) };
@@ -113,7 +113,7 @@ pub(super) fn read_exact_list(place: &Place, reader: &mut impl Read, at_hand: u6
     }
 }
 
-/// An array that may be one of labels: every number as it is in the file, or texts.
+/// An array that may be one of labels: numbers exactly as in the file, or texts.
 pub(super) enum LabelArray {
     /// Numbers, row by row.
     Numbers(Shape, Vec<f64>),
@@ -121,8 +121,8 @@ pub(super) enum LabelArray {
     Texts(Shape, Vec<String>),
 }
 
-/// Reads an array of labels from its magic number on: numbers of any type that is read, or texts of NumPy's types `U` and
-/// `S`. Fails as [`read_array`] does, and where the array is one of Python's objects.
+/// Reads an array of labels from its magic number on: numbers of any supported type, or texts of NumPy's types `U` and
+/// `S`. Fails as [`read_array`] does, and where the array holds Python objects.
 pub(super) fn read_labels(place: &Place, reader: &mut impl Read, at_hand: u64) -> Result<LabelArray> {
     let dictionary = read_dictionary(place, reader)?;
     let kind = dictionary.descr.trim_start_matches(['<', '>', '=', '|']);
@@ -157,7 +157,7 @@ pub(super) fn read_labels(place: &Place, reader: &mut impl Read, at_hand: u64) -
     Ok(LabelArray::Numbers(shape, values))
 }
 
-/// Reads texts of NumPy's types: `U`, of four bytes for each letter, or `S`, of one. Those that are shorter end in zeros.
+/// Reads texts of NumPy's types: `U`, four bytes per character, or `S`, one byte. Shorter texts are padded with zeros.
 fn read_texts(
     place: &Place,
     reader: &mut impl Read,
@@ -189,7 +189,7 @@ fn read_texts(
     Ok(texts)
 }
 
-/// What an array's header says.
+/// The parsed header of an array.
 struct Header {
     element: Element,
     order: ByteOrder,
@@ -229,7 +229,7 @@ fn read_dictionary(place: &Place, reader: &mut impl Read) -> Result<Dictionary> 
     let text = take(length)?;
     let text = String::from_utf8_lossy(&text);
     Parser(text.trim_end()).dictionary().ok_or_else(|| {
-        // A structured type is a list in place of a string, and the only other thing that NumPy writes.
+        // A structured type is a list instead of a string; NumPy writes nothing else here.
         let problem = match text.contains('[') {
             true => "holds records of several fields",
             false => "has a header that is no dictionary of descr, fortran_order and shape",
@@ -277,7 +277,7 @@ struct Dictionary {
     shape: Shape,
 }
 
-/// Reads the little of Python's syntax that headers are written in; `None` at whatever else.
+/// Parser for the part of Python's syntax that headers use; returns `None` at anything else.
 struct Parser<'a>(&'a str);
 
 impl<'a> Parser<'a> {
@@ -332,7 +332,7 @@ impl<'a> Parser<'a> {
             let rest = self.0.trim_start();
             let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
             sizes.push(rest[..digits].parse().ok()?);
-            // Python 2 wrote long numbers as 3L.
+            // Python 2 wrote long integers as 3L.
             self.0 = rest[digits..].strip_prefix('L').unwrap_or(&rest[digits..]);
             if self.token(",").is_none() {
                 self.token(")")?;
@@ -343,8 +343,8 @@ impl<'a> Parser<'a> {
     }
 }
 
-/// Brings elements in Fortran's order, in which the first index runs fastest, into C's, in which the last one does. In
-/// place, cycle by cycle, since there may not be room for two.
+/// Converts elements from Fortran order, in which the first index runs fastest, to C order, in which the last does. In
+/// place, cycle by cycle, since memory may not suffice for a copy.
 fn rows_first<T: Copy>(shape: &Shape, values: &mut [T]) {
     let strides = shape.strides();
     let place = |mut at: usize| {
@@ -366,9 +366,9 @@ fn rows_first<T: Copy>(shape: &Shape, values: &mut [T]) {
     }
 }
 
-/// Writes an NPY file of f32, version 1, which `numpy.load` reads. The file appears whole or not at all.
+/// Writes an NPY file of f32, version 1, which `numpy.load` reads. The file is written atomically.
 ///
-/// Fails where the shape does not fit the values, and where the file cannot be written.
+/// Fails where the shape does not match the values, and where the file cannot be written.
 pub fn write_npy(path: impl AsRef<Path>, shape: &Shape, values: &[f32]) -> Result<()> {
     let elements = shape.iter().try_fold(1usize, |product, size| product.checked_mul(*size));
     if elements != Some(values.len()) || shape.len() > MOST_DIMENSIONS {
@@ -377,7 +377,7 @@ pub fn write_npy(path: impl AsRef<Path>, shape: &Shape, values: &[f32]) -> Resul
     }
     let sizes: String = shape.iter().map(|size| format!("{size}, ")).collect();
     let mut header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({}), }}", sizes.trim_end());
-    // The elements begin at a multiple of 64 bytes, and the header ends with a line's end.
+    // The elements must start at a multiple of 64 bytes, and the header ends with a newline.
     let unpadded = MAGIC.len() + 4 + header.len() + 1;
     header.extend(std::iter::repeat_n(' ', unpadded.next_multiple_of(64) - unpadded));
     header.push('\n');

@@ -21,14 +21,14 @@ const DIRECTORY_ENTRY: [u8; 4] = *b"PK\x01\x02";
 const DIRECTORY_END: [u8; 4] = *b"PK\x05\x06";
 const DIRECTORY_END_64: [u8; 4] = *b"PK\x06\x06";
 const LOCATOR_64: [u8; 4] = *b"PK\x06\x07";
-/// Bytes of the end of the directory without its comment, which has at most so many more.
+/// Bytes of the end of the directory, and most bytes of the comment that follows it.
 const END_BYTES: usize = 22;
 const LONGEST_COMMENT: usize = 0xffff;
-/// Stands for a number that is kept elsewhere, in 64 bits.
+/// Marks a number that is stored elsewhere, in 64 bits.
 const ELSEWHERE: u64 = 0xffff_ffff;
-/// Names that are kept of a directory, arrays or not.
+/// Most names kept of a directory, arrays or not.
 const MOST_ENTRIES: u64 = 10_000;
-/// Bytes of an array of text that are looked at.
+/// Most bytes read of an array of text.
 const MOST_TEXT: u64 = 4096;
 const GET_AGAIN: &str = "the file is damaged: get it again";
 
@@ -40,7 +40,7 @@ pub struct Npz {
     arrays: Vec<Entry>,
 }
 
-/// An array's place in the archive.
+/// The position of an array in the archive.
 #[derive(Debug)]
 struct Entry {
     name: String,
@@ -52,7 +52,7 @@ struct Entry {
 }
 
 impl Npz {
-    /// Reads the directory of an NPZ file. Fails where it cannot be read, is no ZIP archive, or holds no NPY file.
+    /// Reads the directory of an NPZ file. Fails where it cannot be read, is not a ZIP archive, or holds no NPY file.
     pub fn open(path: impl AsRef<Path>) -> Result<Npz> {
         let path = path.as_ref();
         let file = files::open(path)?;
@@ -69,28 +69,28 @@ impl Npz {
         self.arrays.iter().map(|entry| entry.name.as_str())
     }
 
-    /// Reads one array, as [`read_npy`](super::npy::read_npy) does a file. Fails where there is none of this name, too.
+    /// Reads one array, as [`read_npy`](super::npy::read_npy) reads a file. Fails also where the name is unknown.
     pub fn read(&self, name: &str) -> Result<Tensor> {
         let (shape, values) = self.read_parts(name)?;
         Tensor::new(shape, values)
     }
 
-    /// [`Npz::read`] for those who take the values over.
+    /// As [`Npz::read`], returning shape and values without a tensor.
     pub(super) fn read_parts(&self, name: &str) -> Result<(Shape, Values)> {
         self.with(name, read_array)
     }
 
-    /// A list's numbers, each as it is in the file.
+    /// Reads a list of numbers exactly as they are in the file.
     pub(super) fn read_exactly(&self, name: &str) -> Result<Vec<f64>> {
         self.with(name, read_exact_list)
     }
 
-    /// An array that may be one of labels.
+    /// Reads an array that may be one of labels.
     pub(super) fn read_labels(&self, name: &str) -> Result<LabelArray> {
         self.with(name, read_labels)
     }
 
-    /// The first bytes of an array's file, header and all: those of short texts.
+    /// Reads the first bytes of an array's file, header included, for short texts.
     pub(super) fn read_bytes(&self, name: &str) -> Result<Vec<u8>> {
         self.with(name, |_, reader, _| {
             let mut bytes = Vec::new();
@@ -99,7 +99,7 @@ impl Npz {
         })
     }
 
-    /// Reads one array, unpacked.
+    /// Calls a reader with one array, unpacked.
     fn with<T>(
         &self,
         name: &str,
@@ -136,13 +136,13 @@ impl Npz {
     }
 }
 
-/// The ways in which NumPy packs.
+/// Decompressors for the methods that NumPy uses.
 enum Unpack<R> {
     Stored(R),
     Deflated(DeflateDecoder<R>),
 }
 
-/// Reads what was promised, and compares the checksum when all of it has been read.
+/// A reader that limits an entry to its declared length, and compares the checksum at the end.
 struct Resolved<R> {
     reader: Unpack<R>,
     crc: Crc,
@@ -172,7 +172,7 @@ impl<R: io::BufRead> Read for Resolved<R> {
     }
 }
 
-/// The entries whose names end in `.npy`, without that ending.
+/// Reads the entries whose names end in `.npy`, without that extension.
 fn read_directory(path: &Path, mut file: File, length: u64) -> Result<Vec<Entry>> {
     let damaged = |problem: &str| Error::file(path, problem, GET_AGAIN);
     let io = |source| match io::Error::kind(&source) {
@@ -191,7 +191,7 @@ fn read_directory(path: &Path, mut file: File, length: u64) -> Result<Vec<Entry>
     let mut count = u64::from(u16_at(&tail, end + 10));
     let mut offset = u64::from(u32_at(&tail, end + 16));
     if count == 0xffff || offset == ELSEWHERE {
-        // ZIP64: a locator stands before the end, and says where the larger numbers are.
+        // ZIP64: a locator before the end of the directory gives the position of the larger numbers.
         let locator = (tail_start + end as u64).checked_sub(20).ok_or_else(|| damaged("has no ZIP64 locator"))?;
         let locator: [u8; 20] = read_at(&mut file, locator).map_err(io)?;
         if locator[..4] == LOCATOR_64 {
@@ -223,7 +223,7 @@ fn read_directory(path: &Path, mut file: File, length: u64) -> Result<Vec<Entry>
             &rest[name..name + extra],
         );
         let [unpacked, packed, offset] = wide.ok_or_else(|| damaged("has a damaged directory"))?;
-        // Messages are one line, so a name that is not is none.
+        // Messages are one line, so ignore names with control characters.
         let name = str::from_utf8(&rest[..name]).ok().filter(|name| !name.contains(char::is_control));
         let Some(name) = name.and_then(|name| name.strip_suffix(".npy")) else { continue };
         arrays.push(Entry {
@@ -238,7 +238,7 @@ fn read_directory(path: &Path, mut file: File, length: u64) -> Result<Vec<Entry>
     Ok(arrays)
 }
 
-/// An entry's numbers, those that say so taken from its ZIP64 field: pairs of tag and length, the numbers in this order.
+/// An entry's numbers, replaced from its ZIP64 field where marked: pairs of tag and length, the numbers in this order.
 fn wide_numbers(mut numbers: [u64; 3], mut extra: &[u8]) -> Option<[u64; 3]> {
     if !numbers.contains(&ELSEWHERE) {
         return Some(numbers);

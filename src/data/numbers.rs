@@ -1,4 +1,4 @@
-//! What a field of text says: a number, nothing, nearly a number, or a text.
+//! Content of a text field: a number, a gap, a malformed number, or a text.
 
 use std::path::Path;
 
@@ -6,33 +6,33 @@ use super::records::Separator;
 use super::text::warn;
 use crate::error::{Error, Result};
 
-/// What fields hold where there is no value, in lower case: the list of pandas, and what some data sets write.
+/// Markers of missing values, in lower case: the list of pandas, and those of some data sets.
 const MISSING: [&str; 16] =
     ["", "na", "n/a", "#n/a", "<na>", "#na", "nan", "-nan", "nat", "null", "none", "?", "-", "--", ".", "missing"];
 
-/// What a field says.
+/// The content of a field.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Content<'a> {
     /// A number that fits in 32 bits.
     Number(f64),
-    /// An infinite number, or one that is too large.
+    /// An infinite number, or one too large for 32 bits.
     NotFinite,
-    /// Nothing: the field is empty, `NA`, `?` and the like.
+    /// A gap: the field is empty, `NA`, `?` and the like.
     Missing,
-    /// A number with a comma for its decimals or with marks between thousands.
+    /// A number with a comma before its decimals or with separators of thousands.
     Commas,
-    /// A number with a sign of a currency or for a part of a hundred.
+    /// A number with a currency or percent sign.
     Sign,
-    /// Several numbers with blanks between them.
+    /// Several numbers separated by blanks.
     Several,
-    /// A number with letters behind it, which are a unit where a whole column has them.
+    /// A number with letters after it, which are a unit if a whole column has them.
     Unit(&'a str),
-    /// Something else.
+    /// Any other text.
     Text,
 }
 
 impl<'a> Content<'a> {
-    /// What a field says, whose number [`Numbers::number`] has looked for.
+    /// Classifies a field, for which [`Numbers::number`] returned `number`.
     pub fn of(field: &'a str, number: Option<f64>) -> Content<'a> {
         let missing = || field.len() <= 7 && MISSING.contains(&field.to_ascii_lowercase().as_str());
         match number {
@@ -63,7 +63,7 @@ impl<'a> Content<'a> {
         }
     }
 
-    /// What to do about it in the place of a number.
+    /// Advice for messages where a number is expected.
     pub fn remedy(self) -> &'static str {
         match self {
             Content::Number(_) => "",
@@ -82,7 +82,7 @@ pub(super) fn is_finite(number: f64) -> bool {
     number.is_finite() && number.abs() < f64::from(f32::MAX)
 }
 
-/// Whether a text is a number but for a comma before its decimals, or marks between groups of three digits.
+/// Whether a text would be a number without a decimal comma, or separators between groups of three digits.
 fn has_commas(text: &str) -> bool {
     let text = text.strip_prefix(['-', '+']).unwrap_or(text);
     let is_digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
@@ -109,8 +109,8 @@ fn has_commas(text: &str) -> bool {
     [',', '.', '\'', ' ', '\u{a0}', '\u{202f}'].into_iter().any(grouped)
 }
 
-/// Reads the numbers of a file, in which a comma may stand before decimals where it separates no fields. Then a point may not,
-/// since it looks like a separator of thousands.
+/// Parser for the numbers of a file. If commas do not separate fields, they may be decimal points; a point is then
+/// refused, since it looks like a separator of thousands.
 pub(super) struct Numbers<'a> {
     path: &'a Path,
     separator: Separator,
@@ -124,15 +124,15 @@ impl<'a> Numbers<'a> {
         Numbers { path, separator, comma: None, point: None }
     }
 
-    /// Warns where commas were taken for decimal points though no semicolons separate fields, beside which they are usual.
+    /// Warns if commas were read as decimal points in a file without semicolons, the usual separator then.
     pub fn warn(&self) {
         if let Some([line, column]) = self.comma.filter(|_| self.separator != Separator::Byte(b';')) {
             warn(self.path, &format!("commas are read as decimal points, in line {line}, column {column} first"));
         }
     }
 
-    /// The number that a field is, which may be infinite or none. Fails where it has a comma for its decimals and an earlier
-    /// one a point, or the other way round.
+    /// Parses a field as a number, which may be infinite, or as none. Fails where it has a decimal comma and an earlier
+    /// number a point, or the reverse.
     pub fn number(&mut self, field: &str, place: [usize; 2]) -> Result<Option<f64>> {
         let number = field.parse::<f64>().ok();
         if !self.separator.leaves_commas() {

@@ -1,4 +1,4 @@
-//! Folders of pictures of any size: fitted to one size as they are decoded, in parallel, at once or when they are wanted.
+//! Folders of pictures of any size: resized to one size when decoded, in parallel, at once or on demand.
 
 use std::path::{Path, PathBuf};
 
@@ -13,38 +13,38 @@ use crate::schema::names;
 use crate::shape::Shape;
 use crate::tensor::Values;
 
-/// Pictures decoded before the first bad one among them is told of.
+/// Number of pictures decoded before the first bad one among them is reported.
 const AT_ONCE: usize = 1024;
 
-/// How a picture of other proportions is brought to a sample's.
+/// Adaptation of a picture to the aspect ratio of a sample.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Fit {
-    /// The largest part of these proportions is cut out of its middle.
+    /// Crops the centre to the sample's aspect ratio.
     #[default]
     Crop,
-    /// It is stretched.
+    /// Stretches the picture.
     Stretch,
-    /// It is kept whole, with black beside it or above and below.
+    /// Keeps the whole picture, with black bars at the sides or above and below.
     Pad,
 }
 
 names! { "way to fit pictures" Fit { Crop = "crop", Stretch = "stretch", Pad = "pad", } }
 
-/// What all pictures are brought to.
+/// The common format to which pictures are converted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PictureFormat {
-    /// 1 for grey (colours become their luma by ITU-R BT.709), 3 for red, green and blue; 2 and 4 have opacity behind these.
+    /// 1 for grey (colours become their luma by ITU-R BT.709), 3 for red, green and blue; 2 and 4 add opacity to these.
     pub channels: usize,
-    /// Pixels from top to bottom.
+    /// Height in pixels.
     pub height: usize,
-    /// Pixels from left to right.
+    /// Width in pixels.
     pub width: usize,
-    /// What becomes of other proportions.
+    /// The adaptation of other aspect ratios.
     pub fit: Fit,
 }
 
 impl PictureFormat {
-    /// That of samples of this shape, where it is `[channels, height, width]` of one to four channels.
+    /// The format of samples of this shape, if it is `[channels, height, width]` with one to four channels.
     pub fn of(sample: &Shape, fit: Fit) -> Option<PictureFormat> {
         match sample[..] {
             [channels @ 1..=4, height, width] => Some(PictureFormat { channels, height, width, fit }),
@@ -57,9 +57,9 @@ impl PictureFormat {
         [self.channels, self.height, self.width].into()
     }
 
-    /// Reads a picture in this format: its bytes, one channel's plane after another. Pictures are resized by a triangle filter
-    /// as wide as the reduction, and turned as their EXIF orientation says; 16 bits are rounded to 8. Pictures without opacity
-    /// are opaque, and where the format has none, transparency is laid over black.
+    /// Reads a picture in this format: bytes, one channel's plane after another. Resizes with a triangle filter
+    /// as wide as the reduction, and applies the EXIF orientation; 16 bits are rounded to 8. Pictures without opacity
+    /// are opaque, and if the format has none, transparency is laid over black.
     ///
     /// Fails as [`read_picture`](super::images::read_picture) does.
     pub fn read(&self, path: impl AsRef<Path>) -> Result<Vec<u8>> {
@@ -81,7 +81,7 @@ impl PictureFormat {
         .ok_or_else(|| Error::file(path, "has no pixel", "remove it"))
     }
 
-    /// Fits the pixels to a sample's size and puts them into its planes. `None` where there are none.
+    /// Resizes the pixels to a sample and separates its planes. `None` if there are no pixels.
     fn place<T: Pixels, P: Pixel<Subpixel = T> + 'static>(
         &self,
         samples: Vec<T>,
@@ -94,7 +94,7 @@ impl PictureFormat {
         if height == 0 || width == 0 {
             return None;
         }
-        // The sizes before and after, where the smaller of the two scales decides.
+        // The sizes before and after scaling; the smaller of the two scales decides.
         let scaled = |size: usize, by: usize, of: usize| (size * by).div_ceil(of).max(1);
         let narrow = width * self.height < height * self.width;
         let (part, whole) = match self.fit {
@@ -124,8 +124,8 @@ impl PictureFormat {
         Some(())
     }
 
-    /// Reads many, one after another, on all cores: as bytes, or with 16 bits as floats from 0 to 1. The error is the first bad
-    /// file's, whatever the threads did.
+    /// Reads many pictures, one after another, on all cores: as bytes, or with 16 bits as floats from 0 to 1. The error
+    /// is always that of the first bad file, despite the threads.
     pub(super) fn read_all(&self, paths: &[&PathBuf], sixteen_bits: bool) -> Result<Values> {
         if sixteen_bits { self.read_all_as::<u16>(paths) } else { self.read_all_as::<u8>(paths) }
     }

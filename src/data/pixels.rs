@@ -1,18 +1,18 @@
-//! The pixels of a decoded picture: samples of 8 or 16 bits, in one to four channels, and how one becomes the other.
+//! Pixels of a decoded picture: samples of 8 or 16 bits, in one to four channels, and their conversion.
 
 use image::{Luma, LumaA, Pixel, Primitive, Rgb, Rgba};
 
 use crate::shape::Shape;
 use crate::tensor::Values;
 
-/// The samples of a picture, as its file has them.
+/// The samples of a picture, in its file's depth.
 pub(super) enum Samples {
     Bytes(Vec<u8>),
     Words(Vec<u16>),
 }
 
-/// A picture as files have it, the channels of a pixel side by side: one is grey and three are red, green and blue; with two
-/// and four, opacity comes after these.
+/// A decoded picture with interleaved channels: one is grey, three are red, green and blue; two and four add opacity
+/// to these.
 pub(super) struct Interleaved {
     pub(super) channels: usize,
     pub(super) height: usize,
@@ -20,18 +20,18 @@ pub(super) struct Interleaved {
     pub(super) samples: Samples,
 }
 
-/// A sample's type: 0 is black, and [`Sample::WHITE`] white or opaque.
+/// A sample type: 0 is black, and [`Sample::WHITE`] white or opaque.
 pub(super) trait Sample: Primitive + Into<u32> + Send + Sync + 'static {
-    /// The largest number.
+    /// The largest value.
     const WHITE: Self;
 
-    /// A number that is at most [`Sample::WHITE`].
+    /// Converts a number of at most [`Sample::WHITE`].
     fn narrow(number: u32) -> Self;
 
-    /// Samples as ones of this type, rounded where they had more bits.
+    /// Converts samples to this type, rounding those of more bits.
     fn of(samples: Samples) -> Vec<Self>;
 
-    /// Samples as a data set has them: bytes, or of 16 bits floats from 0 to 1.
+    /// Converts samples to a data set's values: bytes, or from 16 bits to floats from 0 to 1.
     fn values(samples: Vec<Self>) -> Values;
 }
 
@@ -63,8 +63,8 @@ impl Sample for u16 {
         number as u16
     }
 
-    /// A byte `b` becomes `257 b`, which is the same part of white: the f32 that [`Sample::values`] makes of it is that of
-    /// `b / 255`.
+    /// Converts a byte `b` to `257 b`, the same fraction of white: [`Sample::values`] makes the f32 of
+    /// `b / 255` of it.
     fn of(samples: Samples) -> Vec<u16> {
         match samples {
             Samples::Bytes(bytes) => bytes.iter().map(|byte| u16::from(*byte) * 257).collect(),
@@ -77,7 +77,7 @@ impl Sample for u16 {
     }
 }
 
-/// What a picture of a type of samples is made of, one to four channels of them.
+/// A sample type with pixel types of one to four channels.
 pub(super) trait Pixels: Sample {
     type Grey: Pixel<Subpixel = Self> + 'static;
     type GreyAlpha: Pixel<Subpixel = Self> + 'static;
@@ -100,7 +100,7 @@ impl Pixels for u16 {
 }
 
 impl Interleaved {
-    /// One channel where the picture is grey, three where it is not.
+    /// Number of channels without opacity: one if the picture is grey, else three.
     pub(super) fn opaque_channels(&self) -> usize {
         if self.channels <= 2 { 1 } else { 3 }
     }
@@ -110,12 +110,12 @@ impl Interleaved {
         matches!(self.samples, Samples::Words(_))
     }
 
-    /// The samples as numbers of a type, the pixels brought to a number of channels that lie side by side: see [`in_channels`].
+    /// Converts to interleaved samples of type `T` with the given number of channels: see [`in_channels`].
     pub(super) fn into_samples<T: Sample>(self, channels: usize) -> Vec<T> {
         in_channels(T::of(self.samples), self.channels, channels)
     }
 
-    /// The samples, the pixels brought to a number of channels, one channel's plane after another.
+    /// Converts to samples of type `T` with the given number of channels, one channel's plane after another.
     pub(super) fn into_planes<T: Sample>(self, channels: usize) -> Vec<T> {
         let samples = self.into_samples(channels);
         if channels == 1 {
@@ -125,13 +125,13 @@ impl Interleaved {
         (0..channels).flat_map(plane).collect()
     }
 
-    /// The shape and the planes of bytes without opacity, transparency laid over black.
+    /// Converts to a shape and planes of bytes without opacity, with transparency laid over black.
     pub(super) fn into_opaque_bytes(self) -> (Shape, Vec<u8>) {
         let channels = self.opaque_channels();
         ([channels, self.height, self.width].into(), self.into_planes(channels))
     }
 
-    /// The picture in one channel of grey, where each of its pixels has as much of each colour.
+    /// Converts a picture of bytes to grey if all its pixels are grey, keeping opacity.
     pub(super) fn grey_where_it_is(self) -> Interleaved {
         let is_grey = |pixel: &[u8]| pixel[0] == pixel[1] && pixel[1] == pixel[2];
         match self {
@@ -147,8 +147,8 @@ impl Interleaved {
     }
 }
 
-/// Pixels of one to four channels in another number of them: colours become the grey that they have to the eye (their luma by
-/// ITU-R BT.709), grey shows in all three, what has no opacity is opaque, and where none is wanted transparency is laid over
+/// Converts pixels of one to four channels to another number of channels: colours become their luma (by ITU-R
+/// BT.709), grey is repeated in all three, missing opacity is opaque, and removed transparency is laid over
 /// black.
 fn in_channels<T: Sample>(samples: Vec<T>, from: usize, to: usize) -> Vec<T> {
     if from == to {
@@ -176,7 +176,7 @@ fn in_channels<T: Sample>(samples: Vec<T>, from: usize, to: usize) -> Vec<T> {
     changed
 }
 
-/// The grey that a colour has to the eye.
+/// The luma of a colour.
 fn luma<T: Sample>(colour: [T; 3]) -> T {
     let [red, green, blue] = colour.map(Into::<u32>::into);
     T::narrow((2126 * red + 7152 * green + 722 * blue + 5000) / 10_000)

@@ -1,4 +1,4 @@
-//! What users took or liked: read from lines of `user,item[,value]`, or made up with a known structure.
+//! Ratings: what users took or liked, read from lines of `user,item[,value]`, or made up with a known structure.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -12,24 +12,23 @@ use super::text::warn;
 use crate::error::{Error, Result};
 use crate::rng::SplitMix;
 
-/// Reads lines of `user,item[,value]` (or with `::`, as MovieLens has it, or another separator of CSV files), of which further
-/// fields are not looked at; a first line of names, such as
-/// `user,item,value` or `customerId,product`, is skipped. A line without value counts 1, and lines of the same user and item
-/// are added up. Users and items are ordered by their names, as numbers where all are numbers. With `items` given, those are
-/// the columns, and lines of other items are left out.
+/// Reads lines of `user,item[,value]` (separated by `::`, as in MovieLens, or another separator of CSV files), ignoring
+/// further fields; a first line of names, such as `user,item,value` or `customerId,product`, is skipped. A line without
+/// value counts 1, and lines of equal user and item are summed. Users and items are ordered by name, numerically if all
+/// are numbers. If `items` is given, it lists the columns, and lines of other items are left out.
 ///
-/// Fails where a line has fewer than two fields, or a value that is no finite number of at least 0.
+/// Fails where a line has fewer than two fields, or a value that is not a finite number of at least 0.
 pub(super) fn read_ratings(path: &Path, items: Option<&Arc<Vec<String>>>) -> Result<SparseRows> {
     let (mut users, mut found) = (Names::default(), Names::default());
     let mut known = items.map(|items| Names::of(items));
     let mut entries: Vec<(u32, u32, f32)> = Vec::new();
     let (mut first, mut index) = (true, 0);
-    // A run lists its items line by line.
+    // No line breaks in names: a run lists its items line by line.
     let source = Source { breaks: false, ..Source::of(path)? };
     let mut numbers = Numbers::new(path, source.separator);
     let skipped = source.records(|line, fields| {
         let is_first = std::mem::replace(&mut first, false);
-        // The numbers of lines, which pandas writes below an empty name.
+        // Skip the line numbers that pandas writes below an empty name.
         if is_first && fields.len() > 2 && fields[0].is_empty() {
             index = 1;
         }
@@ -88,7 +87,7 @@ pub(super) fn read_ratings(path: &Path, items: Option<&Arc<Vec<String>>>) -> Res
     Ok(rows.with_names(user_names, item_names))
 }
 
-/// Names in the order in which they came, and the number of each.
+/// Distinct names in order of appearance, and the index of each.
 #[derive(Default)]
 struct Names {
     names: Vec<String>,
@@ -114,7 +113,7 @@ impl Names {
         number
     }
 
-    /// Each name's place in the order of all, and the names in that order.
+    /// The position of each name in sorted order, and the sorted names.
     fn sorted(self) -> (Vec<u32>, Vec<String>) {
         let as_numbers: Option<Vec<i64>> = self.names.iter().map(|name| name.parse().ok()).collect();
         let mut order: Vec<usize> = (0..self.names.len()).collect();
@@ -129,11 +128,11 @@ impl Names {
     }
 }
 
-/// What the columns of users and items are called, or begin with.
+/// Names, or their beginnings, of the columns of users and items.
 const USER_NAMES: [&str; 4] = ["user", "customer", "member", "visitor"];
 const ITEM_NAMES: [&str; 8] = ["item", "product", "movie", "film", "book", "song", "track", "article"];
 
-/// Whether a line's fields are names of columns: `user`, `userId` or `user_name` and anything, or both as in
+/// Whether a line's fields are column names: `user`, `userId` or `user_name` and anything, or both as in
 /// `customer_key,product_key`. Names of users and items have digits.
 fn are_names(user: &str, item: &str) -> bool {
     let rest = |field: &str, names: &[&str]| {
@@ -146,23 +145,23 @@ fn are_names(user: &str, item: &str) -> bool {
     ["", "s", "id", "name"].contains(&user.as_str()) || rest(item, &ITEM_NAMES).is_some()
 }
 
-/// Items that made-up users choose from, in groups of one size.
+/// Number of items that made-up users choose from, in groups of equal size.
 const ITEMS: usize = 1000;
 const GROUPS: usize = 20;
 const GROUP: usize = ITEMS / GROUPS;
-/// A user's items.
+/// The fewest and the most items of a user.
 const FEWEST: usize = 20;
 const MOST: usize = 60;
-/// Streams of users that share none.
+/// Random streams that share no user.
 const TRAIN_STREAM: u64 = 1;
 const TEST_STREAM: u64 = 2;
 
-/// Made-up users with a known structure, so many to train on and a sixth of that to test with. Of 1000 items, 20 groups of
-/// 50 belong together. A user likes two groups and takes 20 to 60 items: three in four from these groups, more often from the
-/// first, and the others from all items by their popularity, which follows Zipf's law. The seed decides which items belong
-/// together and are popular, and the users. A number of 0 gives one user.
+/// Makes up users with a known structure, `users` for training and a sixth of that for testing. The 1000 items form 20
+/// groups of 50. A user likes two groups and takes 20 to 60 items: three in four from these groups, more often from the
+/// first, and the others from all items by popularity, which follows Zipf's law. The seed determines the items' groups
+/// and popularity, and the users. If `users` is 0, there is one user.
 ///
-/// As for the built-in digits, only exact arithmetic is used: a seed gives the same users on every machine.
+/// As for the built-in digits, only exact arithmetic is used: a seed gives identical users on every machine.
 pub fn ratings(users: usize, seed: u64) -> Result<Splits> {
     let mut random = SplitMix::new(SplitMix::new(seed).next());
     let (members, popular) = (shuffled(&mut random), shuffled(&mut random));
@@ -183,7 +182,7 @@ pub fn ratings(users: usize, seed: u64) -> Result<Splits> {
             let mut taken = vec![false; ITEMS];
             let wanted = FEWEST + random.below(MOST - FEWEST + 1);
             let mut row = Vec::with_capacity(wanted);
-            // Among the most popular items few draws are new ones.
+            // Draws of the most popular items are often repeats.
             while row.len() < wanted {
                 let item = match random.unit() {
                     draw if draw < 0.45 => members[groups[0] * GROUP + rank(&within, &mut random)],
@@ -201,7 +200,7 @@ pub fn ratings(users: usize, seed: u64) -> Result<Splits> {
     Ok(Splits { train: part(users.max(1), TRAIN_STREAM)?, test: Some(part((users / 6).max(1), TEST_STREAM)?) })
 }
 
-/// A place in a list of rising sums, by the weights that were summed.
+/// Draws an index with probability proportional to the weights whose cumulative sums are given.
 fn rank(sums: &[f64], random: &mut SplitMix) -> usize {
     let draw = f64::from(random.unit()) * sums[sums.len() - 1];
     sums.partition_point(|sum| *sum <= draw).min(sums.len() - 1)

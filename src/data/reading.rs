@@ -1,4 +1,4 @@
-//! How samples are read for a model.
+//! Settings for reading samples for a model.
 
 use super::dataset::Dataset;
 use super::labels::LabelColumn;
@@ -10,24 +10,24 @@ use crate::shape::Shape;
 use std::fs;
 use std::sync::Arc;
 
-/// How [`load_with`](super::load_with) reads samples for a model: `ModelSpec::reading` says it.
+/// Settings with which [`load_with`](super::load_with) reads samples for a model, made by `ModelSpec::reading`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reading {
-    /// What pictures are brought to, of whatever size they are. Without it all must be of one size, and stay as they are.
+    /// The format for pictures of any size. If none is given, all must have one size, and stay unchanged.
     pub pictures: Option<PictureFormat>,
-    /// Bytes that pictures in a format may take in memory, all together. More stay in their files, see
+    /// Most bytes of memory for all pictures converted to a format. Larger sets stay in their files, see
     /// [`Dataset::from_pictures`].
     pub memory: u64,
-    /// The items that are the columns of ratings, in this order; all that are found, where not given.
+    /// The items that are the columns of ratings, in this order; all found items by default.
     pub items: Option<Arc<Vec<String>>>,
-    /// Says that CSV files are tables, whose first line names columns of numbers or categories. Without it they hold numbers.
+    /// Reads CSV files as tables, whose first line names columns of numbers or categories. By default, as numbers.
     pub columns: Option<Columns>,
-    /// The column of a CSV file that holds labels, and so is no part of samples.
+    /// The column of a CSV file that holds labels, which is left out of the samples.
     pub label: Option<LabelColumn>,
-    /// The input of the model that the samples are for. They are taken as they lie where that fits, and with their channels
-    /// last where that alone fits: see [`Dataset::for_input`]. Others are refused. Without it all stay as they are.
+    /// The input of the model. Samples must fit it in their own order or, failing that, with their channels
+    /// last: see [`Dataset::for_input`]. By default all are accepted, and stay unchanged.
     pub input: Option<Shape>,
-    /// What samples a model was trained on: later ones are scaled like them, or refused.
+    /// Shape and scaling of the model's training samples: later ones are converted to that scaling, or refused.
     pub samples: Option<Samples>,
 }
 
@@ -46,12 +46,12 @@ impl Default for Reading {
 }
 
 impl Reading {
-    /// Pictures in a format; of more than a quarter of the memory that is free now, those that are needed at a time.
+    /// Reads pictures in a format; if they exceed a quarter of the memory that is free now, on demand.
     pub fn pictures(format: Option<PictureFormat>) -> Reading {
         Reading { pictures: format, memory: free_memory() / 4, ..Reading::default() }
     }
 
-    /// Data in the order of the model's input, and scaled like what the model was trained on.
+    /// Rearranges data for the model's input, and converts it to the training data's scaling.
     pub(super) fn fit(&self, data: Dataset) -> Result<Dataset> {
         let data = match &self.input {
             Some(input) => data.for_input(input)?,
@@ -64,7 +64,7 @@ impl Reading {
     }
 }
 
-/// Bytes that the system says are free, or a guess.
+/// The system's free memory in bytes, or a guess.
 fn free_memory() -> u64 {
     let known = || {
         let text = fs::read_to_string("/proc/meminfo").ok()?;

@@ -1,37 +1,37 @@
-//! Lines of fields: CSV and its kin, whatever stands in the fields.
+//! Lines of fields: CSV and its variants, with any content in the fields.
 //!
-//! [`Source`] finds out how a file is written, [`Fields`] reads it field by field in bounded memory, and
-//! [`Source::records`] line by line.
+//! [`Source`] detects how a file is written; [`Fields`] reads it field by field in bounded memory, and
+//! [`Source::records`] record by record.
 
 use std::path::Path;
 
 use super::text::{Encoding, Text, beginning, encoding_of, warn};
 use crate::error::{Error, Result};
 
-/// The longest field of a table. A longer one is a quote that was left open.
+/// Most bytes in a field of a table. A longer field has a quote that was left open.
 const LONGEST_FIELD: usize = 64 << 10;
-/// The longest line of a table, all its fields together.
+/// Most bytes in a line of a table, all fields together.
 const LONGEST_LINE: usize = 16 << 20;
 
-/// What stands between the fields of a line.
+/// The separator between the fields of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Separator {
     /// A comma, a semicolon, a tab or a bar.
     Byte(u8),
-    /// Two colons, as in MovieLens's files.
+    /// Two colons, as in MovieLens files.
     Colons,
-    /// Any number of blanks, as `numpy.savetxt` leaves them; those at both ends of a line separate nothing.
+    /// Any number of blanks, as written by `numpy.savetxt`; those at the ends of a line are ignored.
     Blanks,
 }
 
 impl Separator {
-    /// Whether a comma can stand before the decimals of a number.
+    /// Whether a comma can be a decimal point.
     pub fn leaves_commas(self) -> bool {
         self != Separator::Byte(b',')
     }
 }
 
-/// A text file and how it is written.
+/// A text file and its format.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Source<'a> {
     pub path: &'a Path,
@@ -42,7 +42,7 @@ pub(super) struct Source<'a> {
 }
 
 impl Source<'_> {
-    /// Looks at a file. Fails where it cannot be read or is no text.
+    /// Detects the format of a file. Fails where it cannot be read or is not text.
     pub fn of(path: &Path) -> Result<Source<'_>> {
         let encoding = encoding_of(path)?;
         let separator = separator(&beginning(path, encoding)?);
@@ -52,7 +52,7 @@ impl Source<'_> {
         Ok(Source { path, encoding, separator, breaks: true })
     }
 
-    /// The file's fields from the first on, none longer than `longest` bytes.
+    /// Reads the file's fields from the first on, none longer than `longest` bytes.
     pub fn fields(&self, longest: usize) -> Result<Fields<'_>> {
         let text = Text::open(self.path, self.encoding)?;
         Ok(Fields {
@@ -75,12 +75,11 @@ impl Source<'_> {
         })
     }
 
-    /// Reads the file record by record and hands on the number of each record's first line, counted from 1, and its fields.
-    /// Empty lines are left out, and so are those that hold nothing but separators, of which the result says how many
-    /// there are.
+    /// Reads the file record by record, passing on the number of each record's first line, counted from 1, and its
+    /// fields. Skips empty lines, and lines with nothing but separators, which the result counts.
     ///
-    /// Fails where the file cannot be read, has a quote that is not closed, a field or a record that is too long; and as
-    /// `take` does.
+    /// Fails where the file cannot be read, has a quote that is not closed, or has a field or a record that is too
+    /// long; and as `take` does.
     pub fn records(&self, mut take: impl FnMut(usize, &mut Vec<String>) -> Result<()>) -> Result<Skipped> {
         let mut fields = self.fields(LONGEST_FIELD)?;
         let (mut line, mut bytes, mut skipped) = (Vec::new(), 0, Skipped::default());
@@ -108,7 +107,7 @@ impl Source<'_> {
     }
 }
 
-/// Lines that hold nothing but separators.
+/// Skipped lines, which have nothing but separators.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Skipped {
     count: usize,
@@ -121,7 +120,7 @@ impl Skipped {
         self.count += 1;
     }
 
-    /// Warns of such lines, where there are any.
+    /// Warns of the skipped lines, if there are any.
     pub fn warn(self, path: &Path) {
         match self.count {
             0 => {}
@@ -139,10 +138,10 @@ impl Skipped {
     }
 }
 
-/// What [`Fields::next`] has come to.
+/// The next item that [`Fields::next`] has read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Token {
-    /// A field, which [`Fields::text`] gives.
+    /// A field, whose text [`Fields::text`] returns.
     Field,
     /// The end of the record that began in the line of this number.
     Line(usize),
@@ -150,7 +149,7 @@ pub(super) enum Token {
     End,
 }
 
-/// Where quotes stand in a field.
+/// Position relative to the quotes of a field.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Quote {
     None,
@@ -158,18 +157,18 @@ enum Quote {
     Composite,
 }
 
-/// What [`Fields::next`] does before it reads on.
+/// State of [`Fields::next`] before it reads on.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// Nothing.
+    /// Within a field: nothing to do.
     Within,
-    /// Forgets the field that it has given, after which the line goes on.
+    /// After a field was returned: clear it, and continue the line.
     SideInputs,
-    /// Gives the end of the line, whose last field it has given.
+    /// After a line's last field was returned: return the end of the line.
     LineEnds,
 }
 
-/// A file as far as it has been read.
+/// A file and the reader's position in it.
 pub(super) struct Fields<'a> {
     path: &'a Path,
     text: Text,
@@ -178,40 +177,40 @@ pub(super) struct Fields<'a> {
     separator: Separator,
     breaks: bool,
     longest: usize,
-    /// The line in which the record began, and the line breaks within the field that was read last.
+    /// The line in which the record began, and the line breaks within the last field.
     record: usize,
     breaks_within: usize,
-    /// The line in which the field that was read last began, and its column, both from 1.
+    /// The line in which the last field began, and its column, both counted from 1.
     pub line: usize,
     pub column: usize,
     field: Vec<u8>,
     quote: Quote,
-    /// Whether something of this line has been read.
+    /// Whether any of the current line has been read.
     begun: bool,
     state: State,
     after_return: bool,
 }
 
 impl Fields<'_> {
-    /// The field that was read last: without the blanks around it, unless it stands in quotes.
+    /// The text of the last field: without blanks around it, unless it is quoted.
     pub fn text(&self) -> &str {
         let text = str::from_utf8(&self.field).unwrap_or_default();
         if self.quote == Quote::None { text.trim() } else { text }
     }
 
-    /// The most characters that can still come, as far as the file's size is known.
+    /// The most bytes that can still follow, according to the file's size.
     pub fn left(&self) -> u64 {
         self.text.left() + (self.block.len() - self.at) as u64
     }
 
-    /// An error about the field that was read last.
+    /// An error about the last field.
     pub fn wrong(&self, problem: impl Into<String>, help: impl Into<String>) -> Error {
         let problem = format!("line {}, column {} {}", self.line, self.column, problem.into());
         Error::file(self.path, problem, help)
     }
 
-    /// Reads on to the next field, the end of a line that is not empty, or the end of the file. A line ends with \n, \r\n
-    /// or \r. Fields may stand in double quotes, where two quotes stand for one, and each line break for \n.
+    /// Reads up to the next field, the end of a line that is not empty, or the end of the file. Lines end with \n, \r\n
+    /// or \r. Fields may be in double quotes, where a doubled quote is one, and each line break becomes \n.
     pub fn next(&mut self) -> Result<Token> {
         match std::mem::replace(&mut self.state, State::Within) {
             State::Within => {}
@@ -238,7 +237,7 @@ impl Fields<'_> {
         }
     }
 
-    /// Takes over as many bytes as there are that end nothing, which are nearly all.
+    /// Appends all bytes available up to one that may end the field; nearly all bytes take this path.
     fn keep_plain(&mut self) -> Result<()> {
         let rest = &self.block[self.at..];
         let ends = |byte: &u8| match self.separator {
@@ -262,7 +261,7 @@ impl Fields<'_> {
         Ok(())
     }
 
-    /// Fails where a field gets longer than fields are.
+    /// Fails where a field exceeds the limit.
     fn expect_room(&self, more: usize) -> Result<()> {
         if self.field.len() + more <= self.longest {
             return Ok(());
@@ -298,7 +297,7 @@ impl Fields<'_> {
             _ if self.quote == Quote::Composite => {
                 return Err(self.wrong("has something behind its closing quote", "write a quote within quotes twice"));
             }
-            // A colon, which may be the first of two.
+            // A colon, possibly the first of two.
             _ => {
                 self.field.push(byte);
                 self.begun = true;
@@ -315,13 +314,13 @@ impl Fields<'_> {
         }
     }
 
-    /// What a separator ends.
+    /// Handles a separator: ends the field, if there is one.
     fn separator(&mut self) -> Option<Token> {
         match self.separator {
             Separator::Byte(_) => {}
             Separator::Colons => drop(self.field.pop()),
             Separator::Blanks if self.field.is_empty() && self.quote == Quote::None => return None,
-            // What numpy.savetxt puts before the names of columns.
+            // numpy.savetxt puts # before the names of columns.
             Separator::Blanks if self.column == 1 && self.field == b"#" => {
                 self.field.clear();
                 return None;
@@ -333,7 +332,7 @@ impl Fields<'_> {
         Some(Token::Field)
     }
 
-    /// What a line's end ends: a field of a line that has begun, and then the line.
+    /// Handles the end of a line: ends a field of a line that has begun, then the line.
     fn newline(&mut self) -> Option<Token> {
         let nothing = self.text().is_empty() && self.quote == Quote::None;
         if nothing && (self.column == 1 || !self.begun) {
@@ -376,9 +375,9 @@ impl Fields<'_> {
     }
 }
 
-/// The separator: the one of tab, semicolon, comma, two colons and bar that comes first in this list of those that the first
-/// line has outside quotes. Where it has none of them, blanks separate if all lines of the beginning have as many fields
-/// between blanks, two or more, and all of these are numbers but those of the first line.
+/// Detects the separator: of tab, semicolon, comma, two colons and bar, the first in this order that the first line has
+/// outside quotes. If it has none, blanks separate, provided that all lines of the beginning have as many fields
+/// between blanks, two or more, and that all fields except the first line's are numbers.
 fn separator(beginning: &[u8]) -> Separator {
     let skipped = beginning.iter().take_while(|byte| byte.is_ascii_whitespace() && **byte != b'\t').count();
     let beginning = &beginning[skipped..];
@@ -398,7 +397,7 @@ fn separator(beginning: &[u8]) -> Separator {
     }
     match found {
         [true, ..] => Separator::Byte(b'\t'),
-        // Semicolons beside commas: the commas are decimal points, or in names.
+        // With both, semicolons separate: the commas are decimal points, or in names.
         [_, true, ..] => Separator::Byte(b';'),
         [_, _, true, ..] => Separator::Byte(b','),
         [_, _, _, true, _] => Separator::Colons,
@@ -411,7 +410,7 @@ fn separator(beginning: &[u8]) -> Separator {
 fn blanks_separate(beginning: &[u8]) -> bool {
     let text = String::from_utf8_lossy(beginning);
     let mut lines: Vec<&str> = text.split(['\n', '\r']).filter(|line| !line.trim().is_empty()).collect();
-    // The last line may be cut, unless there is no other.
+    // Ignore the last line, which may be cut off, unless it is the only one.
     if lines.len() > 1 && !text.ends_with(['\n', '\r']) {
         lines.pop();
     }
@@ -425,7 +424,7 @@ fn blanks_separate(beginning: &[u8]) -> bool {
     columns > 1 && others.iter().all(numbers) && (!others.is_empty() || numbers(&first))
 }
 
-/// A field as a file has it: in quotes where it must be.
+/// Formats a field for a file, with quotes if it needs them.
 pub fn quoted(field: &str) -> String {
     let plain = !field.contains([',', ';', '\t', '"', '\n', '\r']) && field.trim() == field;
     if plain { field.to_owned() } else { format!("\"{}\"", field.replace('"', "\"\"")) }

@@ -1,5 +1,5 @@
-//! How numbers are scaled: bytes stand for 0 to 1 and are divided by 255, floats are taken as they are. A model has
-//! seen one of the two; data that it is used with later must be scaled like that, see [`Scaling`].
+//! Scaling of numbers: bytes mean 0 to 1 and are divided by 255, floats are taken as they are. A model was trained on
+//! one of the two; data used with it later must have the same scaling, see [`Scaling`].
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -11,9 +11,9 @@ use crate::error::{Error, Result};
 use crate::shape::Shape;
 use crate::tensor::{DType, Values};
 
-/// Numbers that a thread looks at in a row.
+/// Numbers that a thread examines in a row.
 const AT_ONCE: usize = 64 << 10;
-/// The extent of the numbers of samples of this many each, of which `valid` says how many count.
+/// The range of the numbers of samples of `width` each, of which the first `valid(sample)` count.
 fn extent_of<T: Copy + Into<f32> + Sync>(values: &[T], width: usize, valid: impl Fn(usize) -> usize + Sync) -> Extent {
     let rows = (AT_ONCE / width).max(1);
     let chunk = |(chunk, values): (usize, &[T])| {
@@ -25,8 +25,8 @@ fn extent_of<T: Copy + Into<f32> + Sync>(values: &[T], width: usize, valid: impl
 }
 
 impl Dataset {
-    /// The extent of the numbers as they are kept, bytes from 0 to 255, of the steps that `whole` says its samples
-    /// have; `None` where the samples are not in memory.
+    /// The range of the stored numbers (bytes from 0 to 255) within the valid steps of `whole`'s samples; `None` if the
+    /// samples are not in memory.
     pub(crate) fn extent(&self, whole: &Dataset) -> Option<Extent> {
         if let Some(rows) = self.sparse() {
             return Some(extent_of(rows.values(), 1, |_| 1).join(Extent::of(&[0.0f32])));
@@ -42,7 +42,7 @@ impl Dataset {
     }
 }
 
-/// How the numbers of a data set are scaled, and with that the numbers of later data for the same model:
+/// Scaling of a data set's numbers, which decides how later data for the model is converted:
 ///
 /// | trained on | bytes later | floats later |
 /// | --- | --- | --- |
@@ -51,41 +51,41 @@ impl Dataset {
 /// | floats of a byte's range | as numbers 0 to 255 | as they are; fractions of 0 to 1 beside whole ones are refused |
 /// | other floats | refused | as they are |
 ///
-/// Numbers near 0 to 1 lie less far outside than that is wide, as reconstructions of a linear decoder do, and neither
-/// numbers from -1 to 1 nor standardised ones. Floats have a byte's range where none is negative and the largest lies
-/// from 128 to 255. Otherwise later floats may lie anywhere: an anomaly is what the model has never seen the like of.
-/// Where floats that are only 0 and 1 were trained on, bytes that are only 0 and 1 become the same floats.
+/// Numbers near 0 to 1 are less than that interval's width outside it, as reconstructions of a linear decoder are, and
+/// neither numbers from -1 to 1 nor standardised ones. Floats have a byte's range if none is negative and the largest
+/// is from 128 to 255. Otherwise later floats may have any range: an anomaly is unlike anything that the model has
+/// seen. If trained on floats that are only 0 and 1, bytes that are only 0 and 1 become equal floats.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
 pub enum Scaling {
     /// Bytes, which are divided by 255.
     Bytes {
-        /// The largest.
+        /// The largest byte.
         most: u8,
     },
     /// Floats, which are taken as they are.
     Floats {
-        /// The smallest.
+        /// The smallest number.
         least: f32,
-        /// The largest.
+        /// The largest number.
         most: f32,
-        /// Whether all are whole numbers.
+        /// Whether all numbers are whole.
         whole: bool,
     },
 }
 
-/// What becomes of data for a model that was trained on other data.
+/// The conversion of data for a model that was trained on other data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Change {
-    /// Nothing: bytes are divided by 255, floats taken as they are.
+    /// No conversion: bytes are divided by 255, floats taken as they are.
     Nothing,
     /// Bytes become floats from 0 to 255.
     Numbers,
 }
 
 impl Scaling {
-    /// That of a data set. `None` where there is nothing to compare: for sparse samples, which are counts, for lines of
-    /// a table, which are scaled by the model, and for samples from an iterator, which are not known yet.
+    /// The scaling of a data set. `None` if there is nothing to compare: for sparse samples, which are counts, for
+    /// lines of a table, which the model scales, and for samples from an iterator, which are not known yet.
     pub fn of(data: &Dataset) -> Option<Scaling> {
         if data.sparse().is_some() || data.columns().is_some() {
             return None;
@@ -93,21 +93,21 @@ impl Scaling {
         match (data.extent(data), data.dtype()) {
             (Some(extent), DType::U8) => Some(Scaling::Bytes { most: extent.most as u8 }),
             (Some(Extent { least, most, whole }), _) => Some(Scaling::Floats { least, most, whole }),
-            // Pictures in their files.
+            // Pictures in their files: the largest byte is not known.
             (None, DType::U8) if !data.is_stream() => Some(Scaling::Bytes { most: u8::MAX }),
             (None, _) => None,
         }
     }
 
-    /// What becomes of data that is scaled like `later` for a model that was trained on this; `None` where it does not
-    /// fit.
+    /// The conversion of data scaled like `later` for a model that was trained on data scaled like `self`; `None` if
+    /// there is none.
     fn takes(self, later: Scaling) -> Option<Change> {
         let fits = |fits: bool| fits.then_some(Change::Nothing);
         match (self, later) {
             (Scaling::Bytes { .. }, Scaling::Bytes { .. }) => Some(Change::Nothing),
             (Scaling::Bytes { most: own }, Scaling::Floats { least, most, whole }) => {
                 let later = Extent { least, most, whole };
-                // Bytes that are only 0 and 1 stood for 0 and 1/255: floats of 0 and 1 are no such.
+                // Bytes that are only 0 and 1 meant 0 and 1/255, unlike floats of 0 and 1.
                 fits(later.is_near_unit() && (own > 1 || most < 0.5))
             }
             (Scaling::Floats { least, most, whole }, Scaling::Bytes { most: later }) => {
@@ -136,8 +136,8 @@ impl Scaling {
 }
 
 impl Dataset {
-    /// The same samples scaled like others that a model was trained on. `names` are those of both in the message: "its
-    /// numbers are" and "the run was trained on", say. Fails where they cannot be scaled so.
+    /// Converts samples to the scaling of a model's training data. `names` are the subjects of both in the message:
+    /// "its numbers are" and "the run was trained on", say. Fails where that is impossible.
     pub(crate) fn scaled_as(self, trained: Option<Scaling>, names: [&str; 2]) -> Result<Dataset> {
         let Some(trained) = trained else { return Ok(self) };
         let Some(own) = Scaling::of(&self) else { return Ok(self) };
@@ -154,9 +154,9 @@ impl Dataset {
         }
     }
 
-    /// Fails where samples are not scaled like others that a model is trained on, or would first have to be changed.
+    /// Fails unless samples are scaled like others, which a model is trained on, without a conversion.
     pub(crate) fn expect_scaled_as(&self, others: &Dataset, names: [&str; 2]) -> Result<()> {
-        // The usual case costs no look at the numbers.
+        // Bytes on both sides, the usual case, need no look at the numbers.
         if self.dtype() == DType::U8 && others.dtype() == DType::U8 {
             return Ok(());
         }
@@ -185,26 +185,26 @@ impl Dataset {
     }
 }
 
-/// What samples are like that a run was trained on: kept in its `run.toml`, so that data that it is used with later is
+/// Shape and scaling of a run's training samples: kept in its `run.toml`, so that data used later is
 /// read alike, or refused.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Samples {
     /// The shape of a sample, which a model with a flat input does not know.
     pub shape: Vec<usize>,
-    /// How its numbers are scaled, where that is known: see [`Scaling::of`].
+    /// The scaling of the samples, if known: see [`Scaling::of`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scaling: Option<Scaling>,
-    /// How those of its condition are.
+    /// The scaling of the conditions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub conditions: Option<Scaling>,
-    /// How those of its target are.
+    /// The scaling of the targets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub targets: Option<Scaling>,
 }
 
 impl Samples {
-    /// What the samples of a data set are like.
+    /// Determines shape and scaling of a data set's samples.
     pub fn of(data: &Dataset) -> Samples {
         Samples {
             shape: data.sample_shape().to_vec(),
@@ -214,13 +214,13 @@ impl Samples {
         }
     }
 
-    /// The same for the targets of these samples.
+    /// Shape and scaling of the targets of these samples.
     pub(super) fn of_targets(&self) -> Samples {
         Samples { scaling: self.targets, ..self.clone() }
     }
 
-    /// The samples of a data set scaled like those of the run. Fails where they cannot be, and where a model with a
-    /// flat input would take the numbers of other shapes in another order.
+    /// Converts the samples of a data set to the run's scaling. Fails where that is impossible, and where a model with
+    /// a flat input would take the numbers of another shape in another order.
     pub fn bring(&self, data: Dataset) -> Result<Dataset> {
         let shape = self.shape.iter().copied().collect::<Shape>();
         if arrangement(data.sample_shape(), &shape) != Some(Arrangement::AsTheyLie) {
@@ -234,8 +234,8 @@ impl Samples {
         .scaled_as(self.scaling, ["its numbers are", "the run was trained on"])
     }
 
-    /// Fails where the samples of a data set are not scaled like those of the run, which `others` names in the message,
-    /// or would first have to be changed.
+    /// Fails where the samples of a data set need a conversion to be scaled like the run's, or cannot be converted.
+    /// `others` names the run's samples in the message.
     pub fn expect(&self, data: &Dataset, others: &str) -> Result<()> {
         match (self.scaling, Scaling::of(data)) {
             (Some(trained), Some(own)) if trained.takes(own) != Some(Change::Nothing) => {
@@ -245,7 +245,7 @@ impl Samples {
         }
     }
 
-    /// How these samples and others are scaled, in words, where a training on these cannot go on with the others.
+    /// Describes both scalings if a training on these samples cannot be resumed on the others.
     pub(crate) fn differ_from(&self, others: &Samples) -> Option<[String; 2]> {
         let (own, other) = (self.scaling?, others.scaling?);
         (own.takes(other) != Some(Change::Nothing)).then(|| [own.text(), other.text()])
@@ -253,7 +253,7 @@ impl Samples {
 }
 
 impl Bounds {
-    /// Fails where the numbers of a data set reach beyond. `whole` is the data set that says how long its samples are,
+    /// Fails where a number of a data set is out of bounds. `whole` is the data set with the samples' lengths,
     /// and `what` the numbers' name in the message.
     pub fn expect(&self, data: &Dataset, whole: &Dataset, what: &str) -> Result<()> {
         if data.dtype() == DType::U8 {

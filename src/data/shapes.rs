@@ -1,4 +1,4 @@
-//! Samples brought to the order of a model's input, and pictures made of samples.
+//! Rearranging samples to the order of a model's input.
 
 use rayon::prelude::*;
 
@@ -9,11 +9,11 @@ use crate::shape::Shape;
 use crate::tensor::Values;
 
 impl Dataset {
-    /// The samples in the order of a model's input: pictures `[height, width, channels]` get their channels first where
-    /// the input is `[channels, height, width]` and they do not fit it as they lie; all others stay as they are.
+    /// Arranges the samples for a model's input: pictures `[height, width, channels]` get channels first if the input
+    /// is `[channels, height, width]` and they do not fit it unchanged; all others stay as they are.
     ///
-    /// Fails where samples do not fit the input, see [`arrangement`], and where pictures would have to be rearranged
-    /// that are not in memory.
+    /// Fails where samples do not fit the input, see [`arrangement`], and where pictures that need rearranging
+    /// are not in memory.
     pub fn for_input(self, input: &Shape) -> Result<Dataset> {
         let arrangement = arrangement(self.sample_shape(), input);
         let &[height, width, channels] = &self.sample_shape()[..] else {
@@ -32,12 +32,12 @@ impl Dataset {
     }
 }
 
-/// Whether samples of this shape are pictures of one or three channels, which come first or last.
+/// Whether samples of this shape are pictures of one or three channels, first or last.
 pub fn is_picture(sample: &Shape) -> bool {
     matches!(sample[..], [1 | 3, _, _] | [_, _, 1 | 3])
 }
 
-/// Turns pixels of several channels into planes, picture by picture.
+/// Separates interleaved channels into planes, picture by picture.
 pub(crate) fn channels_first<T: Copy + Send + Sync>(mut values: Vec<T>, pixels: usize, channels: usize) -> Vec<T> {
     values.par_chunks_mut(pixels * channels).for_each(|picture| {
         let interleaved = picture.to_vec();

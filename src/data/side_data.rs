@@ -1,4 +1,4 @@
-//! What stands beside the samples of a [`Dataset`]: conditions, targets and lengths, one for each sample.
+//! Side data of a [`Dataset`]: conditions, targets and lengths, one for each sample.
 
 use super::arrangement::{Arrangement, arrangement};
 use super::dataset::Dataset;
@@ -6,10 +6,10 @@ use crate::error::{Error, Result};
 use crate::tensor::Values;
 use std::borrow::Cow;
 
-/// What targets and the samples beside them are called where they are scaled differently.
+/// Subjects of the message about targets and samples that are scaled differently.
 pub(super) const TARGETS: [&str; 2] = ["its targets are", "the samples are"];
 
-/// All but the labels, which have a place of their own.
+/// All side data but the labels, which have their own field.
 #[derive(Clone, Default, PartialEq)]
 pub(super) struct SideData {
     conditions: Option<Box<Dataset>>,
@@ -36,28 +36,28 @@ impl SideData {
 }
 
 impl Dataset {
-    /// The same samples, each with its sample of `conditions`: what models with `condition = { vector = SIZE }` are told of
-    /// it. Fails where their number is not the samples'.
+    /// Sets the conditions, one for each sample: the input of models with `condition = { vector = SIZE }`.
+    /// Fails where their number differs from the samples'.
     pub fn with_conditions(mut self, conditions: Dataset) -> Result<Dataset> {
         expect_one_each("conditions", conditions.len(), self.len())?;
         self.side.conditions = Some(Box::new(conditions));
         Ok(self)
     }
 
-    /// The same samples with their conditions changed, where there are any.
+    /// Changes the conditions, if there are any.
     pub(super) fn map_conditions(mut self, change: impl FnOnce(Dataset) -> Result<Dataset>) -> Result<Dataset> {
         self.side.conditions = self.side.conditions.map(|conditions| change(*conditions).map(Box::new)).transpose()?;
         Ok(self)
     }
 
-    /// The conditions of the samples, where there are any.
+    /// The conditions of the samples, if there are any.
     pub fn conditions(&self) -> Option<&Dataset> {
         self.side.conditions.as_deref()
     }
 
-    /// Pairs: the same samples, each with what a model is to make of it, such as a clean picture for a noisy one. Fails where
-    /// their number is not the samples', where their shape is another than that of samples (see [`arrangement`]), and where
-    /// they are not scaled alike, such as bytes, which stand for 0 to 1, beside floats from 0 to 255.
+    /// Sets the targets, which a model learns to output for the samples, such as clean pictures for noisy ones. Fails
+    /// where their number or shape differs from the samples' (see [`arrangement`] for shapes), and where they are
+    /// scaled otherwise, as bytes are, which mean 0 to 1, beside floats from 0 to 255.
     pub fn with_targets(mut self, targets: Dataset) -> Result<Dataset> {
         expect_one_each("targets", targets.len(), self.len())?;
         if arrangement(targets.sample_shape(), self.sample_shape()) != Some(Arrangement::AsTheyLie) {
@@ -69,13 +69,13 @@ impl Dataset {
         Ok(self)
     }
 
-    /// What a model is to make of the samples, where that is not the samples themselves.
+    /// The targets, if a model is to output anything else than the samples themselves.
     pub fn targets(&self) -> Option<&Dataset> {
         self.side.targets.as_deref()
     }
 
-    /// The same sequences `[steps, features]` (or `[1, steps, features]`), of which each has so many steps; what stands beyond them counts for nothing.
-    /// Fails where there is not one length for each, of at least 1 and at most all steps, and where samples are no sequences.
+    /// Sets the valid steps of each sequence `[steps, features]` (or `[1, steps, features]`); later steps are masked.
+    /// Fails unless each has a length, of at least 1 and at most all steps, and where samples are not sequences.
     pub fn with_lengths(mut self, lengths: Vec<u32>) -> Result<Dataset> {
         let ([steps, _] | [1, steps, _]) = self.sample_shape()[..] else {
             let problem = format!("samples {} are no sequences", self.sample_shape());
@@ -86,12 +86,12 @@ impl Dataset {
         Ok(self)
     }
 
-    /// How many steps each sequence has, where not all have the same.
+    /// The number of valid steps of each sequence, if lengths are set.
     pub fn lengths(&self) -> Option<&[u32]> {
         self.side.lengths.as_deref()
     }
 
-    /// How many numbers a sample has, without those of steps that it has not.
+    /// The number of values in a sample's valid steps.
     pub(crate) fn elements_of(&self, sample: usize) -> usize {
         let size = self.sample_shape().elements();
         match (&self.side.lengths, &self.sample_shape()[..]) {
@@ -100,8 +100,8 @@ impl Dataset {
         }
     }
 
-    /// Data sets of one length side by side: each sample the numbers of all their samples, one after the other. In memory where
-    /// all are.
+    /// Concatenates data sets of equal length sample by sample: each sample has the numbers of all their samples, one
+    /// after the other. In memory if all of them are.
     pub(crate) fn joined(parts: Vec<Cow<Dataset>>) -> Result<Dataset> {
         let width = parts.iter().map(|part| part.sample_shape().elements()).sum::<usize>();
         if parts.iter().all(|part| part.in_memory()) {
@@ -133,7 +133,7 @@ pub(crate) fn check_lengths(lengths: &[u32], samples: usize, steps: usize) -> Re
     }
 }
 
-/// Samples of so many numbers side by side: bytes where all are, else floats.
+/// Concatenates samples of the given widths, one by one: bytes if all are, else floats.
 pub(super) fn join(parts: &[(&Values, usize)]) -> Values {
     fn rows<T: Copy>(parts: &[(Cow<[T]>, usize)]) -> Vec<T> {
         let count = parts.first().map_or(0, |(values, width)| values.len() / width);

@@ -1,4 +1,4 @@
-//! Sources of data as people type them, from whichever folder, and what kind of file each names.
+//! Names of data sources as users type them, from any folder, and the kind of file that each names.
 
 use super::gzip;
 use super::idx::is_idx;
@@ -8,10 +8,10 @@ use crate::error::{Error, Result};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-/// What stands before the name of a file of ratings.
+/// The prefix of a file of ratings.
 const RATINGS: &str = "ratings:";
 
-/// The parts of a source that names files: what stands before the path, the path, and the array in its file.
+/// The parts of a source that names files: the prefix, the path, and the array in the file.
 fn parts(source: &str) -> Option<(&str, &Path, Option<&str>)> {
     let (kind, rest) = source.strip_prefix(RATINGS).map_or(("", source), |rest| (RATINGS, rest));
     let built_in = match kind {
@@ -22,8 +22,8 @@ fn parts(source: &str) -> Option<(&str, &Path, Option<&str>)> {
     (!built_in).then_some((kind, path, key))
 }
 
-/// A source that names the same data from every folder: the path in it is made absolute, without links, where there is
-/// something of that name. Built-in data (`digits:600`, `ratings:3000:7`) stays as it is.
+/// Makes the path in a source absolute and free of links, so that it names the data from every folder, if the path
+/// exists. Built-in data (`digits:600`, `ratings:3000:7`) stays as it is.
 pub fn absolute_source(source: &str) -> String {
     absolute(source).unwrap_or_else(|| source.to_owned())
 }
@@ -34,25 +34,25 @@ fn absolute(source: &str) -> Option<String> {
     Some(format!("{kind}{}{key}", absolute_path(path)?.to_str()?))
 }
 
-/// None where there is nothing of that name.
+/// The absolute path; none if nothing has this path.
 fn absolute_path(path: &Path) -> Option<PathBuf> {
     let found = std::fs::canonicalize(path).ok()?;
-    // Canonical paths begin there with what many programs cannot read.
+    // On Windows, canonical paths have a prefix that many programs cannot read.
     if cfg!(windows) { std::path::absolute(path).ok() } else { Some(found) }
 }
 
-/// The path of a source that is relative to some folder.
+/// The path in a source, if it is relative.
 pub fn relative_path(source: &str) -> Option<&Path> {
     parts(source).map(|(_, path, _)| path).filter(|path| path.is_relative())
 }
 
-/// Whether two sources are one, however their paths are written.
+/// Whether two sources are equal, however their paths are written.
 pub fn is_same_source(one: &str, other: &str) -> bool {
     one == other || absolute(one).is_some_and(|one| absolute(other).is_some_and(|other| one == other))
 }
 
-/// [`is_same_source`], where the second may be as it was typed in a folder that is not known: then its path need only end the
-/// first one's.
+/// As [`is_same_source`], where the second may have been typed in an unknown folder: then its path need only be the end
+/// of the first one's.
 pub fn may_be_same_source(one: &str, other: &str) -> bool {
     let (one_absolute, other_relative) = (absolute_source(one), relative_path(other));
     let ends = |path: &Path| parts(&one_absolute).is_some_and(|(_, whole, _)| whole.ends_with(path));
@@ -60,12 +60,12 @@ pub fn may_be_same_source(one: &str, other: &str) -> bool {
     is_same_source(one, other) || (other_relative.is_some_and(ends) && alike())
 }
 
-/// What can be loaded, for the messages that have to say so.
+/// The sources that can be loaded, for error messages.
 pub(super) const KNOWN: &str = "give \"digits\", \"digits:N\", a folder with MNIST's or EMNIST's IDX files, with pictures or \
                                 with a folder of pictures for each class, or an IDX, NPY, NPZ, CSV, PNG, JPEG, BMP, GIF, \
                                 TIFF or WebP file";
 
-/// A path, and the array that is named behind it, as in `FILE.npz:NAME`.
+/// Splits a source into a path and the array named after it, as in `FILE.npz:NAME`.
 pub(super) fn path_and_key(source: &str) -> (&Path, Option<&str>) {
     match source.rfind(".npz:").filter(|_| !Path::new(source).exists()) {
         Some(at) => (Path::new(&source[..at + 4]), Some(&source[at + 5..])),
@@ -73,12 +73,12 @@ pub(super) fn path_and_key(source: &str) -> (&Path, Option<&str>) {
     }
 }
 
-/// The last part of the path, or the whole where it has none, as `.` and `/` do.
+/// The last component of the path, or the whole path if it has none, as `.` and `/`.
 pub(super) fn name_of(path: &Path) -> String {
     path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned())
 }
 
-/// Whether the name ends so, or ends so before the `.gz` of a packed file.
+/// Whether the file name has one of these extensions, possibly followed by `.gz`.
 pub(super) fn has_extension(path: &Path, known: &[&str]) -> bool {
     let extension = |path: &Path| path.extension().unwrap_or_default().to_os_string();
     let extension = match extension(path) {
@@ -88,7 +88,7 @@ pub(super) fn has_extension(path: &Path, known: &[&str]) -> bool {
     known.iter().any(|known| extension.eq_ignore_ascii_case(known))
 }
 
-/// The kinds of files that hold data.
+/// The kinds of data files.
 pub(super) enum FileKind {
     Picture,
     Idx,
@@ -97,7 +97,7 @@ pub(super) enum FileKind {
     Csv,
 }
 
-/// The kind of a file, by its first bytes, unpacked where it is packed; CSV has none and goes by its name.
+/// Detects the kind of a file by its first bytes, unpacked if packed; CSV is detected by the name.
 pub(super) fn kind_of(path: &Path) -> Result<FileKind> {
     let file = gzip::open(path)?;
     let packed = file.is_packed();
@@ -116,7 +116,7 @@ pub(super) fn kind_of(path: &Path) -> Result<FileKind> {
     }
 }
 
-/// Whether a source is a file of text that has columns. One that cannot be read is, so that reading it says why.
+/// Whether a source is a text file with columns. True for an unreadable file, so that reading it reports the error.
 pub(super) fn is_csv(source: &str) -> bool {
     let path = Path::new(source);
     has_extension(path, &["csv", "tsv"]) || matches!(kind_of(path), Ok(FileKind::Csv))

@@ -1,4 +1,4 @@
-//! [`SparseRows`]: samples most of whose numbers are 0, of which only the others are kept.
+//! [`SparseRows`]: samples that are mostly zeros, of which only the nonzero numbers are stored.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -7,14 +7,14 @@ use super::elements::checksum_of;
 use super::npz::Npz;
 use crate::error::{Error, Result};
 
-/// Rows of which only the numbers that are not 0 are kept, each with its column: in SciPy's words, a CSR matrix. In data for
-/// recommending a row is a user, a column an item, and a number how often the user took it.
+/// Rows stored as their nonzero numbers, each with its column: a CSR matrix in SciPy's terms. In data for
+/// recommending, a row is a user, a column an item, and a number how often the user took it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SparseRows {
     columns: usize,
-    /// Where each row begins in the two lists below, and where the last one ends.
+    /// The start of each row in `indices` and `values`, and the end of the last row.
     starts: Vec<usize>,
-    /// The columns of each row's numbers, in rising order.
+    /// The columns of each row's numbers, in ascending order.
     indices: Vec<u32>,
     values: Vec<f32>,
     row_names: Option<Vec<String>>,
@@ -22,8 +22,8 @@ pub struct SparseRows {
 }
 
 impl SparseRows {
-    /// Rows of so many columns, each given as pairs of a column and its number, in any order. Numbers of one column are
-    /// added up, and those that are 0 are dropped.
+    /// Builds rows of `columns` columns, each given as pairs of a column and its number, in any order. Numbers of a
+    /// repeated column are summed, and zeros are dropped.
     ///
     /// Fails where there is no row or no column, where a column is not below `columns`, and where a number is not finite.
     pub fn new(columns: usize, rows: impl IntoIterator<Item = Vec<(u32, f32)>>) -> Result<SparseRows> {
@@ -61,13 +61,13 @@ impl SparseRows {
         Ok(SparseRows { columns, starts, indices, values, row_names: None, column_names: None })
     }
 
-    /// The same rows with names: of each row, and of each column.
+    /// Sets the names of rows and columns.
     pub(super) fn with_names(mut self, rows: Vec<String>, columns: Arc<Vec<String>>) -> SparseRows {
         (self.row_names, self.column_names) = (Some(rows), Some(columns));
         self
     }
 
-    /// Reads what `scipy.sparse.save_npz` writes of a CSR matrix: the arrays `data`, `indices`, `indptr` and `shape`.
+    /// Reads a CSR matrix written by `scipy.sparse.save_npz`: the arrays `data`, `indices`, `indptr` and `shape`.
     pub(super) fn from_npz(path: &Path, npz: &Npz) -> Result<SparseRows> {
         let damaged = |problem: String| Error::file(path, problem, "save it by scipy.sparse.save_npz, as a CSR matrix");
         if let Some(format) = npz.names().find(|name| *name == "format") {
@@ -105,7 +105,7 @@ impl SparseRows {
         })
     }
 
-    /// A checksum (CRC-32C) of all rows, names aside.
+    /// A checksum (CRC-32C) of all rows, without names.
     pub(super) fn checksum(&self) -> u32 {
         let starts: Vec<u64> = self.starts.iter().map(|start| *start as u64).collect();
         let parts = [
@@ -116,7 +116,7 @@ impl SparseRows {
         checksum_of(&parts, u32::to_le_bytes)
     }
 
-    /// How many rows there are, at least 1.
+    /// Number of rows, at least 1.
     pub fn len(&self) -> usize {
         self.starts.len() - 1
     }
@@ -126,12 +126,12 @@ impl SparseRows {
         self.len() == 0
     }
 
-    /// How many columns there are.
+    /// Number of columns.
     pub fn columns(&self) -> usize {
         self.columns
     }
 
-    /// The columns of a row's numbers, in rising order, and these numbers. A row that is not there has none.
+    /// The columns of a row's numbers, in ascending order, and the numbers. Empty for an index out of range.
     pub fn row(&self, index: usize) -> (&[u32], &[f32]) {
         match self.starts.get(index..=index + 1) {
             Some(&[start, end]) => (&self.indices[start..end], &self.values[start..end]),
@@ -139,35 +139,35 @@ impl SparseRows {
         }
     }
 
-    /// The numbers that are kept, row by row.
+    /// The nonzero numbers, row by row.
     pub(super) fn values(&self) -> &[f32] {
         &self.values
     }
 
-    /// The name of a row: its number, counted from 0, where rows have no names.
+    /// The name of a row: its number, counted from 0, if rows have no names.
     pub fn row_name(&self, index: usize) -> String {
         self.row_names.as_ref().and_then(|names| names.get(index).cloned()).unwrap_or_else(|| index.to_string())
     }
 
-    /// The name of a column: its number, counted from 0, where columns have no names.
+    /// The name of a column: its number, counted from 0, if columns have no names.
     pub fn column_name(&self, index: usize) -> String {
         let names = self.column_names.as_ref();
         names.and_then(|names| names.get(index).cloned()).unwrap_or_else(|| index.to_string())
     }
 
-    /// The names of all columns, where they have names.
+    /// The names of all columns, if they have names.
     pub fn column_names(&self) -> Option<&Arc<Vec<String>>> {
         self.column_names.as_ref()
     }
 
-    /// In how many rows each column is not 0.
+    /// The number of rows in which each column is not 0.
     pub fn column_counts(&self) -> Vec<u32> {
         let mut counts = vec![0; self.columns];
         self.indices.iter().for_each(|column| counts[*column as usize] += 1);
         counts
     }
 
-    /// These rows with all their zeros, one after the other.
+    /// The rows at these indices, with their zeros, one after the other.
     pub fn dense(&self, rows: &[u32]) -> Vec<f32> {
         let mut dense = vec![0.0; rows.len() * self.columns];
         for (row, dense) in rows.iter().zip(dense.chunks_exact_mut(self.columns)) {
@@ -177,7 +177,7 @@ impl SparseRows {
         dense
     }
 
-    /// These rows.
+    /// Selects the rows at these indices.
     pub(super) fn subset(&self, rows: &[u32]) -> SparseRows {
         let mut part = SparseRows {
             columns: self.columns,
@@ -199,7 +199,7 @@ impl SparseRows {
         part
     }
 
-    /// The first `count` rows, of which there are as many or more.
+    /// Keeps the first `count` rows, of which there must be as many or more.
     pub(super) fn truncate(&mut self, count: usize) {
         self.starts.truncate(count + 1);
         let end = self.starts.last().copied().unwrap_or(0);

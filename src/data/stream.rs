@@ -6,24 +6,24 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 type Items = Box<dyn Iterator<Item = Result<Vec<f32>, Box<dyn std::error::Error + Send + Sync>>> + Send>;
 
-/// What opens an epoch's iterator, and how far the one that is open has been read.
+/// A function that opens an epoch's iterator, and the position in the iterator that is open.
 pub(super) struct Stream {
     open: Arc<dyn Fn(u64) -> Items + Send + Sync>,
     samples: usize,
-    /// What numbers must be within, beside finite.
+    /// The bounds of numbers, which must also be finite.
     bounds: Option<Bounds>,
     cursor: Mutex<Cursor>,
 }
 
-/// A place in an epoch.
+/// A position in an epoch.
 #[derive(Default)]
 struct Cursor {
     epoch: u64,
-    /// Samples of the epoch that have been given away.
+    /// Number of samples of the epoch already returned.
     position: usize,
-    /// None before an epoch has begun, and after something went wrong in it.
+    /// The iterator; none before an epoch has begun, and after an error in it.
     items: Option<Items>,
-    /// What has been taken from the iterator and not been given away: the rest of a batch.
+    /// Numbers taken from the iterator but not yet returned: the rest of a batch.
     rest: Vec<f32>,
 }
 
@@ -32,7 +32,7 @@ impl Stream {
         Stream { open: Arc::new(open), samples, bounds: None, cursor: Mutex::default() }
     }
 
-    /// Samples of an epoch.
+    /// Number of samples in an epoch.
     pub fn samples(&self) -> usize {
         self.samples
     }
@@ -45,8 +45,8 @@ impl Stream {
         self.samples = self.samples.min(samples);
     }
 
-    /// The samples of these indices, which follow one upon the other, in an epoch. Goes on where the last call ended if it
-    /// can, and else begins the epoch anew.
+    /// Reads the samples of these consecutive indices in an epoch. Continues where the last call ended if that is
+    /// possible, else starts the epoch again.
     pub fn read(&self, name: &str, width: usize, epoch: u64, indices: &[u32]) -> Result<Vec<f32>> {
         let data = || format!("data \"{name}\"");
         if indices.windows(2).any(|pair| pair[1] != pair[0] + 1) {
@@ -59,12 +59,12 @@ impl Stream {
             *cursor = Cursor { epoch, items: Some((self.open)(epoch)), ..Cursor::default() };
         }
         let mut taken = std::mem::take(&mut cursor.rest);
-        // Where anything goes wrong, a panic of the iterator's among it, the next call begins the epoch anew.
+        // After any error, including a panic of the iterator, the next call starts the epoch again.
         let Some(mut items) = cursor.items.take() else { return Ok(Vec::new()) };
         let mut start = cursor.position;
         let end = first + indices.len();
         while start + taken.len() / width < end {
-            // What is left out on the way to the first one need not be kept.
+            // Samples skipped on the way to the first one need not be kept.
             let unwanted = (first - start.min(first)).min(taken.len() / width);
             taken.drain(..unwanted * width);
             start += unwanted;
@@ -106,7 +106,7 @@ impl Stream {
     }
 }
 
-/// A copy has a place of its own in the epoch.
+/// A copy has its own position in the epoch.
 impl Clone for Stream {
     fn clone(&self) -> Stream {
         let (open, samples, bounds) = (self.open.clone(), self.samples, self.bounds.clone());
@@ -114,7 +114,7 @@ impl Clone for Stream {
     }
 }
 
-/// The same iterators, not the same samples.
+/// Equal if the iterators are the same; samples are not compared.
 impl PartialEq for Stream {
     fn eq(&self, other: &Stream) -> bool {
         Arc::ptr_eq(&self.open, &other.open) && self.samples == other.samples

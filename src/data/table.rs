@@ -1,7 +1,7 @@
 //! Tables: CSV with a header, whose columns hold numbers or categories.
 //!
-//! A sample `[columns]` has for each column a number less its mean, divided by its deviation, or the place of its category
-//! among the column's, counted from 0.
+//! A sample `[columns]` has a value for each column: a number less its column's mean, divided by the deviation, or the
+//! index of a category among the column's, counted from 0.
 
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -15,26 +15,26 @@ use super::text::warn;
 use crate::error::{Error, Result, suggest};
 use crate::files::write_atomically;
 
-/// More would be texts, or numbers of persons and the like.
+/// Most categories of a column. More would be texts, personal numbers and the like.
 const MOST_CATEGORIES: usize = 4096;
-/// What pandas calls a first column without a name when it reads a table that it wrote.
+/// The name that pandas gives to an unnamed first column when it reads a table that it wrote.
 const UNNAMED: &str = "Unnamed: 0";
 
-/// A column of a table.
+/// A column of a table: numbers or categories.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Column {
     /// The name in the header.
     pub name: String,
-    /// Whether it holds categories, even where all look like numbers; a column with a list of categories does so anyway.
+    /// Whether the column holds categories although all may look like numbers; a list of categories implies it.
     pub categorical: bool,
-    /// Its categories; none for numbers.
+    /// The categories; none for numbers.
     pub categories: Vec<String>,
-    /// Numbers of the vector that a model learns for each category; 0 for half as many as there are categories, at most 50.
+    /// Size of the vector learnt for each category; 0 for half the number of categories, at most 50.
     pub size: usize,
-    /// The mean of a column of numbers, which samples are less by.
+    /// The mean of a column of numbers, which is subtracted.
     pub mean: f64,
-    /// The deviation of a column of numbers, by which samples are divided.
+    /// The deviation of a column of numbers, which divides.
     pub deviation: f64,
 }
 
@@ -46,12 +46,12 @@ impl Default for Column {
 }
 
 impl Column {
-    /// Whether it holds categories.
+    /// Whether the column holds categories.
     pub fn is_categorical(&self) -> bool {
         self.categorical || !self.categories.is_empty()
     }
 
-    /// What a sample has for it, as a file has it: a number, or the name of a category.
+    /// Converts a sample's value to a field of a file: a number, or the name of a category.
     pub fn text(&self, value: f32) -> String {
         match self.is_categorical() {
             true => {
@@ -59,7 +59,7 @@ impl Column {
                 let place = (value.round().max(0.0) as usize).min(last);
                 self.categories.get(place).map(|name| quoted(name)).unwrap_or_default()
             }
-            // A sample's 32 bits hold six digits and a half of how far a number is from the mean, by the deviation.
+            // A sample's 32 bits hold six and a half digits of the distance from the mean in deviations.
             false => {
                 let decimals = (5.0 - self.deviation.log10().floor()).clamp(0.0, 300.0) as usize;
                 let text = format!("{:.decimals$}", f64::from(value) * self.deviation + self.mean);
@@ -70,34 +70,34 @@ impl Column {
     }
 }
 
-/// What the columns of a table are known to be.
+/// What is known of a table's columns before reading it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Columns {
-    /// Those that are known, by their names.
+    /// The known columns, found by their names.
     pub known: Vec<Column>,
-    /// Whether these are all that samples have, in this order, each with all its categories, mean and deviation. Else the
-    /// table's other columns follow its header's order, and what they hold is found out.
+    /// Whether `known` lists all columns of the samples, in order, each with its categories, mean and deviation. If
+    /// not, the table's other columns follow in the order of its header, and their kinds are detected.
     pub complete: bool,
 }
 
-/// The samples of a table: what its columns are, and its lines one after the other, as numbers of the file and places of
+/// The samples of a table: its columns, and its lines one after the other, as numbers of the file and indices of
 /// categories.
 pub(super) struct Lines {
     pub columns: Vec<Column>,
     pub values: Vec<f64>,
-    /// The labels, or why they cannot be used, where a column holds some.
+    /// The labels, or the reason why they cannot be used, if a column holds some.
     pub labels: Option<Result<Labels, String>>,
 }
 
-/// Reads a table: what its columns are, and its samples `[columns]`.
+/// Reads a table: its columns, and its samples `[columns]`.
 ///
-/// A column is one of numbers where all its fields are finite numbers, and one of categories where the model says so or where
-/// fewer fields are numbers than texts. What lies between is refused at the first field that is no number: a column of
-/// numbers some of which are missing, or are no plain numbers.
+/// A column holds numbers if all its fields are finite numbers, and categories if the model says so or fewer fields are
+/// numbers than texts. Anything between is an error at the first field that is not a number: a column of numbers with
+/// missing or malformed ones.
 ///
-/// Fails, with line and column, where a line has more or fewer fields than the header, where a field of numbers is none, and
-/// where a category is not among those of its column; where a column is missing, or two have one name; and where there is no
-/// line below the header.
+/// Fails, with line and column, where a line has more or fewer fields than the header, where a field of a column of
+/// numbers is not a number, and where a category is not among those of its column; where a column is missing, or two
+/// have one name; and where there is no line below the header.
 pub(super) fn read_table(path: &Path, columns: &Columns, label: Option<&LabelColumn>) -> Result<Lines> {
     let source = Source::of(path)?;
     let mut numbers = Numbers::new(path, source.separator);
@@ -170,21 +170,21 @@ pub(super) fn read_table(path: &Path, columns: &Columns, label: Option<&LabelCol
     Ok(Lines { columns, values, labels })
 }
 
-/// What a table's first line says.
+/// The header of a table, interpreted.
 struct Header {
     names: Vec<String>,
-    /// The columns that samples have, and where they stand in a line.
+    /// The columns of the samples, each with its index in a line.
     places: Vec<(Column, usize)>,
-    /// Where the label stands in a line.
+    /// The index of the label in a line.
     label: Option<usize>,
     /// Whether the first column has no name.
     nameless: bool,
-    /// Whether means and deviations are found in the table.
+    /// Whether means and deviations are computed from the table.
     finds: bool,
 }
 
 impl Header {
-    /// The columns of a header, in the order that samples have them in.
+    /// Interprets a header; columns are in the order of the samples.
     fn of(
         (path, line): (&Path, usize),
         names: Vec<String>,
@@ -232,7 +232,7 @@ impl Header {
         Ok(Header { names, places, label, nameless, finds: !columns.complete })
     }
 
-    /// Where the label stands: the column of its name, else that of its number, counted from 1.
+    /// The index of the label: of the column of that name, else of that number, counted from 1.
     fn label(path: &Path, names: &[String], label: Option<&LabelColumn>) -> Result<Option<usize>> {
         let Some(wanted) = label else { return Ok(None) };
         let number = || wanted.name.parse::<usize>().ok()?.checked_sub(1).filter(|at| *at < names.len());
@@ -244,14 +244,14 @@ impl Header {
         Ok(place)
     }
 
-    /// How many words the only name has, where those of a line may be meant for several.
+    /// The number of words in the name, if a single name may be meant as several separated by blanks.
     fn blanks(&self) -> Option<usize> {
         let [name] = &self.names[..] else { return None };
         Some(name.split_ascii_whitespace().count()).filter(|parts| *parts > 1)
     }
 }
 
-/// Fails where a first line has numbers that are no names: those of a line below a header that is missing. Numbers that rise,
+/// Fails where a first line has numbers that cannot be names, and so is data without a header. Ascending numbers,
 /// such as years, and those from 0 on that pandas gives to columns without names, may be names.
 fn expect_names((path, line): (&Path, usize), names: &[String]) -> Result<()> {
     let mut last = None;
@@ -271,9 +271,9 @@ fn expect_names((path, line): (&Path, usize), names: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// What the first column holds, where it may be the one in which pandas and R write the numbers of lines.
+/// The content of the first column, if it may be the line numbers that pandas and R write.
 struct IndexColumn {
-    /// Whether its fields are 0, 1, 2 and so on.
+    /// Whether the fields count 0, 1, 2 and so on.
     counts: bool,
 }
 
@@ -288,7 +288,7 @@ impl IndexColumn {
         self.counts = self.counts && field.parse() == Ok(lines);
     }
 
-    /// Fails where a field of a column without a name is no whole number.
+    /// Fails where a field of an unnamed column is not a whole number.
     fn expect(&self, (path, line): (&Path, usize), field: &str) -> Result<()> {
         if field.parse::<u64>().is_ok() {
             return Ok(());
@@ -298,7 +298,7 @@ impl IndexColumn {
         Err(Error::file(path, problem, WITHOUT_INDEX))
     }
 
-    /// Whether the column has the name that pandas gives to one without, and holds the numbers of lines.
+    /// Whether to leave the column out: pandas's name for an unnamed column, and line numbers in it.
     fn is_left_out(&self, header: &Header) -> bool {
         self.counts && header.names[0] == UNNAMED && header.names.len() > 1
     }
@@ -312,22 +312,22 @@ impl IndexColumn {
     }
 }
 
-/// What a column is found to hold.
+/// Statistics of a column's fields, from which its kind is detected.
 struct Found {
     column: Column,
-    /// Where it stands in a line.
+    /// The index of the column in a line.
     at: usize,
     lines: usize,
-    /// How many fields are finite numbers, hold numbers that are no plain finite ones, or say nothing.
+    /// Number of fields that are finite numbers, that are other or malformed numbers, and that are empty or mark a gap.
     numbers: usize,
     nearly: usize,
     missing: usize,
-    /// How many are numbers with letters behind them, and the letters while all have the same.
+    /// Number of fields with letters after a number, and the letters as long as all are equal.
     with_unit: usize,
     unit: Option<String>,
-    /// The line of the first field that is no finite number, and the field.
+    /// The line and the text of the first field that is not a finite number.
     first: Option<(usize, String)>,
-    /// The same of the first field that says nothing.
+    /// The line and the text of the first field that is empty or marks a gap.
     first_missing: Option<(usize, String)>,
     categories: BTreeSet<String>,
 }
@@ -386,12 +386,12 @@ impl Found {
         Ok(())
     }
 
-    /// How many fields are numbers of some kind: letters behind numbers are a unit where all have the same ones.
+    /// The number of numeric fields: letters after numbers are a unit if all are equal.
     fn numeric(&self) -> usize {
         self.numbers + self.nearly + if self.unit.is_some() { self.with_unit } else { 0 }
     }
 
-    /// Whether it holds categories, as the model says or because fewer fields are numbers than texts.
+    /// Whether the column holds categories, as the model says or because fewer fields are numbers than texts.
     fn is_categorical(&self) -> bool {
         let texts = self.lines - self.missing - self.numeric();
         self.column.is_categorical() || texts > self.numeric()
@@ -419,7 +419,7 @@ impl Found {
         Ok((column, self.at))
     }
 
-    /// Refuses a column some of whose fields are numbers.
+    /// The error for a column of which only some fields are numbers.
     fn not_numeric(&self, path: &Path, line: usize, field: &str) -> Error {
         let column = &self.column.name;
         let shown = if field.is_empty() { "empty".to_owned() } else { format!("{:?}", shortened(field)) };
@@ -441,7 +441,7 @@ impl Found {
     }
 }
 
-/// Warns of fields of categories that say nothing, each column's with the first of them.
+/// Warns of gaps in columns of categories, naming the first of each column.
 fn warn_of_gaps(path: &Path, found: &[Found]) {
     let gaps = |column: &Found| {
         let (line, field) = column.first_missing.as_ref().filter(|_| column.is_categorical())?;
@@ -455,7 +455,7 @@ fn warn_of_gaps(path: &Path, found: &[Found]) {
     }
 }
 
-/// The lines of a table whose columns are known, as far as they have been read.
+/// The lines read so far of a table whose columns are known.
 struct Reading<'a> {
     path: &'a Path,
     columns: &'a [(Column, usize)],
@@ -478,7 +478,7 @@ impl<'a> Reading<'a> {
                 Error::file(self.path, format!("line {line}, column {:?} is {problem}", column.name), help)
             };
             if column.is_categorical() {
-                // Lists are sorted unless a model file gives them.
+                // Lists of categories are sorted, except those of model files.
                 let place = column.categories.binary_search_by(|name| name.as_str().cmp(field)).ok();
                 let place = place.or_else(|| column.categories.iter().position(|name| name == field));
                 let place = place.ok_or_else(|| {
@@ -516,11 +516,11 @@ impl<'a> Reading<'a> {
     }
 }
 
-/// Sets the means and deviations of columns of numbers to those of lines.
+/// Sets the means and deviations of columns of numbers to those of these lines.
 pub(super) fn standards(columns: &mut [Column], values: &[f64]) {
     let width = columns.len();
     for (at, column) in columns.iter_mut().enumerate().filter(|(_, column)| !column.is_categorical()) {
-        // Welford's sums, which do not cancel.
+        // Welford's algorithm, which avoids cancellation.
         let (mut count, mut mean, mut squares) = (0.0, 0.0, 0.0);
         for value in values.iter().skip(at).step_by(width) {
             count += 1.0;
@@ -533,7 +533,7 @@ pub(super) fn standards(columns: &mut [Column], values: &[f64]) {
     }
 }
 
-/// Lines as samples: numbers less their column's mean, divided by its deviation, and categories as they are.
+/// Converts lines to samples: standardises numbers, and keeps categories as they are.
 pub(super) fn standardised(columns: &[Column], values: &[f64]) -> Vec<f32> {
     let standard = |(value, column): (&f64, &Column)| match column.is_categorical() {
         true => *value as f32,
@@ -542,9 +542,8 @@ pub(super) fn standardised(columns: &[Column], values: &[f64]) -> Vec<f32> {
     values.iter().zip(columns.iter().cycle()).map(standard).collect()
 }
 
-/// Writes samples of a table as CSV with a header: numbers as they were before they were standardised, categories by their
-/// names. The file appears whole or not at all. Fails where the numbers are no whole number of lines, and where the file cannot
-/// be written.
+/// Writes samples of a table as CSV with a header: numbers before standardisation, categories by name. The file is
+/// written atomically. Fails where the numbers are not a whole number of lines, and where the file cannot be written.
 pub fn write_table(path: impl AsRef<Path>, columns: &[Column], values: &[f32]) -> Result<()> {
     if columns.is_empty() || !values.len().is_multiple_of(columns.len()) {
         let problem = format!("{} numbers are no whole number of lines of {}", values.len(), columns.len());

@@ -1,7 +1,7 @@
-//! Text files as UTF-8, whatever they are written in, piece by piece.
+//! Reading text files of several encodings as UTF-8, piece by piece.
 //!
-//! A byte order mark says UTF-8 or UTF-16. A file without one is UTF-8 where all of it is; else it is taken for Windows-1252,
-//! of which Latin-1 is a part and which gives a character to every byte, and a warning says so.
+//! A byte order mark means UTF-8 or UTF-16. A file without one is UTF-8 if all of it is valid; else it is read as
+//! Windows-1252, which includes Latin-1 and has a character for every byte, and a warning says so.
 
 use std::path::Path;
 
@@ -9,12 +9,12 @@ use super::elements::{ByteOrder, read_fully};
 use super::gzip::{self, Unpacked};
 use crate::error::{Error, Result};
 
-/// Bytes of a file that are read at a time: an even number.
+/// Bytes of a file read at a time: an even number.
 const BLOCK: usize = 64 << 10;
 const BINARY: &str = "has bytes of 0: it is no text, or UTF-16 without its byte order mark";
 const SAVE_AS_TEXT: &str = "save it as UTF-8 text, or give another file";
 
-/// What a text is written in.
+/// The encoding of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Encoding {
     Utf8,
@@ -22,39 +22,39 @@ pub(super) enum Encoding {
     Utf16(ByteOrder),
 }
 
-/// Warns of something about a file that its reader decided by itself, in one line. The program shows warnings of
+/// Warns in one line of a decision that a file's reader made by itself. The program shows warnings of
 /// `pinhole::data` on stderr.
 pub(super) fn warn(path: &Path, message: &str) {
     tracing::warn!(target: "pinhole::data", "{}: {message}", path.display());
 }
 
-/// A text file, of which pieces are handed out as UTF-8.
+/// A text file, read in pieces of UTF-8.
 pub(super) struct Text {
     file: Unpacked,
     encoding: Encoding,
     raw: Vec<u8>,
-    /// Bytes in front of `raw` that are half a character of UTF-16 and wait for the rest.
+    /// Number of bytes at the start of `raw` that are an incomplete UTF-16 character.
     waiting: usize,
-    /// Whether the mark of the byte order is still to be skipped.
+    /// Whether the byte order mark is still to be skipped.
     begins: bool,
-    /// Bytes of the file that are still to come, as far as is known.
+    /// The number of bytes still to come, according to the file's size.
     left: u64,
 }
 
 impl Text {
-    /// Opens a text that [`encoding_of`] has looked at.
+    /// Opens a text whose encoding [`encoding_of`] has detected.
     pub fn open(path: &Path, encoding: Encoding) -> Result<Text> {
         let file = gzip::open(path)?;
         let left = file.most();
         Ok(Text { file, encoding, raw: Vec::new(), waiting: 0, begins: true, left })
     }
 
-    /// The most characters that can still come, as far as the file's size is known.
+    /// The most characters that can still follow, according to the file's size.
     pub fn left(&self) -> u64 {
         self.left
     }
 
-    /// Puts the next piece in place of what `block` holds; false where there is none.
+    /// Replaces the content of `block` by the next piece; returns false at the end.
     pub fn read(&mut self, path: &Path, block: &mut Vec<u8>) -> Result<bool> {
         block.clear();
         while block.is_empty() {
@@ -93,7 +93,7 @@ impl Text {
                     if order == ByteOrder::Big { u16::from_be_bytes(pair) } else { u16::from_le_bytes(pair) }
                 };
                 let whole = self.raw.len() / 2 * 2;
-                // The first half of a pair of units waits for the second.
+                // The first half of a surrogate pair waits for the second.
                 let ends_within = whole >= 2 && matches!(unit(whole - 2), 0xd800..=0xdbff);
                 let end = whole - if ends_within { 2 } else { 0 };
                 let units = (if begins { 2 } else { 0 }..end).step_by(2).map(&mut unit);
@@ -114,8 +114,8 @@ impl Text {
     }
 }
 
-/// Finds out what a file is written in, and warns where that is a guess. Fails where the file cannot be read or has bytes of
-/// 0, as files that are no text have.
+/// Detects a file's encoding, and warns if it is a guess. Fails where the file cannot be read or has zero bytes, as
+/// files that are not text have.
 pub(super) fn encoding_of(path: &Path) -> Result<Encoding> {
     let mut file = gzip::open(path)?;
     let (mut block, mut kept, mut lines, mut begins) = (vec![0; BLOCK], 0, 1, true);
@@ -136,7 +136,7 @@ pub(super) fn encoding_of(path: &Path) -> Result<Encoding> {
         if first_wrong.is_none() {
             match str::from_utf8(bytes) {
                 Ok(_) => kept = 0,
-                // A character that the block cuts in two is whole with the next one.
+                // A character cut in two by the block is completed by the next block.
                 Err(error) if error.error_len().is_none() && count > 0 => kept = bytes.len() - error.valid_up_to(),
                 Err(error) => first_wrong = Some(lines + newlines(&bytes[..error.valid_up_to()])),
             }
@@ -163,7 +163,7 @@ fn newlines(bytes: &[u8]) -> usize {
     bytes.iter().filter(|byte| **byte == b'\n').count()
 }
 
-/// The character of a byte. Windows-1252 has letters and quotes where Latin-1 has control codes.
+/// Decodes a byte. Windows-1252 has letters and quotes where Latin-1 has control codes.
 fn windows_1252(byte: u8) -> char {
     const FROM_128: [char; 32] = [
         '€', '\u{81}', '‚', 'ƒ', '„', '…', '†', '‡', 'ˆ', '‰', 'Š', '‹', 'Œ', '\u{8d}', 'Ž', '\u{8f}', '\u{90}', '‘',
@@ -175,7 +175,7 @@ fn windows_1252(byte: u8) -> char {
     }
 }
 
-/// A sample of a text's beginning, cut within a line perhaps.
+/// Reads the beginning of a text, which may end within a line.
 pub(super) fn beginning(path: &Path, encoding: Encoding) -> Result<Vec<u8>> {
     let mut block = Vec::new();
     Text::open(path, encoding)?.read(path, &mut block)?;

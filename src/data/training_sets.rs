@@ -1,9 +1,9 @@
-//! The data sets of a training, made from the splits of a source.
+//! Training and validation sets, made from the splits of a source.
 
 use super::{Dataset, Splits};
 use crate::error::Result;
 
-/// What a model is trained on and validated on.
+/// The training and validation data of a model.
 #[derive(Clone, Debug)]
 pub struct TrainingSets {
     /// The training set.
@@ -13,9 +13,9 @@ pub struct TrainingSets {
 }
 
 impl Splits {
-    /// The data sets of a training. Validation is on the source's own test samples. Where the source has none, and where
-    /// `set_aside` leaves them alone, validation is on this fraction of the training samples, which `set_aside` (else
-    /// `seed`) draws.
+    /// Makes the data sets of a training. Validation uses the source's own test samples. If the source has none, or
+    /// `set_aside` reserves them, validation uses this fraction of the training samples, drawn by `set_aside` (else
+    /// `seed`).
     pub fn for_training(self, fraction: f64, seed: u64, set_aside: Option<u64>) -> Result<TrainingSets> {
         if self.test.is_some() && set_aside.is_none() {
             return Ok(TrainingSets { train: self.train.settled(), validation: self.test });

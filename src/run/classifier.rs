@@ -1,8 +1,8 @@
-//! Classifiers: an encoder, trained already or not, with a softmax over classes above it, trained on labels by
-//! cross-entropy.
+//! Classifiers: an encoder, trained or not, with a softmax head over classes, trained on labels by cross-entropy.
 //!
-//! To the rest of the crate a classifier is a model like any other. Its samples are pairs, a class as ones and zeros behind
-//! each sample; its first layer takes the sample out of the pair, and its loss compares the class with what the head says.
+//!
+//! To the rest of the crate a classifier is an ordinary model. Its samples are pairs, with a one-hot class after each
+//! sample; its first layer extracts the sample from the pair, and its loss compares the class with the head's output.
 //!
 //! ```no_run
 //! use pinhole::run::classifier::Classifier;
@@ -36,36 +36,36 @@ use crate::train::Observer;
 use std::io::Write;
 use std::path::Path;
 
-/// The file that says what a classifier classifies.
+/// The file that describes a classifier: input, classes and columns.
 const CLASSIFIER: &str = "classifier.toml";
-/// The test part's results.
+/// The file of the results on the test part.
 const RESULTS: &str = "classification.json";
 
-/// Names of what a classifier's model file has beside the encoder.
+/// Names of the layers and the loss that a classifier's model file has in addition to the encoder's.
 const SAMPLE: &str = "sample of a pair";
 const PAIR: &str = "pair of a class";
 const LOSS: &str = "class of a pair";
 
-/// More would be no classes, and take as many numbers beside each sample.
+/// Most classes of a classifier: each adds a number to every sample.
 const MOST_CLASSES: usize = 4096;
-/// How many bytes there are.
+/// Number of values of a byte.
 const BYTES: usize = 256;
 
-/// What goes into a classifier, and what comes out.
+/// A classification task: the input and the classes of a classifier.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Task {
     /// The shape of a sample.
     input: Vec<usize>,
-    /// How many classes there are.
+    /// Number of classes.
     classes: usize,
-    /// The labels of the classes, where they are not the numbers of these.
+    /// The labels of the classes, if these are not the class numbers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     names: Vec<String>,
     /// A checksum (CRC-32C) of the weights that training began with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     start: Option<u32>,
-    /// The columns of a table, where samples are its lines: all of them numbers.
+    /// The columns of a table of numbers, if samples are its lines.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     columns: Vec<Column>,
 }
@@ -76,14 +76,14 @@ pub struct Classifier {
     task: Task,
 }
 
-/// How often a classifier is wrong.
+/// Error rate of a classifier.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Classification {
-    /// The part of samples that were given another class than theirs.
+    /// The fraction of samples assigned to a wrong class.
     pub error: f64,
-    /// Their number.
+    /// Number of samples assigned to a wrong class.
     pub errors: usize,
-    /// Of so many.
+    /// Number of samples tested.
     pub samples: usize,
 }
 
@@ -124,7 +124,7 @@ impl Task {
         }
     }
 
-    /// The class of each sample of data with labels. Fails where one has another label than those that are known.
+    /// The class of each sample of labelled data. Fails where a label is unknown.
     fn classes_of(&self, data: &Dataset) -> Result<Vec<u32>> {
         let labels = data.needed_labels("")?;
         let classes: Vec<_> = labels.names().iter().map(|label| class_of(label, &self.names, self.classes)).collect();
@@ -136,7 +136,7 @@ impl Task {
             let problem = format!("has label {}, but {known}", labels.names()[strange]);
             return Err(Error::invalid(format!("data \"{}\"", data.name()), problem, "give data of the same classes"));
         }
-        // All that there are have a class.
+        // All labels in use have a class, as checked above.
         let class = |label: &u32| classes[*label as usize].unwrap_or_default() as u32;
         Ok(labels.indices().iter().map(class).collect())
     }
@@ -145,7 +145,7 @@ impl Task {
         self.input.iter().product()
     }
 
-    /// Fails where samples are no samples of this task.
+    /// Fails where samples do not fit this task.
     fn accepts(&self, data: &Dataset) -> Result<()> {
         let refuse =
             |problem: String, help: &str| Err(Error::invalid(format!("data \"{}\"", data.name()), problem, help));
@@ -169,7 +169,7 @@ impl Task {
             .loss(LOSS, move |graph, y, pair| class_loss(graph, y, pair, [width, classes]))
     }
 
-    /// The model of an encoder and a head over classes.
+    /// The model of an encoder with a head over classes.
     fn model(&self, spec: &ModelSpec, encoded: &Shape) -> ModelSpec {
         let mut decoder = Vec::new();
         if encoded.len() > 1 {
@@ -190,14 +190,14 @@ impl Task {
             encoder: std::iter::once(sample).chain(moved(&spec.encoder)).collect(),
             decoder,
             penalties: Penalties::default(),
-            // What changes samples would change the class beside them too.
+            // Augmentation would change the class in the pair too.
             data: DataSpec { fit: spec.data.fit, label: spec.data.label.clone(), ..DataSpec::default() },
             blocks: spec.blocks.iter().map(|(name, layers)| (name.clone(), moved(layers))).collect(),
             train: TrainSpec { layers: spec.train.layers.iter().filter_map(shifted).collect(), ..spec.train.clone() },
         }
     }
 
-    /// Samples with their classes behind them, as ones and zeros.
+    /// Appends the one-hot class to each sample.
     fn pairs(&self, data: &Dataset) -> Result<Dataset> {
         self.accepts(data)?;
         let labels = &self.classes_of(data)?[..];
@@ -219,8 +219,8 @@ fn damaged(directory: &Path, problem: String) -> Error {
     Error::file(&directory.join(CLASSIFIER), problem, "restore the file, or train the classifier again")
 }
 
-/// How many classes labels stand for that are the numbers of their classes, counted from 0: bytes, of which some may be
-/// missing, and numbers of which none is.
+/// The number of classes if labels are class numbers, counted from 0: the largest plus one. Numbers may be missing
+/// where that is at most 256, as for bytes; else none may.
 fn numbered(names: &[String]) -> Option<usize> {
     let numbers: Vec<usize> = names.iter().map(|name| usize::try_from(whole(name)?).ok()).collect::<Option<_>>()?;
     let classes = numbers.iter().max()?.checked_add(1)?;
@@ -236,14 +236,14 @@ fn paired<T: Copy + Default>(values: &[T], labels: &[u32], task: &Task, one: T) 
     pairs
 }
 
-/// The name that a layer of an encoder, or a parameter of it, has in a classifier, where one layer more comes first.
+/// The name of an encoder's layer or parameter in a classifier, whose additional first layer shifts indices by one.
 fn in_classifier(name: &str) -> Option<String> {
     let Some(rest) = name.strip_prefix("encoder.") else { return (name == "encoder").then(|| name.to_owned()) };
     let (index, rest) = rest.split_at(rest.find('.').unwrap_or(rest.len()));
     Some(format!("encoder.{}{rest}", index.parse::<usize>().ok()? + 1))
 }
 
-/// Layers of an encoder, which name others as a classifier has them.
+/// The layers of an encoder, with references to other layers renamed as in a classifier.
 fn moved(layers: &[Layer]) -> Vec<Layer> {
     let mut layers = layers.to_vec();
     for layer in &mut layers {
@@ -257,7 +257,7 @@ fn moved(layers: &[Layer]) -> Vec<Layer> {
     layers
 }
 
-/// The first part of each pair.
+/// The layer that extracts the sample from a pair.
 struct SampleOfPair(Task);
 
 impl CustomLayer for SampleOfPair {
@@ -273,7 +273,7 @@ impl CustomLayer for SampleOfPair {
     }
 }
 
-/// A pair with nothing in its first part and the head's output in the second.
+/// The layer that makes a pair of zeros and the head's output.
 struct PairOfClass(usize);
 
 impl CustomLayer for PairOfClass {
@@ -286,7 +286,7 @@ impl CustomLayer for PairOfClass {
     }
 }
 
-/// Cross-entropy of the second parts of pairs.
+/// Cross-entropy of the classes in pairs.
 fn class_loss(graph: &mut Graph, y: Value, pair: Value, [width, classes]: [usize; 2]) -> Result<Value> {
     let batch = graph.shape(y)[0];
     let logits = graph.slice(y, &[0, width], [batch, classes])?;
@@ -295,11 +295,11 @@ fn class_loss(graph: &mut Graph, y: Value, pair: Value, [width, classes]: [usize
 }
 
 impl Classifier {
-    /// Trains an encoder with a new head on labels, by the model's training settings, in a run directory; goes on with what
-    /// that holds of it. None where the observer ended it.
+    /// Trains an encoder with a new head on labels, by the model's training settings, in a run directory; resumes a
+    /// training that the directory holds. Returns none if the observer stopped it.
     ///
-    /// Fails where data has no labels, where samples are lines of a table with columns of categories, where the directory holds
-    /// another run, and where it is in use.
+    /// Fails where data has no labels, where samples are lines of a table with columns of categories, where the
+    /// directory holds another run, and where it is in use.
     pub fn train(
         autoencoder: &Autoencoder,
         TrainingSets { train, validation }: &TrainingSets,
@@ -313,7 +313,7 @@ impl Classifier {
             let problem = "an encoder that is told what a sample is cannot say what it is";
             return Err(Error::invalid("condition", problem, "use a model without"));
         }
-        // By the names that the layers have in the model.
+        // Checked here, on the encoder, so that messages name layers as its model does.
         source.accepts_batches(source.spec().train.batch, train.len())?;
         let task = Task::of(source.spec(), train)?;
         let above = source.checked().encoder.last().map(|layer| layer.output.clone()).unwrap_or_default();
@@ -358,7 +358,7 @@ impl Classifier {
         directory.join(CLASSIFIER).is_file()
     }
 
-    /// The classifier that [`Classifier::train`] left in a directory.
+    /// Loads the classifier that [`Classifier::train`] left in a directory.
     pub fn load(directory: impl AsRef<Path>, device: Device) -> Result<Classifier> {
         let directory = directory.as_ref();
         let task = Task::read(directory)?;
@@ -371,19 +371,19 @@ impl Classifier {
         Ok(Classifier { autoencoder, task })
     }
 
-    /// How many classes there are.
+    /// Number of classes.
     pub fn classes(&self) -> usize {
         self.task.classes
     }
 
-    /// The label of a class, as data has it.
+    /// The label of a class, as spelt in the data.
     pub fn class_name(&self, class: u32) -> String {
         self.task.names.get(class as usize).cloned().unwrap_or_else(|| class.to_string())
     }
 
-    /// How data is read for it: as its input says; pictures are brought to the shape of a sample, where that is one of pictures;
-    /// the columns of tables are standardised as in training; and a CSV file may have the column of labels that the classifier
-    /// was trained with.
+    /// Settings for reading data for the classifier: pictures are converted to the shape of a sample, if samples are
+    /// pictures; the columns of tables are standardised as in training; and a CSV file may have the column of labels
+    /// used in training.
     pub fn reading(&self) -> Reading {
         let data = &self.autoencoder.network().spec().data;
         let label = data.label_column().map(|label| LabelColumn { optional: true, ..label });
@@ -402,7 +402,7 @@ impl Classifier {
         self.task.input.iter().copied().collect()
     }
 
-    /// The probability of each class for samples given one after the other: `[n, classes]`.
+    /// Computes the probability of each class for samples stored one after another: `[n, classes]`.
     pub fn probabilities(&self, samples: &[f32]) -> Result<Tensor> {
         let (width, classes) = (self.task.width(), self.task.classes);
         if samples.is_empty() || !samples.len().is_multiple_of(width) {
@@ -424,8 +424,8 @@ impl Classifier {
         Tensor::from_f32([samples.len() / width, classes], probabilities)
     }
 
-    /// The likeliest class of each of some samples given one after the other, counted from 0; the first of those that are
-    /// equally likely. [`Classifier::class_name`] has its label.
+    /// Predicts the most likely class of each of the samples stored one after another, counted from 0; ties go to the
+    /// first class. [`Classifier::class_name`] returns its label.
     pub fn predict(&self, samples: &[f32]) -> Result<Vec<u32>> {
         let probabilities = self.probabilities(samples)?.to_f32();
         let likeliest = |row: &[f32]| {
@@ -434,7 +434,7 @@ impl Classifier {
         Ok(probabilities.chunks(self.task.classes).map(likeliest).collect())
     }
 
-    /// The classes of all samples of a data set.
+    /// Predicts the classes of all samples of a data set.
     pub fn predict_all(&self, data: &Dataset) -> Result<Vec<u32>> {
         self.task.accepts(data)?;
         let mut all = Vec::with_capacity(data.len());
@@ -444,7 +444,7 @@ impl Classifier {
         Ok(all)
     }
 
-    /// How often it is wrong on data with labels. Fails where data has labels that training did not know.
+    /// Measures the error rate on labelled data. Fails where data has labels unknown in training.
     pub fn test(&self, data: &Dataset) -> Result<Classification> {
         let labels = self.task.classes_of(data)?;
         let predicted = self.predict_all(data)?;
@@ -454,7 +454,7 @@ impl Classifier {
 }
 
 impl Classification {
-    /// Writes it beside the classifier.
+    /// Writes the results into the classifier's directory.
     pub fn save(&self, directory: &Path) -> Result<()> {
         let path = directory.join(RESULTS);
         let text = serde_json::to_string(self)

@@ -1,6 +1,6 @@
-//! A run's directory: what training leaves behind, and enough of it at every moment to go on after a kill.
+//! A run's directory: the results of training, always complete enough to resume after a kill.
 //!
-//! The checkpoint is one file and is replaced whole; whatever else a kill leaves ahead of it is cut back on resume.
+//! The checkpoint is one file and is replaced atomically; on resume, metrics that are ahead of it are cut back.
 
 use super::fingerprint::Fingerprint;
 use super::lock::Lock;
@@ -34,25 +34,25 @@ const LOSS_CURVE: &str = "loss.png";
 const LOSS_CURVE_SVG: &str = "loss.svg";
 const RECONSTRUCTIONS: &str = "reconstructions.png";
 
-/// Originals shown above their reconstructions, in a row, and rows of such pairs.
+/// Columns of the picture of samples and reconstructions, and its rows of such pairs.
 const COLUMNS: usize = 10;
 const ROWS: usize = 3;
 
-/// What a run was started with beside its model: needed to go on with it.
+/// The settings with which a run was started, besides its model: needed to resume it.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RunSettings {
     /// The data's source, as `--data` takes it; with an absolute path, so that it is found from every folder.
     pub data: String,
-    /// The source of what the model is to make of the data's samples, as `--targets` takes it, where that is not the samples.
+    /// The source of the targets, as `--targets` takes it, if the model reconstructs anything else than its samples.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub targets: Option<String>,
-    /// The file of the weights that training began with, as `--init` takes it, where there was one.
+    /// The file of the initial weights, as `--init` takes it, if one was given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub init: Option<String>,
     /// The device, as `--device` takes it.
     pub device: String,
-    /// Steps after which the run ends, where it was given.
+    /// Number of steps after which the run ends, if given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub steps: Option<u64>,
     /// Whether every step's loss is logged.
@@ -61,14 +61,14 @@ pub struct RunSettings {
     /// Whether metrics are written for TensorBoard too.
     #[serde(default)]
     pub tensorboard: bool,
-    /// The seed by which samples to validate on are set aside from those to train on, where the data's own test part is
-    /// left alone.
+    /// The seed for setting validation samples aside from the training set, if the data's own test part is
+    /// left untouched.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub set_aside: Option<u64>,
-    /// What tells the data that the run is trained on from other data; none in runs of older versions.
+    /// The fingerprint of the run's data; none in runs of older versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<Fingerprint>,
-    /// What the samples that are trained on are like; runs of before this was kept do not know.
+    /// Shape and scaling of the training samples; none in runs of older versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub samples: Option<Samples>,
 }
@@ -91,7 +91,7 @@ impl Default for RunSettings {
 }
 
 impl RunSettings {
-    /// Those of the run in a directory, whoever trains it now. Fails where there is none, or its file is damaged.
+    /// Reads the settings of the run in a directory, without a lock. Fails where there is none, or its file is damaged.
     pub fn read(directory: &Path) -> Result<RunSettings> {
         let path = directory.join(SETTINGS);
         let help = "restore the file, or start a new run with another --out";
@@ -99,9 +99,9 @@ impl RunSettings {
     }
 }
 
-/// A run's directory, open for writing. It is locked as long as this lives: nobody else writes into it, in this process or
-/// another, and the lock of a process that was killed is gone with it. Readers need no lock: every file that a model is used
-/// by is replaced as a whole. On file systems without locks a warning (of [`tracing`]) is all there is.
+/// A run's directory, open for writing. It is locked while this value lives, against this process and others; the lock
+/// of a killed process ends with it. Readers need no lock: every file that using a model needs is replaced atomically.
+/// On file systems without locks only a warning (of [`tracing`]) is given.
 #[derive(Debug)]
 pub struct RunDirectory {
     lock: Lock,
@@ -109,7 +109,7 @@ pub struct RunDirectory {
     events: Option<Events>,
 }
 
-/// A line of the metrics: an epoch's or a step's.
+/// A line of the metrics: results of an epoch or the loss of a step.
 #[derive(serde::Serialize, serde::Deserialize)]
 #[serde(untagged)]
 enum Line {
@@ -118,7 +118,7 @@ enum Line {
 }
 
 impl RunDirectory {
-    /// Makes a directory for a new run. Fails where one is there already, where the directory is in use, or where it cannot be
+    /// Creates a directory for a new run. Fails where it holds a run already, where it is in use, or where it cannot be
     /// written.
     pub fn create(
         path: &Path,
@@ -131,7 +131,7 @@ impl RunDirectory {
         RunDirectory::create_in(Lock::take(path)?, spec, settings, network, start)
     }
 
-    /// [`create`](RunDirectory::create) in a directory that is locked already.
+    /// As [`create`](RunDirectory::create), in a directory that is locked already.
     pub(crate) fn create_in(
         lock: Lock,
         spec: &ModelSpec,
@@ -139,25 +139,25 @@ impl RunDirectory {
         network: &Network,
         start: &Checkpoint,
     ) -> Result<RunDirectory> {
-        // Another process may have begun, and ended, a run since anyone looked.
+        // Another process may have begun and ended a run since the caller looked.
         expect_no_run(lock.directory())?;
         sweep(lock.directory());
         let mut run = RunDirectory { lock, metrics: None, events: None };
         run.save(start, network)?;
-        // From the first moment on there is a model that can be loaded.
+        // From here on the directory has a model that can be loaded.
         run.write_weights(network, start.model())?;
         write_atomically(&run.path().join(METRICS), |_| Ok(()))?;
         run.write_settings(spec, settings)?;
         Ok(run)
     }
 
-    /// Opens a directory to go on with its run: its model, its settings and its last checkpoint's place. Fails where it holds
-    /// none, and where it is in use.
+    /// Opens a directory to resume its run, and reads model and settings. Fails where it holds no run, and where it is
+    /// in use.
     pub fn open(path: &Path) -> Result<(RunDirectory, ModelSpec, RunSettings)> {
         RunDirectory::open_with(path, &Extensions::new())
     }
 
-    /// [`open`](RunDirectory::open) for a model with an application's own losses and layers.
+    /// As [`open`](RunDirectory::open), for a model with an application's own losses and layers.
     pub fn open_with(path: &Path, extensions: &Extensions) -> Result<(RunDirectory, ModelSpec, RunSettings)> {
         for name in [MODEL, SETTINGS, CHECKPOINT] {
             if !path.join(name).is_file() {
@@ -168,15 +168,15 @@ impl RunDirectory {
         RunDirectory::open_in(Lock::take(path)?, extensions)
     }
 
-    /// [`open_with`](RunDirectory::open_with) for a directory that is locked already.
+    /// As [`open_with`](RunDirectory::open_with), for a directory that is locked already.
     pub(crate) fn open_in(lock: Lock, extensions: &Extensions) -> Result<(RunDirectory, ModelSpec, RunSettings)> {
         let spec = ModelSpec::read_with(&lock.directory().join(MODEL), extensions)?;
         let settings = RunSettings::read(lock.directory())?;
         Ok((RunDirectory { lock, metrics: None, events: None }, spec, settings))
     }
 
-    /// What the samples are like that the run in a directory was trained on; none where it does not say so, as a model that
-    /// was saved without a run.
+    /// Reads shape and scaling of the samples that the run in a directory was trained on; none if the directory does
+    /// not record them, as for a model saved without a run.
     pub fn samples(path: &Path) -> Result<Option<Samples>> {
         if path.join(SETTINGS).exists() { Ok(RunSettings::read(path)?.samples) } else { Ok(None) }
     }
@@ -190,38 +190,38 @@ impl RunDirectory {
         write_atomically(&self.path().join(MODEL), |file| file.write_all(spec.to_toml().as_bytes()))
     }
 
-    /// Keeps the names of the data's columns, where it is sparse and they have names, a line each: data that is used later has
-    /// the same columns then.
+    /// Writes the names of the columns of sparse data, a line each, if there are any: data used later is read with the
+    /// same columns.
     pub fn write_items(&self, data: &Dataset) -> Result<()> {
         let Some(names) = data.sparse().and_then(SparseRows::column_names) else { return Ok(()) };
         write_atomically(&self.path().join(ITEMS), |file| names.iter().try_for_each(|name| writeln!(file, "{name}")))
     }
 
-    /// The names of columns that a run in a directory keeps; none where it keeps none.
+    /// Reads the column names in a run's directory; none if there are none.
     pub fn items(path: &Path) -> Result<Option<Arc<Vec<String>>>> {
         let text = files::if_any(files::read_text(&path.join(ITEMS)))?;
         Ok(text.map(|text| Arc::new(text.lines().map(str::to_owned).collect())))
     }
 
-    /// The directory.
+    /// The path of the directory.
     pub fn path(&self) -> &Path {
         self.lock.directory()
     }
 
-    /// The last checkpoint.
+    /// Reads the last checkpoint.
     pub fn checkpoint(&self, network: &Network, moments: usize) -> Result<Checkpoint> {
         Checkpoint::read(&self.path().join(CHECKPOINT), network, moments)
     }
 
-    /// Drops what a kill left ahead of a checkpoint: half-written files, and metrics of steps that will be done again.
-    /// `finished` says that no step is left, so that the line of a last epoch cut short by a limit of steps is kept.
+    /// Drops files and metrics ahead of a checkpoint: half-written files, and metrics of steps that will be repeated.
+    /// If `finished`, no step remains, and the line of a last epoch cut short by a limit of steps is kept.
     pub fn rewind(&mut self, checkpoint: &Checkpoint, finished: bool) -> Result<()> {
         sweep(self.path());
         let path = self.path().join(METRICS);
         let bytes = files::if_any(files::read(&path))?.unwrap_or_default();
         let text = String::from_utf8_lossy(&bytes);
         let progress = &checkpoint.progress;
-        // An epoch that ended early for want of steps was reported under the number of the epoch it is part of.
+        // An epoch cut short by a limit of steps was reported under its own number.
         let kept = text.lines().filter(|line| match serde_json::from_str(line) {
             Ok(Line::Epoch(report)) => report.epoch <= progress.epoch + u64::from(finished),
             Ok(Line::Step { step, .. }) => step <= progress.step,
@@ -238,12 +238,12 @@ impl RunDirectory {
         self.flush()
     }
 
-    /// Appends a step's line to the metrics; it reaches the file with the next epoch's or checkpoint's.
+    /// Appends a step's line to the metrics; it reaches the file with the next epoch or checkpoint.
     pub fn log_step(&mut self, step: u64, loss: f64) -> Result<()> {
         self.log(&Line::Step { step, loss })
     }
 
-    /// Keeps the metrics, from the first on, in an event file for TensorBoard too.
+    /// Writes the metrics, from the first on, to an event file for TensorBoard too.
     pub fn write_events(&mut self) -> Result<()> {
         self.flush()?;
         let mut events = Events::create(self.path())?;
@@ -283,37 +283,37 @@ impl RunDirectory {
         }
     }
 
-    /// Saves a checkpoint and the weights in it.
+    /// Saves a checkpoint and the weights of its result.
     pub fn save(&mut self, checkpoint: &Checkpoint, network: &Network) -> Result<()> {
         self.flush()?;
         checkpoint.write(&self.path().join(CHECKPOINT), network.layout())
     }
 
-    /// Saves where a training stands, and the weights that are its result so far.
+    /// Saves a trainer's checkpoint and the weights of its current result.
     pub fn keep(&mut self, trainer: &mut Trainer) -> Result<()> {
         let checkpoint = trainer.checkpoint()?;
         self.save(&checkpoint, trainer.network())?;
         self.write_weights(trainer.network(), checkpoint.model())
     }
 
-    /// Writes the weights that are the result so far.
+    /// Writes the weights of the current result.
     pub(super) fn write_weights(&self, network: &Network, parameters: &Values) -> Result<()> {
         weights::write_model(&self.weights(), network.layout(), parameters)
     }
 
-    /// Where the weights go, for those who use the model.
+    /// The path of the weights file.
     pub fn weights(&self) -> PathBuf {
         self.path().join(WEIGHTS)
     }
 
-    /// Writes `profile.json`, a trace for Perfetto, and says where it is.
+    /// Writes `profile.json`, a trace for Perfetto, and returns its path.
     pub fn write_profile(&self, profile: &Profile, device: &str) -> Result<PathBuf> {
         let path = self.path().join(PROFILE);
         write_atomically(&path, |file| write!(file, "{}", profile.trace(device)))?;
         Ok(path)
     }
 
-    /// The results of all epochs so far, from the metrics.
+    /// Reads the reports of all epochs so far from the metrics.
     pub fn reports(&self) -> Result<Vec<EpochReport>> {
         let report = |line| match line {
             Line::Epoch(report) => Some(report),
@@ -358,12 +358,12 @@ impl RunDirectory {
         let range = 0..shown.len().min(COLUMNS * ROWS);
         let originals = shown.read_f32(range.clone())?;
         let copies = autoencoder.reconstruct_range(shown, range)?;
-        // Data of rows may be a model's pictures, and the other way round.
+        // A model of pictures may be shown flat data, and the reverse.
         let shape = if shown.sample_shape().len() == 3 { shown.sample_shape() } else { &network.spec().input };
         self.draw_reconstructions(shape, &originals, &copies.to_f32())
     }
 
-    /// Draws originals above their reconstructions, where samples of this shape are pictures.
+    /// Draws originals above their reconstructions, if a sample of this shape is a picture.
     fn draw_reconstructions(&self, shape: &Shape, originals: &[f32], reconstructions: &[f32]) -> Result<()> {
         if !is_picture(shape) {
             return Ok(());
@@ -404,8 +404,8 @@ pub(super) fn expect_no_run(path: &Path) -> Result<()> {
     Err(Error::file(path, "already holds a run", "go on with it by --resume, or choose another --out"))
 }
 
-/// Removes temporary files of a run that was killed while it wrote them. They harm nobody, so failure is no
-/// error. Who calls it holds the lock: no other process is writing them.
+/// Removes temporary files that a killed run was writing. They are harmless, so errors are ignored.
+/// The caller must hold the lock, so that no other process is writing them.
 fn sweep(path: &Path) {
     for entry in fs::read_dir(path).into_iter().flatten().flatten() {
         let name = entry.file_name();

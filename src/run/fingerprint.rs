@@ -1,11 +1,11 @@
-//! What a run keeps of the data that it is trained on, to tell whether it goes on with the same.
+//! Fingerprint of a run's data, to tell on resume whether it is unchanged.
 
 use crate::data::{Checksum, Dataset};
 use crate::error::Result;
 use crate::model::Network;
 use crate::tensor::DType;
 
-/// The data of a training in a few numbers. Equal data have equal fingerprints wherever they lie and however they are read.
+/// A summary of a training's data. Equal data have equal fingerprints wherever they are stored and however read.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fingerprint {
@@ -14,24 +14,24 @@ pub struct Fingerprint {
     validation: Option<Part>,
 }
 
-/// One data set of it.
+/// The fingerprint of one data set.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Part {
     samples: usize,
-    /// The shape of a sample with what the model is given beside it: condition, target, mask.
+    /// The shape of a sample with its side inputs: condition, target, mask.
     shape: Vec<usize>,
-    /// Whether the numbers are bytes.
+    /// Whether the values are bytes.
     bytes: bool,
-    /// None where an iterator makes the samples.
+    /// The checksum of the samples; none where an iterator makes them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     checksum: Option<Checksum>,
 }
 
 impl Fingerprint {
-    /// That of what a model is trained and validated on: its samples with their conditions, targets and lengths where the
-    /// model looks at them. Of pictures that stay in their files, names and sizes stand for the values. Fails where the
-    /// data do not fit the model.
+    /// Computes the fingerprint of training and validation data: samples with those conditions, targets and lengths
+    /// that the model uses. For pictures that stay in their files, names and sizes stand for the values. Fails where
+    /// the data do not fit the model.
     pub fn of(network: &Network, train: &Dataset, validation: Option<&Dataset>) -> Result<Fingerprint> {
         let part = |data: &Dataset| {
             let rows = network.rows(data)?.data;
@@ -45,8 +45,8 @@ impl Fingerprint {
         Ok(Fingerprint { train: part(train)?, validation: validation.map(part).transpose()? })
     }
 
-    /// What these data have that `before` had not, as the end of a sentence about them: `300 samples to train on, where
-    /// the run began with 1200`. None where nothing differs that both know.
+    /// Describes how these data differ from `before`, as the end of a sentence: `300 samples to train on, where
+    /// the run began with 1200`. None if nothing differs that both fingerprints have.
     pub fn difference(&self, before: &Fingerprint) -> Option<String> {
         let sets = match (&self.validation, &before.validation) {
             (Some(now), Some(before)) => vec![("validate", now, before)],
@@ -84,7 +84,7 @@ impl Part {
             (Some(Checksum::Files(now)), Some(Checksum::Files(before))) if now != before => {
                 Some(format!("files of other names or sizes to {what} on than the run began with"))
             }
-            // How much memory is free decides whether pictures are read at once.
+            // Not a difference: free memory decides whether pictures are read at once.
             _ => None,
         }
     }

@@ -1,7 +1,7 @@
-//! The lock on the directory of a run or of a search, so that two processes never write into the same one.
+//! The lock on the directory of a run or of a search, which keeps two processes from writing into it.
 //!
-//! The lock is the operating system's, on an open file: it ends with the process that holds it, however that ends, and a
-//! file that a killed process left behind locks nothing. The file's text is only for the message that refuses others.
+//! The lock is the operating system's, on an open file: it ends with the process that holds it, however that ends, and
+//! a file left behind by a killed process locks nothing. The file's text only names the holder in error messages.
 
 use crate::error::{Error, Result};
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -9,27 +9,27 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// The file that is locked.
+/// The name of the locked file.
 pub(crate) const LOCK: &str = ".lock";
 
-/// How often, and how long apart, the holder's name is looked for: a process that has just taken the lock is about to
-/// write its name.
+/// Number of attempts to read the holder's name, and the pause between them: a process that has just taken the lock is
+/// about to write its name.
 const LOOKS: usize = 20;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
-/// Characters of the holder's name that a message shows.
+/// Most characters of the holder's name in a message.
 const LONGEST_HOLDER: usize = 200;
 
-/// A directory that this process alone writes into, until the lock is dropped.
+/// A lock on a directory: until it is dropped, no other process writes there.
 #[derive(Debug)]
 pub(crate) struct Lock {
     directory: PathBuf,
-    /// The locked file; none on a file system that has no locks.
+    /// The locked file; none on a file system without locks.
     file: Option<File>,
 }
 
 impl Lock {
-    /// Locks a directory, which is made where it is missing. On a file system without locks it warns and goes on
-    /// without one. Fails where the directory is locked already, by whichever process.
+    /// Locks a directory, creating it if it is missing. On a file system without locks, warns and continues
+    /// without one. Fails where the directory is locked already, by this process or another.
     pub fn take(directory: &Path) -> Result<Lock> {
         fs::create_dir_all(directory).map_err(Error::io("create", directory))?;
         let path = directory.join(LOCK);
@@ -38,11 +38,11 @@ impl Lock {
             let mut file = opened.map_err(Error::io("write", &path))?;
             match file.try_lock() {
                 Ok(()) if is_at(&file, &path) => {
-                    // Without a name, because the disk is full for example, the lock holds all the same.
+                    // The lock holds even if the name cannot be written, because the disk is full for example.
                     let _ = file.set_len(0).and_then(|()| file.write_all(format!("{}\n", holder()).as_bytes()));
                     return Ok(Lock { directory: directory.to_owned(), file: Some(file) });
                 }
-                // The holder before has removed the file since it was opened.
+                // The previous holder has removed the file since it was opened.
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => return Err(held(directory, &path)),
                 Err(TryLockError::Error(error)) => {
@@ -57,13 +57,13 @@ impl Lock {
         }
     }
 
-    /// The directory.
+    /// The locked directory.
     pub fn directory(&self) -> &Path {
         &self.directory
     }
 }
 
-/// Leaves no file behind, where the system lets an open one be removed.
+/// Removes the file, where the system allows an open file to be removed.
 impl Drop for Lock {
     fn drop(&mut self) {
         let path = self.directory.join(LOCK);
@@ -76,7 +76,7 @@ impl Drop for Lock {
     }
 }
 
-/// Whether an open file is still the one of this path.
+/// Whether an open file is still the file at this path.
 #[cfg(unix)]
 fn is_at(file: &File, path: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;
@@ -87,17 +87,17 @@ fn is_at(file: &File, path: &Path) -> bool {
     }
 }
 
-/// Nobody removes the file here.
+/// Always true: on this system nobody removes the file.
 #[cfg(not(unix))]
 fn is_at(_: &File, _: &Path) -> bool {
     true
 }
 
-/// The error for a directory that another process, or another part of this one, writes into.
+/// The error for a directory that another process, or another part of this one, has locked.
 fn held(directory: &Path, path: &Path) -> Error {
     let mut holder = String::new();
     for _ in 0..LOOKS {
-        // Where locks keep others from reading too, as on Windows, the holder stays unknown.
+        // Where locks also prevent reading, as on Windows, the holder stays unknown.
         let text = fs::read_to_string(path).unwrap_or_default();
         if let Some((line, _)) = text.split_once('\n') {
             holder = line.chars().filter(|character| !character.is_control()).take(LONGEST_HOLDER).collect();
@@ -109,24 +109,24 @@ fn held(directory: &Path, path: &Path) -> Error {
     Error::file(directory, format!("is in use by {holder}"), "wait until that ends, or choose another --out")
 }
 
-/// This process as others are told of it.
+/// This process's name for messages of other processes.
 fn holder() -> String {
     let host = host().map(|host| format!(" on {host}")).unwrap_or_default();
     format!("process {}{host} since {}", std::process::id(), utc(SystemTime::now()))
 }
 
-/// The machine's name, where the system tells it without a call of its own.
+/// The machine's name, as far as a file or the environment holds it.
 fn host() -> Option<String> {
     let kernel = fs::read_to_string("/proc/sys/kernel/hostname").ok();
     let named = kernel.or_else(|| ["HOSTNAME", "COMPUTERNAME"].iter().find_map(|name| std::env::var(name).ok()));
     named.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty())
 }
 
-/// A time as `2026-01-31 23:59:59 UTC`.
+/// Formats a time as `2026-01-31 23:59:59 UTC`.
 fn utc(time: SystemTime) -> String {
     let seconds = time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let (days, second) = (seconds / 86_400, seconds % 86_400);
-    // Years that begin with March have their leap day at their end: Howard Hinnant, "chrono-compatible low-level date
+    // Count years from March, so that the leap day comes last: Howard Hinnant, "chrono-compatible low-level date
     // algorithms".
     let days = days + 719_468;
     let (era, day) = (days / 146_097, days % 146_097);

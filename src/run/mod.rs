@@ -1,4 +1,4 @@
-//! Training in a directory that keeps all of it: a model, its checkpoints, metrics and pictures.
+//! Training in a run directory, which keeps the model, its checkpoints, metrics and pictures.
 
 pub mod classifier;
 mod directory;

@@ -1,7 +1,7 @@
-//! Layer-wise pretraining: stacked denoising autoencoders. Each layer of an encoder is first trained by itself, as the encoder
-//! of an autoencoder of one layer that restores the codes of the layers below from codes of which a part was set to zero;
-//! then all are put together and trained at once. Vincent, Larochelle, Lajoie, Bengio and Manzagol, "Stacked denoising
-//! autoencoders", JMLR 11 (2010).
+//! Layer-wise pretraining: stacked denoising autoencoders. Each layer of an encoder is first trained alone, as the
+//! encoder of a one-layer autoencoder that restores the codes of the layers below from masked codes, a fraction of
+//! which is zero; then all layers are put together and trained at once. Vincent, Larochelle, Lajoie, Bengio and
+//! Manzagol, "Stacked denoising autoencoders", JMLR 11 (2010).
 
 use super::{Job, Lock, RunEnd, RunSettings};
 use crate::autoencoder::Autoencoder;
@@ -16,23 +16,23 @@ use crate::tensor::Values;
 use crate::train::Observer;
 use std::path::Path;
 
-/// Parts of each layer's input that are set to zero where nothing else is asked for; the last is that of all further layers.
+/// Default masking levels: the fraction of each layer's input set to zero. The last applies to all further layers.
 pub const MASKING: [f64; 3] = [0.1, 0.2, 0.3];
 
-/// What a caller may want to know while layers are trained.
+/// Callbacks through which a caller follows pretraining.
 pub trait PretrainObserver: Observer {
-    /// A layer begins, or goes on: its name, how many numbers go in and come out, and the part of the former that is masked.
+    /// Called when a layer starts or resumes: its name, input and output sizes, and masked fraction of the input.
     fn layer(&mut self, _name: &str, _sizes: [usize; 2], _masking: f64) {}
 }
 
 impl PretrainObserver for () {}
 
-/// How layers are pretrained.
+/// Settings of layer-wise pretraining.
 #[derive(Clone, Copy, Debug)]
 pub struct Pretraining<'a> {
-    /// Epochs for each layer; the model's own number where not given.
+    /// Number of epochs for each layer; the model's own by default.
     pub epochs: Option<usize>,
-    /// The part of each layer's input that is set to zero; the last level stands for all further layers.
+    /// The fraction of each layer's input set to zero; the last level applies to all further layers.
     pub masking: &'a [f64],
 }
 
@@ -42,17 +42,17 @@ impl Default for Pretraining<'_> {
     }
 }
 
-/// A layer of the encoder with its activation, and what mirrors it in the decoder.
+/// A layer of the encoder with its activation, and its mirror image in the decoder.
 #[derive(Clone, Debug, PartialEq)]
 struct Stage {
     encoder: Part,
     decoder: Part,
 }
 
-/// A linear layer of a model and the functions of its elements that follow it.
+/// A linear layer of a model and the elementwise functions that follow it.
 #[derive(Clone, Debug, PartialEq)]
 struct Part {
-    /// The name of the linear layer, which its parameters' names begin with.
+    /// The name of the linear layer, which prefixes its parameters' names.
     name: String,
     sizes: [usize; 2],
     layers: Vec<Layer>,
@@ -64,13 +64,13 @@ impl Part {
     }
 }
 
-/// Trains the layers of a model's encoder one after the other, each in `DIRECTORY/layer-1` and so on, for these epochs or
-/// the model's, and leaves the whole model with their weights in the directory, as a run that has yet to begin. `masking` has a level for
-/// each layer; the last one stands for all further ones. What is there already of a pretraining that was ended is gone on
-/// with. The weights, or none where the observer ended it.
+/// Trains the layers of a model's encoder one after the other, each in `DIRECTORY/layer-1` and so on, for the given
+/// epochs or the model's, and writes the whole model with their weights there, as a run that has yet to begin.
+/// `masking` has a level for each layer; the last one applies to all further layers. Resumes a stopped pretraining.
+/// Returns the weights, or none if the observer stopped it.
 ///
-/// Fails where the directory is in use, where the encoder is anything else than linear layers, each with functions of its elements after it, or the decoder
-/// does not mirror it.
+/// Fails where the directory is in use, where the encoder has anything else than linear layers, each followed by
+/// elementwise functions, or the decoder does not mirror it.
 pub fn pretrain(
     spec: &ModelSpec,
     Pretraining { epochs, masking }: Pretraining,
@@ -85,7 +85,7 @@ pub fn pretrain(
         return Err(Error::invalid("masking", problem, "use 0.1,0.2,0.3, say"));
     }
     let network = Network::new(spec.clone())?;
-    // A layer alone has a flat input, which would take any shape.
+    // Checked here, since the flat input of a single layer would take any shape.
     for data in std::iter::once(&sets.train).chain(&sets.validation) {
         network.accepts(data.sample_shape(), data.name())?;
     }
@@ -135,7 +135,7 @@ pub fn pretrain(
 }
 
 impl Stage {
-    /// The autoencoder of this layer alone, above that of `below`.
+    /// The model of this layer's own autoencoder, which reconstructs the codes of `below`.
     fn model(&self, spec: &ModelSpec, below: Option<&Stage>, epochs: Option<usize>, level: f64) -> ModelSpec {
         let corruption = match level {
             0.0 => Corruption::None,
@@ -143,7 +143,7 @@ impl Stage {
         };
         let loss: LossSpec = match below {
             None => spec.loss.clone(),
-            // Codes between 0 and 1 that are given back by a sigmoid are probabilities, and others are numbers.
+            // Codes of a sigmoid, restored by a sigmoid, are probabilities; others are numbers.
             Some(below) if below.encoder.ends_in_sigmoid() && self.decoder.ends_in_sigmoid() => LossKind::Bce.into(),
             Some(_) => LossKind::Mse.into(),
         };
@@ -163,7 +163,7 @@ impl Stage {
     }
 }
 
-/// The layers of an encoder, each with what mirrors it.
+/// The layers of an encoder, each with its mirror image in the decoder.
 fn stages(network: &Network) -> Result<Vec<Stage>> {
     if network.spec().latent != LatentSpec::default() {
         let problem = "only a code that is what the encoder leaves can be pretrained";
@@ -226,7 +226,7 @@ fn parts(placed: &[Placed]) -> Result<Vec<Part>> {
     Ok(parts)
 }
 
-/// Copies the parameters of a layer to the layer of another name among the parameters `target` of another network.
+/// Copies a layer's parameters to a layer of another name in another network's parameters `target`.
 pub(super) fn copy_layer(from: &Autoencoder, from_name: &str, to: &Network, target: &mut [f32], to_name: &str) {
     let values = from.parameters().to_f64();
     for (name, shape, offset) in from.network().layout().entries() {
@@ -239,7 +239,7 @@ pub(super) fn copy_layer(from: &Autoencoder, from_name: &str, to: &Network, targ
     }
 }
 
-/// The codes of samples, as samples.
+/// Encodes samples, and returns the codes as a data set.
 fn encoded(autoencoder: &Autoencoder, data: &Dataset) -> Result<Dataset> {
     let shape: Shape = autoencoder.network().latent_shape(1)[1..].into();
     Ok(Dataset::from_f32(shape, autoencoder.encode_all(data)?.to_f32())?.with_name(data.name()))

@@ -1,4 +1,4 @@
-//! A run: the one loop that trains in a run directory, from where that stands to the end.
+//! A run: the one loop that trains in a run directory, from its current state to the end.
 
 use super::directory::{RunDirectory, RunSettings, expect_no_run};
 use super::fingerprint::Fingerprint;
@@ -12,7 +12,7 @@ use crate::tensor::Values;
 use crate::train::{Checkpoint, EpochEnd, EpochReport, Observer, Options, Trainer, Warning};
 use std::path::Path;
 
-/// A training and the directory that keeps it: a checkpoint after each epoch, the weights, and the metrics. However
+/// A training with its directory, which keeps a checkpoint after each epoch, the weights, and the metrics. However
 /// often a run is stopped or killed and resumed, its result is the same to the bit.
 ///
 /// ```
@@ -39,7 +39,7 @@ pub struct Run<'a> {
     trainer: Trainer<'a>,
     directory: RunDirectory,
     log_steps: bool,
-    /// Whether the model reconstructs its input. Where it does not, a mean squared error means nothing and is left out.
+    /// Whether the model reconstructs its input. If not, a mean squared error means nothing and is left out.
     reconstructs: bool,
 }
 
@@ -48,19 +48,19 @@ pub struct Run<'a> {
 pub enum RunEnd {
     /// All epochs and steps are done.
     Finished,
-    /// The observer ended the training, which [`Run::resume`] continues.
+    /// The observer stopped the training, which [`Run::resume`] continues.
     Stopped,
 }
 
 impl<'a> Run<'a> {
-    /// Begins a run with these weights. Fails where the directory holds a run already, where it is in use, and where it
+    /// Starts a run with these weights. Fails where the directory holds a run already, where it is in use, and where it
     /// cannot be written.
     pub fn create(path: &Path, trainer: Trainer<'a>, settings: &RunSettings, start: &Values) -> Result<Run<'a>> {
         expect_no_run(path)?;
         Run::create_in(Lock::take(path)?, trainer, settings, start)
     }
 
-    /// [`create`](Run::create) in a directory that is locked already.
+    /// As [`create`](Run::create), in a directory that is locked already.
     pub(super) fn create_in(
         lock: Lock,
         mut trainer: Trainer<'a>,
@@ -73,7 +73,7 @@ impl<'a> Run<'a> {
         Run::opened(trainer, directory, settings)
     }
 
-    /// Resumes the run of a directory from its last checkpoint, with the model and the settings as they are from now on.
+    /// Resumes the run of a directory from its last checkpoint, with this trainer's model and with these settings.
     /// `change` may alter the checkpoint first, and returns whether it did.
     pub fn resume(
         mut directory: RunDirectory,
@@ -87,11 +87,11 @@ impl<'a> Run<'a> {
         trainer.restore(&checkpoint)?;
         directory.rewind(&checkpoint, trainer.steps_left() == 0)?;
         if changed {
-            // Before the settings name other data.
+            // Save the changed checkpoint before the settings name other data.
             directory.save(&checkpoint, network)?;
         }
         directory.write_settings(network.spec(), settings)?;
-        // A kill may have come between the checkpoint and the weights.
+        // A kill may have come between writing the checkpoint and the weights.
         directory.write_weights(network, checkpoint.model())?;
         Run::opened(trainer, directory, settings)
     }
@@ -143,7 +143,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// The report of the epoch whose weights are the result so far: the best epoch where training may end early, else
+    /// The report of the epoch whose weights are the current result: the best epoch if early stopping is on, else
     /// the last one.
     pub fn best_report(&self) -> Result<Option<EpochReport>> {
         let reports = self.directory.reports()?;
@@ -154,7 +154,7 @@ impl<'a> Run<'a> {
         Ok(best.cloned())
     }
 
-    /// Draws the loss curve, and samples of the validation set (of the training set where there is none) above their
+    /// Draws the loss curve, and samples of the validation set (else of the training set) above their
     /// reconstructions.
     pub fn draw(&mut self) -> Result<()> {
         let autoencoder = Autoencoder::from_run(self)?;
@@ -163,21 +163,21 @@ impl<'a> Run<'a> {
 }
 
 impl Autoencoder {
-    /// The model that a run has trained so far, on the run's device.
+    /// Loads the current result of a run, on the run's device.
     pub fn from_run(run: &mut Run) -> Result<Autoencoder> {
         let parameters = run.trainer.model()?;
         Ok(Autoencoder::with_parameters(run.trainer.network().clone(), run.trainer.device().clone(), parameters))
     }
 }
 
-/// An observer that logs steps, and holds back the warnings behind an epoch's report until the epoch is kept.
+/// An observer that logs steps, and holds back warnings that follow an epoch's report until the epoch is saved.
 struct Recorder<'a> {
     directory: &'a mut RunDirectory,
     observer: &'a mut dyn Observer,
     log_steps: bool,
     ended: bool,
     warnings: Vec<Warning>,
-    /// Why a step could not be logged. Training ends on it.
+    /// The error of logging a step, which ends training.
     failure: Option<Error>,
 }
 
@@ -205,28 +205,28 @@ impl Observer for Recorder<'_> {
     }
 }
 
-/// A training that a directory holds all, a part or nothing of.
+/// A training that a directory may hold completely, in part or not at all.
 pub(crate) struct Job<'a> {
     /// The model.
     pub network: &'a Network,
     /// Where the model is trained.
     pub device: &'a Device,
-    /// The settings that the run is kept with, but for the fingerprint of the data.
+    /// The settings that the run keeps, except the fingerprint of the data.
     pub settings: &'a RunSettings,
-    /// Steps after which this part of the training ends, which the run does not keep.
+    /// Number of steps after which this part of the training ends; the run does not keep it.
     pub steps: Option<u64>,
     /// The training set.
     pub train: &'a Dataset,
     /// The validation set.
     pub validation: Option<&'a Dataset>,
-    /// The weights that training begins with.
+    /// The initial weights.
     pub start: &'a Values,
     /// Whether the model reconstructs its input.
     pub reconstructs: bool,
 }
 
 impl<'a> Job<'a> {
-    /// Resumes the run that the directory holds, or begins one. Fails where the run has another model or other data.
+    /// Resumes the run in the directory, or starts one. Fails where the run has another model or other data.
     pub fn open(&self, lock: Lock) -> Result<Run<'a>> {
         expect_model(lock.directory(), self.network.spec())?;
         if !lock.directory().join("model.toml").exists() {
@@ -239,7 +239,7 @@ impl<'a> Job<'a> {
         Ok(Run { reconstructs: self.reconstructs, ..run })
     }
 
-    /// Begins a run in a directory that holds none.
+    /// Starts a run in a directory that holds none.
     pub fn create(&self, lock: Lock) -> Result<Run<'a>> {
         let (trainer, settings) = self.prepare()?;
         let run = Run::create_in(lock, trainer, &settings, self.start)?;
@@ -254,8 +254,8 @@ impl<'a> Job<'a> {
     }
 }
 
-/// Fails where a directory holds a run on other data, by its settings, which have a fingerprint where they are not those of
-/// an older version.
+/// Fails where a directory holds a run on other data, according to its kept settings, which lack a fingerprint in
+/// older versions.
 pub(crate) fn expect_data(directory: &Path, kept: &RunSettings, settings: &RunSettings) -> Result<()> {
     let targets = match (&kept.targets, &settings.targets) {
         (Some(kept), Some(targets)) => is_same_source(kept, targets),

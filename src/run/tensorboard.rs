@@ -1,4 +1,4 @@
-//! Event files of TensorBoard: scalars in TFRecord's framing, each an `Event` message of protocol buffers.
+//! Event files for TensorBoard: scalars in TFRecord framing, each an `Event` protocol buffer.
 
 use crate::error::{Error, Result};
 use std::fs::{self, File};
@@ -6,7 +6,7 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// What the name of every event file begins with: TensorBoard looks for it.
+/// The file name prefix of event files, by which TensorBoard finds them.
 pub(super) const PREFIX: &str = "events.out.tfevents.";
 
 /// An event file, open for writing.
@@ -17,7 +17,7 @@ pub(super) struct Events {
 }
 
 impl Events {
-    /// Starts a file in a directory, in place of those that are there.
+    /// Creates an event file in a directory, replacing those already there.
     pub fn create(directory: &Path) -> Result<Events> {
         for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
             if entry.file_name().to_string_lossy().starts_with(PREFIX) {
@@ -31,7 +31,7 @@ impl Events {
         Ok(events)
     }
 
-    /// Appends a number of some step or epoch.
+    /// Appends the value of a metric at a step or epoch.
     pub fn scalar(&mut self, tag: &str, step: u64, value: f64) -> Result<()> {
         let mut number = vec![2 << 3 | FIXED32];
         number.extend((value as f32).to_le_bytes());
@@ -39,7 +39,7 @@ impl Events {
         self.record(&event(step, 5, &bytes(1, &value)))
     }
 
-    /// Has everything so far written.
+    /// Flushes everything written so far.
     pub fn flush(&mut self) -> Result<()> {
         self.file.flush().map_err(Error::io("write", &self.path))
     }
@@ -57,7 +57,7 @@ const FIXED64: u8 = 1;
 const BYTES: u8 = 2;
 const FIXED32: u8 = 5;
 
-/// An `Event` with its time, its step and one field of bytes.
+/// Encodes an `Event` with its time, its step and one field of bytes.
 fn event(step: u64, field: u8, content: &[u8]) -> Vec<u8> {
     let mut event = vec![1 << 3 | FIXED64];
     event.extend(now().to_le_bytes());
@@ -81,7 +81,7 @@ fn varint(mut value: u64) -> Vec<u8> {
     bytes
 }
 
-/// TFRecord's checksum.
+/// TFRecord's masked checksum.
 fn masked(data: &[u8]) -> [u8; 4] {
     crc32c::crc32c(data).rotate_right(15).wrapping_add(0xa282_ead8).to_le_bytes()
 }

@@ -1,4 +1,4 @@
-//! Training steps held launch by launch against the CPU's.
+//! Comparison of training steps with the CPU's, launch by launch.
 
 use super::profile::joined;
 use super::trainer::{TRAIN, Trainer};
@@ -8,34 +8,34 @@ use crate::plan::{Access, Buffer, Outcome, Plan, Step};
 use crate::tensor::DType;
 use std::collections::BTreeMap;
 
-/// How far a launch's result may be from the reference, relative to the largest element of what it leaves: sums of f32 in
-/// another order stay within a hundredth of it.
+/// The largest difference allowed between a launch's result and the reference, relative to the largest element of the
+/// result: f32 sums in another order stay within a hundredth of it.
 const TOLERANCE: f64 = 1e-4;
-/// The same of what is stored in 16 bits: two units in the last place.
+/// The largest relative difference allowed for results stored in 16 bits: two units in the last place.
 const HALF_TOLERANCE: f64 = 1.0 / 512.0;
 
-/// What came of holding launches against the CPU's.
+/// The result of comparing launches with the CPU's.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Agreement {
-    /// Steps that were run.
+    /// Number of steps run.
     pub steps: usize,
-    /// Launches of each.
+    /// Number of launches in each step.
     pub launches: usize,
-    /// The largest difference, relative to the largest element of what the launch left in the same buffer.
+    /// The largest difference, relative to the largest element that the launch wrote to the same buffer.
     pub worst: f64,
-    /// The launch that it was found in.
+    /// The launch with the largest difference.
     pub worst_launch: String,
 }
 
 impl Trainer<'_> {
-    /// Runs the first steps of training launch by launch, here and on the CPU in f64 from the same operands. Fails with
-    /// [`Error::Disagreement`] at the first launch whose results differ by more than rounding. Parameters and state are then
-    /// some steps on: call [`Trainer::start`] or [`Trainer::restore`] before training.
+    /// Runs the first steps of training launch by launch, on this device and on the CPU in f64 from the same operands.
+    /// Fails with [`Error::Disagreement`] at the first launch whose results differ by more than rounding. Changes
+    /// parameters and state: call [`Trainer::start`] or [`Trainer::restore`] before training.
     pub fn check(&mut self, steps: usize) -> Result<Agreement> {
         self.check_against(&self.plan().clone(), steps)
     }
 
-    /// As [`Trainer::check`], against the CPU's run of another plan that should do the same: for tests, which plant faults.
+    /// As [`Trainer::check`], against the CPU's run of another, equivalent plan: for tests, which plant faults.
     #[doc(hidden)]
     pub fn check_against(&mut self, plan: &Plan, steps: usize) -> Result<Agreement> {
         let mut reference = Device::CpuF64.load(std::slice::from_ref(plan))?;
@@ -57,17 +57,17 @@ impl Trainer<'_> {
     }
 }
 
-/// A launch that two devices disagree on, and by how much.
+/// A launch on which two devices disagree, with the worst difference.
 struct Found {
     launch: String,
     place: String,
     worst: Difference,
 }
 
-/// Runs a step of a plan that both sessions have loaded first, launch by launch, the reference from the session's operands.
+/// Runs a step of the plan at index 0 of both sessions, launch by launch, the reference from the session's operands.
 ///
-/// Differences count relative to the largest number that the launch leaves in the same buffer, partial sums with their
-/// magnitudes: a bias before a normalisation has a gradient that is nothing but rounding, beside that of its weights.
+/// Differences are relative to the largest magnitude that the launch writes to the same buffer, partial sums included:
+/// the gradient of a bias before a normalisation is pure rounding, tiny next to the gradient of its weights.
 fn compare(
     plan: &Plan,
     session: &mut Session,
@@ -77,7 +77,7 @@ fn compare(
     for (index, (_, launch)) in plan.launches().enumerate() {
         for buffer in buffers(launch, |access| access != Access::Write) {
             let Buffer { name, elements, .. } = &plan.buffers[buffer];
-            // The session's buffers may be longer, for the sake of other plans.
+            // The session's buffers may be longer, as other plans share them.
             let values = session.read(name)?.chunks((*elements).max(1));
             values.first().map_or(Ok(()), |values| reference.write_at(name, 0, values))?;
         }
@@ -121,7 +121,7 @@ fn compare(
     Ok(None)
 }
 
-/// The buffers that a launch uses so, in ascending order.
+/// The buffers that a launch accesses in the given way, in ascending order.
 fn buffers(launch: &[Step], used: impl Fn(Access) -> bool) -> Vec<usize> {
     let slots = launch
         .iter()
@@ -132,7 +132,7 @@ fn buffers(launch: &[Step], used: impl Fn(Access) -> bool) -> Vec<usize> {
     buffers
 }
 
-/// What a step leaves in a slot, in which partial sums are joined where every device shares them out its own way.
+/// The values that a step writes to a slot, with partial sums joined where devices split them differently.
 fn joined_parts(step: &Step, slot: usize, values: &[f64]) -> Vec<f64> {
     let outcome = slot.checked_sub(step.kernel.row().bindings.len()).and_then(|index| step.outcomes.get(index));
     if matches!(outcome, Some(Outcome::Total(_))) {
@@ -145,7 +145,7 @@ fn joined_parts(step: &Step, slot: usize, values: &[f64]) -> Vec<f64> {
     (0..used).map(|first| values.iter().skip(first).step_by(stride.max(1)).sum()).collect()
 }
 
-/// The element that is furthest off.
+/// The element with the largest difference.
 struct Difference {
     element: usize,
     got: f64,
@@ -153,13 +153,13 @@ struct Difference {
     relative: f64,
 }
 
-/// How far results are from the reference, relative to the largest number that they are held against.
+/// Finds the largest difference between results and reference, relative to `largest`.
 fn difference(got: &[f64], expected: &[f64], largest: f64) -> Difference {
     let mut worst = Difference { element: 0, got: 0.0, expected: 0.0, relative: 0.0 };
     for (element, (got, expected)) in got.iter().zip(expected).enumerate() {
         let distance: f64 = got - expected;
         let relative = match distance {
-            // Where neither side has a number they agree, and where one has none they could not differ more.
+            // NaN on both sides agrees; NaN on one side is an infinite difference.
             _ if got == expected || (got.is_nan() && expected.is_nan()) => continue,
             _ if distance.is_nan() => f64::INFINITY,
             _ => distance.abs() / largest.max(f64::from(f32::MIN_POSITIVE)),

@@ -1,4 +1,4 @@
-//! Checkpoints: weights, moments and position in one file, so that a run is never half saved.
+//! Checkpoints: weights, moments and progress in one file, so that a run is never half saved.
 
 use crate::error::{Error, Result};
 use crate::model::Network;
@@ -7,54 +7,54 @@ use crate::plan::{LossScale, ParameterLayout};
 use crate::tensor::Values;
 use std::path::Path;
 
-/// Where training stands, in epochs and steps of an epoch.
+/// Progress of training, in epochs and steps of the current epoch.
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Progress {
-    /// Whole epochs done.
+    /// Number of complete epochs.
     pub epoch: u64,
-    /// Steps done of the next one.
+    /// Number of steps done in the current epoch.
     pub position: usize,
-    /// The steps that the next one has in all; none where that is not known, as in files of older versions.
+    /// Number of steps in the current epoch; none if unknown, as in files of older versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub steps: Option<usize>,
-    /// Steps done since the beginning.
+    /// Number of steps done since the beginning.
     pub step: u64,
-    /// Updates of the parameters before the next epoch; none in files of older versions, whose epochs were all equally long.
+    /// Number of updates before the current epoch; none in files of older versions, whose epochs were equally long.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub updates: Option<u64>,
-    /// Steps of this epoch whose loss is known: behind `position` while the device works.
+    /// Number of this epoch's steps with a known loss: less than `position` while the device works.
     pub reported: u64,
-    /// The sum of this epoch's known losses, each times its samples.
+    /// The sum of this epoch's known losses, each weighted by its number of samples.
     pub loss_sum: f64,
-    /// The samples of these.
+    /// The number of samples in `loss_sum`.
     pub loss_samples: u64,
     /// Seconds spent in this epoch.
     pub seconds: f64,
-    /// Updates left out since the beginning, since their gradients were not all finite.
+    /// Number of updates skipped since the beginning because a gradient was not finite.
     #[serde(default)]
     pub skipped: u64,
-    /// The loss's scale, where training takes 16 bits.
+    /// The loss scale of 16-bit training.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loss_scale: Option<LossScale>,
-    /// What a plateau has seen.
+    /// The state of a plateau schedule.
     #[serde(default)]
     pub plateau: Plateau,
-    /// What early stopping has seen.
+    /// The state of early stopping.
     #[serde(default)]
     pub patience: Patience,
-    /// The mean loss of the first epoch, once that has ended.
+    /// The mean loss of the first epoch; none before that has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_loss: Option<f64>,
 }
 
-/// The state of a schedule that waits for plateaus.
+/// The state of a plateau schedule, which lowers the learning rate when the loss stops falling.
 #[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Plateau {
     /// The best loss so far.
     pub best: Option<f64>,
-    /// Epochs since then, or since the rate was lowered.
+    /// Epochs since the best loss, or since the last reduction of the learning rate.
     pub waited: u64,
-    /// How often it was lowered.
+    /// Number of reductions of the learning rate.
     pub reductions: u32,
 }
 
@@ -63,29 +63,29 @@ pub struct Plateau {
 pub struct Patience {
     /// The best loss so far.
     pub best: Option<f64>,
-    /// Epochs since then.
+    /// Epochs since the best loss.
     pub waited: u64,
     /// Whether training has ended.
     pub ended: bool,
 }
 
-/// A training as it stood.
+/// The complete state of a training, from which it can be resumed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Checkpoint {
     /// The parameters, in the device's precision.
     pub parameters: Values,
-    /// The optimiser's moments and the gradients that are being accumulated, each laid out like them.
+    /// The optimiser's moments and the accumulated gradients, each laid out like `parameters`.
     pub moments: Vec<Values>,
     /// The parameters' average, where there is one.
     pub average: Option<Values>,
-    /// The best parameters so far, where training may end early.
+    /// The best parameters so far, if early stopping is on.
     pub best: Option<Values>,
-    /// Where training stood.
+    /// Progress of the training.
     pub progress: Progress,
 }
 
 impl Progress {
-    /// Updates of the parameters before the epoch that training stands in, where `accumulate` batches make one.
+    /// Updates of the parameters before the current epoch, where `accumulate` batches make one update.
     pub(super) fn updates_before(&self, accumulate: usize) -> u64 {
         let all_alike = || {
             let steps = (self.step - self.position as u64).checked_div(self.epoch).unwrap_or(0);
@@ -94,20 +94,20 @@ impl Progress {
         self.updates.unwrap_or_else(all_alike)
     }
 
-    /// Updates of the parameters after that epoch, where it has so many steps.
+    /// Updates of the parameters after the current epoch, if that has `steps` steps.
     pub(super) fn updates_after(&self, steps: usize, accumulate: usize) -> u64 {
         self.updates_before(accumulate) + steps.div_ceil(accumulate) as u64
     }
 
-    /// The beginning of an epoch of so many steps.
+    /// The beginning of an epoch of `steps` steps.
     pub(super) fn begin(steps: usize) -> Progress {
         Progress { steps: Some(steps), ..Progress::default() }
     }
 
-    /// Counts a step's loss; returns the step's number, from 1 on.
+    /// Counts a step's loss. Returns the step's number, from 1 on.
     pub(super) fn reported(&mut self, samples: usize, loss: f64) -> u64 {
         self.reported += 1;
-        // Where bad steps are left out they have no part in the epoch's mean either.
+        // Steps that are skipped must not count in the epoch's mean either.
         if loss.is_finite() {
             self.loss_sum += loss * samples as f64;
             self.loss_samples += samples as u64;
@@ -116,22 +116,22 @@ impl Progress {
     }
 }
 
-/// The prefixes of the tensors of the average and of the best parameters.
+/// The tensor name prefixes of the average and of the best parameters.
 const AVERAGE: &str = "optimizer.average.";
 const BEST: &str = "optimizer.best.";
 
-/// The prefix of each moment's tensors.
+/// The tensor name prefix of each moment.
 const MOMENTS: [&str; 4] =
     ["optimizer.first_moment.", "optimizer.second_moment.", "optimizer.third_moment.", "optimizer.fourth_moment."];
 
 impl Checkpoint {
-    /// The parameters that are the result as it stands: the best, else the average, else those that are trained.
+    /// The parameters of the current result: the best, else the average, else the trained ones.
     pub fn model(&self) -> &Values {
         self.best.as_ref().or(self.average.as_ref()).unwrap_or(&self.parameters)
     }
 
-    /// Takes back that a part of an epoch is done, so that the epoch can begin anew on other data or with another batch. What
-    /// its steps have taught stays. `accumulate` is the number of batches that made an update.
+    /// Discards the progress within the current epoch, so that the epoch can start over on other data or with another
+    /// batch size. Parameters and moments are kept. `accumulate` is the number of batches per update.
     pub fn begin_epoch_anew(&mut self, accumulate: usize) {
         let Progress { epoch, position, step, skipped, loss_scale, plateau, patience, .. } = self.progress;
         let updates = Some(self.progress.updates_before(accumulate) + (position / accumulate) as u64);
@@ -139,7 +139,7 @@ impl Checkpoint {
             Progress { epoch, step, updates, skipped, loss_scale, plateau, patience, ..Progress::default() };
     }
 
-    /// Writes the file, whole or not at all.
+    /// Writes the file atomically.
     pub fn write(&self, path: &Path, layout: &ParameterLayout) -> Result<()> {
         let mut sections = vec![Section { prefix: "", values: &self.parameters }];
         sections.extend(MOMENTS.iter().zip(&self.moments).map(|(prefix, values)| Section { prefix, values }));
@@ -150,11 +150,11 @@ impl Checkpoint {
         weights::write(path, layout, &sections, Some(("progress", progress)))
     }
 
-    /// Reads the file of a model trained with an optimiser of so many moments. Moments that the file has none of are zero, as
-    /// when training begins, and so is an average taken as not begun.
+    /// Reads the checkpoint of a model whose optimiser has `moments` moments. Moments missing in the file are zero, and
+    /// a missing average has not begun, as at the start of training.
     pub fn read(path: &Path, network: &Network, moments: usize) -> Result<Checkpoint> {
         let help = "it is damaged or another model's: start a new run with another --out";
-        // What would help with other weights does not help here.
+        // Replace the help for weight files, which does not apply to checkpoints.
         let damaged = |error| match error {
             Error::File { path, problem, .. } => Error::File { path, problem, help: help.to_owned() },
             other => other,

@@ -1,4 +1,4 @@
-//! What is done to samples on the device: changes that are drawn anew for every sample of every step, on the device, as part of the training graph.
+//! Augmentation and corruption of samples, drawn anew for every sample and step in the training graph.
 
 use crate::error::Result;
 use crate::graph::{Binary, Graph, Unary, Value};
@@ -7,7 +7,7 @@ use crate::model::{Network, Sample, masked};
 use crate::nn::Context;
 use crate::shape::Shape;
 
-/// A batch as it is trained on: shifted, mirrored and turned, and then as [`corrupt`] leaves it.
+/// Prepares a batch for training: shifts, mirrors and rotates it, then applies [`corrupt`].
 pub(super) fn augment(graph: &mut Context, network: &Network, sample: Sample, state: Value) -> Result<Sample> {
     let augment = &network.spec().data.augment;
     if !augment.moves() {
@@ -22,14 +22,14 @@ pub(super) fn augment(graph: &mut Context, network: &Network, sample: Sample, st
     corrupt(graph, network, moved, state)
 }
 
-/// A batch as it is validated on: made binary where the model says so, and corrupted for the encoder.
+/// Prepares a batch for validation: binarises it if the model says so, and corrupts it for the encoder.
 pub(super) fn corrupt(graph: &mut Context, network: &Network, sample: Sample, state: Value) -> Result<Sample> {
     let shape = graph.shape(sample.input).clone();
     let clean = match network.spec().data.binarise {
         Binarise::None => sample,
         Binarise::Threshold => sample.map(|x| {
             let above = graph.with_number(Binary::Subtract, x, 0.5)?;
-            // 1 where the number is at least a half.
+            // 1 where the value is at least 0.5.
             let below = graph.unary(Unary::Negate, above)?;
             let below = graph.unary(Unary::Step, below)?;
             graph.one_minus(below)
@@ -79,7 +79,7 @@ pub(super) fn corrupt(graph: &mut Context, network: &Network, sample: Sample, st
             graph.add(kept, salt)?
         }
     };
-    // Noise makes no steps.
+    // Keep masked steps zero: noise must not fill them.
     let input = masked(graph, input)?;
     Ok(Sample { input, target })
 }
@@ -90,7 +90,7 @@ fn less(graph: &mut Graph, state: Value, shape: &Shape, level: Value) -> Result<
     graph.binary(Binary::Less, uniform, level)
 }
 
-/// Where each picture's pixels come from, as [`Graph::warp`] takes it: turned, mirrored before that, and shifted.
+/// The transform that [`Graph::warp`] samples each picture's pixels by: mirrors, then rotates, then shifts.
 fn maps(graph: &mut Graph, augment: &Augment, batch: usize, state: Value) -> Result<Value> {
     let shape = [batch, 1];
     let one = graph.constant(1.0, shape)?;
@@ -118,14 +118,14 @@ fn maps(graph: &mut Graph, augment: &Augment, batch: usize, state: Value) -> Res
     graph.concat(&[rows[0], against, shifts[0], columns[0], columns[1], shifts[1]], 1)
 }
 
-/// A number between `-most` and `most` for each sample.
+/// A uniform number between `-most` and `most` for each sample.
 fn spread(graph: &mut Graph, state: Value, batch: usize, most: f64) -> Result<Value> {
     let uniform = graph.random_uniform(state, [batch, 1])?;
     let scaled = graph.scale(uniform, 2.0 * most)?;
     graph.with_number(Binary::Subtract, scaled, most)
 }
 
-/// A whole number from `-most` to `most` for each sample: whole, so that shifted pictures stay as sharp as they were.
+/// A uniform integer from `-most` to `most` for each sample: an integer, so that shifted pictures stay sharp.
 fn pixels(graph: &mut Graph, state: Value, batch: usize, most: usize) -> Result<Value> {
     let mut sum = graph.constant(0.0 - most as f64, [batch, 1])?;
     if most == 0 {
@@ -134,7 +134,7 @@ fn pixels(graph: &mut Graph, state: Value, batch: usize, most: usize) -> Result<
     let uniform = graph.random_uniform(state, [batch, 1])?;
     let choices = 2 * most + 1;
     for choice in 1..choices {
-        // One more for each bound that the draw has reached.
+        // Add 1 for each bound that the draw has reached.
         let bound = graph.constant(choice as f64 / choices as f64, [batch, 1])?;
         let below = graph.binary(Binary::Less, uniform, bound)?;
         let reached = graph.with_number(Binary::Subtract, below, 1.0)?;

@@ -1,5 +1,5 @@
-//! What was the first to go bad, when a loss is not finite. Plans compute the same bits every time, so the epoch is done again
-//! up to there, and the step once more with everything kept that a layer leaves.
+//! Finding the first value that is not finite, after a loss was not. Plans compute the same bits every time, so the
+//! epoch is replayed up to the bad step, which is repeated with the outputs of all layers kept.
 
 use super::checkpoint::Checkpoint;
 use super::feed::{Feed, Pass};
@@ -17,23 +17,23 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 impl Trainer<'_> {
-    /// What went wrong up to a step of this epoch whose loss is not finite, or after whose update a parameter is not.
+    /// Finds the cause of a non-finite loss at `step` of this epoch, or of a non-finite parameter after its update.
     pub(super) fn diagnose(&self, value: f64, step: u64) -> Error {
         let unknown = |epoch| Error::NonFinite { value, step, epoch, place: "the loss".to_owned() };
         let Some(base) = &self.base else { return unknown(self.progress.epoch + 1) };
         let epoch = base.progress.epoch + 1;
-        // The gradients of the update before may have spoilt the parameters.
+        // The gradients of the previous update may have spoilt the parameters.
         let first = (base.progress.step + 1).max(step.saturating_sub(self.spec().accumulate as u64));
         let found = Trainer::new(self.network, self.device, self.data, None, self.options.clone())
             .and_then(|mut trainer| first_bad_step(base, &mut trainer, first..=step));
         match found {
             Ok(Some((step, place))) => Error::NonFinite { value, step, epoch, place },
-            // For want of memory, say. What is known is that the loss is bad.
+            // The diagnosis itself may fail, for lack of memory for example.
             Ok(None) | Err(_) => unknown(epoch),
         }
     }
 
-    /// Does the steps up to number `last` of the epoch that training stands in, all of which have finite losses.
+    /// Replays the current epoch up to step number `last`; all these steps have finite losses.
     fn replay(&mut self, last: u64) -> Result<()> {
         self.options.steps = Some(last);
         while self.steps_left() > 0 {
@@ -42,7 +42,7 @@ impl Trainer<'_> {
         Ok(())
     }
 
-    /// The samples of the next step, and the state in which it sees them as the first of a data set.
+    /// The samples of the next step as a data set of their own, and the state for reading them from there.
     fn next_batch(&self) -> Result<(BatchSource<'static>, State)> {
         let (data, position, order) = (self.feed.data(), self.progress.position, self.order());
         let first = position * self.feed.batch();
@@ -58,8 +58,8 @@ impl Trainer<'_> {
     }
 }
 
-/// The first of some steps of an epoch in which something is not finite, and what. `base` is where the epoch began, and
-/// `trainer` is one of the same training.
+/// Finds the first of the given steps with a value that is not finite, and names the value. `base` is the epoch's
+/// start; `trainer` belongs to the same training.
 fn first_bad_step(
     base: &Checkpoint,
     trainer: &mut Trainer,
@@ -75,7 +75,7 @@ fn first_bad_step(
     Ok(None)
 }
 
-/// What is the first that is not finite in a trainer's next step.
+/// Names the first value that is not finite in a trainer's next step.
 fn first_fault(trainer: &mut Trainer) -> Result<Option<String>> {
     let (network, device) = (trainer.network(), trainer.device());
     let spec = &network.spec().train;
@@ -90,9 +90,9 @@ fn first_fault(trainer: &mut Trainer) -> Result<Option<String>> {
     let computed = layers.filter_map(|layer| Some((layer.name.clone(), graph.output_of(&layer.name)?)));
     outputs.extend(computed.map(|(name, value)| (format!("the output of \"{name}\""), value)));
     outputs.push(("the loss".to_owned(), loss));
-    // Scaled gradients that are not finite are left out, and so spoil nothing.
+    // In f16 training, gradients that are not finite are skipped and harm nothing.
     if spec.precision == Precision::F32 {
-        // The backward pass comes to the last layer first.
+        // The backward pass reaches the last layer first.
         let trained = trained_parameters(network, &mut graph, loss, &Groups::new(network))?.into_iter().rev();
         outputs.extend(trained.map(|own| (format!("the gradient of \"{}\"", own.parameter), own.gradient)));
     }

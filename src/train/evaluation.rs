@@ -1,4 +1,4 @@
-//! How well a model reconstructs a data set.
+//! Evaluation of a model on a data set.
 
 use super::corrupt::corrupt;
 use super::feed::{BatchPlans, Feed, FeedShape, Pass, resident_bytes};
@@ -12,7 +12,7 @@ use crate::plan::{Metrics, Plan, Request, State, Target, buffers};
 use crate::tensor::Values;
 use std::collections::BTreeMap;
 
-/// How well a data set is reconstructed. Means over every element.
+/// Metrics of a model on a data set: means over every element.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct Evaluation {
     /// The training loss.
@@ -23,21 +23,21 @@ pub struct Evaluation {
     pub mae: f64,
     /// The peak signal-to-noise ratio for a peak of 1, in decibels: -10 log10(mse).
     pub psnr: f64,
-    /// What the loss is made of, where it has parts: `reconstruction`, `divergence` (in nats per sample), `discrepancy`. Where
-    /// the model removes a corruption or data is pairs, also `corrupted_mse`, the mean squared error of what the encoder was
-    /// given; where sequences have lengths, also `valid_steps`, the part of all steps that are within them.
+    /// The parts of the loss, if it has any: `reconstruction`, `divergence` (in nats per sample), `discrepancy`. Where
+    /// the model removes a corruption or data is pairs, also `corrupted_mse`, the mean squared error of the encoder's
+    /// input; where sequences have lengths, also `valid_steps`, the fraction of all steps that are within them.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub parts: BTreeMap<String, f64>,
-    /// Samples.
+    /// Number of samples.
     pub samples: usize,
 }
 
-/// The mean squared error of corrupted samples, or of what pairs give the encoder.
+/// The mean squared error of the encoder's input: of corrupted samples, or of the inputs of pairs.
 const CORRUPTED: &str = "corrupted_mse";
-/// The part of all steps that are there, where samples have lengths.
+/// The fraction of all steps that are valid, where samples have lengths.
 const VALID: &str = "valid_steps";
 
-/// The loss and errors of a model over a data set.
+/// Computes the loss and errors of a model on a data set.
 pub fn evaluate(network: &Network, device: &Device, parameters: &Values, data: &Dataset) -> Result<Evaluation> {
     let batch = network.spec().train.batch.min(data.len());
     let mut feed = Feed::new(network.rows(data)?, buffers::VALIDATION, batch, resident_bytes(device))?;
@@ -49,10 +49,10 @@ pub fn evaluate(network: &Network, device: &Device, parameters: &Values, data: &
     measure(&mut session, &mut feed, plans, &names[0])
 }
 
-/// What an evaluation step measures, in the order of a row of its metrics.
+/// The names of an evaluation step's metrics, in the order of their values.
 pub(super) type Names = Vec<&'static str>;
 
-/// The plan of an evaluation step on a batch of a feed.
+/// Builds the plan of an evaluation step on a batch of a feed.
 pub(super) fn evaluation_plan(
     network: &Network,
     feed: &FeedShape,
@@ -63,7 +63,7 @@ pub(super) fn evaluation_plan(
     let (sample, state) = feed.read(&mut graph, batch)?;
     let Sample { input, target } = corrupt(&mut graph, network, sample, state)?;
     let objective = network.objective(&mut graph, input, target, state)?;
-    // What the model is used for is measured without chance.
+    // Errors are measured on the deterministic output, as in inference.
     let decoded = match objective.decoded {
         Some(decoded) => decoded,
         None => network.decode(&mut graph, objective.code)?,
@@ -87,9 +87,9 @@ pub(super) fn evaluation_plan(
     Ok((plan, names))
 }
 
-/// The negative logarithm of a data set's probability under a variational model, in nats per sample: an upper bound, the
-/// importance-weighted one of so many codes each (Burda et al., arXiv 1509.00519), which comes the closer the more there are.
-/// Fails where the latent is not gaussian, or the loss no likelihood.
+/// Estimates the negative log-likelihood of a data set under a variational model, in nats per sample: the
+/// importance-weighted upper bound of `samples` codes per sample (Burda et al., arXiv 1509.00519), tighter the more
+/// codes there are. Fails where the latent is not gaussian, or the loss is not a likelihood.
 pub fn negative_log_likelihood(
     network: &Network,
     device: &Device,
@@ -109,14 +109,14 @@ pub fn negative_log_likelihood(
     })
 }
 
-/// The mean over a data set of the squared Frobenius norm of the encoder's Jacobian, exact: what the contractive penalty makes
-/// small. Fails where a code has too many numbers.
+/// Computes the mean over a data set of the squared Frobenius norm of the encoder's Jacobian, exactly: the objective of
+/// the contractive penalty. Fails where a code has too many numbers.
 pub fn jacobian_norm(network: &Network, device: &Device, parameters: &Values, data: &Dataset) -> Result<f64> {
     let batch = network.spec().train.batch;
     mean_over(network, device, parameters, data, batch, "jacobian", |graph, x, _| network.jacobian_norm(graph, x.input))
 }
 
-/// The mean over a data set of the scalar that `build` computes from each batch and its state.
+/// The mean over a data set of the scalar that `build` adds to the graph for each batch and its state.
 fn mean_over(
     network: &Network,
     device: &Device,
@@ -143,15 +143,15 @@ fn mean_over(
     Ok(means(&mut session, &mut feed, plans, 1)?[0])
 }
 
-/// Rows that a decoder is given at a time where a sample has many codes.
+/// Rows decoded at a time where a sample has many codes.
 const DECODED_AT_ONCE: usize = 8192;
 
-/// The metrics of a batch of the validation feed, which `state` belongs to.
+/// The metrics of a batch of the validation feed; `state` is the feed's.
 fn metrics_of(batch: usize, state: Value, values: Value) -> Metrics {
     Metrics { state, values, ring: "validation.metrics".to_owned(), samples: batch }
 }
 
-/// A plan that computes metrics and nothing else.
+/// Builds a plan that computes only metrics.
 fn metrics_plan(network: &Network, graph: &Graph, name: &str, metrics: Metrics, target: Target) -> Result<Plan> {
     Plan::build(Request {
         name,
@@ -164,12 +164,12 @@ fn metrics_plan(network: &Network, graph: &Graph, name: &str, metrics: Metrics, 
     })
 }
 
-/// Runs the evaluation plans of a feed over all of its data.
+/// Runs a feed's evaluation plans over all of its data.
 pub(super) fn measure(session: &mut Session, feed: &mut Feed, plans: BatchPlans, names: &Names) -> Result<Evaluation> {
     let means = means(session, feed, plans, names.len())?;
     let mut parts: BTreeMap<String, f64> =
         names.iter().zip(means).map(|(name, mean)| ((*name).to_owned(), mean)).collect();
-    // Steps that are not there add nothing to sums, and are not to be counted either.
+    // Masked steps add nothing to the sums, so divide by the valid fraction.
     if let Some(valid) = parts.get(VALID).copied() {
         for name in ["mse", "mae", CORRUPTED] {
             parts.entry(name.to_owned()).and_modify(|mean| *mean /= valid);
@@ -180,13 +180,13 @@ pub(super) fn measure(session: &mut Session, feed: &mut Feed, plans: BatchPlans,
     Ok(Evaluation { loss, mse, mae, psnr: psnr(mse), parts, samples: feed.data().len() })
 }
 
-/// The means of the first `metrics` metrics over all of a feed's data.
+/// The means over a feed's data of the first `metrics` metrics.
 fn means(session: &mut Session, feed: &mut Feed, plans: BatchPlans, metrics: usize) -> Result<Vec<f64>> {
     let count = feed.data().len();
     std::thread::scope(|scope| -> Result<()> {
         let mut pass = Pass::new(scope, 0, (0..count as u32).collect());
         for (start, end) in feed.chunks() {
-            // Draws are the same however the data is cut.
+            // Derive the step from the sample, so that random draws do not depend on the chunks.
             let step = (start / feed.batch()) as u32;
             feed.begin(session, &mut pass, start, State { step, ..State::default() })?;
             let mut left = (end - start) / feed.batch();

@@ -1,8 +1,8 @@
-//! The data's way to the device. A set that fits is written there once, and only each epoch's order follows; a larger one
-//! goes in chunks, gathered on the host in the epoch's order, through the same buffers and the same plan.
+//! Feeding data to the device. A set that fits is uploaded once, and each epoch uploads only its order; a larger one is
+//! uploaded in chunks, gathered on the host in the epoch's order, through the same buffers and the same plan.
 //!
-//! Two chunks share the device's budget: while the device trains on one, a thread reads the next (decodes it, where samples
-//! are pictures in files), and it is written to the other's place bit by bit, between submissions.
+//! Two chunks share the device's budget: while the device trains on one, a thread reads the next (and decodes samples
+//! that are picture files), which is uploaded piece by piece to the other half, between submissions.
 
 use crate::data::Dataset;
 use crate::device::{Device, Session};
@@ -18,13 +18,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{Scope, ScopedJoinHandle};
 
-/// Bytes of samples from files that are on the device at a time: they pass through the host's memory, too.
+/// Most bytes of samples from files on the device at a time: these samples occupy the host's memory, too.
 const FROM_FILES: u64 = 64 << 20;
-/// Samples read before the reading thread looks whether they are still wanted.
+/// Number of samples read before the reading thread checks whether it should stop.
 const READ_AT_ONCE: usize = 256;
-/// Elements written at a time while the device works: so few that the session does not wait until they are there.
+/// Elements per upload while the device works: few enough that the session does not wait for the upload.
 const UNNOTICED: usize = 512 << 10;
-/// Parts of a chunk are written in multiples of this many elements, so that bytes begin at whole words.
+/// Chunk parts are uploaded in multiples of this many elements, so that bytes start at whole words.
 const PIECE: usize = 1024;
 
 /// A data set and the three buffers through which a plan reads it: `NAME.data`, `NAME.permutation`, `NAME.state`.
@@ -34,7 +34,7 @@ pub(super) struct Feed<'a> {
     uploaded: bool,
 }
 
-/// The part of a feed that its plans depend on: how its buffers are laid out and cut into batches.
+/// The part of a feed that its plans depend on: buffer layout and batch sizes.
 #[derive(Clone, Debug)]
 pub(super) struct FeedShape {
     layout: BatchLayout,
@@ -45,13 +45,13 @@ pub(super) struct FeedShape {
     /// Samples of the data set.
     samples: usize,
     batch: usize,
-    /// Samples of a chunk: all of them, or a multiple of the batch.
+    /// Number of samples in a chunk: all of them, or a multiple of the batch.
     rows: usize,
-    /// Where in the buffers chunks begin that are used in turn, in samples: one place, or two.
+    /// Buffer offsets of the chunks, in samples: one, or two used in turn.
     places: Vec<usize>,
 }
 
-/// The plans of a feed's batches, by their positions in a session.
+/// The plans of a feed's batches, as indices into a session.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct BatchPlans {
     /// The plan of an ordinary batch.
@@ -60,7 +60,7 @@ pub(super) struct BatchPlans {
     pub tail: Option<usize>,
 }
 
-/// One walk through a data set in some order, and what is read ahead of it.
+/// One pass through a data set in a given order, with its read-ahead.
 pub(super) struct Pass<'scope, 'env> {
     scope: &'scope Scope<'scope, 'env>,
     epoch: u64,
@@ -69,7 +69,7 @@ pub(super) struct Pass<'scope, 'env> {
     unwanted: Arc<AtomicBool>,
 }
 
-/// The chunk after the one that the device works on.
+/// The chunk after the current one.
 struct Ahead<'scope> {
     start: usize,
     state: Reading<'scope>,
@@ -77,18 +77,18 @@ struct Ahead<'scope> {
 
 enum Reading<'scope> {
     Running(ScopedJoinHandle<'scope, Result<Values>>),
-    /// The chunk, and how many of its elements are on the device.
+    /// The chunk, and how many of its elements are already on the device.
     Read(Values, usize),
 }
 
 impl<'scope, 'env> Pass<'scope, 'env> {
-    /// A walk through an epoch's samples in this order, with threads of this scope.
+    /// A pass over an epoch's samples in the given order, whose reading threads live in `scope`.
     pub fn new(scope: &'scope Scope<'scope, 'env>, epoch: u64, order: Vec<u32>) -> Pass<'scope, 'env> {
         Pass { scope, epoch, order: order.into(), ahead: None, unwanted: Arc::default() }
     }
 }
 
-/// A pass that ends early does not wait for what is being read.
+/// Tells the reading thread to stop, so that ending a pass early does not wait for it.
 impl Drop for Pass<'_, '_> {
     fn drop(&mut self) {
         self.unwanted.store(true, Ordering::Relaxed);
@@ -96,7 +96,7 @@ impl Drop for Pass<'_, '_> {
 }
 
 impl Reading<'_> {
-    /// The chunk and how much of it is on the device, waiting for it where it is still being read.
+    /// Waits for the chunk; returns it and how many of its elements are already on the device.
     fn finish(self) -> Result<(Values, usize)> {
         match self {
             Reading::Read(values, written) => Ok((values, written)),
@@ -126,10 +126,10 @@ impl<'a> Feed<'a> {
         if data.in_memory() && fitting >= data.len() {
             return Ok(Feed { data, shape, uploaded: false });
         }
-        // At least two batches of samples from files, whatever those take.
+        // Samples from files get room for at least two batches, even beyond FROM_FILES.
         let most =
             if data.in_memory() { fitting } else { fitting.min((FROM_FILES / sample) as usize).max(2 * batch + 3) };
-        // The second place begins at a multiple of four samples, and so at a whole word.
+        // The second chunk starts at a multiple of four samples, and so at a whole word.
         let half = (most.min(fitting).saturating_sub(3) / 2 / batch * batch).min(data.len().next_multiple_of(batch));
         let (rows, places) = match half {
             0 => (fitting / batch * batch, vec![0]),
@@ -147,13 +147,13 @@ impl<'a> Feed<'a> {
         Ok(Feed { data, shape: FeedShape { rows, places, ..shape }, uploaded: false })
     }
 
-    /// The rows that are fed.
+    /// The data set being fed.
     pub fn data(&self) -> &Dataset {
         &self.data
     }
 
-    /// Makes ready the samples of the chunk that begins with sample `start` of a pass, and the state, whose offset is that
-    /// of the first wanted sample in the chunk. Then reads the next chunk ahead.
+    /// Uploads the chunk that starts at sample `start` of a pass, and the state, whose offset counts from the chunk's
+    /// first sample. Then starts to read the next chunk.
     pub fn begin<'scope>(
         &mut self,
         session: &mut Session,
@@ -194,8 +194,8 @@ impl<'a> Feed<'a> {
         session.write(&buffers::state(self.shape.name), &Values::U32(state.words()))
     }
 
-    /// Writes a part of the next chunk, if it has been read and has a place of its own: as large a part of what is left
-    /// as the `steps` just submitted are of those and the `left` ones of this chunk.
+    /// Uploads part of the next chunk, if that has been read and has a buffer half of its own: of what remains, the
+    /// share that the `steps` just submitted have among those and the `left` steps of this chunk.
     pub fn go_on(&self, session: &mut Session, pass: &mut Pass, steps: usize, left: usize) -> Result<()> {
         let Some(ahead) = &mut pass.ahead else { return Ok(()) };
         match &ahead.state {
@@ -222,12 +222,12 @@ impl<'a> Feed<'a> {
         self.data.in_memory() && self.shape.rows == self.data.len()
     }
 
-    /// Where the chunk goes that begins with sample `start`.
+    /// The buffer offset, in samples, of the chunk that starts at sample `start`.
     fn place(&self, start: usize) -> usize {
         self.shape.places[start / self.shape.rows % self.shape.places.len()]
     }
 
-    /// Reads the chunk that begins with sample `start`, on a thread of its own.
+    /// Reads the chunk that starts at sample `start` on its own thread.
     fn read_ahead<'scope>(&self, pass: &Pass<'scope, '_>, start: usize) -> Reading<'scope>
     where
         'a: 'scope,
@@ -256,67 +256,67 @@ impl Deref for Feed<'_> {
 }
 
 impl FeedShape {
-    /// The shape of a feed whose samples, of bytes, are all on the device. Fails where a batch is larger than the set.
+    /// The shape of a feed whose samples are bytes, all on the device. Fails where a batch is larger than the set.
     pub fn of_bytes(layout: BatchLayout, sample: Shape, samples: usize, batch: usize) -> Result<FeedShape> {
         expect_batch(batch, samples, "data")?;
         let (name, dtype) = (buffers::TRAIN, DType::U8);
         Ok(FeedShape { layout, name, sample, dtype, samples, batch, rows: samples, places: vec![0] })
     }
 
-    /// What stands where in them.
+    /// The sizes of input, condition, target and mask in a sample.
     pub fn layout(&self) -> BatchLayout {
         self.layout
     }
 
-    /// Samples of the data set.
+    /// Number of samples in the data set.
     pub fn samples(&self) -> usize {
         self.samples
     }
 
-    /// Samples in an ordinary batch.
+    /// Number of samples in an ordinary batch.
     pub fn batch(&self) -> usize {
         self.batch
     }
 
-    /// Samples in the last batch of an epoch where it is smaller, else 0.
+    /// Number of samples in the last batch of an epoch if that is smaller, else 0.
     pub fn tail(&self) -> usize {
         self.samples % self.batch
     }
 
-    /// The sizes of the batches: the ordinary one and, where there is one, the last.
+    /// The batch sizes: the ordinary one and, if the last is smaller, the last.
     pub fn batches(&self) -> Vec<usize> {
         [self.batch(), self.tail()].into_iter().filter(|batch| *batch > 0).collect()
     }
 
-    /// The plans of these batches in a session that has them from position `first` on.
+    /// The plans of these batches in a session that holds them from index `first` on.
     pub fn plans_from(&self, first: usize) -> BatchPlans {
         BatchPlans { full: first, tail: (self.tail() > 0).then_some(first + 1) }
     }
 
-    /// The plans of the batches, each with the samples of its batch.
+    /// The plan and the number of samples of each batch size.
     pub fn batches_of(&self, plans: BatchPlans) -> impl Iterator<Item = (usize, usize)> + use<> {
         let tail = self.tail();
         std::iter::once((plans.full, self.batch)).chain(plans.tail.map(|plan| (plan, tail)))
     }
 
-    /// Steps of an epoch.
+    /// Number of steps in an epoch.
     pub fn steps(&self) -> usize {
         self.samples.div_ceil(self.batch)
     }
 
-    /// Ordinary steps before new samples must be made ready.
+    /// Number of ordinary steps in a chunk, after which new samples must be uploaded.
     pub fn whole_steps(&self) -> usize {
         self.rows / self.batch
     }
 
-    /// The first sample of each chunk, and one past its last.
+    /// The range of samples of each chunk, as start and end.
     pub fn chunks(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
         let (rows, count) = (self.rows, self.samples);
         (0..count).step_by(rows).map(move |start| (start, (start + rows).min(count)))
     }
 
-    /// The next `batch` samples as values of a graph, which is told what stands beside them, and the step state that says which
-    /// they are.
+    /// Adds the next `batch` samples to a graph, which records their side inputs. Returns the samples and the step
+    /// state that selects them.
     pub fn read(&self, graph: &mut Context, batch: usize) -> Result<(Sample, Value)> {
         let rows = self.places[self.places.len() - 1] + self.rows;
         let shape: Vec<usize> = std::iter::once(rows).chain(self.sample.iter().copied()).collect();
@@ -337,7 +337,7 @@ fn expect_batch(batch: usize, samples: usize, data: &str) -> Result<()> {
     Err(Error::invalid(format!("batch {batch}"), problem, format!("use --batch {samples} or less")))
 }
 
-/// Puts values behind those that there are, with room for so many in all.
+/// Appends values, reserving `room` elements in all.
 fn append(all: &mut Option<Values>, more: Values, room: usize) {
     fn joined<T: Copy>(all: &mut Vec<T>, more: &[T], room: usize) {
         all.reserve_exact(room - all.len());
@@ -348,12 +348,12 @@ fn append(all: &mut Option<Values>, more: Values, room: usize) {
         (Some(Values::F32(all)), Values::F32(more)) => joined(all, &more, room),
         (Some(Values::F64(all)), Values::F64(more)) => joined(all, &more, room),
         (Some(Values::U32(all)), Values::U32(more)) => joined(all, &more, room),
-        // All reads of a data set give one type.
+        // The first part: all reads of a data set return one type.
         (all, more) => *all = Some(more),
     }
 }
 
-/// Some of the values.
+/// Copies elements `start..end` of the values.
 fn part(values: &Values, start: usize, end: usize) -> Values {
     match values {
         Values::U8(values) => Values::U8(values[start..end].to_vec()),
@@ -363,7 +363,7 @@ fn part(values: &Values, start: usize, end: usize) -> Values {
     }
 }
 
-/// Bytes of data that a device takes at once.
+/// Most bytes of data that a device binds at once.
 pub(super) fn resident_bytes(device: &Device) -> u64 {
     match device {
         Device::Gpu(gpu) => gpu.limits().binding_bytes.min(gpu.limits().buffer_bytes),

@@ -1,4 +1,4 @@
-//! Training: the data's way to the device, the loop over epochs, and what a run leaves behind.
+//! Training: feeding data to the device, the loop over epochs, evaluation, checkpoints and diagnosis.
 
 mod check;
 mod checkpoint;

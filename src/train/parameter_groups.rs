@@ -1,4 +1,4 @@
-//! Which of the schedule's groups each parameter follows, and the schedule's rows for an epoch.
+//! Parameter groups of the learning-rate schedule, and the schedule's rows for an epoch.
 
 use super::checkpoint::Progress;
 use super::feed::FeedShape;
@@ -6,14 +6,14 @@ use crate::model::Network;
 use crate::model::config::{Place, Swa, TrainSpec};
 use crate::plan::state::{AVERAGING, NORM_LIMIT, SHARE, VALUE_LIMIT, WAIT};
 
-/// A norm that no gradient of finite numbers worth having exceeds, for limits that only look whether all are finite.
+/// A limit above any useful gradient's norm, for a norm that is computed only to find gradients that are not finite.
 const NO_LIMIT: f64 = 1e30;
 
-/// Parameters that share a learning rate and a weight decay share a group.
+/// Groups of parameters that share a learning rate and a weight decay.
 pub(super) struct Groups {
-    /// Each group's rate and decay.
+    /// Learning rate and weight decay of each group.
     settings: Vec<[f64; 2]>,
-    /// For each parameter of the layout its group; none where it is frozen, or state that its layer keeps.
+    /// The group of each parameter of the layout; none if the parameter is frozen, or is state kept by its layer.
     members: Vec<Option<usize>>,
 }
 
@@ -43,17 +43,17 @@ impl Groups {
         groups
     }
 
-    /// How many there are.
+    /// Number of groups.
     pub fn count(&self) -> usize {
         self.settings.len()
     }
 
-    /// The group of a parameter of the layout, where it has one.
+    /// The group of a parameter of the layout, if it is trained.
     pub fn of(&self, parameter: usize) -> Option<usize> {
         self.members[parameter]
     }
 
-    /// The rows of the epoch that training stands in.
+    /// The schedule rows of the current epoch, for each step and group.
     pub fn schedule(&self, network: &Network, feed: &FeedShape, progress: &Progress) -> Vec<f64> {
         let spec = &network.spec().train;
         let (steps, together) = (feed.steps(), spec.accumulate);
@@ -64,7 +64,7 @@ impl Groups {
             let first = step / together * together;
             let last = (first + together).min(steps) - 1;
             let update = before + (step / together) as u64;
-            // The schedule goes by epochs where those before had more or fewer updates than this one; a warm-up does not.
+            // The schedule counts whole epochs, since earlier ones may have had other lengths; warm-up counts updates.
             let by_epochs = progress.epoch * updates + (step / together) as u64;
             let warmup = spec.warmup as u64;
             let place = Place {

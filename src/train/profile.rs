@@ -1,34 +1,34 @@
-//! Training steps timed launch by launch.
+//! Timing of training steps, launch by launch.
 
 use super::trainer::{TRAIN, Trainer};
 use crate::error::Result;
 use crate::plan::Step;
 
-/// The launches of a step, timed.
+/// Timings of the launches of a training step.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Profile {
-    /// In their order.
+    /// The launches, in execution order.
     pub launches: Vec<LaunchTimes>,
 }
 
-/// A launch, and when it ran.
+/// A launch and its timings.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LaunchTimes {
-    /// Its kernels, such as `conv2d.forward`.
+    /// The names of the launch's kernels, such as `conv2d.forward`.
     pub kernel: String,
-    /// What its values belong to, such as `encoder.0`.
+    /// The layer that the launch belongs to, such as `encoder.0`.
     pub label: String,
-    /// Floating-point operations.
+    /// Number of floating-point operations.
     pub operations: u64,
     /// Bytes read and written, each element counted once.
     pub bytes: u64,
-    /// Beginning and duration in each step, in nanoseconds.
+    /// Start and duration in each step, in nanoseconds.
     pub spans: Vec<[u64; 2]>,
 }
 
 impl Trainer<'_> {
-    /// Runs `steps` of the first steps of training after some that are not counted, with every launch timed by the device's
-    /// clock. Afterwards parameters and state stand as after [`Trainer::check`]. Fails on an adapter without timestamps.
+    /// Runs the first `steps` steps of training after untimed warm-up steps, timing every launch by the device's clock.
+    /// Leaves parameters and state as [`Trainer::check`] does. Fails on an adapter without timestamps.
     pub fn profile(&mut self, steps: usize) -> Result<Profile> {
         let label = |launch: &[Step]| LaunchTimes {
             kernel: joined(launch, |step| step.kernel.name()),
@@ -38,7 +38,7 @@ impl Trainer<'_> {
             spans: Vec::with_capacity(steps),
         };
         let mut launches: Vec<LaunchTimes> = self.plan().launches().map(|(_, launch)| label(launch)).collect();
-        // The first step compiles on some drivers, and finds cold caches on all.
+        // Some drivers compile in the first step, and all start with cold caches.
         let warm = 2;
         let mut end = 0;
         for step in 0..warm + steps {
@@ -57,7 +57,7 @@ impl Trainer<'_> {
     }
 }
 
-/// What the steps of a launch have of something, each once.
+/// Joins a property of a launch's steps with ` + `, dropping adjacent repeats.
 pub(super) fn joined(launch: &[Step], of: impl Fn(&Step) -> String) -> String {
     let mut all: Vec<String> = launch.iter().map(of).collect();
     all.dedup();
@@ -65,17 +65,17 @@ pub(super) fn joined(launch: &[Step], of: impl Fn(&Step) -> String) -> String {
 }
 
 impl Profile {
-    /// The steps that were timed.
+    /// Number of timed steps.
     pub fn steps(&self) -> usize {
         self.launches.first().map_or(0, |launch| launch.spans.len())
     }
 
-    /// The mean time of a step in nanoseconds: of its launches, without what lies between them.
+    /// The mean time of a step in nanoseconds: the sum over its launches, without the gaps between them.
     pub fn step_nanoseconds(&self) -> f64 {
         self.launches.iter().map(LaunchTimes::nanoseconds).sum()
     }
 
-    /// Kernels with their launches in a step, mean nanoseconds, operations and bytes, the slowest first.
+    /// Each kernel with its launches per step, mean nanoseconds, operations and bytes, the slowest first.
     pub fn kernels(&self) -> Vec<(String, usize, f64, u64, u64)> {
         let mut kernels: Vec<(String, usize, f64, u64, u64)> = Vec::new();
         for launch in &self.launches {
@@ -95,8 +95,8 @@ impl Profile {
         kernels
     }
 
-    /// The launches in the trace event format of Chrome's tracing, which Perfetto opens: an array of complete events, times
-    /// in microseconds.
+    /// The launches in Chrome's trace event format, which Perfetto opens: an array of complete events, with times in
+    /// microseconds.
     pub fn trace(&self, device: &str) -> serde_json::Value {
         let named = serde_json::json!({
             "ph": "M", "name": "process_name", "pid": 1, "tid": 1, "args": { "name": device },

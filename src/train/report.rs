@@ -1,9 +1,9 @@
-//! What a training reports to its caller, and what the caller may ask of it.
+//! What a training reports to its caller, and how the caller can limit or stop it.
 
 use super::warnings::Warning;
 use std::collections::BTreeMap;
 
-/// What a caller may want to know while training goes on, and its way to end it. All methods do nothing by default.
+/// Callbacks through which a caller follows training, and can stop it. All methods do nothing by default.
 ///
 /// ```
 /// use pinhole::train::{EpochReport, Observer};
@@ -30,17 +30,17 @@ use std::collections::BTreeMap;
 /// # Ok::<(), pinhole::Error>(())
 /// ```
 pub trait Observer {
-    /// A step has finished: its number from 1 on, and its loss before its update. Called in the order of the steps, though
-    /// on a GPU some time after a step has run, since nothing waits for it.
+    /// Receives a finished step's number, from 1 on, and its loss before its update. Called in the order of the steps;
+    /// on a GPU, some time after the step has run, since nothing waits for it.
     fn step(&mut self, _step: u64, _loss: f64) {}
-    /// An epoch has ended and been validated: its results.
+    /// Receives the results of an epoch, after validation.
     fn epoch(&mut self, _report: &EpochReport) {}
-    /// Something goes wrong, though training goes on. What the settings say comes before the first step, what the result
-    /// says behind the report of the last epoch, and each of them once.
+    /// Receives a warning, with which training continues. Each comes once: those about the settings before the first
+    /// step, those about the result after the report of the last epoch.
     fn warning(&mut self, _warning: &Warning) {}
-    /// Whether training should end after the steps that are under way. Asked before steps are begun, and taken back by
-    /// nothing: what [`Trainer::checkpoint`] then gives is a run like any other, which [`Trainer::restore`] goes on with to
-    /// the same bits.
+    /// Returns whether to stop after the steps under way. Asked before steps are started, and final.
+    /// [`Trainer::checkpoint`] then gives an ordinary checkpoint, from which [`Trainer::restore`] resumes to
+    /// bit-identical results.
     ///
     /// [`Trainer::checkpoint`]: super::Trainer::checkpoint
     /// [`Trainer::restore`]: super::Trainer::restore
@@ -54,25 +54,25 @@ impl Observer for () {}
 /// An epoch's results.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct EpochReport {
-    /// Counted from 1.
+    /// The epoch's number, counted from 1.
     pub epoch: u64,
     /// The mean over the epoch's samples of the loss before each update.
     pub train_loss: f64,
     /// The loss on the validation set after the epoch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub val_loss: Option<f64>,
-    /// The mean squared error there.
+    /// The mean squared error on the validation set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub val_mse: Option<f64>,
-    /// What the loss there is made of, where it has parts: see [`Evaluation::parts`](super::Evaluation::parts).
+    /// The parts of the validation loss, if it has any: see [`Evaluation::parts`](super::Evaluation::parts).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub val_parts: BTreeMap<String, f64>,
-    /// Updates left out so far, since their gradients were not all finite.
+    /// Number of updates skipped so far because a gradient was not finite.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub skipped: u64,
     /// Seconds the epoch took, validation included.
     pub seconds: f64,
-    /// The device.
+    /// The name of the device.
     pub device: String,
 }
 
@@ -80,25 +80,25 @@ fn is_zero(count: &u64) -> bool {
     *count == 0
 }
 
-/// How a trainer departs from the spec.
+/// Settings of a trainer besides the spec.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// End after this many steps, whatever the epochs.
+    /// Number of steps to stop after, even before the last epoch.
     pub steps: Option<u64>,
-    /// Bytes of data kept on the device at a time; what the device can bind where not given. More go there in chunks,
-    /// one while the device trains on another.
+    /// Most bytes of data on the device at a time; by default, what the device can bind. Larger data is uploaded in
+    /// chunks, one while the device trains on another.
     pub resident_bytes: Option<u64>,
-    /// Fix the steps of a submission instead of measuring.
+    /// A fixed number of steps per submission; measured by default.
     pub steps_per_submission: Option<usize>,
 }
 
 /// How an epoch ended.
 #[derive(Clone, Debug, PartialEq)]
 pub enum EpochEnd {
-    /// It is complete, or the last step that was asked for fell into it.
+    /// The epoch is complete, or the limit of steps was reached within it.
     Epoch(EpochReport),
-    /// The observer ended it.
+    /// The observer stopped the training.
     Stopped,
-    /// There was nothing left to do.
+    /// No step was left to run.
     Finished,
 }

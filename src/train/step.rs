@@ -13,7 +13,7 @@ use crate::plan::{Gradients, Limits, Metrics, Plan, Request, Target, Trained, Tr
 use crate::shape::Shape;
 use crate::tensor::DType;
 
-/// What happens to gradients before the optimiser sees them.
+/// How gradients are processed before the optimiser sees them.
 pub(super) fn gradients(spec: &TrainSpec) -> Gradients {
     Gradients {
         accumulated: spec.accumulate > 1,
@@ -25,16 +25,16 @@ pub(super) fn gradients(spec: &TrainSpec) -> Gradients {
     }
 }
 
-/// How many numbers are kept for every parameter from step to step.
+/// Number of values kept for every parameter from step to step.
 pub(super) fn moments(spec: &TrainSpec) -> usize {
     spec.optimizer.method.moments() + usize::from(spec.accumulate > 1)
 }
 
-/// Samples of the data set that a training plan is shown for: as many as MNIST has.
+/// The number of samples for which a training plan is shown by default: the size of MNIST.
 const SHOWN_SAMPLES: usize = 60_000;
 
-/// The number of samples that a training plan is shown for where none is given: 60,000. Where so many have more than 2^31
-/// numbers, it is as many as every device can bind at a time, and at least a batch; a trainer has others follow in chunks.
+/// The number of samples for which a training plan is shown by default: 60,000. If they have more than 2^31 numbers, as
+/// many as every device can bind at a time, and at least a batch; a trainer uploads the remaining samples in chunks.
 pub fn default_samples(network: &Network) -> usize {
     let width = plain_rows(network).width();
     match SHOWN_SAMPLES.checked_mul(width) {
@@ -43,14 +43,14 @@ pub fn default_samples(network: &Network) -> usize {
     }
 }
 
-/// The rows of a data set without targets and lengths.
+/// The batch layout of a data set without targets and lengths.
 fn plain_rows(network: &Network) -> BatchLayout {
     let (input, condition) = (network.spec().input.elements(), network.spec().condition.width());
     BatchLayout { input, condition, ..BatchLayout::default() }
 }
 
-/// The plan of one training step of a model on a data set of `samples` samples, as a trainer would run it. Fails where
-/// these, or those of a batch, have more than 2^31 numbers, and where the model has nothing to train.
+/// Builds the plan of one training step on a data set of `samples` samples, as a trainer would run it. Fails where
+/// the samples, or those of a batch, have more than 2^31 numbers, and where the model has nothing to train.
 pub fn training_plan(network: &Network, samples: usize, target: Target) -> Result<Plan> {
     let layout = plain_rows(network);
     let most = MAX_ELEMENTS / layout.width();
@@ -70,7 +70,7 @@ pub fn training_plan(network: &Network, samples: usize, target: Target) -> Resul
     train_plan(network, &feed, &Groups::new(network), batch, target)
 }
 
-/// The plan of a training step on a batch of a feed.
+/// Builds the plan of a training step on a batch of a feed.
 pub(super) fn train_plan(
     network: &Network,
     feed: &FeedShape,
@@ -101,12 +101,12 @@ pub(super) fn train_plan(
     })
 }
 
-/// What a training step is planned for on a device.
+/// The target of a training step, which uses 16 bits if the settings say so.
 pub(super) fn target_of(spec: &TrainSpec, target: Target) -> Target {
     Target { half: spec.precision == Precision::F16, ..target }
 }
 
-/// What training makes small, for a batch.
+/// Builds the training loss of a batch, penalties included.
 pub(super) fn training_loss(network: &Network, graph: &mut Context, sample: Sample, state: Value) -> Result<Value> {
     let batch = graph.shape(sample.input)[0];
     let Sample { input, target } = augment(graph, network, sample, state)?;
@@ -117,7 +117,7 @@ pub(super) fn training_loss(network: &Network, graph: &mut Context, sample: Samp
     network.with_penalties(graph, loss, batch)
 }
 
-/// The parameters that are not frozen, with their gradients, which are scaled where training takes 16 bits.
+/// The trained parameters with their gradients, multiplied by the loss scale in 16-bit training.
 pub(super) fn trained_parameters(
     network: &Network,
     graph: &mut Graph,
@@ -146,7 +146,7 @@ pub(super) fn trained_parameters(
             graph.gradients_times(scale, loss, &values)?
         }
     };
-    // Columns that are kept at length 1 are not pulled along themselves.
+    // Remove the gradient along each unit-length column: normalisation would cancel it.
     let unit = network.unit_columns().and_then(|own| trained.iter().position(|(name, _)| *name == own.name));
     if let Some(place) = unit {
         graph.keep_unit_columns(values[place])?;

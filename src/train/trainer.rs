@@ -1,7 +1,7 @@
-//! The loop: epochs of steps on a device, validation between them.
+//! The training loop: epochs of steps on a device, with validation after each epoch.
 //!
-//! From [`Autoencoder::fit`](crate::Autoencoder::fit) a step goes to [`Trainer::epoch`], to [`Session::run`], to the
-//! device's own session, which launches it.
+//! Call path of a step: [`Autoencoder::fit`](crate::Autoencoder::fit), [`Trainer::epoch`], [`Session::run`], and the
+//! device's own session, which launches the step.
 
 use super::checkpoint::{Checkpoint, Patience, Progress};
 use super::evaluation::{Evaluation, Names, evaluation_plan, measure};
@@ -21,7 +21,7 @@ use crate::rng::{HostStream, Sequence};
 use crate::tensor::Values;
 use std::time::Instant;
 
-/// A training in progress.
+/// A model in training on a device: plans, session, data feeds and progress.
 pub struct Trainer<'a> {
     pub(super) network: &'a Network,
     pub(super) device: &'a Device,
@@ -36,35 +36,35 @@ pub struct Trainer<'a> {
     groups: Groups,
     pub(super) options: Options,
     pub(super) progress: Progress,
-    /// The best parameters so far, where training may end early.
+    /// The best parameters so far, if early stopping is on.
     best: Option<Values>,
-    /// Where the last epoch began, to go back to when something goes wrong.
+    /// The checkpoint of the start of the last epoch, from which a diagnosis replays the epoch.
     pub(super) base: Option<Checkpoint>,
-    /// Whether the observer has been warned of what the settings say.
+    /// Whether the observer has already received the warnings found in the settings.
     foreseen: bool,
 }
 
-/// The validation set on its way to the device.
+/// The feed and metrics of the validation set.
 struct Validation<'a> {
     feed: Feed<'a>,
-    /// The metrics of a batch, in their order.
+    /// The names of a batch's metrics, in the order of their values.
     metrics: Names,
 }
 
-/// The trainer's plans, by their positions in its session.
+/// The trainer's plans, as indices into its session.
 #[derive(Clone, Copy)]
 struct Plans {
     train: BatchPlans,
     validation: Option<BatchPlans>,
 }
 
-/// The position in a trainer's session of the plan of an ordinary step.
+/// The index of the plan of an ordinary step in a trainer's session.
 pub(super) const TRAIN: usize = 0;
 
 impl<'a> Trainer<'a> {
-    /// Plans everything and loads it onto the device. Fails where data and model, or plan and device, do not fit, where the
-    /// loss does not take the data's numbers, as `bce` takes none above 1, and where samples to validate on are scaled
-    /// otherwise than those to train on.
+    /// Builds all plans and loads them onto the device. Fails where data and model, or plan and device, do not fit,
+    /// where the loss rejects the data's values (`bce` takes none above 1), and where the validation set is scaled
+    /// otherwise than the training set.
     pub fn new(
         network: &'a Network,
         device: &'a Device,
@@ -123,7 +123,7 @@ impl<'a> Trainer<'a> {
         })
     }
 
-    /// Starts from these parameters, with an optimiser that has seen nothing.
+    /// Starts training from these parameters, with all optimiser moments zero.
     pub fn start(&mut self, parameters: &Values) -> Result<()> {
         let zeros = Values::F32(vec![0.0; self.network.layout().elements()]);
         (self.progress, self.best, self.base) = (Progress::begin(self.feed.steps()), None, None);
@@ -135,8 +135,8 @@ impl<'a> Trainer<'a> {
         (0..self.moments()).try_for_each(|moment| self.write_moment(moment, &zeros))
     }
 
-    /// Goes on from a checkpoint, after whole epochs of whatever data. Fails where it stands within an epoch of more or fewer
-    /// steps than this data has: see [`Checkpoint::begin_epoch_anew`].
+    /// Resumes from a checkpoint, at the start of an epoch on any data. Fails where the checkpoint is within an epoch
+    /// whose number of steps differs from this data's: see [`Checkpoint::begin_epoch_anew`].
     pub fn restore(&mut self, checkpoint: &Checkpoint) -> Result<()> {
         let Progress { position, step, reported, steps, .. } = checkpoint.progress;
         let unlike = position > 0 && steps.is_some_and(|steps| steps != self.feed.steps());
@@ -152,8 +152,8 @@ impl<'a> Trainer<'a> {
             ));
         }
         self.start(&checkpoint.parameters)?;
-        // Behind the optimiser's own moments are the gradients of batches that have yet to become an update: none, where an
-        // epoch begins.
+        // After the optimiser's moments the checkpoint holds accumulated gradients, which have not become an update
+        // yet. There are none at the start of an epoch.
         let kept = if position > 0 { self.moments() } else { self.spec().optimizer.method.moments() };
         for (moment, values) in checkpoint.moments.iter().take(kept).enumerate() {
             self.write_moment(moment, values)?;
@@ -173,7 +173,7 @@ impl<'a> Trainer<'a> {
         self.write_norm()
     }
 
-    /// Everything that a later [`Trainer::restore`] needs. Waits for the device.
+    /// Returns a checkpoint for a later [`Trainer::restore`]. Waits for the device.
     pub fn checkpoint(&mut self) -> Result<Checkpoint> {
         if let Some(base) = self.base.as_ref().filter(|base| base.progress == self.progress) {
             return Ok(base.clone());
@@ -181,7 +181,7 @@ impl<'a> Trainer<'a> {
         let parameters = self.parameters()?;
         let moments = match self.moments() {
             0 => vec![],
-            // Behind them a device that binds few buffers has room for gradients.
+            // On a device that binds few buffers, room for gradients follows the moments.
             kept => {
                 let all = self.session.read(buffers::MOMENTS)?.chunks(self.network.layout().elements());
                 all.into_iter().take(kept).collect()
@@ -192,8 +192,8 @@ impl<'a> Trainer<'a> {
         Ok(Checkpoint { parameters, moments, average, best: self.best.clone(), progress: self.progress.clone() })
     }
 
-    /// The parameters that are the result as it stands: the best where training may end early, else their average where
-    /// there is one, else [`Trainer::parameters`]. Waits for the device.
+    /// Returns the parameters of the current result: the best if early stopping is on, else their average if there is
+    /// one, else [`Trainer::parameters`]. Waits for the device.
     pub fn model(&mut self) -> Result<Values> {
         match (&self.best, self.spec().averages()) {
             (Some(best), _) => Ok(best.clone()),
@@ -206,7 +206,7 @@ impl<'a> Trainer<'a> {
         &self.network.spec().train
     }
 
-    /// The device counts the updates that it leaves out beside the gradients' norm, and keeps the loss's scale there.
+    /// Writes the count of skipped updates and the loss scale, which the device keeps behind the gradient norm.
     fn write_norm(&mut self) -> Result<()> {
         let gradients = gradients(self.spec());
         if !gradients.skip && !gradients.scaled {
@@ -232,7 +232,7 @@ impl<'a> Trainer<'a> {
         Ok(())
     }
 
-    /// Fails where updates were left out until the scale says that it is not to blame.
+    /// Fails where skipped updates have lowered the loss scale so far that scaling cannot be the cause.
     fn expect_useful_scale(&self) -> Result<()> {
         let Progress { epoch, step, loss_sum, loss_samples, loss_scale, .. } = self.progress;
         let useful = loss_scale.is_none_or(|own| own.scale >= LossScale::LEAST_USEFUL);
@@ -243,7 +243,7 @@ impl<'a> Trainer<'a> {
         Err(Error::NonFinite { value, step, epoch: epoch + 1, place })
     }
 
-    /// The optimiser's numbers for every step of the epoch.
+    /// Writes the optimiser's settings for every step of the epoch.
     fn write_schedule(&mut self) -> Result<()> {
         let rows = self.groups.schedule(self.network, &self.feed, &self.progress);
         self.session.write(buffers::SCHEDULE, &Values::F64(rows))
@@ -253,27 +253,27 @@ impl<'a> Trainer<'a> {
         self.session.write_at(buffers::MOMENTS, moment * self.network.layout().elements(), values)
     }
 
-    /// The parameters as they stand. Waits for the device.
+    /// Returns the current parameters. Waits for the device.
     pub fn parameters(&mut self) -> Result<Values> {
         self.session.read(buffers::PARAMETERS)
     }
 
-    /// How far training has come.
+    /// Epochs, steps and schedule state so far.
     pub fn progress(&self) -> &Progress {
         &self.progress
     }
 
-    /// Steps of a whole epoch.
+    /// Number of steps in a whole epoch.
     pub fn steps_per_epoch(&self) -> usize {
         self.feed.steps()
     }
 
-    /// Samples of an ordinary step.
+    /// Number of samples in an ordinary step.
     pub fn batch(&self) -> usize {
         self.feed.batch()
     }
 
-    /// How many moments the optimiser keeps of every parameter.
+    /// Number of moments that the optimiser keeps for every parameter.
     pub fn moments(&self) -> usize {
         moments(self.spec())
     }
@@ -283,12 +283,12 @@ impl<'a> Trainer<'a> {
         &self.plan
     }
 
-    /// The session, for its statistics.
+    /// The session, which holds statistics such as launch times.
     pub fn session(&self) -> &Session {
         &self.session
     }
 
-    /// Steps from here to the end of training.
+    /// Number of steps from here to the end of training.
     pub fn steps_left(&self) -> u64 {
         let Progress { epoch, position, step, patience, .. } = self.progress;
         if patience.ended {
@@ -299,7 +299,7 @@ impl<'a> Trainer<'a> {
         self.options.steps.map_or(whole, |steps| steps.saturating_sub(step).min(whole))
     }
 
-    /// Trains to the end of the epoch that training stands in, and validates.
+    /// Trains to the end of the current epoch, then validates.
     pub fn epoch(&mut self, observer: &mut dyn Observer) -> Result<EpochEnd> {
         if self.steps_left() == 0 {
             return Ok(EpochEnd::Finished);
@@ -362,7 +362,7 @@ impl<'a> Trainer<'a> {
             let next = Progress::begin(self.feed.steps());
             self.progress =
                 Progress { epoch, step, updates, skipped, loss_scale, plateau, patience, first_loss, ..next };
-            // The last update of an epoch has no loss after it that would tell.
+            // A non-finite result of the epoch's last update shows in no later loss, so check the parameters.
             let end = self.checkpoint()?;
             if !end.parameters.is_finite() {
                 return Err(self.diagnose(f64::NAN, step));
@@ -376,20 +376,20 @@ impl<'a> Trainer<'a> {
         Ok(EpochEnd::Epoch(report))
     }
 
-    /// Tells the observer what the result of training shows.
+    /// Sends the observer the warnings found in the result of training.
     fn warn_of_result(&mut self, last: &EpochReport, whole: bool, observer: &mut dyn Observer) -> Result<()> {
         let spec = self.network.spec();
         let first = self.progress.first_loss.filter(|_| whole);
         let of_losses = first.and_then(|first| warnings::of_losses(spec, first, last.train_loss, last.epoch));
         let parameters = self.model()?;
         let data = self.validation_data.unwrap_or(self.data);
-        // Training is done, and a fault in looking at it would be no fault of its result.
+        // Training is done: an error in inspecting the result must not discard it.
         let of_samples = warnings::of_samples(self.network, &parameters, data).unwrap_or_default();
         of_losses.iter().chain(&of_samples).for_each(|warning| observer.warning(warning));
         Ok(())
     }
 
-    /// Makes an epoch's first steps ready, wherever training stands, for looking into them.
+    /// Prepares the first steps of the first epoch, regardless of progress, for [`Trainer::check`] and the like.
     fn begin(&mut self) -> Result<()> {
         self.progress = Progress::default();
         self.write_schedule()?;
@@ -398,12 +398,12 @@ impl<'a> Trainer<'a> {
         std::thread::scope(|scope| self.feed.begin(&mut self.session, &mut Pass::new(scope, 0, order), 0, state))
     }
 
-    /// Makes ready for a step from the beginning: what is ready lasts as long as an epoch, then it begins again.
+    /// Prepares for a step counted from the first. When the uploaded samples run out, starts over from the first step.
     pub(super) fn begin_at(&mut self, step: usize) -> Result<()> {
         if step.is_multiple_of(self.feed.whole_steps()) { self.begin() } else { Ok(()) }
     }
 
-    /// Steps up to sample `end` of the epoch. False where they ended before.
+    /// Runs steps up to sample `end` of the epoch. Returns false if training ended or was stopped earlier.
     fn chunk(&mut self, end: usize, pass: &mut Pass, observer: &mut dyn Observer) -> Result<bool> {
         let batch = self.feed.batch();
         while self.progress.position * batch < end {
@@ -427,7 +427,7 @@ impl<'a> Trainer<'a> {
         Ok(true)
     }
 
-    /// Takes the losses of steps that have run.
+    /// Fetches the losses of finished steps, and reports them.
     fn collect(&mut self, observer: &mut dyn Observer) -> Result<()> {
         for (plan, samples) in self.feed.batches_of(self.plans.train) {
             for row in self.session.metrics(plan) {
@@ -451,7 +451,7 @@ impl<'a> Trainer<'a> {
         }
     }
 
-    /// The order of the epoch's samples.
+    /// The order of the epoch's samples, shuffled if the settings say so.
     pub(super) fn order(&self) -> Vec<u32> {
         let spec = &self.network.spec().train;
         let count = self.feed.data().len();
@@ -462,7 +462,7 @@ impl<'a> Trainer<'a> {
         }
     }
 
-    /// Lets a schedule that waits for plateaus and early stopping learn an epoch's loss.
+    /// Updates the plateau schedule and early stopping with an epoch's loss.
     fn judge(&mut self, loss: f64) -> Result<()> {
         if let Schedule::Plateau { patience, threshold, .. } = self.spec().schedule {
             let plateau = &mut self.progress.plateau;
@@ -489,12 +489,12 @@ impl<'a> Trainer<'a> {
         Ok(())
     }
 
-    /// The network that is trained.
+    /// The network in training.
     pub fn network(&self) -> &'a Network {
         self.network
     }
 
-    /// The device that the network is trained on.
+    /// The device that trains the network.
     pub fn device(&self) -> &'a Device {
         self.device
     }

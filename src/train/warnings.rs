@@ -1,5 +1,5 @@
-//! What goes wrong in training without an error: found from the settings before the first step, or from the loss and from
-//! some samples after the last one.
+//! Warnings about training: found from the settings before the first step, or from the loss and some samples after the
+//! last one.
 
 use super::feed::{Feed, Pass};
 use crate::data::Dataset;
@@ -13,29 +13,29 @@ use crate::plan::{Plan, Request, State};
 use crate::tensor::Values;
 use std::fmt;
 
-/// A mean loss beside a divergence that counts more than this many times is warned of; published values of beta end at
-/// about 10.
+/// Warns of a mean loss whose divergence term weighs more than this many times too much; published values of beta end
+/// at about 10.
 const LARGEST_BETA: f64 = 10.0;
 
-/// A number of a code is active where its mean varies by more than this over the data: Burda et al., arXiv 1509.00519.
+/// The variance over the data of a code number's mean above which it is active: Burda et al., arXiv 1509.00519.
 pub(crate) const ACTIVE: f64 = 0.01;
 
-/// A loss that has fallen by less than this part of itself has not fallen.
+/// The smallest relative decrease that counts as a fall of the loss.
 const LEAST_FALL: f64 = 1e-3;
 
-/// An activation is warned of where this part of its units is dead. Where pictures have empty borders, many units of a layer
-/// that knows no channels have nothing to do.
+/// The fraction of dead units from which an activation is warned of. Where pictures have empty borders, many units of a
+/// layer without channels are idle for good reason.
 const DEAD: f64 = 0.9;
 
-/// At most this many samples are looked at after training.
+/// Most samples inspected after training.
 const SAMPLES: usize = 1024;
-/// Samples that are computed at a time.
+/// Samples computed at a time.
 const BATCH: usize = 128;
-/// Floating-point operations that may be spent on them, as far as there are [`FEWEST`].
+/// Floating-point operations to spend on inspecting samples, if that allows [`FEWEST`].
 const OPERATIONS: u64 = 10_000_000_000;
-/// Fewer samples would not tell whether a unit is dead.
+/// Fewest samples that can show whether a unit is dead.
 const FEWEST: usize = 32;
-/// Operations beyond which samples of a very large model are not looked at.
+/// Operations beyond which the samples of a very large model are not inspected.
 const MOST_OPERATIONS: u64 = 500_000_000_000;
 
 /// What went wrong, or will, though training goes on: a line without a full stop, as the program prints it behind
@@ -110,13 +110,13 @@ pub enum Warning {
         /// The updates of the training.
         updates: u64,
     },
-    /// A mean over all elements stands beside a divergence that is a sum over the code.
+    /// The loss is a mean over all elements, but the divergence a sum over the code.
     MeanBesideSum {
         /// The loss, such as `"mse"`.
         loss: String,
         /// The likelihood that would do, such as `"gaussian"`.
         likelihood: &'static str,
-        /// How many times the divergence counts beside the loss of a whole sample.
+        /// The weight of the divergence relative to the loss of a whole sample.
         factor: f64,
         /// The beta with which it would count once.
         beta: f64,
@@ -160,7 +160,7 @@ impl fmt::Display for Warning {
     }
 }
 
-/// What the settings of a training of so many steps say before it begins.
+/// Finds warnings in the settings of a training of `steps` steps, before it begins.
 pub(super) fn foreseen(spec: &ModelSpec, steps: u64) -> Vec<Warning> {
     let mut found = Vec::new();
     let updates = steps.div_ceil(spec.train.accumulate.max(1) as u64);
@@ -191,7 +191,7 @@ fn mean_beside_sum(spec: &ModelSpec, own: Gaussian) -> Option<Warning> {
                 weight += own;
                 likelihood = "bernoulli";
             }
-            // Means over samples of what is about 1 for each.
+            // Means over samples of a value of about 1 per sample.
             LossKind::Cosine | LossKind::Ssim | LossKind::CrossEntropy => {}
             LossKind::Bernoulli
             | LossKind::ContinuousBernoulli
@@ -211,8 +211,8 @@ fn mean_beside_sum(spec: &ModelSpec, own: Gaussian) -> Option<Warning> {
     })
 }
 
-/// What the losses of the first and of the last of some epochs say. A loss whose parts change their weights, or that is that
-/// of an adversary too, may rise although all is well.
+/// Finds warnings in the losses of the first and of the last epoch. Losses whose terms change weight, or that include
+/// an adversary's, may rise in a sound training.
 pub(super) fn of_losses(spec: &ModelSpec, first: f64, last: f64, epochs: u64) -> Option<Warning> {
     let changes = match spec.latent {
         LatentSpec::Gaussian(own) => own.warmup > 0,
@@ -223,7 +223,7 @@ pub(super) fn of_losses(spec: &ModelSpec, first: f64, last: f64, epochs: u64) ->
     (epochs > 1 && !changes && !fallen).then_some(Warning::NoProgress { first, last, epochs })
 }
 
-/// What a trained model makes of the first samples of a data set, computed on the CPU.
+/// Finds warnings in a trained model's outputs for the first samples of a data set, computed on the CPU.
 pub(super) fn of_samples(network: &Network, parameters: &Values, data: &Dataset) -> Result<Vec<Warning>> {
     let activations = activations(network);
     let gaussian = matches!(network.spec().latent, LatentSpec::Gaussian(_));
@@ -295,7 +295,7 @@ pub(super) fn of_samples(network: &Network, parameters: &Values, data: &Dataset)
     Ok(found)
 }
 
-/// The names and kinds of the activations inside a model. What the decoder ends in may well be zero where data are.
+/// The names and kinds of the activations inside a model: all but the last layer, which may well be zero where data is.
 fn activations(network: &Network) -> Vec<(String, String)> {
     let last = network.checked().decoder.last().map(|layer| &layer.name);
     let layers = network.checked().layers().filter(|layer| Some(&layer.name) != last);
@@ -303,7 +303,7 @@ fn activations(network: &Network) -> Vec<(String, String)> {
     active.map(|layer| (layer.name.clone(), layer.layer.to_string())).collect()
 }
 
-/// The largest absolute value of each unit over a batch and over positions.
+/// The largest absolute value of each unit over a batch and all positions.
 fn largest(graph: &mut Graph, output: Value) -> Result<Value> {
     let axes = graph.shape(output).len();
     let unit = 1 + channel_axis(axes - 1);
