@@ -168,7 +168,7 @@ pub struct Row {
     pub source: &'static str,
     /// The entry point, and the twin's name on the CPU.
     pub entry: &'static str,
-    /// The kernel's own storage buffers; those of outcomes and of a fused expression's inputs, `x0`, `x1`, ..., follow.
+    /// The kernel's own storage buffers; those of outcomes and of fused inputs, `x0`, `x1`, ..., follow.
     pub bindings: &'static [Binding],
     /// The `const`s of the file that a step sets, in the order of [`Step::constants`](super::Step::constants).
     pub constants: &'static [&'static str],
