@@ -18,8 +18,8 @@ const SEGMENT: usize = 5;
 const PART: usize = 256;
 
 impl Lowering<'_> {
-    /// Launches everything between the gradients and the next step's parameters. Returns the gradients' norm where steps
-    /// with a non-finite norm are skipped. `units` are the layout places of matrices whose columns are kept at length 1.
+    /// Launches everything between gradients and the next step's parameters. Returns the gradients' norm where steps of
+    /// a non-finite norm are skipped. `units`: layout places of matrices whose columns are kept at length 1.
     pub(super) fn update(
         &mut self,
         name: &str,
