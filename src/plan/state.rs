@@ -35,7 +35,7 @@ pub const WAIT: usize = 6;
 pub const AVERAGING: usize = 7;
 /// First column of the method's own numbers.
 pub const METHOD_NUMBERS: usize = 8;
-/// Offset of a step's schedule row in the buffer of the norm, on a device that binds too few buffers for both.
+/// Offset of a step's schedule row in the buffer of the norm, where a device binds too few buffers for both.
 pub const CURRENT: usize = 64;
 
 /// Name of the buffer of statistics of all gradients together.
