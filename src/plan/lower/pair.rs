@@ -25,7 +25,7 @@ impl Lowering<'_> {
             let after = reads.iter().filter_map(|read| written.get(&read.whole()));
             let ready = after.map(|dispatch| dispatch + 1).max().unwrap_or(0);
             let lasting = |place: &Home| place.transient().is_none();
-            // A write to a lasting buffer must not move before this point, unless it has a place of its own.
+            // Writes to a lasting buffer keep their order, unless they have places of their own.
             let ordered = places(&launch, false).iter().all(|place| {
                 let gradients =
                     matches!(place, Home::Lasting { buffer, .. } if self.buffers[*buffer].name == "gradients");
@@ -66,8 +66,8 @@ impl Lowering<'_> {
     }
 }
 
-/// Whether a launch can share a dispatch with others: all are products of one workgroup size, or column sums, and none reads what
-/// another writes.
+/// Whether a launch can share a dispatch with others: all are products of one workgroup size, or column sums, and none
+/// reads what another writes.
 fn shares(launch: &Launch, others: &[Launch]) -> bool {
     let size = |launch: &Launch| launch.kernel.row().tiled.then(|| step(launch, vec![]).workgroup());
     let alike = |other: &Launch| match (size(launch), size(other)) {
