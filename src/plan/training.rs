@@ -66,9 +66,9 @@ impl Training {
         Training { trained: trained.collect(), optimizer, gradients: Gradients::default(), groups: 1, schedule_rows }
     }
 
-    /// How many numbers are kept of every parameter in the buffer `moments`: the optimiser's, then the gradients that are
-    /// accumulated. Where a launch binds few buffers there is always room for those, which no step leaves anything in unless
-    /// they are accumulated.
+    /// Numbers kept for every parameter in the buffer `moments`: the optimiser's, then accumulated gradients. Where a
+    /// launch binds few buffers, there is always room for gradients, which hold nothing between steps unless they are
+    /// accumulated.
     pub fn moments(&self) -> usize {
         self.optimizer.moments() + usize::from(self.gradients.accumulated)
     }
@@ -79,7 +79,7 @@ impl Training {
 pub struct Metrics {
     /// The state, an input of the graph.
     pub state: Value,
-    /// The numbers kept of every step: one axis.
+    /// The metrics of a step: one axis.
     pub values: Value,
     /// The name of the ring's buffer.
     pub ring: String,
