@@ -320,8 +320,8 @@ impl Plan {
         self
     }
 
-    /// A plan of one step alone, for measuring it. Every place that the step uses becomes a buffer, `place 0` and so on in
-    /// the order of slots, so that isolated plans of one product under several tiles share their operands.
+    /// A plan of one step alone, for measuring it. Every place that it uses becomes a buffer, `place 0` and so on in the
+    /// order of slots, so that isolated plans of one product under several tiles share their operands.
     pub fn isolated(&self, step: usize) -> Option<Plan> {
         let mut step = self.steps.get(step)?.clone();
         step.joins_previous = false;
@@ -350,7 +350,7 @@ impl Plan {
         })
     }
 
-    /// The first launch that reads and writes one buffer, which wgpu refuses; `None` for every plan that lowering makes.
+    /// The first launch that reads and writes one buffer, which wgpu refuses; `None` for plans made by lowering.
     pub fn hazard(&self) -> Option<usize> {
         let written = |launch: &[Step]| -> Vec<(usize, Range<usize>)> {
             let writes = launch.iter().flat_map(|step| {
@@ -417,7 +417,7 @@ pub fn grid(launch: &[Step]) -> [u32; 3] {
 }
 
 impl fmt::Display for Plan {
-    /// Writes a line for each launch: kernel and scope, the fused expression, shapes and slots, grid, operations, bytes.
+    /// Writes a line for each launch: kernel, scope, shapes and slots, grid, operations, bytes, fused expression.
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         writeln!(
             f,
