@@ -114,8 +114,8 @@ pub enum Method {
     RAdam = 10,
 }
 
-/// Least epsilon, used in place of a smaller one, such as 0: a gradient of 0 then gives a change of 0 and not 0 / 0, and one whose square
-/// is too small for 32 bits does not give an infinite one. What it is added to is far larger otherwise.
+/// Least epsilon, used in place of a smaller one, such as 0: a gradient of 0 then gives a change of 0 and not 0 / 0, and
+/// one whose square is too small for 32 bits no infinite change. Other sums that it is added to are far larger.
 const LEAST_EPS: f64 = 1e-20;
 
 impl Method {
@@ -221,7 +221,7 @@ impl Optimizer {
         }
     }
 
-    /// The schedule's row for update `step`, counted from 1, at a learning rate and with a weight decay. Computed in f64, so
+    /// The schedule's row for update `step`, counted from 1, at a learning rate and a weight decay. Computed in f64, so
     /// that the bias corrections of long runs stay exact. Columns that concern all methods alike are named in
     /// [`state`](super::state); those from [`METHOD_NUMBERS`] on are the method's own.
     pub fn schedule_row(&self, step: u64, rate: f64, weight_decay: f64) -> [f64; SCHEDULE_COLUMNS] {
