@@ -130,8 +130,8 @@ pub enum Fusion {
     No,
     /// `fused(i)` makes element `i`.
     Source,
-    /// `finish(at, value)` and `finish4` take the kernel's result for element `at`, or four from there on, and leave the
-    /// step's outcomes.
+    /// `finish(at, value)` and `finish4` take the kernel's result for element `at`, or four from there on, and store
+    /// the step's outcomes.
     Epilogue,
     /// `element(i)` is an application's own function of the inputs, and makes element `i`.
     Own,
