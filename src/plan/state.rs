@@ -51,7 +51,7 @@ pub const SCALE: usize = 3;
 /// Updates since the scale last changed.
 pub const GOOD: usize = 4;
 
-/// Scale of the loss's derivative, so that numbers stored in 16 bits neither overflow nor underflow: halved by an update
+/// Scale of the loss's derivative, so that numbers stored in 16 bits neither overflow nor vanish: halved by an update
 /// with non-finite gradients, which is skipped, and doubled after [`LossScale::GROWTH_INTERVAL`] good ones.
 /// Micikevicius et al., arXiv 1710.03740; the numbers are those of torch.amp.GradScaler.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
