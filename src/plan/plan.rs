@@ -320,7 +320,7 @@ impl Plan {
         self
     }
 
-    /// A plan of one step alone, for measuring it. Every place that it uses becomes a buffer, `place 0` and so on in the
+    /// A plan of one step alone, for measuring it. Each place that it uses becomes a buffer, `place 0` and so on in the
     /// order of slots, so that isolated plans of one product under several tiles share their operands.
     pub fn isolated(&self, step: usize) -> Option<Plan> {
         let mut step = self.steps.get(step)?.clone();
