@@ -86,7 +86,7 @@ impl Without {
         Ok(without)
     }
 
-    /// The optimisations that [`Without::VARIABLE`] names; none where it is not set. Fails where a name is unknown.
+    /// The optimisations that [`Without::VARIABLE`] names; none where it is unset. Fails where a name is unknown.
     pub fn from_environment() -> Result<Without> {
         let list = std::env::var_os(Without::VARIABLE).unwrap_or_default();
         Without::parse(&list.to_string_lossy()).map_err(|name| {
