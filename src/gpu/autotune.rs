@@ -26,14 +26,14 @@ const LONG_ENOUGH: Duration = Duration::from_millis(2);
 const MOST_REPETITIONS: usize = 1000;
 /// Timings of each tile, of which the median counts.
 const ROUNDS: usize = 5;
-/// Rounds after which slow tiles are dropped, and how slow is slow.
+/// Rounds after which slow tiles are dropped, and the factor by which they are slow.
 const FIRST_ROUNDS: usize = 2;
 const TOO_SLOW: f64 = 1.5;
 /// A tile must take less than this part of the untuned one's time.
 const NOISE: f64 = 0.97;
 /// How far a tile's numbers may be from the untuned one's, as a part of the largest.
 const TOLERANCE: f64 = 1e-5;
-/// How many times as far they may be where they are stored in 16 bits: two units in the last place.
+/// Factor of that tolerance where numbers are stored in 16 bits: two units in the last place.
 const HALF: f64 = 1.0 / (512.0 * TOLERANCE);
 
 /// Settings of a tuning.
@@ -52,7 +52,7 @@ impl Default for Tuning {
     }
 }
 
-/// What came of tuning.
+/// The outcome of tuning.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TuningReport {
     /// Measured products of the plans, including earlier measurements, the costliest first.
@@ -144,7 +144,7 @@ impl Gpu {
     }
 }
 
-/// The chosen tiles that are not the untuned ones.
+/// The chosen tiles that differ from the untuned ones.
 fn tuned_tiles<'a>(choices: impl IntoIterator<Item = &'a Choice>) -> HashMap<Product, Tile> {
     let chosen = choices.into_iter().filter(|choice| choice.tile != choice.default);
     chosen.map(|choice| (choice.product.clone(), choice.tile)).collect()
@@ -309,7 +309,7 @@ fn compare_steps(gpu: &Arc<Gpu>, untuned: &[Plan], tuned: &[Plan]) -> Result<[f6
     Ok(times.map(|times| median(&times[1..])))
 }
 
-/// What a launch left in one of its outcomes: its values with all partial sums joined, and what an error is held against.
+/// An outcome of a launch: its values with all partial sums joined, and the magnitude that errors are relative to.
 struct Computed {
     values: Vec<f64>,
     largest: f64,
