@@ -1,4 +1,4 @@
-//! Turns shader files into what one launch needs: the text with the step's constants in place of the file's own, its
+//! Turns shader files into the shader of one launch: the text with the step's constants in place of the file's own, its
 //! bindings numbered by the step's slots, and the fused expression in place of its neutral functions. A small expander on
 //! lines, so that line numbers stay true: what is generated follows after the file's last line. Steps that share a dispatch
 //! become one text, in which the second one's names end in `_1`.
@@ -14,7 +14,7 @@ use std::fmt::Write;
 
 const MATH: &str = include_str!("../../shaders/math.wgsl");
 
-/// What a launch runs.
+/// The shader of a launch.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Shader {
     /// The WGSL text; its first lines are those of the file.
@@ -23,7 +23,7 @@ pub struct Shader {
     pub file: &'static str,
     /// The entry point.
     pub entry: String,
-    /// Whether an application wrote a part of it, whose indices nobody vouches for.
+    /// Whether an application wrote a part of the text, whose indices are unchecked.
     pub own: bool,
 }
 
@@ -278,7 +278,7 @@ fn is_replaced(step: &Step, line: &str) -> bool {
     heads.iter().any(|head| line.starts_with(head))
 }
 
-/// What an application's own function reads: its operands, and all sizes.
+/// The declarations that an application's own function reads: operands and all sizes.
 fn own_operands(step: &Step, numbers: &[Option<usize>], text: &mut String) {
     let Some(own) = &step.own else { return };
     for (index, (shape, number)) in own.shapes.iter().zip(numbers).enumerate() {
