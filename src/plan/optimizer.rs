@@ -114,7 +114,7 @@ pub enum Method {
     RAdam = 10,
 }
 
-/// Least epsilon, used in place of a smaller one, such as 0: a gradient of 0 then gives a change of 0 and not 0 / 0, and
+/// Least epsilon, used in place of a smaller one, such as 0: a gradient of 0 then gives a change of 0, not 0 / 0, and
 /// one whose square is too small for 32 bits no infinite change. Other sums that it is added to are far larger.
 const LEAST_EPS: f64 = 1e-20;
 
