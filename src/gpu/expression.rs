@@ -5,7 +5,7 @@ use crate::plan::{Instruction, Outcome, Program, Step, View};
 use crate::tensor::DType;
 use std::fmt::Write;
 
-/// Whether a slot holds numbers of 16 bits.
+/// Whether a slot holds 16-bit floats.
 pub(super) fn is_half(step: &Step, slot: usize) -> bool {
     step.slots.get(slot).is_some_and(|slot| slot.dtype == DType::Half)
 }
