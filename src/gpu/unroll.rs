@@ -184,7 +184,7 @@ impl<'a> Rewriter<'a> {
         })
     }
 
-    /// Adds what a statement leaves.
+    /// Adds the rewritten statement.
     fn result(&mut self, old: Handle<Expression>, expression: Expression) -> Handle<Expression> {
         self.flush();
         let _ = self.emitter.finish(&self.new.expressions);
@@ -461,7 +461,7 @@ impl<'a> Rewriter<'a> {
         if !is_guard || break_if.is_some() || body[guard + 1..].iter().any(|statement| stays(self.module, statement)) {
             return Ok(None);
         }
-        // Only the question and the step are tried, and nothing of that is kept.
+        // Only the condition and the step are evaluated, and the results are discarded.
         self.flush();
         let (known, values) = (self.known.clone(), self.values.clone());
         let outer = std::mem::take(&mut self.block);
@@ -557,7 +557,7 @@ fn root(function: &Function, pointer: Handle<Expression>) -> Option<Handle<Local
 fn stays(module: &Module, statement: &Statement) -> bool {
     match statement {
         Statement::Break | Statement::Continue => true,
-        // What ends these loops is theirs.
+        // A break or continue in these loops concerns them alone.
         Statement::Loop { body, continuing, .. } => has_barrier(module, body) || has_barrier(module, continuing),
         _ if is_barrier(module, statement) => true,
         _ => blocks(statement).into_iter().any(|block| block.iter().any(|statement| stays(module, statement))),
@@ -590,7 +590,7 @@ fn taken<'a>(module: &Module, selector: Literal, cases: &'a [SwitchCase]) -> Opt
     (!case.fall_through && !case.body.iter().any(|statement| stays(module, statement))).then_some(case)
 }
 
-/// The blocks inside a statement.
+/// The nested blocks of a statement.
 fn blocks(statement: &Statement) -> Vec<&Block> {
     match statement {
         Statement::Block(block) => vec![block],
