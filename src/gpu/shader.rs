@@ -255,7 +255,7 @@ fn binding(step: &Step, line: &str, numbers: &[Option<usize>]) -> String {
             None => String::new(),
         },
         _ if is_generated(name) && row.fusion != Fusion::No => String::new(),
-        // Another entry point's.
+        // The binding of another entry point.
         _ => line.to_owned(),
     }
 }
@@ -292,7 +292,7 @@ fn own_operands(step: &Step, numbers: &[Option<usize>], text: &mut String) {
     }
 }
 
-/// A text whose own names end in `_index`, so that it can stand beside others, and in which buffers that are shared have
+/// A text whose own names end in `_index`, so that it can be joined to others, and in which buffers that are shared have
 /// the names under which they were declared.
 fn renamed(text: &str, index: usize, shared: &HashMap<String, String>) -> String {
     if index == 0 {
