@@ -63,7 +63,7 @@ pub enum Kernel {
     Update,
     /// [`Kernel::Update`] with a limit on the gradients' norm.
     LimitedUpdate,
-    /// Collects gradients among the moments, for devices that bind too few buffers for [`Kernel::LimitedUpdate`].
+    /// Collects gradients among the moments, for devices that bind too few buffers for the update.
     Collect,
     /// The optimiser's update of every parameter by collected gradients.
     CollectedUpdate,
