@@ -103,7 +103,7 @@ impl Sizes {
     fn each_piece(&self, row: usize, mut visit: impl FnMut(Pieces)) {
         let (n, p) = (row / self.p, row % self.p);
         let [stride, padding] = [self.stride[1], self.padding[1]];
-        // Columns of the window that lie side by side in the image, too.
+        // Columns of the window that are adjacent in the image, too.
         let together = if self.dilation[1] == 1 { self.s } else { 1 };
         for r in 0..self.r {
             let h = (p * self.stride[0] + r * self.dilation[0]).wrapping_sub(self.padding[0]);
@@ -324,7 +324,7 @@ fn forward_of<T: Real>(sizes: &Sizes, x: &[T], weight: &[T], y: &mut [T], fused:
     let rows = if sizes.is_plain() { images * sizes.p } else { sizes.rows_per_strip::<T>() };
     let positions = images * sizes.positions();
     with_memory(taps * o, |turned| {
-        // As the product wants it, once for all tasks.
+        // In the product's layout, once for all tasks.
         transpose(weight, [o, taps], taps, turned);
         let weight = Matrix { elements: &*turned, row: o, column: 1 };
         y.par_chunks_mut(positions * o).enumerate().for_each_init(

@@ -407,7 +407,7 @@ pub(super) fn squares_of_sums<T: Real>(
     });
 }
 
-/// Sums of the squares of what becomes of each block of gradients.
+/// Sums of the squares of each block of processed gradients.
 fn sum_squares<T: Real>(
     count: usize,
     inputs: Inputs<T>,

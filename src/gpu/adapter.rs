@@ -31,7 +31,7 @@ struct Faults {
 }
 
 impl Gpu {
-    /// Opens the best adapter whose name contains `name`, in any case; `None` takes the best of all. Software adapters
+    /// Opens the best adapter whose name contains `name`, ignoring case; `None` takes the best of all. Software adapters
     /// come last. With `PINHOLE_CHECKED=1` in the environment, shaders keep wgpu's bounds checks; [`Limits::VARIABLE`] may
     /// hold the device to limits of smaller ones.
     pub fn open(name: Option<&str>) -> Result<Gpu> {

@@ -1,9 +1,9 @@
-//! Tuning: which tile computes each product fastest, by measurement.
+//! Tuning: finds the fastest tile of each product by measurement.
 //!
-//! Every product of the plans is run alone under each tile that suits it. What a tile computes is first held against what
-//! the untuned one does; then all are timed in turn, so that a clock that rises or a neighbour that wakes disturbs all of
-//! them. A tile takes the place of the untuned one only where it is faster by more than noise, and all of them only where
-//! the whole step does not become slower: a tile of another workgroup size may part two products that shared a dispatch.
+//! Every product of the plans is run alone under each tile that suits it. Each tile's result is first compared with
+//! the untuned tile's; then all are timed in turn, so that a rising clock or other load on the device disturbs all of
+//! them. A tile replaces the untuned one only where it is faster by more than noise, and the tiles are used only where
+//! the whole step is not slower: a tile of another workgroup size may separate two products that shared a dispatch.
 
 use super::adapter::Gpu;
 use super::cache::{Choice, cache_folder, load_choices, save_choices};
@@ -26,14 +26,14 @@ const LONG_ENOUGH: Duration = Duration::from_millis(2);
 const MOST_REPETITIONS: usize = 1000;
 /// Timings of each tile, of which the median counts.
 const ROUNDS: usize = 5;
-/// Rounds after which slow tiles are dropped, and how slow is slow.
+/// Rounds after which slow tiles are dropped, and the factor by which they are slow.
 const FIRST_ROUNDS: usize = 2;
 const TOO_SLOW: f64 = 1.5;
 /// A tile must take less than this part of the untuned one's time.
 const NOISE: f64 = 0.97;
-/// How far a tile's numbers may be from the untuned one's, as a part of the largest.
+/// Largest difference of a tile's numbers from the untuned one's, as a part of the largest number.
 const TOLERANCE: f64 = 1e-5;
-/// How many times as far they may be where they are stored in 16 bits: two units in the last place.
+/// Factor of that tolerance where numbers are stored in 16 bits: two units in the last place.
 const HALF: f64 = 1.0 / (512.0 * TOLERANCE);
 
 /// Settings of a tuning.
@@ -52,7 +52,7 @@ impl Default for Tuning {
     }
 }
 
-/// What came of tuning.
+/// The outcome of tuning.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TuningReport {
     /// Measured products of the plans, including earlier measurements, the costliest first.
@@ -144,7 +144,7 @@ impl Gpu {
     }
 }
 
-/// The chosen tiles that are not the untuned ones.
+/// The chosen tiles that differ from the untuned ones.
 fn tuned_tiles<'a>(choices: impl IntoIterator<Item = &'a Choice>) -> HashMap<Product, Tile> {
     let chosen = choices.into_iter().filter(|choice| choice.tile != choice.default);
     chosen.map(|choice| (choice.product.clone(), choice.tile)).collect()
@@ -172,7 +172,7 @@ fn fits(tile: &Tile, limits: &Limits) -> bool {
     u64::from(tile.workgroup) <= limits.invocations && u64::from(tile.workgroup_bytes()) <= limits.workgroup_bytes
 }
 
-/// The tiles that are worth trying for a product.
+/// The candidate tiles of a product.
 fn tiles(candidates: &Candidates, target: &Target, limits: &Limits) -> Vec<Tile> {
     let (untuned, product) = (candidates.plans[0].0, &candidates.product);
     // More than half of a tile twice as long as the product would be idle.
@@ -309,7 +309,7 @@ fn compare_steps(gpu: &Arc<Gpu>, untuned: &[Plan], tuned: &[Plan]) -> Result<[f6
     Ok(times.map(|times| median(&times[1..])))
 }
 
-/// What a launch left in one of its outcomes: its values with all partial sums joined, and what an error is held against.
+/// An outcome of a launch: its values with all partial sums joined, and the magnitude that errors are relative to.
 struct Computed {
     values: Vec<f64>,
     largest: f64,
@@ -371,7 +371,7 @@ fn random(stream: u32, count: usize) -> Values {
     Values::F32(words.map(|word| 2.0 * rng::unit(word) - 1.0).take(count).collect())
 }
 
-/// How many runs of the first plan take long enough to be timed.
+/// Number of runs of the first plan that take long enough to be timed.
 fn repetitions(session: &mut Session) -> Result<usize> {
     let wanted = LONG_ENOUGH.as_secs_f64() * 1e6;
     let mut repetitions = 1;

@@ -5,7 +5,7 @@ use crate::plan::{Instruction, Outcome, Program, Step, View};
 use crate::tensor::DType;
 use std::fmt::Write;
 
-/// Whether a slot holds numbers of 16 bits.
+/// Whether a slot holds 16-bit floats.
 pub(super) fn is_half(step: &Step, slot: usize) -> bool {
     step.slots.get(slot).is_some_and(|slot| slot.dtype == DType::Half)
 }
@@ -46,7 +46,7 @@ pub(super) fn source(step: &Step, numbers: &[Option<usize>], text: &mut String) 
     let _ = writeln!(text, "fn fused4(i: u32) -> vec4<f32> {{\n{}    return r{last};\n}}", vectors.text);
 }
 
-/// What an expression reduces along rows before its last value: `part`, `is_maximum` and their number.
+/// The reductions along rows before an expression's last value: `part`, `is_maximum` and their number.
 fn phases(program: &Program, inputs: &Inputs, text: &mut String) {
     let _ = writeln!(text, "const PHASES: u32 = {}u;", program.phases.len());
     let mut parts = String::new();
@@ -174,12 +174,12 @@ fn scalars(program: &Program, inputs: &Inputs, unit: Option<usize>) -> String {
     text
 }
 
-/// How the four indices of an index register lie.
+/// The arrangement of the four indices of an index register.
 #[derive(Clone, Copy, PartialEq)]
 enum Walk {
     /// The first, and the distance to the next; where that is 1, the first is a multiple of four.
     Even(usize),
-    /// Anyhow: a vector of them.
+    /// Irregular: a vector of the four indices.
     Free,
     /// No index.
     None,

@@ -24,7 +24,7 @@ const UPLOAD: usize = 4 << 20;
 /// Submissions in flight before the host waits for the oldest.
 const IN_FLIGHT: usize = 2;
 
-/// Where the host's time and the bus's went.
+/// Time spent by the host, and traffic on the bus.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Statistics {
     /// Launches recorded.
@@ -63,7 +63,7 @@ pub(super) struct Compiled {
     ring: Option<Ring>,
     /// Steps that the next submission takes.
     steps: usize,
-    /// Whether these were fixed, and are not measured.
+    /// Whether the steps of a submission are fixed rather than measured.
     fixed: bool,
 }
 
@@ -81,7 +81,7 @@ impl Launch {
     }
 }
 
-/// Where a plan's metrics go, and the step that the device's state stands at.
+/// The destination of a plan's metrics, and the step of the device's state.
 struct Ring {
     buffer: String,
     state: String,
@@ -175,7 +175,7 @@ impl Session {
         })
     }
 
-    /// Where time went so far.
+    /// The statistics so far.
     pub fn statistics(&self) -> Statistics {
         self.statistics
     }
@@ -484,7 +484,7 @@ fn pipeline(gpu: &Gpu, shader: &Shader, accesses: &[Access], kept: bool) -> Resu
     made.map_err(|error| invalid(shader, without, &path).unwrap_or(error))
 }
 
-/// What naga's validator finds in a shader that wgpu refused, with file, line and column.
+/// The error that naga's validator finds in a shader that wgpu refused, with file, line and column.
 fn invalid(shader: &Shader, without: Without, path: &str) -> Option<Error> {
     let module = shader.module(without).ok()?;
     let mut validator =

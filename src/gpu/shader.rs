@@ -1,4 +1,4 @@
-//! Turns shader files into what one launch needs: the text with the step's constants in place of the file's own, its
+//! Turns shader files into the shader of one launch: the text with the step's constants in place of the file's own, its
 //! bindings numbered by the step's slots, and the fused expression in place of its neutral functions. A small expander on
 //! lines, so that line numbers stay true: what is generated follows after the file's last line. Steps that share a dispatch
 //! become one text, in which the second one's names end in `_1`.
@@ -14,7 +14,7 @@ use std::fmt::Write;
 
 const MATH: &str = include_str!("../../shaders/math.wgsl");
 
-/// What a launch runs.
+/// The shader of a launch.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Shader {
     /// The WGSL text; its first lines are those of the file.
@@ -23,7 +23,7 @@ pub struct Shader {
     pub file: &'static str,
     /// The entry point.
     pub entry: String,
-    /// Whether an application wrote a part of it, whose indices nobody vouches for.
+    /// Whether an application wrote a part of the text, whose indices are unchecked.
     pub own: bool,
 }
 
@@ -255,7 +255,7 @@ fn binding(step: &Step, line: &str, numbers: &[Option<usize>]) -> String {
             None => String::new(),
         },
         _ if is_generated(name) && row.fusion != Fusion::No => String::new(),
-        // Another entry point's.
+        // The binding of another entry point.
         _ => line.to_owned(),
     }
 }
@@ -278,7 +278,7 @@ fn is_replaced(step: &Step, line: &str) -> bool {
     heads.iter().any(|head| line.starts_with(head))
 }
 
-/// What an application's own function reads: its operands, and all sizes.
+/// The declarations that an application's own function reads: operands and all sizes.
 fn own_operands(step: &Step, numbers: &[Option<usize>], text: &mut String) {
     let Some(own) = &step.own else { return };
     for (index, (shape, number)) in own.shapes.iter().zip(numbers).enumerate() {
@@ -292,7 +292,7 @@ fn own_operands(step: &Step, numbers: &[Option<usize>], text: &mut String) {
     }
 }
 
-/// A text whose own names end in `_index`, so that it can stand beside others, and in which buffers that are shared have
+/// A text whose own names end in `_index`, so that it can be joined to others, and in which buffers that are shared have
 /// the names under which they were declared.
 fn renamed(text: &str, index: usize, shared: &HashMap<String, String>) -> String {
     if index == 0 {

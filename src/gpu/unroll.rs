@@ -1,4 +1,4 @@
-//! The naga pass: what a driver's compiler is given in place of readable tiles.
+//! The naga pass: rewrites readable tiles into the form that drivers' compilers handle well.
 //!
 //! Loops whose few trips are known are unrolled, and local arrays that are then indexed by constants alone become a variable
 //! for each element: registers. Metal's and DX12's compilers see loops that naga wraps beyond their analysis, and put arrays
@@ -15,12 +15,12 @@ use naga::{
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
-/// A loop of more trips stays a loop.
+/// Most trips of a loop that is unrolled.
 const TRIPS: usize = 64;
-/// An array of more elements stays an array: no device has as many registers.
+/// Most elements of an array that is split: no device has more registers.
 const ELEMENTS: u32 = 256;
 
-/// Unrolls loops and splits arrays in every function of a module. What it does not understand it leaves as it was.
+/// Unrolls loops and splits arrays in every function of a module. Constructs that it does not support stay unchanged.
 pub(super) fn unroll(module: &mut Module) {
     let functions: Vec<_> = module.functions.iter().map(|(handle, _)| handle).collect();
     for handle in functions {
@@ -49,13 +49,13 @@ fn rewritten(module: &mut Module, old: Function) -> Function {
 enum Refusal {
     /// A split variable is used as a whole.
     Indexed(Handle<LocalVariable>),
-    /// No shader of ours has such an expression or statement.
+    /// An expression or statement that none of Pinhole's shaders has.
     Unknown,
 }
 
 type Result<T> = std::result::Result<T, Refusal>;
 
-/// What has come of an expression.
+/// The rewritten form of an expression.
 #[derive(Clone)]
 enum Value {
     One(Handle<Expression>),
@@ -73,9 +73,9 @@ struct Rewriter<'a> {
     emitter: Emitter,
     /// The block that statements are added to.
     block: Block,
-    /// What has come of each expression of the old function, at the place that the walk has reached.
+    /// The rewritten form of each expression of the old function, at the walk's place.
     values: HashMap<Handle<Expression>, Value>,
-    /// What has come of its variables.
+    /// The rewritten form of the old function's variables.
     variables: HashMap<Handle<LocalVariable>, Value>,
     /// New variables that hold a literal there.
     known: HashMap<Handle<LocalVariable>, Handle<Expression>>,
@@ -184,7 +184,7 @@ impl<'a> Rewriter<'a> {
         })
     }
 
-    /// Adds what a statement leaves.
+    /// Adds the rewritten statement.
     fn result(&mut self, old: Handle<Expression>, expression: Expression) -> Handle<Expression> {
         self.flush();
         let _ = self.emitter.finish(&self.new.expressions);
@@ -228,7 +228,7 @@ impl<'a> Rewriter<'a> {
         Ok(value)
     }
 
-    /// What has come of an expression that must not be a split variable.
+    /// The rewritten form of an expression that must not be a split variable.
     fn one(&mut self, old: Handle<Expression>) -> Result<Handle<Expression>> {
         match self.value(old)? {
             Value::One(handle) => Ok(handle),
@@ -445,8 +445,8 @@ impl<'a> Rewriter<'a> {
         Ok(())
     }
 
-    /// How often a loop runs, and which statement of its body is the question whether it goes on: where that follows from
-    /// constants, and all that could end it otherwise is that question.
+    /// Trips of a loop and the index of its exit condition in the body, where trips follow from constants and nothing
+    /// else can end the loop.
     fn trips(
         &mut self,
         body: &Block,
@@ -461,7 +461,7 @@ impl<'a> Rewriter<'a> {
         if !is_guard || break_if.is_some() || body[guard + 1..].iter().any(|statement| stays(self.module, statement)) {
             return Ok(None);
         }
-        // Only the question and the step are tried, and nothing of that is kept.
+        // Only the condition and the step are evaluated, and the results are discarded.
         self.flush();
         let (known, values) = (self.known.clone(), self.values.clone());
         let outer = std::mem::take(&mut self.block);
@@ -484,7 +484,7 @@ impl<'a> Rewriter<'a> {
         Ok(trips)
     }
 
-    /// Nothing is known any more of the variables that a block may change.
+    /// Forgets the values of variables that a block may change.
     fn forget(&mut self, block: &Block) {
         block.iter().for_each(|statement| self.forget_statement(statement));
     }
@@ -557,7 +557,7 @@ fn root(function: &Function, pointer: Handle<Expression>) -> Option<Handle<Local
 fn stays(module: &Module, statement: &Statement) -> bool {
     match statement {
         Statement::Break | Statement::Continue => true,
-        // What ends these loops is theirs.
+        // A break or continue in these loops concerns them alone.
         Statement::Loop { body, continuing, .. } => has_barrier(module, body) || has_barrier(module, continuing),
         _ if is_barrier(module, statement) => true,
         _ => blocks(statement).into_iter().any(|block| block.iter().any(|statement| stays(module, statement))),
@@ -590,7 +590,7 @@ fn taken<'a>(module: &Module, selector: Literal, cases: &'a [SwitchCase]) -> Opt
     (!case.fall_through && !case.body.iter().any(|statement| stays(module, statement))).then_some(case)
 }
 
-/// The blocks inside a statement.
+/// The nested blocks of a statement.
 fn blocks(statement: &Statement) -> Vec<&Block> {
     match statement {
         Statement::Block(block) => vec![block],

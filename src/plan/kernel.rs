@@ -1,4 +1,4 @@
-//! Kernels, and what a row of their table says of one.
+//! Kernels, and the columns of the kernel table.
 
 /// A kernel: an entry point under `shaders/` and its twin of the same name under `src/cpu/`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -9,27 +9,27 @@ pub enum Kernel {
     MatMul,
     /// Convolution.
     Conv2d,
-    /// Its derivative by the input; transposed convolution.
+    /// Gradient of a convolution with respect to its input; transposed convolution.
     Conv2dGradInput,
-    /// Its derivative by the weight, as partial sums.
+    /// Gradient of a convolution with respect to its weight, as partial sums.
     Conv2dGradWeight,
     /// Sums of windows.
     SumPool,
-    /// Its transpose: each element in every place of its window.
+    /// Transpose of [`Kernel::SumPool`]: copies each element to every place of its window.
     SumPoolSpread,
     /// Elements at the first largest keys of windows.
     MaxPool,
-    /// Its transpose: each element at the first largest key of its window.
+    /// Transpose of [`Kernel::MaxPool`]: puts each element at the first largest key of its window.
     MaxPoolSpread,
     /// An image enlarged by linear interpolation.
     LinearResize,
-    /// Its transpose.
+    /// Transpose of [`Kernel::LinearResize`].
     LinearResizeSpread,
     /// Sums along axes, possibly partial.
     Sum,
     /// Sums along all axes but the last ones, possibly partial.
     ColumnSums,
-    /// A fused elementwise expression of rows and of what they are reduced to, such as a softmax or a normalisation.
+    /// A fused elementwise expression of rows and their reductions, such as a softmax or a normalisation.
     Rows,
     /// Maxima along axes, possibly partial.
     Max,
@@ -37,19 +37,19 @@ pub enum Kernel {
     Gather,
     /// Rows summed into a table.
     ScatterAdd,
-    /// Pictures sampled along affine maps.
+    /// Images sampled along affine maps.
     Warp,
-    /// Real numbers as indices.
+    /// Conversion of real numbers to indices.
     Indices,
-    /// Which elements are the largest of their rows.
+    /// Mask of the largest elements of each row.
     TopK,
     /// An LSTM over all steps of sequences.
     Lstm,
     /// A GRU over all steps of sequences.
     Gru,
-    /// The linear recurrence that small changes of their states follow.
+    /// The linear recurrence that small changes of an LSTM's or GRU's states follow.
     LinearForward,
-    /// Its transpose.
+    /// Transpose of [`Kernel::LinearForward`].
     LinearBackward,
     /// The next batch of a data set of floats.
     BatchFloats,
@@ -57,35 +57,35 @@ pub enum Kernel {
     BatchBytes,
     /// Uniform draws.
     RandomUniform,
-    /// The generator's words.
+    /// Random words of the generator.
     RandomBits,
-    /// The optimiser on every parameter.
+    /// The optimiser's update of every parameter.
     Update,
-    /// The same under a limit of the gradients' norm.
+    /// [`Kernel::Update`] with a limit on the gradients' norm.
     LimitedUpdate,
-    /// Gradients to where the next kernel finds them, where it has no binding for them.
+    /// Collects gradients among the moments, for devices that bind too few buffers for the update.
     Collect,
-    /// The optimiser on every parameter, by these gradients.
+    /// The optimiser's update of every parameter by collected gradients.
     CollectedUpdate,
     /// Sums of the gradients' squares.
     Squares,
-    /// The same with the gradients of the batches before.
+    /// Sums of the squares of accumulated gradients, those of earlier batches included.
     SquaresOfSums,
-    /// Joins these and counts updates that are left out.
+    /// Joins the sums of squares to the gradients' norm, and counts skipped updates.
     Norm,
-    /// Lets the parameters' average follow them.
+    /// Updates the running average of the parameters.
     Average,
-    /// Keeps the step's metrics and moves the state on.
+    /// Records the step's metrics and advances the state.
     Advance,
-    /// Numbers that follow no gradient take their new values.
+    /// Assigns new values to parameters that are not trained by gradient.
     Assign,
-    /// Columns of a matrix of parameters are scaled to length 1.
+    /// Scales the columns of a matrix of parameters to length 1.
     UnitColumns,
     /// Copies of weights in 16 bits.
     Narrow,
-    /// The same where all gradients are finite.
+    /// [`Kernel::Assign`], only where all gradients are finite.
     GuardedAssign,
-    /// An application's own: whose text and twin come with the step, see [`Step::own`](super::Step::own).
+    /// An application's own kernel: the step carries its text and CPU twin, see [`Step::own`](super::Step::own).
     Custom,
 }
 
@@ -94,7 +94,7 @@ pub enum Kernel {
 pub enum Access {
     /// Reads it.
     Read,
-    /// Writes every element, and reads none but, in a recurrence, those of the steps that it has just written.
+    /// Writes every element; only a recurrence reads some of them: those of the steps that it has just written.
     Write,
     /// Reads and writes: only the state, the parameters and the optimiser's moments, which live as long as the run.
     Update,
@@ -117,9 +117,9 @@ pub enum Element {
 pub struct Binding {
     /// The variable's name in the shader.
     pub name: &'static str,
-    /// How it is used.
+    /// How the kernel uses the buffer.
     pub access: Access,
-    /// What it holds.
+    /// The type of its elements.
     pub element: Element,
 }
 
@@ -130,8 +130,8 @@ pub enum Fusion {
     No,
     /// `fused(i)` makes element `i`.
     Source,
-    /// `finish(at, value)` and `finish4` take the kernel's result for element `at`, or four from there on, and leave the
-    /// step's outcomes.
+    /// `finish(at, value)` and `finish4` take the kernel's result for element `at`, or four from there on, and store
+    /// the step's outcomes.
     Epilogue,
     /// `element(i)` is an application's own function of the inputs, and makes element `i`.
     Own,
@@ -149,26 +149,26 @@ pub struct Extent {
 /// Words of workgroup memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scratch {
-    /// As many.
+    /// A fixed number of words.
     Words(u64),
-    /// As many as a constant says.
+    /// The value of the constant of this name.
     Constant(&'static str),
-    /// One for each invocation of the workgroup.
+    /// One word for each invocation of the workgroup.
     EachInvocation,
 }
 
-/// All that is known of a kernel before it is specialised.
+/// A row of the kernel table: the description of a kernel before it is specialised.
 #[derive(Clone, Copy, Debug)]
 pub struct Row {
-    /// Which kernel.
+    /// The kernel.
     pub kernel: Kernel,
     /// The file under `shaders/`.
     pub file: &'static str,
-    /// Its text.
+    /// The file's text.
     pub source: &'static str,
     /// The entry point, and the twin's name on the CPU.
     pub entry: &'static str,
-    /// Its own storage buffers; those of a step's outcomes, and of a fused expression, `x0`, `x1`, ..., come after them.
+    /// The kernel's own storage buffers; those of outcomes and of fused inputs, `x0`, `x1`, ..., follow.
     pub bindings: &'static [Binding],
     /// The `const`s of the file that a step sets, in the order of [`Step::constants`](super::Step::constants).
     pub constants: &'static [&'static str],
@@ -176,24 +176,24 @@ pub struct Row {
     pub grid: &'static [Extent],
     /// Invocations in a workgroup, all along x; those of a tiled kernel are a constant.
     pub workgroup: u32,
-    /// Whether it is a product by tiles: `shaders/tile.wgsl` with the operands that the functions named `ENTRY_..` of this
-    /// file describe.
+    /// Whether the kernel is a tiled product: `shaders/tile.wgsl` with the operands that this file's functions named
+    /// `ENTRY_..` describe.
     pub tiled: bool,
-    /// Whether its own buffers of real numbers may hold 16-bit ones; those of outcomes and of inputs may anyway.
+    /// Whether the kernel's own float buffers may be 16-bit; those of outcomes and of fused inputs always may.
     pub halves: bool,
-    /// Where a fused expression goes.
+    /// The function that a fused expression replaces.
     pub fusion: Fusion,
-    /// What it takes of workgroup memory besides tiles.
+    /// Workgroup memory in addition to tiles.
     pub scratch: Scratch,
     /// Whether a workgroup computes a row, rather than each invocation an element of the grid.
     pub row_per_workgroup: bool,
-    /// The constant that says how many rows of the first two bindings are read, which may hold more.
+    /// The constant that gives the number of rows read from the first two bindings, which may hold more.
     pub table_rows: Option<&'static str>,
-    /// The constant that is the length of the rows that the results of a product come in, where they do.
+    /// The constant that gives the row length of a product's results, where they come in rows.
     pub row_length: Option<&'static str>,
-    /// The constants of the stride and the length of partial sums which the result is, apart from a product's splits.
+    /// The constants of the stride and the length of partial sums in the result, apart from a product's splits.
     pub parts: Option<[&'static str; 2]>,
-    /// Whether it calls functions of `shaders/math.wgsl` itself, besides those of its fused expression.
+    /// Whether the kernel itself, not just its fused expression, calls functions of `shaders/math.wgsl`.
     pub math: bool,
 }
 
@@ -204,7 +204,7 @@ impl Row {
         self.constants.iter().chain(shared).copied()
     }
 
-    /// How many outcomes and inputs a fused expression may have where a launch binds so many storage buffers.
+    /// The most outcomes and inputs that a fused expression may have where a launch binds `storage_buffers` buffers.
     pub fn fused(&self, storage_buffers: usize) -> usize {
         match self.fusion {
             Fusion::No => 0,

@@ -1,4 +1,4 @@
-//! Memory: where parameters lie, and buffers for everything that lives only within a step.
+//! Memory: the layout of parameters, and buffers for values that live only within a step.
 //!
 //! Values within a step share a few buffers, their colours. A launch's output is always of another colour than its
 //! inputs, so that inputs are bound read-only: wgpu refuses one buffer both read-only and writable in a launch, and a
@@ -23,7 +23,7 @@ pub(super) fn aligned_halves(elements: usize) -> usize {
     elements.next_multiple_of(2 * ALIGNMENT)
 }
 
-/// Where each parameter lies in the buffer that holds them all; gradients and moments lie likewise in theirs.
+/// Offsets of the parameters in their common buffer; gradients and moments have the same layout in theirs.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ParameterLayout {
     entries: Vec<(String, Shape, usize)>,
@@ -31,7 +31,7 @@ pub struct ParameterLayout {
 }
 
 impl ParameterLayout {
-    /// The layout of these parameters, in this order.
+    /// Lays out parameters in the given order.
     pub fn new(parameters: impl IntoIterator<Item = (String, Shape)>) -> ParameterLayout {
         let mut layout = ParameterLayout::default();
         for (name, shape) in parameters {
@@ -145,7 +145,7 @@ pub fn foresee(plans: &[Plan], available: u64) -> Result<()> {
     if asked <= available {
         return Ok(());
     }
-    // Parameters and data stay as large with a smaller batch; what lives within a step shrinks with it.
+    // Only values that live within a step shrink with the batch; parameters and data do not.
     let lasting: u64 = buffers.values().filter(|(_, persistent)| *persistent).map(|(bytes, _)| bytes).sum();
     let part = 100 * available.saturating_sub(lasting) / (asked - lasting).max(1);
     let help = match part {

@@ -1,16 +1,16 @@
-//! Optimisers: what each keeps of past gradients, and the numbers that a step of it takes.
+//! Optimisers: the moments that each keeps, and the schedule's numbers for a step.
 
 use super::state::{DECAY, METHOD_NUMBERS, RATE, SCHEDULE_COLUMNS, SHARE, SHRINK};
 
-/// How parameters p follow their gradients g at a learning rate that the schedule gives. Each takes the steps of PyTorch's
-/// optimiser of that name; Lion takes those of its paper.
+/// How parameters p follow their gradients g at a learning rate that the schedule gives. Each computes the steps of
+/// PyTorch's optimiser of that name; Lion those of its paper.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Optimizer {
     /// Gradient descent, with the momentum of Sutskever et al. (ICML 2013) if it is above 0.
     Sgd {
         /// The momentum: the part of the previous change that is kept.
         momentum: f64,
-        /// Whether the gradient is looked ahead for: Nesterov's momentum.
+        /// Whether the momentum is Nesterov's, which looks ahead.
         nesterov: bool,
     },
     /// RMSprop: Tieleman and Hinton, Coursera lecture 6.5 (2012); centred: Graves, arXiv 1308.0850.
@@ -21,7 +21,7 @@ pub enum Optimizer {
         eps: f64,
         /// The momentum: the part of the previous change that is kept.
         momentum: f64,
-        /// Whether the gradient's variance stands in place of its mean square.
+        /// Whether the gradient's variance replaces its mean square.
         centered: bool,
     },
     /// Adam: Kingma and Ba, arXiv 1412.6980.
@@ -30,7 +30,7 @@ pub enum Optimizer {
         betas: [f64; 2],
         /// Added to the root of the second moment.
         eps: f64,
-        /// Whether the largest second moment so far stands in place of the second moment: Reddi et al., ICLR 2018.
+        /// Whether the largest second moment so far replaces the second moment: Reddi et al., ICLR 2018.
         amsgrad: bool,
     },
     /// Adam with weight decay apart from the gradient: Loshchilov and Hutter, arXiv 1711.05101.
@@ -39,7 +39,7 @@ pub enum Optimizer {
         betas: [f64; 2],
         /// Added to the root of the second moment.
         eps: f64,
-        /// As Adam's.
+        /// Whether the largest second moment so far replaces the second moment.
         amsgrad: bool,
     },
     /// Adagrad: Duchi, Hazan and Singer, JMLR 12 (2011).
@@ -114,12 +114,12 @@ pub enum Method {
     RAdam = 10,
 }
 
-/// Stands in for a smaller epsilon, such as 0: a gradient of 0 then gives a change of 0 and not 0 / 0, and one whose square
-/// is too small for 32 bits does not give an infinite one. What it is added to is far larger otherwise.
+/// Least epsilon, used in place of a smaller one, such as 0: a gradient of 0 then gives a change of 0, not 0 / 0, and
+/// one whose square is too small for 32 bits no infinite change. Other sums that it is added to are far larger.
 const LEAST_EPS: f64 = 1e-20;
 
 impl Method {
-    /// All of them, by their numbers.
+    /// All methods, by their numbers.
     pub const ALL: [Method; 11] = [
         Method::Descent,
         Method::Momentum,
@@ -136,7 +136,7 @@ impl Method {
 }
 
 impl Optimizer {
-    /// All of them, with PyTorch's defaults.
+    /// All optimisers, with PyTorch's defaults.
     pub const ALL: [Optimizer; 10] = [
         Optimizer::Sgd { momentum: 0.0, nesterov: false },
         Optimizer::RmsProp { alpha: 0.99, eps: 1e-8, momentum: 0.0, centered: false },
@@ -151,7 +151,7 @@ impl Optimizer {
     ];
     /// Plain descent.
     pub const SGD: Optimizer = Optimizer::ALL[0];
-    /// Adam as PyTorch has it without arguments.
+    /// Adam with PyTorch's defaults.
     pub const ADAM: Optimizer = Optimizer::ALL[2];
 
     /// The name in plans and model files.
@@ -170,7 +170,7 @@ impl Optimizer {
         }
     }
 
-    /// The function of its update.
+    /// The function of the optimiser's update.
     pub fn method(&self) -> Method {
         match self {
             Optimizer::Sgd { momentum, .. } if *momentum == 0.0 => Method::Descent,
@@ -195,7 +195,7 @@ impl Optimizer {
         }
     }
 
-    /// How many numbers it keeps of past gradients for every parameter.
+    /// Number of moments kept for every parameter.
     pub fn moments(&self) -> usize {
         match self.method() {
             Method::Descent => 0,
@@ -221,9 +221,9 @@ impl Optimizer {
         }
     }
 
-    /// The schedule's row for update `step`, counted from 1, at a learning rate and with a weight decay. Computed in f64, so
+    /// The schedule's row for update `step`, counted from 1, at a learning rate and a weight decay. Computed in f64, so
     /// that the bias corrections of long runs stay exact. Columns that concern all methods alike are named in
-    /// [`state`](super::state); those of [`METHOD_NUMBERS`] are what the method's function says.
+    /// [`state`](super::state); those from [`METHOD_NUMBERS`] on are the method's own.
     pub fn schedule_row(&self, step: u64, rate: f64, weight_decay: f64) -> [f64; SCHEDULE_COLUMNS] {
         let mut row = [0.0; SCHEDULE_COLUMNS];
         (row[RATE], row[SHRINK], row[SHARE]) = (rate, 1.0, 1.0);
@@ -254,7 +254,7 @@ impl Optimizer {
                 let mut product = 1.0;
                 for step in 1..=step {
                     product *= momentum(step as f64);
-                    // What is left is lost in 1 - product.
+                    // A smaller product makes no difference to 1 - product.
                     if product < 1e-20 {
                         break;
                     }
@@ -273,7 +273,7 @@ impl Optimizer {
             Optimizer::RAdam { betas: [first, second], eps } => {
                 row[RATE] = rate / (1.0 - first.powf(exponent));
                 let power = second.powf(exponent);
-                // Lengths of simple averages that know as much of the second moment: in the end, and now.
+                // Lengths of equivalent simple moving averages of the second moment: in the limit, and now.
                 let most = 2.0 / (1.0 - second) - 1.0;
                 let length = most - 2.0 * exponent * power / (1.0 - power);
                 let [by_root, plain] = if length > 5.0 {

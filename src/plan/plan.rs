@@ -15,7 +15,7 @@ use std::ops::Range;
 /// A fixed list of launches and the buffers they work on.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
-    /// For messages.
+    /// The plan's name, for messages.
     pub name: String,
     /// The launches, in order.
     pub steps: Vec<Step>,
@@ -26,44 +26,44 @@ pub struct Plan {
 /// One launch, or a part of one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Step {
-    /// Which kernel.
+    /// The kernel.
     pub kernel: Kernel,
-    /// Its constants, in the order of [`Row::constant_names`](super::Row::constant_names).
+    /// The kernel's constants, in the order of [`Row::constant_names`](super::Row::constant_names).
     pub constants: Vec<u32>,
-    /// What it works on: first as [`Row::bindings`](super::Row::bindings) says, then one slot for each outcome, then the
-    /// inputs of its fused expression.
+    /// The buffers' parts that the launch binds: those of [`Row::bindings`](super::Row::bindings), one slot for each
+    /// outcome, and the inputs of the fused expression, in this order.
     pub slots: Vec<Slot>,
-    /// What a kernel with an epilogue leaves; empty for all others, whose results are bindings of their own.
+    /// The results of a kernel with an epilogue; empty for other kernels, whose results are bindings of their own.
     pub outcomes: Vec<Outcome>,
-    /// Its fused expression, where it has one.
+    /// The fused expression, if any.
     pub program: Option<Program>,
     /// The application's own kernel that [`Kernel::Custom`] stands for.
     pub own: Option<OwnKernel>,
-    /// Whether it shares the dispatch of the step before it. Neither of them reads what the other writes.
+    /// Whether the step shares the dispatch of the previous step. Neither step reads what the other writes.
     pub joins_previous: bool,
-    /// The scope of the value it computes, such as `encoder.0`.
+    /// The scope of the computed value, such as `encoder.0`.
     pub label: String,
     /// Floating-point operations, a multiplication and an addition counting as two.
     pub operations: u64,
 }
 
-/// What [`Kernel::Custom`] stands for in a step.
+/// An application's own kernel in a step of [`Kernel::Custom`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct OwnKernel {
     /// The kernel.
     pub kernel: CustomKernel,
-    /// The shapes of its result and of its operands.
+    /// The shapes of the kernel's result and operands.
     pub shapes: Vec<Shape>,
 }
 
-/// What a launch leaves in a slot.
+/// A result that a launch writes to a slot.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
-    /// An element for each of the kernel's.
+    /// One element for each element of the kernel's result.
     Element {
-        /// Its value; the kernel's own result where there is no fused expression.
+        /// The register of the value; the kernel's own result where there is no fused expression.
         value: Register,
-        /// Where element i goes; to place i where there is no view.
+        /// The place of element i; place i where there is no view.
         place: Option<View>,
     },
     /// The sum of a value over all elements, as partial sums: one for each invocation.
@@ -73,11 +73,11 @@ pub enum Outcome {
 /// A place in memory.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Slot {
-    /// Which of the plan's buffers.
+    /// Index of the plan's buffer.
     pub buffer: usize,
-    /// Where it begins, in elements.
+    /// Offset in the buffer, in elements.
     pub offset: usize,
-    /// The shape of what lies there.
+    /// The shape of the stored value.
     pub shape: Shape,
     /// The type of its elements.
     pub dtype: DType,
@@ -94,9 +94,9 @@ pub struct Buffer {
     pub elements: usize,
     /// Whether its content outlives a step.
     pub persistent: bool,
-    /// Tensors in it whose channels lie last on the device, first on the host: offset and host's shape.
+    /// Offset and host shape of tensors whose channels are last on the device, first on the host.
     pub rearranged: Vec<(usize, [usize; 4])>,
-    /// What it holds from the beginning, where nobody writes it.
+    /// The initial content of a buffer that no launch writes.
     pub content: Vec<u32>,
 }
 
@@ -117,7 +117,7 @@ impl Buffer {
         Buffer { name: name.to_owned(), dtype, elements: 0, persistent: true, rearranged: vec![], content: vec![] }
     }
 
-    /// Its length in bytes on a GPU, where four elements are loaded at a time.
+    /// The buffer's length in bytes on a GPU, where four elements are loaded at a time.
     pub fn bytes(&self) -> u64 {
         (self.elements as u64 * self.dtype.bytes()).next_multiple_of(16)
     }
@@ -131,7 +131,7 @@ impl Slot {
 }
 
 impl Step {
-    /// The first constants as an array, for the CPU's twins. The table says how many there are.
+    /// The first constants as an array, for the CPU twins. The kernel table gives their number.
     pub fn constants<const N: usize>(&self) -> [usize; N] {
         std::array::from_fn(|position| self.constants[position] as usize)
     }
@@ -142,12 +142,12 @@ impl Step {
         Some(self.constants[position] as u64)
     }
 
-    /// A constant that the kernel has.
+    /// The constant of this name; 1 where the kernel lacks it.
     fn named(&self, name: &str) -> u64 {
         self.constant(name).unwrap_or(1)
     }
 
-    /// The product that it computes, by which its tile was chosen; `None` for a step that is no product by tiles.
+    /// The sizes by which the product's tile was chosen; `None` for a step that is not a tiled product.
     pub fn product(&self) -> Option<Product> {
         let half = || self.slots.iter().take(2).any(|slot| slot.dtype == DType::Half);
         self.kernel.row().tiled.then(|| product_of(self.kernel, &self.constants, half()))
@@ -169,7 +169,7 @@ impl Step {
         })
     }
 
-    /// What the step does with each of its slots.
+    /// How the step accesses a slot.
     pub fn access(&self, slot: usize) -> Access {
         let bindings = self.kernel.row().bindings;
         match bindings.get(slot) {
@@ -185,13 +185,13 @@ impl Step {
         self.constant("WORKGROUP").unwrap_or(row.workgroup as u64)
     }
 
-    /// What a product's tiles of its left and right operand take of workgroup memory, in groups of four numbers.
+    /// Workgroup memory of the tiles of a product's left and right operand, in groups of four numbers.
     pub fn tile_memory(&self) -> Option<[u64; 2]> {
         let workgroup = self.kernel.row().tiled && self.named("FAMILY") == Family::Workgroup as u64;
         workgroup.then(|| ["TILE_LINES", "TILE_COLUMNS"].map(|size| self.named("TILE_DEPTH") * self.named(size) / 4))
     }
 
-    /// Bytes of workgroup memory besides [`Step::tile_memory`].
+    /// Bytes of workgroup memory apart from [`Step::tile_memory`].
     fn own_workgroup_bytes(&self) -> u64 {
         4 * match self.kernel.row().scratch {
             Scratch::Words(words) => words,
@@ -200,7 +200,7 @@ impl Step {
         }
     }
 
-    /// Workgroups.
+    /// Number of workgroups.
     pub fn groups(&self) -> u64 {
         let row = self.kernel.row();
         if !row.tiled {
@@ -222,16 +222,16 @@ impl Step {
         length.map(|length| length as usize)
     }
 
-    /// Partial sums that an [`Outcome::Total`] leaves.
+    /// Number of partial sums of an [`Outcome::Total`].
     pub fn parts(&self) -> usize {
         (self.groups() * self.workgroup()) as usize
     }
 
-    /// Bytes read and written, each element counted once. Of tables and data sets only the rows that come out count.
+    /// Bytes read and written, each element counted once; of tables and data sets only the rows that are taken.
     pub fn bytes(&self) -> u64 {
         let rows = self.kernel.row().table_rows.and_then(|count| self.constant(count));
         let read = |(position, slot): (usize, &Slot)| match (rows, slot.shape.first()) {
-            // Slots 0 and 1 are the table and the indices, which may be longer than what is taken from them.
+            // Slots 0 and 1 are the table and the indices, which may be longer than the rows taken.
             (Some(rows), Some(all)) if position < 2 => slot.bytes() * rows.min(*all as u64) / *all as u64,
             _ => slot.bytes(),
         };
@@ -250,7 +250,7 @@ impl Plan {
         self.steps.iter().map(|step| step.operations).sum()
     }
 
-    /// Fails with the first step or buffer that breaks a limit, and says which.
+    /// Fails where a step or buffer exceeds a limit; the error names the first.
     pub fn check(&self, limits: &Limits) -> Result<()> {
         let fail = |place: String, what, needed, allowed, help| {
             Err(Error::Limit { plan: self.name.clone(), place, what, needed, allowed, help })
@@ -312,7 +312,7 @@ impl Plan {
         Ok(())
     }
 
-    /// The same with parameters read from a buffer of another name, such as `average`.
+    /// This plan with its parameters in a buffer of another name, such as `average`.
     pub fn with_parameters_of(mut self, name: &str) -> Plan {
         for buffer in self.buffers.iter_mut().filter(|buffer| buffer.name == "parameters") {
             name.clone_into(&mut buffer.name);
@@ -320,8 +320,8 @@ impl Plan {
         self
     }
 
-    /// A plan of one step alone, for measuring it. Every place that it works on becomes a buffer of its own, `place 0` and
-    /// so on in the order of its slots, so that such plans of one product under several tiles share their operands.
+    /// A plan of one step alone, for measuring it. Each place that it uses becomes a buffer, `place 0` and so on in the
+    /// order of slots, so that isolated plans of one product under several tiles share their operands.
     pub fn isolated(&self, step: usize) -> Option<Plan> {
         let mut step = self.steps.get(step)?.clone();
         step.joins_previous = false;
@@ -341,7 +341,7 @@ impl Plan {
         Some(Plan { name: format!("{} alone", self.name), steps: vec![step], buffers })
     }
 
-    /// The launches: where each begins, and the steps that share its dispatch.
+    /// The launches: index of the first step, and the steps that share the dispatch.
     pub fn launches(&self) -> impl Iterator<Item = (usize, &[Step])> {
         let mut first = 0;
         self.steps.chunk_by(|_, next| next.joins_previous).map(move |launch| {
@@ -350,7 +350,7 @@ impl Plan {
         })
     }
 
-    /// Whether some launch reads and writes one buffer, which wgpu refuses. A plan is made so that none does.
+    /// The first launch that reads and writes one buffer, which wgpu refuses; `None` for plans made by lowering.
     pub fn hazard(&self) -> Option<usize> {
         let written = |launch: &[Step]| -> Vec<(usize, Range<usize>)> {
             let writes = launch.iter().flat_map(|step| {
@@ -377,8 +377,8 @@ impl Plan {
     }
 }
 
-/// The slots that a launch binds, in the order of their numbers: what several of its steps read is bound once. Each comes
-/// with the steps and slots that stand for it, the first of which declares it.
+/// The slots that a launch binds, in the order of their numbers; a place that several steps read is bound once. Each
+/// binding lists its steps and slots, the first of which declares it.
 pub fn bindings(launch: &[Step]) -> Vec<Vec<(usize, usize)>> {
     let mut bound: Vec<Vec<(usize, usize)>> = Vec::new();
     for (index, step) in launch.iter().enumerate() {
@@ -401,15 +401,15 @@ pub fn bindings(launch: &[Step]) -> Vec<Vec<(usize, usize)>> {
     bound
 }
 
-/// Bytes of workgroup memory that a launch takes. Its products use the same memory, of which each operand's part is as
-/// large as the largest of its tiles.
+/// Bytes of workgroup memory of a launch. Its products share the tiles' memory; each operand's part is as large as its
+/// largest tile.
 pub fn workgroup_bytes(launch: &[Step]) -> u64 {
     let tiles = launch.iter().filter_map(Step::tile_memory);
     let [left, right] = tiles.fold([0, 0], |[left, right], tile| [left.max(tile[0]), right.max(tile[1])]);
     16 * (left + right) + launch.iter().map(Step::own_workgroup_bytes).sum::<u64>()
 }
 
-/// Workgroups along x and y of a launch. Kernels count through both, so that more than 65,535 are no obstacle.
+/// Workgroups along x and y of a launch. Kernels count across both axes, so a launch may have more than 65,535.
 pub fn grid(launch: &[Step]) -> [u32; 3] {
     let groups: u64 = launch.iter().map(Step::groups).sum();
     let rows = groups.div_ceil(GROUPS_PER_AXIS);
@@ -417,7 +417,7 @@ pub fn grid(launch: &[Step]) -> [u32; 3] {
 }
 
 impl fmt::Display for Plan {
-    /// A line for each launch: kernel and scope, the fused expression, shapes and slots, grid, operations, bytes.
+    /// Writes a line for each launch: kernel, scope, shapes and slots, grid, operations, bytes, fused expression.
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         writeln!(
             f,

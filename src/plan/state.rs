@@ -1,73 +1,73 @@
-//! What changes from step to step and lives on the device: the step state, the optimiser's schedule, the metrics' ring.
+//! Data on the device that changes from step to step: the step state, the optimiser's schedule, the metrics' ring.
 
 use crate::graph::STATE_LENGTH;
 
-/// The words of the state. `shaders/*.wgsl` name the same positions, which a test compares. The first is the steps done in
-/// this epoch: the row of the schedule, which is gathered by it.
+/// Steps done in this epoch, the index of the schedule's row. This and the next constants are positions in the state's
+/// words; a test compares them with those in `shaders/*.wgsl`.
 pub const POSITION: usize = 0;
 /// The key of random draws, two words.
 pub const SEED: usize = 1;
 /// Steps done since the beginning of training.
 pub const STEP: usize = 3;
-/// Samples seen in this epoch: where the next batch begins in the permutation.
+/// Samples seen in this epoch: the start of the next batch in the permutation.
 pub const OFFSET: usize = 4;
 
 /// Steps whose metrics the ring holds before the oldest are overwritten.
 pub const RING_CAPACITY: usize = 4096;
 
-/// Numbers in a row of the schedule, of which every step has one for each group of parameters. Its columns:
+/// Columns of a row of the schedule; every step has one row for each parameter group.
 pub const SCHEDULE_COLUMNS: usize = 16;
-/// The learning rate, or what a method makes of it.
+/// The learning rate as the optimiser's method scales it.
 pub const RATE: usize = 0;
-/// How much of a parameter is added to its gradient.
+/// Weight decay through the gradient: the share of a parameter that is added to its gradient.
 pub const DECAY: usize = 1;
-/// What a parameter is multiplied by before it moves.
+/// Decoupled weight decay: the factor of a parameter before its update.
 pub const SHRINK: usize = 2;
-/// The largest magnitude of a gradient's element, where such a limit is set.
+/// The largest magnitude of a gradient's element, where gradients are clipped by value.
 pub const VALUE_LIMIT: usize = 3;
-/// The largest norm of all gradients together, where such a limit is set.
+/// The largest norm of all gradients together, where gradients are clipped by norm.
 pub const NORM_LIMIT: usize = 4;
-/// The part of this step's batch in the gradient of its update: 1, or less where several batches are accumulated.
+/// Weight of this step's batch in its update's gradient: 1, or less where several batches are accumulated.
 pub const SHARE: usize = 5;
-/// 1 where the parameters stay as they are until more batches are accumulated, else 0.
+/// 1 where the update waits for more batches to be accumulated, else 0.
 pub const WAIT: usize = 6;
-/// How far the parameters' average goes towards them.
+/// Rate at which the parameters' running average moves towards them.
 pub const AVERAGING: usize = 7;
-/// The method's own numbers from here on.
+/// First column of the method's own numbers.
 pub const METHOD_NUMBERS: usize = 8;
-/// Where a step's own rows lie behind the norm of its gradients, on a device that binds too few buffers to have them apart.
+/// Offset of a step's schedule row in the buffer of the norm, where a device binds too few buffers for both.
 pub const CURRENT: usize = 64;
 
-/// The buffer of what is known of all gradients together. Its numbers:
+/// Name of the buffer of statistics of all gradients together.
 pub const NORM: &str = "norm";
-/// The sum of their squares.
+/// The sum of the gradients' squares.
 pub const SQUARES: usize = 0;
-/// Updates that were left out.
+/// Number of skipped updates.
 pub const SKIPPED: usize = 1;
-/// What scaled gradients are multiplied by for this update.
+/// The inverse scale: the factor of scaled gradients in this update.
 pub const INVERSE: usize = 2;
 /// The scale of the loss's derivative: a power of two.
 pub const SCALE: usize = 3;
 /// Updates since the scale last changed.
 pub const GOOD: usize = 4;
 
-/// How the loss's derivative is scaled, so that what is stored in 16 bits neither overflows nor vanishes: halved by an
-/// update whose gradients are not all finite, which is left out, and doubled after [`LossScale::GROWTH_INTERVAL`] others.
+/// Scale of the loss's derivative, so that numbers stored in 16 bits neither overflow nor vanish: halved by an update
+/// with non-finite gradients, which is skipped, and doubled after [`LossScale::GROWTH_INTERVAL`] good ones.
 /// Micikevicius et al., arXiv 1710.03740; the numbers are those of torch.amp.GradScaler.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct LossScale {
     /// The scale, a power of two.
     pub scale: f64,
-    /// Updates since it last changed.
+    /// Updates since the scale last changed.
     pub good: u32,
 }
 
 impl LossScale {
     /// Good updates after which the scale is doubled.
     pub const GROWTH_INTERVAL: usize = 2000;
-    /// Below this, gradients are not finite for another reason than their scale.
+    /// Scale below which non-finite gradients have a cause other than the scale.
     pub const LEAST_USEFUL: f64 = 1.0 / 16384.0;
-    /// It is never larger, and never smaller than the inverse.
+    /// The largest scale; its inverse is the smallest.
     pub const LARGEST: f64 = (1u128 << 100) as f64;
 }
 

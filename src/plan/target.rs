@@ -1,4 +1,4 @@
-//! What a plan knows of the device that will run it, and the tile that each product gets there.
+//! The device that a plan is made for, and the choice of a tile for each product.
 
 use super::limits::Limits;
 use super::tile::{Family, Product, Tile};
@@ -6,30 +6,30 @@ use crate::error::{Error, Result, suggest};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// What a plan knows of the device that will run it.
+/// The properties of the device that a plan is made for.
 #[derive(Clone, Debug, Default)]
 pub struct Target {
-    /// Whether it is a program that pretends to be a GPU, whose few threads have no use for workgroup memory.
+    /// Whether the device is a software adapter, whose few threads do not profit from workgroup memory.
     pub software: bool,
     /// Invocations of a subgroup, where the device has subgroup operations and all its subgroups are of this size.
     pub subgroup: Option<u32>,
-    /// A tile for every product that it suits, for tests and for bisecting.
+    /// A tile forced on every product that it suits, for tests and for bisecting.
     pub forced: Option<Tile>,
     /// Tiles found by measurement.
     pub tuned: Arc<HashMap<Product, Tile>>,
-    /// Whether activations, their gradients and weights are stored in 16 bits where products read or make them. Sums are
-    /// in 32 bits all the same, and so are parameters' gradients, what is assigned, metrics, and the products of
+    /// Whether activations, their gradients and weights are stored in 16 bits where products read or make them. Sums,
+    /// parameters' gradients, assigned values and metrics stay in 32 bits, and so do the products of
     /// scopes of [full precision](crate::graph::Scope::full_precision).
     pub half: bool,
-    /// Into how many parts every sum is cut that may be, for measuring.
+    /// Number of parts into which every sum that can be split is split, for measuring.
     pub splits: Option<usize>,
-    /// What the plan is to do without, for bisecting.
+    /// Optimisations that are switched off, for bisecting.
     pub without: Without,
-    /// What the device allows.
+    /// The device's limits.
     pub limits: Limits,
 }
 
-/// The name of an optimisation, and where it is kept whether it is switched off.
+/// The name of an optimisation and the field that switches it off.
 type Switch = (&'static str, fn(&mut Without) -> &mut bool);
 
 /// Optimisations that are switched off, by [`Without::VARIABLE`] in the environment or by hand.
@@ -47,17 +47,17 @@ pub struct Without {
     pub subgroups: bool,
     /// Tiles found by measurement are not used, and none is measured.
     pub tuning: bool,
-    /// Loops in shaders stay loops, and arrays arrays.
+    /// Loops in shaders are not unrolled, and arrays are not split.
     pub unroll: bool,
-    /// Compiled pipelines are neither read from the cache directory nor kept there.
+    /// Compiled pipelines are neither read from the cache directory nor written to it.
     pub pipeline_cache: bool,
 }
 
 impl Without {
-    /// The environment variable that says what every device is to do without: see [`Without::parse`].
+    /// The environment variable that switches optimisations off on every device: see [`Without::parse`].
     pub const VARIABLE: &str = "PINHOLE_WITHOUT";
 
-    /// The names, and where each is kept.
+    /// The names and fields of all optimisations.
     const NAMES: [Switch; 8] = [
         ("epilogues", |without| &mut without.epilogues),
         ("pairs", |without| &mut without.pairs),
@@ -75,7 +75,7 @@ impl Without {
     }
 
     /// The optimisations that a list names: `epilogues`, `pairs`, `splits`, `joined-updates`, `subgroups`,
-    /// `tuning`, `unroll`, `pipeline-cache`, separated by commas. What it names beside them comes back as an error.
+    /// `tuning`, `unroll`, `pipeline-cache`, separated by commas. Fails with the first name that is unknown.
     pub fn parse(list: &str) -> Result<Without, String> {
         let mut without = Without::default();
         for name in list.split(',').map(str::trim).filter(|name| !name.is_empty()) {
@@ -86,7 +86,7 @@ impl Without {
         Ok(without)
     }
 
-    /// What [`Without::VARIABLE`] names; nothing where it is not set. Fails where it names what is not known.
+    /// The optimisations that [`Without::VARIABLE`] names; none where it is unset. Fails where a name is unknown.
     pub fn from_environment() -> Result<Without> {
         let list = std::env::var_os(Without::VARIABLE).unwrap_or_default();
         Without::parse(&list.to_string_lossy()).map_err(|name| {
@@ -97,8 +97,8 @@ impl Without {
 }
 
 impl Target {
-    /// Storage buffers that a launch may bind: no more than WebGPU's floor even where a device has more, so that a model
-    /// has one plan on all that reach it; and no fewer than every kernel can do with.
+    /// Storage buffers that a launch may bind: at most WebGPU's floor, so that a model has one plan on all devices that
+    /// reach it, and at least the number with which every kernel works.
     pub(super) fn storage_buffers(&self) -> usize {
         let [least, most] = [Limits::DOWNLEVEL, Limits::default()].map(|limits| limits.storage_buffers);
         self.limits.storage_buffers.clamp(least, most) as usize
@@ -111,7 +111,7 @@ impl Target {
 
     /// The tile of a product: the tuned one, or by these rules. A software adapter runs few threads of wide vectors and
     /// has no memory but its own, so it gets the largest tile that stays in registers; all others get tiles in workgroup
-    /// memory, as large as still leaves a few hundred workgroups, and registers alone where an edge is too short.
+    /// memory, as large as still leaves a few hundred workgroups, and tiles in registers where an edge is too short.
     pub(super) fn tile(&self, product: &Product, panels: u32) -> Tile {
         if let Some(tile) = self.forced {
             return tile;

@@ -6,7 +6,7 @@
 pub enum Family {
     /// Each invocation computes a tile of its own from registers alone.
     Registers,
-    /// A subgroup computes a tile: every invocation loads other lines, and all hear of them by shuffling.
+    /// A subgroup computes a tile: every invocation loads different lines and shares them by shuffling.
     Subgroup,
     /// A workgroup computes a tile whose operands go through workgroup memory.
     Workgroup,
@@ -15,7 +15,7 @@ pub enum Family {
 /// One tiling of a product.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct Tile {
-    /// How invocations share it.
+    /// How invocations share the tile.
     pub family: Family,
     /// Invocations of a workgroup; one subgroup for [`Family::Subgroup`].
     pub workgroup: u32,
@@ -23,7 +23,7 @@ pub struct Tile {
     pub lines: u32,
     /// Columns of the result in a tile, a multiple of 4.
     pub columns: u32,
-    /// Depth that goes through workgroup memory at a time, a multiple of 4; 4 without it.
+    /// Depth that goes through workgroup memory at a time, a multiple of 4; 4 without workgroup memory.
     pub depth: u32,
     /// Lines that one invocation computes, a multiple of 4.
     pub thread_lines: u32,
@@ -31,12 +31,12 @@ pub struct Tile {
     pub thread_columns: u32,
 }
 
-/// The sizes of a product: what a tile is chosen by.
+/// The sizes of a product, by which its tile is chosen.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct Product {
     /// The kernel's name, and `f16` behind it where an operand has 16 bits.
     pub kernel: String,
-    /// All its constants but those of the tile.
+    /// All constants of the kernel except those of the tile.
     pub sizes: Vec<u32>,
     /// Lines of the result.
     pub lines: u32,
@@ -79,7 +79,7 @@ impl Tile {
         }
     }
 
-    /// The constants of `shaders/tile.wgsl` that it sets, in their order there.
+    /// The constants of `shaders/tile.wgsl` that the tile sets, in their order in the file.
     pub(super) fn constants(&self) -> [u32; 7] {
         [
             self.family as u32,

@@ -1,4 +1,4 @@
-//! What makes a plan a training step: the trained parameters, what happens to their gradients, and what a step reports.
+//! Parts of a training step: the trained parameters, the treatment of their gradients, and the metrics.
 
 use super::optimizer::Optimizer;
 use super::state::{GOOD, SKIPPED};
@@ -7,22 +7,22 @@ use crate::graph::Value;
 /// A parameter that is trained.
 #[derive(Clone, Debug)]
 pub struct Trained {
-    /// Its name.
+    /// The parameter's name.
     pub parameter: String,
-    /// Its gradient.
+    /// The parameter's gradient.
     pub gradient: Value,
-    /// Which of the schedule's groups it follows.
+    /// The parameter's group in the schedule.
     pub group: usize,
 }
 
-/// What makes a plan a training step. Parameters that are not among the trained stay as they are.
+/// The training part of a plan. Parameters that are not listed as trained do not change.
 #[derive(Clone, Debug)]
 pub struct Training {
     /// The parameters that are trained.
     pub trained: Vec<Trained>,
-    /// How they follow their gradients.
+    /// The optimiser that updates the parameters.
     pub optimizer: Optimizer,
-    /// What happens to the gradients before.
+    /// The treatment of gradients before the update.
     pub gradients: Gradients,
     /// Groups of the schedule: parameters of one group share its numbers.
     pub groups: usize,
@@ -30,21 +30,21 @@ pub struct Training {
     pub schedule_rows: usize,
 }
 
-/// What happens to gradients between the backward pass and the optimiser. The numbers stand in the schedule.
+/// The treatment of gradients between the backward pass and the optimiser. Its numbers are in the schedule.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Gradients {
     /// Whether several batches are accumulated for an update.
     pub accumulated: bool,
-    /// Whether elements are limited in magnitude.
+    /// Whether gradients are clipped by value.
     pub value_limit: bool,
-    /// Whether all of them together are limited in norm.
+    /// Whether gradients are clipped by the norm of all together.
     pub norm_limit: bool,
-    /// Whether an update whose gradients are not all finite is left out and counted.
+    /// Whether updates with non-finite gradients are skipped and counted.
     pub skip: bool,
-    /// Whether an average of the parameters follows them.
+    /// Whether a running average of the parameters is kept.
     pub averaged: bool,
-    /// Whether they come multiplied by the scale in [`NORM`](super::state::NORM); an update whose gradients are not all finite is then left
-    /// out in any case.
+    /// Whether gradients are multiplied by the scale in [`NORM`](super::state::NORM); updates with non-finite gradients
+    /// are then always skipped.
     pub scaled: bool,
 }
 
@@ -56,7 +56,7 @@ impl Gradients {
 }
 
 impl Training {
-    /// A training of these parameters and gradients in one group, with nothing between the two.
+    /// Trains these parameters by these gradients, in one group and without treatment of the gradients.
     pub fn new(
         gradients: impl IntoIterator<Item = (String, Value)>,
         optimizer: Optimizer,
@@ -66,20 +66,20 @@ impl Training {
         Training { trained: trained.collect(), optimizer, gradients: Gradients::default(), groups: 1, schedule_rows }
     }
 
-    /// How many numbers are kept of every parameter in the buffer `moments`: the optimiser's, then the gradients that are
-    /// accumulated. Where a launch binds few buffers there is always room for those, which no step leaves anything in unless
-    /// they are accumulated.
+    /// Numbers kept for every parameter in the buffer `moments`: the optimiser's, then accumulated gradients. Where a
+    /// launch binds few buffers, there is always room for gradients, which hold nothing between steps unless they are
+    /// accumulated.
     pub fn moments(&self) -> usize {
         self.optimizer.moments() + usize::from(self.gradients.accumulated)
     }
 }
 
-/// What a plan with a step state reports of every step.
+/// The metrics that a plan with a step state reports for every step.
 #[derive(Clone, Debug)]
 pub struct Metrics {
     /// The state, an input of the graph.
     pub state: Value,
-    /// The numbers kept of every step: one axis.
+    /// The metrics of a step: one axis.
     pub values: Value,
     /// The name of the ring's buffer.
     pub ring: String,

@@ -1,4 +1,4 @@
-//! Claims: which values the epilogues of products compute.
+//! Claims: the values that the epilogues of products compute.
 //!
 //! The last product that a value follows from computes it, so claims are staked from the last product to the first. A
 //! claim depends on others by the values that they own alone. When a value is barred or changes hands, only the products
@@ -58,7 +58,7 @@ impl Fusing<'_> {
             let whole = graph.shape(node.operands[0]).elements() == elements && node.shape.elements() == 1;
             // Products that come later take what they want first.
             let free = self.claims.owner[value.0].is_none_or(|owner| owner <= anchor) && !self.barred[value.0];
-            // Whether it depends on the product in another way besides.
+            // Whether the value also depends on the product in another way.
             let strange = || node.operands.iter().any(|x| !follows.contains_key(x) && self.reach.follows(*x, anchor));
             let follows_on = same && matches!(node.op, Op::Unary(_) | Op::Binary(_) | Op::Reshape);
             let permuted = if let Op::Permute(order) = &node.op { place.is_none().then_some(order) } else { None };

@@ -1,22 +1,22 @@
-//! What is decided of the launches so far: what the epilogues of products compute, and the chains over rows.
+//! Decisions of fusion so far: the values that products' epilogues compute, and the chains over rows.
 
 use crate::graph::Value;
 use crate::plan::program::View;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-/// What an epilogue computes besides the product itself.
+/// The values that an epilogue computes in addition to the product.
 #[derive(Default)]
 pub(super) struct Claim {
     /// Values that follow from the product element by element, in order.
     pub members: Vec<Value>,
-    /// Where the elements of each member lie.
+    /// The places of each member's elements.
     pub places: HashMap<Value, Option<View>>,
-    /// Their sums over all elements.
+    /// Sums of members over all elements.
     pub totals: Vec<Value>,
 }
 
 impl Claim {
-    /// Where a member's elements lie; nothing where the value is no member.
+    /// The places of a member's elements; `None` where the value is not a member.
     pub(super) fn place(&self, value: Value) -> Option<&Option<View>> {
         self.places.get(&value)
     }
@@ -29,7 +29,7 @@ impl Claim {
 /// The claims of all products.
 #[derive(Default)]
 pub(super) struct Claims {
-    /// By product.
+    /// The claim of each product.
     pub of: HashMap<Value, Claim>,
     /// For each value, the product whose epilogue computes it.
     pub owner: Vec<Option<Value>>,
@@ -50,7 +50,7 @@ pub(super) struct RowGroup {
     pub size: [usize; 2],
     /// The values computed on the way, the result last.
     pub members: Vec<Value>,
-    /// What comes out.
+    /// The value that the chain stores.
     pub result: Value,
 }
 
@@ -65,24 +65,24 @@ pub(super) struct Rows {
     pub results: HashMap<Value, Value>,
     /// For each value, the first reduction of the chain that computes it.
     pub owner: Vec<Option<Value>>,
-    /// For each value, the first reductions of chains that were made with regard to who owns it.
+    /// For each value, the first reductions of chains that depend on its owner.
     pub lookers: HashMap<Value, Vec<Value>>,
     /// First reductions whose chains are to be made anew.
     pub stale: BTreeSet<Value>,
 }
 
 impl Rows {
-    /// Chains of a graph of so many nodes that may begin with these reductions, none of which is made yet.
+    /// Chains of a graph of `nodes` nodes that may begin with the reductions `firsts`; none is made yet.
     pub(super) fn new(nodes: usize, firsts: BTreeMap<Value, [usize; 2]>) -> Rows {
         Rows { owner: vec![None; nodes], stale: firsts.keys().copied().collect(), firsts, ..Rows::default() }
     }
 
-    /// The chain of this result.
+    /// The chain with this result.
     pub(super) fn of_result(&self, result: Value) -> Option<&RowGroup> {
         self.of.get(self.results.get(&result)?)
     }
 
-    /// Has the chains made anew that would look at this value.
+    /// Marks the chains that depend on a value's owner to be made anew.
     pub(super) fn touch(&mut self, value: Value) {
         self.stale.extend(self.lookers.remove(&value).into_iter().flatten());
         if self.firsts.contains_key(&value) {

@@ -20,7 +20,7 @@ pub(super) struct Memory<'a> {
     pub aliases: &'a Aliases,
 }
 
-/// An expression, the kept values that its inputs are, and the values that decided what it looks like.
+/// An expression, the kept values that its inputs are, and the values that determined its form.
 pub(super) struct Expression {
     pub program: Program,
     pub inputs: Vec<Value>,
@@ -111,9 +111,9 @@ fn hash_of(instruction: &Instruction) -> u64 {
 /// Builds an expression.
 pub(super) struct Builder<'a> {
     from: Memory<'a>,
-    /// The product whose epilogue this is, and what it computes.
+    /// The product whose epilogue this is, and its claim.
     product: Option<(Value, &'a Claim)>,
-    /// The value that is being computed, and so not loaded although it is kept.
+    /// The value being computed: it is kept, but must not be loaded.
     root: Option<Value>,
     instructions: Vec<Instruction>,
     /// The instructions by their hashes.
@@ -124,7 +124,7 @@ pub(super) struct Builder<'a> {
     phases: Vec<Phase>,
     /// The phases of reductions that are computed on the way.
     reduced: HashMap<Value, usize>,
-    /// Inputs beyond which nobody wants the expression any more.
+    /// Most inputs: an expression with more is of no use.
     most: usize,
 }
 
@@ -152,7 +152,7 @@ impl<'a> Builder<'a> {
         self.end()
     }
 
-    /// The expression as it is.
+    /// Finishes the expression.
     pub(super) fn end(self) -> Expression {
         let program = Program { instructions: self.instructions, inputs: self.inputs.len(), phases: self.phases };
         let mut visited: Vec<Value> = self.known.into_keys().map(|(value, _)| value).collect();

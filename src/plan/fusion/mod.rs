@@ -1,4 +1,4 @@
-//! Fusion: which values are kept in memory, and the launch that computes each of them from others that are.
+//! Fusion: the choice of values kept in memory, and of the launch that computes each from other kept values.
 //!
 //! Elementwise and data-moving ops have no memory of their own unless several launches, an output or a product need it.
 //! They are computed inside the launch that reads them, as its source (maps and reductions), or inside the launch that
@@ -52,7 +52,7 @@ pub(super) fn fuse(graph: &Graph, outputs: &[Value], apart: &HashSet<Value>, tar
     }
 }
 
-/// What makes an attempt at fusion possible.
+/// The state of an attempt at fusion.
 enum Remedy {
     Keep(Value),
     LeaveOut(Value),
@@ -70,13 +70,13 @@ struct Fusing<'a> {
     users: Vec<Vec<Value>>,
     /// The needed values that read a value's memory, reshapes aside, whose readers these are too.
     memory_users: Vec<Vec<Value>>,
-    /// Which values follow from products, and from reductions of rows.
+    /// Reachability from products and from reductions of rows.
     reach: Reach<'a>,
     /// Values that some launch reads from memory, whatever else happens, or that are kept so that launches stay small.
     memory: Vec<bool>,
     /// Values that no epilogue may compute.
     barred: Vec<bool>,
-    /// What the epilogues of products compute.
+    /// Values that the epilogues of products compute.
     claims: Claims,
     /// Chains over rows.
     rows: Rows,
@@ -86,7 +86,7 @@ struct Fusing<'a> {
     /// The launches by the value whose kernel they run, the chains over rows by their results; nothing where a launch would
     /// bind too much.
     groups: BTreeMap<Value, Option<Group>>,
-    /// Those that would.
+    /// Launches that would bind too much.
     crowded: BTreeSet<Value>,
     /// For each value, launches whose expressions depend on whether it is kept.
     visitors: HashMap<Value, Vec<Value>>,
@@ -334,7 +334,7 @@ impl<'a> Fusing<'a> {
         self.groups.insert(value, group);
     }
 
-    /// What lets the first launch that would bind too much bind less.
+    /// The remedy for the first launch that would bind too much.
     fn remedy(&self) -> Option<Remedy> {
         let value = *self.crowded.first()?;
         if let Some(rows) = self.rows.of_result(value) {

@@ -4,7 +4,7 @@ use super::group::{Group, reads, storage};
 use crate::graph::{Graph, Value};
 use std::collections::HashMap;
 
-/// The launches, by the values whose kernels they run, in an order in which each stands after those whose results it reads.
+/// The launches, by the values whose kernels they run, in an order in which each follows those whose results it reads.
 /// Fails where two wait for each other, with the last value that one of them computes.
 pub(super) fn ordered<'a>(graph: &Graph, groups: impl Iterator<Item = &'a Group>) -> Result<Vec<Value>, Value> {
     let groups: Vec<&Group> = groups.collect();

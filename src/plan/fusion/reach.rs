@@ -1,23 +1,23 @@
-//! Which values follow from which others, in any way.
+//! Reachability: whether a value is computed from another, directly or through others.
 
 use crate::graph::{Graph, Value};
 use std::cell::RefCell;
 use std::collections::HashMap;
 
-/// Sources that are looked at together: one for each bit of a word.
+/// Sources searched in one pass: one for each bit of a word.
 const BLOCK: usize = 64;
 
 /// Blocks that are remembered, so that memory stays linear in the graph.
 const REMEMBERED: usize = 64;
 
-/// Answers whether a value is computed from a source, directly or through others. What it takes for 64 sources is found in
-/// one pass over the graph, when the first of them is asked about.
+/// Answers whether a value is computed from a source, directly or through others. The answers for 64 sources are
+/// found in one pass over the graph, at the first question about one of them.
 pub(super) struct Reach<'a> {
     graph: &'a Graph,
     /// The values that may be asked about, in ascending order.
     sources: Vec<Value>,
     numbers: HashMap<Value, usize>,
-    /// For some blocks of sources: for each value from the block's first source on, which of the sources it follows from.
+    /// For some blocks of sources: for each value from the block's first source on, the sources it follows from.
     blocks: RefCell<HashMap<usize, Vec<u64>>>,
 }
 

@@ -106,7 +106,7 @@ impl Fusing<'_> {
         (group, looked)
     }
 
-    /// Looks at who reads a new member.
+    /// Examines the readers of a new member.
     fn admit(
         &self,
         chain: &mut Chain,
@@ -153,7 +153,7 @@ impl Fusing<'_> {
             let operands = graph.node(value).operands.iter();
             open.extend(operands.filter(|x| inside.contains(x) && members.insert(**x)));
         }
-        // Nobody else may want what is on the way to the result.
+        // No value outside the chain may read its intermediate values.
         let shared = members
             .iter()
             .filter(|value| storage(graph, **value) != result)

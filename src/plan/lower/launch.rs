@@ -1,4 +1,4 @@
-//! A launch before memory is given out: what it runs, and where its operands are.
+//! A launch before memory is allocated: its kernel and where its operands are.
 
 use crate::plan::kernel::{Access, Kernel};
 use crate::plan::plan::{Outcome, OwnKernel, Slot, Step};
@@ -13,10 +13,10 @@ pub(super) enum Home {
     Transient(usize),
 }
 
-/// A place, the shape of what lies there, and its type.
+/// An operand's place, shape and type.
 pub(super) type Operand = (Home, Shape, DType);
 
-/// A launch before memory is given out.
+/// A launch before memory is allocated.
 pub(super) struct Launch {
     pub kernel: Kernel,
     pub constants: Vec<u32>,
@@ -29,7 +29,7 @@ pub(super) struct Launch {
     pub joins_previous: bool,
 }
 
-/// Where a parameter's gradient lies: partial sums, `stride` elements apart.
+/// Where a parameter's gradient is stored: `parts` partial sums, `stride` elements apart.
 #[derive(Clone, Copy)]
 pub(super) struct Segment {
     pub offset: usize,
@@ -59,7 +59,7 @@ impl Home {
     }
 }
 
-/// The places that a launch reads, or those that it writes.
+/// The places that a launch reads, or the places that it writes.
 pub(super) fn places(launch: &Launch, reads: bool) -> Vec<Home> {
     let access = step(launch, vec![]);
     let slots = launch.slots.iter().enumerate().filter(|(slot, _)| (access.access(*slot) == Access::Read) == reads);

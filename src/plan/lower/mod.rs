@@ -36,16 +36,16 @@ struct Lowering<'a> {
     homes: HashMap<Value, Home>,
     transients: Vec<(usize, DType)>,
     launches: Vec<Launch>,
-    /// Values whose gradients go to the optimiser and nowhere else, with their parameter's place in the layout.
+    /// Gradients that only the optimiser reads, with their parameter's place in the layout.
     gradients: HashMap<Value, usize>,
     segments: HashMap<usize, Segment>,
     gradient_elements: usize,
-    /// A scalar that only the step's metrics read: its partial sums stay as they are.
+    /// A scalar that only the step's metrics read: its partial sums are not joined.
     metric: Option<Value>,
     metric_parts: Option<Operand>,
     /// Values that are stored in 16 bits.
     halves: HashSet<Value>,
-    /// Where parameters have copies in 16 bits.
+    /// Homes of the parameters' 16-bit copies.
     copies: HashMap<Value, Home>,
 }
 
@@ -80,12 +80,12 @@ impl Lowering<'_> {
         index
     }
 
-    /// The buffer of the parameters, or of something that is laid out like them.
+    /// The buffer of the parameters, or of numbers with the parameters' layout.
     fn laid_out(&mut self, name: &str, layout: &ParameterLayout) -> usize {
         self.laid_out_times(name, layout, 1)
     }
 
-    /// The same for several such things, one after the other.
+    /// A buffer of `times` copies of the parameters' layout, one after the other.
     fn laid_out_times(&mut self, name: &str, layout: &ParameterLayout, times: usize) -> usize {
         let buffer = self.buffer(name, DType::Float, (times * layout.elements()).max(ALIGNMENT));
         let rearranged = (0..times).flat_map(|number| {
@@ -120,7 +120,7 @@ impl Lowering<'_> {
         Home::Transient(self.transients.len() - 1)
     }
 
-    /// A parameter's place among the gradients, for so many partial sums.
+    /// A parameter's place among the gradients, for `parts` partial sums.
     fn segment(&mut self, parameter: usize, elements: usize, parts: usize) -> (Home, Segment) {
         let segment = Segment { offset: self.gradient_elements, parts, stride: aligned(elements) };
         self.gradient_elements += parts * segment.stride;
@@ -129,7 +129,7 @@ impl Lowering<'_> {
         (Home::Lasting { buffer, offset: segment.offset }, segment)
     }
 
-    /// The slot of a value that is kept.
+    /// The slot of a kept value.
     fn slot(&mut self, value: Value) -> Operand {
         let node = self.graph.node(value);
         let place = storage(self.graph, value);

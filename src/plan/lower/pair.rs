@@ -1,4 +1,4 @@
-//! Which launches share a dispatch.
+//! Merging of launches into shared dispatches.
 
 use super::Lowering;
 use super::launch::{Home, Launch, Operand, places, step};
@@ -25,7 +25,7 @@ impl Lowering<'_> {
             let after = reads.iter().filter_map(|read| written.get(&read.whole()));
             let ready = after.map(|dispatch| dispatch + 1).max().unwrap_or(0);
             let lasting = |place: &Home| place.transient().is_none();
-            // What is written to a lasting buffer later than here must stay so, unless it has a place of its own.
+            // Writes to a lasting buffer keep their order, unless they have places of their own.
             let ordered = places(&launch, false).iter().all(|place| {
                 let gradients =
                     matches!(place, Home::Lasting { buffer, .. } if self.buffers[*buffer].name == "gradients");
@@ -47,7 +47,7 @@ impl Lowering<'_> {
                     launch.joins_previous = true;
                     let together = &mut dispatches[dispatch];
                     together.push(launch);
-                    // Column sums take any workgroup size, and so that of the product that they run beside.
+                    // Column sums work with any workgroup size, so they take that of the product in their dispatch.
                     let product = together.iter().find(|launch| launch.kernel.row().tiled);
                     if let Some(workgroup) = product.map(|launch| step(launch, vec![]).workgroup()) {
                         let sums = together.iter_mut().filter(|launch| launch.kernel == Kernel::ColumnSums);
@@ -66,8 +66,8 @@ impl Lowering<'_> {
     }
 }
 
-/// Whether a launch can run beside others: all are products of one workgroup size, or column sums, and none reads what
-/// another writes.
+/// Whether a launch can share a dispatch with others: all are products of one workgroup size, or column sums, and none
+/// reads what another writes.
 fn shares(launch: &Launch, others: &[Launch]) -> bool {
     let size = |launch: &Launch| launch.kernel.row().tiled.then(|| step(launch, vec![]).workgroup());
     let alike = |other: &Launch| match (size(launch), size(other)) {
@@ -87,7 +87,7 @@ fn joins(launch: &Launch) -> bool {
     launch.kernel.row().tiled || launch.kernel == Kernel::ColumnSums
 }
 
-/// Buffers that a dispatch binds: what several of its steps read is bound once, and what one reads twice, twice.
+/// Buffers that a dispatch binds: a place that several steps read counts once, one that a step reads twice, twice.
 fn bindings<'a>(dispatch: impl Iterator<Item = &'a Launch>) -> usize {
     let mut read: Vec<(usize, &Operand)> = Vec::new();
     let mut count = 0;

@@ -1,4 +1,4 @@
-//! What a plan is made from, and the stages in which it is made.
+//! The inputs of planning, and its stages.
 
 use super::Lowering;
 use super::launch::Home;
@@ -15,27 +15,27 @@ use crate::plan::training::{Metrics, Training};
 use crate::tensor::DType;
 use std::collections::{HashMap, HashSet};
 
-/// Everything a plan is made from.
+/// The inputs from which a plan is made.
 #[derive(Clone, Debug)]
 pub struct Request<'a> {
     /// The plan's name, for messages.
     pub name: &'a str,
     /// The graph.
     pub graph: &'a Graph,
-    /// Values to be left in buffers of these names.
+    /// Values to be stored in buffers of these names.
     pub outputs: Vec<(Value, String)>,
-    /// Where parameters lie; the same for every plan that shares them.
+    /// The parameters' layout; plans that share parameters share the layout.
     pub layout: &'a ParameterLayout,
     /// Gradients and an optimiser, for a training step.
     pub training: Option<Training>,
-    /// What is reported of every step.
+    /// The metrics reported for every step.
     pub metrics: Option<Metrics>,
-    /// The device that will run it.
+    /// The device that will run the plan.
     pub target: Target,
 }
 
 impl Plan {
-    /// The plan that computes `outputs` of a graph and leaves each in a buffer of the given name, for any device.
+    /// Plans the computation of a graph's `outputs`, each stored in the buffer of its name, for any device.
     pub fn new(name: &str, graph: &Graph, outputs: &[(Value, &str)]) -> Result<Plan> {
         Plan::on(&Target::default(), name, graph, outputs)
     }
@@ -94,7 +94,7 @@ impl Plan {
             guard = lowering.update(name, training, layout, state, &results.units);
         }
         if !blocks.is_empty() {
-            // An average takes such numbers as they are: what is the same in both stays the same there.
+            // The average takes assigned parameters unchanged, so they are equal in both.
             let averaged = training.as_ref().is_some_and(|training| training.gradients.averaged);
             let targets = [Some("parameters"), averaged.then_some("average")];
             lowering.assign(name, layout, blocks, guard, targets.into_iter().flatten());
@@ -109,7 +109,7 @@ impl Plan {
     }
 }
 
-/// Where parameters stand in the layout, by name.
+/// Places of the parameters in the layout, by name.
 struct Places<'a>(HashMap<&'a str, usize>);
 
 impl Places<'_> {
@@ -118,7 +118,7 @@ impl Places<'_> {
     }
 }
 
-/// What a plan is to compute, as values of the arranged graph; numbers beside values are places in the layout.
+/// The values of the arranged graph that a plan computes; numbers paired with values are places in the layout.
 struct Results<'a> {
     wanted: Vec<(Value, &'a str)>,
     gradients: Vec<(Value, usize)>,
@@ -157,7 +157,7 @@ impl<'a> Results<'a> {
         Ok(Results { wanted, gradients, assigned, units, metric, state })
     }
 
-    /// The memory of every result, once for each place where it is wanted.
+    /// The storage of every result, once for each place that takes it.
     fn storages(&self, graph: &Graph) -> Vec<Value> {
         let wanted = self.wanted.iter().map(|(value, _)| value);
         let all = wanted.chain(self.gradients.iter().chain(&self.assigned).map(|(value, _)| value)).chain(&self.metric);
@@ -167,9 +167,9 @@ impl<'a> Results<'a> {
 
 /// How results are used.
 struct Uses {
-    /// In how many places each is wanted.
+    /// Number of places that take each result.
     times: HashMap<Value, usize>,
-    /// What launches read.
+    /// Values that launches read.
     read: HashSet<Value>,
 }
 
@@ -189,7 +189,7 @@ impl Lowering<'_> {
             let value = storage(self.graph, *value);
             let node = self.graph.node(value);
             let home = Home::Lasting { buffer: self.buffer(name, node.dtype, node.shape.elements()), offset: 0 };
-            // Outside, numbers have 32 bits; what is stored in 16 is copied there as it is stored.
+            // Output buffers are 32-bit; values stored in 16 bits are copied there.
             if self.is_alone(value, uses) && !self.halves.contains(&value) {
                 self.homes.insert(value, home);
             } else {
@@ -199,7 +199,7 @@ impl Lowering<'_> {
         copies
     }
 
-    /// Gives values that are assigned to parameters their places; returns the blocks in which they are moved from there.
+    /// Places values that are assigned to parameters; returns the blocks in which they are moved to the parameters.
     fn place_assigned(
         &mut self,
         assigned: &[(Value, usize)],
@@ -225,7 +225,7 @@ impl Lowering<'_> {
         blocks
     }
 
-    /// Notes which values are gradients alone; returns the others, which are copied to the gradients.
+    /// Records values that are used only as gradients; returns the others, which are copied to the gradients.
     fn place_gradients(&mut self, gradients: &[(Value, usize)], uses: &Uses) -> Vec<(Value, usize)> {
         let mut copied = Vec::new();
         for (value, parameter) in gradients {
@@ -239,7 +239,7 @@ impl Lowering<'_> {
         copied
     }
 
-    /// Whether a result is computed, wanted once and read by nobody.
+    /// Whether a result is computed, taken once and read by no launch.
     fn is_alone(&self, value: Value, uses: &Uses) -> bool {
         let once = uses.times.get(&value) == Some(&1);
         once && !self.homes.contains_key(&value) && !uses.read.contains(&value)

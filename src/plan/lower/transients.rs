@@ -1,4 +1,4 @@
-//! Memory for what lives within a step: how long each transient lives, and the plan with a place for each.
+//! Memory for values that live within a step: the lifetime of each transient, and the plan with a place for each.
 
 use super::Lowering;
 use super::launch::{Home, places, step};
@@ -38,7 +38,7 @@ impl Lowering<'_> {
                 lives[transient].inputs = read.clone();
             }
         }
-        // Memory is given out in the order in which launches write.
+        // Memory is allocated in the order in which launches write.
         let mut order: Vec<usize> = (0..lives.len()).collect();
         order.sort_by_key(|transient| lives[*transient].first);
         let rank: HashMap<usize, usize> = order.iter().enumerate().map(|(rank, index)| (*index, rank)).collect();

@@ -1,4 +1,4 @@
-//! The launches that follow the backward pass: the gradients' norm where it is limited, the optimiser, the average.
+//! The launches after the backward pass: the gradients' norm where it is limited, the optimiser, the average.
 
 use super::Lowering;
 use super::launch::{Home, Launch, Operand, Segment};
@@ -10,16 +10,16 @@ use crate::plan::training::Training;
 use crate::shape::Shape;
 use crate::tensor::DType;
 
-/// Words of a segment: where a block of gradients lies, how many partial sums it has, how far apart they are, how many of
-/// the block are parameters rather than a gap, and which of the schedule's groups they follow.
+/// Words of a segment: offset of a block of gradients, number and stride of its partial sums, number of the block's
+/// elements that are parameters rather than a gap, and their group in the schedule.
 const SEGMENT: usize = 5;
 
 /// Parameters whose squares a workgroup sums.
 const PART: usize = 256;
 
 impl Lowering<'_> {
-    /// Everything between the gradients and the next step's parameters; the gradients' norm, where a step is left out whose
-    /// norm is not finite. `units` are the places in the layout of the matrices whose columns are kept at length 1.
+    /// Launches everything between gradients and the next step's parameters. Returns the gradients' norm where steps of
+    /// a non-finite norm are skipped. `units`: layout places of matrices whose columns are kept at length 1.
     pub(super) fn update(
         &mut self,
         name: &str,
@@ -51,7 +51,7 @@ impl Lowering<'_> {
         let parameters = floats(self.laid_out("parameters", layout), 0, [elements].into());
         let joins: usize = self.segments.values().map(|segment| segment.parts * segment.stride).sum();
 
-        // The norm, and behind it the schedule's row.
+        // The norm, followed by the schedule's row.
         let mut current = None;
         if collects {
             let all = self.floats(NORM, [CURRENT + numbers[1]].into());
@@ -122,12 +122,12 @@ impl Lowering<'_> {
         guard
     }
 
-    /// A lasting buffer of numbers, from its beginning on.
+    /// A lasting buffer of floats, from its beginning.
     fn floats(&mut self, name: &str, shape: Shape) -> Operand {
         floats(self.buffer(name, DType::Float, shape.elements()), 0, shape)
     }
 
-    /// A table that nobody writes.
+    /// A constant table.
     fn table(&mut self, name: &str, content: Vec<u32>) -> Operand {
         let words = content.len();
         let buffer = self.buffer(name, DType::U32, words);
@@ -135,14 +135,14 @@ impl Lowering<'_> {
         (Home::Lasting { buffer, offset: 0 }, [words].into(), DType::U32)
     }
 
-    /// For each block of parameters, where its gradients lie.
+    /// The segment of each block of parameters: where its gradients are.
     fn segments_of(&self, training: &Training, layout: &ParameterLayout) -> Vec<u32> {
         let mut content = Vec::with_capacity(layout.elements() / ALIGNMENT * SEGMENT);
         for (index, (name, shape, _)) in layout.entries().iter().enumerate() {
             let trained = training.trained.iter().find(|trained| trained.parameter == *name);
             let group = trained.map_or(0, |trained| trained.group);
             for block in (0..aligned(shape.elements())).step_by(ALIGNMENT) {
-                // A parameter without a gradient stays as it is: it has no partial sums.
+                // A parameter without a gradient has no partial sums and does not change.
                 let Segment { offset, parts, stride } =
                     self.segments.get(&index).copied().unwrap_or(Segment { offset: 0, parts: 0, stride: 0 });
                 let parameters = (shape.elements() - block).min(ALIGNMENT);
@@ -152,7 +152,7 @@ impl Lowering<'_> {
         content
     }
 
-    /// The same of gradients that are collected: each lies where its parameter does.
+    /// The segments of collected gradients, each of which is at its parameter's offset.
     fn collected_segments(&self, training: &Training, layout: &ParameterLayout) -> Vec<u32> {
         let mut content = self.segments_of(training, layout);
         for (block, segment) in content.chunks_exact_mut(SEGMENT).enumerate() {
@@ -177,7 +177,7 @@ impl Lowering<'_> {
     }
 }
 
-/// A place in a lasting buffer of numbers.
+/// A place in a lasting buffer of floats.
 fn floats(buffer: usize, offset: usize, shape: Shape) -> Operand {
     (Home::Lasting { buffer, offset }, shape, DType::Float)
 }
