@@ -188,7 +188,7 @@ pub mod guide {
         /// A module whose page is the source of an example.
         macro_rules! example {
             ($($name:ident)*) => {$(
-                #[doc = concat!("The source of `examples/", stringify!($name), ".rs`.\n\n```rust,ignore")]
+                #[doc = concat!("The source of `examples/", stringify!($name), ".rs`.\n\n```rust,no_run")]
                 #[doc = include_str!(concat!("../examples/", stringify!($name), ".rs"))]
                 #[doc = "```"]
                 pub mod $name {}
