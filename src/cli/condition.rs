@@ -1,4 +1,4 @@
-//! What a conditional model is told on the command line, in place of what data says.
+//! The condition of a conditional model from the command line, in place of the data's.
 
 use pinhole::data::{Dataset, Labels};
 use pinhole::error::{Error, Result};
@@ -24,13 +24,13 @@ impl ConditionArgument {
         self.label_column.as_deref()
     }
 
-    /// Whether anything is told.
+    /// Whether `--label` or `--condition` is given.
     pub fn is_some(&self) -> bool {
         self.label.is_some() || !self.condition.is_empty()
     }
 
-    /// What one sample is given. Fails where a model with a condition is told nothing, and where it is told what it does not
-    /// take.
+    /// The condition of one sample. Fails where a model with a condition is given none, and where the model does not
+    /// take the one that is given.
     pub fn one(&self, network: &Network) -> Result<SideInputs> {
         let condition = network.spec().condition;
         let fail = |problem: String, help: String| Err(Error::invalid("condition", problem, help));
@@ -54,7 +54,7 @@ impl ConditionArgument {
         }
     }
 
-    /// Data whose samples are what they are taken to be: as it is where nothing is told.
+    /// Data whose samples all have the condition that is given; unchanged data where none is given.
     pub fn about(&self, network: &Network, data: Dataset) -> Result<Dataset> {
         if !self.is_some() {
             return Ok(data);

@@ -30,7 +30,7 @@ pub struct Arguments {
     label: Option<String>,
     #[command(flatten)]
     device: DeviceArgument,
-    /// Bound the negative log-likelihood of a variational model too, by so many codes for each sample
+    /// Bound the negative log-likelihood of a variational model too, from this many codes of each sample
     #[arg(long, value_name = "CODES", num_args = 0..=1, require_equals = true, default_missing_value = "200",
           value_parser = clap::value_parser!(u32).range(1..=100_000))]
     nll: Option<u32>,

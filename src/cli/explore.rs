@@ -106,7 +106,7 @@ pub fn generate(arguments: &Generate) -> Result<End> {
     common.write(&autoencoder, "generated.png", &samples, columns(*n as usize))
 }
 
-/// How many pictures stand side by side of so many: a grid about as wide as high or wider, without gaps where that can be.
+/// The columns of a grid of pictures: about as many as rows or more, without gaps where possible.
 fn columns(count: usize) -> usize {
     let side = (1..20).find(|side| side * side >= count).unwrap_or(20);
     (side..=(2 * side).min(20)).find(|columns| count.is_multiple_of(*columns)).unwrap_or(side)

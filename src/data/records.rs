@@ -154,7 +154,7 @@ pub(super) enum Token {
 enum Quote {
     None,
     Open,
-    Composite,
+    Closed,
 }
 
 /// State of [`Fields::next`] before it reads on.
@@ -163,7 +163,7 @@ enum State {
     /// Within a field: nothing to do.
     Within,
     /// After a field was returned: clear it, and continue the line.
-    SideInputs,
+    Between,
     /// After a line's last field was returned: return the end of the line.
     LineEnds,
 }
@@ -214,7 +214,7 @@ impl Fields<'_> {
     pub fn next(&mut self) -> Result<Token> {
         match std::mem::replace(&mut self.state, State::Within) {
             State::Within => {}
-            State::SideInputs => self.forget(),
+            State::Between => self.forget(),
             State::LineEnds => return Ok(self.end_line()),
         }
         loop {
@@ -248,7 +248,7 @@ impl Fields<'_> {
             Separator::Blanks => matches!(byte, b' ' | b'\t'),
         };
         let count = match self.quote {
-            Quote::Composite => 0,
+            Quote::Closed => 0,
             Quote::None | Quote::Open => rest.iter().position(ends).unwrap_or(rest.len()),
         };
         if count > 0 {
@@ -268,7 +268,7 @@ impl Fields<'_> {
         }
         let help = match self.quote {
             Quote::Open => "close its quote",
-            Quote::None | Quote::Composite => "give a CSV file of numbers",
+            Quote::None | Quote::Closed => "give a CSV file of numbers",
         };
         Err(self.wrong(format!("is longer than {} bytes", self.longest), help))
     }
@@ -276,8 +276,8 @@ impl Fields<'_> {
     fn take(&mut self, byte: u8) -> Result<Option<Token>> {
         self.expect_room(1)?;
         match byte {
-            b'"' if self.quote == Quote::Open => self.quote = Quote::Composite,
-            b'"' if self.quote == Quote::Composite => {
+            b'"' if self.quote == Quote::Open => self.quote = Quote::Closed,
+            b'"' if self.quote == Quote::Closed => {
                 self.field.push(byte);
                 self.quote = Quote::Open;
             }
@@ -293,8 +293,8 @@ impl Fields<'_> {
             b'\n' | b'\r' if self.quote == Quote::Open => return Err(self.open_quote()),
             b'\n' | b'\r' => return Ok(self.newline()),
             _ if self.separates(byte) => return Ok(self.separator()),
-            b' ' | b'\t' if self.quote == Quote::Composite => {}
-            _ if self.quote == Quote::Composite => {
+            b' ' | b'\t' if self.quote == Quote::Closed => {}
+            _ if self.quote == Quote::Closed => {
                 return Err(self.wrong("has something behind its closing quote", "write a quote within quotes twice"));
             }
             // A colon, possibly the first of two.
@@ -328,7 +328,7 @@ impl Fields<'_> {
             Separator::Blanks => {}
         }
         self.begun = true;
-        self.state = State::SideInputs;
+        self.state = State::Between;
         Some(Token::Field)
     }
 

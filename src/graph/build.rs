@@ -45,8 +45,8 @@ impl Graph {
         Ok(self.push(Op::Constant(value), vec![], shape, DType::Float))
     }
 
-    /// 0, 1, 2, .. in so many elements, at most 2^24, which 32 bits hold exactly. It takes no memory where it is used
-    /// element by element.
+    /// The numbers 0, 1, 2, .. `[count]`, at most 2^24 of them, which 32 bits hold exactly. They take no memory where a
+    /// launch uses them element by element.
     pub fn iota(&mut self, count: usize) -> Result<Value> {
         if count == 0 || count > 1 << 24 {
             return Err(self.error("iota", format!("{count} is not between 1 and 2^24")));
@@ -376,7 +376,7 @@ impl Graph {
         Ok(self.push(Op::Broadcast, vec![x], shape, DType::Float))
     }
 
-    /// The same elements under another shape.
+    /// The elements of x in another shape, row-major.
     pub fn reshape(&mut self, x: Value, shape: impl Into<Shape>) -> Result<Value> {
         let shape = shape.into();
         if *self.shape(x) == shape {

@@ -18,7 +18,7 @@ pub struct Standardised {
 }
 
 impl Graph {
-    /// The same value, but a constant to [`Graph::gradients`].
+    /// The value of x, as a constant to [`Graph::gradients`].
     pub fn detach(&mut self, x: Value) -> Value {
         let (shape, dtype) = (self.shape(x).clone(), self.node(x).dtype);
         let detached = self.push(Op::Reshape, vec![x], shape, dtype);

@@ -17,8 +17,8 @@ impl Graph {
         self.derivatives(None, loss, by)
     }
 
-    /// The same, all multiplied by `scale`, from which the derivatives begin. Fails too where `scale` is not of the loss's
-    /// shape.
+    /// [`gradients`](Graph::gradients) multiplied by `scale`, from which the derivatives begin. Fails too where `scale`
+    /// is not of the loss's shape.
     pub fn gradients_times(&mut self, scale: Value, loss: Value, by: &[Value]) -> Result<Vec<Value>> {
         self.derivatives(Some(scale), loss, by)
     }

@@ -130,7 +130,7 @@ impl Default for Window {
 }
 
 impl Window {
-    /// The same stride and padding in both directions, neither dilated nor grouped.
+    /// A window with one stride and one padding for both directions, neither dilated nor grouped.
     pub fn square(stride: usize, padding: usize) -> Window {
         Window { stride: [stride; 2], padding: [padding; 2], ..Window::default() }
     }
@@ -294,7 +294,7 @@ pub enum Op {
     Pool(Pool, Pooling),
     /// Repeats size-1 and missing leading axes.
     Broadcast,
-    /// The same elements in the same order under another shape.
+    /// The elements of the operand in another shape, row-major.
     Reshape,
     /// Output axis `i` is operand axis `axes[i]`.
     Permute(Vec<usize>),
@@ -329,7 +329,7 @@ pub enum Op {
         /// How many things they choose among.
         limit: usize,
     },
-    /// 1 where an element is among the so many largest along the last axis, else 0: see [`Graph::top_k`](super::Graph::top_k).
+    /// 1 for the k largest elements along the last axis, else 0: see [`Graph::top_k`](super::Graph::top_k).
     TopK {
         /// How many.
         count: usize,

@@ -228,7 +228,7 @@ pub(super) fn steps_and_features(input: &Shape) -> Result<[usize; 2], Misfit> {
     }
 }
 
-/// The image that so many features probably are: square, grey or coloured.
+/// The shape of the image that `count` features probably are: square, grey or coloured.
 fn likely_image(count: usize) -> String {
     for channels in [1, 3] {
         let side = (count / channels).isqrt();

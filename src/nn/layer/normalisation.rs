@@ -100,7 +100,7 @@ impl LayerNorm {
 }
 
 impl GroupNorm {
-    /// Over so many groups, with PyTorch's defaults.
+    /// A normalisation over `groups` groups, with PyTorch's defaults.
     pub fn new(groups: usize) -> GroupNorm {
         GroupNorm { groups, eps: 1e-5, affine: true }
     }

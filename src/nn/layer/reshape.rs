@@ -6,7 +6,7 @@ use crate::graph::Value;
 use crate::nn::{Context, Placed, elements};
 use crate::shape::Shape;
 
-/// The same elements in another shape, row-major.
+/// A sample's elements in another shape, row-major.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Reshape {
     /// Any shape to `[features]`.

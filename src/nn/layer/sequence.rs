@@ -249,7 +249,7 @@ fn check_dropout(p: f64) -> Result<(), Misfit> {
     }
 }
 
-/// Which of so many steps a batch's samples have, `[n, steps]`, where the graph says so of sequences of this length.
+/// The batch's mask of steps, `[n, steps]`, where the context has one for sequences of this length.
 fn mask_of(cx: &mut Context, [n, steps]: [usize; 2]) -> Result<Option<Value>> {
     let mask = cx.mask(n)?;
     Ok(mask.filter(|mask| cx.shape(*mask)[..] == [n, steps]))

@@ -36,7 +36,7 @@ pub struct MaskSteps {
 }
 
 impl MaskSteps {
-    /// How many steps are hidden of so many.
+    /// The number of steps that are hidden in a sequence of `steps`.
     fn hidden(&self, steps: usize) -> usize {
         (self.part * steps as f64).round() as usize
     }
