@@ -55,7 +55,7 @@ pub fn show_tuning(report: &TuningReport) {
     }
     let left = match report.left {
         0 => String::new(),
-        left => format!(", {left} left for want of time"),
+        left => format!(", {left} not measured for lack of time"),
     };
     let step = report.step_us.map(|[untuned, tuned]| format!("; a step took {untuned:.0} us, then {tuned:.0}"));
     let changed = report.choices.iter().filter(|choice| choice.tile != choice.default).count();

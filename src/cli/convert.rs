@@ -31,7 +31,7 @@ pub struct Arguments {
     #[command(flatten)]
     device: DeviceArgument,
     #[command(flatten)]
-    told: ConditionArgument,
+    condition: ConditionArgument,
 }
 
 #[derive(clap::Args)]
@@ -78,7 +78,7 @@ pub fn decode(arguments: &Arguments) -> Result<End> {
     let network = autoencoder.network();
     let codes = codes(&arguments.input, network)?;
     let count = codes.len();
-    let one = arguments.told.one(network)?;
+    let one = arguments.condition.one(network)?;
     let decoded = |range: std::ops::Range<usize>| {
         Ok(autoencoder.decode_given(&codes.rows_f32(range.clone()), &one.repeated(range.len()))?.to_f32())
     };
@@ -131,7 +131,7 @@ pub fn reconstruct(arguments: &Reconstruct) -> Result<End> {
 
 /// The samples that are asked for.
 fn samples(arguments: &Arguments, autoencoder: &Autoencoder) -> Result<Dataset> {
-    samples_of(autoencoder, &arguments.run.path, &arguments.input, arguments.train, &arguments.told)
+    samples_of(autoencoder, &arguments.run.path, &arguments.input, arguments.train, &arguments.condition)
 }
 
 impl Arguments {

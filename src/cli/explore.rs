@@ -29,7 +29,7 @@ pub struct Common {
     #[command(flatten)]
     device: DeviceArgument,
     #[command(flatten)]
-    told: ConditionArgument,
+    condition: ConditionArgument,
 }
 
 #[derive(clap::Args)]
@@ -96,12 +96,12 @@ pub fn generate(arguments: &Generate) -> Result<End> {
     let Generate { common, n, seed } = arguments;
     let autoencoder = common.load()?;
     let codes = common.codes(&autoencoder)?;
-    if let (Condition::Labels { count }, false) = (autoencoder.network().spec().condition, common.told.is_some()) {
+    if let (Condition::Labels { count }, false) = (autoencoder.network().spec().condition, common.condition.is_some()) {
         let columns = (*n as usize).div_ceil(count);
         let samples = autoencoder.generate_labels(&codes, columns, *seed)?;
         return common.write(&autoencoder, "generated.png", &samples, columns.min(20));
     }
-    let given = common.told.one(autoencoder.network())?.repeated(*n as usize);
+    let given = common.condition.one(autoencoder.network())?.repeated(*n as usize);
     let samples = autoencoder.generate_given(&codes, *n as usize, *seed, &given)?;
     common.write(&autoencoder, "generated.png", &samples, columns(*n as usize))
 }
@@ -132,7 +132,7 @@ pub fn traverse(arguments: &Traverse) -> Result<End> {
             let (sample, given) = common.sample(&autoencoder, &index.to_string())?;
             (autoencoder.encode_given(&sample, &given)?.to_f32(), given)
         }
-        None => (codes.mean().iter().map(|mean| *mean as f32).collect(), common.told.one(autoencoder.network())?),
+        None => (codes.mean().iter().map(|mean| *mean as f32).collect(), common.condition.one(autoencoder.network())?),
     };
     let samples = autoencoder.traverse_given(&codes, &code, &given, *latents as usize, *steps as usize)?;
     common.write(&autoencoder, "traversed.png", &samples, *steps as usize)
@@ -142,7 +142,7 @@ pub fn traverse(arguments: &Traverse) -> Result<End> {
 pub fn manifold(arguments: &Manifold) -> Result<End> {
     let Manifold { common, side } = arguments;
     let autoencoder = common.load()?;
-    let given = common.told.one(autoencoder.network())?;
+    let given = common.condition.one(autoencoder.network())?;
     let samples = autoencoder.manifold_given(&common.codes(&autoencoder)?, *side as usize, &given)?;
     common.write(&autoencoder, "manifold.png", &samples, *side as usize)
 }
@@ -155,7 +155,7 @@ impl Common {
     }
 
     fn samples(&self, autoencoder: &Autoencoder, data: &str) -> Result<Dataset> {
-        samples_of(autoencoder, &self.run.path, data, false, &self.told)
+        samples_of(autoencoder, &self.run.path, data, false, &self.condition)
     }
 
     /// How codes are distributed: like those of the data, where it is given, else like the prior.

@@ -52,11 +52,11 @@ pub fn samples_of(
     run: &Path,
     data: &str,
     train: bool,
-    told: &ConditionArgument,
+    condition: &ConditionArgument,
 ) -> Result<Dataset> {
     let network = autoencoder.network();
-    let splits = load_data(run, network.spec().reading(), data, told.label_column())?;
+    let splits = load_data(run, network.spec().reading(), data, condition.label_column())?;
     let data = splits.test.filter(|_| !train).unwrap_or(splits.train);
     network.accepts(data.sample_shape(), data.name())?;
-    told.about(network, data)
+    condition.about(network, data)
 }

@@ -39,7 +39,7 @@ pub struct Arguments {
     #[command(flatten)]
     device: DeviceArgument,
     #[command(flatten)]
-    told: ConditionArgument,
+    condition: ConditionArgument,
 }
 
 /// A query's line.
@@ -63,8 +63,8 @@ pub fn run(arguments: &Arguments) -> Result<End> {
         return Err(Error::file(&out, "what is found is shown in a PNG", "name it .png"));
     }
     let autoencoder = Autoencoder::load(&arguments.run, arguments.device.open()?)?;
-    let query = samples_of(&autoencoder, &arguments.run, &arguments.query, false, &arguments.told)?;
-    let data = samples_of(&autoencoder, &arguments.run, &arguments.data, true, &arguments.told)?;
+    let query = samples_of(&autoencoder, &arguments.run, &arguments.query, false, &arguments.condition)?;
+    let data = samples_of(&autoencoder, &arguments.run, &arguments.data, true, &arguments.condition)?;
     let (searched, wanted) = (HammingIndex::of(&autoencoder, &data)?, HammingIndex::of(&autoencoder, &query)?);
     let mut found = Vec::with_capacity(query.len());
     for code in (0..query.len()).filter_map(|index| wanted.code(index)) {

@@ -198,6 +198,26 @@ pub struct Row {
 }
 
 impl Row {
+    /// The constant of a name, of those that a launch of the kernel has.
+    pub(super) fn constant(&self, constants: &[u32], name: &str) -> Option<u64> {
+        let position = self.constant_names().position(|known| known == name)?;
+        Some(constants[position] as u64)
+    }
+
+    /// Invocations of a workgroup of a launch with these constants.
+    pub(super) fn invocations(&self, constants: &[u32]) -> u64 {
+        self.constant(constants, "WORKGROUP").unwrap_or(self.workgroup as u64)
+    }
+
+    /// What a launch that stores `outcomes` further results does with a slot.
+    pub(super) fn access(&self, slot: usize, outcomes: usize) -> Access {
+        match self.bindings.get(slot) {
+            Some(binding) => binding.access,
+            None if slot < self.bindings.len() + outcomes => Access::Write,
+            None => Access::Read,
+        }
+    }
+
     /// The names of a step's constants, in their order.
     pub fn constant_names(&self) -> impl Iterator<Item = &'static str> {
         let shared: &[&str] = if self.tiled { TILE_CONSTANTS } else { &[] };

@@ -138,8 +138,7 @@ impl Step {
 
     /// A constant by its name in the shader.
     pub fn constant(&self, name: &str) -> Option<u64> {
-        let position = self.kernel.row().constant_names().position(|known| known == name)?;
-        Some(self.constants[position] as u64)
+        self.kernel.row().constant(&self.constants, name)
     }
 
     /// The constant of this name; 1 where the kernel lacks it.
@@ -171,18 +170,12 @@ impl Step {
 
     /// How the step accesses a slot.
     pub fn access(&self, slot: usize) -> Access {
-        let bindings = self.kernel.row().bindings;
-        match bindings.get(slot) {
-            Some(binding) => binding.access,
-            None if slot < bindings.len() + self.outcomes.len() => Access::Write,
-            None => Access::Read,
-        }
+        self.kernel.row().access(slot, self.outcomes.len())
     }
 
     /// Invocations of a workgroup.
     pub fn workgroup(&self) -> u64 {
-        let row = self.kernel.row();
-        self.constant("WORKGROUP").unwrap_or(row.workgroup as u64)
+        self.kernel.row().invocations(&self.constants)
     }
 
     /// Workgroup memory of the tiles of a product's left and right operand, in groups of four numbers.

@@ -59,12 +59,19 @@ impl Home {
     }
 }
 
-/// The places that a launch reads, or the places that it writes.
-pub(super) fn places(launch: &Launch, reads: bool) -> Vec<Home> {
-    let access = step(launch, vec![]);
-    let slots = launch.slots.iter().enumerate().filter(|(slot, _)| (access.access(*slot) == Access::Read) == reads);
-    slots.map(|(_, (home, ..))| home.clone()).collect()
+impl Launch {
+    /// Whether a slot is only read.
+    pub(super) fn is_read(&self, slot: usize) -> bool {
+        self.kernel.row().access(slot, self.outcomes.len()) == Access::Read
+    }
+
+    /// The places that are only read, or the places that are written.
+    pub(super) fn places(&self, reads: bool) -> impl Iterator<Item = &Home> {
+        let slots = self.slots.iter().enumerate().filter(move |(slot, _)| self.is_read(*slot) == reads);
+        slots.map(|(_, (home, ..))| home)
+    }
 }
+
 pub(super) fn step(launch: &Launch, slots: Vec<Slot>) -> Step {
     Step {
         kernel: launch.kernel,

@@ -1,8 +1,8 @@
 //! Merging of launches into shared dispatches.
 
 use super::Lowering;
-use super::launch::{Home, Launch, Operand, places, step};
-use crate::plan::kernel::{Access, Kernel};
+use super::launch::{Home, Launch, Operand, step};
+use crate::plan::kernel::Kernel;
 use crate::plan::plan::{Step, workgroup_bytes};
 use std::collections::HashMap;
 
@@ -21,12 +21,11 @@ impl Lowering<'_> {
         // For each transient and each lasting buffer: the last dispatch that writes it.
         let mut written: HashMap<Home, usize> = HashMap::new();
         for mut launch in std::mem::take(&mut self.launches) {
-            let reads = places(&launch, true);
-            let after = reads.iter().filter_map(|read| written.get(&read.whole()));
+            let after = launch.places(true).filter_map(|read| written.get(&read.whole()));
             let ready = after.map(|dispatch| dispatch + 1).max().unwrap_or(0);
             let lasting = |place: &Home| place.transient().is_none();
             // Writes to a lasting buffer keep their order, unless they have places of their own.
-            let ordered = places(&launch, false).iter().all(|place| {
+            let ordered = launch.places(false).all(|place| {
                 let gradients =
                     matches!(place, Home::Lasting { buffer, .. } if self.buffers[*buffer].name == "gradients");
                 !lasting(place) || gradients
@@ -38,7 +37,7 @@ impl Lowering<'_> {
                 shares(&launch, others) && bindings(others.iter().chain([&launch])) <= most && fits(&launch, others)
             });
             let dispatch = joined.unwrap_or(dispatches.len());
-            for place in places(&launch, false) {
+            for place in launch.places(false) {
                 let last = written.entry(place.whole()).or_default();
                 *last = dispatch.max(*last);
             }
@@ -49,7 +48,7 @@ impl Lowering<'_> {
                     together.push(launch);
                     // Column sums work with any workgroup size, so they take that of the product in their dispatch.
                     let product = together.iter().find(|launch| launch.kernel.row().tiled);
-                    if let Some(workgroup) = product.map(|launch| step(launch, vec![]).workgroup()) {
+                    if let Some(workgroup) = product.map(|launch| launch.kernel.row().invocations(&launch.constants)) {
                         let sums = together.iter_mut().filter(|launch| launch.kernel == Kernel::ColumnSums);
                         sums.filter_map(|launch| launch.constants.last_mut()).for_each(|last| *last = workgroup as u32);
                     }
@@ -69,15 +68,16 @@ impl Lowering<'_> {
 /// Whether a launch can share a dispatch with others: all are products of one workgroup size, or column sums, and none
 /// reads what another writes.
 fn shares(launch: &Launch, others: &[Launch]) -> bool {
-    let size = |launch: &Launch| launch.kernel.row().tiled.then(|| step(launch, vec![]).workgroup());
+    let size = |launch: &Launch| {
+        let row = launch.kernel.row();
+        row.tiled.then(|| row.invocations(&launch.constants))
+    };
     let alike = |other: &Launch| match (size(launch), size(other)) {
         (Some(one), Some(other)) => one == other,
         _ => true,
     };
-    let apart = |one: &Launch, other: &Launch| {
-        let written = places(one, false);
-        places(other, true).iter().all(|read| written.iter().all(|place| !place.meets(read)))
-    };
+    let apart =
+        |one: &Launch, other: &Launch| other.places(true).all(|read| one.places(false).all(|place| !place.meets(read)));
     joins(launch)
         && others.iter().all(|other| joins(other) && alike(other) && apart(launch, other) && apart(other, launch))
 }
@@ -92,12 +92,11 @@ fn bindings<'a>(dispatch: impl Iterator<Item = &'a Launch>) -> usize {
     let mut read: Vec<(usize, &Operand)> = Vec::new();
     let mut count = 0;
     for (index, launch) in dispatch.enumerate() {
-        let access = step(launch, vec![]);
         for (slot, operand) in launch.slots.iter().enumerate() {
             let known = |(reader, other): &(usize, &Operand)| {
                 *reader != index && other.0 == operand.0 && other.1.elements() == operand.1.elements()
             };
-            if access.access(slot) != Access::Read {
+            if !launch.is_read(slot) {
                 count += 1;
             } else if !read.iter().any(known) {
                 read.push((index, operand));

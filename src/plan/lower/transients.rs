@@ -1,7 +1,7 @@
 //! Memory for values that live within a step: the lifetime of each transient, and the plan with a place for each.
 
 use super::Lowering;
-use super::launch::{Home, places, step};
+use super::launch::{Home, step};
 use crate::plan::memory::{Transient, aligned, allocate};
 use crate::plan::plan::{Plan, Slot};
 use std::collections::HashMap;
@@ -25,7 +25,7 @@ impl Lowering<'_> {
             .collect();
         for (index, dispatch) in self.launches.chunk_by(|_, next| next.joins_previous).enumerate() {
             let all = |reads: bool| -> Vec<usize> {
-                let places = dispatch.iter().flat_map(|launch| places(launch, reads));
+                let places = dispatch.iter().flat_map(|launch| launch.places(reads));
                 places.filter_map(|place| place.transient()).collect()
             };
             let read = all(true);
