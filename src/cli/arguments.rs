@@ -4,6 +4,7 @@ use super::autotune::AutotuneArgument;
 use pinhole::error::Result;
 use pinhole::model::ModelSpec;
 use pinhole::model::config::Precision;
+use pinhole::plan::{Hardware, Limits, Target, Without};
 use pinhole::{Autoencoder, Device, gpu};
 use std::path::{Path, PathBuf};
 
@@ -25,6 +26,34 @@ impl DeviceArgument {
     /// Opens the device; says so in one line where `auto` finds no GPU.
     pub fn open(&self) -> Result<Device> {
         open_device(self.name())
+    }
+}
+
+/// The device that a plan is made for: one that is opened, or one that is described.
+#[derive(clap::Args)]
+pub struct TargetArgument {
+    #[command(flatten)]
+    device: DeviceArgument,
+    /// Plan for a described device, without opening one, and estimate every launch on it
+    #[arg(
+        long = "target",
+        value_name = "integrated|mobile|apple|laptop|discrete|data-center|FILE.toml",
+        conflicts_with = "given"
+    )]
+    described: Option<String>,
+}
+
+impl TargetArgument {
+    /// The described device, if one is.
+    pub fn hardware(&self) -> Result<Option<Hardware>> {
+        self.described.as_deref().map(Hardware::find).transpose()
+    }
+
+    /// The target that plans are made for.
+    pub fn target(&self) -> Result<Target> {
+        let Some(hardware) = self.hardware()? else { return Ok(Device::open(self.device.name())?.target()) };
+        let limits = Limits::from_environment()?.unwrap_or_default();
+        Ok(Target { without: Without::from_environment()?, limits, ..Target::described(hardware) })
     }
 }
 

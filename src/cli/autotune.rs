@@ -2,7 +2,7 @@
 
 use pinhole::error::{Error, Result};
 use pinhole::gpu::TuningReport;
-use pinhole::plan::{Family, Tile};
+use pinhole::plan::Tile;
 use std::time::Duration;
 
 /// `--autotune`.
@@ -34,14 +34,7 @@ impl AutotuneArgument {
 
 /// Says what tuning chose, a line for each product.
 pub fn show_tuning(report: &TuningReport) {
-    let tile = |tile: &Tile| {
-        let family = match tile.family {
-            Family::Registers => "registers",
-            Family::Subgroup => "subgroup",
-            Family::Workgroup => "workgroup",
-        };
-        format!("{family} {}x{}x{}", tile.lines, tile.columns, tile.depth)
-    };
+    let tile = |tile: &Tile| format!("{} {}x{}x{}", tile.family.name(), tile.lines, tile.columns, tile.depth);
     for choice in &report.choices {
         let product = format!("{} {}x{}", choice.product.kernel, choice.product.lines, choice.product.columns);
         let chosen = match choice.tile == choice.default {

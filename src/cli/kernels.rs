@@ -1,9 +1,8 @@
 //! `pinhole kernels`
 
-use super::arguments::{DeviceArgument, resolve_model};
+use super::arguments::{TargetArgument, resolve_model};
 use super::output::End;
 use super::output::say;
-use pinhole::Device;
 use pinhole::error::{Error, Result, suggest};
 use pinhole::gpu::{Language, Shader, specialise};
 use pinhole::model::Network;
@@ -19,7 +18,7 @@ pub struct Arguments {
     #[arg(long, default_value = "conv", value_name = "PRESET|FILE.toml")]
     model: String,
     #[command(flatten)]
-    device: DeviceArgument,
+    target: TargetArgument,
     /// The language to show it in, after unrolling
     #[arg(long, default_value = "wgsl", value_name = "wgsl|spirv|msl|hlsl", value_parser = language)]
     emit: Language,
@@ -32,7 +31,7 @@ fn language(name: &str) -> Result<Language, String> {
 
 /// Lists the kernels, or prints the final text of one.
 pub fn run(arguments: &Arguments) -> Result<End> {
-    let target = Device::open(arguments.device.name())?.target();
+    let target = arguments.target.target()?;
     let network = Network::new(resolve_model(&arguments.model)?)?;
     let plan = training_plan(&network, default_samples(&network), target.clone())?;
     let Some(name) = &arguments.name else {

@@ -1,9 +1,8 @@
 //! `pinhole plan`
 
-use super::arguments::{Changes, DeviceArgument, resolve_model};
+use super::arguments::{Changes, TargetArgument, resolve_model};
 use super::output::End;
 use super::output::say;
-use pinhole::Device;
 use pinhole::error::Result;
 use pinhole::model::Network;
 use pinhole::plan::Limits;
@@ -22,7 +21,7 @@ pub struct Arguments {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     samples: Option<u64>,
     #[command(flatten)]
-    device: DeviceArgument,
+    target: TargetArgument,
 }
 
 /// Prints the plan of a training step: a line for each launch.
@@ -32,11 +31,15 @@ pub fn run(arguments: &Arguments) -> Result<End> {
     if let Some(batch) = arguments.batch {
         spec.train.batch = batch as usize;
     }
-    let target = Device::open(arguments.device.name())?.target();
+    let target = arguments.target.target()?;
     let network = Network::new(spec)?;
     let samples = arguments.samples.map_or_else(|| default_samples(&network), |samples| samples as usize);
     let plan = training_plan(&network, samples, target)?;
-    say(plan.to_string().trim_end())?;
+    let text = match arguments.target.hardware()? {
+        Some(hardware) => plan.with_estimate(&hardware),
+        None => plan.to_string(),
+    };
+    say(text.trim_end())?;
     if let Some(limits) = Limits::from_environment()? {
         plan.check(&limits)?;
     }

@@ -1,6 +1,6 @@
 //! A device opened on an adapter, and the faults that it reports.
 
-use super::adapters::{AdapterSummary, even_subgroup, found, memory_bytes, summary};
+use super::adapters::{AdapterSummary, even_subgroup, found, hardware, memory_bytes, summary};
 use super::cache::{Pipelines, cache_folder};
 use crate::error::{Error, Result, one_line};
 use crate::plan::{Limits, Product, Target, Tile, Without};
@@ -121,7 +121,8 @@ impl Gpu {
             alignment: limits.min_storage_buffer_offset_alignment as u64,
             memory_bytes: memory_bytes(&device),
         };
-        let target = Target { software: summary.software, subgroup, without, limits, ..Target::default() };
+        let hardware = hardware(&device.adapter_info());
+        let target = Target { software: summary.software, subgroup, without, limits, hardware, ..Target::default() };
         let (target, faults) = (Mutex::new(target), Arc::default());
         Gpu { device, queue, checked: false, pipelines: None, summary, limits, target, faults }
     }

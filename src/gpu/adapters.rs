@@ -1,5 +1,7 @@
 //! The adapters of the machine, and what each says of itself.
 
+use crate::plan::Hardware;
+
 /// What an adapter says of itself.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct AdapterSummary {
@@ -100,4 +102,17 @@ pub(super) fn memory_bytes(device: &wgpu::Device) -> Option<u64> {
 pub(super) fn even_subgroup(info: &wgpu::AdapterInfo) -> Option<u32> {
     let size = info.subgroup_min_size;
     (size == info.subgroup_max_size && (4..=64).contains(&size)).then_some(size)
+}
+
+/// The described device that is most like an adapter: by its kind, since drivers do not tell what one can do.
+pub(super) fn hardware(info: &wgpu::AdapterInfo) -> Hardware {
+    const APPLE: u32 = 0x106b;
+    match info.device_type {
+        _ if info.vendor == APPLE => Hardware::APPLE,
+        wgpu::DeviceType::IntegratedGpu => Hardware::INTEGRATED,
+        wgpu::DeviceType::DiscreteGpu
+        | wgpu::DeviceType::VirtualGpu
+        | wgpu::DeviceType::Cpu
+        | wgpu::DeviceType::Other => Hardware::DISCRETE,
+    }
 }

@@ -9,7 +9,7 @@ use super::adapter::Gpu;
 use super::cache::{Choice, cache_folder, load_choices, save_choices};
 use super::session::Session;
 use crate::error::{Error, Result};
-use crate::plan::{Access, Family, Limits, Outcome, Plan, Product, Step, Target, Tile, Without};
+use crate::plan::{Access, Limits, Outcome, Plan, Product, Step, Target, Tile, Without};
 use crate::rng;
 use crate::tensor::{DType, Values};
 use std::cmp::Reverse;
@@ -179,7 +179,7 @@ fn tiles(candidates: &Candidates, target: &Target, limits: &Limits) -> Vec<Tile>
     let short = |tile: u32, product: u32| tile < 2 * product.max(4);
     let worth = |tile: &Tile| {
         // Software adapters have no real workgroup memory, and compile kernels that use it slowly.
-        let real = !target.software || tile.family != Family::Workgroup;
+        let real = !target.software || tile.workgroup_bytes() == 0;
         *tile != untuned && real && short(tile.lines, product.lines) && short(tile.columns, product.columns)
     };
     let tiles = Tile::family(target).into_iter().filter(|tile| worth(tile) && fits(tile, limits));

@@ -157,8 +157,7 @@ fn needs_math(step: &Step) -> bool {
 }
 
 fn family(step: &Step) -> Option<Family> {
-    let family = step.constant("FAMILY")?;
-    [Family::Registers, Family::Subgroup, Family::Workgroup].into_iter().find(|known| *known as u64 == family)
+    step.tile().map(|tile| tile.family)
 }
 
 /// The entry point of a step on its own.
@@ -167,6 +166,7 @@ fn entry_of(step: &Step) -> &'static str {
         Some(Family::Registers) => "by_registers",
         Some(Family::Subgroup) => "by_subgroup",
         Some(Family::Workgroup) => "by_workgroup",
+        Some(Family::Depth) => "by_depth",
         None => step.kernel.row().entry,
     }
 }

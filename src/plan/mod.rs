@@ -5,7 +5,9 @@
 
 pub mod buffers;
 mod channels_last;
+mod estimate;
 mod fusion;
+mod hardware;
 mod kernel;
 mod kernels;
 mod limits;
@@ -22,6 +24,8 @@ mod target;
 mod tile;
 mod training;
 
+pub use estimate::{Estimate, LaunchEstimate};
+pub use hardware::Hardware;
 pub use kernel::{Access, Binding, Element, Extent, Fusion, Kernel, Row, Scratch, TILE_CONSTANTS};
 pub use kernels::{TABLE, TILE_SOURCE};
 pub use limits::Limits;

@@ -1,5 +1,6 @@
 //! The plan itself: steps, slots and buffers, how they print, and whether an adapter can run them.
 
+use super::estimate::Cut;
 use super::kernel::{Access, Extent, Kernel, Scratch};
 use super::limits::{GROUPS_PER_AXIS, Limits};
 use super::products::product_of;
@@ -154,11 +155,10 @@ impl Step {
 
     /// The tile of a product.
     pub fn tile(&self) -> Option<Tile> {
-        let families = [Family::Registers, Family::Subgroup, Family::Workgroup];
         let named = |name: &str| self.constant(name).map(|value| value as u32);
         let number = self.constant("FAMILY")?;
         Some(Tile {
-            family: families.into_iter().find(|family| *family as u64 == number)?,
+            family: Family::ALL.into_iter().find(|family| *family as u64 == number)?,
             workgroup: named("WORKGROUP")?,
             lines: named("TILE_LINES")?,
             columns: named("TILE_COLUMNS")?,
@@ -180,12 +180,30 @@ impl Step {
 
     /// Workgroup memory of the tiles of a product's left and right operand, in groups of four numbers.
     pub fn tile_memory(&self) -> Option<[u64; 2]> {
-        let workgroup = self.kernel.row().tiled && self.named("FAMILY") == Family::Workgroup as u64;
-        workgroup.then(|| ["TILE_LINES", "TILE_COLUMNS"].map(|size| self.named("TILE_DEPTH") * self.named(size) / 4))
+        let tile = self.tile()?;
+        let vectors = |numbers: u32| u64::from(numbers / 4);
+        match tile.family {
+            Family::Workgroup => Some([vectors(tile.depth * tile.lines), vectors(tile.depth * tile.columns)]),
+            Family::Depth => Some([vectors(tile.workgroup * tile.lines * tile.columns), 1]),
+            Family::Registers | Family::Subgroup => None,
+        }
+    }
+
+    /// The sizes of a product and of the parts that its depth is cut into.
+    pub(super) fn cut(&self) -> Option<Cut> {
+        let element = self.slots.iter().take(2).map(|slot| slot.dtype.bytes()).max()?;
+        Some(Cut {
+            panels: self.constant("PANELS")?,
+            lines: self.constant("LINES")?,
+            columns: self.constant("COLUMNS")?,
+            splits: self.constant("SPLITS")?,
+            length: self.constant("SPLIT_DEPTH")?,
+            element,
+        })
     }
 
     /// Bytes of workgroup memory apart from [`Step::tile_memory`].
-    fn own_workgroup_bytes(&self) -> u64 {
+    pub(super) fn scratch_bytes(&self) -> u64 {
         4 * match self.kernel.row().scratch {
             Scratch::Words(words) => words,
             Scratch::Constant(name) => self.named(name),
@@ -399,7 +417,7 @@ pub fn bindings(launch: &[Step]) -> Vec<Vec<(usize, usize)>> {
 pub fn workgroup_bytes(launch: &[Step]) -> u64 {
     let tiles = launch.iter().filter_map(Step::tile_memory);
     let [left, right] = tiles.fold([0, 0], |[left, right], tile| [left.max(tile[0]), right.max(tile[1])]);
-    16 * (left + right) + launch.iter().map(Step::own_workgroup_bytes).sum::<u64>()
+    16 * (left + right) + launch.iter().map(Step::scratch_bytes).sum::<u64>()
 }
 
 /// Workgroups along x and y of a launch. Kernels count across both axes, so a launch may have more than 65,535.
@@ -438,11 +456,7 @@ impl fmt::Display for Plan {
             }
             write!(f, " groups {}", step.groups())?;
             if step.kernel.row().tiled {
-                let family = match step.named("FAMILY") {
-                    0 => "registers",
-                    1 => "subgroup",
-                    _ => "workgroup",
-                };
+                let family = step.tile().map_or("", |tile| tile.family.name());
                 write!(f, " tile {family} {}x{}", step.named("TILE_LINES"), step.named("TILE_COLUMNS"))?;
                 if step.named("SPLITS") > 1 {
                     write!(f, " splits {}", step.named("SPLITS"))?;

@@ -1,5 +1,6 @@
 //! The sizes of matrix products and convolutions, as the constants of their kernels.
 
+use super::estimate::{Cut, Work};
 use super::kernel::{Kernel, TILE_CONSTANTS};
 use super::target::Target;
 use super::tile::{Family, Product, Tile};
@@ -18,6 +19,8 @@ const RESULT_ALONG_COLUMNS: u32 = 2;
 const SHORTEST_SPLIT: usize = 64;
 /// A sum longer than this is cut for the sake of its rounding.
 const LONGEST_SPLIT: usize = 2048;
+/// Workgroups that a launch on a software adapter should have at least.
+const SOFTWARE_GROUPS: usize = 16;
 
 /// A product `result[line, column] = sum over the depth of left[line] right[column]`, in panels of their own.
 pub(super) struct ProductSizes {
@@ -167,21 +170,65 @@ impl ProductSizes {
         product_of(kernel, &self.constants(&Tile::registers(4, 4), (1, self.depth), 0), half)
     }
 
-    /// Into how many parts the depth is cut, so that there are enough workgroups and no sum grows too long; and how long
-    /// a part is.
-    pub fn splits(&self, target: &Target, tile: &Tile, allowed: bool) -> (usize, usize) {
+    /// The tile of a product, into how many parts its depth is cut, and how long a part is. `allowed` says whether it may
+    /// be cut. A tile that is forced or was measured is taken; else a software adapter follows its rules, and any other
+    /// device gets what is estimated to be fastest.
+    pub fn tiling(&self, target: &Target, kernel: Kernel, half: bool, allowed: bool) -> (Tile, (usize, usize)) {
+        if let Some(tile) = target.given(&self.product(kernel, half)) {
+            return (tile, self.splits(target, &tile, half, allowed));
+        }
+        if target.software {
+            let tile = target.software_tile(self.lines as u32);
+            return (tile, self.splits(target, &tile, half, allowed));
+        }
+        let choices = Tile::family(target).into_iter().filter(|tile| target.holds(tile)).map(|tile| {
+            let splits = self.splits(target, &tile, half, allowed);
+            (self.seconds(target, &tile, splits, half), tile, splits)
+        });
+        let best = choices.min_by(|one, other| one.0.total_cmp(&other.0));
+        let (_, tile, splits) = best.unwrap_or((0.0, Tile::registers(4, 4), (1, self.depth.next_multiple_of(4))));
+        (tile, splits)
+    }
+
+    /// The estimated seconds of a launch.
+    fn seconds(&self, target: &Target, tile: &Tile, (splits, length): (usize, usize), half: bool) -> f64 {
+        let [panels, lines, columns] = [self.panels, self.lines, self.columns].map(|size| size as u64);
+        let element = if half { 2 } else { 4 };
+        let cut = Cut { panels, lines, columns, splits: splits as u64, length: length as u64, element };
+        Work::seconds(&[cut.work(tile, &target.hardware)], &target.hardware).0
+    }
+
+    /// Into how many parts the depth is cut, and how long a part is. No sum grows too long for its rounding; and a software
+    /// adapter's two threads get 16 workgroups in which they take turns, any other device the number of parts that is
+    /// estimated to be fastest.
+    fn splits(&self, target: &Target, tile: &Tile, half: bool, allowed: bool) -> (usize, usize) {
         let unit = tile.depth.max(4) as usize;
-        let along = |size: usize, tile: u32| size.div_ceil(tile as usize);
-        let tiles = self.panels * along(self.lines, tile.lines) * along(self.columns, tile.columns);
-        let groups = if tile.family == Family::Registers { tiles.div_ceil(tile.workgroup as usize) } else { tiles };
-        let wanted = (target.filled() as usize / groups).max(self.depth / LONGEST_SPLIT);
-        let splits = match target.splits {
-            _ if !allowed => 1,
-            Some(forced) => forced.clamp(1, self.depth.div_ceil(unit)),
-            None => wanted.clamp(1, (self.depth / SHORTEST_SPLIT).max(1)),
+        let cut = |parts: usize| {
+            let length = self.depth.div_ceil(parts).next_multiple_of(unit);
+            (self.depth.div_ceil(length), length)
         };
-        let length = self.depth.div_ceil(splits).next_multiple_of(unit);
-        (self.depth.div_ceil(length), length)
+        if let Some(forced) = target.splits.filter(|_| allowed) {
+            return cut(forced.clamp(1, self.depth.div_ceil(unit)));
+        }
+        let (least, most) = (self.depth / LONGEST_SPLIT, (self.depth / SHORTEST_SPLIT).max(1));
+        match (allowed, target.software) {
+            (false, _) => cut(1),
+            (true, true) => {
+                let along = |size: usize, tile: u32| size.div_ceil(tile as usize);
+                let tiles = self.panels * along(self.lines, tile.lines) * along(self.columns, tile.columns);
+                let each = if tile.family == Family::Registers { tile.workgroup as usize } else { 1 };
+                cut((SOFTWARE_GROUPS / tiles.div_ceil(each)).max(least).clamp(1, most))
+            }
+            (true, false) => {
+                let parts =
+                    (0..usize::BITS).map(|power| 1_usize << power).take_while(|parts| *parts <= most.max(least));
+                let timed = parts.filter(|parts| *parts >= least).map(|parts| {
+                    let splits = cut(parts);
+                    (self.seconds(target, tile, splits, half), splits)
+                });
+                timed.min_by(|one, other| one.0.total_cmp(&other.0)).map_or_else(|| cut(1), |(_, splits)| splits)
+            }
+        }
     }
 
     /// All constants of a step.
@@ -189,11 +236,6 @@ impl ProductSizes {
         let sizes = [self.panels, self.lines, self.columns, self.depth, splits, length, stride];
         let sizes = sizes.iter().map(|size| *size as u32);
         self.own.iter().copied().chain(sizes).chain(self.packs).chain(tile.constants()).collect()
-    }
-
-    /// Panels.
-    pub fn panels(&self) -> u32 {
-        self.panels as u32
     }
 }
 

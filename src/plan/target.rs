@@ -1,5 +1,6 @@
 //! The device that a plan is made for, and the choice of a tile for each product.
 
+use super::hardware::Hardware;
 use super::limits::Limits;
 use super::tile::{Family, Product, Tile};
 use crate::error::{Error, Result, suggest};
@@ -13,6 +14,8 @@ pub struct Target {
     pub software: bool,
     /// Invocations of a subgroup, where the device has subgroup operations and all its subgroups are of this size.
     pub subgroup: Option<u32>,
+    /// The figures by which tiles are chosen where nothing was measured; a software adapter has rules of its own.
+    pub hardware: Hardware,
     /// A tile forced on every product that it suits, for tests and for bisecting.
     pub forced: Option<Tile>,
     /// Tiles found by measurement.
@@ -109,55 +112,38 @@ impl Target {
         self.subgroup.filter(|_| !self.without.subgroups)
     }
 
-    /// The tile of a product: the tuned one, or by these rules. A software adapter runs few threads of wide vectors and
-    /// has no memory but its own, so it gets the largest tile that stays in registers; all others get tiles in workgroup
-    /// memory, as large as still leaves a few hundred workgroups, and tiles in registers where an edge is too short.
-    pub(super) fn tile(&self, product: &Product, panels: u32) -> Tile {
-        if let Some(tile) = self.forced {
-            return tile;
-        }
+    /// A target as a described device would be opened: see [`Hardware::find`].
+    pub fn described(hardware: Hardware) -> Target {
+        Target { hardware, subgroup: hardware.subgroup, ..Target::default() }
+    }
+
+    /// The tile that is forced on a product, or was measured to be its fastest.
+    pub(super) fn given(&self, product: &Product) -> Option<Tile> {
         let usable = |tile: &&Tile| {
             let shared = tile.family == Family::Subgroup;
             !self.without.tuning && (!shared || self.subgroup() == Some(tile.workgroup))
         };
-        if let Some(tile) = self.tuned.get(product).filter(usable) {
-            return *tile;
-        }
-        let (lines, columns) = (product.lines, product.columns);
-        if self.software {
-            return match self.subgroup() {
-                Some(subgroup) if lines <= 4 => Tile::subgroup(subgroup, 4),
-                None if lines <= 4 => Tile::registers(4, 8),
-                Some(subgroup) if lines <= 8 => Tile::subgroup(subgroup, 8),
-                Some(subgroup) => Tile::subgroup(subgroup, 16),
-                None => Tile::registers(8, 8),
-            };
-        }
-        let groups = |tile: &Tile| panels * lines.div_ceil(tile.lines) * columns.div_ceil(tile.columns);
-        let candidates: &[Tile] = match lines {
-            0..=8 => &[Tile::registers(8, 4), Tile::registers(4, 4)],
-            9..=16 => &[Tile::workgroup(16, 128, 16, [4, 8]), Tile::workgroup(16, 64, 16, [4, 4])],
-            17..=32 => &[Tile::workgroup(32, 128, 16, [8, 4]), Tile::workgroup(32, 32, 16, [4, 4])],
-            _ => &[
-                Tile::workgroup(128, 128, 8, [8, 8]),
-                Tile::workgroup(128, 64, 16, [8, 8]),
-                Tile::workgroup(64, 64, 16, [8, 4]),
-                Tile::workgroup(32, 32, 16, [4, 4]),
-            ],
-        };
-        let tile = candidates.iter().find(|tile| groups(tile) >= FILLED);
-        tile.or(candidates.last()).copied().unwrap_or(Tile::registers(4, 4))
+        self.forced.or_else(|| self.tuned.get(product).filter(usable).copied())
     }
 
-    /// Workgroups that a launch should have at least.
-    pub(super) fn filled(&self) -> u32 {
-        // Two threads take turns on a software adapter.
-        if self.software { 16 } else { FILLED }
+    /// Whether a workgroup of a tile fits the device's limits.
+    pub(super) fn holds(&self, tile: &Tile) -> bool {
+        let bytes = u64::from(tile.workgroup_bytes());
+        u64::from(tile.workgroup) <= self.limits.invocations && bytes <= self.limits.workgroup_bytes
+    }
+
+    /// The tile of a product of so many lines on a software adapter, which runs few threads of wide vectors and has no
+    /// memory but its own: the largest that stays in registers.
+    pub(super) fn software_tile(&self, lines: u32) -> Tile {
+        match self.subgroup() {
+            Some(subgroup) if lines <= 4 => Tile::subgroup(subgroup, 4),
+            None if lines <= 4 => Tile::registers(4, 8),
+            Some(subgroup) if lines <= 8 => Tile::subgroup(subgroup, 8),
+            Some(subgroup) => Tile::subgroup(subgroup, 16),
+            None => Tile::registers(8, 8),
+        }
     }
 }
-
-/// Workgroups that keep a large device busy.
-const FILLED: u32 = 128;
 
 /// Bytes of workgroup memory that every adapter has.
 const WORKGROUP_BYTES: u32 = 16 << 10;
@@ -178,6 +164,10 @@ impl Tile {
             Tile::workgroup(64, 64, 16, [8, 4]),
             Tile::workgroup(128, 64, 16, [8, 8]),
             Tile::workgroup(128, 128, 8, [8, 8]),
+            Tile::depth(64, 4, 4),
+            Tile::depth(64, 8, 4),
+            Tile::depth(64, 4, 8),
+            Tile::depth(32, 8, 8),
         ];
         if let Some(subgroup) = target.subgroup() {
             tiles.extend([4, 8, 16].map(|lines| Tile::subgroup(subgroup, lines)));

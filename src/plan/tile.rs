@@ -10,6 +10,24 @@ pub enum Family {
     Subgroup,
     /// A workgroup computes a tile whose operands go through workgroup memory.
     Workgroup,
+    /// A workgroup computes a tile: each invocation sums a part of the depth, and the parts are joined through workgroup
+    /// memory in a fixed order. For few results of a long depth.
+    Depth,
+}
+
+impl Family {
+    /// Every family, in the order of their numbers in `shaders/tile.wgsl`.
+    pub const ALL: [Family; 4] = [Family::Registers, Family::Subgroup, Family::Workgroup, Family::Depth];
+
+    /// The name, such as `registers`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Family::Registers => "registers",
+            Family::Subgroup => "subgroup",
+            Family::Workgroup => "workgroup",
+            Family::Depth => "depth",
+        }
+    }
 }
 
 /// One tiling of a product.
@@ -71,10 +89,18 @@ impl Tile {
         Tile { family, workgroup, lines, columns, depth, thread_lines: thread[0], thread_columns: thread[1] }
     }
 
+    /// A tile whose depth the `workgroup` invocations of a workgroup share.
+    pub const fn depth(workgroup: u32, lines: u32, columns: u32) -> Tile {
+        let (thread_lines, thread_columns) = (lines, columns);
+        let depth = 4 * workgroup;
+        Tile { family: Family::Depth, workgroup, lines, columns, depth, thread_lines, thread_columns }
+    }
+
     /// Bytes of workgroup memory.
     pub fn workgroup_bytes(&self) -> u32 {
         match self.family {
             Family::Workgroup => 4 * self.depth * (self.lines + self.columns),
+            Family::Depth => 4 * self.workgroup * self.lines * self.columns,
             Family::Registers | Family::Subgroup => 0,
         }
     }

@@ -346,12 +346,11 @@ impl Lowering<'_> {
     ) {
         let slots = vec![self.operand(left), self.operand(right)];
         let half = slots.iter().any(|(.., dtype)| *dtype == DType::Half);
-        let tile = self.target.tile(&sizes.product(kernel, half), sizes.panels());
         // Only a whole sum can go through an epilogue; and partial sums that nobody joins in passing cost a launch.
         let joined = |value: &Value| self.gradients.contains_key(&storage(self.graph, *value));
         let worth = kernel == Kernel::Conv2dGradWeight || group.results.iter().any(|(value, _)| joined(value));
         let allowed = !self.target.without.splits && group.program.is_none() && worth;
-        let splits = sizes.splits(self.target, &tile, allowed);
+        let (tile, splits) = sizes.tiling(self.target, kernel, half, allowed);
         let stride = aligned(self.graph.shape(group.anchor).elements());
         let constants = sizes.constants(&tile, splits, stride);
         let launch = self.new_launch(group, kernel, constants, slots, sizes.operations + arithmetic);
