@@ -21,7 +21,7 @@ const LEFT_PACK: u32 = 1u;
 const RIGHT_PACK: u32 = 2u;
 const RESULT_PACK: u32 = 2u;
 
-// 0 registers, 1 subgroup, 2 workgroup, 3 depth; and the tile that an invocation, a subgroup or a workgroup computes.
+// 0 registers, 1 subgroup, 2 workgroup; and the tile that an invocation, a subgroup or a workgroup computes.
 const FAMILY: u32 = 0u;
 const WORKGROUP: u32 = 64u;
 const TILE_LINES: u32 = 8u;
@@ -31,6 +31,8 @@ const TILE_DEPTH: u32 = 4u;
 // The part of the tile that one invocation computes.
 const THREAD_LINES: u32 = 8u;
 const THREAD_COLUMNS: u32 = 8u;
+// Invocations of a workgroup that share the depth of such a part: each sums every DEPTH_LANES-th step of it.
+const DEPTH_LANES: u32 = 1u;
 
 @group(0) @binding(0) var<storage, read> left: array<vec4<f32>>;
 @group(0) @binding(1) var<storage, read> right: array<vec4<f32>>;
@@ -357,11 +359,29 @@ const RIGHT_BLOCKS: u32 = RIGHT_WIDTH * (TILE_DEPTH / 4u);
 const LEFT_EACH: u32 = (LEFT_BLOCKS + WORKGROUP - 1u) / WORKGROUP;
 const RIGHT_EACH: u32 = (RIGHT_BLOCKS + WORKGROUP - 1u) / WORKGROUP;
 
-// By depth, every invocation's results go through the memory of left.
-const LEFT_TILE: u32 = select(TILE_DEPTH * LEFT_WIDTH, WORKGROUP * TILE_LINES * TILE_COLUMNS / 4u, FAMILY == 3u);
+// Invocations that share a depth exchange their sums through the memory of left.
+const RESULT_LANES: u32 = WORKGROUP / DEPTH_LANES;
+const EXCHANGED: u32 = DEPTH_LANES / 2u * RESULT_LANES * THREAD_LINES * THREAD_COLUMNS / 4u;
+const LEFT_TILE: u32 = max(TILE_DEPTH * LEFT_WIDTH, EXCHANGED);
 
 var<workgroup> left_tile: array<vec4<f32>, LEFT_TILE>;
 var<workgroup> right_tile: array<vec4<f32>, TILE_DEPTH * RIGHT_WIDTH>;
+
+// Which part of a tile an invocation computes.
+fn result_lane(lane: u32) -> u32 {
+    if DEPTH_LANES == 1u {
+        return lane;
+    }
+    return lane % RESULT_LANES;
+}
+
+// The i-th depth of a tile that an invocation adds up.
+fn depth_step(lane: u32, i: u32) -> u32 {
+    if DEPTH_LANES == 1u {
+        return i;
+    }
+    return i * DEPTH_LANES + lane / RESULT_LANES;
+}
 
 // A workgroup computes a tile, TILE_DEPTH at a time through workgroup memory. The number of rounds is a constant, so that
 // all invocations meet at the barriers.
@@ -370,8 +390,9 @@ fn by_workgroup_part(group: u32, lane: u32) {
     let panel = place.w;
     let start = place.z * SPLIT_DEPTH;
     let end = min(start + SPLIT_DEPTH, depth_of(panel));
-    let across = lane % (TILE_COLUMNS / THREAD_COLUMNS) * COLUMN_BLOCKS;
-    let down = lane / (TILE_COLUMNS / THREAD_COLUMNS) * LINE_BLOCKS;
+    let result = result_lane(lane);
+    let across = result % (TILE_COLUMNS / THREAD_COLUMNS) * COLUMN_BLOCKS;
+    let down = result / (TILE_COLUMNS / THREAD_COLUMNS) * LINE_BLOCKS;
     var lines: array<array<vec3<u32>, 4>, LEFT_EACH>;
     for (var i = 0u; i < LEFT_EACH; i++) {
         lines[i] = left_lines(panel, place.x + (lane + i * WORKGROUP) % LEFT_WIDTH * 4u);
@@ -404,7 +425,8 @@ fn by_workgroup_part(group: u32, lane: u32) {
             }
         }
         workgroupBarrier();
-        for (var k = 0u; k < TILE_DEPTH; k++) {
+        for (var i = 0u; i < TILE_DEPTH / DEPTH_LANES; i++) {
+            let k = depth_step(lane, i);
             var r: array<vec4<f32>, COLUMN_BLOCKS>;
             for (var j = 0u; j < COLUMN_BLOCKS; j++) {
                 r[j] = right_tile[k * RIGHT_WIDTH + across + j];
@@ -420,71 +442,38 @@ fn by_workgroup_part(group: u32, lane: u32) {
         }
         workgroupBarrier();
     }
-    for (var i = 0u; i < LINE_BLOCKS; i++) {
-        for (var j = 0u; j < COLUMN_BLOCKS; j++) {
-            leave(panel, place.z, place.x + 4u * (down + i), place.y + 4u * (across + j), total[i][j]);
-        }
-    }
-    finish_totals(group * WORKGROUP + lane);
-}
-
-// A workgroup computes a tile: invocation `lane` sums the depths start + 4 (lane + WORKGROUP i) + 0..4, and halves of the
-// invocations' sums are added to each other until one is left.
-fn by_depth_part(group: u32, lane: u32) {
-    let place = tile_place(group);
-    let panel = place.w;
-    var lines: array<array<vec3<u32>, 4>, LINE_BLOCKS>;
-    for (var i = 0u; i < LINE_BLOCKS; i++) {
-        lines[i] = left_lines(panel, place.x + 4u * i);
-    }
-    var columns: array<array<vec3<u32>, 4>, COLUMN_BLOCKS>;
-    for (var j = 0u; j < COLUMN_BLOCKS; j++) {
-        columns[j] = right_lines(panel, place.y + 4u * j);
-    }
-    let start = place.z * SPLIT_DEPTH;
-    let end = min(start + SPLIT_DEPTH, depth_of(panel));
-    var total: array<array<array<vec4<f32>, 4>, COLUMN_BLOCKS>, LINE_BLOCKS>;
-    for (var k = start + 4u * lane; k < end; k += 4u * WORKGROUP) {
-        var r: array<mat4x4<f32>, COLUMN_BLOCKS>;
-        for (var j = 0u; j < COLUMN_BLOCKS; j++) {
-            r[j] = right_block(columns[j], panel, k, end);
-        }
+    // The second half of those that share a depth hands its sums to the first, until one has them all.
+    for (var half = DEPTH_LANES / 2u; half > 0u; half /= 2u) {
+        let part = lane / RESULT_LANES;
         for (var i = 0u; i < LINE_BLOCKS; i++) {
-            let l = left_block(lines[i], panel, k, end);
-            for (var line = 0u; line < 4u; line++) {
-                let v = l[line];
-                for (var j = 0u; j < COLUMN_BLOCKS; j++) {
-                    total[i][j][line] += r[j][0] * v.x + r[j][1] * v.y + r[j][2] * v.z + r[j][3] * v.w;
+            for (var j = 0u; j < COLUMN_BLOCKS; j++) {
+                for (var line = 0u; line < 4u; line++) {
+                    let vector = ((i * COLUMN_BLOCKS + j) * 4u + line) * half * RESULT_LANES;
+                    if part >= half && part < 2u * half {
+                        left_tile[vector + lane - half * RESULT_LANES] = total[i][j][line];
+                    }
                 }
             }
         }
-    }
-    // Vector v of invocation i is at v WORKGROUP + i.
-    for (var i = 0u; i < LINE_BLOCKS; i++) {
-        for (var j = 0u; j < COLUMN_BLOCKS; j++) {
-            for (var line = 0u; line < 4u; line++) {
-                left_tile[((i * COLUMN_BLOCKS + j) * 4u + line) * WORKGROUP + lane] = total[i][j][line];
-            }
-        }
-    }
-    workgroupBarrier();
-    for (var half = WORKGROUP / 2u; half > 0u; half /= 2u) {
-        if lane < half {
-            for (var v = 0u; v < 4u * LINE_BLOCKS * COLUMN_BLOCKS; v++) {
-                left_tile[v * WORKGROUP + lane] += left_tile[v * WORKGROUP + lane + half];
+        workgroupBarrier();
+        for (var i = 0u; i < LINE_BLOCKS; i++) {
+            for (var j = 0u; j < COLUMN_BLOCKS; j++) {
+                for (var line = 0u; line < 4u; line++) {
+                    let vector = ((i * COLUMN_BLOCKS + j) * 4u + line) * half * RESULT_LANES;
+                    if part < half {
+                        total[i][j][line] += left_tile[vector + lane];
+                    }
+                }
             }
         }
         workgroupBarrier();
     }
-    if lane < LINE_BLOCKS * COLUMN_BLOCKS {
-        let first = 4u * lane * WORKGROUP;
-        let sums = array<vec4<f32>, 4>(
-            left_tile[first],
-            left_tile[first + WORKGROUP],
-            left_tile[first + 2u * WORKGROUP],
-            left_tile[first + 3u * WORKGROUP],
-        );
-        leave(panel, place.z, place.x + lane / COLUMN_BLOCKS * 4u, place.y + lane % COLUMN_BLOCKS * 4u, sums);
+    if DEPTH_LANES == 1u || lane < RESULT_LANES {
+        for (var i = 0u; i < LINE_BLOCKS; i++) {
+            for (var j = 0u; j < COLUMN_BLOCKS; j++) {
+                leave(panel, place.z, place.x + 4u * (down + i), place.y + 4u * (across + j), total[i][j]);
+            }
+        }
     }
     finish_totals(group * WORKGROUP + lane);
 }
@@ -499,19 +488,6 @@ fn by_registers(
     let index = group.y * groups.x + group.x;
     if index < (TILES + WORKGROUP - 1u) / WORKGROUP {
         by_registers_part(index, lane);
-    }
-}
-
-// A workgroup computes one tile, its depth shared.
-@compute @workgroup_size(WORKGROUP)
-fn by_depth(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let index = group.y * groups.x + group.x;
-    if index < TILES {
-        by_depth_part(index, lane);
     }
 }
 

@@ -166,7 +166,6 @@ fn entry_of(step: &Step) -> &'static str {
         Some(Family::Registers) => "by_registers",
         Some(Family::Subgroup) => "by_subgroup",
         Some(Family::Workgroup) => "by_workgroup",
-        Some(Family::Depth) => "by_depth",
         None => step.kernel.row().entry,
     }
 }

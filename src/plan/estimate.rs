@@ -92,11 +92,8 @@ impl Cut {
             Family::Subgroup => (tiles, self.length, self.length.div_ceil(4), 0),
             Family::Workgroup => {
                 let rounds = self.length.div_ceil(u64::from(tile.depth));
-                (tiles, self.length, rounds, 2 * rounds)
-            }
-            Family::Depth => {
-                let rounds = self.length.div_ceil(4 * workgroup);
-                (tiles, 4 * rounds, rounds, 1 + u64::from(tile.workgroup.ilog2()))
+                let depth = rounds * u64::from(tile.depth / tile.depth_lanes);
+                (tiles, depth, rounds, 2 * (rounds + u64::from(tile.depth_lanes.ilog2())))
             }
         };
         // What an invocation does for each multiply-add besides: loads of a line and a column serve a whole row.
@@ -107,7 +104,6 @@ impl Cut {
         let registers = REGISTERS + tile.thread_lines * tile.thread_columns + tile.thread_lines + tile.thread_columns;
         let edge = (tile.lines + tile.columns) as f64;
         let results = (self.panels * self.splits * self.lines * self.columns) as f64;
-        let operands = (self.panels * self.splits * self.length * (self.lines + self.columns)) as f64;
         let element = self.element as f64;
         // Parts are written, and read again by the launch that joins them.
         let joined = if self.splits > 1 { 2.0 } else { 1.0 };
@@ -118,7 +114,8 @@ impl Cut {
             rounds,
             resident: resident(hardware, tile.workgroup, registers, tile.workgroup_bytes()),
             traffic: tiles as f64 * edge * self.length as f64 * element + joined * 4.0 * results,
-            memory: operands * element / self.splits.max(1) as f64 + joined * 4.0 * results,
+            // What the operands add is the same for every tile.
+            memory: joined * 4.0 * results,
         }
     }
 }

@@ -252,4 +252,5 @@ pub const TILE_CONSTANTS: &[&str] = &[
     "TILE_DEPTH",
     "THREAD_LINES",
     "THREAD_COLUMNS",
+    "DEPTH_LANES",
 ];

@@ -165,6 +165,7 @@ impl Step {
             depth: named("TILE_DEPTH")?,
             thread_lines: named("THREAD_LINES")?,
             thread_columns: named("THREAD_COLUMNS")?,
+            depth_lanes: named("DEPTH_LANES")?,
         })
     }
 
@@ -180,13 +181,8 @@ impl Step {
 
     /// Workgroup memory of the tiles of a product's left and right operand, in groups of four numbers.
     pub fn tile_memory(&self) -> Option<[u64; 2]> {
-        let tile = self.tile()?;
-        let vectors = |numbers: u32| u64::from(numbers / 4);
-        match tile.family {
-            Family::Workgroup => Some([vectors(tile.depth * tile.lines), vectors(tile.depth * tile.columns)]),
-            Family::Depth => Some([vectors(tile.workgroup * tile.lines * tile.columns), 1]),
-            Family::Registers | Family::Subgroup => None,
-        }
+        let tile = self.tile().filter(|tile| tile.family == Family::Workgroup)?;
+        Some(tile.memory().map(u64::from))
     }
 
     /// The sizes of a product and of the parts that its depth is cut into.

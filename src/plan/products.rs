@@ -19,6 +19,8 @@ const RESULT_ALONG_COLUMNS: u32 = 2;
 const SHORTEST_SPLIT: usize = 64;
 /// A sum longer than this is cut for the sake of its rounding.
 const LONGEST_SPLIT: usize = 2048;
+/// Invocations of a workgroup of most tiles.
+const COMMON_WORKGROUP: u32 = 64;
 /// Workgroups that a launch on a software adapter should have at least.
 const SOFTWARE_GROUPS: usize = 16;
 
@@ -195,7 +197,10 @@ impl ProductSizes {
         let [panels, lines, columns] = [self.panels, self.lines, self.columns].map(|size| size as u64);
         let element = if half { 2 } else { 4 };
         let cut = Cut { panels, lines, columns, splits: splits as u64, length: length as u64, element };
-        Work::seconds(&[cut.work(tile, &target.hardware)], &target.hardware).0
+        let alone = Work::seconds(&[cut.work(tile, &target.hardware)], &target.hardware).0;
+        // Products share a dispatch where their workgroups are of one size.
+        let apart = if tile.workgroup == COMMON_WORKGROUP { 0.0 } else { target.hardware.launch * 1e-6 };
+        alone + apart
     }
 
     /// Into how many parts the depth is cut, and how long a part is. No sum grows too long for its rounding; and a software

@@ -160,14 +160,21 @@ impl Tile {
             Tile::workgroup(16, 64, 16, [4, 4]),
             Tile::workgroup(16, 128, 16, [4, 8]),
             Tile::workgroup(32, 128, 16, [8, 4]),
+            Tile::workgroup(32, 32, 32, [4, 4]),
+            Tile::workgroup(32, 64, 16, [8, 4]),
             Tile::workgroup(64, 64, 16, [4, 4]),
+            Tile::workgroup(64, 64, 16, [8, 8]),
             Tile::workgroup(64, 64, 16, [8, 4]),
             Tile::workgroup(128, 64, 16, [8, 8]),
             Tile::workgroup(128, 128, 8, [8, 8]),
-            Tile::depth(64, 4, 4),
-            Tile::depth(64, 8, 4),
-            Tile::depth(64, 4, 8),
-            Tile::depth(32, 8, 8),
+            // For few results of a long depth.
+            Tile::workgroup(32, 32, 32, [4, 4]).sharing_depth(2),
+            Tile::workgroup(32, 32, 32, [4, 4]).sharing_depth(4),
+            Tile::workgroup(16, 32, 32, [4, 4]).sharing_depth(2),
+            Tile::workgroup(16, 16, 64, [4, 4]).sharing_depth(4),
+            Tile::workgroup(8, 32, 64, [4, 4]).sharing_depth(4),
+            Tile::workgroup(8, 8, 128, [4, 4]).sharing_depth(16),
+            Tile::workgroup(4, 4, 256, [4, 4]).sharing_depth(64),
         ];
         if let Some(subgroup) = target.subgroup() {
             tiles.extend([4, 8, 16].map(|lines| Tile::subgroup(subgroup, lines)));

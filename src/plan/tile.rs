@@ -10,14 +10,11 @@ pub enum Family {
     Subgroup,
     /// A workgroup computes a tile whose operands go through workgroup memory.
     Workgroup,
-    /// A workgroup computes a tile: each invocation sums a part of the depth, and the parts are joined through workgroup
-    /// memory in a fixed order. For few results of a long depth.
-    Depth,
 }
 
 impl Family {
     /// Every family, in the order of their numbers in `shaders/tile.wgsl`.
-    pub const ALL: [Family; 4] = [Family::Registers, Family::Subgroup, Family::Workgroup, Family::Depth];
+    pub const ALL: [Family; 3] = [Family::Registers, Family::Subgroup, Family::Workgroup];
 
     /// The name, such as `registers`.
     pub fn name(self) -> &'static str {
@@ -25,7 +22,6 @@ impl Family {
             Family::Registers => "registers",
             Family::Subgroup => "subgroup",
             Family::Workgroup => "workgroup",
-            Family::Depth => "depth",
         }
     }
 }
@@ -47,6 +43,9 @@ pub struct Tile {
     pub thread_lines: u32,
     /// Columns that one invocation computes, a multiple of 4.
     pub thread_columns: u32,
+    /// Invocations of a workgroup that share the depth of these lines and columns; 1 without workgroup memory.
+    #[serde(default = "one")]
+    pub depth_lanes: u32,
 }
 
 /// The sizes of a product, by which its tile is chosen.
@@ -62,11 +61,25 @@ pub struct Product {
     pub columns: u32,
 }
 
+/// The depth lanes of tiles that an earlier version has measured.
+fn one() -> u32 {
+    1
+}
+
 impl Tile {
     /// A tile in registers.
     pub const fn registers(lines: u32, columns: u32) -> Tile {
         let (thread_lines, thread_columns) = (lines, columns);
-        Tile { family: Family::Registers, workgroup: 64, lines, columns, depth: 4, thread_lines, thread_columns }
+        Tile {
+            family: Family::Registers,
+            workgroup: 64,
+            lines,
+            columns,
+            depth: 4,
+            thread_lines,
+            thread_columns,
+            depth_lanes: 1,
+        }
     }
 
     /// A tile of a subgroup: four columns for each invocation.
@@ -79,6 +92,7 @@ impl Tile {
             depth: 4,
             thread_lines: lines,
             thread_columns: 4,
+            depth_lanes: 1,
         }
     }
 
@@ -86,27 +100,43 @@ impl Tile {
     pub const fn workgroup(lines: u32, columns: u32, depth: u32, thread: [u32; 2]) -> Tile {
         let workgroup = (lines / thread[0]) * (columns / thread[1]);
         let family = Family::Workgroup;
-        Tile { family, workgroup, lines, columns, depth, thread_lines: thread[0], thread_columns: thread[1] }
+        Tile {
+            family,
+            workgroup,
+            lines,
+            columns,
+            depth,
+            thread_lines: thread[0],
+            thread_columns: thread[1],
+            depth_lanes: 1,
+        }
     }
 
-    /// A tile whose depth the `workgroup` invocations of a workgroup share.
-    pub const fn depth(workgroup: u32, lines: u32, columns: u32) -> Tile {
-        let (thread_lines, thread_columns) = (lines, columns);
-        let depth = 4 * workgroup;
-        Tile { family: Family::Depth, workgroup, lines, columns, depth, thread_lines, thread_columns }
+    /// This tile of a workgroup with `depth_lanes` invocations, a power of two, for every part of it, which share its depth.
+    pub const fn sharing_depth(self, depth_lanes: u32) -> Tile {
+        Tile { workgroup: self.workgroup * depth_lanes, depth_lanes, ..self }
+    }
+
+    /// Workgroup memory for the left and the right operand, in groups of four numbers. Where invocations share a depth,
+    /// they exchange their sums through the memory of the left operand.
+    pub fn memory(&self) -> [u32; 2] {
+        match self.family {
+            Family::Workgroup => {
+                let exchanged = self.workgroup / self.depth_lanes * (self.depth_lanes / 2);
+                let exchanged = exchanged * self.thread_lines * self.thread_columns / 4;
+                [(self.depth * self.lines / 4).max(exchanged), self.depth * self.columns / 4]
+            }
+            Family::Registers | Family::Subgroup => [0, 0],
+        }
     }
 
     /// Bytes of workgroup memory.
     pub fn workgroup_bytes(&self) -> u32 {
-        match self.family {
-            Family::Workgroup => 4 * self.depth * (self.lines + self.columns),
-            Family::Depth => 4 * self.workgroup * self.lines * self.columns,
-            Family::Registers | Family::Subgroup => 0,
-        }
+        16 * self.memory().iter().sum::<u32>()
     }
 
     /// The constants of `shaders/tile.wgsl` that the tile sets, in their order in the file.
-    pub(super) fn constants(&self) -> [u32; 7] {
+    pub(super) fn constants(&self) -> [u32; 8] {
         [
             self.family as u32,
             self.workgroup,
@@ -115,6 +145,7 @@ impl Tile {
             self.depth,
             self.thread_lines,
             self.thread_columns,
+            self.depth_lanes,
         ]
     }
 }
