@@ -5,6 +5,8 @@
 const OUTPUTS: u32 = 64u;
 const LENGTH: u32 = 64u;
 const SPLITS: u32 = 1u;
+// Neighbouring invocations that share a partial result, a power of two up to 64.
+const LANES: u32 = 1u;
 
 @group(0) @binding(0) var<storage, read_write> y: array<f32>;
 @group(0) @binding(1) var<storage, read> x0: array<vec4<f32>>;
@@ -14,38 +16,68 @@ const SPLITS: u32 = 1u;
 fn fused(i: u32) -> f32 { return x0[i / 4u][i % 4u]; }
 fn fused4(i: u32) -> vec4<f32> { return x0[i / 4u]; }
 
-// One workgroup computes 64 consecutive partial sums: y[o * SPLITS + s] is the sum of elements s, s + SPLITS, ... of o.
+var<workgroup> exchanged: array<f32, 64>;
+
+// LANES invocations compute a partial sum: y[o * SPLITS + s] is the sum of elements s, s + SPLITS, ... of o, of which
+// each invocation adds every LANES-th; halves of the invocations then join halves.
 @compute @workgroup_size(64)
 fn sum(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let i = (group.y * groups.x + group.x) * 64u + lane;
+    let i = ((group.y * groups.x + group.x) * 64u + lane) / LANES;
+    var total = 0.0;
     if i < OUTPUTS * SPLITS {
         let start = i / SPLITS * LENGTH;
-        var total = 0.0;
-        for (var r = i % SPLITS; r < LENGTH; r += SPLITS) {
+        for (var r = i % SPLITS + lane % LANES * SPLITS; r < LENGTH; r += SPLITS * LANES) {
             total += fused(start + r);
         }
+    }
+    if LANES > 1u {
+        exchanged[lane] = total;
+        workgroupBarrier();
+        for (var half = LANES / 2u; half > 0u; half /= 2u) {
+            if lane % LANES < half {
+                exchanged[lane] += exchanged[lane + half];
+            }
+            workgroupBarrier();
+        }
+        total = exchanged[lane];
+    }
+    if i < OUTPUTS * SPLITS && lane % LANES == 0u {
         y[i] = total;
     }
 }
 
-// One workgroup computes 64 consecutive partial maxima, laid out as the sums are.
+// LANES invocations compute a partial maximum, laid out as the sums are.
 @compute @workgroup_size(64)
 fn maximum_of(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let i = (group.y * groups.x + group.x) * 64u + lane;
+    let i = ((group.y * groups.x + group.x) * 64u + lane) / LANES;
+    var largest = 0.0;
     if i < OUTPUTS * SPLITS {
         let start = i / SPLITS * LENGTH;
-        var largest = fused(start + i % SPLITS);
-        for (var r = i % SPLITS + SPLITS; r < LENGTH; r += SPLITS) {
+        largest = fused(start + i % SPLITS);
+        for (var r = i % SPLITS + (lane % LANES + 1u) * SPLITS; r < LENGTH; r += SPLITS * LANES) {
             largest = max(largest, fused(start + r));
         }
+    }
+    if LANES > 1u {
+        exchanged[lane] = largest;
+        workgroupBarrier();
+        for (var half = LANES / 2u; half > 0u; half /= 2u) {
+            if lane % LANES < half {
+                exchanged[lane] = max(exchanged[lane], exchanged[lane + half]);
+            }
+            workgroupBarrier();
+        }
+        largest = exchanged[lane];
+    }
+    if i < OUTPUTS * SPLITS && lane % LANES == 0u {
         y[i] = largest;
     }
 }
@@ -55,17 +87,23 @@ const ROWS: u32 = 64u;
 const COLUMNS: u32 = 64u;
 const PARTS: u32 = 1u;
 const PART_STRIDE: u32 = 64u;
+// Invocations of a workgroup that share the rows of a part, a power of two.
+const ROW_LANES: u32 = 1u;
 const WORKGROUP: u32 = 64u;
 const FOURS: u32 = (COLUMNS + 3u) / 4u;
+const COLUMN_LANES: u32 = WORKGROUP / ROW_LANES;
 
-// Each invocation sums four neighbouring columns over every PARTS-th row.
+var<workgroup> exchanged_columns: array<vec4<f32>, WORKGROUP>;
+
+// ROW_LANES invocations sum four neighbouring columns over every PARTS-th row, each every ROW_LANES-th of these; halves of
+// them then join halves. Neighbouring invocations take neighbouring columns.
 fn column_sums_part(group: u32, lane: u32) {
-    let invocation = group * WORKGROUP + lane;
-    let part = invocation / FOURS;
-    let column = invocation % FOURS * 4u;
+    let unit = group * COLUMN_LANES + lane % COLUMN_LANES;
+    let part = unit / FOURS;
+    let column = unit % FOURS * 4u;
+    var total = vec4<f32>();
     if part < PARTS {
-        var total = vec4<f32>();
-        for (var row = part; row < ROWS; row += PARTS) {
+        for (var row = part + lane / COLUMN_LANES * PARTS; row < ROWS; row += PARTS * ROW_LANES) {
             let at = row * COLUMNS + column;
             if COLUMNS % 4u == 0u {
                 total += fused4(at);
@@ -77,6 +115,19 @@ fn column_sums_part(group: u32, lane: u32) {
                 }
             }
         }
+    }
+    if ROW_LANES > 1u {
+        exchanged_columns[lane] = total;
+        workgroupBarrier();
+        for (var half = ROW_LANES / 2u; half > 0u; half /= 2u) {
+            if lane / COLUMN_LANES < half {
+                exchanged_columns[lane] += exchanged_columns[lane + half * COLUMN_LANES];
+            }
+            workgroupBarrier();
+        }
+        total = exchanged_columns[lane];
+    }
+    if part < PARTS && lane < COLUMN_LANES {
         let at = part * PART_STRIDE + column;
         if COLUMNS % 4u == 0u {
             totals[at / 4u] = total;

@@ -22,11 +22,7 @@ pub(super) fn maximum_of<T: Real>(constants: [usize; 3], y: &mut [T], fused: &Fu
 }
 
 /// Sums over all rows: the parts share the rows evenly, in runs of neighbours.
-pub(super) fn column_sums<T: Real>(
-    [rows, columns, parts, stride, _workgroup]: [usize; 5],
-    y: &mut [T],
-    fused: &Fused<T>,
-) {
+pub(super) fn column_sums<T: Real>([rows, columns, parts, stride]: [usize; 4], y: &mut [T], fused: &Fused<T>) {
     let each = rows.div_ceil(parts);
     if let Some(x) = fused.plain_input() {
         y.par_chunks_mut(stride).enumerate().for_each(|(part, y)| {

@@ -153,8 +153,8 @@ pub enum Scratch {
     Words(u64),
     /// The value of the constant of this name.
     Constant(&'static str),
-    /// One word for each invocation of the workgroup.
-    EachInvocation,
+    /// So many words for each invocation of the workgroup.
+    EachInvocation(u64),
 }
 
 /// A row of the kernel table: the description of a kernel before it is specialised.

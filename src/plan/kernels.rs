@@ -130,8 +130,9 @@ const REDUCE: Row = Row {
     source: include_str!("../../shaders/reduce.wgsl"),
     entry: "sum",
     bindings: &[binding("y", Access::Write, Element::Float)],
-    constants: &["OUTPUTS", "LENGTH", "SPLITS"],
-    grid: &[each(&["OUTPUTS", "SPLITS"])],
+    constants: &["OUTPUTS", "LENGTH", "SPLITS", "LANES"],
+    grid: &[each(&["OUTPUTS", "SPLITS", "LANES"])],
+    scratch: Scratch::EachInvocation(1),
     fusion: Fusion::Source,
     ..COMMON
 };
@@ -274,8 +275,9 @@ pub const TABLE: &[Row] = &[
         kernel: Kernel::ColumnSums,
         entry: "column_sums",
         bindings: &[binding("totals", Access::Write, Element::Vector)],
-        constants: &["ROWS", "COLUMNS", "PARTS", "PART_STRIDE", "WORKGROUP"],
-        grid: &[each(&["PARTS"]), tiled(&["COLUMNS"], 4)],
+        constants: &["ROWS", "COLUMNS", "PARTS", "PART_STRIDE", "ROW_LANES", "WORKGROUP"],
+        grid: &[each(&["PARTS", "ROW_LANES"]), tiled(&["COLUMNS"], 4)],
+        scratch: Scratch::EachInvocation(4),
         parts: Some(["PART_STRIDE", "COLUMNS"]),
         ..REDUCE
     },
@@ -289,7 +291,7 @@ pub const TABLE: &[Row] = &[
         // A workgroup for each row.
         grid: &[each(&["ROWS"])],
         halves: true,
-        scratch: Scratch::EachInvocation,
+        scratch: Scratch::EachInvocation(1),
         row_per_workgroup: true,
         ..REDUCE
     },
@@ -434,7 +436,7 @@ pub const TABLE: &[Row] = &[
             binding("parts", Access::Write, Element::Float),
         ],
         constants: &["COUNT"],
-        scratch: Scratch::EachInvocation,
+        scratch: Scratch::EachInvocation(1),
         ..UPDATE
     },
     Row {
@@ -449,7 +451,7 @@ pub const TABLE: &[Row] = &[
             binding("parts", Access::Write, Element::Float),
         ],
         constants: &["COUNT", "GROUPS", "ACCUMULATED"],
-        scratch: Scratch::EachInvocation,
+        scratch: Scratch::EachInvocation(1),
         ..UPDATE
     },
     Row {
@@ -463,7 +465,7 @@ pub const TABLE: &[Row] = &[
         ],
         constants: &["GROUPS", "PARTS", "SCALED"],
         grid: &[],
-        scratch: Scratch::EachInvocation,
+        scratch: Scratch::EachInvocation(1),
         ..UPDATE
     },
     Row {
@@ -490,7 +492,7 @@ pub const TABLE: &[Row] = &[
         ],
         constants: &["METRICS", "PARTS", "CAPACITY", "SAMPLES"],
         grid: &[],
-        scratch: Scratch::EachInvocation,
+        scratch: Scratch::EachInvocation(1),
         fusion: Fusion::No,
         ..COMMON
     },

@@ -203,7 +203,7 @@ impl Step {
         4 * match self.kernel.row().scratch {
             Scratch::Words(words) => words,
             Scratch::Constant(name) => self.named(name),
-            Scratch::EachInvocation => self.workgroup(),
+            Scratch::EachInvocation(words) => words * self.workgroup(),
         }
     }
 

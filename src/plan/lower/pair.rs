@@ -12,7 +12,10 @@ impl Lowering<'_> {
     pub(super) fn pair(&mut self) {
         let most = self.target.storage_buffers();
         let fits = |launch: &Launch, others: &[Launch]| {
-            let steps: Vec<Step> = others.iter().chain([launch]).map(|launch| step(launch, vec![])).collect();
+            let mut steps: Vec<Step> = others.iter().chain([launch]).map(|launch| step(launch, vec![])).collect();
+            let product = steps.iter().find(|step| step.kernel.row().tiled).map(Step::workgroup);
+            let sums = steps.iter_mut().filter(|step| step.kernel == Kernel::ColumnSums);
+            sums.for_each(|step| take_workgroup(&mut step.constants, product));
             workgroup_bytes(&steps) <= self.target.limits.workgroup_bytes
         };
         let mut dispatches: Vec<Vec<Launch>> = Vec::new();
@@ -48,10 +51,9 @@ impl Lowering<'_> {
                     together.push(launch);
                     // Column sums work with any workgroup size, so they take that of the product in their dispatch.
                     let product = together.iter().find(|launch| launch.kernel.row().tiled);
-                    if let Some(workgroup) = product.map(|launch| launch.kernel.row().invocations(&launch.constants)) {
-                        let sums = together.iter_mut().filter(|launch| launch.kernel == Kernel::ColumnSums);
-                        sums.filter_map(|launch| launch.constants.last_mut()).for_each(|last| *last = workgroup as u32);
-                    }
+                    let workgroup = product.map(|launch| launch.kernel.row().invocations(&launch.constants));
+                    let sums = together.iter_mut().filter(|launch| launch.kernel == Kernel::ColumnSums);
+                    sums.for_each(|launch| take_workgroup(&mut launch.constants, workgroup));
                 }
                 None => {
                     if joins(&launch) {
@@ -104,4 +106,11 @@ fn bindings<'a>(dispatch: impl Iterator<Item = &'a Launch>) -> usize {
         }
     }
     count + read.len()
+}
+
+/// Gives column sums the workgroup of the product in their dispatch, if it has one.
+fn take_workgroup(constants: &mut [u32], product: Option<u64>) {
+    if let (Some(last), Some(workgroup)) = (constants.last_mut(), product) {
+        *last = workgroup as u32;
+    }
 }

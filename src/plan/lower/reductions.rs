@@ -16,14 +16,16 @@ impl Lowering<'_> {
         let node = graph.node(group.anchor);
         let elements = node.shape.elements();
         let length = graph.shape(node.operands[0]).elements() / elements;
+        let lanes = self.lanes(length);
         // Both passes are shortest when a sum of n is split into √n; neighbours read neighbours, so in a multiple of a
         // subgroup.
-        let even = length.isqrt().next_multiple_of(32);
-        let whole = length < 256 || self.target.without.splits;
-        let splits = if whole { 1 } else { (BUSY / elements).min(even).max(1) };
+        let each = length / lanes;
+        let even = each.isqrt().next_multiple_of(32);
+        let whole = each < 256 || self.target.without.splits;
+        let splits = if whole { 1 } else { (BUSY / lanes / elements).min(even).max(1) };
         let per_element = group.program.as_ref().map_or(0, |program| program.operations()) + 1;
         let operations = (per_element * elements * length) as u64;
-        let constants = vec![elements as u32, length as u32, splits as u32];
+        let constants = [elements, length, splits, lanes].map(|word| word as u32).to_vec();
         let mut launch = self.new_launch(group, kernel, constants, vec![], operations);
         let from = if splits > 1 {
             // The parts of an element lie side by side.
@@ -42,6 +44,11 @@ impl Lowering<'_> {
         }
     }
 
+    /// Invocations of a workgroup that share a sum of so many elements; a software adapter has no real workgroup memory.
+    fn lanes(&self, elements: usize) -> usize {
+        if self.target.software { 1 } else { 1 << (elements / 4).max(1).ilog2().min(6) }
+    }
+
     pub(super) fn column_sums(&mut self, group: &Group) {
         let graph = self.graph;
         let node = graph.node(group.anchor);
@@ -49,11 +56,13 @@ impl Lowering<'_> {
         let rows = graph.shape(node.operands[0]).elements() / columns;
         // As in any reduction both passes should be short, but few columns leave invocations to spare.
         let most = (BUSY / columns.div_ceil(4)).clamp(1, 128);
-        let parts = if rows < 256 || self.target.without.splits { 1 } else { rows.isqrt().min(most) };
+        let lanes = self.lanes(rows).min(if columns > 16 { 16 } else { 32 });
+        let each = rows / lanes;
+        let parts = if each < 256 || self.target.without.splits { 1 } else { each.isqrt().min(most) };
         let per_element = group.program.as_ref().map_or(0, |program| program.operations()) + 1;
         let operations = (per_element * rows * columns) as u64;
         let stride = aligned(columns);
-        let constants = [rows, columns, parts, stride, 64].map(|word| word as u32).to_vec();
+        let constants = [rows, columns, parts, stride, lanes, 64].map(|word| word as u32).to_vec();
         let launch = self.new_launch(group, Kernel::ColumnSums, constants, vec![], operations);
         self.outcomes(group, launch, [parts, stride]);
     }
@@ -65,8 +74,10 @@ impl Lowering<'_> {
         let along = if stride == 0 { [parts, 1] } else { [1, stride] };
         let view = View::new([Axis::plain(elements, along[0]), Axis::plain(parts, along[1])], 0);
         // A long join is a reduction of its own.
-        let even = parts.isqrt().next_multiple_of(32);
-        let splits = if elements * 256 > parts || self.target.without.splits { 1 } else { even };
+        let lanes = self.lanes(parts);
+        let each = parts / lanes;
+        let even = each.isqrt().next_multiple_of(32);
+        let splits = if elements * 256 > each || self.target.without.splits { 1 } else { even };
         let result = if splits > 1 {
             (self.transient(elements * splits, DType::Float), Shape::from([elements, splits]), DType::Float)
         } else {
@@ -80,7 +91,7 @@ impl Lowering<'_> {
         instructions.push(Instruction::Load { input: 0, at });
         self.launches.push(Launch {
             kernel,
-            constants: vec![elements as u32, parts as u32, splits as u32],
+            constants: [elements, parts, splits, lanes].map(|word| word as u32).to_vec(),
             slots: vec![result.clone(), from],
             outcomes: vec![],
             program: Some(Program { instructions, inputs: 1, phases: vec![] }),
