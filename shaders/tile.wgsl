@@ -33,6 +33,8 @@ const THREAD_LINES: u32 = 8u;
 const THREAD_COLUMNS: u32 = 8u;
 // Invocations of a workgroup that share the depth of such a part: each sums every DEPTH_LANES-th step of it.
 const DEPTH_LANES: u32 = 1u;
+// Invocations whose totals are added up before they are stored: 1, or all of a workgroup.
+const TOTAL_LANES: u32 = 1u;
 
 @group(0) @binding(0) var<storage, read> left: array<vec4<f32>>;
 @group(0) @binding(1) var<storage, read> right: array<vec4<f32>>;
@@ -176,6 +178,23 @@ fn right_block(lines: array<vec3<u32>, 4>, panel: u32, k: u32, end: u32) -> mat4
         );
     }
     return transpose(block);
+}
+
+var<workgroup> exchanged_totals: array<f32, TOTAL_LANES>;
+
+// The sum of a value over a workgroup: halves of the invocations join halves.
+fn sum_of_lanes(lane: u32, value: f32) -> f32 {
+    exchanged_totals[lane] = value;
+    workgroupBarrier();
+    for (var half = TOTAL_LANES / 2u; half > 0u; half /= 2u) {
+        if lane < half {
+            exchanged_totals[lane] += exchanged_totals[lane + half];
+        }
+        workgroupBarrier();
+    }
+    let sum = exchanged_totals[0];
+    workgroupBarrier();
+    return sum;
 }
 
 // Whether tiles cover the result exactly, so that no invocation needs to ask whether it is beyond the edge.

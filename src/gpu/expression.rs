@@ -116,7 +116,15 @@ pub(super) fn epilogue(step: &Step, numbers: &[Option<usize>], text: &mut String
                 let _ = writeln!(text, "var<private> total_{index}: f32;");
                 let _ = writeln!(one, "    total_{index} += r{value};");
                 let _ = writeln!(four, "    total_{index} += r{value}.x + r{value}.y + r{value}.z + r{value}.w;");
-                let _ = writeln!(totals, "    {name}[invocation] = total_{index};");
+                let lanes = step.constant("TOTAL_LANES").filter(|lanes| *lanes > 1);
+                let _ = match lanes {
+                    Some(lanes) => writeln!(
+                        totals,
+                        "    let sum_{index} = sum_of_lanes(invocation % {lanes}u, total_{index});\n    \
+                         if invocation % {lanes}u == 0u {{ {name}[invocation / {lanes}u] = sum_{index}; }}"
+                    ),
+                    None => writeln!(totals, "    {name}[invocation] = total_{index};"),
+                };
             }
         }
     }

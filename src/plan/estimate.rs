@@ -102,7 +102,15 @@ impl Cut {
         let cycle = 1e-9 / hardware.clock;
         let lanes = f64::from(hardware.lanes);
         let registers = REGISTERS + tile.thread_lines * tile.thread_columns + tile.thread_lines + tile.thread_columns;
-        let edge = (tile.lines + tile.columns) as f64;
+        // Neighbours load what they share once: the tiles of a workgroup without memory are one below the other.
+        let [below, aside] = match tile.family {
+            Family::Registers => {
+                let below = workgroup.min(along(self.lines, tile.lines));
+                [below, workgroup / below]
+            }
+            Family::Subgroup | Family::Workgroup => [1, 1],
+        };
+        let edge = (below * u64::from(tile.lines) + aside * u64::from(tile.columns)) as f64;
         let results = (self.panels * self.splits * self.lines * self.columns) as f64;
         let element = self.element as f64;
         // Parts are written, and read again by the launch that joins them.
@@ -113,7 +121,7 @@ impl Cut {
             chain: rounds as f64 * hardware.latency * 1e-9 + barriers as f64 * BARRIER + each * cycle,
             rounds,
             resident: resident(hardware, tile.workgroup, registers, tile.workgroup_bytes()),
-            traffic: tiles as f64 * edge * self.length as f64 * element + joined * 4.0 * results,
+            traffic: groups as f64 * edge * self.length as f64 * element + joined * 4.0 * results,
             // What the operands add is the same for every tile.
             memory: joined * 4.0 * results,
         }
@@ -175,6 +183,10 @@ impl Work {
 impl Plan {
     /// How long the plan's launches take on a described device.
     pub fn estimate(&self, hardware: &Hardware) -> Estimate {
+        // What a step touches stays in the cache from one launch to the next where all of it fits there.
+        let cached = self.touched() <= hardware.cache;
+        let bandwidth = if cached { hardware.cache_bandwidth } else { hardware.bandwidth };
+        let hardware = &Hardware { bandwidth, ..*hardware };
         let launches = self.launches().map(|(index, steps)| {
             let works: Vec<Work> = steps.iter().map(|step| Work::of(step, hardware)).collect();
             let (seconds, waves) = Work::seconds(&works, hardware);
@@ -192,6 +204,17 @@ impl Plan {
         let microseconds = launches.iter().map(|launch| launch.microseconds).sum();
         let critical = self.critical(&launches);
         Estimate { launches, microseconds, critical }
+    }
+
+    /// Bytes of all buffers, of data sets and tables only what a step reads.
+    fn touched(&self) -> u64 {
+        let mut touched = vec![0; self.buffers.len()];
+        for step in &self.steps {
+            for (slot, bytes) in step.slots.iter().zip(step.slot_bytes()) {
+                touched[slot.buffer] += bytes;
+            }
+        }
+        self.buffers.iter().zip(touched).map(|(buffer, touched)| buffer.bytes().min(touched)).sum()
     }
 
     /// Microseconds of the longest chain of launches, each of which reads or overwrites what an earlier one leaves.

@@ -25,7 +25,9 @@ pub struct Hardware {
     pub workgroup_memory: u32,
     /// Bandwidth of the device's memory, in GB/s.
     pub bandwidth: f64,
-    /// Bandwidth of the last cache that all units share, in GB/s.
+    /// Bytes of the last cache that all units share.
+    pub cache: u64,
+    /// Bandwidth of that cache, in GB/s.
     pub cache_bandwidth: f64,
     /// Time from a load to its value where that cache has it, in nanoseconds.
     pub latency: f64,
@@ -44,6 +46,7 @@ impl Hardware {
         registers: 114_688,
         workgroup_memory: 128 << 10,
         bandwidth: 68.0,
+        cache: 4 << 20,
         cache_bandwidth: 170.0,
         latency: 250.0,
         launch: 5.0,
@@ -58,6 +61,7 @@ impl Hardware {
         registers: 65_536,
         workgroup_memory: 32 << 10,
         bandwidth: 68.0,
+        cache: 8 << 20,
         cache_bandwidth: 200.0,
         latency: 300.0,
         launch: 5.0,
@@ -72,6 +76,7 @@ impl Hardware {
         registers: 53_248,
         workgroup_memory: 60 << 10,
         bandwidth: 100.0,
+        cache: 8 << 20,
         cache_bandwidth: 400.0,
         latency: 220.0,
         launch: 4.0,
@@ -86,6 +91,7 @@ impl Hardware {
         registers: 65_536,
         workgroup_memory: 100 << 10,
         bandwidth: 256.0,
+        cache: 32 << 20,
         cache_bandwidth: 1500.0,
         latency: 130.0,
         launch: 4.0,
@@ -100,6 +106,7 @@ impl Hardware {
         registers: 65_536,
         workgroup_memory: 64 << 10,
         bandwidth: 512.0,
+        cache: 128 << 20,
         cache_bandwidth: 2000.0,
         latency: 130.0,
         launch: 4.0,
@@ -114,6 +121,7 @@ impl Hardware {
         registers: 65_536,
         workgroup_memory: 228 << 10,
         bandwidth: 3350.0,
+        cache: 50 << 20,
         cache_bandwidth: 5500.0,
         latency: 150.0,
         launch: 4.0,

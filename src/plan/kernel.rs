@@ -253,4 +253,5 @@ pub const TILE_CONSTANTS: &[&str] = &[
     "THREAD_LINES",
     "THREAD_COLUMNS",
     "DEPTH_LANES",
+    "TOTAL_LANES",
 ];

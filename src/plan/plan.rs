@@ -67,7 +67,7 @@ pub enum Outcome {
         /// The place of element i; place i where there is no view.
         place: Option<View>,
     },
-    /// The sum of a value over all elements, as partial sums: one for each invocation.
+    /// The sum of a value over all elements, as partial sums: one for each invocation or workgroup.
     Total(Register),
 }
 
@@ -200,11 +200,13 @@ impl Step {
 
     /// Bytes of workgroup memory apart from [`Step::tile_memory`].
     pub(super) fn scratch_bytes(&self) -> u64 {
-        4 * match self.kernel.row().scratch {
+        let totals = self.constant("TOTAL_LANES").filter(|lanes| *lanes > 1).unwrap_or(0);
+        let own = match self.kernel.row().scratch {
             Scratch::Words(words) => words,
             Scratch::Constant(name) => self.named(name),
             Scratch::EachInvocation(words) => words * self.workgroup(),
-        }
+        };
+        4 * (own + totals)
     }
 
     /// Number of workgroups.
@@ -231,18 +233,22 @@ impl Step {
 
     /// Number of partial sums of an [`Outcome::Total`].
     pub fn parts(&self) -> usize {
-        (self.groups() * self.workgroup()) as usize
+        (self.groups() * self.workgroup() / self.named("TOTAL_LANES")) as usize
     }
 
     /// Bytes read and written, each element counted once; of tables and data sets only the rows that are taken.
     pub fn bytes(&self) -> u64 {
+        self.slot_bytes().sum()
+    }
+
+    /// The bytes of [`Step::bytes`] of each slot.
+    pub(super) fn slot_bytes(&self) -> impl Iterator<Item = u64> {
         let rows = self.kernel.row().table_rows.and_then(|count| self.constant(count));
-        let read = |(position, slot): (usize, &Slot)| match (rows, slot.shape.first()) {
+        self.slots.iter().enumerate().map(move |(position, slot)| match (rows, slot.shape.first()) {
             // Slots 0 and 1 are the table and the indices, which may be longer than the rows taken.
             (Some(rows), Some(all)) if position < 2 => slot.bytes() * rows.min(*all as u64) / *all as u64,
             _ => slot.bytes(),
-        };
-        self.slots.iter().enumerate().map(read).sum()
+        })
     }
 }
 

@@ -169,7 +169,7 @@ impl ProductSizes {
 
     /// What a tile is chosen by; `half` says whether an operand has 16 bits.
     pub fn product(&self, kernel: Kernel, half: bool) -> Product {
-        product_of(kernel, &self.constants(&Tile::registers(4, 4), (1, self.depth), 0), half)
+        product_of(kernel, &self.constants(&Tile::registers(4, 4), (1, self.depth), 0, false), half)
     }
 
     /// The tile of a product, into how many parts its depth is cut, and how long a part is. `allowed` says whether it may
@@ -236,11 +236,18 @@ impl ProductSizes {
         }
     }
 
-    /// All constants of a step.
-    pub fn constants(&self, tile: &Tile, (splits, length): (usize, usize), stride: usize) -> Vec<u32> {
+    /// All constants of a step; `totals`: whether the invocations of a workgroup join their totals.
+    pub fn constants(&self, tile: &Tile, (splits, length): (usize, usize), stride: usize, totals: bool) -> Vec<u32> {
         let sizes = [self.panels, self.lines, self.columns, self.depth, splits, length, stride];
         let sizes = sizes.iter().map(|size| *size as u32);
-        self.own.iter().copied().chain(sizes).chain(self.packs).chain(tile.constants()).collect()
+        self.own
+            .iter()
+            .copied()
+            .chain(sizes)
+            .chain(self.packs)
+            .chain(tile.constants())
+            .chain([if totals { tile.workgroup } else { 1 }])
+            .collect()
     }
 }
 

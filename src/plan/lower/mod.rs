@@ -352,7 +352,9 @@ impl Lowering<'_> {
         let allowed = !self.target.without.splits && group.program.is_none() && worth;
         let (tile, splits) = sizes.tiling(self.target, kernel, half, allowed);
         let stride = aligned(self.graph.shape(group.anchor).elements());
-        let constants = sizes.constants(&tile, splits, stride);
+        // A software adapter has no real workgroup memory.
+        let totals = group.results.iter().any(|(_, outcome)| matches!(outcome, Outcome::Total(_)));
+        let constants = sizes.constants(&tile, splits, stride, totals && !self.target.software);
         let launch = self.new_launch(group, kernel, constants, slots, sizes.operations + arithmetic);
         self.outcomes(group, launch, [splits.0, stride]);
     }
