@@ -1,4 +1,5 @@
 //! Plans and the table of kernels.
 
+pub mod estimate;
 pub mod kernels;
 pub mod plans;
