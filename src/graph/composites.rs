@@ -122,6 +122,7 @@ impl Graph {
         let (x, gradient) = match closed {
             Composite::Detached => return Ok(Vec::new()),
             Composite::StraightThrough(x) => (*x, g),
+            Composite::Custom(derivative) => return self.custom_rule(derivative, y, g),
             Composite::Recurrence => return self.recurrence_rule(y, g, needed),
             // y (g - sum(g y))
             Composite::Softmax { x, axes } => {

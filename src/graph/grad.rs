@@ -67,15 +67,6 @@ impl Graph {
                 }
                 continue;
             }
-            if let Op::Custom(kernel) = &node.op {
-                let parts = self.custom_rule(kernel, &node.operands, Value(index), upstream)?;
-                for (operand, part) in node.operands.iter().zip(parts).filter(|(operand, _)| needed[operand.0]) {
-                    if let Some(part) = part {
-                        self.meet(&mut gradients, *operand, part)?;
-                    }
-                }
-                continue;
-            }
             for (position, operand) in node.operands.iter().enumerate() {
                 if !needed[operand.0] {
                     continue;
@@ -182,8 +173,11 @@ impl Graph {
             Op::Gather if position == 0 => self.scatter_add(g, operands[1], shape[0])?,
             Op::ScatterAdd if position == 0 => self.gather(g, operands[1])?,
             Op::Gather | Op::ScatterAdd => return Ok(None),
-            // It brings a rule for all its operands at once, which has been asked before.
-            Op::Custom(_) => return Ok(None),
+            // A kernel with a derivative is in the table of composites.
+            Op::Custom(kernel) => {
+                let help = "give it one by CustomKernel::with_gradient";
+                return Err(self.error("custom", format!("{:?} has no derivative: {help}", kernel.name())));
+            }
             // It is made for data, which nothing is trained through.
             Op::Warp => return Err(self.error("warp", "it has no derivative: use it on data".into())),
         };

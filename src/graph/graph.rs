@@ -5,6 +5,8 @@ use crate::error::{Error, Result};
 use crate::shape::Shape;
 use crate::tensor::DType;
 use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
 
 /// Words of the step state that [`Graph::batch`] and the random ops read: see [`crate::plan::state`].
 pub const STATE_LENGTH: usize = 8;
@@ -63,6 +65,23 @@ impl From<&str> for Scope {
     }
 }
 
+/// The derivative of an application's kernel: see [`CustomKernel::with_gradient`](super::CustomKernel::with_gradient).
+#[derive(Clone)]
+pub(super) struct Derivative {
+    /// The kernel's name.
+    pub(super) kernel: String,
+    pub(super) rule: Arc<Gradient>,
+}
+
+/// Makes the operands' gradients from the graph, the operands, the result and the result's gradient.
+type Gradient = dyn Fn(&mut Graph, &[Value], Value, Value) -> Result<Vec<Option<Value>>> + Send + Sync;
+
+impl fmt::Debug for Derivative {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "Derivative({:?})", self.kernel)
+    }
+}
+
 /// What a value was composed of.
 #[derive(Clone, Debug)]
 pub(super) enum Composite {
@@ -70,6 +89,8 @@ pub(super) enum Composite {
     Detached,
     /// The derivative goes to this value as it is.
     StraightThrough(Value),
+    /// An application's kernel, by its derivative.
+    Custom(Derivative),
     /// A recurrence: its operands' derivatives come from one recurrence in reverse.
     Recurrence,
     Softmax {

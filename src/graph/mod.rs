@@ -6,6 +6,7 @@
 mod build;
 mod composites;
 mod custom;
+mod element;
 mod grad;
 #[allow(clippy::module_inception)] // The folder is named for the layer, the file for the type it defines.
 mod graph;
@@ -13,8 +14,9 @@ mod op;
 mod recurrence;
 
 pub use composites::Standardised;
-pub(crate) use custom::sizes;
-pub use custom::{CustomKernel, Operand};
+pub use custom::CustomKernel;
+pub(crate) use element::sizes;
+pub use element::{ElementKernel, Operand};
 pub use graph::{Graph, MAX_ELEMENTS, Node, STATE_LENGTH, Scope, Value};
 pub use op::{Binary, Direction, Op, Pool, Pooling, Reduction, Unary, Window};
 pub(crate) use op::{each_binary, each_unary};

@@ -1,7 +1,7 @@
 //! The ops. Every match on [`Op`], [`Unary`] and [`Binary`] in the crate is without a wildcard arm, so the compiler
 //! names each place that a new one must be given.
 
-use super::custom::CustomKernel;
+use super::element::ElementKernel;
 use crate::shape::{dilated, pool_output};
 
 /// Defines an enum of elementwise ops together with the list of all of them and the function that each is in
@@ -359,7 +359,7 @@ pub enum Op {
     /// Each picture of `[n, c, h, w]` sampled along its map of `[n, 6]`, see [`Graph::warp`](super::Graph::warp).
     Warp,
     /// An application's own kernel, see [`Graph::custom`](super::Graph::custom).
-    Custom(CustomKernel),
+    Custom(ElementKernel),
     /// The next rows of a resident data set in the epoch's order; bytes become multiples of 1/255.
     Batch,
 }

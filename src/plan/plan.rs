@@ -6,7 +6,7 @@ use super::products::product_of;
 use super::program::{Program, Register, View};
 use super::tile::{Family, Product, Tile};
 use crate::error::{Error, Result};
-use crate::graph::CustomKernel;
+use crate::graph::ElementKernel;
 use crate::shape::Shape;
 use crate::tensor::DType;
 use std::fmt;
@@ -51,7 +51,7 @@ pub struct Step {
 #[derive(Clone, Debug, PartialEq)]
 pub struct OwnKernel {
     /// The kernel.
-    pub kernel: CustomKernel,
+    pub kernel: ElementKernel,
     /// The shapes of the kernel's result and operands.
     pub shapes: Vec<Shape>,
 }
