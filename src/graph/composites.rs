@@ -22,7 +22,7 @@ impl Graph {
     pub fn detach(&mut self, x: Value) -> Value {
         let (shape, dtype) = (self.shape(x).clone(), self.node(x).dtype);
         let detached = self.push(Op::Reshape, vec![x], shape, dtype);
-        self.closed.insert(detached, Composite::Detached);
+        self.composites.insert(detached, Composite::Detached);
         detached
     }
 
@@ -34,7 +34,7 @@ impl Graph {
             return Err(self.error("straight_through", problem));
         }
         let through = self.detach(value);
-        self.closed.insert(through, Composite::StraightThrough(x));
+        self.composites.insert(through, Composite::StraightThrough(x));
         Ok(through)
     }
 
@@ -46,7 +46,7 @@ impl Graph {
         let sum = self.sum(power, axes)?;
         let sum = self.spread(sum, axes, &shape)?;
         let y = self.divide(power, sum)?;
-        self.closed.insert(y, Composite::Softmax { x, axes: axes.to_vec() });
+        self.composites.insert(y, Composite::Softmax { x, axes: axes.to_vec() });
         Ok(y)
     }
 
@@ -82,7 +82,7 @@ impl Graph {
         let sum = self.with_number(Binary::Maximum, sum, 0.5)?;
         let sum = self.spread(sum, axes, &shape)?;
         let y = self.divide(power, sum)?;
-        self.closed.insert(y, Composite::Softmax { x, axes: axes.to_vec() });
+        self.composites.insert(y, Composite::Softmax { x, axes: axes.to_vec() });
         Ok(y)
     }
 
@@ -95,7 +95,7 @@ impl Graph {
         let logarithm = self.unary(Unary::Ln, sum)?;
         let logarithm = self.spread(logarithm, axes, &shape)?;
         let y = self.subtract(shifted, logarithm)?;
-        self.closed.insert(y, Composite::LogSoftmax { x, axes: axes.to_vec() });
+        self.composites.insert(y, Composite::LogSoftmax { x, axes: axes.to_vec() });
         Ok(y)
     }
 
@@ -105,21 +105,21 @@ impl Graph {
         let (centred, mean) = self.centred(x, axes)?;
         let (scale, variance) = self.inverse_deviation(centred, axes, epsilon)?;
         let output = self.multiply(centred, scale)?;
-        self.closed.insert(output, Composite::Standardised { x, axes: axes.to_vec(), epsilon, mean, variance });
+        self.composites.insert(output, Composite::Standardised { x, axes: axes.to_vec(), epsilon, mean, variance });
         Ok(Standardised { output, mean, variance })
     }
 
     /// The derivatives that flow from the value `y`, which was composed in this way, to the values it was composed of,
     /// those that `needed` asks for.
-    pub(super) fn closed_rule(
+    pub(super) fn composite_rule(
         &mut self,
-        closed: &Composite,
+        composite: &Composite,
         y: Value,
         g: Value,
         needed: &[bool],
     ) -> Result<Vec<(Value, Value)>> {
         let shape = self.shape(y).clone();
-        let (x, gradient) = match closed {
+        let (x, gradient) = match composite {
             Composite::Detached => return Ok(Vec::new()),
             Composite::StraightThrough(x) => (*x, g),
             Composite::Custom(derivative) => return self.custom_rule(derivative, y, g),

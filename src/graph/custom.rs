@@ -100,7 +100,7 @@ impl Graph {
         kernel.element.check(&shapes, &shape)?;
         let y = self.push(Op::Custom(kernel.element.clone()), operands.to_vec(), shape, DType::Float);
         if let Some(derivative) = &kernel.derivative {
-            self.closed.insert(y, Composite::Custom(derivative.clone()));
+            self.composites.insert(y, Composite::Custom(derivative.clone()));
         }
         Ok(y)
     }

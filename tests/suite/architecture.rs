@@ -36,8 +36,6 @@ const LONGEST_FUNCTION: usize = 80;
 const EXECUTORS: &[[&str; 2]] = &[
     ["cpu/mod.rs", "execute"],
     ["cpu/elementwise.rs", "chunk"],
-    ["graph/grad.rs", "rule"],
-    ["graph/grad.rs", "binary_rule"],
     ["gpu/unroll.rs", "statement"],
     ["plan/lower/mod.rs", "launch"],
     ["plan/lower/update.rs", "update"],
