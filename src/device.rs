@@ -4,8 +4,9 @@ use crate::cpu;
 use crate::error::{Error, Result};
 use crate::gpu::{self, Gpu, Statistics, Tuning, TuningReport, adapters};
 use crate::graph::{Graph, Value};
-use crate::plan::{Buffer, Limits, Plan, Target, Without, buffers};
+use crate::plan::{Buffer, Limits, ParameterLayout, Plan, Target, Without, buffers};
 use crate::tensor::{DType, Tensor, Values};
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -112,7 +113,7 @@ impl Device {
         let names: Vec<String> = (0..outputs.len()).map(|index| format!("output {index}")).collect();
         let named: Vec<(Value, &str)> = outputs.iter().zip(&names).map(|(value, name)| (*value, &name[..])).collect();
         let plan = Plan::on(&self.target(), "compute", graph, &named)?;
-        let layout = crate::plan::ParameterLayout::of(graph);
+        let layout = ParameterLayout::of(graph);
         let mut session = self.load(&[plan])?;
         for (name, tensor) in inputs {
             match layout.entries().iter().find(|(known, ..)| known == name) {
@@ -138,13 +139,23 @@ enum Inner {
     CpuF64(cpu::Session<f64>),
 }
 
+/// Evaluates an expression on the session of any device, or one on that of a GPU and another on that of the CPU.
+macro_rules! on_session {
+    ($inner:expr, $session:ident => $result:expr) => {
+        on_session!($inner, $session => $result, $result)
+    };
+    ($inner:expr, $session:ident => $gpu:expr, $cpu:expr) => {
+        match $inner {
+            Inner::Gpu($session) => $gpu,
+            Inner::Cpu($session) => $cpu,
+            Inner::CpuF64($session) => $cpu,
+        }
+    };
+}
+
 impl Session {
     fn find(&self, name: &str) -> Option<&Buffer> {
-        match &self.0 {
-            Inner::Gpu(session) => session.buffer(name),
-            Inner::Cpu(session) => session.buffer(name),
-            Inner::CpuF64(session) => session.buffer(name),
-        }
+        on_session!(&self.0, session => session.buffer(name))
     }
 
     fn buffer(&self, name: &str) -> Result<&Buffer> {
@@ -186,25 +197,12 @@ impl Session {
             put(&mut whole, offset, values);
             return self.write_at(name, 0, &whole);
         }
-        let moved;
-        let values = match &buffer.rearranged[..] {
-            [] => values,
-            tensors => {
-                moved = rearranged(values, tensors, offset, true);
-                &moved
-            }
+        let values = &match &buffer.rearranged[..] {
+            [] => Cow::Borrowed(values),
+            tensors => Cow::Owned(rearranged(values, tensors, offset, true)),
         };
-        match &mut self.0 {
-            Inner::Gpu(session) => session.write(name, offset, values),
-            Inner::Cpu(session) => {
-                session.write(name, offset, values);
-                Ok(())
-            }
-            Inner::CpuF64(session) => {
-                session.write(name, offset, values);
-                Ok(())
-            }
-        }
+        on_session!(&mut self.0, session => session.write(name, offset, values)?, session.write(name, offset, values));
+        Ok(())
     }
 
     /// Writes the model's parameters. Plans that read none, such as those of an encoder without weights, have no buffer
@@ -219,30 +217,18 @@ impl Session {
     /// Reads a buffer after everything submitted has run.
     pub fn read(&mut self, name: &str) -> Result<Values> {
         let tensors = self.buffer(name)?.rearranged.clone();
-        let values = match &mut self.0 {
-            Inner::Gpu(session) => session.read(name)?,
-            Inner::Cpu(session) => session.read(name),
-            Inner::CpuF64(session) => session.read(name),
-        };
+        let values = on_session!(&mut self.0, session => session.read(name)?, session.read(name));
         Ok(if tensors.is_empty() { values } else { rearranged(&values, &tensors, 0, false) })
     }
 
     /// Runs steps of a plan. On a GPU the call returns while the last steps still run.
     pub fn run(&mut self, plan: usize, steps: usize) -> Result<()> {
-        match &mut self.0 {
-            Inner::Gpu(session) => session.run(plan, steps),
-            Inner::Cpu(session) => session.run(plan, steps),
-            Inner::CpuF64(session) => session.run(plan, steps),
-        }
+        on_session!(&mut self.0, session => session.run(plan, steps))
     }
 
     /// Runs one launch of a plan, numbered as in [`Plan::launches`], without keeping its metrics.
     pub fn run_launch(&mut self, plan: usize, launch: usize) -> Result<()> {
-        match &mut self.0 {
-            Inner::Gpu(session) => return session.run_launch(plan, launch),
-            Inner::Cpu(session) => session.run_launch(plan, launch),
-            Inner::CpuF64(session) => session.run_launch(plan, launch),
-        }
+        on_session!(&mut self.0, session => session.run_launch(plan, launch)?, session.run_launch(plan, launch));
         Ok(())
     }
 
@@ -264,27 +250,17 @@ impl Session {
 
     /// Waits until everything submitted has run.
     pub fn wait(&mut self) -> Result<()> {
-        match &mut self.0 {
-            Inner::Gpu(session) => session.wait(),
-            Inner::Cpu(_) | Inner::CpuF64(_) => Ok(()),
-        }
+        if let Inner::Gpu(session) = &mut self.0 { session.wait() } else { Ok(()) }
     }
 
     /// Takes the metrics of finished steps, oldest first; every step is returned once.
     pub fn metrics(&mut self, plan: usize) -> Vec<Vec<f64>> {
-        match &mut self.0 {
-            Inner::Gpu(session) => session.metrics(plan),
-            Inner::Cpu(session) => session.metrics(plan),
-            Inner::CpuF64(session) => session.metrics(plan),
-        }
+        on_session!(&mut self.0, session => session.metrics(plan))
     }
 
     /// Number of steps that one call of [`Session::run`] should run when the caller reacts between calls.
     pub fn steps_per_call(&self, plan: usize) -> usize {
-        match &self.0 {
-            Inner::Gpu(session) => session.steps_per_submission(plan),
-            Inner::Cpu(_) | Inner::CpuF64(_) => 1,
-        }
+        if let Inner::Gpu(session) = &self.0 { session.steps_per_submission(plan) } else { 1 }
     }
 
     /// Fixes the number of steps of a submission, which is measured by default. The CPU has no submissions.
@@ -296,10 +272,7 @@ impl Session {
 
     /// Time that the host spent on submissions; `None` on the CPU.
     pub fn statistics(&self) -> Option<Statistics> {
-        match &self.0 {
-            Inner::Gpu(session) => Some(session.statistics()),
-            Inner::Cpu(_) | Inner::CpuF64(_) => None,
-        }
+        if let Inner::Gpu(session) = &self.0 { Some(session.statistics()) } else { None }
     }
 }
 
@@ -348,7 +321,7 @@ fn put(whole: &mut Values, offset: usize, part: &Values) {
         (Values::F64(whole), Values::F32(part)) => {
             whole[range].iter_mut().zip(part).for_each(|(whole, part)| *whole = *part as f64);
         }
-        // Only float tensors are permuted.
+        // Only tensors of floats are rearranged.
         (Values::F32(_) | Values::F64(_) | Values::U32(_) | Values::U8(_), _) => {}
     }
 }

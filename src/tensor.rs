@@ -116,9 +116,7 @@ impl Tensor {
     pub fn to_f32(&self) -> Vec<f32> {
         match &self.values {
             Values::F32(v) => v.clone(),
-            Values::F64(v) => v.iter().map(|x| *x as f32).collect(),
-            Values::U32(v) => v.iter().map(|x| *x as f32).collect(),
-            Values::U8(v) => v.iter().map(|x| *x as f32).collect(),
+            others => others.to_f64().into_iter().map(|x| x as f32).collect(),
         }
     }
 

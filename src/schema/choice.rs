@@ -53,20 +53,31 @@ pub(crate) use variants;
 macro_rules! choices {
     ($what:literal $name:ident { $($variants:tt)* }) => {
         $crate::schema::variants! { $name { $($variants)* } }
+        $crate::schema::implement_choice! {
+            $what $name, choice: $name::all(), $name::name(choice), choice.settings()
+        }
+    };
+}
+pub(crate) use choices;
 
+/// Implements [`Choice`] and `Display` from expressions for all values, a value's name and its settings.
+macro_rules! implement_choice {
+    ($what:literal $name:ident, $choice:ident: $all:expr, $text:expr, $settings:expr) => {
         impl $crate::schema::Choice for $name {
             const WHAT: &'static str = $what;
 
             fn all() -> Vec<$name> {
-                $name::all()
+                $all
             }
 
             fn name(&self) -> &'static str {
-                $name::name(self)
+                let $choice = self;
+                $text
             }
 
             fn keys(&mut self) -> Vec<$crate::schema::Key<'_>> {
-                self.settings()
+                let $choice = self;
+                $settings
             }
         }
 
@@ -78,7 +89,7 @@ macro_rules! choices {
         }
     };
 }
-pub(crate) use choices;
+pub(crate) use implement_choice;
 
 /// Implements [`Choice`] and `Display` for an enum of names without settings.
 macro_rules! names {
@@ -93,27 +104,8 @@ macro_rules! names {
             }
         }
 
-        impl $crate::schema::Choice for $name {
-            const WHAT: &'static str = $what;
-
-            fn all() -> Vec<$name> {
-                $name::ALL.to_vec()
-            }
-
-            fn name(&self) -> &'static str {
-                $name::name(*self)
-            }
-
-            fn keys(&mut self) -> Vec<$crate::schema::Key<'_>> {
-                Vec::new()
-            }
-        }
-
-        /// Formats the value as in a file.
-        impl std::fmt::Display for $name {
-            fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
-                $crate::schema::write_choice(self, f)
-            }
+        $crate::schema::implement_choice! {
+            $what $name, choice: $name::ALL.to_vec(), $name::name(*choice), { let _ = choice; Vec::new() }
         }
     };
 }
@@ -131,13 +123,11 @@ pub(crate) fn read_choice<C: Choice>(item: &Item) -> Result<C, Fault> {
     let mut keys = choice.keys();
     let short = short_form(&keys);
     let Some(item) = settings else {
-        return match keys.iter().any(|key| key.needed) {
-            true => Err(Fault::new(&item.key, format!("{name:?} alone lacks its sizes"), example)),
-            false => {
-                drop(keys);
-                Ok(choice)
-            }
-        };
+        if keys.iter().any(|key| key.needed) {
+            return Err(Fault::new(&item.key, format!("{name:?} alone lacks its sizes"), example));
+        }
+        drop(keys);
+        return Ok(choice);
     };
     let is_table = item.value.is_table();
     match (&keys[..], short) {
@@ -187,6 +177,7 @@ pub(crate) fn validate<C: Choice>(choice: &C, key: &str) -> Result<()> {
     let mut copy = choice.clone();
     let mut defaults = C::all().into_iter().find(|known| known.name() == choice.name());
     let defaults = defaults.as_mut().map(C::keys).unwrap_or_default();
+    let key = format!("{key}.{}", choice.name());
     for (Key { name, setting, .. }, default) in copy.keys().into_iter().zip(defaults) {
         let (expected, found, example) = match (setting, default.setting) {
             (Setting::Positive(number), Setting::Positive(default)) if !(number.is_finite() && *number > 0.0) => {
@@ -209,15 +200,12 @@ pub(crate) fn validate<C: Choice>(choice: &C, key: &str) -> Result<()> {
             (Setting::Count(0), Setting::Count(default)) => ("a whole number, at least 1", 0.0, format!("{default}")),
             (Setting::Counts(numbers), _) if numbers.is_empty() || numbers.contains(&0) => {
                 let problem = format!("expects one or more whole numbers, each at least 1, got {numbers:?}");
-                return Err(Error::invalid(format!("{key}.{}.{name}", choice.name()), problem, "use [30, 80], say"));
+                return Err(Error::invalid(format!("{key}.{name}"), problem, "use [30, 80], say"));
             }
             _ => continue,
         };
-        return Err(Error::invalid(
-            format!("{key}.{}.{name}", choice.name()),
-            format!("expects {expected}, got {found:?}"),
-            format!("use {example}, say"),
-        ));
+        let problem = format!("expects {expected}, got {found:?}");
+        return Err(Error::invalid(format!("{key}.{name}"), problem, format!("use {example}, say")));
     }
     Ok(())
 }

@@ -171,9 +171,9 @@ impl<'a> Keys<'a> {
         self.table.get(name).map(|value| Item { key, value })
     }
 
-    pub(crate) fn need(&self, name: &str, example: &str) -> Result<Item<'a>, Fault> {
-        let fault = || Fault::new(&self.key, format!("missing key {name:?}"), format!("write {name} = {example}"));
-        self.get(name).ok_or_else(fault)
+    /// The error about a missing key.
+    pub(crate) fn missing(&self, name: &str, example: &str) -> Fault {
+        Fault::new(&self.key, format!("missing key {name:?}"), format!("write {name} = {example}"))
     }
 }
 

@@ -121,7 +121,7 @@ pub(crate) trait Table {
     fn keys(&mut self) -> Vec<Key<'_>>;
 }
 
-/// Reads a table, and fails for unknown keys.
+/// Reads a table. Fails for an unknown key.
 pub(crate) fn read_table(item: &Item, table: &mut dyn Table) -> Result<(), Fault> {
     let keys = table.keys();
     let known: Vec<&str> = keys.iter().map(|key| key.name).collect();
@@ -150,7 +150,7 @@ pub(crate) fn read_keys(table: &Keys, keys: Vec<Key>) -> Result<(), Fault> {
             Some(item) => key.setting.read(&item)?,
             None if key.needed && missing.is_ok() => {
                 let example = key.example.map(str::to_owned).or_else(|| key.setting.text(false)).unwrap_or_default();
-                missing = table.need(key.name, &example).map(|_| ());
+                missing = Err(table.missing(key.name, &example));
             }
             None => {}
         }
@@ -167,10 +167,10 @@ pub(crate) fn write_table(table: &mut dyn Table, between: &str) -> String {
 impl Setting<'_> {
     pub fn read(self, item: &Item) -> Result<(), Fault> {
         match self {
-            Setting::Number(number) => *number = item.number()?,
-            Setting::Positive(number) | Setting::NotNegative(number) | Setting::Fraction(number) => {
-                *number = item.number()?;
-            }
+            Setting::Number(number)
+            | Setting::Positive(number)
+            | Setting::NotNegative(number)
+            | Setting::Fraction(number) => *number = item.number()?,
             Setting::Fractions(pair) => {
                 let (expected, help) = ("a list of two numbers", format!("write {pair:?}, say"));
                 let [first, second] = &item.list(expected, &help)?[..] else { return item.wrong(expected, &help) };
@@ -212,10 +212,10 @@ impl Setting<'_> {
     /// Formats the value as in a file, `None` where a file omits it; `full` writes out every inner key.
     pub fn text(&self, full: bool) -> Option<String> {
         Some(match self {
-            Setting::Number(number) => format!("{number:?}"),
-            Setting::Positive(number) | Setting::NotNegative(number) | Setting::Fraction(number) => {
-                format!("{number:?}")
-            }
+            Setting::Number(number)
+            | Setting::Positive(number)
+            | Setting::NotNegative(number)
+            | Setting::Fraction(number) => format!("{number:?}"),
             Setting::Fractions(pair) => format!("{pair:?}"),
             Setting::Whole(number) | Setting::Count(number) => number.to_string(),
             Setting::Counts(numbers) => format!("{numbers:?}"),
