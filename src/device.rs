@@ -27,7 +27,7 @@ impl Device {
     /// * `auto`: the best real GPU, else the CPU. A software adapter is not taken.
     /// * `gpu`: the best adapter, even if it is a software one.
     /// * `cpu`, `cpu-f64`: the CPU.
-    /// * anything else: the best adapter whose name contains it, in any case.
+    /// * any other name: the best adapter whose name contains it, in upper or lower case.
     ///
     /// Fails if no adapter matches, the adapter cannot be opened, or [`Without::VARIABLE`] or [`Limits::VARIABLE`] has
     /// an unknown name.
@@ -46,7 +46,7 @@ impl Device {
         }
     }
 
-    /// The wgpu device and queue of an application, which keeps using them: see [`Gpu::from_wgpu`]. Both are handles:
+    /// The wgpu device and queue of an application, which may use them further: see [`Gpu::from_wgpu`]. Both are handles, so
     /// pass clones.
     pub fn from_wgpu(device: wgpu::Device, queue: wgpu::Queue) -> Result<Device> {
         Ok(Device::Gpu(Arc::new(Gpu::from_wgpu(device, queue)?)))
@@ -276,8 +276,8 @@ impl Session {
     }
 }
 
-/// Moves the channels of these tensors to the last axis, or back. `offset` is the position of the values in the buffer.
-/// Tensors that are only partly among the values are left unchanged.
+/// Moves the channels of `tensors` to the last axis (`last`), or back. `offset` is the position of the values in the buffer.
+/// Tensors that are only partly among the values stay unchanged.
 fn rearranged(values: &Values, tensors: &[(usize, [usize; 4])], offset: usize, last: bool) -> Values {
     fn all<T: Copy>(values: &[T], tensors: &[(usize, [usize; 4])], offset: usize, last: bool) -> Vec<T> {
         let mut result = values.to_vec();
@@ -309,20 +309,13 @@ fn rearranged(values: &Values, tensors: &[(usize, [usize; 4])], offset: usize, l
     }
 }
 
-/// Copies values over a part of others, which have the device's float type or the type of the values.
+/// Copies the floats `part` over `whole` from element `offset`. Only floats are rearranged, so other types are not copied.
 fn put(whole: &mut Values, offset: usize, part: &Values) {
-    let range = offset..offset + part.len();
-    match (whole, part) {
-        (Values::F32(whole), Values::F32(part)) => whole[range].copy_from_slice(part),
-        (Values::F32(whole), Values::F64(part)) => {
-            whole[range].iter_mut().zip(part).for_each(|(whole, part)| *whole = *part as f32);
-        }
-        (Values::F64(whole), Values::F64(part)) => whole[range].copy_from_slice(part),
-        (Values::F64(whole), Values::F32(part)) => {
-            whole[range].iter_mut().zip(part).for_each(|(whole, part)| *whole = *part as f64);
-        }
-        // Only tensors of floats are rearranged.
-        (Values::F32(_) | Values::F64(_) | Values::U32(_) | Values::U8(_), _) => {}
+    let part = part.to_f64();
+    match whole {
+        Values::F32(whole) => whole[offset..].iter_mut().zip(part).for_each(|(whole, part)| *whole = part as f32),
+        Values::F64(whole) => whole[offset..][..part.len()].copy_from_slice(&part),
+        Values::U32(_) | Values::U8(_) => {}
     }
 }
 

@@ -11,14 +11,13 @@ use std::sync::Arc;
 /// Largest number of operands: every adapter binds eight storage buffers, and the result is one of them.
 const MOST: usize = 7;
 
-/// A kernel that an application writes: WGSL for GPUs, and a function of the same for the CPU.
+/// A kernel that an application writes: a WGSL text for GPUs, and a function for the CPU with the same results.
 ///
-/// Both say what one element of the result is, and nothing else: an invocation writes its own element and no other, so there
-/// are no bindings, grids, guards or races to care for, and the same inputs give the same bits. The WGSL text has a function
-/// `fn element(i: u32) -> f32`, and may have more functions, constants and structs beside it. Operands are the arrays
-/// `x0`, `x1`, .. of f32, flat and row-major, and sizes are constants: `X0_SIZE1` is the second size of the first operand,
-/// `Y_SIZE0` the first of the result. In [plans](crate::plan::Plan) such a launch is `custom.custom own NAME`. On a GPU
-/// it keeps bounds checks, whatever the rest does.
+/// Both compute one element of the result. An invocation writes only its element, so there are no bindings, grids, guards
+/// or races to care for, and equal inputs give equal bits. The WGSL text has a function `fn element(i: u32) -> f32`, and may
+/// have further functions, constants and structs. Operands are the arrays `x0`, `x1`, .. of f32, flat and row-major, and
+/// sizes are constants: `X0_SIZE1` is the second size of the first operand, `Y_SIZE0` the first of the result.
+/// [Plans](crate::plan::Plan) print such a launch as `custom.custom own NAME`. On a GPU it always has bounds checks.
 ///
 /// ```
 /// use pinhole::graph::{CustomKernel, Graph};
@@ -84,8 +83,8 @@ impl CustomKernel {
 }
 
 impl Graph {
-    /// What an application's own kernel makes of operands: a value of this shape. Fails where an operand is no array of real
-    /// numbers, and where naga or this crate refuses the kernel's text: with file, line and column.
+    /// The result, in shape `shape`, of an application's kernel on at most seven operands. Fails where an operand is not of type
+    /// float, and where naga or this crate refuses the kernel's text: with file, line and column.
     pub fn custom(&mut self, kernel: &CustomKernel, operands: &[Value], shape: impl Into<Shape>) -> Result<Value> {
         let shape = shape.into();
         if operands.len() > MOST {

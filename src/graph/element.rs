@@ -1,6 +1,6 @@
 //! The part of an application's kernel that knows no graph: its WGSL text and its function on the CPU.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, one_line};
 use crate::shape::Shape;
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{AddressSpace, Module, TypeInner};
@@ -25,19 +25,19 @@ struct Inner {
 /// Computes the result's element of this index from the operands.
 type Element = dyn Fn(&[Operand], usize) -> f64 + Send + Sync;
 
-/// What a kernel's function on the CPU reads.
+/// An operand of a kernel's function on the CPU.
 pub struct Operand<'a> {
     shape: &'a Shape,
     read: &'a (dyn Fn(usize) -> f64 + Sync),
 }
 
 impl<'a> Operand<'a> {
-    /// An operand of this shape, whose elements a function gives.
+    /// An operand of this shape, whose element of an index `read` returns.
     pub fn new(shape: &'a Shape, read: &'a (dyn Fn(usize) -> f64 + Sync)) -> Operand<'a> {
         Operand { shape, read }
     }
 
-    /// Its shape.
+    /// The shape.
     pub fn shape(&self) -> &Shape {
         self.shape
     }
@@ -72,7 +72,8 @@ impl ElementKernel {
         &self.0.source
     }
 
-    /// Looks at the text for operands and a result of these shapes.
+    /// Checks the text for operands and a result of these shapes: it must be valid WGSL with a function `element` that reads
+    /// every operand, and without entry points and other buffers.
     pub(super) fn check(&self, operands: &[Shape], result: &Shape) -> Result<()> {
         let refuse =
             |problem: &str, help: &str| Err(Error::invalid(format!("kernel {:?}", self.0.name), problem, help));
@@ -95,7 +96,7 @@ impl ElementKernel {
         if !module.entry_points.is_empty() {
             return refuse("its text has an entry point", "write fn element(i: u32) -> f32 alone");
         }
-        // With the rest of the shader, whose names it may not take.
+        // Together with the shader around it, so that no name is defined twice.
         let rest = FRAME.lines().filter(|line| !line.starts_with("fn element("));
         let (module, info) = self.validated(&(text + &rest.collect::<Vec<_>>().join("\n")))?;
         let element = module.functions.iter().find(|(_, function)| function.name.as_deref() == Some("element"));
@@ -114,20 +115,18 @@ impl ElementKernel {
             }
             read.extend(Some(name).filter(|_| used));
         }
-        // What is not read is not bound.
+        // An operand that is not read would not be bound.
         match known.iter().find(|name| !read.contains(&&name[..])) {
             Some(unused) => refuse(&format!("its function element does not read {unused}"), "leave this operand out"),
             None => Ok(()),
         }
     }
 
-    /// A text that naga takes.
+    /// The module of a text. Fails where naga refuses it, with file, line and column.
     fn validated(&self, text: &str) -> Result<(Module, ModuleInfo)> {
         let path = format!("{}.wgsl", self.0.name);
-        let refuse = |told: String| {
-            let told = told.split_whitespace().collect::<Vec<_>>().join(" ");
-            Error::invalid(format!("kernel {:?}", self.0.name), told, "mend its text")
-        };
+        let refuse =
+            |problem: String| Error::invalid(format!("kernel {:?}", self.0.name), one_line(&problem), "mend its text");
         let module = naga::front::wgsl::parse_str(text);
         let module = module.map_err(|error| refuse(error.emit_to_string_with_path(text, &path)))?;
         let mut validator = Validator::new(ValidationFlags::all(), Capabilities::default());
@@ -137,7 +136,7 @@ impl ElementKernel {
     }
 }
 
-/// The sizes of an operand, or of the result, as constants of a text.
+/// WGSL constants with the sizes of an operand or of the result.
 pub(crate) fn sizes(name: &str, shape: &Shape) -> String {
     let line = |(axis, size): (usize, &usize)| format!("const {name}_SIZE{axis}: u32 = {size}u;\n");
     shape.iter().enumerate().map(line).collect()

@@ -92,14 +92,10 @@ pub(super) enum Composite {
     Custom(Derivative),
     /// A recurrence, whose operands' derivatives come from one recurrence in reverse.
     Recurrence,
-    Softmax {
-        x: Value,
-        axes: Vec<usize>,
-    },
-    LogSoftmax {
-        x: Value,
-        axes: Vec<usize>,
-    },
+    /// The softmax of a value along axes.
+    Softmax(Value, Vec<usize>),
+    /// The logarithm of the softmax of a value along axes.
+    LogSoftmax(Value, Vec<usize>),
     Standardised {
         x: Value,
         axes: Vec<usize>,

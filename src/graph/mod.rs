@@ -1,7 +1,7 @@
-//! What is computed: ops and values with static shapes, and their derivatives as ordinary nodes.
+//! Graphs of ops and values with static shapes, and their derivatives as ordinary nodes.
 //!
-//! A [`Graph`] knows no device and does no input or output. Its ops are closed under differentiation: the rule of every
-//! op is written in these same ops, so that a gradient is a graph again and can be differentiated once more.
+//! A [`Graph`] knows no device and does no input or output. Ops are closed under differentiation: the derivative of every op
+//! is written in ops, so that gradients are part of the graph and can be differentiated again.
 
 mod build;
 mod composites;

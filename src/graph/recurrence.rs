@@ -21,6 +21,9 @@ use crate::tensor::DType;
 /// 16 KiB.
 pub const MAX_HIDDEN: usize = 1024;
 
+/// Factors, hidden units before each step, and the factor of the input's part of n: see [`Graph::gru_factors`].
+type Factors = (Value, Value, Option<Value>);
+
 impl Graph {
     /// A long short-term memory, from a state of zeros: Hochreiter and Schmidhuber (1997), as PyTorch computes it. `before`
     /// `[n, t, 4 h]` is the input's part of gates i, f, g and o, biases included; `weight` is `[4 h, h]`. The result
@@ -117,12 +120,7 @@ impl Graph {
 
     /// The factors of the linear recurrence that small changes of an LSTM's gates follow, and the hidden units before each
     /// step. The third value is none: the input's part of each gate has the gate's factor.
-    fn lstm_factors(
-        &mut self,
-        operands: &[Value],
-        y: Value,
-        direction: Direction,
-    ) -> Result<(Value, Value, Option<Value>)> {
+    fn lstm_factors(&mut self, operands: &[Value], y: Value, direction: Direction) -> Result<Factors> {
         let size = self.shape(y)[2] / 2;
         let before = self.previous(y, direction)?;
         let (hidden, cell_before) = (self.piece(before, 0, size)?, self.piece(before, 1, size)?);
@@ -148,12 +146,7 @@ impl Graph {
 
     /// The factors of the linear recurrence that small changes of the state's part of a GRU's gates follow, the hidden units
     /// before each step, and the factor of the input's part of n: (1 - z) (1 - n²).
-    fn gru_factors(
-        &mut self,
-        operands: &[Value],
-        y: Value,
-        direction: Direction,
-    ) -> Result<(Value, Value, Option<Value>)> {
+    fn gru_factors(&mut self, operands: &[Value], y: Value, direction: Direction) -> Result<Factors> {
         let size = self.shape(y)[2];
         let hidden = self.previous(y, direction)?;
         let recurrent = self.gates_of(hidden, operands[1])?;

@@ -119,15 +119,6 @@ impl<'a> Item<'a> {
         Ok(())
     }
 
-    /// Finds the element of `all` with the name that the file gives.
-    pub(crate) fn one_of<T>(&self, what: &str, all: Vec<T>, name: impl Fn(&T) -> &'static str) -> Result<T, Fault> {
-        let names: Vec<&str> = all.iter().map(&name).collect();
-        let help = format!("known are {}", names.join(", "));
-        let Value::String(given) = self.value else { return self.wrong(&format!("the name of a {what}"), &help) };
-        let found = all.into_iter().find(|known| name(known) == given);
-        found.ok_or_else(|| Fault::new(&self.key, format!("unknown {what} {given:?}"), help))
-    }
-
     pub(crate) fn keys(&self, known: &[&str]) -> Result<Keys<'a>, Fault> {
         let Value::Table(table) = self.value else {
             return self.wrong("a table", &format!("write {{ {} = .. }}", known[0]));

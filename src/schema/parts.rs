@@ -88,7 +88,11 @@ pub(crate) struct OneOf<'a, C>(pub &'a mut C);
 
 impl<C: Choice> Part for OneOf<'_, C> {
     fn read(&mut self, item: &Item) -> Result<(), Fault> {
-        *self.0 = item.one_of(C::WHAT, C::all(), C::name)?;
+        let (what, all) = (C::WHAT, C::all());
+        let help = format!("known are {}", all.iter().map(C::name).collect::<Vec<_>>().join(", "));
+        let Some(name) = item.as_text() else { return item.wrong(&format!("the name of a {what}"), &help) };
+        let found = all.into_iter().find(|known| known.name() == name);
+        *self.0 = found.ok_or_else(|| Fault::new(&item.key, format!("unknown {what} {name:?}"), help))?;
         Ok(())
     }
 
