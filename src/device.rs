@@ -46,8 +46,8 @@ impl Device {
         }
     }
 
-    /// The wgpu device and queue of an application, which may use them further: see [`Gpu::from_wgpu`]. Both are handles, so
-    /// pass clones.
+    /// The wgpu device and queue of an application, which may use them further: see [`Gpu::from_wgpu`]. Both are
+    /// handles, so pass clones.
     pub fn from_wgpu(device: wgpu::Device, queue: wgpu::Queue) -> Result<Device> {
         Ok(Device::Gpu(Arc::new(Gpu::from_wgpu(device, queue)?)))
     }
@@ -276,8 +276,8 @@ impl Session {
     }
 }
 
-/// Moves the channels of `tensors` to the last axis (`last`), or back. `offset` is the position of the values in the buffer.
-/// Tensors that are only partly among the values stay unchanged.
+/// Moves the channels of `tensors` to the last axis (`last`), or back. `offset` is the position of the values in the
+/// buffer. Tensors that are only partly among the values stay unchanged.
 fn rearranged(values: &Values, tensors: &[(usize, [usize; 4])], offset: usize, last: bool) -> Values {
     fn all<T: Copy>(values: &[T], tensors: &[(usize, [usize; 4])], offset: usize, last: bool) -> Vec<T> {
         let mut result = values.to_vec();
@@ -309,7 +309,7 @@ fn rearranged(values: &Values, tensors: &[(usize, [usize; 4])], offset: usize, l
     }
 }
 
-/// Copies the floats `part` over `whole` from element `offset`. Only floats are rearranged, so other types are not copied.
+/// Copies floats over `whole` from element `offset`. Values of other types, which are never rearranged, stay.
 fn put(whole: &mut Values, offset: usize, part: &Values) {
     let part = part.to_f64();
     match whole {

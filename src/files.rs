@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::{Error, Result};
 
-/// Opens a file for reading. Fails for a pipe, a socket or a device: to open a pipe waits for a writer, and readers of this
-/// crate open a file more than once and ask for its length.
+/// Opens a file for reading. Fails for a pipe, a socket or a device: to open a pipe waits for a writer, and readers of
+/// this crate open a file more than once and ask for its length.
 pub(crate) fn open(path: &Path) -> Result<File> {
     let metadata = fs::metadata(path).map_err(Error::io("read", path))?;
     if !metadata.is_file() && !metadata.is_dir() {
@@ -60,8 +60,8 @@ fn kind_of(_: &fs::Metadata) -> &'static str {
     "a pipe or a device"
 }
 
-/// Writes `path` through a temporary file in its folder, which is synced and then renamed. On failure the temporary file is
-/// removed and `path` keeps its old content.
+/// Writes `path` through a temporary file in its folder, which is synced and then renamed. On failure the temporary
+/// file is removed and `path` keeps its old content.
 pub(crate) fn write_atomically(path: &Path, fill: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) -> Result<()> {
     // Two writers in one process, or in two, must not share a temporary file.
     static SERIAL: AtomicU64 = AtomicU64::new(0);
@@ -90,8 +90,8 @@ fn write_and_sync(path: &Path, fill: impl FnOnce(&mut BufWriter<File>) -> io::Re
     writer.get_ref().sync_all()
 }
 
-/// Makes a rename durable. Not every file system can sync a folder, and the content is safe without it, so a failure is no
-/// error.
+/// Makes a rename durable. Not every file system can sync a folder, and the content is safe without it, so a failure is
+/// no error.
 pub(super) fn sync_folder(path: &Path) {
     if cfg!(unix) {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));

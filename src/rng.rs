@@ -41,7 +41,7 @@ pub fn unit(word: u32) -> f32 {
 pub enum HostStream {
     /// Initial weights, by the number of the parameter.
     Initial(u32),
-    /// The order of an epoch's samples.
+    /// The order of an epoch's samples, where the step is the epoch.
     Shuffle,
     /// Validation samples, and a user's held-out items, where the step is the number of the user.
     Split,
@@ -62,7 +62,7 @@ pub struct Sequence {
 }
 
 impl Sequence {
-    /// The sequence of a stream. `step` is the epoch of a shuffle, the user of held-out items, the trial of a search, else 0.
+    /// The sequence of a stream. `step` is the epoch, user or trial that [`HostStream`] names, else 0.
     pub fn new(seed: u64, stream: HostStream, step: u32) -> Sequence {
         let stream = match stream {
             HostStream::Initial(parameter) => 0x8000_0000 | parameter,
@@ -116,8 +116,8 @@ impl TryRng for Sequence {
     }
 }
 
-/// SplitMix64, which draws the built-in data and splits data sets: a short generator with the same numbers on every machine.
-/// Training uses Philox, which devices have too.
+/// SplitMix64, which draws the built-in data and splits data sets: a short generator with the same numbers on every
+/// machine. Training uses Philox, which devices have too.
 pub(crate) struct SplitMix(u64);
 
 impl SplitMix {
@@ -144,16 +144,16 @@ impl SplitMix {
         (self.next() >> 40) as f32 / (1u32 << 24) as f32
     }
 
-    /// A nearly normal number with mean 0 and deviation 1, between -3.5 and 3.5: a sum of four uniform numbers, since the last
-    /// bits of a logarithm or a sine differ between systems.
+    /// A nearly normal number with mean 0 and deviation 1, between -3.5 and 3.5: a sum of four uniform numbers, since
+    /// the last bits of a logarithm or a sine differ between systems.
     pub(crate) fn normal(&mut self) -> f32 {
         let sum = self.unit() + self.unit() + self.unit() + self.unit();
         (sum - 2.0) * 1.732_050_8
     }
 }
 
-// The normal distribution in f64, for draws and as the reference of ops. In each table of coefficients, the first of a pair
-// belongs to the numerator of a rational function and the second to the denominator.
+// The normal distribution in f64, for draws and as the reference of ops. In each table of coefficients, the first of a
+// pair belongs to the numerator of a rational function and the second to the denominator.
 
 /// P(N >= x) for a standard normal N.
 pub(crate) fn normal_tail(x: f64) -> f64 {
@@ -293,9 +293,9 @@ const SHOULDER: [[f64; 2]; 8] = [
     [7.74545014278341407640e-4, 1.05075007164441684324e-9],
 ];
 
-/// The inverse of the standard normal's distribution function: P(N < result) = u. A distance of u from 0 or 1 below 2^-25
-/// counts as 2^-25, so that r stays below 5 and AS 241's third piece is not needed. A step of Halley's method against the
-/// error function makes the result exact to 4e-16, relative.
+/// The inverse of the standard normal's distribution function: P(N < result) = u. A distance of u from 0 or 1 below
+/// 2^-25 counts as 2^-25, so that r stays below 5 and AS 241's third piece is not needed. A step of Halley's method
+/// against the error function makes the result exact to 4e-16, relative.
 pub(crate) fn normal_quantile(u: f64) -> f64 {
     let q = u - 0.5;
     let density = |x: f64| (-0.5 * x * x).exp() / (2.0 * PI).sqrt();

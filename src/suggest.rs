@@ -1,4 +1,4 @@
-//! Suggestions for unknown names. Only a name that was probably meant is suggested, since a wrong one leads to another model.
+//! Suggestions for unknown names: only what was probably meant, since a wrong suggestion leads to another model.
 
 /// Names of this crate, and the names that other libraries have for the same thing, in lower case and without `_`.
 const ALIASES: &[(&str, &str)] = &[
@@ -49,8 +49,8 @@ const ALIASES: &[(&str, &str)] = &[
     ("denoising", "denoise"),
 ];
 
-/// Names of the field for what this crate does not have, in lower case and without `_`: functions of each element, layers,
-/// optimisers, losses, schedules and latents. Some differ by a letter or two from a name of this crate.
+/// Names of the field for what this crate does not have, in lower case and without `_`: functions of each element,
+/// layers, optimisers, losses, schedules and latents. Some differ by a letter or two from a name of this crate.
 const OTHERS: &[&str] = &[
     "crelu elish geglu gelutanh hardelish hardmish hardshrink logsigmoid maxout quickgelu reglu rrelu snake",
     "softmin softshrink squareplus srelu swiglu tanhshrink threshold trelu",
@@ -64,9 +64,9 @@ const OTHERS: &[&str] = &[
 
 /// The help for a name that is not among the candidates: `did you mean "x"?`, or else a list of all candidates.
 ///
-/// A candidate counts as meant if it differs from the typed name only in `_`, `-`, spaces and capitals, if another library
-/// calls it by the typed name, or if it differs by one or two typing errors, neither of them in the first letter or in a
-/// digit. A name that the field uses for something else is no typing error.
+/// A candidate counts as meant if it differs from the typed name only in `_`, `-`, spaces and capitals, if another
+/// library calls it by the typed name, or if it differs by one or two typing errors, neither of them in the first
+/// letter or in a digit. A name that the field uses for something else is no typing error.
 pub fn suggest<'a>(typed: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
     let candidates: Vec<&str> = candidates.into_iter().collect();
     // A name from a file may have line breaks, and a message is one line.

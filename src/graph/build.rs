@@ -9,8 +9,7 @@ use crate::tensor::DType;
 impl Graph {
     // ------------------------------------------------------------------------------------------------- sources
 
-    /// A value that the caller writes to the device under `name` before a run. Fails for [`DType::Half`], which only plans
-    /// use.
+    /// A value that the caller writes to the device under `name` before a run. Fails for [`DType::Half`].
     pub fn input(&mut self, name: &str, shape: impl Into<Shape>, dtype: DType) -> Result<Value> {
         let shape = shape.into();
         self.check_size("input", &shape)?;
@@ -47,8 +46,8 @@ impl Graph {
         Ok(self.push(Op::Constant(value), vec![], shape, DType::Float))
     }
 
-    /// The numbers 0, 1, 2, .. `[count]`. Fails unless `count` is between 1 and 2^24, up to which f32 is exact. The numbers
-    /// take no memory where a launch uses them element by element.
+    /// The numbers 0, 1, 2, .. `[count]`. Fails unless `count` is between 1 and 2^24, up to which f32 is exact. The
+    /// numbers take no memory where a launch uses them element by element.
     pub fn iota(&mut self, count: usize) -> Result<Value> {
         if count == 0 || count > 1 << 24 {
             return Err(self.error("iota", format!("{count} is not between 1 and 2^24")));
@@ -61,8 +60,8 @@ impl Graph {
         self.input(name, [STATE_LENGTH], DType::U32)
     }
 
-    /// `batch` rows of `data` `[samples, ..]`, in the order of `permutation` `[samples]`, beginning at the state's offset.
-    /// A byte becomes byte/255, correctly rounded.
+    /// `batch` rows of `data` `[samples, ..]`, in the order of `permutation` `[samples]`, beginning at the state's
+    /// offset. A byte becomes byte/255, correctly rounded.
     pub fn batch(&mut self, data: Value, permutation: Value, state: Value, batch: usize) -> Result<Value> {
         let (rows, order) = (self.shape(data).clone(), self.shape(permutation).clone());
         self.expect_dtype("batch", permutation, DType::U32)?;
@@ -80,7 +79,7 @@ impl Graph {
         Ok(self.push(Op::Batch, vec![data, permutation, state], shape, DType::Float))
     }
 
-    /// Uniform draws in `[0, 1)`. Each call has a separate stream of the generator. Equal seeds and steps draw equal numbers.
+    /// Uniform draws in `[0, 1)`. Each call has a separate stream; equal seeds and steps draw equal numbers.
     pub fn random_uniform(&mut self, state: Value, shape: impl Into<Shape>) -> Result<Value> {
         let (shape, stream) = self.random("random_uniform", state, shape.into())?;
         Ok(self.push(Op::RandomUniform { stream }, vec![state], shape, DType::Float))
@@ -166,8 +165,8 @@ impl Graph {
 
     // ------------------------------------------------------------------------------------------------ products
 
-    /// The matrix product over the last two axes, each operand optionally transposed. Leading axes must agree; an operand
-    /// without leading axes takes part in every product.
+    /// The matrix product over the last two axes, each operand optionally transposed. Leading axes must agree; an
+    /// operand without leading axes takes part in every product.
     pub fn matmul(&mut self, lhs: Value, rhs: Value, transpose_lhs: bool, transpose_rhs: bool) -> Result<Value> {
         self.expect_floats("matmul", [lhs, rhs])?;
         let (a, b) = (self.shape(lhs).clone(), self.shape(rhs).clone());
@@ -203,9 +202,9 @@ impl Graph {
         self.push_float(Op::Conv2d(window), vec![x, weight], [n, o, p, q])
     }
 
-    /// The derivative of [`Graph::conv2d`] by its input: `upstream` `[n, o, p, q]` and `weight` `[o, c / groups, r, s]` give
-    /// `[n, c, h, w]`, where `input` is `[h, w]`. This op is also the transposed convolution, whose weight PyTorch calls
-    /// `[in, out / groups, r, s]`.
+    /// The derivative of [`Graph::conv2d`] by its input: `upstream` `[n, o, p, q]` and `weight` `[o, c / groups, r, s]`
+    /// give `[n, c, h, w]`, where `input` is `[h, w]`. Also the transposed convolution, for
+    /// PyTorch's weight `[in, out / groups, r, s]`.
     pub fn conv2d_grad_input(
         &mut self,
         upstream: Value,
@@ -251,8 +250,8 @@ impl Graph {
 
     // ------------------------------------------------------------------------------------------------- pooling
 
-    /// The largest element of each window of `x` `[n, c, h, w]`: `[n, c, p, q]`. The derivative goes to the first of equal
-    /// elements, as in PyTorch.
+    /// The largest element of each window of `x` `[n, c, h, w]`: `[n, c, p, q]`. The derivative goes to the first of
+    /// equal elements, as in PyTorch.
     pub fn max_pool(&mut self, x: Value, pooling: Pooling) -> Result<Value> {
         let size = self.pooled("max_pool", x, pooling)?;
         self.pool(Pool::Max, x, Some(x), pooling, size)
@@ -277,8 +276,9 @@ impl Graph {
         self.pool(Pool::Linear, x, None, Pooling::tiles(scale), size)
     }
 
-    /// A map between a large and a small image. `size` is the height and width of the result; with [`Pooling::ADAPTIVE`] it is
-    /// free. [`Pool::Max`] and [`Pool::MaxSpread`] need `keys` in the shape of the large image, the other kinds take none.
+    /// A map between a large and a small image. `size` is the height and width of the result; with
+    /// [`Pooling::ADAPTIVE`] it is free. [`Pool::Max`] and [`Pool::MaxSpread`] need `keys` in the shape of the large
+    /// image, the other kinds take none.
     pub fn pool(
         &mut self,
         pool: Pool,
@@ -492,8 +492,8 @@ impl Graph {
 
     // ------------------------------------------------------------------------------------------------- indexing
 
-    /// Indices of type u32 for [`Graph::gather`] in a table of `limit` rows, from real numbers: rounded to the nearest whole
-    /// number and limited to `0..limit`. They have no derivative. Fails unless `limit` is between 1 and 2^24.
+    /// Indices of type u32 for [`Graph::gather`] in a table of `limit` rows, from real numbers: rounded to the nearest
+    /// whole number and limited to `0..limit`. They have no derivative. Fails unless `limit` is between 1 and 2^24.
     pub fn indices(&mut self, x: Value, limit: usize) -> Result<Value> {
         self.expect_dtype("indices", x, DType::Float)?;
         if limit == 0 || limit > 1 << 24 {
@@ -503,9 +503,9 @@ impl Graph {
         Ok(self.push(Op::Indices { limit }, vec![x], shape, DType::U32))
     }
 
-    /// 1 where an element of `x` is among the `count` largest along the last axis, else 0. Of equal elements the first are
-    /// taken, so that every row has exactly `count` ones. The mark of a NaN is NaN, so that a NaN is not lost. Marks are
-    /// constants to [`Graph::gradients`].
+    /// 1 where an element of `x` is among the `count` largest along the last axis, else 0. Of equal elements the first
+    /// are taken, so that every row has exactly `count` ones. The mark of a NaN is NaN, so that a NaN is not lost.
+    /// Marks are constants to [`Graph::gradients`].
     pub fn top_k(&mut self, x: Value, count: usize) -> Result<Value> {
         self.expect_dtype("top_k", x, DType::Float)?;
         let shape = self.shape(x).clone();
@@ -529,8 +529,8 @@ impl Graph {
         self.push_float(Op::Gather, vec![table, indices], shape)
     }
 
-    /// A table `[rows, ..]` of zeros to which each row of `x` `[n, ..]` is added at its index in `indices` `[n]` (u32); the
-    /// adjoint of [`Graph::gather`]. Each index must be below `rows`.
+    /// A table `[rows, ..]` of zeros to which each row of `x` `[n, ..]` is added at its index in `indices` `[n]` (u32);
+    /// the adjoint of [`Graph::gather`]. Each index must be below `rows`.
     pub fn scatter_add(&mut self, x: Value, indices: Value, rows: usize) -> Result<Value> {
         self.expect_dtype("scatter_add", x, DType::Float)?;
         self.expect_dtype("scatter_add", indices, DType::U32)?;
@@ -543,10 +543,10 @@ impl Graph {
         self.push_float(Op::ScatterAdd, vec![x, indices], shape)
     }
 
-    /// Each picture of `x` `[n, c, h, w]` sampled along an affine map, which is the picture's row m of `maps` `[n, 6]`: pixel
-    /// (i, j) of the result is x at (m0 i + m1 j + m2, m3 i + m4 j + m5), where rows and columns count from the picture's
-    /// middle. Positions between pixels are interpolated bilinearly, and x is zero outside the picture. The op is for data
-    /// and has no derivative.
+    /// Each picture of `x` `[n, c, h, w]` sampled along an affine map, which is the picture's row m of `maps` `[n, 6]`:
+    /// pixel (i, j) of the result is x at (m0 i + m1 j + m2, m3 i + m4 j + m5), where rows and columns count from the
+    /// picture's middle. Positions between pixels are interpolated bilinearly, and x is zero outside the picture. The
+    /// op is for data and has no derivative.
     pub fn warp(&mut self, x: Value, maps: Value) -> Result<Value> {
         self.expect_floats("warp", [x, maps])?;
         let (from, given) = (self.shape(x).clone(), self.shape(maps).clone());
@@ -559,8 +559,7 @@ impl Graph {
 
     // -------------------------------------------------------------------------------------------------- inside
 
-    /// The result of a binary op that needs no node: an op on two constants, or on a neutral element. Gradients produce many
-    /// of both.
+    /// The result of a binary op that needs no node: of two constants, or with a neutral element.
     fn fold(&mut self, op: Binary, x: Value, y: Value, shape: &Shape) -> Result<Option<Value>> {
         let number = |value: Value| if let Op::Constant(number) = self.node(value).op { Some(number) } else { None };
         let whole = |value: Value| self.shape(value) == shape;

@@ -1,6 +1,6 @@
 //! Compositions of ops whose derivative has a closed form that is shorter than the chain rule over the ops: softmax and
-//! normalisation. [`Graph::gradients`] uses the closed form and skips the ops inside. The closed form is made of ordinary
-//! nodes, so that it can be differentiated again.
+//! normalisation. [`Graph::gradients`] uses the closed form and skips the ops inside. The closed form is made of
+//! ordinary nodes, so that it can be differentiated again.
 
 use super::graph::{Composite, Graph, Value};
 use super::op::{Binary, Op, Unary};
@@ -51,8 +51,9 @@ impl Graph {
         Ok(y)
     }
 
-    /// [`Graph::softmax`] over the elements at which `visible` is 1. Elements at which `visible` is 0 get exactly 0, and no
-    /// derivative, for any x. A sum without visible elements gives 0 everywhere. The closure makes a value of x's shape, twice.
+    /// [`Graph::softmax`] over the elements at which `visible` is 1. Elements at which `visible` is 0 get exactly 0,
+    /// and no derivative, for any x. A sum without visible elements gives 0 everywhere. The closure makes a value of
+    /// x's shape, twice.
     pub(crate) fn masked_softmax(
         &mut self,
         x: Value,
@@ -70,7 +71,8 @@ impl Graph {
         let seen = self.with_number(Binary::Maximum, seen, -LARGEST)?;
         let largest = self.max(seen, axes)?;
         let largest = self.spread(largest, axes, &shape)?;
-        // From x and not from its replacement, so that this difference is what is stored between launches, in 16 bits too.
+        // From x and not from its replacement, so that this difference is what is stored between launches, in 16 bits
+        // too.
         let shifted = self.subtract(x, largest)?;
         let shifted = self.with_number(Binary::Minimum, shifted, 0.0)?;
         let power = self.unary(Unary::Exp, shifted)?;
@@ -99,8 +101,8 @@ impl Graph {
         Ok(y)
     }
 
-    /// `x` scaled to mean 0 and variance 1 along `axes`, as in batch, layer and group normalisation; `epsilon` is added to the
-    /// variance.
+    /// `x` scaled to mean 0 and variance 1 along `axes`, as in batch, layer and group normalisation; `epsilon` is added
+    /// to the variance.
     pub fn standardise(&mut self, x: Value, axes: &[usize], epsilon: f64) -> Result<Standardised> {
         let (centred, mean) = self.centred(x, axes)?;
         let (scale, variance) = self.inverse_deviation(centred, axes, epsilon)?;
@@ -109,8 +111,8 @@ impl Graph {
         Ok(Standardised { output, mean, variance })
     }
 
-    /// The derivatives that flow from the composite value `y` with gradient `g` to the values of which it was composed, as far
-    /// as `needed` has them.
+    /// The derivatives that flow from the composite value `y` with gradient `g` to the values of which it was composed,
+    /// as far as `needed` has them.
     pub(super) fn composite_rule(
         &mut self,
         composite: &Composite,

@@ -13,11 +13,12 @@ const MOST: usize = 7;
 
 /// A kernel that an application writes: a WGSL text for GPUs, and a function for the CPU with the same results.
 ///
-/// Both compute one element of the result. An invocation writes only its element, so there are no bindings, grids, guards
-/// or races to care for, and equal inputs give equal bits. The WGSL text has a function `fn element(i: u32) -> f32`, and may
-/// have further functions, constants and structs. Operands are the arrays `x0`, `x1`, .. of f32, flat and row-major, and
-/// sizes are constants: `X0_SIZE1` is the second size of the first operand, `Y_SIZE0` the first of the result.
-/// [Plans](crate::plan::Plan) print such a launch as `custom.custom own NAME`. On a GPU it always has bounds checks.
+/// Both compute one element of the result. An invocation writes only its element, so there are no bindings, grids,
+/// guards or races to care for, and equal inputs give equal bits. The WGSL text has a function
+/// `fn element(i: u32) -> f32`, and may have further functions, constants and structs. Operands are the arrays `x0`,
+/// `x1`, .. of f32, flat and row-major, and sizes are constants: `X0_SIZE1` is the second size of the first operand,
+/// `Y_SIZE0` the first of the result. [Plans](crate::plan::Plan) print such a launch as `custom.custom own NAME`. On a
+/// GPU it always has bounds checks.
 ///
 /// ```
 /// use pinhole::graph::{CustomKernel, Graph};
@@ -65,9 +66,9 @@ impl CustomKernel {
         CustomKernel { element: ElementKernel::new(name.into(), source.into(), cpu), derivative: None }
     }
 
-    /// Adds a derivative, without which [`Graph::gradients`] fails where it meets the kernel. From the graph, the operands,
-    /// the result and the result's gradient, `gradient` makes the gradient of each operand, in the shape of that operand, or
-    /// `None` for an operand without a derivative.
+    /// Adds a derivative, without which [`Graph::gradients`] fails where it meets the kernel. From the graph, the
+    /// operands, the result and the result's gradient, `gradient` makes the gradient of each operand, in the shape of
+    /// that operand, or `None` for an operand without a derivative.
     pub fn with_gradient(
         self,
         gradient: impl Fn(&mut Graph, &[Value], Value, Value) -> Result<Vec<Option<Value>>> + Send + Sync + 'static,
@@ -83,8 +84,8 @@ impl CustomKernel {
 }
 
 impl Graph {
-    /// The result, in shape `shape`, of an application's kernel on at most seven operands. Fails where an operand is not of type
-    /// float, and where naga or this crate refuses the kernel's text: with file, line and column.
+    /// The result, in shape `shape`, of an application's kernel on at most seven operands. Fails where an operand is
+    /// not of type float, and where naga or this crate refuses the kernel's text: with file, line and column.
     pub fn custom(&mut self, kernel: &CustomKernel, operands: &[Value], shape: impl Into<Shape>) -> Result<Value> {
         let shape = shape.into();
         if operands.len() > MOST {
@@ -104,8 +105,8 @@ impl Graph {
         Ok(y)
     }
 
-    /// The gradients of the operands of `y`, by the derivative of the kernel that computes it. Fails where their number or
-    /// their shapes are not those of the operands.
+    /// The gradients of the operands of `y`, by the derivative of the kernel that computes it. Fails where their number
+    /// or their shapes are not those of the operands.
     pub(super) fn custom_rule(&mut self, derivative: &Derivative, y: Value, g: Value) -> Result<Vec<(Value, Value)>> {
         let node = self.node(y).clone();
         let parts = (derivative.rule)(self, &node.operands, y, g)?;

@@ -11,8 +11,8 @@ use std::sync::Arc;
 const FRAME: &str = include_str!("../../shaders/custom.wgsl");
 
 /// What computes the elements of [`Op::Custom`](super::Op::Custom): a name, a WGSL text and a function for the CPU. An
-/// application makes it as a part of a [`CustomKernel`](super::CustomKernel), which may have a derivative too. Clones share
-/// the content, and are equal only to each other.
+/// application makes it as a part of a [`CustomKernel`](super::CustomKernel), which may have a derivative too. Clones
+/// share the content, and are equal only to each other.
 #[derive(Clone)]
 pub struct ElementKernel(Arc<Inner>);
 
@@ -72,8 +72,8 @@ impl ElementKernel {
         &self.0.source
     }
 
-    /// Checks the text for operands and a result of these shapes: it must be valid WGSL with a function `element` that reads
-    /// every operand, and without entry points and other buffers.
+    /// Checks the text for operands and a result of these shapes: it must be valid WGSL with a function `element` that
+    /// reads every operand, and without entry points and other buffers.
     pub(super) fn check(&self, operands: &[Shape], result: &Shape) -> Result<()> {
         let refuse =
             |problem: &str, help: &str| Err(Error::invalid(format!("kernel {:?}", self.0.name), problem, help));

@@ -9,15 +9,15 @@ use crate::shape::Shape;
 use crate::tensor::DType;
 
 impl Graph {
-    /// The derivative of the scalar `loss` by each of `by`, as new nodes of this graph, which can be differentiated again.
-    /// The derivative by a value that `loss` does not depend on is a constant zero. Fails where `loss` is not one number of
-    /// type float, and where an op on the way has no derivative.
+    /// The derivative of the scalar `loss` by each of `by`, as new nodes of this graph, which can be differentiated
+    /// again. The derivative by a value that `loss` does not depend on is a constant zero. Fails where `loss` is not
+    /// one number of type float, and where an op on the way has no derivative.
     pub fn gradients(&mut self, loss: Value, by: &[Value]) -> Result<Vec<Value>> {
         self.derivatives(None, loss, by)
     }
 
-    /// [`gradients`](Graph::gradients) multiplied by `scale`, which stands in for the derivative of the loss by itself. Fails
-    /// as `gradients` does, and where `scale` has another shape or type than the loss.
+    /// [`gradients`](Graph::gradients) multiplied by `scale`, which stands in for the derivative of the loss by itself.
+    /// Fails as `gradients` does, and where `scale` has another shape or type than the loss.
     pub fn gradients_times(&mut self, scale: Value, loss: Value, by: &[Value]) -> Result<Vec<Value>> {
         self.derivatives(Some(scale), loss, by)
     }
@@ -92,7 +92,8 @@ impl Graph {
         let x = operands[position];
         let shape = self.shape(x).clone();
         let gradient = match op {
-            // Sources have no operands. Draws and indices do not depend on operands, and marks of the top k only by jumps.
+            // Sources have no operands. Draws and indices do not depend on operands, and marks of the top k only by
+            // jumps.
             Op::Input { .. } | Op::Parameter { .. } | Op::Constant(_) | Op::Iota => return Ok(None),
             Op::RandomUniform { .. } | Op::RandomBits { .. } | Op::Batch | Op::Indices { .. } | Op::TopK { .. } => {
                 return Ok(None);
@@ -316,8 +317,8 @@ impl Graph {
         if first { self.add(positive, slope) } else { Ok(slope) }
     }
 
-    /// The derivative of the maxima `y` of x along `axes`: the gradient of each goes to the largest element, in equal parts
-    /// where several are the largest.
+    /// The derivative of the maxima `y` of x along `axes`: the gradient of each goes to the largest element, in equal
+    /// parts where several are the largest.
     fn max_rule(&mut self, x: Value, axes: &[usize], y: Value, g: Value) -> Result<Value> {
         let shape = self.shape(x).clone();
         let largest = self.spread(y, axes, &shape)?;
@@ -328,8 +329,8 @@ impl Graph {
         self.multiply(hit, share)
     }
 
-    /// C = A B gives dA = dC Bᵀ and dB = Aᵀ dC; the flags `ta` and `tb` only move the transposes. The gradient of an operand
-    /// that a batch of products shares is the sum over the batch.
+    /// C = A B gives dA = dC Bᵀ and dB = Aᵀ dC; the flags `ta` and `tb` only move the transposes. The gradient of an
+    /// operand that a batch of products shares is the sum over the batch.
     fn matmul_rule(&mut self, operands: &[Value], position: usize, g: Value, ta: bool, tb: bool) -> Result<Value> {
         let (a, b) = (operands[0], operands[1]);
         let gradient = match (position, ta, tb) {

@@ -42,8 +42,8 @@ impl Node {
     }
 }
 
-/// A name for nodes, and whether they have full precision: see [`Graph::set_scope`]. A scope made from a name alone keeps the
-/// precision of the scope before it.
+/// A name for nodes, and whether they have full precision: see [`Graph::set_scope`]. A scope made from a name alone
+/// keeps the precision of the scope before it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Scope {
     pub(super) name: String,
@@ -51,8 +51,8 @@ pub struct Scope {
 }
 
 impl Scope {
-    /// A scope whose values have 32 bits, in plans that store other values in 16. Losses use it, since a difference of nearly
-    /// equal numbers has no correct digit in 16 bits.
+    /// A scope whose values have 32 bits, in plans that store other values in 16. Losses use it, since a difference of
+    /// nearly equal numbers has no correct digit in 16 bits.
     pub fn full_precision(name: impl Into<String>) -> Scope {
         Scope { name: name.into(), full_precision: Some(true) }
     }
@@ -154,8 +154,8 @@ impl Graph {
 
     // ------------------------------------------------------------------------------------------------- effects
 
-    /// Gives a parameter a new value after the step, without a gradient. All ops of the step read the old value. Fails where
-    /// `parameter` is no parameter, has been assigned before, or differs in shape from the value.
+    /// Gives a parameter a new value after the step, without a gradient. All ops of the step read the old value. Fails
+    /// where `parameter` is no parameter, has been assigned before, or differs in shape from the value.
     pub fn assign(&mut self, parameter: Value, value: Value) -> Result<()> {
         let Op::Parameter { name } = &self.node(parameter).op else {
             return Err(self.error("assign", format!("{} is no parameter", self.shape(parameter))));

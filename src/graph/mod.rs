@@ -1,7 +1,7 @@
 //! Graphs of ops and values with static shapes, and their derivatives as ordinary nodes.
 //!
-//! A [`Graph`] knows no device and does no input or output. Ops are closed under differentiation: the derivative of every op
-//! is written in ops, so that gradients are part of the graph and can be differentiated again.
+//! A [`Graph`] knows no device and does no input or output. Ops are closed under differentiation: the derivative of
+//! every op is written in ops, so that gradients are part of the graph and can be differentiated again.
 
 mod build;
 mod composites;

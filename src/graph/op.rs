@@ -1,12 +1,11 @@
-//! The ops. No match on [`Op`], [`Unary`] or [`Binary`] in the crate has a wildcard arm, so the compiler names each place that
-//! a new op needs.
+//! The ops. No match on [`Op`], [`Unary`] or [`Binary`] has a wildcard arm: the compiler names what a new op needs.
 
 use super::element::ElementKernel;
 use crate::shape::{dilated, pool_output};
 
-/// Defines an enum of elementwise ops, the list of all of them, and the name of each op's function in `shaders/math.wgsl`,
-/// `cpu/math.rs` and `cpu/double.rs`. `$each!` passes the caller's arguments and then all variants and functions to another
-/// macro.
+/// Defines an enum of elementwise ops, the list of all of them, and the name of each op's function in
+/// `shaders/math.wgsl`, `cpu/math.rs` and `cpu/double.rs`. `$each!` passes the caller's arguments and then all variants
+/// and functions to another macro.
 macro_rules! elementwise_ops {
     ($dollar:tt $each:ident $(#[$doc:meta])* $name:ident {
         $($(#[$variant_doc:meta])* $variant:ident = $function:ident,)*
@@ -73,7 +72,7 @@ elementwise_ops! { $ each_unary
         Sine = sine,
         /// cos x, x in radians.
         Cosine = cosine,
-        /// The inverse of the standard normal's distribution function: maps a uniform draw in `[0, 1)` to a normal draw.
+        /// The inverse of the standard normal's distribution function, for x in `[0, 1)`.
         NormalQuantile = normal_quantile,
     }
 }
@@ -136,7 +135,7 @@ impl Window {
     }
 }
 
-/// The windows of a pooling over the large image, `[vertical, horizontal]`. Elements of the padding are not part of a window.
+/// The windows of a pooling over the large image, `[vertical, horizontal]`, without the padding's elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Pooling {
     /// Elements of a window; 0 for [adaptive](Pooling::ADAPTIVE) windows.
@@ -152,8 +151,8 @@ pub struct Pooling {
 }
 
 impl Pooling {
-    /// Windows that divide the image among any number of positions, as in PyTorch's adaptive poolings: of `p` positions over
-    /// `h` elements, window `i` begins at `i h / p` rounded down and ends at `(i + 1) h / p` rounded up.
+    /// Windows that divide the image among any number of positions, as in PyTorch's adaptive poolings: of `p` positions
+    /// over `h` elements, window `i` begins at `i h / p` rounded down and ends at `(i + 1) h / p` rounded up.
     pub const ADAPTIVE: Pooling =
         Pooling { kernel: [0; 2], stride: [1; 2], padding: [0; 2], dilation: [1; 2], ceil: false };
 
@@ -162,8 +161,8 @@ impl Pooling {
         Pooling { kernel, stride: kernel, ..Pooling::ADAPTIVE }
     }
 
-    /// The number of windows along an axis of `size` elements. `None` where no window fits, where the padding is more than
-    /// half the kernel, and where the gaps of a dilated window would contain all elements of the image.
+    /// The number of windows along an axis of `size` elements. `None` where no window fits, where the padding is more
+    /// than half the kernel, and where the gaps of a dilated window would contain all elements of the image.
     pub fn positions(&self, axis: usize, size: usize) -> Option<usize> {
         let [kernel, stride, padding, dilation] =
             [self.kernel, self.stride, self.padding, self.dilation].map(|s| s[axis]);
@@ -180,8 +179,8 @@ impl Pooling {
     }
 }
 
-/// A linear map between a large image `[n, c, h, w]` and a small one `[n, c, p, q]`. The kinds are listed in pairs: each is the
-/// transpose, and so the derivative, of the other.
+/// A linear map between a large image `[n, c, h, w]` and a small one `[n, c, p, q]`. The kinds are listed in pairs:
+/// each is the transpose, and so the derivative, of the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Pool {
     /// Large to small: the sum of each window.
@@ -190,44 +189,42 @@ pub enum Pool {
     SumSpread,
     /// Large to small: in each window, the element at its first largest key. The second operand holds the keys.
     Max,
-    /// Small to large: the sum over all windows in which an element has the first largest key. The second operand, a large
-    /// image, holds the keys.
+    /// Small to large: the sum over all windows in which an element has the first largest key. The second operand, a
+    /// large image, holds the keys.
     MaxSpread,
-    /// Small to large: linear interpolation between the centres of pixels (align_corners = false). A window is the area of a
-    /// pixel of the small image.
+    /// Small to large: linear interpolation between the centres of pixels (align_corners = false). A window is the area
+    /// of a pixel of the small image.
     Linear,
     /// Large to small: each element is divided among the pixels from which it was interpolated.
     LinearSpread,
 }
 
 impl Pool {
+    /// The name in errors and printed plans, and the transpose.
+    fn name_and_transpose(self) -> (&'static str, Pool) {
+        match self {
+            Pool::Sum => ("sum_pool", Pool::SumSpread),
+            Pool::SumSpread => ("sum_pool_spread", Pool::Sum),
+            Pool::Max => ("max_pool", Pool::MaxSpread),
+            Pool::MaxSpread => ("max_pool_spread", Pool::Max),
+            Pool::Linear => ("linear_resize", Pool::LinearSpread),
+            Pool::LinearSpread => ("linear_resize_spread", Pool::Linear),
+        }
+    }
+
     /// The name in errors and printed plans.
     pub fn name(self) -> &'static str {
-        match self {
-            Pool::Sum => "sum_pool",
-            Pool::SumSpread => "sum_pool_spread",
-            Pool::Max => "max_pool",
-            Pool::MaxSpread => "max_pool_spread",
-            Pool::Linear => "linear_resize",
-            Pool::LinearSpread => "linear_resize_spread",
-        }
+        self.name_and_transpose().0
+    }
+
+    /// The kind that maps the other way.
+    pub fn transposed(self) -> Pool {
+        self.name_and_transpose().1
     }
 
     /// Whether the result is the large image.
     pub fn enlarges(self) -> bool {
         matches!(self, Pool::SumSpread | Pool::MaxSpread | Pool::Linear)
-    }
-
-    /// The kind that maps the other way.
-    pub fn transposed(self) -> Pool {
-        match self {
-            Pool::Sum => Pool::SumSpread,
-            Pool::SumSpread => Pool::Sum,
-            Pool::Max => Pool::MaxSpread,
-            Pool::MaxSpread => Pool::Max,
-            Pool::Linear => Pool::LinearSpread,
-            Pool::LinearSpread => Pool::Linear,
-        }
     }
 }
 
@@ -279,7 +276,8 @@ pub enum Op {
     },
     /// `[n, c, h, w]`, `[o, c / groups, r, s]` -> `[n, o, p, q]`: cross-correlation, as PyTorch's conv2d.
     Conv2d(Window),
-    /// `[n, o, p, q]`, `[o, c / groups, r, s]` -> `[n, c, h, w]`: conv2d's derivative by its input, and transposed convolution.
+    /// `[n, o, p, q]`, `[o, c / groups, r, s]` -> `[n, c, h, w]`: conv2d's derivative by its input, and transposed
+    /// convolution.
     Conv2dGradInput(Window),
     /// `[n, c, h, w]`, `[n, o, p, q]` -> `[o, c / groups, r, s]`: conv2d's derivative by its weight.
     Conv2dGradWeight(Window),
@@ -329,10 +327,12 @@ pub enum Op {
     },
     /// An LSTM over `[n, t, 4 h]`, with weight `[h, 4 h]` -> `[n, t, 2 h]`: see [`Graph::lstm`](super::Graph::lstm).
     Lstm(Direction),
-    /// A GRU over `[n, t, 3 h]`, with weight `[h, 3 h]` and bias `[h]` -> `[n, t, h]`: see [`Graph::gru`](super::Graph::gru).
+    /// A GRU over `[n, t, 3 h]`, with weight `[h, 3 h]` and bias `[h]` -> `[n, t, h]`: see
+    /// [`Graph::gru`](super::Graph::gru).
     Gru(Direction),
-    /// The recurrence that small changes of the state of an LSTM follow: factors `[n, t, 6 h]`, weight `[h, 4 h]`, source
-    /// `[n, t, 2 h]` -> `[n, t, 2 h]`. For a GRU: factors `[n, t, 4 h]`, weight `[h, 3 h]`, source `[n, t, h]` -> `[n, t, h]`.
+    /// The recurrence that small changes of the state of an LSTM follow: factors `[n, t, 6 h]`, weight `[h, 4 h]`,
+    /// source `[n, t, 2 h]` -> `[n, t, 2 h]`. For a GRU: factors `[n, t, 4 h]`, weight `[h, 3 h]`, source `[n, t, h]`
+    /// -> `[n, t, h]`.
     LinearRecurrence {
         /// Whether this is the transpose, which takes the steps in reverse and has the transposed weight.
         transposed: bool,

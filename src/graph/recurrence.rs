@@ -1,7 +1,8 @@
-//! Recurrences over the steps of sequences `[n, t, ..]`: an LSTM, a GRU, and the linear recurrence of their derivatives. Each
-//! is one op, and so one launch for all steps.
+//! Recurrences over the steps of sequences `[n, t, ..]`: an LSTM, a GRU, and the linear recurrence of their
+//! derivatives. Each is one op, and so one launch for all steps.
 //!
-//! The state of a linear recurrence has hidden units `h` and cells `c` (4 gates), or hidden units only (3 gates, `h = c`):
+//! The state of a linear recurrence has hidden units `h` and cells `c` (4 gates), or hidden units only (3 gates,
+//! `h = c`):
 //!
 //! ```text
 //! c[t] = source_c[t] + sum over the first three gates k of p_k[t] (W_k h[t-1]) + f[t] c[t-1]
@@ -9,26 +10,27 @@
 //! ```
 //!
 //! where all products but those with W are elementwise. A small change of the state of an LSTM or a GRU follows this
-//! recurrence, so its transpose, which takes the steps in reverse, carries gradients back. Both are linear in the source,
-//! the factors and W, each taken alone: their derivatives are again linear recurrences, and products of their results.
+//! recurrence, so its transpose, which takes the steps in reverse, carries gradients back. Both are linear in the
+//! source, the factors and W, each taken alone: their derivatives are again linear recurrences, and products of their
+//! results.
 
 use super::graph::{Composite, Graph, Value};
 use super::op::{Direction, Op, Unary};
 use crate::error::Result;
 use crate::tensor::DType;
 
-/// Largest number of hidden units: the state passes from step to step through workgroup memory, of which every adapter has
-/// 16 KiB.
+/// Largest number of hidden units: the state passes from step to step through workgroup memory, of which every adapter
+/// has 16 KiB.
 pub const MAX_HIDDEN: usize = 1024;
 
 /// Factors, hidden units before each step, and the factor of the input's part of n: see [`Graph::gru_factors`].
 type Factors = (Value, Value, Option<Value>);
 
 impl Graph {
-    /// A long short-term memory, from a state of zeros: Hochreiter and Schmidhuber (1997), as PyTorch computes it. `before`
-    /// `[n, t, 4 h]` is the input's part of gates i, f, g and o, biases included; `weight` is `[4 h, h]`. The result
-    /// `[n, t, 2 h]` has the hidden units of every step, then its cells. Fails where shapes differ from these, and where `h`
-    /// is more than [`MAX_HIDDEN`].
+    /// A long short-term memory, from a state of zeros: Hochreiter and Schmidhuber (1997), as PyTorch computes it.
+    /// `before` `[n, t, 4 h]` is the input's part of gates i, f, g and o, biases included; `weight` is `[4 h, h]`. The
+    /// result `[n, t, 2 h]` has the hidden units of every step, then its cells. Fails where shapes differ from these,
+    /// and where `h` is more than [`MAX_HIDDEN`].
     pub fn lstm(&mut self, before: Value, weight: Value, direction: Direction) -> Result<Value> {
         let [n, t, hidden] = self.expect_recurrence("lstm", before, weight, 4)?;
         let weight = self.transposed(weight)?;
@@ -38,8 +40,8 @@ impl Graph {
     }
 
     /// A gated recurrent unit, from a state of zeros: Cho et al., arXiv 1406.1078, as PyTorch computes it. `before`
-    /// `[n, t, 3 h]` is the input's part of gates r, z and n, with all biases except the one inside r's product, which is
-    /// `bias` `[h]`; `weight` is `[3 h, h]`. The result `[n, t, h]` has the hidden units of every step. Fails as
+    /// `[n, t, 3 h]` is the input's part of gates r, z and n, with all biases except the one inside r's product, which
+    /// is `bias` `[h]`; `weight` is `[3 h, h]`. The result `[n, t, h]` has the hidden units of every step. Fails as
     /// [`Graph::lstm`] does.
     pub fn gru(&mut self, before: Value, weight: Value, bias: Value, direction: Direction) -> Result<Value> {
         let [n, t, hidden] = self.expect_recurrence("gru", before, weight, 3)?;
@@ -118,8 +120,8 @@ impl Graph {
         Ok(gradients)
     }
 
-    /// The factors of the linear recurrence that small changes of an LSTM's gates follow, and the hidden units before each
-    /// step. The third value is none: the input's part of each gate has the gate's factor.
+    /// The factors of the linear recurrence that small changes of an LSTM's gates follow, and the hidden units before
+    /// each step. The third value is none: the input's part of each gate has the gate's factor.
     fn lstm_factors(&mut self, operands: &[Value], y: Value, direction: Direction) -> Result<Factors> {
         let size = self.shape(y)[2] / 2;
         let before = self.previous(y, direction)?;
@@ -144,8 +146,8 @@ impl Graph {
         Ok((self.concat(&factors, 2)?, hidden, None))
     }
 
-    /// The factors of the linear recurrence that small changes of the state's part of a GRU's gates follow, the hidden units
-    /// before each step, and the factor of the input's part of n: (1 - z) (1 - n²).
+    /// The factors of the linear recurrence that small changes of the state's part of a GRU's gates follow, the hidden
+    /// units before each step, and the factor of the input's part of n: (1 - z) (1 - n²).
     fn gru_factors(&mut self, operands: &[Value], y: Value, direction: Direction) -> Result<Factors> {
         let size = self.shape(y)[2];
         let hidden = self.previous(y, direction)?;
@@ -169,7 +171,7 @@ impl Graph {
         Ok((self.concat(&factors, 2)?, hidden, Some(update)))
     }
 
-    /// A linear recurrence from the operands factors, weight and source, or its transpose, whose weight is transposed too.
+    /// A linear recurrence from factors, weight and source, or its transpose, whose weight is transposed too.
     fn linear_recurrence(&mut self, operands: [Value; 3], transposed: bool, direction: Direction) -> Result<Value> {
         let shape = self.shape(operands[2]).clone();
         let y = self.push(Op::LinearRecurrence { transposed, direction }, operands.to_vec(), shape, DType::Float);
@@ -177,8 +179,8 @@ impl Graph {
         Ok(y)
     }
 
-    /// The gradient of each gate, from the state `passed` of the transposed recurrence: the gate's factor times the cell or,
-    /// for a fourth gate, times the hidden unit.
+    /// The gradient of each gate, from the state `passed` of the transposed recurrence: the gate's factor times the
+    /// cell or, for a fourth gate, times the hidden unit.
     fn through_gates(&mut self, factors: Value, passed: Value) -> Result<Value> {
         let (gates, size) = self.kinds(factors, passed);
         let (hidden, cell) = (self.piece(passed, 0, size)?, self.piece(passed, gates - 3, size)?);
@@ -190,8 +192,8 @@ impl Graph {
         self.concat(&parts, 2)
     }
 
-    /// Numbers of gates and of hidden units: 4 gates have 6 factors and 2 numbers of state for each hidden unit, 3 gates
-    /// have 4 factors and 1 number.
+    /// Numbers of gates and of hidden units: 4 gates have 6 factors and 2 numbers of state for each hidden unit, 3
+    /// gates have 4 factors and 1 number.
     fn kinds(&self, factors: Value, state: Value) -> (usize, usize) {
         let (factors, state) = (self.shape(factors)[2], self.shape(state)[2]);
         if factors == 3 * state { (4, state / 2) } else { (3, state) }

@@ -179,33 +179,28 @@ pub(crate) fn validate<C: Choice>(choice: &C, key: &str) -> Result<()> {
     let defaults = defaults.as_mut().map(C::keys).unwrap_or_default();
     let key = format!("{key}.{}", choice.name());
     for (Key { name, setting, .. }, default) in copy.keys().into_iter().zip(defaults) {
-        let (expected, found, example) = match (setting, default.setting) {
-            (Setting::Positive(number), Setting::Positive(default)) if !(number.is_finite() && *number > 0.0) => {
-                ("a positive number", *number, format!("{default:?}"))
+        let (expected, found) = match setting {
+            Setting::Positive(number) if !(number.is_finite() && *number > 0.0) => {
+                ("a positive number", format!("{number:?}"))
             }
-            (Setting::NotNegative(number), Setting::NotNegative(default))
-                if !(number.is_finite() && *number >= 0.0) =>
-            {
-                ("a number, at least 0", *number, format!("{default:?}"))
+            Setting::NotNegative(number) if !(number.is_finite() && *number >= 0.0) => {
+                ("a number, at least 0", format!("{number:?}"))
             }
-            (Setting::Fraction(number), Setting::Fraction(default)) if !(0.0..1.0).contains(number) => {
-                ("a number, at least 0 and less than 1", *number, format!("{default:?}"))
+            Setting::Fraction(number) if !(0.0..1.0).contains(number) => {
+                ("a number, at least 0 and less than 1", format!("{number:?}"))
             }
-            (Setting::Fractions(pair), Setting::Fractions(default)) => {
-                match pair.iter().find(|number| !(0.0..1.0).contains(*number)) {
-                    Some(number) => ("two numbers, at least 0 and less than 1", *number, format!("{default:?}")),
-                    None => continue,
-                }
-            }
-            (Setting::Count(0), Setting::Count(default)) => ("a whole number, at least 1", 0.0, format!("{default}")),
-            (Setting::Counts(numbers), _) if numbers.is_empty() || numbers.contains(&0) => {
-                let problem = format!("expects one or more whole numbers, each at least 1, got {numbers:?}");
-                return Err(Error::invalid(format!("{key}.{name}"), problem, "use [30, 80], say"));
+            Setting::Fractions(pair) => match pair.iter().find(|number| !(0.0..1.0).contains(*number)) {
+                Some(number) => ("two numbers, at least 0 and less than 1", format!("{number:?}")),
+                None => continue,
+            },
+            Setting::Count(0) => ("a whole number, at least 1", "0.0".to_owned()),
+            Setting::Counts(numbers) if numbers.is_empty() || numbers.contains(&0) => {
+                ("one or more whole numbers, each at least 1", format!("{numbers:?}"))
             }
             _ => continue,
         };
-        let problem = format!("expects {expected}, got {found:?}");
-        return Err(Error::invalid(format!("{key}.{name}"), problem, format!("use {example}, say")));
+        let help = format!("use {}, say", default.setting.text(false).unwrap_or_default());
+        return Err(Error::invalid(format!("{key}.{name}"), format!("expects {expected}, got {found}"), help));
     }
     Ok(())
 }

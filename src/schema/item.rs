@@ -130,22 +130,17 @@ impl<'a> Item<'a> {
     pub(crate) fn choice(&self, expected: &str, known: &[&str]) -> Result<(&'a str, Option<Item<'a>>), Fault> {
         let (name, settings) = match self.value {
             Value::String(name) => (name, None),
-            Value::Table(table) => match table.iter().next() {
-                Some((name, value)) if table.len() == 1 => {
-                    (name, Some(Item { key: format!("{}.{name}", self.key), value }))
-                }
-                _ => {
+            Value::Table(table) => match (table.iter().next(), table.len()) {
+                (Some((name, value)), 1) => (name, Some(Item { key: format!("{}.{name}", self.key), value })),
+                (_, count) => {
                     let keys: Vec<String> = table.keys().map(|key| format!("{key:?}")).collect();
-                    let problem =
-                        format!("expects one {expected}, got a table of {} ({})", table.len(), keys.join(", "));
+                    let problem = format!("expects one {expected}, got a table of {count} ({})", keys.join(", "));
                     return Err(Fault::new(&self.key, problem, "write { name = { settings } } or \"name\""));
                 }
             },
             _ => {
-                return self.wrong(
-                    &format!("the name of a {expected}, or a table"),
-                    &format!("known are {}", known.join(", ")),
-                );
+                let expected = format!("the name of a {expected}, or a table");
+                return self.wrong(&expected, &format!("known are {}", known.join(", ")));
             }
         };
         if !known.contains(&name.as_str()) {
