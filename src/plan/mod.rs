@@ -6,7 +6,6 @@
 pub mod buffers;
 mod channels_last;
 mod fusion;
-mod kernel;
 mod kernels;
 mod limits;
 mod lower;
@@ -22,8 +21,7 @@ mod target;
 mod tile;
 mod training;
 
-pub use kernel::{Access, Binding, Element, Extent, Fusion, Kernel, Row, Scratch, TILE_CONSTANTS};
-pub use kernels::{TABLE, TILE_SOURCE};
+pub use kernels::{Access, Binding, Element, Extent, Fusion, Kernel, Row, Scratch, TABLE, TILE_CONSTANTS, TILE_SOURCE};
 pub use limits::Limits;
 pub use lower::Request;
 pub use memory::{ParameterLayout, foresee};

@@ -1,6 +1,6 @@
 //! The plan itself: steps, slots and buffers, how they print, and whether an adapter can run them.
 
-use super::kernel::{Access, Extent, Kernel, Scratch};
+use super::kernels::{Access, Extent, Kernel, Scratch};
 use super::limits::{GROUPS_PER_AXIS, Limits};
 use super::products::product_of;
 use super::program::{Program, Register, View};

@@ -2,7 +2,7 @@
 //! is nearly all that goes through memory. Everything is computed in 32 bits, and whatever is summed over a batch stays so.
 
 use super::fusion::{Group, is_fusible, kernel_of, operands, storage};
-use super::kernel::{Fusion, Kernel};
+use super::kernels::{Fusion, Kernel};
 use super::plan::Outcome;
 use crate::graph::{Graph, Op, Value};
 use crate::tensor::DType;

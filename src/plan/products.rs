@@ -1,6 +1,6 @@
 //! The sizes of matrix products and convolutions, as the constants of their kernels.
 
-use super::kernel::{Kernel, TILE_CONSTANTS};
+use super::kernels::{Kernel, TILE_CONSTANTS};
 use super::target::Target;
 use super::tile::{Family, Product, Tile};
 use crate::graph::Window;

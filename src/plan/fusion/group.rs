@@ -1,7 +1,7 @@
 //! What a launch computes, which kernel does, and what it reads.
 
 use crate::graph::{Graph, Op, Pool, Reduction, Value};
-use crate::plan::kernel::Kernel;
+use crate::plan::kernels::Kernel;
 use crate::plan::plan::Outcome;
 use crate::plan::program::Program;
 use crate::tensor::DType;

@@ -19,7 +19,7 @@ pub(super) use self::group::{Group, is_fusible, kernel_of, operands, reads, stor
 use self::group::{only_moves, trailing_reduction};
 use self::order::ordered;
 use self::reach::Reach;
-use super::kernel::{Fusion, Kernel};
+use super::kernels::{Fusion, Kernel};
 use super::plan::Outcome;
 use super::target::Target;
 use crate::graph::{Graph, Op, Value};

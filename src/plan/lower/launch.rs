@@ -1,6 +1,6 @@
 //! A launch before memory is allocated: its kernel and where its operands are.
 
-use crate::plan::kernel::{Access, Kernel};
+use crate::plan::kernels::{Access, Kernel};
 use crate::plan::plan::{Outcome, OwnKernel, Slot, Step};
 use crate::plan::program::Program;
 use crate::shape::Shape;

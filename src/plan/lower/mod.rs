@@ -12,7 +12,7 @@ use self::launch::{Home, Launch, Operand, Segment, step};
 pub use self::request::Request;
 use super::channels_last::is_rearranged;
 use super::fusion::{Group, kernel_of, storage};
-use super::kernel::Kernel;
+use super::kernels::Kernel;
 use super::memory::{ALIGNMENT, ParameterLayout, aligned};
 use super::plan::{Buffer, Outcome, OwnKernel};
 use super::products::ProductSizes;
@@ -363,7 +363,7 @@ impl Lowering<'_> {
     fn outcomes(&mut self, group: &Group, mut launch: Launch, splits: [usize; 2]) {
         let mut joins: Vec<(Value, Operand, usize, usize)> = Vec::new();
         let row = launch.kernel.row();
-        let fused = row.fusion == super::kernel::Fusion::Epilogue;
+        let fused = row.fusion == super::kernels::Fusion::Epilogue;
         // The parts of a total are as many as invocations, which the slots do not change.
         let parts = step(&launch, vec![]).parts();
         for (value, outcome) in &group.results {

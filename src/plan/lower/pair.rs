@@ -2,7 +2,7 @@
 
 use super::Lowering;
 use super::launch::{Home, Launch, Operand, step};
-use crate::plan::kernel::Kernel;
+use crate::plan::kernels::Kernel;
 use crate::plan::plan::{Step, workgroup_bytes};
 use std::collections::HashMap;
 

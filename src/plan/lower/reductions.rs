@@ -4,7 +4,7 @@ use super::launch::{Launch, Operand};
 use super::{BUSY, Lowering};
 use crate::graph::Value;
 use crate::plan::fusion::Group;
-use crate::plan::kernel::Kernel;
+use crate::plan::kernels::Kernel;
 use crate::plan::memory::aligned;
 use crate::plan::program::{Axis, Instruction, Program, View};
 use crate::shape::Shape;

@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::graph::{Graph, Op, Value};
 use crate::plan::channels_last::{Arranged, Order};
 use crate::plan::fusion::{fuse, reads, storage};
-use crate::plan::kernel::Kernel;
+use crate::plan::kernels::Kernel;
 use crate::plan::memory::{ALIGNMENT, ParameterLayout, aligned};
 use crate::plan::plan::Plan;
 use crate::plan::precision::halves;

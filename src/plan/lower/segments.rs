@@ -3,7 +3,7 @@
 use super::Lowering;
 use super::launch::{Home, Launch, Operand};
 use crate::graph::{Op, Value};
-use crate::plan::kernel::Kernel;
+use crate::plan::kernels::Kernel;
 use crate::plan::memory::{ALIGNMENT, ParameterLayout, aligned, aligned_halves};
 use crate::shape::Shape;
 use crate::tensor::DType;

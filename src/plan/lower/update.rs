@@ -3,7 +3,7 @@
 use super::Lowering;
 use super::launch::{Home, Launch, Operand, Segment};
 use crate::graph::Value;
-use crate::plan::kernel::Kernel;
+use crate::plan::kernels::Kernel;
 use crate::plan::memory::{ALIGNMENT, ParameterLayout, aligned};
 use crate::plan::state::{CURRENT, NORM, SCHEDULE_COLUMNS};
 use crate::plan::training::Training;
