@@ -1,7 +1,7 @@
 //! Which values a plan stores in 16 bits, where its target asks for that: what products and poolings read or make, for that
 //! is nearly all that goes through memory. Everything is computed in 32 bits, and whatever is summed over a batch stays so.
 
-use super::fusion::{Group, is_fusible, kernel_of, operands, storage};
+use super::fusion::{Group, is_fusible, operands, storage};
 use super::kernels::{Fusion, Kernel};
 use super::plan::Outcome;
 use crate::graph::{Graph, Op, Value};
@@ -16,7 +16,7 @@ pub(super) fn halves(graph: &Graph, groups: &[Group], full: impl IntoIterator<It
     let mut wanted: HashSet<Value> = HashSet::new();
     let mut barred: HashSet<Value> = elementwise_ancestors(graph, full);
     for group in groups {
-        let kernel = if group.rows.is_some() { Kernel::Rows } else { kernel_of(graph, group.anchor) };
+        let kernel = group.kernel(graph);
         let row = kernel.row();
         let full_precision = graph.node(group.anchor).full_precision;
         for operand in operands(graph, group).iter().map(|operand| storage(graph, *operand)) {

@@ -29,7 +29,7 @@ pub(super) struct ProductSizes {
     depth: usize,
     packs: [u32; 3],
     /// Floating-point operations.
-    pub operations: u64,
+    pub operations: usize,
 }
 
 /// What the members of the trio need to know of a group of a convolution.
@@ -92,7 +92,7 @@ impl ProductSizes {
                 matrix_pack([rhs_n, rhs_k, rhs_batch], [n, k]),
                 pack(n.is_multiple_of(4), RESULT_ALONG_COLUMNS),
             ],
-            operations: 2 * (batch * m * n * k) as u64,
+            operations: 2 * batch * m * n * k,
         }
     }
 
@@ -116,7 +116,7 @@ impl ProductSizes {
             columns: n * p * q,
             depth: r * s * c,
             packs: [APART; 3],
-            operations: 2 * (groups * n * o * p * q * c * r * s) as u64,
+            operations: 2 * groups * n * o * p * q * c * r * s,
         };
         (sizes, Convolution { n, c, o, r, s, phase, taps })
     }

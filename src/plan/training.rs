@@ -49,6 +49,16 @@ pub struct Gradients {
 }
 
 impl Gradients {
+    /// Whether updates with non-finite gradients are skipped.
+    pub(super) fn skips(&self) -> bool {
+        self.skip || self.scaled
+    }
+
+    /// Whether an update needs the norm of all gradients together.
+    pub(super) fn is_normed(&self) -> bool {
+        self.norm_limit || self.skips()
+    }
+
     /// Numbers in the buffer [`NORM`](super::state::NORM).
     pub fn norm_numbers(&self) -> usize {
         if self.scaled { GOOD + 1 } else { SKIPPED + 1 }

@@ -21,6 +21,18 @@ pub(in crate::plan) struct Group {
     pub rows: Option<[usize; 2]>,
 }
 
+impl Group {
+    /// The launch's kernel.
+    pub fn kernel(&self, graph: &Graph) -> Kernel {
+        if self.rows.is_some() { Kernel::Rows } else { kernel_of(graph, self.anchor) }
+    }
+
+    /// Arithmetic instructions of the fused expression for one element.
+    pub fn operations(&self) -> usize {
+        self.program.as_ref().map_or(0, Program::operations)
+    }
+}
+
 /// The value whose memory this one shares: reshapes are only another view of it.
 pub(in crate::plan) fn storage(graph: &Graph, mut value: Value) -> Value {
     while graph.node(value).op == Op::Reshape {
@@ -30,7 +42,7 @@ pub(in crate::plan) fn storage(graph: &Graph, mut value: Value) -> Value {
 }
 
 /// The kernel that computes a kept value.
-pub(in crate::plan) fn kernel_of(graph: &Graph, value: Value) -> Kernel {
+pub(super) fn kernel_of(graph: &Graph, value: Value) -> Kernel {
     let node = graph.node(value);
     match &node.op {
         Op::MatMul { .. } => Kernel::MatMul,

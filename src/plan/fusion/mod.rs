@@ -15,8 +15,8 @@ mod rows;
 
 use self::decided::{Claim, Claims, Rows};
 use self::expression::{Aliases, Builder, Expression, Memory, part_to_keep, reduction_source};
-pub(super) use self::group::{Group, is_fusible, kernel_of, operands, reads, storage};
-use self::group::{only_moves, trailing_reduction};
+pub(super) use self::group::{Group, is_fusible, operands, reads, storage};
+use self::group::{kernel_of, only_moves, trailing_reduction};
 use self::order::ordered;
 use self::reach::Reach;
 use super::kernels::{Fusion, Kernel};
