@@ -1,5 +1,6 @@
 //! The plan itself: steps, slots and buffers, how they print, and whether an adapter can run them.
 
+use super::buffers::PARAMETERS;
 use super::kernels::{Access, Extent, Kernel, Scratch};
 use super::limits::{GROUPS_PER_AXIS, Limits};
 use super::products::product_of;
@@ -10,7 +11,6 @@ use crate::graph::CustomKernel;
 use crate::shape::Shape;
 use crate::tensor::DType;
 use std::fmt;
-use std::ops::Range;
 
 /// A fixed list of launches and the buffers they work on.
 #[derive(Clone, Debug, PartialEq)]
@@ -154,23 +154,18 @@ impl Step {
 
     /// The tile of a product.
     pub fn tile(&self) -> Option<Tile> {
-        let families = [Family::Registers, Family::Subgroup, Family::Workgroup];
-        let named = |name: &str| self.constant(name).map(|value| value as u32);
-        let number = self.constant("FAMILY")?;
-        Some(Tile {
-            family: families.into_iter().find(|family| *family as u64 == number)?,
-            workgroup: named("WORKGROUP")?,
-            lines: named("TILE_LINES")?,
-            columns: named("TILE_COLUMNS")?,
-            depth: named("TILE_DEPTH")?,
-            thread_lines: named("THREAD_LINES")?,
-            thread_columns: named("THREAD_COLUMNS")?,
-        })
+        let constants = self.constants.last_chunk().filter(|_| self.kernel.row().tiled)?;
+        Tile::of_constants(*constants)
     }
 
     /// How the step accesses a slot.
     pub fn access(&self, slot: usize) -> Access {
         self.kernel.row().access(slot, self.outcomes.len())
+    }
+
+    /// The slots, each with how the step accesses it.
+    fn accesses(&self) -> impl Iterator<Item = (Access, &Slot)> {
+        self.slots.iter().enumerate().map(|(position, slot)| (self.access(position), slot))
     }
 
     /// Invocations of a workgroup.
@@ -180,8 +175,8 @@ impl Step {
 
     /// Workgroup memory of the tiles of a product's left and right operand, in groups of four numbers.
     pub fn tile_memory(&self) -> Option<[u64; 2]> {
-        let workgroup = self.kernel.row().tiled && self.named("FAMILY") == Family::Workgroup as u64;
-        workgroup.then(|| ["TILE_LINES", "TILE_COLUMNS"].map(|size| self.named("TILE_DEPTH") * self.named(size) / 4))
+        let tile = self.tile().filter(|tile| tile.family == Family::Workgroup)?;
+        Some([tile.lines, tile.columns].map(|size| (tile.depth * size / 4) as u64))
     }
 
     /// Bytes of workgroup memory apart from [`Step::tile_memory`].
@@ -211,8 +206,7 @@ impl Step {
 
     /// The length of the rows that a product's results come in.
     pub fn row_length(&self) -> Option<usize> {
-        let length = self.kernel.row().row_length.and_then(|name| self.constant(name));
-        length.map(|length| length as usize)
+        Some(self.constant(self.kernel.row().row_length?)? as usize)
     }
 
     /// Number of partial sums of an [`Outcome::Total`].
@@ -245,69 +239,43 @@ impl Plan {
 
     /// Fails where a step or buffer exceeds a limit; the error names the first.
     pub fn check(&self, limits: &Limits) -> Result<()> {
-        let fail = |place: String, what, needed, allowed, help| {
-            Err(Error::Limit { plan: self.name.clone(), place, what, needed, allowed, help })
+        let (smaller, other) = ("use a smaller batch or model", "use another device");
+        let fail = |place: &dyn Fn() -> String, what, needed, allowed, help| {
+            Err(Error::Limit { plan: self.name.clone(), place: place(), what, needed, allowed, help })
+        };
+        let hold = |place: &dyn Fn() -> String, what, needed, allowed, help| {
+            if needed > allowed { fail(place, what, needed, allowed, help) } else { Ok(()) }
         };
         for buffer in &self.buffers {
-            if buffer.bytes() > limits.buffer_bytes {
-                let place = format!("buffer \"{}\"", buffer.name);
-                return fail(place, "buffer size", buffer.bytes(), limits.buffer_bytes, "use a smaller batch or model");
-            }
+            let place = || format!("buffer \"{}\"", buffer.name);
+            hold(&place, "buffer size", buffer.bytes(), limits.buffer_bytes, smaller)?;
         }
         for (index, step) in self.steps.iter().enumerate() {
             let place = || format!("step {index} ({} \"{}\")", step.kernel.name(), step.label);
-            let smaller = "use a smaller batch or model";
-            if step.workgroup() > limits.invocations {
-                return fail(place(), "workgroup size", step.workgroup(), limits.invocations, "use another device");
+            hold(&place, "workgroup size", step.workgroup(), limits.invocations, other)?;
+            for slot in &step.slots {
+                hold(&place, "bytes of a binding", slot.bytes(), limits.binding_bytes, smaller)?;
             }
-            if let Some(slot) = step.slots.iter().find(|slot| slot.bytes() > limits.binding_bytes) {
-                return fail(place(), "bytes of a binding", slot.bytes(), limits.binding_bytes, smaller);
-            }
-            let misplaced = |slot: &&Slot| !(slot.offset as u64 * slot.dtype.bytes()).is_multiple_of(limits.alignment);
-            if let Some(slot) = step.slots.iter().find(misplaced) {
-                let offset = slot.offset as u64 * slot.dtype.bytes();
-                return fail(place(), "alignment of an offset", offset, limits.alignment, "use another device");
+            let mut offsets = step.slots.iter().map(|slot| slot.offset as u64 * slot.dtype.bytes());
+            if let Some(offset) = offsets.find(|offset| !offset.is_multiple_of(limits.alignment)) {
+                return fail(&place, "alignment of an offset", offset, limits.alignment, other);
             }
             // Shaders count invocations in 32 bits.
-            let invocations = step.groups() * step.workgroup();
-            if invocations > u32::MAX as u64 {
-                return fail(place(), "invocations", invocations, u32::MAX as u64, smaller);
-            }
+            hold(&place, "invocations", step.groups() * step.workgroup(), u32::MAX as u64, smaller)?;
         }
         for (index, launch) in self.launches() {
             let place = || format!("step {index} ({} \"{}\")", launch[0].kernel.name(), launch[0].label);
-            let slots = bindings(launch).len() as u64;
-            if slots > limits.storage_buffers {
-                return fail(place(), "storage buffers", slots, limits.storage_buffers, "use another device");
-            }
-            let needed = workgroup_bytes(launch);
-            if needed > limits.workgroup_bytes {
-                return fail(
-                    place(),
-                    "bytes of workgroup memory",
-                    needed,
-                    limits.workgroup_bytes,
-                    "use another device",
-                );
-            }
-            let grid = grid(launch);
-            let groups = grid[0].max(grid[1]) as u64;
-            if groups > limits.workgroups {
-                return fail(
-                    place(),
-                    "workgroups along an axis",
-                    groups,
-                    limits.workgroups,
-                    "use a smaller batch or model",
-                );
-            }
+            hold(&place, "storage buffers", bindings(launch).len() as u64, limits.storage_buffers, other)?;
+            hold(&place, "bytes of workgroup memory", workgroup_bytes(launch), limits.workgroup_bytes, other)?;
+            let [x, y, _] = grid(launch);
+            hold(&place, "workgroups along an axis", x.max(y) as u64, limits.workgroups, smaller)?;
         }
         Ok(())
     }
 
     /// This plan with its parameters in a buffer of another name, such as `average`.
     pub fn with_parameters_of(mut self, name: &str) -> Plan {
-        for buffer in self.buffers.iter_mut().filter(|buffer| buffer.name == "parameters") {
+        for buffer in self.buffers.iter_mut().filter(|buffer| buffer.name == PARAMETERS) {
             name.clone_into(&mut buffer.name);
         }
         self
@@ -345,26 +313,17 @@ impl Plan {
 
     /// The first launch that reads and writes one buffer, which wgpu refuses; `None` for plans made by lowering.
     pub fn hazard(&self) -> Option<usize> {
-        let written = |launch: &[Step]| -> Vec<(usize, Range<usize>)> {
-            let writes = launch.iter().flat_map(|step| {
-                let slots = step.slots.iter().enumerate();
-                slots.filter(|(slot, _)| step.access(*slot) != Access::Read).map(|(_, slot)| slot)
-            });
-            writes.map(|slot| (slot.buffer, slot.offset..slot.offset + slot.shape.elements())).collect()
-        };
-        let reads = |launch: &[Step], buffer: usize| {
-            launch.iter().any(|step| {
-                let mut slots = step.slots.iter().enumerate();
-                slots.any(|(slot, place)| step.access(slot) == Access::Read && place.buffer == buffer)
-            })
+        let overlap = |one: &Slot, other: &Slot| {
+            one.offset < other.offset + other.shape.elements() && other.offset < one.offset + one.shape.elements()
         };
         let broken = |launch: &[Step]| {
-            let written = written(launch);
-            let overlap = written.iter().enumerate().any(|(index, (buffer, range))| {
-                let mut others = written[index + 1..].iter();
-                others.any(|(other, place)| other == buffer && place.start < range.end && range.start < place.end)
-            });
-            overlap || written.iter().any(|(buffer, _)| reads(launch, *buffer))
+            let slots: Vec<(Access, &Slot)> = launch.iter().flat_map(Step::accesses).collect();
+            slots.iter().enumerate().filter(|(_, (access, _))| *access != Access::Read).any(|(index, (_, written))| {
+                slots.iter().enumerate().any(|(other, (access, slot))| {
+                    let conflict = *access == Access::Read || (other != index && overlap(written, slot));
+                    slot.buffer == written.buffer && conflict
+                })
+            })
         };
         self.launches().find(|(_, launch)| broken(launch)).map(|(index, _)| index)
     }
@@ -424,26 +383,25 @@ impl fmt::Display for Plan {
         for (index, step) in self.steps.iter().enumerate() {
             let mark = if step.joins_previous { '+' } else { ' ' };
             write!(f, "{index:>3}{mark}{:<20} {:<11}", step.kernel.name(), step.label)?;
-            for (position, slot) in step.slots.iter().enumerate() {
-                let mark = match step.access(position) {
+            for (access, slot) in step.accesses() {
+                let mark = match access {
                     Access::Read => "",
                     Access::Write => "=",
                     Access::Update => "~",
                 };
-                write!(f, " {mark}{}", slot.shape)?;
-                write!(f, "@{}", self.buffers[slot.buffer].name.replace(' ', ""))?;
+                write!(f, " {mark}{}@{}", slot.shape, self.buffers[slot.buffer].name.replace(' ', ""))?;
                 if slot.offset > 0 {
                     write!(f, "+{}", slot.offset)?;
                 }
             }
             write!(f, " groups {}", step.groups())?;
-            if step.kernel.row().tiled {
-                let family = match step.named("FAMILY") {
-                    0 => "registers",
-                    1 => "subgroup",
-                    _ => "workgroup",
+            if let Some(tile) = step.tile() {
+                let family = match tile.family {
+                    Family::Registers => "registers",
+                    Family::Subgroup => "subgroup",
+                    Family::Workgroup => "workgroup",
                 };
-                write!(f, " tile {family} {}x{}", step.named("TILE_LINES"), step.named("TILE_COLUMNS"))?;
+                write!(f, " tile {family} {}x{}", tile.lines, tile.columns)?;
                 if step.named("SPLITS") > 1 {
                     write!(f, " splits {}", step.named("SPLITS"))?;
                 }

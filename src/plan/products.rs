@@ -23,7 +23,7 @@ const LONGEST_SPLIT: usize = 2048;
 pub(super) struct ProductSizes {
     /// The constants of the kernel's own file.
     own: Vec<u32>,
-    panels: usize,
+    pub panels: usize,
     lines: usize,
     columns: usize,
     depth: usize,
@@ -189,11 +189,6 @@ impl ProductSizes {
         let sizes = [self.panels, self.lines, self.columns, self.depth, splits, length, stride];
         let sizes = sizes.iter().map(|size| *size as u32);
         self.own.iter().copied().chain(sizes).chain(self.packs).chain(tile.constants()).collect()
-    }
-
-    /// Panels.
-    pub fn panels(&self) -> u32 {
-        self.panels as u32
     }
 }
 

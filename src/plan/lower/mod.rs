@@ -10,6 +10,7 @@ mod update;
 
 use self::launch::{Home, Launch, Operand, Segment, lasting};
 pub use self::request::Request;
+use super::buffers::PARAMETERS;
 use super::channels_last::is_rearranged;
 use super::fusion::{Group, operands, storage};
 use super::kernels::{Fusion, Kernel};
@@ -120,7 +121,7 @@ impl<'a> Lowering<'a> {
                 Home::Lasting { buffer: self.buffer(name, node.dtype, node.shape.elements()), offset: 0 }
             } else if let Op::Parameter { name } = &node.op {
                 let (_, _, offset) = layout.entries()[index_of(name)?];
-                let buffer = *parameters.get_or_insert_with(|| self.laid_out("parameters", layout, 1));
+                let buffer = *parameters.get_or_insert_with(|| self.laid_out(PARAMETERS, layout, 1));
                 Home::Lasting { buffer, offset }
             } else {
                 continue;
@@ -141,36 +142,32 @@ impl<'a> Lowering<'a> {
         (self.transient(shape.elements(), DType::Float), shape, DType::Float)
     }
 
-    /// A parameter's place among the gradients, for `parts` partial sums.
-    fn segment(&mut self, parameter: usize, elements: usize, parts: usize) -> (Home, Segment) {
+    /// Makes a place among the gradients for `parts` partial sums of a parameter's gradient.
+    fn segment(&mut self, parameter: usize, elements: usize, parts: usize) -> Home {
         let segment = Segment { offset: self.gradient_elements, parts, stride: aligned(elements) };
         self.gradient_elements += parts * segment.stride;
         self.segments.insert(parameter, segment);
         let buffer = self.buffer("gradients", DType::Float, self.gradient_elements);
-        (Home::Lasting { buffer, offset: segment.offset }, segment)
+        Home::Lasting { buffer, offset: segment.offset }
     }
 
-    /// The slot of a kept value.
+    /// A kept value as an operand; the value gets a home if it has none.
     fn slot(&mut self, value: Value) -> Operand {
         let node = self.graph.node(value);
         let place = storage(self.graph, value);
         let dtype = if self.halves.contains(&place) { DType::Half } else { node.dtype };
         let shape = node.shape.clone();
-        let home = match self.homes.get(&place) {
-            Some(home) => home.clone(),
-            None => {
-                let home = match self.gradients.get(&place) {
-                    Some(parameter) => self.segment(*parameter, shape.elements(), 1).0,
-                    None => self.transient(shape.elements(), dtype),
-                };
-                self.homes.insert(place, home.clone());
-                home
-            }
-        };
-        (home, shape, dtype)
+        if !self.homes.contains_key(&place) {
+            let home = match self.gradients.get(&place) {
+                Some(parameter) => self.segment(*parameter, shape.elements(), 1),
+                None => self.transient(shape.elements(), dtype),
+            };
+            self.homes.insert(place, home);
+        }
+        (self.homes[&place].clone(), shape, dtype)
     }
 
-    /// The slot of a value that a product reads.
+    /// A value as a product's operand: the 16-bit copy of a parameter that has one.
     fn operand(&mut self, value: Value) -> Operand {
         match self.copies.get(&storage(self.graph, value)) {
             Some(home) => (home.clone(), self.graph.shape(value).clone(), DType::Half),
@@ -178,13 +175,13 @@ impl<'a> Lowering<'a> {
         }
     }
 
-    /// A slot for partial sums of a value, `parts` of them `stride` elements apart, and whether a launch must join them.
+    /// An operand for `parts` partial sums of a value, `stride` elements apart, and whether a launch must join them.
     fn partial(&mut self, value: Value, parts: usize, stride: usize) -> (Operand, bool) {
         let place = storage(self.graph, value);
         if let Some(parameter) = self.gradients.get(&place).copied()
             && !self.target.without.joined_updates
         {
-            let (home, _) = self.segment(parameter, self.graph.shape(value).elements(), parts);
+            let home = self.segment(parameter, self.graph.shape(value).elements(), parts);
             self.homes.insert(place, home.clone());
             return ((home, [parts, stride].into(), DType::Float), false);
         }
@@ -345,7 +342,7 @@ impl<'a> Lowering<'a> {
         let values = &self.graph.node(group.anchor).operands;
         let operands = sides.map(|side| self.operand(values[side])).to_vec();
         let half = operands.iter().any(|(.., dtype)| *dtype == DType::Half);
-        let tile = self.target.tile(&sizes.product(kernel, half), sizes.panels());
+        let tile = self.target.tile(&sizes.product(kernel, half), sizes.panels as u32);
         // Only a whole sum can go through an epilogue; and partial sums that nobody joins in passing cost a launch.
         let joined = |value: &Value| self.gradients.contains_key(&storage(self.graph, *value));
         let worth = kernel == Kernel::Conv2dGradWeight || group.results.iter().any(|(value, _)| joined(value));

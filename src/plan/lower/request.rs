@@ -4,6 +4,7 @@ use super::Lowering;
 use super::launch::Home;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Op, Value};
+use crate::plan::buffers::{AVERAGE, PARAMETERS};
 use crate::plan::channels_last::{Arranged, Order};
 use crate::plan::fusion::{fuse, reads, storage};
 use crate::plan::kernels::Kernel;
@@ -83,7 +84,7 @@ impl Plan {
             lowering.launch(group);
         }
         for (value, parameter) in copied {
-            let home = lowering.segment(parameter, graph.shape(value).elements(), 1).0;
+            let home = lowering.segment(parameter, graph.shape(value).elements(), 1);
             lowering.copied.push((value, home));
         }
         for (value, home) in std::mem::take(&mut lowering.copied) {
@@ -97,7 +98,7 @@ impl Plan {
         if !blocks.is_empty() {
             // The average takes assigned parameters unchanged, so they are equal in both.
             let averaged = training.as_ref().is_some_and(|training| training.gradients.averaged);
-            let targets = [Some("parameters"), averaged.then_some("average")];
+            let targets = [Some(PARAMETERS), averaged.then_some(AVERAGE)];
             lowering.assign(name, layout, blocks, guard, targets.into_iter().flatten());
         }
         if let (Some(metrics), Some(values), Some(state)) = (metrics, results.metric, results.state) {

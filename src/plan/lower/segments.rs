@@ -3,6 +3,7 @@
 use super::Lowering;
 use super::launch::{Home, Operand, lasting};
 use crate::graph::{Op, Value};
+use crate::plan::buffers::PARAMETERS;
 use crate::plan::kernels::Kernel;
 use crate::plan::memory::{ALIGNMENT, ParameterLayout, aligned, aligned_halves};
 use crate::tensor::DType;
@@ -31,7 +32,7 @@ impl Lowering<'_> {
         }
         let count = blocks.len() / 2 * ALIGNMENT;
         let table = self.table(&format!("weights of {name}"), blocks);
-        let parameters = lasting(self.laid_out("parameters", layout, 1), 0, [layout.elements()], DType::Float);
+        let parameters = lasting(self.laid_out(PARAMETERS, layout, 1), 0, [layout.elements()], DType::Float);
         let weights = lasting(buffer, 0, [end], DType::Half);
         self.push(Kernel::Narrow, &[count], vec![parameters, table, weights], 0, "weights");
     }

@@ -3,6 +3,7 @@
 use super::Lowering;
 use super::launch::{Operand, Segment, lasting};
 use crate::graph::Value;
+use crate::plan::buffers::{AVERAGE, MOMENTS, PARAMETERS, SCHEDULE};
 use crate::plan::kernels::Kernel;
 use crate::plan::memory::{ALIGNMENT, ParameterLayout, aligned};
 use crate::plan::state::{CURRENT, NORM, SCHEDULE_COLUMNS};
@@ -61,7 +62,7 @@ impl Lowering<'_> {
         }
         if settings.averaged {
             let elements = layout.elements();
-            let averages = lasting(self.laid_out("average", layout, 1), 0, [elements], DType::Float);
+            let averages = lasting(self.laid_out(AVERAGE, layout, 1), 0, [elements], DType::Float);
             let operands = vec![update.parameters, update.schedule, update.state, averages];
             self.push(Kernel::Average, &[elements, training.groups], operands, 3 * elements, "average");
         }
@@ -86,11 +87,11 @@ impl Lowering<'_> {
         let gradients = self.lasting("gradients", DType::Float, [self.gradient_elements.max(ALIGNMENT)]);
         let segments = self.table(&format!("segments of {name}"), self.segments_of(training, layout));
         let numbers = [training.schedule_rows, training.groups * SCHEDULE_COLUMNS];
-        let schedule = self.lasting("schedule", DType::Float, numbers);
+        let schedule = self.lasting(SCHEDULE, DType::Float, numbers);
         let state = self.slot(state);
-        let buffer = self.laid_out("moments", layout, moments);
+        let buffer = self.laid_out(MOMENTS, layout, moments);
         let moments = lasting(buffer, 0, [(moments * elements).max(ALIGNMENT)], DType::Float);
-        let parameters = lasting(self.laid_out("parameters", layout, 1), 0, [elements], DType::Float);
+        let parameters = lasting(self.laid_out(PARAMETERS, layout, 1), 0, [elements], DType::Float);
         let accumulated = if accumulates { 1 + own_moments } else { 0 };
         let partial_sums = self.segments.values().map(|segment| segment.parts * segment.stride).sum();
         Update {
@@ -138,7 +139,7 @@ impl Lowering<'_> {
         } else {
             let mut operands = vec![gradients.clone(), segments.clone(), squares.clone()];
             if update.collects {
-                let buffer = self.buffer("moments", DType::Float, 0);
+                let buffer = self.buffer(MOMENTS, DType::Float, 0);
                 operands[0] = lasting(buffer, (accumulated - 1) * elements, [elements], DType::Float);
                 let places = self.collected_segments(training, update.layout);
                 operands[1] = self.table(&format!("collected segments of {}", update.name), places);
