@@ -3,12 +3,12 @@
 
 use self::Element::{Float, Vector, Word};
 
-/// What a launch does with a binding.
+/// How a launch uses a binding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Access {
-    /// Reads it.
+    /// Reads the buffer.
     Read,
-    /// Writes every element; only a recurrence reads some of them: those of the steps that it has just written.
+    /// Writes every element. Only a recurrence reads elements as well: those of the time steps that it has written.
     Write,
     /// Reads and writes: only the state, the parameters and the optimiser's moments, which live as long as the run.
     Update,
@@ -31,7 +31,7 @@ pub enum Element {
 pub struct Binding {
     /// The variable's name in the shader.
     pub name: &'static str,
-    /// How the kernel uses the buffer.
+    /// The use of the buffer.
     pub access: Access,
     /// The type of its elements.
     pub element: Element,
@@ -47,7 +47,7 @@ pub enum Fusion {
     /// `finish(at, value)` and `finish4` take the kernel's result for element `at`, or four from there on, and store
     /// the step's outcomes.
     Epilogue,
-    /// `element(i)` is an application's own function of the inputs, and makes element `i`.
+    /// `element(i)`, an application's function of the inputs, makes element `i`.
     Own,
 }
 
@@ -56,7 +56,7 @@ pub enum Fusion {
 pub struct Extent {
     /// Constants that are multiplied.
     pub product: &'static [&'static str],
-    /// How many of them one invocation computes.
+    /// Elements that one invocation computes.
     pub each: u32,
 }
 
@@ -82,7 +82,7 @@ pub struct Row {
     pub source: &'static str,
     /// The entry point, and the twin's name on the CPU.
     pub entry: &'static str,
-    /// The kernel's own storage buffers; those of outcomes and of fused inputs, `x0`, `x1`, ..., follow.
+    /// The kernel's storage buffers, which those of outcomes and of fused inputs, `x0`, `x1`, ..., follow.
     pub bindings: &'static [Binding],
     /// The `const`s of the file that a step sets, in the order of [`Step::constants`](super::Step::constants).
     pub constants: &'static [&'static str],
@@ -93,13 +93,13 @@ pub struct Row {
     /// Whether the kernel is a tiled product: `shaders/tile.wgsl` with the operands that this file's functions named
     /// `ENTRY_..` describe.
     pub tiled: bool,
-    /// Whether the kernel's own float buffers may be 16-bit; those of outcomes and of fused inputs always may.
+    /// Whether the float buffers in `bindings` may be 16-bit; those of outcomes and of fused inputs always may.
     pub halves: bool,
-    /// The function that a fused expression replaces.
+    /// The function of the shader that a fused expression replaces.
     pub fusion: Fusion,
     /// Workgroup memory in addition to tiles.
     pub scratch: Scratch,
-    /// Whether a workgroup computes a row, rather than each invocation an element of the grid.
+    /// Whether the grid counts workgroups, each of which computes a row, rather than invocations.
     pub row_per_workgroup: bool,
     /// The constant that gives the number of rows read from the first two bindings, which may hold more.
     pub table_rows: Option<&'static str>,
@@ -112,7 +112,7 @@ pub struct Row {
 }
 
 impl Row {
-    /// The constant of a name, of those that a launch of the kernel has.
+    /// The constant of this name among a launch's constants; `None` where the kernel has none.
     pub(super) fn constant(&self, constants: &[u32], name: &str) -> Option<u64> {
         let position = self.constant_names().position(|known| known == name)?;
         Some(constants[position] as u64)
@@ -123,7 +123,7 @@ impl Row {
         self.constant(constants, "WORKGROUP").unwrap_or(self.workgroup as u64)
     }
 
-    /// What a launch that stores `outcomes` further results does with a slot.
+    /// The use that a launch with `outcomes` outcomes makes of a slot.
     pub(super) fn access(&self, slot: usize, outcomes: usize) -> Access {
         match self.bindings.get(slot) {
             Some(binding) => binding.access,
@@ -513,7 +513,7 @@ kernels! {
         bindings: &[read("values", Float), read("blocks", Word), read("norm", Float), update("parameters", Float)],
         ..Assign
     }
-    /// An application's kernel: the step carries its text and CPU twin, see [`Step::own`](super::Step::own).
+    /// An application's kernel, whose text and CPU twin the step carries in [`Step::own`](super::Step::own).
     Custom in "custom.wgsl" {
         entry: "custom",
         bindings: &[write("y", Float)],

@@ -1,6 +1,6 @@
 //! Memory: the layout of parameters, and buffers for values that live only within a step.
 //!
-//! Values within a step share a few buffers, their colours. A launch's output is always of another colour than its
+//! Values that live within a step share a few buffers, called colours. A launch's output is always of another colour than its
 //! inputs, so that inputs are bound read-only: wgpu refuses one buffer both read-only and writable in a launch, and a
 //! single read-write arena would put a barrier between every two launches.
 
@@ -11,14 +11,15 @@ use crate::shape::Shape;
 use crate::tensor::DType;
 use std::collections::BTreeMap;
 
-/// Offsets are multiples of this many elements: 256 bytes, the largest alignment that adapters ask for.
+/// Elements of which every offset is a multiple: 256 bytes, the largest alignment that adapters ask for.
 pub(super) const ALIGNMENT: usize = 64;
 
+/// A number of 32-bit elements rounded up to the alignment of a slot.
 pub(super) fn aligned(elements: usize) -> usize {
     elements.next_multiple_of(ALIGNMENT)
 }
 
-/// Number of 16-bit elements, rounded up to the alignment of a slot.
+/// A number of 16-bit elements rounded up to the alignment of a slot.
 pub(super) fn aligned_halves(elements: usize) -> usize {
     elements.next_multiple_of(2 * ALIGNMENT)
 }
@@ -133,8 +134,8 @@ pub(super) fn allocate(transients: &[Transient], buffers: &mut Vec<Buffer>, limi
     places
 }
 
-/// Fails if plans that share buffers by name need more than `available` bytes, and says which part of the batch would
-/// fit.
+/// Fails if plans that share buffers by name need more than `available` bytes; the error says which part of the batch
+/// would fit.
 pub fn foresee(plans: &[Plan], available: u64) -> Result<()> {
     let mut buffers: BTreeMap<&str, (u64, bool)> = BTreeMap::new();
     for buffer in plans.iter().flat_map(|plan| &plan.buffers) {

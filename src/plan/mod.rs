@@ -1,4 +1,4 @@
-//! How it is computed: a graph turned into a fixed, printable list of launches with a place in memory for every value.
+//! Plans: a graph turned into a fixed, printable list of launches with a place in memory for every value.
 //!
 //! [`Plan::new`] decides what fuses with what, in which order launches run, when memory is free again and how large each
 //! grid is. A plan is plain data: no device is known here, and both devices run the same one.

@@ -30,14 +30,14 @@ pub struct Step {
     pub kernel: Kernel,
     /// The kernel's constants, in the order of [`Row::constant_names`](super::Row::constant_names).
     pub constants: Vec<u32>,
-    /// The buffers' parts that the launch binds: those of [`Row::bindings`](super::Row::bindings), one slot for each
+    /// The parts of buffers that the launch binds: the bindings of [`Row::bindings`](super::Row::bindings), one slot for each
     /// outcome, and the inputs of the fused expression, in this order.
     pub slots: Vec<Slot>,
-    /// The results of a kernel with an epilogue; empty for other kernels, whose results are bindings of their own.
+    /// The results of a kernel with an epilogue; empty for other kernels, whose results are among their bindings.
     pub outcomes: Vec<Outcome>,
     /// The fused expression, if any.
     pub program: Option<Program>,
-    /// The application's own kernel that [`Kernel::Custom`] stands for.
+    /// The application's kernel that a step of [`Kernel::Custom`] runs.
     pub own: Option<OwnKernel>,
     /// Whether the step shares the dispatch of the previous step. Neither step reads what the other writes.
     pub joins_previous: bool,
@@ -47,7 +47,7 @@ pub struct Step {
     pub operations: u64,
 }
 
-/// An application's own kernel in a step of [`Kernel::Custom`].
+/// An application's kernel in a step of [`Kernel::Custom`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct OwnKernel {
     /// The kernel.
@@ -61,9 +61,9 @@ pub struct OwnKernel {
 pub enum Outcome {
     /// One element for each element of the kernel's result.
     Element {
-        /// The register of the value; the kernel's own result where there is no fused expression.
+        /// The register of the value; the kernel's result where there is no fused expression.
         value: Register,
-        /// The place of element i; place i where there is no view.
+        /// The index at which element i is stored; i where there is no view.
         place: Option<View>,
     },
     /// The sum of a value over all elements, as partial sums: one for each invocation.
@@ -83,14 +83,14 @@ pub struct Slot {
     pub dtype: DType,
 }
 
-/// A buffer. Plans that run on one device share those of the same name.
+/// A buffer. Plans that run on one device share buffers of equal name.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Buffer {
     /// `parameters`, an input's or an output's name, or `work 0`, ... for values that live within a step.
     pub name: String,
     /// The type of its elements.
     pub dtype: DType,
-    /// Its length.
+    /// Its length in elements.
     pub elements: usize,
     /// Whether its content outlives a step.
     pub persistent: bool,
@@ -146,13 +146,13 @@ impl Step {
         self.constant(name).unwrap_or(1)
     }
 
-    /// The sizes by which the product's tile was chosen; `None` for a step that is not a tiled product.
+    /// The product by whose sizes the tile was chosen; `None` for a step that is not a tiled product.
     pub fn product(&self) -> Option<Product> {
         let half = || self.slots.iter().take(2).any(|slot| slot.dtype == DType::Half);
         self.kernel.row().tiled.then(|| product_of(self.kernel, &self.constants, half()))
     }
 
-    /// The tile of a product.
+    /// The tile of a product; `None` for a step that is not a tiled product.
     pub fn tile(&self) -> Option<Tile> {
         let constants = self.constants.last_chunk().filter(|_| self.kernel.row().tiled)?;
         Tile::of_constants(*constants)
@@ -204,7 +204,7 @@ impl Step {
         if self.named("FAMILY") == Family::Registers as u64 { tiles.div_ceil(self.workgroup()) } else { tiles }
     }
 
-    /// The length of the rows that a product's results come in.
+    /// The length of the rows in which a product's results come; `None` where they do not come in rows.
     pub fn row_length(&self) -> Option<usize> {
         Some(self.constant(self.kernel.row().row_length?)? as usize)
     }
@@ -214,11 +214,11 @@ impl Step {
         (self.groups() * self.workgroup()) as usize
     }
 
-    /// Bytes read and written, each element counted once; of tables and data sets only the rows that are taken.
+    /// Bytes read and written, each element counted once; of tables and data sets only the rows that are read.
     pub fn bytes(&self) -> u64 {
         let rows = self.kernel.row().table_rows.and_then(|count| self.constant(count));
         let read = |(position, slot): (usize, &Slot)| match (rows, slot.shape.first()) {
-            // Slots 0 and 1 are the table and the indices, which may be longer than the rows taken.
+            // Slots 0 and 1 are the table and the indices, which may have more rows than are read.
             (Some(rows), Some(all)) if position < 2 => slot.bytes() * rows.min(*all as u64) / *all as u64,
             _ => slot.bytes(),
         };
@@ -273,7 +273,7 @@ impl Plan {
         Ok(())
     }
 
-    /// This plan with its parameters in a buffer of another name, such as `average`.
+    /// The plan with its parameters in a buffer of another name, such as `average`.
     pub fn with_parameters_of(mut self, name: &str) -> Plan {
         for buffer in self.buffers.iter_mut().filter(|buffer| buffer.name == PARAMETERS) {
             name.clone_into(&mut buffer.name);
@@ -281,8 +281,9 @@ impl Plan {
         self
     }
 
-    /// A plan of one step alone, for measuring it. Each place that it uses becomes a buffer, `place 0` and so on in the
-    /// order of slots, so that isolated plans of one product under several tiles share their operands.
+    /// A plan of one step alone, for measuring; `None` where there is no step of this number. Each place that the step uses
+    /// becomes a buffer, `place 0` and so on in the order of slots, so that isolated plans of one product under several
+    /// tiles share their operands.
     pub fn isolated(&self, step: usize) -> Option<Plan> {
         let mut step = self.steps.get(step)?.clone();
         step.joins_previous = false;
@@ -329,8 +330,8 @@ impl Plan {
     }
 }
 
-/// The slots that a launch binds, in the order of their numbers; a place that several steps read is bound once. Each
-/// binding lists its steps and slots, the first of which declares it.
+/// The bindings of a launch, in the order of their numbers, each as a list of (step, slot), the first of which declares it.
+/// A place that several steps read is bound once.
 pub fn bindings(launch: &[Step]) -> Vec<Vec<(usize, usize)>> {
     let mut bound: Vec<Vec<(usize, usize)>> = Vec::new();
     for (index, step) in launch.iter().enumerate() {
@@ -353,15 +354,15 @@ pub fn bindings(launch: &[Step]) -> Vec<Vec<(usize, usize)>> {
     bound
 }
 
-/// Bytes of workgroup memory of a launch. Its products share the tiles' memory; each operand's part is as large as its
-/// largest tile.
+/// Bytes of workgroup memory of a launch. Its products share the memory of tiles, whose two parts, for left and right
+/// operands, are each as large as the largest tile.
 pub fn workgroup_bytes(launch: &[Step]) -> u64 {
     let tiles = launch.iter().filter_map(Step::tile_memory);
     let [left, right] = tiles.fold([0, 0], |[left, right], tile| [left.max(tile[0]), right.max(tile[1])]);
     16 * (left + right) + launch.iter().map(Step::own_workgroup_bytes).sum::<u64>()
 }
 
-/// Workgroups along x and y of a launch. Kernels count across both axes, so a launch may have more than 65,535.
+/// Workgroups of a launch along x, y and z. Kernels count across x and y, so a launch may have more than 65,535.
 pub fn grid(launch: &[Step]) -> [u32; 3] {
     let groups: u64 = launch.iter().map(Step::groups).sum();
     let rows = groups.div_ceil(GROUPS_PER_AXIS);

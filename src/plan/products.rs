@@ -6,22 +6,22 @@ use super::tile::{Family, Product, Tile};
 use crate::graph::Window;
 use crate::shape::Shape;
 
-/// How four neighbouring elements of an operand lie: apart, along the depth, or along the lines (columns).
+/// Axis along which an operand has four neighbours in memory: none, the depth, or the lines (columns).
 const APART: u32 = 0;
 const ALONG_DEPTH: u32 = 1;
 const ALONG_LINES: u32 = 2;
-/// How four neighbouring elements of the result lie.
+/// Axis along which the result has four neighbours in memory.
 const RESULT_ALONG_LINES: u32 = 1;
 const RESULT_ALONG_COLUMNS: u32 = 2;
 
-/// A sum shorter than this is not worth cutting.
+/// Least length of the parts into which a sum is split for more workgroups.
 const SHORTEST_SPLIT: usize = 64;
-/// A sum longer than this is cut for the sake of its rounding.
+/// Length above which a sum is split to bound its rounding error.
 const LONGEST_SPLIT: usize = 2048;
 
-/// A product `result[line, column] = sum over the depth of left[line] right[column]`, in panels of their own.
+/// The sizes of a product `result[line, column] = sum over the depth of left[line] right[column]` in each of its panels.
 pub(super) struct ProductSizes {
-    /// The constants of the kernel's own file.
+    /// The constants of the kernel's file, without those of `shaders/tile.wgsl`.
     own: Vec<u32>,
     pub panels: usize,
     lines: usize,
@@ -32,7 +32,7 @@ pub(super) struct ProductSizes {
     pub operations: usize,
 }
 
-/// What the members of the trio need to know of a group of a convolution.
+/// The sizes of one group of a convolution, its phases and its taps.
 struct Convolution {
     n: usize,
     c: usize,
@@ -43,9 +43,9 @@ struct Convolution {
     taps: [usize; 2],
 }
 
-/// How far apart in the kernel those elements lie which meet the input's positions of one phase of the stride: with g the
-/// greatest common divisor of stride and dilation, `stride / g`. And the inverse of `dilation / g` modulo that, by which
-/// the first of them is found.
+/// The step between those elements of the kernel that meet the input's positions of one phase of the stride, `stride / g`
+/// with g the greatest common divisor of stride and dilation; and the inverse of `dilation / g` modulo this step, which
+/// gives the first of these elements.
 fn tap(stride: usize, dilation: usize) -> [usize; 2] {
     let mut divisor = (stride, dilation);
     while divisor.1 > 0 {
@@ -59,7 +59,7 @@ fn pack(fits: bool, how: u32) -> u32 {
     if fits { how } else { APART }
 }
 
-/// How a strided matrix is loaded: `step` along the depth, `line` along lines.
+/// The axis along which a strided matrix is loaded: its stride is `step` along the depth, `line` along the lines.
 fn matrix_pack([line, step, batch]: [usize; 3], [lines, depth]: [usize; 2]) -> u32 {
     match (line, step) {
         (line, 1) if [line, batch, depth].iter().all(|size| size.is_multiple_of(4)) => ALONG_DEPTH,
@@ -96,8 +96,8 @@ impl ProductSizes {
         }
     }
 
-    /// A member of the convolution trio, by shapes with their channels last: x `[n, h, w, c]`, weight `[o, r, s, c]`, y
-    /// `[n, p, q, o]`, where the weight's c is that of a group. A group is a panel.
+    /// The sizes that a convolution and its two gradients share, from shapes with their channels last: x `[n, h, w, c]`,
+    /// weight `[o, r, s, c]`, y `[n, p, q, o]`, where the weight's c is that of a group. A group is a panel.
     fn convolution(window: Window, x: &Shape, weight: &Shape, y: &Shape) -> (ProductSizes, Convolution) {
         let Window { stride, padding, dilation, groups } = window;
         let (n, h, w, c) = (x[0], x[1], x[2], x[3]);
@@ -121,7 +121,7 @@ impl ProductSizes {
         (sizes, Convolution { n, c, o, r, s, phase, taps })
     }
 
-    /// y from x and weight: its channels are the lines, its positions the columns.
+    /// A convolution, y from x and weight: y's channels are the lines, y's positions the columns.
     pub fn forward(window: Window, x: &Shape, weight: &Shape, y: &Shape) -> ProductSizes {
         let (sizes, Convolution { c, o, r, s, .. }) = ProductSizes::convolution(window, x, weight, y);
         let packs = [
@@ -132,7 +132,8 @@ impl ProductSizes {
         ProductSizes { packs, ..sizes }
     }
 
-    /// x's gradient from y's and weight: a panel for each phase of the stride, whose positions meet the same taps.
+    /// The gradient of x from that of y and the weight: a panel for each phase of the stride, since positions of one phase
+    /// meet equal taps.
     pub fn grad_input(window: Window, x: &Shape, weight: &Shape, y: &Shape) -> ProductSizes {
         let (sizes, Convolution { n, c, o, r, s, phase, taps }) = ProductSizes::convolution(window, x, weight, y);
         let packs = [
@@ -150,7 +151,7 @@ impl ProductSizes {
         }
     }
 
-    /// weight's gradient from x and y's: out-channels are the lines, taps the columns, positions the depth.
+    /// The weight's gradient from x and the gradient of y: out-channels are the lines, taps the columns, positions the depth.
     pub fn grad_weight(window: Window, x: &Shape, weight: &Shape, y: &Shape) -> ProductSizes {
         let (sizes, Convolution { c, o, r, s, .. }) = ProductSizes::convolution(window, x, weight, y);
         let packs = [
@@ -162,13 +163,13 @@ impl ProductSizes {
         ProductSizes { packs, columns, depth, ..sizes }
     }
 
-    /// What a tile is chosen by; `half` says whether an operand has 16 bits.
+    /// The product by which a tile is chosen. `half`: whether an operand has 16 bits.
     pub fn product(&self, kernel: Kernel, half: bool) -> Product {
         product_of(kernel, &self.constants(&Tile::registers(4, 4), (1, self.depth), 0), half)
     }
 
-    /// Into how many parts the depth is cut, so that there are enough workgroups and no sum grows too long; and how long
-    /// a part is.
+    /// The number of parts into which the depth is split, so that there are enough workgroups and no sum grows too long,
+    /// and the length of a part.
     pub fn splits(&self, target: &Target, tile: &Tile, allowed: bool) -> (usize, usize) {
         let unit = tile.depth.max(4) as usize;
         let along = |size: usize, tile: u32| size.div_ceil(tile as usize);
@@ -192,8 +193,8 @@ impl ProductSizes {
     }
 }
 
-/// The product that a launch of a tiled kernel with these constants computes: all of them but those that the tile and its
-/// splits decide.
+/// The product that a launch of a tiled kernel with these constants computes. Its sizes are all constants except those
+/// that the tile and its splits decide.
 pub(super) fn product_of(kernel: Kernel, constants: &[u32], half: bool) -> Product {
     let (own, shared) = constants.split_at(kernel.row().constants.len());
     let named = |name: &str| TILE_CONSTANTS.iter().position(|known| *known == name).map_or(0, |place| shared[place]);

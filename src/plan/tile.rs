@@ -1,6 +1,6 @@
-//! How products are cut into tiles: the variants of `shaders/tile.wgsl`.
+//! Tiles of products: the variants of `shaders/tile.wgsl`.
 
-/// How the invocations of a workgroup share the work of a tile.
+/// The way in which a workgroup's invocations share the work on a tile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Family {
@@ -15,7 +15,7 @@ pub enum Family {
 /// One tiling of a product.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct Tile {
-    /// How invocations share the tile.
+    /// The way in which invocations share the tile.
     pub family: Family,
     /// Invocations of a workgroup; one subgroup for [`Family::Subgroup`].
     pub workgroup: u32,
