@@ -226,7 +226,7 @@ impl<'a> Builder<'a> {
     }
 
     /// The register that holds the element of `value` to which a view of `elements` elements maps index `at`.
-    pub(super) fn viewed(&mut self, value: Value, view: View, at: Register, elements: usize) -> Register {
+    fn viewed(&mut self, value: Value, view: View, at: Register, elements: usize) -> Register {
         let at = self.index(at, view, elements);
         self.value(value, at)
     }
