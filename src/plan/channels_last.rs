@@ -1,7 +1,7 @@
-//! The channels-last pass. A graph is in PyTorch's order, `[n, c, h, w]`; the kernels of convolutions and poolings want the
-//! channels of a position side by side, `[n, h, w, c]`, so that they load four at a time. The pass makes an equal graph in
-//! which these ops have the second order, with permutations where the two orders meet. Most permutations cost nothing,
-//! since a launch can store its result in the order that its readers want.
+//! The channels-last pass. A graph is in PyTorch's order, `[n, c, h, w]`; the kernels of convolutions and poolings want
+//! the channels of a position side by side, `[n, h, w, c]`, so that they load four at a time. The pass makes an equal
+//! graph in which these ops have the second order, with permutations where the two orders meet. Most permutations cost
+//! nothing, since a launch can store its result in the order that its readers want.
 
 use crate::graph::{Graph, Node, Op, Value};
 use crate::shape::Shape;

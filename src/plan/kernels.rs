@@ -155,7 +155,7 @@ macro_rules! names {
 /// The text of `shaders/tile.wgsl`.
 pub const TILE_SOURCE: &str = include_str!("../../shaders/tile.wgsl");
 
-/// The constants of `shaders/tile.wgsl`, which every tiled kernel has after its own.
+/// The constants of `shaders/tile.wgsl`, which follow those of [`Row::constants`] in every tiled kernel.
 pub const TILE_CONSTANTS: &[&str] = names![
     PANELS LINES COLUMNS DEPTH SPLITS SPLIT_DEPTH SPLIT_STRIDE LEFT_PACK RIGHT_PACK RESULT_PACK
     FAMILY WORKGROUP TILE_LINES TILE_COLUMNS TILE_DEPTH THREAD_LINES THREAD_COLUMNS
@@ -204,8 +204,8 @@ const COMMON: Row = Row {
     math: false,
 };
 
-/// Defines the enum [`Kernel`] and [`TABLE`]. A row is `Kernel in "FILE" { COLUMNS, ..KERNEL }`: the file under `shaders/`
-/// and the other columns are those of the kernel named last, unless the row gives them.
+/// Defines the enum [`Kernel`] and [`TABLE`]. A row is `Kernel in "FILE" { COLUMNS, ..KERNEL }`: the file under
+/// `shaders/` and the other columns are those of the kernel named last, unless the row gives them.
 macro_rules! kernels {
     ($($(#[$doc:meta])* $name:ident $(in $file:literal)? { $($column:ident: $value:expr,)* ..$base:ident })*) => {
         /// A kernel: an entry point under `shaders/` and its twin of the same name under `src/cpu/`.

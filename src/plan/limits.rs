@@ -42,7 +42,7 @@ impl Limits {
         memory_bytes: None,
     };
 
-    /// The limits that [`Limits::VARIABLE`] names; `None` where the variable is unset or empty. Fails on any other value.
+    /// The limits that [`Limits::VARIABLE`] names; `None` where it is unset or empty. Fails on an unknown name.
     pub fn from_environment() -> Result<Option<Limits>> {
         match std::env::var_os(Limits::VARIABLE) {
             None => Ok(None),

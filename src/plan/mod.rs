@@ -1,7 +1,7 @@
 //! Plans: a graph turned into a fixed, printable list of launches with a place in memory for every value.
 //!
-//! [`Plan::new`] decides what fuses with what, in which order launches run, when memory is free again and how large each
-//! grid is. A plan is plain data: no device is known here, and both devices run the same one.
+//! [`Plan::new`] decides what fuses with what, in which order launches run, when memory is free again and how large
+//! each grid is. A plan is plain data: no device is known here, and the CPU runs the plan that the GPU runs.
 
 pub mod buffers;
 mod channels_last;

@@ -62,7 +62,7 @@ pub enum Optimizer {
         betas: [f64; 2],
         /// Added to the root of the second moment.
         eps: f64,
-        /// How fast the momentum rises to the first beta.
+        /// Rate at which the momentum rises to the first beta.
         momentum_decay: f64,
     },
     /// Lion: Chen et al., arXiv 2302.06675.
@@ -266,8 +266,8 @@ impl Optimizer {
                 let (now, next) = (momentum(exponent), momentum(exponent + 1.0));
                 row[RATE] = rate * next / (1.0 - product * next);
                 let correction = 1.0 / (1.0 - second.powf(exponent)).sqrt();
-                let own = rate * (1.0 - now) / (1.0 - product);
-                &[correction, positive(eps), 1.0 - first, *second, 1.0 - second, own]
+                let gradient_rate = rate * (1.0 - now) / (1.0 - product);
+                &[correction, positive(eps), 1.0 - first, *second, 1.0 - second, gradient_rate]
             }
             Optimizer::Lion { betas: [first, second] } => &[*first, 1.0 - first, *second, 1.0 - second],
             Optimizer::AdaMax { betas: [first, second], eps } => {

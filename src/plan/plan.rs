@@ -30,8 +30,8 @@ pub struct Step {
     pub kernel: Kernel,
     /// The kernel's constants, in the order of [`Row::constant_names`](super::Row::constant_names).
     pub constants: Vec<u32>,
-    /// The parts of buffers that the launch binds: the bindings of [`Row::bindings`](super::Row::bindings), one slot for each
-    /// outcome, and the inputs of the fused expression, in this order.
+    /// The parts of buffers that the launch binds: the bindings of [`Row::bindings`](super::Row::bindings), one slot
+    /// for each outcome, and the inputs of the fused expression, in this order.
     pub slots: Vec<Slot>,
     /// The results of a kernel with an epilogue; empty for other kernels, whose results are among their bindings.
     pub outcomes: Vec<Outcome>,
@@ -281,9 +281,9 @@ impl Plan {
         self
     }
 
-    /// A plan of one step alone, for measuring; `None` where there is no step of this number. Each place that the step uses
-    /// becomes a buffer, `place 0` and so on in the order of slots, so that isolated plans of one product under several
-    /// tiles share their operands.
+    /// A plan of one step alone, for measuring; `None` where there is no step of this number. Each place that the step
+    /// uses becomes a buffer, `place 0` and so on in the order of slots, so that isolated plans of one product under
+    /// several tiles share their operands.
     pub fn isolated(&self, step: usize) -> Option<Plan> {
         let mut step = self.steps.get(step)?.clone();
         step.joins_previous = false;
@@ -330,8 +330,8 @@ impl Plan {
     }
 }
 
-/// The bindings of a launch, in the order of their numbers, each as a list of (step, slot), the first of which declares it.
-/// A place that several steps read is bound once.
+/// The bindings of a launch, in the order of their numbers, each as a list of (step, slot), the first of which declares
+/// it. A place that several steps read is bound once.
 pub fn bindings(launch: &[Step]) -> Vec<Vec<(usize, usize)>> {
     let mut bound: Vec<Vec<(usize, usize)>> = Vec::new();
     for (index, step) in launch.iter().enumerate() {

@@ -1,5 +1,6 @@
-//! The choice of values that a plan stores in 16 bits, where its target asks for them: the operands and results of products
-//! and poolings, which are nearly all memory traffic. Arithmetic is in 32 bits, and sums over a batch are stored in 32.
+//! The choice of values that a plan stores in 16 bits, where its target asks for them: the operands and results of
+//! products and poolings, which are nearly all memory traffic. Arithmetic and sums over a batch are in
+//! 32 bits.
 
 use super::fusion::{Group, is_fusible, operands, storage};
 use super::kernels::{Fusion, Kernel};

@@ -19,10 +19,10 @@ const SHORTEST_SPLIT: usize = 64;
 /// Length above which a sum is split to bound its rounding error.
 const LONGEST_SPLIT: usize = 2048;
 
-/// The sizes of a product `result[line, column] = sum over the depth of left[line] right[column]` in each of its panels.
+/// The sizes of a product: in each panel, `result[line, column] = sum over the depth of left[line] right[column]`.
 pub(super) struct ProductSizes {
     /// The constants of the kernel's file, without those of `shaders/tile.wgsl`.
-    own: Vec<u32>,
+    constants: Vec<u32>,
     pub panels: usize,
     lines: usize,
     columns: usize,
@@ -43,9 +43,9 @@ struct Convolution {
     taps: [usize; 2],
 }
 
-/// The step between those elements of the kernel that meet the input's positions of one phase of the stride, `stride / g`
-/// with g the greatest common divisor of stride and dilation; and the inverse of `dilation / g` modulo this step, which
-/// gives the first of these elements.
+/// With g the greatest common divisor of stride and dilation: the step `stride / g` between those elements of the
+/// kernel that meet the input's positions of one phase of the stride, and the inverse of `dilation / g` modulo this
+/// step, which gives the first of these elements.
 fn tap(stride: usize, dilation: usize) -> [usize; 2] {
     let mut divisor = (stride, dilation);
     while divisor.1 > 0 {
@@ -80,9 +80,9 @@ impl ProductSizes {
         let batch = batch_of(lhs).max(batch_of(rhs));
         let lhs_batch = if lhs.len() > 2 { m * k } else { 0 };
         let rhs_batch = if rhs.len() > 2 { k * n } else { 0 };
-        let own = [lhs_batch, lhs_m, lhs_k, rhs_batch, rhs_n, rhs_k, m, n];
+        let constants = [lhs_batch, lhs_m, lhs_k, rhs_batch, rhs_n, rhs_k, m, n];
         ProductSizes {
-            own: own.iter().map(|size| *size as u32).collect(),
+            constants: constants.map(|size| size as u32).to_vec(),
             panels: batch,
             lines: m,
             columns: n,
@@ -96,7 +96,7 @@ impl ProductSizes {
         }
     }
 
-    /// The sizes that a convolution and its two gradients share, from shapes with their channels last: x `[n, h, w, c]`,
+    /// The sizes that a convolution and its two gradients share, from shapes with channels last: x `[n, h, w, c]`,
     /// weight `[o, r, s, c]`, y `[n, p, q, o]`, where the weight's c is that of a group. A group is a panel.
     fn convolution(window: Window, x: &Shape, weight: &Shape, y: &Shape) -> (ProductSizes, Convolution) {
         let Window { stride, padding, dilation, groups } = window;
@@ -106,11 +106,11 @@ impl ProductSizes {
         let phase = [h.div_ceil(stride[0]), w.div_ceil(stride[1])];
         let steps = [0, 1].map(|axis| tap(stride[axis], dilation[axis]));
         let (taps, inverse) = (steps.map(|step| step[0]), steps.map(|step| step[1]));
-        let own = [n, c, h, w, o, p, q, r, s].into_iter().chain(stride).chain(padding).chain(dilation);
-        let own = own.chain([groups]).chain(phase).chain(taps).chain(inverse);
+        let sizes = [n, c, h, w, o, p, q, r, s].into_iter().chain(stride).chain(padding).chain(dilation);
+        let sizes = sizes.chain([groups]).chain(phase).chain(taps).chain(inverse);
         let (c, o) = (c / groups, o / groups);
         let sizes = ProductSizes {
-            own: own.map(|size| size as u32).collect(),
+            constants: sizes.map(|size| size as u32).collect(),
             panels: groups,
             lines: o,
             columns: n * p * q,
@@ -132,8 +132,8 @@ impl ProductSizes {
         ProductSizes { packs, ..sizes }
     }
 
-    /// The gradient of x from that of y and the weight: a panel for each phase of the stride, since positions of one phase
-    /// meet equal taps.
+    /// The gradient of x from that of y and the weight: a panel for each phase of the stride, since positions of one
+    /// phase meet equal taps.
     pub fn grad_input(window: Window, x: &Shape, weight: &Shape, y: &Shape) -> ProductSizes {
         let (sizes, Convolution { n, c, o, r, s, phase, taps }) = ProductSizes::convolution(window, x, weight, y);
         let packs = [
@@ -151,7 +151,7 @@ impl ProductSizes {
         }
     }
 
-    /// The weight's gradient from x and the gradient of y: out-channels are the lines, taps the columns, positions the depth.
+    /// The weight's gradient from x and y's gradient: lines are out-channels, columns are taps, the depth is positions.
     pub fn grad_weight(window: Window, x: &Shape, weight: &Shape, y: &Shape) -> ProductSizes {
         let (sizes, Convolution { c, o, r, s, .. }) = ProductSizes::convolution(window, x, weight, y);
         let packs = [
@@ -168,8 +168,8 @@ impl ProductSizes {
         product_of(kernel, &self.constants(&Tile::registers(4, 4), (1, self.depth), 0), half)
     }
 
-    /// The number of parts into which the depth is split, so that there are enough workgroups and no sum grows too long,
-    /// and the length of a part.
+    /// The number of parts into which the depth is split, so that there are enough workgroups and no sum grows too
+    /// long, and the length of a part.
     pub fn splits(&self, target: &Target, tile: &Tile, allowed: bool) -> (usize, usize) {
         let unit = tile.depth.max(4) as usize;
         let along = |size: usize, tile: u32| size.div_ceil(tile as usize);
@@ -189,7 +189,7 @@ impl ProductSizes {
     pub fn constants(&self, tile: &Tile, (splits, length): (usize, usize), stride: usize) -> Vec<u32> {
         let sizes = [self.panels, self.lines, self.columns, self.depth, splits, length, stride];
         let sizes = sizes.iter().map(|size| *size as u32);
-        self.own.iter().copied().chain(sizes).chain(self.packs).chain(tile.constants()).collect()
+        self.constants.iter().copied().chain(sizes).chain(self.packs).chain(tile.constants()).collect()
     }
 }
 

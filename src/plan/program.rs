@@ -137,8 +137,8 @@ impl View {
             }
     }
 
-    /// Whether this view inverts another one: maps each of its results back to the index that it came from. Views without
-    /// padding permute the digits of an index, so each digit is followed alone. False where either view has padding.
+    /// Whether this view maps each result of another view back to its index. Both permute the digits of an index, so
+    /// each digit is followed alone. False where either view has padding.
     pub fn undoes(&self, other: &View) -> bool {
         let plain = |view: &View| view.offset == 0 && !view.is_padded() && view.axes.iter().all(|axis| axis.stride > 0);
         let elements = |view: &View| view.axes.iter().map(|axis| axis.size).product::<usize>();

@@ -35,13 +35,13 @@ type Switch = (&'static str, fn(&mut Without) -> &mut bool);
 /// Optimisations that are switched off, by [`Without::VARIABLE`] in the environment or by hand.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Without {
-    /// Every elementwise op that follows a product is a launch of its own.
+    /// Every elementwise op that follows a product is a separate launch.
     pub epilogues: bool,
     /// No two launches share a dispatch.
     pub pairs: bool,
     /// Long sums are not split.
     pub splits: bool,
-    /// Every partial sum is joined by a launch of its own rather than by the optimiser's.
+    /// Partial sums of gradients are joined by separate launches rather than by the optimiser's.
     pub joined_updates: bool,
     /// No tile is shared by a subgroup.
     pub subgroups: bool,
@@ -109,9 +109,9 @@ impl Target {
         self.subgroup.filter(|_| !self.without.subgroups)
     }
 
-    /// The tile of a product: the tuned one, or one by these rules. A software adapter runs few threads of wide vectors and
-    /// has no fast workgroup memory, so it gets the largest tile that stays in registers; all others get tiles in workgroup
-    /// memory, the largest that still leave enough workgroups, and tiles in registers where an edge is too short.
+    /// The tile of a product: the tuned one, or one by these rules. A software adapter runs few threads of wide vectors
+    /// and has no fast workgroup memory, so it gets the largest tile that stays in registers; all others get the
+    /// largest tile in workgroup memory that leaves enough workgroups, or one in registers where an edge is too short.
     pub(super) fn tile(&self, product: &Product, panels: u32) -> Tile {
         if let Some(tile) = self.forced {
             return tile;

@@ -76,9 +76,9 @@ impl Training {
         Training { trained: trained.collect(), optimizer, gradients: Gradients::default(), groups: 1, schedule_rows }
     }
 
-    /// Numbers kept for every parameter in the buffer `moments`: the optimiser's moments, then accumulated gradients. On a
-    /// device that binds few buffers `moments` always has room for gradients, whose content does not outlive a step unless
-    /// batches are accumulated.
+    /// Numbers kept for every parameter in the buffer `moments`: the optimiser's moments, then accumulated gradients.
+    /// On a device that binds few buffers `moments` always has room for gradients, whose content does not outlive a
+    /// step unless batches are accumulated.
     pub fn moments(&self) -> usize {
         self.optimizer.moments() + usize::from(self.gradients.accumulated)
     }

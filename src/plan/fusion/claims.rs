@@ -1,8 +1,8 @@
 //! Claims: the values that the epilogues of products compute.
 //!
 //! A value is computed by the last product that it depends on, so claims are made from the last product to the first. A
-//! claim depends on other claims only through the values that they own. When a value is barred or changes its owner, only
-//! the products that may claim it are examined again.
+//! claim depends on other claims only through the values that they own. When a value is barred or changes its owner,
+//! only the products that may claim it are examined again.
 
 use super::Fusing;
 use super::decided::Claim;
@@ -12,8 +12,7 @@ use crate::plan::program::View;
 use std::collections::{BTreeSet, HashMap};
 
 impl Fusing<'_> {
-    /// Brings all claims up to date. Returns the products whose claims were made anew, and the values that changed their
-    /// owner.
+    /// Brings all claims up to date. Returns the products with new claims, and the values that changed their owner.
     pub(super) fn stake(&mut self) -> (Vec<Value>, Vec<Value>) {
         let (mut staked, mut moved) = (Vec::new(), Vec::new());
         while let Some(anchor) = self.claims.stale.pop_last() {

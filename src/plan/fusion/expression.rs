@@ -84,8 +84,8 @@ pub(super) fn part_to_keep(from: Memory, root: Value, room: usize) -> Value {
         }
         open.extend(&graph.node(value).operands);
     }
-    // An expression of more inputs than a launch binds has an operand below its root that is computed: a concat takes no
-    // more operands than there is room for, all other ops take at most two.
+    // An expression of more inputs than a launch binds has an operand below its root that is computed: a concat takes
+    // no more operands than there is room for, all other ops take at most two.
     best.map_or(root, |(_, value)| value)
 }
 

@@ -1,9 +1,9 @@
 //! Fusion: the choice of values kept in memory, and of the launch that computes each from other kept values.
 //!
 //! Results of elementwise and data-moving ops are stored only where several launches, an output or a product need them.
-//! Other results are computed inside the launch that reads them, as its source (maps and reductions), or inside the launch
-//! that makes their operands: a product's epilogue computes all values that depend on the product element by element, may
-//! store several of them, and sums those that are summed over all elements.
+//! Other results are computed inside the launch that reads them, as its source (maps and reductions), or inside the
+//! launch that makes their operands: a product's epilogue computes all values that depend on the product element by
+//! element, may store several of them, and sums those that are summed over all elements.
 
 mod claims;
 mod decided;
@@ -25,14 +25,14 @@ use super::target::Target;
 use crate::graph::{Graph, Op, Value};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-/// Decides which values are kept and fuses all others, for the given outputs (storages, not reshapes). Returns the launches
-/// in an order in which they can run.
+/// Decides which values are kept and fuses all others, for the given outputs (storages, not reshapes). Returns the
+/// launches in an order in which they can run.
 ///
 /// Sums in `apart` are launched separately, since their partial sums must be few.
 ///
 /// A first attempt fuses all values that can be fused. Where a launch would need more buffers than it can bind, or two
-/// launches would wait for each other, remedies follow, one at a time: a part of an expression is kept, or left out of its
-/// launch. Only decisions that depend on a remedy are made anew, so that its time does not grow with the graph.
+/// launches would wait for each other, remedies follow, one at a time: a part of an expression is kept, or left out of
+/// its launch. Only decisions that depend on a remedy are made anew, so that its time does not grow with the graph.
 pub(super) fn fuse(graph: &Graph, outputs: &[Value], apart: &HashSet<Value>, target: &Target) -> Vec<Group> {
     let mut fusion = Fusing::new(graph, outputs, apart, target);
     // Each remedy is new, so the loop ends: without any epilogue, every launch is small enough.
@@ -86,8 +86,8 @@ struct Fusing<'a> {
     /// Whether a value is kept in memory.
     kept: Vec<bool>,
     aliases: Aliases,
-    /// The launches by the value whose kernel they run, the chains over rows by their results; `None` where a launch would
-    /// bind too much.
+    /// The launches by the value whose kernel they run, the chains over rows by their results; `None` where a launch
+    /// would bind too much.
     groups: BTreeMap<Value, Option<Group>>,
     /// Values whose launches would bind too much.
     crowded: BTreeSet<Value>,
@@ -97,8 +97,8 @@ struct Fusing<'a> {
     unsettled: Vec<Value>,
 }
 
-/// For each value, the number of launches or expressions that read it, an output's place counting as one; 0 where the value
-/// is not needed.
+/// For each value, the number of launches or expressions that read it, an output's place counting as one; 0 where the
+/// value is not needed.
 fn readers(graph: &Graph, outputs: &[Value]) -> Vec<usize> {
     let mut readers = vec![0usize; graph.nodes().len()];
     for output in outputs {
@@ -368,8 +368,7 @@ impl<'a> Fusing<'a> {
         }
     }
 
-    /// The launch that stores the value of an expression, if the expression's inputs fit in a launch, and the values that
-    /// determined it.
+    /// The launch that stores an expression's value, if the launch can bind it, and the values that determined it.
     fn stored(&self, value: Value, kernel: Kernel, expression: Expression) -> (Option<Group>, Vec<Value>) {
         let Expression { program, inputs, visited } = expression;
         let fits = inputs.len() <= self.room(kernel);

@@ -17,8 +17,7 @@ pub(super) struct Reach<'a> {
     /// The sources, in ascending order.
     sources: Vec<Value>,
     numbers: HashMap<Value, usize>,
-    /// For some blocks of sources: for each value from the block's first source on, the sources it is computed from, as
-    /// bits.
+    /// For some blocks, for each value from the block's first source on: the sources of the value, as bits.
     blocks: RefCell<HashMap<usize, Vec<u64>>>,
 }
 

@@ -1,7 +1,7 @@
 //! Chains that reduce the rows of a value and continue with its elements, such as softmax and normalisations.
 //!
-//! A value is computed by the first reduction that it depends on, so chains are made from the first reduction to the last,
-//! of values that no product's epilogue computes.
+//! A value is computed by the first reduction that it depends on, so chains are made from the first reduction to the
+//! last, of values that no product's epilogue computes.
 
 use super::Fusing;
 use super::decided::RowGroup;
@@ -141,7 +141,7 @@ impl Fusing<'_> {
         None
     }
 
-    /// The chain of the values from which a result is computed, if it is complete and none of them is read from outside.
+    /// The chain of the values from which a result is computed, if it is complete and not read from outside.
     fn chain_to(&self, inside: &HashSet<Value>, first: Value, result: Value, size: [usize; 2]) -> Option<RowGroup> {
         let graph = self.graph;
         if graph.shape(result).elements() != size[0] * size[1] || !inside.contains(&result) {
@@ -175,16 +175,15 @@ struct Chain {
     settled: usize,
 }
 
-/// Whether a value continues a chain: element by element, as a broadcast of a number for each row, or as a reduction of
-/// the rows.
+/// Whether a value continues a chain: elementwise, as a broadcast of a number for each row, or as a reduction of rows.
 fn joins(graph: &Graph, members: &HashSet<Value>, value: Value, size: [usize; 2]) -> bool {
     let [rows, length] = size;
     let node = graph.node(value);
-    let mut own = node.operands.iter().filter(|x| members.contains(x)).map(|x| graph.shape(*x).elements());
-    let Some(from) = own.next() else { return false };
+    let mut inside = node.operands.iter().filter(|x| members.contains(x)).map(|x| graph.shape(*x).elements());
+    let Some(from) = inside.next() else { return false };
     let elements = node.shape.elements();
     let elementwise = matches!(node.op, Op::Unary(_) | Op::Binary(_) | Op::Reshape);
-    elementwise && elements == from && own.all(|other| other == from)
+    elementwise && elements == from && inside.all(|other| other == from)
         || node.op == Op::Broadcast && from == rows && elements == rows * length && spreads_rows(graph, value, size)
         || trailing_reduction(graph, value) == Some(size)
 }

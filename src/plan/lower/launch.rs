@@ -5,7 +5,7 @@ use crate::plan::plan::Step;
 use crate::shape::Shape;
 use crate::tensor::DType;
 
-/// Where a launch's operand is: in a buffer that outlives the step, or in a transient.
+/// The place of a launch's operand: in a buffer that outlives the step, or in a transient.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Home {
     Lasting { buffer: usize, offset: usize },
@@ -21,7 +21,7 @@ pub(super) struct Launch {
     pub operands: Vec<Operand>,
 }
 
-/// Where a parameter's gradient is stored: `parts` partial sums, `stride` elements apart.
+/// The place of a parameter's gradient: `parts` partial sums, `stride` elements apart.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Segment {
     pub offset: usize,

@@ -336,8 +336,8 @@ impl<'a> Lowering<'a> {
         launch
     }
 
-    /// Adds the launch of a matrix product or convolution. `sides` are the numbers of the anchor's operands that are the
-    /// product's left and right side.
+    /// Adds the launch of a matrix product or convolution. `sides` are the numbers of the anchor's operands that are
+    /// the product's left and right side.
     fn product(&mut self, group: &Group, kernel: Kernel, sides: [usize; 2], sizes: &ProductSizes) {
         let values = &self.graph.node(group.anchor).operands;
         let operands = sides.map(|side| self.operand(values[side])).to_vec();
@@ -354,8 +354,8 @@ impl<'a> Lowering<'a> {
         self.outcomes(group, launch, [splits.0, stride]);
     }
 
-    /// Adds a launch with the operands of its outcomes and of its expression's inputs, then the launches that join partial
-    /// sums. `splits`: the number of partial results of every element, and how many elements they are apart.
+    /// Adds a launch with the operands of its outcomes and of its expression's inputs, then the launches that join
+    /// partial sums: the launch makes `count` partial results of every element, `stride` elements apart.
     fn outcomes(&mut self, group: &Group, mut launch: Launch, [count, stride]: [usize; 2]) {
         let mut joins: Vec<(Value, Operand, [usize; 2])> = Vec::new();
         let fused = launch.step.kernel.row().fusion == Fusion::Epilogue;

@@ -66,7 +66,7 @@ fn is_product(launch: &Launch) -> bool {
     launch.step.kernel.row().tiled
 }
 
-/// Whether two launches can share a dispatch: neither reads what the other writes, and products have one workgroup size.
+/// Whether two launches can share a dispatch: products have one workgroup size, and neither reads the other's results.
 fn may_share(launch: &Launch, other: &Launch) -> bool {
     let apart = |one: &Launch, other: &Launch| {
         other.homes(true).all(|read| one.homes(false).all(|written| written.whole() != read.whole()))

@@ -18,8 +18,7 @@ impl Lowering<'_> {
         let node = graph.node(group.anchor);
         let elements = node.shape.elements();
         let length = graph.shape(node.operands[0]).elements() / elements;
-        // Both passes are shortest when a sum of n is split into √n; neighbours read neighbours, so in a multiple of a
-        // subgroup.
+        // Both passes are shortest when a sum of n is split into √n, rounded up to whole subgroups.
         let even = length.isqrt().next_multiple_of(32);
         let whole = length < SHORTEST || self.target.without.splits;
         let splits = if whole { 1 } else { (BUSY / elements).min(even).max(1) };
@@ -50,7 +49,7 @@ impl Lowering<'_> {
         self.outcomes(group, launch, [parts, stride]);
     }
 
-    /// Adds launches that join partial results in a fixed order: `stride` elements apart, or side by side where it is 0.
+    /// Adds launches that join partial results in a fixed order: `stride` elements apart, or side by side where 0.
     pub(super) fn join(&mut self, kernel: Kernel, value: Value, from: Operand, [parts, stride]: [usize; 2]) {
         let elements = self.graph.shape(value).elements();
         let along = if stride == 0 { [parts, 1] } else { [1, stride] };

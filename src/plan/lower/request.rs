@@ -163,8 +163,8 @@ impl<'a> Results<'a> {
 }
 
 impl Lowering<'_> {
-    /// Lets a result be computed in a home if nothing else uses it, and else be copied there at the end: two values in one
-    /// buffer may meet in one launch.
+    /// Lets a result be computed in a home if nothing else uses it, and else be copied there at the end: two values in
+    /// one buffer may meet in one launch.
     fn place(&mut self, value: Value, home: Home, alone: bool) {
         match alone {
             true => drop(self.homes.insert(value, home)),

@@ -12,7 +12,7 @@ const BINDING_FLOOR: usize = 128 << 20;
 impl Lowering<'_> {
     /// The plan, in which every transient has a place.
     pub(super) fn finish(mut self, name: &str) -> Plan {
-        // A transient lives from the launch that writes it to the last that reads it; steps of one dispatch count as one.
+        // A transient lives from the dispatch that writes it to the last that reads it.
         let mut lives = self.transients;
         for (index, dispatch) in self.launches.chunk_by(|_, next| next.step.joins_previous).enumerate() {
             let all = |reads: bool| -> Vec<usize> {

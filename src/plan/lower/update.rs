@@ -153,8 +153,8 @@ impl Lowering<'_> {
         norm
     }
 
-    /// The optimiser's update of all parameters. `current`: the norm's buffer and the schedule's row, where gradients are
-    /// collected.
+    /// The optimiser's update of all parameters. `current`: the norm's buffer and the schedule's row, where gradients
+    /// are collected.
     fn update_parameters(&mut self, update: &Update, current: Option<Operand>, norm: Option<Operand>) {
         let Update { training, gradients, segments, schedule, state, moments, parameters, accumulated, .. } = update;
         let (elements, settings, optimizer) = (update.layout.elements(), training.gradients, &training.optimizer);

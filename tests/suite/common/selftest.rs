@@ -1,4 +1,4 @@
-//! Whether the comparisons can fail: faults planted in kernels, plans, results and gradients, each of which must be seen.
+//! Tests of the comparisons: faults planted in kernels, plans, results and gradients, each of which must be seen.
 
 use crate::cases::{Case, Group};
 use crate::check::{Results, Work, any_target, compare, compare_all, gpu, loosen, sentinels, untouched};
