@@ -1,12 +1,11 @@
-//! How it is computed: a graph turned into a fixed, printable list of launches with a place in memory for every value.
+//! Plans: a graph turned into a fixed, printable list of launches with a place in memory for every value.
 //!
-//! [`Plan::new`] decides what fuses with what, in which order launches run, when memory is free again and how large each
-//! grid is. A plan is plain data: no device is known here, and both devices run the same one.
+//! [`Plan::new`] decides what fuses with what, in which order launches run, when memory is free again and how large
+//! each grid is. A plan is plain data: no device is known here, and the CPU runs the plan that the GPU runs.
 
 pub mod buffers;
 mod channels_last;
 mod fusion;
-mod kernel;
 mod kernels;
 mod limits;
 mod lower;
@@ -22,8 +21,7 @@ mod target;
 mod tile;
 mod training;
 
-pub use kernel::{Access, Binding, Element, Extent, Fusion, Kernel, Row, Scratch, TILE_CONSTANTS};
-pub use kernels::{TABLE, TILE_SOURCE};
+pub use kernels::{Access, Binding, Element, Extent, Fusion, Kernel, Row, Scratch, TABLE, TILE_CONSTANTS, TILE_SOURCE};
 pub use limits::Limits;
 pub use lower::Request;
 pub use memory::{ParameterLayout, foresee};

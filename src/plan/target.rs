@@ -13,7 +13,7 @@ pub struct Target {
     pub software: bool,
     /// Invocations of a subgroup, where the device has subgroup operations and all its subgroups are of this size.
     pub subgroup: Option<u32>,
-    /// A tile forced on every product that it suits, for tests and for bisecting.
+    /// A tile for every product, for tests and for bisecting.
     pub forced: Option<Tile>,
     /// Tiles found by measurement.
     pub tuned: Arc<HashMap<Product, Tile>>,
@@ -21,7 +21,7 @@ pub struct Target {
     /// parameters' gradients, assigned values and metrics stay in 32 bits, and so do the products of
     /// scopes of [full precision](crate::graph::Scope::full_precision).
     pub half: bool,
-    /// Number of parts into which every sum that can be split is split, for measuring.
+    /// The number of parts of every sum that can be split, for measuring.
     pub splits: Option<usize>,
     /// Optimisations that are switched off, for bisecting.
     pub without: Without,
@@ -35,13 +35,13 @@ type Switch = (&'static str, fn(&mut Without) -> &mut bool);
 /// Optimisations that are switched off, by [`Without::VARIABLE`] in the environment or by hand.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Without {
-    /// Every elementwise op that follows a product is a launch of its own.
+    /// Every elementwise op that follows a product is a separate launch.
     pub epilogues: bool,
     /// No two launches share a dispatch.
     pub pairs: bool,
     /// Long sums are not split.
     pub splits: bool,
-    /// Every partial sum is joined by a launch of its own rather than by the optimiser's.
+    /// Partial sums of gradients are joined by separate launches rather than by the optimiser's.
     pub joined_updates: bool,
     /// No tile is shared by a subgroup.
     pub subgroups: bool,
@@ -109,9 +109,9 @@ impl Target {
         self.subgroup.filter(|_| !self.without.subgroups)
     }
 
-    /// The tile of a product: the tuned one, or by these rules. A software adapter runs few threads of wide vectors and
-    /// has no memory but its own, so it gets the largest tile that stays in registers; all others get tiles in workgroup
-    /// memory, as large as still leaves a few hundred workgroups, and tiles in registers where an edge is too short.
+    /// The tile of a product: the tuned one, or one by these rules. A software adapter runs few threads of wide vectors
+    /// and has no fast workgroup memory, so it gets the largest tile that stays in registers; all others get the
+    /// largest tile in workgroup memory that leaves enough workgroups, or one in registers where an edge is too short.
     pub(super) fn tile(&self, product: &Product, panels: u32) -> Tile {
         if let Some(tile) = self.forced {
             return tile;
@@ -149,21 +149,21 @@ impl Target {
         tile.or(candidates.last()).copied().unwrap_or(Tile::registers(4, 4))
     }
 
-    /// Workgroups that a launch should have at least.
+    /// Least number of workgroups that keeps the device busy.
     pub(super) fn filled(&self) -> u32 {
         // Two threads take turns on a software adapter.
         if self.software { 16 } else { FILLED }
     }
 }
 
-/// Workgroups that keep a large device busy.
+/// Least number of workgroups that keeps a large device busy.
 const FILLED: u32 = 128;
 
 /// Bytes of workgroup memory that every adapter has.
 const WORKGROUP_BYTES: u32 = 16 << 10;
 
 impl Tile {
-    /// Every tile that tuning tries and tests run, for a device.
+    /// Every tile that tuning tries and tests run on a device.
     pub fn family(target: &Target) -> Vec<Tile> {
         let mut tiles = vec![
             Tile::registers(4, 4),

@@ -1,10 +1,10 @@
-//! How products are cut into tiles: the variants of `shaders/tile.wgsl`.
+//! Tiles of products: the variants of `shaders/tile.wgsl`.
 
-/// How the invocations of a workgroup share the work of a tile.
+/// The way in which a workgroup's invocations share the work on a tile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Family {
-    /// Each invocation computes a tile of its own from registers alone.
+    /// Each invocation computes one tile, from registers alone.
     Registers,
     /// A subgroup computes a tile: every invocation loads different lines and shares them by shuffling.
     Subgroup,
@@ -15,7 +15,7 @@ pub enum Family {
 /// One tiling of a product.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct Tile {
-    /// How invocations share the tile.
+    /// The way in which invocations share the tile.
     pub family: Family,
     /// Invocations of a workgroup; one subgroup for [`Family::Subgroup`].
     pub workgroup: u32,
@@ -23,7 +23,7 @@ pub struct Tile {
     pub lines: u32,
     /// Columns of the result in a tile, a multiple of 4.
     pub columns: u32,
-    /// Depth that goes through workgroup memory at a time, a multiple of 4; 4 without workgroup memory.
+    /// Depth whose operands are in workgroup memory at a time, a multiple of 4; 4 without workgroup memory.
     pub depth: u32,
     /// Lines that one invocation computes, a multiple of 4.
     pub thread_lines: u32,
@@ -34,7 +34,7 @@ pub struct Tile {
 /// The sizes of a product, by which its tile is chosen.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct Product {
-    /// The kernel's name, and `f16` behind it where an operand has 16 bits.
+    /// The kernel's name, followed by `f16` where an operand has 16 bits.
     pub kernel: String,
     /// All constants of the kernel except those of the tile.
     pub sizes: Vec<u32>,
@@ -45,7 +45,7 @@ pub struct Product {
 }
 
 impl Tile {
-    /// A tile in registers.
+    /// A tile in registers: one invocation computes `lines` by `columns` results.
     pub const fn registers(lines: u32, columns: u32) -> Tile {
         let (thread_lines, thread_columns) = (lines, columns);
         Tile { family: Family::Registers, workgroup: 64, lines, columns, depth: 4, thread_lines, thread_columns }
@@ -53,18 +53,11 @@ impl Tile {
 
     /// A tile of a subgroup: four columns for each invocation.
     pub const fn subgroup(subgroup: u32, lines: u32) -> Tile {
-        Tile {
-            family: Family::Subgroup,
-            workgroup: subgroup,
-            lines,
-            columns: 4 * subgroup,
-            depth: 4,
-            thread_lines: lines,
-            thread_columns: 4,
-        }
+        let (family, columns, thread_lines) = (Family::Subgroup, 4 * subgroup, lines);
+        Tile { family, workgroup: subgroup, lines, columns, depth: 4, thread_lines, thread_columns: 4 }
     }
 
-    /// A tile of a workgroup, `thread` its invocations' lines and columns.
+    /// A tile of a workgroup; `thread`: the lines and columns that one invocation computes.
     pub const fn workgroup(lines: u32, columns: u32, depth: u32, thread: [u32; 2]) -> Tile {
         let workgroup = (lines / thread[0]) * (columns / thread[1]);
         let family = Family::Workgroup;
@@ -79,16 +72,17 @@ impl Tile {
         }
     }
 
+    /// The tile that sets these constants of `shaders/tile.wgsl`; `None` where the family is unknown.
+    pub(super) fn of_constants(constants: [u32; 7]) -> Option<Tile> {
+        let [family, workgroup, lines, columns, depth, thread_lines, thread_columns] = constants;
+        let families = [Family::Registers, Family::Subgroup, Family::Workgroup];
+        let family = families.into_iter().find(|known| *known as u32 == family)?;
+        Some(Tile { family, workgroup, lines, columns, depth, thread_lines, thread_columns })
+    }
+
     /// The constants of `shaders/tile.wgsl` that the tile sets, in their order in the file.
     pub(super) fn constants(&self) -> [u32; 7] {
-        [
-            self.family as u32,
-            self.workgroup,
-            self.lines,
-            self.columns,
-            self.depth,
-            self.thread_lines,
-            self.thread_columns,
-        ]
+        let Tile { family, workgroup, lines, columns, depth, thread_lines, thread_columns } = *self;
+        [family as u32, workgroup, lines, columns, depth, thread_lines, thread_columns]
     }
 }

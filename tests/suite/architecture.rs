@@ -32,13 +32,11 @@ const NATURAL_CYCLES: &[&[&str]] = &[
 ];
 const LONGEST_FILE: usize = 700;
 const LONGEST_FUNCTION: usize = 80;
-/// Functions that are one match over all kernels, ops or statements, or one launch after the other, by file and name.
+/// Functions that are one match over all kernels, ops or statements, by file and name.
 const EXECUTORS: &[[&str; 2]] = &[
     ["cpu/mod.rs", "execute"],
     ["cpu/elementwise.rs", "chunk"],
     ["gpu/unroll.rs", "statement"],
-    ["plan/lower/mod.rs", "launch"],
-    ["plan/lower/update.rs", "update"],
 ];
 /// Names of files that do not say their subject.
 const NAMES: &[&str] = &["told", "beside", "through", "chosen", "closed", "place", "row", "held"];
