@@ -39,7 +39,6 @@ const EXECUTORS: &[[&str; 2]] = &[
     ["cpu/elementwise.rs", "chunk"],
     ["graph/grad.rs", "rule"],
     ["graph/grad.rs", "binary_rule"],
-    ["gpu/unroll.rs", "statement"],
     ["plan/lower/mod.rs", "launch"],
     ["plan/lower/update.rs", "update"],
 ];
