@@ -1,6 +1,6 @@
-// Reductions. The plan orders axes so that element r of output o is element o * LENGTH + r of `fused`, which also holds
-// the elementwise chain that feeds the reduction. A long reduction is split into SPLITS partial results for each output,
-// which a second launch joins in a fixed order.
+// Reductions. The plan orders axes so that element r of output o is fused(o * LENGTH + r); `fused` also holds the
+// elementwise chain before the reduction. A long reduction is split into SPLITS partial results for each output, which
+// a second launch joins in a fixed order.
 
 const OUTPUTS: u32 = 64u;
 const LENGTH: u32 = 64u;
@@ -11,10 +11,12 @@ const SPLITS: u32 = 1u;
 
 @group(0) @binding(2) var<storage, read_write> totals: array<vec4<f32>>;
 
+// Element i of the expression, and its elements i to i + 3, where i is a multiple of four. The plan replaces both.
 fn fused(i: u32) -> f32 { return x0[i / 4u][i % 4u]; }
 fn fused4(i: u32) -> vec4<f32> { return x0[i / 4u]; }
 
-// One workgroup computes 64 consecutive partial sums: y[o * SPLITS + s] is the sum of elements s, s + SPLITS, ... of o.
+// y[o * SPLITS + s] = the sum of fused(o * LENGTH + r) over r = s, s + SPLITS, .. One workgroup computes 64 consecutive
+// partial sums.
 @compute @workgroup_size(64)
 fn sum(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -32,7 +34,8 @@ fn sum(
     }
 }
 
-// One workgroup computes 64 consecutive partial maxima, laid out as the sums are.
+// y[o * SPLITS + s] = the maximum of fused(o * LENGTH + r) over r = s, s + SPLITS, .. One workgroup computes 64
+// consecutive partial maxima.
 @compute @workgroup_size(64)
 fn maximum_of(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -50,7 +53,7 @@ fn maximum_of(
     }
 }
 
-// Sums along all rows of ROWS by COLUMNS elements, cut into PARTS, whose results lie PART_STRIDE elements apart.
+// Sums over the rows of a [ROWS, COLUMNS] matrix, in PARTS partial sums that are PART_STRIDE elements apart.
 const ROWS: u32 = 64u;
 const COLUMNS: u32 = 64u;
 const PARTS: u32 = 1u;
@@ -58,7 +61,8 @@ const PART_STRIDE: u32 = 64u;
 const WORKGROUP: u32 = 64u;
 const FOURS: u32 = (COLUMNS + 3u) / 4u;
 
-// Each invocation sums four neighbouring columns over every PARTS-th row.
+// totals[part * PART_STRIDE + column] = the sum of fused(row * COLUMNS + column) over rows part, part + PARTS, .. Each
+// invocation sums four neighbouring columns.
 fn column_sums_part(group: u32, lane: u32) {
     let invocation = group * WORKGROUP + lane;
     let part = invocation / FOURS;
@@ -90,6 +94,7 @@ fn column_sums_part(group: u32, lane: u32) {
     }
 }
 
+// One workgroup computes 4 WORKGROUP neighbouring partial sums.
 @compute @workgroup_size(WORKGROUP)
 fn column_sums(
     @builtin(workgroup_id) group: vec3<u32>,

@@ -4,10 +4,8 @@ use super::arguments::DeviceArgument;
 use super::autotune::{AutotuneArgument, show_tuning};
 use super::output::End;
 use super::output::{say, say_json};
-use pinhole::bench::{
-    Ceilings, LaunchMeasurement, Measurement, SplitMeasurement, Timing, Workload, launches, measure, split_sweep,
-};
-use pinhole::error::Result;
+use pinhole::bench::{Ceilings, LaunchMeasurement, Measurement, Timing, Workload, launches, measure};
+use pinhole::error::{Error, Result};
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -35,8 +33,6 @@ pub struct Arguments {
 
 /// Names of what `sweeps` measures, which no rival has.
 const SWEEPS: [&str; 2] = ["sweeps", "launches"];
-/// The name of what `split_sweep` measures, for those who choose how sums are cut.
-const SPLIT_SWEEP: &str = "split-sweep";
 
 /// Measures the workloads one after the other.
 pub fn run(arguments: &Arguments) -> Result<End> {
@@ -48,11 +44,14 @@ pub fn run(arguments: &Arguments) -> Result<End> {
     };
     // All names first: a wrong one must not be found out after minutes.
     let mut workloads: Vec<Workload> = Vec::new();
-    let (mut sweeps, mut splits) = (false, false);
+    let mut sweeps = false;
     for name in arguments.workloads.iter().flat_map(|names| names.split(',')) {
         match name {
             name if SWEEPS.contains(&name) => sweeps = true,
-            SPLIT_SWEEP => splits = true,
+            "split-sweep" => {
+                let problem = "it is a benchmark of the source tree";
+                return Err(Error::invalid("workload \"split-sweep\"", problem, "run cargo bench --bench split_sweep"));
+            }
             name => workloads.extend(Workload::named(name)?),
         }
     }
@@ -84,14 +83,6 @@ pub fn run(arguments: &Arguments) -> Result<End> {
             match arguments.json {
                 true => say_json(&measured)?,
                 false => say(&launch_row(&measured))?,
-            }
-        }
-    }
-    if splits {
-        for measured in split_sweep(&arguments.device.open()?)? {
-            match arguments.json {
-                true => say_json(&measured)?,
-                false => say(&split_row(&measured))?,
             }
         }
     }
@@ -146,13 +137,5 @@ fn launch_row(measured: &LaunchMeasurement) -> String {
     format!(
         "{launches} launches on {buffers} buffers: {host_us_per_launch:.2} us each to record, \
          {device_us_per_launch:.2} us to run"
-    )
-}
-
-fn split_row(measured: &SplitMeasurement) -> String {
-    let SplitMeasurement { model, layer, lines, columns, depth, splits, us, .. } = measured;
-    let planned = if measured.planned { "  as planned" } else { "" };
-    format!(
-        "{model:<13} {layer:<11} {lines:>5}x{columns:<5} sums of {depth:>6} in {splits:>3} parts {us:>10.1} us{planned}"
     )
 }

@@ -36,7 +36,6 @@ const LONGEST_FUNCTION: usize = 80;
 const EXECUTORS: &[[&str; 2]] = &[
     ["cpu/mod.rs", "execute"],
     ["cpu/elementwise.rs", "chunk"],
-    ["gpu/unroll.rs", "statement"],
 ];
 /// Names of files that do not say their subject.
 const NAMES: &[&str] = &["told", "beside", "through", "chosen", "closed", "place", "row", "held"];
