@@ -4,7 +4,6 @@ use crate::Autoencoder;
 use crate::autoencoder::AT_ONCE;
 use crate::data::Dataset;
 use crate::error::{Error, Result};
-use crate::model::config::LatentSpec;
 
 /// Bits of a word.
 const WORD: usize = 64;
@@ -64,7 +63,7 @@ impl HammingIndex {
     /// An index of the codes of a data set. Fails if the model's latent is not binary.
     pub fn of(autoencoder: &Autoencoder, data: &Dataset) -> Result<HammingIndex> {
         let spec = autoencoder.network().spec();
-        if !matches!(spec.latent, LatentSpec::Binary(_)) {
+        if !spec.latent.is_binary() {
             let problem = format!("it is {}, whose codes are no bits", spec.latent);
             return Err(Error::invalid("latent", problem, "use a model whose latent is binary"));
         }

@@ -479,7 +479,7 @@ fn the_program_searches_and_writes_indices() {
         ),
         (
             "search bits digits:240 --data digits:240 --device cpu --out found.jpg",
-            "found.jpg: what is found is shown in a PNG; name it .png",
+            "found.jpg: the results are drawn as a PNG file; name it .png",
         ),
     ]);
 }
