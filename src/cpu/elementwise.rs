@@ -76,11 +76,6 @@ pub(super) struct Scratch<T> {
     closed: Vec<bool>,
 }
 
-/// y\[i\] = fused(i)
-pub(super) fn map<T: Real>(y: &mut [T], fused: &Fused<T>) {
-    fused.fill(y);
-}
-
 impl<'a, T: Real> Fused<'a, T> {
     pub(super) fn new(program: Option<&'a Program>, inputs: Vec<&'a [T]>) -> Fused<'a, T> {
         let instructions = program.map(|program| &program.instructions[..]).unwrap_or_default();

@@ -19,6 +19,12 @@ pub(super) struct Matrix<'a, T> {
     pub column: usize,
 }
 
+impl<T> Matrix<'_, T> {
+    fn transposed(self) -> Self {
+        Matrix { row: self.column, column: self.row, ..self }
+    }
+}
+
 /// Batched matrix products.
 pub(super) fn product<T: Real>(constants: [usize; 12], lhs: &[T], rhs: &[T], y: &mut [T], fused: &Fused<T>) {
     let [batch, m, n, k, lhs_batch, lhs_m, lhs_k, rhs_batch, rhs_k, rhs_n, _tile_m, _tile_n] = constants;
@@ -74,59 +80,33 @@ pub(super) fn multiply<T: Real>(
         matrix.elements.len() > (rows - 1) * matrix.row + (columns - 1) * matrix.column
     };
     assert!(reaches(left, m, k) && reaches(right, k, n) && y.len() >= m * n, "a product reaches beyond its operands");
-    let [y_row, y_column] = [n as isize, 1];
-    let [left_row, left_column] = [left.row as isize, left.column as isize];
-    let [right_row, right_column] = [right.row as isize, right.column as isize];
-    let (y, left, right) = (y.as_mut_ptr(), left.elements.as_ptr(), right.elements.as_ptr());
+    // The library prefers results whose columns are contiguous, as those of the transposed product are.
+    let (m, n, left, right, y_column, y_row) =
+        if n > 1 { (n, m, right.transposed(), left.transposed(), n, 1) } else { (m, n, left, right, 1, n) };
     let product = T::matrix_product();
-    // The kernels prefer results whose columns are contiguous, which those of the transposed product are.
     // SAFETY: the last element of each matrix lies inside its slice, as just checked, and y is borrowed mutably.
     unsafe {
-        if n > 1 {
-            product(
-                n,
-                m,
-                k,
-                y,
-                y_row,
-                y_column,
-                accumulate,
-                right,
-                right_row,
-                right_column,
-                left,
-                left_row,
-                left_column,
-                T::ONE,
-                T::ONE,
-                false,
-                false,
-                false,
-                threads,
-            );
-        } else {
-            product(
-                m,
-                n,
-                k,
-                y,
-                y_column,
-                y_row,
-                accumulate,
-                left,
-                left_column,
-                left_row,
-                right,
-                right_column,
-                right_row,
-                T::ONE,
-                T::ONE,
-                false,
-                false,
-                false,
-                threads,
-            );
-        }
+        product(
+            m,
+            n,
+            k,
+            y.as_mut_ptr(),
+            y_column as isize,
+            y_row as isize,
+            accumulate,
+            left.elements.as_ptr(),
+            left.column as isize,
+            left.row as isize,
+            right.elements.as_ptr(),
+            right.column as isize,
+            right.row as isize,
+            T::ONE,
+            T::ONE,
+            false,
+            false,
+            false,
+            threads,
+        );
     }
 }
 
