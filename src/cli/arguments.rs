@@ -135,8 +135,8 @@ pub struct TrainArguments {
     /// Log the loss of every step to metrics.jsonl
     #[arg(long)]
     pub log_steps: bool,
-    /// Resume the run in --out, or else the newest run under runs. --epochs, --steps, --lr and --set train... change the
-    /// training from there on; any other option that differs from the run is refused
+    /// Resume the run in --out, or else the newest run under runs. --epochs, --steps, --lr and --set train... change
+    /// the training from there on; any other option that differs from the run is refused
     #[arg(long)]
     pub resume: bool,
     /// With --resume: accept data other than the run's. An unfinished epoch starts again

@@ -8,8 +8,8 @@ use std::time::Duration;
 /// `--autotune`.
 #[derive(clap::Args)]
 pub struct AutotuneArgument {
-    /// First measure which tiles of matrix products are fastest on the device, for at most this time (in bench: for each
-    /// workload), and keep the result for later runs with --autotune
+    /// First measure which tiles of matrix products are fastest on the device, for at most this time (in bench: for
+    /// each workload), and keep the result for later runs with --autotune
     #[arg(
         long = "autotune",
         alias = "tune",

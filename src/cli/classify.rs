@@ -14,10 +14,11 @@ use std::path::PathBuf;
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// The directory of a trained model, whose encoder becomes a classifier; with --predict, the directory of a classifier
+    /// The directory of a trained model, whose encoder becomes a classifier; with --predict, the directory of a
+    /// classifier
     run: PathBuf,
-    /// Labelled data: digits, a folder with MNIST's files or with a folder of pictures for each class, an NPZ file with x
-    /// and y, or a CSV file with --label
+    /// Labelled data: digits, a folder with MNIST's files or with a folder of pictures for each class, an NPZ file with
+    /// x and y, or a CSV file with --label
     #[arg(long, default_value = "digits", value_name = "FILE|DIR|digits[:N]")]
     data: String,
     /// The column of a CSV file that holds the labels: its name, or its number counted from 1 [default: the run's]

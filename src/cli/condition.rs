@@ -29,8 +29,8 @@ impl ConditionArgument {
         self.label.is_some() || !self.condition.is_empty()
     }
 
-    /// The condition of one sample. Fails where the model needs a condition and the command line has none, and where the
-    /// model does not take the condition of the command line.
+    /// The condition of one sample. Fails where the model needs a condition and the command line has none, and where
+    /// the model does not take the condition of the command line.
     pub fn one(&self, network: &Network) -> Result<SideInputs> {
         let condition = network.spec().condition;
         let help = match (condition, &self.label) {

@@ -19,8 +19,8 @@ const COLUMNS: usize = 10;
 pub struct Arguments {
     #[command(flatten)]
     run: RunArgument,
-    /// The input: data as for train --data, of which the test part is used if there is one; for decode an NPY, NPZ, IDX or
-    /// CSV file of codes
+    /// The input: data as for train --data, of which the test part is used if there is one; for decode an NPY, NPZ, IDX
+    /// or CSV file of codes
     input: String,
     /// The output: NAME.npy, NAME.csv, NAME.idx or NAME.idx.gz; for pictures also NAME.png (a grid of pictures) or a
     /// folder (a PNG file of each)

@@ -18,12 +18,12 @@ use std::path::PathBuf;
 pub struct Common {
     #[command(flatten)]
     run: RunArgument,
-    /// The data whose samples are meant, as for train; its test part if it has one. For a model without a prior, codes are
-    /// drawn like those of this data
+    /// The data whose samples are meant, as for train; its test part if it has one. For a model without a prior, codes
+    /// are drawn like those of this data
     #[arg(long, value_name = "FILE|DIR|digits[:N]")]
     data: Option<String>,
-    /// The output: NAME.png (a grid of pictures), a folder (a PNG file of each), NAME.npy, NAME.csv or NAME.idx [default:
-    /// a grid in the run's directory]
+    /// The output: NAME.png (a grid of pictures), a folder (a PNG file of each), NAME.npy, NAME.csv or NAME.idx
+    /// [default: a grid in the run's directory]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     #[command(flatten)]
@@ -106,7 +106,8 @@ pub fn generate(arguments: &Generate) -> Result<()> {
     common.write(&autoencoder, "generated.png", &samples, columns(*n as usize))
 }
 
-/// The number of columns of a grid of pictures: at least the number of rows, at most twice that, without gaps if possible.
+/// The number of columns of a grid of pictures: at least the number of rows, at most twice that, without gaps if
+/// possible.
 fn columns(count: usize) -> usize {
     let side = (1..20).find(|side| side * side >= count).unwrap_or(20);
     (side..=(2 * side).min(20)).find(|columns| count.is_multiple_of(*columns)).unwrap_or(side)

@@ -7,7 +7,8 @@ use pinhole::error::Result;
 use pinhole::run::RunDirectory;
 use std::path::{Path, PathBuf};
 
-/// Loads the other members of an ensemble on the device of the first. Fails for a run that was trained on data unlike this.
+/// Loads the other members of an ensemble on the device of the first. Fails for a run that was trained on data unlike
+/// this.
 pub fn load_others(runs: &[PathBuf], first: &Autoencoder, data: &Dataset) -> Result<Vec<Autoencoder>> {
     let load = |run: &PathBuf| {
         if let Some(samples) = RunDirectory::samples(run)? {
@@ -40,8 +41,8 @@ pub fn load_pairs(
     data::load_pairs(source, targets, &reading)
 }
 
-/// Reads the samples of data for the model of a run: the test part if there is one, unless `train` asks for the training
-/// part. The condition of the command line replaces the data's.
+/// Reads the samples of data for the model of a run: the test part if there is one, unless `train` asks for the
+/// training part. The condition of the command line replaces the data's.
 pub fn samples_of(
     autoencoder: &Autoencoder,
     run: &Path,

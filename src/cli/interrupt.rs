@@ -25,8 +25,8 @@ impl End {
     }
 }
 
-/// Whether a signal has come. Until training begins, a signal ends the program immediately, however long data take to load;
-/// from then on the first signal asks training to stop, and the second one ends the program.
+/// Whether a signal has come. Until training begins, a signal ends the program immediately, however long data take to
+/// load; from then on the first signal asks training to stop, and the second one ends the program.
 #[derive(Debug, Default)]
 pub struct Interrupt {
     raised: AtomicBool,
@@ -52,7 +52,8 @@ impl Interrupt {
         interrupt
     }
 
-    /// Declares that training begins: the caller asks [`Interrupt::is_raised`] from now on, and saves the run when it is.
+    /// Declares that training begins: the caller asks [`Interrupt::is_raised`] from now on, and saves the run when it
+    /// is.
     pub fn training_begins(&self) {
         self.training.store(true, Ordering::SeqCst);
     }

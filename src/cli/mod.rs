@@ -151,8 +151,8 @@ fn keep_quiet_about_lost_devices() {
 /// Modules of the library whose warnings are shown without `RUST_LOG`.
 const NOTES: [&str; 2] = ["pinhole::data", "pinhole::run::lock"];
 
-/// Writes log messages to stderr: those that `RUST_LOG` asks for, such as `pinhole=debug`; unless it is set, the warnings of
-/// [`NOTES`], without time and module.
+/// Writes log messages to stderr: those that `RUST_LOG` asks for, such as `pinhole=debug`; unless it is set, the
+/// warnings of [`NOTES`], without time and module.
 fn log_to_stderr() {
     let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let layer = match std::env::var_os("RUST_LOG") {

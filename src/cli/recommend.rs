@@ -13,8 +13,8 @@ pub struct Arguments {
     /// The users with their items; only the test part if the data has one
     #[arg(long, value_name = "ratings:FILE|FILE.npz|ratings:USERS[:SEED]")]
     data: String,
-    /// Recommend for one user: the name in the data, or the number counted from 0 where users have no names [default: all
-    /// users]
+    /// Recommend for one user: the name in the data, or the number counted from 0 where users have no names [default:
+    /// all users]
     #[arg(long, value_name = "USER")]
     user: Option<String>,
     /// The number of items for each user

@@ -1,7 +1,7 @@
 //! `pinhole train --resume`: compares the options of a command line with those of the run.
 //!
-//! The command that began a run resumes it when `--resume` is added. An option that differs from the run is refused by its
-//! name, unless it may change.
+//! The command that began a run resumes it when `--resume` is added. An option that differs from the run is refused by
+//! its name, unless it may change.
 
 use super::arguments::{TrainArguments, resolve_model};
 use pinhole::data::{is_same_source, may_be_same_source, relative_path};
@@ -128,8 +128,8 @@ fn expect_model(arguments: &TrainArguments, run: &ModelSpec) -> Result<()> {
     }
 }
 
-/// The sources of data and targets: those of the command line, else those of the run. Fails where a relative path of the run
-/// does not exist in the current folder.
+/// The sources of data and targets: those of the command line, else those of the run. Fails where a relative path of
+/// the run does not exist in the current folder.
 pub fn sources(arguments: &TrainArguments, settings: &RunSettings) -> Result<(String, Option<String>)> {
     let own = |option: &str, source: &String| match relative_path(source).filter(|path| !path.exists()) {
         // Runs of older versions keep relative paths.
@@ -179,8 +179,8 @@ pub fn expect_data(
     }
 }
 
-/// Restarts the current epoch of a checkpoint, and reports it, where the epoch would have different steps now: with other
-/// data, another batch size or another order. Returns whether it did.
+/// Restarts the current epoch of a checkpoint, and reports it, where the epoch would have different steps now: with
+/// other data, another batch size or another order. Returns whether it did.
 pub fn begin_epoch_anew(checkpoint: &mut Checkpoint, [now, before]: [&TrainSpec; 2], other_data: bool) -> bool {
     let of = |spec: &TrainSpec| (spec.batch, spec.shuffle, spec.accumulate);
     let anew = checkpoint.progress.position > 0 && (other_data || of(now) != of(before));

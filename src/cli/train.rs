@@ -271,8 +271,8 @@ fn print(report: &EpochReport, epochs: usize) -> Result<()> {
     say(&format!("{line}, {:.1} s", report.seconds))
 }
 
-/// Creates the first free directory for a run of a model: `runs/conv-1`, `runs/conv-2` and further. Processes that run at
-/// the same time get different directories.
+/// Creates the first free directory for a run of a model: `runs/conv-1`, `runs/conv-2` and further. Processes that run
+/// at the same time get different directories.
 fn next_run(runs: &Path, model: &str) -> Result<PathBuf> {
     let stem = Path::new(model).file_stem().map_or_else(|| "run".into(), |stem| stem.to_string_lossy().into_owned());
     std::fs::create_dir_all(runs).map_err(Error::io("create", runs))?;

@@ -34,7 +34,7 @@ pub fn run(arguments: &Arguments) -> Result<End> {
     let device = arguments.device.open()?;
     let count = spec.trials();
     eprintln!(
-        "searching {} keys of {} on {}, {count} trials, into {}; a part of the training data is set aside for validation",
+        "searching {} keys of {} on {}, {count} trials, into {}; some training data is set aside for validation",
         spec.space.len(),
         spec.model,
         spec.data,

@@ -4,7 +4,7 @@
 use crate::rng::normal_tail;
 pub(crate) use crate::rng::{error_function, normal_quantile};
 
-/// Defines functions of numbers.
+/// Defines functions of f64 by their values.
 macro_rules! functions {
     ($($(#[$doc:meta])* $name:ident($($x:ident),*) = $value:expr;)*) => {
         $($(#[$doc])* pub fn $name($($x: f64),*) -> f64 { $value })*
@@ -24,7 +24,7 @@ functions! {
     relu(x) = if x < 0.0 { 0.0 } else { x };
     hyperbolic_tangent(x) = x.tanh();
     softplus(x) = relu(x) + (-x.abs()).exp().ln_1p();
-    /// Minus infinity gives minus zero, the limit, rather than inf * 0.
+    /// The limit, minus zero, at minus infinity, where x * sigmoid(x) is NaN.
     silu(x) = if x == f64::NEG_INFINITY { -0.0 } else { x * sigmoid(x) };
     gelu(x) = if x == f64::NEG_INFINITY { -0.0 } else { x * normal_tail(-x) };
     sine(x) = x.sin();
@@ -35,7 +35,7 @@ functions! {
     divide(x, y) = x / y;
     maximum(x, y) = if x > y { x } else { y };
     minimum(x, y) = if x < y { x } else { y };
-    /// NaN below zero, as in f32, where `powf` would take whole exponents.
+    /// NaN for negative x, as in f32, although `powf` allows whole exponents.
     power(x, y) = if x < 0.0 && y != 0.0 { f64::NAN } else { x.abs().powf(y) };
     less(x, y) = if x < y { 1.0 } else { 0.0 };
     equal(x, y) = if x == y { 1.0 } else { 0.0 };

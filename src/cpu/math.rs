@@ -7,8 +7,9 @@
 //!
 //! # Accuracy
 //!
-//! Greatest error in units in the last place (of the true result, those of subnormals being 2^-149) against `double.rs`.
-//! For one argument: every 17th f32, 252 million points. `fma`: with every contraction that gcc finds in the WGSL.
+//! Greatest error in units in the last place (of the true result, those of subnormals being 2^-149) against
+//! `double.rs`. For one argument: every 17th f32, 252 million points. `fma`: with every contraction that gcc finds in
+//! the WGSL.
 //!
 //! | function | error | fma | |
 //! |---|---|---|---|

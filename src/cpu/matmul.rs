@@ -6,9 +6,9 @@ use gemm_common::Parallelism;
 use rayon::prelude::*;
 use std::cell::Cell;
 
-/// Side of the squares by which a matrix is transposed.
+/// The side of the squares by which a matrix is transposed.
 const SQUARE: usize = 16;
-/// Number of multiplications below which a second thread does not pay.
+/// The number of multiplications below which a second thread does not pay.
 const SERIAL: usize = 1 << 18;
 
 /// A matrix in memory: its elements and the distances between rows and between columns.
@@ -35,7 +35,7 @@ pub(super) fn product<T: Real>(constants: [usize; 12], lhs: &[T], rhs: &[T], y: 
     };
     if batch == 1 {
         let (left, right) = matrices(0);
-        // Where the depth is split, the first part takes all of it.
+        // Where the depth is split into parts, the first part gets the whole sum.
         let (y, rest) = y.split_at_mut(m * n);
         rest.fill(T::ZERO);
         multiply_large([m, n, k], left, right, y);
@@ -55,7 +55,7 @@ pub(super) fn product<T: Real>(constants: [usize; 12], lhs: &[T], rhs: &[T], y: 
 /// y \[m, n\] = left \[m, k\] right \[k, n\] on all threads.
 fn multiply_large<T: Real>([m, n, k]: [usize; 3], left: Matrix<T>, right: Matrix<T>, y: &mut [T]) {
     let threads = if m * n * k < SERIAL { Parallelism::None } else { Parallelism::Rayon(0) };
-    // The library reads `right` along rows; if the elements of a row are far apart, transposing first is faster.
+    // The library reads `right` along rows; where the elements of a row are far apart, transposing first is faster.
     if right.row == 1 && right.column > 1 && m > 2 && n > 2 && k > 2 {
         with_memory(k * n, |turned| {
             transpose(right.elements, [n, k], right.column, turned);

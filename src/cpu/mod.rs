@@ -1,8 +1,8 @@
 //! Runs plans on the CPU: the twins of the kernels, generic over f32 and f64.
 //!
 //! In f64 the CPU is the reference for GPUs and for finite differences; in f32 it is the device of a machine without a
-//! GPU, threaded, with products by the `gemm` crates. Each file has the name of a shader, and its functions those of
-//! the shader's entry points.
+//! GPU, with threads and with products by the `gemm` crates. Each file has the name of a shader, and its functions
+//! the names of the entry points.
 
 mod assign;
 mod batch;
@@ -228,8 +228,8 @@ pub(crate) fn execute<T: Real>(step: &Step, sources: &[Source<T>], targets: &mut
         Kernel::CollectedUpdate => {
             if let [parameters, moments] = targets {
                 let inputs = optimizer::Inputs::current(&[], words(0), floats(1), step.constant("NORMED") == Some(1));
-                let settings = optimizer::Settings::new(step.constants());
-                optimizer::collected_update(settings, inputs, parameters.floats(), moments.floats());
+                let settings = optimizer::Settings { collected: true, ..optimizer::Settings::new(step.constants()) };
+                optimizer::update(settings, inputs, parameters.floats(), moments.floats());
             }
         }
         Kernel::Squares => {

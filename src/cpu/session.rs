@@ -68,23 +68,15 @@ impl<T: Real> Session<T> {
     pub fn write(&mut self, name: &str, offset: usize, values: &Values) {
         let Some((spec, memory)) = self.buffers.iter_mut().find(|(spec, _)| spec.name == name) else { return };
         let range = offset..offset + values.len();
-        if let (Memory::Floats(memory), DType::Half) = (&mut *memory, spec.dtype) {
-            for (memory, value) in memory[range].iter_mut().zip(values.to_f64()) {
-                *memory = T::from_f64(f16::from_f64(value).to_f64());
-            }
-            return;
-        }
         match (memory, values) {
+            (Memory::Floats(memory), _) if spec.dtype == DType::Half => {
+                let halves = values.to_f64().into_iter().map(|value| f16::from_f64(value).to_f64());
+                fill(&mut memory[range], halves);
+            }
             (Memory::Floats(memory), Values::F32(values)) => {
-                for (memory, value) in memory[range].iter_mut().zip(values) {
-                    *memory = T::from_f64(*value as f64);
-                }
+                fill(&mut memory[range], values.iter().map(|value| *value as f64));
             }
-            (Memory::Floats(memory), Values::F64(values)) => {
-                for (memory, value) in memory[range].iter_mut().zip(values) {
-                    *memory = T::from_f64(*value);
-                }
-            }
+            (Memory::Floats(memory), Values::F64(values)) => fill(&mut memory[range], values.iter().copied()),
             (Memory::Words(memory), Values::U32(values)) => memory[range].copy_from_slice(values),
             (Memory::Bytes(memory), Values::U8(values)) => memory[range].copy_from_slice(values),
             (Memory::Floats(_) | Memory::Words(_) | Memory::Bytes(_), _) => {}
@@ -139,6 +131,10 @@ impl<T: Real> Session<T> {
     pub fn metrics(&mut self, plan: usize) -> Vec<Vec<f64>> {
         self.metrics[plan].drain(..).collect()
     }
+}
+
+fn fill<T: Real>(memory: &mut [T], values: impl Iterator<Item = f64>) {
+    memory.iter_mut().zip(values).for_each(|(memory, value)| *memory = T::from_f64(value));
 }
 
 fn floats<T: Real>(values: &[T]) -> Values {

@@ -64,7 +64,7 @@ impl Autoencoder {
             false => Err(Error::invalid(
                 "latent",
                 format!("codes of a {} latent follow no known distribution", spec.latent),
-                "give data whose codes new codes should resemble, or train a model whose latent is gaussian or wasserstein",
+                "give data for codes like its codes, or train a model whose latent is gaussian or wasserstein",
             )),
         }
     }
@@ -138,8 +138,8 @@ impl Autoencoder {
         self.decode_given(&walk(path, &from, &to), &SideInputs::conditions(conditions))
     }
 
-    /// Samples `[latents · steps, ..input]` around a code: each of the first `latents` elements of the code takes `steps`
-    /// values from three standard deviations below its mean to three above, with the other elements unchanged.
+    /// Samples `[latents · steps, ..input]` around a code: each of the first `latents` elements of the code takes
+    /// `steps` values from three standard deviations below its mean to three above, with the other elements unchanged.
     pub fn traverse(&self, codes: &CodeStatistics, code: &[f32], latents: usize, steps: usize) -> Result<Tensor> {
         self.traverse_given(codes, code, &SideInputs::default(), latents, steps)
     }

@@ -165,8 +165,8 @@ pub fn perplexity(parts: &[f64]) -> f64 {
     terms.sum::<f64>().exp()
 }
 
-/// The lower triangle L, row by row, of the Cholesky decomposition L Lᵀ of a covariance. An element that is constant, or
-/// a linear function of others, has a zero on the diagonal.
+/// The lower triangle L, row by row, of the Cholesky decomposition L Lᵀ of a covariance. An element that is constant,
+/// or a linear function of others, has a zero on the diagonal.
 fn cholesky(mut matrix: Vec<f64>, size: usize) -> Vec<f64> {
     let largest = (0..size).map(|row| matrix[row * size + row]).fold(0.0, f64::max);
     for column in 0..size {
