@@ -1,7 +1,6 @@
 //! `pinhole download`: public data sets.
 
-use super::output::say;
-use indicatif::{ProgressBar, ProgressStyle};
+use super::output::{progress_bar, say};
 use pinhole::data::download::{Downloader, Fetched, collection};
 use pinhole::error::Result;
 use std::path::PathBuf;
@@ -32,10 +31,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     };
     let downloader = Downloader::new(PATIENCE);
     for file in collection.files {
-        let bar = ProgressBar::new(file.bytes);
-        if let Ok(style) = ProgressStyle::with_template("{prefix} {wide_bar} {bytes}/{total_bytes} {eta} left") {
-            bar.set_style(style);
-        }
+        let bar = progress_bar(file.bytes, "{prefix} {wide_bar} {bytes}/{total_bytes} {eta} left");
         bar.set_prefix(file.name);
         let fetched = downloader.fetch(file, &mirrors, &folder, &mut |bytes| bar.set_position(bytes));
         bar.finish_and_clear();

@@ -1,5 +1,6 @@
 //! The output of commands: lines on standard output, arrays in files, and pictures.
 
+use indicatif::{ProgressBar, ProgressStyle};
 use pinhole::data::csv::write_csv;
 use pinhole::data::idx::{write_idx_f32, write_idx_u8};
 use pinhole::data::images::{to_bytes, write_png};
@@ -9,6 +10,7 @@ use pinhole::data::{Column, Dataset, is_picture, picture_files};
 use pinhole::draw::{Image, write_grid};
 use pinhole::error::{Error, Result};
 use pinhole::shape::Shape;
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -32,6 +34,12 @@ pub fn say(line: &str) -> Result<()> {
 pub fn say_json(value: &impl serde::Serialize) -> Result<()> {
     let text = serde_json::to_string(value);
     say(&text.map_err(|error| Error::invalid("result", error.to_string(), "report this as a bug in pinhole"))?)
+}
+
+/// A progress bar on stderr.
+pub fn progress_bar(length: u64, template: &str) -> ProgressBar {
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    ProgressBar::new(length).with_style(style)
 }
 
 /// The format of an output file.
@@ -202,8 +210,6 @@ fn names(input: &Path, count: usize) -> Result<Vec<String>> {
     let name = |path: &PathBuf| path.file_stem().map(|stem| format!("{}.png", stem.to_string_lossy()));
     let names: Vec<String> = files.iter().filter_map(name).collect();
     // Names may repeat: a picture as PNG and as JPEG.
-    let mut different = names.clone();
-    different.sort();
-    different.dedup();
+    let different: BTreeSet<&String> = names.iter().collect();
     Ok(if different.len() == count { names } else { numbered })
 }

@@ -1,10 +1,9 @@
 //! `pinhole search`: nearest neighbours by the Hamming distance of binary codes.
 
-use super::arguments::DeviceArgument;
+use super::arguments::{DeviceArgument, RunArgument};
 use super::condition::ConditionArgument;
 use super::inputs::samples_of;
 use super::output::{as_picture, say, say_json, show_grid};
-use pinhole::Autoencoder;
 use pinhole::data::Dataset;
 use pinhole::draw::Image;
 use pinhole::error::{Error, Result};
@@ -16,8 +15,8 @@ const SHOWN: [usize; 2] = [20, 20];
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// The directory of a trained model with a binary latent
-    run: PathBuf,
+    #[command(flatten)]
+    run: RunArgument,
     /// The queries: data as for train --data; the test part if there is one
     query: String,
     /// The data to search, as for train; the training part if there is also a test part
@@ -57,13 +56,13 @@ struct Precision {
 
 /// Finds for each query the samples whose codes are nearest.
 pub fn run(arguments: &Arguments) -> Result<()> {
-    let out = arguments.out.clone().unwrap_or_else(|| arguments.run.join("found.png"));
+    let out = arguments.out.clone().unwrap_or_else(|| arguments.run.path.join("found.png"));
     if out.extension().is_none_or(|extension| extension != "png") {
         return Err(Error::file(&out, "the results are drawn as a PNG file", "name it .png"));
     }
-    let autoencoder = Autoencoder::load(&arguments.run, arguments.device.open()?)?;
-    let query = samples_of(&autoencoder, &arguments.run, &arguments.query, false, &arguments.condition)?;
-    let data = samples_of(&autoencoder, &arguments.run, &arguments.data, true, &arguments.condition)?;
+    let autoencoder = arguments.run.load(&arguments.device)?;
+    let samples = |data, train| samples_of(&autoencoder, &arguments.run.path, data, train, &arguments.condition);
+    let (query, data) = (samples(&arguments.query, false)?, samples(&arguments.data, true)?);
     let (searched, wanted) = (HammingIndex::of(&autoencoder, &data)?, HammingIndex::of(&autoencoder, &query)?);
     let mut found = Vec::with_capacity(query.len());
     for code in (0..query.len()).filter_map(|index| wanted.code(index)) {

@@ -4,9 +4,9 @@ use super::arguments::{TrainArguments, open_device};
 use super::autotune::show_tuning;
 use super::inputs::load_pairs;
 use super::interrupt::{End, Interrupt};
-use super::output::{say, say_json};
+use super::output::{progress_bar, say, say_json};
 use super::resume;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget};
 use pinhole::Device;
 use pinhole::data::{self, Samples, Scaling, TrainingSets};
 use pinhole::error::{Error, Result};
@@ -31,22 +31,16 @@ struct Prepared {
     settings: RunSettings,
     /// The initial weights of a new run.
     start: Values,
-    resumed: Option<Resumed>,
-}
-
-/// A run to resume.
-struct Resumed {
-    directory: RunDirectory,
-    /// The run's training settings before this command.
-    before: TrainSpec,
-    /// Whether the data differ from those that the run began with.
+    /// The run to resume, with its training settings before this command.
+    resumed: Option<(RunDirectory, TrainSpec)>,
+    /// Whether the data differ from those that the resumed run began with.
     other_data: bool,
 }
 
 /// Trains a model, and keeps everything in the run directory.
 pub fn run(arguments: &TrainArguments) -> Result<End> {
     let interrupt = Interrupt::listen();
-    let Prepared { network, device, sets, settings, start, resumed } = prepare(arguments)?;
+    let Prepared { network, device, sets, settings, start, resumed, other_data } = prepare(arguments)?;
     if let Some(budget) = arguments.autotune.budget()? {
         autotune(budget, &network, &device)?;
     }
@@ -54,7 +48,7 @@ pub fn run(arguments: &TrainArguments) -> Result<End> {
     let mut trainer = Trainer::new(&network, &device, &sets.train, sets.validation.as_ref(), options)?;
     let profile = inspect(arguments, &mut trainer, &start)?;
     let mut run = match resumed {
-        Some(Resumed { directory, before, other_data }) => {
+        Some((directory, before)) => {
             let trains = [&network.spec().train, &before];
             let change = |checkpoint: &mut Checkpoint| resume::begin_epoch_anew(checkpoint, trains, other_data);
             Run::resume(directory, trainer, &settings, change)?
@@ -132,18 +126,12 @@ fn prepare(arguments: &TrainArguments) -> Result<Prepared> {
         _ => Values::F32(network.initial(network.spec().train.seed)),
     };
     let fingerprint = Fingerprint::of(&network, &sets.train, sets.validation.as_ref())?;
-    let resumed = match resumed {
-        Some((directory, before)) => {
-            let sources = (&*source, targets.as_deref());
-            let other_data = resume::expect_data(arguments, sources, &settings, &fingerprint)?;
-            Some(Resumed { directory, before, other_data })
-        }
-        None => None,
-    };
+    let sources = (&*source, targets.as_deref());
+    let other_data = resumed.is_some() && resume::expect_data(arguments, sources, &settings, &fingerprint)?;
     settings.data = data::absolute_source(&source);
     settings.targets = targets.as_deref().map(data::absolute_source);
     settings.fingerprint = Some(fingerprint);
-    Ok(Prepared { network, device, sets, settings, start, resumed })
+    Ok(Prepared { network, device, sets, settings, start, resumed, other_data })
 }
 
 /// Measures tiles for the matrix products of the training step, and reports the chosen ones.
@@ -323,12 +311,8 @@ impl RunProgress<'_> {
     }
 
     fn show_bar(&mut self) {
-        let target = ProgressDrawTarget::stderr_with_hz(10);
-        let bar = ProgressBar::with_draw_target(Some(self.steps_per_epoch), target);
-        let template = "epoch {prefix} {wide_bar} {pos}/{len} {msg} {eta} left";
-        if let Ok(style) = ProgressStyle::with_template(template) {
-            bar.set_style(style);
-        }
+        let bar = progress_bar(self.steps_per_epoch, "epoch {prefix} {wide_bar} {pos}/{len} {msg} {eta} left");
+        bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(10));
         bar.set_prefix((self.epoch + 1).to_string());
         bar.set_position(self.position);
         bar.reset_eta();

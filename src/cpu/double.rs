@@ -4,14 +4,7 @@
 use crate::rng::normal_tail;
 pub(crate) use crate::rng::{error_function, normal_quantile};
 
-/// Defines functions of f64 by their values.
-macro_rules! functions {
-    ($($(#[$doc:meta])* $name:ident($($x:ident),*) = $value:expr;)*) => {
-        $($(#[$doc])* pub fn $name($($x: f64),*) -> f64 { $value })*
-    };
-}
-
-functions! {
+functions! { #[inline] f64 =>
     negate(x) = -x;
     absolute(x) = x.abs();
     sign_of(x) = if x > 0.0 { 1.0 } else if x < 0.0 { -1.0 } else { x };

@@ -4,6 +4,13 @@
 //! GPU, with threads and with products by the `gemm` crates. Each file has the name of a shader, and its functions
 //! the names of the entry points.
 
+/// Defines functions of a number type by their values.
+macro_rules! functions {
+    (#[$inline:meta] $number:ty => $($(#[$doc:meta])* $name:ident($($x:ident),*) = $value:expr;)*) => {
+        $($(#[$doc])* #[$inline] pub fn $name($($x: $number),*) -> $number { $value })*
+    };
+}
+
 mod assign;
 mod batch;
 mod conv2d;
