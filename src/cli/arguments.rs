@@ -152,13 +152,13 @@ pub struct TrainArguments {
     /// Also write the metrics for TensorBoard, into the run directory
     #[arg(long)]
     pub tensorboard: bool,
-    /// Before training, run a number of steps launch by launch, compare each launch with the CPU, and stop at the first
-    /// difference
+    /// Before training, run some steps (2 without a number) launch by launch, compare each launch with the CPU, and
+    /// stop at the first difference
     #[arg(long, value_name = "STEPS", num_args = 0..=1, require_equals = true, default_missing_value = "2",
           value_parser = clap::value_parser!(u32).range(1..))]
     pub check: Option<u32>,
-    /// Before training, time every kernel launch of a number of steps, and write profile.json for Perfetto to the run
-    /// directory
+    /// Before training, time every kernel launch of some steps (20 without a number), and write profile.json for
+    /// Perfetto to the run directory
     #[arg(long, value_name = "STEPS", num_args = 0..=1, require_equals = true, default_missing_value = "20",
           value_parser = clap::value_parser!(u32).range(1..))]
     pub profile: Option<u32>,

@@ -8,16 +8,10 @@ use std::time::Duration;
 /// `--autotune`.
 #[derive(clap::Args)]
 pub struct AutotuneArgument {
-    /// First measure which tiles of matrix products are fastest on the device, for at most this time (in bench: for
-    /// each workload), and keep the result for later runs with --autotune
-    #[arg(
-        long = "autotune",
-        alias = "tune",
-        value_name = "SECONDS",
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "10"
-    )]
+    /// First measure which tiles of matrix products are fastest on the device, for at most 10 seconds or the given time
+    /// (in bench for each workload), and keep the result for later runs with --autotune
+    #[arg(long = "autotune", alias = "tune", value_name = "SECONDS", num_args = 0..=1, require_equals = true,
+          default_missing_value = "10")]
     seconds: Option<f64>,
 }
 

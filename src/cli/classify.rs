@@ -53,9 +53,7 @@ pub fn run(arguments: &Arguments) -> Result<End> {
     if let Some(label) = &arguments.label {
         spec.data.label.clone_from(label);
     }
-    if let Some(epochs) = arguments.epochs {
-        spec.train.epochs = epochs as usize;
-    }
+    spec.train.epochs = arguments.epochs.map_or(spec.train.epochs, |epochs| epochs as usize);
     let mut autoencoder = Autoencoder::new(spec.clone(), arguments.device.open()?)?;
     autoencoder.load_weights(arguments.run.join("model.safetensors"))?;
     let mut settings = RunSettings {

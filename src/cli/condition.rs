@@ -15,15 +15,10 @@ pub struct ConditionArgument {
     condition: Vec<f32>,
     /// The column of a CSV file that holds the labels: its name, or its number counted from 1 [default: the run's]
     #[arg(long, value_name = "COLUMN")]
-    label_column: Option<String>,
+    pub label_column: Option<String>,
 }
 
 impl ConditionArgument {
-    /// The column of labels on the command line.
-    pub fn label_column(&self) -> Option<&str> {
-        self.label_column.as_deref()
-    }
-
     /// Whether `--label` or `--condition` is given.
     pub fn is_some(&self) -> bool {
         self.label.is_some() || !self.condition.is_empty()

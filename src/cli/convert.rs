@@ -38,7 +38,7 @@ pub struct Arguments {
 pub struct Reconstruct {
     #[command(flatten)]
     common: Arguments,
-    /// Add a trained model to an ensemble, whose mean reconstruction is written; may be given several times
+    /// Write the mean reconstruction of an ensemble of RUN and this trained model; may be given several times
     #[arg(long, value_name = "RUN")]
     with: Vec<PathBuf>,
     /// Also write the standard deviation of each element over the members of the ensemble

@@ -29,7 +29,7 @@ pub struct Arguments {
     #[command(flatten)]
     device: DeviceArgument,
     /// Also estimate an upper bound on the negative log-likelihood of a variational model by importance sampling, from
-    /// this number of codes per sample
+    /// 200 codes per sample or the given number
     #[arg(long, value_name = "CODES", num_args = 0..=1, require_equals = true, default_missing_value = "200",
           value_parser = clap::value_parser!(u32).range(1..=100_000))]
     nll: Option<u32>,
@@ -44,7 +44,7 @@ pub struct Arguments {
     /// Recall@20, Recall@50 and NDCG@100, and for comparison those of a ranking by popularity
     #[arg(long)]
     ranking: bool,
-    /// Add a trained model to an ensemble, whose mean reconstruction is measured too; may be given several times
+    /// Also measure the mean reconstruction of an ensemble of RUN and this trained model; may be given several times
     #[arg(long, value_name = "RUN")]
     with: Vec<PathBuf>,
     /// Print one line of JSON

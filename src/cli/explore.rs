@@ -18,8 +18,8 @@ use std::path::PathBuf;
 pub struct Common {
     #[command(flatten)]
     run: RunArgument,
-    /// The data whose samples are meant, as for train; its test part if it has one. For a model without a prior, codes
-    /// are drawn like those of this data
+    /// The data to take samples from, as for train: its test part if it has one. A model without a prior draws codes
+    /// like those of this data
     #[arg(long, value_name = "FILE|DIR|digits[:N]")]
     data: Option<String>,
     /// The output: NAME.png (a grid of pictures), a folder (a PNG file of each), NAME.npy, NAME.csv or NAME.idx

@@ -51,7 +51,7 @@ pub fn samples_of(
     condition: &ConditionArgument,
 ) -> Result<Dataset> {
     let network = autoencoder.network();
-    let splits = load_data(run, network.spec().reading(), data, condition.label_column())?;
+    let splits = load_data(run, network.spec().reading(), data, condition.label_column.as_deref())?;
     let data = splits.test.filter(|_| !train).unwrap_or(splits.train);
     network.accepts(data.sample_shape(), data.name())?;
     condition.about(network, data)

@@ -27,9 +27,7 @@ pub struct Arguments {
 /// Prints the plan of a training step: a line for each launch. Fails where it exceeds the limits of `PINHOLE_LIMITS`.
 pub fn run(arguments: &Arguments) -> Result<()> {
     let mut spec = arguments.changes.resolve(&arguments.model)?;
-    if let Some(batch) = arguments.batch {
-        spec.train.batch = batch as usize;
-    }
+    spec.train.batch = arguments.batch.map_or(spec.train.batch, |batch| batch as usize);
     let target = Device::open(arguments.device.name())?.target();
     let network = Network::new(spec)?;
     let samples = arguments.samples.map_or_else(|| default_samples(&network), |samples| samples as usize);

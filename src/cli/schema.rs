@@ -30,7 +30,12 @@ pub fn run(arguments: &Arguments) -> Result<()> {
 /// The tables of `src/model/README.md`, with an empty column for the meaning of each row.
 fn tables() -> Result<String> {
     let schema = ModelSpec::schema();
-    let layers = Layer::templates().into_iter().map(|layer| [layer.to_string(), full(format!("{layer:#}"), &layer)]);
+    let layer = |layer: Layer| {
+        let (short, full) = (layer.to_string(), format!("{layer:#}"));
+        let keys = if full == short { String::new() } else { full };
+        [short, keys]
+    };
+    let layers = Layer::templates().into_iter().map(layer);
     let loss = |kind: LossKind| [kind.name().to_owned(), LossSpec { terms: vec![(kind, 0.5)] }.to_string()];
     let mut text = table(["layer", "with all its keys"], layers)
         + &table(["loss", "with a weight"], LossKind::all().into_iter().map(loss));
@@ -70,11 +75,6 @@ fn tables() -> Result<String> {
         text += &table([title, "default"], rows);
     }
     Ok(text.trim_end().to_owned())
-}
-
-/// The layer with all its keys; empty for a layer without keys.
-fn full(text: String, layer: &Layer) -> String {
-    if text == layer.to_string() { String::new() } else { text }
 }
 
 /// A default in the syntax of a model file.

@@ -111,9 +111,7 @@ fn prepare(arguments: &TrainArguments) -> Result<Prepared> {
     };
     let samples = settings.samples.get_or_insert_with(|| Samples::of(&splits.train));
     if let (Some(Scaling::Bytes { most: 1 }), None) = (samples.scaling, &resumed) {
-        eprintln!(
-            "no byte of the data is above 1, but bytes are divided by 255: save zeros and ones as floats or as booleans"
-        );
+        eprintln!("no byte is above 1, but bytes are divided by 255: save zeros and ones as floats or as booleans");
     }
     let sets = splits.for_training(spec.train.validation, spec.train.seed, settings.set_aside)?;
     spec.fit_to(&sets.train)?;
@@ -165,12 +163,9 @@ fn inspect(arguments: &TrainArguments, trainer: &mut Trainer, start: &Values) ->
 /// Reports the size of the model, the data, the device and the directory of a run.
 fn announce(run: &Run) {
     let trainer = run.trainer();
-    let shown = match trainer.validation() {
-        Some(validation) => format!("{} to validate", validation.len()),
-        None => "none to validate".to_owned(),
-    };
+    let validated = trainer.validation().map_or("none".to_owned(), |validation| validation.len().to_string());
     eprintln!(
-        "training {} parameters on {} samples of {} ({shown}), on {}, into {}",
+        "training {} parameters on {} samples of {} ({validated} to validate), on {}, into {}",
         trainer.network().checked().parameter_count(),
         trainer.data().len(),
         trainer.data().name(),

@@ -15,6 +15,7 @@ functions! { #[inline] f64 =>
     natural_exp(x) = x.exp();
     natural_log(x) = x.ln();
     relu(x) = if x < 0.0 { 0.0 } else { x };
+    sigmoid(x) = { let e = (-x.abs()).exp(); (if x < 0.0 { e } else { 1.0 }) / (1.0 + e) };
     hyperbolic_tangent(x) = x.tanh();
     softplus(x) = relu(x) + (-x.abs()).exp().ln_1p();
     /// The limit, minus zero, at minus infinity, where x * sigmoid(x) is NaN.
@@ -35,9 +36,4 @@ functions! { #[inline] f64 =>
     bce_with_logits(x, z) = (relu(x) - x * z) + (-x.abs()).exp().ln_1p();
     leaky_relu(x, slope) = if x > 0.0 { x } else { slope * x };
     elu(x, alpha) = if x > 0.0 { x } else { alpha * x.exp_m1() };
-}
-
-pub fn sigmoid(x: f64) -> f64 {
-    let e = (-x.abs()).exp();
-    if x < 0.0 { e / (1.0 + e) } else { 1.0 / (1.0 + e) }
 }

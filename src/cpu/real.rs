@@ -159,8 +159,8 @@ fn both<T: Real>(x: &[T], z: &[T], y: &mut [T], function: impl Fn(T, T) -> T) {
     );
 }
 
-// The functions `each_pair` and `clear` are for short slices in hot loops: `zip` and `fill` call functions of the standard
-// library that are not inlined across codegen units.
+// The functions `each_pair` and `clear` are for short slices in hot loops: `zip` and `fill` call functions of the
+// standard library that are not inlined across codegen units.
 
 /// Joins each element of `to` with its counterpart in `from`, up to the length of the shorter slice.
 #[inline(always)]

@@ -109,22 +109,21 @@ impl Autoencoder {
         }
         let left_out = rows.len() - given.len();
         let given = Dataset::from_sparse(SparseRows::new(rows.columns(), given)?).with_name(users.name());
-        let mut sums = [RankingQuality::default(); 2];
+        let mut sums = [[0.0; 3]; 2];
         let mut user = 0;
         self.rank(&given, &mut |excluded, scores| {
-            for (sum, scores) in sums.iter_mut().zip([scores, &popularity[..]]) {
+            let wanted = &held_out[user];
+            for (sums, scores) in sums.iter_mut().zip([scores, &popularity[..]]) {
                 let ranking = best_items(scores, excluded, 100);
-                sum.recall_20 += recall(&ranking, &held_out[user], 20);
-                sum.recall_50 += recall(&ranking, &held_out[user], 50);
-                sum.ndcg_100 += ndcg(&ranking, &held_out[user], 100);
+                let measures =
+                    [recall(&ranking, wanted, 20), recall(&ranking, wanted, 50), ndcg(&ranking, wanted, 100)];
+                sums.iter_mut().zip(measures).for_each(|(sum, measure)| *sum += measure);
             }
             user += 1;
         })?;
-        let count = user as f64;
-        let [model, popularity] = sums.map(|sum| RankingQuality {
-            recall_20: sum.recall_20 / count,
-            recall_50: sum.recall_50 / count,
-            ndcg_100: sum.ndcg_100 / count,
+        let [model, popularity] = sums.map(|sums| {
+            let [recall_20, recall_50, ndcg_100] = sums.map(|sum| sum / user as f64);
+            RankingQuality { recall_20, recall_50, ndcg_100 }
         });
         Ok(RankingReport { model, popularity, users: user, left_out })
     }
