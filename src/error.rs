@@ -128,8 +128,9 @@ pub enum Error {
 
     /// The result of a launch differs from that of the kernel's twin on the CPU.
     #[error(
-        "{launch}: {place}, is {got:e} on {device} and {expected:e} on the CPU; this is a bug in pinhole or in the \
-         driver: please report this line and `pinhole devices`, and try PINHOLE_WITHOUT (see the README) meanwhile"
+        "{launch}: {place}, is {got:e} on {device} and {expected:e} on the CPU; this is a bug in pinhole or in the driver: \
+         please report this line and `pinhole devices`; to find an optimisation at fault, set the environment variable \
+         PINHOLE_WITHOUT to epilogues, pairs, splits, joined-updates, subgroups, unroll or several of them with commas between"
     )]
     Disagreement {
         /// The launch and its step.

@@ -102,4 +102,14 @@ impl LatentSpec {
         validate(self, "latent")?;
         self.rules().validate()
     }
+
+    /// Whether codes are bits.
+    pub fn is_binary(&self) -> bool {
+        matches!(self, LatentSpec::Binary(_))
+    }
+
+    /// Whether codes are vectors of a codebook, and so have indices.
+    pub fn has_codebook(&self) -> bool {
+        matches!(self, LatentSpec::VectorQuantised(_))
+    }
 }

@@ -401,7 +401,7 @@ fn codes_are_explored() -> Result<()> {
     let refused = autoencoder.manifold(&prior, 4).expect_err("five numbers").to_string();
     assert_eq!(
         refused,
-        "latent: codes have 5 numbers, and only two make a plane; train with --latent 2, or use traverse"
+        "latent: codes have 5 elements, and only two make a plane; train with --latent 2, or use traverse"
     );
     Ok(())
 }
