@@ -19,11 +19,18 @@ pub use layer::{
     RmsNorm, Softmax, Structure, TiedLinear, UnitNorm, Unpatch, Upsample,
 };
 pub(crate) use layer::{Axes, fans, layer_schema};
-pub use placement::{Blocks, MAX_LAYERS, place, place_with, walk};
 pub(crate) use placement::{check_ties, with_forgotten_flatten};
+pub use placement::{place, place_with, walk};
 
 use crate::error::Error;
 use crate::shape::Shape;
+use std::collections::BTreeMap;
+
+/// The largest number of layers of a model, with each repetition counted.
+pub const MAX_LAYERS: usize = 10_000;
+
+/// Named lists of layers, which other lists may use.
+pub type Blocks = BTreeMap<String, Vec<Layer>>;
 
 /// A layer at its place in a list, where its shapes are known.
 #[derive(Clone, Debug, PartialEq)]

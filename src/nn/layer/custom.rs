@@ -29,8 +29,8 @@ use std::sync::Arc;
 ///         vec![ParameterSpec { name: "scale", shape: input.clone(), initial: Initial::Constant(1.0) }]
 ///     }
 ///
-///     fn apply(&self, cx: &mut Context, x: Value, parameters: &[Value]) -> pinhole::Result<Value> {
-///         cx.multiply(x, parameters[0])
+///     fn apply(&self, context: &mut Context, x: Value, parameters: &[Value]) -> pinhole::Result<Value> {
+///         context.multiply(x, parameters[0])
 ///     }
 /// }
 ///
@@ -52,7 +52,7 @@ pub trait CustomLayer: Send + Sync {
 
     /// The nodes on a batch: `[n, ..input]` to `[n, ..output]`, with the parameters in the order in which
     /// [`parameters`](CustomLayer::parameters) asked for them. Ops are built on the context as on a graph.
-    fn apply(&self, cx: &mut Context, x: Value, parameters: &[Value]) -> Result<Value>;
+    fn apply(&self, context: &mut Context, x: Value, parameters: &[Value]) -> Result<Value>;
 
     /// Forward floating-point operations for one sample, for summaries.
     fn flops(&self, _input: &Shape, _output: &Shape) -> u64 {
@@ -123,20 +123,20 @@ impl Kind for Custom {
         self.rules().map_or(0, |rules| rules.flops(input, output))
     }
 
-    fn apply(&self, placed: &Placed, cx: &mut Context, x: Value) -> Result<Value> {
+    fn apply(&self, placed: &Placed, context: &mut Context, x: Value) -> Result<Value> {
         let unfit = |problem: String| {
             let what = format!("layer {:?} at {}", self.name, placed.name);
             crate::Error::invalid(what, problem, "look at its CustomLayer")
         };
         let rules = self.rules().map_err(|misfit| unfit(misfit.problem))?;
         let parameters =
-            (0..placed.parameters.len()).map(|index| placed.parameter(cx, index)).collect::<Result<Vec<_>>>()?;
-        let batch = cx.shape(x)[0];
-        let y = rules.apply(cx, x, &parameters)?;
+            (0..placed.parameters.len()).map(|index| placed.parameter(context, index)).collect::<Result<Vec<_>>>()?;
+        let batch = context.shape(x)[0];
+        let y = rules.apply(context, x, &parameters)?;
         let expected: Shape = std::iter::once(batch).chain(placed.output.iter().copied()).collect();
-        match *cx.shape(y) == expected {
+        match *context.shape(y) == expected {
             true => Ok(y),
-            false => Err(unfit(format!("gives {}, its output_shape says {expected}", cx.shape(y)))),
+            false => Err(unfit(format!("gives {}, its output_shape says {expected}", context.shape(y)))),
         }
     }
 }

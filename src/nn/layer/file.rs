@@ -1,7 +1,8 @@
 //! Layers in files: how lists of layers and blocks are read, written and described.
 
-use super::{Blocks, Layer};
+use super::Layer;
 use crate::error::Error;
+use crate::nn::Blocks;
 use crate::schema::{Choice, Fault, Item, Key, Part, choice_schema, read_choice};
 use serde_json::{Value as Json, json};
 use std::str::FromStr;

@@ -42,7 +42,7 @@ pub use structure::Structure;
 
 pub(super) use self::kind::too_large;
 use self::kind::{CAUSAL, Key, Kind, MIXED};
-use super::{Blocks, MAX_ELEMENTS, elements};
+use super::{MAX_ELEMENTS, elements};
 use crate::error::Result;
 use crate::schema::short_form;
 use crate::shape::Shape;
@@ -143,13 +143,13 @@ layers! {
     /// A function of each element.
     Activation: Elementwise, |_| CAUSAL => Activation::ALL;
     /// Normalisation over the batch.
-    BatchNorm: Same, |_| MIXED => [BatchNorm::new()];
+    BatchNorm: Same, |_| MIXED => [BatchNorm::default()];
     /// Normalisation over last axes.
     LayerNorm: Same, |own| Steps { causal: own.axes == 1, ..MIXED } => [LayerNorm::new(1)];
     /// Normalisation over groups of channels.
     GroupNorm: Same, |_| MIXED => [GroupNorm::new(4)];
     /// Normalisation of each channel on its own. The channels of `[steps, features]` are its steps.
-    InstanceNorm: Same, |_| CAUSAL => [InstanceNorm::new()];
+    InstanceNorm: Same, |_| CAUSAL => [InstanceNorm::default()];
     /// Division by the root of the mean square.
     RmsNorm: Same, |own| Steps { causal: own.axes == 1, ..MIXED } => [RmsNorm::new(1)];
     /// Samples of length 1.
@@ -209,15 +209,6 @@ impl Layer {
             return Vec::new();
         }
         self.kind().parameters(input)
-    }
-
-    /// What the layer keeps beside its parameters for samples of shape `input`: numbers that lie with them and that steps
-    /// of training change, though not by a gradient.
-    pub fn state(&self, input: &Shape) -> Vec<ParameterSpec> {
-        if self.output_shape(input).is_err() {
-            return Vec::new();
-        }
-        self.kind().state(input)
     }
 
     /// Forward floating-point operations for one sample: two for each multiply-add, one for each element of an

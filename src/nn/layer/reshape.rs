@@ -1,4 +1,4 @@
-//! Layers that give the same numbers another shape.
+//! Layers that change the shape of a sample and keep its elements.
 
 use super::kind::{Key, Kind, Misfit, Setting, misfit, positive, too_large};
 use crate::error::Result;
@@ -11,7 +11,7 @@ use crate::shape::Shape;
 pub enum Reshape {
     /// Any shape to `[features]`.
     Flatten,
-    /// Any shape to this one with the same number of elements.
+    /// Any shape to this shape, which must have as many elements.
     Unflatten(Shape),
 }
 
@@ -47,7 +47,7 @@ impl Kind for Reshape {
         }
     }
 
-    fn apply(&self, placed: &Placed, cx: &mut Context, x: Value) -> Result<Value> {
-        placed.reshaped(cx, x)
+    fn apply(&self, placed: &Placed, context: &mut Context, x: Value) -> Result<Value> {
+        placed.reshaped(context, x)
     }
 }
