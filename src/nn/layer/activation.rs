@@ -1,6 +1,6 @@
 //! Functions of each element, and gated linear units.
 
-use super::kind::{Initial, Key, Kind, Misfit, ParameterSpec, Setting, axis_of, keys, misfit, name, product};
+use super::kind::{Initial, Key, Kind, Misfit, ParameterSpec, Setting, axis_of, flops, keys, misfit, name, product};
 use crate::error::Result;
 use crate::graph::{Binary, Graph, Unary, Value};
 use crate::nn::{Context, Placed};
@@ -172,9 +172,7 @@ impl Kind for Activation {
         vec![ParameterSpec { name: "weight", shape: [slopes].into(), initial: Initial::Constant(0.25) }]
     }
 
-    fn flops(&self, _input: &Shape, output: &Shape) -> u64 {
-        product(output)
-    }
+    flops!(1);
 
     fn apply(&self, placed: &Placed, context: &mut Context, x: Value) -> Result<Value> {
         match self {

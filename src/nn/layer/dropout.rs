@@ -1,6 +1,6 @@
 //! Layers that draw random numbers in training: dropout and noise.
 
-use super::kind::{Kind, Misfit, between_0_and_1, keys, misfit, name, product};
+use super::kind::{Kind, Misfit, between_0_and_1, flops, keys, misfit, name};
 use crate::error::Result;
 use crate::graph::Value;
 use crate::nn::{Context, Placed};
@@ -42,9 +42,7 @@ impl Kind for Dropout {
         Ok(input.clone())
     }
 
-    fn flops(&self, input: &Shape, _output: &Shape) -> u64 {
-        product(input)
-    }
+    flops!(1);
 
     fn apply(&self, _placed: &Placed, context: &mut Context, x: Value) -> Result<Value> {
         let Some(state) = context.training().filter(|_| self.p > 0.0) else { return Ok(x) };
@@ -73,9 +71,7 @@ impl Kind for GaussianNoise {
         }
     }
 
-    fn flops(&self, input: &Shape, _output: &Shape) -> u64 {
-        product(input)
-    }
+    flops!(1);
 
     fn apply(&self, _placed: &Placed, context: &mut Context, x: Value) -> Result<Value> {
         let Some(state) = context.training().filter(|_| self.deviation > 0.0) else { return Ok(x) };

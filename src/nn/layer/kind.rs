@@ -55,6 +55,18 @@ macro_rules! keys {
 }
 pub(super) use keys;
 
+/// [`Kind::flops`] of a kind with a fixed number of operations for each element of its input, and another number where it
+/// has a weight for each of them: `flops!(5, affine 7)`.
+macro_rules! flops {
+    ($plain:literal $(, affine $affine:literal)?) => {
+        fn flops(&self, input: &Shape, _output: &Shape) -> u64 {
+            $(if self.affine { return super::kind::product(input).saturating_mul($affine); })?
+            super::kind::product(input).saturating_mul($plain)
+        }
+    };
+}
+pub(super) use flops;
+
 /// The rules of one kind of layer.
 pub(crate) trait Kind {
     /// The layer's name in a model file.

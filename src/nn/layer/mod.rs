@@ -216,44 +216,28 @@ impl Layer {
     pub fn flops(&self, input: &Shape) -> u64 {
         self.output_shape(input).map_or(0, |output| self.kind().flops(input, &output))
     }
-
-    /// Each key's value as a model file has it, and whether a file may leave it out because it is the default.
-    fn texts(&self, full: bool) -> Vec<(&'static str, String, bool)> {
-        let mut layer = self.clone();
-        let template = Layer::templates().into_iter().find(|template| template.name() == self.name());
-        let mut template = template.unwrap_or_else(|| self.clone());
-        let defaults = template.keys();
-        let keys = layer.keys().into_iter().zip(defaults);
-        keys.map(|(key, default)| {
-            let text = key.setting.text(full).unwrap_or_default();
-            let is_default = !key.needed && Some(&text) == default.setting.text(full).as_ref();
-            (key.name, text, is_default)
-        })
-        .collect()
-    }
 }
 
-/// As a model file has it, at its shortest; with `{:#}`, every key is written out.
+/// Formats the layer as in a model file, in its shortest form; with `{:#}`, every key is written out.
 impl fmt::Display for Layer {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let name = self.name();
-        let mut keys = self.texts(f.alternate());
-        let mut layer = self.clone();
-        let own = layer.keys();
-        let short = short_form(&own);
-        // Its table would have nothing else, and no file writes it.
-        let only = matches!(&own[..], [only] if only.needed);
-        let first = own.first().map(|key| key.name);
-        if !f.alternate() {
-            keys.retain(|(_, _, is_default)| !is_default);
-        }
-        match keys.as_slice() {
+        let (name, full, mut layer) = (self.name(), f.alternate(), self.clone());
+        let template = Layer::templates().into_iter().find(|template| template.name() == name);
+        let mut template = template.unwrap_or_else(|| self.clone());
+        let keys = layer.keys();
+        // The table of a single mandatory key would hold nothing else, and no file writes it.
+        let only = matches!(&keys[..], [only] if only.needed);
+        let short = keys.first().map(|key| key.name).filter(|_| short_form(&keys) == 1 && (only || !full));
+        let texts = keys.into_iter().zip(template.keys()).filter_map(|(key, default)| {
+            let text = key.setting.text(full).unwrap_or_default();
+            let is_default = !key.needed && Some(&text) == default.setting.text(full).as_ref();
+            (full || !is_default).then_some((key.name, text))
+        });
+        match &texts.collect::<Vec<_>>()[..] {
             [] => write!(f, "\"{name}\""),
-            [(key, value, _)] if short == 1 && Some(*key) == first && (only || !f.alternate()) => {
-                write!(f, "{{ {name} = {value} }}")
-            }
+            [(key, value)] if short == Some(*key) => write!(f, "{{ {name} = {value} }}"),
             keys => {
-                let keys: Vec<String> = keys.iter().map(|(key, value, _)| format!("{key} = {value}")).collect();
+                let keys: Vec<String> = keys.iter().map(|(key, value)| format!("{key} = {value}")).collect();
                 write!(f, "{{ {name} = {{ {} }} }}", keys.join(", "))
             }
         }

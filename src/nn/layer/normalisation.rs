@@ -1,8 +1,8 @@
 //! Normalisations and softmax.
 
 use super::kind::{
-    Initial, Kind, Misfit, ParameterSpec, along_channels, axis_of, between_0_and_1, divisible, keys, misfit, name,
-    product,
+    Initial, Kind, Misfit, ParameterSpec, along_channels, axis_of, between_0_and_1, divisible, flops, keys, misfit,
+    name, product,
 };
 use crate::error::Result;
 use crate::graph::{Binary, Graph, Unary, Value};
@@ -142,10 +142,7 @@ impl Kind for BatchNorm {
         ]
     }
 
-    fn flops(&self, input: &Shape, _output: &Shape) -> u64 {
-        // The cost of evaluation, by the running estimates.
-        product(input).saturating_mul(if self.affine { 4 } else { 2 })
-    }
+    flops!(2, affine 4);
 
     fn apply(&self, placed: &Placed, context: &mut Context, x: Value) -> Result<Value> {
         let first = if self.affine { 2 } else { 0 };
@@ -190,9 +187,7 @@ impl Kind for LayerNorm {
         affine_parameters(self.affine, input[input.len() - self.axes..].into())
     }
 
-    fn flops(&self, input: &Shape, _output: &Shape) -> u64 {
-        product(input).saturating_mul(if self.affine { 7 } else { 5 })
-    }
+    flops!(5, affine 7);
 
     fn apply(&self, placed: &Placed, context: &mut Context, x: Value) -> Result<Value> {
         let rank = context.shape(x).len();
@@ -222,9 +217,7 @@ impl Kind for GroupNorm {
         affine_parameters(self.affine, [input[0]].into())
     }
 
-    fn flops(&self, input: &Shape, _output: &Shape) -> u64 {
-        product(input).saturating_mul(if self.affine { 7 } else { 5 })
-    }
+    flops!(5, affine 7);
 
     fn apply(&self, placed: &Placed, context: &mut Context, x: Value) -> Result<Value> {
         let shape = context.shape(x).clone();
@@ -255,9 +248,7 @@ impl Kind for InstanceNorm {
         affine_parameters(self.affine, [input[0]].into())
     }
 
-    fn flops(&self, input: &Shape, _output: &Shape) -> u64 {
-        product(input).saturating_mul(if self.affine { 7 } else { 5 })
-    }
+    flops!(5, affine 7);
 
     fn apply(&self, placed: &Placed, context: &mut Context, x: Value) -> Result<Value> {
         GroupNorm { groups: placed.input[0], eps: self.eps, affine: self.affine }.apply(placed, context, x)
@@ -277,9 +268,7 @@ impl Kind for RmsNorm {
         weight.into_iter().take(1).collect()
     }
 
-    fn flops(&self, input: &Shape, _output: &Shape) -> u64 {
-        product(input).saturating_mul(if self.affine { 4 } else { 3 })
-    }
+    flops!(3, affine 4);
 
     fn apply(&self, placed: &Placed, context: &mut Context, x: Value) -> Result<Value> {
         let mut shape = context.shape(x).to_vec();
@@ -306,9 +295,7 @@ impl Kind for UnitNorm {
         Ok(input.clone())
     }
 
-    fn flops(&self, input: &Shape, _output: &Shape) -> u64 {
-        product(input).saturating_mul(3)
-    }
+    flops!(3);
 
     fn apply(&self, _placed: &Placed, context: &mut Context, x: Value) -> Result<Value> {
         let mut shape = context.shape(x).to_vec();
@@ -335,9 +322,7 @@ impl Kind for Softmax {
         axis_of(self.axis, input).map(|_| input.clone())
     }
 
-    fn flops(&self, input: &Shape, _output: &Shape) -> u64 {
-        product(input).saturating_mul(4)
-    }
+    flops!(4);
 
     fn apply(&self, placed: &Placed, context: &mut Context, x: Value) -> Result<Value> {
         // A value's first axis is the batch.

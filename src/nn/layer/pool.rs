@@ -2,8 +2,8 @@
 //! height 1. None has parameters. Pairs are height, then width.
 
 use super::kind::{
-    Key, Kind, Misfit, Setting, and_dilation, as_image, keys, large_kernel, misfit, pair, positive, product, spatial,
-    with_sizes,
+    Key, Kind, Misfit, Setting, and_dilation, as_image, flops, keys, large_kernel, misfit, pair, positive, product,
+    spatial, with_sizes,
 };
 use crate::error::Result;
 use crate::graph::{Binary, Graph, Pool as Window, Pooling, Value};
@@ -293,9 +293,7 @@ impl Kind for GlobalPool {
         Ok(std::iter::once(input[0]).chain(input[1..].iter().map(|_| 1)).collect())
     }
 
-    fn flops(&self, input: &Shape, _output: &Shape) -> u64 {
-        product(input)
-    }
+    flops!(1);
 
     fn apply(&self, placed: &Placed, context: &mut Context, x: Value) -> Result<Value> {
         let axes: Vec<usize> = (2..context.shape(x).len()).collect();

@@ -1,6 +1,6 @@
 //! Layers that treat the steps of a sequence `[steps, features]`: positions, repetition and masking.
 
-use super::kind::{Initial, Kind, Misfit, ParameterSpec, keys, misfit, name, positive, product, steps_and_features};
+use super::kind::{Initial, Kind, Misfit, ParameterSpec, flops, keys, misfit, name, positive, steps_and_features};
 use crate::error::Result;
 use crate::graph::{Binary, Graph, Unary, Value};
 use crate::nn::{Context, Placed};
@@ -64,9 +64,7 @@ impl Kind for Positions {
         }
     }
 
-    fn flops(&self, input: &Shape, _output: &Shape) -> u64 {
-        product(input)
-    }
+    flops!(1);
 
     fn apply(&self, placed: &Placed, context: &mut Context, x: Value) -> Result<Value> {
         let table = match self {
@@ -131,9 +129,7 @@ impl Kind for MaskSteps {
         vec![ParameterSpec { name: "mask_token", shape: [input[1]].into(), initial: SMALL }]
     }
 
-    fn flops(&self, input: &Shape, _output: &Shape) -> u64 {
-        product(input)
-    }
+    flops!(1);
 
     fn apply(&self, placed: &Placed, context: &mut Context, x: Value) -> Result<Value> {
         let [n, steps] = [context.shape(x)[0], placed.input[0]];
