@@ -1,10 +1,7 @@
 //! Functions of each element, and gated linear units.
 
-use super::kind::{Initial, Key, Kind, Misfit, ParameterSpec, Setting, axis_of, flops, keys, misfit, name, product};
-use crate::error::Result;
-use crate::graph::{Binary, Graph, Unary, Value};
-use crate::nn::{Context, Placed};
-use crate::shape::Shape;
+use super::kind::*;
+use crate::graph::{Binary, Unary};
 
 /// The two constants of [`Activation::Selu`].
 const SELU_ALPHA: f64 = 1.673_263_242_354_377_2;

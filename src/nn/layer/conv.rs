@@ -1,14 +1,9 @@
 //! Convolutions and their transposes, of sequences (`D = 1`, `[channels, length]`) and of images (`D = 2`,
 //! `[channels, height, width]`). A sequence is an image of height 1.
 
-use super::kind::{
-    Kind, Misfit, ParameterSpec, Setting, add_bias, as_image, keys, large_kernel, misfit, pair, positive, product,
-    spatial, weight_and_bias, with_sizes,
-};
-use crate::error::Result;
-use crate::graph::{Value, Window};
-use crate::nn::{Context, Placed};
-use crate::shape::{Shape, conv_output, conv_transpose_output, dilated};
+use super::kind::*;
+use crate::graph::Window;
+use crate::shape::{conv_output, conv_transpose_output, dilated};
 
 /// Convolution (a cross-correlation, as in all deep learning libraries); the weight is `[out, channels / groups, ..kernel]`.
 /// Pairs are height, then width.

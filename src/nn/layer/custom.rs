@@ -1,10 +1,6 @@
 //! Layers that an application writes itself.
 
-use super::kind::{Key, Kind, Misfit, ParameterSpec, Setting, misfit};
-use crate::error::Result;
-use crate::graph::Value;
-use crate::nn::{Context, Placed};
-use crate::shape::Shape;
+use super::kind::*;
 use std::fmt;
 use std::sync::Arc;
 

@@ -1,10 +1,6 @@
 //! Layers over features.
 
-use super::kind::{Kind, Misfit, ParameterSpec, keys, misfit, name, positive, product, weight_and_bias};
-use crate::error::Result;
-use crate::graph::{Graph, Value};
-use crate::nn::{Context, Placed};
-use crate::shape::Shape;
+use super::kind::*;
 
 /// `y = x W^T + b` along the last axis of `[.., features]`, as PyTorch's `nn.Linear`; the weight is `[out, features]`.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,10 +1,6 @@
 //! Layers that draw random numbers in training: dropout and noise.
 
-use super::kind::{Kind, Misfit, between_0_and_1, flops, keys, misfit, name};
-use crate::error::Result;
-use crate::graph::Value;
-use crate::nn::{Context, Placed};
-use crate::shape::Shape;
+use super::kind::*;
 
 /// Dropout, Srivastava et al., JMLR 15 (2014): in training, sets random elements to zero and divides the others by the
 /// probability to remain, which keeps the mean. The identity outside training.

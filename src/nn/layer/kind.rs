@@ -1,11 +1,13 @@
-//! The rules of a kind of layer, [`Kind`], and helpers that the kinds' files share.
+//! The rules of a kind of layer, [`Kind`], and helpers for them. A kind's file imports all of this module, which includes
+//! the types in the rules' signatures.
 
 use super::Layer;
-use crate::error::Result;
-use crate::graph::{Graph, Value};
-use crate::nn::{Context, MAX_ELEMENTS, Placed, elements};
-pub(crate) use crate::schema::{Key, Setting};
-use crate::shape::Shape;
+pub(super) use crate::error::Result;
+pub(super) use crate::graph::{Graph, Value};
+use crate::nn::MAX_ELEMENTS;
+pub(super) use crate::nn::{Context, Placed, elements};
+pub(super) use crate::schema::{Key, Setting};
+pub(super) use crate::shape::Shape;
 
 /// Why a layer does not take samples of a shape.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -47,8 +49,7 @@ pub(super) use name;
 /// and [`Setting::Flag`]. A setting of two fields has the second behind a plus.
 macro_rules! keys {
     ($($key:ident $field:ident: $setting:ident $(+ $second:ident)?),*) => {
-        fn keys(&mut self) -> Vec<$crate::schema::Key<'_>> {
-            use $crate::schema::{Key, Setting};
+        fn keys(&mut self) -> Vec<Key<'_>> {
             vec![$(Key::$key(stringify!($field), Setting::$setting(&mut self.$field $(, &mut self.$second)?))),*]
         }
     };
@@ -60,8 +61,12 @@ pub(super) use keys;
 macro_rules! flops {
     ($plain:literal $(, affine $affine:literal)?) => {
         fn flops(&self, input: &Shape, _output: &Shape) -> u64 {
-            $(if self.affine { return super::kind::product(input).saturating_mul($affine); })?
-            super::kind::product(input).saturating_mul($plain)
+            $(
+                if self.affine {
+                    return product(input).saturating_mul($affine);
+                }
+            )?
+            product(input).saturating_mul($plain)
         }
     };
 }

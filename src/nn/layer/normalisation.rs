@@ -1,13 +1,7 @@
 //! Normalisations and softmax.
 
-use super::kind::{
-    Initial, Kind, Misfit, ParameterSpec, along_channels, axis_of, between_0_and_1, divisible, flops, keys, misfit,
-    name, product,
-};
-use crate::error::Result;
-use crate::graph::{Binary, Graph, Unary, Value};
-use crate::nn::{Context, Placed};
-use crate::shape::Shape;
+use super::kind::*;
+use crate::graph::{Binary, Unary};
 
 /// Batch normalisation, Ioffe and Szegedy, arXiv 1502.03167: of each channel or feature by its mean and variance over the
 /// batch and all other axes, on `[channels, ..]`.

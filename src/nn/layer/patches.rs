@@ -1,10 +1,7 @@
 //! Layers between pictures and the sequences of their patches.
 
-use super::kind::{Kind, Misfit, ParameterSpec, keys, misfit, name, positive, product, spatial, weight_and_bias};
-use crate::error::Result;
-use crate::graph::{Value, Window};
-use crate::nn::{Context, Placed};
-use crate::shape::Shape;
+use super::kind::*;
+use crate::graph::Window;
 
 /// Patch embedding, Dosovitskiy et al., arXiv 2010.11929: cuts a picture `[channels, height, width]` into patches side by
 /// side and multiplies each by one weight, to `[steps, out]`, row by row. Computed, named and laid out as PyTorch's
@@ -75,17 +72,15 @@ impl Kind for Unpatch {
         };
         positive("shape", &self.shape)?;
         let [down, across] = grid([height, width], self.size)?;
-        let features =
-            [channels, self.size[0], self.size[1]].iter().try_fold(1usize, |all, size| all.checked_mul(*size));
-        let expected: Option<Shape> = features.map(|features| [down * across, features].into());
-        match expected {
-            Some(expected) if expected == *input => Ok(self.shape.clone()),
-            Some(expected) => {
-                let help = format!("put {{ linear = {} }} before it", expected[1]);
-                Err(misfit!("{} of patches of {:?} takes {expected}, got {input}", self.shape, self.size; "{help}"))
-            }
-            None => Err(misfit!("patches of {:?} are too large", self.size; "use smaller ones")),
+        let Some(features) = elements(&[channels, self.size[0], self.size[1]].into()) else {
+            return Err(misfit!("patches of {:?} are too large", self.size; "use smaller ones"));
+        };
+        let expected = Shape::from([down * across, features]);
+        if expected == *input {
+            return Ok(self.shape.clone());
         }
+        let help = format!("put {{ linear = {features} }} before it");
+        Err(misfit!("{} of patches of {:?} takes {expected}, got {input}", self.shape, self.size; "{help}"))
     }
 
     fn apply(&self, placed: &Placed, context: &mut Context, x: Value) -> Result<Value> {

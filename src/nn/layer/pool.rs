@@ -1,14 +1,9 @@
 //! Pooling and resizing of images `[channels, height, width]` and of sequences `[channels, length]`, which are images of
 //! height 1. None has parameters. Pairs are height, then width.
 
-use super::kind::{
-    Key, Kind, Misfit, Setting, and_dilation, as_image, flops, keys, large_kernel, misfit, pair, positive, product,
-    spatial, with_sizes,
-};
-use crate::error::Result;
-use crate::graph::{Binary, Graph, Pool as Window, Pooling, Value};
-use crate::nn::{Context, Placed};
-use crate::shape::{Shape, dilated, pool_output};
+use super::kind::*;
+use crate::graph::{Binary, Pool as Window, Pooling};
+use crate::shape::{dilated, pool_output};
 
 /// The number that a pooling computes of each window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,10 +1,6 @@
 //! Layers that change the shape of a sample and keep its elements.
 
-use super::kind::{Key, Kind, Misfit, Setting, misfit, positive, too_large};
-use crate::error::Result;
-use crate::graph::Value;
-use crate::nn::{Context, Placed, elements};
-use crate::shape::Shape;
+use super::kind::*;
 
 /// A sample's elements in another shape, row-major.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,10 +32,8 @@ impl Kind for Reshape {
             Reshape::Unflatten(shape) => {
                 positive("each size", shape)?;
                 if elements(shape) != elements(input) {
-                    let help = match elements(input) {
-                        Some(count) => format!("choose sizes whose product is {count}"),
-                        None => "choose other sizes".to_owned(),
-                    };
+                    let help = elements(input).map(|count| format!("choose sizes whose product is {count}"));
+                    let help = help.unwrap_or_else(|| "choose other sizes".to_owned());
                     return Err(misfit!("cannot make {shape} of {input}: the number of elements differs"; "{help}"));
                 }
                 Ok(shape.clone())

@@ -2,14 +2,8 @@
 //! vectors out of categories.
 
 use super::dropout::Dropout;
-use super::kind::{
-    Initial, Kind, Misfit, ParameterSpec, between_0_and_1, divisible, keys, misfit, name, positive, product,
-    steps_and_features,
-};
-use crate::error::Result;
-use crate::graph::{Binary, Direction, Graph, MAX_HIDDEN, Value};
-use crate::nn::{Context, Placed};
-use crate::shape::Shape;
+use super::kind::*;
+use crate::graph::{Binary, Direction, MAX_HIDDEN};
 
 /// A trained vector for each category: `[columns]` of indices, real numbers from 0 on, to `[columns, size]`. An index that
 /// is too large counts as the last category, a negative one as the first.
@@ -202,15 +196,13 @@ impl Kind for Attention {
 /// keys after a query, and a mask `[n, steps]` hides the steps that a sample does not have.
 fn visible(graph: &mut Graph, [n, heads, steps]: [usize; 3], causal: bool, mask: Option<Value>) -> Result<Value> {
     let shape = [n * heads, steps, steps];
-    let present = match mask {
-        Some(mask) => {
-            let mask = graph.reshape(mask, [n, 1, 1, steps])?;
-            let mask = graph.broadcast(mask, [n, heads, 1, steps])?;
-            let mask = graph.reshape(mask, [n * heads, 1, steps])?;
-            Some(graph.broadcast(mask, shape)?)
-        }
-        None => None,
+    let of_heads = |mask: Value| {
+        let mask = graph.reshape(mask, [n, 1, 1, steps])?;
+        let mask = graph.broadcast(mask, [n, heads, 1, steps])?;
+        let mask = graph.reshape(mask, [n * heads, 1, steps])?;
+        graph.broadcast(mask, shape)
     };
+    let present = mask.map(of_heads).transpose()?;
     if !causal {
         return present.map_or_else(|| graph.constant(1.0, shape), Ok);
     }
@@ -291,11 +283,9 @@ impl Kind for Recurrent {
             if layer > 0 {
                 y = Dropout { p: self.dropout, spatial: false }.apply(placed, context, y)?;
             }
-            let last = self.last && layer + 1 == self.layers;
             let directions = self.directions().iter();
-            let both: Result<Vec<Value>> = directions
-                .map(|direction| self.direction(placed, context, y, Pass { layer, direction: *direction, last }))
-                .collect();
+            let both: Result<Vec<Value>> =
+                directions.map(|direction| self.direction(placed, context, y, layer, *direction)).collect();
             y = match both?[..] {
                 [only] => only,
                 ref both => {
@@ -306,14 +296,6 @@ impl Kind for Recurrent {
         }
         Ok(y)
     }
-}
-
-/// One direction of one layer.
-struct Pass {
-    layer: usize,
-    direction: Direction,
-    /// Whether the output is the state at the last step alone.
-    last: bool,
 }
 
 /// PyTorch's parameter names of each layer in both directions.
@@ -350,8 +332,15 @@ impl Recurrent {
     /// The output of one direction of a layer, `[n, steps, out]` or `[n, out]`. Where samples have lengths, it is the output
     /// for PyTorch's packed sequences: the forward direction ends at a sample's last step, the backward direction begins
     /// there, and the output beyond that step is zero.
-    fn direction(&self, placed: &Placed, context: &mut Context, x: Value, pass: Pass) -> Result<Value> {
-        let Pass { layer, direction, last: only_last } = pass;
+    fn direction(
+        &self,
+        placed: &Placed,
+        context: &mut Context,
+        x: Value,
+        layer: usize,
+        direction: Direction,
+    ) -> Result<Value> {
+        let only_last = self.last && layer + 1 == self.layers;
         let [n, steps] = [context.shape(x)[0], placed.input[0]];
         let (hidden, wide) = (self.out, self.gates() * self.out);
         let (reverse, last) = match direction {
@@ -380,10 +369,7 @@ impl Recurrent {
             before = context.add(before, outside)?;
         }
         let mut before = context.reshape(before, [n, steps, wide])?;
-        let mask = match mask_of(context, [n, steps])? {
-            Some(mask) => Some(context.reshape(mask, [n, steps, 1])?),
-            None => None,
-        };
+        let mask = mask_of(context, [n, steps])?.map(|mask| context.reshape(mask, [n, steps, 1])).transpose()?;
         if let (Some(mask), Direction::Backward) = (mask, direction) {
             before = self.without_absent_steps(context, before, mask)?;
         }

@@ -1,10 +1,7 @@
 //! Layers that treat the steps of a sequence `[steps, features]`: positions, repetition and masking.
 
-use super::kind::{Initial, Kind, Misfit, ParameterSpec, flops, keys, misfit, name, positive, steps_and_features};
-use crate::error::Result;
-use crate::graph::{Binary, Graph, Unary, Value};
-use crate::nn::{Context, Placed};
-use crate::shape::Shape;
+use super::kind::*;
+use crate::graph::{Binary, Unary};
 
 /// Positional encoding, added to each step of `[steps, features]`: Vaswani et al., arXiv 1706.03762.
 #[derive(Clone, Debug, PartialEq)]

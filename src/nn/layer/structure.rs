@@ -2,11 +2,8 @@
 //! block. [`nn::place`](crate::nn::place) places the layers inside; their shapes are joined here.
 
 use super::Layer;
-use super::kind::{CAUSAL, Key, Kind, MIXED, Misfit, Setting, Steps, misfit, product};
-use crate::error::Result;
-use crate::graph::Value;
-use crate::nn::{Context, MAX_LAYERS, Placed};
-use crate::shape::Shape;
+use super::kind::*;
+use crate::nn::MAX_LAYERS;
 
 /// The largest number of steps of a teacher-forced decoder: a plan holds the rounds of all steps.
 const MAX_ROUNDS: usize = 256;
