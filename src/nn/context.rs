@@ -5,8 +5,8 @@ use crate::error::Result;
 use crate::graph::{Graph, Value};
 use std::ops::{Deref, DerefMut};
 
-/// The graph of a model under construction, with the inputs of its batch that layers and losses may read. Dereferences to
-/// the [`Graph`], so that ops are built on a context as on a graph.
+/// The graph of a model under construction, with the inputs of its batch that layers and losses may read. Dereferences
+/// to the [`Graph`], so that ops are built on a context as on a graph.
 #[derive(Clone, Debug, Default)]
 pub struct Context {
     graph: Graph,
@@ -49,8 +49,8 @@ impl Context {
         self.graph
     }
 
-    /// Makes the graph one of a training step with this step state: layers built from now on draw random numbers and use
-    /// statistics of the batch. Without a step state the graph is for evaluation.
+    /// Makes the graph one of a training step with this step state: layers built from now on draw random numbers and
+    /// use statistics of the batch. Without a step state the graph is for evaluation.
     pub fn set_training(&mut self, state: Value) -> Result<()> {
         self.graph.expect_state("set_training", state)?;
         self.training = Some(state);
@@ -77,14 +77,14 @@ impl Context {
         self.condition = Some(condition);
     }
 
-    /// The conditions, `[batch, width]`, where they were set. Where the batch has several codes of each sample, each sample's
-    /// condition is repeated for its codes.
+    /// The conditions, `[batch, width]`, where they were set. Where the batch has several codes of each sample, each
+    /// sample's condition is repeated for its codes.
     pub fn condition(&mut self, batch: usize) -> Result<Option<Value>> {
         self.condition.map(|condition| self.repeated(condition, batch)).transpose()
     }
 
-    /// Sets which steps of a sequence each sample of the batch has: `[n, steps]`, 1 for the valid steps, which come first, and
-    /// 0 for the others.
+    /// Sets which steps of a sequence each sample of the batch has: `[n, steps]`, 1 for the valid steps, which come
+    /// first, and 0 for the others.
     pub fn set_mask(&mut self, mask: Value) {
         self.mask = Some(mask);
     }

@@ -22,8 +22,8 @@ pub fn mae(graph: &mut Graph, y: Value, target: Value) -> Result<Value> {
     graph.mean_all(distance)
 }
 
-/// Huber loss, the mean of half the squared error up to a distance of `delta` and of its tangent beyond: Huber, Annals of
-/// Mathematical Statistics 35 (1964).
+/// Huber loss, the mean of half the squared error up to a distance of `delta` and of its tangent beyond: Huber, Annals
+/// of Mathematical Statistics 35 (1964).
 pub fn huber(graph: &mut Graph, y: Value, target: Value, delta: f64) -> Result<Value> {
     let difference = graph.subtract(y, target)?;
     let distance = graph.unary(Unary::Absolute, difference)?;
@@ -41,8 +41,8 @@ pub fn bce_with_logits(graph: &mut Graph, logits: Value, target: Value) -> Resul
     graph.mean_all(each)
 }
 
-/// Cross-entropy of logits `[n, classes, ..]`, the inputs of a softmax along axis 1, and target probabilities of that shape;
-/// the mean over all axes but the classes. Fails where logits have fewer than two axes.
+/// Cross-entropy of logits `[n, classes, ..]`, the inputs of a softmax along axis 1, and target probabilities of that
+/// shape; the mean over all axes but the classes. Fails where logits have fewer than two axes.
 pub fn cross_entropy(graph: &mut Graph, logits: Value, target: Value) -> Result<Value> {
     let shape = graph.shape(logits).clone();
     if shape.len() < 2 {
@@ -55,8 +55,8 @@ pub fn cross_entropy(graph: &mut Graph, logits: Value, target: Value) -> Result<
     graph.scale(mean, -(shape[1] as f64))
 }
 
-/// Kullback-Leibler divergence of one diagonal gaussian from another, each given by means and log-variances `[n, ..]`: the
-/// sum over a sample's elements, the mean over samples.
+/// Kullback-Leibler divergence of one diagonal gaussian from another, each given by means and log-variances `[n, ..]`:
+/// the sum over a sample's elements, the mean over samples.
 pub fn kl_gaussians(
     graph: &mut Graph,
     [mean, log_variance]: [Value; 2],
@@ -108,8 +108,8 @@ pub const SSIM_WINDOW: usize = 11;
 const SSIM_SIGMA: f64 = 1.5;
 
 /// One minus the structural similarity of pictures `[n, c, h, w]` with values in `[0, 1]`: Wang, Bovik, Sheikh and
-/// Simoncelli, IEEE Transactions on Image Processing 13 (2004), with their gaussian window of 11 x 11; the mean over every
-/// whole window, channel and sample. Fails where pictures are smaller than the window.
+/// Simoncelli, IEEE Transactions on Image Processing 13 (2004), with their gaussian window of 11 x 11; the mean over
+/// every whole window, channel and sample. Fails where pictures are smaller than the window.
 pub fn ssim(graph: &mut Graph, y: Value, target: Value) -> Result<Value> {
     let shape = graph.shape(y).clone();
     let [n, c, h, w] = shape[..] else {
@@ -170,16 +170,16 @@ fn gaussian(graph: &mut Graph) -> Result<Value> {
     graph.concat(&weights, 0)
 }
 
-/// Negative log-likelihood of each sample, in nats `[n]`, under independent Bernoulli distributions with these logits, both
-/// `[n, ..]`.
+/// Negative log-likelihood of each sample, in nats `[n]`, under independent Bernoulli distributions with these logits,
+/// both `[n, ..]`.
 pub fn bernoulli(graph: &mut Graph, logits: Value, target: Value) -> Result<Value> {
     let each = graph.binary(Binary::BceWithLogits, logits, target)?;
     sum_of_sample(graph, each)
 }
 
 /// Coefficients of a polynomial of l² for (ln(l / tanh(l / 2)) - ln 2) / l² from 0 to 1. It interpolates at the eleven
-/// Chebyshev nodes, with an error below 5e-18, and below 1e-16 of the derivative. The first coefficients are nearly those of
-/// the series, 1/12, -7/1440, 31/90720 and so on, which would need seventeen terms.
+/// Chebyshev nodes, with an error below 5e-18, and below 1e-16 of the derivative. The first coefficients are nearly
+/// those of the series, 1/12, -7/1440, 31/90720 and so on, which would need seventeen terms.
 const NORMALISER: [f64; 11] = [
     0.08333333333333333,
     -0.004861111111111104,
@@ -222,8 +222,8 @@ pub fn continuous_bernoulli(graph: &mut Graph, logits: Value, target: Value) -> 
     sum_of_sample(graph, each)
 }
 
-/// Negative log-likelihood of each sample, in nats `[n]`, under independent normal distributions with means `y`, `[n, ..]`,
-/// and one variance, whose logarithm is a scalar.
+/// Negative log-likelihood of each sample, in nats `[n]`, under independent normal distributions with means `y`, `[n,
+/// ..]`, and one variance, whose logarithm is a scalar.
 pub fn gaussian_likelihood(graph: &mut Graph, y: Value, target: Value, log_variance: Value) -> Result<Value> {
     // (ln 2 pi + l + (y - x)² e^-l) / 2
     let distance = standardised_square(graph, y, target, log_variance)?;
@@ -233,8 +233,8 @@ pub fn gaussian_likelihood(graph: &mut Graph, y: Value, target: Value, log_varia
     sum_of_sample(graph, each)
 }
 
-/// Negative log-likelihood of each sample's counts `[n, ..]`, in nats `[n]` and without the multinomial coefficient, under
-/// the multinomial distribution whose probabilities are the softmax of all the sample's logits.
+/// Negative log-likelihood of each sample's counts `[n, ..]`, in nats `[n]` and without the multinomial coefficient,
+/// under the multinomial distribution whose probabilities are the softmax of all the sample's logits.
 pub fn multinomial(graph: &mut Graph, logits: Value, target: Value) -> Result<Value> {
     let axes: Vec<usize> = (1..graph.shape(logits).len()).collect();
     let log_probability = graph.log_softmax(logits, &axes)?;
@@ -243,10 +243,10 @@ pub fn multinomial(graph: &mut Graph, logits: Value, target: Value) -> Result<Va
     sum_of_sample(graph, each)
 }
 
-/// Loss of rows of a table: the cross-entropy of each column of categories and the squared error of each column of numbers;
-/// the sum over columns, the mean over rows. `categories` has the number of each column's categories, 0 for numbers. The
-/// target `[n, columns]` has the index of a category; `y` `[n, width]` has the logits of a column's categories, or its
-/// number. Fails where there is no column.
+/// Loss of rows of a table: the cross-entropy of each column of categories and the squared error of each column of
+/// numbers; the sum over columns, the mean over rows. `categories` has the number of each column's categories, 0 for
+/// numbers. The target `[n, columns]` has the index of a category; `y` `[n, width]` has the logits of a column's
+/// categories, or its number. Fails where there is no column.
 pub fn columns(graph: &mut Graph, y: Value, target: Value, categories: &[usize]) -> Result<Value> {
     let n = graph.shape(y)[0];
     let (mut sum, mut start, mut at): (Option<Value>, usize, usize) = (None, 0, 0);
@@ -284,9 +284,9 @@ fn sum_of_sample(graph: &mut Graph, each: Value) -> Result<Value> {
     graph.sum(each, &axes)
 }
 
-/// Unbiased estimate of the squared maximum mean discrepancy between the codes of a batch, `[n, size]`, and draws of the
-/// prior, of that shape: Gretton et al., JMLR 13 (2012). `similarity` is the kernel, elementwise on the squared distances
-/// `[n, n]` of two batches. 0 for a batch of one sample, which has no estimate.
+/// Unbiased estimate of the squared maximum mean discrepancy between the codes of a batch, `[n, size]`, and draws of
+/// the prior, of that shape: Gretton et al., JMLR 13 (2012). `similarity` is the kernel, elementwise on the squared
+/// distances `[n, n]` of two batches. 0 for a batch of one sample, which has no estimate.
 pub fn maximum_mean_discrepancy(
     graph: &mut Graph,
     codes: Value,

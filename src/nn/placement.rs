@@ -9,14 +9,14 @@ use crate::shape::Shape;
 /// The deepest nesting of lists of layers.
 const MAX_DEPTH: usize = 16;
 
-/// Places `layers` on samples of shape `input`, without named blocks. Fails where a layer does not fit, with its key such as
-/// `encoder.0.conv2d`.
+/// Places `layers` on samples of shape `input`, without named blocks. Fails where a layer does not fit, with its key
+/// such as `encoder.0.conv2d`.
 pub fn place(list: &str, layers: &[Layer], input: &Shape) -> Result<Vec<Placed>> {
     place_with(&Blocks::new(), list, layers, input)
 }
 
-/// As [`place`], for layers that may use these blocks. The result has the layers of blocks and repetitions as if they had
-/// been written one by one, and the layers of residual and skip connections as [`Placed::inside`].
+/// As [`place`], for layers that may use these blocks. The result has the layers of blocks and repetitions as if they
+/// had been written one by one, and the layers of residual and skip connections as [`Placed::inside`].
 pub fn place_with(blocks: &Blocks, list: &str, layers: &[Layer], input: &Shape) -> Result<Vec<Placed>> {
     let mut placing = Placing { blocks, open: Vec::new(), layers: 0, parameters: 0 };
     placing.list(&At { name: list.to_owned(), key: list.to_owned(), note: String::new(), depth: 0 }, layers, input)
@@ -50,8 +50,8 @@ pub(crate) fn check_ties(lists: [&[Placed]; 2]) -> Result<()> {
     Ok(())
 }
 
-/// Replaces the help of an error of shapes behind these layers, where a linear layer among them acts on the last axis of an
-/// image alone: a forgotten "flatten", which shows only where shapes disagree later, is then the likelier cause.
+/// Replaces the help of an error of shapes behind these layers, where a linear layer among them acts on the last axis
+/// of an image alone: a forgotten "flatten", which shows only where shapes disagree later, is then the likelier cause.
 pub(crate) fn with_forgotten_flatten(error: Error, before: &[Placed]) -> Error {
     const HELP: &str = "put \"flatten\" before";
     let linear = |layer: &&Placed| matches!(layer.layer.axes(), Axes::Features | Axes::Tied);
@@ -256,7 +256,8 @@ fn end(list: &[Placed], input: &Shape) -> Shape {
 }
 
 impl Placed {
-    /// Whether the layer keeps running statistics of batches; then a sample's output in training depends on other samples.
+    /// Whether the layer keeps running statistics of batches; then a sample's output in training depends on other
+    /// samples.
     pub(crate) fn keeps_statistics(&self) -> bool {
         self.parameters.iter().any(|parameter| !parameter.trained)
     }

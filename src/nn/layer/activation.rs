@@ -52,8 +52,8 @@ activations! {
         /// Minus the limit to the left; PyTorch's default is 1.
         alpha: f64 as Number = 1.0,
     } => "elu";
-    /// `scale x` where positive, else `scale alpha (exp(x) - 1)`, with the two constants that keep mean and variance at 0
-    /// and 1: Klambauer et al., arXiv 1706.02515.
+    /// `scale x` where positive, else `scale alpha (exp(x) - 1)`, with the two constants that keep mean and variance at
+    /// 0 and 1: Klambauer et al., arXiv 1706.02515.
     Selu => "selu";
     /// `x` where positive, else `alpha (exp(x / alpha) - 1)`: Barron, arXiv 1704.07483.
     Celu {
@@ -98,7 +98,8 @@ activations! {
 /// Gated linear unit, Dauphin et al., arXiv 1612.08083: the first half along an axis, times the sigmoid of the second.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Glu {
-    /// The sample's axis that is halved; 0 is the axis of channels or features, -1 the last, which is PyTorch's default.
+    /// The sample's axis that is halved; 0 is the axis of channels or features, -1 the last, which is PyTorch's
+    /// default.
     pub axis: isize,
 }
 
@@ -228,8 +229,8 @@ fn hardsigmoid(graph: &mut Graph, x: Value) -> Result<Value> {
     graph.scale(clamped, 1.0 / 6.0)
 }
 
-/// `x` strictly between the two bounds, where the slope is 1, and the nearer bound elsewhere, where it is 0. A maximum and
-/// a minimum alone would share the slope at the bounds themselves.
+/// `x` strictly between the two bounds, where the slope is 1, and the nearer bound elsewhere, where it is 0. A maximum
+/// and a minimum alone would share the slope at the bounds themselves.
 fn hardtanh(graph: &mut Graph, x: Value, min: f64, max: f64) -> Result<Value> {
     let low = graph.constant(min, [])?;
     let high = graph.constant(max, [])?;

@@ -5,8 +5,8 @@ use super::kind::*;
 use crate::graph::Window;
 use crate::shape::{conv_output, conv_transpose_output, dilated};
 
-/// Convolution (a cross-correlation, as in all deep learning libraries); the weight is `[out, channels / groups, ..kernel]`.
-/// Pairs are height, then width.
+/// Convolution (a cross-correlation, as in all deep learning libraries); the weight is `[out, channels / groups,
+/// ..kernel]`. Pairs are height, then width.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Conv<const D: usize> {
     /// Channels of the output.
@@ -40,8 +40,8 @@ pub struct ConvTranspose<const D: usize> {
     pub stride: [usize; D],
     /// Elements removed from the output on each side.
     pub padding: [usize; D],
-    /// Elements added at the end of each axis, which chooses among the input sizes that a strided convolution maps to one
-    /// output size; smaller than `stride` or than `dilation`.
+    /// Elements added at the end of each axis, which chooses among the input sizes that a strided convolution maps to
+    /// one output size; smaller than `stride` or than `dilation`.
     pub output_padding: [usize; D],
     /// Step between two elements of the kernel in the output.
     pub dilation: [usize; D],
@@ -78,8 +78,8 @@ impl<const D: usize> Conv<D> {
 }
 
 impl<const D: usize> ConvTranspose<D> {
-    /// Creates a transposed convolution with PyTorch's defaults: stride 1, no padding of either kind, neither dilated nor
-    /// grouped, a bias.
+    /// Creates a transposed convolution with PyTorch's defaults: stride 1, no padding of either kind, neither dilated
+    /// nor grouped, a bias.
     pub fn new(out: usize, kernel: [usize; D]) -> ConvTranspose<D> {
         let (zero, one) = ([0; D], [1; D]);
         let (stride, padding, output_padding, dilation) = (one, zero, zero, one);
@@ -179,8 +179,8 @@ impl<const D: usize> Kind for ConvTranspose<D> {
         product(&[2, self.out / self.groups]).saturating_mul(product(&self.kernel)).saturating_mul(product(input))
     }
 
-    /// PyTorch's weight `[channels, out / groups, ..kernel]` is the weight of the convolution in the other direction, whose
-    /// gradient with respect to its input this is.
+    /// PyTorch's weight `[channels, out / groups, ..kernel]` is the weight of the convolution in the other direction,
+    /// whose gradient with respect to its input this is.
     fn apply(&self, placed: &Placed, context: &mut Context, x: Value) -> Result<Value> {
         let weight = placed.parameter(context, 0)?;
         let (x, weight) = (as_image(context, x)?, as_image(context, weight)?);
@@ -210,7 +210,8 @@ impl<const D: usize> Kind for ConvTranspose<D> {
     }
 }
 
-/// The largest stride and dilation, above which a number is likely a typing error; products of smaller ones cannot overflow.
+/// The largest stride and dilation, above which a number is likely a typing error; products of smaller ones cannot
+/// overflow.
 const LARGEST_STEP: usize = 1 << 12;
 
 /// Fails where the settings of either kind are wrong for every image with this number of channels.

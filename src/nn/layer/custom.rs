@@ -1,11 +1,11 @@
-//! Layers that an application writes itself.
+//! Layers that an application defines.
 
 use super::kind::*;
 use std::fmt;
 use std::sync::Arc;
 
-/// The rules of an application's own layer. Its gradient comes by itself, and it runs on every device, since it is made of
-/// a graph's ops. Its parameters are trained, saved and loaded like any other's.
+/// The rules of a layer that an application defines. The layer consists of graph ops, so that its gradient is derived
+/// and it runs on every device. Its parameters are trained, saved and loaded as other layers' are.
 ///
 /// ```
 /// use pinhole::graph::Value;
@@ -36,37 +36,37 @@ use std::sync::Arc;
 /// # Ok::<(), pinhole::Error>(())
 /// ```
 pub trait CustomLayer: Send + Sync {
-    /// The shape of one sample that comes out where `input` goes in (no batch in either). Fails where the layer
-    /// does not take it.
+    /// The output shape of one sample of shape `input`, both without the batch. Fails where the layer does not take
+    /// `input`.
     fn output_shape(&self, input: &Shape) -> Result<Shape, Misfit>;
 
-    /// The parameters for samples of shape `input`, which [`output_shape`](CustomLayer::output_shape) has accepted. The one
-    /// named `scale` of the layer `encoder.4` is `encoder.4.scale` in files.
+    /// The parameters for samples of shape `input`, which [`output_shape`](CustomLayer::output_shape) has accepted. The
+    /// parameter `scale` of the layer `encoder.4` is `encoder.4.scale` in files.
     fn parameters(&self, _input: &Shape) -> Vec<ParameterSpec> {
         Vec::new()
     }
 
-    /// The nodes on a batch: `[n, ..input]` to `[n, ..output]`, with the parameters in the order in which
-    /// [`parameters`](CustomLayer::parameters) asked for them. Ops are built on the context as on a graph.
+    /// Builds the layer's nodes on a batch, `[n, ..input]` to `[n, ..output]`, with the parameters in the order of
+    /// [`parameters`](CustomLayer::parameters). Ops are built on the context as on a graph.
     fn apply(&self, context: &mut Context, x: Value, parameters: &[Value]) -> Result<Value>;
 
-    /// Forward floating-point operations for one sample, for summaries.
+    /// Number of forward floating-point operations for one sample, for summaries.
     fn flops(&self, _input: &Shape, _output: &Shape) -> u64 {
         0
     }
 }
 
-/// An application's own layer, under the name that a model file calls it by: see [`CustomLayer`]. Two are equal where their
-/// names are.
+/// A layer that an application defines by [`CustomLayer`], with its name in model files. Layers of equal names are
+/// equal.
 #[derive(Clone)]
 pub struct Custom {
     pub(crate) name: String,
-    /// None where a file names a layer that nobody has given.
+    /// The layer's rules; none where a file names a layer that the application has not registered.
     pub(crate) rules: Option<Arc<dyn CustomLayer>>,
 }
 
 impl super::Layer {
-    /// A layer of one's own, under the name that a model file has it by.
+    /// Creates a layer with rules of the application, under this name in model files.
     pub fn custom(name: impl Into<String>, layer: impl CustomLayer + 'static) -> super::Layer {
         super::Layer::Custom(Custom { name: name.into(), rules: Some(Arc::new(layer)) })
     }
@@ -85,11 +85,12 @@ impl fmt::Debug for Custom {
 }
 
 impl Custom {
-    /// An example of what a model file must give.
+    /// An example of a custom layer, without rules.
     pub(super) fn template() -> Custom {
         Custom { name: "scale".to_owned(), rules: None }
     }
 
+    /// The layer's rules. Fails where the application has not registered it.
     fn rules(&self) -> Result<&dyn CustomLayer, Misfit> {
         self.rules.as_deref().ok_or_else(|| {
             let help = "load the model in that application, which gives the layer by Extensions::layer";
@@ -99,13 +100,8 @@ impl Custom {
 }
 
 impl Kind for Custom {
-    fn name(&self) -> &'static str {
-        "custom"
-    }
-
-    fn keys(&mut self) -> Vec<Key<'_>> {
-        vec![Key::needed("name", Setting::Word(&mut self.name))]
-    }
+    name!("custom");
+    keys!(needed name: Word);
 
     fn output_shape(&self, input: &Shape) -> Result<Shape, Misfit> {
         self.rules()?.output_shape(input)

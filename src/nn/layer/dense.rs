@@ -18,9 +18,9 @@ impl Linear {
     }
 }
 
-/// Tied weights, Vincent et al., JMLR 11 (2010): `y = x W + b` along the last axis of `[.., features]` with the weight `W`,
-/// `[features, out]`, of a [`Linear`] layer elsewhere in the model (PyTorch's `F.linear(x, W.t(), b)`), by which a decoder
-/// can mirror its encoder. Only the bias is a parameter of this layer.
+/// Tied weights, Vincent et al., JMLR 11 (2010): `y = x W + b` along the last axis of `[.., features]` with the weight
+/// `W`, `[features, out]`, of a [`Linear`] layer elsewhere in the model (PyTorch's `F.linear(x, W.t(), b)`), by which a
+/// decoder can mirror its encoder. Only the bias is a parameter of this layer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TiedLinear {
     /// The name of the linear layer, such as `encoder.0`.

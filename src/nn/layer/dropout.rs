@@ -5,8 +5,8 @@ use super::kind::*;
 /// Dropout, Srivastava et al., JMLR 15 (2014): in training, sets random elements to zero and divides the others by the
 /// probability to remain, which keeps the mean. The identity outside training.
 ///
-/// Each layer draws from a separate stream of the counter-based generator, new numbers in every step, so that a seed drops
-/// the same elements on every device.
+/// Each layer draws from a separate stream of the counter-based generator, new numbers in every step, so that a seed
+/// drops the same elements on every device.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Dropout {
     /// The probability that an element becomes zero.
@@ -15,8 +15,8 @@ pub struct Dropout {
     pub spatial: bool,
 }
 
-/// Gaussian noise: in training, adds a normal draw to each element, from a stream as in [`Dropout`]; the identity outside
-/// training. Directly before the code it makes neighbouring codes decode alike: Poole et al., arXiv 1406.1831.
+/// Gaussian noise: in training, adds a normal draw to each element, from a stream as in [`Dropout`]; the identity
+/// outside training. Directly before the code it makes neighbouring codes decode alike: Poole et al., arXiv 1406.1831.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GaussianNoise {
     /// The standard deviation of the noise.
@@ -24,10 +24,7 @@ pub struct GaussianNoise {
 }
 
 impl Kind for Dropout {
-    fn name(&self) -> &'static str {
-        if self.spatial { "spatial_dropout" } else { "dropout" }
-    }
-
+    name!(spatial: false => "dropout", true => "spatial_dropout");
     keys!(needed p: Number);
 
     fn output_shape(&self, input: &Shape) -> Result<Shape, Misfit> {

@@ -1,5 +1,5 @@
-//! The rules of a kind of layer, [`Kind`], and helpers for them. A kind's file imports all of this module, which includes
-//! the types in the rules' signatures.
+//! The rules of a kind of layer, [`Kind`], and helpers for them. A kind's file imports all of this module, which
+//! includes the types in the rules' signatures.
 
 use super::Layer;
 pub(super) use crate::error::Result;
@@ -34,19 +34,26 @@ macro_rules! misfit {
 }
 pub(super) use misfit;
 
-/// [`Kind::name`] of a kind whose layers all have this name.
+/// [`Kind::name`] of a kind whose layers all have this name, or a name for each variant of the layer or of one of its
+/// fields: `name!(cell: Cell::Lstm => "lstm", Cell::Gru => "gru")`.
 macro_rules! name {
-    ($name:literal) => {
+    ($name:literal) => { name!(_ => $name); };
+    ($field:ident: $($variant:pat => $name:literal),*) => {
         fn name(&self) -> &'static str {
-            $name
+            match self.$field { $($variant => $name),* }
+        }
+    };
+    ($($variant:pat => $name:literal),*) => {
+        fn name(&self) -> &'static str {
+            match self { $($variant => $name),* }
         }
     };
 }
 pub(super) use name;
 
-/// [`Kind::keys`] of a kind each of whose keys has the name of the field that it sets:
-/// `keys! { needed out: Whole, optional bias: Flag }` calls [`Key::needed`] and [`Key::optional`] with [`Setting::Whole`]
-/// and [`Setting::Flag`]. A setting of two fields has the second behind a plus.
+/// [`Kind::keys`] of a kind each of whose keys has the name of the field that it sets: `keys! { needed out: Whole,
+/// optional bias: Flag }` calls [`Key::needed`] and [`Key::optional`] with [`Setting::Whole`] and [`Setting::Flag`]. A
+/// setting of two fields has the second behind a plus.
 macro_rules! keys {
     ($($key:ident $field:ident: $setting:ident $(+ $second:ident)?),*) => {
         fn keys(&mut self) -> Vec<Key<'_>> {
@@ -56,8 +63,8 @@ macro_rules! keys {
 }
 pub(super) use keys;
 
-/// [`Kind::flops`] of a kind with a fixed number of operations for each element of its input, and another number where it
-/// has a weight for each of them: `flops!(5, affine 7)`.
+/// [`Kind::flops`] of a kind with a fixed number of operations for each element of its input, and another number where
+/// it has a weight for each of them: `flops!(5, affine 7)`.
 macro_rules! flops {
     ($plain:literal $(, affine $affine:literal)?) => {
         fn flops(&self, input: &Shape, _output: &Shape) -> u64 {
@@ -181,8 +188,8 @@ pub enum Initial {
 }
 
 /// Fan-in and fan-out of a weight, as PyTorch counts them: the product of all sizes but the first, and of all but the
-/// second. PyTorch's fan-in of a transposed convolution is so out-channels times kernel, not the number of inputs that one
-/// output sums.
+/// second. PyTorch's fan-in of a transposed convolution is so out-channels times kernel, not the number of inputs that
+/// one output sums.
 pub(crate) fn fans(weight: &Shape) -> [f64; 2] {
     let product = |sizes: &[usize]| sizes.iter().map(|size| *size as f64).product::<f64>();
     let kernel = product(&weight[weight.len().min(2)..]);

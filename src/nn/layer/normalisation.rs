@@ -3,13 +3,13 @@
 use super::kind::*;
 use crate::graph::{Binary, Unary};
 
-/// Batch normalisation, Ioffe and Szegedy, arXiv 1502.03167: of each channel or feature by its mean and variance over the
-/// batch and all other axes, on `[channels, ..]`.
+/// Batch normalisation, Ioffe and Szegedy, arXiv 1502.03167: of each channel or feature by its mean and variance over
+/// the batch and all other axes, on `[channels, ..]`.
 ///
-/// Training normalises by the batch's statistics and updates running estimates of them (of the variance the unbiased one);
-/// evaluation normalises by the running estimates. So does a training step whose batch has one element of each channel, as
-/// the last step of an epoch may have: by its own statistics every element would become 0. The estimates then stay as they
-/// are. Training that consists of such steps alone is refused.
+/// Training normalises by the batch's statistics and updates running estimates of them (of the variance the unbiased
+/// one); evaluation normalises by the running estimates. So does a training step whose batch has one element of each
+/// channel, as the last step of an epoch may have: by its own statistics every element would become 0. The estimates
+/// then stay as they are. Training that consists of such steps alone is refused.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BatchNorm {
     /// Added to the variance.
@@ -31,8 +31,8 @@ pub struct LayerNorm {
     pub affine: bool,
 }
 
-/// Group normalisation, Wu and He, arXiv 1803.08494: of each sample by its mean and variance over each group of channels
-/// and all other axes, on `[channels, ..]`. With one channel in each group it is [`InstanceNorm`].
+/// Group normalisation, Wu and He, arXiv 1803.08494: of each sample by its mean and variance over each group of
+/// channels and all other axes, on `[channels, ..]`. With one channel in each group it is [`InstanceNorm`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct GroupNorm {
     /// Number of groups of neighbouring channels, all of one size.
@@ -43,8 +43,8 @@ pub struct GroupNorm {
     pub affine: bool,
 }
 
-/// Instance normalisation, Ulyanov et al., arXiv 1607.08022: of each channel of each sample by its mean and variance over
-/// all other axes, on `[channels, ..]`; in training and evaluation alike, as PyTorch's without running statistics.
+/// Instance normalisation, Ulyanov et al., arXiv 1607.08022: of each channel of each sample by its mean and variance
+/// over all other axes, on `[channels, ..]`; in training and evaluation alike, as PyTorch's without running statistics.
 #[derive(Clone, Debug, PartialEq)]
 pub struct InstanceNorm {
     /// Added to the variance.
@@ -106,8 +106,8 @@ impl Default for InstanceNorm {
 }
 
 impl RmsNorm {
-    /// Creates a normalisation over this number of last axes, with PyTorch's defaults for `float32`, of which `eps` is the
-    /// machine epsilon.
+    /// Creates a normalisation over this number of last axes, with PyTorch's defaults for `float32`, of which `eps` is
+    /// the machine epsilon.
     pub fn new(axes: usize) -> RmsNorm {
         RmsNorm { axes, eps: 1.1920929e-7, affine: true }
     }
@@ -306,10 +306,7 @@ impl Kind for UnitNorm {
 }
 
 impl Kind for Softmax {
-    fn name(&self) -> &'static str {
-        if self.logarithm { "log_softmax" } else { "softmax" }
-    }
-
+    name!(logarithm: false => "softmax", true => "log_softmax");
     keys!(short axis: Axis);
 
     fn output_shape(&self, input: &Shape) -> Result<Shape, Misfit> {

@@ -3,8 +3,8 @@
 use super::kind::*;
 use crate::graph::Window;
 
-/// Patch embedding, Dosovitskiy et al., arXiv 2010.11929: cuts a picture `[channels, height, width]` into patches side by
-/// side and multiplies each by one weight, to `[steps, out]`, row by row. Computed, named and laid out as PyTorch's
+/// Patch embedding, Dosovitskiy et al., arXiv 2010.11929: cuts a picture `[channels, height, width]` into patches side
+/// by side and multiplies each by one weight, to `[steps, out]`, row by row. Computed, named and laid out as PyTorch's
 /// `nn.Conv2d` whose stride is the size of its kernel: the weight is `[out, channels, ..size]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Patches {

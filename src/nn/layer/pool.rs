@@ -1,5 +1,5 @@
-//! Pooling and resizing of images `[channels, height, width]` and of sequences `[channels, length]`, which are images of
-//! height 1. None has parameters. Pairs are height, then width.
+//! Pooling and resizing of images `[channels, height, width]` and of sequences `[channels, length]`, which are images
+//! of height 1. None has parameters. Pairs are height, then width.
 
 use super::kind::*;
 use crate::graph::{Binary, Pool as Window, Pooling};
@@ -42,8 +42,8 @@ pub type Pool1d = Pool<1>;
 /// Pooling of images.
 pub type Pool2d = Pool<2>;
 
-/// Adaptive pooling of each channel of a sequence (`D = 1`) or an image (`D = 2`), as in PyTorch: of `p` windows along an
-/// axis of `h` elements, window `i` begins at `i h / p` rounded down and ends at `(i + 1) h / p` rounded up.
+/// Adaptive pooling of each channel of a sequence (`D = 1`) or an image (`D = 2`), as in PyTorch: of `p` windows along
+/// an axis of `h` elements, window `i` begins at `i h / p` rounded down and ends at `(i + 1) h / p` rounded up.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AdaptivePool<const D: usize> {
     /// The number of each window.
@@ -80,8 +80,8 @@ pub enum Interpolation {
 pub struct Upsample {
     /// The interpolation.
     pub interpolation: Interpolation,
-    /// Factors of height and width. [`Interpolation::Linear`] uses the second only, and [`Interpolation::Nearest`] needs two
-    /// equal factors for a sequence.
+    /// Factors of height and width. [`Interpolation::Linear`] uses the second only, and [`Interpolation::Nearest`]
+    /// needs two equal factors for a sequence.
     pub scale: [usize; 2],
 }
 
@@ -124,8 +124,8 @@ impl<const D: usize> Pool<D> {
         }
     }
 
-    /// Whether some window counts fewer elements than the kernel has: without those beyond the padding, and without those in
-    /// the padding where [`Pool::count_include_pad`] is off.
+    /// Whether some window counts fewer elements than the kernel has: without those beyond the padding, and without
+    /// those in the padding where [`Pool::count_include_pad`] is off.
     fn has_short_windows(&self, input: &Shape, output: &Shape) -> bool {
         (0..D).any(|axis| {
             let padded = input[axis + 1] + 2 * self.padding[axis];
@@ -274,12 +274,8 @@ impl<const D: usize> Kind for AdaptivePool<D> {
 }
 
 impl Kind for GlobalPool {
-    fn name(&self) -> &'static str {
-        match self.kind {
-            PoolKind::Max => "global_max_pool",
-            PoolKind::Average => "global_avg_pool",
-        }
-    }
+    name!(kind: PoolKind::Max => "global_max_pool", PoolKind::Average => "global_avg_pool");
+    flops!(1);
 
     fn output_shape(&self, input: &Shape) -> Result<Shape, Misfit> {
         if input.len() < 2 {
@@ -287,8 +283,6 @@ impl Kind for GlobalPool {
         }
         Ok(std::iter::once(input[0]).chain(input[1..].iter().map(|_| 1)).collect())
     }
-
-    flops!(1);
 
     fn apply(&self, placed: &Placed, context: &mut Context, x: Value) -> Result<Value> {
         let axes: Vec<usize> = (2..context.shape(x).len()).collect();
@@ -301,12 +295,9 @@ impl Kind for GlobalPool {
 }
 
 impl Kind for Upsample {
-    fn name(&self) -> &'static str {
-        match self.interpolation {
-            Interpolation::Nearest => "upsample_nearest",
-            Interpolation::Linear => "upsample_linear",
-            Interpolation::Bilinear => "upsample_bilinear",
-        }
+    name! {
+        interpolation: Interpolation::Nearest => "upsample_nearest", Interpolation::Linear => "upsample_linear",
+        Interpolation::Bilinear => "upsample_bilinear"
     }
 
     fn keys(&mut self) -> Vec<Key<'_>> {
@@ -362,12 +353,7 @@ impl Kind for Upsample {
 }
 
 impl Kind for PixelShuffle {
-    fn name(&self) -> &'static str {
-        match self {
-            PixelShuffle::Shuffle(_) => "pixel_shuffle",
-            PixelShuffle::Unshuffle(_) => "pixel_unshuffle",
-        }
-    }
+    name!(PixelShuffle::Shuffle(_) => "pixel_shuffle", PixelShuffle::Unshuffle(_) => "pixel_unshuffle");
 
     fn keys(&mut self) -> Vec<Key<'_>> {
         let (PixelShuffle::Shuffle(factor) | PixelShuffle::Unshuffle(factor)) = self;

@@ -12,12 +12,7 @@ pub enum Reshape {
 }
 
 impl Kind for Reshape {
-    fn name(&self) -> &'static str {
-        match self {
-            Reshape::Flatten => "flatten",
-            Reshape::Unflatten(_) => "unflatten",
-        }
-    }
+    name!(Reshape::Flatten => "flatten", Reshape::Unflatten(_) => "unflatten");
 
     fn keys(&mut self) -> Vec<Key<'_>> {
         match self {

@@ -1,12 +1,12 @@
-//! Layers over sequences `[steps, features]`: self-attention and recurrent layers; and embeddings, which make sequences of
-//! vectors out of categories.
+//! Layers over sequences `[steps, features]`: self-attention and recurrent layers; and embeddings, which make sequences
+//! of vectors out of categories.
 
 use super::dropout::Dropout;
 use super::kind::*;
 use crate::graph::{Binary, Direction, MAX_HIDDEN};
 
-/// A trained vector for each category: `[columns]` of indices, real numbers from 0 on, to `[columns, size]`. An index that
-/// is too large counts as the last category, a negative one as the first.
+/// A trained vector for each category: `[columns]` of indices, real numbers from 0 on, to `[columns, size]`. An index
+/// that is too large counts as the last category, a negative one as the first.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Embedding {
     /// Number of categories.
@@ -15,8 +15,8 @@ pub struct Embedding {
     pub size: usize,
 }
 
-/// Multi-head self-attention over `[steps, features]`, Vaswani et al., arXiv 1706.03762: PyTorch's `nn.MultiheadAttention`
-/// with one input for queries, keys and values.
+/// Multi-head self-attention over `[steps, features]`, Vaswani et al., arXiv 1706.03762: PyTorch's
+/// `nn.MultiheadAttention` with one input for queries, keys and values.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Attention {
     /// Number of heads, among which the features are divided.
@@ -45,8 +45,8 @@ pub enum Cell {
     Gru,
 }
 
-/// Recurrent layers over `[steps, features]`, from a state of zeros: PyTorch's `nn.LSTM` and `nn.GRU`, in the order of their
-/// gates.
+/// Recurrent layers over `[steps, features]`, from a state of zeros: PyTorch's `nn.LSTM` and `nn.GRU`, in the order of
+/// their gates.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Recurrent {
     /// The cell.
@@ -192,8 +192,8 @@ impl Kind for Attention {
     }
 }
 
-/// 1 where a step may attend to another, else 0: `[n heads, steps, steps]`, queries before keys. Causal attention hides the
-/// keys after a query, and a mask `[n, steps]` hides the steps that a sample does not have.
+/// 1 where a step may attend to another, else 0: `[n heads, steps, steps]`, queries before keys. Causal attention hides
+/// the keys after a query, and a mask `[n, steps]` hides the steps that a sample does not have.
 fn visible(graph: &mut Graph, [n, heads, steps]: [usize; 3], causal: bool, mask: Option<Value>) -> Result<Value> {
     let shape = [n * heads, steps, steps];
     let of_heads = |mask: Value| {
@@ -222,13 +222,7 @@ fn mask_of(context: &mut Context, [n, steps]: [usize; 2]) -> Result<Option<Value
 }
 
 impl Kind for Recurrent {
-    fn name(&self) -> &'static str {
-        match self.cell {
-            Cell::Lstm => "lstm",
-            Cell::Gru => "gru",
-        }
-    }
-
+    name!(cell: Cell::Lstm => "lstm", Cell::Gru => "gru");
     keys! {
         needed out: Whole, optional last: Flag, optional bidirectional: Flag, optional layers: Whole,
         optional dropout: Number, optional bias: Flag
@@ -329,9 +323,9 @@ impl Recurrent {
         if layer == 0 { input[1] } else { self.direction_count() * self.out }
     }
 
-    /// The output of one direction of a layer, `[n, steps, out]` or `[n, out]`. Where samples have lengths, it is the output
-    /// for PyTorch's packed sequences: the forward direction ends at a sample's last step, the backward direction begins
-    /// there, and the output beyond that step is zero.
+    /// The output of one direction of a layer, `[n, steps, out]` or `[n, out]`. Where samples have lengths, it is the
+    /// output for PyTorch's packed sequences: the forward direction ends at a sample's last step, the backward
+    /// direction begins there, and the output beyond that step is zero.
     fn direction(
         &self,
         placed: &Placed,
@@ -397,9 +391,9 @@ impl Recurrent {
         mask.map_or(Ok(y), |mask| context.multiply(y, mask))
     }
 
-    /// Replaces gates at steps that a sample does not have, so that a state of zeros stays zero there for any input: an LSTM's
-    /// input gate is closed, a GRU's update gate keeps the state. The replacement is a number whose sigmoid is exactly 0 or 1,
-    /// and finite in 16 bits.
+    /// Replaces gates at steps that a sample does not have, so that a state of zeros stays zero there for any input: an
+    /// LSTM's input gate is closed, a GRU's update gate keeps the state. The replacement is a number whose sigmoid is
+    /// exactly 0 or 1, and finite in 16 bits.
     fn without_absent_steps(&self, graph: &mut Graph, gates: Value, mask: Value) -> Result<Value> {
         let (gate, sign, choose) = match self.cell {
             Cell::Lstm => (0, -1.0, Binary::Minimum),

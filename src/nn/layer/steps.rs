@@ -19,13 +19,13 @@ pub struct RepeatVector {
     pub steps: usize,
 }
 
-/// Masks steps of `[steps, features]` in training: in every sample a fixed number of steps, drawn anew, is replaced by a
-/// trained vector, `mask_token`; the identity outside training. It makes an autoencoder of patches a masked autoencoder, He
-/// et al., arXiv 2111.06377, and belongs before the positions, so that masked steps have positions too.
+/// Masks steps of `[steps, features]` in training: in every sample a fixed number of steps, drawn anew, is replaced by
+/// a trained vector, `mask_token`; the identity outside training. It makes an autoencoder of patches a masked
+/// autoencoder, He et al., arXiv 2111.06377, and belongs before the positions, so that masked steps have positions too.
 ///
 /// Two differences from the paper: the paper's encoder skips masked patches, which saves work, while here it sees the
-/// trained vector in their place, as in BEiT (Bao et al., arXiv 2106.08254), since a plan's shapes are static and positions
-/// are kept; and the paper's loss covers the masked patches alone, while here it covers all patches.
+/// trained vector in their place, as in BEiT (Bao et al., arXiv 2106.08254), since a plan's shapes are static and
+/// positions are kept; and the paper's loss covers the masked patches alone, while here it covers all patches.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MaskSteps {
     /// The fraction of the steps that is masked, rounded to whole steps.
@@ -43,12 +43,7 @@ impl MaskSteps {
 const SMALL: Initial = Initial::Normal(0.02);
 
 impl Kind for Positions {
-    fn name(&self) -> &'static str {
-        match self {
-            Positions::Learned => "learned_positions",
-            Positions::Sinusoidal => "sinusoidal_positions",
-        }
-    }
+    name!(Positions::Learned => "learned_positions", Positions::Sinusoidal => "sinusoidal_positions");
 
     fn output_shape(&self, input: &Shape) -> Result<Shape, Misfit> {
         steps_and_features(input).map(|_| input.clone())

@@ -51,8 +51,8 @@ pub enum Structure {
         /// The layers of the shortcut; none for the identity.
         shortcut: Vec<Layer>,
     },
-    /// Skip connection, the input and the body's output concatenated along the first axis (channels or features): Huang et
-    /// al., arXiv 1608.06993.
+    /// Skip connection, the input and the body's output concatenated along the first axis (channels or features): Huang
+    /// et al., arXiv 1608.06993.
     Skip {
         /// The layers of the body.
         body: Vec<Layer>,
@@ -64,10 +64,10 @@ pub enum Structure {
         /// The layers.
         layers: Vec<Layer>,
     },
-    /// Autoregressive decoder of sequences, trained by teacher forcing: Williams and Zipser (1989), Sutskever et al., arXiv
-    /// 1409.3215. The body sees the features of each step of `[steps, any]` concatenated with the previous step's output,
-    /// zeros before the first step. In training the previous output is the target's, so that one round computes all steps;
-    /// in evaluation it is the body's, which takes as many rounds over the sequence as there are steps.
+    /// Autoregressive decoder of sequences, trained by teacher forcing: Williams and Zipser (1989), Sutskever et al.,
+    /// arXiv 1409.3215. The body sees the features of each step of `[steps, any]` concatenated with the previous step's
+    /// output, zeros before the first step. In training the previous output is the target's, so that one round computes
+    /// all steps; in evaluation it is the body's, which takes as many rounds over the sequence as there are steps.
     TeacherForced {
         /// Features of a step of the output.
         features: usize,
@@ -108,8 +108,8 @@ impl Structure {
 
 /// The lists of a structure that computes something of its lists' outputs, and how it joins them.
 impl Structure {
-    /// The lists that are applied to one input, each with its name in PyTorch's module and its key below a layer; none of a
-    /// repetition or a block, which stand for the layers that they are made of.
+    /// The lists that are applied to one input, each with its name in PyTorch's module and its key below a layer; none
+    /// of a repetition or a block, which stand for the layers that they are made of.
     pub(in crate::nn) fn branches(&self) -> Vec<(&'static str, &'static str, &[Layer])> {
         match self {
             Structure::Residual { body, shortcut } if shortcut.is_empty() => vec![("body", "residual.body", body)],
@@ -164,7 +164,8 @@ impl Structure {
     }
 }
 
-/// The output shape of a residual connection, whose body ends in `sum`, and its shortcut, where it has one, in `shortcut`.
+/// The output shape of a residual connection, whose body ends in `sum`, and its shortcut, where it has one, in
+/// `shortcut`.
 fn residual_output(sum: &Shape, shortcut: Option<&Shape>, input: &Shape) -> Result<Shape, Misfit> {
     let other = shortcut.unwrap_or(input);
     if sum == other {
@@ -182,14 +183,10 @@ fn residual_output(sum: &Shape, shortcut: Option<&Shape>, input: &Shape) -> Resu
 }
 
 impl Kind for Structure {
-    fn name(&self) -> &'static str {
-        match self {
-            Structure::Residual { .. } => "residual",
-            Structure::Skip { .. } => "skip",
-            Structure::Repeat { .. } => "repeat",
-            Structure::TeacherForced { .. } => "teacher_forced",
-            Structure::Block { .. } => "block",
-        }
+    name! {
+        Structure::Residual { .. } => "residual", Structure::Skip { .. } => "skip",
+        Structure::Repeat { .. } => "repeat", Structure::TeacherForced { .. } => "teacher_forced",
+        Structure::Block { .. } => "block"
     }
 
     fn keys(&mut self) -> Vec<Key<'_>> {
@@ -226,8 +223,8 @@ impl Kind for Structure {
         }
     }
 
-    /// The shapes of the layers inside are found without the blocks of a model; [`nn::place`](crate::nn::place) also holds
-    /// the layers inside to their limits, and a teacher-forced body to causal layers.
+    /// The shapes of the layers inside are found without the blocks of a model; [`nn::place`](crate::nn::place) also
+    /// holds the layers inside to their limits, and a teacher-forced body to causal layers.
     fn output_shape(&self, input: &Shape) -> Result<Shape, Misfit> {
         let end = |layers: &[Layer], input: &Shape| {
             layers.iter().enumerate().try_fold(input.clone(), |shape, (index, layer)| {
@@ -280,8 +277,9 @@ impl Kind for Structure {
     }
 }
 
-/// The body's output on `x` concatenated with the output of each previous step, which is the target's where there is one. Else
-/// every round completes one more step, as if steps were taken one by one, since the body does not depend on later steps.
+/// The body's output on `x` concatenated with the output of each previous step, which is the target's where there is
+/// one. Else every round completes one more step, as if steps were taken one by one, since the body does not depend on
+/// later steps.
 fn teacher_forced(body: &[Placed], features: usize, context: &mut Context, x: Value) -> Result<Value> {
     let [n, steps] = [context.shape(x)[0], context.shape(x)[1]];
     let (mut y, rounds) = match context.target() {
