@@ -146,22 +146,18 @@ impl Kind for Activation {
     }
 
     fn output_shape(&self, input: &Shape) -> Result<Shape, Misfit> {
-        if let Activation::LeakyRelu { slope: value } | Activation::Elu { alpha: value } = self
-            && !value.is_finite()
-        {
-            return Err(misfit!("expects a finite number, got {value}"; "write 0.01, say"));
+        match self {
+            Activation::LeakyRelu { slope: value } | Activation::Elu { alpha: value } if !value.is_finite() => {
+                Err(misfit!("expects a finite number, got {value}"; "write 0.01, say"))
+            }
+            Activation::Celu { alpha } if !(alpha.is_finite() && *alpha > 0.0) => {
+                Err(misfit!("alpha must be a positive number, got {alpha:?}"; "use 1.0, say"))
+            }
+            Activation::Hardtanh { min, max } if !(min.is_finite() && max.is_finite() && min < max) => {
+                Err(misfit!("expects min below max, got {min} and {max}"; "write min = -1.0, max = 1.0, say"))
+            }
+            _ => Ok(input.clone()),
         }
-        if let Activation::Celu { alpha } = self
-            && !(alpha.is_finite() && *alpha > 0.0)
-        {
-            return Err(misfit!("alpha must be a positive number, got {alpha:?}"; "use 1.0, say"));
-        }
-        if let Activation::Hardtanh { min, max } = self
-            && !(min.is_finite() && max.is_finite() && min < max)
-        {
-            return Err(misfit!("expects min below max, got {min} and {max}"; "write min = -1.0, max = 1.0, say"));
-        }
-        Ok(input.clone())
     }
 
     fn parameters(&self, input: &Shape) -> Vec<ParameterSpec> {

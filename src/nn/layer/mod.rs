@@ -52,7 +52,7 @@ use crate::shape::Shape;
 /// templates: one layer for every name in model files, with the defaults of optional keys and examples of mandatory
 /// ones.
 macro_rules! layers {
-    ($($(#[$doc:meta])* $name:ident: $axes:ident $(($out:ident $(* $times:ident)?))?, |$own:pat_param| $steps:expr
+    ($($(#[$doc:meta])* $name:ident: $axes:ident $(($out:ident $(* $times:ident)?))?, |$layer:pat_param| $steps:expr
         => $templates:expr;)*) => {
         /// One entry of an encoder or a decoder.
         #[derive(Clone, Debug, PartialEq)]
@@ -91,7 +91,7 @@ macro_rules! layers {
 
             /// How the layer treats the steps of a sequence.
             pub(crate) fn steps(&self) -> Steps {
-                match self { $(Layer::$name($own) => $steps,)* }
+                match self { $(Layer::$name($layer) => $steps,)* }
             }
 
             /// The setting of the output's features or channels, and the factor from the setting to their number.
@@ -145,13 +145,13 @@ layers! {
     /// Batch normalisation.
     BatchNorm: Same, |_| MIXED => [BatchNorm::default()];
     /// Layer normalisation.
-    LayerNorm: Same, |own| Steps { causal: own.axes == 1, ..MIXED } => [LayerNorm::new(1)];
+    LayerNorm: Same, |layer| Steps { causal: layer.axes == 1, ..MIXED } => [LayerNorm::new(1)];
     /// Group normalisation.
     GroupNorm: Same, |_| MIXED => [GroupNorm::new(4)];
     /// Instance normalisation. The channels of `[steps, features]` are its steps.
     InstanceNorm: Same, |_| CAUSAL => [InstanceNorm::default()];
     /// Division by the root of the mean square.
-    RmsNorm: Same, |own| Steps { causal: own.axes == 1, ..MIXED } => [RmsNorm::new(1)];
+    RmsNorm: Same, |layer| Steps { causal: layer.axes == 1, ..MIXED } => [RmsNorm::new(1)];
     /// Division by the Euclidean norm.
     UnitNorm: Same, |_| MIXED => [UnitNorm];
     /// Softmax and its logarithm.
@@ -159,7 +159,7 @@ layers! {
     /// Gated linear unit.
     Glu: Other, |_| MIXED => [Glu { axis: -1 }];
     /// Dropout of elements or channels.
-    Dropout: Same, |own| Steps { causal: !own.spatial, ..MIXED }
+    Dropout: Same, |layer| Steps { causal: !layer.spatial, ..MIXED }
         => [false, true].map(|spatial| Dropout { p: 0.5, spatial });
     /// Gaussian noise.
     GaussianNoise: Same, |_| CAUSAL => [GaussianNoise { deviation: 0.1 }];
@@ -176,12 +176,13 @@ layers! {
     /// Masking of steps.
     MaskSteps: Sequence, |_| MIXED => [MaskSteps { part: 0.75 }];
     /// Self-attention.
-    Attention: Sequence, |own| Steps { causal: own.causal, lengths: true } => [Attention::new(4)];
+    Attention: Sequence, |layer| Steps { causal: layer.causal, lengths: true } => [Attention::new(4)];
     /// LSTM or GRU.
-    Recurrent: Sequence(out * direction_count), |own| Steps { causal: !own.bidirectional && !own.last, lengths: true }
+    Recurrent: Sequence(out * direction_count),
+        |layer| Steps { causal: !layer.bidirectional && !layer.last, lengths: true }
         => [Cell::Lstm, Cell::Gru].map(|cell| Recurrent::new(cell, 64));
     /// Lists of layers.
-    Structure: Lists, |own| own.steps() => Structure::templates();
+    Structure: Lists, |layer| layer.steps() => Structure::templates();
     /// A layer that an application defines.
     Custom: Other, |_| MIXED => [Custom::template()];
 }

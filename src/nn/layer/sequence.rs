@@ -277,9 +277,9 @@ impl Kind for Recurrent {
             if layer > 0 {
                 y = Dropout { p: self.dropout, spatial: false }.apply(placed, context, y)?;
             }
-            let directions = self.directions().iter();
+            let directions = [Direction::Forward, Direction::Backward].into_iter().take(self.direction_count());
             let both: Result<Vec<Value>> =
-                directions.map(|direction| self.direction(placed, context, y, layer, *direction)).collect();
+                directions.map(|direction| self.direction(placed, context, y, layer, direction)).collect();
             y = match both?[..] {
                 [only] => only,
                 ref both => {
@@ -308,14 +308,9 @@ macro_rules! names {
 const NAMES: [[[&str; 4]; 2]; 16] = names!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15);
 
 impl Recurrent {
-    /// The directions in which the steps are taken.
-    fn directions(&self) -> &'static [Direction] {
-        if self.bidirectional { &[Direction::Forward, Direction::Backward] } else { &[Direction::Forward] }
-    }
-
     /// Number of directions, whose features are concatenated.
     pub(super) fn direction_count(&self) -> usize {
-        self.directions().len()
+        if self.bidirectional { 2 } else { 1 }
     }
 
     /// Input features of a layer.

@@ -130,9 +130,9 @@ impl Kind for MaskSteps {
         let token = placed.parameter(context, 0)?;
         // A step's rank is the number of steps with smaller draws; of equal draws the earlier one counts as smaller.
         let draws = context.random_uniform(state, [n, steps])?;
-        let (own, other) = (context.reshape(draws, [n, steps, 1])?, context.reshape(draws, [n, 1, steps])?);
-        let less = context.binary(Binary::Less, other, own)?;
-        let equal = context.binary(Binary::Equal, other, own)?;
+        let (draw, other) = (context.reshape(draws, [n, steps, 1])?, context.reshape(draws, [n, 1, steps])?);
+        let less = context.binary(Binary::Less, other, draw)?;
+        let equal = context.binary(Binary::Equal, other, draw)?;
         let (row, column) = (context.iota(steps)?, context.iota(steps)?);
         let row = context.reshape(row, [steps, 1])?;
         let [row, column] = [context.broadcast(row, [n, steps, steps])?, context.broadcast(column, [n, steps, steps])?];

@@ -173,13 +173,18 @@ fn residual_output(sum: &Shape, shortcut: Option<&Shape>, input: &Shape) -> Resu
     }
     let (what, help) = match (shortcut, sum.len()) {
         (Some(_), _) => ("the shortcut", "change one of them".to_owned()),
-        (None, 3) if sum[..2] != other[..2] => {
+        (None, 3) if other.len() == 3 && sum[..2] != other[..2] => {
             let conv = format!("{{ conv2d = {{ out = {}, kernel = 1 }} }}", sum[0]);
             ("the input", format!("add shortcut = [{conv}], with the body's stride"))
         }
         (None, _) => ("the input", format!("add shortcut = [{{ linear = {} }}], say", sum.last().unwrap_or(&1))),
     };
     Err(misfit!("the body gives {sum}, {what} {other}"; "{help}"))
+}
+
+/// The setting of a list of layers.
+fn list(layers: &mut Vec<Layer>) -> Setting<'_> {
+    Setting::Part(Box::new(layers))
 }
 
 impl Kind for Structure {
@@ -192,23 +197,14 @@ impl Kind for Structure {
     fn keys(&mut self) -> Vec<Key<'_>> {
         match self {
             Structure::Residual { body, shortcut } => {
-                vec![
-                    Key::needed("body", Setting::Part(Box::new(body))),
-                    Key::optional("shortcut", Setting::Part(Box::new(shortcut))),
-                ]
+                vec![Key::needed("body", list(body)), Key::optional("shortcut", list(shortcut))]
             }
-            Structure::Skip { body } => vec![Key::needed("body", Setting::Part(Box::new(body)))],
+            Structure::Skip { body } => vec![Key::needed("body", list(body))],
             Structure::Repeat { times, layers } => {
-                vec![
-                    Key::needed("times", Setting::Whole(times)),
-                    Key::needed("layers", Setting::Part(Box::new(layers))),
-                ]
+                vec![Key::needed("times", Setting::Whole(times)), Key::needed("layers", list(layers))]
             }
             Structure::TeacherForced { features, body } => {
-                vec![
-                    Key::needed("features", Setting::Whole(features)),
-                    Key::needed("body", Setting::Part(Box::new(body))),
-                ]
+                vec![Key::needed("features", Setting::Whole(features)), Key::needed("body", list(body))]
             }
             Structure::Block { name } => vec![Key::needed("name", Setting::Word(name))],
         }
