@@ -31,6 +31,11 @@ fn bad_structures_are_refused_with_their_place() {
              add shortcut = [{ conv2d = { out = 3, kernel = 1 } }], with the body's stride",
         ),
         (
+            file("{ residual = [{ unflatten = [2, 2, 2] }] },", ""),
+            "m.toml: line 4, encoder.0.residual: the body gives [2, 2, 2], the input [8]; \
+             add shortcut = [{ linear = 2 }], say",
+        ),
+        (
             file("{ residual = { body = [{ linear = 6 }], shortcut = [{ linear = 5 }] } },", ""),
             "m.toml: line 4, encoder.0.residual: the body gives [6], the shortcut [5]; change one of them",
         ),
