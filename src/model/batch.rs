@@ -105,25 +105,25 @@ impl BatchLayout {
     }
 
     /// Splits a batch of rows, and sets the condition and the mask of the graph's context.
-    pub fn split(&self, graph: &mut Context, rows: Value) -> Result<Sample> {
+    pub fn split(&self, context: &mut Context, rows: Value) -> Result<Sample> {
         if self.is_plain() {
             return Ok(Sample { input: rows, target: rows });
         }
-        let batch = graph.shape(rows)[0];
-        let rows = graph.reshape(rows, [batch, self.width()])?;
+        let batch = context.shape(rows)[0];
+        let rows = context.reshape(rows, [batch, self.width()])?;
         let mut at = 0;
-        let mut take = |graph: &mut Context, width: usize| -> Result<Option<Value>> {
-            let part = (width > 0).then(|| graph.slice(rows, &[0, at], [batch, width])).transpose()?;
+        let mut take = |context: &mut Context, width: usize| -> Result<Option<Value>> {
+            let part = (width > 0).then(|| context.slice(rows, &[0, at], [batch, width])).transpose()?;
             at += width;
             Ok(part)
         };
-        let input = take(graph, self.input)?.unwrap_or(rows);
-        if let Some(condition) = take(graph, self.condition)? {
-            graph.set_condition(condition);
+        let input = take(context, self.input)?.unwrap_or(rows);
+        if let Some(condition) = take(context, self.condition)? {
+            context.set_condition(condition);
         }
-        let target = take(graph, self.target)?.unwrap_or(input);
-        if let Some(mask) = take(graph, self.mask)? {
-            graph.set_mask(mask);
+        let target = take(context, self.target)?.unwrap_or(input);
+        if let Some(mask) = take(context, self.mask)? {
+            context.set_mask(mask);
         }
         Ok(Sample { input, target })
     }
@@ -138,28 +138,28 @@ impl Sample {
     }
 
     /// Zeros the steps beyond each sample's length.
-    pub fn masked(self, graph: &mut Context) -> Result<Sample> {
-        self.map(|x| masked(graph, x))
+    pub fn masked(self, context: &mut Context) -> Result<Sample> {
+        self.map(|x| masked(context, x))
     }
 }
 
 impl Network {
     /// Appends the condition to the channels of a batch; returns the batch unchanged where the model has none.
-    pub(super) fn conditioned(&self, graph: &mut Context, x: Value) -> Result<Value> {
+    pub(super) fn conditioned(&self, context: &mut Context, x: Value) -> Result<Value> {
         let width = self.spec().condition.width();
         if width == 0 {
             return Ok(x);
         }
-        let shape = graph.shape(x).clone();
-        let Some(condition) = graph.condition(shape[0])? else { return Err(self.without_conditions()) };
+        let shape = context.shape(x).clone();
+        let Some(condition) = context.condition(shape[0])? else { return Err(self.without_conditions()) };
         let axis = 1 + super::config::channel_axis(shape.len() - 1);
         let mut thin = vec![1; shape.len()];
         (thin[0], thin[axis]) = (shape[0], width);
         let mut spread = shape.to_vec();
         spread[axis] = width;
-        let condition = graph.reshape(condition, thin)?;
-        let condition = graph.broadcast(condition, spread)?;
-        graph.concat(&[x, condition], axis)
+        let condition = context.reshape(condition, thin)?;
+        let condition = context.broadcast(condition, spread)?;
+        context.concat(&[x, condition], axis)
     }
 
     fn without_conditions(&self) -> Error {

@@ -99,15 +99,15 @@ impl fmt::Debug for CustomLoss {
 
 impl CustomLoss {
     /// Builds the loss of a batch: a scalar.
-    pub(crate) fn build(&self, graph: &mut Context, y: Value, target: Value) -> Result<Value> {
+    pub(crate) fn build(&self, context: &mut Context, y: Value, target: Value) -> Result<Value> {
         let Some(function) = &self.function else { return Err(self.unknown("loss")) };
-        let loss = function(graph, y, target)?;
-        match graph.shape(loss).elements() {
-            1 => graph.reshape(loss, []),
+        let loss = function(context, y, target)?;
+        match context.shape(loss).elements() {
+            1 => context.reshape(loss, []),
             _ => Err(Error::invalid(
                 format!("loss {:?}", self.name),
-                format!("its function gives {}, which is no single number", graph.shape(loss)),
-                "end it with graph.mean_all(..), say",
+                format!("its function gives {}, which is no single number", context.shape(loss)),
+                "end it with context.mean_all(..), say",
             )),
         }
     }
@@ -131,12 +131,12 @@ impl LossKind {
     /// use pinhole::model::{ModelSpec, config::LossKind};
     /// let mut spec = ModelSpec::resolve("dense")?;
     /// // The mean of sqrt(d² + 0.01): Charbonnier et al., ICIP 1994.
-    /// let charbonnier = LossKind::custom("charbonnier", |graph, y, target| {
-    ///     let difference = graph.subtract(y, target)?;
-    ///     let square = graph.unary(Unary::Square, difference)?;
-    ///     let sum = graph.with_number(Binary::Add, square, 0.01)?;
-    ///     let each = graph.unary(Unary::SquareRoot, sum)?;
-    ///     graph.mean_all(each)
+    /// let charbonnier = LossKind::custom("charbonnier", |context, y, target| {
+    ///     let difference = context.subtract(y, target)?;
+    ///     let square = context.unary(Unary::Square, difference)?;
+    ///     let sum = context.with_number(Binary::Add, square, 0.01)?;
+    ///     let each = context.unary(Unary::SquareRoot, sum)?;
+    ///     context.mean_all(each)
     /// });
     /// spec.loss = charbonnier.into();
     /// assert!(spec.to_toml().contains("loss = { custom = \"charbonnier\" }"));
@@ -197,46 +197,46 @@ impl LossKind {
     /// samples are no table rows.
     pub(super) fn build(
         &self,
-        graph: &mut Context,
+        context: &mut Context,
         decoded: Decoded,
         target: Value,
         categories: &[usize],
     ) -> Result<Value> {
         let y = decoded.output;
         match self {
-            LossKind::Mse => loss::mse(graph, y, target),
-            LossKind::Mae => loss::mae(graph, y, target),
-            LossKind::Huber { delta } => loss::huber(graph, y, target, *delta),
-            LossKind::CrossEntropy => loss::cross_entropy(graph, y, target),
-            LossKind::Cosine => loss::cosine(graph, y, target),
-            LossKind::Ssim => loss::ssim(graph, y, target),
-            LossKind::Columns => loss_of_columns(graph, decoded.logits.unwrap_or(y), target, categories),
-            LossKind::Custom(own) => own.build(graph, y, target),
+            LossKind::Mse => loss::mse(context, y, target),
+            LossKind::Mae => loss::mae(context, y, target),
+            LossKind::Huber { delta } => loss::huber(context, y, target, *delta),
+            LossKind::CrossEntropy => loss::cross_entropy(context, y, target),
+            LossKind::Cosine => loss::cosine(context, y, target),
+            LossKind::Ssim => loss::ssim(context, y, target),
+            LossKind::Columns => loss_of_columns(context, decoded.logits.unwrap_or(y), target, categories),
+            LossKind::Custom(own) => own.build(context, y, target),
             LossKind::Bce => match decoded.logits {
-                Some(logits) => loss::bce_with_logits(graph, logits, target),
+                Some(logits) => loss::bce_with_logits(context, logits, target),
                 None => {
                     let problem = "\"bce\" needs a final \"sigmoid\"";
                     Err(Error::invalid("loss", problem, "end the decoder with \"sigmoid\""))
                 }
             },
             LossKind::Bernoulli | LossKind::ContinuousBernoulli | LossKind::Gaussian | LossKind::Multinomial => {
-                let each = self.likelihood(graph, decoded, target)?;
-                graph.mean_all(each)
+                let each = self.likelihood(context, decoded, target)?;
+                context.mean_all(each)
             }
         }
     }
 
     /// Negative log-likelihood of each sample, `[n]`.
-    pub(super) fn likelihood(&self, graph: &mut Context, decoded: Decoded, target: Value) -> Result<Value> {
+    pub(super) fn likelihood(&self, context: &mut Context, decoded: Decoded, target: Value) -> Result<Value> {
         match (self, decoded.logits) {
-            (LossKind::Bernoulli, Some(logits)) => loss::bernoulli(graph, logits, target),
-            (LossKind::ContinuousBernoulli, Some(logits)) => loss::continuous_bernoulli(graph, logits, target),
+            (LossKind::Bernoulli, Some(logits)) => loss::bernoulli(context, logits, target),
+            (LossKind::ContinuousBernoulli, Some(logits)) => loss::continuous_bernoulli(context, logits, target),
             (LossKind::Gaussian, _) => {
-                let log_variance = graph.parameter(LOG_VARIANCE, [])?;
-                let log_variance = bounded(graph, log_variance)?;
-                loss::gaussian_likelihood(graph, decoded.output, target, log_variance)
+                let log_variance = context.parameter(LOG_VARIANCE, [])?;
+                let log_variance = bounded(context, log_variance)?;
+                loss::gaussian_likelihood(context, decoded.output, target, log_variance)
             }
-            (LossKind::Multinomial, _) => loss::multinomial(graph, decoded.output, target),
+            (LossKind::Multinomial, _) => loss::multinomial(context, decoded.output, target),
             (kind, _) => {
                 let problem = format!("\"{}\" needs a decoder that ends in \"sigmoid\"", kind.name());
                 Err(Error::invalid("loss", problem, "end the decoder with \"sigmoid\", or use another loss"))
@@ -287,23 +287,23 @@ impl LossKind {
 
 /// Loss of a decoder's output, `[n, width]`, against table rows `[n, ..input]`; without a table, all columns are
 /// numbers.
-fn loss_of_columns(graph: &mut Context, y: Value, target: Value, categories: &[usize]) -> Result<Value> {
-    let n = graph.shape(target)[0];
-    let count = graph.shape(target).elements() / n;
-    let target = graph.reshape(target, [n, count])?;
+fn loss_of_columns(context: &mut Context, y: Value, target: Value, categories: &[usize]) -> Result<Value> {
+    let n = context.shape(target)[0];
+    let count = context.shape(target).elements() / n;
+    let target = context.reshape(target, [n, count])?;
     if !categories.is_empty() {
-        return loss::columns(graph, y, target, categories);
+        return loss::columns(context, y, target, categories);
     }
-    let y = graph.reshape(y, [n, count])?;
-    loss::columns(graph, y, target, &vec![0; count])
+    let y = context.reshape(y, [n, count])?;
+    loss::columns(context, y, target, &vec![0; count])
 }
 
 /// Clamps a log-variance to [`LOG_VARIANCES`]. Outside, the derivative is that at the bound, which leads back inside.
-pub(super) fn bounded(graph: &mut Context, log_variance: Value) -> Result<Value> {
+pub(super) fn bounded(context: &mut Context, log_variance: Value) -> Result<Value> {
     let [least, most] = LOG_VARIANCES;
-    let above = graph.with_number(Binary::Maximum, log_variance, least)?;
-    let within = graph.with_number(Binary::Minimum, above, most)?;
-    graph.straight_through(within, log_variance)
+    let above = context.with_number(Binary::Maximum, log_variance, least)?;
+    let within = context.with_number(Binary::Minimum, above, most)?;
+    context.straight_through(within, log_variance)
 }
 
 variants! { LossKind {

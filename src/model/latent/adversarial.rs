@@ -49,14 +49,14 @@ impl Latent for Adversarial {
     fn objective(
         &self,
         model: &dyn Model,
-        graph: &mut Context,
+        context: &mut Context,
         encoded: Value,
         target: Value,
         state: Value,
     ) -> Result<Objective> {
-        let decoded = model.decode(graph, encoded)?;
-        let reconstruction = model.loss(graph, decoded, target)?;
-        let (loss, [passing, telling]) = self.with_adversary(model, graph, reconstruction, encoded, state)?;
+        let decoded = model.decode(context, encoded)?;
+        let reconstruction = model.loss(context, decoded, target)?;
+        let (loss, [passing, telling]) = self.with_adversary(model, context, reconstruction, encoded, state)?;
         let parts = vec![(RECONSTRUCTION, reconstruction), passing, telling];
         Ok(Objective { loss, code: encoded, decoded: Some(decoded), parts })
     }
@@ -69,42 +69,42 @@ impl Adversarial {
     fn with_adversary(
         &self,
         model: &dyn Model,
-        graph: &mut Context,
+        context: &mut Context,
         reconstruction: Value,
         code: Value,
         state: Value,
     ) -> Result<(Value, [(&'static str, Value); 2])> {
-        let shape = graph.shape(code).clone();
+        let shape = context.shape(code).clone();
         let [batch, size] = [shape[0], shape.elements() / shape[0]];
-        let codes = graph.reshape(code, [batch, size])?;
+        let codes = context.reshape(code, [batch, size])?;
         // The discriminator treats codes as constants.
-        let apart = graph.detach(codes);
-        let draws = graph.random_normal(state, [batch, size])?;
-        let both = graph.concat(&[draws, apart], 0)?;
-        let logits = model.resolved().heads.iter().try_fold(both, |x, layer| layer.apply(graph, x))?;
+        let apart = context.detach(codes);
+        let draws = context.random_normal(state, [batch, size])?;
+        let both = context.concat(&[draws, apart], 0)?;
+        let logits = model.resolved().heads.iter().try_fold(both, |x, layer| layer.apply(context, x))?;
 
-        let scope = graph.set_scope(Scope::full_precision("loss"));
-        let [one, zero] = [graph.constant(1.0, [batch, 1])?, graph.constant(0.0, [batch, 1])?];
-        let origins = graph.concat(&[one, zero], 0)?;
-        let discriminator = loss::bce_with_logits(graph, logits, origins)?;
-        let logits = graph.slice(logits, &[batch, 0], [batch, 1])?;
-        let adversarial = loss::bce_with_logits(graph, logits, one)?;
-        let weighted = graph.scale(adversarial, self.weight)?;
+        let scope = context.set_scope(Scope::full_precision("loss"));
+        let [one, zero] = [context.constant(1.0, [batch, 1])?, context.constant(0.0, [batch, 1])?];
+        let origins = context.concat(&[one, zero], 0)?;
+        let discriminator = loss::bce_with_logits(context, logits, origins)?;
+        let logits = context.slice(logits, &[batch, 0], [batch, 1])?;
+        let adversarial = loss::bce_with_logits(context, logits, one)?;
+        let weighted = context.scale(adversarial, self.weight)?;
         // The encoder's loss does not train the discriminator.
-        let part = graph.detach(weighted);
-        let mut loss = graph.add(reconstruction, part)?;
-        if graph.training().is_some() {
+        let part = context.detach(weighted);
+        let mut loss = context.add(reconstruction, part)?;
+        if context.training().is_some() {
             // A product whose derivative by the code is the gradient through the discriminator.
-            let gradient = graph.gradients(weighted, &[apart])?[0];
-            let gradient = graph.detach(gradient);
-            let along = graph.multiply(codes, gradient)?;
-            let along = graph.sum(along, &[0, 1])?;
-            let learning = graph.add(along, discriminator)?;
-            let value = graph.detach(learning);
-            let learning = graph.subtract(learning, value)?;
-            loss = graph.add(loss, learning)?;
+            let gradient = context.gradients(weighted, &[apart])?[0];
+            let gradient = context.detach(gradient);
+            let along = context.multiply(codes, gradient)?;
+            let along = context.sum(along, &[0, 1])?;
+            let learning = context.add(along, discriminator)?;
+            let value = context.detach(learning);
+            let learning = context.subtract(learning, value)?;
+            loss = context.add(loss, learning)?;
         }
-        graph.set_scope(scope);
+        context.set_scope(scope);
         Ok((loss, [(ADVERSARIAL, adversarial), (DISCRIMINATOR, discriminator)]))
     }
 }

@@ -44,35 +44,35 @@ impl Latent for Bits {
         Err(Error::invalid("latent.binary", problem, "end it with a linear or convolutional layer"))
     }
 
-    fn code(&self, _model: &dyn Model, graph: &mut Context, encoded: Value) -> Result<Value> {
-        let scope = graph.set_scope("latent");
-        let code = graph.unary(Unary::Step, encoded);
-        graph.set_scope(scope);
+    fn code(&self, _model: &dyn Model, context: &mut Context, encoded: Value) -> Result<Value> {
+        let scope = context.set_scope("latent");
+        let code = context.unary(Unary::Step, encoded);
+        context.set_scope(scope);
         code
     }
 
     fn objective(
         &self,
         model: &dyn Model,
-        graph: &mut Context,
+        context: &mut Context,
         encoded: Value,
         target: Value,
         _state: Value,
     ) -> Result<Objective> {
-        let scope = graph.set_scope("latent");
-        let probability = graph.unary(Unary::Sigmoid, encoded)?;
-        let bits = match graph.training() {
+        let scope = context.set_scope("latent");
+        let probability = context.unary(Unary::Sigmoid, encoded)?;
+        let bits = match context.training() {
             Some(state) if self.stochastic => {
-                let shape = graph.shape(encoded).clone();
-                let draws = graph.random_uniform(state, shape)?;
-                graph.binary(Binary::Less, draws, probability)?
+                let shape = context.shape(encoded).clone();
+                let draws = context.random_uniform(state, shape)?;
+                context.binary(Binary::Less, draws, probability)?
             }
-            _ => graph.unary(Unary::Step, encoded)?,
+            _ => context.unary(Unary::Step, encoded)?,
         };
-        let code = graph.straight_through(bits, probability)?;
-        graph.set_scope(scope);
-        let decoded = model.decode(graph, code)?;
-        let loss = model.loss(graph, decoded, target)?;
+        let code = context.straight_through(bits, probability)?;
+        context.set_scope(scope);
+        let decoded = model.decode(context, code)?;
+        let loss = model.loss(context, decoded, target)?;
         Ok(Objective { loss, code, decoded: Some(decoded), parts: vec![] })
     }
 }

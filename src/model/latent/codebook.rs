@@ -107,40 +107,40 @@ impl Latent for VectorQuantised {
         ]
     }
 
-    fn code(&self, model: &dyn Model, graph: &mut Context, encoded: Value) -> Result<Value> {
-        let scope = graph.set_scope("latent");
-        let code = self.quantised(model.resolved(), graph, encoded).map(|quantised| quantised.code);
-        graph.set_scope(scope);
+    fn code(&self, model: &dyn Model, context: &mut Context, encoded: Value) -> Result<Value> {
+        let scope = context.set_scope("latent");
+        let code = self.quantised(model.resolved(), context, encoded).map(|quantised| quantised.code);
+        context.set_scope(scope);
         code
     }
 
     fn objective(
         &self,
         model: &dyn Model,
-        graph: &mut Context,
+        context: &mut Context,
         encoded: Value,
         target: Value,
         _state: Value,
     ) -> Result<Objective> {
-        let scope = graph.set_scope("latent");
-        let quantised = self.quantised(model.resolved(), graph, encoded)?;
-        let chosen = graph.detach(quantised.code);
-        let code = graph.straight_through(chosen, encoded)?;
-        let count = graph.shape(quantised.numbers).elements();
-        let ones = graph.constant(1.0, [count])?;
-        let counts = graph.scatter_add(ones, quantised.indices, self.codes)?;
-        if let Some(state) = graph.training() {
-            follow_vectors(graph, &quantised, counts, state, *self)?;
+        let scope = context.set_scope("latent");
+        let quantised = self.quantised(model.resolved(), context, encoded)?;
+        let chosen = context.detach(quantised.code);
+        let code = context.straight_through(chosen, encoded)?;
+        let count = context.shape(quantised.numbers).elements();
+        let ones = context.constant(1.0, [count])?;
+        let counts = context.scatter_add(ones, quantised.indices, self.codes)?;
+        if let Some(state) = context.training() {
+            follow_vectors(context, &quantised, counts, state, *self)?;
         }
-        let perplexity = perplexity(graph, counts, count)?;
-        graph.set_scope(scope);
-        let decoded = model.decode(graph, code)?;
-        let reconstruction = model.loss(graph, decoded, target)?;
-        let scope = graph.set_scope(Scope::full_precision("loss"));
-        let commitment = loss::mse(graph, encoded, chosen)?;
-        let weighted = graph.scale(commitment, self.commitment)?;
-        let loss = graph.add(reconstruction, weighted)?;
-        graph.set_scope(scope);
+        let perplexity = perplexity(context, counts, count)?;
+        context.set_scope(scope);
+        let decoded = model.decode(context, code)?;
+        let reconstruction = model.loss(context, decoded, target)?;
+        let scope = context.set_scope(Scope::full_precision("loss"));
+        let commitment = loss::mse(context, encoded, chosen)?;
+        let weighted = context.scale(commitment, self.commitment)?;
+        let loss = context.add(reconstruction, weighted)?;
+        context.set_scope(scope);
         let parts = vec![(RECONSTRUCTION, reconstruction), (COMMITMENT, commitment), (PERPLEXITY, perplexity)];
         Ok(Objective { loss, code, decoded: Some(decoded), parts })
     }
@@ -178,37 +178,37 @@ impl VectorQuantised {
     }
 
     /// Finds the nearest codebook vectors of an encoder's output.
-    pub(crate) fn quantised(&self, model: &Resolved, graph: &mut Context, encoded: Value) -> Result<Quantised> {
-        let shape = graph.shape(encoded).clone();
+    pub(crate) fn quantised(&self, model: &Resolved, context: &mut Context, encoded: Value) -> Result<Quantised> {
+        let shape = context.shape(encoded).clone();
         let (size, places) = self.vectors(model);
         let blocks = shape.elements() / (size * places);
-        let encoded = graph.detach(encoded);
-        let split = graph.reshape(encoded, [blocks, size, places])?;
-        let split = if places == 1 { split } else { graph.permute(split, &[0, 2, 1])? };
-        let vectors = graph.reshape(split, [blocks * places, size])?;
-        let codebook = graph.parameter(CODEBOOK, [self.codes, size])?;
+        let encoded = context.detach(encoded);
+        let split = context.reshape(encoded, [blocks, size, places])?;
+        let split = if places == 1 { split } else { context.permute(split, &[0, 2, 1])? };
+        let vectors = context.reshape(split, [blocks * places, size])?;
+        let codebook = context.parameter(CODEBOOK, [self.codes, size])?;
         // The nearest vector maximises v e - e²/2.
-        let products = graph.matmul(vectors, codebook, false, true)?;
-        let squares = graph.unary(Unary::Square, codebook)?;
-        let squares = graph.sum(squares, &[1])?;
-        let halves = graph.scale(squares, 0.5)?;
-        let scores = graph.subtract(products, halves)?;
-        let best = graph.max(scores, &[1])?;
-        let best = graph.reshape(best, [blocks * places, 1])?;
-        let hits = graph.binary(Binary::Equal, scores, best)?;
+        let products = context.matmul(vectors, codebook, false, true)?;
+        let squares = context.unary(Unary::Square, codebook)?;
+        let squares = context.sum(squares, &[1])?;
+        let halves = context.scale(squares, 0.5)?;
+        let scores = context.subtract(products, halves)?;
+        let best = context.max(scores, &[1])?;
+        let best = context.reshape(best, [blocks * places, 1])?;
+        let hits = context.binary(Binary::Equal, scores, best)?;
         // Takes the first maximum, by falling numbers. `Graph::top_k` with a count of 1 gives equal bits in fewer
         // nodes; but an epoch of the preset then takes 1.35 times as long on the CPU and 1.1 times on lavapipe.
-        let numbers = graph.iota(self.codes)?;
-        let all = graph.constant(self.codes as f64, [])?;
-        let falling = graph.subtract(all, numbers)?;
-        let hits = graph.multiply(hits, falling)?;
-        let first = graph.max(hits, &[1])?;
-        let numbers = graph.subtract(all, first)?;
-        let indices = graph.indices(numbers, self.codes)?;
-        let nearest = graph.gather(codebook, indices)?;
-        let nearest = graph.reshape(nearest, [blocks, places, size])?;
-        let nearest = if places == 1 { nearest } else { graph.permute(nearest, &[0, 2, 1])? };
-        let code = graph.reshape(nearest, shape)?;
+        let numbers = context.iota(self.codes)?;
+        let all = context.constant(self.codes as f64, [])?;
+        let falling = context.subtract(all, numbers)?;
+        let hits = context.multiply(hits, falling)?;
+        let first = context.max(hits, &[1])?;
+        let numbers = context.subtract(all, first)?;
+        let indices = context.indices(numbers, self.codes)?;
+        let nearest = context.gather(codebook, indices)?;
+        let nearest = context.reshape(nearest, [blocks, places, size])?;
+        let nearest = if places == 1 { nearest } else { context.permute(nearest, &[0, 2, 1])? };
+        let code = context.reshape(nearest, shape)?;
         Ok(Quantised { vectors, numbers, indices, code })
     }
 }
@@ -232,69 +232,69 @@ fn leaves_channels(layers: &[Placed]) -> bool {
 
 /// Updates the codebook by moving averages, and restarts rarely chosen vectors.
 fn follow_vectors(
-    graph: &mut Context,
+    context: &mut Context,
     quantised: &Quantised,
     counts: Value,
     state: Value,
     own: VectorQuantised,
 ) -> Result<()> {
-    let rows = graph.shape(quantised.vectors)[0];
-    let size = graph.shape(quantised.vectors)[1];
+    let rows = context.shape(quantised.vectors)[0];
+    let size = context.shape(quantised.vectors)[1];
     let wide = [own.codes, size];
-    let column = |graph: &mut Context, x: Value| graph.reshape(x, [own.codes, 1]);
-    let mixed = |graph: &mut Context, [choice, one, other]: [Value; 3]| {
-        let shift = graph.subtract(one, other)?;
-        let shift = graph.multiply(shift, choice)?;
-        graph.add(other, shift)
+    let column = |context: &mut Context, x: Value| context.reshape(x, [own.codes, 1]);
+    let mixed = |context: &mut Context, [choice, one, other]: [Value; 3]| {
+        let shift = context.subtract(one, other)?;
+        let shift = context.multiply(shift, choice)?;
+        context.add(other, shift)
     };
-    let followed = |graph: &mut Context, old: Value, new: Value| {
-        let kept = graph.scale(old, own.decay)?;
-        let part = graph.scale(new, 1.0 - own.decay)?;
-        graph.add(kept, part)
+    let followed = |context: &mut Context, old: Value, new: Value| {
+        let kept = context.scale(old, own.decay)?;
+        let part = context.scale(new, 1.0 - own.decay)?;
+        context.add(kept, part)
     };
-    let codebook = graph.parameter(CODEBOOK, wide)?;
-    let (all_counts, all_sums) = (graph.parameter(COUNTS, [own.codes])?, graph.parameter(SUMS, wide)?);
-    let sums = graph.scatter_add(quantised.vectors, quantised.indices, own.codes)?;
-    let mut counts = followed(graph, all_counts, counts)?;
-    let mut sums = followed(graph, all_sums, sums)?;
-    let divisor = graph.with_number(Binary::Maximum, counts, LEAST_COUNT)?;
-    let divisor = column(graph, divisor)?;
-    let means = graph.divide(sums, divisor)?;
-    let least = graph.constant(LEAST_COUNT, [])?;
-    let known = graph.binary(Binary::Less, least, counts)?;
-    let known = column(graph, known)?;
-    let mut vectors = mixed(graph, [known, means, codebook])?;
+    let codebook = context.parameter(CODEBOOK, wide)?;
+    let (all_counts, all_sums) = (context.parameter(COUNTS, [own.codes])?, context.parameter(SUMS, wide)?);
+    let sums = context.scatter_add(quantised.vectors, quantised.indices, own.codes)?;
+    let mut counts = followed(context, all_counts, counts)?;
+    let mut sums = followed(context, all_sums, sums)?;
+    let divisor = context.with_number(Binary::Maximum, counts, LEAST_COUNT)?;
+    let divisor = column(context, divisor)?;
+    let means = context.divide(sums, divisor)?;
+    let least = context.constant(LEAST_COUNT, [])?;
+    let known = context.binary(Binary::Less, least, counts)?;
+    let known = column(context, known)?;
+    let mut vectors = mixed(context, [known, means, codebook])?;
     if own.restart > 0.0 {
-        let mean = graph.mean(counts, &[0])?;
-        let limit = graph.scale(mean, own.restart)?;
-        let unused = graph.binary(Binary::Less, counts, limit)?;
-        let draws = graph.random_uniform(state, [own.codes])?;
+        let mean = context.mean(counts, &[0])?;
+        let limit = context.scale(mean, own.restart)?;
+        let unused = context.binary(Binary::Less, counts, limit)?;
+        let draws = context.random_uniform(state, [own.codes])?;
         // Rounding to the nearest integer then truncates the fraction.
-        let draws = graph.scale(draws, rows as f64)?;
-        let draws = graph.with_number(Binary::Subtract, draws, 0.5)?;
-        let draws = graph.indices(draws, rows)?;
-        let fresh = graph.gather(quantised.vectors, draws)?;
-        let mean = graph.broadcast(mean, [own.codes])?;
-        counts = mixed(graph, [unused, mean, counts])?;
-        let unused = column(graph, unused)?;
-        vectors = mixed(graph, [unused, fresh, vectors])?;
-        let mean = column(graph, mean)?;
-        let whole = graph.multiply(fresh, mean)?;
-        sums = mixed(graph, [unused, whole, sums])?;
+        let draws = context.scale(draws, rows as f64)?;
+        let draws = context.with_number(Binary::Subtract, draws, 0.5)?;
+        let draws = context.indices(draws, rows)?;
+        let fresh = context.gather(quantised.vectors, draws)?;
+        let mean = context.broadcast(mean, [own.codes])?;
+        counts = mixed(context, [unused, mean, counts])?;
+        let unused = column(context, unused)?;
+        vectors = mixed(context, [unused, fresh, vectors])?;
+        let mean = column(context, mean)?;
+        let whole = context.multiply(fresh, mean)?;
+        sums = mixed(context, [unused, whole, sums])?;
     }
-    graph.assign(codebook, vectors)?;
-    graph.assign(all_counts, counts)?;
-    graph.assign(all_sums, sums)
+    context.assign(codebook, vectors)?;
+    context.assign(all_counts, counts)?;
+    context.assign(all_sums, sums)
 }
 
 /// Perplexity of codebook usage: the number of vectors that, evenly chosen, would give this entropy.
-fn perplexity(graph: &mut Context, counts: Value, count: usize) -> Result<Value> {
-    let parts = graph.scale(counts, 1.0 / count as f64)?;
+fn perplexity(context: &mut Context, counts: Value, count: usize) -> Result<Value> {
+    let parts = context.scale(counts, 1.0 / count as f64)?;
     // Keeps the logarithm finite.
-    let positive = graph.with_number(Binary::Maximum, parts, 1e-10)?;
-    let logarithms = graph.unary(Unary::Ln, positive)?;
-    let each = graph.multiply(parts, logarithms)?;
-    let sum = graph.sum(each, &[0])?;
-    let entropy = graph.unary(Unary::Negate, sum)?;
-    graph.unary(Unary::Exp, entropy)
+    let positive = context.with_number(Binary::Maximum, parts, 1e-10)?;
+    let logarithms = context.unary(Unary::Ln, positive)?;
+    let each = context.multiply(parts, logarithms)?;
+    let sum = context.sum(each, &[0])?;
+    let entropy = context.unary(Unary::Negate, sum)?;
+    context.unary(Unary::Exp, entropy)
 }

@@ -34,11 +34,11 @@ pub(crate) trait Model {
     /// The shape of a batch of samples.
     fn input_shape(&self, batch: usize) -> Shape;
     /// Reconstructions of a batch of codes.
-    fn decode(&self, graph: &mut Context, code: Value) -> Result<Decoded>;
+    fn decode(&self, context: &mut Context, code: Value) -> Result<Decoded>;
     /// Training loss between a reconstruction and its original: a scalar.
-    fn loss(&self, graph: &mut Context, decoded: Decoded, target: Value) -> Result<Value>;
+    fn loss(&self, context: &mut Context, decoded: Decoded, target: Value) -> Result<Value>;
     /// Negative log-likelihood of each sample, `[n]`. Fails where the loss is no likelihood.
-    fn likelihood(&self, graph: &mut Context, decoded: Decoded, target: Value) -> Result<Value>;
+    fn likelihood(&self, context: &mut Context, decoded: Decoded, target: Value) -> Result<Value>;
 }
 
 /// Properties of a latent that other parts of a model query.
@@ -117,13 +117,13 @@ pub(crate) trait Latent {
     fn objective(
         &self,
         model: &dyn Model,
-        graph: &mut Context,
+        context: &mut Context,
         encoded: Value,
         target: Value,
         _state: Value,
     ) -> Result<Objective> {
-        let decoded = model.decode(graph, encoded)?;
-        let loss = model.loss(graph, decoded, target)?;
+        let decoded = model.decode(context, encoded)?;
+        let loss = model.loss(context, decoded, target)?;
         Ok(Objective { loss, code: encoded, decoded: Some(decoded), parts: vec![] })
     }
 }

@@ -51,14 +51,14 @@ impl Latent for Wasserstein {
     fn objective(
         &self,
         model: &dyn Model,
-        graph: &mut Context,
+        context: &mut Context,
         encoded: Value,
         target: Value,
         state: Value,
     ) -> Result<Objective> {
-        let decoded = model.decode(graph, encoded)?;
-        let reconstruction = model.loss(graph, decoded, target)?;
-        let (loss, discrepancy) = with_discrepancy(graph, reconstruction, encoded, state, self.mmd, self.kernel)?;
+        let decoded = model.decode(context, encoded)?;
+        let reconstruction = model.loss(context, decoded, target)?;
+        let (loss, discrepancy) = with_discrepancy(context, reconstruction, encoded, state, self.mmd, self.kernel)?;
         let parts = vec![(RECONSTRUCTION, reconstruction), (DISCREPANCY, discrepancy)];
         Ok(Objective { loss, code: encoded, decoded: Some(decoded), parts })
     }
@@ -66,29 +66,29 @@ impl Latent for Wasserstein {
 
 /// Adds a batch's weighted discrepancy to a loss; returns the sum and the unweighted discrepancy.
 pub(super) fn with_discrepancy(
-    graph: &mut Context,
+    context: &mut Context,
     loss: Value,
     code: Value,
     state: Value,
     weight: f64,
     kernel: MmdKernel,
 ) -> Result<(Value, Value)> {
-    let scope = graph.set_scope(Scope::full_precision("loss"));
-    let shape = graph.shape(code).clone();
+    let scope = context.set_scope(Scope::full_precision("loss"));
+    let shape = context.shape(code).clone();
     let rows = [shape[0], shape.elements() / shape[0]];
-    let codes = graph.reshape(code, rows)?;
-    let draws = graph.random_normal(state, rows)?;
+    let codes = context.reshape(code, rows)?;
+    let draws = context.random_normal(state, rows)?;
     let size = rows[1] as f64;
-    let discrepancy = loss::maximum_mean_discrepancy(graph, codes, draws, &|graph, distances| match kernel {
-        MmdKernel::Multiquadratic => multiquadratic(graph, distances, size),
+    let discrepancy = loss::maximum_mean_discrepancy(context, codes, draws, &|context, distances| match kernel {
+        MmdKernel::Multiquadratic => multiquadratic(context, distances, size),
         MmdKernel::Gaussian => {
-            let scaled = graph.scale(distances, -0.5 / size)?;
-            graph.unary(Unary::Exp, scaled)
+            let scaled = context.scale(distances, -0.5 / size)?;
+            context.unary(Unary::Exp, scaled)
         }
     })?;
-    let weighted = graph.scale(discrepancy, weight)?;
-    let sum = graph.add(loss, weighted)?;
-    graph.set_scope(scope);
+    let weighted = context.scale(discrepancy, weight)?;
+    let sum = context.add(loss, weighted)?;
+    context.set_scope(scope);
     Ok((sum, discrepancy))
 }
 
