@@ -1,6 +1,6 @@
 //! The training objective, and other graphs that depend on a model's latent.
 
-use super::latent::{Gaussian, LatentSpec, Objective, VectorQuantised};
+use super::latent::{Encoded, Gaussian, LatentSpec, Objective, VectorQuantised};
 use super::network::Network;
 use crate::error::{Error, Result};
 use crate::graph::Value;
@@ -11,8 +11,8 @@ impl Network {
     /// The training objective, for samples `x` as the encoder sees them and uncorrupted samples `target`. Codes are
     /// drawn with the step state `state`; outside training all parts have full weight, without free bits.
     pub fn objective(&self, context: &mut Context, x: Value, target: Value, state: Value) -> Result<Objective> {
-        let encoded = self.encoder_output(context, x)?;
-        self.spec().latent.rules().objective(self, context, encoded, target, state)
+        let batch = self.encoded(context, x, target)?;
+        self.spec().latent.rules().objective(context, batch, state)
     }
 
     /// Standard normal noise for codes of a batch's samples, `[batch, samples, size]`.
@@ -23,8 +23,8 @@ impl Network {
     /// Negative evidence lower bound of a variational autoencoder (Kingma and Welling, arXiv 1312.6114) for codes drawn
     /// with noise `[n, size]`: in nats per sample where the loss is a likelihood.
     pub fn evidence_bound(&self, context: &mut Context, x: Value, target: Value, noise: Value) -> Result<Objective> {
-        let encoded = self.encoder_output(context, x)?;
-        Ok(self.gaussian()?.variational(self, context, encoded, target, noise)?.0)
+        let batch = self.encoded(context, x, target)?;
+        Ok(self.gaussian()?.variational(context, batch, noise)?.0)
     }
 
     /// Importance-weighted bound on the negative log-likelihood of the samples, in nats per sample, with noise `[n,
@@ -36,8 +36,12 @@ impl Network {
         target: Value,
         noise: Value,
     ) -> Result<Value> {
-        let encoded = self.encoder_output(context, x)?;
-        Ok(self.gaussian()?.bound(self, context, encoded, target, noise)?.1)
+        let batch = self.encoded(context, x, target)?;
+        Ok(self.gaussian()?.bound(context, batch, noise)?.loss)
+    }
+
+    fn encoded(&self, context: &mut Context, x: Value, target: Value) -> Result<Encoded<'_>> {
+        Ok(Encoded { model: self, output: self.encoder_output(context, x)?, target })
     }
 
     fn gaussian(&self) -> Result<Gaussian> {

@@ -1,6 +1,6 @@
 //! The latent of adversarial autoencoders, with its discriminator, which is trained in the same steps.
 
-use super::rules::{Facts, Latent, Model, Objective, RECONSTRUCTION};
+use super::rules::{Encoded, Facts, Latent, Model, Objective, RECONSTRUCTION};
 use crate::error::Result;
 use crate::graph::{Scope, Value};
 use crate::nn::{Activation, Context, Layer, Linear, Placed, loss, place};
@@ -46,37 +46,28 @@ impl Latent for Adversarial {
         Ok((place("latent.discriminator", &layers, &[encoded.elements()].into())?, encoded.clone()))
     }
 
-    fn objective(
-        &self,
-        model: &dyn Model,
-        context: &mut Context,
-        encoded: Value,
-        target: Value,
-        state: Value,
-    ) -> Result<Objective> {
-        let decoded = model.decode(context, encoded)?;
-        let reconstruction = model.loss(context, decoded, target)?;
-        let (loss, [passing, telling]) = self.with_adversary(model, context, reconstruction, encoded, state)?;
-        let parts = vec![(RECONSTRUCTION, reconstruction), passing, telling];
-        Ok(Objective { loss, code: encoded, decoded: Some(decoded), parts })
+    fn objective(&self, context: &mut Context, batch: Encoded, state: Value) -> Result<Objective> {
+        let mut objective = batch.reconstruct(context, batch.output)?;
+        objective.parts.push((RECONSTRUCTION, objective.loss));
+        self.add_adversary(context, batch.model, &mut objective, state)?;
+        Ok(objective)
     }
 }
 
 impl Adversarial {
     /// Adds the adversarial losses: the encoder learns codes that pass for draws of the standard normal, the
     /// discriminator learns to tell them apart (Makhzani et al., arXiv 1511.05644). Both follow their own gradients in
-    /// one update, from one forward pass. The value is the reconstruction loss with the encoder's part.
-    fn with_adversary(
+    /// one update, from one forward pass. The loss grows by the encoder's part alone.
+    fn add_adversary(
         &self,
-        model: &dyn Model,
         context: &mut Context,
-        reconstruction: Value,
-        code: Value,
+        model: &dyn Model,
+        objective: &mut Objective,
         state: Value,
-    ) -> Result<(Value, [(&'static str, Value); 2])> {
-        let shape = context.shape(code).clone();
+    ) -> Result<()> {
+        let shape = context.shape(objective.code).clone();
         let [batch, size] = [shape[0], shape.elements() / shape[0]];
-        let codes = context.reshape(code, [batch, size])?;
+        let codes = context.reshape(objective.code, [batch, size])?;
         // The discriminator treats codes as constants.
         let apart = context.detach(codes);
         let draws = context.random_normal(state, [batch, size])?;
@@ -92,7 +83,7 @@ impl Adversarial {
         let weighted = context.scale(adversarial, self.weight)?;
         // The encoder's loss does not train the discriminator.
         let part = context.detach(weighted);
-        let mut loss = context.add(reconstruction, part)?;
+        objective.loss = context.add(objective.loss, part)?;
         if context.training().is_some() {
             // A product whose derivative by the code is the gradient through the discriminator.
             let gradient = context.gradients(weighted, &[apart])?[0];
@@ -102,9 +93,10 @@ impl Adversarial {
             let learning = context.add(along, discriminator)?;
             let value = context.detach(learning);
             let learning = context.subtract(learning, value)?;
-            loss = context.add(loss, learning)?;
+            objective.loss = context.add(objective.loss, learning)?;
         }
         context.set_scope(scope);
-        Ok((loss, [(ADVERSARIAL, adversarial), (DISCRIMINATOR, discriminator)]))
+        objective.parts.extend([(ADVERSARIAL, adversarial), (DISCRIMINATOR, discriminator)]);
+        Ok(())
     }
 }

@@ -1,6 +1,6 @@
 //! The latent of binary autoencoders: codes are bits.
 
-use super::rules::{Facts, Latent, Model, Objective};
+use super::rules::{Encoded, Facts, Latent, Model, Objective};
 use crate::error::{Error, Result};
 use crate::graph::{Binary, Unary, Value};
 use crate::nn::{Activation, Context, Layer, Placed};
@@ -51,28 +51,19 @@ impl Latent for Bits {
         code
     }
 
-    fn objective(
-        &self,
-        model: &dyn Model,
-        context: &mut Context,
-        encoded: Value,
-        target: Value,
-        _state: Value,
-    ) -> Result<Objective> {
+    fn objective(&self, context: &mut Context, batch: Encoded, _state: Value) -> Result<Objective> {
         let scope = context.set_scope("latent");
-        let probability = context.unary(Unary::Sigmoid, encoded)?;
+        let probability = context.unary(Unary::Sigmoid, batch.output)?;
         let bits = match context.training() {
             Some(state) if self.stochastic => {
-                let shape = context.shape(encoded).clone();
+                let shape = context.shape(batch.output).clone();
                 let draws = context.random_uniform(state, shape)?;
                 context.binary(Binary::Less, draws, probability)?
             }
-            _ => context.unary(Unary::Step, encoded)?,
+            _ => context.unary(Unary::Step, batch.output)?,
         };
         let code = context.straight_through(bits, probability)?;
         context.set_scope(scope);
-        let decoded = model.decode(context, code)?;
-        let loss = model.loss(context, decoded, target)?;
-        Ok(Objective { loss, code, decoded: Some(decoded), parts: vec![] })
+        batch.reconstruct(context, code)
     }
 }

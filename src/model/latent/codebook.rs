@@ -1,7 +1,7 @@
 //! The latent of vector-quantised autoencoders: codes are vectors of a codebook.
 
 use super::super::resolved::Resolved;
-use super::rules::{Facts, Latent, Model, Objective, RECONSTRUCTION, state};
+use super::rules::{Encoded, Facts, Latent, Model, Objective, RECONSTRUCTION, state};
 use crate::error::{Error, Result};
 use crate::graph::{Binary, Scope, Unary, Value};
 use crate::nn::{Axes, Context, Initial, Layer, Parameter, Placed, loss};
@@ -114,18 +114,11 @@ impl Latent for VectorQuantised {
         code
     }
 
-    fn objective(
-        &self,
-        model: &dyn Model,
-        context: &mut Context,
-        encoded: Value,
-        target: Value,
-        _state: Value,
-    ) -> Result<Objective> {
+    fn objective(&self, context: &mut Context, batch: Encoded, _state: Value) -> Result<Objective> {
         let scope = context.set_scope("latent");
-        let quantised = self.quantised(model.resolved(), context, encoded)?;
+        let quantised = self.quantised(batch.model.resolved(), context, batch.output)?;
         let chosen = context.detach(quantised.code);
-        let code = context.straight_through(chosen, encoded)?;
+        let code = context.straight_through(chosen, batch.output)?;
         let count = context.shape(quantised.numbers).elements();
         let ones = context.constant(1.0, [count])?;
         let counts = context.scatter_add(ones, quantised.indices, self.codes)?;
@@ -134,15 +127,15 @@ impl Latent for VectorQuantised {
         }
         let perplexity = perplexity(context, counts, count)?;
         context.set_scope(scope);
-        let decoded = model.decode(context, code)?;
-        let reconstruction = model.loss(context, decoded, target)?;
+        let mut objective = batch.reconstruct(context, code)?;
+        objective.parts.push((RECONSTRUCTION, objective.loss));
         let scope = context.set_scope(Scope::full_precision("loss"));
-        let commitment = loss::mse(context, encoded, chosen)?;
+        let commitment = loss::mse(context, batch.output, chosen)?;
         let weighted = context.scale(commitment, self.commitment)?;
-        let loss = context.add(reconstruction, weighted)?;
+        objective.loss = context.add(objective.loss, weighted)?;
         context.set_scope(scope);
-        let parts = vec![(RECONSTRUCTION, reconstruction), (COMMITMENT, commitment), (PERPLEXITY, perplexity)];
-        Ok(Objective { loss, code, decoded: Some(decoded), parts })
+        objective.parts.extend([(COMMITMENT, commitment), (PERPLEXITY, perplexity)]);
+        Ok(objective)
     }
 }
 

@@ -1,8 +1,8 @@
 //! The gaussian latent of variational autoencoders, and their bounds on the evidence.
 
 use super::super::loss::{LossSpec, bounded};
-use super::rules::{Facts, Latent, Model, Objective, RECONSTRUCTION, STEPS, state};
-use super::wasserstein::{DISCREPANCY, MmdKernel, with_discrepancy};
+use super::rules::{Encoded, Facts, Latent, Model, Objective, RECONSTRUCTION, STEPS, state};
+use super::wasserstein::{MmdKernel, Wasserstein};
 use crate::error::{Error, Result};
 use crate::graph::{Binary, Scope, Unary, Value};
 use crate::nn::{Context, Initial, Layer, Linear, Parameter, Placed, place};
@@ -121,27 +121,17 @@ impl Latent for Gaussian {
         head(model, context, encoded, 0)
     }
 
-    fn objective(
-        &self,
-        model: &dyn Model,
-        context: &mut Context,
-        encoded: Value,
-        target: Value,
-        state: Value,
-    ) -> Result<Objective> {
-        let batch = context.shape(encoded)[0];
-        let noise = self.noise(context, state, batch, self.samples)?;
+    fn objective(&self, context: &mut Context, batch: Encoded, state: Value) -> Result<Objective> {
+        let count = context.shape(batch.output)[0];
+        let noise = self.noise(context, state, count, self.samples)?;
         if self.samples > 1 {
-            let (code, loss) = self.bound(model, context, encoded, target, noise)?;
-            return Ok(Objective { loss, code, decoded: None, parts: vec![] });
+            return self.bound(context, batch, noise);
         }
-        let noise = context.reshape(noise, [batch, self.size])?;
-        let (mut objective, drawn) = self.variational(model, context, encoded, target, noise)?;
+        let noise = context.reshape(noise, [count, self.size])?;
+        let (mut objective, drawn) = self.variational(context, batch, noise)?;
         if self.mmd > 0.0 {
-            let kernel = MmdKernel::Gaussian;
-            let (loss, discrepancy) = with_discrepancy(context, objective.loss, drawn, state, self.mmd, kernel)?;
-            objective.loss = loss;
-            objective.parts.push((DISCREPANCY, discrepancy));
+            let discrepancy = Wasserstein { mmd: self.mmd, kernel: MmdKernel::Gaussian };
+            discrepancy.add_discrepancy(context, &mut objective, drawn, state)?;
         }
         Ok(objective)
     }
@@ -159,18 +149,16 @@ impl Gaussian {
     /// Negative evidence lower bound, and the codes that it was computed from.
     pub(crate) fn variational(
         &self,
-        model: &dyn Model,
         context: &mut Context,
-        encoded: Value,
-        target: Value,
+        batch: Encoded,
         noise: Value,
     ) -> Result<(Objective, Value)> {
-        let posterior = posterior(model, context, encoded)?;
+        let posterior = posterior(context, batch)?;
         let scope = context.set_scope("latent");
         let code = drawn(context, posterior, noise)?;
         context.set_scope(scope);
-        let decoded = model.decode(context, code)?;
-        let reconstruction = model.loss(context, decoded, target)?;
+        let mut objective = batch.reconstruct(context, code)?;
+        objective.parts.push((RECONSTRUCTION, objective.loss));
         let scope = context.set_scope(Scope::full_precision("loss"));
         let each = divergences(context, posterior)?;
         let divergence = context.sum(each, &[0, 1])?;
@@ -190,10 +178,10 @@ impl Gaussian {
                 context.multiply(counted, weight)?
             }
         };
-        let loss = context.add(reconstruction, weighted)?;
+        objective.loss = context.add(objective.loss, weighted)?;
         context.set_scope(scope);
-        let parts = vec![(RECONSTRUCTION, reconstruction), (DIVERGENCE, divergence)];
-        Ok((Objective { loss, code: posterior.mean, decoded: None, parts }, code))
+        objective.parts.push((DIVERGENCE, divergence));
+        Ok((Objective { code: posterior.mean, decoded: None, ..objective }, code))
     }
 
     /// Weight of the divergence in this training step, which is counted; `beta` outside training.
@@ -217,17 +205,11 @@ impl Gaussian {
         context.with_number(Binary::Minimum, part, self.beta)
     }
 
-    /// The mean code, and the importance-weighted bound.
-    pub(crate) fn bound(
-        &self,
-        model: &dyn Model,
-        context: &mut Context,
-        encoded: Value,
-        target: Value,
-        noise: Value,
-    ) -> Result<(Value, Value)> {
-        let posterior = posterior(model, context, encoded)?;
+    /// Importance-weighted bound, with noise `[n, samples, size]`.
+    pub(crate) fn bound(&self, context: &mut Context, encoded: Encoded, noise: Value) -> Result<Objective> {
+        let posterior = posterior(context, encoded)?;
         let mean_code = posterior.mean;
+        let model = encoded.model;
         let [batch, samples, size] = context.shape(noise)[..] else {
             let problem = format!("noise is {}, not [n, samples, size]", context.shape(noise));
             return Err(Error::invalid("latent", problem, "draw it by Network::noise"));
@@ -249,7 +231,7 @@ impl Gaussian {
         let input = &model.input_shape(1)[1..];
         let wanted: Shape = [batch, 1].into_iter().chain(input.iter().copied()).collect();
         let all: Shape = [batch, samples].into_iter().chain(input.iter().copied()).collect();
-        let target = context.reshape(target, wanted)?;
+        let target = context.reshape(encoded.target, wanted)?;
         let target = context.broadcast(target, all)?;
         let target = context.reshape(target, model.input_shape(batch * samples))?;
         // Layers with teacher forcing see the target once per code.
@@ -272,7 +254,7 @@ impl Gaussian {
         let bound = context.mean_all(bound)?;
         let bound = context.unary(Unary::Negate, bound)?;
         context.set_scope(scope);
-        Ok((mean_code, bound))
+        Ok(Objective { loss: bound, code: mean_code, decoded: None, parts: vec![] })
     }
 }
 
@@ -284,9 +266,9 @@ fn head(model: &dyn Model, context: &mut Context, encoded: Value, index: usize) 
         .apply(context, flat)
 }
 
-fn posterior(model: &dyn Model, context: &mut Context, encoded: Value) -> Result<Posterior> {
-    let mean = head(model, context, encoded, 0)?;
-    let log_variance = head(model, context, encoded, 1)?;
+fn posterior(context: &mut Context, batch: Encoded) -> Result<Posterior> {
+    let mean = head(batch.model, context, batch.output, 0)?;
+    let log_variance = head(batch.model, context, batch.output, 1)?;
     Ok(Posterior { mean, log_variance: bounded(context, log_variance)? })
 }
 

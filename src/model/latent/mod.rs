@@ -20,7 +20,7 @@ pub use bits::Bits;
 pub(crate) use codebook::CODEBOOK;
 pub use codebook::{COMMITMENT, PERPLEXITY, VectorQuantised};
 pub use gaussian::{DIVERGENCE, Gaussian};
-pub(crate) use rules::{Latent, Model};
+pub(crate) use rules::{Encoded, Latent, Model};
 pub use rules::{Objective, RECONSTRUCTION};
 pub use top_k::TopK;
 pub(crate) use top_k::{across_columns, start_unit_columns};

@@ -41,6 +41,26 @@ pub(crate) trait Model {
     fn likelihood(&self, context: &mut Context, decoded: Decoded, target: Value) -> Result<Value>;
 }
 
+/// A batch between encoder and decoder.
+#[derive(Clone, Copy)]
+pub(crate) struct Encoded<'a> {
+    /// The model around the latent.
+    pub model: &'a dyn Model,
+    /// The encoder's output, `[n, ..]`.
+    pub output: Value,
+    /// The uncorrupted samples, `[n, ..input]`, with which the loss compares reconstructions.
+    pub target: Value,
+}
+
+impl Encoded<'_> {
+    /// Decodes codes, `[n, ..latent]`: an objective whose whole loss is the reconstruction's.
+    pub(super) fn reconstruct(&self, context: &mut Context, code: Value) -> Result<Objective> {
+        let decoded = self.model.decode(context, code)?;
+        let loss = self.model.loss(context, decoded, self.target)?;
+        Ok(Objective { loss, code, decoded: Some(decoded), parts: vec![] })
+    }
+}
+
 /// Properties of a latent that other parts of a model query.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Facts {
@@ -112,19 +132,9 @@ pub(crate) trait Latent {
         Ok(encoded)
     }
 
-    /// Training objective for an encoder's output and the samples `target`. Codes are drawn with `state`, that of the
-    /// step.
-    fn objective(
-        &self,
-        model: &dyn Model,
-        context: &mut Context,
-        encoded: Value,
-        target: Value,
-        _state: Value,
-    ) -> Result<Objective> {
-        let decoded = model.decode(context, encoded)?;
-        let loss = model.loss(context, decoded, target)?;
-        Ok(Objective { loss, code: encoded, decoded: Some(decoded), parts: vec![] })
+    /// Training objective of a batch. Codes are drawn with the step state `state`.
+    fn objective(&self, context: &mut Context, batch: Encoded, _state: Value) -> Result<Objective> {
+        batch.reconstruct(context, batch.output)
     }
 }
 

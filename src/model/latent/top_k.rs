@@ -1,6 +1,6 @@
 //! The latent of top-k sparse autoencoders: each code keeps its largest elements.
 
-use super::rules::{Facts, Latent, Model, Objective, STEPS, state};
+use super::rules::{Encoded, Facts, Latent, Model, Objective, STEPS, state};
 use crate::error::{Error, Result};
 use crate::graph::{Binary, Graph, Unary, Value};
 use crate::nn::{Context, Initial, Layer, Parameter, Placed, loss};
@@ -120,50 +120,58 @@ impl Latent for TopK {
 
     fn code(&self, _model: &dyn Model, context: &mut Context, encoded: Value) -> Result<Value> {
         let scope = context.set_scope("latent");
-        let marks = marks(context, encoded, *self)?;
+        let marks = self.marks(context, encoded)?;
         let code = context.multiply(encoded, marks);
         context.set_scope(scope);
         code
     }
 
-    fn objective(
-        &self,
-        model: &dyn Model,
-        context: &mut Context,
-        encoded: Value,
-        target: Value,
-        _state: Value,
-    ) -> Result<Objective> {
+    fn objective(&self, context: &mut Context, batch: Encoded, _state: Value) -> Result<Objective> {
         let scope = context.set_scope("latent");
-        let marks = marks(context, encoded, *self)?;
-        let code = context.multiply(encoded, marks)?;
+        let marks = self.marks(context, batch.output)?;
+        let code = context.multiply(batch.output, marks)?;
         if self.batch && context.training().is_some() {
-            follow_threshold(context, encoded, marks)?;
+            follow_threshold(context, batch.output, marks)?;
         }
         context.set_scope(scope);
-        let decoded = model.decode(context, code)?;
-        let mut loss = model.loss(context, decoded, target)?;
+        let mut objective = batch.reconstruct(context, code)?;
         if self.auxiliary > 0.0 && context.training().is_some() {
             let scope = context.set_scope("latent");
-            let auxiliary = self.auxiliary_loss(model, context, [encoded, code], [target, decoded.output])?;
+            let auxiliary = self.auxiliary_loss(context, batch, &objective)?;
             let weighted = context.scale(auxiliary, self.auxiliary)?;
-            loss = context.add(loss, weighted)?;
+            objective.loss = context.add(objective.loss, weighted)?;
             context.set_scope(scope);
         }
-        Ok(Objective { loss, code, decoded: Some(decoded), parts: vec![] })
+        Ok(objective)
     }
 }
 
 impl TopK {
-    /// Mean squared error of reconstructing the residual from dead elements alone; 0 where none is dead.
-    fn auxiliary_loss(
-        &self,
-        model: &dyn Model,
-        context: &mut Context,
-        [encoded, code]: [Value; 2],
-        [target, output]: [Value; 2],
-    ) -> Result<Value> {
+    /// Mask of a batch of codes: 1 for each kept element, else 0.
+    fn marks(&self, context: &mut Context, encoded: Value) -> Result<Value> {
         let shape = context.shape(encoded).clone();
+        let batch = shape[0];
+        let marks = match (self.batch, context.training()) {
+            (false, _) => {
+                let rows = context.reshape(encoded, [batch, shape.elements() / batch])?;
+                context.top_k(rows, self.k)?
+            }
+            (true, Some(_)) => {
+                let all = context.reshape(encoded, [1, shape.elements()])?;
+                context.top_k(all, self.k * batch)?
+            }
+            (true, None) => {
+                let threshold = context.parameter(THRESHOLD, [])?;
+                context.binary(Binary::Less, threshold, encoded)?
+            }
+        };
+        context.reshape(marks, shape)
+    }
+
+    /// Mean squared error of reconstructing the residual from dead elements alone; 0 where none is dead.
+    fn auxiliary_loss(&self, context: &mut Context, encoded: Encoded, objective: &Objective) -> Result<Value> {
+        let Encoded { model, output, target } = encoded;
+        let shape = context.shape(output).clone();
         let (batch, size) = (shape[0], shape.elements() / shape[0]);
         let idle = context.parameter(IDLE, [size])?;
         let before = context.detach(idle);
@@ -172,7 +180,7 @@ impl TopK {
         let dead = context.one_minus(lives)?;
 
         // Counts restart where an element was kept; the limit keeps them exact as floats.
-        let rows = context.reshape(code, [batch, size])?;
+        let rows = context.reshape(objective.code, [batch, size])?;
         let magnitude = context.unary(Unary::Absolute, rows)?;
         let most = context.max(magnitude, &[0])?;
         let fired = context.unary(Unary::Step, most)?;
@@ -183,7 +191,7 @@ impl TopK {
         context.assign(idle, next)?;
 
         // The largest dead elements; live ones sort last.
-        let rows = context.reshape(encoded, [batch, size])?;
+        let rows = context.reshape(output, [batch, size])?;
         let below = context.with_number(Binary::Subtract, dead, 1.0)?;
         let below = context.scale(below, LOWEST)?;
         let ranked = context.multiply(rows, dead)?;
@@ -192,7 +200,8 @@ impl TopK {
         let marks = context.multiply(marks, dead)?;
         let revived = context.multiply(rows, marks)?;
 
-        let Some((layer, weight)) = dictionary(&model.resolved().decoder) else {
+        let (Some((layer, weight)), Some(reconstruction)) = (dictionary(&model.resolved().decoder), objective.decoded)
+        else {
             let problem = "the decoder does not begin with a linear layer";
             return Err(Error::invalid("latent.top_k.auxiliary", problem, "write auxiliary = 0"));
         };
@@ -202,7 +211,7 @@ impl TopK {
         let guess = context.matmul(revived, weight, false, true)?;
         let guess = context.reshape(guess, model.input_shape(batch))?;
         let target = context.reshape(target, model.input_shape(batch))?;
-        let residual = context.subtract(target, output)?;
+        let residual = context.subtract(target, reconstruction.output)?;
         let residual = context.detach(residual);
         let error = loss::mse(context, guess, residual)?;
         let any = context.max(dead, &[0])?;
@@ -254,27 +263,6 @@ pub(crate) fn across_columns(graph: &mut Graph, matrix: Value, gradient: Value) 
     let along = graph.sum(product, &[0])?;
     let part = graph.multiply(matrix, along)?;
     graph.subtract(gradient, part)
-}
-
-/// Mask of a batch of codes: 1 for each kept element, else 0.
-fn marks(context: &mut Context, encoded: Value, own: TopK) -> Result<Value> {
-    let shape = context.shape(encoded).clone();
-    let batch = shape[0];
-    let marks = match (own.batch, context.training()) {
-        (false, _) => {
-            let rows = context.reshape(encoded, [batch, shape.elements() / batch])?;
-            context.top_k(rows, own.k)?
-        }
-        (true, Some(_)) => {
-            let all = context.reshape(encoded, [1, shape.elements()])?;
-            context.top_k(all, own.k * batch)?
-        }
-        (true, None) => {
-            let threshold = context.parameter(THRESHOLD, [])?;
-            context.binary(Binary::Less, threshold, encoded)?
-        }
-    };
-    context.reshape(marks, shape)
 }
 
 /// Moves the threshold towards the least kept element of a batch: a plain mean at first, then a moving average.

@@ -1,6 +1,6 @@
 //! The latent of Wasserstein autoencoders, and the maximum mean discrepancy of codes from a standard normal.
 
-use super::rules::{Facts, Latent, Model, Objective, RECONSTRUCTION};
+use super::rules::{Encoded, Facts, Latent, Objective, RECONSTRUCTION};
 use crate::error::{Error, Result};
 use crate::graph::{Binary, Graph, Scope, Unary, Value};
 use crate::nn::{Context, loss};
@@ -48,48 +48,43 @@ impl Latent for Wasserstein {
         Facts { prior: true, counts_all_steps: true, weights: &["mmd", "kernel"], ..Facts::default() }
     }
 
-    fn objective(
-        &self,
-        model: &dyn Model,
-        context: &mut Context,
-        encoded: Value,
-        target: Value,
-        state: Value,
-    ) -> Result<Objective> {
-        let decoded = model.decode(context, encoded)?;
-        let reconstruction = model.loss(context, decoded, target)?;
-        let (loss, discrepancy) = with_discrepancy(context, reconstruction, encoded, state, self.mmd, self.kernel)?;
-        let parts = vec![(RECONSTRUCTION, reconstruction), (DISCREPANCY, discrepancy)];
-        Ok(Objective { loss, code: encoded, decoded: Some(decoded), parts })
+    fn objective(&self, context: &mut Context, batch: Encoded, state: Value) -> Result<Objective> {
+        let mut objective = batch.reconstruct(context, batch.output)?;
+        objective.parts.push((RECONSTRUCTION, objective.loss));
+        self.add_discrepancy(context, &mut objective, batch.output, state)?;
+        Ok(objective)
     }
 }
 
-/// Adds a batch's weighted discrepancy to a loss; returns the sum and the unweighted discrepancy.
-pub(super) fn with_discrepancy(
-    context: &mut Context,
-    loss: Value,
-    code: Value,
-    state: Value,
-    weight: f64,
-    kernel: MmdKernel,
-) -> Result<(Value, Value)> {
-    let scope = context.set_scope(Scope::full_precision("loss"));
-    let shape = context.shape(code).clone();
-    let rows = [shape[0], shape.elements() / shape[0]];
-    let codes = context.reshape(code, rows)?;
-    let draws = context.random_normal(state, rows)?;
-    let size = rows[1] as f64;
-    let discrepancy = loss::maximum_mean_discrepancy(context, codes, draws, &|context, distances| match kernel {
-        MmdKernel::Multiquadratic => multiquadratic(context, distances, size),
-        MmdKernel::Gaussian => {
-            let scaled = context.scale(distances, -0.5 / size)?;
-            context.unary(Unary::Exp, scaled)
-        }
-    })?;
-    let weighted = context.scale(discrepancy, weight)?;
-    let sum = context.add(loss, weighted)?;
-    context.set_scope(scope);
-    Ok((sum, discrepancy))
+impl Wasserstein {
+    /// Adds the weighted discrepancy of a batch's `codes` from draws of the standard normal.
+    pub(super) fn add_discrepancy(
+        &self,
+        context: &mut Context,
+        objective: &mut Objective,
+        codes: Value,
+        state: Value,
+    ) -> Result<()> {
+        let scope = context.set_scope(Scope::full_precision("loss"));
+        let shape = context.shape(codes).clone();
+        let rows = [shape[0], shape.elements() / shape[0]];
+        let codes = context.reshape(codes, rows)?;
+        let draws = context.random_normal(state, rows)?;
+        let size = rows[1] as f64;
+        let discrepancy =
+            loss::maximum_mean_discrepancy(context, codes, draws, &|graph, distances| match self.kernel {
+                MmdKernel::Multiquadratic => multiquadratic(graph, distances, size),
+                MmdKernel::Gaussian => {
+                    let scaled = graph.scale(distances, -0.5 / size)?;
+                    graph.unary(Unary::Exp, scaled)
+                }
+            })?;
+        let weighted = context.scale(discrepancy, self.mmd)?;
+        objective.loss = context.add(objective.loss, weighted)?;
+        context.set_scope(scope);
+        objective.parts.push((DISCREPANCY, discrepancy));
+        Ok(())
+    }
 }
 
 /// Sum of c / (c + d²) over seven scales c, those of the published code: twice the code's size (for a prior of variance
