@@ -1,6 +1,7 @@
 //! Penalties on weights, activities and codes: what training adds to the loss.
 
 use super::config::{Contractive, LayerTraining, MOST_EXACT, Sparsity};
+use super::latent::Objective;
 use super::masking::masked_steps;
 use super::network::Network;
 use crate::error::{Error, Result};
@@ -8,16 +9,25 @@ use crate::graph::{Binary, Unary, Value};
 use crate::nn::Context;
 
 impl Network {
-    /// Adds the penalties of `[train] layers` to the training loss, on a graph that holds [`Network::encode`] and
-    /// [`Network::decode`] of `batch` samples.
-    pub fn with_penalties(&self, context: &mut Context, loss: Value, batch: usize) -> Result<Value> {
+    /// Adds all penalties to the training loss of samples `x`, on the graph that built this objective of them. Random
+    /// directions are drawn with the step state `state`.
+    pub fn with_penalties(
+        &self,
+        context: &mut Context,
+        objective: &Objective,
+        x: Value,
+        state: Value,
+    ) -> Result<Value> {
         let scope = context.set_scope("penalty");
-        let total = self.add_penalties(context, loss, batch);
+        let loss = self.with_code_penalties(context, objective, x, state)?;
+        let batch = context.shape(x)[0];
+        let total = self.with_layer_penalties(context, loss, batch);
         context.set_scope(scope);
         total
     }
 
-    fn add_penalties(&self, context: &mut Context, loss: Value, batch: usize) -> Result<Value> {
+    /// Adds the penalties of `[train] layers`.
+    fn with_layer_penalties(&self, context: &mut Context, loss: Value, batch: usize) -> Result<Value> {
         let mut total = loss;
         // The last entry that sets a key wins.
         let last = |name: &str, factor: fn(&LayerTraining) -> Option<f64>| {
@@ -58,20 +68,16 @@ impl Network {
         }
         Ok(total)
     }
-}
 
-impl Network {
-    /// Adds the penalties on the `code` of samples `x`, both as the encoder has them; random directions are drawn with
-    /// the step state `state`.
-    pub fn with_code_penalties(
+    /// Adds the file's `penalties`, which are on codes.
+    fn with_code_penalties(
         &self,
         context: &mut Context,
-        loss: Value,
-        [x, code]: [Value; 2],
+        objective: &Objective,
+        x: Value,
         state: Value,
     ) -> Result<Value> {
-        let scope = context.set_scope("penalty");
-        let mut total = loss;
+        let (mut total, code) = (objective.loss, objective.code);
         let penalties = self.spec().penalties;
         if let Some(Contractive { weight, projections }) = penalties.contractive {
             let norm = match projections {
@@ -86,7 +92,6 @@ impl Network {
             let part = context.scale(divergence, weight)?;
             total = context.add(total, part)?;
         }
-        context.set_scope(scope);
         Ok(total)
     }
 
@@ -116,7 +121,7 @@ fn jacobian_norm(context: &mut Context, x: Value, code: Value) -> Result<Value> 
     for number in 0..size {
         let column = context.slice(code, &[0, number], [batch, 1])?;
         // Samples are independent, so the sum's derivative holds each sample's derivatives side by side.
-        let sum = context.sum(column, &[0, 1])?;
+        let sum = sum_all(context, column)?;
         let part = squared_gradient(context, sum, x)?;
         total = context.add(total, part)?;
     }
@@ -126,12 +131,11 @@ fn jacobian_norm(context: &mut Context, x: Value, code: Value) -> Result<Value> 
 /// Hutchinson's estimate (1990) of [`jacobian_norm`], from derivatives along random directions of the code.
 fn projected_norm(context: &mut Context, x: Value, code: Value, state: Value, projections: usize) -> Result<Value> {
     let shape = context.shape(code).clone();
-    let axes: Vec<usize> = (0..shape.len()).collect();
     let mut total = context.constant(0.0, [])?;
     for _ in 0..projections {
         let direction = context.random_normal(state, shape.clone())?;
         let along = context.multiply(code, direction)?;
-        let sum = context.sum(along, &axes)?;
+        let sum = sum_all(context, along)?;
         let part = squared_gradient(context, sum, x)?;
         total = context.add(total, part)?;
     }
@@ -142,8 +146,7 @@ fn projected_norm(context: &mut Context, x: Value, code: Value, state: Value, pr
 fn squared_gradient(context: &mut Context, scalar: Value, x: Value) -> Result<Value> {
     let gradient = context.gradients(scalar, &[x])?[0];
     let square = context.unary(Unary::Square, gradient)?;
-    let axes: Vec<usize> = (0..context.shape(square).len()).collect();
-    context.sum(square, &axes)
+    sum_all(context, square)
 }
 
 /// Kullback-Leibler divergence of a Bernoulli variable with mean `target` from one with an element's mean activation
@@ -161,13 +164,16 @@ fn activation_divergence(context: &mut Context, code: Value, target: f64) -> Res
     let each = context.add(active, rest)?;
     let constant = target * target.ln() + (1.0 - target) * (1.0 - target).ln();
     let each = context.with_number(Binary::Add, each, constant)?;
-    let axes: Vec<usize> = (0..context.shape(each).len()).collect();
-    context.sum(each, &axes)
+    sum_all(context, each)
 }
 
 fn sum_of(context: &mut Context, x: Value, op: Unary, factor: f64) -> Result<Value> {
     let each = context.unary(op, x)?;
     let scaled = context.scale(each, factor)?;
-    let axes: Vec<usize> = (0..context.shape(scaled).len()).collect();
-    context.sum(scaled, &axes)
+    sum_all(context, scaled)
+}
+
+fn sum_all(context: &mut Context, x: Value) -> Result<Value> {
+    let axes: Vec<usize> = (0..context.shape(x).len()).collect();
+    context.sum(x, &axes)
 }

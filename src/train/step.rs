@@ -108,13 +108,11 @@ pub(super) fn target_of(spec: &TrainSpec, target: Target) -> Target {
 
 /// Builds the training loss of a batch, penalties included.
 pub(super) fn training_loss(network: &Network, graph: &mut Context, sample: Sample, state: Value) -> Result<Value> {
-    let batch = graph.shape(sample.input)[0];
     let Sample { input, target } = augment(graph, network, sample, state)?;
     graph.set_training(state)?;
     graph.set_target(target);
     let objective = network.objective(graph, input, target, state)?;
-    let loss = network.with_code_penalties(graph, objective.loss, [input, objective.code], state)?;
-    network.with_penalties(graph, loss, batch)
+    network.with_penalties(graph, &objective, input, state)
 }
 
 /// The trained parameters with their gradients, multiplied by the loss scale in 16-bit training.

@@ -123,7 +123,7 @@ impl Latent for VectorQuantised {
         let ones = context.constant(1.0, [count])?;
         let counts = context.scatter_add(ones, quantised.indices, self.codes)?;
         if let Some(state) = context.training() {
-            follow_vectors(context, &quantised, counts, state, *self)?;
+            self.follow(context, &quantised, counts, state)?;
         }
         let perplexity = perplexity(context, counts, count)?;
         context.set_scope(scope);
@@ -204,6 +204,56 @@ impl VectorQuantised {
         let code = context.reshape(nearest, shape)?;
         Ok(Quantised { vectors, numbers, indices, code })
     }
+
+    /// Updates the codebook by moving averages, and restarts rarely chosen vectors.
+    fn follow(&self, context: &mut Context, quantised: &Quantised, counts: Value, state: Value) -> Result<()> {
+        let [rows, size] = [0, 1].map(|axis| context.shape(quantised.vectors)[axis]);
+        let wide = [self.codes, size];
+        let column = |context: &mut Context, x: Value| context.reshape(x, [self.codes, 1]);
+        let mixed = |context: &mut Context, [choice, one, other]: [Value; 3]| {
+            let shift = context.subtract(one, other)?;
+            let shift = context.multiply(shift, choice)?;
+            context.add(other, shift)
+        };
+        let followed = |context: &mut Context, old: Value, new: Value| {
+            let kept = context.scale(old, self.decay)?;
+            let part = context.scale(new, 1.0 - self.decay)?;
+            context.add(kept, part)
+        };
+        let codebook = context.parameter(CODEBOOK, wide)?;
+        let (all_counts, all_sums) = (context.parameter(COUNTS, [self.codes])?, context.parameter(SUMS, wide)?);
+        let sums = context.scatter_add(quantised.vectors, quantised.indices, self.codes)?;
+        let mut counts = followed(context, all_counts, counts)?;
+        let mut sums = followed(context, all_sums, sums)?;
+        let divisor = context.with_number(Binary::Maximum, counts, LEAST_COUNT)?;
+        let divisor = column(context, divisor)?;
+        let means = context.divide(sums, divisor)?;
+        let least = context.constant(LEAST_COUNT, [])?;
+        let known = context.binary(Binary::Less, least, counts)?;
+        let known = column(context, known)?;
+        let mut vectors = mixed(context, [known, means, codebook])?;
+        if self.restart > 0.0 {
+            let mean = context.mean(counts, &[0])?;
+            let limit = context.scale(mean, self.restart)?;
+            let unused = context.binary(Binary::Less, counts, limit)?;
+            let draws = context.random_uniform(state, [self.codes])?;
+            // Rounding to the nearest integer then truncates the fraction.
+            let draws = context.scale(draws, rows as f64)?;
+            let draws = context.with_number(Binary::Subtract, draws, 0.5)?;
+            let draws = context.indices(draws, rows)?;
+            let fresh = context.gather(quantised.vectors, draws)?;
+            let mean = context.broadcast(mean, [self.codes])?;
+            counts = mixed(context, [unused, mean, counts])?;
+            let unused = column(context, unused)?;
+            vectors = mixed(context, [unused, fresh, vectors])?;
+            let mean = column(context, mean)?;
+            let whole = context.multiply(fresh, mean)?;
+            sums = mixed(context, [unused, whole, sums])?;
+        }
+        context.assign(codebook, vectors)?;
+        context.assign(all_counts, counts)?;
+        context.assign(all_sums, sums)
+    }
 }
 
 /// Whether layers end in a convolution of sequences `[channels, length]`, or in a layer that only follows these,
@@ -221,63 +271,6 @@ fn leaves_channels(layers: &[Placed]) -> bool {
             false
         }
     })
-}
-
-/// Updates the codebook by moving averages, and restarts rarely chosen vectors.
-fn follow_vectors(
-    context: &mut Context,
-    quantised: &Quantised,
-    counts: Value,
-    state: Value,
-    own: VectorQuantised,
-) -> Result<()> {
-    let rows = context.shape(quantised.vectors)[0];
-    let size = context.shape(quantised.vectors)[1];
-    let wide = [own.codes, size];
-    let column = |context: &mut Context, x: Value| context.reshape(x, [own.codes, 1]);
-    let mixed = |context: &mut Context, [choice, one, other]: [Value; 3]| {
-        let shift = context.subtract(one, other)?;
-        let shift = context.multiply(shift, choice)?;
-        context.add(other, shift)
-    };
-    let followed = |context: &mut Context, old: Value, new: Value| {
-        let kept = context.scale(old, own.decay)?;
-        let part = context.scale(new, 1.0 - own.decay)?;
-        context.add(kept, part)
-    };
-    let codebook = context.parameter(CODEBOOK, wide)?;
-    let (all_counts, all_sums) = (context.parameter(COUNTS, [own.codes])?, context.parameter(SUMS, wide)?);
-    let sums = context.scatter_add(quantised.vectors, quantised.indices, own.codes)?;
-    let mut counts = followed(context, all_counts, counts)?;
-    let mut sums = followed(context, all_sums, sums)?;
-    let divisor = context.with_number(Binary::Maximum, counts, LEAST_COUNT)?;
-    let divisor = column(context, divisor)?;
-    let means = context.divide(sums, divisor)?;
-    let least = context.constant(LEAST_COUNT, [])?;
-    let known = context.binary(Binary::Less, least, counts)?;
-    let known = column(context, known)?;
-    let mut vectors = mixed(context, [known, means, codebook])?;
-    if own.restart > 0.0 {
-        let mean = context.mean(counts, &[0])?;
-        let limit = context.scale(mean, own.restart)?;
-        let unused = context.binary(Binary::Less, counts, limit)?;
-        let draws = context.random_uniform(state, [own.codes])?;
-        // Rounding to the nearest integer then truncates the fraction.
-        let draws = context.scale(draws, rows as f64)?;
-        let draws = context.with_number(Binary::Subtract, draws, 0.5)?;
-        let draws = context.indices(draws, rows)?;
-        let fresh = context.gather(quantised.vectors, draws)?;
-        let mean = context.broadcast(mean, [own.codes])?;
-        counts = mixed(context, [unused, mean, counts])?;
-        let unused = column(context, unused)?;
-        vectors = mixed(context, [unused, fresh, vectors])?;
-        let mean = column(context, mean)?;
-        let whole = context.multiply(fresh, mean)?;
-        sums = mixed(context, [unused, whole, sums])?;
-    }
-    context.assign(codebook, vectors)?;
-    context.assign(all_counts, counts)?;
-    context.assign(all_sums, sums)
 }
 
 /// Perplexity of codebook usage: the number of vectors that, evenly chosen, would give this entropy.
