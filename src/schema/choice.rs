@@ -1,8 +1,8 @@
 //! Values chosen by name, with settings: `"relu"`, `{ adam = { lr = 1e-3 } }`.
 
 use super::item::{Fault, Item};
-use super::key::{Key, Setting, short_form};
-use crate::error::{Error, Result};
+use super::key::{Key, short_form, validate_keys};
+use crate::error::Result;
 use std::fmt::{self, Write as _};
 
 /// A named value with settings.
@@ -185,39 +185,6 @@ pub(crate) fn write_choice<C: Choice>(choice: &C, f: &mut fmt::Formatter) -> fmt
 /// Fails with the first invalid setting. `key` is the key of the choice.
 pub(crate) fn validate<C: Choice>(choice: &C, key: &str) -> Result<()> {
     let mut copy = choice.clone();
-    let mut defaults = C::all().into_iter().find(|known| known.name() == choice.name());
-    let defaults = defaults.as_mut().map(C::keys).unwrap_or_default();
-    for (Key { name, setting, .. }, default) in copy.keys().into_iter().zip(defaults) {
-        let (expected, found, example) = match (setting, default.setting) {
-            (Setting::Positive(number), Setting::Positive(default)) if !(number.is_finite() && *number > 0.0) => {
-                ("a positive number", *number, format!("{default:?}"))
-            }
-            (Setting::NotNegative(number), Setting::NotNegative(default))
-                if !(number.is_finite() && *number >= 0.0) =>
-            {
-                ("a number, at least 0", *number, format!("{default:?}"))
-            }
-            (Setting::Fraction(number), Setting::Fraction(default)) if !(0.0..1.0).contains(number) => {
-                ("a number, at least 0 and less than 1", *number, format!("{default:?}"))
-            }
-            (Setting::Fractions(pair), Setting::Fractions(default)) => {
-                match pair.iter().find(|number| !(0.0..1.0).contains(*number)) {
-                    Some(number) => ("two numbers, at least 0 and less than 1", *number, format!("{default:?}")),
-                    None => continue,
-                }
-            }
-            (Setting::Count(0), Setting::Count(default)) => ("a whole number, at least 1", 0.0, format!("{default}")),
-            (Setting::Counts(numbers), _) if numbers.is_empty() || numbers.contains(&0) => {
-                let problem = format!("expects one or more whole numbers, each at least 1, got {numbers:?}");
-                return Err(Error::invalid(format!("{key}.{}.{name}", choice.name()), problem, "use [30, 80], say"));
-            }
-            _ => continue,
-        };
-        return Err(Error::invalid(
-            format!("{key}.{}.{name}", choice.name()),
-            format!("expects {expected}, got {found:?}"),
-            format!("use {example}, say"),
-        ));
-    }
-    Ok(())
+    let defaults = C::all().into_iter().find(|known| known.name() == choice.name());
+    validate_keys(&format!("{key}.{}", choice.name()), copy.keys(), defaults.unwrap_or_else(|| choice.clone()).keys())
 }

@@ -8,7 +8,7 @@ use super::spec::ModelSpec;
 use crate::data::{Column, Columns, Dataset, LabelColumn, Reading, class_of};
 use crate::error::{Error, Result};
 use crate::nn::{Axes, Initial, Layer, Parameter};
-use crate::schema::{Key, Setting, Table, Texts};
+use crate::schema::{Key, Table, keys, validate_table};
 use crate::shape::Shape;
 use crate::suggest::suggest;
 
@@ -25,20 +25,15 @@ pub(super) fn last_features(layers: &mut [Layer]) -> Option<&mut usize> {
 
 impl Table for Column {
     fn keys(&mut self) -> Vec<Key<'_>> {
-        vec![
-            Key::needed("name", Setting::Text(&mut self.name, TEXT))
-                .example("\"age\"")
-                .about("The name in the table's first line."),
-            Key::optional("categorical", Setting::Flag(&mut self.categorical))
-                .about("Whether it holds categories even where all look like numbers."),
-            Key::optional("categories", Setting::Part(Box::new(Texts(&mut self.categories))))
-                .about("Its categories; those that training finds, where not given."),
-            Key::optional("size", Setting::Whole(&mut self.size)).about(
+        keys![
+            self;
+            name: Text[TEXT].mandatory("\"age\"") = "The name in the table's first line.",
+            categorical: Flag = "Whether it holds categories even where all look like numbers.",
+            categories: texts = "Its categories; those that training finds, where not given.",
+            size: Whole =
                 "Numbers of the vector that is learned for each category; 0 for half as many as there are, at most 50.",
-            ),
-            Key::optional("mean", Setting::Number(&mut self.mean)).about("The mean of a column of numbers."),
-            Key::optional("deviation", Setting::Positive(&mut self.deviation))
-                .about("The deviation of a column of numbers."),
+            mean: Number = "The mean of a column of numbers.",
+            deviation: Positive = "The deviation of a column of numbers.",
         ]
     }
 }
@@ -63,10 +58,7 @@ pub(super) fn validate(columns: &[Column], complete: bool) -> Result<()> {
             let problem = "its categories and their size are not known";
             return refuse("categories", problem.to_owned(), "list them with a size, or write sets_input = true");
         }
-        if !(column.mean.is_finite() && column.deviation.is_finite() && column.deviation > 0.0) {
-            let problem = format!("expects a positive deviation, got {:?}", column.deviation);
-            return refuse("deviation", problem, "leave mean and deviation out");
-        }
+        validate_table(column, &format!("data.columns.{index}"))?;
     }
     if bytes > LONGEST_NAMES {
         let problem = format!("names of columns and categories have {bytes} bytes, more than {LONGEST_NAMES}");

@@ -1,7 +1,7 @@
 //! Conditions: side information about a sample for encoder and decoder.
 
 use crate::error::{Error, Result};
-use crate::schema::{Key, Setting, choices, validate};
+use crate::schema::{Key, choices, keys, validate};
 use crate::shape::{Shape, channel_axis};
 
 /// Upper limit on labels, since a one-hot condition adds one element per label to each sample.
@@ -51,8 +51,8 @@ impl Condition {
     fn settings(&mut self) -> Vec<Key<'_>> {
         match self {
             Condition::None => vec![],
-            Condition::Labels { count } => vec![Key::short("count", Setting::Count(count))],
-            Condition::Vector { size } => vec![Key::short("size", Setting::Count(size))],
+            Condition::Labels { count } => keys![count: Count.replaces_table()],
+            Condition::Vector { size } => keys![size: Count.replaces_table()],
         }
     }
 

@@ -3,7 +3,7 @@
 use crate::data::Column;
 use crate::data::pictures::Fit;
 use crate::error::{Error, Result};
-use crate::schema::{Inner, Key, List, OneOf, Setting, Table, Texts, names};
+use crate::schema::{Key, Table, keys, names};
 use crate::shape::Shape;
 
 /// The name of a text in messages, and the help where a file has something else.
@@ -115,47 +115,33 @@ const LARGEST_SHIFT: usize = 32;
 /// The file's `[data]`.
 impl Table for DataSpec {
     fn keys(&mut self) -> Vec<Key<'_>> {
-        let columns = List { list: &mut self.columns, example: "write [{ name = \"work\", size = 4 }], say" };
-        vec![
-            Key::optional("binarise", Setting::Part(Box::new(OneOf(&mut self.binarise)))).about(
-                "Whether numbers become 0 or 1: none; threshold, from a half on; or stochastic, with the \
+        keys![
+            self;
+            binarise: name = "Whether numbers become 0 or 1: none; threshold, from a half on; or stochastic, with the \
                 number as its probability.",
-            ),
-            Key::optional("fit", Setting::Part(Box::new(OneOf(&mut self.fit)))).about(
-                "How pictures of other proportions come to the input's: the middle is cut out, or they \
+            fit: name = "How pictures of other proportions come to the input's: the middle is cut out, or they \
                 are stretched or padded.",
-            ),
-            Key::optional("augment", Setting::Part(Box::new(Inner(&mut self.augment))))
-                .about("How samples are changed, anew for every step of training."),
-            Key::optional("sets_input", Setting::Flag(&mut self.sets_input)).about(
-                "Whether the data decides how many features the input has, and so how many the decoder's \
+            augment: table = "How samples are changed, anew for every step of training.",
+            sets_input: Flag = "Whether the data decides how many features the input has, and so how many the decoder's \
                 last linear layer gives.",
-            ),
-            Key::optional("columns", Setting::Part(Box::new(columns))).about(
+            columns: tables["write [{ name = \"work\", size = 4 }], say"] =
                 "The columns of a table, which the loss \"columns\" reconstructs; with sets_input, \
                 training adds what it finds.",
-            ),
-            Key::optional("label", Setting::Text(&mut self.label, TEXT)).about(
-                "The column of a CSV file that holds labels and is no part of samples: its name, or its \
+            label: Text[TEXT] = "The column of a CSV file that holds labels and is no part of samples: its name, or its \
                 number, counted from 1.",
-            ),
-            Key::optional("classes", Setting::Part(Box::new(Texts(&mut self.classes)))).about(
-                "The labels that a model with labels as its condition knows, where they are not 0, 1, 2 \
+            classes: texts = "The labels that a model with labels as its condition knows, where they are not 0, 1, 2 \
                 and so on; those that training finds, where not given.",
-            ),
         ]
     }
 }
 
 impl Table for Augment {
     fn keys(&mut self) -> Vec<Key<'_>> {
-        vec![
-            Key::optional("shift", Setting::Whole(&mut self.shift))
-                .about("Pictures move by up to so many pixels in both directions."),
-            Key::optional("flip", Setting::Part(Box::new(OneOf(&mut self.flip))))
-                .about("In which directions pictures are mirrored."),
-            Key::optional("rotate", Setting::NotNegative(&mut self.rotate))
-                .about("Pictures are turned by up to so many degrees either way."),
+        keys![
+            self;
+            shift: Whole = "Pictures move by up to so many pixels in both directions.",
+            flip: name = "In which directions pictures are mirrored.",
+            rotate: NotNegative = "Pictures are turned by up to so many degrees either way.",
         ]
     }
 }

@@ -14,9 +14,7 @@ use super::train::TrainSpec;
 use crate::data::pictures::PictureFormat;
 use crate::error::{Error, Result};
 use crate::nn::{self, Axes, Blocks, Layer, MAX_ELEMENTS, Placed, Reshape};
-use crate::schema::{
-    Choice, Chosen, Fault, Inner, Item, Key, Part, Setting, Table, document_schema, read_document, write_table,
-};
+use crate::schema::{Choice, Fault, Item, Key, Part, Table, document_schema, keys, read_document, write_table};
 use crate::shape::Shape;
 use serde_json::{Value as Json, json};
 use std::fmt::Write as _;
@@ -51,47 +49,35 @@ pub struct ModelSpec {
 /// The top of a model file.
 impl Table for ModelSpec {
     fn keys(&mut self) -> Vec<Key<'_>> {
-        let layers = "[{ linear = 32 }]";
-        vec![
-            Key::needed("input", Setting::Part(Box::new(&mut self.input)))
-                .example("[1, 28, 28]")
-                .about("The shape of one sample: [channels, height, width], or [features]."),
-            Key::needed("loss", Setting::Part(Box::new(&mut self.loss))).example("\"mse\"").about(format!(
+        keys![
+            self;
+            input: part.mandatory("[1, 28, 28]") = "The shape of one sample: [channels, height, width], or [features].",
+            loss: part.mandatory("\"mse\"") = format!(
                 "What training makes small: {}; or a sum, {{ mse = 0.8, ssim = 0.2 }}.",
                 names().join(", ")
-            )),
-            Key::optional("corruption", Setting::Part(Box::new(Chosen(&mut self.corruption)))).about(format!(
+            ),
+            corruption: choice = format!(
                 "What is done to samples before the encoder sees them, for the model to undo: {}; \
                 {{ gaussian = {{ level = 0.4 }} }}, say.",
                 Corruption::names()
-            )),
-            Key::optional("condition", Setting::Part(Box::new(Chosen(&mut self.condition)))).about(format!(
+            ),
+            condition: choice = format!(
                 "What encoder and decoder are told about a sample: {}; {{ labels = 10 }} for its \
                 label, {{ vector = 5 }} for five numbers.",
                 Condition::names()
-            )),
-            Key::needed("encoder", Setting::Part(Box::new(&mut self.encoder))).example(layers).about(
-                "From a sample to its code. All layers and their keys are in the README's table of \
-                layers.",
             ),
-            Key::optional("latent", Setting::Part(Box::new(Chosen(&mut self.latent)))).about(format!(
-                "What the code is: {}; {{ gaussian = {{ size = 16 }} }} for a variational \
-                autoencoder, say.",
+            encoder: part.mandatory("[{ linear = 32 }]") =
+                "From a sample to its code. All layers and their keys are in the README's table of layers.",
+            latent: choice = format!(
+                "What the code is: {}; {{ gaussian = {{ size = 16 }} }} for a variational autoencoder, say.",
                 LatentSpec::names()
-            )),
-            Key::needed("decoder", Setting::Part(Box::new(&mut self.decoder)))
-                .example(layers)
-                .about("From the code back to a sample."),
-            Key::optional("penalties", Setting::Part(Box::new(Inner(&mut self.penalties)))).about(
-                "What training adds to the loss for the sake of the code: { contractive = { weight = 0.1 \
-                } } or { sparsity = { target = 0.05 } }.",
             ),
-            Key::optional("blocks", Setting::Part(Box::new(&mut self.blocks)))
-                .about("Lists of layers that { block = \"NAME\" } stands for."),
-            Key::optional("data", Setting::Part(Box::new(Inner(&mut self.data))))
-                .about("How data become samples of the model's input."),
-            Key::optional("train", Setting::Part(Box::new(Inner(&mut self.train))))
-                .about("How it is trained; each key can also be set by --set train.KEY=VALUE."),
+            decoder: part.mandatory("[{ linear = 32 }]") = "From the code back to a sample.",
+            penalties: table = "What training adds to the loss for the sake of the code: \
+                { contractive = { weight = 0.1 } } or { sparsity = { target = 0.05 } }.",
+            blocks: part = "Lists of layers that { block = \"NAME\" } stands for.",
+            data: table = "How data become samples of the model's input.",
+            train: table = "How it is trained; each key can also be set by --set train.KEY=VALUE.",
         ]
     }
 }

@@ -4,7 +4,7 @@ use super::rules::{Encoded, Facts, Latent, Model, Objective, RECONSTRUCTION};
 use crate::error::Result;
 use crate::graph::{Scope, Value};
 use crate::nn::{Activation, Context, Layer, Linear, Placed, loss, place};
-use crate::schema::{Key, Setting};
+use crate::schema::{Key, keys};
 use crate::shape::Shape;
 
 /// The encoder's adversarial loss, in nats: the discriminator's cross-entropy, were codes draws of the prior.
@@ -30,10 +30,7 @@ impl Default for Adversarial {
 
 impl Latent for Adversarial {
     fn keys(&mut self) -> Vec<Key<'_>> {
-        vec![
-            Key::short("weight", Setting::Positive(&mut self.weight)),
-            Key::optional("hidden", Setting::Count(&mut self.hidden)),
-        ]
+        keys![self; weight: Positive.replaces_table(), hidden: Count,]
     }
 
     fn facts(&self) -> Facts {

@@ -4,7 +4,7 @@ use super::rules::{Encoded, Facts, Latent, Model, Objective};
 use crate::error::{Error, Result};
 use crate::graph::{Binary, Unary, Value};
 use crate::nn::{Activation, Context, Layer, Placed};
-use crate::schema::{Key, Setting};
+use crate::schema::{Key, keys};
 use crate::shape::Shape;
 
 /// The latent of a binary autoencoder: each element of a code is 0 or 1. Gradients are those of the logistic function
@@ -23,7 +23,7 @@ impl Default for Bits {
 
 impl Latent for Bits {
     fn keys(&mut self) -> Vec<Key<'_>> {
-        vec![Key::short("stochastic", Setting::Flag(&mut self.stochastic))]
+        keys![self; stochastic: Flag.replaces_table(),]
     }
 
     fn facts(&self) -> Facts {

@@ -5,7 +5,7 @@ use super::rules::{Encoded, Facts, Latent, Model, Objective, RECONSTRUCTION, sta
 use crate::error::{Error, Result};
 use crate::graph::{Binary, Scope, Unary, Value};
 use crate::nn::{Axes, Context, Initial, Layer, Parameter, Placed, loss};
-use crate::schema::{Key, Setting};
+use crate::schema::{Key, keys};
 use crate::shape::{Shape, channel_axis};
 
 /// Mean squared distance of the encoder's output from its nearest codebook vectors.
@@ -61,12 +61,13 @@ pub(crate) struct Quantised {
 
 impl Latent for VectorQuantised {
     fn keys(&mut self) -> Vec<Key<'_>> {
-        vec![
-            Key::short("codes", Setting::Count(&mut self.codes)),
-            Key::optional("size", Setting::Whole(&mut self.size)),
-            Key::optional("commitment", Setting::NotNegative(&mut self.commitment)),
-            Key::optional("decay", Setting::Fraction(&mut self.decay)),
-            Key::optional("restart", Setting::Fraction(&mut self.restart)),
+        keys![
+            self;
+            codes: Count.replaces_table(),
+            size: Whole,
+            commitment: NotNegative,
+            decay: Fraction,
+            restart: Fraction,
         ]
     }
 

@@ -6,7 +6,7 @@ use super::wasserstein::{MmdKernel, Wasserstein};
 use crate::error::{Error, Result};
 use crate::graph::{Binary, Scope, Unary, Value};
 use crate::nn::{Context, Initial, Layer, Linear, Parameter, Placed, place};
-use crate::schema::{Key, Setting};
+use crate::schema::{Key, keys};
 use crate::shape::Shape;
 
 /// The Kullback-Leibler divergence of the posterior from the standard normal, in nats per sample.
@@ -48,14 +48,15 @@ struct Posterior {
 
 impl Latent for Gaussian {
     fn keys(&mut self) -> Vec<Key<'_>> {
-        vec![
-            Key::short("size", Setting::Count(&mut self.size)),
-            Key::optional("beta", Setting::NotNegative(&mut self.beta)),
-            Key::optional("warmup", Setting::Whole(&mut self.warmup)),
-            Key::optional("cycle", Setting::Whole(&mut self.cycle)),
-            Key::optional("free_bits", Setting::NotNegative(&mut self.free_bits)),
-            Key::optional("samples", Setting::Count(&mut self.samples)),
-            Key::optional("mmd", Setting::NotNegative(&mut self.mmd)),
+        keys![
+            self;
+            size: Count.replaces_table(),
+            beta: NotNegative,
+            warmup: Whole,
+            cycle: Whole,
+            free_bits: NotNegative,
+            samples: Count,
+            mmd: NotNegative,
         ]
     }
 

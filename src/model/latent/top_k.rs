@@ -4,7 +4,7 @@ use super::rules::{Encoded, Facts, Latent, Model, Objective, STEPS, state};
 use crate::error::{Error, Result};
 use crate::graph::{Binary, Graph, Unary, Value};
 use crate::nn::{Context, Initial, Layer, Parameter, Placed, loss};
-use crate::schema::{Key, Setting};
+use crate::schema::{Key, keys};
 use crate::shape::Shape;
 
 /// State: for each element of a code, the number of samples since it was last among the largest.
@@ -48,13 +48,14 @@ impl Default for TopK {
 
 impl Latent for TopK {
     fn keys(&mut self) -> Vec<Key<'_>> {
-        vec![
-            Key::short("k", Setting::Count(&mut self.k)),
-            Key::optional("batch", Setting::Flag(&mut self.batch)),
-            Key::optional("auxiliary", Setting::NotNegative(&mut self.auxiliary)),
-            Key::optional("auxiliary_k", Setting::Count(&mut self.auxiliary_k)),
-            Key::optional("dead_after", Setting::Count(&mut self.dead_after)),
-            Key::optional("unit_norm", Setting::Flag(&mut self.unit_norm)),
+        keys![
+            self;
+            k: Count.replaces_table(),
+            batch: Flag,
+            auxiliary: NotNegative,
+            auxiliary_k: Count,
+            dead_after: Count,
+            unit_norm: Flag,
         ]
     }
 

@@ -4,7 +4,7 @@ use super::rules::{Encoded, Facts, Latent, Objective, RECONSTRUCTION};
 use crate::error::{Error, Result};
 use crate::graph::{Binary, Graph, Scope, Unary, Value};
 use crate::nn::{Context, loss};
-use crate::schema::{Key, OneOf, Setting, names};
+use crate::schema::{Key, keys, names};
 
 /// Squared maximum mean discrepancy of a batch's codes from the standard normal.
 pub const DISCREPANCY: &str = "discrepancy";
@@ -38,10 +38,7 @@ impl Default for Wasserstein {
 
 impl Latent for Wasserstein {
     fn keys(&mut self) -> Vec<Key<'_>> {
-        vec![
-            Key::short("mmd", Setting::Positive(&mut self.mmd)),
-            Key::optional("kernel", Setting::Part(Box::new(OneOf(&mut self.kernel)))),
-        ]
+        keys![self; mmd: Positive.replaces_table(), kernel: name,]
     }
 
     fn facts(&self) -> Facts {

@@ -448,7 +448,7 @@ fn senseless_latents_are_refused() {
     says(&with("\"gausian\""), "line 4, latent: unknown latent \"gausian\"; did you mean \"gaussian\"?");
     says(
         &with("{ gaussian = 0 }"),
-        "line 4, latent.gaussian.size: expects a whole number, at least 1, got 0.0; use 16, say",
+        "line 4, latent.gaussian.size: expects a whole number, at least 1, got 0; use 16, say",
     );
     says(
         &with("{ gaussian = { beta = -1 } }"),

@@ -168,7 +168,7 @@ fn senseless_penalties_are_refused() {
     says(
         "\"flatten\", { linear = 5 }, \"sigmoid\"",
         "penalties = { sparsity = { target = 1.5 } }",
-        "penalties.sparsity.target: expects a number between 0 and 1, got 1.5; use 0.05, say",
+        "penalties.sparsity.target: expects a number, at least 0 and less than 1, got 1.5; use 0.05, say",
     );
     let refused = Autoencoder::new(spec(&TEXT.replace("ENCODER", wide).replace("PENALTIES", "")), Device::Cpu)
         .and_then(|autoencoder| autoencoder.jacobian_norm(&middles(4)));

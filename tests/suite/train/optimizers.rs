@@ -478,7 +478,7 @@ fn settings_that_make_no_sense_are_refused_in_one_line() {
         ("clip_norm = 0", "line 10, train.clip_norm: expects a positive number, or false, got 0.0; use 1.0, say"),
         (
             "ema = 1",
-            "line 10, train.ema: expects a fraction, at least 0 and less than 1, or false, got 1.0; use 0.999, say",
+            "line 10, train.ema: expects a number, at least 0 and less than 1, or false, got 1.0; use 0.999, say",
         ),
         ("accumulate = 0", "line 10, train.accumulate: must be at least 1, got 0; use 1 or more"),
         (
