@@ -282,7 +282,7 @@ impl Network {
             return fail(problem, "use mse, mae, huber, bce, bernoulli or cosine");
         }
         let latent = &self.checked().latent;
-        let counted = self.spec().latent.rules().facts().counts_all_steps || self.spec().penalties.sparsity.is_some();
+        let counted = self.spec().latent.facts().counts_all_steps || self.spec().penalties.sparsity.is_some();
         if counted && latent.len() == 2 && latent[0] == steps {
             let problem = format!("it says how long each sequence is, but steps beyond would count in codes {latent}");
             return fail(problem, "let the encoder leave one vector, by a recurrent layer with last = true, say");

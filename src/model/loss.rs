@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::graph::{Binary, Value};
 use crate::nn::loss::{self, SSIM_WINDOW};
 use crate::nn::{Activation, Context, Initial, Layer, Parameter, Placed, Softmax};
-use crate::schema::{Fault, Item, Key, Part, Setting, keys_schema, read_keys, variants};
+use crate::schema::{Fault, Item, Key, Part, Setting, keys, keys_schema, read_keys, variants};
 use crate::shape::Shape;
 use crate::suggest::suggest;
 use serde_json::{Map, Value as Json, json};
@@ -71,6 +71,19 @@ pub enum LossKind {
     Columns,
     /// A custom loss of an application: see [`LossKind::custom`].
     Custom(CustomLoss),
+}
+
+/// What the loss of a batch is the mean of, which decides how much it weighs beside a divergence in nats per sample.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LossScale {
+    /// A mean over all elements of a batch, from which steps beyond a sequence's length are excluded.
+    Element,
+    /// A mean over samples of a number of about 1.
+    Sample,
+    /// A negative log-likelihood in nats per sample, as evidence bounds require.
+    Likelihood,
+    /// A mean of anything else.
+    Other,
 }
 
 /// A custom loss that an application builds on the graph of a [`Context`], with its name in model files. Two custom
@@ -152,13 +165,11 @@ impl LossKind {
     /// Settings of the loss's table in a model file, besides its weight.
     fn keys(&mut self) -> Vec<Key<'_>> {
         match self {
-            LossKind::Huber { delta } => {
-                vec![Key::optional("delta", Setting::Positive(delta)).about("Where the line begins.")]
-            }
-            LossKind::Custom(loss) => vec![
-                Key::needed("name", Setting::Text(&mut loss.name, ["a name", "write \"charbonnier\", say"]))
-                    .example("\"charbonnier\"")
-                    .about("The name of an application's own loss."),
+            LossKind::Huber { delta } => keys![delta: Positive = "Where the line begins."],
+            LossKind::Custom(loss) => keys![
+                loss;
+                name: Text[["a name", "write \"charbonnier\", say"]].mandatory("\"charbonnier\"") =
+                    "The name of an application's own loss.",
             ],
             _ => vec![],
         }
@@ -188,9 +199,9 @@ impl LossKind {
     }
 
     /// One loss of each kind that a model file may name, with defaults.
-    fn templates() -> impl Iterator<Item = LossKind> {
+    fn templates() -> Vec<LossKind> {
         let custom = LossKind::Custom(CustomLoss { name: String::new(), function: None });
-        LossKind::all().into_iter().chain([custom])
+        LossKind::all().into_iter().chain([custom]).collect()
     }
 
     /// Builds the loss of a batch: a scalar. `categories` are those of a table's columns, 0 for numbers; empty where
@@ -244,29 +255,21 @@ impl LossKind {
         }
     }
 
-    /// Whether the loss is a mean over all elements of a batch, which excludes steps beyond a sequence's length.
-    pub(super) fn is_mean(&self) -> bool {
+    /// What the loss of a batch is the mean of.
+    pub(crate) fn scale(&self) -> LossScale {
         match self {
-            LossKind::Mse | LossKind::Mae | LossKind::Huber { .. } | LossKind::Bce => true,
-            LossKind::CrossEntropy | LossKind::Cosine | LossKind::Ssim | LossKind::Columns | LossKind::Custom(_) => {
-                false
+            LossKind::Mse | LossKind::Mae | LossKind::Huber { .. } | LossKind::Bce => LossScale::Element,
+            LossKind::CrossEntropy | LossKind::Cosine | LossKind::Ssim => LossScale::Sample,
+            LossKind::Bernoulli | LossKind::ContinuousBernoulli | LossKind::Gaussian | LossKind::Multinomial => {
+                LossScale::Likelihood
             }
-            LossKind::Bernoulli | LossKind::ContinuousBernoulli | LossKind::Gaussian | LossKind::Multinomial => false,
+            LossKind::Columns | LossKind::Custom(_) => LossScale::Other,
         }
     }
 
     /// Whether the loss can mask steps beyond a sequence's length.
     pub(super) fn masks_steps(&self) -> bool {
-        self.is_mean() || matches!(self, LossKind::Bernoulli | LossKind::Cosine)
-    }
-
-    /// Whether the loss is a negative log-likelihood in nats per sample, as evidence bounds require.
-    pub fn is_likelihood(&self) -> bool {
-        match self {
-            LossKind::Bernoulli | LossKind::ContinuousBernoulli | LossKind::Gaussian | LossKind::Multinomial => true,
-            LossKind::Mse | LossKind::Mae | LossKind::Bce | LossKind::Huber { .. } | LossKind::CrossEntropy => false,
-            LossKind::Cosine | LossKind::Ssim | LossKind::Columns | LossKind::Custom(_) => false,
-        }
+        self.scale() == LossScale::Element || matches!(self, LossKind::Bernoulli | LossKind::Cosine)
     }
 
     /// Largest value of a target, with 0 as the smallest; `None` where targets are unbounded.
@@ -280,7 +283,7 @@ impl LossKind {
     }
 
     /// Whether the loss is computed from the input of the decoder's final sigmoid.
-    fn is_of_logits(&self) -> bool {
+    pub(crate) fn is_of_logits(&self) -> bool {
         matches!(self, LossKind::Bce | LossKind::Bernoulli | LossKind::ContinuousBernoulli)
     }
 }
@@ -345,35 +348,34 @@ impl LossSpec {
     /// The likelihood, where the loss is a single likelihood term.
     pub fn likelihood(&self) -> Option<&LossKind> {
         match &self.terms[..] {
-            [(kind, 1.0)] if kind.is_likelihood() => Some(kind),
+            [(kind, 1.0)] if kind.scale() == LossScale::Likelihood => Some(kind),
             _ => None,
         }
     }
 
     /// Learned parameters of the loss.
     pub(super) fn parameters(&self) -> Vec<Parameter> {
-        let learns = self.terms.iter().any(|(kind, _)| *kind == LossKind::Gaussian);
-        let log_variance = || Parameter {
+        let terms = self.terms.iter().filter(|(kind, _)| *kind == LossKind::Gaussian).take(1);
+        let log_variance = |_| Parameter {
             name: LOG_VARIANCE.to_owned(),
             shape: Shape::default(),
             initial: Initial::Constant(0.0),
             trained: true,
         };
-        learns.then(log_variance).into_iter().collect()
+        terms.map(log_variance).collect()
     }
 
     fn read(item: &Item) -> Result<LossSpec, Fault> {
         let names = names();
         let help = "write \"mse\", or { mse = 0.8, ssim = 0.2 }";
-        let find = |name: &str, mut among: Box<dyn Iterator<Item = LossKind>>| {
-            let unknown = || {
-                let known = suggest(name, names.iter().copied());
-                Fault::new(&item.key, format!("unknown loss {name:?}"), known)
-            };
-            among.find(|loss| loss.name() == name).ok_or_else(unknown)
+        let find = |name: &str, among: Vec<LossKind>| {
+            let known = among.into_iter().find(|loss| loss.name() == name);
+            known.ok_or_else(|| {
+                Fault::new(&item.key, format!("unknown loss {name:?}"), suggest(name, names.iter().copied()))
+            })
         };
         if let Some(name) = item.as_text() {
-            return Ok(find(name, Box::new(LossKind::all().into_iter()))?.into());
+            return Ok(find(name, LossKind::all())?.into());
         }
         let Some(table) = item.as_table() else { return item.wrong("the name of a loss, or a table of weights", help) };
         if table.is_empty() {
@@ -381,7 +383,7 @@ impl LossSpec {
         }
         let mut terms = Vec::new();
         for (name, item) in table {
-            let mut kind = find(name, Box::new(LossKind::templates()))?;
+            let mut kind = find(name, LossKind::templates())?;
             let mut weight = 1.0;
             kind.read(&item, &mut weight)?;
             terms.push((kind, weight));
@@ -400,6 +402,7 @@ impl LossSpec {
                 let problem = format!("expects a positive weight, got {weight:?}");
                 return Err(Error::invalid(key, problem, "use 0.5, say, or leave it out"));
             }
+            let refuse = |problem: String, help: &str| Err(Error::invalid("loss", problem, help));
             match kind {
                 LossKind::Custom(loss) if loss.function.is_none() => return Err(loss.unknown("loss")),
                 LossKind::Huber { delta } if !(delta.is_finite() && *delta > 0.0) => {
@@ -412,28 +415,27 @@ impl LossSpec {
                         kind.name(),
                         last.layer
                     );
-                    return Err(Error::invalid("loss", problem, "add \"sigmoid\" to the decoder, or use \"mse\""));
+                    return refuse(problem, "add \"sigmoid\" to the decoder, or use \"mse\"");
                 }
-                LossKind::CrossEntropy | LossKind::Multinomial
-                    if matches!(
-                        last.layer,
-                        Layer::Softmax(Softmax { logarithm: false, .. }) | Layer::Activation(Activation::Sigmoid)
-                    ) =>
-                {
+                LossKind::CrossEntropy | LossKind::Multinomial if gives_probabilities(&last.layer) => {
                     let problem = format!("\"{}\" takes logits, but the decoder ends with {}", kind.name(), last.layer);
-                    return Err(Error::invalid("loss", problem, "leave that layer out: the loss has its own softmax"));
+                    return refuse(problem, "leave that layer out: the loss has its own softmax");
                 }
                 LossKind::Ssim if input.len() != 3 || input[1].min(input[2]) < SSIM_WINDOW => {
                     let problem = format!(
                         "\"ssim\" needs pictures of at least {SSIM_WINDOW} x {SSIM_WINDOW}, the input is {input}"
                     );
-                    return Err(Error::invalid("loss", problem, "use another loss, such as \"mse\""));
+                    return refuse(problem, "use another loss, such as \"mse\"");
                 }
                 _ => {}
             }
         }
         Ok(())
     }
+}
+
+fn gives_probabilities(layer: &Layer) -> bool {
+    matches!(layer, Layer::Softmax(Softmax { logarithm: false, .. }) | Layer::Activation(Activation::Sigmoid))
 }
 
 /// Formats the loss as in a model file.
@@ -444,16 +446,13 @@ impl fmt::Display for LossSpec {
         {
             return write!(f, "{:?}", kind.name());
         }
-        let terms: Vec<String> = self
-            .terms
-            .iter()
-            .map(|(kind, weight)| match kind {
-                LossKind::Huber { delta } => format!("huber = {{ weight = {weight:?}, delta = {delta:?} }}"),
-                LossKind::Custom(loss) if *weight == 1.0 => format!("custom = {:?}", loss.name),
-                LossKind::Custom(loss) => format!("custom = {{ name = {:?}, weight = {weight:?} }}", loss.name),
-                kind => format!("{} = {weight:?}", kind.name()),
-            })
-            .collect();
+        let term = |(kind, weight): &(LossKind, f64)| match kind {
+            LossKind::Huber { delta } => format!("huber = {{ weight = {weight:?}, delta = {delta:?} }}"),
+            LossKind::Custom(loss) if *weight == 1.0 => format!("custom = {:?}", loss.name),
+            LossKind::Custom(loss) => format!("custom = {{ name = {:?}, weight = {weight:?} }}", loss.name),
+            kind => format!("{} = {weight:?}", kind.name()),
+        };
+        let terms: Vec<String> = self.terms.iter().map(term).collect();
         write!(f, "{{ {} }}", terms.join(", "))
     }
 }

@@ -2,7 +2,7 @@
 
 use super::config::ModelSpec;
 use super::latent::{Model, start_unit_columns};
-use super::loss::Decoded;
+use super::loss::{Decoded, LossScale};
 use super::masking::{masked, masked_logits, of_valid};
 use super::resolved::Resolved;
 use crate::data::expect_input;
@@ -168,7 +168,7 @@ impl Network {
         for (kind, weight) in &self.spec.loss.terms {
             let loss = kind.build(context, decoded, target, &categories)?;
             // Masked steps add nothing to the sum, so only the number of steps must be corrected.
-            let loss = if kind.is_mean() { of_valid(context, loss)? } else { loss };
+            let loss = if kind.scale() == LossScale::Element { of_valid(context, loss)? } else { loss };
             // A single loss of weight 1, the common case, needs no scaling node.
             let part = if *weight == 1.0 { loss } else { context.scale(loss, *weight)? };
             sum = Some(match sum {

@@ -254,7 +254,7 @@ impl SearchSpec {
         };
         // Sizes and settings of training alone do not enter the validation loss.
         let weighs = |mut kind: LatentSpec| {
-            let weights = kind.rules().facts().weights;
+            let weights = kind.facts().weights;
             let within = own.strip_prefix("latent.").and_then(|rest| rest.strip_prefix(kind.name()));
             within.is_some_and(|rest| match rest.strip_prefix('.') {
                 Some(setting) => weights.contains(&setting),

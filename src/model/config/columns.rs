@@ -16,7 +16,7 @@ use crate::suggest::suggest;
 const LONGEST_NAMES: usize = 512 << 10;
 
 /// Output features of a list's last linear layer, which only activations and softmax may follow.
-pub(super) fn last_features(layers: &mut [Layer]) -> Option<&mut usize> {
+fn last_features(layers: &mut [Layer]) -> Option<&mut usize> {
     let follows = |layer: &Layer| layer.axes() == Axes::Elementwise || matches!(layer, Layer::Softmax(_));
     let last = layers.iter_mut().rev().find(|layer| !follows(layer))?;
     let linear = matches!(last.axes(), Axes::Features | Axes::Tied);
@@ -139,6 +139,20 @@ impl ModelSpec {
         }
         let problem = "the decoder does not end in a linear layer, whose size the data could decide";
         Err(Error::invalid("data.sets_input", problem, "end it with { linear = 784 }, or leave sets_input out"))
+    }
+
+    /// Copies the values that [`fit_to`](ModelSpec::fit_to) set from data in `fitted`, where this model leaves them to
+    /// the data: the input's features, a table's columns, and the size of the decoder's last linear layer.
+    pub fn fit_as(&mut self, fitted: &ModelSpec) {
+        if !std::mem::replace(&mut self.data.sets_input, false) {
+            return;
+        }
+        self.input.clone_from(&fitted.input);
+        self.data.columns.clone_from(&fitted.data.columns);
+        let mut decoder = fitted.decoder.clone();
+        if let (Some(out), Some(fitted)) = (last_features(&mut self.decoder), last_features(&mut decoder)) {
+            *out = *fitted;
+        }
     }
 
     fn fit_classes_to(&mut self, data: &Dataset) -> Result<()> {

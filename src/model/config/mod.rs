@@ -4,7 +4,6 @@ mod columns;
 mod condition;
 mod corruption;
 mod data;
-mod difference;
 mod initializer;
 mod optimizer;
 mod penalties;

@@ -78,7 +78,7 @@ impl Penalties {
                 let problem = "mean activations are between 0 and 1 only behind \"sigmoid\"".to_owned();
                 return refuse("sparsity", problem, "end the encoder with \"sigmoid\"");
             }
-            if kind.rules().facts().replaces_output {
+            if kind.facts().replaces_output {
                 let problem =
                     format!("codes of a {} latent are not what the encoder's \"sigmoid\" leaves", kind.name());
                 return refuse("sparsity", problem, "use a plain latent, or leave the penalty out");

@@ -257,6 +257,14 @@ impl ModelSpec {
         nn::with_forgotten_flatten(error, decoder)
     }
 
+    /// The first top-level key in which two models differ, except `train`.
+    pub fn difference(&self, other: &ModelSpec) -> Option<&'static str> {
+        let (mut model, mut other) = (self.clone(), other.clone());
+        let mut pairs = Table::keys(&mut model).into_iter().zip(Table::keys(&mut other));
+        let differs = |(one, other): &(Key, Key)| one.setting.text(true) != other.setting.text(true);
+        pairs.find(|pair| pair.0.name != "train" && differs(pair)).map(|(key, _)| key.name)
+    }
+
     /// Writes the spec; `full` writes every key, as [`set`](ModelSpec::set) needs to find keys.
     pub(in super::super) fn write(&self, full: bool) -> String {
         let mut text = String::new();

@@ -333,7 +333,7 @@ impl TrainSpec {
             let problem = format!("the running statistics of {} are the last weights', not their mean's", layer.name);
             return refuse("train.swa", problem, "use \"layer_norm\" or { group_norm = 4 } there, or ema");
         }
-        let follows = latent.rules().facts().follows_weights;
+        let follows = latent.facts().follows_weights;
         if let Some(own) = checked.parameters().find(|own| follows.contains(&own.name.as_str())) {
             let problem = format!("\"{}\" follows the last weights, not their mean", own.name);
             return refuse("train.swa", problem, "use ema, whose average is never far from them");

@@ -34,7 +34,7 @@ impl Latent for Adversarial {
     }
 
     fn facts(&self) -> Facts {
-        Facts { prior: true, counts_all_steps: true, weights: &["weight"], ..Facts::default() }
+        Facts { prior: true, counts_all_steps: true, adversarial: true, weights: &["weight"], ..Facts::default() }
     }
 
     fn place(&self, encoded: &Shape) -> Result<(Vec<Placed>, Shape)> {

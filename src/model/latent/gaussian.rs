@@ -62,7 +62,8 @@ impl Latent for Gaussian {
 
     fn facts(&self) -> Facts {
         let weights = &["beta", "samples", "mmd"];
-        Facts { drawn: true, prior: true, replaces_output: true, weights, ..Facts::default() }
+        let (warmup, divergence) = (self.warmup, self.beta);
+        Facts { drawn: true, prior: true, replaces_output: true, warmup, divergence, weights, ..Facts::default() }
     }
 
     fn resize(&mut self, size: usize) -> bool {

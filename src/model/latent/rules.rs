@@ -74,6 +74,12 @@ pub(crate) struct Facts {
     pub replaces_output: bool,
     /// Whether the loss depends on all elements of a batch's codes, including steps beyond a sequence's length.
     pub counts_all_steps: bool,
+    /// Training steps in which weights of the loss rise; 0 for none.
+    pub warmup: usize,
+    /// Weight of a divergence in nats per sample, which is a sum over the code's elements; 0 without one.
+    pub divergence: f64,
+    /// Whether an adversary's loss is part of the loss, which may then rise in a sound training.
+    pub adversarial: bool,
     /// Settings that weigh parts of the validation loss other than the reconstruction's.
     pub weights: &'static [&'static str],
     /// State that belongs to the last weights, and does not fit an average of weights.
