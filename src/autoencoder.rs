@@ -122,14 +122,14 @@ impl Autoencoder {
 
     /// One parameter by its name, such as `encoder.0.weight`.
     pub fn parameter(&self, name: &str) -> Option<Tensor> {
-        let (_, shape, offset) = self.network.layout().entries().iter().find(|(known, ..)| known == name)?;
-        let range = *offset..*offset + shape.elements();
+        let entry = self.network.layout().entry(name)?;
+        let range = entry.range();
         let values = match &self.parameters {
             Values::F64(values) => Values::F64(values[range].to_vec()),
             Values::F32(values) => Values::F32(values[range].to_vec()),
             Values::U32(_) | Values::U8(_) => return None,
         };
-        Tensor::new(shape.clone(), values).ok()
+        Tensor::new(entry.shape.clone(), values).ok()
     }
 
     /// Sets all parameters, in the network's layout. Fails if their number differs.

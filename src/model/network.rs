@@ -89,11 +89,10 @@ impl Network {
     /// Initial values of all parameters, in the layout, by the model's initialiser with `seed`.
     pub fn initial(&self, seed: u64) -> Vec<f32> {
         let mut values = vec![0.0; self.layout.elements()];
-        for (index, (parameter, (_, shape, offset))) in self.checked.parameters().zip(self.layout.entries()).enumerate()
-        {
+        for (index, (parameter, entry)) in self.checked.parameters().zip(self.layout.entries()).enumerate() {
             let mut sequence = Sequence::new(seed, HostStream::Initial(index as u32), 0);
-            let initial = self.spec.train.initializer.resolve(parameter.initial, shape);
-            for value in &mut values[*offset..*offset + shape.elements()] {
+            let initial = self.spec.train.initializer.resolve(parameter.initial, &entry.shape);
+            for value in &mut values[entry.range()] {
                 *value = match initial {
                     Initial::Uniform(bound) => ((2.0 * sequence.unit() as f64 - 1.0) * bound) as f32,
                     Initial::Constant(value) => value as f32,

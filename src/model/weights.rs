@@ -47,15 +47,15 @@ pub fn write(
 ) -> Result<()> {
     let mut tensors: Vec<(String, Dtype, Vec<usize>, Vec<u8>)> = Vec::new();
     for section in sections {
-        for (name, shape, offset) in layout.entries() {
-            let range = *offset..*offset + shape.elements();
+        for entry in layout.entries() {
+            let range = entry.range();
             let (dtype, bytes) = match section.values {
                 Values::F32(v) => (Dtype::F32, v[range].iter().flat_map(|x| x.to_le_bytes()).collect()),
                 Values::F64(v) => (Dtype::F64, v[range].iter().flat_map(|x| x.to_le_bytes()).collect()),
                 Values::U32(v) => (Dtype::U32, v[range].iter().flat_map(|x| x.to_le_bytes()).collect()),
                 Values::U8(v) => (Dtype::U8, v[range].to_vec()),
             };
-            tensors.push((format!("{}{name}", section.prefix), dtype, shape.to_vec(), bytes));
+            tensors.push((format!("{}{}", section.prefix, entry.name), dtype, entry.shape.to_vec(), bytes));
         }
     }
     let broken = |error: safetensors::SafeTensorError| {
@@ -94,7 +94,7 @@ impl<'a> File<'a> {
     /// Reads a file of these parameters. Fails where its header is longer than any of such a file could be.
     pub fn read(path: &'a Path, layout: &ParameterLayout) -> Result<File<'a>> {
         let bytes = files::read(path)?;
-        let entries = layout.entries().iter().map(|(name, ..)| name.len() as u64 + HEADER_ENTRY);
+        let entries = layout.entries().iter().map(|entry| entry.name.len() as u64 + HEADER_ENTRY);
         let longest = HEADER_SLACK + HEADER_SECTIONS * entries.sum::<u64>();
         if let Some(length) = bytes.first_chunk().map(|length| u64::from_le_bytes(*length))
             && (longest + 1..=bytes.len() as u64).contains(&length)
@@ -130,7 +130,7 @@ impl<'a> File<'a> {
     /// parameter; where two names match one parameter; and where only some names have a wrapper's prefix.
     pub fn weights(&self, layout: &ParameterLayout) -> Result<Values> {
         let tensors = self.tensors()?;
-        let known: HashSet<&str> = layout.entries().iter().map(|(name, ..)| name.as_str()).collect();
+        let known: HashSet<&str> = layout.entries().iter().map(|entry| entry.name.as_str()).collect();
         let fail = |problem: String, help: String| Err(Error::file(self.path, problem, help));
         let mut names = tensors.names();
         names.retain(|name| !name.starts_with("optimizer."));
@@ -140,7 +140,7 @@ impl<'a> File<'a> {
         for name in names {
             let (wrapper, bare) = if known.contains(name) { ("", name.to_owned()) } else { unwrapped(name) };
             if !is_count(&bare) && !known.contains(bare.as_str()) {
-                let known = layout.entries().iter().map(|(name, ..)| name.as_str());
+                let known = layout.entries().iter().map(|entry| entry.name.as_str());
                 return fail(format!("the model has no parameter \"{name}\""), suggest(&bare, known));
             }
             if let Some(other) = found.get(&bare) {
@@ -159,10 +159,10 @@ impl<'a> File<'a> {
         let in_file = |name: &str| found.get(name).map_or(name.to_owned(), |name| (*name).to_owned());
         let values = self.read_tensors(&tensors, layout, in_file, true)?;
         if let Values::F64(numbers) = &values {
-            for (name, shape, offset) in layout.entries() {
-                let numbers = &numbers[*offset..*offset + shape.elements()];
+            for entry in layout.entries() {
+                let numbers = &numbers[entry.range()];
                 if let Some(at) = numbers.iter().position(|number| !(*number as f32).is_finite()) {
-                    let name = in_file(name);
+                    let name = in_file(&entry.name);
                     let problem = format!("parameter \"{name}\" holds {:e} at element {at}", numbers[at]);
                     return fail(problem, "give weights that 32-bit floats can hold".to_owned());
                 }
@@ -181,7 +181,7 @@ impl<'a> File<'a> {
     pub fn section(&self, layout: &ParameterLayout, prefix: &str) -> Result<Values> {
         let tensors = self.tensors()?;
         if prefix.is_empty() {
-            let known: Vec<&str> = layout.entries().iter().map(|(name, ..)| name.as_str()).collect();
+            let known: Vec<&str> = layout.entries().iter().map(|entry| entry.name.as_str()).collect();
             let mut names = tensors.names();
             names.sort_unstable();
             if let Some(stranger) = names.iter().find(|name| !known.contains(*name) && !name.starts_with("optimizer."))
@@ -205,10 +205,10 @@ impl<'a> File<'a> {
         let fail = |problem: String, help: &str| Err(Error::file(self.path, problem, help));
         let mut wide = vec![0.0f64; layout.elements()];
         let mut narrow = true;
-        for (entry, shape, offset) in layout.entries() {
-            let name = in_file(entry);
+        for entry in layout.entries() {
+            let name = in_file(&entry.name);
             let tensor = tensors.tensor(&name).ok();
-            let any_count = without_counts && is_count(entry);
+            let any_count = without_counts && is_count(&entry.name);
             if any_count && !tensor.as_ref().is_some_and(is_usable_count) {
                 continue;
             }
@@ -216,11 +216,11 @@ impl<'a> File<'a> {
                 return fail(format!("parameter \"{name}\" is missing"), "give weights of this very model");
             };
             let found = Shape::from(tensor.shape());
-            if found != *shape && !any_count {
-                let problem = format!("parameter \"{name}\" is {found}, the model's is {shape}");
+            if found != entry.shape && !any_count {
+                let problem = format!("parameter \"{name}\" is {found}, the model's is {}", entry.shape);
                 return fail(problem, "give weights of this very model");
             }
-            let target = &mut wide[*offset..*offset + shape.elements()];
+            let target = &mut wide[entry.range()];
             let data = tensor.data();
             match tensor.dtype() {
                 Dtype::F16 => fill(target, data, |bytes| f16::from_le_bytes(bytes).to_f64()),

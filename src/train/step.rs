@@ -8,6 +8,7 @@ use crate::graph::{Graph, Value};
 use crate::model::config::{NonFinite, Precision, TrainSpec};
 use crate::model::{BatchLayout, Network, Sample, across_columns};
 use crate::nn::{Context, MAX_ELEMENTS};
+use crate::plan::LayoutEntry;
 use crate::plan::state::{NORM, SCALE};
 use crate::plan::{Gradients, Limits, Metrics, Plan, Request, Target, Trained, Training};
 use crate::shape::Shape;
@@ -124,7 +125,7 @@ pub(super) fn trained_parameters(
 ) -> Result<Vec<Trained>> {
     let mut trained = Vec::new();
     let mut values = Vec::new();
-    for (index, (name, shape, _)) in network.layout().entries().iter().enumerate() {
+    for (index, LayoutEntry { name, shape, .. }) in network.layout().entries().iter().enumerate() {
         let parameter = graph.parameter(name, shape.clone())?;
         if let Some(group) = groups.of(index) {
             trained.push((name.clone(), group));

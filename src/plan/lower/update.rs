@@ -3,6 +3,7 @@
 use super::Lowering;
 use super::launch::{Home, Launch, Operand, Segment};
 use crate::graph::Value;
+use crate::plan::LayoutEntry;
 use crate::plan::kernel::Kernel;
 use crate::plan::memory::{ALIGNMENT, ParameterLayout, aligned};
 use crate::plan::state::{CURRENT, NORM, SCHEDULE_COLUMNS};
@@ -110,7 +111,7 @@ impl Lowering<'_> {
         slots.extend([parameters.clone(), moments]);
         self.launch_of(kernel, &constants, slots, operations, optimizer.name());
         for place in units {
-            let (name, shape, offset) = &layout.entries()[*place];
+            let LayoutEntry { name, shape, offset } = &layout.entries()[*place];
             let constants = [*offset, shape[0], shape[1]];
             self.launch_of(Kernel::UnitColumns, &constants, vec![parameters.clone()], 4 * shape.elements(), name);
         }
@@ -138,7 +139,7 @@ impl Lowering<'_> {
     /// The segment of each block of parameters: where its gradients are.
     fn segments_of(&self, training: &Training, layout: &ParameterLayout) -> Vec<u32> {
         let mut content = Vec::with_capacity(layout.elements() / ALIGNMENT * SEGMENT);
-        for (index, (name, shape, _)) in layout.entries().iter().enumerate() {
+        for (index, LayoutEntry { name, shape, .. }) in layout.entries().iter().enumerate() {
             let trained = training.trained.iter().find(|trained| trained.parameter == *name);
             let group = trained.map_or(0, |trained| trained.group);
             for block in (0..aligned(shape.elements())).step_by(ALIGNMENT) {
