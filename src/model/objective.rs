@@ -47,10 +47,7 @@ impl Network {
     fn gaussian(&self) -> Result<Gaussian> {
         match self.spec().latent {
             LatentSpec::Gaussian(own) => Ok(own),
-            _ => {
-                let problem = format!("it is {}, which gives no probabilities", self.spec().latent);
-                Err(Error::invalid("latent", problem, "use a model whose latent is gaussian"))
-            }
+            _ => Err(self.other_latent("which gives no probabilities", "gaussian")),
         }
     }
 
@@ -65,20 +62,21 @@ impl Network {
         context.reshape(quantised.numbers, shape)
     }
 
-    /// Shape of one sample's codebook indices.
+    /// Shape of one sample's codebook indices. Fails where the latent has no codebook.
     pub fn indices_shape(&self) -> Result<Shape> {
-        let latent = &self.checked().latent;
-        Ok(self.codebook()?.indices(latent, VectorQuantised::axis(&self.checked().encoder, latent)))
+        Ok(self.codebook()?.indices(self.checked()))
     }
 
     /// Settings of the latent's codebook. Fails where the latent has none.
     pub(crate) fn codebook(&self) -> Result<VectorQuantised> {
         match self.spec().latent {
             LatentSpec::VectorQuantised(own) => Ok(own),
-            _ => {
-                let problem = format!("it is {}, whose codes have no indices", self.spec().latent);
-                Err(Error::invalid("latent", problem, "use a model whose latent is vector_quantised"))
-            }
+            _ => Err(self.other_latent("whose codes have no indices", "vector_quantised")),
         }
+    }
+
+    fn other_latent(&self, lack: &str, needed: &str) -> Error {
+        let problem = format!("it is {}, {lack}", self.spec().latent);
+        Error::invalid("latent", problem, format!("use a model whose latent is {needed}"))
     }
 }

@@ -26,15 +26,11 @@ pub fn read_model(path: &Path, layout: &ParameterLayout) -> Result<Values> {
 
 /// Writes a model's parameters as f32, whatever their type.
 pub fn write_model(path: &Path, layout: &ParameterLayout, parameters: &Values) -> Result<()> {
-    let rounded;
-    let values = match parameters {
-        Values::F64(values) => {
-            rounded = Values::F32(values.iter().map(|value| *value as f32).collect());
-            &rounded
-        }
-        Values::F32(_) | Values::U32(_) | Values::U8(_) => parameters,
+    let rounded = match parameters {
+        Values::F64(values) => Some(Values::F32(values.iter().map(|value| *value as f32).collect())),
+        Values::F32(_) | Values::U32(_) | Values::U8(_) => None,
     };
-    write(path, layout, &[Section { prefix: "", values }], None)
+    write(path, layout, &[Section { prefix: "", values: rounded.as_ref().unwrap_or(parameters) }], None)
 }
 
 /// Writes sections of tensors to a file atomically. Takes at most one metadata entry, since the format does not fix the
@@ -45,29 +41,25 @@ pub fn write(
     sections: &[Section],
     metadata: Option<(&str, String)>,
 ) -> Result<()> {
-    let mut tensors: Vec<(String, Dtype, Vec<usize>, Vec<u8>)> = Vec::new();
+    let broken = |error: safetensors::SafeTensorError| {
+        Error::file(path, format!("cannot be made: {error}"), "report this as a bug in pinhole")
+    };
+    let mut tensors = Vec::new();
     for section in sections {
         for entry in layout.entries() {
             let range = entry.range();
             let (dtype, bytes) = match section.values {
-                Values::F32(v) => (Dtype::F32, v[range].iter().flat_map(|x| x.to_le_bytes()).collect()),
-                Values::F64(v) => (Dtype::F64, v[range].iter().flat_map(|x| x.to_le_bytes()).collect()),
-                Values::U32(v) => (Dtype::U32, v[range].iter().flat_map(|x| x.to_le_bytes()).collect()),
-                Values::U8(v) => (Dtype::U8, v[range].to_vec()),
+                Values::F32(v) => (Dtype::F32, bytemuck::cast_slice(&v[range])),
+                Values::F64(v) => (Dtype::F64, bytemuck::cast_slice(&v[range])),
+                Values::U32(v) => (Dtype::U32, bytemuck::cast_slice(&v[range])),
+                Values::U8(v) => (Dtype::U8, &v[range]),
             };
-            tensors.push((format!("{}{}", section.prefix, entry.name), dtype, entry.shape.to_vec(), bytes));
+            let tensor = TensorView::new(dtype, entry.shape.to_vec(), bytes).map_err(broken)?;
+            tensors.push((format!("{}{}", section.prefix, entry.name), tensor));
         }
     }
-    let broken = |error: safetensors::SafeTensorError| {
-        Error::file(path, format!("cannot be made: {error}"), "report this as a bug in pinhole")
-    };
-    let views = tensors
-        .iter()
-        .map(|(name, dtype, shape, bytes)| Ok((name, TensorView::new(*dtype, shape.clone(), bytes)?)))
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(broken)?;
     let metadata = metadata.map(|(key, value)| HashMap::from([(key.to_owned(), value)]));
-    let bytes = safetensors::serialize(views, metadata).map_err(broken)?;
+    let bytes = safetensors::serialize(tensors, metadata).map_err(broken)?;
     write_atomically(path, |file| file.write_all(&bytes))
 }
 
@@ -140,8 +132,7 @@ impl<'a> File<'a> {
         for name in names {
             let (wrapper, bare) = if known.contains(name) { ("", name.to_owned()) } else { unwrapped(name) };
             if !is_count(&bare) && !known.contains(bare.as_str()) {
-                let known = layout.entries().iter().map(|entry| entry.name.as_str());
-                return fail(format!("the model has no parameter \"{name}\""), suggest(&bare, known));
+                return Err(self.unknown(layout, name, &bare));
             }
             if let Some(other) = found.get(&bare) {
                 let problem = format!("has parameter \"{bare}\" twice, as \"{other}\" and as \"{name}\"");
@@ -171,6 +162,12 @@ impl<'a> File<'a> {
         Ok(values)
     }
 
+    /// Error for a tensor that matches no parameter; `bare` is the tensor's name without prefixes.
+    fn unknown(&self, layout: &ParameterLayout, name: &str, bare: &str) -> Error {
+        let known = layout.entries().iter().map(|entry| entry.name.as_str());
+        Error::file(self.path, format!("the model has no parameter \"{name}\""), suggest(bare, known))
+    }
+
     /// Whether the file has any tensor of a section.
     pub fn has(&self, prefix: &str) -> Result<bool> {
         Ok(self.tensors()?.names().iter().any(|name| name.starts_with(prefix)))
@@ -181,13 +178,11 @@ impl<'a> File<'a> {
     pub fn section(&self, layout: &ParameterLayout, prefix: &str) -> Result<Values> {
         let tensors = self.tensors()?;
         if prefix.is_empty() {
-            let known: Vec<&str> = layout.entries().iter().map(|entry| entry.name.as_str()).collect();
             let mut names = tensors.names();
             names.sort_unstable();
-            if let Some(stranger) = names.iter().find(|name| !known.contains(*name) && !name.starts_with("optimizer."))
-            {
-                let problem = format!("the model has no parameter \"{stranger}\"");
-                return Err(Error::file(self.path, problem, suggest(stranger, known)));
+            let known = |name: &str| layout.entry(name).is_some() || name.starts_with("optimizer.");
+            if let Some(stranger) = names.into_iter().find(|name| !known(name)) {
+                return Err(self.unknown(layout, stranger, stranger));
             }
         }
         self.read_tensors(&tensors, layout, |name| format!("{prefix}{name}"), false)

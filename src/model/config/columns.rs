@@ -38,33 +38,15 @@ impl Table for Column {
     }
 }
 
-/// Fails where a list of columns is not valid for a table. `complete` tells that no columns will be added.
-pub(super) fn validate(columns: &[Column], complete: bool) -> Result<()> {
-    let mut bytes = 0;
-    for (index, column) in columns.iter().enumerate() {
-        let refuse = |key: &str, problem: String, help: &str| {
-            Err(Error::invalid(format!("data.columns.{index}.{key}"), problem, help))
-        };
-        bytes += column.name.len() + column.categories.iter().map(String::len).sum::<usize>();
-        if column.name.is_empty() || columns[..index].iter().any(|other| other.name == column.name) {
-            return refuse("name", format!("{:?} is no name of one column", column.name), "name each column once");
-        }
-        let mut sorted = column.categories.clone();
-        sorted.sort();
-        if let Some(pair) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
-            return refuse("categories", format!("{:?} stands there twice", pair[0]), "list each category once");
-        }
-        if complete && column.is_categorical() && (column.categories.is_empty() || column.size == 0) {
-            let problem = "its categories and their size are not known";
-            return refuse("categories", problem.to_owned(), "list them with a size, or write sets_input = true");
-        }
-        validate_table(column, &format!("data.columns.{index}"))?;
-    }
-    if bytes > LONGEST_NAMES {
-        let problem = format!("names of columns and categories have {bytes} bytes, more than {LONGEST_NAMES}");
-        return Err(Error::invalid("data.columns", problem, "leave out columns of many categories"));
-    }
-    Ok(())
+/// A text that a list has more than once.
+fn repeated(texts: &[String]) -> Option<&String> {
+    let mut sorted: Vec<&String> = texts.iter().collect();
+    sorted.sort();
+    sorted.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0])
+}
+
+fn bytes(texts: &[String]) -> usize {
+    texts.iter().map(String::len).sum()
 }
 
 impl DataSpec {
@@ -210,26 +192,46 @@ impl ModelSpec {
         let Condition::Labels { count } = self.condition else {
             return refuse("they are labels, which are not the model's condition".to_owned(), "leave them out");
         };
-        let mut sorted: Vec<&String> = classes.iter().collect();
-        sorted.sort();
-        if let Some(pair) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
-            return refuse(format!("{:?} stands there twice", pair[0]), "list each label once");
+        if let Some(class) = repeated(classes) {
+            return refuse(format!("{class:?} is listed twice"), "list each label once");
         }
         if classes.len() > count {
             return refuse(format!("{} are more than the condition's {count}", classes.len()), "list fewer");
         }
-        let bytes: usize = classes.iter().map(String::len).sum();
-        if bytes > LONGEST_NAMES {
+        if bytes(classes) > LONGEST_NAMES {
+            let bytes = bytes(classes);
             return refuse(format!("they have {bytes} bytes, more than {LONGEST_NAMES}"), "use shorter names");
         }
         Ok(())
     }
 
-    /// Validates the settings of samples that are table rows.
+    /// Validates the columns of a table, and the settings that do not go with them.
     pub(super) fn validate_columns(&self) -> Result<()> {
-        validate(&self.data.columns, !self.data.sets_input)?;
-        if self.data.columns.is_empty() {
+        let columns = &self.data.columns;
+        if columns.is_empty() {
             return Ok(());
+        }
+        for (index, column) in columns.iter().enumerate() {
+            let path = format!("data.columns.{index}");
+            let refuse =
+                |key: &str, problem: String, help: &str| Err(Error::invalid(format!("{path}.{key}"), problem, help));
+            if column.name.is_empty() || columns[..index].iter().any(|other| other.name == column.name) {
+                return refuse("name", format!("{:?} is no name of one column", column.name), "name each column once");
+            }
+            if let Some(category) = repeated(&column.categories) {
+                return refuse("categories", format!("{category:?} is listed twice"), "list each category once");
+            }
+            let known = !column.categories.is_empty() && column.size > 0;
+            if !self.data.sets_input && column.is_categorical() && !known {
+                let problem = "its categories and their size are not known".to_owned();
+                return refuse("categories", problem, "list them with a size, or write sets_input = true");
+            }
+            validate_table(column, &path)?;
+        }
+        let bytes: usize = columns.iter().map(|column| column.name.len() + bytes(&column.categories)).sum();
+        if bytes > LONGEST_NAMES {
+            let problem = format!("names of columns and categories have {bytes} bytes, more than {LONGEST_NAMES}");
+            return Err(Error::invalid("data.columns", problem, "leave out columns of many categories"));
         }
         let refuse = |key: &str, problem: String, help: &str| Err(Error::invalid(key, problem, help));
         if !matches!(&self.loss.terms[..], [(LossKind::Columns, _)]) {

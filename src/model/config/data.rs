@@ -88,12 +88,10 @@ impl Augment {
         let refuse =
             |key: &str, problem: String, help: &str| Err(Error::invalid(format!("data.augment.{key}"), problem, help));
         if self.moves() && input.len() != 3 {
-            let key = if self.shift > 0 {
-                "shift"
-            } else if self.rotate > 0.0 {
-                "rotate"
-            } else {
-                "flip"
+            let key = match (self.shift > 0, self.rotate > 0.0) {
+                (true, _) => "shift",
+                (false, true) => "rotate",
+                (false, false) => "flip",
             };
             let problem = format!("it is for pictures, but the input is {input}");
             return refuse(key, problem, "use a model with input [channels, height, width]");

@@ -17,7 +17,7 @@ use crate::nn::{self, Axes, Blocks, Layer, MAX_ELEMENTS, Placed, Reshape};
 use crate::schema::{Choice, Fault, Item, Key, Part, Table, document_schema, keys, read_document, write_table};
 use crate::shape::Shape;
 use serde_json::{Value as Json, json};
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 /// An autoencoder and how it is trained: the content of a model file.
 #[derive(Clone, Debug, PartialEq)]
@@ -268,41 +268,32 @@ impl ModelSpec {
     /// Writes the spec; `full` writes every key, as [`set`](ModelSpec::set) needs to find keys.
     pub(in super::super) fn write(&self, full: bool) -> String {
         let mut text = String::new();
-        let ModelSpec { input, loss, corruption, condition, encoder, latent, decoder, penalties, blocks, data, train } =
-            self;
-        // Writing to a string cannot fail.
-        let _ = write!(text, "input = {input}\nloss = {loss}\n");
-        if full || *corruption != Corruption::None {
-            let _ = writeln!(text, "corruption = {corruption}");
+        let (mut model, mut blank) = (self.clone(), ModelSpec::blank());
+        for (key, default) in Table::keys(&mut model).into_iter().zip(Table::keys(&mut blank)) {
+            let value = key.setting.text(full).unwrap_or_default();
+            let given = full || key.needed || default.setting.text(full).as_ref() != Some(&value);
+            // Writing to a string cannot fail.
+            let _ = match key.name {
+                "encoder" => write_list(&mut text, "encoder", &self.encoder, full),
+                "decoder" => write_list(&mut text, "decoder", &self.decoder, full),
+                "blocks" if self.blocks.is_empty() => Ok(()),
+                "blocks" => {
+                    text.push_str("[blocks]\n");
+                    self.blocks.iter().try_for_each(|(name, layers)| write_list(&mut text, name, layers, full))
+                }
+                "train" => writeln!(text, "[train]\n{}", write_table(&mut self.train.clone(), "\n")),
+                _ if !given => Ok(()),
+                "data" => writeln!(text, "[data]\n{}", write_table(&mut self.data.clone(), "\n")),
+                name => writeln!(text, "{name} = {value}"),
+            };
         }
-        if full || *condition != Condition::None {
-            let _ = writeln!(text, "condition = {condition}");
-        }
-        write_list(&mut text, "encoder", encoder, full);
-        if full || *latent != LatentSpec::Plain {
-            let _ = writeln!(text, "latent = {latent}");
-        }
-        write_list(&mut text, "decoder", decoder, full);
-        if full || *penalties != Penalties::default() {
-            let _ = writeln!(text, "penalties = {{ {} }}", write_table(&mut penalties.clone(), ", "));
-        }
-        if !blocks.is_empty() {
-            text.push_str("[blocks]\n");
-        }
-        for (name, layers) in blocks {
-            write_list(&mut text, name, layers, full);
-        }
-        if full || *data != DataSpec::default() {
-            text.push_str(&format!("[data]\n{}\n", write_table(&mut data.clone(), "\n")));
-        }
-        text.push_str(&format!("[train]\n{}\n", write_table(&mut train.clone(), "\n")));
         text
     }
 }
 
 /// Writes a list of layers, a few on a line.
-fn write_list(text: &mut String, name: &str, layers: &[Layer], full: bool) {
-    let _ = write!(text, "{name} = [");
+fn write_list(text: &mut String, name: &str, layers: &[Layer], full: bool) -> fmt::Result {
+    write!(text, "{name} = [")?;
     let mut previous: Option<&Layer> = None;
     for layer in layers {
         let starts_line = match (previous, layer) {
@@ -312,10 +303,10 @@ fn write_list(text: &mut String, name: &str, layers: &[Layer], full: bool) {
             _ => true,
         };
         text.push_str(if starts_line { "\n  " } else { " " });
-        let _ = if full { write!(text, "{layer:#},") } else { write!(text, "{layer},") };
+        if full { write!(text, "{layer:#},") } else { write!(text, "{layer},") }?;
         previous = Some(layer);
     }
-    text.push_str("\n]\n");
+    writeln!(text, "\n]")
 }
 
 fn no_layers(list: &str) -> Error {

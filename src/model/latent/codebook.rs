@@ -47,6 +47,17 @@ impl Default for VectorQuantised {
     }
 }
 
+/// How codes of one shape are cut into vectors.
+pub(crate) struct Vectors {
+    /// Axis of the code that vectors span: channels, or features where the encoder's output has steps.
+    axis: usize,
+    /// Size of a vector.
+    pub size: usize,
+    /// Distance between elements of a vector in a code: channels of a location are a plane apart, features of a step
+    /// are adjacent.
+    pub stride: usize,
+}
+
 /// Vectors of a batch, and their nearest codebook vectors.
 pub(crate) struct Quantised {
     /// The vectors of the encoder's output `[m, size]`, as constants.
@@ -86,9 +97,9 @@ impl Latent for VectorQuantised {
         let refuse = |key: &str, problem: String, help| {
             Err(Error::invalid(format!("latent.vector_quantised.{key}"), problem, help))
         };
-        let axis = VectorQuantised::axis(encoder, code);
+        let Vectors { axis, size, .. } = self.vectors(encoder, code);
         let channels = code[axis];
-        if !channels.is_multiple_of(self.width(code, axis)) {
+        if !channels.is_multiple_of(size) {
             let problem =
                 format!("the {channels} of the encoder's output {code} cannot be cut into vectors of {}", self.size);
             return refuse("size", problem, "use a divisor, or 0 for all");
@@ -100,7 +111,7 @@ impl Latent for VectorQuantised {
     }
 
     fn parameters(&self, encoder: &[Placed], code: &Shape) -> Vec<Parameter> {
-        let size = self.width(code, VectorQuantised::axis(encoder, code));
+        let size = self.vectors(encoder, code).size;
         vec![
             state(CODEBOOK, [self.codes, size], Initial::Normal(1.0)),
             state(COUNTS, [self.codes], Initial::Constant(0.0)),
@@ -141,45 +152,30 @@ impl Latent for VectorQuantised {
 }
 
 impl VectorQuantised {
-    /// Axis of codes of this shape that vectors span: channels, or features where the encoder's output has steps.
-    pub(crate) fn axis(encoder: &[Placed], code: &Shape) -> usize {
-        if leaves_channels(encoder) { 0 } else { channel_axis(code.len()) }
+    /// The vectors of codes of this shape.
+    pub(crate) fn vectors(&self, encoder: &[Placed], code: &Shape) -> Vectors {
+        let axis = if leaves_channels(encoder) { 0 } else { channel_axis(code.len()) };
+        let size = if self.size == 0 { code[axis] } else { self.size };
+        Vectors { axis, size, stride: code[axis + 1..].iter().product() }
     }
 
-    /// Size of a vector in codes of this shape.
-    pub(crate) fn width(&self, code: &Shape, axis: usize) -> usize {
-        if self.size == 0 { code[axis] } else { self.size }
-    }
-
-    /// Stride between elements of a vector in codes of this shape: channels of a location are a plane apart, features
-    /// of a step are adjacent.
-    pub(crate) fn places(code: &Shape, axis: usize) -> usize {
-        code[axis + 1..].iter().product()
-    }
-
-    /// Shape of a code's indices: the code's own, with the channel axis divided by the size of a vector.
-    pub(crate) fn indices(&self, code: &Shape, axis: usize) -> Shape {
-        let mut sizes = code.to_vec();
-        sizes[axis] /= self.width(code, axis);
+    /// Shape of a code's indices: that of the code, with the channel axis divided by the size of a vector.
+    pub(crate) fn indices(&self, model: &Resolved) -> Shape {
+        let Vectors { axis, size, .. } = self.vectors(&model.encoder, &model.latent);
+        let mut sizes = model.latent.to_vec();
+        sizes[axis] /= size;
         sizes.into()
-    }
-
-    /// Size of a codebook vector, and stride of its elements in a code.
-    pub(crate) fn vectors(&self, model: &Resolved) -> (usize, usize) {
-        let latent = &model.latent;
-        let axis = VectorQuantised::axis(&model.encoder, latent);
-        (self.width(latent, axis), VectorQuantised::places(latent, axis))
     }
 
     /// Finds the nearest codebook vectors of an encoder's output.
     pub(crate) fn quantised(&self, model: &Resolved, context: &mut Context, encoded: Value) -> Result<Quantised> {
         let shape = context.shape(encoded).clone();
-        let (size, places) = self.vectors(model);
-        let blocks = shape.elements() / (size * places);
+        let Vectors { size, stride, .. } = self.vectors(&model.encoder, &model.latent);
+        let blocks = shape.elements() / (size * stride);
         let encoded = context.detach(encoded);
-        let split = context.reshape(encoded, [blocks, size, places])?;
-        let split = if places == 1 { split } else { context.permute(split, &[0, 2, 1])? };
-        let vectors = context.reshape(split, [blocks * places, size])?;
+        let split = context.reshape(encoded, [blocks, size, stride])?;
+        let split = if stride == 1 { split } else { context.permute(split, &[0, 2, 1])? };
+        let vectors = context.reshape(split, [blocks * stride, size])?;
         let codebook = context.parameter(CODEBOOK, [self.codes, size])?;
         // The nearest vector maximises v e - e²/2.
         let products = context.matmul(vectors, codebook, false, true)?;
@@ -188,7 +184,7 @@ impl VectorQuantised {
         let halves = context.scale(squares, 0.5)?;
         let scores = context.subtract(products, halves)?;
         let best = context.max(scores, &[1])?;
-        let best = context.reshape(best, [blocks * places, 1])?;
+        let best = context.reshape(best, [blocks * stride, 1])?;
         let hits = context.binary(Binary::Equal, scores, best)?;
         // Takes the first maximum, by falling numbers. `Graph::top_k` with a count of 1 gives equal bits in fewer
         // nodes; but an epoch of the preset then takes 1.35 times as long on the CPU and 1.1 times on lavapipe.
@@ -200,8 +196,8 @@ impl VectorQuantised {
         let numbers = context.subtract(all, first)?;
         let indices = context.indices(numbers, self.codes)?;
         let nearest = context.gather(codebook, indices)?;
-        let nearest = context.reshape(nearest, [blocks, places, size])?;
-        let nearest = if places == 1 { nearest } else { context.permute(nearest, &[0, 2, 1])? };
+        let nearest = context.reshape(nearest, [blocks, stride, size])?;
+        let nearest = if stride == 1 { nearest } else { context.permute(nearest, &[0, 2, 1])? };
         let code = context.reshape(nearest, shape)?;
         Ok(Quantised { vectors, numbers, indices, code })
     }

@@ -17,7 +17,7 @@ use crate::schema::{Key, choices, validate};
 pub use super::loss::LOG_VARIANCES;
 pub use adversarial::{ADVERSARIAL, Adversarial, DISCRIMINATOR};
 pub use bits::Bits;
-pub(crate) use codebook::CODEBOOK;
+pub(crate) use codebook::{CODEBOOK, Vectors};
 pub use codebook::{COMMITMENT, PERPLEXITY, VectorQuantised};
 pub use gaussian::{DIVERGENCE, Gaussian};
 pub(crate) use rules::{Encoded, Facts, Latent, Model};

@@ -134,7 +134,7 @@ fn tables_that_fit_no_model_are_refused() {
     expect(refused("input = [3]", "input = [4]"), "the input is [4], but data.columns has 3; write sets_input = true");
     expect(refused("[data]", "corruption = { masking = 0.1 }\n[data]"), "corruption: categories are no numbers");
     expect(refused("[data]", "penalties = { contractive = { weight = 0.1 } }\n[data]"), "codes have no derivative");
-    expect(refused("\"y\", \"z\"", "\"y\", \"x\""), "data.columns.0.categories: \"x\" stands there twice");
+    expect(refused("\"y\", \"z\"", "\"y\", \"x\""), "data.columns.0.categories: \"x\" is listed twice");
     expect(refused("size = 2", "size = 0"), "its categories and their size are not known; list them with a size");
     expect(refused("name = \"n\"", "name = \"a\""), "data.columns.1.name: \"a\" is no name of one column");
     expect(
