@@ -49,24 +49,23 @@ macro_rules! variants {
 }
 pub(crate) use variants;
 
-/// Implements [`Choice`] and `Display` for an enum whose function `settings` lists its settings.
-macro_rules! choices {
-    ($what:literal $name:ident { $($variants:tt)* }) => {
-        $crate::schema::variants! { $name { $($variants)* } }
-
+/// Implements [`Choice`] and `Display` for an enum with a function `name`, from a list of all its values.
+macro_rules! choice {
+    ($what:literal $name:ident, $all:expr, |$this:ident| $keys:expr) => {
         impl $crate::schema::Choice for $name {
             const WHAT: &'static str = $what;
 
             fn all() -> Vec<$name> {
-                $name::all()
+                $all
             }
 
             fn name(&self) -> &'static str {
-                $name::name(self)
+                (*self).name()
             }
 
             fn keys(&mut self) -> Vec<$crate::schema::Key<'_>> {
-                self.settings()
+                let $this = self;
+                $keys
             }
         }
 
@@ -78,9 +77,18 @@ macro_rules! choices {
         }
     };
 }
+pub(crate) use choice;
+
+/// Defines `all` and `name` of an enum, and implements [`Choice`]; the enum's function `settings` lists its settings.
+macro_rules! choices {
+    ($what:literal $name:ident { $($variants:tt)* }) => {
+        $crate::schema::variants! { $name { $($variants)* } }
+        $crate::schema::choice! { $what $name, $name::all(), |value| value.settings() }
+    };
+}
 pub(crate) use choices;
 
-/// Implements [`Choice`] and `Display` for an enum of names without settings.
+/// Defines `ALL` and `name` of an enum of names without settings, and implements [`Choice`].
 macro_rules! names {
     ($what:literal $name:ident { $($variant:ident = $text:literal,)* }) => {
         impl $name {
@@ -93,28 +101,7 @@ macro_rules! names {
             }
         }
 
-        impl $crate::schema::Choice for $name {
-            const WHAT: &'static str = $what;
-
-            fn all() -> Vec<$name> {
-                $name::ALL.to_vec()
-            }
-
-            fn name(&self) -> &'static str {
-                $name::name(*self)
-            }
-
-            fn keys(&mut self) -> Vec<$crate::schema::Key<'_>> {
-                Vec::new()
-            }
-        }
-
-        /// Formats the value as in a file.
-        impl std::fmt::Display for $name {
-            fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
-                $crate::schema::write_choice(self, f)
-            }
-        }
+        $crate::schema::choice! { $what $name, $name::ALL.to_vec(), |_value| Vec::new() }
     };
 }
 pub(crate) use names;

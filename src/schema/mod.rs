@@ -11,7 +11,7 @@ mod json;
 mod key;
 mod parts;
 
-pub(crate) use choice::{Choice, choices, names, read_choice, validate, variants, write_choice};
+pub(crate) use choice::{Choice, choice, choices, names, read_choice, validate, variants, write_choice};
 pub(crate) use file::{located, parse_table, read_text};
 pub(crate) use item::{Fault, Item, shown};
 pub(crate) use json::{choice as choice_schema, document as document_schema, keys as keys_schema};

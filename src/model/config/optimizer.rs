@@ -2,8 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::plan::Optimizer;
-use crate::schema::{Choice, Key, keys, validate, write_choice};
-use std::fmt;
+use crate::schema::{Key, choice, keys, validate};
 
 /// An optimiser and its settings; PyTorch's defaults unless given.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,31 +45,7 @@ impl OptimizerSpec {
         self.method.name()
     }
 
-    pub(super) fn validate(&self) -> Result<()> {
-        validate(self, "train.optimizer")?;
-        match self.method {
-            Optimizer::Sgd { momentum: 0.0, nesterov: true } => Err(Error::invalid(
-                "train.optimizer.sgd.nesterov",
-                "is nothing without momentum",
-                "set momentum = 0.9, say, or leave it out",
-            )),
-            _ => Ok(()),
-        }
-    }
-}
-
-impl Choice for OptimizerSpec {
-    const WHAT: &'static str = "optimizer";
-
-    fn all() -> Vec<OptimizerSpec> {
-        Optimizer::ALL.map(OptimizerSpec::new).to_vec()
-    }
-
-    fn name(&self) -> &'static str {
-        self.method.name()
-    }
-
-    fn keys(&mut self) -> Vec<Key<'_>> {
+    fn settings(&mut self) -> Vec<Key<'_>> {
         let OptimizerSpec { method, lr, weight_decay } = self;
         let own = match method {
             Optimizer::Sgd { momentum, nesterov } => keys![momentum: Fraction, nesterov: Flag],
@@ -92,11 +67,18 @@ impl Choice for OptimizerSpec {
         };
         keys![lr: NotNegative].into_iter().chain(own).chain(keys![weight_decay: NotNegative]).collect()
     }
-}
 
-/// Formats the optimiser as in a model file.
-impl fmt::Display for OptimizerSpec {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        write_choice(self, f)
+    pub(super) fn validate(&self) -> Result<()> {
+        validate(self, "train.optimizer")?;
+        match self.method {
+            Optimizer::Sgd { momentum: 0.0, nesterov: true } => Err(Error::invalid(
+                "train.optimizer.sgd.nesterov",
+                "is nothing without momentum",
+                "set momentum = 0.9, say, or leave it out",
+            )),
+            _ => Ok(()),
+        }
     }
 }
+
+choice! { "optimizer" OptimizerSpec, Optimizer::ALL.map(OptimizerSpec::new).to_vec(), |spec| spec.settings() }
