@@ -73,7 +73,7 @@ pub enum LossKind {
     Custom(CustomLoss),
 }
 
-/// What the loss of a batch is the mean of, which decides how much it weighs beside a divergence in nats per sample.
+/// What the loss of a batch is a mean of, which decides its weight relative to a divergence in nats per sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LossScale {
     /// A mean over all elements of a batch, from which steps beyond a sequence's length are excluded.
@@ -162,14 +162,14 @@ impl LossKind {
         LossKind::Custom(CustomLoss { name: name.into(), function: Some(Arc::new(function)) })
     }
 
-    /// Settings of the loss's table in a model file, besides its weight.
+    /// Settings of the loss's table in a model file, without its weight.
     fn keys(&mut self) -> Vec<Key<'_>> {
         match self {
-            LossKind::Huber { delta } => keys![delta: Positive = "Where the line begins."],
+            LossKind::Huber { delta } => keys![delta: Positive = "The distance at which the linear part begins."],
             LossKind::Custom(loss) => keys![
                 loss;
                 name: Text[["a name", "write \"charbonnier\", say"]].mandatory("\"charbonnier\"") =
-                    "The name of an application's own loss.",
+                    "The name of an application's custom loss.",
             ],
             _ => vec![],
         }
@@ -255,7 +255,7 @@ impl LossKind {
         }
     }
 
-    /// What the loss of a batch is the mean of.
+    /// What the loss of a batch is a mean of.
     pub(crate) fn scale(&self) -> LossScale {
         match self {
             LossKind::Mse | LossKind::Mae | LossKind::Huber { .. } | LossKind::Bce => LossScale::Element,
@@ -478,7 +478,7 @@ impl Part for &mut LossSpec {
                 true => weight.clone(),
                 false => {
                     let plain = if custom { json!({ "type": "string" }) } else { weight.clone() };
-                    keys.push(Key::optional("weight", Setting::Positive(&mut one)).about("What it is multiplied by."));
+                    keys.push(Key::optional("weight", Setting::Positive(&mut one)).about("The factor of the loss."));
                     json!({ "anyOf": [plain, keys_schema(keys)] })
                 }
             };

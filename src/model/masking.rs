@@ -4,7 +4,7 @@ use crate::error::Result;
 use crate::graph::{Unary, Value};
 use crate::nn::Context;
 
-/// Zeros the steps of samples beyond their lengths; returns `x` where the graph has no mask.
+/// Zeros the steps of samples beyond their lengths; returns `x` where the context has no mask.
 pub(crate) fn masked(context: &mut Context, x: Value) -> Result<Value> {
     kept(context, x, 0.0)
 }
@@ -18,7 +18,7 @@ pub(super) fn masked_steps(context: &mut Context, x: Value) -> Result<Value> {
     }
 }
 
-/// Sets logits beyond the lengths to -100, a probability of 0: e^-100 vanishes beside 1.
+/// Sets logits beyond the lengths to -100, whose probability e^-100 rounds to 0 when added to 1.
 pub(super) fn masked_logits(context: &mut Context, logits: Value) -> Result<Value> {
     kept(context, logits, -100.0)
 }

@@ -24,7 +24,7 @@ pub fn read_model(path: &Path, layout: &ParameterLayout) -> Result<Values> {
     File::read(path, layout)?.weights(layout)
 }
 
-/// Writes a model's parameters as f32, whatever their type.
+/// Writes a model's parameters, rounded to f32.
 pub fn write_model(path: &Path, layout: &ParameterLayout, parameters: &Values) -> Result<()> {
     let rounded = match parameters {
         Values::F64(values) => Some(Values::F32(values.iter().map(|value| *value as f32).collect())),
@@ -63,10 +63,10 @@ pub fn write(
     write_atomically(path, |file| file.write_all(&bytes))
 }
 
-/// Bytes of a header besides names, and of entries that the model does not use: a parsed header takes up to twenty
-/// times as much memory as its text.
+/// Bytes of a header other than names, and of entries that the model does not use. The limit exists because a parsed
+/// header takes up to twenty times as much memory as its text.
 const HEADER_SLACK: u64 = 256 << 10;
-/// Bytes of a tensor's header entry, besides its name: prefix, type, shape and offsets.
+/// Bytes of a tensor's header entry without its name: prefix, type, shape and offsets.
 const HEADER_ENTRY: u64 = 160;
 /// Tensors per parameter: the parameter, four moments, its average and its best, rounded up.
 const HEADER_SECTIONS: u64 = 8;

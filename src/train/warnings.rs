@@ -6,11 +6,12 @@ use crate::data::Dataset;
 use crate::device::Device;
 use crate::error::Result;
 use crate::graph::{Graph, Reduction, Unary, Value};
-use crate::model::config::{ModelSpec, channel_axis};
+use crate::model::config::ModelSpec;
 use crate::model::latent::Facts;
 use crate::model::{LossScale, Network};
 use crate::nn::{Axes, Context};
 use crate::plan::{Plan, Request, State};
+use crate::shape::channel_axis;
 use crate::tensor::Values;
 use std::fmt;
 
@@ -39,8 +40,8 @@ const FEWEST: usize = 32;
 /// Operations beyond which the samples of a very large model are not inspected.
 const MOST_OPERATIONS: u64 = 500_000_000_000;
 
-/// What went wrong, or will, though training goes on: a line without a full stop, as the program prints it behind
-/// `warning:`.
+/// A problem that does not stop training, found before or after it. It formats as a line without a full stop, which the
+/// program prints after `warning:`.
 ///
 /// ```
 /// use pinhole::train::{Observer, Warning};

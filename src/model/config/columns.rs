@@ -27,11 +27,11 @@ impl Table for Column {
     fn keys(&mut self) -> Vec<Key<'_>> {
         keys![
             self;
-            name: Text[TEXT].mandatory("\"age\"") = "The name in the table's first line.",
-            categorical: Flag = "Whether it holds categories even where all look like numbers.",
-            categories: texts = "Its categories; those that training finds, where not given.",
+            name: Text[TEXT].mandatory("\"age\"") = "The column's name in the table's first line.",
+            categorical: Flag = "Whether the column holds categories even where all look like numbers.",
+            categories: texts = "The column's categories; training fills them in.",
             size: Whole =
-                "Numbers of the vector that is learned for each category; 0 for half as many as there are, at most 50.",
+                "Size of each category's embedding; 0 for half the number of categories, at most 50.",
             mean: Number = "The mean of a column of numbers.",
             deviation: Positive = "The deviation of a column of numbers.",
         ]

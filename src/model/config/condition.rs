@@ -19,7 +19,8 @@ pub enum Condition {
     None,
     /// The sample's label, one-hot.
     Labels {
-        /// Number of labels. Whole numbers below it are their own classes; other labels are listed in `[data] classes`.
+        /// Number of labels. A label that is a whole number below it is the number of its class; `[data]
+        /// classes` lists other labels.
         count: usize,
     },
     /// The sample's vector of numbers.

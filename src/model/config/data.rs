@@ -107,7 +107,7 @@ impl Augment {
     }
 }
 
-/// Largest shift: the plan computes a shift as a sum of as many terms.
+/// Largest shift, since the plan computes a shift as a sum with one term for each pixel of distance.
 const LARGEST_SHIFT: usize = 32;
 
 /// The file's `[data]`.
@@ -115,20 +115,18 @@ impl Table for DataSpec {
     fn keys(&mut self) -> Vec<Key<'_>> {
         keys![
             self;
-            binarise: name = "Whether numbers become 0 or 1: none; threshold, from a half on; or stochastic, with the \
+            binarise: name = "Binarisation of numbers: none; threshold, 1 from a half on; or stochastic, 1 with the \
                 number as its probability.",
-            fit: name = "How pictures of other proportions come to the input's: the middle is cut out, or they \
-                are stretched or padded.",
-            augment: table = "How samples are changed, anew for every step of training.",
-            sets_input: Flag = "Whether the data decides how many features the input has, and so how many the decoder's \
-                last linear layer gives.",
+            fit: name = "How pictures of other proportions are fitted to the input: crop, stretch or pad.",
+            augment: table = "Data augmentation, drawn anew for every training step.",
+            sets_input: Flag = "Whether the data sets the number of input features, and that of the decoder's last linear layer.",
             columns: tables["write [{ name = \"work\", size = 4 }], say"] =
                 "The columns of a table, which the loss \"columns\" reconstructs; with sets_input, \
-                training adds what it finds.",
+                training adds the table's other columns.",
             label: Text[TEXT] = "The column of a CSV file that holds labels and is no part of samples: its name, or its \
                 number, counted from 1.",
-            classes: texts = "The labels that a model with labels as its condition knows, where they are not 0, 1, 2 \
-                and so on; those that training finds, where not given.",
+            classes: texts = "The labels of a model with labels as its condition, where they are not 0, 1, 2 and so on; \
+                training fills them in.",
         ]
     }
 }
@@ -137,9 +135,9 @@ impl Table for Augment {
     fn keys(&mut self) -> Vec<Key<'_>> {
         keys![
             self;
-            shift: Whole = "Pictures move by up to so many pixels in both directions.",
-            flip: name = "In which directions pictures are mirrored.",
-            rotate: NotNegative = "Pictures are turned by up to so many degrees either way.",
+            shift: Whole = "The largest shift of a picture in both directions, in pixels.",
+            flip: name = "The directions in which pictures are mirrored.",
+            rotate: NotNegative = "The largest rotation of a picture either way, in degrees.",
         ]
     }
 }

@@ -14,7 +14,6 @@ mod train;
 pub use super::latent::{Adversarial, Bits, Gaussian, LatentSpec, MmdKernel, TopK, VectorQuantised, Wasserstein};
 pub use super::loss::{CustomLoss, LossKind, LossSpec};
 pub use super::resolved::Resolved;
-pub(crate) use crate::shape::channel_axis;
 pub use condition::Condition;
 pub use corruption::{Corruption, Level};
 pub use data::{Augment, Binarise, DataSpec, Flip};

@@ -6,7 +6,7 @@ use crate::nn::{self, Activation, Layer, Placed};
 use crate::schema::{Key, Table, keys, validate_table};
 use crate::shape::Shape;
 
-/// Largest code for the exact Jacobian norm, since each element needs a backward pass of its own in the plan.
+/// Largest code for the exact Jacobian norm, since the plan holds a backward pass for each element.
 pub(crate) const MOST_EXACT: usize = 64;
 
 /// Penalties on codes. Penalties on weights and activities of single layers are in `[train] layers`.
@@ -93,9 +93,9 @@ impl Table for Penalties {
         keys![
             self;
             contractive: table_or_false =
-                "On the encoder's squared Jacobian: { weight = 0.1, projections = 0 }, or false.",
+                "A penalty on the encoder's squared Jacobian: { weight = 0.1, projections = 0 }, or false.",
             sparsity: table_or_false =
-                "On mean activations other than a target: { weight = 0.01, target = 0.05 }, or false.",
+                "A penalty on mean activations off a target: { weight = 0.01, target = 0.05 }, or false.",
         ]
     }
 }
@@ -104,8 +104,8 @@ impl Table for Contractive {
     fn keys(&mut self) -> Vec<Key<'_>> {
         keys![
             self;
-            weight: Positive = "What it is multiplied by.",
-            projections: Whole = "Random directions by which it is estimated, or 0 for the exact norm.",
+            weight: Positive = "The factor of the penalty.",
+            projections: Whole = "The number of random directions that estimate the norm, or 0 for the exact norm.",
         ]
     }
 }
@@ -114,8 +114,8 @@ impl Table for Sparsity {
     fn keys(&mut self) -> Vec<Key<'_>> {
         keys![
             self;
-            weight: Positive = "What it is multiplied by.",
-            target: Fraction = "The mean activation that is wanted.",
+            weight: Positive = "The factor of the penalty.",
+            target: Fraction = "The target of the mean activation.",
         ]
     }
 }

@@ -1,7 +1,7 @@
 //! The whole of a model file: its keys, its written form, and its validation.
 //!
-//! Reading looks at types only; [`ModelSpec::validate`] looks at values, so that a spec built in code or changed by
-//! [`ModelSpec::set`] is held to the same rules.
+//! Reading checks types only; [`ModelSpec::validate`] checks values, so that the rules also hold for a spec that is built
+//! in code or changed by [`ModelSpec::set`].
 
 use super::super::latent::LatentSpec;
 use super::super::loss::{LossKind, LossSpec, names};
@@ -14,9 +14,8 @@ use super::train::TrainSpec;
 use crate::data::pictures::PictureFormat;
 use crate::error::{Error, Result};
 use crate::nn::{self, Axes, Blocks, Layer, MAX_ELEMENTS, Placed, Reshape};
-use crate::schema::{Choice, Fault, Item, Key, Part, Table, document_schema, keys, read_document, write_table};
+use crate::schema::{Choice, Fault, Key, Table, document_schema, keys, read_document, write_table};
 use crate::shape::Shape;
-use serde_json::{Value as Json, json};
 use std::fmt::{self, Write as _};
 
 /// An autoencoder and how it is trained: the content of a model file.
@@ -51,33 +50,33 @@ impl Table for ModelSpec {
     fn keys(&mut self) -> Vec<Key<'_>> {
         keys![
             self;
-            input: part.mandatory("[1, 28, 28]") = "The shape of one sample: [channels, height, width], or [features].",
+            input: Sizes.mandatory("[1, 28, 28]") = "The shape of one sample: [channels, height, width], or [features].",
             loss: part.mandatory("\"mse\"") = format!(
-                "What training makes small: {}; or a sum, {{ mse = 0.8, ssim = 0.2 }}.",
+                "The loss that training minimises: {}; or a weighted sum, {{ mse = 0.8, ssim = 0.2 }}.",
                 names().join(", ")
             ),
             corruption: choice = format!(
-                "What is done to samples before the encoder sees them, for the model to undo: {}; \
+                "Corruption of samples before the encoder sees them, which the model learns to undo: {}; \
                 {{ gaussian = {{ level = 0.4 }} }}, say.",
                 Corruption::names()
             ),
             condition: choice = format!(
-                "What encoder and decoder are told about a sample: {}; {{ labels = 10 }} for its \
+                "Side information about a sample for encoder and decoder: {}; {{ labels = 10 }} for its \
                 label, {{ vector = 5 }} for five numbers.",
                 Condition::names()
             ),
             encoder: part.mandatory("[{ linear = 32 }]") =
-                "From a sample to its code. All layers and their keys are in the README's table of layers.",
+                "Layers from a sample to its code. The README's table of layers lists all layers and their keys.",
             latent: choice = format!(
-                "What the code is: {}; {{ gaussian = {{ size = 16 }} }} for a variational autoencoder, say.",
+                "The kind of code: {}; {{ gaussian = {{ size = 16 }} }} for a variational autoencoder, say.",
                 LatentSpec::names()
             ),
-            decoder: part.mandatory("[{ linear = 32 }]") = "From the code back to a sample.",
-            penalties: table = "What training adds to the loss for the sake of the code: \
+            decoder: part.mandatory("[{ linear = 32 }]") = "Layers from the code back to a sample.",
+            penalties: table = "Penalties on the code that training adds to the loss: \
                 { contractive = { weight = 0.1 } } or { sparsity = { target = 0.05 } }.",
-            blocks: part = "Lists of layers that { block = \"NAME\" } stands for.",
+            blocks: part = "Lists of layers that { block = \"NAME\" } expands to.",
             data: table = "How data become samples of the model's input.",
-            train: table = "How it is trained; each key can also be set by --set train.KEY=VALUE.",
+            train: table = "Training settings; --set train.KEY=VALUE sets each of them on the command line.",
         ]
     }
 }
@@ -129,9 +128,10 @@ impl ModelSpec {
         self.write(false)
     }
 
-    /// Sets the size of codes: that of a latent with a size of its own, else the features, or channels, of the
-    /// encoder's last linear, recurrent or convolutional layer, which only layers that keep them may follow. Call
-    /// [`validate`](ModelSpec::validate) afterwards.
+    /// Sets the size of codes: the latent's `size`, or without one the output features or channels of the encoder's last
+    /// linear, recurrent or convolutional layer. Call [`validate`](ModelSpec::validate) afterwards.
+    ///
+    /// Fails where a layer that changes the number of features or channels follows that layer.
     pub fn set_latent(&mut self, size: usize) -> Result<()> {
         if self.latent.resize(size) {
             return Ok(());
@@ -144,7 +144,9 @@ impl ModelSpec {
                 Axes::Features | Axes::Sequence | Axes::Channels => {
                     let Some((out, directions)) = layer.out_mut() else { break };
                     if !size.is_multiple_of(directions) {
-                        let problem = format!("the encoder's last layer leaves as much in both directions, not {size}");
+                        let problem = format!(
+                            "the encoder's last layer has as many outputs in both directions, not {size} in all"
+                        );
                         return Err(Error::invalid("latent", problem, "give an even number"));
                     }
                     *out = size / directions;
@@ -311,19 +313,4 @@ fn write_list(text: &mut String, name: &str, layers: &[Layer], full: bool) -> fm
 
 fn no_layers(list: &str) -> Error {
     Error::invalid(list, "has no layers", "write at least one, such as { linear = 32 }")
-}
-
-impl Part for &mut Shape {
-    fn read(&mut self, item: &Item) -> Result<(), Fault> {
-        **self = item.shape()?;
-        Ok(())
-    }
-
-    fn text(&self) -> String {
-        self.to_string()
-    }
-
-    fn schema(&self) -> Json {
-        json!({ "type": "array", "minItems": 1, "items": { "type": "integer", "minimum": 1 } })
-    }
 }

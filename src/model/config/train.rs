@@ -63,8 +63,8 @@ pub struct EarlyStopping {
     pub min_delta: f64,
 }
 
-/// Stochastic weight averaging: the plain mean of the weights at the ends of epochs, from some epoch on, which lets a
-/// high learning rate keep exploring. Izmailov et al., arXiv 1803.05407. Before that, the model is the last one.
+/// Stochastic weight averaging: the plain mean of the weights at the ends of epochs, from an epoch on, which lets a
+/// high learning rate keep exploring. Izmailov et al., arXiv 1803.05407. Before that epoch, the model has the last weights.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Swa {
     /// Epochs before the first one whose weights are averaged.
@@ -165,14 +165,14 @@ impl Table for LayerTraining {
         keys![
             self;
             name: Text[["the name of a layer", "write \"encoder.0\", say"]].mandatory("\"encoder.0\"") =
-                "The layer, list or parameter that it holds for: \"encoder.0\", \"encoder\", \"encoder.0.bias\".",
-            lr: Maybe.example("0.001") = "Its own learning rate.",
-            weight_decay: Maybe.example("0.001") = "Its own weight decay.",
-            frozen: MaybeFlag = "Whether its parameters stay as they are.",
-            l1: Maybe.example("0.001") = "The weight of the sum of its weights' magnitudes in the loss.",
-            l2: Maybe.example("0.001") = "The weight of the sum of its weights' squares in the loss.",
-            activity_l1: Maybe.example("0.001") = "The weight of the sum of its output's magnitudes in the loss.",
-            activity_l2: Maybe.example("0.001") = "The weight of the sum of its output's squares in the loss.",
+                "The layer, list or parameter that the entry covers: \"encoder.0\", \"encoder\", \"encoder.0.bias\".",
+            lr: Maybe.example("0.001") = "The learning rate, in place of the optimizer's.",
+            weight_decay: Maybe.example("0.001") = "The weight decay, in place of the optimizer's.",
+            frozen: MaybeFlag = "Whether the parameters are frozen.",
+            l1: Maybe.example("0.001") = "The factor of the sum of the weights' magnitudes in the loss.",
+            l2: Maybe.example("0.001") = "The factor of the sum of the weights' squares in the loss.",
+            activity_l1: Maybe.example("0.001") = "The factor of the sum of the output's magnitudes in the loss.",
+            activity_l2: Maybe.example("0.001") = "The factor of the sum of the output's squares in the loss.",
         ]
     }
 }
@@ -188,8 +188,8 @@ impl Table for Swa {
         keys![
             self;
             start: Whole.mandatory("10") = "Epochs before the first one whose weights are averaged.",
-            every: Count = "One epoch in so many is averaged.",
-            lr: PositiveOrFalse.example("0.001") = "The learning rate from there on, or false for the schedule's.",
+            every: Count = "Epochs per averaged epoch: 1 averages every epoch.",
+            lr: PositiveOrFalse.example("0.001") = "The learning rate from epoch start on, or false for the schedule's.",
         ]
     }
 }
@@ -219,7 +219,7 @@ impl Table for EarlyStopping {
         keys![
             self;
             patience: Count.mandatory("5") = "Epochs in a row without a better loss after which training ends.",
-            min_delta: NotNegative = "A loss is better when it is below the best by more than this.",
+            min_delta: NotNegative = "How far below the best loss a loss must be to count as better.",
         ]
     }
 }
@@ -235,29 +235,29 @@ impl Table for TrainSpec {
             self;
             batch: Count = "Samples in a step.",
             epochs: Count = "Passes over the training set.",
-            seed: Seed = "Decides initial weights, shuffling and all else that is random.",
+            seed: Seed = "The seed of initial weights, shuffling and all other random draws.",
             initializer: choice = format!(
-                "What weights of linear and convolutional layers start with: {}.",
+                "The initial weights of linear and convolutional layers: {}.",
                 Initializer::names()
             ),
-            shuffle: Flag = "Whether every epoch has an order of its own.",
+            shuffle: Flag = "Whether every epoch shuffles the samples.",
             validation: Fraction = "The part of the training set that is set aside where the data has no test files.",
-            optimizer: choice = format!("The method of descent and its settings: {}.", OptimizerSpec::names()),
-            schedule: choice = format!("How the learning rate changes: {}.", Schedule::names()),
+            optimizer: choice = format!("The optimizer and its settings: {}.", OptimizerSpec::names()),
+            schedule: choice = format!("The schedule of the learning rate: {}.", Schedule::names()),
             warmup: Whole = "Updates in which the learning rate rises to the schedule's.",
             clip_value: PositiveOrFalse.example("1.0") = "The largest magnitude of an element of a gradient, or false.",
             clip_norm: PositiveOrFalse.example("1.0") = "The largest norm of all gradients together, or false.",
-            accumulate: Count = "Batches whose gradients are joined for an update.",
+            accumulate: Count = "Batches whose gradients are accumulated for an update.",
             ema: FractionOrFalse.example("0.999") =
-                "The decay, which rises to this, of an average of the weights, which is then the model; or false.",
-            swa: table_or_false = "The mean of the weights that epochs end with, which is then the model: { start = 10, \
+                "The decay of an exponential moving average of the weights, which becomes the model; or false.",
+            swa: table_or_false = "Stochastic weight averaging: the mean of the weights at the ends of epochs becomes the model: { start = 10, \
                 every = 1, lr = false }, or false.",
             early_stopping: table_or_false =
-                "When training ends early, with the best weights: { patience = 5, min_delta = 0.0 }, or false.",
-            non_finite: choice = "What happens to gradients that are not finite: stop, or skip the update.",
-            precision: choice = "In how many bits a training step stores its values: f32, or f16 with a scaled loss.",
+                "When training stops early and restores the best weights: { patience = 5, min_delta = 0.0 }, or false.",
+            non_finite: choice = "The response to gradients that are not finite: stop training, or skip the update.",
+            precision: choice = "The precision in which a training step stores its values: f32, or f16 with loss scaling.",
             layers: tables["write [{ name = \"encoder.0\", frozen = true }], say"] =
-                "What holds for some layers only, the last entry that says it: [{ name = \"encoder.0\", \
+                "Settings of single layers, of which the last entry wins: [{ name = \"encoder.0\", \
                 lr = 1e-4, l2 = 1e-5 }], say.",
         ]
     }

@@ -186,8 +186,9 @@ impl VectorQuantised {
         let best = context.max(scores, &[1])?;
         let best = context.reshape(best, [blocks * stride, 1])?;
         let hits = context.binary(Binary::Equal, scores, best)?;
-        // Takes the first maximum, by falling numbers. `Graph::top_k` with a count of 1 gives equal bits in fewer
-        // nodes; but an epoch of the preset then takes 1.35 times as long on the CPU and 1.1 times on lavapipe.
+        // The first maximum is the one with the largest falling number. `Graph::top_k` with a count of 1 gives equal
+        // bits in fewer nodes, but an epoch of the preset then takes 1.35 times as long on the CPU and 1.1 times on
+        // lavapipe.
         let numbers = context.iota(self.codes)?;
         let all = context.constant(self.codes as f64, [])?;
         let falling = context.subtract(all, numbers)?;
@@ -254,9 +255,9 @@ impl VectorQuantised {
 }
 
 /// Whether layers end in a convolution of sequences `[channels, length]`, or in a layer that only follows these,
-/// ignoring elementwise layers behind.
+/// ignoring the elementwise layers after it.
 fn leaves_channels(layers: &[Placed]) -> bool {
-    // Behind a softmax, vectors span the last axis.
+    // After a softmax, vectors span the last axis.
     let same = |layer: &&Placed| match &layer.layer {
         Layer::Softmax(_) => false,
         layer => matches!(layer.axes(), Axes::Elementwise | Axes::Same),

@@ -123,7 +123,7 @@ pub(crate) trait Latent {
         Ok(())
     }
 
-    /// Parameters and state besides those of layers, for codes of this shape.
+    /// Parameters and state outside of layers, for codes of this shape.
     fn parameters(&self, _encoder: &[Placed], _code: &Shape) -> Vec<Parameter> {
         Vec::new()
     }

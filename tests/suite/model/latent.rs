@@ -537,7 +537,7 @@ fn senseless_latents_are_refused() {
     spec.encoder = last(&["{ gru = { out = 8, bidirectional = true, last = true } }"]);
     assert_eq!(
         spec.set_latent(7).expect_err("an odd size").to_string(),
-        "latent: the encoder's last layer leaves as much in both directions, not 7; give an even number"
+        "latent: the encoder's last layer has as many outputs in both directions, not 7 in all; give an even number"
     );
 }
 
