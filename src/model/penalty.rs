@@ -1,6 +1,6 @@
 //! Penalties on weights, activities and codes: what training adds to the loss.
 
-use super::config::{Contractive, LayerTraining, MOST_EXACT, Sparsity};
+use super::config::{Contractive, MOST_EXACT, Sparsity};
 use super::latent::Objective;
 use super::masking::masked_steps;
 use super::network::Network;
@@ -29,17 +29,13 @@ impl Network {
     /// Adds the penalties of `[train] layers`.
     fn with_layer_penalties(&self, context: &mut Context, loss: Value, batch: usize) -> Result<Value> {
         let mut total = loss;
-        // The last entry that sets a key wins.
-        let last = |name: &str, factor: fn(&LayerTraining) -> Option<f64>| {
-            let entries = self.spec().train.layers.iter().filter(|layer| layer.covers(name));
-            entries.rev().find_map(factor).unwrap_or(0.0)
-        };
+        let train = &self.spec().train;
         for parameter in self.trained() {
             let (name, shape) = (&parameter.name, &parameter.shape);
-            let factors = [last(name, |layer| layer.l1), last(name, |layer| layer.l2)];
-            for (factor, op) in factors.into_iter().zip([Unary::Absolute, Unary::Square]) {
+            let [l1, l2] = [train.of_layer(name, |layer| layer.l1), train.of_layer(name, |layer| layer.l2)];
+            for (factor, op) in [(l1, Unary::Absolute), (l2, Unary::Square)] {
                 // Biases and scales have one axis.
-                if factor > 0.0 && shape.len() > 1 {
+                if let Some(factor) = factor.filter(|factor| *factor > 0.0 && shape.len() > 1) {
                     let weight = context.parameter(name, shape.clone())?;
                     let part = sum_of(context, weight, op, factor)?;
                     total = context.add(total, part)?;
@@ -48,7 +44,7 @@ impl Network {
         }
         // A list and its last layer may share an output.
         let mut activities: Vec<(Value, Unary, f64)> = Vec::new();
-        for layer in &self.spec().train.layers {
+        for layer in &train.layers {
             for (factor, op) in [(layer.activity_l1, Unary::Absolute), (layer.activity_l2, Unary::Square)] {
                 let Some(factor) = factor else { continue };
                 let output = context.output_of(&layer.name).ok_or_else(|| {

@@ -155,7 +155,7 @@ impl Default for TrainSpec {
 
 impl LayerTraining {
     /// Whether the entry covers a parameter or layer of this full name.
-    pub fn covers(&self, name: &str) -> bool {
+    fn covers(&self, name: &str) -> bool {
         name.strip_prefix(&self.name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
     }
 }
@@ -278,6 +278,11 @@ impl TrainSpec {
         (reached < decay).then_some(reached)
     }
 
+    /// Value of a key of `layers` for the layer or parameter of this full name: that of the last entry that sets the key.
+    pub(crate) fn of_layer<T>(&self, name: &str, key: fn(&LayerTraining) -> Option<T>) -> Option<T> {
+        self.layers.iter().filter(|layer| layer.covers(name)).rev().find_map(key)
+    }
+
     /// Whether the model is an average of the weights.
     pub fn averages(&self) -> bool {
         self.ema.is_some() || self.swa.is_some()
@@ -315,11 +320,8 @@ impl TrainSpec {
     fn validate_swa(&self, swa: Swa, checked: &Resolved, latent: &LatentSpec) -> Result<()> {
         let refuse = |key: &str, problem: String, help: &str| Err(Error::invalid(key, problem, help));
         if self.ema.is_some() {
-            return refuse(
-                "train.swa",
-                "weights have one average, and ema is one".to_owned(),
-                "leave one of the two out",
-            );
+            let problem = "weights have one average, and ema is one".to_owned();
+            return refuse("train.swa", problem, "leave one of the two out");
         }
         validate_table(&swa, "train.swa")?;
         if swa.start.saturating_add(swa.every) > self.epochs {
@@ -362,10 +364,7 @@ impl TrainSpec {
                 }
             }
         }
-        let frozen = |name: &str| {
-            let said = self.layers.iter().filter(|layer| layer.covers(name));
-            said.rev().find_map(|layer| layer.frozen).unwrap_or(false)
-        };
+        let frozen = |name: &str| self.of_layer(name, |layer| layer.frozen).unwrap_or(false);
         let mut trained = checked.parameters().filter(|parameter| parameter.trained).peekable();
         if trained.peek().is_some() && trained.all(|parameter| frozen(&parameter.name)) {
             return Err(Error::invalid("train.layers", "every parameter is frozen", "leave one to train"));

@@ -1,7 +1,7 @@
 //! The latent of Wasserstein autoencoders, and the maximum mean discrepancy of codes from a standard normal.
 
 use super::rules::{Encoded, Facts, Latent, Objective, RECONSTRUCTION};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::graph::{Binary, Graph, Scope, Unary, Value};
 use crate::nn::{Context, loss};
 use crate::schema::{Key, keys, names};
@@ -87,16 +87,16 @@ impl Wasserstein {
 /// Sum of c / (c + d²) over seven scales c, those of the published code: twice the code's size (for a prior of variance
 /// 1) times 0.1, 0.2, 0.5, 1, 2, 5 and 10.
 fn multiquadratic(graph: &mut Graph, distances: Value, size: f64) -> Result<Value> {
-    let mut sum: Option<Value> = None;
-    for scale in [0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0] {
+    let part = |graph: &mut Graph, scale: f64| {
         let constant = 2.0 * size * scale;
         let below = graph.with_number(Binary::Add, distances, constant)?;
         let inverse = graph.unary(Unary::Reciprocal, below)?;
-        let part = graph.scale(inverse, constant)?;
-        sum = Some(match sum {
-            Some(sum) => graph.add(sum, part)?,
-            None => part,
-        });
+        graph.scale(inverse, constant)
+    };
+    let mut sum = part(graph, 0.1)?;
+    for scale in [0.2, 0.5, 1.0, 2.0, 5.0, 10.0] {
+        let next = part(graph, scale)?;
+        sum = graph.add(sum, next)?;
     }
-    sum.ok_or_else(|| Error::invalid("latent", "it has no scales", "report this as a bug in pinhole"))
+    Ok(sum)
 }
