@@ -137,10 +137,7 @@ fn tables_that_fit_no_model_are_refused() {
     expect(refused("\"y\", \"z\"", "\"y\", \"x\""), "data.columns.0.categories: \"x\" is listed twice");
     expect(refused("size = 2", "size = 0"), "its categories and their size are not known; list them with a size");
     expect(refused("name = \"n\"", "name = \"a\""), "data.columns.1.name: \"a\" is no name of one column");
-    expect(
-        refused("mean = -3.5", "deviation = 0.0"),
-        "data.columns.1.deviation: expects a positive deviation, got 0.0",
-    );
+    expect(refused("mean = -3.5", "deviation = 0.0"), "data.columns.1.deviation: expects a positive number, got 0.0");
     let read = spec(SMALL_TABLE);
     assert_eq!(spec(&read.to_toml()), read, "what is written reads back the same");
 }

@@ -483,10 +483,10 @@ fn settings_that_make_no_sense_are_refused_in_one_line() {
             "ema = 1",
             "line 10, train.ema: expects a number, at least 0 and less than 1, or false, got 1.0; use 0.999, say",
         ),
-        ("accumulate = 0", "line 10, train.accumulate: must be at least 1, got 0; use 1 or more"),
+        ("accumulate = 0", "line 10, train.accumulate: expects a whole number, at least 1, got 0; use 1, say"),
         (
             "early_stopping = { patience = 0 }",
-            "line 10, train.early_stopping.patience: must be at least 1, got 0; use 1 or more",
+            "line 10, train.early_stopping.patience: expects a whole number, at least 1, got 0; use 5, say",
         ),
         ("precision = \"f8\"", "line 10, train.precision: unknown precision \"f8\"; known are f32, f16"),
         ("non_finite = \"skipp\"", "line 10, train.non_finite: unknown answer \"skipp\"; did you mean \"skip\"?"),
