@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::graph::{Binary, Value};
 use crate::nn::loss::{self, SSIM_WINDOW};
 use crate::nn::{Activation, Context, Initial, Layer, Parameter, Placed, Softmax};
-use crate::schema::{Fault, Item, Key, Part, Setting, keys, keys_schema, read_keys, variants};
+use crate::schema::{Fault, Item, Key, Part, keys, keys_schema, read_keys, variants};
 use crate::shape::Shape;
 use crate::suggest::suggest;
 use serde_json::{Map, Value as Json, json};
@@ -180,9 +180,8 @@ impl LossKind {
         let custom = self.is_custom();
         let mut keys = self.keys();
         if !keys.is_empty() && item.as_table().is_some() {
-            keys.push(Key::optional("weight", Setting::Positive(weight)));
-            let known: Vec<&str> = keys.iter().map(|key| key.name).collect();
-            return read_keys(&item.keys(&known)?, keys);
+            keys.extend(keys![weight: Positive]);
+            return read_keys(item, keys);
         }
         match keys.pop() {
             Some(name) if custom => name.setting.read(item),
@@ -468,17 +467,17 @@ impl Part for &mut LossSpec {
     }
 
     fn schema(&self) -> Json {
-        let weight = json!({ "type": "number", "exclusiveMinimum": 0 });
+        let number = json!({ "type": "number", "exclusiveMinimum": 0 });
         let mut terms = Map::new();
         for mut kind in LossKind::templates() {
             let (name, custom) = (kind.name(), kind.is_custom());
-            let mut one = 1.0;
+            let plain = if custom { json!({ "type": "string" }) } else { number.clone() };
+            let weight = &mut 1.0;
             let mut keys = kind.keys();
             let value = match keys.is_empty() {
-                true => weight.clone(),
+                true => plain,
                 false => {
-                    let plain = if custom { json!({ "type": "string" }) } else { weight.clone() };
-                    keys.push(Key::optional("weight", Setting::Positive(&mut one)).about("The factor of the loss."));
+                    keys.extend(keys![weight: Positive = "The factor of the loss."]);
                     json!({ "anyOf": [plain, keys_schema(keys)] })
                 }
             };

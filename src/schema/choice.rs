@@ -1,7 +1,7 @@
 //! Values chosen by name, with settings: `"relu"`, `{ adam = { lr = 1e-3 } }`.
 
 use super::item::{Fault, Item};
-use super::key::{Key, short_form, validate_keys};
+use super::key::{Key, read_keys, short_form, validate_keys};
 use crate::error::Result;
 use std::fmt::{self, Write as _};
 
@@ -144,8 +144,7 @@ pub(crate) fn read_choice<C: Choice>(item: &Item) -> Result<C, Fault> {
             }
         }
         _ => {
-            let known: Vec<&str> = keys.iter().map(|key| key.name).collect();
-            super::key::read_keys(&item.keys(&known)?, keys)?;
+            read_keys(&item, keys)?;
             return Ok(choice);
         }
     }

@@ -118,10 +118,12 @@ impl<'a> Key<'a> {
 }
 
 /// Lists keys, each named as the variable that holds its value: `keys![gamma: Positive, per_step: Flag]`, or as the
-/// field of a table: `keys![self; batch: Count = "Samples in a step."]`. After the name come a variant or constructor of
-/// [`Setting`] (with a second argument in brackets), methods of [`Key`], and the description.
+/// field of a table: `keys![self; batch: Count = "Samples in a step.",]`. After the name come a variant or constructor
+/// of [`Setting`] (with a second argument in brackets), methods of [`Key`], and the description.
 macro_rules! keys {
-    ($table:expr; $($name:ident: $setting:ident $([$detail:expr])? $(.$method:ident($($argument:expr)?))* $(= $about:expr)?,)*) => {
+    ($table:expr; $(
+        $name:ident: $setting:ident $([$detail:expr])? $(.$method:ident($($argument:expr)?))* $(= $about:expr)?,
+    )*) => {
         vec![$(
             $crate::schema::Key::optional(
                 stringify!($name),
@@ -156,11 +158,10 @@ pub(crate) trait Table {
     fn keys(&mut self) -> Vec<Key<'_>>;
 }
 
-/// Reads a table, and fails for unknown keys.
-pub(crate) fn read_table(item: &Item, table: &mut dyn Table) -> Result<(), Fault> {
-    let keys = table.keys();
+/// Reads the table of an item, and fails for unknown keys and where a mandatory one is missing.
+pub(crate) fn read_keys(item: &Item, keys: Vec<Key>) -> Result<(), Fault> {
     let known: Vec<&str> = keys.iter().map(|key| key.name).collect();
-    read_keys(&item.keys(&known)?, keys)
+    read_known(&item.keys(&known)?, keys)
 }
 
 /// Reads a whole file. `sections` are the tables that a file writes below a `[section]` line: in TOML, all keys after
@@ -168,7 +169,7 @@ pub(crate) fn read_table(item: &Item, table: &mut dyn Table) -> Result<(), Fault
 pub(crate) fn read_document(document: &toml::Table, table: &mut dyn Table, sections: &[&str]) -> Result<(), Fault> {
     let keys = table.keys();
     let known: Vec<&str> = keys.iter().map(|key| key.name).collect();
-    read_keys(&known_keys("", document, &known)?, keys).map_err(|mut fault| {
+    read_known(&known_keys("", document, &known)?, keys).map_err(|mut fault| {
         let unknown = fault.at.strip_prefix(&fault.key).and_then(|rest| rest.strip_prefix('.'));
         if sections.contains(&fault.key.as_str()) && unknown.is_some_and(|unknown| known.contains(&unknown)) {
             fault.help = format!("put it above the [{}] line", fault.key);
@@ -177,8 +178,8 @@ pub(crate) fn read_document(document: &toml::Table, table: &mut dyn Table, secti
     })
 }
 
-/// Reads the given keys, and fails where a mandatory one is missing.
-pub(crate) fn read_keys(table: &Keys, keys: Vec<Key>) -> Result<(), Fault> {
+/// Reads a table whose keys are all known, and fails where a mandatory one is missing.
+fn read_known(table: &Keys, keys: Vec<Key>) -> Result<(), Fault> {
     let mut missing = Ok(());
     for key in keys {
         match table.get(key.name) {
@@ -199,8 +200,8 @@ pub(crate) fn write_table(table: &mut dyn Table, between: &str) -> String {
     table.keys().into_iter().filter_map(line).collect::<Vec<_>>().join(between)
 }
 
-/// Fails with the first key whose value is out of range; `path` is the table's key. `defaults` are the keys of a table of
-/// defaults, which serve as examples.
+/// Fails with the first key whose value is out of range; `path` is the table's key. `defaults` are the keys of a table
+/// of defaults, which serve as examples.
 pub(super) fn validate_keys(path: &str, keys: Vec<Key>, defaults: Vec<Key>) -> Result<()> {
     for (key, default) in keys.into_iter().zip(defaults) {
         let Some((expected, found)) = key.setting.misfit() else { continue };

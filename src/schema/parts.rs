@@ -3,7 +3,7 @@
 use super::choice::{Choice, read_choice};
 use super::item::{Fault, Item};
 use super::json;
-use super::key::{Part, Setting, Table, read_table, write_table};
+use super::key::{Part, Setting, Table, read_keys, write_table};
 use serde_json::{Value as Json, json};
 
 impl<'a> Setting<'a> {
@@ -47,7 +47,7 @@ struct Inner<'a, T>(&'a mut T);
 
 impl<T: Table + Clone> Part for Inner<'_, T> {
     fn read(&mut self, item: &Item) -> Result<(), Fault> {
-        read_table(item, self.0)
+        read_keys(item, self.0.keys())
     }
 
     fn text(&self) -> String {
@@ -65,7 +65,7 @@ impl<T: Table + Clone + Default> Part for OrFalse<'_, T> {
     fn read(&mut self, item: &Item) -> Result<(), Fault> {
         *self.0 = None;
         if !item.is_false() {
-            read_table(item, self.0.insert(T::default()))?;
+            read_keys(item, self.0.insert(T::default()).keys())?;
         }
         Ok(())
     }
@@ -88,7 +88,7 @@ impl<T: Table + Clone + Default> Part for List<'_, T> {
     fn read(&mut self, item: &Item) -> Result<(), Fault> {
         let read = |item: &Item| {
             let mut table = T::default();
-            read_table(item, &mut table).map(|()| table)
+            read_keys(item, table.keys()).map(|()| table)
         };
         *self.list = item.list("a list", self.example)?.iter().map(read).collect::<Result<_, _>>()?;
         Ok(())

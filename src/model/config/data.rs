@@ -119,14 +119,15 @@ impl Table for DataSpec {
                 number as its probability.",
             fit: name = "How pictures of other proportions are fitted to the input: crop, stretch or pad.",
             augment: table = "Data augmentation, drawn anew for every training step.",
-            sets_input: Flag = "Whether the data sets the number of input features, and that of the decoder's last linear layer.",
+            sets_input: Flag =
+                "Whether the data sets the number of input features, and that of the decoder's last linear layer.",
             columns: tables["write [{ name = \"work\", size = 4 }], say"] =
                 "The columns of a table, which the loss \"columns\" reconstructs; with sets_input, \
                 training adds the table's other columns.",
-            label: Text[TEXT] = "The column of a CSV file that holds labels and is no part of samples: its name, or its \
-                number, counted from 1.",
-            classes: texts = "The labels of a model with labels as its condition, where they are not 0, 1, 2 and so on; \
-                training fills them in.",
+            label: Text[TEXT] = "The column of a CSV file that holds labels and is no part of samples: \
+                its name, or its number, counted from 1.",
+            classes: texts = "The labels of a model with labels as its condition, where they are not 0, 1, 2 and so \
+                on; training fills them in.",
         ]
     }
 }

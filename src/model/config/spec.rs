@@ -1,7 +1,7 @@
 //! The whole of a model file: its keys, its written form, and its validation.
 //!
-//! Reading checks types only; [`ModelSpec::validate`] checks values, so that the rules also hold for a spec that is built
-//! in code or changed by [`ModelSpec::set`].
+//! Reading checks types only; [`ModelSpec::validate`] checks values, so that the rules also hold for a spec that is
+//! built in code or changed by [`ModelSpec::set`].
 
 use super::super::latent::LatentSpec;
 use super::super::loss::{LossKind, LossSpec, names};
@@ -50,7 +50,8 @@ impl Table for ModelSpec {
     fn keys(&mut self) -> Vec<Key<'_>> {
         keys![
             self;
-            input: Sizes.mandatory("[1, 28, 28]") = "The shape of one sample: [channels, height, width], or [features].",
+            input: Sizes.mandatory("[1, 28, 28]") =
+                "The shape of one sample: [channels, height, width], or [features].",
             loss: part.mandatory("\"mse\"") = format!(
                 "The loss that training minimises: {}; or a weighted sum, {{ mse = 0.8, ssim = 0.2 }}.",
                 names().join(", ")
@@ -128,8 +129,8 @@ impl ModelSpec {
         self.write(false)
     }
 
-    /// Sets the size of codes: the latent's `size`, or without one the output features or channels of the encoder's last
-    /// linear, recurrent or convolutional layer. Call [`validate`](ModelSpec::validate) afterwards.
+    /// Sets the size of codes: the latent's `size`, or without one the output features or channels of the encoder's
+    /// last linear, recurrent or convolutional layer. Call [`validate`](ModelSpec::validate) afterwards.
     ///
     /// Fails where a layer that changes the number of features or channels follows that layer.
     pub fn set_latent(&mut self, size: usize) -> Result<()> {

@@ -64,7 +64,8 @@ pub struct EarlyStopping {
 }
 
 /// Stochastic weight averaging: the plain mean of the weights at the ends of epochs, from an epoch on, which lets a
-/// high learning rate keep exploring. Izmailov et al., arXiv 1803.05407. Before that epoch, the model has the last weights.
+/// high learning rate keep exploring. Izmailov et al., arXiv 1803.05407. Before that epoch, the model has the last
+/// weights.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Swa {
     /// Epochs before the first one whose weights are averaged.
@@ -189,7 +190,8 @@ impl Table for Swa {
             self;
             start: Whole.mandatory("10") = "Epochs before the first one whose weights are averaged.",
             every: Count = "Epochs per averaged epoch: 1 averages every epoch.",
-            lr: PositiveOrFalse.example("0.001") = "The learning rate from epoch start on, or false for the schedule's.",
+            lr: PositiveOrFalse.example("0.001") =
+                "The learning rate from epoch start on, or false for the schedule's.",
         ]
     }
 }
@@ -250,12 +252,13 @@ impl Table for TrainSpec {
             accumulate: Count = "Batches whose gradients are accumulated for an update.",
             ema: FractionOrFalse.example("0.999") =
                 "The decay of an exponential moving average of the weights, which becomes the model; or false.",
-            swa: table_or_false = "Stochastic weight averaging: the mean of the weights at the ends of epochs becomes the model: { start = 10, \
-                every = 1, lr = false }, or false.",
+            swa: table_or_false = "Stochastic weight averaging: the mean of the weights at the ends of epochs becomes \
+                the model: { start = 10, every = 1, lr = false }, or false.",
             early_stopping: table_or_false =
                 "When training stops early and restores the best weights: { patience = 5, min_delta = 0.0 }, or false.",
             non_finite: choice = "The response to gradients that are not finite: stop training, or skip the update.",
-            precision: choice = "The precision in which a training step stores its values: f32, or f16 with loss scaling.",
+            precision: choice =
+                "The precision in which a training step stores its values: f32, or f16 with loss scaling.",
             layers: tables["write [{ name = \"encoder.0\", frozen = true }], say"] =
                 "Settings of single layers, of which the last entry wins: [{ name = \"encoder.0\", \
                 lr = 1e-4, l2 = 1e-5 }], say.",
@@ -278,7 +281,7 @@ impl TrainSpec {
         (reached < decay).then_some(reached)
     }
 
-    /// Value of a key of `layers` for the layer or parameter of this full name: that of the last entry that sets the key.
+    /// Value of a key of `layers` for the layer or parameter of this full name, from the last entry that sets the key.
     pub(crate) fn of_layer<T>(&self, name: &str, key: fn(&LayerTraining) -> Option<T>) -> Option<T> {
         self.layers.iter().filter(|layer| layer.covers(name)).rev().find_map(key)
     }
