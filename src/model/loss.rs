@@ -177,7 +177,7 @@ impl LossKind {
 
     /// Reads weight and settings, or a short form: the weight alone, or the name of a custom loss.
     fn read(&mut self, item: &Item, weight: &mut f64) -> Result<(), Fault> {
-        let custom = self.is_custom();
+        let custom = matches!(self, LossKind::Custom(_));
         let mut keys = self.keys();
         if !keys.is_empty() && item.as_table().is_some() {
             keys.extend(keys![weight: Positive]);
@@ -190,11 +190,6 @@ impl LossKind {
                 Ok(())
             }
         }
-    }
-
-    /// Whether a model file may write a name instead of settings.
-    fn is_custom(&self) -> bool {
-        matches!(self, LossKind::Custom(_))
     }
 
     /// One loss of each kind that a model file may name, with defaults.
@@ -470,7 +465,7 @@ impl Part for &mut LossSpec {
         let number = json!({ "type": "number", "exclusiveMinimum": 0 });
         let mut terms = Map::new();
         for mut kind in LossKind::templates() {
-            let (name, custom) = (kind.name(), kind.is_custom());
+            let (name, custom) = (kind.name(), matches!(kind, LossKind::Custom(_)));
             let plain = if custom { json!({ "type": "string" }) } else { number.clone() };
             let weight = &mut 1.0;
             let mut keys = kind.keys();

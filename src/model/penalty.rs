@@ -11,23 +11,17 @@ use crate::nn::Context;
 impl Network {
     /// Adds all penalties to the training loss of samples `x`, on the graph that built this objective of them. Random
     /// directions are drawn with the step state `state`.
-    pub fn with_penalties(
-        &self,
-        context: &mut Context,
-        objective: &Objective,
-        x: Value,
-        state: Value,
-    ) -> Result<Value> {
+    pub fn add_penalties(&self, context: &mut Context, objective: &Objective, x: Value, state: Value) -> Result<Value> {
         let scope = context.set_scope("penalty");
-        let loss = self.with_code_penalties(context, objective, x, state)?;
+        let loss = self.penalize_code(context, objective, x, state)?;
         let batch = context.shape(x)[0];
-        let total = self.with_layer_penalties(context, loss, batch);
+        let total = self.penalize_layers(context, loss, batch);
         context.set_scope(scope);
         total
     }
 
     /// Adds the penalties of `[train] layers`.
-    fn with_layer_penalties(&self, context: &mut Context, loss: Value, batch: usize) -> Result<Value> {
+    fn penalize_layers(&self, context: &mut Context, loss: Value, batch: usize) -> Result<Value> {
         let mut total = loss;
         let train = &self.spec().train;
         for parameter in self.trained() {
@@ -66,13 +60,7 @@ impl Network {
     }
 
     /// Adds the file's `penalties`, which are on codes.
-    fn with_code_penalties(
-        &self,
-        context: &mut Context,
-        objective: &Objective,
-        x: Value,
-        state: Value,
-    ) -> Result<Value> {
+    fn penalize_code(&self, context: &mut Context, objective: &Objective, x: Value, state: Value) -> Result<Value> {
         let (mut total, code) = (objective.loss, objective.code);
         let penalties = self.spec().penalties;
         if let Some(Contractive { weight, projections }) = penalties.contractive {

@@ -113,7 +113,7 @@ pub(super) fn training_loss(network: &Network, graph: &mut Context, sample: Samp
     graph.set_training(state)?;
     graph.set_target(target);
     let objective = network.objective(graph, input, target, state)?;
-    network.with_penalties(graph, &objective, input, state)
+    network.add_penalties(graph, &objective, input, state)
 }
 
 /// The trained parameters with their gradients, multiplied by the loss scale in 16-bit training.

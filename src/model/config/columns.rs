@@ -146,11 +146,8 @@ impl ModelSpec {
         }
         if names.len() > count {
             let problem = format!("data \"{}\" has {} labels, more than the model's {count}", data.name(), names.len());
-            return Err(Error::invalid(
-                "condition.labels.count",
-                problem,
-                format!("write {{ labels = {} }}", names.len()),
-            ));
+            let help = format!("write {{ labels = {} }}", names.len());
+            return Err(Error::invalid("condition.labels.count", problem, help));
         }
         self.data.classes = names.to_vec();
         Ok(())

@@ -73,11 +73,8 @@ impl Corruption {
                 false => ("an ascending pair of numbers", format!("[{least:?}, {most:?}]")),
             };
             let bound = if limit == 1.0 { "from 0 to 1" } else { "of at least 0" };
-            return Err(Error::invalid(
-                format!("corruption.{}.level", self.name()),
-                format!("expects {expected} {bound}, got {found}"),
-                "use 0.3, say",
-            ));
+            let problem = format!("expects {expected} {bound}, got {found}");
+            return Err(Error::invalid(format!("corruption.{}.level", self.name()), problem, "use 0.3, say"));
         }
         Ok(())
     }

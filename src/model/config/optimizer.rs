@@ -70,14 +70,11 @@ impl OptimizerSpec {
 
     pub(super) fn validate(&self) -> Result<()> {
         validate(self, "train.optimizer")?;
-        match self.method {
-            Optimizer::Sgd { momentum: 0.0, nesterov: true } => Err(Error::invalid(
-                "train.optimizer.sgd.nesterov",
-                "is nothing without momentum",
-                "set momentum = 0.9, say, or leave it out",
-            )),
-            _ => Ok(()),
+        if matches!(self.method, Optimizer::Sgd { momentum: 0.0, nesterov: true }) {
+            let (problem, help) = ("is nothing without momentum", "set momentum = 0.9, say, or leave it out");
+            return Err(Error::invalid("train.optimizer.sgd.nesterov", problem, help));
         }
+        Ok(())
     }
 }
 

@@ -159,11 +159,8 @@ impl ModelSpec {
             }
         }
         let problem = "the encoder does not end in a layer that decides how many numbers a code has";
-        Err(Error::invalid(
-            "latent",
-            problem,
-            "end it with { linear = 32 }, say, or give the latent a size in the model file",
-        ))
+        let help = "end it with { linear = 32 }, say, or give the latent a size in the model file";
+        Err(Error::invalid("latent", problem, help))
     }
 
     /// Picture format of the model's input, where that is `[1, height, width]` or `[3, height, width]`.

@@ -1,6 +1,6 @@
 //! The latent of adversarial autoencoders, with its discriminator, which is trained in the same steps.
 
-use super::rules::{Encoded, Facts, Latent, Model, Objective, RECONSTRUCTION};
+use super::rules::{Encoded, Facts, Latent, Objective, RECONSTRUCTION};
 use crate::error::Result;
 use crate::graph::{Scope, Value};
 use crate::nn::{Activation, Context, Layer, Linear, Placed, loss, place};
@@ -46,7 +46,7 @@ impl Latent for Adversarial {
     fn objective(&self, context: &mut Context, batch: Encoded, state: Value) -> Result<Objective> {
         let mut objective = batch.reconstruct(context, batch.output)?;
         objective.parts.push((RECONSTRUCTION, objective.loss));
-        self.add_adversary(context, batch.model, &mut objective, state)?;
+        self.add_losses(context, batch, &mut objective, state)?;
         Ok(objective)
     }
 }
@@ -55,27 +55,21 @@ impl Adversarial {
     /// Adds the adversarial losses: the encoder learns codes that pass for draws of the standard normal, the
     /// discriminator learns to tell them apart (Makhzani et al., arXiv 1511.05644). Both follow their own gradients in
     /// one update, from one forward pass. The loss grows by the encoder's part alone.
-    fn add_adversary(
-        &self,
-        context: &mut Context,
-        model: &dyn Model,
-        objective: &mut Objective,
-        state: Value,
-    ) -> Result<()> {
+    fn add_losses(&self, context: &mut Context, batch: Encoded, objective: &mut Objective, state: Value) -> Result<()> {
         let shape = context.shape(objective.code).clone();
-        let [batch, size] = [shape[0], shape.elements() / shape[0]];
-        let codes = context.reshape(objective.code, [batch, size])?;
+        let [count, size] = [shape[0], shape.elements() / shape[0]];
+        let codes = context.reshape(objective.code, [count, size])?;
         // The discriminator treats codes as constants.
         let apart = context.detach(codes);
-        let draws = context.random_normal(state, [batch, size])?;
+        let draws = context.random_normal(state, [count, size])?;
         let both = context.concat(&[draws, apart], 0)?;
-        let logits = model.resolved().heads.iter().try_fold(both, |x, layer| layer.apply(context, x))?;
+        let logits = batch.model.resolved().heads.iter().try_fold(both, |x, layer| layer.apply(context, x))?;
 
         let scope = context.set_scope(Scope::full_precision("loss"));
-        let [one, zero] = [context.constant(1.0, [batch, 1])?, context.constant(0.0, [batch, 1])?];
+        let [one, zero] = [context.constant(1.0, [count, 1])?, context.constant(0.0, [count, 1])?];
         let origins = context.concat(&[one, zero], 0)?;
         let discriminator = loss::bce_with_logits(context, logits, origins)?;
-        let logits = context.slice(logits, &[batch, 0], [batch, 1])?;
+        let logits = context.slice(logits, &[count, 0], [count, 1])?;
         let adversarial = loss::bce_with_logits(context, logits, one)?;
         let weighted = context.scale(adversarial, self.weight)?;
         // The encoder's loss does not train the discriminator.
