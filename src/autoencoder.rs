@@ -4,7 +4,7 @@ use crate::data::Dataset;
 use crate::device::{Device, Session};
 use crate::error::{Error, Result};
 use crate::files::write_atomically;
-use crate::model::latent::CODEBOOK;
+use crate::model::latent::{CODEBOOK, Vectors};
 use crate::model::{BatchLayout, Extensions, ModelSpec, Network, SideInputs, given_rows, masked, row_shape, weights};
 use crate::nn::Context;
 use crate::plan::{Plan, Request};
@@ -122,14 +122,14 @@ impl Autoencoder {
 
     /// One parameter by its name, such as `encoder.0.weight`.
     pub fn parameter(&self, name: &str) -> Option<Tensor> {
-        let (_, shape, offset) = self.network.layout().entries().iter().find(|(known, ..)| known == name)?;
-        let range = *offset..*offset + shape.elements();
+        let entry = self.network.layout().entry(name)?;
+        let range = entry.range();
         let values = match &self.parameters {
             Values::F64(values) => Values::F64(values[range].to_vec()),
             Values::F32(values) => Values::F32(values[range].to_vec()),
             Values::U32(_) | Values::U8(_) => return None,
         };
-        Tensor::new(shape.clone(), values).ok()
+        Tensor::new(entry.shape.clone(), values).ok()
     }
 
     /// Sets all parameters, in the network's layout. Fails if their number differs.
@@ -203,7 +203,8 @@ impl Autoencoder {
     /// beyond the codebook.
     pub fn codes_of(&self, indices: &[u32]) -> Result<Tensor> {
         let own = self.network.codebook()?;
-        let (size, places) = own.vectors(self.network.checked());
+        let model = self.network.checked();
+        let Vectors { size, stride, .. } = own.vectors(&model.encoder, &model.latent);
         let each = self.network.indices_shape()?;
         let refuse = |problem: String, help: String| Err(Error::invalid("indices", problem, help));
         if indices.is_empty() || !indices.len().is_multiple_of(each.elements()) {
@@ -218,9 +219,9 @@ impl Autoencoder {
         let codebook = self.parameter(CODEBOOK).map(|codebook| codebook.to_f32()).unwrap_or_default();
         let mut codes = vec![0.0; indices.len() * size];
         for (vector, index) in indices.iter().enumerate() {
-            let (group, place) = (vector / places, vector % places);
+            let (group, place) = (vector / stride, vector % stride);
             for (number, value) in codebook[*index as usize * size..][..size].iter().enumerate() {
-                codes[(group * size + number) * places + place] = *value;
+                codes[(group * size + number) * stride + place] = *value;
             }
         }
         let count = indices.len() / each.elements();

@@ -116,10 +116,10 @@ impl Device {
         let layout = ParameterLayout::of(graph);
         let mut session = self.load(&[plan])?;
         for (name, tensor) in inputs {
-            match layout.entries().iter().find(|(known, ..)| known == name) {
-                Some((_, shape, offset)) => {
-                    expect(name, shape.elements(), tensor.values().len())?;
-                    session.write_at(buffers::PARAMETERS, *offset, tensor.values())?;
+            match layout.entry(name) {
+                Some(entry) => {
+                    expect(name, entry.shape.elements(), tensor.values().len())?;
+                    session.write_at(buffers::PARAMETERS, entry.offset, tensor.values())?;
                 }
                 None => session.write(name, tensor.values())?,
             }

@@ -10,6 +10,7 @@ use crate::graph::{Graph, Op};
 use crate::shape::Shape;
 use crate::tensor::DType;
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 /// Elements of which every offset is a multiple: 256 bytes, the largest alignment that adapters ask for.
 pub(super) const ALIGNMENT: usize = 64;
@@ -27,8 +28,26 @@ pub(super) fn aligned_halves(elements: usize) -> usize {
 /// Offsets of the parameters in the buffer of all parameters, and of their numbers in each moment and average.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ParameterLayout {
-    entries: Vec<(String, Shape, usize)>,
+    entries: Vec<LayoutEntry>,
     elements: usize,
+}
+
+/// The part of the common buffer that a parameter has.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LayoutEntry {
+    /// The parameter's name.
+    pub name: String,
+    /// The parameter's shape.
+    pub shape: Shape,
+    /// Index of the parameter's first element in the buffer.
+    pub offset: usize,
+}
+
+impl LayoutEntry {
+    /// Indices of the parameter's elements in the buffer.
+    pub fn range(&self) -> Range<usize> {
+        self.offset..self.offset + self.shape.elements()
+    }
 }
 
 impl ParameterLayout {
@@ -38,7 +57,7 @@ impl ParameterLayout {
         for (name, shape) in parameters {
             let offset = layout.elements;
             layout.elements += aligned(shape.elements());
-            layout.entries.push((name, shape, offset));
+            layout.entries.push(LayoutEntry { name, shape, offset });
         }
         layout
     }
@@ -51,9 +70,14 @@ impl ParameterLayout {
         }))
     }
 
-    /// Each parameter's name, shape and offset in elements.
-    pub fn entries(&self) -> &[(String, Shape, usize)] {
+    /// The parameters, in the order of their offsets.
+    pub fn entries(&self) -> &[LayoutEntry] {
         &self.entries
+    }
+
+    /// The entry of the parameter of this name.
+    pub fn entry(&self, name: &str) -> Option<&LayoutEntry> {
+        self.entries.iter().find(|entry| entry.name == name)
     }
 
     /// The buffer's length in elements, the gaps between parameters included.
@@ -63,7 +87,7 @@ impl ParameterLayout {
 
     /// A parameter's offset.
     pub fn offset(&self, name: &str) -> Option<usize> {
-        self.entries.iter().find(|(known, ..)| known == name).map(|(_, _, offset)| *offset)
+        self.entry(name).map(|entry| entry.offset)
     }
 }
 

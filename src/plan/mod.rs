@@ -24,7 +24,7 @@ mod training;
 pub use kernels::{Access, Binding, Element, Extent, Fusion, Kernel, Row, Scratch, TABLE, TILE_CONSTANTS, TILE_SOURCE};
 pub use limits::Limits;
 pub use lower::Request;
-pub use memory::{ParameterLayout, foresee};
+pub use memory::{LayoutEntry, ParameterLayout, foresee};
 pub use optimizer::{Method, Optimizer};
 pub use plan::{Buffer, Outcome, OwnKernel, Plan, Slot, Step, bindings, grid, workgroup_bytes};
 pub use program::{Axis, Instruction, Phase, Program, Register, View};

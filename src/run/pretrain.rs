@@ -229,11 +229,10 @@ fn parts(placed: &[Placed]) -> Result<Vec<Part>> {
 /// Copies a layer's parameters to a layer of another name in another network's parameters `target`.
 pub(super) fn copy_layer(from: &Autoencoder, from_name: &str, to: &Network, target: &mut [f32], to_name: &str) {
     let values = from.parameters().to_f64();
-    for (name, shape, offset) in from.network().layout().entries() {
-        let Some(rest) = name.strip_prefix(from_name).filter(|rest| rest.starts_with('.')) else { continue };
-        let wanted = format!("{to_name}{rest}");
-        let Some((.., place)) = to.layout().entries().iter().find(|(name, ..)| *name == wanted) else { continue };
-        for (target, value) in target[*place..].iter_mut().zip(&values[*offset..*offset + shape.elements()]) {
+    for entry in from.network().layout().entries() {
+        let Some(rest) = entry.name.strip_prefix(from_name).filter(|rest| rest.starts_with('.')) else { continue };
+        let Some(place) = to.layout().offset(&format!("{to_name}{rest}")) else { continue };
+        for (target, value) in target[place..].iter_mut().zip(&values[entry.range()]) {
             *target = *value as f32;
         }
     }

@@ -1,8 +1,8 @@
 //! Values chosen by name, with settings: `"relu"`, `{ adam = { lr = 1e-3 } }`.
 
 use super::item::{Fault, Item};
-use super::key::{Key, Setting, short_form};
-use crate::error::{Error, Result};
+use super::key::{Key, read_keys, short_form, validate_keys};
+use crate::error::Result;
 use std::fmt::{self, Write as _};
 
 /// A named value with settings.
@@ -49,20 +49,9 @@ macro_rules! variants {
 }
 pub(crate) use variants;
 
-/// Implements [`Choice`] and `Display` for an enum whose function `settings` lists its settings.
-macro_rules! choices {
-    ($what:literal $name:ident { $($variants:tt)* }) => {
-        $crate::schema::variants! { $name { $($variants)* } }
-        $crate::schema::implement_choice! {
-            $what $name, choice: $name::all(), $name::name(choice), choice.settings()
-        }
-    };
-}
-pub(crate) use choices;
-
-/// Implements [`Choice`] and `Display` from expressions for all values, a value's name and its settings.
-macro_rules! implement_choice {
-    ($what:literal $name:ident, $choice:ident: $all:expr, $text:expr, $settings:expr) => {
+/// Implements [`Choice`] and `Display` for an enum with a function `name`, from a list of all its values.
+macro_rules! choice {
+    ($what:literal $name:ident, $all:expr, |$this:ident| $keys:expr) => {
         impl $crate::schema::Choice for $name {
             const WHAT: &'static str = $what;
 
@@ -71,13 +60,12 @@ macro_rules! implement_choice {
             }
 
             fn name(&self) -> &'static str {
-                let $choice = self;
-                $text
+                (*self).name()
             }
 
             fn keys(&mut self) -> Vec<$crate::schema::Key<'_>> {
-                let $choice = self;
-                $settings
+                let $this = self;
+                $keys
             }
         }
 
@@ -89,9 +77,18 @@ macro_rules! implement_choice {
         }
     };
 }
-pub(crate) use implement_choice;
+pub(crate) use choice;
 
-/// Implements [`Choice`] and `Display` for an enum of names without settings.
+/// Defines `all` and `name` of an enum, and implements [`Choice`]; the enum's function `settings` lists its settings.
+macro_rules! choices {
+    ($what:literal $name:ident { $($variants:tt)* }) => {
+        $crate::schema::variants! { $name { $($variants)* } }
+        $crate::schema::choice! { $what $name, $name::all(), |value| value.settings() }
+    };
+}
+pub(crate) use choices;
+
+/// Defines `ALL` and `name` of an enum of names without settings, and implements [`Choice`].
 macro_rules! names {
     ($what:literal $name:ident { $($variant:ident = $text:literal,)* }) => {
         impl $name {
@@ -104,9 +101,7 @@ macro_rules! names {
             }
         }
 
-        $crate::schema::implement_choice! {
-            $what $name, choice: $name::ALL.to_vec(), $name::name(*choice), { let _ = choice; Vec::new() }
-        }
+        $crate::schema::choice! { $what $name, $name::ALL.to_vec(), |_value| Vec::new() }
     };
 }
 pub(crate) use names;
@@ -147,8 +142,7 @@ pub(crate) fn read_choice<C: Choice>(item: &Item) -> Result<C, Fault> {
             }
         }
         _ => {
-            let known: Vec<&str> = keys.iter().map(|key| key.name).collect();
-            super::key::read_keys(&item.keys(&known)?, keys)?;
+            read_keys(&item, keys)?;
             return Ok(choice);
         }
     }
@@ -175,32 +169,6 @@ pub(crate) fn write_choice<C: Choice>(choice: &C, f: &mut fmt::Formatter) -> fmt
 /// Fails with the first invalid setting. `key` is the key of the choice.
 pub(crate) fn validate<C: Choice>(choice: &C, key: &str) -> Result<()> {
     let mut copy = choice.clone();
-    let mut defaults = C::all().into_iter().find(|known| known.name() == choice.name());
-    let defaults = defaults.as_mut().map(C::keys).unwrap_or_default();
-    let key = format!("{key}.{}", choice.name());
-    for (Key { name, setting, .. }, default) in copy.keys().into_iter().zip(defaults) {
-        let (expected, found) = match setting {
-            Setting::Positive(number) if !(number.is_finite() && *number > 0.0) => {
-                ("a positive number", format!("{number:?}"))
-            }
-            Setting::NotNegative(number) if !(number.is_finite() && *number >= 0.0) => {
-                ("a number, at least 0", format!("{number:?}"))
-            }
-            Setting::Fraction(number) if !(0.0..1.0).contains(number) => {
-                ("a number, at least 0 and less than 1", format!("{number:?}"))
-            }
-            Setting::Fractions(pair) => match pair.iter().find(|number| !(0.0..1.0).contains(*number)) {
-                Some(number) => ("two numbers, at least 0 and less than 1", format!("{number:?}")),
-                None => continue,
-            },
-            Setting::Count(0) => ("a whole number, at least 1", "0.0".to_owned()),
-            Setting::Counts(numbers) if numbers.is_empty() || numbers.contains(&0) => {
-                ("one or more whole numbers, each at least 1", format!("{numbers:?}"))
-            }
-            _ => continue,
-        };
-        let help = format!("use {}, say", default.setting.text(false).unwrap_or_default());
-        return Err(Error::invalid(format!("{key}.{name}"), format!("expects {expected}, got {found}"), help));
-    }
-    Ok(())
+    let defaults = C::all().into_iter().find(|known| known.name() == choice.name());
+    validate_keys(&format!("{key}.{}", choice.name()), copy.keys(), defaults.unwrap_or_else(|| choice.clone()).keys())
 }

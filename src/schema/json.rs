@@ -103,7 +103,7 @@ fn setting(setting: &Setting) -> Json {
         Setting::Padding(sides, _) => {
             json!({ "anyOf": [whole(), wholes(sides.len()), { "enum": ["same", "valid"] }] })
         }
-        Setting::Sizes(_) => json!({ "type": "array", "items": whole() }),
+        Setting::Sizes(_) => json!({ "type": "array", "minItems": 1, "items": count() }),
         Setting::Word(_) | Setting::Text(..) => json!({ "type": "string" }),
         Setting::Part(part) => part.schema(),
     }

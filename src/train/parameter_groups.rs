@@ -23,12 +23,11 @@ impl Groups {
         let mut groups = Groups { settings: vec![], members: vec![] };
         // In the order of the layout.
         for parameter in network.checked().parameters() {
-            let mut own = [spec.optimizer.lr, spec.optimizer.weight_decay];
-            let mut frozen = false;
-            for layer in spec.layers.iter().filter(|layer| layer.covers(&parameter.name)) {
-                own = [layer.lr.unwrap_or(own[0]), layer.weight_decay.unwrap_or(own[1])];
-                frozen = layer.frozen.unwrap_or(frozen);
-            }
+            let name = &parameter.name;
+            let lr = spec.of_layer(name, |layer| layer.lr).unwrap_or(spec.optimizer.lr);
+            let weight_decay = spec.of_layer(name, |layer| layer.weight_decay).unwrap_or(spec.optimizer.weight_decay);
+            let frozen = spec.of_layer(name, |layer| layer.frozen).unwrap_or(false);
+            let own = [lr, weight_decay];
             let known = groups.settings.iter().position(|known| *known == own);
             let group = if frozen || !parameter.trained {
                 None

@@ -23,6 +23,7 @@ use super::target::Target;
 use super::training::Metrics;
 use crate::error::Result;
 use crate::graph::{Direction, Graph, Op, Pool, Pooling, Value};
+use crate::plan::LayoutEntry;
 use crate::shape::Shape;
 use crate::tensor::DType;
 use std::collections::{HashMap, HashSet};
@@ -104,8 +105,8 @@ impl<'a> Lowering<'a> {
     fn laid_out(&mut self, name: &str, layout: &ParameterLayout, times: usize) -> usize {
         let buffer = self.buffer(name, DType::Float, (times * layout.elements()).max(ALIGNMENT));
         let rearranged = (0..times).flat_map(|number| {
-            let entries = layout.entries().iter().filter(|(_, shape, _)| is_rearranged(shape));
-            entries.map(move |(_, shape, offset)| {
+            let entries = layout.entries().iter().filter(|entry| is_rearranged(&entry.shape));
+            entries.map(move |LayoutEntry { shape, offset, .. }| {
                 (number * layout.elements() + offset, [shape[0], shape[1], shape[2], shape[3]])
             })
         });
@@ -120,7 +121,7 @@ impl<'a> Lowering<'a> {
             let home = if let Op::Input { name } = &node.op {
                 Home::Lasting { buffer: self.buffer(name, node.dtype, node.shape.elements()), offset: 0 }
             } else if let Op::Parameter { name } = &node.op {
-                let (_, _, offset) = layout.entries()[index_of(name)?];
+                let offset = layout.entries()[index_of(name)?].offset;
                 let buffer = *parameters.get_or_insert_with(|| self.laid_out(PARAMETERS, layout, 1));
                 Home::Lasting { buffer, offset }
             } else {

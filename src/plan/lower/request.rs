@@ -4,6 +4,7 @@ use super::Lowering;
 use super::launch::Home;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Op, Value};
+use crate::plan::LayoutEntry;
 use crate::plan::buffers::{AVERAGE, PARAMETERS};
 use crate::plan::channels_last::{Arranged, Order};
 use crate::plan::fusion::{fuse, reads, storage};
@@ -57,7 +58,7 @@ impl Plan {
     /// The plan of a request. Fails where a parameter of the graph is not in the layout.
     pub fn build(request: Request) -> Result<Plan> {
         let Request { name, layout, training, metrics, target, .. } = &request;
-        let indices = layout.entries().iter().enumerate().map(|(index, (name, ..))| (name.as_str(), index));
+        let indices = layout.entries().iter().enumerate().map(|(index, entry)| (entry.name.as_str(), index));
         let indices: HashMap<&str, usize> = indices.collect();
         let index_of = |name: &str| indices.get(name).copied().ok_or_else(|| unknown(name));
         let mut arranged = Arranged::new(request.graph, Kernel::Map.row().fused(target.storage_buffers()));
@@ -189,7 +190,7 @@ impl Lowering<'_> {
         let mut blocks: Vec<u32> = Vec::new();
         for (value, parameter) in assigned {
             let value = storage(self.graph, *value);
-            let (_, shape, offset) = &layout.entries()[*parameter];
+            let LayoutEntry { shape, offset, .. } = &layout.entries()[*parameter];
             let start = blocks.len() / 2 * ALIGNMENT;
             for block in (0..aligned(shape.elements())).step_by(ALIGNMENT) {
                 blocks.extend([offset + block, (shape.elements() - block).min(ALIGNMENT)].map(|word| word as u32));

@@ -3,6 +3,7 @@
 use super::Lowering;
 use super::launch::{Operand, Segment, lasting};
 use crate::graph::Value;
+use crate::plan::LayoutEntry;
 use crate::plan::buffers::{AVERAGE, MOMENTS, PARAMETERS, SCHEDULE};
 use crate::plan::kernels::Kernel;
 use crate::plan::memory::{ALIGNMENT, ParameterLayout, aligned};
@@ -55,7 +56,7 @@ impl Lowering<'_> {
         let norm = settings.is_normed().then(|| self.gradient_norm(&update));
         self.update_parameters(&update, current, norm.clone());
         for place in units {
-            let (name, shape, offset) = &layout.entries()[*place];
+            let LayoutEntry { name, shape, offset } = &layout.entries()[*place];
             let constants = [*offset, shape[0], shape[1]];
             let parameters = vec![update.parameters.clone()];
             self.push(Kernel::UnitColumns, &constants, parameters, 4 * shape.elements(), name);
@@ -182,7 +183,7 @@ impl Lowering<'_> {
     /// The segment of each block of parameters: where its gradients are.
     fn segments_of(&self, training: &Training, layout: &ParameterLayout) -> Vec<u32> {
         let mut content = Vec::with_capacity(layout.elements() / ALIGNMENT * SEGMENT);
-        for (index, (name, shape, _)) in layout.entries().iter().enumerate() {
+        for (index, LayoutEntry { name, shape, .. }) in layout.entries().iter().enumerate() {
             let trained = training.trained.iter().find(|trained| trained.parameter == *name);
             let group = trained.map_or(0, |trained| trained.group);
             // A parameter without a gradient has no partial sums and does not change.

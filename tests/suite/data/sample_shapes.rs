@@ -7,6 +7,7 @@ use expect_test::{Expect, expect};
 use pinhole::data::npy::{read_npy, write_npy};
 use pinhole::data::{Arrangement, Dataset, Reading, arrangement, fits_code, load, load_with};
 use pinhole::error::Result;
+use pinhole::plan::LayoutEntry;
 use pinhole::shape::Shape;
 use pinhole::task::Ensemble;
 use pinhole::train::{Options, Trainer};
@@ -216,7 +217,8 @@ fn an_identity_gives_an_arrays_numbers_back_in_their_order() {
         Autoencoder::new(pinhole::model::ModelSpec::read(&place.path("same.toml")).expect("a model"), Device::Cpu)
             .expect("a model");
     let mut values = vec![0.0; autoencoder.network().layout().elements()];
-    for (_, _, offset) in autoencoder.network().layout().entries().iter().filter(|(name, ..)| name.ends_with("weight"))
+    for LayoutEntry { offset, .. } in
+        autoencoder.network().layout().entries().iter().filter(|entry| entry.name.ends_with("weight"))
     {
         (values[*offset], values[*offset + 3]) = (1.0, 1.0);
     }

@@ -5,6 +5,7 @@ use pinhole::data::{Dataset, digits};
 use pinhole::model::config::Binarise;
 use pinhole::model::{ModelSpec, Network};
 use pinhole::nn::Context;
+use pinhole::plan::LayoutEntry;
 use pinhole::task::{self, CodeStatistics, HammingIndex, Neighbour, pack};
 use pinhole::tensor::{DType, Tensor, Values};
 use pinhole::train::Options;
@@ -26,7 +27,7 @@ const BITS: &str = "input = [784]\nloss = \"bce\"\nencoder = [{ linear = 70 }]\n
 
 fn state(network: &Network, parameters: &Values, name: &str) -> Vec<f64> {
     let entries = network.layout().entries();
-    let (_, shape, offset) = entries.iter().find(|(known, ..)| known == name).expect("the state");
+    let LayoutEntry { shape, offset, .. } = entries.iter().find(|entry| entry.name == name).expect("the state");
     wide(parameters)[*offset..*offset + shape.elements()].to_vec()
 }
 
@@ -201,7 +202,7 @@ fn columns_are_not_pulled_along_themselves() -> Result<()> {
     let gradient = graph.gradients(objective.loss, &[weight])?;
     let words = Tensor::new([8], Values::U32(vec![0; 8]))?;
     let mut inputs = vec![("x", Tensor::from_f32([32, 784], data.rows_f32(0..32))?), ("state", words)];
-    for (name, shape, _) in network.layout().entries() {
+    for LayoutEntry { name, shape, .. } in network.layout().entries() {
         let values = state(&network, &start, name);
         inputs.push((name, Tensor::new(shape.clone(), Values::F64(values))?));
     }
@@ -247,7 +248,7 @@ fn vectors_are_the_nearest_of_the_codebook() -> Result<()> {
         let mut encoder = Autoencoder::new(plain, Device::Cpu)?;
         let own = encoder.network().layout().clone();
         let mut values = vec![0.0; own.elements()];
-        for (name, shape, offset) in own.entries() {
+        for LayoutEntry { name, shape, offset } in own.entries() {
             let from = autoencoder.parameter(name).expect("the same parameter").to_f32();
             values[*offset..*offset + shape.elements()].copy_from_slice(&from);
         }
