@@ -19,7 +19,7 @@ pub enum Arrangement {
 /// one of them is flat: `[784]` fits `[1, 28, 28]`, and the reverse. Channels last is chosen only where nothing
 /// else fits.
 pub fn arrangement(sample: &Shape, input: &Shape) -> Option<Arrangement> {
-    if elements(sample) != elements(input) {
+    if sample.checked_elements() != input.checked_elements() {
         return None;
     }
     if is_flat(sample) || is_flat(input) || sizes(sample) == sizes(input) {
@@ -36,7 +36,7 @@ pub fn arrangement(sample: &Shape, input: &Shape) -> Option<Arrangement> {
 /// Whether a code of this shape fits a model's `latent` shape: equal but for axes of size 1, or flat.
 pub fn fits_code(code: &[usize], latent: &Shape) -> bool {
     let code: Shape = code.into();
-    elements(&code) == elements(latent) && (is_flat(&code) || sizes(&code) == sizes(latent))
+    code.checked_elements() == latent.checked_elements() && (is_flat(&code) || sizes(&code) == sizes(latent))
 }
 
 /// Whether two sets of samples are arranged alike for the same input or, if no input is known, have the same order.
@@ -56,12 +56,7 @@ pub(crate) fn expect_input(sample: &Shape, input: &Shape, data: &str, whose: &st
         None => "choose other data, or change the model's `input` and layers",
     };
     let problem = format!("its samples are {sample}, the {whose}'s input is {input}");
-    Err(Error::invalid(format!("data \"{data}\""), problem, help))
-}
-
-/// The number of elements of an untrusted shape; none if it overflows.
-fn elements(shape: &Shape) -> Option<usize> {
-    shape.iter().try_fold(1usize, |product, size| product.checked_mul(*size))
+    Err(Error::in_data(data, problem, help))
 }
 
 /// The sizes other than 1.

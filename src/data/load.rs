@@ -81,9 +81,8 @@ pub fn load_with(source: &str, reading: &Reading) -> Result<Splits> {
     let Splits { train, test } = load_as_it_lies(source, reading)?;
     let train = reading.fit(train)?;
     let Some(test) = test else { return Ok(Splits { train, test: None }) };
-    let test = reading
-        .fit(test)?
-        .scaled_as(Scaling::of(&train), ["its test part's numbers are", "those of its training part are"])?;
+    let names = ["its test part's numbers are", "those of its training part are"];
+    let test = reading.fit(test)?.scaled_as(Scaling::of(&train), names)?;
     let conditions = train.conditions().and_then(Scaling::of);
     let names = ["its test part's conditions are", "those of its training part are"];
     let test = test.map_conditions(|test| test.scaled_as(conditions, names))?;
@@ -96,20 +95,17 @@ fn load_as_it_lies(source: &str, reading: &Reading) -> Result<Splits> {
         && !is_csv(source)
     {
         let problem = format!("it is no CSV file, of which {:?} could be the column of labels", label.name);
-        return Err(Error::invalid(format!("data \"{source}\""), problem, "leave the label out, or give a CSV file"));
+        return Err(Error::in_data(source, problem, "leave the label out, or give a CSV file"));
     }
     if source == "digits" {
         return Ok(built_in_digits(TRAIN_DIGITS));
     }
     if let Some(count) = source.strip_prefix("digits:") {
-        return match count.parse::<usize>() {
-            Ok(count) if (1..=MOST_DIGITS).contains(&count) => Ok(built_in_digits(count)),
-            _ => Err(Error::invalid(
-                format!("data \"{source}\""),
-                format!("\"{count}\" is no usable number of digits"),
-                format!("give a whole number from 1 to {MOST_DIGITS}, such as digits:{TRAIN_DIGITS}"),
-            )),
-        };
+        let usable = count.parse().ok().filter(|count| (1..=MOST_DIGITS).contains(count));
+        return usable.map(built_in_digits).ok_or_else(|| {
+            let help = format!("give a whole number from 1 to {MOST_DIGITS}, such as digits:{TRAIN_DIGITS}");
+            Error::in_data(source, format!("\"{count}\" is no usable number of digits"), help)
+        });
     }
     if let Some(rest) = source.strip_prefix("ratings:") {
         return load_ratings(source, rest, reading);
@@ -119,7 +115,7 @@ fn load_as_it_lies(source: &str, reading: &Reading) -> Result<Splits> {
         Ok(metadata) => metadata,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             let problem = "there is no such file or folder, and no built-in data of that name";
-            return Err(Error::invalid(format!("data \"{source}\""), problem, KNOWN));
+            return Err(Error::in_data(source, problem, KNOWN));
         }
         Err(error) => return Err(Error::io("read", path)(error)),
     };
@@ -158,7 +154,7 @@ pub fn load_pairs(source: &str, targets: Option<&str>, reading: &Reading) -> Res
         (test, _) => {
             let (with, without) = if test.is_some() { (source, targets) } else { (targets, source) };
             let problem = format!("it has a test part, and \"{without}\" has none");
-            return Err(Error::invalid(format!("data \"{with}\""), problem, "give both one, or neither"));
+            return Err(Error::in_data(with, problem, "give both one, or neither"));
         }
     };
     Ok(Splits { train: pair(data.train, wanted.train)?, test })
@@ -219,11 +215,11 @@ fn load_ratings(source: &str, rest: &str, reading: &Reading) -> Result<Splits> {
         let seed = if seed.is_empty() { Some(RATINGS_SEED) } else { seed.parse().ok() };
         return match seed {
             Some(seed) if (1..=MOST_USERS).contains(&users) => ratings(users, seed),
-            _ => Err(Error::invalid(
-                format!("data \"{source}\""),
-                "it says no usable number of users, or no seed",
-                format!("give a whole number from 1 to {MOST_USERS}, and a seed behind it, such as ratings:3000:7"),
-            )),
+            _ => {
+                let help = format!("give a whole number from 1 to {MOST_USERS}, and a seed behind it");
+                let problem = "it says no usable number of users, or no seed";
+                Err(Error::in_data(source, problem, help + ", such as ratings:3000:7"))
+            }
         };
     }
     let path = Path::new(rest);
@@ -248,11 +244,7 @@ fn load_file(path: &Path, reading: &Reading) -> Result<Splits> {
             Some(known) => Dataset::from_table(read_table(path, known, reading.label.as_ref())?, !known.complete)?,
             None => {
                 let (Table { columns, values }, labels) = read_labelled(path, reading.label.as_ref())?;
-                let dataset = Dataset::from_f32([columns], values)?;
-                match labels {
-                    Some(labels) => dataset.with_read_labels(labels)?,
-                    None => dataset,
-                }
+                Dataset::from_f32([columns], values)?.with_read_labels(labels)?
             }
         },
     };

@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use flate2::Crc;
 use flate2::bufread::DeflateDecoder;
 
-use super::npy::{LabelArray, Place, read_array, read_exact_list, read_labels};
+use super::elements::Origin;
+use super::gzip::GET_AGAIN;
+use super::npy::{LabelArray, read_array, read_exact_list, read_labels};
 use crate::error::{Error, Result, suggest};
 use crate::files;
 use crate::shape::Shape;
@@ -30,7 +32,6 @@ const ELSEWHERE: u64 = 0xffff_ffff;
 const MOST_ENTRIES: u64 = 10_000;
 /// Most bytes read of an array of text.
 const MOST_TEXT: u64 = 4096;
-const GET_AGAIN: &str = "the file is damaged: get it again";
 
 /// An NPZ file whose directory has been read.
 #[derive(Debug)]
@@ -100,18 +101,14 @@ impl Npz {
     }
 
     /// Calls a reader with one array, unpacked.
-    fn with<T>(
-        &self,
-        name: &str,
-        read: impl FnOnce(&Place, &mut Resolved<BufReader<io::Take<File>>>, u64) -> Result<T>,
-    ) -> Result<T> {
+    fn with<T>(&self, name: &str, read: impl FnOnce(&Origin, &mut dyn Read, u64) -> Result<T>) -> Result<T> {
         let path = &self.path;
         let Some(entry) = self.arrays.iter().find(|entry| entry.name == name) else {
             return Err(Error::file(path, format!("has no array {name:?}"), suggest(name, self.names())));
         };
-        let place = Place { path, array: Some(name) };
+        let origin = Origin { path, array: Some(name) };
         let io = |source| match io::Error::kind(&source) {
-            io::ErrorKind::UnexpectedEof => place.error("lies outside the file", GET_AGAIN),
+            io::ErrorKind::UnexpectedEof => origin.damaged("lies outside the file"),
             _ => Error::io("read", path)(source),
         };
         let mut file = files::open(path)?;
@@ -119,47 +116,39 @@ impl Npz {
         let mut local = [0; 30];
         file.read_exact(&mut local).map_err(io)?;
         if local[..4] != MAGIC {
-            return Err(place.error("is not where the directory says", GET_AGAIN));
+            return Err(origin.damaged("is not where the directory says"));
         }
         let skipped = u64::from(u16_at(&local, 26)) + u64::from(u16_at(&local, 28));
         file.seek(SeekFrom::Current(skipped as i64)).map_err(io)?;
         let packed = BufReader::new(file.take(entry.packed));
-        let checked = |reader| Resolved { reader, crc: Crc::new(), left: entry.unpacked, expected: entry.checksum };
-        match entry.method {
-            0 => read(&place, &mut checked(Unpack::Stored(packed)), entry.unpacked.min(self.bytes)),
-            8 => read(&place, &mut checked(Unpack::Deflated(DeflateDecoder::new(packed))), 0),
+        let (reader, at_hand): (Box<dyn Read>, u64) = match entry.method {
+            0 => (Box::new(packed), entry.unpacked.min(self.bytes)),
+            8 => (Box::new(DeflateDecoder::new(packed)), 0),
             method => {
                 let help = "save it by numpy.savez or numpy.savez_compressed";
-                Err(place.error(format!("is packed by method {method}, which is not read"), help))
+                return Err(origin.error(format!("is packed by method {method}, which is not read"), help));
             }
-        }
+        };
+        let (crc, left, expected) = (Crc::new(), entry.unpacked, entry.checksum);
+        read(&origin, &mut Checked { reader, crc, left, expected }, at_hand)
     }
 }
 
-/// Decompressors for the methods that NumPy uses.
-enum Unpack<R> {
-    Stored(R),
-    Deflated(DeflateDecoder<R>),
-}
-
 /// A reader that limits an entry to its declared length, and compares the checksum at the end.
-struct Resolved<R> {
-    reader: Unpack<R>,
+struct Checked<R> {
+    reader: R,
     crc: Crc,
     left: u64,
     expected: u32,
 }
 
-impl<R: io::BufRead> Read for Resolved<R> {
+impl<R: Read> Read for Checked<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
         if most == 0 {
             return Ok(0);
         }
-        let count = match &mut self.reader {
-            Unpack::Stored(reader) => reader.read(&mut buffer[..most])?,
-            Unpack::Deflated(reader) => reader.read(&mut buffer[..most])?,
-        };
+        let count = self.reader.read(&mut buffer[..most])?;
         if count == 0 {
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it ends early"));
         }
@@ -185,9 +174,7 @@ fn read_directory(path: &Path, mut file: File, length: u64) -> Result<Vec<Entry>
     (&mut file).take((END_BYTES + LONGEST_COMMENT) as u64).read_to_end(&mut tail).map_err(io)?;
     let last = tail.len().checked_sub(END_BYTES);
     let end = last.and_then(|last| (0..=last).rev().find(|at| tail[*at..].starts_with(&DIRECTORY_END)));
-    let Some(end) = end else {
-        return Err(damaged("is no whole ZIP archive: its directory is missing"));
-    };
+    let end = end.ok_or_else(|| damaged("is no whole ZIP archive: its directory is missing"))?;
     let mut count = u64::from(u16_at(&tail, end + 10));
     let mut offset = u64::from(u32_at(&tail, end + 16));
     if count == 0xffff || offset == ELSEWHERE {
@@ -218,22 +205,14 @@ fn read_directory(path: &Path, mut file: File, length: u64) -> Result<Vec<Entry>
         let [name, extra, comment] = [28, 30, 32].map(|at| usize::from(u16_at(&fixed, at)));
         let mut rest = vec![0; name + extra + comment];
         directory.read_exact(&mut rest).map_err(io)?;
-        let wide = wide_numbers(
-            [u32_at(&fixed, 24), u32_at(&fixed, 20), u32_at(&fixed, 42)].map(u64::from),
-            &rest[name..name + extra],
-        );
+        let numbers = [24, 20, 42].map(|at| u64::from(u32_at(&fixed, at)));
+        let wide = wide_numbers(numbers, &rest[name..name + extra]);
         let [unpacked, packed, offset] = wide.ok_or_else(|| damaged("has a damaged directory"))?;
         // Messages are one line, so ignore names with control characters.
         let name = str::from_utf8(&rest[..name]).ok().filter(|name| !name.contains(char::is_control));
-        let Some(name) = name.and_then(|name| name.strip_suffix(".npy")) else { continue };
-        arrays.push(Entry {
-            name: name.to_owned(),
-            method: u16_at(&fixed, 10),
-            checksum: u32_at(&fixed, 16),
-            packed,
-            unpacked,
-            offset,
-        });
+        let Some(name) = name.and_then(|name| name.strip_suffix(".npy")).map(str::to_owned) else { continue };
+        let (method, checksum) = (u16_at(&fixed, 10), u32_at(&fixed, 16));
+        arrays.push(Entry { name, method, checksum, packed, unpacked, offset });
     }
     Ok(arrays)
 }

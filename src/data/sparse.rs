@@ -99,10 +99,7 @@ impl SparseRows {
             let columns = indices[range.clone()].iter().map(column);
             columns.zip(values[range].iter().map(|value| *value as f32)).collect()
         };
-        SparseRows::new(columns, starts.windows(2).map(row)).map_err(|error| match error {
-            Error::Invalid { problem, help, .. } => Error::file(path, problem, help),
-            other => other,
-        })
+        SparseRows::new(columns, starts.windows(2).map(row)).map_err(Error::in_file(path))
     }
 
     /// A checksum (CRC-32C) of all rows, without names.
@@ -146,13 +143,12 @@ impl SparseRows {
 
     /// The name of a row: its number, counted from 0, if rows have no names.
     pub fn row_name(&self, index: usize) -> String {
-        self.row_names.as_ref().and_then(|names| names.get(index).cloned()).unwrap_or_else(|| index.to_string())
+        name(self.row_names.as_ref(), index)
     }
 
     /// The name of a column: its number, counted from 0, if columns have no names.
     pub fn column_name(&self, index: usize) -> String {
-        let names = self.column_names.as_ref();
-        names.and_then(|names| names.get(index).cloned()).unwrap_or_else(|| index.to_string())
+        name(self.column_names.as_deref(), index)
     }
 
     /// The names of all columns, if they have names.
@@ -209,4 +205,8 @@ impl SparseRows {
             names.truncate(count);
         }
     }
+}
+
+fn name(names: Option<&Vec<String>>, index: usize) -> String {
+    names.and_then(|names| names.get(index).cloned()).unwrap_or_else(|| index.to_string())
 }

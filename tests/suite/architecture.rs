@@ -24,10 +24,9 @@ const FLOORS: &[&[&str]] = &[
     &["bench"],
     &["cli"],
 ];
-/// Cycles by nature: the conditions of a data set are a data set, an application's kernel is an op whose derivative builds a
+/// Cycles by nature: an application's kernel is an op whose derivative builds a
 /// graph, and layers hold lists of layers, whose shapes are found where lists are placed.
 const NATURAL_CYCLES: &[&[&str]] = &[
-    &["data/dataset.rs", "data/side_data.rs"],
     &["graph/custom.rs", "graph/graph.rs", "graph/op.rs"],
     &["nn/layer/dense.rs", "nn/layer/kind.rs", "nn/layer/mod.rs", "nn/layer/structure.rs", "nn/placement.rs"],
 ];

@@ -212,7 +212,7 @@ fn sparse_rows_streams_and_steps_beyond_a_length_are_looked_at_as_they_are_used(
 
 /// What a run that was trained on some samples makes of others: `-` as they are, `n` bytes as numbers, `x` refused.
 fn verdict(trained: &Dataset, later: &Dataset) -> char {
-    match Samples::of(trained).bring(later.clone()) {
+    match Samples::of(trained).convert(later.clone()) {
         Ok(data) if data == *later => '-',
         Ok(data) => {
             let expected: Vec<f32> = later.rows_f32(0..16).iter().map(|value| (value * 255.0).round()).collect();

@@ -110,7 +110,7 @@ fn dataset_refuses_what_cannot_be_trained_on() {
     says(Dataset::from_u8([huge, 4], vec![1]), &format!("data: a sample cannot have shape [{huge}, 4]; {help}"));
     says(
         Dataset::from_u8([1], vec![1, 2]).and_then(|data| data.with_labels(vec![1])),
-        "labels: 1 labels given for 2 samples; give one label per sample",
+        "labels: 1 labels given for 2 samples; give one for each sample",
     );
 }
 
