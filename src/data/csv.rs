@@ -44,8 +44,8 @@ pub fn read_csv(path: impl AsRef<Path>) -> Result<Table> {
     Ok(read_labelled(path.as_ref(), None)?.0)
 }
 
-/// As [`read_csv`], for a file that may have a column of labels: returns the other columns' numbers, and the labels or
-/// the reason why they cannot be used.
+/// Reads a file as [`read_csv`] does, except for a column of labels: returns the other columns' numbers, and the labels
+/// or the reason why they cannot be used.
 pub(super) fn read_labelled(
     path: &Path,
     label: Option<&LabelColumn>,
@@ -239,7 +239,7 @@ impl Lines<'_> {
                     if starts && fields.text().is_empty() {
                         empty = count;
                     } else if !header {
-                        // The line is not empty after all, so neither are its first fields skipped.
+                        // The line is not empty after all, so its first fields are not skipped.
                         (1..count).filter(|_| starts).try_for_each(|column| self.take(&fields, column, ""))?;
                         self.take(&fields, count, fields.text())?;
                     }
@@ -306,7 +306,7 @@ impl Lines<'_> {
     }
 }
 
-/// Writes lines of numbers separated by commas, each number in the fewest digits that read back as the same f32. The
+/// Writes lines of numbers separated by commas, each number in the fewest digits that read back as an equal f32. The
 /// file is written atomically.
 ///
 /// Fails where the numbers are not a whole number of lines, and where the file cannot be written.

@@ -78,7 +78,7 @@ pub enum Checksum {
     Files(u32),
 }
 
-/// The values that a data set outside memory returns: none.
+/// The values that a data set outside memory returns.
 static NOTHING: Values = Values::U8(Vec::new());
 
 impl Dataset {
@@ -188,13 +188,13 @@ impl Dataset {
     }
 
     /// Makes a data set of pictures that stay in their files until read, one sample each: bytes, or floats from 0 to 1
-    /// if one of them has 16 bits. Fails where there is none.
+    /// if one of them has 16 bits. Fails where there is no picture.
     pub fn from_pictures(paths: Vec<PathBuf>, format: PictureFormat) -> Result<Dataset> {
         let sixteen_bits = paths.par_iter().any(|path| has_sixteen_bits(path));
         Dataset::from_pictures_of(paths, format, sixteen_bits)
     }
 
-    /// As [`Dataset::from_pictures`], where it is known whether a picture, here or in a related part, has 16 bits.
+    /// Makes a data set as [`Dataset::from_pictures`] does, given whether a picture of it or of a related part has 16 bits.
     pub(super) fn from_pictures_of(paths: Vec<PathBuf>, format: PictureFormat, sixteen_bits: bool) -> Result<Dataset> {
         if paths.is_empty() {
             return Err(Error::invalid("data", "there is no picture in it", "give at least one"));
@@ -348,7 +348,7 @@ impl Dataset {
     }
 
     /// Reads the samples at these indices, one after another, in the data's own type; indices may repeat. Samples
-    /// in files are read now, on all cores. Samples from an iterator are those of epoch 0, and their indices must be
+    /// in files are decoded by this call, on all cores. Samples from an iterator are those of epoch 0, and their indices must be
     /// consecutive.
     ///
     /// Fails where a file cannot be read, where an iterator returns an error, and where an index is not below
@@ -357,7 +357,7 @@ impl Dataset {
         self.read_epoch(0, indices)
     }
 
-    /// As [`Dataset::read`], in the given epoch, which matters if samples come from an iterator.
+    /// Reads samples as [`Dataset::read`] does, of an iterator those of the given epoch.
     pub(crate) fn read_epoch(&self, epoch: u64, indices: &[u32]) -> Result<Values> {
         if let Some(index) = indices.iter().find(|index| **index as usize >= self.len()) {
             let problem = format!("there is no sample {index}: there are {}", self.len());
@@ -434,7 +434,7 @@ impl Dataset {
         }
         if self.is_stream() {
             let problem = "samples that come from an iterator cannot be set aside";
-            return Err(Error::invalid("validation", problem, "give data of its own to validate on"));
+            return Err(Error::invalid("validation", problem, "give validation data separately"));
         }
         let Ok(count) = u32::try_from(self.len()) else {
             let problem = format!("{} samples are more than a split can count", self.len());
@@ -480,8 +480,8 @@ impl Dataset {
         let wrong = indices.iter().find(|index| **index as usize >= self.len());
         let problem = match wrong {
             Some(index) => format!("there is no sample {index}: there are {}", self.len()),
-            None if indices.is_empty() => "no sample of it is chosen".to_owned(),
-            None if self.is_stream() => "of samples that come from an iterator none can be chosen".to_owned(),
+            None if indices.is_empty() => "no sample is chosen".to_owned(),
+            None if self.is_stream() => "samples that come from an iterator cannot be chosen".to_owned(),
             None => return Ok(self.subset(indices)),
         };
         Err(Error::in_data(&self.name, problem, "choose samples that are there, counted from 0"))
@@ -604,13 +604,13 @@ impl fmt::Debug for Dataset {
             _ => "f32",
         };
         let labels = if self.labels().is_some() { ", labelled" } else { "" };
-        let place = match &self.store {
+        let storage = match &self.store {
             Store::Memory(_) => "",
             Store::Pictures { .. } => ", in files",
             Store::Stream(_) => ", from an iterator",
             Store::Sparse(_) => ", sparse",
             Store::Parts(_) => ", side by side",
         };
-        write!(f, "Dataset(\"{}\", {} x {} {kind}{labels}{place})", self.name, self.len(), self.sample_shape)
+        write!(f, "Dataset(\"{}\", {} x {} {kind}{labels}{storage})", self.name, self.len(), self.sample_shape)
     }
 }

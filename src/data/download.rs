@@ -14,7 +14,7 @@ use super::elements::read_fully;
 use crate::error::{Error, Result, suggest};
 use crate::files::sync_folder;
 
-/// Most connections to one mirror that bring data, and most that bring none.
+/// Most connections to one mirror, and most in succession that bring no data.
 const CONNECTIONS: usize = 20;
 const FRUITLESS: usize = 2;
 
@@ -90,7 +90,7 @@ pub static COLLECTIONS: [Collection; 2] = [
     },
 ];
 
-/// Finds the data set of this name. Fails where none is known.
+/// Finds the data set of this name. Fails where the name is unknown.
 pub fn collection(name: &str) -> Result<&'static Collection> {
     COLLECTIONS.iter().find(|collection| collection.name == name).ok_or_else(|| {
         let help = suggest(name, COLLECTIONS.iter().map(|collection| collection.name));
@@ -150,7 +150,7 @@ impl Downloader {
             if File::open(&target).and_then(digest).map_err(Error::io("read", &target))? == file.sha256 {
                 return Ok(Fetched::AlreadyThere);
             }
-            let problem = format!("is there, but is not the file that is meant (SHA-256 {})", file.sha256);
+            let problem = format!("is not the expected file (SHA-256 {})", file.sha256);
             return Err(Error::file(&target, problem, "move it away, or choose another folder"));
         }
         fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
@@ -174,8 +174,8 @@ impl Downloader {
         }
         Err(Error::invalid(
             format!("download of {}", file.name),
-            format!("no mirror gave it ({})", faults.join("; ")),
-            "check the network and try again: it goes on where it stopped",
+            format!("no mirror sent it ({})", faults.join("; ")),
+            "check the network and try again: the download is resumed where it stopped",
         ))
     }
 
@@ -190,7 +190,7 @@ impl Downloader {
         let local = |source| Fault::Local(Error::io("write", partial)(source));
         let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(partial);
         let mut growing = open.map_err(local)?;
-        let (mut fruitless, mut patience, mut said) = (0, self.patience, "it gave nothing".to_owned());
+        let (mut fruitless, mut patience, mut problem) = (0, self.patience, "it sent nothing".to_owned());
         for _ in 0..CONNECTIONS {
             let mut began = growing.seek(SeekFrom::End(0)).map_err(local)?;
             if began > file.bytes {
@@ -199,14 +199,14 @@ impl Downloader {
             }
             if began < file.bytes {
                 match self.connect(address, file, &mut growing, patience, progress) {
-                    Err(Fault::Remote(problem)) => said = problem,
+                    Err(Fault::Remote(fault)) => problem = fault,
                     result => result?,
                 }
             }
             let length = growing.seek(SeekFrom::End(0)).map_err(local)?;
             if length > file.bytes {
                 growing.set_len(0).map_err(local)?;
-                said = format!("it gave more than {} bytes", file.bytes);
+                problem = format!("it sent more than {} bytes", file.bytes);
                 break;
             }
             if length == file.bytes {
@@ -216,7 +216,7 @@ impl Downloader {
                     return Ok(());
                 }
                 growing.set_len(0).map_err(local)?;
-                said = "it gave other bytes than it should".to_owned();
+                problem = "it sent other bytes than it should".to_owned();
                 // The bytes received earlier may have been wrong.
                 if began == 0 {
                     break;
@@ -232,7 +232,7 @@ impl Downloader {
                 }
             }
         }
-        Err(Fault::Remote(said))
+        Err(Fault::Remote(problem))
     }
 
     /// Runs one connection: appends to the bytes received so far, or starts over if the mirror cannot resume.
@@ -245,7 +245,7 @@ impl Downloader {
         progress: &mut dyn FnMut(u64),
     ) -> Result<(), Fault> {
         let local = |source| Fault::Local(Error::io("write", Path::new(file.name))(source));
-        // Errors are one line, whatever the server sends.
+        // Errors are one line, even if the server sends several.
         let remote = |error: String| Fault::Remote(error.replace(['\n', '\r'], " "));
         let mut have = growing.seek(SeekFrom::End(0)).map_err(local)?;
         // Forbid compression in transit: the bytes are counted.

@@ -1,7 +1,7 @@
 //! Numbers of binary files: their types, and reading them piece by piece.
 //!
-//! Memory grows with the file's actual content, never with its header's claims, and bytes are converted as they
-//! arrive, so that they are never in memory together with the resulting numbers.
+//! Memory grows with the file's actual content, never with its header's claims, and bytes are converted block
+//! by block, so that they are never in memory together with the resulting numbers.
 
 use std::io::{self, Read};
 use std::path::Path;
@@ -75,7 +75,7 @@ impl Origin<'_> {
         self.error(problem, GET_AGAIN)
     }
 
-    /// The error of reading: damaged packed data is the file's fault; anything else is the system's.
+    /// The error of reading: blames the file for damaged packed data, else the system.
     pub(super) fn unreadable(&self, source: io::Error) -> Error {
         match source.kind() {
             io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput
@@ -102,7 +102,7 @@ pub(super) struct Array {
 
 impl Array {
     /// Reads the numbers, row-major: unsigned bytes and booleans as bytes, all others as f32. `at_hand` is the number of
-    /// bytes known to remain in the file, 0 if unknown: that much memory is reserved at once.
+    /// bytes known to remain in the file, 0 if unknown: memory for those is reserved in advance.
     ///
     /// Fails where the shape has a size of 0, where the numbers do not fit in memory, where less or more data follows
     /// than the shape says, and on read errors.
@@ -153,7 +153,8 @@ impl Array {
     }
 }
 
-/// Reads `count` numbers, or as many as there are, block by block, and applies `make` to each; returns the results and the number of bytes read.
+/// Reads `count` numbers, fewer if the file ends early, block by block, and applies `make` to each; returns the results
+/// and the number of bytes read.
 fn read_each<T>(
     reader: &mut dyn Read,
     element: Element,
@@ -234,8 +235,8 @@ fn rows_first<T: Copy>(shape: &Shape, values: &mut [T]) {
     }
 }
 
-/// Reserves memory for `more` values, and for half as many again as there are, to keep the number of moves low; but
-/// never beyond `most`.
+/// Reserves memory for `more` values, or for half the present number if that is larger, to keep the number of moves low;
+/// but never for more than `most`.
 pub(super) fn grow<T>(values: &mut Vec<T>, more: usize, most: usize) -> io::Result<()> {
     if values.capacity() - values.len() < more {
         make_room(values, more.max((values.len() / 2).min(most)))?;
@@ -247,7 +248,7 @@ fn make_room<T>(values: &mut Vec<T>, more: usize) -> io::Result<()> {
     values.try_reserve_exact(more).map_err(|_| io::ErrorKind::OutOfMemory.into())
 }
 
-/// Fills the buffer as far as there are bytes.
+/// Fills the buffer, or its beginning if the file ends early; returns the number of bytes read.
 pub(super) fn read_fully(reader: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
     let mut filled = 0;
     while filled < buffer.len() {
@@ -261,7 +262,7 @@ pub(super) fn read_fully(reader: &mut dyn Read, buffer: &mut [u8]) -> io::Result
     Ok(filled)
 }
 
-/// Whether any bytes remain.
+/// Whether any bytes follow.
 pub(super) fn has_more(reader: &mut dyn Read) -> io::Result<bool> {
     Ok(read_fully(reader, &mut [0])? > 0)
 }

@@ -1,7 +1,7 @@
 //! Gzip: unpacks a file block by block while reading, so that neither its bytes nor the unpacked ones are in memory
 //! as a whole.
 //!
-//! A packed file is recognised by its first two bytes, whatever its name.
+//! A packed file is recognised by its first two bytes, not by its name.
 
 use std::io::{self, BufReader, Cursor, Read};
 use std::path::Path;
@@ -42,7 +42,7 @@ impl Unpacked {
         self.is_packed
     }
 
-    /// Number of bytes that certainly follow: the file's size, or 0 for a packed file, whose claims are not to be trusted.
+    /// Number of bytes that certainly follow: the file's size, or 0 for a packed file, whose claims cannot be trusted.
     pub(super) fn at_hand(&self) -> u64 {
         if self.is_packed { 0 } else { self.bytes }
     }
@@ -59,8 +59,7 @@ impl Read for Unpacked {
     }
 }
 
-/// The error of reading an [`Unpacked`]: a damaged or truncated gzip stream is the file's fault, anything else the
-/// system's.
+/// The error of reading an [`Unpacked`]: blames the file for a damaged or truncated gzip stream, else the system.
 pub(super) fn unreadable(path: &Path) -> impl FnOnce(io::Error) -> Error {
     move |source| match source.kind() {
         io::ErrorKind::UnexpectedEof => Error::file(path, "its gzip data ends early", GET_AGAIN),

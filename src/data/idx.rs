@@ -31,7 +31,7 @@ pub fn read_idx(path: impl AsRef<Path>) -> Result<Tensor> {
     Tensor::new(shape, values)
 }
 
-/// As [`read_idx`], returning shape and values without a tensor.
+/// Reads a file as [`read_idx`] does, to shape and values without a tensor.
 pub(super) fn read_parts(path: &Path) -> Result<(Shape, Values)> {
     let origin = Origin { path, array: None };
     let mut file = gzip::open(path)?;

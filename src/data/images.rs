@@ -200,18 +200,18 @@ pub(super) fn has_sixteen_bits(path: &Path) -> bool {
 
 fn damaged(path: &Path, kind: Kind, error: image::ImageError) -> Error {
     let name = kind.name();
-    // Errors are one line, whatever the decoder returns.
-    let said = error.to_string().replace(['\n', '\r'], " ");
+    // Errors are one line, even if the decoder returns several.
+    let message = error.to_string().replace(['\n', '\r'], " ");
     match error {
         image::ImageError::IoError(source) if source.kind() != io::ErrorKind::UnexpectedEof => {
             Error::io("read", path)(source)
         }
         image::ImageError::Unsupported(_) => {
-            Error::file(path, format!("is a {name} of a kind that is not read ({said})"), OTHER_PIXELS)
+            Error::file(path, format!("is a {name} of a kind that is not read ({message})"), OTHER_PIXELS)
         }
         _ => {
             let help = format!("check that it is a {name}, or get it again");
-            Error::file(path, format!("is no readable {name} ({said})"), help)
+            Error::file(path, format!("is no readable {name} ({message})"), help)
         }
     }
 }

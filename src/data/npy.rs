@@ -16,7 +16,7 @@ use crate::tensor::{Tensor, Values};
 
 /// The first bytes of every NPY file.
 pub(super) const MAGIC: [u8; 6] = *b"\x93NUMPY";
-/// Most bytes of a header: NumPy's limit for reading; those it writes have about a hundred.
+/// Most bytes of a header: NumPy's limit for reading; headers that it writes have about a hundred.
 const LONGEST_HEADER: usize = 10_000;
 /// Most dimensions of an array in NumPy.
 const MOST_DIMENSIONS: usize = 64;
@@ -33,7 +33,7 @@ pub fn read_npy(path: impl AsRef<Path>) -> Result<Tensor> {
     Tensor::new(shape, values)
 }
 
-/// As [`read_npy`], returning shape and values without a tensor.
+/// Reads a file as [`read_npy`] does, to shape and values without a tensor.
 pub(super) fn read_parts(path: &Path) -> Result<(Shape, Values)> {
     let mut file = gzip::open(path)?;
     let at_hand = file.at_hand();
@@ -175,7 +175,7 @@ impl Header {
         self.descr.trim_start_matches(['<', '>', '=', '|'])
     }
 
-    /// The array of numbers that follows. Fails where it holds anything else, and where it is no array.
+    /// The array of numbers that follows. Fails where other elements follow, or a single number.
     fn array(self, origin: &Origin) -> Result<Array> {
         let element = match self.kind() {
             "b1" => Element::Bool,

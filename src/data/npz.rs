@@ -76,7 +76,7 @@ impl Npz {
         Tensor::new(shape, values)
     }
 
-    /// As [`Npz::read`], returning shape and values without a tensor.
+    /// Reads one array as [`Npz::read`] does, to shape and values without a tensor.
     pub(super) fn read_parts(&self, name: &str) -> Result<(Shape, Values)> {
         self.with(name, read_array)
     }

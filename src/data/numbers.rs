@@ -131,8 +131,8 @@ impl<'a> Numbers<'a> {
         }
     }
 
-    /// Parses a field as a number, which may be infinite, or as none. Fails where it has a decimal comma and an earlier
-    /// number a point, or the reverse.
+    /// Parses a field as a number, which may be infinite; `None` for anything else. Fails where the field has a decimal
+    /// comma and an earlier number a point, or the reverse.
     pub fn number(&mut self, field: &str, [line, column]: [usize; 2]) -> Result<Option<f64>> {
         let mut number = field.parse::<f64>().ok();
         if !self.separator.leaves_commas() {

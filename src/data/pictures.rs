@@ -1,4 +1,4 @@
-//! Folders of pictures of any size: resized to one size when decoded, in parallel, at once or on demand.
+//! Folders of pictures of any size: decoded in parallel to one size, in advance or on demand.
 
 use std::path::{Path, PathBuf};
 

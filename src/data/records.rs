@@ -1,6 +1,6 @@
 //! Lines of fields: CSV and its variants, with any content in the fields.
 //!
-//! [`Source`] detects how a file is written; [`Fields`] reads it field by field in bounded memory, and
+//! [`Source`] detects the format of a file; [`Fields`] reads it field by field in bounded memory, and
 //! [`Source::records`] record by record.
 
 use std::path::Path;
@@ -366,8 +366,8 @@ impl Fields<'_> {
 }
 
 /// Detects the separator: of tab, semicolon, comma, two colons and bar, the first in this order that the first line has
-/// outside quotes. If it has none, blanks separate, provided that all lines of the beginning have as many fields
-/// between blanks, two or more, and that all fields except the first line's are numbers.
+/// outside quotes. If it has none, blanks separate, provided that all lines of the beginning have equal numbers of
+/// fields between blanks, two or more, and that all fields except the first line's are numbers.
 fn separator(beginning: &[u8]) -> Separator {
     let skipped = beginning.iter().take_while(|byte| byte.is_ascii_whitespace() && **byte != b'\t').count();
     let beginning = &beginning[skipped..];

@@ -1,5 +1,5 @@
-//! Scaling of numbers: bytes mean 0 to 1 and are divided by 255, floats are taken as they are. A model was trained on
-//! one of the two; data used with it later must have the same scaling, see [`Scaling`].
+//! Scaling of numbers: bytes mean 0 to 1 and are divided by 255, floats stay unchanged. A model was trained on
+//! one of the two; data used with it later must be scaled likewise, see [`Scaling`].
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -46,14 +46,14 @@ impl Dataset {
 ///
 /// | trained on | bytes later | floats later |
 /// | --- | --- | --- |
-/// | bytes | divided by 255 | as they are where they lie in or near 0 to 1, else refused |
-/// | floats in or near 0 to 1 | divided by 255 | as they are; whole numbers of a byte's range are refused |
-/// | floats of a byte's range | as numbers 0 to 255 | as they are; fractions of 0 to 1 beside whole ones are refused |
-/// | other floats | refused | as they are |
+/// | bytes | divided by 255 | unchanged in or near 0 to 1, else refused |
+/// | floats in or near 0 to 1 | divided by 255 | unchanged; whole numbers of a byte's range are refused |
+/// | floats of a byte's range | become floats 0 to 255 | unchanged; fractions of 0 to 1 are refused, if trained on whole numbers |
+/// | other floats | refused | unchanged |
 ///
 /// Numbers near 0 to 1 are less than that interval's width outside it, as reconstructions of a linear decoder are, and
 /// neither numbers from -1 to 1 nor standardised ones. Floats have a byte's range if none is negative and the largest
-/// is from 128 to 255. Otherwise later floats may have any range: an anomaly is unlike anything that the model has
+/// is from 128 to 255. Otherwise later floats may have any range, since an anomaly is unlike all that the model has
 /// seen. If trained on floats that are only 0 and 1, bytes that are only 0 and 1 become equal floats.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
@@ -132,7 +132,7 @@ impl Scaling {
 
     fn text(self) -> String {
         match self {
-            Scaling::Bytes { .. } => "bytes, which stand for 0 to 1".to_owned(),
+            Scaling::Bytes { .. } => "bytes, which mean 0 to 1".to_owned(),
             Scaling::Floats { least, most, .. } => format!("floats from {least} to {most}"),
         }
     }
@@ -189,7 +189,7 @@ impl Dataset {
 }
 
 /// Shape and scaling of a run's training samples: kept in its `run.toml`, so that data used later is
-/// read alike, or refused.
+/// converted to it, or refused.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Samples {
@@ -226,7 +226,7 @@ impl Samples {
     /// a flat input would take the numbers of another shape in another order.
     pub fn convert(&self, data: Dataset) -> Result<Dataset> {
         let shape = self.shape.iter().copied().collect::<Shape>();
-        if arrangement(data.sample_shape(), &shape) != Some(Arrangement::AsTheyLie) {
+        if arrangement(data.sample_shape(), &shape) != Some(Arrangement::Unchanged) {
             let problem = format!("its samples are {}, the run was trained on {shape}", data.sample_shape());
             let help = "give samples of that shape, or flat ones in the same order";
             return Err(Error::in_data(data.name(), problem, help));

@@ -77,10 +77,10 @@ impl Dataset {
 
     /// Sets the targets, which a model learns to output for the samples, such as clean pictures for noisy ones. Fails
     /// where their number or shape differs from the samples' (see [`arrangement`] for shapes), and where they are
-    /// scaled otherwise, as bytes are, which mean 0 to 1, beside floats from 0 to 255.
+    /// scaled differently, for example bytes, which mean 0 to 1, for floats from 0 to 255.
     pub fn with_targets(mut self, targets: Dataset) -> Result<Dataset> {
         expect_one_each("targets", targets.len(), self.len())?;
-        if arrangement(targets.sample_shape(), self.sample_shape()) != Some(Arrangement::AsTheyLie) {
+        if arrangement(targets.sample_shape(), self.sample_shape()) != Some(Arrangement::Unchanged) {
             let problem = format!("they are {}, the samples {}", targets.sample_shape(), self.sample_shape());
             return Err(Error::invalid("targets", problem, "give targets of the samples' shape"));
         }
@@ -89,7 +89,7 @@ impl Dataset {
         Ok(self)
     }
 
-    /// The targets, if a model is to output anything else than the samples themselves.
+    /// The targets, if a model is to output anything but the samples themselves.
     pub fn targets(&self) -> Option<&Dataset> {
         self.targets.as_deref()
     }

@@ -100,7 +100,7 @@ impl Stream {
     }
 }
 
-/// A copy has its own position in the epoch.
+/// A copy begins at the start of an epoch.
 impl Clone for Stream {
     fn clone(&self) -> Stream {
         let (open, samples, bounds) = (self.open.clone(), self.samples, self.bounds.clone());
@@ -108,7 +108,7 @@ impl Clone for Stream {
     }
 }
 
-/// Equal if the iterators are the same; samples are not compared.
+/// Equal if both open one iterator; samples are not compared.
 impl PartialEq for Stream {
     fn eq(&self, other: &Stream) -> bool {
         Arc::ptr_eq(&self.open, &other.open) && self.samples == other.samples

@@ -30,9 +30,9 @@ pub struct Column {
     pub categories: Vec<String>,
     /// Size of the vector learnt for each category; 0 for half the number of categories, at most 50.
     pub size: usize,
-    /// The mean of a column of numbers, which is subtracted.
+    /// The mean of a column of numbers, which standardisation subtracts.
     pub mean: f64,
-    /// The deviation of a column of numbers, which divides.
+    /// The deviation of a column of numbers, by which standardisation divides.
     pub deviation: f64,
 }
 
@@ -68,7 +68,7 @@ impl Column {
     }
 }
 
-/// What is known of a table's columns before reading it.
+/// The columns of a table that are known before it is read.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Columns {
     /// The known columns, found by their names.
@@ -89,7 +89,7 @@ pub(super) struct Lines {
 
 /// Reads a table: its columns, and its samples `[columns]`.
 ///
-/// A column holds numbers if all its fields are finite numbers, and categories if the model says so or fewer fields are
+/// A column holds numbers if all its fields are finite numbers, and categories if the model requires it or fewer fields are
 /// numbers than texts. Anything between is an error at the first field that is not a number: a column of numbers with
 /// missing or malformed ones.
 ///
@@ -216,7 +216,7 @@ impl Header {
         if let Some(at) = label
             && let Some(column) = known(&names[at])
         {
-            let problem = format!("column {:?} is the label, and stands in data.columns too", column.name);
+            let problem = format!("column {:?} is the label, and is listed in data.columns too", column.name);
             return Err(Error::file(path, problem, "take it out of one of the two"));
         }
         let columns = match columns.complete {
@@ -245,7 +245,7 @@ impl Header {
         Ok(found)
     }
 
-    /// The number of words in the name, if a single name may be meant as several separated by blanks.
+    /// The number of words in the name, if the only name may be several separated by blanks.
     fn blanks(&self) -> Option<usize> {
         let [name] = &self.names[..] else { return None };
         Some(name.split_ascii_whitespace().count()).filter(|parts| *parts > 1)
@@ -329,7 +329,7 @@ impl FieldCounts {
         self.numbers + self.nearly + if self.unit.is_some() { self.with_unit } else { 0 }
     }
 
-    /// Whether the column holds categories, as the model says or because fewer fields are numbers than texts.
+    /// Whether the column holds categories, because the model requires it or because fewer fields are numbers than texts.
     fn is_categorical(&self) -> bool {
         let texts = self.lines - self.missing - self.numeric();
         self.column.is_categorical() || texts > self.numeric()
@@ -364,7 +364,7 @@ impl FieldCounts {
         let content = Content::of(field, field.parse().ok());
         let numeric = self.numeric();
         let others = match self.numbers {
-            _ if numeric == 0 => "and no field of the column says anything".to_owned(),
+            _ if numeric == 0 => "and all fields of the column are missing".to_owned(),
             0 => "in a column of numbers".to_owned(),
             1 => "beside 1 number".to_owned(),
             numbers => format!("beside {numbers} numbers"),
@@ -388,7 +388,7 @@ fn warn_of_gaps(path: &Path, found: &[FieldCounts]) {
     };
     let gaps: Vec<String> = found.iter().filter_map(gaps).collect();
     if !gaps.is_empty() {
-        let message = format!("fields that say nothing are categories of their own: {}", gaps.join(", "));
+        let message = format!("missing fields count as categories: {}", gaps.join(", "));
         warn(path, &message);
     }
 }

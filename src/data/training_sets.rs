@@ -13,7 +13,7 @@ pub struct TrainingSets {
 }
 
 impl Splits {
-    /// Makes the data sets of a training. Validation uses the source's own test samples. If the source has none, or
+    /// Makes the data sets of a run. Validation uses the source's own test samples. If the source has none, or
     /// `set_aside` reserves them, validation uses this fraction of the training samples, drawn by `set_aside` (else
     /// `seed`).
     pub fn for_training(self, fraction: f64, seed: u64, set_aside: Option<u64>) -> Result<TrainingSets> {

@@ -44,7 +44,7 @@ impl<'a> Ensemble<'a> {
             return refuse("one model is no ensemble".to_owned(), "give two or more");
         }
         let unlike =
-            |other: &&&Autoencoder| arrangement(&other.network().spec().input, input) != Some(Arrangement::AsTheyLie);
+            |other: &&&Autoencoder| arrangement(&other.network().spec().input, input) != Some(Arrangement::Unchanged);
         if let Some(other) = rest.iter().find(unlike) {
             let problem = format!("its members take samples of {input} and of {}", other.network().spec().input);
             return refuse(problem, "choose models that were trained on the same data");
