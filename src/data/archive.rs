@@ -51,35 +51,31 @@ pub(super) fn arrays(path: &Path, key: Option<&str>, reading: &Reading) -> Resul
         if !names.contains(&y) {
             return Ok(dataset);
         }
-        match npz.read_labels(y) {
-            Ok(array) => match Labels::from_array(array).map_err(|fault| format!("array {y:?} {fault}")) {
-                Ok(labels) if labels.len() != dataset.len() => {
-                    let problem =
-                        format!("array {y:?} has {} labels, but {x:?} has {} samples", labels.len(), dataset.len());
-                    Err(Error::file(path, problem, format!("give {}:{x} to do without labels", name_of(path))))
-                }
-                labels => dataset.with_read_labels(Some(labels)),
-            },
-            // Unreadable labels are an error only if labels are required.
-            Err(Error::File { problem, .. }) => Ok(dataset.with_unreadable_labels(problem)),
-            Err(error) => Ok(dataset.with_unreadable_labels(error.to_string())),
+        let labels = match npz.read_labels(y) {
+            Ok(array) => Labels::from_array(array).map_err(|fault| format!("array {y:?} {fault}")),
+            Err(Error::File { problem, .. }) => Err(problem),
+            Err(error) => Err(error.to_string()),
+        };
+        if let Ok(labels) = &labels
+            && labels.len() != dataset.len()
+        {
+            let problem = format!("array {y:?} has {} labels, but {x:?} has {} samples", labels.len(), dataset.len());
+            return Err(Error::file(path, problem, format!("give {}:{x} to do without labels", name_of(path))));
         }
+        dataset.with_read_labels(Some(labels))
     };
     let train = with_side_data(path, &npz, with_labels(x, y)?, if x.ends_with("_train") { "_train" } else { "" })?;
     let tests = [(x_test, y_test, "_test"), (x_val, y_val, "_val")];
-    let test = tests.into_iter().find(|(x_test, ..)| names.contains(x_test));
-    let x_test = test.map_or("", |(x_test, ..)| x_test);
-    let test = test
-        .map(|(x_test, y_test, part)| with_side_data(path, &npz, with_labels(x_test, y_test)?, part))
-        .transpose()?;
-    if let Some(test) = &test
-        && !is_alike(test.sample_shape(), train.sample_shape(), reading.input.as_ref())
-    {
-        let (found, expected) = (test.sample_shape(), train.sample_shape());
+    let Some((x_test, y_test, part)) = tests.into_iter().find(|(x_test, ..)| names.contains(x_test)) else {
+        return Ok(Splits { train, test: None });
+    };
+    let test = with_side_data(path, &npz, with_labels(x_test, y_test)?, part)?;
+    let (found, expected) = (test.sample_shape(), train.sample_shape());
+    if !is_alike(found, expected, reading.input.as_ref()) {
         let problem = format!("array {x_test:?} has samples of shape {found}, but {x:?} of {expected}");
         return Err(Error::file(path, problem, format!("give {}:{x} to do without it", name_of(path))));
     }
-    Ok(Splits { train, test })
+    Ok(Splits { train, test: Some(test) })
 }
 
 /// Sets the side data from an NPZ file's `conditions` and `lengths` (`conditions_train` and so on).

@@ -15,7 +15,7 @@ use super::labels::Labels;
 use super::pictures::PictureFormat;
 use super::sparse::SparseRows;
 use super::stream::Stream;
-use super::table::{Column, Lines, standardise_by, standardised};
+use super::table::{Column, Lines, set_statistics, standardised};
 use crate::error::{Error, Result};
 use crate::rng::SplitMix;
 use crate::shape::Shape;
@@ -325,7 +325,7 @@ impl Dataset {
     }
 
     /// Drops the lines kept for computing means again in a split: the data set will not be split.
-    pub(crate) fn settled(self) -> Dataset {
+    pub(crate) fn without_lines(self) -> Dataset {
         Dataset { lines: None, ..self }
     }
 
@@ -445,7 +445,7 @@ impl Dataset {
         let (train, held_out) = (self.subset(train), self.subset(held_out));
         let (Some(lines), Some(columns)) = (&train.lines, &self.columns) else { return Ok((train, held_out)) };
         let mut columns = columns.to_vec();
-        standardise_by(&mut columns, lines);
+        set_statistics(&mut columns, lines);
         let columns = Arc::new(columns);
         Ok((train.standardised_by(&columns), held_out.standardised_by(&columns)))
     }

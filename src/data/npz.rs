@@ -45,7 +45,7 @@ pub struct Npz {
 #[derive(Debug)]
 struct Entry {
     name: String,
-    method: u16,
+    method: u64,
     checksum: u32,
     packed: u64,
     unpacked: u64,
@@ -118,7 +118,7 @@ impl Npz {
         if local[..4] != MAGIC {
             return Err(origin.damaged("is not where the directory says"));
         }
-        let skipped = u64::from(u16_at(&local, 26)) + u64::from(u16_at(&local, 28));
+        let skipped = unsigned(&local, 26, 2) + unsigned(&local, 28, 2);
         file.seek(SeekFrom::Current(skipped as i64)).map_err(io)?;
         let packed = BufReader::new(file.take(entry.packed));
         let (reader, at_hand): (Box<dyn Read>, u64) = match entry.method {
@@ -175,18 +175,18 @@ fn read_directory(path: &Path, mut file: File, length: u64) -> Result<Vec<Entry>
     let last = tail.len().checked_sub(END_BYTES);
     let end = last.and_then(|last| (0..=last).rev().find(|at| tail[*at..].starts_with(&DIRECTORY_END)));
     let end = end.ok_or_else(|| damaged("is no whole ZIP archive: its directory is missing"))?;
-    let mut count = u64::from(u16_at(&tail, end + 10));
-    let mut offset = u64::from(u32_at(&tail, end + 16));
+    let mut count = unsigned(&tail, end + 10, 2);
+    let mut offset = unsigned(&tail, end + 16, 4);
     if count == 0xffff || offset == ELSEWHERE {
         // ZIP64: a locator before the end of the directory gives the position of the larger numbers.
         let locator = (tail_start + end as u64).checked_sub(20).ok_or_else(|| damaged("has no ZIP64 locator"))?;
         let locator: [u8; 20] = read_at(&mut file, locator).map_err(io)?;
         if locator[..4] == LOCATOR_64 {
-            let record: [u8; 56] = read_at(&mut file, u64_at(&locator, 8)).map_err(io)?;
+            let record: [u8; 56] = read_at(&mut file, unsigned(&locator, 8, 8)).map_err(io)?;
             if record[..4] != DIRECTORY_END_64 {
                 return Err(damaged("has no directory where its ZIP64 locator says"));
             }
-            (count, offset) = (u64_at(&record, 32), u64_at(&record, 48));
+            (count, offset) = (unsigned(&record, 32, 8), unsigned(&record, 48, 8));
         }
     }
     if count > MOST_ENTRIES {
@@ -202,16 +202,16 @@ fn read_directory(path: &Path, mut file: File, length: u64) -> Result<Vec<Entry>
         if fixed[..4] != DIRECTORY_ENTRY {
             return Err(damaged("has a damaged directory"));
         }
-        let [name, extra, comment] = [28, 30, 32].map(|at| usize::from(u16_at(&fixed, at)));
+        let [name, extra, comment] = [28, 30, 32].map(|at| unsigned(&fixed, at, 2) as usize);
         let mut rest = vec![0; name + extra + comment];
         directory.read_exact(&mut rest).map_err(io)?;
-        let numbers = [24, 20, 42].map(|at| u64::from(u32_at(&fixed, at)));
+        let numbers = [24, 20, 42].map(|at| unsigned(&fixed, at, 4));
         let wide = wide_numbers(numbers, &rest[name..name + extra]);
         let [unpacked, packed, offset] = wide.ok_or_else(|| damaged("has a damaged directory"))?;
         // Messages are one line, so ignore names with control characters.
         let name = str::from_utf8(&rest[..name]).ok().filter(|name| !name.contains(char::is_control));
         let Some(name) = name.and_then(|name| name.strip_suffix(".npy")).map(str::to_owned) else { continue };
-        let (method, checksum) = (u16_at(&fixed, 10), u32_at(&fixed, 16));
+        let (method, checksum) = (unsigned(&fixed, 10, 2), unsigned(&fixed, 16, 4) as u32);
         arrays.push(Entry { name, method, checksum, packed, unpacked, offset });
     }
     Ok(arrays)
@@ -223,12 +223,12 @@ fn wide_numbers(mut numbers: [u64; 3], mut extra: &[u8]) -> Option<[u64; 3]> {
         return Some(numbers);
     }
     while extra.len() >= 4 {
-        let (tag, length) = (u16_at(extra, 0), usize::from(u16_at(extra, 2)));
+        let (tag, length) = (unsigned(extra, 0, 2), unsigned(extra, 2, 2) as usize);
         let field = extra.get(4..4 + length)?;
         if tag == 1 {
             let mut wide = field.chunks_exact(8);
             for number in numbers.iter_mut().filter(|number| **number == ELSEWHERE) {
-                *number = u64_at(wide.next()?, 0);
+                *number = unsigned(wide.next()?, 0, 8);
             }
             return Some(numbers);
         }
@@ -244,14 +244,7 @@ fn read_at<const SIZE: usize>(file: &mut File, offset: u64) -> io::Result<[u8; S
     Ok(bytes)
 }
 
-fn u16_at(bytes: &[u8], at: usize) -> u16 {
-    u16::from_le_bytes([bytes[at], bytes[at + 1]])
-}
-
-fn u32_at(bytes: &[u8], at: usize) -> u32 {
-    u32::from(u16_at(bytes, at)) | u32::from(u16_at(bytes, at + 2)) << 16
-}
-
-fn u64_at(bytes: &[u8], at: usize) -> u64 {
-    u64::from(u32_at(bytes, at)) | u64::from(u32_at(bytes, at + 4)) << 32
+/// A little-endian number of `size` bytes, at most 8.
+fn unsigned(bytes: &[u8], at: usize, size: usize) -> u64 {
+    bytes[at..at + size].iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte))
 }

@@ -257,7 +257,7 @@ impl Bounds {
         if data.dtype() == DType::U8 {
             return Ok(());
         }
-        let Some(extent) = data.extent(whole).filter(|extent| !self.hold(*extent)) else { return Ok(()) };
+        let Some(extent) = data.extent(whole).filter(|extent| !self.contain(*extent)) else { return Ok(()) };
         let Extent { least, most, .. } = extent;
         let problem = format!("{what} reach from {least} to {most}, but {}", self.text());
         let scaling = match self.most {

@@ -41,18 +41,15 @@ impl Dataset {
         Ok(self)
     }
 
-    /// Records why the labels cannot be read: an error only if labels are required.
-    pub(super) fn with_unreadable_labels(mut self, fault: String) -> Dataset {
-        self.labels = Some(Err(fault));
-        self
-    }
-
-    /// Sets the labels as read, or the reason why they could not be, if the source has labels.
-    pub(super) fn with_read_labels(self, labels: Option<Result<Labels, String>>) -> Result<Dataset> {
+    /// Sets the labels as read, or the reason why they could not be, if the source has labels. Unreadable labels are an
+    /// error only if labels are required.
+    pub(super) fn with_read_labels(mut self, labels: Option<Result<Labels, String>>) -> Result<Dataset> {
         match labels {
             Some(Ok(labels)) => self.with_labels(labels),
-            Some(Err(fault)) => Ok(self.with_unreadable_labels(fault)),
-            None => Ok(self),
+            unreadable_or_none => {
+                self.labels = unreadable_or_none;
+                Ok(self)
+            }
         }
     }
 

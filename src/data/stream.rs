@@ -79,7 +79,7 @@ impl Stream {
                 return Err(Error::in_data(name, problem, "give one whole sample or several"));
             }
             let refused =
-                |value: &f32| !value.is_finite() || self.bounds.as_ref().is_some_and(|bounds| !bounds.holds(*value));
+                |value: &f32| !value.is_finite() || self.bounds.as_ref().is_some_and(|bounds| !bounds.contains(*value));
             if let Some(at) = item.iter().position(refused) {
                 let (sample, element) = (sample + at / width, at % width);
                 let found = format!("sample {sample}, element {element} is {} (epoch {epoch})", item[at]);

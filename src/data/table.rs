@@ -54,8 +54,8 @@ impl Column {
         match self.is_categorical() {
             true => {
                 let last = self.categories.len().saturating_sub(1);
-                let place = (value.round().max(0.0) as usize).min(last);
-                self.categories.get(place).map(|name| quoted(name)).unwrap_or_default()
+                let index = (value.round().max(0.0) as usize).min(last);
+                self.categories.get(index).map(|name| quoted(name)).unwrap_or_default()
             }
             // A sample's 32 bits hold six and a half digits of the distance from the mean in deviations.
             false => {
@@ -108,9 +108,8 @@ pub(super) fn read_table(path: &Path, columns: &Columns, label: Option<&LabelCol
         let Some(known) = &header else {
             let read = Header::of((path, line), std::mem::take(fields), columns, label)?;
             blanks = read.blanks();
-            let count =
-                |(column, at): &(Column, usize)| FieldCounts { column: column.clone(), at: *at, ..Default::default() };
-            found = read.columns.iter().map(count).collect();
+            let columns = read.columns.iter().cloned();
+            found = columns.map(|(column, at)| FieldCounts { column, at, ..FieldCounts::default() }).collect();
             header = Some(read);
             return Ok(());
         };
@@ -127,7 +126,7 @@ pub(super) fn read_table(path: &Path, columns: &Columns, label: Option<&LabelCol
         }
         lines += 1;
         if !columns.complete {
-            found.iter_mut().try_for_each(|column| column.look(&fields[column.at], line, &mut numbers))?;
+            found.iter_mut().try_for_each(|column| column.count(&fields[column.at], line, &mut numbers))?;
         }
         Ok(())
     })?;
@@ -169,7 +168,7 @@ pub(super) fn read_table(path: &Path, columns: &Columns, label: Option<&LabelCol
     let (values, labels) = (samples.values, header.label.map(|_| samples.labels.finish()));
     let mut all: Vec<Column> = all.into_iter().map(|(column, _)| column).collect();
     if !columns.complete {
-        standardise_by(&mut all, &values);
+        set_statistics(&mut all, &values);
     }
     Ok(Lines { columns: all, values, labels })
 }
@@ -197,12 +196,12 @@ impl Header {
         let label = Header::label(path, &names, label)?;
         let used = |at: usize| !columns.complete || columns.known.iter().any(|column| column.name == names[at]);
         for (at, name) in names.iter().enumerate().skip(usize::from(nameless)).filter(|(at, _)| used(*at)) {
-            let twice = names.iter().filter(|other| *other == name).count() > 1;
-            if name.is_empty() || twice {
-                let problem = match name.is_empty() {
-                    true => format!("column {} has no name in the first line", at + 1),
-                    false => format!("has two columns {name:?}"),
-                };
+            let problem = match names.iter().filter(|other| *other == name).count() {
+                _ if name.is_empty() => Some(format!("column {} has no name in the first line", at + 1)),
+                1 => None,
+                _ => Some(format!("has two columns {name:?}")),
+            };
+            if let Some(problem) = problem {
                 return Err(Error::file(path, problem, "give each column a name of its own in the first line"));
             }
         }
@@ -291,7 +290,7 @@ struct FieldCounts {
 }
 
 impl FieldCounts {
-    fn look(&mut self, field: &str, line: usize, numbers: &mut Numbers) -> Result<()> {
+    fn count(&mut self, field: &str, line: usize, numbers: &mut Numbers) -> Result<()> {
         self.lines += 1;
         if self.column.categories.is_empty() && self.categories.len() <= MOST_CATEGORIES {
             self.categories.insert(field.to_owned());
@@ -411,13 +410,13 @@ impl Samples<'_> {
             };
             if column.is_categorical() {
                 // Lists of categories are sorted, except those of model files.
-                let place = column.categories.binary_search_by(|name| name.as_str().cmp(field)).ok();
-                let place = place.or_else(|| column.categories.iter().position(|name| name == field));
-                let place = place.ok_or_else(|| {
+                let index = column.categories.binary_search_by(|name| name.as_str().cmp(field)).ok();
+                let index = index.or_else(|| column.categories.iter().position(|name| name == field));
+                let index = index.ok_or_else(|| {
                     let help = suggest(field, column.categories.iter().take(20).map(String::as_str));
                     wrong(format!("{:?}, none of its {} categories", shortened(field), column.categories.len()), help)
                 })?;
-                self.values.push(place as f64);
+                self.values.push(index as f64);
                 continue;
             }
             let number = numbers.number(field, [line, at + 1])?;
@@ -437,8 +436,8 @@ impl Samples<'_> {
     }
 }
 
-/// Sets the means and deviations of columns of numbers to those of these lines.
-pub(super) fn standardise_by(columns: &mut [Column], values: &[f64]) {
+/// Sets the means and deviations of columns of numbers to those of the lines `values`.
+pub(super) fn set_statistics(columns: &mut [Column], values: &[f64]) {
     let width = columns.len();
     for (at, column) in columns.iter_mut().enumerate().filter(|(_, column)| !column.is_categorical()) {
         // Welford's algorithm, which avoids cancellation.
