@@ -185,7 +185,8 @@ impl Error {
         Error::invalid(format!("data \"{name}\""), problem, help)
     }
 
-    /// Names the file whose content an [`Error::Invalid`] is about: `map_err(Error::in_file(path))`. Keeps other errors.
+    /// Names the file whose content an [`Error::Invalid`] is about: `map_err(Error::in_file(path))`. Keeps other
+    /// errors.
     pub(crate) fn in_file(path: &Path) -> impl FnOnce(Error) -> Error {
         move |error| match error {
             Error::Invalid { problem, help, .. } => Error::file(path, problem, help),

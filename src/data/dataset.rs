@@ -194,7 +194,8 @@ impl Dataset {
         Dataset::from_pictures_of(paths, format, sixteen_bits)
     }
 
-    /// Makes a data set as [`Dataset::from_pictures`] does, given whether a picture of it or of a related part has 16 bits.
+    /// Makes a data set as [`Dataset::from_pictures`] does, given whether a picture of it or of a related part has 16
+    /// bits.
     pub(super) fn from_pictures_of(paths: Vec<PathBuf>, format: PictureFormat, sixteen_bits: bool) -> Result<Dataset> {
         if paths.is_empty() {
             return Err(Error::invalid("data", "there is no picture in it", "give at least one"));
@@ -348,8 +349,8 @@ impl Dataset {
     }
 
     /// Reads the samples at these indices, one after another, in the data's own type; indices may repeat. Samples
-    /// in files are decoded by this call, on all cores. Samples from an iterator are those of epoch 0, and their indices must be
-    /// consecutive.
+    /// in files are decoded by this call, on all cores. Samples from an iterator are those of epoch 0, and their
+    /// indices must be consecutive.
     ///
     /// Fails where a file cannot be read, where an iterator returns an error, and where an index is not below
     /// [`Dataset::len`].

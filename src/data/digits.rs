@@ -3,8 +3,8 @@
 //!
 //! Each picture is drawn independently from `(seed, index)`: a digit and a style are chosen, the control points are
 //! perturbed, the whole is bent, slanted and rotated, and a pen of varying width follows the curves. The result is
-//! scaled into a box of 20 x 20 pixels and centred in 28 x 28 by its centre of mass, as in MNIST. The styles are those of
-//! `strokes.txt`.
+//! scaled into a box of 20 x 20 pixels and centred in 28 x 28 by its centre of mass, as in MNIST. The styles are those
+//! of `strokes.txt`.
 //!
 //! Only `+ - * /` and square roots are used, which are exact to the last bit everywhere, so that a seed gives the
 //! same bytes on every machine and with any number of threads.

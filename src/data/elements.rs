@@ -101,8 +101,8 @@ pub(super) struct Array {
 }
 
 impl Array {
-    /// Reads the numbers, row-major: unsigned bytes and booleans as bytes, all others as f32. `at_hand` is the number of
-    /// bytes known to remain in the file, 0 if unknown: memory for those is reserved in advance.
+    /// Reads the numbers, row-major: unsigned bytes and booleans as bytes, all others as f32. `at_hand` is the number
+    /// of bytes known to remain in the file, 0 if unknown: memory for those is reserved in advance.
     ///
     /// Fails where the shape has a size of 0, where the numbers do not fit in memory, where less or more data follows
     /// than the shape says, and on read errors.
@@ -235,8 +235,8 @@ fn rows_first<T: Copy>(shape: &Shape, values: &mut [T]) {
     }
 }
 
-/// Reserves memory for `more` values, or for half the present number if that is larger, to keep the number of moves low;
-/// but never for more than `most`.
+/// Reserves memory for `more` values, or for half the present number if that is larger, to keep the number of moves
+/// low; but never for more than `most`.
 pub(super) fn grow<T>(values: &mut Vec<T>, more: usize, most: usize) -> io::Result<()> {
     if values.capacity() - values.len() < more {
         make_room(values, more.max((values.len() / 2).min(most)))?;

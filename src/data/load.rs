@@ -37,13 +37,13 @@ const TEST_SEED: u64 = 2;
 
 /// Loads the data that `source` names: a name or a path of the table in the [module's documentation](super).
 ///
-/// Samples keep the axes of their files: `[d]` of an array of rank 2, `[1, h, w]` of rank 3, and of higher ranks the axes
-/// after the number of samples. Only [`Reading::input`] gives axes a meaning; [`Dataset::for_input`] rearranges samples
-/// afterwards. Pictures must have one size: their samples are `[1, h, w]` if all are grey, else `[3, h, w]`. Labels that
-/// cannot be used, such as several numbers per sample, are an error only if labels are required.
+/// Samples keep the axes of their files: `[d]` of an array of rank 2, `[1, h, w]` of rank 3, and of higher ranks the
+/// axes after the number of samples. Only [`Reading::input`] gives axes a meaning; [`Dataset::for_input`] rearranges
+/// samples afterwards. Pictures must have one size: their samples are `[1, h, w]` if all are grey, else `[3, h, w]`.
+/// Labels that cannot be used, such as several numbers per sample, are an error only if labels are required.
 ///
-/// Fails where the source does not exist, where a file does not hold what its kind requires, and where test and training
-/// part are scaled differently, for example floats from 0 to 255 and bytes.
+/// Fails where the source does not exist, where a file does not hold what its kind requires, and where test and
+/// training part are scaled differently, for example floats from 0 to 255 and bytes.
 pub fn load(source: &str) -> Result<Splits> {
     load_with(source, &Reading::default())
 }

@@ -1,6 +1,7 @@
 //! NPZ, NumPy's format for several arrays: a ZIP archive of NPY files, each stored or deflated.
 //!
-//! The archive's directory at its end is read entry by entry, ZIP64's larger numbers included; every checksum is compared.
+//! The archive's directory at its end is read entry by entry, ZIP64's larger numbers included; every checksum is
+//! compared.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};

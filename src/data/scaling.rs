@@ -48,7 +48,7 @@ impl Dataset {
 /// | --- | --- | --- |
 /// | bytes | divided by 255 | unchanged in or near 0 to 1, else refused |
 /// | floats in or near 0 to 1 | divided by 255 | unchanged; whole numbers of a byte's range are refused |
-/// | floats of a byte's range | become floats 0 to 255 | unchanged; fractions of 0 to 1 are refused, if trained on whole numbers |
+/// | floats of a byte's range | become floats 0 to 255 | unchanged; fractions of 0 to 1 are refused after whole ones |
 /// | other floats | refused | unchanged |
 ///
 /// Numbers near 0 to 1 are less than that interval's width outside it, as reconstructions of a linear decoder are, and

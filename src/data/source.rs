@@ -51,8 +51,8 @@ pub fn is_same_source(one: &str, other: &str) -> bool {
     one == other || absolute(one).is_some_and(|one| absolute(other).is_some_and(|other| one == other))
 }
 
-/// Whether two sources are equal, where `other` may have been typed in an unknown folder: then its path need only be the
-/// end of the path of `one`.
+/// Whether two sources are equal, where `other` may have been typed in an unknown folder: then its path need only be
+/// the end of the path of `one`.
 pub fn may_be_same_source(one: &str, other: &str) -> bool {
     let (one_absolute, other_relative) = (absolute_source(one), relative_path(other));
     let ends = |path: &Path| parts(&one_absolute).is_some_and(|(_, whole, _)| whole.ends_with(path));

@@ -25,7 +25,8 @@ impl SparseRows {
     /// Builds rows of `columns` columns, each given as pairs of a column and its number, in any order. Numbers of a
     /// repeated column are summed, and zeros are dropped.
     ///
-    /// Fails where there is no row or no column, where a column is not below `columns`, and where a number is not finite.
+    /// Fails where there is no row or no column, where a column is not below `columns`, and where a number is not
+    /// finite.
     pub fn new(columns: usize, rows: impl IntoIterator<Item = Vec<(u32, f32)>>) -> Result<SparseRows> {
         let refuse = |problem: String, help: &str| Err(Error::invalid("sparse rows", problem, help));
         if columns == 0 || u32::try_from(columns).is_err() {

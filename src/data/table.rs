@@ -89,9 +89,9 @@ pub(super) struct Lines {
 
 /// Reads a table: its columns, and its samples `[columns]`.
 ///
-/// A column holds numbers if all its fields are finite numbers, and categories if the model requires it or fewer fields are
-/// numbers than texts. Anything between is an error at the first field that is not a number: a column of numbers with
-/// missing or malformed ones.
+/// A column holds numbers if all its fields are finite numbers, and categories if the model requires it or fewer fields
+/// are numbers than texts. Anything between is an error at the first field that is not a number: a column of numbers
+/// with missing or malformed ones.
 ///
 /// Fails, with line and column, where a line has more or fewer fields than the header, where a field of a column of
 /// numbers is not a number, and where a category is not among those of its column; where a column is missing, or two
@@ -328,7 +328,8 @@ impl FieldCounts {
         self.numbers + self.nearly + if self.unit.is_some() { self.with_unit } else { 0 }
     }
 
-    /// Whether the column holds categories, because the model requires it or because fewer fields are numbers than texts.
+    /// Whether the column holds categories, because the model requires it or because fewer fields are numbers than
+    /// texts.
     fn is_categorical(&self) -> bool {
         let texts = self.lines - self.missing - self.numeric();
         self.column.is_categorical() || texts > self.numeric()
