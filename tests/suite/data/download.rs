@@ -214,7 +214,7 @@ fn a_file_that_does_not_come_is_not_there() {
     };
     let (said, left) = failed(&[&[Status(404), Status(404)], &[Status(500), Status(500)]]);
     let expected = "(M0/file.gz: it answered 404 Not Found; M1/file.gz: it answered 500 Internal Server Error)";
-    assert_eq!(said, format!("download of file.gz: no mirror gave it {expected}; {help}"));
+    assert_eq!(said, format!("download of file.gz: no mirror sent it {expected}; {help}"));
     assert_eq!(left, [""; 0]);
     let (said, left) = failed(&[&[Wrong]]);
     assert_eq!(
