@@ -182,6 +182,20 @@ impl Error {
         let path = path.to_owned();
         move |source| Error::Io { action, path, source }
     }
+
+    /// An [`Error::Invalid`] about the data of this name.
+    pub(crate) fn in_data(name: &str, problem: impl Into<String>, help: impl Into<String>) -> Error {
+        Error::invalid(format!("data \"{name}\""), problem, help)
+    }
+
+    /// Names the file whose content an [`Error::Invalid`] is about: `map_err(Error::in_file(path))`. Keeps other
+    /// errors.
+    pub(crate) fn in_file(path: &Path) -> impl FnOnce(Error) -> Error {
+        move |error| match error {
+            Error::Invalid { problem, help, .. } => Error::file(path, problem, help),
+            other => other,
+        }
+    }
 }
 
 fn named(name: &str) -> String {

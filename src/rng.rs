@@ -139,6 +139,15 @@ impl SplitMix {
         ((u128::from(self.next()) * bound as u128) >> 64) as usize
     }
 
+    /// The numbers from 0 to `count - 1` in a random order: Fisher and Yates.
+    pub(crate) fn shuffled(&mut self, count: u32) -> Vec<u32> {
+        let mut order: Vec<u32> = (0..count).collect();
+        for last in (1..order.len()).rev() {
+            order.swap(last, self.below(last + 1));
+        }
+        order
+    }
+
     /// A number in `[0, 1)`, a multiple of 2^-24.
     pub(crate) fn unit(&mut self) -> f32 {
         (self.next() >> 40) as f32 / (1u32 << 24) as f32

@@ -30,6 +30,22 @@ pub enum Values {
     U8(Vec<u8>),
 }
 
+/// Evaluates an expression for the vector of [`Values`] of any type, or makes [`Values`] of the same type of it.
+macro_rules! with_values {
+    ($values:expr, Values($v:ident) => $result:expr) => {
+        $crate::tensor::with_values!(@ $values, $v, F32 => $crate::tensor::Values::F32($result),
+            F64 => $crate::tensor::Values::F64($result), U32 => $crate::tensor::Values::U32($result),
+            U8 => $crate::tensor::Values::U8($result))
+    };
+    ($values:expr, $v:ident => $result:expr) => {
+        $crate::tensor::with_values!(@ $values, $v, F32 => $result, F64 => $result, U32 => $result, U8 => $result)
+    };
+    (@ $values:expr, $v:ident, $($variant:ident => $result:expr),*) => {
+        match $values { $($crate::tensor::Values::$variant($v) => $result,)* }
+    };
+}
+pub(crate) use with_values;
+
 /// A host array: a shape and its elements.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tensor {
@@ -40,12 +56,7 @@ pub struct Tensor {
 impl Values {
     /// The number of elements.
     pub fn len(&self) -> usize {
-        match self {
-            Values::F32(v) => v.len(),
-            Values::F64(v) => v.len(),
-            Values::U32(v) => v.len(),
-            Values::U8(v) => v.len(),
-        }
+        with_values!(self, values => values.len())
     }
 
     /// Whether there are no elements.

@@ -154,7 +154,7 @@ impl Task {
             return refuse(problem, "give sequences of one length, without lengths");
         }
         let input: Shape = self.input.iter().copied().collect();
-        if arrangement(data.sample_shape(), &input) != Some(Arrangement::AsTheyLie) {
+        if arrangement(data.sample_shape(), &input) != Some(Arrangement::Unchanged) {
             let problem = format!("its samples are {}, the classifier's input is {input}", data.sample_shape());
             return refuse(problem, "give samples of that shape");
         }

@@ -43,7 +43,7 @@ impl<'a> Ensemble<'a> {
         }
         let input = &first.network().spec().input;
         let unlike =
-            |other: &&&Autoencoder| arrangement(&other.network().spec().input, input) != Some(Arrangement::AsTheyLie);
+            |other: &&&Autoencoder| arrangement(&other.network().spec().input, input) != Some(Arrangement::Unchanged);
         if let Some(other) = rest.iter().find(unlike) {
             let problem = format!("its members take samples of {input} and of {}", other.network().spec().input);
             return refuse(problem, "choose models that were trained on the same data");
