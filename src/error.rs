@@ -196,6 +196,12 @@ impl Error {
             other => other,
         }
     }
+
+    /// The error for a file whose content cannot be put into text, which is a bug: `map_err(Error::bug(path))`.
+    pub(crate) fn bug<E: std::fmt::Display>(path: &Path) -> impl FnOnce(E) -> Error {
+        let path = path.to_owned();
+        move |error| Error::file(&path, error.to_string(), "report this as a bug in pinhole")
+    }
 }
 
 fn named(name: &str) -> String {

@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::shape::Shape;
+use std::ops::Range;
 
 /// The type of an element.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -83,14 +84,20 @@ impl Values {
         }
     }
 
+    /// Copies a range of elements.
+    pub(crate) fn slice(&self, range: Range<usize>) -> Values {
+        match self {
+            Values::F32(v) => Values::F32(v[range].to_vec()),
+            Values::F64(v) => Values::F64(v[range].to_vec()),
+            Values::U32(v) => Values::U32(v[range].to_vec()),
+            Values::U8(v) => Values::U8(v[range].to_vec()),
+        }
+    }
+
     /// Chunks of this many elements; the last one may be shorter.
     pub(crate) fn chunks(&self, elements: usize) -> Vec<Values> {
-        match self {
-            Values::F32(v) => v.chunks(elements).map(|piece| Values::F32(piece.to_vec())).collect(),
-            Values::F64(v) => v.chunks(elements).map(|piece| Values::F64(piece.to_vec())).collect(),
-            Values::U32(v) => v.chunks(elements).map(|piece| Values::U32(piece.to_vec())).collect(),
-            Values::U8(v) => v.chunks(elements).map(|piece| Values::U8(piece.to_vec())).collect(),
-        }
+        let starts = (0..self.len()).step_by(elements);
+        starts.map(|start| self.slice(start..self.len().min(start + elements))).collect()
     }
 }
 
