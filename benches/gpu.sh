@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # All measurements on one GPU, on a machine without network and cargo:
 #
-#   benches/gpu.sh PINHOLE_BINARY SUITE_BINARY [OUT_DIR]
+#   benches/gpu.sh PINHOLE_BINARY SUITE_BINARY [OUT_DIR [SPLIT_SWEEP_BINARY]]
 #
 # PINHOLE_BINARY is target/release/pinhole; SUITE_BINARY is the test binary that `cargo test --release --no-run` names,
 # target/release/deps/suite-HASH. OUT_DIR (gpu-results where not given) gets results.json, results.md and the logs.
+# SPLIT_SWEEP_BINARY is what `cargo bench --bench split_sweep --no-run` names; without it the split sweep is skipped.
 # From the environment: PINHOLE_TEST_DEVICE, the adapter (default gpu, the best one); BENCH_OPTIONS, options for every
 # `pinhole bench`; TORCH_OPTIONS, the same for benches/torch_graphs.py; PYTHON, a Python with PyTorch (default python3).
 # Needs bash, awk and grep. A part that cannot run here is skipped and said so; a part that fails fails the whole at the
@@ -12,13 +13,14 @@
 set -euo pipefail
 export LC_ALL=C
 
-if [ $# -lt 2 ] || [ $# -gt 3 ]; then
+if [ $# -lt 2 ] || [ $# -gt 4 ]; then
     sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "$0" >&2
     exit 2
 fi
 pinhole=$1
 suite=$2
 out=${3:-gpu-results}
+split_sweep=${4:-}
 here=$(cd "$(dirname "$0")" && pwd)
 field=$(cat "$here/field.awk")
 device=${PINHOLE_TEST_DEVICE:-gpu}
@@ -28,12 +30,13 @@ export PINHOLE_CACHE=${PINHOLE_CACHE-$out/cache}
 python=${PYTHON:-python3}
 read -ra bench_options <<<"${BENCH_OPTIONS:-}"
 read -ra torch_options <<<"${TORCH_OPTIONS:-}"
-for binary in "$pinhole" "$suite"; do
+for binary in "$pinhole" "$suite" ${split_sweep:+"$split_sweep"}; do
     [ -x "$binary" ] || { echo "error: $binary is no program" >&2; exit 1; }
 done
 # A path without a slash would be looked for elsewhere.
 case $pinhole in */*) ;; *) pinhole=./$pinhole ;; esac
 case $suite in */*) ;; *) suite=./$suite ;; esac
+case $split_sweep in */* | '') ;; *) split_sweep=./$split_sweep ;; esac
 mkdir -p "$out"
 lines=$out/lines.jsonl
 : >"$lines"
@@ -90,13 +93,11 @@ else
 fi
 measured "launches of a pass of 1000, on one buffer and on several" "$pinhole" bench sweeps --device "$device" --json
 
-split_sweep() {
-    case $("$pinhole" bench split-sweep no-such-workload 2>&1 || true) in
-    *'workload "split-sweep"'*) note "split sweep: skipped, this binary has none" ;;
-    *) measured "split sweep" "$pinhole" bench split-sweep --device "$device" --json ;;
-    esac
-}
-split_sweep
+if [ -n "$split_sweep" ]; then
+    measured "split sweep" "$split_sweep"
+else
+    note "split sweep: skipped, no binary of it was given"
+fi
 
 # PyTorch on the same GPU.
 has_cuda='import torch

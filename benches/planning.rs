@@ -1,8 +1,8 @@
-//! How long planning takes, by criterion: `cargo bench --bench planning`. Nothing runs, so that no device is needed.
+//! Times planning, by criterion: `cargo bench --bench planning`. No plan runs, so that no device is needed.
 //!
-//! Each chain comes with some layers, and with twice as many again and again. Twice as many may take twice the time.
+//! Each chain is planned with 8 to 128 blocks, doubled from one to the next. Time should at most double too.
 
-// A benchmark that cannot go on fails.
+// A benchmark fails by a panic.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::unreachable)]
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
@@ -25,7 +25,7 @@ criterion_group! {
 }
 criterion_main!(all);
 
-/// What is repeated, with its input's shape.
+/// Names of chains, with the shape of their input and the block that is repeated.
 const CHAINS: [(&str, &str, &str); 5] = [
     ("linear", "[16]", r#"{ linear = 16 }, "relu""#),
     ("layer_norm", "[16]", r#"{ linear = 16 }, "layer_norm", "relu""#),
@@ -54,7 +54,7 @@ fn chains(criterion: &mut Criterion) {
     }
 }
 
-/// A contractive penalty, which takes a backward pass for each number of the code.
+/// A contractive penalty, which takes one backward pass for each dimension of the code.
 fn contractive(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("contractive");
     for size in [8, 16, 32, 64] {
@@ -70,7 +70,7 @@ fn contractive(criterion: &mut Criterion) {
     }
 }
 
-/// Every built-in model.
+/// Every preset.
 fn presets(criterion: &mut Criterion) {
     for preset in PRESETS {
         let Ok(network) = ModelSpec::resolve(preset.name).and_then(Network::new) else { continue };
@@ -78,14 +78,17 @@ fn presets(criterion: &mut Criterion) {
     }
 }
 
+/// The specification in a model file's text.
 fn spec(text: &str) -> ModelSpec {
     ModelSpec::parse(text, Path::new("chain.toml")).expect("a model file")
 }
 
+/// The network of a model file's text.
 fn network(text: &str) -> Network {
     Network::new(spec(text)).expect("a model")
 }
 
+/// The plan of a training step, on a data set of 256 samples.
 fn plan(network: &Network) -> Plan {
     training_plan(network, 256, Target::default()).expect("a plan")
 }

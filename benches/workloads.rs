@@ -1,12 +1,12 @@
-//! The standard workloads and every case of the test table, timed by criterion on the device that `PINHOLE_TEST_DEVICE`
-//! names (`gpu` where it names none): `cargo bench -- workload/conv-ae`, `cargo bench -- case/matmul`.
+//! Times the standard workloads and every case of the test table, by criterion, on the device that
+//! `PINHOLE_TEST_DEVICE` names (default `gpu`): `cargo bench -- workload/conv-ae`, `cargo bench -- case/matmul`.
 //!
-//! A name is a regular expression on `workload/NAME` and `case/NAME`. Only what fits it is loaded.
+//! The argument is a regular expression on `workload/NAME` and `case/NAME`. Only matching plans are loaded.
 
-// A benchmark that cannot go on fails.
+// A benchmark fails by a panic.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::unreachable)]
 
-// Tests use the parts of the table that benches leave alone.
+// Only tests use some parts of the table.
 #[allow(dead_code)]
 #[path = "../tests/suite/common/cases/mod.rs"]
 mod cases;
@@ -39,7 +39,7 @@ criterion_group! {
 }
 criterion_main!(all);
 
-/// The workloads of `pinhole bench`: a step each.
+/// One step of each workload of `pinhole bench`.
 fn workloads(criterion: &mut Criterion) {
     for workload in Workload::ALL {
         let material: OnceCell<Material> = OnceCell::new();
@@ -56,7 +56,7 @@ fn workloads(criterion: &mut Criterion) {
     }
 }
 
-/// The cases of the test table: the plan that computes the output.
+/// One run of the plan that computes the output of each case of the test table.
 fn table(criterion: &mut Criterion) {
     for case in cases::all() {
         let mut session: Option<Session> = None;
@@ -72,7 +72,7 @@ fn table(criterion: &mut Criterion) {
     }
 }
 
-/// A case's plan on the device, its inputs written.
+/// Loads a case's plan on the device and writes its inputs.
 fn load(case: &Case) -> pinhole::Result<Session> {
     let mut session = DEVICE.load(&[case.plan(&DEVICE.target())])?;
     let layout = ParameterLayout::of(&case.graph);
@@ -85,6 +85,7 @@ fn load(case: &Case) -> pinhole::Result<Session> {
     Ok(session)
 }
 
+/// The time that `run` takes.
 fn time(run: impl FnOnce() -> pinhole::Result<()>) -> Duration {
     let began = Instant::now();
     run().expect("steps that run");

@@ -1,5 +1,5 @@
-//! A kernel of one's own, as WGSL for GPUs and as a function for the CPU, in a layer of one's own: the median of every pixel's
-//! neighbourhood, which the graph's ops cannot say, before an encoder that shall not see specks.
+//! A custom kernel, as WGSL for GPUs and as a function for the CPU, in a custom layer: the median of every pixel's
+//! neighbourhood, which the graph's ops cannot express, before an encoder of pictures with salt-and-pepper noise.
 //!
 //!     cargo run --release --example custom_kernel [DEVICE]
 
@@ -12,7 +12,8 @@ use pinhole::tensor::Values;
 use pinhole::train::{Options, Trainer, training_plan};
 use pinhole::{Autoencoder, Device, Result, data};
 
-/// Element `i` of `[n, c, h, w]`: the fifth of the nine around it, the picture's edge being repeated beyond it.
+/// The kernel for GPUs. Element `i` of `[n, c, h, w]` is the fifth of the nine sorted elements around it, with the
+/// picture's edge repeated beyond it.
 const MEDIAN: &str = "
 fn element(i: u32) -> f32 {
     let row = i / Y_SIZE3 % Y_SIZE2;
@@ -23,7 +24,7 @@ fn element(i: u32) -> f32 {
         let y = min(max(row + k / 3u, 1u) - 1u, Y_SIZE2 - 1u);
         let x = min(max(column + k % 3u, 1u) - 1u, Y_SIZE3 - 1u);
         let value = x0[(plane + y) * Y_SIZE3 + x];
-        // Insertion keeps what is there in order.
+        // Insertion keeps the array sorted.
         var at = k;
         while at > 0u && sorted[at - 1u] > value {
             sorted[at] = sorted[at - 1u];
@@ -35,7 +36,7 @@ fn element(i: u32) -> f32 {
 }
 ";
 
-/// The same on the CPU.
+/// The kernel for the CPU: element `i`, as [`MEDIAN`] has it.
 fn median(x: &[Operand], i: usize) -> f64 {
     let [h, w] = [x[0].shape()[2], x[0].shape()[3]];
     let (row, column, plane) = (i / w % h, i % w, i / (h * w) * h);
@@ -48,7 +49,7 @@ fn median(x: &[Operand], i: usize) -> f64 {
     around[4]
 }
 
-/// It stands before everything that is trained, so that it needs no derivative.
+/// The layer. It comes before all parameters, so that its kernel needs no derivative.
 struct Median(CustomKernel);
 
 impl CustomLayer for Median {
@@ -59,13 +60,13 @@ impl CustomLayer for Median {
         }
     }
 
-    fn apply(&self, cx: &mut Context, x: Value, _parameters: &[Value]) -> Result<Value> {
-        let shape = cx.shape(x).clone();
-        cx.custom(&self.0, &[x], shape)
+    fn apply(&self, context: &mut Context, x: Value, _parameters: &[Value]) -> Result<Value> {
+        let shape = context.shape(x).clone();
+        context.custom(&self.0, &[x], shape)
     }
 }
 
-/// Pictures with a part of their pixels turned black or white.
+/// Copies of pictures in which this fraction of the pixels is black or white.
 fn specked(pictures: &[f32], part: f32) -> Vec<f32> {
     let mut draws = Sequence::new(1, HostStream::Shuffle, 0);
     let mut specked = |value: &f32| {
@@ -90,7 +91,7 @@ fn main() -> Result<()> {
     let device = Device::open(&std::env::args().nth(1).unwrap_or_else(|| "auto".to_owned()))?;
     let digits = data::digits(4000, 1);
 
-    // In the plan of a training step it is a launch like any other, and can be held against the CPU like any other.
+    // The kernel is one launch in the plan of a training step, and `check` compares it with the CPU as every launch.
     let network = Network::new(model(true)?)?;
     let plan = training_plan(&network, digits.len(), device.target())?.to_string();
     plan.lines().filter(|line| line.contains("own median")).for_each(|line| println!("{line}"));
@@ -99,7 +100,7 @@ fn main() -> Result<()> {
     let agreement = trainer.check(1)?;
     println!("{} launches agree with the CPU, to {:.1e}", agreement.launches, agreement.worst);
 
-    // Trained on clean digits, and given specked ones.
+    // Models trained on clean digits reconstruct noisy ones, with and without the layer.
     let clean = digits.rows_f32(0..200);
     let specked = specked(&clean, 0.2);
     for with_median in [false, true] {

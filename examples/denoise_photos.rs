@@ -1,5 +1,5 @@
-//! Removes noise from photos: trains a denoising autoencoder (Vincent et al., ICML 2008) on a folder of pictures, or on some
-//! that it makes itself, and draws photos that it has not seen with noise on them, without it, and as they were.
+//! Removes noise from photos: trains a denoising autoencoder (Vincent et al., ICML 2008) on a folder of pictures, or on
+//! synthetic ones, and draws photos outside the training data noisy, denoised and clean.
 //!
 //!     cargo run --release --example denoise_photos [FOLDER OF PICTURES]
 
@@ -12,7 +12,7 @@ use pinhole::{Autoencoder, Device, Result};
 
 const SIDE: usize = 32;
 
-/// The deviation of the noise, in a picture from 0 to 1. The model's `corruption` puts as much on what goes into the encoder.
+/// The standard deviation of the noise on pixels from 0 to 1, equal to the model's `corruption` in training.
 const NOISE: f32 = 0.15;
 
 const MODEL: &str = r#"
@@ -37,7 +37,7 @@ optimizer = { adam = { lr = 3e-3 } }
 schedule = "cosine"
 "#;
 
-/// Prints every epoch's loss.
+/// Prints every epoch's root mean squared error.
 struct Printer;
 
 impl Observer for Printer {
@@ -47,7 +47,7 @@ impl Observer for Printer {
     }
 }
 
-/// Pictures of a sky over hills, with a sun, all drawn at random.
+/// Random pictures of a sky with a sun over hills.
 fn photos(count: usize) -> Result<Dataset> {
     let mut values = Vec::with_capacity(count * 3 * SIDE * SIDE);
     for photo in 0..count {
@@ -88,7 +88,7 @@ fn main() -> Result<()> {
 
     let clean = unseen.read_f32(0..unseen.len())?;
     let mut draws = Sequence::new(7, HostStream::Shuffle, 1);
-    // About normal: a sum of twelve uniform numbers has variance 1.
+    // Approximately normal: a sum of twelve uniform numbers has variance 1.
     let mut normal = || (0..12).map(|_| draws.unit()).sum::<f32>() - 6.0;
     let noisy: Vec<f32> = clean.iter().map(|value| value + NOISE * normal()).collect();
     let denoised = autoencoder.reconstruct(&noisy)?.to_f32();

@@ -1,4 +1,4 @@
-//! An application that draws with its own wgpu device, and has Pinhole train and run an autoencoder on the same one.
+//! An application with a wgpu device on which Pinhole trains and runs an autoencoder between the application's kernels.
 //!
 //! `cargo run --release --example embed_in_wgpu_app`
 
@@ -6,7 +6,7 @@ use pinhole::wgpu;
 use pinhole::wgpu::util::DeviceExt;
 use pinhole::{Autoencoder, Device, data, model::ModelSpec};
 
-/// The application's own kernel: it darkens a picture from the left to the right.
+/// A kernel of the application, which darkens a picture from left to right.
 const SHADE: &str = "
 @group(0) @binding(0) var<storage, read_write> picture: array<f32>;
 
@@ -17,13 +17,13 @@ fn shade(@builtin(global_invocation_id) pixel: vec3<u32>) {
 ";
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    // What an application has anyway. Limits and features that it asks for are those that Pinhole may use.
+    // The application's device. Pinhole uses no limits and features beyond those requested here.
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
     let adapter = pollster::block_on(instance.request_adapter(&Default::default()))?;
     let descriptor = wgpu::DeviceDescriptor { required_limits: adapter.limits(), ..Default::default() };
     let (device, queue) = pollster::block_on(adapter.request_device(&descriptor))?;
 
-    // Training on it.
+    // Pinhole trains on that device.
     let mut spec = ModelSpec::resolve("conv")?;
     spec.train.epochs = 1;
     let digits = data::digits(1280, 1);
@@ -31,7 +31,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let reports = autoencoder.fit(&digits, None, &mut ())?;
     println!("trained on {}: loss {:.4}", reports[0].device, reports[0].train_loss);
 
-    // The application goes on with the same device, and hands its picture over.
+    // The application computes on that device too, and passes the result to the autoencoder.
     let shaded = shade(&device, &queue, &digits.rows_f32(0..1))?;
     let copy = autoencoder.reconstruct(&shaded)?.to_f32();
     let distance: f32 = shaded.iter().zip(&copy).map(|(a, b)| (a - b) * (a - b)).sum::<f32>() / 784.0;
@@ -39,6 +39,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
+/// Runs the application's kernel on a picture.
 fn shade(device: &wgpu::Device, queue: &wgpu::Queue, picture: &[f32]) -> Result<Vec<f32>, Box<dyn std::error::Error>> {
     let source = wgpu::ShaderSource::Wgsl(SHADE.into());
     let module = device.create_shader_module(wgpu::ShaderModuleDescriptor { label: None, source });

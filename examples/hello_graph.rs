@@ -1,4 +1,4 @@
-//! A matrix product, its fused activation and a gradient, on the CPU and on a GPU: the same numbers.
+//! Computes a matrix product, its fused activation and a gradient on the CPU and on a GPU, and compares the results.
 //!
 //!     cargo run --release --example hello_graph
 
@@ -8,7 +8,7 @@ use pinhole::tensor::{DType, Tensor};
 use pinhole::{Device, Result};
 
 fn main() -> Result<()> {
-    // What: y = tanh(a b), and the derivative of its mean by a.
+    // The graph says what is computed: y = tanh(a b), and the derivative of its mean with respect to a.
     let mut graph = Graph::new();
     let a = graph.input("a", [2, 3], DType::Float)?;
     let b = graph.input("b", [3, 4], DType::Float)?;
@@ -17,10 +17,10 @@ fn main() -> Result<()> {
     let mean = graph.mean_all(y)?;
     let slope = graph.gradients(mean, &[a])?[0];
 
-    // How: a list of launches.
+    // The plan says how: a list of launches.
     print!("{}", Plan::new("hello", &graph, &[(y, "y"), (slope, "slope")])?);
 
-    // Do: here and there.
+    // Devices compute it.
     let inputs = [
         ("a", Tensor::from_f32([2, 3], vec![0.1, 0.2, 0.3, 0.4, 0.5, 0.6])?),
         ("b", Tensor::from_f32([3, 4], (0..12).map(|i| i as f32 / 12.0).collect())?),

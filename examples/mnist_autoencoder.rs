@@ -1,4 +1,4 @@
-//! Trains a small convolutional autoencoder and shows what it learnt.
+//! Trains a small convolutional autoencoder on digits and draws reconstructions.
 //!
 //!     cargo run --release --example mnist_autoencoder [FOLDER WITH MNIST'S FILES]
 
@@ -8,7 +8,7 @@ use pinhole::train::Observer;
 use pinhole::{Autoencoder, Device, Result, model::ModelSpec};
 use std::path::Path;
 
-/// Prints every hundredth loss.
+/// Prints the loss of every hundredth step.
 struct Printer;
 
 impl Observer for Printer {

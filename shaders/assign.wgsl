@@ -1,5 +1,5 @@
-// Blocks of parameters that are moved. Numbers that follow no gradient, such as running means: their new values go to their
-// places among the parameters. And copies of weights for products to read, which the plan stores in 16 bits.
+// Blocks of parameters that are moved. Numbers that follow no gradient, such as running means: their new values go to
+// their places among the parameters. And copies of weights for products to read, which the plan stores in 16 bits.
 
 const COUNT: u32 = 64u;
 

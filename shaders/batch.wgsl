@@ -1,5 +1,4 @@
-// The next batch of a resident data set: COUNT rows of WIDTH elements, in the order of the epoch's permutation, from
-// the step state's offset on.
+// The next batch of a resident data set: y[k] = x[permutation[state[OFFSET] + k]] for COUNT rows of WIDTH elements.
 
 const ROWS: u32 = 4u;
 const COUNT: u32 = 4u;
@@ -13,17 +12,19 @@ const OFFSET: u32 = 4u;
 @group(0) @binding(3) var<storage, read_write> y0: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read> bytes: array<u32>;
 
+// Stores one element, or four neighbouring elements, of the result: y0[row + offset] = value. `finish_totals` stores
+// the partial sums of a fused reduction. The plan replaces all three.
 fn finish(row: u32, offset: u32, value: f32) { y0[(row + offset) / 4u][(row + offset) % 4u] = value; }
 fn finish4(row: u32, offset: u32, value: vec4<f32>) { y0[(row + offset) / 4u] = value; }
 fn finish_totals(invocation: u32) {}
 
-// The element of the data set that element i of the batch is.
+// The position in the data set of element i of the batch: permutation[state[OFFSET] + i / WIDTH] * WIDTH + i % WIDTH.
 fn source(i: u32) -> u32 {
     let row = permutation[min(state[OFFSET] + i / WIDTH, ROWS - 1u)];
     return min(row, ROWS - 1u) * WIDTH + i % WIDTH;
 }
 
-// One workgroup copies 256 consecutive elements.
+// y[i] = floats[source(i)]. One workgroup copies 256 consecutive elements.
 @compute @workgroup_size(64)
 fn batch_floats(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -47,14 +48,14 @@ fn batch_floats(
     finish_totals(invocation);
 }
 
-// A byte as a multiple of 1/255. A division may be off by two units in the last place, and drivers may factor a sum of
-// two products. 341 times a byte is exact, and its product with 1/(255 341), which 32 bits hold to 2^-40, is the correctly
-// rounded quotient for all 256 bytes.
+// The lowest byte of a word, divided by 255. A division may be off by two units in the last place, and drivers may
+// factor a sum of two products. 341 times a byte is exact, and its product with 1/(255 341), which 32 bits hold to
+// 2^-40, is the correctly rounded quotient for all 256 bytes.
 fn pixel(byte: u32) -> f32 {
     return f32((byte & 255u) * 341u) * 1.15002013e-5;
 }
 
-// One workgroup converts 256 consecutive bytes.
+// y[i] = bytes[source(i)] / 255. One workgroup converts 256 consecutive bytes.
 @compute @workgroup_size(64)
 fn batch_bytes(
     @builtin(workgroup_id) group: vec3<u32>,

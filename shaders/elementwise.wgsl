@@ -1,5 +1,5 @@
-// Elementwise expressions, and everything that only moves data: the plan replaces `fused` by the expression of a whole
-// chain of ops, whose loads may broadcast, permute, slice, pad or join their inputs.
+// Elementwise expressions, and ops that only move data: the plan replaces `fused` by the expression of a whole chain of
+// ops, whose loads may broadcast, permute, slice, pad or join their inputs.
 
 const COUNT: u32 = 64u;
 // The type of y's elements: a plan may store them in 16 bits.
@@ -8,10 +8,11 @@ alias Stored = f32;
 @group(0) @binding(0) var<storage, read_write> y: array<vec4<f32>>;
 @group(0) @binding(1) var<storage, read> x0: array<vec4<f32>>;
 
+// Element i of the expression, and its elements i to i + 3, where i is a multiple of four. The plan replaces both.
 fn fused(i: u32) -> f32 { return x0[i / 4u][i % 4u]; }
 fn fused4(i: u32) -> vec4<f32> { return x0[i / 4u]; }
 
-// One workgroup computes 256 consecutive elements of y.
+// y[i] = fused(i). One workgroup computes 256 consecutive elements of y.
 @compute @workgroup_size(64)
 fn map(
     @builtin(workgroup_id) group: vec3<u32>,

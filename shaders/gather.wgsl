@@ -1,6 +1,6 @@
-// Rows by index: a table's, their sums back into a table, and the next batch of a resident data set.
+// Rows of a table by index, and sums of rows back into a table by index.
 
-// Rows that an index chooses among, rows that come out, and the length of a row.
+// Number of rows of the table, number of indices, and length of a row.
 const ROWS: u32 = 4u;
 const COUNT: u32 = 4u;
 const WIDTH: u32 = 64u;
@@ -23,8 +23,9 @@ fn gather(
     }
 }
 
-// y[v] = the sum of x[k] over the k with indices[k] = v: each element looks for its terms, so that their order is fixed.
-// One workgroup computes 64 consecutive elements of the [ROWS, WIDTH] table.
+// y[v] = the sum of x[k] over all k with indices[k] = v. Each invocation searches the indices for the terms of one
+// element, so that the order of the sum is fixed. One workgroup computes 64 consecutive elements of the [ROWS, WIDTH]
+// table.
 @compute @workgroup_size(64)
 fn scatter_add(
     @builtin(workgroup_id) group: vec3<u32>,

@@ -1,4 +1,4 @@
-// Real numbers as indices: rounded to the nearest, and cut to those below a limit.
+// Real numbers as indices: rounded to the nearest integer, and clamped to 0 .. LIMIT - 1.
 
 const COUNT: u32 = 64u;
 const LIMIT: u32 = 16u;
@@ -6,7 +6,7 @@ const LIMIT: u32 = 16u;
 @group(0) @binding(0) var<storage, read> x: array<f32>;
 @group(0) @binding(1) var<storage, read_write> y: array<u32>;
 
-// One workgroup computes 64 consecutive elements.
+// y[i] = x[i] rounded and clamped. One workgroup computes 64 consecutive elements.
 @compute @workgroup_size(64)
 fn indices(
     @builtin(workgroup_id) group: vec3<u32>,

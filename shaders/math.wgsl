@@ -61,6 +61,7 @@ struct LogParts {
     fraction: f32,
 }
 
+// The exponent and the fraction of x.
 fn log_parts(x: f32) -> LogParts {
     let tiny = x < 1.1754944e-38;
     let bits = bitcast<i32>(select(x, x * 8388608.0, tiny)) + (0x3f800000 - 0x3f3504f3);
@@ -86,10 +87,12 @@ fn log_special(x: f32, otherwise: f32) -> f32 {
 
 // --- one argument --------------------------------------------------------------------------------------------------
 
+// -x.
 fn negate(x: f32) -> f32 {
     return -x;
 }
 
+// |x|.
 fn absolute(x: f32) -> f32 {
     return abs(x);
 }
@@ -104,18 +107,22 @@ fn unit_step(x: f32) -> f32 {
     return select(0.0, 1.0, x > 0.0);
 }
 
+// x^2.
 fn square(x: f32) -> f32 {
     return x * x;
 }
 
+// The square root of x.
 fn square_root(x: f32) -> f32 {
     return sqrt(x);
 }
 
+// 1 / x.
 fn reciprocal(x: f32) -> f32 {
     return 1.0 / x;
 }
 
+// exp(x).
 fn natural_exp(x: f32) -> f32 {
     let low = select(x, -120.0, x < -120.0);
     return scaled_exp(select(low, 89.0, low > 89.0), 1.0);
@@ -136,6 +143,7 @@ fn exp_minus_one(x: f32) -> f32 {
     return select(scaled, near, n == 0);
 }
 
+// log(x), to the base e.
 fn natural_log(x: f32) -> f32 {
     let parts = log_parts(x);
     return log_special(x, log_of_parts(parts.exponent, parts.fraction));
@@ -164,6 +172,7 @@ fn sigmoid(x: f32) -> f32 {
     return select(1.0, e, x < 0.0) / (1.0 + e);
 }
 
+// tanh(x).
 fn hyperbolic_tangent(x: f32) -> f32 {
     let a = abs(x);
     let bounded = select(a, 10.0, a > 10.0);
@@ -212,6 +221,7 @@ fn gelu(x: f32) -> f32 {
     return select(relu(x) - tail, near, a < 0.88);
 }
 
+// erf(x) = 2 / sqrt(pi) times the integral of exp(-t^2) from 0 to x.
 fn error_function(x: f32) -> f32 {
     let a = abs(x);
     let t = select(a, 4.0, a > 4.0);
@@ -244,10 +254,12 @@ fn sine_from_quarter(x: f32, quarter: i32) -> f32 {
     return bitcast<f32>(select(value, bits | 0x7fc00000u, (bits & 0x7fffffffu) >= 0x7f800000u));
 }
 
+// sin(x).
 fn sine(x: f32) -> f32 {
     return sine_from_quarter(x, 0);
 }
 
+// cos(x).
 fn cosine(x: f32) -> f32 {
     return sine_from_quarter(x, 1);
 }
@@ -269,26 +281,32 @@ fn normal_quantile(u: f32) -> f32 {
 
 // --- two arguments -------------------------------------------------------------------------------------------------
 
+// x + y.
 fn add(x: f32, y: f32) -> f32 {
     return x + y;
 }
 
+// x - y.
 fn subtract(x: f32, y: f32) -> f32 {
     return x - y;
 }
 
+// x y.
 fn multiply(x: f32, y: f32) -> f32 {
     return x * y;
 }
 
+// x / y.
 fn divide(x: f32, y: f32) -> f32 {
     return x / y;
 }
 
+// The larger of x and y; y where one of them is NaN.
 fn maximum(x: f32, y: f32) -> f32 {
     return select(y, x, x > y);
 }
 
+// The smaller of x and y; y where one of them is NaN.
 fn minimum(x: f32, y: f32) -> f32 {
     return select(y, x, x < y);
 }
@@ -323,10 +341,12 @@ fn power(x: f32, y: f32) -> f32 {
     return select(value, 1.0, y == 0.0);
 }
 
+// 1 where x < y, 0 elsewhere.
 fn less(x: f32, y: f32) -> f32 {
     return select(0.0, 1.0, x < y);
 }
 
+// 1 where x = y, 0 elsewhere.
 fn equal(x: f32, y: f32) -> f32 {
     return select(0.0, 1.0, x == y);
 }
@@ -336,10 +356,12 @@ fn bce_with_logits(x: f32, z: f32) -> f32 {
     return (relu(x) - x * z) + log_one_plus(natural_exp(-abs(x)));
 }
 
+// x above zero, slope x elsewhere.
 fn leaky_relu(x: f32, slope: f32) -> f32 {
     return select(slope * x, x, x > 0.0);
 }
 
+// x above zero, alpha (exp(x) - 1) elsewhere.
 fn elu(x: f32, alpha: f32) -> f32 {
     return select(alpha * exp_minus_one(x), x, x > 0.0);
 }

@@ -108,7 +108,8 @@ fn momentum(at: u32, row: u32, g: vec4<f32>) -> vec4<f32> {
     return schedule[row + RATE] * (number(row, 1u) * g + number(row, 2u) * velocity);
 }
 
-// Numbers: alpha, 1 - alpha, epsilon, the momentum. Moments: the mean square, the mean where it is centred, the velocity.
+// Numbers: alpha, 1 - alpha, epsilon, the momentum. Moments: the mean square, the mean where it is centred, the
+// velocity.
 fn rmsprop(at: u32, row: u32, g: vec4<f32>) -> vec4<f32> {
     let square = number(row, 0u) * moments[at] + number(row, 1u) * g * g;
     moments[at] = square;
@@ -191,8 +192,8 @@ fn adamax(at: u32, row: u32, g: vec4<f32>) -> vec4<f32> {
     return schedule[row + RATE] * first / largest;
 }
 
-// Rate: as Adam's. Numbers: the part of the step that is divided by the root, epsilon, 1 - beta1, beta2, 1 - beta2, and the
-// part that is not.
+// Rate: as Adam's. Numbers: the part of the step that is divided by the root, epsilon, 1 - beta1, beta2, 1 - beta2, and
+// the part that is not.
 fn radam(at: u32, row: u32, g: vec4<f32>) -> vec4<f32> {
     let first = moments[at] + number(row, 2u) * (g - moments[at]);
     let second = number(row, 3u) * moments[place(1u, at)] + number(row, 4u) * g * g;
@@ -247,8 +248,8 @@ fn follow_batches(i: u32, scale: f32) {
     follow(i, row, g, scale);
 }
 
-// What gradients are multiplied by where their norm, of which this is the square, is limited, and to take away the scale
-// they come with.
+// What gradients are multiplied by where their norm, of which this is the square, is limited, and to take away the
+// scale they come with.
 fn scale_of(square: f32, inverse: f32, limit: f32) -> f32 {
     // Not the smaller of it and 1 where it is not finite, which may be 1.
     return select(square, min(1.0, limit / (sqrt(square) + 1e-6)) * inverse, is_finite(square));
@@ -386,8 +387,8 @@ fn squares_of_sums(
     sum_squares(part, lane, g);
 }
 
-// The scale of the next gradients, as torch.amp.GradScaler has it: half of what was too large, and twice what has long been
-// good. Each is a power of two.
+// The scale of the next gradients, as torch.amp.GradScaler has it: half of what was too large, and twice what has long
+// been good. Each is a power of two.
 fn rescale(good: bool) {
     if !good {
         joined[SCALE] = max(0.5 * joined[SCALE], 1.0 / LARGEST_SCALE);

@@ -1,7 +1,8 @@
 // Pooling and resizing of images, channels last: n batch, c channels, h w the large image, p q the small one, r s the
 // window, whose elements are DILATION apart. An R of 0 means adaptive windows, which share the large image among the
-// positions of the small one and may overlap. Each pair of entry points is a linear map and its transpose, so that either is the other's derivative. One
-// invocation computes four neighbouring elements of the result. Images may be stored in 16 bits, and are computed with in 32.
+// positions of the small one and may overlap. Each pair of entry points is a linear map and its transpose, so that
+// either is the other's derivative. One invocation computes four neighbouring elements of the result. Images may be
+// stored in 16 bits, and are computed with in 32.
 
 const BATCH: u32 = 1u;
 const C: u32 = 4u;
@@ -58,8 +59,8 @@ fn small_at(i: u32, place: vec2<u32>) -> u32 {
     return ((i / (H * W * C) * P + place.x) * Q + place.y) * C + i % C;
 }
 
-// The part of a position's window that lies inside the picture: from the first row and column to before the second, in steps
-// of DILATION.
+// The part of a position's window that lies inside the picture: from the first row and column to before the second, in
+// steps of DILATION.
 fn window_from(position: vec2<u32>) -> vec2<u32> {
     if ADAPTIVE {
         return position * SIZE / POSITIONS;

@@ -1,4 +1,5 @@
-// Philox4x32-10 (Salmon et al., SC 2011), integer only: the same words on every device. The twin of src/rng.rs.
+// The generator Philox4x32-10 (Salmon et al., SC 2011), in integers only, so that every device draws the same words.
+// The twin of src/rng.rs.
 
 const COUNT: u32 = 64u;
 const STREAM: u32 = 0u;
@@ -10,11 +11,13 @@ const STEP: u32 = 3u;
 @group(0) @binding(1) var<storage, read_write> y0: array<vec4<f32>>;
 @group(0) @binding(7) var<storage, read_write> words_out: array<u32>;
 
+// Stores one element, or four neighbouring elements, of the result: y0[row + offset] = value. `finish_totals` stores
+// the partial sums of a fused reduction. The plan replaces all three.
 fn finish(row: u32, offset: u32, value: f32) { y0[(row + offset) / 4u][(row + offset) % 4u] = value; }
 fn finish4(row: u32, offset: u32, value: vec4<f32>) { y0[(row + offset) / 4u] = value; }
 fn finish_totals(invocation: u32) {}
 
-// The upper 32 bits of a product, from four products of halves.
+// The upper 32 bits of a b, from four products of 16-bit halves.
 fn high(a: u32, b: u32) -> u32 {
     let low = (a & 0xffffu) * (b & 0xffffu);
     let middle = (a >> 16u) * (b & 0xffffu) + (low >> 16u);
@@ -22,7 +25,7 @@ fn high(a: u32, b: u32) -> u32 {
     return (a >> 16u) * (b >> 16u) + (middle >> 16u) + (other >> 16u);
 }
 
-// Four words: those of elements 4 block to 4 block + 3.
+// The four random words of elements 4 block to 4 block + 3.
 fn words(block: u32) -> vec4<u32> {
     var c = vec4<u32>(block, state[STEP], STREAM, 0u);
     var k = vec2<u32>(state[SEED], state[SEED + 1u]);
@@ -40,7 +43,7 @@ fn words(block: u32) -> vec4<u32> {
     return c;
 }
 
-// Multiples of 2^-24 in [0, 1). One invocation draws four.
+// y[i] = (word i >> 8) 2^-24, a multiple of 2^-24 in [0, 1). One invocation draws four.
 @compute @workgroup_size(64)
 fn uniform_draw(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -63,7 +66,7 @@ fn uniform_draw(
     finish_totals(block);
 }
 
-// The words themselves. One invocation draws four.
+// words_out[i] = word i. One invocation draws four.
 @compute @workgroup_size(64)
 fn bits(
     @builtin(workgroup_id) group: vec3<u32>,

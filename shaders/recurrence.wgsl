@@ -1,38 +1,38 @@
-// Recurrences over the steps of sequences: one workgroup takes one sequence through all of its steps, its invocations side by
-// side along the hidden units. What a step needs of all units of the one before lies in workgroup memory; what a unit needs
-// of itself, its invocation reads where it has written it.
+// Recurrences over the steps of sequences: one workgroup takes one sequence through all steps, and its invocations
+// share the hidden units. Workgroup memory holds the values of the last step that all units need; an invocation reads
+// the last values of its own units from y, where it has written them.
 
 const BATCH: u32 = 4u;
 const STEPS: u32 = 8u;
 const HIDDEN: u32 = 64u;
-// 4 for a state of hidden units and cells, as an LSTM's; 3 where the hidden units are the cells, as a GRU's.
+// 4 where the state has hidden units and cells, as an LSTM's; 3 where the hidden units are the cells, as a GRU's.
 const GATES: u32 = 4u;
-// Numbers in workgroup memory.
+// Number of floats in workgroup memory.
 const SHARED: u32 = 256u;
 const WORKGROUP: u32 = 64u;
-// 1 where the steps are taken from the last to the first.
+// 1 where the recurrence runs from the last step to the first.
 const BACKWARD: u32 = 0u;
 
-// [BATCH, STEPS, GATES HIDDEN]: the gates without the part of the state.
+// [BATCH, STEPS, GATES HIDDEN]: the input's part of the gates, before activation.
 @group(0) @binding(0) var<storage, read> before: array<f32>;
 // [HIDDEN, GATES HIDDEN]; for `linear_backward` [GATES HIDDEN, HIDDEN].
 @group(0) @binding(1) var<storage, read> weight: array<f32>;
-// [HIDDEN]: of a GRU's third gate.
+// [HIDDEN]: the bias of the state's part of a GRU's third gate.
 @group(0) @binding(2) var<storage, read> bias: array<f32>;
-// [BATCH, STEPS, (2 GATES - 2) HIDDEN]: of each gate, of the cell before, and, with 4 gates, of the cell.
+// [BATCH, STEPS, (2 GATES - 2) HIDDEN]: factors of each gate, of the last step's cell, and, with 4 gates, of the cell.
 @group(0) @binding(3) var<storage, read> factors: array<f32>;
-// [BATCH, STEPS, (GATES - 2) HIDDEN]
+// [BATCH, STEPS, (GATES - 2) HIDDEN]: the terms of hidden units and cells that do not depend on the state.
 @group(0) @binding(4) var<storage, read> source: array<f32>;
-// [BATCH, STEPS, (GATES - 2) HIDDEN]: hidden units, then cells where they are not the same.
+// [BATCH, STEPS, (GATES - 2) HIDDEN]: hidden units, and, with 4 gates, cells after them.
 @group(0) @binding(5) var<storage, read_write> y: array<f32>;
 
 var<workgroup> carried: array<f32, SHARED>;
 
-// In place of these two stand math.wgsl's, which give every driver the same bits.
+// Placeholders: the functions of math.wgsl replace these two, and give the same bits on every driver.
 fn sigmoid(x: f32) -> f32 { return 1.0 / (1.0 + exp(-x)); }
 fn hyperbolic_tangent(x: f32) -> f32 { return tanh(x); }
 
-// What all units of the last step give the gates of unit j.
+// The state's part of the gates of unit j: element g is the sum of carried[k] weight[k, g HIDDEN + j] over all units k.
 fn product(j: u32) -> vec4<f32> {
     var sum = vec4<f32>(0.0);
     for (var k = 0u; k < HIDDEN; k++) {
@@ -46,6 +46,7 @@ fn product(j: u32) -> vec4<f32> {
     return sum;
 }
 
+// carried[j] = 0 for all j: the state before the first step.
 fn rest(lane: u32) {
     for (var j = lane; j < SHARED; j += WORKGROUP) {
         carried[j] = 0.0;
@@ -53,15 +54,16 @@ fn rest(lane: u32) {
     workgroupBarrier();
 }
 
-// The step that is taken after `done` others, and the one before step `at`: `direction` is 0 or 1, as BACKWARD.
+// The index row * STEPS + t of the step that follows `done` others; direction 0 is forward, 1 backward.
 fn taken(row: u32, done: u32, direction: u32) -> u32 {
     return row * STEPS + select(done, STEPS - 1u - done, direction == 1u);
 }
+// The index of the step that the recurrence takes before step `at`.
 fn before_step(at: u32, direction: u32) -> u32 {
     return select(at - 1u, at + 1u, direction == 1u);
 }
 
-// The hidden units of a step become those that the next one sees.
+// carried[j] = y[at * stride + j] for all hidden units j: the next step sees the hidden units of step `at`.
 fn carry(lane: u32, at: u32, stride: u32) {
     workgroupBarrier();
     for (var j = lane; j < HIDDEN; j += WORKGROUP) {
@@ -70,7 +72,7 @@ fn carry(lane: u32, at: u32, stride: u32) {
     workgroupBarrier();
 }
 
-// Gates i, f, g, o: c = f c + i g, h = o tanh(c).
+// An LSTM with gates i, f, g, o: c[t] = f c[t - 1] + i g, h[t] = o tanh(c[t]). One workgroup computes one sequence.
 @compute @workgroup_size(WORKGROUP)
 fn lstm(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -98,7 +100,8 @@ fn lstm(
     }
 }
 
-// Gates r, z, n: h = (1 - z) n + z h, with n = tanh(its part of the input + r (its part of the state + bias)).
+// A GRU with gates r, z, n: h[t] = (1 - z) n + z h[t - 1], with n = tanh(the input's part + r (the state's part +
+// bias)). One workgroup computes one sequence.
 @compute @workgroup_size(WORKGROUP)
 fn gru(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -122,8 +125,9 @@ fn gru(
     }
 }
 
-// c = source + the first three gates' factors times their parts of the state + factor c;
-// with 4 gates, h = source + the fourth's factor times its part + factor c, else h = c.
+// The recurrence's derivative along a direction: c[t] = source + the sum of factor times state's part over the first
+// three gates + factor c[t - 1]. With 4 gates, h[t] = source + factor times state's part of the fourth gate + factor
+// c[t]; with 3, h = c. One workgroup computes one sequence.
 @compute @workgroup_size(WORKGROUP)
 fn linear_forward(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -138,7 +142,7 @@ fn linear_forward(
             let at = taken(row, t, BACKWARD);
             for (var j = lane; j < HIDDEN; j += WORKGROUP) {
                 let p = at * (2u * GATES - 2u) * HIDDEN + j;
-                // The cell is the last part of the state.
+                // Cells follow the hidden units in the state.
                 let cell = at * width + width - HIDDEN + j;
                 let part = product(j);
                 var c = source[cell] + factors[p] * part.x + factors[p + HIDDEN] * part.y;
@@ -157,7 +161,8 @@ fn linear_forward(
     }
 }
 
-// The transpose of `linear_forward`, which takes the steps the other way.
+// The transpose of `linear_forward`, which takes the steps in the opposite order: gradients of h and c at step t from
+// those at step t + 1. One workgroup computes one sequence.
 @compute @workgroup_size(WORKGROUP)
 fn linear_backward(
     @builtin(workgroup_id) group: vec3<u32>,

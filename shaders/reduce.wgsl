@@ -1,6 +1,6 @@
-// Reductions. The plan orders axes so that element r of output o is element o * LENGTH + r of `fused`, which also holds
-// the elementwise chain that feeds the reduction. A long reduction is split into SPLITS partial results for each output,
-// which a second launch joins in a fixed order.
+// Reductions. The plan orders axes so that element r of output o is fused(o * LENGTH + r); `fused` also holds the
+// elementwise chain before the reduction. A long reduction is split into SPLITS partial results for each output, which
+// a second launch joins in a fixed order.
 
 const OUTPUTS: u32 = 64u;
 const LENGTH: u32 = 64u;
@@ -13,13 +13,14 @@ const LANES: u32 = 1u;
 
 @group(0) @binding(2) var<storage, read_write> totals: array<vec4<f32>>;
 
+// Element i of the expression, and its elements i to i + 3, where i is a multiple of four. The plan replaces both.
 fn fused(i: u32) -> f32 { return x0[i / 4u][i % 4u]; }
 fn fused4(i: u32) -> vec4<f32> { return x0[i / 4u]; }
 
 var<workgroup> exchanged: array<f32, 64>;
 
-// LANES invocations compute a partial sum: y[o * SPLITS + s] is the sum of elements s, s + SPLITS, ... of o, of which
-// each invocation adds every LANES-th; halves of the invocations then join halves.
+// y[o * SPLITS + s] = the sum of fused(o * LENGTH + r) over r = s, s + SPLITS, .. LANES invocations share a
+// partial sum, each with every LANES-th of these r; one half then adds the other half's sums until one is left.
 @compute @workgroup_size(64)
 fn sum(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -50,7 +51,7 @@ fn sum(
     }
 }
 
-// LANES invocations compute a partial maximum, laid out as the sums are.
+// y[o * SPLITS + s] = the maximum of fused(o * LENGTH + r) over r = s, s + SPLITS, .., shared by LANES invocations as sums are.
 @compute @workgroup_size(64)
 fn maximum_of(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -82,7 +83,7 @@ fn maximum_of(
     }
 }
 
-// Sums along all rows of ROWS by COLUMNS elements, cut into PARTS, whose results lie PART_STRIDE elements apart.
+// Sums over the rows of a [ROWS, COLUMNS] matrix, in PARTS partial sums that are PART_STRIDE elements apart.
 const ROWS: u32 = 64u;
 const COLUMNS: u32 = 64u;
 const PARTS: u32 = 1u;
@@ -95,8 +96,10 @@ const COLUMN_LANES: u32 = WORKGROUP / ROW_LANES;
 
 var<workgroup> exchanged_columns: array<vec4<f32>, WORKGROUP>;
 
-// ROW_LANES invocations sum four neighbouring columns over every PARTS-th row, each every ROW_LANES-th of these; halves of
-// them then join halves. Neighbouring invocations take neighbouring columns.
+
+// totals[part * PART_STRIDE + column] = the sum of fused(row * COLUMNS + column) over rows part, part + PARTS, .. ROW_LANES
+// invocations sum four neighbouring columns, each over every ROW_LANES-th of these rows; one half then adds the other
+// half's sums until one is left. Neighbouring invocations have neighbouring columns.
 fn column_sums_part(group: u32, lane: u32) {
     let unit = group * COLUMN_LANES + lane % COLUMN_LANES;
     let part = unit / FOURS;
@@ -141,6 +144,7 @@ fn column_sums_part(group: u32, lane: u32) {
     }
 }
 
+// One workgroup computes 4 WORKGROUP / ROW_LANES neighbouring partial sums.
 @compute @workgroup_size(WORKGROUP)
 fn column_sums(
     @builtin(workgroup_id) group: vec3<u32>,

@@ -1,6 +1,6 @@
-// Rows that are reduced and then computed from what they were reduced to: softmax, normalisations. The plan replaces `part`,
-// which says what a phase reduces, and `fused`, which makes an element of the result; both may use what earlier phases have
-// left in `reduced`. As it stands the file divides each row by its sum.
+// Ops that reduce each row and compute the row's elements from the reduced values, such as softmax and normalisations.
+// The plan replaces `part`, the element that a phase reduces, and `fused`, an element of the result; both may use the
+// values of earlier phases in `reduced`. The placeholders divide each row by its sum.
 
 const ROWS: u32 = 4u;
 const LENGTH: u32 = 64u;
@@ -11,15 +11,18 @@ alias Stored = f32;
 @group(0) @binding(1) var<storage, read> x0: array<vec4<f32>>;
 
 const PHASES: u32 = 1u;
+// Element i as `phase` reduces it; whether the phase is a maximum rather than a sum; element i of the result, and its
+// elements i to i + 3.
 fn part(phase: u32, i: u32) -> f32 { return x0[i / 4u][i % 4u]; }
 fn is_maximum(phase: u32) -> bool { return false; }
 fn fused(i: u32) -> f32 { return x0[i / 4u][i % 4u] / reduced[0]; }
 fn fused4(i: u32) -> vec4<f32> { return x0[i / 4u] / reduced[0]; }
 
-// What each phase has reduced this workgroup's row to.
+// The value to which each phase has reduced this workgroup's row.
 var<private> reduced: array<f32, PHASES>;
 var<workgroup> parts: array<f32, 64>;
 
+// The maximum or the sum of a and b, as the phase reduces.
 fn joined(phase: u32, a: f32, b: f32) -> f32 {
     if is_maximum(phase) {
         return max(a, b);
@@ -27,7 +30,8 @@ fn joined(phase: u32, a: f32, b: f32) -> f32 {
     return a + b;
 }
 
-// One workgroup computes one row. In every phase each invocation joins every 64th element, then halves join halves.
+// y[row, i] = fused(row * LENGTH + i). One workgroup computes one row. In every phase each invocation joins every 64th
+// element, and a tree joins the invocations' values.
 @compute @workgroup_size(64)
 fn rows(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -38,7 +42,7 @@ fn rows(
     if row < ROWS {
         let start = row * LENGTH;
         for (var phase = 0u; phase < PHASES; phase++) {
-            // The first element is neutral to a maximum, and where there is none for this invocation.
+            // A maximum begins with the row's first element, so that invocations without an element do no harm.
             var total = 0.0;
             if is_maximum(phase) {
                 total = part(phase, start);

@@ -1,7 +1,7 @@
-// The step state's own launch, last in every step: joins the partial sums of the step's metrics, keeps them in a ring and
-// moves on to the next step.
+// The last launch of every step: adds up the partial sums of the step's metrics, stores them in a ring buffer, and
+// advances the step state.
 
-// Metrics of a step, partial sums of each, rows of the ring, samples of a batch.
+// Number of metrics of a step, partial sums of each metric, rows of the ring, and samples of a batch.
 const METRICS: u32 = 1u;
 const PARTS: u32 = 1u;
 const CAPACITY: u32 = 4096u;
@@ -17,7 +17,8 @@ const OFFSET: u32 = 4u;
 
 var<workgroup> sums: array<f32, 64>;
 
-// One workgroup does all of it. Each invocation adds up every 64th part, then halves join halves.
+// ring[state[STEP] % CAPACITY, j] = the sum of metrics[j * PARTS + part] over all parts. One workgroup does everything:
+// each invocation adds up every 64th part, and a tree joins the invocations' sums.
 @compute @workgroup_size(64)
 fn advance(@builtin(local_invocation_index) lane: u32) {
     for (var j = 0u; j < METRICS; j++) {

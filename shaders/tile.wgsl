@@ -1,37 +1,37 @@
-// Products by tiles: result[line, column] = the sum over the depth of left[line] right[column], for every panel. Each kernel
-// that is a product has a file that says where its operands lie; here is how the work is cut. As it stands the file
-// multiplies a [LINES, DEPTH] matrix by a [DEPTH, COLUMNS] one.
+// Products by tiles: result[line, column] = the sum of left[line, k] right[k, column] over the depth k, for every
+// panel. This file divides the work; the file of each kernel that is a product has the addresses of its operands. The
+// placeholders multiply a [LINES, DEPTH] matrix by a [DEPTH, COLUMNS] matrix.
 //
-// Operands may be stored in 16 bits: they become 32 as they are loaded, in which the product of two is exact, and sums are of
-// 32 bits. Loads are of four neighbouring elements wherever the operand's sizes allow: along the depth or along the lines. All
-// inner loops have constant bounds and all arrays become registers.
+// Operands may be stored in 16 bits. Loads convert them to 32 bits, in which the product of two is exact, and sums have
+// 32 bits. A load takes four neighbouring elements wherever the operand's sizes allow, along the depth or along the
+// lines. All inner loops have constant bounds, and all arrays become registers.
 
 const PANELS: u32 = 1u;
 const LINES: u32 = 64u;
 const COLUMNS: u32 = 64u;
 const DEPTH: u32 = 64u;
-// The depth is cut into SPLITS parts of SPLIT_DEPTH, whose partial results lie SPLIT_STRIDE elements apart.
+// The depth is cut into SPLITS parts of SPLIT_DEPTH, whose partial results are SPLIT_STRIDE elements apart.
 const SPLITS: u32 = 1u;
 const SPLIT_DEPTH: u32 = 64u;
 const SPLIT_STRIDE: u32 = 4096u;
 
-// How four neighbours of an operand lie: 0 apart, 1 along the depth, 2 along the lines. And of the result: 0 apart, 1 along
-// the lines, 2 along the columns.
+// The direction of four neighbouring elements of an operand: 0 none, 1 along the depth, 2 along the lines; and of the
+// result: 0 none, 1 along the lines, 2 along the columns.
 const LEFT_PACK: u32 = 1u;
 const RIGHT_PACK: u32 = 2u;
 const RESULT_PACK: u32 = 2u;
 
-// 0 registers, 1 subgroup, 2 workgroup; and the tile that an invocation, a subgroup or a workgroup computes.
+// 0 registers, 1 subgroup, 2 workgroup: what computes a tile is an invocation, a subgroup or a workgroup.
 const FAMILY: u32 = 0u;
 const WORKGROUP: u32 = 64u;
 const TILE_LINES: u32 = 8u;
 const TILE_COLUMNS: u32 = 8u;
-// What goes through workgroup memory at a time.
+// The depth that workgroup memory holds at a time.
 const TILE_DEPTH: u32 = 4u;
 // The part of the tile that one invocation computes.
 const THREAD_LINES: u32 = 8u;
 const THREAD_COLUMNS: u32 = 8u;
-// Invocations of a workgroup that share the depth of such a part: each sums every DEPTH_LANES-th step of it.
+// Invocations of a workgroup that share the depth of such a part: each sums every DEPTH_LANES-th step of the depth.
 const DEPTH_LANES: u32 = 1u;
 // Invocations whose totals are added up before they are stored: 1, or all of a workgroup.
 const TOTAL_LANES: u32 = 1u;
@@ -40,48 +40,55 @@ const TOTAL_LANES: u32 = 1u;
 @group(0) @binding(1) var<storage, read> right: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read_write> y0: array<vec4<f32>>;
 
-// Where an element of an operand lies is the sum of what its line and what its depth say: an address, and a row and a
-// column of a picture, outside of which there are zeros. Sums wrap, so that what lies before the picture is far beyond it.
+// The place of an operand's element (line, k) is left_line(panel, line) + left_step(panel, k), and likewise for right:
+// an address, and the row and the column in a picture, outside of which elements are zero. Sums wrap, so that rows and
+// columns before the picture become large numbers, outside too.
 fn left_line(panel: u32, line: u32) -> vec3<u32> { return vec3<u32>(line * DEPTH, 0u, 0u); }
 fn left_step(panel: u32, k: u32) -> vec3<u32> { return vec3<u32>(k, 0u, 0u); }
 fn left_inside(place: vec3<u32>) -> bool { return true; }
 fn right_line(panel: u32, line: u32) -> vec3<u32> { return vec3<u32>(line, 0u, 0u); }
 fn right_step(panel: u32, k: u32) -> vec3<u32> { return vec3<u32>(k * COLUMNS, 0u, 0u); }
 fn right_inside(place: vec3<u32>) -> bool { return true; }
-// The depth of a panel, and where an element of the result goes: the sum of the beginning of a row of the result, OUTSIDE
-// where there is none, and of an offset in it. Kept apart, since what depends on one of them is computed once for many.
+// The depth of a panel; and the address of an element of the result, as the beginning of the result's row (OUTSIDE
+// where the result has no such row) and the offset in the row. The epilogue computes what depends on one of them only
+// once.
 fn depth_of(panel: u32) -> u32 { return DEPTH; }
 fn result_at(panel: u32, line: u32, column: u32) -> vec2<u32> { return vec2<u32>(line * COLUMNS, column); }
 const OUTSIDE: u32 = 0xffffffffu;
 
-// What becomes of a result, of four neighbouring results, and of totals at the end.
+// Stores one element, or four neighbouring elements, of the result: y0[row + offset] = value. `finish_totals` stores
+// the partial sums of a fused reduction. The plan replaces all three.
 fn finish(row: u32, offset: u32, value: f32) { y0[(row + offset) / 4u][(row + offset) % 4u] = value; }
 fn finish4(row: u32, offset: u32, value: vec4<f32>) { y0[(row + offset) / 4u] = value; }
 fn finish_totals(invocation: u32) {}
 
+// left[place .. place + 4]; zeros where `live` is false or the place is outside.
 fn left_vector(place: vec3<u32>, live: bool) -> vec4<f32> {
     let inside = live && left_inside(place);
     return select(vec4<f32>(), vec4<f32>(left[select(0u, place.x, inside) / 4u]), inside);
 }
 
+// left[place]; zero where `live` is false or the place is outside.
 fn left_element(place: vec3<u32>, live: bool) -> f32 {
     let inside = live && left_inside(place);
     let at = select(0u, place.x, inside);
     return select(0.0, f32(left[at / 4u][at % 4u]), inside);
 }
 
+// right[place .. place + 4]; zeros where `live` is false or the place is outside.
 fn right_vector(place: vec3<u32>, live: bool) -> vec4<f32> {
     let inside = live && right_inside(place);
     return select(vec4<f32>(), vec4<f32>(right[select(0u, place.x, inside) / 4u]), inside);
 }
 
+// right[place]; zero where `live` is false or the place is outside.
 fn right_element(place: vec3<u32>, live: bool) -> f32 {
     let inside = live && right_inside(place);
     let at = select(0u, place.x, inside);
     return select(0.0, f32(right[at / 4u][at % 4u]), inside);
 }
 
-// The places of four lines; where four neighbours lie along them, only the first is used.
+// The places of lines `line` to `line + 3` of left; where one load takes four lines, only the first place is used.
 fn left_lines(panel: u32, line: u32) -> array<vec3<u32>, 4> {
     if LEFT_PACK == 2u {
         let first = left_line(panel, min(line, max(LINES, 4u) - 4u));
@@ -95,6 +102,7 @@ fn left_lines(panel: u32, line: u32) -> array<vec3<u32>, 4> {
     );
 }
 
+// The places of columns `line` to `line + 3` of right; where one load takes four columns, only the first place is used.
 fn right_lines(panel: u32, line: u32) -> array<vec3<u32>, 4> {
     if RIGHT_PACK == 2u {
         let first = right_line(panel, min(line, max(COLUMNS, 4u) - 4u));
@@ -108,7 +116,7 @@ fn right_lines(panel: u32, line: u32) -> array<vec3<u32>, 4> {
     );
 }
 
-// Left at four lines and depths k .. k + 4: a column for each line. Beyond `end` there are zeros.
+// left[lines[i], k + j] as element j of column i of a matrix, for i and j from 0 to 3; zeros from the depth `end` on.
 fn left_block(lines: array<vec3<u32>, 4>, panel: u32, k: u32, end: u32) -> mat4x4<f32> {
     if LEFT_PACK == 1u {
         let step = left_step(panel, k);
@@ -144,7 +152,7 @@ fn left_block(lines: array<vec3<u32>, 4>, panel: u32, k: u32, end: u32) -> mat4x
     return block;
 }
 
-// Right at four columns and depths k .. k + 4: a column for each depth.
+// right[k + j, lines[i]] as element i of column j of a matrix, for i and j from 0 to 3; zeros from the depth `end` on.
 fn right_block(lines: array<vec3<u32>, 4>, panel: u32, k: u32, end: u32) -> mat4x4<f32> {
     if RIGHT_PACK == 1u {
         let step = right_step(panel, k);
@@ -182,7 +190,7 @@ fn right_block(lines: array<vec3<u32>, 4>, panel: u32, k: u32, end: u32) -> mat4
 
 var<workgroup> exchanged_totals: array<f32, TOTAL_LANES>;
 
-// The sum of a value over a workgroup: halves of the invocations join halves.
+// The sum of `value` over the invocations of a workgroup, of which one half adds the other half's sums until one is left.
 fn sum_of_lanes(lane: u32, value: f32) -> f32 {
     exchanged_totals[lane] = value;
     workgroupBarrier();
@@ -197,10 +205,10 @@ fn sum_of_lanes(lane: u32, value: f32) -> f32 {
     return sum;
 }
 
-// Whether tiles cover the result exactly, so that no invocation needs to ask whether it is beyond the edge.
+// Whether tiles cover the result exactly, so that no invocation has to compare its lines and columns with the edges.
 const WHOLE: bool = LINES % TILE_LINES == 0u && COLUMNS % TILE_COLUMNS == 0u;
 
-// Leaves four lines by four columns: total[i] are the columns of line i.
+// Stores result[line + i, column + j] = total[i][j] for i and j from 0 to 3, where that is within the result.
 fn leave(panel: u32, split: u32, line: u32, column: u32, total: array<vec4<f32>, 4>) {
     let start = split * SPLIT_STRIDE;
     if RESULT_PACK == 2u {
@@ -237,8 +245,8 @@ const TILES_LINES: u32 = (LINES + TILE_LINES - 1u) / TILE_LINES;
 const TILES_COLUMNS: u32 = (COLUMNS + TILE_COLUMNS - 1u) / TILE_COLUMNS;
 const TILES: u32 = TILES_LINES * TILES_COLUMNS * SPLITS * PANELS;
 
-// A tile's first line, first column, split and panel. Neighbouring tiles share their columns, so that what a tile loads of
-// right is still near when the next one wants it.
+// A tile's first line, first column, split and panel. Neighbouring tiles have the same columns, so that caches still
+// hold the elements of right that a tile has loaded when the next tile needs them.
 fn tile_place(tile: u32) -> vec4<u32> {
     return vec4<u32>(
         tile % TILES_LINES * TILE_LINES,
@@ -251,7 +259,7 @@ fn tile_place(tile: u32) -> vec4<u32> {
 const LINE_BLOCKS: u32 = THREAD_LINES / 4u;
 const COLUMN_BLOCKS: u32 = THREAD_COLUMNS / 4u;
 
-// Each invocation computes a tile of its own.
+// Each invocation computes one tile: result[line, column] += left[line, k] right[k, column] in registers.
 fn by_registers_part(group: u32, lane: u32) {
     let invocation = group * WORKGROUP + lane;
     if invocation < TILES {
@@ -292,12 +300,13 @@ fn by_registers_part(group: u32, lane: u32) {
     finish_totals(invocation);
 }
 
-// What one invocation of a subgroup loads of left: a line's four depths, or four lines at some of the depths.
+// The elements of left that one invocation of a subgroup loads: four depths of a line, or four lines at some depths.
 const OWN_LINES: u32 = (TILE_LINES + WORKGROUP - 1u) / WORKGROUP;
 const GROUPS: u32 = TILE_LINES / 4u;
 const TOGETHER: u32 = min(4u, max(WORKGROUP / GROUPS, 1u));
 
-// A subgroup computes a tile: each invocation four columns of it. Left is loaded once and shuffled to all.
+// A subgroup computes one tile, and each invocation four columns of the tile. One invocation loads each element of left
+// and shuffles it to all others.
 fn by_subgroup_part(group: u32, lane: u32) {
     let place = tile_place(group);
     let panel = place.w;
@@ -350,9 +359,9 @@ fn by_subgroup_part(group: u32, lane: u32) {
             }
         }
     }
-    // What leaves a result is long once the epilogue is in it, and a driver takes most of its time to compile the copies of
-    // it that unrolling would leave. So this loop stays one, up to the edge, and picks its four lines without an index,
-    // since arrays with one are no registers.
+    // `leave` is long once the epilogue is in it, and unrolled copies of it would take most of a driver's time to
+    // compile. So this loop over the lines stays a loop, whose end depends on the tile, and picks its four lines by
+    // `select`, since an array with a variable index cannot be in registers.
     var four = array<vec4<f32>, 4>(total[0], total[1], total[2], total[3]);
     if GROUPS == 1u {
         leave(panel, place.z, place.x, place.y + 4u * lane, four);
@@ -372,13 +381,13 @@ fn by_subgroup_part(group: u32, lane: u32) {
 const LEFT_WIDTH: u32 = TILE_LINES / 4u;
 const RIGHT_WIDTH: u32 = TILE_COLUMNS / 4u;
 const STEPS: u32 = (SPLIT_DEPTH + TILE_DEPTH - 1u) / TILE_DEPTH;
-// Blocks of four by four that each invocation brings into workgroup memory.
+// Blocks of four by four elements in workgroup memory, and the number of them that each invocation loads.
 const LEFT_BLOCKS: u32 = LEFT_WIDTH * (TILE_DEPTH / 4u);
 const RIGHT_BLOCKS: u32 = RIGHT_WIDTH * (TILE_DEPTH / 4u);
 const LEFT_EACH: u32 = (LEFT_BLOCKS + WORKGROUP - 1u) / WORKGROUP;
 const RIGHT_EACH: u32 = (RIGHT_BLOCKS + WORKGROUP - 1u) / WORKGROUP;
 
-// Invocations that share a depth exchange their sums through the memory of left.
+// Invocations that share a depth exchange their sums through left_tile.
 const RESULT_LANES: u32 = WORKGROUP / DEPTH_LANES;
 const EXCHANGED: u32 = DEPTH_LANES / 2u * RESULT_LANES * THREAD_LINES * THREAD_COLUMNS / 4u;
 const LEFT_TILE: u32 = max(TILE_DEPTH * LEFT_WIDTH, EXCHANGED);
@@ -386,7 +395,7 @@ const LEFT_TILE: u32 = max(TILE_DEPTH * LEFT_WIDTH, EXCHANGED);
 var<workgroup> left_tile: array<vec4<f32>, LEFT_TILE>;
 var<workgroup> right_tile: array<vec4<f32>, TILE_DEPTH * RIGHT_WIDTH>;
 
-// Which part of a tile an invocation computes.
+// The part of a tile that an invocation computes.
 fn result_lane(lane: u32) -> u32 {
     if DEPTH_LANES == 1u {
         return lane;
@@ -394,7 +403,7 @@ fn result_lane(lane: u32) -> u32 {
     return lane % RESULT_LANES;
 }
 
-// The i-th depth of a tile that an invocation adds up.
+// The i-th of the depths in workgroup memory that an invocation sums.
 fn depth_step(lane: u32, i: u32) -> u32 {
     if DEPTH_LANES == 1u {
         return i;
@@ -402,8 +411,8 @@ fn depth_step(lane: u32, i: u32) -> u32 {
     return i * DEPTH_LANES + lane / RESULT_LANES;
 }
 
-// A workgroup computes a tile, TILE_DEPTH at a time through workgroup memory. The number of rounds is a constant, so that
-// all invocations meet at the barriers.
+// A workgroup computes one tile, and loads a depth of TILE_DEPTH into workgroup memory at a time. The number of rounds
+// is a constant, so that all invocations meet at the barriers.
 fn by_workgroup_part(group: u32, lane: u32) {
     let place = tile_place(group);
     let panel = place.w;
@@ -461,7 +470,7 @@ fn by_workgroup_part(group: u32, lane: u32) {
         }
         workgroupBarrier();
     }
-    // The second half of those that share a depth hands its sums to the first, until one has them all.
+    // Of the invocations that share a depth, one half adds the other half's sums until one has the whole sums.
     for (var half = DEPTH_LANES / 2u; half > 0u; half /= 2u) {
         let part = lane / RESULT_LANES;
         for (var i = 0u; i < LINE_BLOCKS; i++) {

@@ -1,8 +1,9 @@
-// Marks the COUNT largest elements of each row with 1, and the others with 0. Of equal elements the first ones are marked,
-// so that exactly COUNT are. A NaN is not counted and stays NaN, so that it shows in everything computed from the marks.
+// Marks the COUNT largest elements of each row with 1, and the others with 0. Of equal elements the first ones are
+// marked, so that exactly COUNT are. A NaN is not counted and stays NaN, so that it shows in everything computed from
+// the marks.
 //
-// The least of them is found by radix: order-preserving keys of 32 bits, eight bits at a time from the highest on. Counts of
-// whole numbers do not depend on the order of additions, so that atomics keep every result exact.
+// The least of them is found by radix: order-preserving keys of 32 bits, eight bits at a time from the highest on.
+// Counts of whole numbers do not depend on the order of additions, so that atomics keep every result exact.
 
 const ROWS: u32 = 4u;
 const LENGTH: u32 = 64u;

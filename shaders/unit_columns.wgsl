@@ -1,4 +1,5 @@
-// Columns of a matrix of parameters, scaled to length 1 behind the optimiser's step. A column of zeros stays.
+// The columns of a [ROWS, COLUMNS] matrix of parameters, scaled to length 1 after the optimiser's step. A column of
+// zeros stays as it is.
 
 const FIRST: u32 = 0u;
 const ROWS: u32 = 4u;
@@ -6,7 +7,8 @@ const COLUMNS: u32 = 64u;
 
 @group(0) @binding(0) var<storage, read_write> parameters: array<f32>;
 
-// One workgroup scales 64 columns, an invocation each.
+// w[row, column] /= sqrt(the sum of w[row, column]^2 over all rows). One workgroup scales 64 columns, one for each
+// invocation.
 @compute @workgroup_size(64)
 fn unit_columns(
     @builtin(workgroup_id) group: vec3<u32>,

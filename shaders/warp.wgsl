@@ -1,4 +1,4 @@
-// Pictures sampled along affine maps.
+// Pictures [n, c, h, w] resampled under affine maps [n, 2, 3].
 
 const COUNT: u32 = 4u;
 const CHANNELS: u32 = 3u;
@@ -9,7 +9,7 @@ const WIDTH: u32 = 8u;
 @group(0) @binding(1) var<storage, read> maps: array<f32>;
 @group(0) @binding(2) var<storage, read_write> y: array<f32>;
 
-// A pixel of the plane that begins at element base; zero outside.
+// x[base + row * WIDTH + column], a pixel of the plane that begins at element `base`; zero outside the plane.
 fn pixel(base: u32, row: i32, column: i32) -> f32 {
     if row < 0 || column < 0 || row >= i32(HEIGHT) || column >= i32(WIDTH) {
         return 0.0;
@@ -17,8 +17,8 @@ fn pixel(base: u32, row: i32, column: i32) -> f32 {
     return x[base + u32(row) * WIDTH + u32(column)];
 }
 
-// y[n, c, i, j] = x[n, c] at the place that picture n's map gives for (i, j), both from the picture's middle, between the four
-// pixels around it. One workgroup computes 64 consecutive elements.
+// y[n, c, i, j] = x[n, c] at the point to which map n takes (i, j), interpolated bilinearly between the four pixels
+// around the point. Both points are relative to the picture's centre. One workgroup computes 64 consecutive elements.
 @compute @workgroup_size(64)
 fn warp(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -35,7 +35,7 @@ fn warp(
             maps[map] * place.x + maps[map + 1u] * place.y + maps[map + 2u],
             maps[map + 3u] * place.x + maps[map + 4u] * place.y + maps[map + 5u],
         ) + middle;
-        // What is far outside is as zero as what is just outside, and its number fits an i32.
+        // A point far outside is moved to just outside, where pixels are zero too and coordinates fit an i32.
         let inside = clamp(source, vec2<f32>(-1.0), vec2<f32>(f32(HEIGHT), f32(WIDTH)));
         let corner = floor(inside);
         let part = inside - corner;

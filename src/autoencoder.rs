@@ -4,7 +4,7 @@ use crate::data::Dataset;
 use crate::device::{Device, Session};
 use crate::error::{Error, Result};
 use crate::files::write_atomically;
-use crate::model::latent::CODEBOOK;
+use crate::model::latent::{CODEBOOK, Vectors};
 use crate::model::{BatchLayout, Extensions, ModelSpec, Network, SideInputs, given_rows, masked, row_shape, weights};
 use crate::nn::Context;
 use crate::plan::{Plan, Request};
@@ -15,6 +15,7 @@ use crate::train::{
 };
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::io::Write;
 use std::ops::Range;
 use std::path::Path;
@@ -122,14 +123,8 @@ impl Autoencoder {
 
     /// One parameter by its name, such as `encoder.0.weight`.
     pub fn parameter(&self, name: &str) -> Option<Tensor> {
-        let (_, shape, offset) = self.network.layout().entries().iter().find(|(known, ..)| known == name)?;
-        let range = *offset..*offset + shape.elements();
-        let values = match &self.parameters {
-            Values::F64(values) => Values::F64(values[range].to_vec()),
-            Values::F32(values) => Values::F32(values[range].to_vec()),
-            Values::U32(_) | Values::U8(_) => return None,
-        };
-        Tensor::new(shape.clone(), values).ok()
+        let entry = self.network.layout().entry(name)?;
+        Tensor::new(entry.shape.clone(), self.parameters.slice(entry.range())).ok()
     }
 
     /// Sets all parameters, in the network's layout. Fails if their number differs.
@@ -194,16 +189,16 @@ impl Autoencoder {
 
     /// [`indices`](Autoencoder::indices) with a condition or a length for each sample.
     pub fn indices_given(&self, samples: &[f32], given: &SideInputs) -> Result<Tensor> {
-        let numbers = self.apply(Function::Indices, samples, given)?;
-        let indices = numbers.to_f32().into_iter().map(|number| number as u32).collect();
-        Tensor::new(numbers.shape().clone(), Values::U32(indices))
+        let indices = self.apply(Function::Indices, samples, given)?;
+        as_indices(indices.shape().clone(), indices.to_f32())
     }
 
     /// Codes `[n, ..latent]` of concatenated codebook indices. Fails if the indices do not fill whole codes, or one is
     /// beyond the codebook.
     pub fn codes_of(&self, indices: &[u32]) -> Result<Tensor> {
         let own = self.network.codebook()?;
-        let (size, places) = own.vectors(self.network.checked());
+        let model = self.network.checked();
+        let Vectors { size, stride, .. } = own.vectors(&model.encoder, &model.latent);
         let each = self.network.indices_shape()?;
         let refuse = |problem: String, help: String| Err(Error::invalid("indices", problem, help));
         if indices.is_empty() || !indices.len().is_multiple_of(each.elements()) {
@@ -218,9 +213,9 @@ impl Autoencoder {
         let codebook = self.parameter(CODEBOOK).map(|codebook| codebook.to_f32()).unwrap_or_default();
         let mut codes = vec![0.0; indices.len() * size];
         for (vector, index) in indices.iter().enumerate() {
-            let (group, place) = (vector / places, vector % places);
+            let (group, place) = (vector / stride, vector % stride);
             for (number, value) in codebook[*index as usize * size..][..size].iter().enumerate() {
-                codes[(group * size + number) * places + place] = *value;
+                codes[(group * size + number) * stride + place] = *value;
             }
         }
         let count = indices.len() / each.elements();
@@ -255,24 +250,15 @@ impl Autoencoder {
 
     /// The codes of all samples of a data set, with the condition and length that it has for each: `[n, ..latent]`.
     pub fn encode_all(&self, data: &Dataset) -> Result<Tensor> {
-        let mut codes = Vec::new();
-        for range in data.ranges(AT_ONCE) {
-            codes.extend(self.encode_range(data, range)?.to_f32());
-        }
-        Tensor::from_f32(self.network.latent_shape(data.len()), codes)
+        Tensor::from_f32(self.network.latent_shape(data.len()), self.apply_all(Function::Encode, data)?)
     }
 
     /// The [`indices`](Autoencoder::indices) of all samples of a data set, as [`encode_all`](Autoencoder::encode_all) makes
     /// codes.
     pub fn indices_all(&self, data: &Dataset) -> Result<Tensor> {
-        let mut indices = Vec::new();
-        for range in data.ranges(AT_ONCE) {
-            let given = self.network.given(data, range.clone())?;
-            indices.extend(self.apply(Function::Indices, &data.read_f32(range)?, &given)?.to_f32());
-        }
         let each = self.network.indices_shape()?;
         let shape: Shape = std::iter::once(data.len()).chain(each.iter().copied()).collect();
-        Tensor::new(shape, Values::U32(indices.into_iter().map(|number| number as u32).collect()))
+        as_indices(shape, self.apply_all(Function::Indices, data)?)
     }
 
     /// The codes of a range of a data set's samples, as [`encode_all`](Autoencoder::encode_all) makes them.
@@ -287,25 +273,25 @@ impl Autoencoder {
         self.reconstruct_given(&data.read_f32(range)?, &given)
     }
 
-    fn apply(&self, function: Function, values: &[f32], given: &SideInputs) -> Result<Tensor> {
-        let (input, output): (Shape, Shape) = match function {
-            Function::Encode => (self.network.input_shape(1), self.network.latent_shape(1)),
-            Function::Indices => {
-                let each = self.network.indices_shape()?;
-                (self.network.input_shape(1), std::iter::once(1).chain(each.iter().copied()).collect())
-            }
-            Function::Decode => (self.network.latent_shape(1), self.network.input_shape(1)),
-            Function::Reconstruct => (self.network.input_shape(1), self.network.input_shape(1)),
-        };
-        let width = input.elements();
-        if values.is_empty() || !values.len().is_multiple_of(width) {
-            return Err(Error::invalid(
-                "samples",
-                format!("{} numbers are not a positive multiple of the {width} that one takes", values.len()),
-                format!("give each as {width} numbers"),
-            ));
+    /// Applies a function to all samples of a data set, and returns the results one after another.
+    fn apply_all(&self, function: Function, data: &Dataset) -> Result<Vec<f32>> {
+        let mut results = Vec::new();
+        for range in data.ranges(AT_ONCE) {
+            let given = self.network.given(data, range.clone())?;
+            results.extend(self.apply(function, &data.read_f32(range)?, &given)?.to_f32());
         }
-        let layout = self.network.given_layout(width, values.len() / width, given)?;
+        Ok(results)
+    }
+
+    fn apply(&self, function: Function, values: &[f32], given: &SideInputs) -> Result<Tensor> {
+        let each: Shape = match function {
+            Function::Encode => self.network.latent_shape(1)[1..].into(),
+            Function::Indices => self.network.indices_shape()?,
+            Function::Decode | Function::Reconstruct => self.network.spec().input.clone(),
+        };
+        let width = self.taken_shape(function, 1).elements();
+        let count = count_of(values, width)?;
+        let layout = self.network.given_layout(width, count, given)?;
         let rows = match layout.is_plain() {
             true => Cow::Borrowed(values),
             false => Cow::Owned(given_rows(values, given, layout)),
@@ -315,10 +301,8 @@ impl Autoencoder {
         for samples in rows.chunks(BATCH * layout.width()) {
             let batch = samples.len() / layout.width();
             let session = match ready.entry((function, batch, layout.mask > 0)) {
-                std::collections::hash_map::Entry::Occupied(session) => session.into_mut(),
-                std::collections::hash_map::Entry::Vacant(place) => {
-                    place.insert(self.prepare(function, batch, layout)?)
-                }
+                Entry::Occupied(session) => session.into_mut(),
+                Entry::Vacant(place) => place.insert(self.prepare(function, batch, layout)?),
             };
             session.write("x", &Values::F32(samples.to_vec()))?;
             session.run(0, 1)?;
@@ -328,31 +312,30 @@ impl Autoencoder {
                 Values::U32(_) | Values::U8(_) => {}
             }
         }
-        let shape: Shape = std::iter::once(values.len() / width).chain(output[1..].iter().copied()).collect();
+        let shape: Shape = std::iter::once(count).chain(each.iter().copied()).collect();
         Tensor::from_f32(shape, results)
+    }
+
+    /// The shape of the batch that a function takes.
+    fn taken_shape(&self, function: Function, batch: usize) -> Shape {
+        match function {
+            Function::Encode | Function::Indices | Function::Reconstruct => self.network.input_shape(batch),
+            Function::Decode => self.network.latent_shape(batch),
+        }
     }
 
     fn prepare(&self, function: Function, batch: usize, layout: BatchLayout) -> Result<Session> {
         let mut graph = Context::new();
-        let sample = match function {
-            Function::Encode | Function::Indices | Function::Reconstruct => self.network.input_shape(batch),
-            Function::Decode => self.network.latent_shape(batch),
-        };
+        let sample = self.taken_shape(function, batch);
         let rows = graph.input("x", row_shape(batch, sample.clone(), layout), DType::Float)?;
         let x = layout.split(&mut graph, rows)?.input;
         let x = graph.reshape(x, sample)?;
+        let x = if function == Function::Decode { x } else { masked(&mut graph, x)? };
         let y = match function {
-            Function::Encode => {
-                let x = masked(&mut graph, x)?;
-                self.network.encode(&mut graph, x)?
-            }
-            Function::Indices => {
-                let x = masked(&mut graph, x)?;
-                self.network.indices(&mut graph, x)?
-            }
+            Function::Encode => self.network.encode(&mut graph, x)?,
+            Function::Indices => self.network.indices(&mut graph, x)?,
             Function::Decode => self.network.decode(&mut graph, x)?.output,
             Function::Reconstruct => {
-                let x = masked(&mut graph, x)?;
                 let code = self.network.encode(&mut graph, x)?;
                 self.network.decode(&mut graph, code)?.output
             }
@@ -370,4 +353,18 @@ impl Autoencoder {
         session.write_parameters(&self.parameters)?;
         Ok(session)
     }
+}
+
+/// Numbers of codebook vectors, which devices compute as floats.
+fn as_indices(shape: Shape, numbers: Vec<f32>) -> Result<Tensor> {
+    Tensor::new(shape, Values::U32(numbers.into_iter().map(|number| number as u32).collect()))
+}
+
+/// The number of samples of `width` numbers that concatenated values hold. Fails where there is none, or a part of one.
+pub(crate) fn count_of(values: &[f32], width: usize) -> Result<usize> {
+    if !values.is_empty() && values.len().is_multiple_of(width) {
+        return Ok(values.len() / width);
+    }
+    let problem = format!("{} numbers are not a positive multiple of the {width} that one takes", values.len());
+    Err(Error::invalid("samples", problem, format!("give each as {width} numbers")))
 }

@@ -4,8 +4,9 @@ use crate::cpu;
 use crate::error::{Error, Result};
 use crate::gpu::{self, Gpu, Statistics, Tuning, TuningReport, adapters};
 use crate::graph::{Graph, Value};
-use crate::plan::{Buffer, Limits, Plan, Target, Without, buffers};
+use crate::plan::{Buffer, Limits, ParameterLayout, Plan, Target, Without, buffers};
 use crate::tensor::{DType, Tensor, Values};
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -26,7 +27,7 @@ impl Device {
     /// * `auto`: the best real GPU, else the CPU. A software adapter is not taken.
     /// * `gpu`: the best adapter, even if it is a software one.
     /// * `cpu`, `cpu-f64`: the CPU.
-    /// * anything else: the best adapter whose name contains it, in any case.
+    /// * any other name: the best adapter whose name contains it, in upper or lower case.
     ///
     /// Fails if no adapter matches, the adapter cannot be opened, or [`Without::VARIABLE`] or [`Limits::VARIABLE`] has
     /// an unknown name.
@@ -45,8 +46,8 @@ impl Device {
         }
     }
 
-    /// The wgpu device and queue of an application, which keeps using them: see [`Gpu::from_wgpu`]. Both are handles:
-    /// pass clones.
+    /// The wgpu device and queue of an application, which may use them further: see [`Gpu::from_wgpu`]. Both are
+    /// handles, so pass clones.
     pub fn from_wgpu(device: wgpu::Device, queue: wgpu::Queue) -> Result<Device> {
         Ok(Device::Gpu(Arc::new(Gpu::from_wgpu(device, queue)?)))
     }
@@ -112,13 +113,13 @@ impl Device {
         let names: Vec<String> = (0..outputs.len()).map(|index| format!("output {index}")).collect();
         let named: Vec<(Value, &str)> = outputs.iter().zip(&names).map(|(value, name)| (*value, &name[..])).collect();
         let plan = Plan::on(&self.target(), "compute", graph, &named)?;
-        let layout = crate::plan::ParameterLayout::of(graph);
+        let layout = ParameterLayout::of(graph);
         let mut session = self.load(&[plan])?;
         for (name, tensor) in inputs {
-            match layout.entries().iter().find(|(known, ..)| known == name) {
-                Some((_, shape, offset)) => {
-                    expect(name, shape.elements(), tensor.values().len())?;
-                    session.write_at(buffers::PARAMETERS, *offset, tensor.values())?;
+            match layout.entry(name) {
+                Some(entry) => {
+                    expect(name, entry.shape.elements(), tensor.values().len())?;
+                    session.write_at(buffers::PARAMETERS, entry.offset, tensor.values())?;
                 }
                 None => session.write(name, tensor.values())?,
             }
@@ -138,13 +139,23 @@ enum Inner {
     CpuF64(cpu::Session<f64>),
 }
 
+/// Evaluates an expression on the session of any device, or one on that of a GPU and another on that of the CPU.
+macro_rules! on_session {
+    ($inner:expr, $session:ident => $result:expr) => {
+        on_session!($inner, $session => $result, $result)
+    };
+    ($inner:expr, $session:ident => $gpu:expr, $cpu:expr) => {
+        match $inner {
+            Inner::Gpu($session) => $gpu,
+            Inner::Cpu($session) => $cpu,
+            Inner::CpuF64($session) => $cpu,
+        }
+    };
+}
+
 impl Session {
     fn find(&self, name: &str) -> Option<&Buffer> {
-        match &self.0 {
-            Inner::Gpu(session) => session.buffer(name),
-            Inner::Cpu(session) => session.buffer(name),
-            Inner::CpuF64(session) => session.buffer(name),
-        }
+        on_session!(&self.0, session => session.buffer(name))
     }
 
     fn buffer(&self, name: &str) -> Result<&Buffer> {
@@ -186,25 +197,12 @@ impl Session {
             put(&mut whole, offset, values);
             return self.write_at(name, 0, &whole);
         }
-        let moved;
-        let values = match &buffer.rearranged[..] {
-            [] => values,
-            tensors => {
-                moved = rearranged(values, tensors, offset, true);
-                &moved
-            }
+        let values = &match &buffer.rearranged[..] {
+            [] => Cow::Borrowed(values),
+            tensors => Cow::Owned(rearranged(values, tensors, offset, true)),
         };
-        match &mut self.0 {
-            Inner::Gpu(session) => session.write(name, offset, values),
-            Inner::Cpu(session) => {
-                session.write(name, offset, values);
-                Ok(())
-            }
-            Inner::CpuF64(session) => {
-                session.write(name, offset, values);
-                Ok(())
-            }
-        }
+        on_session!(&mut self.0, session => session.write(name, offset, values)?, session.write(name, offset, values));
+        Ok(())
     }
 
     /// Writes the model's parameters. Plans that read none, such as those of an encoder without weights, have no buffer
@@ -219,30 +217,18 @@ impl Session {
     /// Reads a buffer after everything submitted has run.
     pub fn read(&mut self, name: &str) -> Result<Values> {
         let tensors = self.buffer(name)?.rearranged.clone();
-        let values = match &mut self.0 {
-            Inner::Gpu(session) => session.read(name)?,
-            Inner::Cpu(session) => session.read(name),
-            Inner::CpuF64(session) => session.read(name),
-        };
+        let values = on_session!(&mut self.0, session => session.read(name)?, session.read(name));
         Ok(if tensors.is_empty() { values } else { rearranged(&values, &tensors, 0, false) })
     }
 
     /// Runs steps of a plan. On a GPU the call returns while the last steps still run.
     pub fn run(&mut self, plan: usize, steps: usize) -> Result<()> {
-        match &mut self.0 {
-            Inner::Gpu(session) => session.run(plan, steps),
-            Inner::Cpu(session) => session.run(plan, steps),
-            Inner::CpuF64(session) => session.run(plan, steps),
-        }
+        on_session!(&mut self.0, session => session.run(plan, steps))
     }
 
     /// Runs one launch of a plan, numbered as in [`Plan::launches`], without keeping its metrics.
     pub fn run_launch(&mut self, plan: usize, launch: usize) -> Result<()> {
-        match &mut self.0 {
-            Inner::Gpu(session) => return session.run_launch(plan, launch),
-            Inner::Cpu(session) => session.run_launch(plan, launch),
-            Inner::CpuF64(session) => session.run_launch(plan, launch),
-        }
+        on_session!(&mut self.0, session => session.run_launch(plan, launch)?, session.run_launch(plan, launch));
         Ok(())
     }
 
@@ -264,27 +250,17 @@ impl Session {
 
     /// Waits until everything submitted has run.
     pub fn wait(&mut self) -> Result<()> {
-        match &mut self.0 {
-            Inner::Gpu(session) => session.wait(),
-            Inner::Cpu(_) | Inner::CpuF64(_) => Ok(()),
-        }
+        if let Inner::Gpu(session) = &mut self.0 { session.wait() } else { Ok(()) }
     }
 
     /// Takes the metrics of finished steps, oldest first; every step is returned once.
     pub fn metrics(&mut self, plan: usize) -> Vec<Vec<f64>> {
-        match &mut self.0 {
-            Inner::Gpu(session) => session.metrics(plan),
-            Inner::Cpu(session) => session.metrics(plan),
-            Inner::CpuF64(session) => session.metrics(plan),
-        }
+        on_session!(&mut self.0, session => session.metrics(plan))
     }
 
     /// Number of steps that one call of [`Session::run`] should run when the caller reacts between calls.
     pub fn steps_per_call(&self, plan: usize) -> usize {
-        match &self.0 {
-            Inner::Gpu(session) => session.steps_per_submission(plan),
-            Inner::Cpu(_) | Inner::CpuF64(_) => 1,
-        }
+        if let Inner::Gpu(session) = &self.0 { session.steps_per_submission(plan) } else { 1 }
     }
 
     /// Fixes the number of steps of a submission, which is measured by default. The CPU has no submissions.
@@ -296,15 +272,12 @@ impl Session {
 
     /// Time that the host spent on submissions; `None` on the CPU.
     pub fn statistics(&self) -> Option<Statistics> {
-        match &self.0 {
-            Inner::Gpu(session) => Some(session.statistics()),
-            Inner::Cpu(_) | Inner::CpuF64(_) => None,
-        }
+        if let Inner::Gpu(session) = &self.0 { Some(session.statistics()) } else { None }
     }
 }
 
-/// Moves the channels of these tensors to the last axis, or back. `offset` is the position of the values in the buffer.
-/// Tensors that are only partly among the values are left unchanged.
+/// Moves the channels of `tensors` to the last axis (`last`), or back. `offset` is the position of the values in the
+/// buffer. Tensors that are only partly among the values stay unchanged.
 fn rearranged(values: &Values, tensors: &[(usize, [usize; 4])], offset: usize, last: bool) -> Values {
     fn all<T: Copy>(values: &[T], tensors: &[(usize, [usize; 4])], offset: usize, last: bool) -> Vec<T> {
         let mut result = values.to_vec();
@@ -336,20 +309,13 @@ fn rearranged(values: &Values, tensors: &[(usize, [usize; 4])], offset: usize, l
     }
 }
 
-/// Copies values over a part of others, which have the device's float type or the type of the values.
+/// Copies floats over `whole` from element `offset`. Values of other types, which are never rearranged, stay.
 fn put(whole: &mut Values, offset: usize, part: &Values) {
-    let range = offset..offset + part.len();
-    match (whole, part) {
-        (Values::F32(whole), Values::F32(part)) => whole[range].copy_from_slice(part),
-        (Values::F32(whole), Values::F64(part)) => {
-            whole[range].iter_mut().zip(part).for_each(|(whole, part)| *whole = *part as f32);
-        }
-        (Values::F64(whole), Values::F64(part)) => whole[range].copy_from_slice(part),
-        (Values::F64(whole), Values::F32(part)) => {
-            whole[range].iter_mut().zip(part).for_each(|(whole, part)| *whole = *part as f64);
-        }
-        // Only float tensors are permuted.
-        (Values::F32(_) | Values::F64(_) | Values::U32(_) | Values::U8(_), _) => {}
+    let part = part.to_f64();
+    match whole {
+        Values::F32(whole) => whole[offset..].iter_mut().zip(part).for_each(|(whole, part)| *whole = part as f32),
+        Values::F64(whole) => whole[offset..][..part.len()].copy_from_slice(&part),
+        Values::U32(_) | Values::U8(_) => {}
     }
 }
 

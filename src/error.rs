@@ -1,4 +1,4 @@
-//! One error type. Every variant says what happened, where, and what to do about it, in one line.
+//! The crate's error type. Every variant says in one line what happened, where, and what to do about it.
 
 pub use crate::suggest::suggest;
 use std::path::{Path, PathBuf};
@@ -12,20 +12,20 @@ pub enum Error {
     Graph {
         /// The op, by the name of its method on [`Graph`](crate::graph::Graph).
         op: &'static str,
-        /// What disagrees, with the operands' shapes.
+        /// The disagreement, with the operands' shapes.
         problem: String,
         /// The index that the node would have.
         node: usize,
-        /// The scope the node was built in, such as `encoder.0`; empty outside any.
+        /// The scope of the node, such as `encoder.0`; empty outside any.
         name: String,
     },
 
     /// A value given by the caller, in code, in a model file or on the command line, is unusable.
     #[error("{what}: {problem}; {help}")]
     Invalid {
-        /// Which value: a key, an argument, a field.
+        /// The value: a key, an argument, a field.
         what: String,
-        /// Why it cannot be used.
+        /// Why the value cannot be used.
         problem: String,
         /// What to do instead.
         help: String,
@@ -36,7 +36,7 @@ pub enum Error {
     File {
         /// The file.
         path: PathBuf,
-        /// What is wrong with its content.
+        /// What is wrong with the content.
         problem: String,
         /// What to do.
         help: String,
@@ -68,7 +68,8 @@ pub enum Error {
 
     /// No adapter matches the request.
     #[error(
-        "no adapter for device \"{asked}\" (found: {found}); install a Vulkan, Metal or DX12 driver, or use --device cpu"
+        "no adapter for device \"{asked}\" (found: {found}); install a Vulkan, Metal or DX12 driver, or use \
+         --device cpu"
     )]
     NoAdapter {
         /// The request.
@@ -84,7 +85,7 @@ pub enum Error {
         plan: String,
         /// The step or the buffer, by number and name.
         place: String,
-        /// Which limit.
+        /// The name of the limit.
         what: &'static str,
         /// What the plan needs.
         needed: u64,
@@ -97,7 +98,7 @@ pub enum Error {
     /// The device does not have enough memory.
     #[error("out of memory: {asked} bytes asked for {what}, {available} available; {help}")]
     OutOfMemory {
-        /// What the memory was for.
+        /// The purpose of the memory.
         what: String,
         /// Bytes requested.
         asked: u64,
@@ -107,7 +108,7 @@ pub enum Error {
         help: String,
     },
 
-    /// The adapter stopped working: unplugged, reset by its driver, or too slow for the system's watchdog.
+    /// The adapter stopped working: it was unplugged, reset by its driver, or too slow for the system's watchdog.
     #[error("the device was lost: {reason}; start again with --resume, or use another --device")]
     DeviceLost {
         /// The message of the driver.
@@ -128,10 +129,11 @@ pub enum Error {
     /// The result of a launch differs from that of the kernel's twin on the CPU.
     #[error(
         "{launch}: {place}, is {got:e} on {device} and {expected:e} on the CPU; this is a bug in pinhole or in the driver: \
-         please report this line and `pinhole devices`, and try PINHOLE_WITHOUT (see the README) meanwhile"
+         please report this line and `pinhole devices`; to find an optimisation at fault, set the environment variable \
+         PINHOLE_WITHOUT to epilogues, pairs, splits, joined-updates, subgroups, unroll or several of them with commas between"
     )]
     Disagreement {
-        /// Which launch of which step.
+        /// The launch and its step.
         launch: String,
         /// The element with the largest error, its slot, and the slot's shape.
         place: String,
@@ -145,13 +147,14 @@ pub enum Error {
 
     /// The loss or a gradient became NaN or infinite.
     #[error(
-        "{place} is not finite at step {step} (epoch {epoch}), where the loss is {value}; lower the learning rate (--lr) or look for extreme values in the data"
+        "{place} is not finite at step {step} (epoch {epoch}), where the loss is {value}; lower the learning rate \
+         (--lr) or look for extreme values in the data"
     )]
     NonFinite {
         /// The first value that was not finite: `the output of "encoder.2"`, `the gradient of "decoder.0.weight"`, `the
         /// loss`.
         place: String,
-        /// The loss of that step, or of the next one where the weights went bad.
+        /// The loss of the step, or of the next step where the update made weights infinite or NaN.
         value: f64,
         /// The step, counted from 1.
         step: u64,
@@ -179,6 +182,26 @@ impl Error {
         let path = path.to_owned();
         move |source| Error::Io { action, path, source }
     }
+
+    /// An [`Error::Invalid`] about the data of this name.
+    pub(crate) fn in_data(name: &str, problem: impl Into<String>, help: impl Into<String>) -> Error {
+        Error::invalid(format!("data \"{name}\""), problem, help)
+    }
+
+    /// Names the file whose content an [`Error::Invalid`] is about: `map_err(Error::in_file(path))`. Keeps other
+    /// errors.
+    pub(crate) fn in_file(path: &Path) -> impl FnOnce(Error) -> Error {
+        move |error| match error {
+            Error::Invalid { problem, help, .. } => Error::file(path, problem, help),
+            other => other,
+        }
+    }
+
+    /// The error for a file whose content cannot be put into text, which is a bug: `map_err(Error::bug(path))`.
+    pub(crate) fn bug<E: std::fmt::Display>(path: &Path) -> impl FnOnce(E) -> Error {
+        let path = path.to_owned();
+        move |error| Error::file(&path, error.to_string(), "report this as a bug in pinhole")
+    }
 }
 
 fn named(name: &str) -> String {
@@ -200,7 +223,7 @@ fn io_help(source: &std::io::Error) -> &'static str {
     }
 }
 
-/// A message of several lines as one.
+/// A message of several lines as one line.
 pub(crate) fn one_line(message: &str) -> String {
     message.split_whitespace().collect::<Vec<_>>().join(" ")
 }

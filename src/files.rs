@@ -1,5 +1,5 @@
-//! Opening files that are files, and writing a file so that it is either the old one or the whole new one, whenever the
-//! program is killed.
+//! Reading of regular files, and atomic writes: a path has either the old content or the whole new content, even if the
+//! program is killed while it writes.
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::{Error, Result};
 
-/// Opens a file that is to be read. Fails where it is a pipe, a socket or a device: opening a pipe waits until somebody
-/// writes into it, and readers here open a file more than once and ask for its length.
+/// Opens a file for reading. Fails for a pipe, a socket or a device: to open a pipe waits for a writer, and readers of
+/// this crate open a file more than once and ask for its length.
 pub(crate) fn open(path: &Path) -> Result<File> {
     let metadata = fs::metadata(path).map_err(Error::io("read", path))?;
     if !metadata.is_file() && !metadata.is_dir() {
@@ -20,23 +20,19 @@ pub(crate) fn open(path: &Path) -> Result<File> {
     File::open(path).map_err(Error::io("read", path))
 }
 
-/// All bytes of a file that [`open`] opens.
+/// All bytes of a file. Fails as [`open`] does.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
-    let mut file = open(path)?;
     let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes).map_err(Error::io("read", path))?;
+    open(path)?.read_to_end(&mut bytes).map_err(Error::io("read", path))?;
     Ok(bytes)
 }
 
-/// The text of a file that [`open`] opens. Fails where it is not UTF-8, too.
+/// The text of a file. Fails as [`open`] does, and where the content is not UTF-8.
 pub(crate) fn read_text(path: &Path) -> Result<String> {
-    let mut file = open(path)?;
-    let mut text = String::new();
-    file.read_to_string(&mut text).map_err(Error::io("read", path))?;
-    Ok(text)
+    io::read_to_string(open(path)?).map_err(Error::io("read", path))
 }
 
-/// What was read of a file; none where there is no such file.
+/// The content of a file from the result of reading it; none where no such file exists.
 pub(crate) fn if_any<T>(read: Result<T>) -> Result<Option<T>> {
     match read {
         Ok(content) => Ok(Some(content)),
@@ -45,7 +41,7 @@ pub(crate) fn if_any<T>(read: Result<T>) -> Result<Option<T>> {
     }
 }
 
-/// What a message calls something that is neither a file nor a folder.
+/// The word in a message for something that is neither a file nor a folder.
 #[cfg(unix)]
 fn kind_of(metadata: &fs::Metadata) -> &'static str {
     use std::os::unix::fs::FileTypeExt;
@@ -58,14 +54,14 @@ fn kind_of(metadata: &fs::Metadata) -> &'static str {
     }
 }
 
-/// What a message calls something that is neither a file nor a folder.
+/// The word in a message for something that is neither a file nor a folder.
 #[cfg(not(unix))]
 fn kind_of(_: &fs::Metadata) -> &'static str {
     "a pipe or a device"
 }
 
-/// Writes `path` through a temporary file in the same folder, which is synced and then renamed. On failure the
-/// temporary file is removed and what was at `path` is left as it was.
+/// Writes `path` through a temporary file in its folder, which is synced and then renamed. On failure the temporary
+/// file is removed and `path` keeps its old content.
 pub(crate) fn write_atomically(path: &Path, fill: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) -> Result<()> {
     // Two writers in one process, or in two, must not share a temporary file.
     static SERIAL: AtomicU64 = AtomicU64::new(0);
@@ -79,7 +75,7 @@ pub(crate) fn write_atomically(path: &Path, fill: impl FnOnce(&mut BufWriter<Fil
 
     let written = write_and_sync(&temporary, fill).and_then(|()| fs::rename(&temporary, path));
     if let Err(source) = written {
-        // The first error is the one to tell; the leftover may well not exist.
+        // The first error is reported. The temporary file may not exist.
         let _ = fs::remove_file(&temporary);
         return Err(Error::io("write", path)(source));
     }
@@ -94,8 +90,8 @@ fn write_and_sync(path: &Path, fill: impl FnOnce(&mut BufWriter<File>) -> io::Re
     writer.get_ref().sync_all()
 }
 
-/// Makes the rename itself durable. Not every file system can do that, and the content is safe without it, so a
-/// failure is no error.
+/// Makes a rename durable. Not every file system can sync a folder, and the content is safe without it, so a failure is
+/// no error.
 pub(super) fn sync_folder(path: &Path) {
     if cfg!(unix) {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));

@@ -19,25 +19,32 @@
 //!
 //! | to | read |
 //! | --- | --- |
-//! | train, encode, decode, save and load a model | [`Autoencoder`] |
-//! | write a model file: layers, losses, latents, training | [`model`] |
+//! | train a model, encode, decode, save and load | [`Autoencoder`], [`Autoencoder::fit`] |
+//! | write a model file: layers, losses, latents, training | [model files][model], [the built-in models][preset] |
 //! | bring data: pictures, arrays, tables, iterators | [`data`] |
-//! | watch training, or end it | [`train::Observer`] |
-//! | train in a directory that can be resumed | [`run`] |
-//! | write a layer | [`nn::CustomLayer`], [the example][guide::walkthroughs::custom_loss] |
-//! | write a loss | [`LossKind::custom`](model::config::LossKind::custom) |
-//! | write a kernel | [`graph::CustomKernel`], [the example][guide::walkthroughs::custom_kernel] |
-//! | use the wgpu device of an application | [`Device::from_wgpu`] |
-//! | compute a graph without a model | [`graph::Graph`], [`plan::Plan`], [`Device::compute`] |
+//! | watch training, or end it | [`train::Observer`], [an example][mnist_autoencoder] |
+//! | train in a directory that can be resumed | [`run::Run`] |
+//! | write a custom layer | [`nn::CustomLayer`], [an example][custom_loss] |
+//! | write a custom loss | [`LossKind::custom`](model::config::LossKind::custom), [an example][custom_loss] |
+//! | write a custom kernel | [`graph::CustomKernel`], [an example][custom_kernel] |
+//! | use the wgpu device of an application | [`Device::from_wgpu`], [an example][embed_in_wgpu_app] |
+//! | compute a graph without a model | [`Device::compute`], [an example][hello_graph] |
 //! | use the `pinhole` program | [`guide::program`] |
 //! | train classifiers and ensembles, recommend, tune | [`guide::walkthroughs`] |
 //! | find a test, or add an op, a kernel, a layer, a loss, a latent | [`guide::tests`] |
 //!
+//! [preset]: mod@model::preset
+//! [mnist_autoencoder]: guide::walkthroughs::mnist_autoencoder
+//! [custom_loss]: guide::walkthroughs::custom_loss
+//! [custom_kernel]: guide::walkthroughs::custom_kernel
+//! [embed_in_wgpu_app]: guide::walkthroughs::embed_in_wgpu_app
+//! [hello_graph]: guide::walkthroughs::hello_graph
+//!
 //! # Architecture
 //!
-//! A model and its training step are a **static graph**, which is differentiated, fused, ordered and given memory **once**. The
-//! result is a **plan**, a printable list of kernel launches. A GPU then runs many steps of that plan in one submission without
-//! the host between them.
+//! A model and its training step are a **static graph**, which is differentiated, fused, ordered and given memory
+//! **once**. The result is a **plan**, a printable list of kernel launches. A GPU then runs many steps of the plan in
+//! one submission, without waiting for the host.
 //!
 //! ```text
 //! src/
@@ -62,68 +69,72 @@
 //! shaders/         WGSL that is valid as written; tests/ and benches/ have pages of their own
 //! ```
 //!
-//! From a call to a launch there are four folders: [`nn`] and [`model`] make nodes, [`graph`] holds them, [`plan`] orders them,
-//! and [`gpu`] or [`cpu`] executes them, behind one [`Device`].
+//! From a call to a launch there are four folders: [`nn`] and [`model`] make nodes, [`graph`] holds them, [`plan`]
+//! orders them, and [`gpu`] or [`cpu`] executes them, behind one [`Device`].
 //!
 //! Architecture invariants:
 //!
 //! * Nothing imports upward in the tree above: a graph knows no plan, a plan no device, a device no model.
 //! * wgpu is named in `gpu/`, [`Device::from_wgpu`] and the re-export of the crate, and nowhere else.
 //! * Every match on an op or a kernel is without a wildcard: the compiler lists what a new one needs.
-//! * A kernel writes its output and never adds to it; two gradients that meet are joined by a node. There are no float atomics:
-//!   one seed, adapter and plan always give the same bits.
-//! * A launch never reads a buffer that it writes, except the parameters, moments and state, which live as long as a run.
-//! * Everything that changes from step to step lives on the device: the step's state, the schedule, the permutation, the ring
-//!   of losses. Between two steps the host writes nothing, maps nothing and waits for nothing.
+//! * A kernel writes its output and never adds to it; two gradients that meet are joined by a node. There are no float
+//!   atomics: one seed, adapter and plan always give the same bits.
+//! * A launch never reads a buffer that it writes, except the parameters, moments and state, which live as long as a
+//!   run.
+//! * Everything that changes from step to step lives on the device: the step's state, the schedule, the permutation,
+//!   the ring of losses. Between two steps the host writes nothing, maps nothing and waits for nothing.
 //! * Every random number of training and sampling comes from the counter-based generator in [`rng`].
 //! * No mistake of a user ends in a panic: errors are [`Error`]s, each one line that says what, where and what to do.
 //!
 //! How a training step becomes few launches:
 //!
-//! * **Channels last.** A graph uses PyTorch's `[n, c, h, w]`; inside a plan, convolutions have the channels of a position side
-//!   by side. Permutations between the two orders cost nothing, since a launch stores its result in the order of its
-//!   readers. Parameters have that order on the device too, and are permuted when the host reads or writes them.
-//! * **Products** (matrix products and the convolution trio) are one file of tiles, `shaders/tile.wgsl`, in three families:
-//!   registers alone, a subgroup that shuffles, workgroup memory. The file of a product only says where its operands are.
-//!   [`plan::Target`] chooses the [`plan::Tile`], by rules or by measurement.
-//! * **Epilogues.** Elementwise ops on the result of a product are computed in the product's launch, which may store several
-//!   values, in any order, and sums over all of them: the last layer's launch stores the loss and its derivative.
-//!   Chains over the rows of a value (softmax, normalisations) are one launch too.
+//! * **Channels last.** A graph uses PyTorch's `[n, c, h, w]`; inside a plan, convolutions have the channels of a
+//!   position side by side. Permutations between the two orders cost nothing, since a launch stores its result in the
+//!   order of its readers. Parameters have that order on the device too, and are permuted when the host reads or writes
+//!   them.
+//! * **Products** (matrix products and the convolution trio) are one file of tiles, `shaders/tile.wgsl`, in three
+//!   families: registers alone, a subgroup that shuffles, workgroup memory. The file of a product only says where its
+//!   operands are. [`plan::Target`] chooses the [`plan::Tile`], by rules or by measurement.
+//! * **Epilogues.** Elementwise ops on the result of a product are computed in the product's launch, which may store
+//!   several values, in any order, and sums over all of them: the last layer's launch stores the loss and its
+//!   derivative. Chains over the rows of a value (softmax, normalisations) are one launch too.
 //! * **Shared dispatches.** The gradients of a layer's input, weight and bias run side by side in one dispatch.
-//! * **Partial sums** of weights' gradients are joined in a fixed order by the launch that updates all parameters; those of
-//!   the loss by the launch that moves the state on.
-//! * **Limits** bound fusion and sharing: a launch binds at most as many buffers as the device allows. With four buffers, an
-//!   update takes three launches instead of one: see [`plan::Limits`].
-//! * **Half precision** is a property of slots: with [`plan::Target::half`], a plan stores values that products and poolings
-//!   read or write in 16 bits, and a 16-bit copy of weights. Shaders convert to 32 bits as they load, and the CPU rounds as it
-//!   stores. Sums, parameters, moments and losses have 32 bits. The loss's derivative is scaled by a number that the launch
-//!   which computes the norm of the gradients keeps on the device ([`plan::LossScale`]).
-//! * **Recurrences** over sequences are one launch for all steps, forward and backward, after one product that computes the
-//!   contribution of the inputs of all steps.
+//! * **Partial sums** of weights' gradients are joined in a fixed order by the launch that updates all parameters;
+//!   those of the loss by the launch that moves the state on.
+//! * **Limits** bound fusion and sharing: a launch binds at most as many buffers as the device allows. With four
+//!   buffers, an update takes three launches instead of one: see [`plan::Limits`].
+//! * **Half precision** is a property of slots: with [`plan::Target::half`], a plan stores values that products and
+//!   poolings read or write in 16 bits, and a 16-bit copy of weights. Shaders convert to 32 bits as they load, and the
+//!   CPU rounds as it stores. Sums, parameters, moments and losses have 32 bits. The loss's derivative is scaled by a
+//!   number that the launch which computes the norm of the gradients keeps on the device ([`plan::LossScale`]).
+//! * **Recurrences** over sequences are one launch for all steps, forward and backward, after one product that computes
+//!   the contribution of the inputs of all steps.
 //!
-//! Fused expressions and constants are put into shaders by a small text expander ([`gpu::specialise()`]), which keeps line
-//! numbers: shader files are WGSL that is valid as written.
+//! Fused expressions and constants are put into shaders by a small text expander ([`gpu::specialise()`]), which keeps
+//! line numbers: shader files are WGSL that is valid as written.
 //!
-//! Layers and losses are written over a [`nn::Context`]: the graph being built, and what is known of the batch (its condition,
-//! its lengths, and in training its target). Dropout and batch normalisation ask it whether the graph is one of training.
+//! Layers and losses are written over a [`nn::Context`]: the graph being built, and what is known of the batch (its
+//! condition, its lengths, and in training its target). Dropout and batch normalisation ask it whether the graph is one
+//! of training.
 //!
-//! State that a layer keeps besides its parameters, such as running means, is stored in the layout of the parameters, has no
-//! gradient, and gets its next value from [`graph::Graph::assign`] in one launch at the end of a step. Weights, state,
-//! checkpoints and averages of weights therefore share one path.
+//! State that a layer keeps besides its parameters, such as running means, is stored in the layout of the parameters,
+//! has no gradient, and gets its next value from [`graph::Graph::assign`] in one launch at the end of a step. Weights,
+//! state, checkpoints and averages of weights therefore share one path.
 //!
 //! # Threads
 //!
-//! [`Device`], [`Autoencoder`], [`model::Network`], [`ModelSpec`], [`model::Extensions`], [`Dataset`], [`graph::Graph`],
-//! [`plan::Plan`], [`tensor::Tensor`] and [`Error`] can be sent to other threads and shared between them; [`Session`],
-//! [`train::Trainer`] and [`run::RunDirectory`] can be sent. Threads that use one [`Autoencoder`] take turns. Threads that train
-//! models of their own on one [`Device`] do not wait for each other on the host, and get the bits that they would get alone.
+//! [`Device`], [`Autoencoder`], [`model::Network`], [`ModelSpec`], [`model::Extensions`], [`Dataset`],
+//! [`graph::Graph`], [`plan::Plan`], [`tensor::Tensor`] and [`Error`] can be sent to other threads and shared between
+//! them; [`Session`], [`train::Trainer`] and [`run::RunDirectory`] can be sent. Threads that use one [`Autoencoder`]
+//! take turns. Threads that train models of their own on one [`Device`] do not wait for each other on the host, and get
+//! the bits that they would get alone.
 //!
 //! # Words
 //!
 //! | word | means |
 //! | --- | --- |
 //! | sample, batch | one input of a model; the samples of one training step |
-//! | encoder, latent, code, decoder, reconstruction | the parts of an autoencoder; a code is the output of encoder and latent |
+//! | encoder, latent, code, decoder, reconstruction | the parts of an autoencoder; the latent outputs codes |
 //! | target | what the decoder's output is compared with; the sample itself unless targets are given |
 //! | condition | an extra input of encoder and decoder that is not reconstructed |
 //! | loss, penalty | what training minimises; terms of the loss that depend on codes or weights |
@@ -163,7 +174,7 @@ pub mod tensor;
 pub mod train;
 pub mod tune;
 
-/// The wgpu that [`Device::from_wgpu`] takes devices of.
+/// The version of wgpu whose devices [`Device::from_wgpu`] takes.
 pub use wgpu;
 
 pub use autoencoder::Autoencoder;

@@ -12,6 +12,11 @@ impl Shape {
         self.0.iter().product()
     }
 
+    /// The number of elements of a shape that nobody has checked; `None` if it overflows.
+    pub(crate) fn checked_elements(&self) -> Option<usize> {
+        self.0.iter().try_fold(1, |product: usize, size| product.checked_mul(*size))
+    }
+
     /// Row-major strides, in elements.
     pub fn strides(&self) -> Vec<usize> {
         let mut strides = vec![1; self.0.len()];

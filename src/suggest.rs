@@ -1,150 +1,75 @@
-//! Suggestions for names that are not known: only what was probably meant, since a wrong one leads to another model.
+//! Suggestions for unknown names: only what was probably meant, since a wrong suggestion leads to another model.
 
-/// Names that other libraries have, without `_` and in lower case, for what goes by another name here.
+/// Names of this crate, and the names that other libraries have for the same thing, in lower case and without `_`.
 const ALIASES: &[(&str, &str)] = &[
     // Layers.
-    ("adaptiveavgpool2d", "adaptive_avg_pool2d"),
-    ("batchnorm1d", "batch_norm"),
-    ("batchnorm2d", "batch_norm"),
-    ("batchnormalization", "batch_norm"),
-    ("conv1dtranspose", "conv_transpose1d"),
-    ("conv2dtranspose", "conv_transpose2d"),
-    ("dense", "linear"),
-    ("dropout1d", "spatial_dropout"),
-    ("dropout2d", "spatial_dropout"),
-    ("globalaveragepooling2d", "global_avg_pool"),
-    ("globalmaxpooling2d", "global_max_pool"),
-    ("groupnormalization", "group_norm"),
-    ("hswish", "hardswish"),
-    ("instancenorm1d", "instance_norm"),
-    ("instancenorm2d", "instance_norm"),
-    ("layernormalization", "layer_norm"),
-    ("maxpooling2d", "max_pool2d"),
-    ("multiheadattention", "attention"),
-    ("spatialdropout1d", "spatial_dropout"),
-    ("spatialdropout2d", "spatial_dropout"),
-    ("swish", "silu"),
-    ("upsamplingbilinear2d", "upsample_bilinear"),
-    ("upsamplingnearest2d", "upsample_nearest"),
-    // Their keys, and those of training.
-    ("batchsize", "batch"),
-    ("hiddensize", "out"),
-    ("kernelsize", "kernel"),
-    ("learningrate", "lr"),
-    ("negativeslope", "slope"),
-    ("numgroups", "groups"),
-    ("numheads", "heads"),
-    ("numlayers", "layers"),
-    ("outchannels", "out"),
-    ("outfeatures", "out"),
-    ("randomseed", "seed"),
+    ("adaptive_avg_pool2d", "adaptiveavgpool2d"),
+    ("attention", "multiheadattention"),
+    ("batch_norm", "batchnorm1d batchnorm2d batchnormalization"),
+    ("conv_transpose1d", "conv1dtranspose"),
+    ("conv_transpose2d", "conv2dtranspose"),
+    ("global_avg_pool", "globalaveragepooling2d"),
+    ("global_max_pool", "globalmaxpooling2d"),
+    ("group_norm", "groupnormalization"),
+    ("hardswish", "hswish"),
+    ("instance_norm", "instancenorm1d instancenorm2d"),
+    ("layer_norm", "layernormalization"),
+    ("linear", "dense"),
+    ("max_pool2d", "maxpooling2d"),
+    ("silu", "swish"),
+    ("spatial_dropout", "dropout1d dropout2d spatialdropout1d spatialdropout2d"),
+    ("upsample_bilinear", "upsamplingbilinear2d"),
+    ("upsample_nearest", "upsamplingnearest2d"),
+    // Keys of layers and of training.
+    ("batch", "batchsize"),
+    ("groups", "numgroups"),
+    ("heads", "numheads"),
+    ("kernel", "kernelsize"),
+    ("layers", "numlayers"),
+    ("lr", "learningrate"),
+    ("out", "hiddensize outchannels outfeatures"),
+    ("seed", "randomseed"),
+    ("slope", "negativeslope"),
     // Losses.
-    ("bceloss", "bce"),
-    ("bcewithlogits", "bce"),
-    ("bcewithlogitsloss", "bce"),
-    ("binarycrossentropy", "bce"),
-    ("crossentropyloss", "cross_entropy"),
-    ("huberloss", "huber"),
-    ("l1loss", "mae"),
-    ("mseloss", "mse"),
+    ("bce", "bceloss bcewithlogits bcewithlogitsloss binarycrossentropy"),
+    ("cross_entropy", "crossentropyloss"),
+    ("huber", "huberloss"),
+    ("mae", "l1loss"),
+    ("mse", "mseloss"),
     // Schedules.
-    ("cosineannealing", "cosine"),
-    ("cosineannealinglr", "cosine"),
-    ("cosineannealingwarmrestarts", "cosine"),
-    ("exponentiallr", "exponential"),
-    ("linearlr", "linear"),
-    ("multisteplr", "multi_step"),
-    ("onecyclelr", "one_cycle"),
-    ("polynomiallr", "polynomial"),
-    ("reducelronplateau", "plateau"),
-    ("steplr", "step"),
+    ("cosine", "cosineannealing cosineannealinglr cosineannealingwarmrestarts"),
+    ("exponential", "exponentiallr"),
+    ("linear", "linearlr"),
+    ("multi_step", "multisteplr"),
+    ("one_cycle", "onecyclelr"),
+    ("plateau", "reducelronplateau"),
+    ("polynomial", "polynomiallr"),
+    ("step", "steplr"),
     // Presets.
-    ("denoise", "denoising"),
+    ("denoising", "denoise"),
 ];
 
-/// Names of the field for what there is not, written alike, which differ by a letter or two from others.
+/// Names of the field for what this crate does not have, in lower case and without `_`: functions of each element,
+/// layers, optimisers, losses, schedules and latents. Some differ by a letter or two from a name of this crate.
 const OTHERS: &[&str] = &[
-    // Functions of each element.
-    "crelu",
-    "elish",
-    "geglu",
-    "gelutanh",
-    "hardelish",
-    "hardmish",
-    "hardshrink",
-    "logsigmoid",
-    "maxout",
-    "quickgelu",
-    "reglu",
-    "rrelu",
-    "snake",
-    "softmin",
-    "softshrink",
-    "squareplus",
-    "srelu",
-    "swiglu",
-    "tanhshrink",
-    "threshold",
-    "trelu",
-    // Layers.
-    "alphadropout",
-    "batchrenorm",
-    "embeddingbag",
-    "grucell",
-    "lstmcell",
-    "maxunpool1d",
-    "maxunpool2d",
-    "spectralnorm",
-    "syncbatchnorm",
+    "crelu elish geglu gelutanh hardelish hardmish hardshrink logsigmoid maxout quickgelu reglu rrelu snake",
+    "softmin softshrink squareplus srelu swiglu tanhshrink threshold trelu",
+    "alphadropout batchrenorm embeddingbag grucell lstmcell maxunpool1d maxunpool2d spectralnorm syncbatchnorm",
     "weightnorm",
-    // Optimisers.
-    "adabelief",
-    "adabound",
-    "adafactor",
-    "adahessian",
-    "adai",
-    "adam8bit",
-    "adamod",
-    "adamp",
-    "adams",
-    "adan",
-    "adopt",
-    "adashift",
-    "asgd",
-    "lamb",
-    "lars",
-    "muon",
-    "nadamw",
-    "radamw",
-    "rprop",
-    "sgdp",
-    "sgdr",
-    "sgdw",
-    "sophia",
-    // Losses.
-    "gaussiannll",
-    "hinge",
-    "logcosh",
-    "mape",
-    "mase",
-    "msle",
-    "mssim",
-    "rmse",
-    "smape",
-    // Schedules and latents.
-    "cyclic",
-    "categorical",
-    "triangular",
+    "adabelief adabound adafactor adahessian adai adam8bit adamod adamp adams adan adopt adashift asgd lamb",
+    "lars muon nadamw radamw rprop sgdp sgdr sgdw sophia",
+    "gaussiannll hinge logcosh mape mase msle mssim rmse smape",
+    "cyclic categorical triangular",
 ];
 
-/// What was probably meant by a name that is none of the candidates, as `did you mean "x"?`, or else a list of them all.
+/// The help for a name that is not among the candidates: `did you mean "x"?`, or else a list of all candidates.
 ///
-/// A name counts as meant where it differs in `_`, `-` and capitals only, where another library has it for that, or where a
-/// slip or two of the hand lie between, of which neither is its first letter nor a digit. The name of another thing of the field
-/// is no slip.
+/// A candidate counts as meant if it differs from the typed name only in `_`, `-`, spaces and capitals, if another
+/// library calls it by the typed name, or if it differs by one or two typing errors, neither of them in the first
+/// letter or in a digit. A name that the field uses for something else is no typing error.
 pub fn suggest<'a>(typed: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
     let candidates: Vec<&str> = candidates.into_iter().collect();
-    // Names from a file may have line breaks, and a message is one line.
+    // A name from a file may have line breaks, and a message is one line.
     let shown = |text: &str| text.replace(char::is_control, " ");
     match meant(typed, &candidates) {
         Some(candidate) => format!("did you mean \"{}\"?", shown(candidate)),
@@ -157,12 +82,13 @@ fn meant<'a>(typed: &str, candidates: &[&'a str]) -> Option<&'a str> {
     if let Some(same) = candidates.iter().find(|candidate| plain(candidate) == name) {
         return Some(same);
     }
-    if let Some((_, ours)) = ALIASES.iter().find(|(theirs, _)| *theirs == name)
+    let lists = |names: &str| names.split(' ').any(|other| other == name);
+    if let Some((ours, _)) = ALIASES.iter().find(|(_, theirs)| lists(theirs))
         && let Some(known) = candidates.iter().find(|candidate| *candidate == ours)
     {
         return Some(known);
     }
-    if OTHERS.contains(&&*name) {
+    if OTHERS.iter().any(|names| lists(names)) {
         return None;
     }
     let most = match name.chars().count() {
@@ -170,7 +96,7 @@ fn meant<'a>(typed: &str, candidates: &[&'a str]) -> Option<&'a str> {
         3..8 => 1,
         _ => 2,
     };
-    // A key that was hit twice.
+    // A letter that was typed twice, or once instead of twice.
     let single = |name: &str| {
         let mut letters: Vec<char> = name.chars().collect();
         letters.dedup();
@@ -190,11 +116,11 @@ fn meant<'a>(typed: &str, candidates: &[&'a str]) -> Option<&'a str> {
     let least = likely.iter().map(|(slips, _)| *slips).min()?;
     let mut nearest = likely.into_iter().filter(|(slips, _)| *slips == least).map(|(_, candidate)| candidate);
     let first = nearest.next()?;
-    // Two that are as near are both a guess.
+    // Of two equally near candidates neither was probably meant.
     nearest.all(|other| other == first).then_some(first)
 }
 
-/// A name without what people write in different ways.
+/// A name without `_`, `-`, spaces and capitals.
 fn plain(name: &str) -> String {
     name.chars().filter(|c| !matches!(c, '_' | '-' | ' ')).flat_map(char::to_lowercase).collect()
 }

@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::shape::Shape;
+use std::ops::Range;
 
 /// The type of an element.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -30,6 +31,22 @@ pub enum Values {
     U8(Vec<u8>),
 }
 
+/// Evaluates an expression for the vector of [`Values`] of any type, or makes [`Values`] of the same type of it.
+macro_rules! with_values {
+    ($values:expr, Values($v:ident) => $result:expr) => {
+        $crate::tensor::with_values!(@ $values, $v, F32 => $crate::tensor::Values::F32($result),
+            F64 => $crate::tensor::Values::F64($result), U32 => $crate::tensor::Values::U32($result),
+            U8 => $crate::tensor::Values::U8($result))
+    };
+    ($values:expr, $v:ident => $result:expr) => {
+        $crate::tensor::with_values!(@ $values, $v, F32 => $result, F64 => $result, U32 => $result, U8 => $result)
+    };
+    (@ $values:expr, $v:ident, $($variant:ident => $result:expr),*) => {
+        match $values { $($crate::tensor::Values::$variant($v) => $result,)* }
+    };
+}
+pub(crate) use with_values;
+
 /// A host array: a shape and its elements.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tensor {
@@ -40,12 +57,7 @@ pub struct Tensor {
 impl Values {
     /// The number of elements.
     pub fn len(&self) -> usize {
-        match self {
-            Values::F32(v) => v.len(),
-            Values::F64(v) => v.len(),
-            Values::U32(v) => v.len(),
-            Values::U8(v) => v.len(),
-        }
+        with_values!(self, values => values.len())
     }
 
     /// Whether there are no elements.
@@ -72,14 +84,20 @@ impl Values {
         }
     }
 
+    /// Copies a range of elements.
+    pub(crate) fn slice(&self, range: Range<usize>) -> Values {
+        match self {
+            Values::F32(v) => Values::F32(v[range].to_vec()),
+            Values::F64(v) => Values::F64(v[range].to_vec()),
+            Values::U32(v) => Values::U32(v[range].to_vec()),
+            Values::U8(v) => Values::U8(v[range].to_vec()),
+        }
+    }
+
     /// Chunks of this many elements; the last one may be shorter.
     pub(crate) fn chunks(&self, elements: usize) -> Vec<Values> {
-        match self {
-            Values::F32(v) => v.chunks(elements).map(|piece| Values::F32(piece.to_vec())).collect(),
-            Values::F64(v) => v.chunks(elements).map(|piece| Values::F64(piece.to_vec())).collect(),
-            Values::U32(v) => v.chunks(elements).map(|piece| Values::U32(piece.to_vec())).collect(),
-            Values::U8(v) => v.chunks(elements).map(|piece| Values::U8(piece.to_vec())).collect(),
-        }
+        let starts = (0..self.len()).step_by(elements);
+        starts.map(|start| self.slice(start..self.len().min(start + elements))).collect()
     }
 }
 
@@ -116,9 +134,7 @@ impl Tensor {
     pub fn to_f32(&self) -> Vec<f32> {
         match &self.values {
             Values::F32(v) => v.clone(),
-            Values::F64(v) => v.iter().map(|x| *x as f32).collect(),
-            Values::U32(v) => v.iter().map(|x| *x as f32).collect(),
-            Values::U8(v) => v.iter().map(|x| *x as f32).collect(),
+            others => others.to_f64().into_iter().map(|x| x as f32).collect(),
         }
     }
 

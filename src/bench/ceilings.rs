@@ -1,6 +1,5 @@
 //! The ceilings of a device, and the cost of a launch.
 
-use super::numbers::rounded;
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::gpu::{Buffers, Probe, launch_cost};
@@ -8,7 +7,7 @@ use rayon::prelude::*;
 use std::hint::black_box;
 use std::time::Instant;
 
-/// Seconds of each trial.
+/// Seconds of each trial, and the number of trials.
 const TRY_SECONDS: f64 = 0.2;
 const TRIES: usize = 3;
 /// Launches in a measured pass.
@@ -26,17 +25,17 @@ pub struct Ceilings {
 /// The cost of a launch in a pass of many small ones: a line of JSON.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct LaunchMeasurement {
-    /// `pinhole` and its version.
+    /// `pinhole-` and the version.
     pub peer: String,
     /// The device.
     pub device: String,
-    /// `launches`.
+    /// Always `launches`.
     pub workload: String,
     /// The buffers of the launches: see `benches/README.md`.
     pub buffers: Buffers,
     /// Launches in the pass.
     pub launches: usize,
-    /// Microseconds of the host's time to record a launch.
+    /// Microseconds in which the host records a launch.
     pub host_us_per_launch: f64,
     /// Microseconds from the submission to the end of the pass, divided by the launches.
     pub device_us_per_launch: f64,
@@ -52,7 +51,7 @@ impl Ceilings {
                 let copy = Probe::copy(gpu)?;
                 (arithmetic, fastest(copy.work(), |launches| copy.run(launches))?)
             }
-            // `cpu-f64` is compared with the ceilings of `cpu`.
+            // The ceilings of `cpu` also serve for `cpu-f64`.
             Device::Cpu | Device::CpuF64 => (arithmetic()?, copy()?),
         };
         Ok(Ceilings { gflops: arithmetic / 1e9, gb_per_s: copy / 1e9 })
@@ -66,28 +65,36 @@ pub fn launches(device: &Device) -> Result<Vec<LaunchMeasurement>> {
         return Err(Error::invalid(format!("device \"{}\"", device.name()), problem, "use --device gpu"));
     };
     let measured = |buffers| {
-        let cost = launch_cost(gpu, buffers, LAUNCHES)?;
+        let [host, device_time] = launch_cost(gpu, buffers, LAUNCHES)?;
         Ok(LaunchMeasurement {
             peer: format!("pinhole-{}", env!("CARGO_PKG_VERSION")),
             device: device.name(),
             workload: "launches".to_owned(),
             buffers,
             launches: LAUNCHES,
-            host_us_per_launch: rounded(cost.host * 1e6),
-            device_us_per_launch: rounded(cost.device * 1e6),
+            host_us_per_launch: rounded(host * 1e6),
+            device_us_per_launch: rounded(device_time * 1e6),
         })
     };
     [Buffers::Shared, Buffers::Separate, Buffers::Chained].into_iter().map(measured).collect()
 }
 
-/// Work per second in the fastest of several trials; `run` repeats `work` as often as its argument says.
+/// Six significant digits of a measurement, more than any clock gives.
+pub(super) fn rounded(number: f64) -> f64 {
+    format!("{number:.5e}").parse().unwrap_or(number)
+}
+
+/// Work per second in the fastest of several trials. `run` does `work` once for each repetition that its argument asks
+/// for.
 fn fastest(work: f64, mut run: impl FnMut(u64) -> Result<()>) -> Result<f64> {
-    run(1)?;
+    let mut timed = |times| {
+        let began = Instant::now();
+        run(times).map(|()| began.elapsed().as_secs_f64())
+    };
+    timed(1)?;
     let mut times = 1;
     loop {
-        let began = Instant::now();
-        run(times)?;
-        let took = began.elapsed().as_secs_f64();
+        let took = timed(times)?;
         if took >= TRY_SECONDS / 4.0 {
             times = ((times as f64 * TRY_SECONDS / took) as u64).max(1);
             break;
@@ -96,9 +103,7 @@ fn fastest(work: f64, mut run: impl FnMut(u64) -> Result<()>) -> Result<f64> {
     }
     let mut best = f64::INFINITY;
     for _ in 0..TRIES {
-        let began = Instant::now();
-        run(times)?;
-        best = best.min(began.elapsed().as_secs_f64());
+        best = best.min(timed(times)?);
     }
     Ok(work * times as f64 / best)
 }
@@ -130,16 +135,16 @@ fn arithmetic() -> Result<f64> {
     })
 }
 
-/// Independent chains of multiply-adds, which fit in the first-level cache.
+/// Number of independent chains of multiply-adds, which fit in the first-level cache.
 const CHAINS: usize = 1024;
 /// Multiply-adds of a chain between a load and a store: enough to hide memory, and few enough that the processor
 /// overlaps several chains.
 const CHAIN: usize = 12;
 
-/// A loop of multiply-adds: number of repetitions, factor, addend.
+/// A loop of multiply-adds. Arguments: number of rounds, factor, addend.
 type Chains = fn(u64, f32, f32) -> f32;
 
-/// The chains by the widest multiply-adds that the processor has.
+/// The chains with the widest multiply-adds of the processor.
 #[cfg(target_arch = "x86_64")]
 fn best_chains() -> Chains {
     #[target_feature(enable = "avx512f")]
@@ -151,24 +156,25 @@ fn best_chains() -> Chains {
         chains::<true>(rounds, factor, addend)
     }
     if is_x86_feature_detected!("avx512f") {
-        // SAFETY: the processor has what the function needs, as just checked.
+        // SAFETY: the line above checks that the processor has AVX-512.
         return |rounds, factor, addend| unsafe { sixteen_wide(rounds, factor, addend) };
     }
     if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-        // SAFETY: as above.
+        // SAFETY: the line above checks that the processor has AVX2 and FMA.
         return |rounds, factor, addend| unsafe { eight_wide(rounds, factor, addend) };
     }
     chains::<false>
 }
 
-/// The chains by the widest multiply-adds that the processor has.
+/// The chains with the widest multiply-adds of the processor.
 #[cfg(not(target_arch = "x86_64"))]
 fn best_chains() -> Chains {
-    // Fused multiply-adds belong to every 64-bit ARM; elsewhere they may be a call into a library.
+    // Every 64-bit ARM has fused multiply-adds; other processors may need a call into a library.
     chains::<{ cfg!(target_arch = "aarch64") }>
 }
 
-/// Plain loops, which the compiler vectorises. Returns the sum of all numbers, so that no work can be optimised away.
+/// Multiplies and adds in plain loops, which the compiler vectorises. Returns the sum of all numbers, so that the
+/// compiler cannot drop any work.
 #[inline(always)]
 fn chains<const FUSED: bool>(rounds: u64, factor: f32, addend: f32) -> f32 {
     let mut values: [f32; CHAINS] = std::array::from_fn(|index| index as f32);

@@ -3,12 +3,12 @@
 use std::fs;
 use std::time::Instant;
 
-/// Clock ticks per second in `/proc`, which is 100 on every Linux that Rust supports.
+/// Clock ticks per second in `/proc`: 100 on every Linux that Rust supports.
 const TICKS: f64 = 100.0;
 
 /// Resets the peak memory use.
 pub(super) fn reset_peak_memory() {
-    // Without this permission, the peak is that of the whole process, which is no reason to fail.
+    // Without permission the peak stays that of the whole run, which is no reason to fail.
     let _ = fs::write("/proc/self/clear_refs", "5");
 }
 
@@ -19,7 +19,7 @@ pub(super) fn peak_memory() -> Option<f64> {
     Some(line.split_whitespace().next()?.parse::<f64>().ok()? / 1024.0)
 }
 
-/// Processor time of this process and of the whole machine.
+/// Processor time in seconds of this process (`own`) and of the whole machine (`all`).
 pub(super) struct ProcessorTime {
     began: Instant,
     own: f64,
@@ -27,20 +27,20 @@ pub(super) struct ProcessorTime {
 }
 
 impl ProcessorTime {
-    /// The time so far.
+    /// The time up to now; `None` where the system does not report it.
     pub fn now() -> Option<ProcessorTime> {
         let ticks = |fields: &[&str]| fields.iter().map(|field| field.parse::<f64>().ok()).sum::<Option<f64>>();
         let own = fs::read_to_string("/proc/self/stat").ok()?;
-        // The name, in brackets, may hold spaces. Fields 14 and 15 are user and system time.
+        // The process's name, in brackets, may hold spaces. Fields 14 and 15 are user and system time.
         let own: Vec<&str> = own.rsplit_once(") ")?.1.split(' ').collect();
         let all = fs::read_to_string("/proc/stat").ok()?;
-        // User, nice, system, and the two kinds of interrupts.
+        // Time of users, of nice processes, of the system, and of both kinds of interrupts.
         let all: Vec<&str> = all.lines().next()?.split_whitespace().collect();
         let all = [*all.get(1)?, *all.get(2)?, *all.get(3)?, *all.get(6)?, *all.get(7)?];
         Some(ProcessorTime { began: Instant::now(), own: ticks(own.get(11..13)?)? / TICKS, all: ticks(&all)? / TICKS })
     }
 
-    /// Number of processors that this process, and others, kept busy since then.
+    /// Number of processors that this process, and all others, have kept busy since the measurement began.
     pub fn busy(&self) -> Option<[f64; 2]> {
         let now = ProcessorTime::now()?;
         let elapsed = (now.began - self.began).as_secs_f64();

@@ -1,9 +1,10 @@
-//! Workloads loaded on a device: data and weights in the host's memory, then a plan with its buffers.
+//! Workloads: their data and weights in the host's memory, then their plan and buffers on a device.
 
 use super::workload::{CONV_CHANNELS, CONV_SIDE, Workload};
 use crate::data::digits;
 use crate::device::{Device, Session};
 use crate::error::{Error, Result};
+use crate::gpu::random;
 use crate::graph::{Graph, Window};
 use crate::model::Network;
 use crate::plan::{Optimizer, Plan, State, Step, Target, buffers};
@@ -11,10 +12,10 @@ use crate::rng::{self, HostStream, Sequence};
 use crate::tensor::{DType, Values};
 use crate::train::training_plan;
 
-/// Steps of an epoch, and the largest size of its data in bytes, which is that of MNIST.
+/// Largest number of steps of an epoch, and the largest size of its data in bytes, about that of MNIST.
 const EPOCH_STEPS: usize = 200;
 const EPOCH_BYTES: usize = 64 << 20;
-/// Number of distinct digits, which an epoch repeats.
+/// Number of distinct digits. An epoch repeats them.
 const DRAWN: usize = 4096;
 /// Largest batch.
 const MOST_SAMPLES: usize = 1 << 16;
@@ -28,7 +29,7 @@ const PIXELS: usize = 784;
 /// Number of outputs of an op that are compared with sums in f64.
 const CHECKED: usize = 64;
 
-/// The data and weights of a workload, made before the clock starts.
+/// The data and weights of a workload, made before any timing.
 pub struct Material {
     workload: Workload,
     batch: usize,
@@ -43,10 +44,12 @@ enum Content {
 /// A workload on a device, ready to run.
 pub struct Loaded<'a> {
     material: &'a Material,
-    session: Session,
-    device_bytes: u64,
+    pub(super) session: Session,
+    /// Bytes of all buffers of the plan.
+    pub(super) device_bytes: u64,
     flop_per_step: u64,
-    bytes_per_step: u64,
+    /// Bytes that the launches of a step read and write, summed over launches.
+    pub(super) bytes_per_step: u64,
     epoch: u32,
     position: usize,
     step: u64,
@@ -54,7 +57,8 @@ pub struct Loaded<'a> {
 }
 
 impl Material {
-    /// The data and weights of a workload, with `batch` samples in a step in place of the workload's own number.
+    /// The data and weights of a workload, with `batch` samples in a step in place of the workload's number. Fails
+    /// where `batch` is not between 1 and 65536.
     pub fn new(workload: Workload, batch: Option<usize>) -> Result<Material> {
         let batch = match workload {
             Workload::MatMul(_) => 1,
@@ -64,11 +68,8 @@ impl Material {
             let problem = format!("it is not between 1 and {MOST_SAMPLES}");
             return Err(Error::invalid(format!("batch {batch}"), problem, "use another --batch"));
         }
-        let content = match workload {
-            Workload::ConvAe | Workload::DenseAe | Workload::Vae | Workload::ConvAeWide => {
-                let Some(mut spec) = workload.model()? else {
-                    return Err(Error::invalid(format!("workload \"{workload}\""), "it has no model", "use another"));
-                };
+        let content = match (workload.model()?, workload) {
+            (Some(mut spec), _) => {
                 spec.train.batch = batch;
                 let pixels = spec.input.elements();
                 let count = samples(batch, pixels);
@@ -77,18 +78,15 @@ impl Material {
                 let parameters = Values::F32(network.initial(SEED));
                 Content::Training { network: Box::new(network), data, parameters }
             }
-            Workload::MatMul(size) => Content::Kernel { left: numbers(1, size * size), right: numbers(2, size * size) },
-            Workload::Conv3x3 => Content::Kernel {
-                left: numbers(1, batch * CONV_CHANNELS * CONV_SIDE * CONV_SIDE),
-                right: numbers(2, CONV_CHANNELS * CONV_CHANNELS * 9),
+            (None, Workload::MatMul(size)) => {
+                Content::Kernel { left: random(1, size * size), right: random(2, size * size) }
+            }
+            (None, _) => Content::Kernel {
+                left: random(1, batch * CONV_CHANNELS * CONV_SIDE * CONV_SIDE),
+                right: random(2, CONV_CHANNELS * CONV_CHANNELS * 9),
             },
         };
         Ok(Material { workload, batch, content })
-    }
-
-    /// The workload.
-    pub fn workload(&self) -> Workload {
-        self.workload
     }
 
     /// Samples in a step.
@@ -106,7 +104,7 @@ impl Material {
         }
     }
 
-    /// Makes the plan, loads it on a device and writes all data.
+    /// Makes the plan, loads the plan on a device and writes all data.
     pub fn load(&self, device: &Device) -> Result<Loaded<'_>> {
         let plan = self.plan(&device.target())?;
         let flop_per_step = match self.workload {
@@ -200,35 +198,20 @@ impl Loaded<'_> {
         self.losses
     }
 
-    /// The session, for its statistics.
-    pub fn session(&self) -> &Session {
-        &self.session
-    }
-
-    /// Bytes of all buffers of the plan.
-    pub fn device_bytes(&self) -> u64 {
-        self.device_bytes
-    }
-
     /// Floating-point operations of a step: by definition for an op, as counted by the plan for training.
     pub fn flop_per_step(&self) -> u64 {
         self.flop_per_step
     }
 
-    /// Bytes that the launches of a step read and write, summed over launches.
-    pub fn bytes_per_step(&self) -> u64 {
-        self.bytes_per_step
-    }
-
-    /// Fails if training has not reduced the loss within at least 16 steps, or if the output of an op is wrong. For an
-    /// op, returns the largest error of some outputs relative to the largest output.
+    /// Checks the results: fails if training has not reduced the loss within at least 16 steps, or if an op's output is
+    /// wrong. For an op, returns the largest error among some outputs, divided by the largest of these outputs.
     pub fn check(&mut self) -> Result<Option<f64>> {
         /// Far above rounding errors and far below the effect of any mistake.
         const TOLERANCE: f64 = 1e-3;
         let workload = self.material.workload;
         let (left, right) = match &self.material.content {
             Content::Training { .. } => {
-                // The first losses differ more by their batches than by what was learned.
+                // The first losses differ more by their batches than by training.
                 self.run(LEAST_STEPS.saturating_sub(self.step) as usize)?;
                 return match self.losses {
                     Some([first, last]) if last >= first => Err(Error::invalid(
@@ -246,7 +229,7 @@ impl Loaded<'_> {
             Values::F64(values) => values,
             Values::U32(_) | Values::U8(_) => vec![],
         };
-        // Positions that are unrelated to tile sizes.
+        // An odd stride, so that the checked outputs fall on all places of a tile.
         let stride = (output.len() / CHECKED).max(1) | 1;
         let (mut error, mut largest) = (0.0f64, 0.0f64);
         for place in (0..output.len()).step_by(stride) {
@@ -258,7 +241,7 @@ impl Loaded<'_> {
                 _ => convolved(left, right, place),
             };
             let difference = (output[place] - expected).abs();
-            // NaN must propagate.
+            // The comparison is false for NaN, which so becomes the error.
             error = if difference <= error { error } else { difference };
             largest = largest.max(expected.abs());
         }
@@ -273,7 +256,7 @@ impl Loaded<'_> {
         ))
     }
 
-    /// Writes an epoch's order, schedule and state, as a trainer does.
+    /// Writes the order, schedule and state of an epoch, as a trainer does.
     fn begin_epoch(&mut self) -> Result<()> {
         let steps = self.material.epoch_steps();
         let order = Sequence::new(SEED, HostStream::Shuffle, self.epoch).permutation(steps * self.material.batch);
@@ -296,16 +279,10 @@ fn pictures(count: usize) -> Values {
     digits(count.min(DRAWN), SEED).gather(&order)
 }
 
-/// Squares of uniform draws: with a mean of a third, a sigmoid that starts at a half has something to learn.
+/// Bytes of squared uniform draws. Their mean is a third, so that a sigmoid that starts at a half has a mean to learn.
 fn noise(count: usize) -> Values {
     let words = (0..count.div_ceil(4)).flat_map(|block| rng::words(SEED, 0, 0, block as u32));
     Values::U8(words.map(|word| (rng::unit(word).powi(2) * 256.0) as u8).take(count).collect())
-}
-
-/// Uniform numbers between -1 and 1.
-pub(super) fn numbers(stream: u32, count: usize) -> Vec<f32> {
-    let words = (0..count.div_ceil(4)).flat_map(|block| rng::words(SEED, 0, stream, block as u32));
-    words.map(|word| 2.0 * rng::unit(word) - 1.0).take(count).collect()
 }
 
 fn kernel_plan(workload: Workload, batch: usize, target: &Target) -> Result<Plan> {

@@ -1,27 +1,26 @@
-//! Times a workload: a first step, a warm-up, then blocks of steps, each ended by waiting for the device.
+//! Times a workload: a first step, a warm-up, then blocks of steps, each of which ends by waiting for the device.
 
-use super::ceilings::Ceilings;
+use super::ceilings::{Ceilings, rounded};
 use super::host::{ProcessorTime, peak_memory, reset_peak_memory};
 use super::loaded::{Loaded, Material};
-use super::numbers::{median, rounded};
 use super::workload::Workload;
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::gpu::{Tuning, TuningReport};
+use crate::gpu::{Tuning, TuningReport, median};
 use crate::plan::Target;
 use std::time::{Duration, Instant};
 
-/// Length of a measurement.
+/// Settings of a measurement.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Timing {
-    /// Number of timed blocks, of which the median is reported. Slow steps reduce the number, down to one, so that all
-    /// blocks take at most four times their intended time.
+    /// Number of timed blocks, of which the median is reported. No further block starts once the blocks have taken four
+    /// times their intended time together.
     pub blocks: usize,
     /// Seconds that a block should last; a block has at least one step.
     pub block_seconds: f64,
-    /// Samples in a step, in place of the workload's own number. Matrix products have none.
+    /// Samples in a step, in place of the workload's number. Matrix products ignore it.
     pub batch: Option<usize>,
-    /// Time for measuring faster tiles before the workload, if wanted; not part of any result.
+    /// Time for tuning tiles before the workload; `None` does not tune. No result includes this time.
     pub tune: Option<Duration>,
 }
 
@@ -34,7 +33,7 @@ impl Default for Timing {
 /// The result of a workload: a line of JSON. Rates are those of the median block; fields that do not apply are null.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct Measurement {
-    /// `pinhole` and the version, with `tuned` for tuned tiles.
+    /// `pinhole-` and the version, with `-tuned` at the end for tuned tiles.
     pub peer: String,
     /// The device.
     pub device: String,
@@ -70,7 +69,7 @@ pub struct Measurement {
     pub warmup_s: f64,
     /// Launches of a step; null on the CPU.
     pub launches: Option<u64>,
-    /// Microseconds of the host's time to record a launch; null on the CPU.
+    /// Microseconds in which the host records a launch; null on the CPU.
     pub host_us_per_launch: Option<f64>,
     /// Bytes of all of the plan's buffers.
     pub device_bytes: u64,
@@ -94,7 +93,7 @@ pub struct Measurement {
     pub cpu_used: Option<f64>,
     /// Processors that others kept busy meanwhile: near 0 on a quiet machine.
     pub other_cpu: Option<f64>,
-    /// The report of the tuning; not part of the line.
+    /// The report of the tuning, which is not part of the line.
     #[serde(skip)]
     pub tuning: Option<TuningReport>,
 }
@@ -110,8 +109,8 @@ impl Measurement {
     }
 }
 
-/// Opens a device by name, runs a workload on it and times it. Fails if the loss is not finite or has not fallen, or if
-/// the output of an op is wrong.
+/// Opens a device by name, and runs and times a workload on the device. Fails where the settings allow no measurement,
+/// where the loss is not finite or has not fallen, or where the output of an op is wrong.
 pub fn measure(workload: Workload, device: &str, settings: &Timing) -> Result<Measurement> {
     let Timing { blocks, block_seconds, batch, tune } = *settings;
     if blocks == 0 || !(block_seconds > 0.0 && block_seconds <= 3600.0) {
@@ -138,15 +137,16 @@ pub fn measure(workload: Workload, device: &str, settings: &Timing) -> Result<Me
 
     let steps_per_block = warm_up(&mut loaded, block_seconds)?;
     let warmup_s = opened.elapsed().as_secs_f64();
-    let before = loaded.session().statistics();
+    let before = loaded.session.statistics();
     let processors = ProcessorTime::now();
-    let mut seconds = time_blocks(&mut loaded, settings, steps_per_block)?;
+    let seconds = time_blocks(&mut loaded, settings, steps_per_block)?;
     let busy = processors.and_then(|then| then.busy());
-    let statistics = before.zip(loaded.session().statistics());
+    let statistics = before.zip(loaded.session.statistics());
     let rel_err = loaded.check()?;
 
-    let median = median(&mut seconds);
-    let (fastest, slowest) = (seconds[0], seconds[seconds.len() - 1]);
+    let median = median(&seconds);
+    let fastest = seconds.iter().copied().fold(f64::INFINITY, f64::min);
+    let slowest = seconds.iter().copied().fold(0.0, f64::max);
     let gflops = |seconds: f64| loaded.flop_per_step() as f64 / seconds / 1e9;
     let rate = |seconds: f64| if workload.trains() { 1.0 / seconds } else { gflops(seconds) };
     let timed = (seconds.len() * steps_per_block) as u64;
@@ -173,9 +173,9 @@ pub fn measure(workload: Workload, device: &str, settings: &Timing) -> Result<Me
             let recording = after.recording - before.recording;
             rounded(recording.as_secs_f64() * 1e6 / (after.launches - before.launches).max(1) as f64)
         }),
-        device_bytes: loaded.device_bytes(),
+        device_bytes: loaded.device_bytes,
         flop_per_step: loaded.flop_per_step(),
-        bytes_per_step: loaded.bytes_per_step(),
+        bytes_per_step: loaded.bytes_per_step,
         ceiling_gflops: None,
         ceiling_gb_per_s: None,
         ceiling_fraction: None,
@@ -185,14 +185,14 @@ pub fn measure(workload: Workload, device: &str, settings: &Timing) -> Result<Me
             Device::Cpu | Device::CpuF64 => Some(rayon::current_num_threads()),
         },
         peak_rss_mb: peak_memory().map(rounded),
-        // The system counts hundredths of a second.
+        // The system counts processor time in hundredths of a second.
         cpu_used: busy.map(|[own, _]| (100.0 * own).round() / 100.0),
         other_cpu: busy.map(|[_, others]| (100.0 * others).round() / 100.0),
         tuning,
     })
 }
 
-/// Seconds of a step in each block; fewer blocks where they take four times as long as they should.
+/// Seconds of a step in each timed block.
 fn time_blocks(loaded: &mut Loaded, settings: &Timing, steps_per_block: usize) -> Result<Vec<f64>> {
     let &Timing { blocks, block_seconds, .. } = settings;
     let began = Instant::now();
@@ -208,9 +208,9 @@ fn time_blocks(loaded: &mut Loaded, settings: &Timing, steps_per_block: usize) -
     Ok(seconds)
 }
 
-/// Runs steps until their pace has settled; how many fill a block.
+/// Runs steps until their pace has settled, and returns the number of steps that fill a block.
 fn warm_up(loaded: &mut Loaded, block_seconds: f64) -> Result<usize> {
-    // Only a wait shows the time of the device, so the steps between two waits are doubled until they last long enough.
+    // Only a wait shows the device's time, so the steps between two waits are doubled until they last long enough.
     let mut steps = 1;
     let pace = loop {
         let began = Instant::now();
@@ -222,7 +222,7 @@ fn warm_up(loaded: &mut Loaded, block_seconds: f64) -> Result<usize> {
         steps *= 2;
     };
     let fitting = ((block_seconds / pace).round() as usize).max(1);
-    // Another block, for clock speeds to rise, unless one step already fills a block.
+    // Another block lets clock speeds rise, unless one step already fills a block.
     if fitting > 1 {
         loaded.run(fitting)?;
     }

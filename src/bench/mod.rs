@@ -1,8 +1,8 @@
 //! Benchmarks: the standard workloads, the ceilings of a device, and the cost of a launch.
 //!
-//! A [`Workload`] is a training step or a single op with everything resident on the device. [`measure()`] times it in
-//! blocks of steps and reports the median block; [`Ceilings`] says how much of the device that is. `pinhole bench`
-//! prints both, and `benches/README.md` says what each number means.
+//! A [`Workload`] is a training step or a single op with all data resident on the device. [`measure()`] times a
+//! workload in blocks of steps and reports the median block; [`Ceilings`] are the highest rates that the device
+//! reaches. `pinhole bench` prints both, and `benches/README.md` explains each number.
 //!
 //! ```
 //! use pinhole::bench::{Timing, Workload, measure};
@@ -16,12 +16,9 @@ mod ceilings;
 mod host;
 mod loaded;
 mod measure;
-mod numbers;
-mod split_sweep;
 mod workload;
 
 pub use ceilings::{Ceilings, LaunchMeasurement, launches};
 pub use loaded::{Loaded, Material};
 pub use measure::{Measurement, Timing, measure};
-pub use split_sweep::{SplitMeasurement, split_sweep};
 pub use workload::Workload;

@@ -1,11 +1,11 @@
-//! The workloads by name.
+//! The workloads and their names.
 
 use crate::error::{Error, Result, suggest};
 use crate::model::ModelSpec;
 use std::fmt;
 use std::path::Path;
 
-/// A standard piece of work, equal for all compared engines.
+/// A standard piece of work, the same for all compared engines.
 ///
 /// Training is forward, loss, backward and Adam (learning rate 1e-3, betas 0.9 and 0.999, epsilon 1e-8), all in f32.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -44,10 +44,7 @@ impl Workload {
 
     /// Whether the workload is a training step rather than a single op.
     pub fn trains(self) -> bool {
-        match self {
-            Workload::ConvAe | Workload::DenseAe | Workload::Vae | Workload::ConvAeWide => true,
-            Workload::MatMul(_) | Workload::Conv3x3 => false,
-        }
+        !matches!(self, Workload::MatMul(_) | Workload::Conv3x3)
     }
 
     /// Samples in a step.
@@ -64,18 +61,20 @@ impl Workload {
     /// The model that the workload trains, if any.
     pub fn model(self) -> Result<Option<ModelSpec>> {
         match self {
-            Workload::ConvAe => ModelSpec::resolve("conv").map(Some),
-            Workload::DenseAe => ModelSpec::resolve("dense").map(Some),
-            Workload::Vae => ModelSpec::resolve("vae").map(Some),
+            Workload::ConvAe => ModelSpec::resolve("conv"),
+            Workload::DenseAe => ModelSpec::resolve("dense"),
+            Workload::Vae => ModelSpec::resolve("vae"),
             Workload::ConvAeWide => {
                 let path = "examples/models/conv-ae-wide.toml";
-                ModelSpec::parse(include_str!("../../examples/models/conv-ae-wide.toml"), Path::new(path)).map(Some)
+                ModelSpec::parse(include_str!("../../examples/models/conv-ae-wide.toml"), Path::new(path))
             }
-            Workload::MatMul(_) | Workload::Conv3x3 => Ok(None),
+            Workload::MatMul(_) | Workload::Conv3x3 => return Ok(None),
         }
+        .map(Some)
     }
 
-    /// Workloads by name: one of them, or the group `all`, `training` or `kernels`.
+    /// The workloads that a name stands for: a single one, or the group `all`, `training` or `kernels`. Fails where the
+    /// name is unknown.
     pub fn named(name: &str) -> Result<Vec<Workload>> {
         let chosen = |fits: &dyn Fn(&Workload) -> bool| Workload::ALL.iter().copied().filter(|w| fits(w)).collect();
         let found: Vec<Workload> = match name {
@@ -87,11 +86,8 @@ impl Workload {
         if !found.is_empty() {
             return Ok(found);
         }
-        let names: Vec<String> = ["all", "training", "kernels"]
-            .into_iter()
-            .map(str::to_owned)
-            .chain(Workload::ALL.iter().map(Workload::to_string))
-            .collect();
+        let groups = ["all", "training", "kernels"].map(str::to_owned);
+        let names: Vec<String> = groups.into_iter().chain(Workload::ALL.iter().map(Workload::to_string)).collect();
         let help = match suggest(name, names.iter().map(String::as_str)) {
             help if help.starts_with("did you mean") => help,
             _ => "use one of these".to_owned(),

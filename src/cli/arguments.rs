@@ -11,19 +11,19 @@ use std::path::{Path, PathBuf};
 /// `--device`.
 #[derive(clap::Args)]
 pub struct DeviceArgument {
-    /// Where to compute: the best GPU or else the CPU (auto, the default), any adapter (gpu), the CPU, or an adapter by
-    /// name
+    /// The device to compute on: the best GPU, or the CPU where there is none (auto, the default); any adapter, even a
+    /// software one (gpu); the CPU in single or in double precision (cpu, cpu-f64); or an adapter by its name
     #[arg(long = "device", value_name = "auto|gpu|cpu|cpu-f64|NAME")]
     pub given: Option<String>,
 }
 
 impl DeviceArgument {
-    /// The device's name, as the command line gives it.
+    /// The name of the device on the command line.
     pub fn name(&self) -> &str {
         self.given.as_deref().unwrap_or("auto")
     }
 
-    /// Opens the device; says so in one line where `auto` finds no GPU.
+    /// Opens the device, see [`open_device`].
     pub fn open(&self) -> Result<Device> {
         open_device(self.name())
     }
@@ -60,7 +60,7 @@ impl TargetArgument {
 /// The trained model that a command uses.
 #[derive(clap::Args)]
 pub struct RunArgument {
-    /// The directory of a run
+    /// The directory of a trained model, as train --out wrote it
     #[arg(id = "run", value_name = "RUN")]
     pub path: PathBuf,
 }
@@ -72,26 +72,28 @@ impl RunArgument {
     }
 }
 
-/// What of a model is to be other than its file says.
+/// Changes to a model.
 #[derive(clap::Args)]
 pub struct Changes {
-    /// How many numbers a code has, or channels where codes are pictures
+    /// The size of codes: the number of elements, or of channels where codes are feature maps
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub latent: Option<u32>,
-    /// Change any key of the model file, such as train.batch=64 or encoder.0.conv2d.out=32
+    /// Change a key of the model file, such as train.batch=64 or encoder.0.conv2d.out=32; may be given several times
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
 }
 
 impl Changes {
-    /// Changes the model.
-    pub fn apply(&self, spec: &mut ModelSpec) -> Result<()> {
+    /// The model of a name, see [`resolve_model`], with these changes.
+    pub fn resolve(&self, name: &str) -> Result<ModelSpec> {
+        let mut spec = resolve_model(name)?;
         self.set.iter().try_for_each(|assignment| spec.set(assignment))?;
-        self.latent.map_or(Ok(()), |size| spec.set_latent(size as usize))
+        self.latent.map_or(Ok(()), |size| spec.set_latent(size as usize))?;
+        Ok(spec)
     }
 }
 
-/// A preset, a model file, or the model file of a run directory.
+/// Reads a preset, a model file, or the model file of a run directory.
 pub fn resolve_model(name: &str) -> Result<ModelSpec> {
     match Path::new(name) {
         path if path.is_dir() => ModelSpec::read(&path.join("model.toml")),
@@ -99,73 +101,74 @@ pub fn resolve_model(name: &str) -> Result<ModelSpec> {
     }
 }
 
-/// Opens a device; says so in one line where `auto` finds no GPU.
+/// Opens a device, and reports it where `auto` finds no GPU.
 pub fn open_device(name: &str) -> Result<Device> {
     let device = Device::open(name)?;
     if name == "auto" && matches!(device, Device::Cpu) {
         let software: Vec<String> = gpu::adapters().into_iter().map(|adapter| adapter.name).collect();
-        let found = match &software[..] {
-            [] => "no GPU found".to_owned(),
-            names => format!("no GPU found, only software adapters ({})", names.join(", ")),
-        };
-        let how = if software.is_empty() { "" } else { "; --device gpu takes one all the same" };
-        eprintln!("{found}: computing on the CPU{how}");
+        match &software[..] {
+            [] => eprintln!("no GPU found: computing on the CPU"),
+            names => eprintln!(
+                "no GPU found, only software adapters ({}): computing on the CPU; --device gpu uses one of them",
+                names.join(", ")
+            ),
+        }
     }
     Ok(device)
 }
 
-/// The options of `pinhole train`, which resuming compares with those of the run.
+/// The options of `pinhole train`, which `--resume` compares with those of the run.
 #[derive(clap::Args)]
 pub struct TrainArguments {
-    /// A preset (see pinhole models) or a model file [default: conv]
+    /// The model: a preset (see pinhole models) or a model file [default: conv]
     #[arg(long, value_name = "PRESET|FILE.toml")]
     pub model: Option<String>,
-    /// A folder with MNIST's or EMNIST's files, pictures or classes of pictures; an IDX, NPY, NPZ or CSV file;
-    /// ratings:FILE; or the built-in digits
+    /// The training data: a folder with MNIST's or EMNIST's files, with pictures, or with a folder of pictures for each
+    /// class; an IDX, NPY, NPZ or CSV file; ratings:FILE; or N of the built-in digits
     #[arg(long, value_name = "FILE|DIR|digits[:N]")]
     pub data: Option<String>,
-    /// What the model must output for each sample, in the order of --data, such as clean pictures with the names of
-    /// noisy ones
+    /// The targets of the samples, in the order of --data, such as clean pictures with the names of the noisy ones
+    /// [default: the samples themselves]
     #[arg(long, value_name = "FILE|DIR")]
     pub targets: Option<String>,
-    /// The column of a CSV file that holds labels and is not part of the samples: its name, or its number counted from
-    /// 1
+    /// The column of a CSV file that holds the labels and is not part of the samples: its name, or its number counted
+    /// from 1
     #[arg(long, alias = "label-column", value_name = "COLUMN")]
     pub label: Option<String>,
-    /// Passes over the training set
+    /// The number of epochs: passes over the training set
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub epochs: Option<u64>,
-    /// Samples in a step
+    /// The batch size: samples in a training step
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub batch: Option<u64>,
-    /// End after this many steps, even within an epoch
+    /// Stop after this number of training steps, even within an epoch
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub steps: Option<u64>,
     /// The learning rate
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     pub lr: Option<f64>,
-    /// The precision of the values that a step stores; f16 scales the loss and keeps sums in 32 bits
+    /// The precision in which a training step stores values; f16 scales the loss and keeps sums in 32 bits
     #[arg(long, value_name = "f32|f16", value_parser = Precision::from_name)]
     pub precision: Option<Precision>,
-    /// The seed of initial weights, shuffling and everything else that is random
+    /// The seed of the initial weights, of shuffling and of all other random numbers
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
     #[command(flatten)]
     pub device: DeviceArgument,
-    /// Begin with these weights
+    /// Start from these weights
     #[arg(long, value_name = "FILE.safetensors")]
     pub init: Option<PathBuf>,
-    /// Take the samples in the order of the data
+    /// Do not shuffle: take the samples in the order of the data
     #[arg(long)]
     pub no_shuffle: bool,
-    /// Write the loss of every step to metrics.jsonl
+    /// Log the loss of every step to metrics.jsonl
     #[arg(long)]
     pub log_steps: bool,
-    /// Continue the run in --out, or the newest one under runs. --epochs, --steps, --lr and --set train... change the
-    /// training; any other option that differs from the run is refused
+    /// Resume the run in --out, or else the newest run under runs. --epochs, --steps, --lr and --set train... change
+    /// the training from there on; any other option that differs from the run is refused
     #[arg(long)]
     pub resume: bool,
-    /// With --resume: accept other data. Finished epochs stay finished; an unfinished one starts again
+    /// With --resume: accept data other than the run's. An unfinished epoch starts again
     #[arg(long, requires = "resume")]
     pub new_data: bool,
     /// The run directory [default: a new one under runs]
@@ -175,15 +178,16 @@ pub struct TrainArguments {
     pub changes: Changes,
     #[command(flatten)]
     pub autotune: AutotuneArgument,
-    /// Keep the metrics for TensorBoard too, in the run's directory
+    /// Also write the metrics for TensorBoard, into the run directory
     #[arg(long)]
     pub tensorboard: bool,
-    /// Before training, run this many steps launch by launch, compare each with the CPU, and end at the first
-    /// difference
+    /// Before training, run some steps (2 without a number) launch by launch, compare each launch with the CPU, and
+    /// stop at the first difference
     #[arg(long, value_name = "STEPS", num_args = 0..=1, require_equals = true, default_missing_value = "2",
           value_parser = clap::value_parser!(u32).range(1..))]
     pub check: Option<u32>,
-    /// Before training, time every launch of this many steps, and write profile.json for Perfetto to the run directory
+    /// Before training, time every kernel launch of some steps (20 without a number), and write profile.json for
+    /// Perfetto to the run directory
     #[arg(long, value_name = "STEPS", num_args = 0..=1, require_equals = true, default_missing_value = "20",
           value_parser = clap::value_parser!(u32).range(1..))]
     pub profile: Option<u32>,

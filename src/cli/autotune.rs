@@ -1,4 +1,4 @@
-//! `--autotune`: the search for faster tiles before other work.
+//! `--autotune`: measures tiles of matrix products before other work.
 
 use pinhole::error::{Error, Result};
 use pinhole::gpu::TuningReport;
@@ -8,31 +8,25 @@ use std::time::Duration;
 /// `--autotune`.
 #[derive(clap::Args)]
 pub struct AutotuneArgument {
-    /// Look for faster tiles first, for at most this many seconds (for each workload of bench), and keep the
-    /// measurements for later runs
-    #[arg(
-        long = "autotune",
-        alias = "tune",
-        value_name = "SECONDS",
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "10"
-    )]
+    /// First measure which tiles of matrix products are fastest on the device, for at most 10 seconds or the given time
+    /// (in bench for each workload), and keep the result for later runs with --autotune
+    #[arg(long = "autotune", alias = "tune", value_name = "SECONDS", num_args = 0..=1, require_equals = true,
+          default_missing_value = "10")]
     seconds: Option<f64>,
 }
 
 impl AutotuneArgument {
-    /// The time to spend, where tuning is asked for.
+    /// The time for tuning; `None` without the option.
     pub fn budget(&self) -> Result<Option<Duration>> {
-        let Some(seconds) = self.seconds else { return Ok(None) };
-        let budget = Duration::try_from_secs_f64(seconds).ok().filter(|_| seconds <= 3600.0);
-        budget.map(Some).ok_or_else(|| {
-            Error::invalid("--autotune", format!("{seconds} seconds is no time to spend"), "use 0 to 3600")
-        })
+        let budget = |seconds: f64| match Duration::try_from_secs_f64(seconds) {
+            Ok(budget) if seconds <= 3600.0 => Ok(budget),
+            _ => Err(Error::invalid("--autotune", format!("{seconds} seconds is no time to spend"), "use 0 to 3600")),
+        };
+        self.seconds.map(budget).transpose()
     }
 }
 
-/// Says what tuning chose, a line for each product.
+/// Reports the tile that tuning chose for each product.
 pub fn show_tuning(report: &TuningReport) {
     let tile = |tile: &Tile| format!("{} {}x{}x{}", tile.family.name(), tile.lines, tile.columns, tile.depth);
     for choice in &report.choices {
@@ -46,17 +40,12 @@ pub fn show_tuning(report: &TuningReport) {
     for line in &report.rejected {
         eprintln!("{line}");
     }
-    let left = match report.left {
-        0 => String::new(),
-        left => format!(", {left} not measured for lack of time"),
-    };
-    let step = report.step_us.map(|[untuned, tuned]| format!("; a step took {untuned:.0} us, then {tuned:.0}"));
-    let changed = report.choices.iter().filter(|choice| choice.tile != choice.default).count();
+    let TuningReport { seconds, measured, left, choices, step_us, .. } = report;
+    let changed = choices.iter().filter(|choice| choice.tile != choice.default).count();
+    let left = if *left == 0 { String::new() } else { format!(", {left} not measured for lack of time") };
+    let step = step_us.map(|[untuned, tuned]| format!("; a step took {untuned:.0} us, then {tuned:.0}"));
+    let (count, step) = (choices.len(), step.unwrap_or_default());
     eprintln!(
-        "tuned in {:.1} s: {} products measured, {changed} of {} have another tile{left}{}",
-        report.seconds,
-        report.measured,
-        report.choices.len(),
-        step.unwrap_or_default()
+        "tuned in {seconds:.1} s: {measured} products measured, {changed} of {count} have another tile{left}{step}"
     );
 }

@@ -1,18 +1,15 @@
-//! `pinhole bench`
+//! `pinhole bench`: the speed of training steps and kernels.
 
 use super::arguments::DeviceArgument;
 use super::autotune::{AutotuneArgument, show_tuning};
-use super::output::End;
 use super::output::{say, say_json};
-use pinhole::bench::{
-    Ceilings, LaunchMeasurement, Measurement, SplitMeasurement, Timing, Workload, launches, measure, split_sweep,
-};
-use pinhole::error::Result;
+use pinhole::bench::{Ceilings, LaunchMeasurement, Measurement, Timing, Workload, launches, measure};
+use pinhole::error::{Error, Result};
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// What to measure: conv-ae, dense-ae, vae, conv-ae-wide, matmul-256, -512, -1024, -2048, conv3x3; or training,
-    /// kernels, all
+    /// The workloads: training steps (conv-ae, dense-ae, vae, conv-ae-wide), kernels (matmul-256, matmul-512,
+    /// matmul-1024, matmul-2048, conv3x3), or a group of them (training, kernels, all)
     #[arg(value_name = "WORKLOAD", default_value = "all")]
     workloads: Vec<String>,
     #[command(flatten)]
@@ -20,39 +17,40 @@ pub struct Arguments {
     /// Print a line of JSON for each workload
     #[arg(long)]
     json: bool,
-    /// Timed blocks, of which the median is reported
+    /// The number of timed blocks of steps, whose median speed is reported
     #[arg(long, default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1000))]
     blocks: u64,
-    /// Seconds that a block should last; every block has at least one step
+    /// The duration of a block in seconds; every block has at least one step
     #[arg(long, default_value_t = 1.0, value_name = "S", allow_negative_numbers = true)]
     block_seconds: f64,
-    /// Samples in a step, in place of the workload's own number
+    /// The batch size: samples in a training step [default: the workload's]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     batch: Option<u64>,
     #[command(flatten)]
     autotune: AutotuneArgument,
 }
 
-/// Names of what `sweeps` measures, which no rival has.
-const SWEEPS: [&str; 2] = ["sweeps", "launches"];
-/// The name of what `split_sweep` measures, for those who choose how sums are cut.
-const SPLIT_SWEEP: &str = "split-sweep";
+/// Names of the measurement of the cost of a launch.
+const LAUNCHES: [&str; 2] = ["sweeps", "launches"];
 
 /// Measures the workloads one after the other.
-pub fn run(arguments: &Arguments) -> Result<End> {
+pub fn run(arguments: &Arguments) -> Result<()> {
     let settings = Timing {
         blocks: arguments.blocks as usize,
         block_seconds: arguments.block_seconds,
         batch: arguments.batch.map(|batch| batch as usize),
         tune: arguments.autotune.budget()?,
     };
-    // All names first: a wrong one must not be found out after minutes.
+    // All names are read first: a wrong one must fail before minutes of measurements.
     let mut workloads: Vec<Workload> = Vec::new();
-    let (mut sweeps, mut splits) = (false, false);
+    let mut launch_costs = false;
     for name in arguments.workloads.iter().flat_map(|names| names.split(',')) {
         match name {
-            name if SWEEPS.contains(&name) => sweeps = true,
-            SPLIT_SWEEP => splits = true,
+            name if LAUNCHES.contains(&name) => launch_costs = true,
+            "split-sweep" => {
+                let problem = "it is a benchmark of the source tree";
+                return Err(Error::invalid("workload \"split-sweep\"", problem, "run cargo bench --bench split_sweep"));
+            }
             name => workloads.extend(Workload::named(name)?),
         }
     }
@@ -61,7 +59,7 @@ pub fn run(arguments: &Arguments) -> Result<End> {
         let mut measurement = measure(workload, arguments.device.name(), &settings)?;
         let ceilings = match &ceilings {
             Some(ceilings) => ceilings,
-            // After the first workload, so that its first step counts from a driver that nobody has loaded yet.
+            // After the first workload, so that the time to its first step includes the loading of the driver.
             None => {
                 let measured = Ceilings::measure(&arguments.device.open()?)?;
                 if !arguments.json {
@@ -74,28 +72,19 @@ pub fn run(arguments: &Arguments) -> Result<End> {
         if let Some(report) = &measurement.tuning {
             show_tuning(report);
         }
-        match arguments.json {
-            true => say_json(&measurement)?,
-            false => say(&row(&measurement))?,
-        }
+        arguments.print(&measurement, row)?;
     }
-    if sweeps {
-        for measured in launches(&arguments.device.open()?)? {
-            match arguments.json {
-                true => say_json(&measured)?,
-                false => say(&launch_row(&measured))?,
-            }
-        }
+    if launch_costs {
+        launches(&arguments.device.open()?)?.iter().try_for_each(|measured| arguments.print(measured, launch_row))?;
     }
-    if splits {
-        for measured in split_sweep(&arguments.device.open()?)? {
-            match arguments.json {
-                true => say_json(&measured)?,
-                false => say(&split_row(&measured))?,
-            }
-        }
+    Ok(())
+}
+
+impl Arguments {
+    /// Prints a measurement as a line of JSON or as a row of a table.
+    fn print<M: serde::Serialize>(&self, measurement: &M, row: fn(&M) -> String) -> Result<()> {
+        if self.json { say_json(measurement) } else { say(&row(measurement)) }
     }
-    Ok(End::Done)
 }
 
 fn header(first: &Measurement, ceilings: &Ceilings) -> Result<()> {
@@ -104,20 +93,9 @@ fn header(first: &Measurement, ceilings: &Ceilings) -> Result<()> {
         "{}{threads}: at most {:.1} GFLOP/s in registers, {:.1} GB/s copied",
         first.device, ceilings.gflops, ceilings.gb_per_s
     ))?;
-    say(&format!(
-        "{:<13} {:>5} {:>10} {:>10} {:>10} {:<8} {:>9} {:>8} {:>8} {:>9} {:>9} {:>9}",
-        "workload",
-        "batch",
-        "median",
-        "slowest",
-        "fastest",
-        "unit",
-        "GFLOP/s",
-        "of most",
-        "launches",
-        "us each",
-        "first s",
-        "loss"
+    say(concat!(
+        "workload      batch     median    slowest    fastest unit       GFLOP/s",
+        "  of most launches   us each   first s      loss"
     ))
 }
 
@@ -146,13 +124,5 @@ fn launch_row(measured: &LaunchMeasurement) -> String {
     format!(
         "{launches} launches on {buffers} buffers: {host_us_per_launch:.2} us each to record, \
          {device_us_per_launch:.2} us to run"
-    )
-}
-
-fn split_row(measured: &SplitMeasurement) -> String {
-    let SplitMeasurement { model, layer, lines, columns, depth, splits, us, .. } = measured;
-    let planned = if measured.planned { "  as planned" } else { "" };
-    format!(
-        "{model:<13} {layer:<11} {lines:>5}x{columns:<5} sums of {depth:>6} in {splits:>3} parts {us:>10.1} us{planned}"
     )
 }

@@ -1,9 +1,8 @@
-//! `pinhole classify`
+//! `pinhole classify`: trains a classifier on top of an encoder, and predicts with it.
 
 use super::arguments::DeviceArgument;
 use super::inputs::load_data;
-use super::interrupt::Interrupt;
-use super::output::End;
+use super::interrupt::{End, EpochPrinter, Interrupt};
 use super::output::{say, say_json};
 use pinhole::Autoencoder;
 use pinhole::data::{self, Samples};
@@ -11,38 +10,37 @@ use pinhole::error::{Error, Result};
 use pinhole::model::ModelSpec;
 use pinhole::run::RunSettings;
 use pinhole::run::classifier::Classifier;
-use pinhole::train::{EpochReport, Observer, Warning};
 use std::path::PathBuf;
-use std::sync::Arc;
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// The directory of a run whose encoder becomes a classifier; with --predict, the directory of a classifier
+    /// The directory of a trained model, whose encoder becomes a classifier; with --predict, the directory of a
+    /// classifier
     run: PathBuf,
-    /// Data with labels: digits, a folder with MNIST's files or with a folder of pictures for each class, an NPZ file with x and y,
-    /// or a CSV file with --label
+    /// Labelled data: digits, a folder with MNIST's files or with a folder of pictures for each class, an NPZ file with
+    /// x and y, or a CSV file with --label
     #[arg(long, default_value = "digits", value_name = "FILE|DIR|digits[:N]")]
     data: String,
     /// The column of a CSV file that holds the labels: its name, or its number counted from 1 [default: the run's]
     #[arg(long, alias = "label-column", value_name = "COLUMN")]
     label: Option<String>,
-    /// The directory that the classifier is written to
+    /// The directory to write the classifier to
     #[arg(long, value_name = "DIR", required_unless_present = "predict")]
     out: Option<PathBuf>,
-    /// Passes over the training set [default: the model's]
+    /// The number of epochs: passes over the training set [default: the model's]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     epochs: Option<u64>,
-    /// Print the class of each sample of the data's test part (of all samples where there is none), one in a line
+    /// Print the predicted class of each sample, one per line: of the data's test part, or of all data without one
     #[arg(long, conflicts_with_all = ["out", "epochs", "set"])]
     predict: bool,
     #[command(flatten)]
     device: DeviceArgument,
-    /// Change any key of the model file, as for train
+    /// Change a key of the model file, as for train
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
 }
 
-/// Trains a classifier and prints its test error, or prints what one says of samples.
+/// Trains a classifier and prints its test error, or prints the predictions of one.
 pub fn run(arguments: &Arguments) -> Result<End> {
     let Some(out) = &arguments.out else { return predict(arguments) };
     if Classifier::is_in(&arguments.run) {
@@ -55,34 +53,27 @@ pub fn run(arguments: &Arguments) -> Result<End> {
     if let Some(label) = &arguments.label {
         spec.data.label.clone_from(label);
     }
-    if let Some(epochs) = arguments.epochs {
-        spec.train.epochs = epochs as usize;
-    }
+    spec.train.epochs = arguments.epochs.map_or(spec.train.epochs, |epochs| epochs as usize);
     let mut autoencoder = Autoencoder::new(spec.clone(), arguments.device.open()?)?;
     autoencoder.load_weights(arguments.run.join("model.safetensors"))?;
     let mut settings = RunSettings {
         data: data::absolute_source(&arguments.data),
         device: arguments.device.name().to_owned(),
-        // What ends training must not be what it is tested on.
+        // Early stopping must not look at the test set.
         set_aside: spec.train.early_stopping.map(|_| spec.train.seed),
         ..RunSettings::default()
     };
-    // Labels are needed here, and so is the column that they are in.
+    // The column of labels must exist: a classifier cannot be trained without labels.
     let label = Some(&spec.data.label[..]).filter(|label| !label.is_empty());
     let splits = load_data(&arguments.run, spec.reading(), &arguments.data, label)?;
     settings.samples = Some(Samples::of(&splits.train));
     let test = splits.test.clone();
     let sets = splits.for_training(spec.train.validation, spec.train.seed, settings.set_aside)?;
     interrupted.training_begins();
-    let mut progress = Progress { interrupted, failure: None };
-    let trained = Classifier::train(&autoencoder, &sets, &settings, out, &mut progress)?;
-    if let Some(error) = progress.failure {
-        return Err(error);
-    }
-    let Some(classifier) = trained else {
-        eprintln!("stopped; the same command goes on");
-        return Ok(End::Interrupted);
-    };
+    let mut printer = EpochPrinter::new(interrupted);
+    let trained = Classifier::train(&autoencoder, &sets, &settings, out, &mut printer)?;
+    printer.finish()?;
+    let Some(classifier) = trained else { return Ok(End::stopped()) };
     if let Some(test) = test.or(sets.validation) {
         let result = classifier.test(&test)?;
         result.save(out)?;
@@ -105,24 +96,4 @@ fn predict(arguments: &Arguments) -> Result<End> {
         eprintln!("error {:.2} % ({} of {})", 100.0 * result.error, result.errors, result.samples);
     }
     Ok(End::Done)
-}
-
-/// Prints epochs, and passes on Ctrl-C.
-struct Progress {
-    interrupted: Arc<Interrupt>,
-    failure: Option<Error>,
-}
-
-impl Observer for Progress {
-    fn epoch(&mut self, report: &EpochReport) {
-        self.failure = say_json(report).err();
-    }
-
-    fn warning(&mut self, warning: &Warning) {
-        eprintln!("warning: {warning}");
-    }
-
-    fn stop(&mut self) -> bool {
-        self.failure.is_some() || self.interrupted.is_raised()
-    }
 }

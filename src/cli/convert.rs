@@ -1,9 +1,8 @@
-//! `pinhole encode`, `pinhole decode` and `pinhole reconstruct`: data through a trained model, from file to file.
+//! `pinhole encode`, `pinhole decode` and `pinhole reconstruct`: a trained model applied to files.
 
 use super::arguments::{DeviceArgument, RunArgument};
 use super::condition::ConditionArgument;
 use super::inputs::{load_others, samples_of};
-use super::output::End;
 use super::output::{Format, Sink, say, write_codes};
 use pinhole::Autoencoder;
 use pinhole::data::{self, Dataset, fits_code};
@@ -20,12 +19,13 @@ const COLUMNS: usize = 10;
 pub struct Arguments {
     #[command(flatten)]
     run: RunArgument,
-    /// Anything that train's --data takes; its test part where it has one. For decode: an NPY, NPZ, IDX or CSV file of codes
+    /// The input: data as for train --data, of which the test part is used if there is one; for decode an NPY, NPZ, IDX
+    /// or CSV file of codes
     input: String,
-    /// The output: NAME.npy, NAME.csv, NAME.idx or NAME.idx.gz; for pictures also NAME.png (a grid) or a folder (a PNG
-    /// of each)
+    /// The output: NAME.npy, NAME.csv, NAME.idx or NAME.idx.gz; for pictures also NAME.png (a grid of pictures) or a
+    /// folder (a PNG file of each)
     output: PathBuf,
-    /// Take the training part of data that also has a test part
+    /// Use the training part of the input, where it also has a test part
     #[arg(long)]
     train: bool,
     #[command(flatten)]
@@ -38,10 +38,10 @@ pub struct Arguments {
 pub struct Reconstruct {
     #[command(flatten)]
     common: Arguments,
-    /// Write the mean reconstruction of an ensemble: the run, and each run given by --with
+    /// Write the mean reconstruction of an ensemble of RUN and this trained model; may be given several times
     #[arg(long, value_name = "RUN")]
     with: Vec<PathBuf>,
-    /// Also write the standard deviation over the members of the ensemble, for each number
+    /// Also write the standard deviation of each element over the members of the ensemble
     #[arg(long, value_name = "FILE", requires = "with")]
     spread: Option<PathBuf>,
 }
@@ -50,13 +50,13 @@ pub struct Reconstruct {
 pub struct Encode {
     #[command(flatten)]
     common: Arguments,
-    /// Write indices of codebook vectors in place of codes, for a latent with a codebook
+    /// Write the indices of codebook vectors in place of codes, for a model with a codebook
     #[arg(long)]
     indices: bool,
 }
 
 /// Writes the codes of samples.
-pub fn encode(Encode { common: arguments, indices }: &Encode) -> Result<End> {
+pub fn encode(Encode { common: arguments, indices }: &Encode) -> Result<()> {
     let format = Format::of(&arguments.output)?;
     if format.is_picture() {
         let help = "name it .npy, .csv, .idx or .idx.gz";
@@ -67,12 +67,11 @@ pub fn encode(Encode { common: arguments, indices }: &Encode) -> Result<End> {
     let codes = if *indices { autoencoder.indices_all(&data)? } else { autoencoder.encode_all(&data)? };
     let shape = codes.shape();
     write_codes(&arguments.output, format, shape, &codes.to_f32())?;
-    say(&format!("{} codes of {} in {}", data.len(), shape.elements() / data.len(), arguments.output.display()))?;
-    Ok(End::Done)
+    say(&format!("{} codes of {} in {}", data.len(), shape.elements() / data.len(), arguments.output.display()))
 }
 
 /// Writes the samples that codes stand for.
-pub fn decode(arguments: &Arguments) -> Result<End> {
+pub fn decode(arguments: &Arguments) -> Result<()> {
     let format = Format::of(&arguments.output)?;
     let autoencoder = arguments.run.load(&arguments.device)?;
     let network = autoencoder.network();
@@ -85,7 +84,7 @@ pub fn decode(arguments: &Arguments) -> Result<End> {
     arguments.sink(format, &autoencoder).write(&network.input_shape(1)[1..].into(), count, None, decoded)
 }
 
-/// Codes of a model in a file, whose numbers are finite.
+/// Reads the codes of a model from a file. Fails for codes of another shape, and for NaN and infinite elements.
 fn codes(input: &str, network: &Network) -> Result<Dataset> {
     let latent: Shape = network.latent_shape(1)[1..].into();
     let width = latent.elements();
@@ -108,7 +107,7 @@ fn codes(input: &str, network: &Network) -> Result<Dataset> {
 }
 
 /// Writes the reconstructions of samples.
-pub fn reconstruct(arguments: &Reconstruct) -> Result<End> {
+pub fn reconstruct(arguments: &Reconstruct) -> Result<()> {
     let Reconstruct { common: arguments, with, spread } = arguments;
     let format = Format::of(&arguments.output)?;
     let spread = spread.as_deref().map(|path| Ok((path, Format::of(path)?))).transpose()?;
@@ -129,7 +128,7 @@ pub fn reconstruct(arguments: &Reconstruct) -> Result<End> {
     arguments.sink(format, &autoencoder).write(data.sample_shape(), data.len(), Some(&data), reconstructed)
 }
 
-/// The samples that are asked for.
+/// Reads the samples of the input.
 fn samples(arguments: &Arguments, autoencoder: &Autoencoder) -> Result<Dataset> {
     samples_of(autoencoder, &arguments.run.path, &arguments.input, arguments.train, &arguments.condition)
 }

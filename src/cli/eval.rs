@@ -1,14 +1,12 @@
-//! `pinhole eval`
+//! `pinhole eval`: the quality of a trained model on data.
 
 use super::arguments::{DeviceArgument, RunArgument};
 use super::inputs::{load_data, load_others, load_pairs};
-use super::output::End;
 use super::output::{say, say_json};
 use pinhole::Autoencoder;
 use pinhole::data::{Splits, TrainingSets, is_same_source};
 use pinhole::error::{Error, Result};
 use pinhole::model::Network;
-use pinhole::model::config::LatentSpec;
 use pinhole::model::latent::PERPLEXITY;
 use pinhole::run::RunSettings;
 use pinhole::task::{self, CodeStatistics, Ensemble, RankingReport};
@@ -19,10 +17,10 @@ use std::path::{Path, PathBuf};
 pub struct Arguments {
     #[command(flatten)]
     run: RunArgument,
-    /// The data; its test part is measured where it has one
+    /// The data to evaluate on, as for train; only its test part is used if it has one
     #[arg(long, value_name = "FILE|DIR|digits[:N]")]
     data: String,
-    /// What the model must output for each sample, where that is not the sample itself
+    /// The targets of the samples [default: the samples themselves]
     #[arg(long, value_name = "FILE|DIR")]
     targets: Option<String>,
     /// The column of a CSV file that holds the labels: its name, or its number counted from 1 [default: the run's]
@@ -30,22 +28,23 @@ pub struct Arguments {
     label: Option<String>,
     #[command(flatten)]
     device: DeviceArgument,
-    /// Bound the negative log-likelihood of a variational model too, from this many codes of each sample
+    /// Also estimate an upper bound on the negative log-likelihood of a variational model by importance sampling, from
+    /// 200 codes per sample or the given number
     #[arg(long, value_name = "CODES", num_args = 0..=1, require_equals = true, default_missing_value = "200",
           value_parser = clap::value_parser!(u32).range(1..=100_000))]
     nll: Option<u32>,
-    /// Also print statistics of codes: active units, numbers that are not 0, dead units, the mean activation, explained
-    /// variance, and how many vectors of a codebook are used
+    /// Also print statistics of the codes: active units, units that are not 0, dead units, the mean activation, the
+    /// explained variance, and for a codebook the number of used vectors and their perplexity
     #[arg(long)]
     codes: bool,
-    /// Also measure the mean squared norm of the encoder's Jacobian
+    /// Also measure the mean squared Frobenius norm of the encoder's Jacobian
     #[arg(long)]
     jacobian: bool,
     /// Also measure recommendations for users outside the training data, with a fifth of their items held out:
-    /// Recall@20, Recall@50 and NDCG@100, next to those of a ranking by popularity
+    /// Recall@20, Recall@50 and NDCG@100, and for comparison those of a ranking by popularity
     #[arg(long)]
     ranking: bool,
-    /// Also measure the mean reconstruction of an ensemble: the run, and each run given by --with
+    /// Also measure the mean reconstruction of an ensemble of RUN and this trained model; may be given several times
     #[arg(long, value_name = "RUN")]
     with: Vec<PathBuf>,
     /// Print one line of JSON
@@ -53,8 +52,8 @@ pub struct Arguments {
     json: bool,
 }
 
-/// Prints test loss, MSE, MAE and PSNR, and what the loss is made of.
-pub fn run(arguments: &Arguments) -> Result<End> {
+/// Prints test loss, MSE, MAE and PSNR, the terms of the loss, and the measurements of the options.
+pub fn run(arguments: &Arguments) -> Result<()> {
     let autoencoder = arguments.run.load(&arguments.device)?;
     let spec = autoencoder.network().spec();
     let sources = (&*arguments.data, arguments.targets.as_deref());
@@ -69,14 +68,14 @@ pub fn run(arguments: &Arguments) -> Result<End> {
         add("dead_units", codes.dead() as f64);
         add("units_not_zero", codes.mean_used());
         let variance = task::variance(data, network.spec().data.binarise)?;
-        // Where nothing varies there is nothing to explain.
+        // Constant data have no variance to explain.
         if variance > 0.0 {
             add("explained_variance", 1.0 - mse / variance);
         }
-        if matches!(network.spec().latent, LatentSpec::VectorQuantised(_)) {
+        if network.spec().latent.has_codebook() {
             let usage = task::codebook_usage(&autoencoder, data)?;
             add("codes_used", usage.iter().filter(|part| **part > 0.0).count() as f64);
-            // Of all codes at once, in place of the mean over batches.
+            // The perplexity of all codes together replaces the mean over batches.
             add(PERPLEXITY, task::perplexity(&usage));
         }
         add("mean_activation", codes.mean().iter().sum::<f64>() / codes.mean().len() as f64);
@@ -108,12 +107,7 @@ pub fn run(arguments: &Arguments) -> Result<End> {
     if let Some(samples) = arguments.nll {
         add("negative_log_likelihood", autoencoder.negative_log_likelihood(data, samples as usize)?);
     }
-    if arguments.json {
-        say_json(&evaluation)?
-    } else {
-        print(network, &evaluation)?
-    }
-    Ok(End::Done)
+    if arguments.json { say_json(&evaluation) } else { print(network, &evaluation) }
 }
 
 /// Prints an evaluation as a table.
@@ -137,14 +131,11 @@ fn print(network: &Network, evaluation: &Evaluation) -> Result<()> {
     }
     lines.push(("samples".to_owned(), evaluation.samples.to_string()));
     let width = lines.iter().map(|(name, _)| name.len()).max().unwrap_or(0).max(10);
-    for (name, text) in lines {
-        say(&format!("{name:<width$}  {text}"))?;
-    }
-    Ok(())
+    lines.into_iter().try_for_each(|(name, text)| say(&format!("{name:<width$}  {text}")))
 }
 
-/// How well items are found: of the users in the data's test part, else of those that the run has set aside of its data, else,
-/// where the data is not the run's, of all. What is popular is known from the data that the run was trained on.
+/// Measures the ranking of items: of the users in the data's test part, else of the users that the run set aside for
+/// validation, else, where the data is not the run's, of all users. Popularity comes from the run's training set.
 fn ranking(run: &Path, autoencoder: &Autoencoder, source: &str, splits: &Splits) -> Result<RankingReport> {
     let spec = autoencoder.network().spec();
     let settings = RunSettings::read(run)?;

@@ -1,9 +1,8 @@
-//! `pinhole generate`, `pinhole interpolate`, `pinhole traverse` and `pinhole manifold`: pictures of what a model has learned.
+//! `pinhole generate`, `pinhole interpolate`, `pinhole traverse` and `pinhole manifold`: views of a latent space.
 
 use super::arguments::{DeviceArgument, RunArgument};
 use super::condition::ConditionArgument;
 use super::inputs::samples_of;
-use super::output::End;
 use super::output::{Format, Sink};
 use pinhole::Autoencoder;
 use pinhole::data::Dataset;
@@ -12,18 +11,19 @@ use pinhole::model::SideInputs;
 use pinhole::model::config::Condition;
 use pinhole::task::{self, CodeStatistics, LatentEnd};
 use pinhole::tensor::Tensor;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-/// What all four take.
+/// The arguments that all four commands take.
 #[derive(clap::Args)]
 pub struct Common {
     #[command(flatten)]
     run: RunArgument,
-    /// Samples, of the data's test part where it has one; for models that have no prior: the codes of these are followed
+    /// The data to take samples from, as for train: its test part if it has one. A model without a prior draws codes
+    /// like those of this data
     #[arg(long, value_name = "FILE|DIR|digits[:N]")]
     data: Option<String>,
-    /// The output: NAME.png (a grid), a folder (a PNG of each), NAME.npy, NAME.csv or NAME.idx [default: in the run's
-    /// directory]
+    /// The output: NAME.png (a grid of pictures), a folder (a PNG file of each), NAME.npy, NAME.csv or NAME.idx
+    /// [default: a grid in the run's directory]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     #[command(flatten)]
@@ -36,10 +36,10 @@ pub struct Common {
 pub struct Generate {
     #[command(flatten)]
     common: Common,
-    /// Number of samples; rounded up to full rows where each label of a model gets a row
+    /// The number of samples; rounded up to full rows where each label of a conditional model gets a row
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
     n: u32,
-    /// The seed of the random draws
+    /// The seed of the random codes
     #[arg(long, default_value_t = 0)]
     seed: u64,
 }
@@ -51,10 +51,10 @@ pub struct Interpolate {
     /// The first sample: its number in --data, counted from 0, or a file that holds one sample
     #[arg(value_name = "A")]
     from: String,
-    /// The last sample
+    /// The last sample, in the same way
     #[arg(value_name = "B")]
     to: String,
-    /// Number of samples, both ends included
+    /// The number of samples, both ends included
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(2..))]
     steps: u32,
     /// The path through the latent space
@@ -66,13 +66,13 @@ pub struct Interpolate {
 pub struct Traverse {
     #[command(flatten)]
     common: Common,
-    /// The sample of --data whose code is changed, by its number [default: the mean code]
+    /// The sample of --data whose code is varied, by its number counted from 0 [default: the mean code]
     #[arg(long, value_name = "N", requires = "data")]
     sample: Option<usize>,
-    /// How many numbers of the code are changed, each in a row
+    /// The number of elements of the code that are varied, each in a row of its own
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
     latents: u32,
-    /// Values of each number
+    /// The number of values of each element
     #[arg(long, default_value_t = 11, value_parser = clap::value_parser!(u32).range(2..))]
     steps: u32,
 }
@@ -81,7 +81,7 @@ pub struct Traverse {
 pub struct Manifold {
     #[command(flatten)]
     common: Common,
-    /// Samples along each side
+    /// The number of samples along each side of the grid
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(2..=100))]
     side: u32,
 }
@@ -92,7 +92,7 @@ fn path(name: &str) -> std::result::Result<task::LatentPath, String> {
 }
 
 /// Writes new samples.
-pub fn generate(arguments: &Generate) -> Result<End> {
+pub fn generate(arguments: &Generate) -> Result<()> {
     let Generate { common, n, seed } = arguments;
     let autoencoder = common.load()?;
     let codes = common.codes(&autoencoder)?;
@@ -106,14 +106,15 @@ pub fn generate(arguments: &Generate) -> Result<End> {
     common.write(&autoencoder, "generated.png", &samples, columns(*n as usize))
 }
 
-/// The columns of a grid of pictures: about as many as rows or more, without gaps where possible.
+/// The number of columns of a grid of pictures: at least the number of rows, at most twice that, without gaps if
+/// possible.
 fn columns(count: usize) -> usize {
     let side = (1..20).find(|side| side * side >= count).unwrap_or(20);
     (side..=(2 * side).min(20)).find(|columns| count.is_multiple_of(*columns)).unwrap_or(side)
 }
 
-/// Writes the samples on the way from one to another.
-pub fn interpolate(arguments: &Interpolate) -> Result<End> {
+/// Writes the samples on the path from one sample to another.
+pub fn interpolate(arguments: &Interpolate) -> Result<()> {
     let Interpolate { common, from, to, steps, path } = arguments;
     let autoencoder = common.load()?;
     let (from, to) = (common.sample(&autoencoder, from)?, common.sample(&autoencoder, to)?);
@@ -122,8 +123,8 @@ pub fn interpolate(arguments: &Interpolate) -> Result<End> {
     common.write(&autoencoder, "interpolated.png", &samples, (*steps as usize).min(20))
 }
 
-/// Writes what becomes of a sample when each number of its code is swept.
-pub fn traverse(arguments: &Traverse) -> Result<End> {
+/// Writes decoded samples in which one element of a code at a time is varied.
+pub fn traverse(arguments: &Traverse) -> Result<()> {
     let Traverse { common, sample, latents, steps } = arguments;
     let autoencoder = common.load()?;
     let codes = common.codes(&autoencoder)?;
@@ -138,8 +139,8 @@ pub fn traverse(arguments: &Traverse) -> Result<End> {
     common.write(&autoencoder, "traversed.png", &samples, *steps as usize)
 }
 
-/// Writes a plane of codes as the samples they stand for.
-pub fn manifold(arguments: &Manifold) -> Result<End> {
+/// Writes the decoded samples of a square grid of codes of two elements.
+pub fn manifold(arguments: &Manifold) -> Result<()> {
     let Manifold { common, side } = arguments;
     let autoencoder = common.load()?;
     let given = common.condition.one(autoencoder.network())?;
@@ -149,7 +150,7 @@ pub fn manifold(arguments: &Manifold) -> Result<End> {
 
 impl Common {
     fn load(&self) -> Result<Autoencoder> {
-        // A name that nothing can be written to is known before any work.
+        // A name of an unknown format must fail before any work.
         self.out.as_deref().map_or(Ok(Format::Grid), Format::of)?;
         self.run.load(&self.device)
     }
@@ -158,28 +159,32 @@ impl Common {
         samples_of(autoencoder, &self.run.path, data, false, &self.condition)
     }
 
-    /// How codes are distributed: like those of the data, where it is given, else like the prior.
+    /// The distribution of codes: the prior, or for a model without one that of the data's codes.
     fn codes(&self, autoencoder: &Autoencoder) -> Result<CodeStatistics> {
         match (&self.data, autoencoder.prior()) {
-            // Around the prior, the data only says which sample is meant.
+            // With a prior, the data only holds the sample to start from.
             (_, Ok(prior)) => Ok(prior),
             (Some(_), Err(error)) if autoencoder.network().spec().latent.is_discrete() => Err(error),
             (Some(data), Err(_)) => CodeStatistics::of(autoencoder, &self.samples(autoencoder, data)?),
             (None, Err(Error::Invalid { what, problem, .. })) if !autoencoder.network().spec().latent.is_discrete() => {
-                Err(Error::invalid(what, problem, "give --data, whose codes are then followed"))
+                Err(Error::invalid(what, problem, "give --data, for codes that are distributed like its codes"))
             }
             (None, Err(other)) => Err(other),
         }
     }
 
-    /// One sample and what stands beside it: by its number in the data, or from a file of its own.
+    /// One sample with its condition and length: by its number in the data, or from a file that holds only this sample.
     fn sample(&self, autoencoder: &Autoencoder, name: &str) -> Result<(Vec<f32>, SideInputs)> {
         let (data, index) = match (name.parse::<usize>(), &self.data) {
             (Ok(index), Some(data)) => (self.samples(autoencoder, data)?, index),
             (Err(_), _) => (self.samples(autoencoder, name)?, 0),
             (Ok(index), None) => {
                 let help = "give --data, or the name of a file that holds the sample";
-                return Err(Error::invalid("sample", format!("{index} counts samples, but of no data"), help));
+                return Err(Error::invalid(
+                    "sample",
+                    format!("{index} is the number of a sample, but there is no data"),
+                    help,
+                ));
             }
         };
         if index >= data.len() {
@@ -190,19 +195,13 @@ impl Common {
         Ok((data.read_f32(range.clone())?, autoencoder.network().given(&data, range)?))
     }
 
-    fn write(&self, autoencoder: &Autoencoder, name: &str, samples: &Tensor, columns: usize) -> Result<End> {
+    fn write(&self, autoencoder: &Autoencoder, name: &str, samples: &Tensor, columns: usize) -> Result<()> {
         let output = self.out.clone().unwrap_or_else(|| self.run.path.join(name));
-        let format = Format::of(Path::new(&output))?;
-        let values = samples.to_f32();
-        let shape = samples.shape()[1..].into();
-        let width = values.len() / samples.shape()[0];
+        let (format, values) = (Format::of(&output)?, samples.to_f32());
+        let (count, shape) = (samples.shape()[0], samples.shape()[1..].into());
+        let width = values.len() / count;
         let table = &autoencoder.network().spec().data.columns;
         let sink = Sink { output: &output, format, input: "", columns, table };
-        sink.write(
-            &shape,
-            samples.shape()[0],
-            None,
-            |range| Ok(values[range.start * width..range.end * width].to_vec()),
-        )
+        sink.write(&shape, count, None, |range| Ok(values[range.start * width..range.end * width].to_vec()))
     }
 }

@@ -29,7 +29,8 @@ mod train;
 mod tune;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use output::{End, say};
+use interrupt::End;
+use output::say;
 use pinhole::error::Result;
 use pinhole::gpu;
 use std::process::ExitCode;
@@ -51,90 +52,121 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Train a model in a run directory
+    /// Train a model, and keep it in a run directory
     Train(arguments::TrainArguments),
-    /// Train a model layer by layer, each as a denoising autoencoder of the layers below
+    /// Pretrain a stacked autoencoder layer by layer, each layer as a denoising autoencoder
     Pretrain(pretrain::Arguments),
-    /// Train a classifier, a run's encoder with a softmax head, or predict with one
+    /// Train a classifier (a trained encoder with a softmax head), or predict with one
     Classify(classify::Arguments),
-    /// Search over the keys of a model file for the best values
+    /// Tune hyperparameters: search a space of values for keys of a model file
     Tune(tune::Arguments),
-    /// Measure the loss and errors of a trained model on the test part of a data set
+    /// Measure the loss and reconstruction errors of a trained model on a test set
     Eval(eval::Arguments),
-    /// Rank the items that users do not have yet
+    /// Recommend items that users do not have yet
     Recommend(recommend::Arguments),
-    /// Write the codes of samples
+    /// Encode samples: write their codes
     Encode(convert::Encode),
-    /// Write the samples of codes
+    /// Decode codes: write the samples that they stand for
     Decode(convert::Arguments),
-    /// Write the reconstructions of samples
+    /// Reconstruct samples: encode them, decode the codes, and write the result
     Reconstruct(convert::Reconstruct),
-    /// Find the samples with the nearest binary codes
+    /// Find the samples whose binary codes are nearest to those of the queries
     Search(search::Arguments),
-    /// Draw new samples
+    /// Generate new samples from random codes
     Generate(explore::Generate),
-    /// Write the samples on a path between two samples
+    /// Interpolate between two samples in the latent space
     Interpolate(explore::Interpolate),
-    /// Write the effect of each number of a code
+    /// Vary each element of a code in turn, and write the decoded samples
     Traverse(explore::Traverse),
-    /// Write the samples on the plane of a code of two numbers
+    /// Decode a square grid of two-dimensional codes
     Manifold(explore::Manifold),
-    /// Fetch a known data set, checked by SHA-256
+    /// Download a public data set, and check its files by SHA-256
     Download(download::Arguments),
-    /// List the built-in models
+    /// List the presets, the built-in models
     Models(models::Arguments),
-    /// Show a model's layers, shapes, parameters and operations
+    /// Show a model's layers with their shapes, parameters and floating-point operations
     Summary(summary::Arguments),
-    /// Show the launches of a model's training step
+    /// Show the kernel launches of a training step
     Plan(plan::Arguments),
-    /// Measure the speed of training steps and kernels, and the ceilings of the device
+    /// Measure the speed of training steps and kernels against the limits of the device
     Bench(bench::Arguments),
-    /// List the kernels, or show the final text of one
+    /// List the kernels, or print the shader of one as the driver gets it
     Kernels(kernels::Arguments),
     /// Write a commented model file to start from
     Init(init::Arguments),
-    /// Print the JSON Schema of model files or search spaces, for editors
+    /// Print the JSON Schema of model files or of search spaces, for editors
     Schema(schema::Arguments),
-    /// Print a script that completes commands in a shell
+    /// Print a shell's completion script
     Completions {
         /// The shell
         shell: clap_complete::Shell,
     },
-    /// Show adapters, drivers, limits and features, and which device `auto` takes
+    /// Show the adapters (GPUs) with their drivers, limits and features, and the device that `auto` takes
     Devices(devices::Arguments),
 }
 
-/// wgpu panics in some calls when a driver loses its device. The library makes errors of that, and one line is enough.
+impl Command {
+    /// Runs the command. Only commands that train can end by a signal and still save their work.
+    fn run(&self) -> Result<End> {
+        let done = match self {
+            Command::Train(arguments) => return train::run(arguments),
+            Command::Pretrain(arguments) => return pretrain::run(arguments),
+            Command::Classify(arguments) => return classify::run(arguments),
+            Command::Tune(arguments) => return tune::run(arguments),
+            Command::Eval(arguments) => eval::run(arguments),
+            Command::Recommend(arguments) => recommend::run(arguments),
+            Command::Encode(arguments) => convert::encode(arguments),
+            Command::Decode(arguments) => convert::decode(arguments),
+            Command::Reconstruct(arguments) => convert::reconstruct(arguments),
+            Command::Search(arguments) => search::run(arguments),
+            Command::Generate(arguments) => explore::generate(arguments),
+            Command::Interpolate(arguments) => explore::interpolate(arguments),
+            Command::Traverse(arguments) => explore::traverse(arguments),
+            Command::Manifold(arguments) => explore::manifold(arguments),
+            Command::Models(arguments) => models::run(arguments),
+            Command::Download(arguments) => download::run(arguments),
+            Command::Summary(arguments) => summary::run(arguments),
+            Command::Plan(arguments) => plan::run(arguments),
+            Command::Bench(arguments) => bench::run(arguments),
+            Command::Kernels(arguments) => kernels::run(arguments),
+            Command::Init(arguments) => init::run(arguments),
+            Command::Schema(arguments) => schema::run(arguments),
+            Command::Completions { shell } => complete(*shell),
+            Command::Devices(arguments) => devices::run(arguments),
+        };
+        done.map(|()| End::Done)
+    }
+}
+
+/// Silences the panics of wgpu where a driver loses its device: the library turns them into errors of one line.
 fn keep_quiet_about_lost_devices() {
-    let tell = std::panic::take_hook();
+    let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         if !gpu::is_guarded() {
-            tell(panic);
+            report(panic);
         }
     }));
 }
 
-/// Parts of the library whose warnings are for everybody.
+/// Modules of the library whose warnings are shown without `RUST_LOG`.
 const NOTES: [&str; 2] = ["pinhole::data", "pinhole::run::lock"];
 
-/// Writes what `RUST_LOG` asks for, such as `pinhole=debug`, to stderr; unless it is set, only the notes that are meant for
-/// everybody, as lines without time and place.
+/// Writes log messages to stderr: those that `RUST_LOG` asks for, such as `pinhole=debug`; unless it is set, the
+/// warnings of [`NOTES`], without time and module.
 fn log_to_stderr() {
-    let asked = std::env::var_os("RUST_LOG");
     let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
-    match asked {
+    let layer = match std::env::var_os("RUST_LOG") {
         Some(text) => {
             let filter: Targets = text.to_str().and_then(|text| text.parse().ok()).unwrap_or_default();
-            tracing_subscriber::registry().with(layer.with_filter(filter)).init();
+            layer.with_filter(filter).boxed()
         }
         None => {
-            let filter = Targets::new()
-                .with_default(LevelFilter::ERROR)
-                .with_targets(NOTES.map(|target| (target, LevelFilter::WARN)));
-            let layer = layer.without_time().with_level(false).with_target(false).with_ansi(false);
-            tracing_subscriber::registry().with(layer.with_filter(filter)).init();
+            let notes = NOTES.map(|module| (module, LevelFilter::WARN));
+            let filter = Targets::new().with_default(LevelFilter::ERROR).with_targets(notes);
+            layer.without_time().with_level(false).with_target(false).with_ansi(false).with_filter(filter).boxed()
         }
-    }
+    };
+    tracing_subscriber::registry().with(layer).init();
 }
 
 /// Parses the command line and runs it.
@@ -149,33 +181,7 @@ pub fn main() -> ExitCode {
     // Usage errors end here, with exit code 2.
     let arguments = Arguments::parse();
     log_to_stderr();
-    let result = match arguments.command {
-        Command::Train(arguments) => train::run(&arguments),
-        Command::Pretrain(arguments) => pretrain::run(&arguments),
-        Command::Classify(arguments) => classify::run(&arguments),
-        Command::Tune(arguments) => tune::run(&arguments),
-        Command::Eval(arguments) => eval::run(&arguments),
-        Command::Recommend(arguments) => recommend::run(&arguments),
-        Command::Encode(arguments) => convert::encode(&arguments),
-        Command::Decode(arguments) => convert::decode(&arguments),
-        Command::Reconstruct(arguments) => convert::reconstruct(&arguments),
-        Command::Search(arguments) => search::run(&arguments),
-        Command::Generate(arguments) => explore::generate(&arguments),
-        Command::Interpolate(arguments) => explore::interpolate(&arguments),
-        Command::Traverse(arguments) => explore::traverse(&arguments),
-        Command::Manifold(arguments) => explore::manifold(&arguments),
-        Command::Models(arguments) => models::run(&arguments),
-        Command::Download(arguments) => download::run(&arguments),
-        Command::Summary(arguments) => summary::run(&arguments),
-        Command::Plan(arguments) => plan::run(&arguments),
-        Command::Bench(arguments) => bench::run(&arguments),
-        Command::Kernels(arguments) => kernels::run(&arguments),
-        Command::Init(arguments) => init::run(&arguments),
-        Command::Schema(arguments) => schema::run(&arguments),
-        Command::Completions { shell } => complete(shell),
-        Command::Devices(arguments) => devices::run(&arguments),
-    };
-    match result {
+    match arguments.command.run() {
         Ok(End::Done) => ExitCode::SUCCESS,
         Ok(End::Interrupted) => ExitCode::from(interrupt::CODE),
         Err(error) => {
@@ -185,10 +191,9 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Prints a shell's completions.
-fn complete(shell: clap_complete::Shell) -> Result<End> {
+/// Prints a shell's completion script.
+fn complete(shell: clap_complete::Shell) -> Result<()> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Arguments::command(), "pinhole", &mut script);
-    say(String::from_utf8_lossy(&script).trim_end())?;
-    Ok(End::Done)
+    say(String::from_utf8_lossy(&script).trim_end())
 }

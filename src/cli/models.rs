@@ -1,10 +1,10 @@
-//! `pinhole models`
+//! `pinhole models`: the presets.
 
-use super::output::End;
 use super::output::{say, say_json};
 use pinhole::error::Result;
-use pinhole::model::preset::PRESETS;
+use pinhole::model::preset::{PRESETS, Preset};
 use pinhole::model::{ModelSpec, Network};
+use pinhole::shape::Shape;
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -13,22 +13,20 @@ pub struct Arguments {
     json: bool,
 }
 
-/// Lists the built-in models.
-pub fn run(arguments: &Arguments) -> Result<End> {
+/// Lists the presets: name, shape of a code, number of parameters, description and paper.
+pub fn run(arguments: &Arguments) -> Result<()> {
     let mut models = Vec::new();
     for preset in PRESETS {
         let network = Network::new(ModelSpec::resolve(preset.name)?)?;
         models.push((preset, network.checked().latent.clone(), network.checked().parameter_count()));
     }
     if arguments.json {
-        let model = |(preset, latent, parameters): &(&pinhole::model::preset::Preset, pinhole::shape::Shape, usize)| {
+        let model = |(Preset { name, about, paper, .. }, latent, parameters): &(&Preset, Shape, usize)| {
             serde_json::json!({
-                "name": preset.name, "about": preset.about, "paper": preset.paper, "latent": latent[..],
-                "parameters": parameters,
+                "name": name, "about": about, "paper": paper, "latent": latent[..], "parameters": parameters,
             })
         };
-        say_json(&models.iter().map(model).collect::<Vec<_>>())?;
-        return Ok(End::Done);
+        return say_json(&models.iter().map(model).collect::<Vec<_>>());
     }
     let width = PRESETS.iter().map(|preset| preset.name.len()).max().unwrap_or(0);
     for (preset, latent, parameters) in models {
@@ -36,5 +34,5 @@ pub fn run(arguments: &Arguments) -> Result<End> {
         let latent = latent.to_string();
         say(&format!("{:<width$} {latent:<11} {parameters:>8}  {}{paper}", preset.name, preset.about))?;
     }
-    Ok(End::Done)
+    Ok(())
 }

@@ -1,5 +1,6 @@
-//! Where results go: lines on standard output, arrays in files, and pictures.
+//! The output of commands: lines on standard output, arrays in files, and pictures.
 
+use indicatif::{ProgressBar, ProgressStyle};
 use pinhole::data::csv::write_csv;
 use pinhole::data::idx::{write_idx_f32, write_idx_u8};
 use pinhole::data::images::{to_bytes, write_png};
@@ -9,22 +10,17 @@ use pinhole::data::{Column, Dataset, is_picture, picture_files};
 use pinhole::draw::{Image, write_grid};
 use pinhole::error::{Error, Result};
 use pinhole::shape::Shape;
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-/// How a command ended, when it did not fail.
-pub enum End {
-    Done,
-    Interrupted,
-}
-
-/// The most pictures that a grid shows.
-const MOST: usize = 200;
-/// Samples that are computed at a time.
+/// The most pictures that a grid of a data set shows.
+const MOST_SHOWN: usize = 200;
+/// The number of samples that are computed together.
 const AT_ONCE: usize = 1024;
 
-/// Writes a line of results. A reader that closed the pipe wants no more of them, which is no failure.
+/// Writes a line of results. A pipe that its reader has closed is no failure.
 pub fn say(line: &str) -> Result<()> {
     match writeln!(std::io::stdout(), "{line}") {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
@@ -40,7 +36,13 @@ pub fn say_json(value: &impl serde::Serialize) -> Result<()> {
     say(&text.map_err(|error| Error::invalid("result", error.to_string(), "report this as a bug in pinhole"))?)
 }
 
-/// What results are written as.
+/// A progress bar on stderr.
+pub fn progress_bar(length: u64, template: &str) -> ProgressBar {
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    ProgressBar::new(length).with_style(style)
+}
+
+/// The format of an output file.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     Npy,
@@ -51,7 +53,7 @@ pub enum Format {
 }
 
 impl Format {
-    /// By the ending of the name; a name without one is a folder's.
+    /// The format that the extension of a name asks for; a name without extension is a folder's.
     pub fn of(path: &Path) -> Result<Format> {
         let name = path.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
         let name =
@@ -70,18 +72,18 @@ impl Format {
         }
     }
 
-    /// Whether results are shown as pictures.
+    /// Whether the format holds pictures.
     pub fn is_picture(self) -> bool {
         matches!(self, Format::Grid | Format::Folder)
     }
 }
 
-/// The ranges of `count` samples, some at a time.
+/// Splits `count` samples into ranges of [`AT_ONCE`].
 fn ranges(count: usize) -> impl Iterator<Item = Range<usize>> {
     (0..count).step_by(AT_ONCE).map(move |start| start..count.min(start + AT_ONCE))
 }
 
-/// Writes codes `[n, ..latent]`, which are numbers and never bytes.
+/// Writes codes `[n, ..latent]`, as 32-bit floats in every format.
 pub fn write_codes(path: &Path, format: Format, shape: &Shape, codes: &[f32]) -> Result<()> {
     match format {
         Format::Idx => write_idx_f32(path, &as_idx(shape), codes),
@@ -89,30 +91,30 @@ pub fn write_codes(path: &Path, format: Format, shape: &Shape, codes: &[f32]) ->
     }
 }
 
-/// Where samples go.
+/// The output file of samples.
 #[derive(Clone, Copy)]
 pub struct Sink<'a> {
     /// A file, or a folder of pictures.
     pub output: &'a Path,
-    /// How they are written there.
+    /// The format of the file.
     pub format: Format,
-    /// Where they come from, by whose names pictures in a folder are called; empty where they are new.
+    /// The source of the samples, whose pictures give the pictures of a folder their names; empty for new samples.
     pub input: &'a str,
-    /// Pictures in a row of a grid.
+    /// The number of pictures in a row of a grid.
     pub columns: usize,
-    /// What the numbers of a sample are, where it is a line of a table; else empty.
+    /// The columns of a model of tables; empty for other models.
     pub table: &'a [Column],
 }
 
 impl Sink<'_> {
-    /// Writes samples of a shape; a grid has the originals above them, where there are any.
+    /// Writes `count` samples of a shape, which `made` computes range by range. A grid shows the originals above them.
     pub fn write(
         &self,
         shape: &Shape,
         count: usize,
         originals: Option<&Dataset>,
         mut made: impl FnMut(Range<usize>) -> Result<Vec<f32>>,
-    ) -> Result<End> {
+    ) -> Result<()> {
         let Sink { output, format, columns, .. } = *self;
         if !format.is_picture() {
             let mut values = Vec::new();
@@ -125,19 +127,19 @@ impl Sink<'_> {
                 Format::Csv if !self.table.is_empty() => write_table(output, self.table, &values)?,
                 _ => write_array(output, format, &shape, &values)?,
             }
-            say(&format!("{count} samples in {}", output.display()))?;
-            return Ok(End::Done);
+            return say(&format!("{count} samples in {}", output.display()));
         }
         let Some(shape) = as_picture(shape) else {
-            let problem = format!("is to show pictures, but samples {shape} are none of one or three channels");
+            let problem =
+                format!("is to show pictures, but samples {shape} are not pictures with one or three channels");
             return Err(Error::file(output, problem, "name it .npy or .csv"));
         };
         let images = |values: &[f32]| -> Result<Vec<Image>> {
             values.chunks(shape.elements()).map(|image| Image::from_sample(&shape, image)).collect()
         };
         if format == Format::Grid {
-            // What is shown beside its originals may be a whole data set.
-            let shown = if self.input.is_empty() { count } else { count.min(MOST) };
+            // Samples with a source may be a whole data set.
+            let shown = if self.input.is_empty() { count } else { count.min(MOST_SHOWN) };
             let below = images(&made(0..shown)?)?;
             let rows: Vec<Vec<Image>> = match originals {
                 Some(data) => {
@@ -147,13 +149,11 @@ impl Sink<'_> {
                 }
                 None => below.chunks(columns).map(<[Image]>::to_vec).collect(),
             };
-            let wide = rows.first().and_then(|row| row.first()).map_or(1, |image| image.shape()[2]);
-            write_grid(output, &rows, (112 / wide.max(1)).clamp(1, 4))?;
+            show_grid(output, &rows)?;
             if shown < count {
                 eprintln!("the grid shows the first {shown} of {count} pictures; name a folder for all");
             }
-            say(&output.display().to_string())?;
-            return Ok(End::Done);
+            return say(&output.display().to_string());
         }
         std::fs::create_dir_all(output).map_err(Error::io("create", output))?;
         let names = names(Path::new(self.input), count)?;
@@ -162,12 +162,11 @@ impl Sink<'_> {
                 write_png(output.join(name), image.shape(), image.bytes())?;
             }
         }
-        say(&format!("{count} pictures in {}", output.display()))?;
-        Ok(End::Done)
+        say(&format!("{count} pictures in {}", output.display()))
     }
 }
 
-/// The shape of the pictures that samples of this shape are, see [`is_picture`]: `[784]` is one of 28 x 28.
+/// The shape of samples as pictures, see [`is_picture`]; `[784]` becomes a square of 28 x 28. `None` for other samples.
 pub fn as_picture(shape: &Shape) -> Option<Shape> {
     match shape[..] {
         _ if is_picture(shape) => Some(shape.clone()),
@@ -179,6 +178,12 @@ pub fn as_picture(shape: &Shape) -> Option<Shape> {
     }
 }
 
+/// Writes rows of pictures as a grid, small pictures enlarged up to four times.
+pub fn show_grid(output: &Path, rows: &[Vec<Image>]) -> Result<()> {
+    let width = rows.first().and_then(|row| row.first()).map_or(1, |image| image.shape()[2]);
+    write_grid(output, rows, (112 / width.max(1)).clamp(1, 4))
+}
+
 fn write_array(path: &Path, format: Format, shape: &Shape, values: &[f32]) -> Result<()> {
     match format {
         Format::Csv => write_csv(path, shape.elements() / shape[0], values),
@@ -186,7 +191,7 @@ fn write_array(path: &Path, format: Format, shape: &Shape, values: &[f32]) -> Re
     }
 }
 
-/// The shape as IDX files have it: grey pictures without their one channel, and at most four sizes.
+/// The shape in an IDX file: grey pictures without their channel, and at most four dimensions.
 fn as_idx(shape: &Shape) -> Shape {
     match shape[..] {
         [count, 1, height, width] => [count, height, width].into(),
@@ -195,7 +200,7 @@ fn as_idx(shape: &Shape) -> Shape {
     }
 }
 
-/// The pictures' file names: the originals' where those are files, else numbers.
+/// The file names of pictures: those of the originals where these are files of different names, else numbers.
 fn names(input: &Path, count: usize) -> Result<Vec<String>> {
     let files = if input.is_dir() { picture_files(input)? } else { vec![input.to_owned()] };
     let numbered = (0..count).map(|number| format!("{number:05}.png")).collect();
@@ -204,9 +209,7 @@ fn names(input: &Path, count: usize) -> Result<Vec<String>> {
     }
     let name = |path: &PathBuf| path.file_stem().map(|stem| format!("{}.png", stem.to_string_lossy()));
     let names: Vec<String> = files.iter().filter_map(name).collect();
-    // A picture may be there as PNG and as JPEG.
-    let mut different = names.clone();
-    different.sort();
-    different.dedup();
+    // Names may repeat: a picture as PNG and as JPEG.
+    let different: BTreeSet<&String> = names.iter().collect();
     Ok(if different.len() == count { names } else { numbered })
 }

@@ -1,7 +1,6 @@
-//! `pinhole plan`
+//! `pinhole plan`: the kernel launches of a training step.
 
-use super::arguments::{Changes, TargetArgument, resolve_model};
-use super::output::End;
+use super::arguments::{Changes, TargetArgument};
 use super::output::say;
 use pinhole::error::Result;
 use pinhole::model::Network;
@@ -10,27 +9,24 @@ use pinhole::train::{default_samples, training_plan};
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// A preset (see pinhole models), a model file or the directory of a run
+    /// The model: a preset (see pinhole models), a model file or the directory of a run
     model: String,
     #[command(flatten)]
     changes: Changes,
-    /// Samples in a step
+    /// The batch size: samples in a training step [default: the model's]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     batch: Option<u64>,
-    /// Samples of the data set [default: 60000, or as many as a buffer holds]
+    /// The number of samples of the data set [default: 60000, or the most that fit in a buffer]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     samples: Option<u64>,
     #[command(flatten)]
     target: TargetArgument,
 }
 
-/// Prints the plan of a training step: a line for each launch.
-pub fn run(arguments: &Arguments) -> Result<End> {
-    let mut spec = resolve_model(&arguments.model)?;
-    arguments.changes.apply(&mut spec)?;
-    if let Some(batch) = arguments.batch {
-        spec.train.batch = batch as usize;
-    }
+/// Prints the plan of a training step: a line for each launch. Fails where it exceeds the limits of `PINHOLE_LIMITS`.
+pub fn run(arguments: &Arguments) -> Result<()> {
+    let mut spec = arguments.changes.resolve(&arguments.model)?;
+    spec.train.batch = arguments.batch.map_or(spec.train.batch, |batch| batch as usize);
     let target = arguments.target.target()?;
     let network = Network::new(spec)?;
     let samples = arguments.samples.map_or_else(|| default_samples(&network), |samples| samples as usize);
@@ -40,8 +36,5 @@ pub fn run(arguments: &Arguments) -> Result<End> {
         None => plan.to_string(),
     };
     say(text.trim_end())?;
-    if let Some(limits) = Limits::from_environment()? {
-        plan.check(&limits)?;
-    }
-    Ok(End::Done)
+    Limits::from_environment()?.map_or(Ok(()), |limits| plan.check(&limits))
 }

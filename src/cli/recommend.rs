@@ -1,22 +1,23 @@
-//! `pinhole recommend`
+//! `pinhole recommend`: the best items for users.
 
 use super::arguments::{DeviceArgument, RunArgument};
 use super::inputs::load_data;
-use super::output::End;
 use super::output::{say, say_json};
+use pinhole::data::quoted;
 use pinhole::error::{Error, Result};
 
 #[derive(clap::Args)]
 pub struct Arguments {
     #[command(flatten)]
     run: RunArgument,
-    /// The users and what they have: the data's test part where it has one
+    /// The users with their items; only the test part if the data has one
     #[arg(long, value_name = "ratings:FILE|FILE.npz|ratings:USERS[:SEED]")]
     data: String,
-    /// Only this user: the name in the data, or the number counted from 0 where users have no names
+    /// Recommend for one user: the name in the data, or the number counted from 0 where users have no names [default:
+    /// all users]
     #[arg(long, value_name = "USER")]
     user: Option<String>,
-    /// Number of items for each user
+    /// The number of items for each user
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
     n: u32,
     #[command(flatten)]
@@ -27,7 +28,7 @@ pub struct Arguments {
 }
 
 /// Prints the best items that users do not have yet, best first.
-pub fn run(arguments: &Arguments) -> Result<End> {
+pub fn run(arguments: &Arguments) -> Result<()> {
     let autoencoder = arguments.run.load(&arguments.device)?;
     let splits = load_data(&arguments.run.path, autoencoder.network().spec().reading(), &arguments.data, None)?;
     let mut data = splits.test.unwrap_or(splits.train);
@@ -50,16 +51,14 @@ pub fn run(arguments: &Arguments) -> Result<End> {
     }
     for (user, best) in users.iter().zip(best) {
         if arguments.json {
-            let items: Vec<_> = best
-                .iter()
-                .map(|(number, score)| serde_json::json!({ "item": item(*number), "score": score }))
-                .collect();
+            let scored = |(number, score)| serde_json::json!({ "item": item(number), "score": score });
+            let items: Vec<_> = best.into_iter().map(scored).collect();
             say_json(&serde_json::json!({ "user": user, "items": items }))?;
-            continue;
-        }
-        for (number, score) in best {
-            say(&format!("{},{},{score:.4}", pinhole::data::quoted(user), pinhole::data::quoted(&item(number))))?;
+        } else {
+            for (number, score) in best {
+                say(&format!("{},{},{score:.4}", quoted(user), quoted(&item(number))))?;
+            }
         }
     }
-    Ok(End::Done)
+    Ok(())
 }

@@ -1,7 +1,7 @@
-//! `pinhole train --resume`: what of a command line goes on with a run, and what would make another of it.
+//! `pinhole train --resume`: compares the options of a command line with those of the run.
 //!
-//! The command that began a run goes on with it when `--resume` is added. An option that differs from the run is refused by
-//! its name, unless it is one that may change.
+//! The command that began a run resumes it when `--resume` is added. An option that differs from the run is refused by
+//! its name, unless it may change.
 
 use super::arguments::{TrainArguments, resolve_model};
 use pinhole::data::{is_same_source, may_be_same_source, relative_path};
@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 const ANOTHER: &str = "leave it out, or begin another run without --resume";
 
-/// The run that was written to last.
+/// The run whose checkpoint is the newest.
 pub fn newest_run(runs: &Path) -> Result<PathBuf> {
     let entries = std::fs::read_dir(runs).into_iter().flatten().flatten();
     let checkpoints = entries.filter(|entry| entry.path().join("model.toml").is_file()).filter_map(|entry| {
@@ -22,32 +22,29 @@ pub fn newest_run(runs: &Path) -> Result<PathBuf> {
         Some((modified, entry.path()))
     });
     checkpoints.max().map(|(_, path)| path).ok_or_else(|| {
-        Error::invalid(
-            "--resume",
-            "there is no run under runs",
-            "give --out the directory of a run, or leave --resume out",
-        )
+        let help = "give --out the directory of a run, or leave --resume out";
+        Error::invalid("--resume", "there is no run under runs", help)
     })
 }
 
-/// Puts what may change of a run over what it has. Fails where the command line differs from the run in anything else.
+/// Applies the changes to the training of a run. Fails where the command line differs from the run in anything else.
 pub fn apply(arguments: &TrainArguments, spec: &mut ModelSpec, settings: &RunSettings) -> Result<()> {
     if let Some(label) = arguments.label.as_ref().filter(|label| **label != spec.data.label) {
         let problem = match &spec.data.label[..] {
             "" => "the run has no column of labels".to_owned(),
-            own => format!("the run's labels are in column {own:?}"),
+            column => format!("the run's labels are in column {column:?}"),
         };
         return Err(Error::invalid(format!("--label {label}"), problem, ANOTHER));
     }
     expect_model(arguments, spec)?;
     let mut train = spec.clone();
-    for assignment in of_training(&arguments.changes.set) {
+    for assignment in arguments.changes.set.iter().filter(|assignment| is_of_training(assignment)) {
         train.set(assignment)?;
         expect_begun(assignment, &train.train, &spec.train)?;
     }
-    // As the run has it, or as the command line has just set it.
+    // The options below must agree with the run, or with --set.
     let refuse = |option: String, of_run: String, key: String| {
-        let help = format!("leave it out, go on with it by --set train.{key}, or begin another run without --resume");
+        let help = format!("leave it out, change the run by --set train.{key}, or begin another run without --resume");
         Err(Error::invalid(option, format!("the run {of_run}"), help))
     };
     let TrainSpec { batch, seed, precision, shuffle, .. } = train.train;
@@ -55,12 +52,8 @@ pub fn apply(arguments: &TrainArguments, spec: &mut ModelSpec, settings: &RunSet
         return refuse(format!("--batch {other}"), format!("has {batch}"), format!("batch={other}"));
     }
     if let Some(other) = arguments.precision.filter(|other| *other != precision) {
-        let other = other.name();
-        return refuse(
-            format!("--precision {other}"),
-            format!("has {}", precision.name()),
-            format!("precision={other}"),
-        );
+        let (other, own) = (other.name(), precision.name());
+        return refuse(format!("--precision {other}"), format!("has {own}"), format!("precision={other}"));
     }
     if let Some(other) = arguments.seed.filter(|other| *other != seed) {
         return Err(Error::invalid(format!("--seed {other}"), format!("the run began with {seed}"), ANOTHER));
@@ -69,12 +62,12 @@ pub fn apply(arguments: &TrainArguments, spec: &mut ModelSpec, settings: &RunSet
         return refuse("--no-shuffle".to_owned(), "shuffles its samples".to_owned(), "shuffle=false".to_owned());
     }
     if let Some(init) = arguments.init.as_deref().map(Path::to_string_lossy) {
-        let same = settings.init.as_deref().is_some_and(|own| is_same_source(own, &init));
-        if !same {
-            let problem = match &settings.init {
-                Some(own) => format!("the run began with {own}"),
-                None => "the run is not known to have begun with it".to_owned(),
-            };
+        let problem = match &settings.init {
+            Some(own) if is_same_source(own, &init) => None,
+            Some(own) => Some(format!("the run began with {own}")),
+            None => Some("the run is not known to have begun with it".to_owned()),
+        };
+        if let Some(problem) = problem {
             return Err(Error::invalid(format!("--init {init}"), problem, ANOTHER));
         }
     }
@@ -82,17 +75,13 @@ pub fn apply(arguments: &TrainArguments, spec: &mut ModelSpec, settings: &RunSet
     Ok(())
 }
 
-/// The assignments of `--set` to keys of `[train]`.
-fn of_training(set: &[String]) -> impl Iterator<Item = &String> {
-    set.iter().filter(|assignment| is_of_training(assignment))
-}
-
+/// Whether an assignment of `--set` is to a key of `[train]`.
 fn is_of_training(assignment: &str) -> bool {
     let key = assignment.split('=').next().unwrap_or_default().trim();
     key == "train" || key.starts_with("train.")
 }
 
-/// Fails where an assignment changes what training began with, or what the optimiser keeps.
+/// Fails where an assignment changes the start of the training, or the moments that the optimizer needs.
 fn expect_begun(assignment: &str, now: &TrainSpec, before: &TrainSpec) -> Result<()> {
     let refuse = |problem: String| Err(Error::invalid(format!("--set {}", assignment.trim()), problem, ANOTHER));
     if now.seed != before.seed {
@@ -112,7 +101,7 @@ fn expect_begun(assignment: &str, now: &TrainSpec, before: &TrainSpec) -> Result
     Ok(())
 }
 
-/// Fails where the command line says another model than the run's, its training aside.
+/// Fails where the command line names a model that differs from the run's in more than its training.
 fn expect_model(arguments: &TrainArguments, run: &ModelSpec) -> Result<()> {
     let changed = |mut model: ModelSpec, set: &[String], latent: Option<u32>| -> Result<Option<&'static str>> {
         set.iter().filter(|assignment| !is_of_training(assignment)).try_for_each(|assignment| model.set(assignment))?;
@@ -126,7 +115,7 @@ fn expect_model(arguments: &TrainArguments, run: &ModelSpec) -> Result<()> {
         |option: String, key: &str| Err(Error::invalid(option, format!("makes another {key} than the run's"), ANOTHER));
     let base = arguments.model.as_deref().map(resolve_model).transpose()?;
     let Some(key) = changed(base.clone().unwrap_or_else(|| run.clone()), set, latent)? else { return Ok(()) };
-    // Of several options the one to name is the first that the run disagrees with by itself.
+    // The error names the first option that differs from the run even without the others.
     for assignment in set {
         if let Some(key) = changed(run.clone(), std::slice::from_ref(assignment), None)? {
             return refuse(format!("--set {}", assignment.trim()), key);
@@ -139,15 +128,15 @@ fn expect_model(arguments: &TrainArguments, run: &ModelSpec) -> Result<()> {
     }
 }
 
-/// Where a run's data and what is to be made of them come from: the command line, else the run. Fails where the run's own
-/// source is not found from here.
+/// The sources of data and targets: those of the command line, else those of the run. Fails where a relative path of
+/// the run does not exist in the current folder.
 pub fn sources(arguments: &TrainArguments, settings: &RunSettings) -> Result<(String, Option<String>)> {
     let own = |option: &str, source: &String| match relative_path(source).filter(|path| !path.exists()) {
-        // Runs of older versions keep paths as they were typed.
+        // Runs of older versions keep relative paths.
         Some(path) => {
             let here = std::env::current_dir().unwrap_or_default();
             let problem = format!("the run's {} is not in {}", path.display(), here.display());
-            let help = format!("give {option} with its path, or go on from the folder where the run began");
+            let help = format!("give {option} with its path, or resume in the folder where the run began");
             Err(Error::invalid(option, problem, help))
         }
         None => Ok(source.clone()),
@@ -160,8 +149,8 @@ pub fn sources(arguments: &TrainArguments, settings: &RunSettings) -> Result<(St
     Ok((data, targets))
 }
 
-/// Fails where data are not those of the run, unless other data are asked for. Whether they are others. Data with the run's
-/// fingerprint are the run's wherever they lie.
+/// Whether data differ from those of the run: by their fingerprint, else by their source. Fails where they do, unless
+/// `--new-data` is given.
 pub fn expect_data(
     arguments: &TrainArguments,
     (data, targets): (&str, Option<&str>),
@@ -175,32 +164,28 @@ pub fn expect_data(
     let problem = match &settings.fingerprint {
         Some(before) => now.difference(before).map(|difference| format!("has {difference}")),
         None if may_be_same_source(data, &settings.data) && same_targets => None,
-        None => Some(format!("is not what the run began with, which is {}", described(settings))),
+        None => {
+            let targets = settings.targets.as_ref().map(|targets| format!(" with targets {targets}"));
+            let (data, targets) = (&settings.data, targets.unwrap_or_default());
+            Some(format!("is not what the run began with, which is {data}{targets}"))
+        }
     };
     match problem {
         Some(problem) if !arguments.new_data => {
-            let help = "give the run's own data, or add --new-data to go on with these";
+            let help = "give the run's own data, or add --new-data to continue with these";
             Err(Error::invalid(format!("data \"{data}\""), problem, help))
         }
         problem => Ok(problem.is_some()),
     }
 }
 
-fn described(settings: &RunSettings) -> String {
-    let targets = settings.targets.as_ref().map(|targets| format!(" with targets {targets}")).unwrap_or_default();
-    format!("{}{targets}", settings.data)
-}
-
-/// Lets the epoch that a checkpoint stands in begin anew, where its steps would no longer be the same: with other data, another
-/// batch, or another order. Says so.
+/// Restarts the current epoch of a checkpoint, and reports it, where the epoch would have different steps now: with
+/// other data, another batch size or another order. Returns whether it did.
 pub fn begin_epoch_anew(checkpoint: &mut Checkpoint, [now, before]: [&TrainSpec; 2], other_data: bool) -> bool {
     let of = |spec: &TrainSpec| (spec.batch, spec.shuffle, spec.accumulate);
     let anew = checkpoint.progress.position > 0 && (other_data || of(now) != of(before));
     if anew {
-        eprintln!(
-            "epoch {} begins anew: its steps are others than those that were done",
-            checkpoint.progress.epoch + 1
-        );
+        eprintln!("epoch {} starts again: its steps differ from the finished ones", checkpoint.progress.epoch + 1);
         checkpoint.begin_epoch_anew(before.accumulate);
     }
     anew

@@ -1,6 +1,5 @@
-//! `pinhole schema`: what a model file or a search space may hold, for editors and for the reference.
+//! `pinhole schema`: the keys of a model file or of a search space, for editors and for the reference.
 
-use super::output::End;
 use super::say;
 use pinhole::error::Result;
 use pinhole::model::ModelSpec;
@@ -11,7 +10,7 @@ use serde_json::Value as Json;
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// What to describe: a model file or a search space
+    /// The kind of file to describe: a model file (model) or a search space of pinhole tune (space)
     #[arg(default_value = "model", value_parser = ["model", "space"])]
     of: String,
     /// Print Markdown tables of the layers, losses, latents and other keys of a model file, with their defaults
@@ -19,27 +18,31 @@ pub struct Arguments {
     markdown: bool,
 }
 
-pub fn run(arguments: &Arguments) -> Result<End> {
+/// Prints the JSON Schema, or the tables.
+pub fn run(arguments: &Arguments) -> Result<()> {
     match &arguments.of[..] {
-        "space" => say(&format!("{:#}", SearchSpec::schema()))?,
-        _ if arguments.markdown => say(&tables()?)?,
-        _ => say(&format!("{:#}", ModelSpec::schema()))?,
+        "space" => say(&format!("{:#}", SearchSpec::schema())),
+        _ if arguments.markdown => say(&tables()?),
+        _ => say(&format!("{:#}", ModelSpec::schema())),
     }
-    Ok(End::Done)
 }
 
-/// The tables of `src/model/README.md`, without the column that says what a row means.
+/// The tables of `src/model/README.md`, with an empty column for the meaning of each row.
 fn tables() -> Result<String> {
     let schema = ModelSpec::schema();
-    let layers = Layer::templates().into_iter().map(|layer| [layer.to_string(), full(format!("{layer:#}"), &layer)]);
-    let losses = LossKind::all()
-        .into_iter()
-        .map(|kind| [kind.name().to_owned(), LossSpec { terms: vec![(kind, 0.5)] }.to_string()]);
-    let mut text = table(["layer", "with all its keys"], layers) + &table(["loss", "with a weight"], losses);
+    let layer = |layer: Layer| {
+        let (short, full) = (layer.to_string(), format!("{layer:#}"));
+        let keys = if full == short { String::new() } else { full };
+        [short, keys]
+    };
+    let layers = Layer::templates().into_iter().map(layer);
+    let loss = |kind: LossKind| [kind.name().to_owned(), LossSpec { terms: vec![(kind, 0.5)] }.to_string()];
+    let mut text = table(["layer", "with all its keys"], layers)
+        + &table(["loss", "with a weight"], LossKind::all().into_iter().map(loss));
     let mut spec = ModelSpec::resolve("dense")?;
     for key in ["latent", "condition", "corruption", "train.optimizer", "train.schedule"] {
         let value = key.split('.').fold(&schema, |value, part| &value["properties"][part]);
-        // Names alone, or names and a table of those that have settings.
+        // A list of names, or such a list and a table of the choices with settings.
         let names = value["enum"].as_array().or(value["anyOf"][0]["enum"].as_array());
         let mut rows = Vec::new();
         for name in names.into_iter().flatten().filter_map(Json::as_str) {
@@ -74,12 +77,7 @@ fn tables() -> Result<String> {
     Ok(text.trim_end().to_owned())
 }
 
-/// The layer with every key, or nothing where it has none.
-fn full(text: String, layer: &Layer) -> String {
-    if text == layer.to_string() { String::new() } else { text }
-}
-
-/// A default as a model file has it.
+/// A default in the syntax of a model file.
 fn toml_of(value: &Json) -> String {
     match value {
         Json::Object(keys) if keys.is_empty() => "{}".to_owned(),

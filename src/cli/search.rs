@@ -1,36 +1,34 @@
-//! `pinhole search`
+//! `pinhole search`: nearest neighbours by the Hamming distance of binary codes.
 
-use super::arguments::DeviceArgument;
+use super::arguments::{DeviceArgument, RunArgument};
 use super::condition::ConditionArgument;
 use super::inputs::samples_of;
-use super::output::End;
-use super::output::{as_picture, say, say_json};
-use pinhole::Autoencoder;
+use super::output::{as_picture, say, say_json, show_grid};
 use pinhole::data::Dataset;
-use pinhole::draw::{Image, write_grid};
+use pinhole::draw::Image;
 use pinhole::error::{Error, Result};
 use pinhole::task::{HammingIndex, Neighbour};
 use std::path::PathBuf;
 
-/// Queries that a picture shows, and neighbours of each.
+/// The most queries that a picture shows, and the most neighbours of each.
 const SHOWN: [usize; 2] = [20, 20];
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// The directory of a run whose latent is binary
-    run: PathBuf,
-    /// The queries: data as for train --data; the test part where there is one
+    #[command(flatten)]
+    run: RunArgument,
+    /// The queries: data as for train --data; the test part if there is one
     query: String,
-    /// The data to search; the training part where there are two
+    /// The data to search, as for train; the training part if there is also a test part
     #[arg(long, value_name = "FILE|DIR|digits[:N]")]
     data: String,
-    /// Number of results for each query
+    /// The number of results for each query
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
     n: u32,
-    /// Find all samples whose codes differ in at most this many bits, in place of the nearest
+    /// Find all samples whose codes differ in at most this number of bits, in place of the n nearest
     #[arg(long, value_name = "BITS", conflicts_with = "n")]
     radius: Option<u32>,
-    /// A picture of the first queries, each followed by its results [default: in the run's directory]
+    /// A picture of the first queries, each followed by its results [default: found.png in the run's directory]
     #[arg(long, value_name = "FILE.png")]
     out: Option<PathBuf>,
     /// Print a line of JSON for each query
@@ -42,14 +40,14 @@ pub struct Arguments {
     condition: ConditionArgument,
 }
 
-/// A query's line.
+/// The results of a query.
 #[derive(serde::Serialize)]
 struct Line<'a> {
     query: usize,
     neighbours: &'a [Neighbour],
 }
 
-/// The last line, where both have labels.
+/// The summary of all queries, where queries and data have labels.
 #[derive(serde::Serialize)]
 struct Precision {
     precision: f64,
@@ -57,14 +55,14 @@ struct Precision {
 }
 
 /// Finds for each query the samples whose codes are nearest.
-pub fn run(arguments: &Arguments) -> Result<End> {
-    let out = arguments.out.clone().unwrap_or_else(|| arguments.run.join("found.png"));
+pub fn run(arguments: &Arguments) -> Result<()> {
+    let out = arguments.out.clone().unwrap_or_else(|| arguments.run.path.join("found.png"));
     if out.extension().is_none_or(|extension| extension != "png") {
-        return Err(Error::file(&out, "what is found is shown in a PNG", "name it .png"));
+        return Err(Error::file(&out, "the results are drawn as a PNG file", "name it .png"));
     }
-    let autoencoder = Autoencoder::load(&arguments.run, arguments.device.open()?)?;
-    let query = samples_of(&autoencoder, &arguments.run, &arguments.query, false, &arguments.condition)?;
-    let data = samples_of(&autoencoder, &arguments.run, &arguments.data, true, &arguments.condition)?;
+    let autoencoder = arguments.run.load(&arguments.device)?;
+    let samples = |data, train| samples_of(&autoencoder, &arguments.run.path, data, train, &arguments.condition);
+    let (query, data) = (samples(&arguments.query, false)?, samples(&arguments.data, true)?);
     let (searched, wanted) = (HammingIndex::of(&autoencoder, &data)?, HammingIndex::of(&autoencoder, &query)?);
     let mut found = Vec::with_capacity(query.len());
     for code in (0..query.len()).filter_map(|index| wanted.code(index)) {
@@ -77,10 +75,9 @@ pub fn run(arguments: &Arguments) -> Result<End> {
         if arguments.json {
             say_json(&Line { query, neighbours })?;
         } else {
-            let each: Vec<String> =
-                neighbours.iter().map(|found| format!("{} ({})", found.index, found.distance)).collect();
-            let each = if each.is_empty() { "none".to_owned() } else { each.join(", ") };
-            say(&format!("{query}: {each}"))?;
+            let each = neighbours.iter().map(|found| format!("{} ({})", found.index, found.distance));
+            let each = each.collect::<Vec<_>>().join(", ");
+            say(&format!("{query}: {}", if each.is_empty() { "none" } else { &each }))?;
         }
     }
     if let Some(precision) = precision(&query, &data, &found) {
@@ -88,7 +85,7 @@ pub fn run(arguments: &Arguments) -> Result<End> {
             say_json(&precision)?;
         } else {
             say(&format!(
-                "{:.4} of what was found for {} queries has their label",
+                "{:.4} of the results of {} queries have the label of their query",
                 precision.precision, precision.queries
             ))?;
         }
@@ -101,8 +98,7 @@ pub fn run(arguments: &Arguments) -> Result<End> {
                 std::iter::once(picture(&query, index)).chain(found).collect()
             };
             let rows = found.iter().take(SHOWN[0]).enumerate().map(row).collect::<Result<Vec<_>>>()?;
-            let wide = rows.first().and_then(|row| row.first()).map_or(1, |image| image.shape()[2]);
-            write_grid(&out, &rows, (112 / wide.max(1)).clamp(1, 4))?;
+            show_grid(&out, &rows)?;
             eprintln!("{}", out.display());
         }
         None if arguments.out.is_some() => {
@@ -112,10 +108,11 @@ pub fn run(arguments: &Arguments) -> Result<End> {
         }
         None => {}
     }
-    Ok(End::Done)
+    Ok(())
 }
 
-/// The mean over queries, of those for which anything was found, of the part of it that has their label.
+/// The mean over the queries with results of the fraction of results that have the query's label. `None` without labels
+/// or without results.
 fn precision(query: &Dataset, data: &Dataset, found: &[Vec<Neighbour>]) -> Option<Precision> {
     let (own, others) = (query.labels()?, data.labels()?);
     let right = |(query, found): (usize, &Vec<Neighbour>)| {

@@ -1,17 +1,16 @@
-//! `pinhole train`
+//! `pinhole train`: trains a model, and keeps it in a run directory.
 
-use super::arguments::{TrainArguments, open_device, resolve_model};
+use super::arguments::{TrainArguments, open_device};
 use super::autotune::show_tuning;
 use super::inputs::load_pairs;
-use super::interrupt::Interrupt;
-use super::output::End;
-use super::output::{say, say_json};
+use super::interrupt::{End, Interrupt};
+use super::output::{progress_bar, say, say_json};
 use super::resume;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget};
 use pinhole::Device;
 use pinhole::data::{self, Samples, Scaling, TrainingSets};
 use pinhole::error::{Error, Result};
-use pinhole::gpu::Tuning;
+use pinhole::gpu::{Statistics, Tuning};
 use pinhole::model::config::TrainSpec;
 use pinhole::model::{ModelSpec, Network, weights};
 use pinhole::run::{Fingerprint, Run, RunDirectory, RunEnd, RunSettings};
@@ -24,30 +23,24 @@ use std::time::Duration;
 /// The preset that is trained where no model is given.
 const DEFAULT_MODEL: &str = "conv";
 
-/// What a command line says, made whole: the model, its data and its settings, and the run that is resumed, if any.
+/// Everything that a command line asks for: model, device, data and settings, and the run to resume.
 struct Prepared {
     network: Network,
     device: Device,
     sets: TrainingSets,
     settings: RunSettings,
-    /// The weights that a new run begins with.
+    /// The initial weights of a new run.
     start: Values,
-    resumed: Option<Resumed>,
-}
-
-/// A run that is resumed.
-struct Resumed {
-    directory: RunDirectory,
-    /// The training as the run had it before this command.
-    before: TrainSpec,
-    /// Whether the data are not those that the run began with.
+    /// The run to resume, with its training settings before this command.
+    resumed: Option<(RunDirectory, TrainSpec)>,
+    /// Whether the data differ from those that the resumed run began with.
     other_data: bool,
 }
 
-/// Trains, and keeps everything in the run directory.
+/// Trains a model, and keeps everything in the run directory.
 pub fn run(arguments: &TrainArguments) -> Result<End> {
     let interrupt = Interrupt::listen();
-    let Prepared { network, device, sets, settings, start, resumed } = prepare(arguments)?;
+    let Prepared { network, device, sets, settings, start, resumed, other_data } = prepare(arguments)?;
     if let Some(budget) = arguments.autotune.budget()? {
         autotune(budget, &network, &device)?;
     }
@@ -55,7 +48,7 @@ pub fn run(arguments: &TrainArguments) -> Result<End> {
     let mut trainer = Trainer::new(&network, &device, &sets.train, sets.validation.as_ref(), options)?;
     let profile = inspect(arguments, &mut trainer, &start)?;
     let mut run = match resumed {
-        Some(Resumed { directory, before, other_data }) => {
+        Some((directory, before)) => {
             let trains = [&network.spec().train, &before];
             let change = |checkpoint: &mut Checkpoint| resume::begin_epoch_anew(checkpoint, trains, other_data);
             Run::resume(directory, trainer, &settings, change)?
@@ -80,13 +73,13 @@ pub fn run(arguments: &TrainArguments) -> Result<End> {
     }
     if end? == RunEnd::Stopped {
         let (step, path) = (run.trainer().progress().step, run.directory().path().display());
-        eprintln!("stopped after step {step}; go on by --resume --out {path}");
+        eprintln!("stopped after step {step}; continue with --resume --out {path}");
         return Ok(End::Interrupted);
     }
     let patience = run.trainer().progress().patience;
     if let (true, Some(best)) = (patience.ended, patience.best) {
         let waited = patience.waited;
-        eprintln!("ended early: no better loss than {best:.6} in {waited} epochs; the model is the one that had it");
+        eprintln!("stopped early: no loss below {best:.6} in {waited} epochs; the model has the weights of that loss");
     }
     run.draw()?;
     show_statistics(&run);
@@ -94,22 +87,18 @@ pub fn run(arguments: &TrainArguments) -> Result<End> {
     Ok(End::Done)
 }
 
-/// Reads what a new run is made of, or what a resumed run continues with.
+/// Reads the model, the data and the settings of a new run, or of a run to resume.
 fn prepare(arguments: &TrainArguments) -> Result<Prepared> {
     let (mut spec, mut settings, resumed) = match arguments.resume {
         true => {
-            let path = match &arguments.out {
-                Some(path) => path.clone(),
-                None => resume::newest_run(Path::new("runs"))?,
-            };
+            let path = arguments.out.clone().map_or_else(|| resume::newest_run(Path::new("runs")), Ok)?;
             let (directory, mut spec, settings) = RunDirectory::open(&path)?;
             let before = spec.train.clone();
             resume::apply(arguments, &mut spec, &settings)?;
             (spec, settings, Some((directory, before)))
         }
         false => {
-            let mut spec = resolve_model(arguments.model.as_deref().unwrap_or(DEFAULT_MODEL))?;
-            arguments.changes.apply(&mut spec)?;
+            let spec = arguments.changes.resolve(arguments.model.as_deref().unwrap_or(DEFAULT_MODEL))?;
             (spec, RunSettings::default(), None)
         }
     };
@@ -122,7 +111,7 @@ fn prepare(arguments: &TrainArguments) -> Result<Prepared> {
     };
     let samples = settings.samples.get_or_insert_with(|| Samples::of(&splits.train));
     if let (Some(Scaling::Bytes { most: 1 }), None) = (samples.scaling, &resumed) {
-        eprintln!("none of the bytes is above 1, and bytes are divided by 255: save 0 and 1 as floats, or as truth");
+        eprintln!("no byte is above 1, but bytes are divided by 255: save zeros and ones as floats or as booleans");
     }
     let sets = splits.for_training(spec.train.validation, spec.train.seed, settings.set_aside)?;
     spec.fit_to(&sets.train)?;
@@ -135,21 +124,15 @@ fn prepare(arguments: &TrainArguments) -> Result<Prepared> {
         _ => Values::F32(network.initial(network.spec().train.seed)),
     };
     let fingerprint = Fingerprint::of(&network, &sets.train, sets.validation.as_ref())?;
-    let resumed = match resumed {
-        Some((directory, before)) => {
-            let sources = (&*source, targets.as_deref());
-            let other_data = resume::expect_data(arguments, sources, &settings, &fingerprint)?;
-            Some(Resumed { directory, before, other_data })
-        }
-        None => None,
-    };
+    let sources = (&*source, targets.as_deref());
+    let other_data = resumed.is_some() && resume::expect_data(arguments, sources, &settings, &fingerprint)?;
     settings.data = data::absolute_source(&source);
     settings.targets = targets.as_deref().map(data::absolute_source);
     settings.fingerprint = Some(fingerprint);
-    Ok(Prepared { network, device, sets, settings, start, resumed })
+    Ok(Prepared { network, device, sets, settings, start, resumed, other_data })
 }
 
-/// Looks for faster tiles for the training step, and reports which it chose.
+/// Measures tiles for the matrix products of the training step, and reports the chosen ones.
 fn autotune(budget: Duration, network: &Network, device: &Device) -> Result<()> {
     let tuning = Tuning { budget, ..Tuning::default() };
     let batch = network.spec().train.batch;
@@ -160,7 +143,7 @@ fn autotune(budget: Duration, network: &Network, device: &Device) -> Result<()> 
     Ok(())
 }
 
-/// Checks and profiles the first steps as far as the command line asks for it. The trainer is to be started again.
+/// Runs `--check` and `--profile` on the first steps. The trainer must be started again after them.
 fn inspect(arguments: &TrainArguments, trainer: &mut Trainer, start: &Values) -> Result<Option<Profile>> {
     if let Some(steps) = arguments.check {
         trainer.start(start)?;
@@ -177,15 +160,12 @@ fn inspect(arguments: &TrainArguments, trainer: &mut Trainer, start: &Values) ->
     Ok(Some(profile))
 }
 
-/// Says what is trained, on what and into which directory.
+/// Reports the size of the model, the data, the device and the directory of a run.
 fn announce(run: &Run) {
     let trainer = run.trainer();
-    let shown = match trainer.validation() {
-        Some(validation) => format!("{} to validate", validation.len()),
-        None => "none to validate".to_owned(),
-    };
+    let validated = trainer.validation().map_or("none".to_owned(), |validation| validation.len().to_string());
     eprintln!(
-        "training {} parameters on {} samples of {} ({shown}), on {}, into {}",
+        "training {} parameters on {} samples of {} ({validated} to validate), on {}, into {}",
         trainer.network().checked().parameter_count(),
         trainer.data().len(),
         trainer.data().name(),
@@ -198,28 +178,25 @@ fn announce(run: &Run) {
     }
 }
 
-/// Says how many launches there were, and the host's time for them, where the device counts them.
+/// Reports the number of launches and the host's time for them, on devices that count them.
 fn show_statistics(run: &Run) {
     let Some(statistics) = run.trainer().session().statistics() else { return };
-    let each = statistics.recording.as_secs_f64() * 1e6 / statistics.launches.max(1) as f64;
+    let Statistics { launches, submissions, recording, submitting, waiting, uploaded, .. } = statistics;
+    let each = recording.as_secs_f64() * 1e6 / launches.max(1) as f64;
     eprintln!(
-        "{} launches in {} submissions, {each:.2} microseconds of host time to record each; {:.1} s in submitting, \
-         {:.1} s waiting; {} bytes written to the device",
-        statistics.launches,
-        statistics.submissions,
-        statistics.submitting.as_secs_f64(),
-        statistics.waiting.as_secs_f64(),
-        statistics.uploaded
+        "{launches} launches in {submissions} submissions, {each:.2} microseconds of host time to record each; \
+         {:.1} s in submitting, {:.1} s waiting; {uploaded} bytes written to the device",
+        submitting.as_secs_f64(),
+        waiting.as_secs_f64()
     );
 }
 
-/// Says where the time of a step goes: a line for each launch, then one for each kernel.
+/// Prints the time of a step: a line for each launch, a line for each kernel, and the sum.
 fn show_profile(profile: &Profile) {
     let step = profile.step_nanoseconds();
-    let [names, labels] = [
-        profile.launches.iter().map(|launch| launch.kernel.len()).max().unwrap_or(0),
-        profile.launches.iter().map(|launch| launch.label.len()).max().unwrap_or(0).max(10),
-    ];
+    let launches = &profile.launches;
+    let names = launches.iter().map(|launch| launch.kernel.len()).max().unwrap_or(0);
+    let labels = launches.iter().map(|launch| launch.label.len()).max().unwrap_or(0).max(10);
     let line = |name: &str, label: &str, time: f64, operations: u64, bytes: u64| {
         eprintln!(
             "{name:<names$} {label:<labels$} {:>10.1} {:>6.1} {:>10.1} {:>8.1}",
@@ -230,51 +207,39 @@ fn show_profile(profile: &Profile) {
         );
     };
     eprintln!("{:<names$} {:<labels$} {:>10} {:>6} {:>10} {:>8}", "launch", "of", "us", "%", "GFLOP/s", "GB/s");
-    for launch in &profile.launches {
+    for launch in launches {
         line(&launch.kernel, &launch.label, launch.nanoseconds(), launch.operations, launch.bytes);
     }
     eprintln!("{:<names$} launches", "kernel");
     for (kernel, count, time, operations, bytes) in profile.kernels() {
         line(&kernel, &count.to_string(), time, operations, bytes);
     }
-    let operations = profile.launches.iter().map(|launch| launch.operations).sum();
-    let bytes = profile.launches.iter().map(|launch| launch.bytes).sum();
+    let operations = launches.iter().map(|launch| launch.operations).sum();
+    let bytes = launches.iter().map(|launch| launch.bytes).sum();
     line("step", &format!("mean of {}", profile.steps()), step, operations, bytes);
 }
 
-/// Puts what options of their own say over what the model file and the run's settings say.
+/// Applies the options that stand for keys of the model file or settings of the run.
 fn apply(arguments: &TrainArguments, spec: &mut ModelSpec, settings: &mut RunSettings) {
     if let Some(label) = &arguments.label {
         spec.data.label.clone_from(label);
     }
     let train = &mut spec.train;
-    if let Some(epochs) = arguments.epochs {
-        train.epochs = epochs as usize;
-    }
-    if let Some(batch) = arguments.batch {
-        train.batch = batch as usize;
-    }
-    if let Some(seed) = arguments.seed {
-        train.seed = seed;
-    }
-    if let Some(rate) = arguments.lr {
-        train.optimizer.lr = rate;
-    }
-    if let Some(precision) = arguments.precision {
-        train.precision = precision;
-    }
+    train.epochs = arguments.epochs.map_or(train.epochs, |epochs| epochs as usize);
+    train.batch = arguments.batch.map_or(train.batch, |batch| batch as usize);
+    train.seed = arguments.seed.unwrap_or(train.seed);
+    train.optimizer.lr = arguments.lr.unwrap_or(train.optimizer.lr);
+    train.precision = arguments.precision.unwrap_or(train.precision);
     train.shuffle &= !arguments.no_shuffle;
     if let Some(device) = &arguments.device.given {
         settings.device.clone_from(device);
     }
-    if arguments.steps.is_some() {
-        settings.steps = arguments.steps;
-    }
+    settings.steps = arguments.steps.or(settings.steps);
     settings.log_steps |= arguments.log_steps;
     settings.tensorboard |= arguments.tensorboard;
 }
 
-/// An epoch's results: a sentence on a terminal, else a line of JSON.
+/// Prints an epoch's results: a sentence on a terminal, else a line of JSON.
 fn print(report: &EpochReport, epochs: usize) -> Result<()> {
     if !std::io::stdout().is_terminal() {
         return say_json(report);
@@ -284,13 +249,13 @@ fn print(report: &EpochReport, epochs: usize) -> Result<()> {
         line += &format!(", validation loss {loss:.6}, MSE {mse:.6}");
     }
     if report.skipped > 0 {
-        line += &format!(", {} updates left out so far: their gradients were not finite", report.skipped);
+        line += &format!(", {} updates skipped so far, whose gradients were not finite", report.skipped);
     }
     say(&format!("{line}, {:.1} s", report.seconds))
 }
 
-/// Makes the first free directory for a run of a model: `runs/conv-1` and so on. Of several processes that ask at once, each
-/// gets one of its own.
+/// Creates the first free directory for a run of a model: `runs/conv-1`, `runs/conv-2` and further. Processes that run
+/// at the same time get different directories.
 fn next_run(runs: &Path, model: &str) -> Result<PathBuf> {
     let stem = Path::new(model).file_stem().map_or_else(|| "run".into(), |stem| stem.to_string_lossy().into_owned());
     std::fs::create_dir_all(runs).map_err(Error::io("create", runs))?;
@@ -305,21 +270,21 @@ fn next_run(runs: &Path, model: &str) -> Result<PathBuf> {
     Err(Error::file(runs, "has no number left for a run", "give --out"))
 }
 
-/// Shows progress, prints epochs, and passes on Ctrl-C.
+/// Shows progress, prints epochs, and stops training after a signal.
 struct RunProgress<'a> {
     interrupt: &'a Interrupt,
-    /// Shown from the moment before the first step of an epoch to the end of its validation.
+    /// The progress bar of an epoch, from the first step to the end of validation.
     bar: Option<ProgressBar>,
     epochs: usize,
     steps_per_epoch: u64,
     batch: usize,
-    /// Whole epochs done.
+    /// The number of finished epochs.
     epoch: u64,
-    /// Steps done of the next epoch, which the first bar begins at.
+    /// The number of finished steps of the current epoch when its bar appears.
     position: u64,
-    /// Steps done before that epoch.
+    /// The number of steps before the current epoch.
     first: u64,
-    /// Why an epoch could not be printed. Training ends on it.
+    /// The error that kept an epoch from being printed. It stops training.
     failure: Option<Error>,
 }
 
@@ -341,12 +306,8 @@ impl RunProgress<'_> {
     }
 
     fn show_bar(&mut self) {
-        let target = ProgressDrawTarget::stderr_with_hz(10);
-        let bar = ProgressBar::with_draw_target(Some(self.steps_per_epoch), target);
-        let template = "epoch {prefix} {wide_bar} {pos}/{len} {msg} {eta} left";
-        if let Ok(style) = ProgressStyle::with_template(template) {
-            bar.set_style(style);
-        }
+        let bar = progress_bar(self.steps_per_epoch, "epoch {prefix} {wide_bar} {pos}/{len} {msg} {eta} left");
+        bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(10));
         bar.set_prefix((self.epoch + 1).to_string());
         bar.set_position(self.position);
         bar.reset_eta();

@@ -1,8 +1,7 @@
-//! `pinhole tune`
+//! `pinhole tune`: hyperparameter search.
 
 use super::arguments::DeviceArgument;
-use super::interrupt::Interrupt;
-use super::output::End;
+use super::interrupt::{End, Interrupt};
 use super::output::{say, say_json};
 use pinhole::error::{Error, Result};
 use pinhole::train::Observer;
@@ -13,10 +12,10 @@ use std::sync::Arc;
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// The search space: which keys of which model are searched, and how
+    /// The search space: the model, the keys to search with their values, and the method
     #[arg(value_name = "SPACE.toml")]
     space: PathBuf,
-    /// The directory of the search, which continues an interrupted one [default: runs/SPACE]
+    /// The directory of the search; an interrupted search in it is continued [default: runs/SPACE]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     #[command(flatten)]
@@ -30,14 +29,12 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<End> {
     let interrupted = Interrupt::listen();
     let (spec, model) = SearchSpec::read(&arguments.space)?;
-    let folder = arguments
-        .out
-        .clone()
-        .unwrap_or_else(|| Path::new("runs").join(arguments.space.file_stem().unwrap_or("space".as_ref())));
+    let default = || Path::new("runs").join(arguments.space.file_stem().unwrap_or("space".as_ref()));
+    let folder = arguments.out.clone().unwrap_or_else(default);
     let device = arguments.device.open()?;
     let count = spec.trials();
     eprintln!(
-        "searching {} keys of {} on {}, {count} trials, into {}; a part of the training data is set aside to judge them by",
+        "searching {} keys of {} on {}, {count} trials, into {}; some training data is set aside for validation",
         spec.space.len(),
         spec.model,
         spec.data,
@@ -45,8 +42,7 @@ pub fn run(arguments: &Arguments) -> Result<End> {
     );
     let mut observer = Progress { metric: spec.metric.name(), count, folder: &folder, interrupted, begun: None };
     let Ended::Finished(trials) = tune(&spec, &model, &device, arguments.device.name(), &folder, &mut observer)? else {
-        eprintln!("stopped; the same command goes on");
-        return Ok(End::Interrupted);
+        return Ok(End::stopped());
     };
     if arguments.json || !std::io::stdout().is_terminal() {
         for trial in &trials {
@@ -55,23 +51,19 @@ pub fn run(arguments: &Arguments) -> Result<End> {
     } else {
         table(&spec, &trials)?;
     }
-    match trials.first().filter(|trial| trial.failure.is_none()) {
-        Some(best) => {
-            let run = best.run(&folder);
-            eprintln!("the best model is {}", run.join("model.safetensors").display());
-            eprintln!("how good it is on other data: pinhole eval {} --data {}", run.display(), spec.data);
-        }
-        None => {
-            let failure = trials.iter().find_map(|trial| trial.failure.as_ref().map(|failure| (trial.trial, failure)));
-            let why = failure.map(|(trial, failure)| format!(" (trial {trial}: {failure})")).unwrap_or_default();
-            let problem = format!("none of its {} trials has a result{why}", trials.len());
-            return Err(Error::file(&folder, problem, "change the space or the model, and choose another --out"));
-        }
-    }
+    let Some(best) = trials.first().filter(|trial| trial.failure.is_none()) else {
+        let failure = trials.iter().find_map(|trial| trial.failure.as_ref().map(|failure| (trial.trial, failure)));
+        let why = failure.map(|(trial, failure)| format!(" (trial {trial}: {failure})")).unwrap_or_default();
+        let problem = format!("none of its {} trials has a result{why}", trials.len());
+        return Err(Error::file(&folder, problem, "change the space or the model, and choose another --out"));
+    };
+    let run = best.run(&folder);
+    eprintln!("the best model is {}", run.join("model.safetensors").display());
+    eprintln!("measure it on the test set: pinhole eval {} --data {}", run.display(), spec.data);
     Ok(End::Done)
 }
 
-/// A trial and where its run is.
+/// A trial and the directory of its run.
 #[derive(serde::Serialize)]
 struct Line<'a> {
     #[serde(flatten)]
@@ -79,7 +71,7 @@ struct Line<'a> {
     run: PathBuf,
 }
 
-/// A row for each trial.
+/// Prints a table with a row for each trial.
 fn table(spec: &SearchSpec, trials: &[Trial]) -> Result<()> {
     let mut rows = vec![vec!["trial".to_owned()]];
     rows[0].extend(spec.space.iter().map(|dimension| dimension.key.clone()));
@@ -103,13 +95,13 @@ fn table(spec: &SearchSpec, trials: &[Trial]) -> Result<()> {
     Ok(())
 }
 
-/// Tells of trials as they begin and end, and passes on Ctrl-C.
+/// Reports trials as they begin and end, and stops the search after a signal.
 struct Progress<'a> {
     metric: &'static str,
     count: usize,
     folder: &'a Path,
     interrupted: Arc<Interrupt>,
-    /// The trial that is under way.
+    /// The current trial; `None` where a trial of an earlier search is reported again.
     begun: Option<usize>,
 }
 
@@ -130,23 +122,16 @@ impl TuneObserver for Progress<'_> {
         if self.begun.take().is_none() {
             return;
         }
-        match &trial.failure {
-            Some(failure) => eprintln!("  failed: {failure}"),
-            None => {
-                let shown = |trial: &Trial| {
-                    let metric = if self.metric == "val_mse" { trial.val_mse } else { trial.val_loss };
-                    metric.map_or("none".to_owned(), |metric| format!("{metric:.6}"))
-                };
-                eprintln!(
-                    "  {} {} after {} epochs, {:.1} s; best {} of {}",
-                    self.metric,
-                    shown(trial),
-                    trial.epochs,
-                    trial.seconds,
-                    shown(best),
-                    best.run(self.folder).display()
-                );
-            }
+        if let Some(failure) = &trial.failure {
+            return eprintln!("  failed: {failure}");
         }
+        let shown = |trial: &Trial| {
+            let metric = if self.metric == "val_mse" { trial.val_mse } else { trial.val_loss };
+            metric.map_or("none".to_owned(), |metric| format!("{metric:.6}"))
+        };
+        let (metric, Trial { epochs, seconds, .. }) = (self.metric, trial);
+        let [value, best_value] = [trial, best].map(shown);
+        let run = best.run(self.folder);
+        eprintln!("  {metric} {value} after {epochs} epochs, {seconds:.1} s; best {best_value} of {}", run.display());
     }
 }

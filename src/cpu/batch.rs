@@ -11,8 +11,8 @@ pub(super) fn batch_floats<T: Real>(sizes: [usize; 3], x: &[T], permutation: &[u
 
 /// Gathers the rows of the next batch from a data set of bytes, as multiples of 1/255.
 pub(super) fn batch_bytes<T: Real>(sizes: [usize; 3], x: &[u8], permutation: &[u32], state: &[u32], y: &mut [T]) {
-    // The shader's products give the correctly rounded 32-bit quotient; f64 starts from these rounded pixels too, so
-    // that its results can be compared with f32's and PyTorch's.
+    // The shader's products give the correctly rounded 32-bit quotient. In f64 the pixels are rounded in this way, too,
+    // so that results can be compared with those in f32 and of PyTorch.
     rows(sizes, permutation, state, y, |y, from| {
         vectorised(
             (&x[from..], y),

@@ -10,23 +10,24 @@ use gemm_common::Parallelism;
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// Bytes of windows that a thread makes at a time: windows and their factors should stay in the second-level cache.
+/// Bytes of windows that a thread builds at a time: windows and their factors should stay in the second-level cache.
 const STRIP_BYTES: usize = 1 << 17;
-/// Bytes of windows at a time where all threads make and use them together.
+/// Bytes of windows at a time where all threads share the windows.
 const SHARED_BYTES: usize = 1 << 20;
-/// Number of positions up to which the library reads a large weight in place, rather than copying it for every product.
+/// The number of positions up to which the library reads a large weight in place, rather than copying it for each
+/// product.
 const FEW_POSITIONS: usize = 48;
-/// Elements of a large weight.
+/// The number of elements from which a weight is large.
 const LARGE_WEIGHT: usize = 1 << 15;
-/// Splits of a weight's gradient below which threads share each rather than take one each.
+/// The number of splits of a weight's gradient below which all threads share each split.
 const FEW_SPLITS: usize = 8;
 
 /// Rows of windows of neighbouring positions, or parts of such rows.
 #[derive(Clone, Copy)]
 struct Pieces {
-    /// Index of the first element in the windows; the next piece begins a window further.
+    /// The index of the first element in the windows; the next piece begins one window later.
     at: usize,
-    /// Index of the first element in the images; the next piece begins a stride further. `None` for padding.
+    /// The index of the first element in the images; the next piece begins one stride later. `None` for padding.
     from: Option<usize>,
     count: usize,
     length: usize,
@@ -45,8 +46,8 @@ impl Sizes {
         self.groups == self.c && self.groups == self.o
     }
 
-    /// The rows of positions that a split of the weight's gradient sums over. Neither these nor the result depend on
-    /// the number of threads.
+    /// The rows of positions that a split of the weight's gradient sums over. They do not depend on the number of
+    /// threads, so that the result does not, either.
     fn rows_of(&self, split: usize) -> Range<usize> {
         let images = self.n.div_ceil(self.splits);
         (split * images).min(self.n) * self.p..((split + 1) * images).min(self.n) * self.p
@@ -57,7 +58,7 @@ impl Sizes {
         Sizes { c: self.c / self.groups, o: self.o / self.groups, groups: 1, ..*self }
     }
 
-    /// Elements of a window.
+    /// The number of elements of a window.
     fn taps(&self) -> usize {
         self.r * self.s * self.c
     }
@@ -66,12 +67,12 @@ impl Sizes {
         self.p * self.q
     }
 
-    /// Elements of an image.
+    /// The number of elements of an image.
     fn image(&self) -> usize {
         self.h * self.w * self.c
     }
 
-    /// Elements from the window of a position to that of its neighbour on the right.
+    /// The number of elements of an image between the windows of two neighbouring positions of a row.
     fn step(&self) -> usize {
         self.stride[1] * self.c
     }
@@ -83,17 +84,17 @@ impl Sizes {
         (points || whole) && self.padding == [0, 0]
     }
 
-    /// Number of rows of positions whose windows fill this many bytes.
+    /// The number of rows of positions whose windows fill a number of bytes.
     fn rows<T>(&self, bytes: usize) -> usize {
         (bytes / (self.q * self.taps() * size_of::<T>())).max(1)
     }
 
-    /// Number of rows of positions to multiply with the weight at a time.
+    /// The number of rows of positions to multiply by the weight at a time.
     fn rows_per_strip<T>(&self) -> usize {
         if self.o * self.taps() < LARGE_WEIGHT { self.rows::<T>(STRIP_BYTES) } else { (FEW_POSITIONS / self.q).max(1) }
     }
 
-    /// Images of a task: enough to pay for the task, and few enough that several threads have tasks.
+    /// The number of images of a task: enough to pay for the task, and few enough that several threads have tasks.
     fn images_per_task<T>(&self) -> usize {
         (self.rows_per_strip::<T>() / self.p).clamp(1, self.n.div_ceil(8))
     }
@@ -103,7 +104,7 @@ impl Sizes {
     fn each_piece(&self, row: usize, mut visit: impl FnMut(Pieces)) {
         let (n, p) = (row / self.p, row % self.p);
         let [stride, padding] = [self.stride[1], self.padding[1]];
-        // Columns of the window that are adjacent in the image, too.
+        // The columns of the window that are also adjacent in the image.
         let together = if self.dilation[1] == 1 { self.s } else { 1 };
         for r in 0..self.r {
             let h = (p * self.stride[0] + r * self.dilation[0]).wrapping_sub(self.padding[0]);
@@ -116,7 +117,7 @@ impl Sizes {
                 }
                 let line = (n * self.h + h) * self.w;
                 let shift = first * self.dilation[1];
-                // The positions whose columns lie between the image's left and right edges.
+                // The positions whose columns are all inside the image.
                 let inner_from = padding.saturating_sub(shift).div_ceil(stride).min(self.q);
                 let inner_to = (self.w + padding + stride).saturating_sub(shift + together) / stride;
                 let inner_to = inner_to.clamp(inner_from, self.q);
@@ -125,7 +126,7 @@ impl Sizes {
                     visit(Pieces { at: at + inner_from * self.taps(), from, count: inner_to - inner_from, length });
                 }
                 for q in (0..inner_from).chain(inner_to..self.q) {
-                    // Which of the columns meet the image.
+                    // The columns that are inside the image.
                     let place = q * stride + shift;
                     let to = (self.w + padding).saturating_sub(place).min(together);
                     let from = padding.saturating_sub(place).min(to);
@@ -198,13 +199,13 @@ impl Sizes {
     }
 }
 
-/// Elements of which a piece begins at every multiple of `step`.
+/// Elements with a piece at every multiple of `step`.
 struct Evenly<E> {
     elements: E,
     step: usize,
 }
 
-/// What is done with the elements of a piece and their counterparts.
+/// An operation on each element of a piece and its counterpart.
 trait Join<T> {
     fn join(to: &mut T, from: T);
 }
@@ -256,39 +257,33 @@ fn join_pieces<T: Real, J: Join<T>>(to: Evenly<&mut [T]>, from: Evenly<&[T]>, Pi
 /// y from x and weight.
 pub(super) fn forward<T: Real>(constants: [usize; 24], x: &[T], weight: &[T], y: &mut [T], fused: &Fused<T>) {
     let sizes = Sizes::new(constants);
-    if sizes.groups == 1 {
-        forward_of(&sizes, x, weight, y, fused);
-    } else if sizes.is_depthwise() {
-        depthwise::forward(&sizes, x, weight, y, fused);
-    } else {
-        each_group(&sizes, [x, weight], [sizes.c, sizes.o], y, fused, forward_of);
-    }
+    each_group(&sizes, [x, weight], [sizes.c, sizes.o], y, fused, [forward_of, depthwise::forward]);
 }
 
-/// x's gradient from y's and weight.
+/// The gradient of x from y's gradient and weight.
 pub(super) fn grad_input<T: Real>(constants: [usize; 24], upstream: &[T], weight: &[T], x: &mut [T], fused: &Fused<T>) {
     let sizes = Sizes::new(constants);
-    if sizes.groups == 1 {
-        grad_input_of(&sizes, upstream, weight, x, fused);
-    } else if sizes.is_depthwise() {
-        depthwise::grad_input(&sizes, upstream, weight, x, fused);
-    } else {
-        each_group(&sizes, [upstream, weight], [sizes.o, sizes.c], x, fused, grad_input_of);
-    }
+    each_group(&sizes, [upstream, weight], [sizes.o, sizes.c], x, fused, [grad_input_of, depthwise::grad_input]);
 }
 
-/// What computes a result from an operand of positions and the weight.
+/// A function that computes a convolution without groups from an operand of positions and the weight.
 type Member<T> = fn(&Sizes, &[T], &[T], &mut [T], &Fused<T>);
 
-/// Calls `compute` for each group with the channels of that group alone.
+/// Calls `compute` for each group with the channels of that group alone, or `depthwise` where each channel is a group.
 fn each_group<T: Real>(
     sizes: &Sizes,
     [x, weight]: [&[T]; 2],
     [from, to]: [usize; 2],
     y: &mut [T],
     fused: &Fused<T>,
-    compute: Member<T>,
+    [compute, depthwise]: [Member<T>; 2],
 ) {
+    if sizes.groups == 1 {
+        return compute(sizes, x, weight, y, fused);
+    }
+    if sizes.is_depthwise() {
+        return depthwise(sizes, x, weight, y, fused);
+    }
     let (groups, group) = (sizes.groups, sizes.group());
     with_memory(x.len(), |apart| {
         channels_apart(x, [groups, from / groups], apart);
@@ -297,7 +292,7 @@ fn each_group<T: Real>(
             results.par_chunks_mut(y.len() / groups).zip(inputs).for_each(|(result, (x, weight))| {
                 compute(&group, x, weight, result, &Fused::new(None, vec![]));
             });
-            // Back again: the channels of each position side by side.
+            // Interleave the groups again: the channels of each position are contiguous.
             let (width, positions) = (to / groups, y.len() / to);
             y.par_chunks_mut(to).with_min_len(64).enumerate().for_each(|(position, y)| {
                 for (group, y) in y.chunks_exact_mut(width).enumerate() {
@@ -324,7 +319,7 @@ fn forward_of<T: Real>(sizes: &Sizes, x: &[T], weight: &[T], y: &mut [T], fused:
     let rows = if sizes.is_plain() { images * sizes.p } else { sizes.rows_per_strip::<T>() };
     let positions = images * sizes.positions();
     with_memory(taps * o, |turned| {
-        // In the product's layout, once for all tasks.
+        // The weight is brought into the product's layout once for all tasks.
         transpose(weight, [o, taps], taps, turned);
         let weight = Matrix { elements: &*turned, row: o, column: 1 };
         y.par_chunks_mut(positions * o).enumerate().for_each_init(
@@ -386,7 +381,7 @@ fn grad_input_of<T: Real>(sizes: &Sizes, upstream: &[T], weight: &[T], x: &mut [
     );
 }
 
-/// weight's gradient from x and y's, as a partial sum for each split of the batch.
+/// The gradient of weight from x and y's gradient, as a partial sum for each split of the batch.
 pub(super) fn grad_weight<T: Real>(constants: [usize; 24], x: &[T], upstream: &[T], partial: &mut [T]) {
     let sizes = Sizes::new(constants);
     if sizes.groups == 1 {
@@ -423,7 +418,7 @@ fn grad_weight_of<T: Real>(sizes: &Sizes, x: &[T], upstream: &[T], partial: &mut
 }
 
 impl Sizes {
-    /// The gradient of weight by some rows of positions.
+    /// The gradient of weight, summed over some rows of positions.
     fn split_weight<T: Real>(&self, x: &[T], upstream: &[T], rows: Range<usize>, weight: &mut [T], shared: bool) {
         let (taps, o) = (self.taps(), self.o);
         if rows.is_empty() {

@@ -1,5 +1,5 @@
 //! Depthwise convolution, forward and backward: with one channel per group there is no matrix product, only channels
-//! multiplied elementwise with their weights. With `conv2d.rs`, which calls this file, the twin of
+//! multiplied elementwise by their weights. This file and `conv2d.rs`, which calls it, are the twin of
 //! `shaders/conv2d.wgsl`.
 
 use super::elementwise::Fused;
@@ -70,7 +70,7 @@ pub(super) fn forward<T: Real>(sizes: &Sizes, x: &[T], weight: &[T], y: &mut [T]
     fused.fill(y);
 }
 
-/// x's gradient from y's and weight.
+/// The gradient of x from y's gradient and weight.
 pub(super) fn grad_input<T: Real>(sizes: &Sizes, upstream: &[T], weight: &[T], x: &mut [T], fused: &Fused<T>) {
     let (c, taps) = (sizes.c, sizes.r * sizes.s);
     let image = sizes.h * sizes.w * c;
@@ -104,7 +104,7 @@ pub(super) fn grad_input<T: Real>(sizes: &Sizes, upstream: &[T], weight: &[T], x
     fused.fill(x);
 }
 
-/// The gradient of weight by some rows of positions, from x and y's.
+/// The gradient of weight from x and y's gradient, summed over some rows of positions.
 pub(super) fn grad_weight<T: Real>(sizes: &Sizes, x: &[T], upstream: &[T], rows: Range<usize>, weight: &mut [T]) {
     let (c, taps) = (sizes.c, sizes.r * sizes.s);
     with_memory(taps * c, |sums| {

@@ -1,7 +1,7 @@
 //! The twin of `shaders/elementwise.wgsl`, and the interpreter of fused expressions that every kernel's twin uses.
 //!
-//! An expression is run over chunks of consecutive elements, one instruction at a time: each is a loop over a short array
-//! that the compiler vectorises.
+//! An expression is run over chunks of consecutive elements, one instruction at a time: each is a loop over a short
+//! array that the compiler vectorises.
 
 use super::real::{Real, each_pair};
 use crate::graph::Reduction;
@@ -10,32 +10,35 @@ use rayon::prelude::*;
 use std::marker::PhantomData;
 use std::sync::Mutex;
 
-/// Elements that an instruction processes at a time: a chunk of every register fits the second-level cache.
+/// The number of elements that an instruction processes at a time: a chunk of every register fits the second-level
+/// cache.
 const CHUNK: usize = 512;
-/// Elements at a time for an expression that chooses among operands, as a join does: few enough that most chunks need one.
+/// The number of elements at a time for an expression that selects among operands, such as a concatenation: few enough
+/// that most chunks need only one operand.
 const CHOOSING: usize = 64;
-/// Smallest number of elements for which another thread pays.
+/// The smallest number of elements for which another thread pays.
 pub(super) const TASK: usize = 1 << 14;
 
 /// A fused expression with its inputs; without an expression, the identity.
 pub(crate) struct Fused<'a, T> {
     program: Option<&'a Program>,
     inputs: Vec<&'a [T]>,
-    /// Index registers that some instruction other than a plain load reads, so that they must be computed.
+    /// For each register, whether it holds indices that must be computed: some instruction other than a plain load
+    /// reads it.
     needed: Vec<bool>,
-    /// For each register, the mask without which nothing reads it.
+    /// For each register, the mask under which all its readers are, see [`guards`].
     guards: Vec<Option<Register>>,
-    /// The value that goes where the caller says; none where the accumulator is only a stage.
+    /// The register that replaces the accumulator; `None` where only the sinks are outputs.
     value: Option<Register>,
     sinks: Vec<Sink<'a, T>>,
 }
 
 /// A further output of an epilogue.
 pub(crate) enum Sink<'a, T> {
-    /// Every element, at its own index or at that of a view.
+    /// Every element, at its index or at the index that a view maps it to.
     Elements { target: Scattered<'a, T>, value: Register, place: Option<&'a View> },
-    /// The sum of all elements: each run's sum with the element at which the run began, so that the order in which
-    /// threads finish does not matter.
+    /// The sum of all elements. `runs` holds the sum of each run with the index of its first element, so that the
+    /// result does not depend on the order in which threads finish.
     Total { target: &'a mut [T], value: Register, runs: Mutex<Vec<(usize, T)>> },
 }
 
@@ -46,7 +49,7 @@ pub(crate) struct Scattered<'a, T> {
     slice: PhantomData<&'a mut [T]>,
 }
 
-// SAFETY: it stands for a mutable slice, and each element is written by one thread only, as `set` demands.
+// SAFETY: a `Scattered` stands for a mutable slice, and each element is written by one thread only, as `set` demands.
 unsafe impl<T: Send> Sync for Scattered<'_, T> {}
 // SAFETY: as for the mutable slice that it stands for.
 unsafe impl<T: Send> Send for Scattered<'_, T> {}
@@ -59,11 +62,12 @@ impl<'a, T> Scattered<'a, T> {
     /// Writes an element.
     ///
     /// # Safety
-    /// No other thread writes this element before the last of them is done.
+    /// No other thread may write this element until all threads are done.
     #[inline(always)]
     unsafe fn set(&self, at: usize, value: T) {
         assert!(at < self.length, "an epilogue writes beyond its target");
-        // SAFETY: inside the slice, as just checked, and nobody else's, as the caller says.
+        // SAFETY: the element is inside the slice, as just checked, and no other thread writes it, as the caller
+        // ensures.
         unsafe { self.first.add(at).write(value) }
     }
 }
@@ -72,13 +76,8 @@ impl<'a, T> Scattered<'a, T> {
 pub(super) struct Scratch<T> {
     values: Vec<Vec<T>>,
     indices: Vec<Vec<u32>>,
-    /// Masks that are 0 in the whole chunk.
+    /// For each register, whether it is a mask that is 0 in the whole chunk, or guarded by such a mask.
     closed: Vec<bool>,
-}
-
-/// y\[i\] = fused(i)
-pub(super) fn map<T: Real>(y: &mut [T], fused: &Fused<T>) {
-    fused.fill(y);
 }
 
 impl<'a, T: Real> Fused<'a, T> {
@@ -104,7 +103,7 @@ impl<'a, T: Real> Fused<'a, T> {
         Fused { program, inputs, needed, guards: program.map(guards).unwrap_or_default(), value, sinks: vec![] }
     }
 
-    /// The epilogue of a kernel whose outcomes are `value`, in place of the accumulator, and those of the sinks.
+    /// The epilogue of a kernel whose outputs are `value`, in place of the accumulator, and those of the sinks.
     pub(super) fn leaving(self, value: Option<Register>, sinks: Vec<Sink<'a, T>>) -> Fused<'a, T> {
         // Outputs are needed even if no instruction reads them.
         Fused { value, sinks, guards: vec![None; self.guards.len()], ..self }
@@ -252,13 +251,11 @@ impl<'a, T: Real> Fused<'a, T> {
                     _ => &before[operand][..count],
                 }
             };
-            // The last value goes where the caller wants it, once nothing reads the accumulator there any more.
             let target = &mut from_here[0];
             match instruction {
+                // Literals are filled once for all chunks, and results of reductions once for each row.
                 Instruction::Position | Instruction::Index { .. } | Instruction::Literal(_) => {}
-                // Filled once for each row.
-                Instruction::Reduced(_) => {}
-                Instruction::Load { at: 0, .. } | Instruction::Accumulator => {}
+                Instruction::Reduced(_) | Instruction::Load { at: 0, .. } | Instruction::Accumulator => {}
                 Instruction::Number(from) => {
                     for (number, index) in target.iter_mut().zip(&scratch.indices[*from][..count]) {
                         *number = T::from_f64(*index as f64);
@@ -305,7 +302,7 @@ impl<'a, T: Real> Fused<'a, T> {
         }
     }
 
-    /// Hands on a chunk's results, the one that replaces the accumulator last.
+    /// Writes a chunk's results to the sinks, and then the value that replaces the accumulator.
     fn leave(&self, program: &Program, scratch: &Scratch<T>, start: usize, y: &mut [T], value: Option<Register>) {
         let count = y.len();
         for sink in &self.sinks {
@@ -325,7 +322,7 @@ impl<'a, T: Real> Fused<'a, T> {
                 Sink::Elements { target, place: Some(view), .. } => {
                     runs(view, start, count, |done, from, run, stride| {
                         for (step, value) in values[done..done + run].iter().enumerate() {
-                            // SAFETY: as above, and the view gives every element a place of its own.
+                            // SAFETY: as above, and the view maps every element to a different index.
                             unsafe { target.set(from + step * stride, *value) }
                         }
                     });
@@ -359,17 +356,17 @@ pub(super) fn joined<T: Real>(reduction: Reduction, a: T, b: T) -> T {
     }
 }
 
-/// For each register, the mask without which nothing reads it: what all that reads it is chosen by, or needed under.
+/// For each register, the mask under which all its readers are: where the mask is 0, no result depends on the register.
 fn guards(program: &Program) -> Vec<Option<Register>> {
     let instructions = &program.instructions;
-    // None: nothing reads it so far.
+    // `None` for a register without readers so far, else the mask of its readers.
     let mut found: Vec<Option<Option<Register>>> = vec![None; instructions.len()];
     let mut guards = vec![None; instructions.len()];
     for phase in &program.phases {
         found[phase.value] = Some(None);
     }
     for (register, instruction) in instructions.iter().enumerate().rev() {
-        // A mask must be there before what it guards.
+        // A mask must be computed before the registers that it guards.
         let own = found[register].flatten().filter(|mask| *mask < register);
         guards[register] = own;
         let mut read = |operand: Register, guard: Option<Register>| {
@@ -395,9 +392,9 @@ fn guards(program: &Program) -> Vec<Option<Register>> {
     guards
 }
 
-/// Visits elements `start ..` of a view, padded or not, in runs along its innermost axis: how many elements are done, the
-/// operand's index and whether it is met as far as the other axes say, the axis, the coordinate along it, and how many
-/// elements there are.
+/// Visits `count` elements from `start` of a view, padded or not, in runs along its innermost axis. Calls `visit` with
+/// the number of elements before the run, the operand's index at coordinate 0 of the axis, whether the other axes are
+/// inside the operand, the axis, the first coordinate along it, and the number of elements of the run.
 fn padded_runs(
     view: &View,
     start: usize,
@@ -417,7 +414,7 @@ fn padded_runs(
     }
 }
 
-/// Whether an index register walks evenly with the position, so that a load can follow it without any division.
+/// Whether an index register follows the position through a view without padding, so that a load needs no divisions.
 fn walks(instructions: &[Instruction], at: usize) -> bool {
     match &instructions[at] {
         Instruction::Position => true,
@@ -426,7 +423,7 @@ fn walks(instructions: &[Instruction], at: usize) -> bool {
     }
 }
 
-/// Loads elements `start ..` of a view without padding: run by run along its innermost axis.
+/// Loads the elements from `start` of a view without padding, run by run along its innermost axis.
 fn walk<T: Real>(view: &View, input: &[T], start: usize, y: &mut [T]) {
     if let Some((inner, outer)) = view.axes.split_last()
         && inner.stride == 1
@@ -460,8 +457,9 @@ fn walk<T: Real>(view: &View, input: &[T], start: usize, y: &mut [T]) {
     });
 }
 
-/// Visits elements `start ..` of a view without padding in runs along its innermost axis: how many elements are done,
-/// where the operand's first one is, how many there are, and how far apart.
+/// Visits `count` elements from `start` of a view without padding in runs along its innermost axis. Calls `visit` with
+/// the number of elements before the run, the operand's index of the first element, the number of elements of the run,
+/// and the stride between them in the operand.
 fn runs(view: &View, start: usize, count: usize, mut visit: impl FnMut(usize, usize, usize, usize)) {
     let Some((inner, outer)) = view.axes.split_last() else {
         visit(0, view.offset, count, 0);

@@ -6,9 +6,9 @@ use gemm_common::Parallelism;
 use rayon::prelude::*;
 use std::cell::Cell;
 
-/// Side of the squares by which a matrix is transposed.
+/// The side of the squares by which a matrix is transposed.
 const SQUARE: usize = 16;
-/// Number of multiplications below which a second thread does not pay.
+/// The number of multiplications below which a second thread does not pay.
 const SERIAL: usize = 1 << 18;
 
 /// A matrix in memory: its elements and the distances between rows and between columns.
@@ -17,6 +17,12 @@ pub(super) struct Matrix<'a, T> {
     pub elements: &'a [T],
     pub row: usize,
     pub column: usize,
+}
+
+impl<T> Matrix<'_, T> {
+    fn transposed(self) -> Self {
+        Matrix { row: self.column, column: self.row, ..self }
+    }
 }
 
 /// Batched matrix products.
@@ -29,7 +35,7 @@ pub(super) fn product<T: Real>(constants: [usize; 12], lhs: &[T], rhs: &[T], y: 
     };
     if batch == 1 {
         let (left, right) = matrices(0);
-        // Where the depth is split, the first part takes all of it.
+        // Where the depth is split into parts, the first part gets the whole sum.
         let (y, rest) = y.split_at_mut(m * n);
         rest.fill(T::ZERO);
         multiply_large([m, n, k], left, right, y);
@@ -49,7 +55,7 @@ pub(super) fn product<T: Real>(constants: [usize; 12], lhs: &[T], rhs: &[T], y: 
 /// y \[m, n\] = left \[m, k\] right \[k, n\] on all threads.
 fn multiply_large<T: Real>([m, n, k]: [usize; 3], left: Matrix<T>, right: Matrix<T>, y: &mut [T]) {
     let threads = if m * n * k < SERIAL { Parallelism::None } else { Parallelism::Rayon(0) };
-    // The library reads `right` along rows; if the elements of a row are far apart, transposing first is faster.
+    // The library reads `right` along rows; where the elements of a row are far apart, transposing first is faster.
     if right.row == 1 && right.column > 1 && m > 2 && n > 2 && k > 2 {
         with_memory(k * n, |turned| {
             transpose(right.elements, [n, k], right.column, turned);
@@ -74,59 +80,33 @@ pub(super) fn multiply<T: Real>(
         matrix.elements.len() > (rows - 1) * matrix.row + (columns - 1) * matrix.column
     };
     assert!(reaches(left, m, k) && reaches(right, k, n) && y.len() >= m * n, "a product reaches beyond its operands");
-    let [y_row, y_column] = [n as isize, 1];
-    let [left_row, left_column] = [left.row as isize, left.column as isize];
-    let [right_row, right_column] = [right.row as isize, right.column as isize];
-    let (y, left, right) = (y.as_mut_ptr(), left.elements.as_ptr(), right.elements.as_ptr());
+    // The library prefers results whose columns are contiguous, as those of the transposed product are.
+    let (m, n, left, right, y_column, y_row) =
+        if n > 1 { (n, m, right.transposed(), left.transposed(), n, 1) } else { (m, n, left, right, 1, n) };
     let product = T::matrix_product();
-    // The kernels prefer results whose columns are contiguous, which those of the transposed product are.
     // SAFETY: the last element of each matrix lies inside its slice, as just checked, and y is borrowed mutably.
     unsafe {
-        if n > 1 {
-            product(
-                n,
-                m,
-                k,
-                y,
-                y_row,
-                y_column,
-                accumulate,
-                right,
-                right_row,
-                right_column,
-                left,
-                left_row,
-                left_column,
-                T::ONE,
-                T::ONE,
-                false,
-                false,
-                false,
-                threads,
-            );
-        } else {
-            product(
-                m,
-                n,
-                k,
-                y,
-                y_column,
-                y_row,
-                accumulate,
-                left,
-                left_column,
-                left_row,
-                right,
-                right_column,
-                right_row,
-                T::ONE,
-                T::ONE,
-                false,
-                false,
-                false,
-                threads,
-            );
-        }
+        product(
+            m,
+            n,
+            k,
+            y.as_mut_ptr(),
+            y_column as isize,
+            y_row as isize,
+            accumulate,
+            left.elements.as_ptr(),
+            left.column as isize,
+            left.row as isize,
+            right.elements.as_ptr(),
+            right.column as isize,
+            right.row as isize,
+            T::ONE,
+            T::ONE,
+            false,
+            false,
+            false,
+            threads,
+        );
     }
 }
 

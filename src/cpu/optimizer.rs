@@ -8,15 +8,17 @@ use crate::plan::state::{
 };
 use rayon::prelude::*;
 
-/// Parameters of a segment, and its words.
+/// The number of parameters of a segment.
 const BLOCK: usize = 64;
+/// The number of words that describe a segment.
 const SEGMENT: usize = 5;
-/// Smallest number of parameters for which another thread pays.
+/// The smallest number of parameters for which another thread pays.
 const TASK: usize = 64 * BLOCK;
-/// Parameters whose squares are one sum.
+/// The number of parameters whose squares make one partial sum.
 const PART: usize = 256;
 
-/// Numbers of a method. The length is fixed, as that of blocks, so that loops over a block need no bounds checks.
+/// The numbers of a method in a row of the schedule. Their count is fixed, like that of blocks, so that loops over a
+/// block need no bounds checks.
 type Numbers<T> = [T; SCHEDULE_COLUMNS - METHOD_NUMBERS];
 /// The parameters of a segment, or their gradients or moments.
 type Block<T> = [T; BLOCK];
@@ -42,13 +44,13 @@ pub(super) struct Settings {
     pub method: usize,
     pub centered: bool,
     pub momentum: bool,
-    /// 0, or one more than the moment that holds the gradients of the batches before this one.
+    /// 0, or one more than the number of the moment that holds the sum of the gradients of earlier batches.
     pub accumulated: usize,
     pub limited: bool,
     pub skip: bool,
-    /// Whether gradients come multiplied by a scale.
+    /// Whether gradients are multiplied by a loss scale.
     pub scaled: bool,
-    /// Whether that moment has the gradients of this batch, too.
+    /// Whether that sum includes the gradients of this batch.
     pub collected: bool,
 }
 
@@ -62,7 +64,8 @@ impl Settings {
 }
 
 impl<'a, T: Real> Inputs<'a, T> {
-    /// Settings of a step; rows of the schedule follow the norm of the gradients where that norm is limited.
+    /// The inputs of an update whose numbers are those of the current step only: the norm of the gradients, then the
+    /// rows of the schedule. `normed` says whether the norm is used.
     pub(super) fn current(gradients: &'a [T], segments: &'a [u32], numbers: &'a [T], normed: bool) -> Inputs<'a, T> {
         let norm = normed.then(|| &numbers[..CURRENT]);
         Inputs { gradients, segments, schedule: &numbers[CURRENT..], state: &[0; POSITION + 1], norm }
@@ -74,7 +77,7 @@ impl<'a, T: Real> Inputs<'a, T> {
         [offset as usize, parts as usize, stride as usize, count as usize, group as usize]
     }
 
-    /// The gradients of the parameters of a segment by this step's batch.
+    /// The gradients of the parameters of a segment for the batch of this step.
     #[inline(always)] // Part of loops that are compiled for the vector unit that was found.
     fn gradient_of(&self, block: usize) -> [T; BLOCK] {
         let [offset, parts, stride, count, _] = self.segment(block);
@@ -87,7 +90,7 @@ impl<'a, T: Real> Inputs<'a, T> {
                 |total, element| *total += element,
             );
         }
-        // State that is not a parameter is left unchanged.
+        // Elements beyond the parameters are state, which does not change.
         total[count..].fill(T::ZERO);
         total
     }
@@ -238,7 +241,7 @@ pub(super) fn update<T: Real>(settings: Settings, inputs: Inputs<T>, parameters:
     }
 }
 
-/// Parameters with their averages and moments.
+/// Parameters with their moments and accumulated gradients.
 struct Task<'a, T, const M: usize> {
     parameters: &'a mut [Block<T>],
     moments: [&'a mut [Block<T>]; M],
@@ -253,7 +256,7 @@ fn follow<T: Real, const M: usize>(
     moments: &mut [T],
     change: impl Fn(T, &Numbers<T>, &mut [T; M], T) -> T + Sync,
 ) {
-    // Parameters are laid out in whole blocks, which chunks of some blocks are, too.
+    // Parameters are laid out in whole blocks, and chunks have whole blocks.
     let mut all =
         moments.chunks_exact_mut(settings.count).map(|moment| moment.as_chunks_mut().0.chunks_mut(TASK / BLOCK));
     let mut own: [_; M] = std::array::from_fn(|_| all.next());
@@ -330,8 +333,8 @@ fn follow_block<T: Real, const M: usize>(
     numbers.copy_from_slice(&row[METHOD_NUMBERS..]);
     let (rate, decay, shrink) = (row[RATE], row[DECAY], row[SHRINK]);
     let parameters = &mut task.parameters[block];
-    // The moments are copied and indexed. What `array::map` and `zip` call in the standard library is not inlined across the
-    // parts in which a crate is compiled, and a loop with such a call has no vectors.
+    // The moments are copied and indexed: functions that `array::map` and `zip` call in the standard library are not
+    // inlined across codegen units, and a loop with such a call is not vectorised.
     let mut moments = [[T::ZERO; BLOCK]; M];
     for (number, moment) in moments.iter_mut().enumerate() {
         *moment = task.moments[number][block];
@@ -358,7 +361,7 @@ fn smaller<T: Real>(a: T, b: T) -> T {
     if b < a { b } else { a }
 }
 
-/// The larger number, or the second one if either is NaN, so that a bad gradient shows.
+/// The larger number; the second one if either is NaN, so that a NaN gradient is not hidden.
 #[inline(always)]
 fn larger<T: Real>(a: T, b: T) -> T {
     if a > b { a } else { b }
@@ -373,16 +376,6 @@ pub(super) fn collect<T: Real>([count, accumulated]: [usize; 2], inputs: Inputs<
             *sum += share * gradient;
         }
     });
-}
-
-/// Updates every parameter by the accumulated gradients.
-pub(super) fn collected_update<T: Real>(
-    settings: Settings,
-    inputs: Inputs<T>,
-    parameters: &mut [T],
-    moments: &mut [T],
-) {
-    update(Settings { collected: true, ..settings }, inputs, parameters, moments);
 }
 
 /// Sums of the squares of the gradients.
@@ -407,7 +400,7 @@ pub(super) fn squares_of_sums<T: Real>(
     });
 }
 
-/// Sums of the squares of each block of processed gradients.
+/// Sums of the squares of gradients, which `sum_of` first processes block by block.
 fn sum_squares<T: Real>(
     count: usize,
     inputs: Inputs<T>,
@@ -426,7 +419,8 @@ fn sum_squares<T: Real>(
     });
 }
 
-/// Joins the sums of squares, and counts updates whose gradients are not all finite: the sum, the count.
+/// Adds the partial sums of squares to the squared norm, adapts the loss scale, and counts skipped updates, whose
+/// gradients are not all finite.
 pub(super) fn join<T: Real>(
     [groups, _parts, scaled]: [usize; 3],
     parts: &[T],
@@ -450,7 +444,7 @@ pub(super) fn join<T: Real>(
     }
 }
 
-/// The scale of the next gradients.
+/// Adapts the loss scale: halves it after gradients that are not finite, doubles it after a number of finite ones.
 fn rescale<T: Real>(joined: &mut [T], good: bool) {
     let largest = T::from_f64(LossScale::LARGEST);
     if !good {

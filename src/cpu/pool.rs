@@ -1,4 +1,4 @@
-//! The twin of `shaders/pool.wgsl`: an image for each thread, with the channels of a position side by side.
+//! The twin of `shaders/pool.wgsl`. Each thread takes whole images; the channels of a position are contiguous.
 
 use super::elementwise::Fused;
 use super::real::Real;
@@ -17,7 +17,7 @@ struct Sizes {
     dilation: [usize; 2],
 }
 
-/// Number of constants.
+/// The number of constants.
 const CONSTANTS: usize = 14;
 
 impl Sizes {
@@ -28,20 +28,22 @@ impl Sizes {
         Sizes { c, size, positions, window, stride, padding, dilation }
     }
 
-    /// Elements of the large and the small picture.
+    /// The number of elements of the large picture.
     fn large(&self) -> usize {
         self.size[0] * self.size[1] * self.c
     }
 
+    /// The number of elements of the small picture.
     fn small(&self) -> usize {
         self.positions[0] * self.positions[1] * self.c
     }
 
-    /// Index of the first channel of a position in the large picture.
+    /// The index of the first channel of a position in the large picture.
     fn large_at(&self, h: usize, w: usize) -> usize {
         (h * self.size[1] + w) * self.c
     }
 
+    /// The index of the first channel of a position in the small picture.
     fn small_at(&self, p: usize, q: usize) -> usize {
         (p * self.positions[1] + q) * self.c
     }
@@ -95,17 +97,17 @@ impl Sizes {
         }
     }
 
-    /// Along an axis: the rows (columns) of the small image before and after a position of the large one, and the
-    /// weight of the latter.
-    fn neighbours(&self, axis: usize, place: usize) -> (usize, usize, f64) {
+    /// Along an axis, the rows or columns of the small picture before and after a position of the large picture, and
+    /// the interpolation weight of the one after it.
+    fn neighbours(&self, axis: usize, position: usize) -> (usize, usize, f64) {
         let stride = self.stride[axis];
-        let halves = (2 * place + 1).saturating_sub(stride);
+        let halves = (2 * position + 1).saturating_sub(stride);
         let before = halves / (2 * stride);
         (before, (before + 1).min(self.positions[axis] - 1), (halves % (2 * stride)) as f64 / (2 * stride) as f64)
     }
 
-    /// Visits each position of the large image with the four positions of the small one that it interpolates, and their
-    /// weights.
+    /// Visits each position of the large picture with the four positions of the small picture that it interpolates, and
+    /// their weights.
     fn each_part<T: Real>(&self, mut visit: impl FnMut(usize, usize, T)) {
         for h in 0..self.size[0] {
             let (upper, lower, down) = self.neighbours(0, h);
@@ -121,7 +123,7 @@ impl Sizes {
     }
 }
 
-/// Calls `compute` for each picture, whose result is zero before.
+/// Clears each picture of `y`, and calls `compute` for it.
 fn each_picture<T: Real>(
     x: &[T],
     y: &mut [T],
@@ -185,7 +187,7 @@ pub(super) fn max_pool_spread<T: Real>(
     fused.fill(y);
 }
 
-/// The small image enlarged.
+/// The small picture enlarged by linear interpolation.
 pub(super) fn linear_resize<T: Real>(constants: [usize; CONSTANTS], x: &[T], y: &mut [T], fused: &Fused<T>) {
     let sizes = Sizes::new(constants);
     each_picture(x, y, [sizes.small(), sizes.large()], fused, |x, y| {
@@ -197,7 +199,8 @@ pub(super) fn linear_resize<T: Real>(constants: [usize; CONSTANTS], x: &[T], y: 
     });
 }
 
-/// For each position of the small image, the sum of the large image by the interpolation weights.
+/// The transpose of [`linear_resize`]: for each position of the small picture, the sum of the positions of the large
+/// picture that it contributes to, times the interpolation weights.
 pub(super) fn linear_resize_spread<T: Real>(constants: [usize; CONSTANTS], x: &[T], y: &mut [T], fused: &Fused<T>) {
     let sizes = Sizes::new(constants);
     each_picture(x, y, [sizes.large(), sizes.small()], fused, |x, y| {

@@ -6,9 +6,9 @@ use gemm_common::Parallelism;
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 
-/// The product of two matrices in gemm's own terms: rows, columns and depth; the result with the distances between its columns
-/// and between its rows, and whether it is added to; both operands with their distances; two factors; three flags of complex
-/// numbers; threads.
+/// The signature of a matrix product of the `gemm` crates: rows, columns and depth; the result with its column stride
+/// and row stride, and whether the product is added to it; both operands with their strides; two factors; three flags
+/// of complex numbers; threads.
 pub type MatrixProduct<T> = unsafe fn(
     usize,
     usize,
@@ -49,7 +49,8 @@ pub trait Real:
     const ZERO: Self;
     /// 1
     const ONE: Self;
-    /// Whether elementwise functions are compiled for wide vectors. Those of f64 call the standard library number by number.
+    /// Whether elementwise functions are compiled for wide vectors. The functions of f64 are scalar calls of the
+    /// standard library.
     const WIDE: bool;
     /// Rounded from f64.
     fn from_f64(value: f64) -> Self;
@@ -74,14 +75,14 @@ macro_rules! unary_arms {
     };
 }
 
-/// The same for two operands.
+/// The match of an op of two operands on its function in a module.
 macro_rules! binary_arms {
     (($op:ident, $x:ident, $z:ident, $y:ident, $functions:ident) $name:ident $($variant:ident $function:ident)*) => {
         match $op { $($name::$variant => both($x, $z, $y, #[inline(always)] |x, z| $functions::$function(x, z)),)* }
     };
 }
 
-/// One implementation for both, over a module of functions named like the shaders'.
+/// Implements [`Real`] for a number type by a module of functions, named like those of the shaders.
 macro_rules! real {
     ($number:ty, $wide:literal, $functions:path, $products:path, $narrow:ident, $widen:ident) => {
         impl Real for $number {
@@ -158,10 +159,10 @@ fn both<T: Real>(x: &[T], z: &[T], y: &mut [T], function: impl Fn(T, T) -> T) {
     );
 }
 
-// The next two are for short stretches in hot loops. `zip` and `fill` call functions of the standard library that are not
-// inlined across the parts in which a crate is compiled.
+// The functions `each_pair` and `clear` are for short slices in hot loops: `zip` and `fill` call functions of the
+// standard library that are not inlined across codegen units.
 
-/// Joins each element with its counterpart, as far as the shorter slice goes.
+/// Joins each element of `to` with its counterpart in `from`, up to the length of the shorter slice.
 #[inline(always)]
 pub(super) fn each_pair<A, B: Copy>(to: &mut [A], from: &[B], join: impl Fn(&mut A, B)) {
     let count = to.len().min(from.len());
@@ -183,15 +184,15 @@ fn elementwise<T: Real, A>(arguments: A, work: impl Fn(A)) {
     if T::WIDE { vectorised(arguments, work) } else { work(arguments) }
 }
 
-/// Calls `work`, with its loops compiled for the widest vectors that this machine turns out to have. It and what it calls
-/// must be `#[inline(always)]`: what is not inlined is compiled for the oldest machine.
+/// Calls `work`, with its loops compiled for the widest vectors of this machine. `work` and all functions that it calls
+/// must be `#[inline(always)]`: a function that is not inlined is compiled for the oldest machine.
 #[inline(always)]
 pub(super) fn vectorised<A, R>(arguments: A, work: impl Fn(A) -> R) -> R {
     pulp::Arch::new().dispatch(Work { arguments, work })
 }
 
-/// A closure and its arguments. A closure with captures in place of arguments would be called through a shim of the
-/// compiler's, which is not inlined.
+/// A closure and its arguments. A closure that captured its arguments would be called through a shim of the compiler,
+/// which is not inlined.
 struct Work<A, F> {
     arguments: A,
     work: F,

@@ -7,15 +7,15 @@ use crate::graph::Unary;
 use gemm_common::Parallelism;
 use rayon::prelude::*;
 
-/// Sequences, their steps, and hidden units.
+/// The number of sequences, of their steps, and of hidden units.
 pub(super) type Sizes = [usize; 3];
 
-/// Sequences that a thread processes together: enough to read the weight once for many, and few enough that a batch
-/// occupies several threads. The number is fixed so that every machine computes equal bits.
+/// The number of sequences that a thread processes together: enough to share each read of the weight, and few enough
+/// that a batch occupies several threads. The number is fixed so that every machine computes equal bits.
 const TOGETHER: usize = 32;
 
 /// products = states weight, added to the products if `accumulate`. The weight has a row for each of the `inputs`
-/// numbers of a state; states of neighbouring sequences are `apart` elements apart.
+/// elements of a state; the states of neighbouring sequences are `apart` elements apart.
 fn multiply_states<T: Real>(
     (states, apart, inputs): (&[T], usize, usize),
     weight: &[T],
@@ -35,7 +35,7 @@ fn in_order(steps: usize, backward: bool) -> impl Iterator<Item = (usize, Option
     (0..steps).map(move |done| (taken(done), done.checked_sub(1).map(taken)))
 }
 
-/// The numbers of a sequence's step, writable, and those of the step before, `width` numbers each.
+/// The elements of a sequence's step, writable, and of its predecessor: `width` elements each.
 fn now_and_past<T>(y: &mut [T], width: usize, step: usize, past: Option<usize>) -> (&mut [T], Option<&[T]>) {
     let (low, high) = y.split_at_mut(step.max(past.unwrap_or(step)) * width);
     match past {
@@ -86,7 +86,7 @@ pub(super) fn lstm<T: Real>([_, steps, hidden]: Sizes, backward: bool, before: &
     });
 }
 
-/// Gates r, z, n: h = (1 - z) n + z h, with n = tanh(its part of the input + r (its part of the state + bias)).
+/// Gates r, z, n: h = (1 - z) n + z h, with n = tanh(input part + r (state part + bias)).
 pub(super) fn gru<T: Real>(
     [_, steps, hidden]: Sizes,
     backward: bool,
@@ -128,8 +128,8 @@ pub(super) fn gru<T: Real>(
     });
 }
 
-/// c = source + the first three gates' factors times their parts of the state + factor c; with 4 gates, h = source + the
-/// fourth's factor times its part + factor c, else h = c.
+/// c = source + the first three gates' factors times their parts of the state + factor c; with 4 gates, h = source +
+/// the fourth's factor times its part + factor c, else h = c.
 pub(super) fn linear_forward<T: Real>(
     [_, steps, hidden]: Sizes,
     backward: bool,

@@ -4,11 +4,11 @@ use super::elementwise::{Fused, TASK};
 use super::real::{Real, each_pair, vectorised};
 use rayon::prelude::*;
 
-/// Elements of the source computed at a time.
+/// The number of elements of the source that are computed together.
 const CHUNK: usize = 1024;
-/// Columns added side by side, so that additions are independent.
+/// The number of columns that are summed side by side, so that additions are independent.
 const SIDE: usize = 64;
-/// Sums kept side by side, so that additions are independent and errors stay small.
+/// The number of partial sums of an output, so that additions are independent and errors stay small.
 const LANES: usize = 16;
 
 /// Partial sums: those of output o are elements s, s + splits, ... of its `length`.
@@ -21,7 +21,7 @@ pub(super) fn maximum_of<T: Real>(constants: [usize; 3], y: &mut [T], fused: &Fu
     reduce(constants, y, fused, T::from_f64(f64::NEG_INFINITY), |a, b| if b > a { b } else { a });
 }
 
-/// Sums over all rows: the parts share the rows evenly, in runs of neighbours.
+/// Sums over all rows, as partial sums over equal numbers of neighbouring rows.
 pub(super) fn column_sums<T: Real>([rows, columns, parts, stride]: [usize; 4], y: &mut [T], fused: &Fused<T>) {
     let each = rows.div_ceil(parts);
     if let Some(x) = fused.plain_input() {
@@ -94,7 +94,7 @@ fn reduce<T: Real>(
     );
 }
 
-/// The sums over rows of x \[rows, channels\], of which there are as many as `sums`.
+/// The sums of x \[rows, channels\] over rows; `sums` has an element for each channel.
 fn sum_channels<T: Real>(x: &[T], sums: &mut [T]) {
     let channels = sums.len();
     if channels >= SIDE {
@@ -110,7 +110,7 @@ fn sum_channels<T: Real>(x: &[T], sums: &mut [T]) {
     add_chunks(&lanes[..width], sums);
 }
 
-/// Adds the chunks of x, the last of which may be shorter, to `sums`.
+/// Adds each chunk of x of the length of `sums` to `sums`. The last chunk may be shorter.
 fn add_chunks<T: Real>(x: &[T], sums: &mut [T]) {
     vectorised(
         (x, sums),

@@ -13,13 +13,10 @@ use std::collections::VecDeque;
 
 /// A set of plans that share buffers by name.
 pub struct Session<T> {
-    plans: Vec<Loaded>,
+    /// The steps of each plan. Their slots name the session's buffers.
+    plans: Vec<Vec<Step>>,
     buffers: Vec<(Buffer, Memory<T>)>,
     metrics: Vec<VecDeque<Vec<f64>>>,
-}
-
-struct Loaded {
-    steps: Vec<Step>,
 }
 
 enum Memory<T> {
@@ -32,25 +29,24 @@ impl<T: Real> Session<T> {
     /// Allocates the buffers of these plans, filled with zeros.
     pub fn new(plans: &[Plan]) -> Session<T> {
         let mut buffers: Vec<(Buffer, Memory<T>)> = Vec::new();
-        let mut loaded = Vec::new();
-        for plan in plans {
-            let mut places = Vec::new();
+        let mut load = |plan: &Plan| {
+            let mut numbers = Vec::new();
             for buffer in &plan.buffers {
                 let known = buffers.iter().position(|(spec, _)| spec.name == buffer.name);
-                let place = known.unwrap_or_else(|| {
+                let number = known.unwrap_or_else(|| {
                     buffers.push((buffer.clone(), Memory::Words(vec![])));
                     buffers.len() - 1
                 });
-                buffers[place].0.elements = buffers[place].0.elements.max(buffer.elements);
-                places.push(place);
+                buffers[number].0.elements = buffers[number].0.elements.max(buffer.elements);
+                numbers.push(number);
             }
-            // Slots name the session's buffers from here on.
             let mut steps = plan.steps.clone();
             for slot in steps.iter_mut().flat_map(|step| &mut step.slots) {
-                slot.buffer = places[slot.buffer];
+                slot.buffer = numbers[slot.buffer];
             }
-            loaded.push(Loaded { steps });
-        }
+            steps
+        };
+        let loaded = plans.iter().map(&mut load).collect();
         for (spec, memory) in &mut buffers {
             *memory = match spec.dtype {
                 DType::Float | DType::Half => Memory::Floats(vec![T::ZERO; spec.elements]),
@@ -72,23 +68,15 @@ impl<T: Real> Session<T> {
     pub fn write(&mut self, name: &str, offset: usize, values: &Values) {
         let Some((spec, memory)) = self.buffers.iter_mut().find(|(spec, _)| spec.name == name) else { return };
         let range = offset..offset + values.len();
-        if let (Memory::Floats(memory), DType::Half) = (&mut *memory, spec.dtype) {
-            for (memory, value) in memory[range].iter_mut().zip(values.to_f64()) {
-                *memory = T::from_f64(f16::from_f64(value).to_f64());
-            }
-            return;
-        }
         match (memory, values) {
+            (Memory::Floats(memory), _) if spec.dtype == DType::Half => {
+                let halves = values.to_f64().into_iter().map(|value| f16::from_f64(value).to_f64());
+                fill(&mut memory[range], halves);
+            }
             (Memory::Floats(memory), Values::F32(values)) => {
-                for (memory, value) in memory[range].iter_mut().zip(values) {
-                    *memory = T::from_f64(*value as f64);
-                }
+                fill(&mut memory[range], values.iter().map(|value| *value as f64));
             }
-            (Memory::Floats(memory), Values::F64(values)) => {
-                for (memory, value) in memory[range].iter_mut().zip(values) {
-                    *memory = T::from_f64(*value);
-                }
-            }
+            (Memory::Floats(memory), Values::F64(values)) => fill(&mut memory[range], values.iter().copied()),
             (Memory::Words(memory), Values::U32(values)) => memory[range].copy_from_slice(values),
             (Memory::Bytes(memory), Values::U8(values)) => memory[range].copy_from_slice(values),
             (Memory::Floats(_) | Memory::Words(_) | Memory::Bytes(_), _) => {}
@@ -107,11 +95,10 @@ impl<T: Real> Session<T> {
 
     /// Runs steps of a plan.
     pub fn run(&mut self, plan: usize, steps: usize) -> Result<()> {
-        // The steps run on a thread of the pool: an outside thread would sleep during every launch and be woken after
-        // it.
+        // The steps run on a thread of the pool: a thread outside the pool would sleep during every launch.
         rayon::scope(|_| {
             for _ in 0..steps {
-                for index in 0..self.plans[plan].steps.len() {
+                for index in 0..self.plans[plan].len() {
                     self.step(plan, index);
                 }
             }
@@ -121,18 +108,17 @@ impl<T: Real> Session<T> {
 
     /// Runs one launch of a plan, numbered as in [`Plan::launches`].
     pub fn run_launch(&mut self, plan: usize, launch: usize) {
-        let steps = &self.plans[plan].steps;
-        let mut launches = steps.chunk_by(|_, next| next.joins_previous).map(<[Step]>::len);
+        let mut launches = self.plans[plan].chunk_by(|_, next| next.joins_previous).map(<[Step]>::len);
         let first: usize = launches.by_ref().take(launch).sum();
         let count = launches.next().unwrap_or(0);
         rayon::scope(|_| (first..first + count).for_each(|index| self.step(plan, index)));
     }
 
     fn step(&mut self, plan: usize, index: usize) {
-        let step = &self.plans[plan].steps[index];
+        let step = &self.plans[plan][index];
         launch(step, &mut self.buffers);
         if step.kernel == Kernel::Advance {
-            // Its own slots are metrics, ring and state, and the ring has the joined sums.
+            // The kernel's slots are metrics, ring and state; the ring has the joined sums.
             let [metrics, _, capacity, _] = step.constants::<4>();
             let ring = source(&self.buffers, &step.slots[1]).floats();
             let done = source(&self.buffers, &step.slots[2]).words()[STEP] as usize - 1;
@@ -145,6 +131,10 @@ impl<T: Real> Session<T> {
     pub fn metrics(&mut self, plan: usize) -> Vec<Vec<f64>> {
         self.metrics[plan].drain(..).collect()
     }
+}
+
+fn fill<T: Real>(memory: &mut [T], values: impl Iterator<Item = f64>) {
+    memory.iter_mut().zip(values).for_each(|(memory, value)| *memory = T::from_f64(value));
 }
 
 fn floats<T: Real>(values: &[T]) -> Values {
@@ -166,7 +156,7 @@ fn source<'a, T: Real>(buffers: &'a [(Buffer, Memory<T>)], slot: &Slot) -> Sourc
 fn launch<T: Real>(step: &Step, buffers: &mut [(Buffer, Memory<T>)]) {
     let slots = step.slots.iter().enumerate();
     let (reads, writes): (Vec<_>, Vec<_>) = slots.partition(|(slot, _)| step.access(*slot) == Access::Read);
-    // A launch never reads a buffer that it writes, so those it writes can be taken out while it runs.
+    // A launch never reads a buffer that it writes, so the written buffers can be taken out while it runs.
     let mut taken: Vec<(usize, Memory<T>)> = Vec::with_capacity(writes.len());
     for (_, slot) in &writes {
         if taken.iter().all(|(buffer, _)| *buffer != slot.buffer) {
@@ -181,12 +171,8 @@ fn launch<T: Real>(step: &Step, buffers: &mut [(Buffer, Memory<T>)]) {
             writes.iter().filter(|(_, slot)| slot.buffer == *buffer).copied().collect();
         inside.sort_unstable_by_key(|(_, slot)| slot.offset);
         match memory {
-            Memory::Floats(values) => {
-                targets.extend(apart(values, &inside).map(|(slot, part)| (slot, Target::Floats(part))));
-            }
-            Memory::Words(values) => {
-                targets.extend(apart(values, &inside).map(|(slot, part)| (slot, Target::Words(part))));
-            }
+            Memory::Floats(values) => targets.extend(parts(values, &inside, Target::Floats)),
+            Memory::Words(values) => targets.extend(parts(values, &inside, Target::Words)),
             // No kernel writes bytes.
             Memory::Bytes(_) => {}
         }
@@ -194,7 +180,7 @@ fn launch<T: Real>(step: &Step, buffers: &mut [(Buffer, Memory<T>)]) {
     targets.sort_unstable_by_key(|(slot, _)| *slot);
     let mut targets: Vec<Target<T>> = targets.into_iter().map(|(_, target)| target).collect();
     execute(step, &sources, &mut targets);
-    // Values stored in 16 bits on a GPU are rounded to them here. Targets are in the order of the slots.
+    // Values that a GPU stores in 16 bits are rounded here. Targets are in the order of the slots.
     let written = writes.iter().map(|(_, slot)| slot.dtype);
     for (target, _) in targets.iter_mut().zip(written).filter(|(_, dtype)| *dtype == DType::Half) {
         target.floats().par_chunks_mut(TASK).for_each(T::round_to_half);
@@ -205,13 +191,17 @@ fn launch<T: Real>(step: &Step, buffers: &mut [(Buffer, Memory<T>)]) {
     }
 }
 
-/// The parts of a slice for slots in ascending order of offsets, with the numbers of the slots.
-fn apart<'a, V>(mut values: &'a mut [V], slots: &[(usize, &Slot)]) -> impl Iterator<Item = (usize, &'a mut [V])> {
+/// Splits a slice into the parts of slots, which are in ascending order of their offsets.
+fn parts<'a, T, V>(
+    mut values: &'a mut [V],
+    slots: &[(usize, &Slot)],
+    target: fn(&'a mut [V]) -> Target<'a, T>,
+) -> impl Iterator<Item = (usize, Target<'a, T>)> {
     let mut start = 0;
     slots.iter().map(move |(number, slot)| {
         let (_, rest) = std::mem::take(&mut values).split_at_mut(slot.offset - start);
         let (part, rest) = rest.split_at_mut(slot.shape.elements());
         (start, values) = (slot.offset + slot.shape.elements(), rest);
-        (*number, part)
+        (*number, target(part))
     })
 }

@@ -1,6 +1,6 @@
-//! The sizes of a convolution, for its twins.
+//! The sizes of a convolution.
 
-/// The constants of the kernel, in the table's order.
+/// The constants of the kernel, in the order of the table of kernels.
 #[derive(Clone, Copy)]
 pub(super) struct Sizes {
     pub n: usize,
@@ -17,6 +17,6 @@ pub(super) struct Sizes {
     pub dilation: [usize; 2],
     pub groups: usize,
     pub splits: usize,
-    /// How far apart the splits' gradients of the weight lie.
+    /// The number of elements from the weight's gradient of one split to that of the next.
     pub stride_of_splits: usize,
 }

@@ -4,7 +4,8 @@ use super::real::Real;
 use rayon::prelude::*;
 use std::cmp::Ordering;
 
-/// Marks the `count` largest elements of each row with 1, the first ones where elements are equal; NaN stays NaN.
+/// Writes 1 for the `count` largest elements of each row, the first of equal elements, and 0 for the others; NaN stays
+/// NaN.
 pub(super) fn top_k<T: Real>([_rows, length, count]: [usize; 3], x: &[T], y: &mut [T]) {
     let rows = x.par_chunks(length).zip(y.par_chunks_mut(length));
     rows.for_each_init(Vec::new, |numbers: &mut Vec<T>, (x, y)| {

@@ -2,7 +2,7 @@
 
 use super::real::Real;
 
-/// Scales the columns of the matrix at an offset to length 1.
+/// Scales the columns of the matrix at an offset of the parameters to norm 1. Columns of zeros stay unchanged.
 pub(super) fn unit_columns<T: Real>([offset, rows, columns]: [usize; 3], parameters: &mut [T]) {
     let matrix = &mut parameters[offset..offset + rows * columns];
     let mut scales = vec![T::ZERO; columns];

@@ -27,7 +27,7 @@ pub(super) fn warp<T: Real>([_count, channels, height, width]: [usize; 4], x: &[
 }
 
 /// The integer and the fractional part of a coordinate, limited to just outside the picture.
-fn split<T: Real>(place: T, size: usize) -> (i64, T) {
-    let inside = place.to_f64().clamp(-1.0, size as f64);
+fn split<T: Real>(coordinate: T, size: usize) -> (i64, T) {
+    let inside = coordinate.to_f64().clamp(-1.0, size as f64);
     (inside.floor() as i64, T::from_f64(inside - inside.floor()))
 }

@@ -4,7 +4,8 @@ use super::arrangement::is_alike;
 use super::dataset::{Dataset, Splits};
 use super::emnist;
 use super::idx::read_parts;
-use super::labels::{Labels, label_array, listed};
+use super::labels::{Labels, listed};
+use super::npy::LabelArray;
 use super::npz::Npz;
 use super::reading::Reading;
 use super::shapes::channels_first;
@@ -12,7 +13,7 @@ use super::source::{KNOWN, name_of};
 use super::sparse::SparseRows;
 use crate::error::{Error, Result};
 use crate::shape::Shape;
-use crate::tensor::Values;
+use crate::tensor::{Values, with_values};
 use std::path::{Path, PathBuf};
 
 /// Names in NPZ files of arrays of samples and labels, and of those of the test part, which is the validation part if
@@ -50,59 +51,52 @@ pub(super) fn arrays(path: &Path, key: Option<&str>, reading: &Reading) -> Resul
         if !names.contains(&y) {
             return Ok(dataset);
         }
-        match npz.read_labels(y) {
-            Ok(array) => match Labels::from_array(array).map_err(|fault| format!("array {y:?} {fault}")) {
-                Ok(labels) if labels.len() != dataset.len() => {
-                    let problem =
-                        format!("array {y:?} has {} labels, but {x:?} has {} samples", labels.len(), dataset.len());
-                    Err(Error::file(path, problem, format!("give {}:{x} to do without labels", name_of(path))))
-                }
-                labels => dataset.with_read_labels(labels),
-            },
-            // Unreadable labels are an error only if labels are required.
-            Err(Error::File { problem, .. }) => Ok(dataset.with_unreadable_labels(problem)),
-            Err(error) => Ok(dataset.with_unreadable_labels(error.to_string())),
+        let labels = match npz.read_labels(y) {
+            Ok(array) => Labels::from_array(array).map_err(|fault| format!("array {y:?} {fault}")),
+            Err(Error::File { problem, .. }) => Err(problem),
+            Err(error) => Err(error.to_string()),
+        };
+        if let Ok(labels) = &labels
+            && labels.len() != dataset.len()
+        {
+            let problem = format!("array {y:?} has {} labels, but {x:?} has {} samples", labels.len(), dataset.len());
+            return Err(Error::file(path, problem, format!("give {}:{x} to do without labels", name_of(path))));
         }
+        dataset.with_read_labels(Some(labels))
     };
     let train = with_side_data(path, &npz, with_labels(x, y)?, if x.ends_with("_train") { "_train" } else { "" })?;
     let tests = [(x_test, y_test, "_test"), (x_val, y_val, "_val")];
-    let test = tests.into_iter().find(|(x_test, ..)| names.contains(x_test));
-    let x_test = test.map_or("", |(x_test, ..)| x_test);
-    let test = test
-        .map(|(x_test, y_test, part)| with_side_data(path, &npz, with_labels(x_test, y_test)?, part))
-        .transpose()?;
-    if let Some(test) = &test
-        && !is_alike(test.sample_shape(), train.sample_shape(), reading.input.as_ref())
-    {
-        let (found, expected) = (test.sample_shape(), train.sample_shape());
+    let Some((x_test, y_test, part)) = tests.into_iter().find(|(x_test, ..)| names.contains(x_test)) else {
+        return Ok(Splits { train, test: None });
+    };
+    let test = with_side_data(path, &npz, with_labels(x_test, y_test)?, part)?;
+    let (found, expected) = (test.sample_shape(), train.sample_shape());
+    if !is_alike(found, expected, reading.input.as_ref()) {
         let problem = format!("array {x_test:?} has samples of shape {found}, but {x:?} of {expected}");
         return Err(Error::file(path, problem, format!("give {}:{x} to do without it", name_of(path))));
     }
-    Ok(Splits { train, test })
+    Ok(Splits { train, test: Some(test) })
 }
 
 /// Sets the side data from an NPZ file's `conditions` and `lengths` (`conditions_train` and so on).
 fn with_side_data(path: &Path, npz: &Npz, mut dataset: Dataset, part: &str) -> Result<Dataset> {
-    let fault = |name: &str| {
-        let name = name.to_owned();
-        move |error| match error {
-            Error::Invalid { problem, help, .. } => Error::file(path, format!("array {name:?}: {problem}"), help),
-            other => other,
-        }
+    let fault = |name: &str, error| match error {
+        Error::Invalid { problem, help, .. } => Error::file(path, format!("array {name:?}: {problem}"), help),
+        other => other,
     };
-    let name = format!("conditions{part}");
-    if npz.names().any(|known| known == name) {
-        let (shape, values) = npz.read_parts(&name)?;
+    let [conditions, lengths] = ["conditions", "lengths"].map(|name| format!("{name}{part}"));
+    if npz.names().any(|known| known == conditions) {
+        let (shape, values) = npz.read_parts(&conditions)?;
         let shape = if let [count] = shape[..] { [count, 1].into() } else { shape };
-        dataset = dataset.with_conditions(samples(path, (shape, values))?).map_err(fault(&name))?;
+        let read = samples(path, (shape, values))?;
+        dataset = dataset.with_conditions(read).map_err(|error| fault(&conditions, error))?;
     }
-    let name = format!("lengths{part}");
-    if npz.names().any(|known| known == name) {
-        let Some(lengths) = whole_numbers(npz.read_parts(&name)?) else {
-            let problem = format!("array {name:?} is no list of whole numbers");
-            return Err(Error::file(path, problem, "give how many steps each sample of it has"));
-        };
-        dataset = dataset.with_lengths(lengths).map_err(fault(&name))?;
+    if npz.names().any(|known| known == lengths) {
+        let read = whole_numbers(npz.read_parts(&lengths)?).ok_or_else(|| {
+            let problem = format!("array {lengths:?} is no list of whole numbers");
+            Error::file(path, problem, "give how many steps each sample of it has")
+        })?;
+        dataset = dataset.with_lengths(read).map_err(|error| fault(&lengths, error))?;
     }
     Ok(dataset)
 }
@@ -129,18 +123,14 @@ pub(super) fn labelled(images: &Path, labels: Option<PathBuf>) -> Result<Dataset
         return Ok(dataset);
     };
     let (shape, values) = read_parts(&path)?;
-    let labels = match Labels::from_array(label_array(shape, &values)) {
-        Ok(labels) => labels,
-        Err(fault) => return Ok(dataset.with_unreadable_labels(format!("{} {fault}", path.display()))),
-    };
-    if labels.len() != dataset.len() {
-        return Err(Error::file(
-            &path,
-            format!("{} labels, but {} holds {} samples", labels.len(), name_of(images), dataset.len()),
-            "take both files from one data set",
-        ));
+    let labels = Labels::from_array(LabelArray::Numbers(shape, values.to_f64()));
+    if let Ok(labels) = &labels
+        && labels.len() != dataset.len()
+    {
+        let problem = format!("{} labels, but {} holds {} samples", labels.len(), name_of(images), dataset.len());
+        return Err(Error::file(&path, problem, "take both files from one data set"));
     }
-    dataset.with_labels(labels)
+    dataset.with_read_labels(Some(labels.map_err(|fault| format!("{} {fault}", path.display()))))
 }
 
 pub(super) fn images_from_idx(path: &Path) -> Result<Dataset> {
@@ -149,11 +139,7 @@ pub(super) fn images_from_idx(path: &Path) -> Result<Dataset> {
         && emnist::Pictures::of(path).is_some()
     {
         // Transpose as if a column's pixels were the channels of one pixel.
-        match &mut values {
-            Values::U8(values) => *values = channels_first(std::mem::take(values), columns, rows),
-            Values::F32(values) => *values = channels_first(std::mem::take(values), columns, rows),
-            Values::F64(_) | Values::U32(_) => {}
-        }
+        values = with_values!(values, Values(values) => channels_first(values, columns, rows));
         shape = [count, rows, columns].into();
     }
     samples(path, (shape, values))
@@ -176,8 +162,5 @@ pub(super) fn samples(path: &Path, (shape, values): (Shape, Values)) -> Result<D
         Values::F64(_) | Values::U32(_) => return Err(Error::file(path, "holds neither bytes nor floats", KNOWN)),
     };
     // Name the file in the error, since the bad value is in it.
-    dataset.map_err(|error| match error {
-        Error::Invalid { problem, help, .. } => Error::file(path, problem, help),
-        other => other,
-    })
+    dataset.map_err(Error::in_file(path))
 }

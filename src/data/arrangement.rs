@@ -1,5 +1,5 @@
 //! Fitting samples to a model's input of another shape. The model's input decides; an equal number of elements
-//! is not enough, since pictures of 20 x 28 have as many as those of 28 x 20.
+//! is not enough, since pictures of 20 x 28 and of 28 x 20 have equal numbers.
 
 use crate::error::{Error, Result};
 use crate::shape::Shape;
@@ -8,7 +8,7 @@ use crate::shape::Shape;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Arrangement {
     /// Unchanged order.
-    AsTheyLie,
+    Unchanged,
     /// `[height, width, channels]` becomes `[channels, height, width]`.
     ChannelsLast,
 }
@@ -19,11 +19,11 @@ pub enum Arrangement {
 /// one of them is flat: `[784]` fits `[1, 28, 28]`, and the reverse. Channels last is chosen only where nothing
 /// else fits.
 pub fn arrangement(sample: &Shape, input: &Shape) -> Option<Arrangement> {
-    if elements(sample) != elements(input) {
+    if sample.checked_elements() != input.checked_elements() {
         return None;
     }
     if is_flat(sample) || is_flat(input) || sizes(sample) == sizes(input) {
-        return Some(Arrangement::AsTheyLie);
+        return Some(Arrangement::Unchanged);
     }
     match (&sample[..], &input[..]) {
         ([height, width, channels], expected) if *expected == [*channels, *height, *width] => {
@@ -36,32 +36,27 @@ pub fn arrangement(sample: &Shape, input: &Shape) -> Option<Arrangement> {
 /// Whether a code of this shape fits a model's `latent` shape: equal but for axes of size 1, or flat.
 pub fn fits_code(code: &[usize], latent: &Shape) -> bool {
     let code: Shape = code.into();
-    elements(&code) == elements(latent) && (is_flat(&code) || sizes(&code) == sizes(latent))
+    code.checked_elements() == latent.checked_elements() && (is_flat(&code) || sizes(&code) == sizes(latent))
 }
 
-/// Whether two sets of samples are arranged alike for the same input or, if no input is known, have the same order.
+/// Whether two sets of samples are arranged alike for an input or, if no input is known, have equal orders.
 pub(super) fn is_alike(one: &Shape, other: &Shape, input: Option<&Shape>) -> bool {
     let arranged = |shape: &Shape| match input {
         Some(input) if arrangement(shape, input) == Some(Arrangement::ChannelsLast) => input.clone(),
         _ => shape.clone(),
     };
-    arrangement(&arranged(one), &arranged(other)) == Some(Arrangement::AsTheyLie)
+    arrangement(&arranged(one), &arranged(other)) == Some(Arrangement::Unchanged)
 }
 
 /// Fails where samples do not fit a model's input in their own order. `whose` names the model in the message.
 pub(crate) fn expect_input(sample: &Shape, input: &Shape, data: &str, whose: &str) -> Result<()> {
     let help = match arrangement(sample, input) {
-        Some(Arrangement::AsTheyLie) => return Ok(()),
+        Some(Arrangement::Unchanged) => return Ok(()),
         Some(Arrangement::ChannelsLast) => "put the channels first: Dataset::for_input does so",
         None => "choose other data, or change the model's `input` and layers",
     };
     let problem = format!("its samples are {sample}, the {whose}'s input is {input}");
-    Err(Error::invalid(format!("data \"{data}\""), problem, help))
-}
-
-/// The number of elements of an untrusted shape; none if it overflows.
-fn elements(shape: &Shape) -> Option<usize> {
-    shape.iter().try_fold(1usize, |product, size| product.checked_mul(*size))
+    Err(Error::in_data(data, problem, help))
 }
 
 /// The sizes other than 1.

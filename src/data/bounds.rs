@@ -57,13 +57,13 @@ pub(crate) struct Bounds {
 
 impl Bounds {
     /// Whether all numbers of a range are within the bounds.
-    pub fn hold(&self, extent: Extent) -> bool {
+    pub fn contain(&self, extent: Extent) -> bool {
         extent.least >= -ROUNDING && self.most.is_none_or(|most| extent.most <= most + ROUNDING)
     }
 
     /// Whether a number is within the bounds.
-    pub fn holds(&self, value: f32) -> bool {
-        self.hold(Extent { least: value, most: value, whole: false })
+    pub fn contains(&self, value: f32) -> bool {
+        self.contain(Extent { least: value, most: value, whole: false })
     }
 
     /// Describes the accepted numbers, as the end of a sentence.

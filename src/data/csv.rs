@@ -6,15 +6,15 @@
 //!
 //! The file is read piece by piece, so that its text is never in memory together with its numbers.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::Path;
 
 use super::elements::grow;
-use super::labels::{Found, LabelColumn, Labels};
+use super::labels::{FoundLabels, LabelColumn, Labels};
 use super::numbers::{Content, Numbers};
-use super::records::{Fields, Skipped, Source, Token};
+use super::records::{Fields, Skipped, Source, Token, shortened, warn_of_index};
 use super::text::warn;
-use crate::error::{Error, Result, suggest};
+use crate::error::{Error, Result};
 use crate::files::write_atomically;
 
 /// Most bytes of a number; names in a header may be longer.
@@ -44,39 +44,34 @@ pub fn read_csv(path: impl AsRef<Path>) -> Result<Table> {
     Ok(read_labelled(path.as_ref(), None)?.0)
 }
 
-/// As [`read_csv`], for a file that may have a column of labels: returns the other columns' numbers, and the labels or
-/// the reason why they cannot be used.
+/// Reads a file as [`read_csv`] does, except for a column of labels: returns the other columns' numbers, and the labels
+/// or the reason why they cannot be used.
 pub(super) fn read_labelled(
     path: &Path,
     label: Option<&LabelColumn>,
 ) -> Result<(Table, Option<Result<Labels, String>>)> {
     let source = Source::of(path)?;
     let layout = Layout::of(&source, label)?;
-    let mut reading = Reading {
+    let mut lines = Lines {
         path,
         layout,
         numbers: Numbers::new(path, source.separator),
         values: Vec::new(),
-        labels: Found::default(),
-        unlabelled: None,
+        labels: FoundLabels::default(),
         skipped: Skipped::default(),
     };
-    reading.read(source.fields(LONGEST_FIELD)?)?;
-    reading.skipped.warn(path);
-    reading.numbers.warn();
+    lines.read(source.fields(LONGEST_FIELD)?)?;
+    lines.skipped.warn(path);
+    lines.numbers.warn();
     if layout.index {
-        warn(path, "the first column has no name and is left out: it holds the numbers of the lines");
+        warn_of_index(path);
     }
-    let left_out = usize::from(reading.layout.index) + usize::from(reading.layout.label.is_some());
-    let columns = reading.layout.columns.saturating_sub(left_out);
-    if reading.values.is_empty() {
+    if lines.values.is_empty() {
         return Err(Error::file(path, "holds no number", "give a CSV file of numbers"));
     }
-    let labels = reading.layout.label.map(|_| match reading.unlabelled {
-        None => Ok(reading.labels.finish()),
-        Some(fault) => Err(fault),
-    });
-    Ok((Table { columns, values: reading.values }, labels))
+    let left_out = usize::from(layout.index) + usize::from(layout.label.is_some());
+    let table = Table { columns: layout.columns.saturating_sub(left_out), values: lines.values };
+    Ok((table, layout.label.map(|_| lines.labels.finish())))
 }
 
 /// The layout of a file, detected from its first two lines.
@@ -102,8 +97,8 @@ struct FirstLine {
     /// The columns of the first text and of the first number, 0 if there is none.
     first_text: usize,
     first_number: usize,
-    /// Whether the fields count 0, 1, 2 and so on, possibly after an empty first one.
-    counts: bool,
+    /// Whether a field differs from its position 0, 1, 2 and so on, an empty first one aside.
+    differs: bool,
     nameless: bool,
     /// The columns whose name is the label's.
     label: Vec<usize>,
@@ -111,10 +106,6 @@ struct FirstLine {
 }
 
 impl FirstLine {
-    fn new() -> FirstLine {
-        FirstLine { counts: true, ..FirstLine::default() }
-    }
-
     fn take(&mut self, fields: &Fields, is_number: bool, label: Option<&LabelColumn>) {
         let (text, column) = (fields.text(), fields.column);
         (self.line, self.columns) = (fields.line, column);
@@ -124,7 +115,7 @@ impl FirstLine {
         *first = if *first == 0 { column } else { *first };
         self.nameless |= column == 1 && text.is_empty();
         let count = column - 1 - usize::from(self.nameless && column > 1);
-        self.counts &= (column == 1 && self.nameless) || text == count.to_string();
+        self.differs |= text != count.to_string() && !(column == 1 && self.nameless);
         if let Some(label) = label {
             if label.name == text {
                 self.label.push(column);
@@ -146,7 +137,7 @@ impl Layout {
     fn of(source: &Source, label: Option<&LabelColumn>) -> Result<Layout> {
         let mut fields = source.fields(LONGEST_FIELD)?;
         let mut numbers = Numbers::new(source.path, source.separator);
-        let mut first = FirstLine::new();
+        let mut first = FirstLine::default();
         loop {
             match fields.next()? {
                 Token::Field => {
@@ -158,7 +149,7 @@ impl Layout {
                     };
                     first.take(&fields, is_number, label);
                 }
-                Token::Line(_) if first.is_nothing() => first = FirstLine::new(),
+                Token::Line(_) if first.is_nothing() => first = FirstLine::default(),
                 Token::Line(_) => break,
                 Token::End => return Ok(Layout::default()),
             }
@@ -170,17 +161,13 @@ impl Layout {
     fn by(path: &Path, first: &FirstLine, label: Option<&LabelColumn>, others: bool) -> Result<Layout> {
         let columns = first.columns;
         let number = label.and_then(|label| label.name.parse().ok()).filter(|number| (1..=columns).contains(number));
-        let counts = first.counts && columns > 1;
+        let counts = !first.differs && columns > 1;
         let is_data = first.texts == 0 || (first.texts == 1 && Some(first.first_text) == number && columns > 1);
         let header = match () {
             _ if counts && (first.nameless || others || columns >= LONG_COUNT) => {
                 let last = columns - 1 - usize::from(first.nameless);
-                warn(
-                    path,
-                    &format!(
-                        "the first line, 0 to {last}, is taken for the header that pandas gives to columns without names"
-                    ),
-                );
+                let header = "the header that pandas gives to columns without names";
+                warn(path, &format!("the first line, 0 to {last}, is taken for {header}"));
                 true
             }
             _ if is_data && counts => {
@@ -208,10 +195,7 @@ impl Layout {
             _ => number,
         };
         match label {
-            None if !wanted.optional && header => {
-                let problem = format!("has no column {:?}, which is to be the label", wanted.name);
-                Err(Error::file(path, problem, suggest(&wanted.name, first.names.iter().map(String::as_str))))
-            }
+            None if !wanted.optional && header => Err(wanted.missing(path, &first.names)),
             None if !wanted.optional => {
                 let problem = format!("has no line of names, and so no column {:?}", wanted.name);
                 Err(Error::file(path, problem, format!("give the number of the label's column, from 1 to {columns}")))
@@ -232,95 +216,67 @@ fn is_no_count(fields: &mut Fields) -> Result<bool> {
     }
 }
 
-/// The numbers read so far from a file.
-struct Reading<'a> {
+/// The lines of numbers read so far from a file.
+struct Lines<'a> {
     path: &'a Path,
     layout: Layout,
     numbers: Numbers<'a>,
     values: Vec<f32>,
-    labels: Found,
-    /// The reason why labels cannot be used.
-    unlabelled: Option<String>,
+    labels: FoundLabels,
     skipped: Skipped,
 }
 
-impl Reading<'_> {
+impl Lines<'_> {
     fn read(&mut self, mut fields: Fields) -> Result<()> {
-        let mut header = self.layout.header;
-        // Number of fields in the line, and how many of them are empty while all are.
-        let (mut count, mut empty) = (0, Some(0));
+        let (columns, mut header) = (self.layout.columns, self.layout.header);
+        // Number of fields in the line, and of the empty ones at its start.
+        let (mut count, mut empty) = (0, 0);
         loop {
             match fields.next()? {
                 Token::Field => {
                     count += 1;
-                    match empty {
-                        Some(before) if fields.text().is_empty() => empty = Some(before + 1),
-                        Some(before) if !header => {
-                            for column in 1..=before {
-                                self.take(&fields, column, "")?;
-                            }
-                            empty = None;
-                            self.take(&fields, count, fields.text())?;
-                        }
-                        _ => {
-                            empty = None;
-                            if !header {
-                                self.take(&fields, count, fields.text())?;
-                            }
-                        }
+                    let starts = empty + 1 == count;
+                    if starts && fields.text().is_empty() {
+                        empty = count;
+                    } else if !header {
+                        // The line is not empty after all, so its first fields are not skipped.
+                        (1..count).filter(|_| starts).try_for_each(|column| self.take(&fields, column, ""))?;
+                        self.take(&fields, count, fields.text())?;
                     }
                 }
                 Token::Line(line) => {
-                    match empty {
-                        Some(_) if count > 1 => self.skipped.add(line),
+                    match empty == count {
+                        true if count > 1 => self.skipped.add(line),
                         _ if header => header = false,
-                        _ => {
-                            if empty.is_some() {
-                                self.numbers_only(line, 1, "", None)?;
-                            }
-                            self.expect_columns(line, count)?;
+                        true => return Err(self.no_number(line, 1, "", None)),
+                        false if count != columns => {
+                            let problem = format!("line {line} has {count} columns, but the first has {columns}");
+                            return Err(Error::file(self.path, problem, "give every line as many numbers"));
                         }
+                        false => {}
                     }
-                    (count, empty) = (0, Some(0));
+                    (count, empty) = (0, 0);
                 }
                 Token::End => return Ok(()),
             }
         }
     }
 
-    fn expect_columns(&self, line: usize, found: usize) -> Result<()> {
-        let columns = self.layout.columns;
-        if found == columns {
-            return Ok(());
-        }
-        let problem = format!("line {line} has {found} columns, but the first has {columns}");
-        Err(Error::file(self.path, problem, "give every line as many numbers"))
-    }
-
     fn take(&mut self, fields: &Fields, column: usize, text: &str) -> Result<()> {
         let line = fields.line;
         if self.layout.label == Some(column) {
-            match text.is_empty() {
-                true if self.unlabelled.is_none() => {
-                    self.unlabelled = Some(format!("line {line}, column {column} of the file is empty"));
-                }
-                true => {}
-                false => self.labels.push(text),
-            }
+            self.labels.take(text, || format!("line {line}, column {column} of the file is empty"));
             return Ok(());
         }
         if self.layout.index && column == 1 {
-            return match text.parse::<u64>() {
-                Ok(_) => Ok(()),
-                Err(_) => {
-                    let problem = format!("line {line}, column 1 has no name and is {:?}", shortened(text));
-                    Err(Error::file(self.path, problem, WITHOUT_INDEX))
-                }
-            };
+            return text.parse::<u64>().map(drop).map_err(|_| {
+                let problem = format!("line {line}, column 1 has no name and is {:?}", shortened(text));
+                Error::file(self.path, problem, WITHOUT_INDEX)
+            });
         }
         let number = self.numbers.number(text, [line, column])?;
         let value = number.map(|number| number as f32).filter(|value| value.is_finite());
-        let Some(value) = value else { return self.numbers_only(line, column, text, number) };
+        let Some(value) = value else { return Err(self.no_number(line, column, text, number)) };
         // A number takes at least a digit and a separator.
         let most = usize::try_from(fields.left() / 2 + 1).unwrap_or(usize::MAX);
         grow(&mut self.values, 1, most).map_err(|_| {
@@ -331,8 +287,8 @@ impl Reading<'_> {
         Ok(())
     }
 
-    /// Fails where a field is not a finite number.
-    fn numbers_only(&self, line: usize, column: usize, text: &str, number: Option<f64>) -> Result<()> {
+    /// The error of a field that is not a finite number.
+    fn no_number(&self, line: usize, column: usize, text: &str, number: Option<f64>) -> Error {
         let shown = shortened(text);
         let problem = match number {
             None if text.is_empty() => "is empty".to_owned(),
@@ -346,28 +302,36 @@ impl Reading<'_> {
             }
             _ => "remove or replace such values before training",
         };
-        Err(Error::file(self.path, format!("line {line}, column {column} {problem}"), help))
+        Error::file(self.path, format!("line {line}, column {column} {problem}"), help)
     }
 }
 
-/// Shortens a field for messages.
-pub(super) fn shortened(field: &str) -> String {
-    field.chars().take(40).collect()
-}
-
-/// Writes lines of numbers separated by commas, each number in the fewest digits that read back as the same f32. The
+/// Writes lines of numbers separated by commas, each number in the fewest digits that read back as an equal f32. The
 /// file is written atomically.
 ///
 /// Fails where the numbers are not a whole number of lines, and where the file cannot be written.
 pub fn write_csv(path: impl AsRef<Path>, columns: usize, values: &[f32]) -> Result<()> {
+    write_lines(path.as_ref(), "", columns, values, |file, _, value| write!(file, "{value}"))
+}
+
+/// Writes a header and lines of fields separated by commas: `write` writes the field of a column for a value.
+pub(super) fn write_lines(
+    path: &Path,
+    header: &str,
+    columns: usize,
+    values: &[f32],
+    write: impl Fn(&mut dyn Write, usize, f32) -> io::Result<()>,
+) -> Result<()> {
     if columns == 0 || !values.len().is_multiple_of(columns) {
         let problem = format!("{} numbers are no whole number of lines of {columns}", values.len());
         return Err(Error::invalid("CSV", problem, "give as many numbers as the lines hold"));
     }
-    write_atomically(path.as_ref(), |file| {
+    write_atomically(path, |file| {
+        file.write_all(header.as_bytes())?;
         for line in values.chunks(columns) {
             for (column, value) in line.iter().enumerate() {
-                write!(file, "{}{value}", if column == 0 { "" } else { "," })?;
+                file.write_all(if column == 0 { b"" } else { b"," })?;
+                write(file, column, *value)?;
             }
             writeln!(file)?;
         }

@@ -1,7 +1,8 @@
 //! [`Dataset`]: samples of one shape, in the host's memory or in files.
 
+use std::borrow::Cow;
 use std::fmt;
-use std::ops::Range;
+use std::ops::{Deref, Range};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -12,14 +13,13 @@ use super::elements::checksum_of;
 use super::images::has_sixteen_bits;
 use super::labels::Labels;
 use super::pictures::PictureFormat;
-use super::side_data::{SideData, join};
 use super::sparse::SparseRows;
 use super::stream::Stream;
-use super::table::{Column, Lines, standardised, standards};
+use super::table::{Column, Lines, set_statistics, standardised};
 use crate::error::{Error, Result};
 use crate::rng::SplitMix;
 use crate::shape::Shape;
-use crate::tensor::{DType, Values};
+use crate::tensor::{DType, Values, with_values};
 
 /// Samples of one shape, each with a label if the source has labels.
 ///
@@ -34,7 +34,9 @@ pub struct Dataset {
     store: Store,
     /// The labels, or the reason why they cannot be used.
     pub(super) labels: Option<Result<Labels, String>>,
-    pub(super) side: SideData,
+    pub(super) conditions: Option<Box<Dataset>>,
+    pub(super) targets: Option<Box<Dataset>>,
+    pub(super) lengths: Option<Vec<u32>>,
     columns: Option<Arc<Vec<Column>>>,
     /// The lines of a table as in its file, if means and deviations were computed from them: a split computes them
     /// again from its training part.
@@ -76,7 +78,7 @@ pub enum Checksum {
     Files(u32),
 }
 
-/// The values that a data set outside memory returns: none.
+/// The values that a data set outside memory returns.
 static NOTHING: Values = Values::U8(Vec::new());
 
 impl Dataset {
@@ -97,11 +99,8 @@ impl Dataset {
             && let Some(position) = values.iter().position(|value| !value.is_finite())
         {
             let (sample, element) = (position / dataset.sample_elements, position % dataset.sample_elements);
-            return Err(Error::invalid(
-                "data",
-                format!("sample {sample}, element {element} is {} (both counted from 0)", values[position]),
-                "remove or replace such values before training",
-            ));
+            let problem = format!("sample {sample}, element {element} is {} (both counted from 0)", values[position]);
+            return Err(Error::invalid("data", problem, "remove or replace such values before training"));
         }
         Ok(dataset)
     }
@@ -164,14 +163,9 @@ impl Dataset {
             return Err(Error::invalid("data", "there is no sample in it", "give at least one sample"));
         }
         if !values.len().is_multiple_of(sample_elements) {
-            return Err(Error::invalid(
-                "data",
-                format!(
-                    "{} values are no whole number of samples of shape {sample_shape}, which hold {sample_elements} each",
-                    values.len()
-                ),
-                "check the sample shape",
-            ));
+            let samples = format!("samples of shape {sample_shape}, which hold {sample_elements} each");
+            let problem = format!("{} values are no whole number of {samples}", values.len());
+            return Err(Error::invalid("data", problem, "check the sample shape"));
         }
         Ok(Dataset::in_store(sample_shape, Store::Memory(values)))
     }
@@ -185,20 +179,23 @@ impl Dataset {
             sample_elements,
             store,
             labels: None,
-            side: SideData::default(),
+            conditions: None,
+            targets: None,
+            lengths: None,
             columns: None,
             lines: None,
         }
     }
 
     /// Makes a data set of pictures that stay in their files until read, one sample each: bytes, or floats from 0 to 1
-    /// if one of them has 16 bits. Fails where there is none.
+    /// if one of them has 16 bits. Fails where there is no picture.
     pub fn from_pictures(paths: Vec<PathBuf>, format: PictureFormat) -> Result<Dataset> {
         let sixteen_bits = paths.par_iter().any(|path| has_sixteen_bits(path));
         Dataset::from_pictures_of(paths, format, sixteen_bits)
     }
 
-    /// As [`Dataset::from_pictures`], where it is known whether a picture, here or in a related part, has 16 bits.
+    /// Makes a data set as [`Dataset::from_pictures`] does, given whether a picture of it or of a related part has 16
+    /// bits.
     pub(super) fn from_pictures_of(paths: Vec<PathBuf>, format: PictureFormat, sixteen_bits: bool) -> Result<Dataset> {
         if paths.is_empty() {
             return Err(Error::invalid("data", "there is no picture in it", "give at least one"));
@@ -219,10 +216,8 @@ impl Dataset {
 
     /// The sparse rows of the data set, if it has them: see [`Dataset::from_sparse`].
     pub fn sparse(&self) -> Option<&SparseRows> {
-        match &self.store {
-            Store::Sparse(rows) => Some(rows),
-            Store::Memory(_) | Store::Pictures { .. } | Store::Stream(_) | Store::Parts(_) => None,
-        }
+        let Store::Sparse(rows) = &self.store else { return None };
+        Some(rows)
     }
 
     /// The number of samples, at least 1.
@@ -249,10 +244,8 @@ impl Dataset {
     /// All values, one sample after another: [`Values::U8`] or [`Values::F32`]. Empty if the samples are not in
     /// memory, or are sparse.
     pub fn values(&self) -> &Values {
-        match &self.store {
-            Store::Memory(values) => values,
-            Store::Pictures { .. } | Store::Stream(_) | Store::Parts(_) | Store::Sparse(_) => &NOTHING,
-        }
+        let Store::Memory(values) = &self.store else { return &NOTHING };
+        values
     }
 
     /// Whether the samples are in memory, and not sparse.
@@ -283,20 +276,14 @@ impl Dataset {
     /// A checksum of the samples in order, without side data; none if an iterator makes them.
     pub(crate) fn checksum(&self) -> Option<Checksum> {
         match &self.store {
-            Store::Memory(Values::U8(values)) => Some(Checksum::Values(crc32c::crc32c(values))),
-            Store::Memory(Values::F32(values)) => {
-                Some(Checksum::Values(checksum_of(values, |value| value.to_le_bytes())))
-            }
-            Store::Memory(Values::F64(values)) => {
-                Some(Checksum::Values(checksum_of(values, |value| value.to_le_bytes())))
-            }
-            Store::Memory(Values::U32(values)) => {
-                Some(Checksum::Values(checksum_of(values, |value| value.to_le_bytes())))
+            Store::Memory(values) => {
+                let sum = with_values!(values, values => checksum_of(values, |value| value.to_le_bytes()));
+                Some(Checksum::Values(sum))
             }
             Store::Pictures { paths, .. } => {
                 let one = |sum, path: &PathBuf| {
                     let bytes = std::fs::metadata(path).map_or(0, |metadata| metadata.len());
-                    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+                    let name = path.file_name().unwrap_or_default().to_string_lossy();
                     crc32c::crc32c_append(crc32c::crc32c_append(sum, name.as_bytes()), &bytes.to_le_bytes())
                 };
                 Some(Checksum::Files(paths.iter().fold(0, one)))
@@ -334,30 +321,20 @@ impl Dataset {
     /// from the lines themselves.
     pub(super) fn from_table(lines: Lines, found: bool) -> Result<Dataset> {
         let Lines { columns, values, labels } = lines;
-        let mut dataset = Dataset::from_f32([columns.len()], standardised(&columns, &values))?;
-        (dataset.columns, dataset.lines) = (Some(Arc::new(columns)), found.then_some(values));
-        match labels {
-            Some(labels) => dataset.with_read_labels(labels),
-            None => Ok(dataset),
-        }
+        let dataset = Dataset::from_f32([columns.len()], standardised(&columns, &values))?.with_read_labels(labels)?;
+        Ok(Dataset { columns: Some(Arc::new(columns)), lines: found.then_some(values), ..dataset })
     }
 
     /// Drops the lines kept for computing means again in a split: the data set will not be split.
-    pub(crate) fn settled(self) -> Dataset {
+    pub(crate) fn without_lines(self) -> Dataset {
         Dataset { lines: None, ..self }
     }
 
     /// Standardises the lines of a table by these columns' means and deviations.
-    fn by(self, columns: &Arc<Vec<Column>>) -> Dataset {
-        match self.lines {
-            Some(lines) => Dataset {
-                store: Store::Memory(Values::F32(standardised(columns, &lines))),
-                columns: Some(columns.clone()),
-                lines: None,
-                ..self
-            },
-            None => self,
-        }
+    fn standardised_by(self, columns: &Arc<Vec<Column>>) -> Dataset {
+        let Some(lines) = &self.lines else { return self };
+        let store = Store::Memory(Values::F32(standardised(columns, lines)));
+        Dataset { store, columns: Some(columns.clone()), lines: None, ..self }
     }
 
     /// The name of this data in messages and reports; `data` by default.
@@ -372,8 +349,8 @@ impl Dataset {
     }
 
     /// Reads the samples at these indices, one after another, in the data's own type; indices may repeat. Samples
-    /// in files are read now, on all cores. Samples from an iterator are those of epoch 0, and their indices must be
-    /// consecutive.
+    /// in files are decoded by this call, on all cores. Samples from an iterator are those of epoch 0, and their
+    /// indices must be consecutive.
     ///
     /// Fails where a file cannot be read, where an iterator returns an error, and where an index is not below
     /// [`Dataset::len`].
@@ -381,11 +358,11 @@ impl Dataset {
         self.read_epoch(0, indices)
     }
 
-    /// As [`Dataset::read`], in the given epoch, which matters if samples come from an iterator.
+    /// Reads samples as [`Dataset::read`] does, of an iterator those of the given epoch.
     pub(crate) fn read_epoch(&self, epoch: u64, indices: &[u32]) -> Result<Values> {
         if let Some(index) = indices.iter().find(|index| **index as usize >= self.len()) {
             let problem = format!("there is no sample {index}: there are {}", self.len());
-            return Err(Error::invalid(format!("data \"{}\"", self.name), problem, "count from 0"));
+            return Err(Error::in_data(&self.name, problem, "count from 0"));
         }
         match &self.store {
             Store::Memory(_) => Ok(self.gather(indices)),
@@ -415,7 +392,7 @@ impl Dataset {
             return Ok(self.rows_f32(range));
         }
         let indices: Vec<u32> = range.map(|index| u32::try_from(index).unwrap_or(u32::MAX)).collect();
-        Ok(floats(&self.read(&indices)?, 0..indices.len() * self.sample_elements))
+        Ok(floats(&self.read(&indices)?, 0..indices.len() * self.sample_elements).into_owned())
     }
 
     /// The values of the samples in `range` as f32, a byte `b` as `b / 255`.
@@ -424,7 +401,7 @@ impl Dataset {
     ///
     /// Where `range` reaches past the last sample, as slicing does, and where the samples are not in memory.
     pub fn rows_f32(&self, range: Range<usize>) -> Vec<f32> {
-        floats(self.values(), range.start * self.sample_elements..range.end * self.sample_elements)
+        floats(self.values(), range.start * self.sample_elements..range.end * self.sample_elements).into_owned()
     }
 
     /// Copies the samples at these indices, as [`Dataset::read`] does.
@@ -433,12 +410,7 @@ impl Dataset {
     ///
     /// Where an index is not below [`Dataset::len`], as indexing does, and where the samples are not in memory.
     pub fn gather(&self, indices: &[u32]) -> Values {
-        match self.values() {
-            Values::U8(values) => Values::U8(self.gather_from(values, indices)),
-            Values::F32(values) => Values::F32(self.gather_from(values, indices)),
-            Values::F64(values) => Values::F64(self.gather_from(values, indices)),
-            Values::U32(values) => Values::U32(self.gather_from(values, indices)),
-        }
+        with_values!(self.values(), Values(values) => self.gather_from(values, indices))
     }
 
     fn gather_from<T: Copy>(&self, values: &[T], indices: &[u32]) -> Vec<T> {
@@ -457,35 +429,26 @@ impl Dataset {
     /// Fails where either would be empty, and where the samples come from an iterator.
     pub fn split(self, validation: usize, seed: u64) -> Result<(Dataset, Dataset)> {
         if validation == 0 || validation >= self.len() {
-            return Err(Error::invalid(
-                "validation",
-                format!("{validation} of {} samples leave one side of the split empty", self.len()),
-                format!("give 1 to {} samples, or do not split", self.len().saturating_sub(1)),
-            ));
+            let problem = format!("{validation} of {} samples leave one side of the split empty", self.len());
+            let help = format!("give 1 to {} samples, or do not split", self.len().saturating_sub(1));
+            return Err(Error::invalid("validation", problem, help));
         }
         if self.is_stream() {
             let problem = "samples that come from an iterator cannot be set aside";
-            return Err(Error::invalid("validation", problem, "give data of its own to validate on"));
+            return Err(Error::invalid("validation", problem, "give validation data separately"));
         }
         let Ok(count) = u32::try_from(self.len()) else {
-            return Err(Error::invalid(
-                "validation",
-                format!("{} samples are more than a split can count", self.len()),
-                "use fewer than 4294967296 samples",
-            ));
+            let problem = format!("{} samples are more than a split can count", self.len());
+            return Err(Error::invalid("validation", problem, "use fewer than 4294967296 samples"));
         };
-        let mut order: Vec<u32> = (0..count).collect();
-        let mut random = SplitMix::new(seed);
-        for last in (1..order.len()).rev() {
-            order.swap(last, random.below(last + 1));
-        }
+        let order = SplitMix::new(seed).shuffled(count);
         let (train, held_out) = order.split_at(self.len() - validation);
         let (train, held_out) = (self.subset(train), self.subset(held_out));
         let (Some(lines), Some(columns)) = (&train.lines, &self.columns) else { return Ok((train, held_out)) };
         let mut columns = columns.to_vec();
-        standards(&mut columns, lines);
+        set_statistics(&mut columns, lines);
         let columns = Arc::new(columns);
-        Ok((train.by(&columns), held_out.by(&columns)))
+        Ok((train.standardised_by(&columns), held_out.standardised_by(&columns)))
     }
 
     /// A data set from parts that are known to match.
@@ -518,11 +481,11 @@ impl Dataset {
         let wrong = indices.iter().find(|index| **index as usize >= self.len());
         let problem = match wrong {
             Some(index) => format!("there is no sample {index}: there are {}", self.len()),
-            None if indices.is_empty() => "no sample of it is chosen".to_owned(),
-            None if self.is_stream() => "of samples that come from an iterator none can be chosen".to_owned(),
+            None if indices.is_empty() => "no sample is chosen".to_owned(),
+            None if self.is_stream() => "samples that come from an iterator cannot be chosen".to_owned(),
             None => return Ok(self.subset(indices)),
         };
-        Err(Error::invalid(format!("data \"{}\"", self.name), problem, "choose samples that are there, counted from 0"))
+        Err(Error::in_data(&self.name, problem, "choose samples that are there, counted from 0"))
     }
 
     /// Concatenates the samples of data sets of equal length; `sample_shape` is the result's.
@@ -535,6 +498,9 @@ impl Dataset {
             Ok(labels) => Ok(labels.subset(indices)),
             Err(fault) => Err(fault.clone()),
         });
+        let side_data = |data: &Option<Box<Dataset>>| data.as_ref().map(|data| Box::new(data.subset(indices)));
+        let lengths = self.lengths.as_ref();
+        let lengths = lengths.map(|lengths| indices.iter().map(|index| lengths[*index as usize]).collect());
         let width = self.sample_elements;
         let line = |lines: &Vec<f64>, index: &u32| lines[*index as usize * width..][..width].to_vec();
         let lines = self.lines.as_ref();
@@ -550,8 +516,16 @@ impl Dataset {
             Store::Sparse(rows) => Store::Sparse(rows.subset(indices)),
             Store::Parts(parts) => Store::Parts(parts.iter().map(|part| part.subset(indices)).collect()),
         };
-        let (name, side, columns) = (self.name.clone(), self.side.subset(indices), self.columns.clone());
-        Dataset { name, labels, side, columns, lines, ..Dataset::in_store(self.sample_shape.clone(), store) }
+        Dataset {
+            name: self.name.clone(),
+            labels,
+            conditions: side_data(&self.conditions),
+            targets: side_data(&self.targets),
+            lengths,
+            columns: self.columns.clone(),
+            lines,
+            ..Dataset::in_store(self.sample_shape.clone(), store)
+        }
     }
 
     /// Keeps the first `count` samples: all if there are fewer, and one if `count` is 0, since a data set is never
@@ -561,16 +535,17 @@ impl Dataset {
         let elements = count.saturating_mul(self.sample_elements);
         let rows = count.min(self.len());
         match &mut self.store {
-            Store::Memory(Values::U8(values)) => values.truncate(elements),
-            Store::Memory(Values::F32(values)) => values.truncate(elements),
-            Store::Memory(Values::F64(values)) => values.truncate(elements),
-            Store::Memory(Values::U32(values)) => values.truncate(elements),
+            Store::Memory(values) => with_values!(values, values => values.truncate(elements)),
             Store::Pictures { paths, .. } => paths.truncate(count),
             Store::Stream(stream) => stream.truncate(count),
             Store::Sparse(all) => all.truncate(rows),
             Store::Parts(parts) => *parts = parts.drain(..).map(|part| part.take(count)).collect(),
         }
-        self.side.truncate(count);
+        self.conditions = self.conditions.map(|conditions| Box::new(conditions.take(count)));
+        self.targets = self.targets.map(|targets| Box::new(targets.take(count)));
+        if let Some(lengths) = &mut self.lengths {
+            lengths.truncate(count);
+        }
         if let Some(Ok(labels)) = &mut self.labels {
             labels.truncate(count);
         }
@@ -581,76 +556,43 @@ impl Dataset {
     }
 }
 
-impl Dataset {
-    /// The labels, one for each sample, if there are any that can be read. Training uses them only for a
-    /// model's condition.
-    pub fn labels(&self) -> Option<&Labels> {
-        self.labels.as_ref().and_then(|labels| labels.as_ref().ok())
-    }
-
-    /// The labels, if they are required. `model` says in messages what requires them. Fails where there are none,
-    /// and where they cannot be read.
-    pub(crate) fn needed_labels(&self, model: &str) -> Result<&Labels> {
-        let fail =
-            |problem: String, help: &str| Err(Error::invalid(format!("data \"{}\"", self.name()), problem, help));
-        match &self.labels {
-            Some(Ok(labels)) => Ok(labels),
-            Some(Err(fault)) => {
-                fail(format!("its labels cannot be used: {fault}{model}"), "give labels as text or whole numbers")
-            }
-            None => {
-                let help = "give digits, a folder with MNIST's label files, an .npz file with x and y, or a CSV file whose \
-                            label column --label names";
-                fail(format!("it has no labels{model}"), help)
-            }
-        }
-    }
-
-    /// Sets the labels. Fails unless there is one for each sample.
-    pub fn with_labels(mut self, labels: impl Into<Labels>) -> Result<Dataset> {
-        let labels = labels.into();
-        if labels.len() != self.len() {
-            let problem = format!("{} labels given for {} samples", labels.len(), self.len());
-            return Err(Error::invalid("labels", problem, "give one label per sample"));
-        }
-        self.labels = Some(Ok(labels));
-        Ok(self)
-    }
-
-    /// Records why the labels cannot be read: an error only if labels are required.
-    pub(super) fn with_unreadable_labels(mut self, fault: String) -> Dataset {
-        self.labels = Some(Err(fault));
-        self
-    }
-
-    /// Sets the labels as read, or the reason why they could not be.
-    pub(super) fn with_read_labels(self, labels: Result<Labels, String>) -> Result<Dataset> {
-        match labels {
-            Ok(labels) => self.with_labels(labels),
-            Err(fault) => Ok(self.with_unreadable_labels(fault)),
-        }
-    }
-}
-
 fn elements_of(sample_shape: &Shape) -> Result<usize> {
-    let elements = sample_shape.iter().try_fold(1usize, |product, size| product.checked_mul(*size));
-    elements.filter(|elements| *elements > 0 && !sample_shape.is_empty()).ok_or_else(|| {
-        Error::invalid(
-            "data",
-            format!("a sample cannot have shape {sample_shape}"),
-            "give at least one size, all above 0, such as [1, 28, 28] or [784]",
-        )
+    let elements = sample_shape.checked_elements().filter(|elements| *elements > 0 && !sample_shape.is_empty());
+    elements.ok_or_else(|| {
+        let problem = format!("a sample cannot have shape {sample_shape}");
+        Error::invalid("data", problem, "give at least one size, all above 0, such as [1, 28, 28] or [784]")
     })
 }
 
 /// Converts a range of values to f32, a byte `b` to `b / 255`.
-pub(super) fn floats(values: &Values, range: Range<usize>) -> Vec<f32> {
+fn floats(values: &Values, range: Range<usize>) -> Cow<'_, [f32]> {
     match values {
         Values::U8(values) => values[range].iter().map(|byte| f32::from(*byte) / 255.0).collect(),
-        Values::F32(values) => values[range].to_vec(),
+        Values::F32(values) => values[range].into(),
         Values::F64(values) => values[range].iter().map(|value| *value as f32).collect(),
         Values::U32(values) => values[range].iter().map(|value| *value as f32).collect(),
     }
+}
+
+/// Concatenates samples of the given widths, one by one: bytes if all are, else floats.
+pub(super) fn join(parts: &[(&Values, usize)]) -> Values {
+    fn samples<T: Copy>(parts: &[(impl Deref<Target = [T]>, usize)]) -> Vec<T> {
+        let count = parts.first().map_or(0, |(values, width)| values.len() / width);
+        let mut samples = Vec::with_capacity(parts.iter().map(|(values, _)| values.len()).sum());
+        for at in 0..count {
+            parts.iter().for_each(|(values, width)| samples.extend_from_slice(&values[at * width..][..*width]));
+        }
+        samples
+    }
+    let bytes = parts.iter().map(|(values, width)| match values {
+        Values::U8(bytes) => Some((&bytes[..], *width)),
+        Values::F32(_) | Values::F64(_) | Values::U32(_) => None,
+    });
+    if let Some(bytes) = bytes.collect::<Option<Vec<_>>>() {
+        return Values::U8(samples(&bytes));
+    }
+    let floats = parts.iter().map(|(values, width)| (floats(values, 0..values.len()), *width));
+    Values::F32(samples(&floats.collect::<Vec<_>>()))
 }
 
 /// Shows name, size and type, not the values, of which there are millions.
@@ -663,13 +605,13 @@ impl fmt::Debug for Dataset {
             _ => "f32",
         };
         let labels = if self.labels().is_some() { ", labelled" } else { "" };
-        let place = match &self.store {
+        let storage = match &self.store {
             Store::Memory(_) => "",
             Store::Pictures { .. } => ", in files",
             Store::Stream(_) => ", from an iterator",
             Store::Sparse(_) => ", sparse",
             Store::Parts(_) => ", side by side",
         };
-        write!(f, "Dataset(\"{}\", {} x {} {kind}{labels}{place})", self.name, self.len(), self.sample_shape)
+        write!(f, "Dataset(\"{}\", {} x {} {kind}{labels}{storage})", self.name, self.len(), self.sample_shape)
     }
 }

@@ -3,7 +3,8 @@
 //!
 //! Each picture is drawn independently from `(seed, index)`: a digit and a style are chosen, the control points are
 //! perturbed, the whole is bent, slanted and rotated, and a pen of varying width follows the curves. The result is
-//! scaled into a box of 20 x 20 pixels and centred in 28 x 28 by its centre of mass, as in MNIST.
+//! scaled into a box of 20 x 20 pixels and centred in 28 x 28 by its centre of mass, as in MNIST. The styles are those
+//! of `strokes.txt`.
 //!
 //! Only `+ - * /` and square roots are used, which are exact to the last bit everywhere, so that a seed gives the
 //! same bytes on every machine and with any number of threads.
@@ -11,15 +12,40 @@
 use rayon::prelude::*;
 
 use super::dataset::Dataset;
-use super::strokes::{STYLES, Stroke, Style};
 use crate::rng::SplitMix;
 use crate::tensor::Values;
+use std::sync::LazyLock;
 
 /// Height and width of a picture, in pixels.
 const SIDE: usize = 28;
 const PIXELS: usize = SIDE * SIDE;
 /// Number of line segments per curve between two control points.
 const PIECES: usize = 5;
+
+/// One way to write a digit.
+struct Style {
+    /// How often people write the digit in this way, relative to the digit's other styles.
+    frequency: f32,
+    /// What the pen draws without being lifted: control points (x, y), in heights of the digit.
+    strokes: Vec<Vec<(f32, f32)>>,
+}
+
+/// The styles of each digit, by the digit.
+static STYLES: LazyLock<[Vec<Style>; 10]> = LazyLock::new(|| {
+    let mut styles: [Vec<Style>; 10] = Default::default();
+    let numbers = |text: &str| text.split_ascii_whitespace().filter_map(|number| number.parse().ok()).collect();
+    let stroke = |text: &str| {
+        let hundredths: Vec<f32> = numbers(text);
+        hundredths.as_chunks().0.iter().map(|[x, y]| (x / 100.0, y / 100.0)).collect()
+    };
+    for line in include_str!("strokes.txt").lines().filter(|line| !line.starts_with('#')) {
+        let mut parts = line.split('|');
+        if let [digit, frequency] = numbers(parts.next().unwrap_or_default())[..] {
+            styles[digit as usize].push(Style { frequency, strokes: parts.map(stroke).collect() });
+        }
+    }
+    styles
+});
 
 /// Makes `count` pictures of handwritten-like digits, `[1, 28, 28]`, white on black, labelled 0 to 9 in random order.
 ///
@@ -51,10 +77,8 @@ struct Dot {
 /// Writes one digit into `pixels`, which is black.
 fn draw(digit: usize, random: &mut SplitMix, pixels: &mut [u8]) {
     let hand = Hand::random(random);
-    let mut lines: Vec<Vec<Dot>> = Vec::new();
-    for stroke in choose(STYLES[digit], random).strokes {
-        lines.push(flatten(&hand.shake(stroke, random)));
-    }
+    let strokes = choose(&STYLES[digit], random).strokes.iter();
+    let mut lines: Vec<Vec<Dot>> = strokes.map(|stroke| flatten(&hand.shake(stroke, random))).collect();
     for dot in lines.iter_mut().flatten() {
         hand.bend(dot);
     }
@@ -124,7 +148,7 @@ impl Hand {
     }
 
     /// Perturbs the stroke's control points, and sets the pen's radius in pixels at each.
-    fn shake(&self, stroke: Stroke, random: &mut SplitMix) -> Vec<Dot> {
+    fn shake(&self, stroke: &[(f32, f32)], random: &mut SplitMix) -> Vec<Dot> {
         let mut dots: Vec<Dot> = Vec::with_capacity(stroke.len());
         // Deviations decay over a few points, so that neighbours deviate together.
         let (mut stray_x, mut stray_y) = (self.shake * random.normal(), self.shake * random.normal());

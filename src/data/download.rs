@@ -10,12 +10,13 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
+use super::elements::read_fully;
 use crate::error::{Error, Result, suggest};
 use crate::files::sync_folder;
 
-/// Most connections to one mirror that bring data, and most that bring none.
+/// Most connections to one mirror, and most in succession that bring no data.
 const CONNECTIONS: usize = 20;
-const VAIN: usize = 2;
+const FRUITLESS: usize = 2;
 
 /// A file to download, with its expected content.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,7 +40,37 @@ pub struct Collection {
     pub files: &'static [RemoteFile],
 }
 
-/// The known data sets. Lengths and checksums are those recorded by TensorFlow Datasets.
+/// The names of the files of MNIST and of data sets made like it.
+const MNIST_FILES: [&str; 4] = [
+    "train-images-idx3-ubyte.gz",
+    "train-labels-idx1-ubyte.gz",
+    "t10k-images-idx3-ubyte.gz",
+    "t10k-labels-idx1-ubyte.gz",
+];
+
+/// The files of a data set made like MNIST, of these lengths and checksums.
+const fn like_mnist(content: [(u64, &'static str); 4]) -> [RemoteFile; 4] {
+    const fn file(at: usize, (bytes, sha256): (u64, &'static str)) -> RemoteFile {
+        RemoteFile { name: MNIST_FILES[at], bytes, sha256 }
+    }
+    [file(0, content[0]), file(1, content[1]), file(2, content[2]), file(3, content[3])]
+}
+
+// Lengths and checksums are those recorded by TensorFlow Datasets.
+static MNIST: [RemoteFile; 4] = like_mnist([
+    (9_912_422, "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609"),
+    (28_881, "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c"),
+    (1_648_877, "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6"),
+    (4_542, "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6"),
+]);
+static FASHION_MNIST: [RemoteFile; 4] = like_mnist([
+    (26_421_880, "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84"),
+    (29_515, "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845"),
+    (4_422_102, "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073"),
+    (5_148, "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5"),
+]);
+
+/// The known data sets.
 pub static COLLECTIONS: [Collection; 2] = [
     Collection {
         name: "mnist",
@@ -47,28 +78,7 @@ pub static COLLECTIONS: [Collection; 2] = [
             "https://ossci-datasets.s3.amazonaws.com/mnist/",
             "https://storage.googleapis.com/cvdf-datasets/mnist/",
         ],
-        files: &[
-            RemoteFile {
-                name: "train-images-idx3-ubyte.gz",
-                bytes: 9_912_422,
-                sha256: "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
-            },
-            RemoteFile {
-                name: "train-labels-idx1-ubyte.gz",
-                bytes: 28_881,
-                sha256: "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
-            },
-            RemoteFile {
-                name: "t10k-images-idx3-ubyte.gz",
-                bytes: 1_648_877,
-                sha256: "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
-            },
-            RemoteFile {
-                name: "t10k-labels-idx1-ubyte.gz",
-                bytes: 4_542,
-                sha256: "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
-            },
-        ],
+        files: &MNIST,
     },
     Collection {
         name: "fashion-mnist",
@@ -76,36 +86,16 @@ pub static COLLECTIONS: [Collection; 2] = [
             "https://fashion-mnist.s3.eu-central-1.amazonaws.com/",
             "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
         ],
-        files: &[
-            RemoteFile {
-                name: "train-images-idx3-ubyte.gz",
-                bytes: 26_421_880,
-                sha256: "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
-            },
-            RemoteFile {
-                name: "train-labels-idx1-ubyte.gz",
-                bytes: 29_515,
-                sha256: "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
-            },
-            RemoteFile {
-                name: "t10k-images-idx3-ubyte.gz",
-                bytes: 4_422_102,
-                sha256: "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
-            },
-            RemoteFile {
-                name: "t10k-labels-idx1-ubyte.gz",
-                bytes: 5_148,
-                sha256: "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
-            },
-        ],
+        files: &FASHION_MNIST,
     },
 ];
 
-/// Finds the data set of this name. Fails where none is known.
+/// Finds the data set of this name. Fails where the name is unknown.
 pub fn collection(name: &str) -> Result<&'static Collection> {
-    let help = || suggest(name, COLLECTIONS.iter().map(|collection| collection.name));
-    let found = COLLECTIONS.iter().find(|collection| collection.name == name);
-    found.ok_or_else(|| Error::invalid(format!("data set \"{name}\""), "it is not known", help()))
+    COLLECTIONS.iter().find(|collection| collection.name == name).ok_or_else(|| {
+        let help = suggest(name, COLLECTIONS.iter().map(|collection| collection.name));
+        Error::invalid(format!("data set \"{name}\""), "it is not known", help)
+    })
 }
 
 /// The result of [`Downloader::fetch`].
@@ -157,14 +147,11 @@ impl Downloader {
     ) -> Result<Fetched> {
         let target = folder.join(file.name);
         if target.exists() {
-            let there = File::open(&target).map_err(Error::io("read", &target))?;
-            return match digest(there).map_err(Error::io("read", &target))? == file.sha256 {
-                true => Ok(Fetched::AlreadyThere),
-                false => {
-                    let problem = format!("is there, but is not the file that is meant (SHA-256 {})", file.sha256);
-                    Err(Error::file(&target, problem, "move it away, or choose another folder"))
-                }
-            };
+            if File::open(&target).and_then(digest).map_err(Error::io("read", &target))? == file.sha256 {
+                return Ok(Fetched::AlreadyThere);
+            }
+            let problem = format!("is not the expected file (SHA-256 {})", file.sha256);
+            return Err(Error::file(&target, problem, "move it away, or choose another folder"));
         }
         fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
         let partial = folder.join(format!(".{}.part", file.name));
@@ -187,8 +174,8 @@ impl Downloader {
         }
         Err(Error::invalid(
             format!("download of {}", file.name),
-            format!("no mirror gave it ({})", faults.join("; ")),
-            "check the network and try again: it goes on where it stopped",
+            format!("no mirror sent it ({})", faults.join("; ")),
+            "check the network and try again: the download is resumed where it stopped",
         ))
     }
 
@@ -203,25 +190,23 @@ impl Downloader {
         let local = |source| Fault::Local(Error::io("write", partial)(source));
         let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(partial);
         let mut growing = open.map_err(local)?;
-        let (mut vain, mut patience, mut said) = (0, self.patience, "it gave nothing".to_owned());
+        let (mut fruitless, mut patience, mut problem) = (0, self.patience, "it sent nothing".to_owned());
         for _ in 0..CONNECTIONS {
-            let mut have = growing.seek(SeekFrom::End(0)).map_err(local)?;
-            if have > file.bytes {
+            let mut began = growing.seek(SeekFrom::End(0)).map_err(local)?;
+            if began > file.bytes {
                 growing.set_len(0).map_err(local)?;
-                have = 0;
+                began = 0;
             }
-            let began = have;
-            if have < file.bytes {
+            if began < file.bytes {
                 match self.connect(address, file, &mut growing, patience, progress) {
-                    Ok(()) => {}
-                    Err(Fault::Local(error)) => return Err(Fault::Local(error)),
-                    Err(Fault::Remote(problem)) => said = problem,
+                    Err(Fault::Remote(fault)) => problem = fault,
+                    result => result?,
                 }
             }
             let length = growing.seek(SeekFrom::End(0)).map_err(local)?;
             if length > file.bytes {
                 growing.set_len(0).map_err(local)?;
-                said = format!("it gave more than {} bytes", file.bytes);
+                problem = format!("it sent more than {} bytes", file.bytes);
                 break;
             }
             if length == file.bytes {
@@ -231,25 +216,23 @@ impl Downloader {
                     return Ok(());
                 }
                 growing.set_len(0).map_err(local)?;
-                said = "it gave other bytes than it should".to_owned();
+                problem = "it sent other bytes than it should".to_owned();
                 // The bytes received earlier may have been wrong.
                 if began == 0 {
                     break;
                 }
-                continue;
-            }
-            if length > began {
-                vain = 0;
-                continue;
-            }
-            // No progress: the mirror may have had to start over, and needs longer.
-            vain += 1;
-            patience *= 2;
-            if vain == VAIN {
-                break;
+            } else if length > began {
+                fruitless = 0;
+            } else {
+                // No progress: the mirror may have had to start over, and needs longer.
+                fruitless += 1;
+                patience *= 2;
+                if fruitless == FRUITLESS {
+                    break;
+                }
             }
         }
-        Err(Fault::Remote(said))
+        Err(Fault::Remote(problem))
     }
 
     /// Runs one connection: appends to the bytes received so far, or starts over if the mirror cannot resume.
@@ -262,7 +245,7 @@ impl Downloader {
         progress: &mut dyn FnMut(u64),
     ) -> Result<(), Fault> {
         let local = |source| Fault::Local(Error::io("write", Path::new(file.name))(source));
-        // Errors are one line, whatever the server sends.
+        // Errors are one line, even if the server sends several.
         let remote = |error: String| Fault::Remote(error.replace(['\n', '\r'], " "));
         let mut have = growing.seek(SeekFrom::End(0)).map_err(local)?;
         // Forbid compression in transit: the bytes are counted.
@@ -304,10 +287,10 @@ impl Downloader {
             have += count as u64;
             progress(have.min(file.bytes));
         }
-        match have < file.bytes {
-            true => Err(remote(format!("it ended after {have} of {} bytes", file.bytes))),
-            false => Ok(()),
+        if have < file.bytes {
+            return Err(remote(format!("it ended after {have} of {} bytes", file.bytes)));
         }
+        Ok(())
     }
 }
 
@@ -316,11 +299,9 @@ fn digest(mut file: impl Read) -> io::Result<String> {
     let mut hasher = Sha256::new();
     let mut block = vec![0; 64 << 10];
     loop {
-        match file.read(&mut block) {
-            Ok(0) => break,
-            Ok(count) => hasher.update(&block[..count]),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+        match read_fully(&mut file, &mut block)? {
+            0 => break,
+            count => hasher.update(&block[..count]),
         }
     }
     Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())

@@ -1,12 +1,16 @@
 //! Numbers of binary files: their types, and reading them piece by piece.
 //!
-//! Memory grows with the file's actual content, never with its header's claims, and bytes are converted as they
-//! arrive, so that they are never in memory together with the resulting numbers.
+//! Memory grows with the file's actual content, never with its header's claims, and bytes are converted block
+//! by block, so that they are never in memory together with the resulting numbers.
 
 use std::io::{self, Read};
+use std::path::Path;
 
 use half::f16;
 
+use super::gzip::{self, GET_AGAIN};
+use crate::error::{Error, Result};
+use crate::shape::Shape;
 use crate::tensor::Values;
 
 /// Bytes converted at a time: a multiple of every element's size.
@@ -49,51 +53,108 @@ impl Element {
     }
 }
 
-/// Numbers read from a file.
-pub(super) struct Elements {
-    /// Bytes if the file has unsigned bytes, else f32: at most twice the file's own size, of signed bytes four times.
-    pub(super) values: Values,
-    /// Number of bytes read from the file: fewer than requested if it ended early.
-    pub(super) taken: u64,
+/// The origin of an array, for messages: a file, or one of several arrays in a file.
+pub(super) struct Origin<'a> {
+    pub(super) path: &'a Path,
+    pub(super) array: Option<&'a str>,
 }
 
-/// Reads `count` numbers, or as many as there are. `at_hand` is the number of bytes known to remain in the file, 0 if
-/// unknown: that much memory is reserved at once.
-///
-/// Fails on read errors, and with [`io::ErrorKind::OutOfMemory`] where the numbers do not fit in memory.
-pub(super) fn read_elements(
-    reader: &mut dyn Read,
-    element: Element,
-    order: ByteOrder,
-    count: usize,
-    at_hand: u64,
-) -> io::Result<Elements> {
-    let bytes = |(values, taken)| Elements { values: Values::U8(values), taken };
-    match element {
-        Element::Bool => {
-            read_each(reader, element, order, count, at_hand, |value| if value == 0.0 { 0 } else { 255 }).map(bytes)
-        }
-        Element::U8 => read_each(reader, element, order, count, at_hand, |value| value as u8).map(bytes),
-        _ => {
-            let (values, taken) = read_each(reader, element, order, count, at_hand, |value| value as f32)?;
-            Ok(Elements { values: Values::F32(values), taken })
+impl Origin<'_> {
+    /// An error that names the array.
+    pub(super) fn error(&self, problem: impl Into<String>, help: impl Into<String>) -> Error {
+        let problem = problem.into();
+        let problem = match self.array {
+            Some(name) => format!("array {name:?} {problem}"),
+            None => problem,
+        };
+        Error::file(self.path, problem, help)
+    }
+
+    /// The error of damaged content.
+    pub(super) fn damaged(&self, problem: impl Into<String>) -> Error {
+        self.error(problem, GET_AGAIN)
+    }
+
+    /// The error of reading: blames the file for damaged packed data, else the system.
+    pub(super) fn unreadable(&self, source: io::Error) -> Error {
+        match source.kind() {
+            io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput
+                if self.array.is_some() =>
+            {
+                self.damaged(format!("cannot be unpacked ({source})"))
+            }
+            io::ErrorKind::OutOfMemory => {
+                self.error("does not fit in memory", "use a part of it, or a machine with more memory")
+            }
+            _ => gzip::unreadable(self.path)(source),
         }
     }
 }
 
-/// Reads numbers as [`read_elements`] does, but exactly as in the file: whole numbers are exact up to 2^53, and
-/// booleans are 0 or 1.
-pub(super) fn read_exact_elements(
-    reader: &mut dyn Read,
-    element: Element,
-    order: ByteOrder,
-    count: usize,
-    at_hand: u64,
-) -> io::Result<(Vec<f64>, u64)> {
-    read_each(reader, element, order, count, at_hand, |value| value)
+/// The numbers that follow a header, as the header describes them.
+pub(super) struct Array {
+    pub(super) element: Element,
+    pub(super) order: ByteOrder,
+    /// Whether the first index runs fastest (Fortran's order), not the last.
+    pub(super) fortran: bool,
+    pub(super) shape: Shape,
 }
 
-/// Reads numbers block by block and applies `make` to each; returns the results and the number of bytes read.
+impl Array {
+    /// Reads the numbers, row-major: unsigned bytes and booleans as bytes, all others as f32. `at_hand` is the number
+    /// of bytes known to remain in the file, 0 if unknown: memory for those is reserved in advance.
+    ///
+    /// Fails where the shape has a size of 0, where the numbers do not fit in memory, where less or more data follows
+    /// than the shape says, and on read errors.
+    pub(super) fn read(&self, origin: &Origin, reader: &mut dyn Read, at_hand: u64) -> Result<Values> {
+        Ok(match self.element {
+            Element::Bool => {
+                Values::U8(self.read_as(origin, reader, at_hand, |value| if value == 0.0 { 0 } else { 255 })?)
+            }
+            Element::U8 => Values::U8(self.read_as(origin, reader, at_hand, |value| value as u8)?),
+            _ => Values::F32(self.read_as(origin, reader, at_hand, |value| value as f32)?),
+        })
+    }
+
+    /// Reads the numbers as [`Array::read`] does, but exactly as in the file: whole numbers are exact up to 2^53, and
+    /// booleans are 0 or 1.
+    pub(super) fn read_exactly(&self, origin: &Origin, reader: &mut dyn Read, at_hand: u64) -> Result<Vec<f64>> {
+        self.read_as(origin, reader, at_hand, |value| value)
+    }
+
+    fn read_as<T: Copy>(
+        &self,
+        origin: &Origin,
+        reader: &mut dyn Read,
+        at_hand: u64,
+        make: impl Fn(f64) -> T,
+    ) -> Result<Vec<T>> {
+        let Array { element, order, fortran, shape } = self;
+        if shape.contains(&0) {
+            return Err(origin.error(format!("has shape {shape} and so holds nothing"), "give a file with samples"));
+        }
+        let promised = shape.checked_elements().and_then(|count| count.checked_mul(element.bytes()));
+        let Some(promised) = promised.filter(|bytes| *bytes < isize::MAX as usize) else {
+            return Err(origin.damaged(format!("claims shape {shape}, more than memory can address")));
+        };
+        let read = read_each(reader, *element, *order, shape.elements(), at_hand, make);
+        let (mut values, taken) = read.map_err(|source| origin.unreadable(source))?;
+        if taken < promised as u64 {
+            let problem = format!("has shape {shape}, {promised} bytes, but only {taken} follow the header");
+            return Err(origin.damaged(problem));
+        }
+        if has_more(reader).map_err(|source| origin.unreadable(source))? {
+            return Err(origin.damaged(format!("has shape {shape}, {promised} bytes, but more follow the header")));
+        }
+        if *fortran {
+            rows_first(shape, &mut values);
+        }
+        Ok(values)
+    }
+}
+
+/// Reads `count` numbers, fewer if the file ends early, block by block, and applies `make` to each; returns the results
+/// and the number of bytes read.
 fn read_each<T>(
     reader: &mut dyn Read,
     element: Element,
@@ -151,8 +212,31 @@ fn decode(element: Element, order: ByteOrder, block: &[u8], numbers: &mut Vec<f6
     }
 }
 
-/// Reserves memory for `more` values, and for half as many again as there are, to keep the number of moves low; but
-/// never beyond `most`.
+/// Converts elements from Fortran order, in which the first index runs fastest, to C order, in which the last does. In
+/// place, cycle by cycle, since memory may not suffice for a copy.
+fn rows_first<T: Copy>(shape: &Shape, values: &mut [T]) {
+    let strides = shape.strides();
+    let target = |mut at: usize| {
+        let mut target = 0;
+        for (size, stride) in shape.iter().zip(&strides) {
+            target += at % size * stride;
+            at /= size;
+        }
+        target
+    };
+    let mut moved = vec![0u64; values.len().div_ceil(64)];
+    for start in 0..values.len() {
+        let (mut at, mut value) = (start, values[start]);
+        while moved[at / 64] >> (at % 64) & 1 == 0 {
+            moved[at / 64] |= 1 << (at % 64);
+            at = target(at);
+            value = std::mem::replace(&mut values[at], value);
+        }
+    }
+}
+
+/// Reserves memory for `more` values, or for half the present number if that is larger, to keep the number of moves
+/// low; but never for more than `most`.
 pub(super) fn grow<T>(values: &mut Vec<T>, more: usize, most: usize) -> io::Result<()> {
     if values.capacity() - values.len() < more {
         make_room(values, more.max((values.len() / 2).min(most)))?;
@@ -164,7 +248,7 @@ fn make_room<T>(values: &mut Vec<T>, more: usize) -> io::Result<()> {
     values.try_reserve_exact(more).map_err(|_| io::ErrorKind::OutOfMemory.into())
 }
 
-/// Fills the buffer as far as there are bytes.
+/// Fills the buffer, or its beginning if the file ends early; returns the number of bytes read.
 pub(super) fn read_fully(reader: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
     let mut filled = 0;
     while filled < buffer.len() {
@@ -178,7 +262,7 @@ pub(super) fn read_fully(reader: &mut dyn Read, buffer: &mut [u8]) -> io::Result
     Ok(filled)
 }
 
-/// Whether any bytes remain.
+/// Whether any bytes follow.
 pub(super) fn has_more(reader: &mut dyn Read) -> io::Result<bool> {
     Ok(read_fully(reader, &mut [0])? > 0)
 }

@@ -28,14 +28,6 @@ const PICTURE_ENDINGS: [&str; 8] = ["png", "jpg", "jpeg", "bmp", "gif", "tif", "
 /// Number of pictures decoded before sizes are compared, so that a folder of mixed sizes fails early.
 const PICTURES_AT_ONCE: usize = 1024;
 
-/// The classes of samples.
-struct Classes {
-    /// The classes' names, in order.
-    names: Vec<String>,
-    /// The class of each sample, as an index into `names`.
-    of_samples: Vec<usize>,
-}
-
 /// Loads a folder: IDX files, in it or where torchvision puts them below it, else pictures.
 pub(super) fn load_folder(folder: &Path, reading: &Reading) -> Result<Splits> {
     if let Some(splits) = idx_files(folder)? {
@@ -63,14 +55,10 @@ pub(super) fn load_folder(folder: &Path, reading: &Reading) -> Result<Splits> {
         expect_same_classes(train, test)?;
     }
     let datasets = pictures(&parts.iter().map(|part| &part.paths[..]).collect::<Vec<_>>(), reading)?;
-    let mut datasets = datasets.into_iter().zip(parts).map(|(dataset, part)| match part.classes {
-        Some(Classes { names, of_samples }) => {
-            dataset.with_labels(Labels::from_names(of_samples.iter().map(|class| &names[*class])))
-        }
-        None => Ok(dataset),
-    });
-    let train = datasets.next().ok_or_else(|| nothing_in(folder))??;
-    Ok(Splits { train, test: datasets.next().transpose()? })
+    let labelled = datasets.into_iter().zip(parts).map(|(dataset, part)| dataset.with_read_labels(part.labels.map(Ok)));
+    let mut labelled = labelled.collect::<Result<Vec<Dataset>>>()?.into_iter();
+    let train = labelled.next().ok_or_else(|| nothing_in(folder))?;
+    Ok(Splits { train, test: labelled.next() })
 }
 
 fn nothing_in(folder: &Path) -> Error {
@@ -78,9 +66,8 @@ fn nothing_in(folder: &Path) -> Error {
     let problem = match idx_file(folder, test, 3) {
         Some(_) => format!("there is {test}-idx3-ubyte in this folder, but no {train}-idx3-ubyte"),
         None => {
-            format!(
-                "there is neither {train}-idx3-ubyte (or .gz) nor any picture ({KINDS}) in this folder or one in it"
-            )
+            let pictures = format!("nor any picture ({KINDS}) in this folder or one in it");
+            format!("there is neither {train}-idx3-ubyte (or .gz) {pictures}")
         }
     };
     Error::file(folder, problem, KNOWN)
@@ -103,8 +90,8 @@ fn idx_files(folder: &Path) -> Result<Option<Splits>> {
         [split] => {
             let stems = emnist::stems(split);
             let Some(images) = example(split) else {
-                let problem =
-                    format!("there is {}-idx3-ubyte in this folder, but no {}-idx3-ubyte", stems[2], stems[0]);
+                let [train, _, test, _] = stems;
+                let problem = format!("there is {test}-idx3-ubyte in this folder, but no {train}-idx3-ubyte");
                 return Err(Error::file(folder, problem, "get the other file too, or name this one itself"));
             };
             idx_splits(&images, stems.each_ref().map(String::as_str)).map(Some)
@@ -144,29 +131,18 @@ fn idx_splits(train_images: &Path, [_, train_labels, test_images, test_labels]: 
     };
     let test = labelled(&test_images, idx_file(folder, test_labels, 1))?;
     if test.sample_shape() != train.sample_shape() {
-        return Err(Error::file(
-            &test_images,
-            format!(
-                "samples have shape {}, but those of {} have {}",
-                test.sample_shape(),
-                name_of(train_images),
-                train.sample_shape()
-            ),
-            "take both files from one data set",
-        ));
+        let (name, shapes) = (name_of(train_images), [test.sample_shape(), train.sample_shape()]);
+        let problem = format!("samples have shape {}, but those of {name} have {}", shapes[0], shapes[1]);
+        return Err(Error::file(&test_images, problem, "take both files from one data set"));
     }
     Ok(Splits { train, test: Some(test) })
 }
 
 /// The path of an IDX file in the folder, under the first of its possible names that exists.
 fn idx_file(folder: &Path, stem: &str, rank: usize) -> Option<PathBuf> {
-    let names = [
-        format!("{stem}-idx{rank}-ubyte"),
-        format!("{stem}.idx{rank}-ubyte"),
-        format!("{stem}-idx{rank}-ubyte.gz"),
-        format!("{stem}.idx{rank}-ubyte.gz"),
-    ];
-    names.iter().map(|name| folder.join(name)).find(|path| path.is_file())
+    let names = ["-", "."].map(|dash| format!("{stem}{dash}idx{rank}-ubyte"));
+    let packed = names.each_ref().map(|name| format!("{name}.gz"));
+    names.iter().chain(&packed).map(|name| folder.join(name)).find(|path| path.is_file())
 }
 
 // ---- pictures
@@ -175,27 +151,25 @@ fn idx_file(folder: &Path, stem: &str, rank: usize) -> Option<PathBuf> {
 struct Part {
     folder: PathBuf,
     paths: Vec<PathBuf>,
-    classes: Option<Classes>,
+    labels: Option<Labels>,
 }
 
 impl Part {
     /// Finds the pictures in a folder or, if it has none of its own, those in its folders, each of which is a class.
     /// `None` if there is no picture at all.
     fn of(folder: &Path) -> Result<Option<Part>> {
-        let mut part = Part { folder: folder.to_owned(), paths: picture_files(folder)?, classes: None };
+        let mut part = Part { folder: folder.to_owned(), paths: picture_files(folder)?, labels: None };
         if !part.paths.is_empty() {
             return Ok(Some(part));
         }
-        let mut classes = Classes { names: Vec::new(), of_samples: Vec::new() };
-        let mut empty = None;
+        let (mut classes, mut empty) = (Vec::new(), None);
         for class in folders_in(folder)? {
             let pictures = pictures_below(&class)?;
             if pictures.is_empty() {
                 empty.get_or_insert(class);
                 continue;
             }
-            classes.of_samples.extend(std::iter::repeat_n(classes.names.len(), pictures.len()));
-            classes.names.push(name_of(&class));
+            classes.extend(std::iter::repeat_n(name_of(&class), pictures.len()));
             part.paths.extend(pictures);
         }
         match empty {
@@ -204,7 +178,7 @@ impl Part {
                 let help = "remove it, or put pictures of the class into it";
                 Err(Error::file(&class, "is a folder without a picture beside the folders of classes", help))
             }
-            None => Ok(Some(Part { classes: Some(classes), ..part })),
+            None => Ok(Some(Part { labels: Some(Labels::from_names(classes)), ..part })),
         }
     }
 }
@@ -226,8 +200,8 @@ fn part_folders(folder: &Path) -> Result<Vec<PathBuf>> {
 
 /// Fails where the first part lacks a class of the other.
 fn expect_same_classes(part: &Part, other: &Part) -> Result<()> {
-    let (Some(classes), Some(others)) = (&part.classes, &other.classes) else { return Ok(()) };
-    match others.names.iter().find(|name| !classes.names.contains(name)) {
+    let (Some(labels), Some(others)) = (&part.labels, &other.labels) else { return Ok(()) };
+    match others.names().iter().find(|name| !labels.names().contains(name)) {
         Some(missing) => {
             let problem = format!("has no class {missing:?}, which {} has", other.folder.display());
             Err(Error::file(&part.folder, problem, "give both the same folders of classes"))
@@ -285,7 +259,8 @@ pub(super) fn pictures(parts: &[&[PathBuf]], reading: &Reading) -> Result<Vec<Da
     let wanted = |paths: &&[PathBuf]| Dataset::from_pictures_of(paths.to_vec(), format, sixteen_bits);
     let datasets: Vec<Dataset> = parts.iter().map(wanted).collect::<Result<_>>()?;
     let numbers: usize = datasets.iter().map(|data| data.len() * data.sample_shape().elements()).sum();
-    if numbers as u64 * if sixteen_bits { 4 } else { 1 } > reading.memory {
+    let bytes = numbers as u64 * if sixteen_bits { 4 } else { 1 };
+    if reading.memory.is_some_and(|most| bytes > most) {
         return Ok(datasets);
     }
     let read = |data: Dataset| {
@@ -306,18 +281,11 @@ fn pictures_of_one_size(parts: &[&[PathBuf]]) -> Result<Vec<Dataset>> {
             if let Some(first) = decoded.first()
                 && (first.height, first.width) != (picture.height, picture.width)
             {
-                return Err(Error::file(
-                    path,
-                    format!(
-                        "{} x {} pixels, but {} has {} x {}",
-                        picture.width,
-                        picture.height,
-                        paths.first().map(|path| name_of(path)).unwrap_or_default(),
-                        first.width,
-                        first.height
-                    ),
-                    "bring all to one size, or use a model with input [channels, height, width], to which they are fitted",
-                ));
+                let sizes = [&picture, first].map(|picture| format!("{} x {}", picture.width, picture.height));
+                let problem = format!("{} pixels, but {} has {}", sizes[0], name_of(paths[0]), sizes[1]);
+                let help = "bring all to one size, or use a model with input [channels, height, width], to which \
+                            they are fitted";
+                return Err(Error::file(path, problem, help));
             }
             decoded.push(picture);
         }
@@ -329,15 +297,12 @@ fn pictures_of_one_size(parts: &[&[PathBuf]]) -> Result<Vec<Dataset>> {
     let channels = decoded.iter().map(Interleaved::opaque_channels).max().unwrap_or(1);
     let sixteen_bits = decoded.iter().any(Interleaved::has_sixteen_bits);
     let mut decoded = decoded.into_iter();
-    let mut part = |paths: &&[PathBuf]| {
+    let part = |paths: &&[PathBuf]| {
         let pictures = decoded.by_ref().take(paths.len());
-        let values = match sixteen_bits {
-            true => planes::<u16>(pictures, channels),
-            false => planes::<u8>(pictures, channels),
-        };
+        let values = if sixteen_bits { planes::<u16>(pictures, channels) } else { planes::<u8>(pictures, channels) };
         Dataset::from_parts("data", [channels, height, width].into(), values, None)
     };
-    Ok(parts.iter().map(&mut part).collect())
+    Ok(parts.iter().map(part).collect())
 }
 
 /// The channel planes of all pictures, one after another.

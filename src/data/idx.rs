@@ -3,13 +3,13 @@
 //! A file may be gzipped, which its first two bytes show, not its name. A header is not trusted: reading stops one byte
 //! after the size that it claims, to check that nothing follows.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::Path;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-use super::elements::{self, ByteOrder, Element, Elements, has_more};
+use super::elements::{Array, ByteOrder, Element, Origin, read_fully};
 use super::gzip;
 use crate::error::{Error, Result};
 use crate::files::write_atomically;
@@ -20,8 +20,6 @@ const TYPE_U8: u8 = 0x08;
 const TYPE_F32: u8 = 0x0d;
 /// The supported ranks; MNIST's are 1 and 3.
 const RANKS: std::ops::RangeInclusive<usize> = 1..=4;
-/// The help for every kind of damage.
-const GET_AGAIN: &str = "the file is damaged: get it again";
 
 /// Reads an IDX file of rank 1 to 4, gzipped or not: unsigned bytes as [`Values::U8`], all other types as
 /// [`Values::F32`], rounded if necessary.
@@ -33,85 +31,49 @@ pub fn read_idx(path: impl AsRef<Path>) -> Result<Tensor> {
     Tensor::new(shape, values)
 }
 
-/// As [`read_idx`], returning shape and values without a tensor.
+/// Reads a file as [`read_idx`] does, to shape and values without a tensor.
 pub(super) fn read_parts(path: &Path) -> Result<(Shape, Values)> {
-    let file = gzip::open(path)?;
+    let origin = Origin { path, array: None };
+    let mut file = gzip::open(path)?;
     let at_hand = file.at_hand();
-    read_parts_from(path, file, at_hand)
+    let mut take = |bytes: &mut [u8]| read_fully(&mut file, bytes).map_err(gzip::unreadable(path));
+    let mut magic = [0; 4];
+    let length = take(&mut magic)?;
+    if length < magic.len() {
+        return Err(origin.damaged(format!("is only {length} bytes long")));
+    }
+    let [zero, also_zero, kind, rank] = magic;
+    if !is_idx(&magic) {
+        let problem =
+            format!("is no IDX file: it starts with the bytes {zero:02x} {also_zero:02x} {kind:02x} {rank:02x}");
+        return Err(origin.error(problem, "give an IDX file, whose first two bytes are zero"));
+    }
+    let element = match kind {
+        TYPE_U8 => Element::U8,
+        0x09 => Element::I8,
+        0x0b => Element::I16,
+        0x0c => Element::I32,
+        TYPE_F32 => Element::F32,
+        0x0e => Element::F64,
+        _ => return Err(origin.damaged(format!("holds elements of the unknown type {kind:#04x}"))),
+    };
+    let rank = usize::from(rank);
+    if !RANKS.contains(&rank) {
+        return Err(origin.error(format!("has rank {rank}"), "give an IDX file of rank 1 to 4"));
+    }
+    let mut sizes = vec![0; 4 * rank];
+    if take(&mut sizes)? < sizes.len() {
+        return Err(origin.damaged(format!("ends within its header of {} bytes", 4 + sizes.len())));
+    }
+    let shape: Shape = sizes.as_chunks().0.iter().map(|size| u32::from_be_bytes(*size) as usize).collect();
+    let array = Array { element, order: ByteOrder::Big, fortran: false, shape };
+    let values = array.read(&origin, &mut file, at_hand)?;
+    Ok((array.shape, values))
 }
 
 /// Whether a file with these first bytes may be an IDX file.
 pub(super) fn is_idx(first: &[u8]) -> bool {
     first.starts_with(&[0, 0])
-}
-
-/// Reads header and elements. `at_hand` is the number of bytes that `reader` is known to have, 0 if unknown.
-fn read_parts_from(path: &Path, mut reader: impl Read, at_hand: u64) -> Result<(Shape, Values)> {
-    let mut magic = Vec::new();
-    (&mut reader).take(4).read_to_end(&mut magic).map_err(gzip::unreadable(path))?;
-    let &[zero, also_zero, kind, rank] = magic.as_slice() else {
-        return Err(Error::file(path, format!("is only {} bytes long", magic.len()), GET_AGAIN));
-    };
-    if (zero, also_zero) != (0, 0) {
-        return Err(Error::file(
-            path,
-            format!("is no IDX file: it starts with the bytes {zero:02x} {also_zero:02x} {kind:02x} {rank:02x}"),
-            "give an IDX file, whose first two bytes are zero",
-        ));
-    }
-    let element = element_of(path, kind)?;
-    let rank = usize::from(rank);
-    if !RANKS.contains(&rank) {
-        return Err(Error::file(path, format!("has rank {rank}"), "give an IDX file of rank 1 to 4"));
-    }
-
-    let mut header = Vec::new();
-    (&mut reader).take(4 * rank as u64).read_to_end(&mut header).map_err(gzip::unreadable(path))?;
-    if header.len() < 4 * rank {
-        return Err(Error::file(path, format!("ends within its header of {} bytes", 4 + 4 * rank), GET_AGAIN));
-    }
-    let sizes = header.chunks_exact(4).map(|size| u32::from_be_bytes([size[0], size[1], size[2], size[3]]) as usize);
-    let shape: Shape = sizes.collect();
-    if shape.contains(&0) {
-        return Err(Error::file(path, format!("has shape {shape} and so holds nothing"), "give a file with samples"));
-    }
-    let promised = shape.iter().try_fold(element.bytes(), |product, size| product.checked_mul(*size));
-    let Some(promised) = promised.filter(|bytes| *bytes < isize::MAX as usize) else {
-        return Err(Error::file(path, format!("claims shape {shape}, more than memory can address"), GET_AGAIN));
-    };
-
-    let promised = promised as u64;
-    let count = shape.elements();
-    let Elements { values, taken } = elements::read_elements(&mut reader, element, ByteOrder::Big, count, at_hand)
-        .map_err(|source| match source.kind() {
-            io::ErrorKind::OutOfMemory => {
-                let problem = format!("its {promised} bytes do not fit in memory");
-                Error::file(path, problem, "use a part of it, or a machine with more memory")
-            }
-            _ => gzip::unreadable(path)(source),
-        })?;
-    if taken < promised {
-        let problem = format!("shape {shape} promises {promised} bytes, but only {taken} follow the header");
-        return Err(Error::file(path, problem, GET_AGAIN));
-    }
-    if has_more(&mut reader).map_err(gzip::unreadable(path))? {
-        let problem = format!("shape {shape} promises {promised} bytes, but more follow the header");
-        return Err(Error::file(path, problem, GET_AGAIN));
-    }
-    Ok((shape, values))
-}
-
-/// The element type of an IDX type code.
-fn element_of(path: &Path, kind: u8) -> Result<Element> {
-    match kind {
-        TYPE_U8 => Ok(Element::U8),
-        0x0b => Ok(Element::I16),
-        0x0c => Ok(Element::I32),
-        TYPE_F32 => Ok(Element::F32),
-        0x0e => Ok(Element::F64),
-        0x09 => Ok(Element::I8),
-        _ => Err(Error::file(path, format!("holds elements of the unknown type {kind:#04x}"), GET_AGAIN)),
-    }
 }
 
 /// Writes an IDX file of bytes, gzipped if the name ends in `.gz`. The file is written atomically.
@@ -134,14 +96,13 @@ fn write_idx(
     shape: &Shape,
     kind: u8,
     given: usize,
-    fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    fill: impl Fn(&mut dyn Write) -> io::Result<()>,
 ) -> Result<()> {
-    let elements = shape.iter().try_fold(1usize, |product, size| product.checked_mul(*size));
     if !RANKS.contains(&shape.len()) {
         return Err(Error::invalid("IDX", format!("shape {shape} has rank {}", shape.len()), "give 1 to 4 sizes"));
     }
     let what = if kind == TYPE_U8 { "bytes" } else { "numbers" };
-    if elements != Some(given) {
+    if shape.checked_elements() != Some(given) {
         let problem = format!("{given} {what} given for shape {shape}");
         return Err(Error::invalid("IDX", problem, format!("give as many {what} as the shape holds")));
     }
@@ -154,15 +115,13 @@ fn write_idx(
         header.extend(size.to_be_bytes());
     }
     let gzipped = path.extension().is_some_and(|extension| extension == "gz");
+    let write = |file: &mut dyn Write| file.write_all(&header).and_then(|()| fill(file));
     write_atomically(path, |file| {
-        if gzipped {
-            let mut packed = GzEncoder::new(file, Compression::default());
-            packed.write_all(&header)?;
-            fill(&mut packed)?;
-            packed.finish()?;
-            return Ok(());
+        if !gzipped {
+            return write(file);
         }
-        file.write_all(&header)?;
-        fill(file)
+        let mut packed = GzEncoder::new(file, Compression::default());
+        write(&mut packed)?;
+        packed.finish().map(drop)
     })
 }

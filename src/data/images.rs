@@ -10,8 +10,9 @@ use image::codecs::png::{PngDecoder, PngEncoder};
 use image::codecs::tiff::TiffDecoder;
 use image::codecs::webp::WebPDecoder;
 use image::metadata::Orientation;
-use image::{ColorType, DynamicImage, ExtendedColorType, ImageDecoder, ImageEncoder, Limits};
+use image::{ColorType, DynamicImage, ExtendedColorType, ImageDecoder, ImageEncoder, ImageResult, Limits};
 
+use super::gzip::GET_AGAIN;
 use super::pixels::{Interleaved, Samples};
 use crate::error::{Error, Result};
 use crate::files::{self, write_atomically};
@@ -120,24 +121,27 @@ pub(super) fn decode(path: &Path, kind: Option<Kind>) -> Result<Interleaved> {
         }
     };
     let unusable = |error| damaged(path, kind, error);
-    let mut limits = Limits::default();
-    limits.max_alloc = Some(LARGEST_PICTURE);
     match kind {
-        Kind::Png => decode_from(path, file_bytes, kind, PngDecoder::with_limits(file, limits).map_err(unusable)?),
+        Kind::Png => decode_from(path, file_bytes, kind, PngDecoder::with_limits(file, limits()).map_err(unusable)?),
         Kind::Jpeg => decode_from(path, file_bytes, kind, JpegDecoder::new(file).map_err(unusable)?),
         Kind::Bmp => decode_from(path, file_bytes, kind, BmpDecoder::new(file).map_err(unusable)?),
-        Kind::Gif => {
-            let mut decoder = GifDecoder::new(file).map_err(unusable)?;
-            decoder.set_limits(limits).map_err(unusable)?;
-            decode_from(path, file_bytes, kind, decoder)
-        }
-        Kind::Tiff => {
-            let mut decoder = TiffDecoder::new(file).map_err(unusable)?;
-            decoder.set_limits(limits).map_err(unusable)?;
-            decode_from(path, file_bytes, kind, decoder)
-        }
+        Kind::Gif => decode_from(path, file_bytes, kind, limited(GifDecoder::new(file)).map_err(unusable)?),
+        Kind::Tiff => decode_from(path, file_bytes, kind, limited(TiffDecoder::new(file)).map_err(unusable)?),
         Kind::Webp => decode_from(path, file_bytes, kind, WebPDecoder::new(file).map_err(unusable)?),
     }
+}
+
+fn limits() -> Limits {
+    let mut limits = Limits::default();
+    limits.max_alloc = Some(LARGEST_PICTURE);
+    limits
+}
+
+/// A decoder that keeps to [`limits`].
+fn limited<D: ImageDecoder>(decoder: ImageResult<D>) -> ImageResult<D> {
+    let mut decoder = decoder?;
+    decoder.set_limits(limits())?;
+    Ok(decoder)
 }
 
 fn decode_from(path: &Path, file_bytes: u64, kind: Kind, mut decoder: impl ImageDecoder) -> Result<Interleaved> {
@@ -147,18 +151,12 @@ fn decode_from(path: &Path, file_bytes: u64, kind: Kind, mut decoder: impl Image
         return Err(Error::file(path, "has no pixel", "remove it"));
     }
     if kind.pixels_per_byte().is_some_and(|most| pixels / most > file_bytes) {
-        return Err(Error::file(
-            path,
-            format!("claims {width} x {height} pixels, which its {file_bytes} bytes cannot hold"),
-            "the file is damaged: get it again",
-        ));
+        let problem = format!("claims {width} x {height} pixels, which its {file_bytes} bytes cannot hold");
+        return Err(Error::file(path, problem, GET_AGAIN));
     }
     if decoder.total_bytes() > LARGEST_PICTURE {
-        return Err(Error::file(
-            path,
-            format!("{width} x {height} pixels are more than {} MiB", LARGEST_PICTURE >> 20),
-            "make the picture smaller",
-        ));
+        let problem = format!("{width} x {height} pixels are more than {} MiB", LARGEST_PICTURE >> 20);
+        return Err(Error::file(path, problem, "make the picture smaller"));
     }
     let color = decoder.color_type();
     // A picture whose EXIF data cannot be read is not rotated.
@@ -188,12 +186,9 @@ fn decode_from(path: &Path, file_bytes: u64, kind: Kind, mut decoder: impl Image
 
 /// Whether a picture has 16 bits per sample, by its first bytes; false if it cannot be read.
 pub(super) fn has_sixteen_bits(path: &Path) -> bool {
-    let Ok(mut file) = files::open(path) else { return false };
+    let Ok(file) = files::open(path) else { return false };
     let mut first = Vec::new();
-    if (&mut file).take(PNG_DEPTH as u64 + 1).read_to_end(&mut first).is_err() {
-        return false;
-    }
-    match Kind::of(&first) {
+    match file.take(PNG_DEPTH as u64 + 1).read_to_end(&mut first).ok().and_then(|_| Kind::of(&first)) {
         Some(Kind::Png) => first.get(PNG_DEPTH) == Some(&16),
         Some(Kind::Tiff) => files::open(path).is_ok_and(|file| {
             let color = TiffDecoder::new(BufReader::new(file)).map(|decoder| decoder.color_type());
@@ -205,20 +200,19 @@ pub(super) fn has_sixteen_bits(path: &Path) -> bool {
 
 fn damaged(path: &Path, kind: Kind, error: image::ImageError) -> Error {
     let name = kind.name();
-    // Errors are one line, whatever the decoder returns.
-    let said = error.to_string().replace(['\n', '\r'], " ");
+    // Errors are one line, even if the decoder returns several.
+    let message = error.to_string().replace(['\n', '\r'], " ");
     match error {
         image::ImageError::IoError(source) if source.kind() != io::ErrorKind::UnexpectedEof => {
             Error::io("read", path)(source)
         }
         image::ImageError::Unsupported(_) => {
-            Error::file(path, format!("is a {name} of a kind that is not read ({said})"), OTHER_PIXELS)
+            Error::file(path, format!("is a {name} of a kind that is not read ({message})"), OTHER_PIXELS)
         }
-        _ => Error::file(
-            path,
-            format!("is no readable {name} ({said})"),
-            format!("check that it is a {name}, or get it again"),
-        ),
+        _ => {
+            let help = format!("check that it is a {name}, or get it again");
+            Error::file(path, format!("is no readable {name} ({message})"), help)
+        }
     }
 }
 
@@ -230,11 +224,8 @@ pub fn write_png(path: impl AsRef<Path>, shape: &Shape, bytes: &[u8]) -> Result<
     let path = path.as_ref();
     check_picture(shape, bytes.len())?;
     let (Ok(height), Ok(width)) = (u32::try_from(shape[1]), u32::try_from(shape[2])) else {
-        return Err(Error::invalid(
-            "picture",
-            format!("shape {shape} is larger than a PNG can be"),
-            "write a smaller picture",
-        ));
+        let problem = format!("shape {shape} is larger than a PNG can be");
+        return Err(Error::invalid("picture", problem, "write a smaller picture"));
     };
     let plane = shape[1] * shape[2];
     let (kind, pixels) = if shape[0] == 1 {
@@ -252,20 +243,14 @@ pub fn write_png(path: impl AsRef<Path>, shape: &Shape, bytes: &[u8]) -> Result<
 
 /// Fails where a shape is not `[1, h, w]` or `[3, h, w]` with sizes above 0, or has another number of elements.
 pub(crate) fn check_picture(shape: &Shape, bytes: usize) -> Result<()> {
-    let elements = shape.iter().try_fold(1usize, |product, size| product.checked_mul(*size));
-    if shape.len() != 3 || !matches!(shape[0], 1 | 3) || elements == Some(0) {
-        return Err(Error::invalid(
-            "picture",
-            format!("shape {shape} is no picture"),
-            "give [1, height, width] for grey or [3, height, width] for colour",
-        ));
+    let elements = shape.checked_elements();
+    if !matches!(shape[..], [1 | 3, _, _]) || elements == Some(0) {
+        let help = "give [1, height, width] for grey or [3, height, width] for colour";
+        return Err(Error::invalid("picture", format!("shape {shape} is no picture"), help));
     }
     if elements != Some(bytes) {
-        return Err(Error::invalid(
-            "picture",
-            format!("{bytes} bytes given for shape {shape}"),
-            "give as many bytes as the shape holds",
-        ));
+        let problem = format!("{bytes} bytes given for shape {shape}");
+        return Err(Error::invalid("picture", problem, "give as many bytes as the shape holds"));
     }
     Ok(())
 }

@@ -1,11 +1,11 @@
 //! Labels: the class of each sample, by name.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::npy::LabelArray;
-use crate::error::Result;
-use crate::shape::Shape;
+use crate::error::{Error, Result, suggest};
 
 /// The limit up to which 64-bit floats represent all whole numbers exactly.
 const LARGEST_WHOLE: f64 = 9_007_199_254_740_992.0;
@@ -30,21 +30,21 @@ pub struct Labels {
 impl Labels {
     /// Makes labels from class names, one for each sample.
     pub fn from_names<N: AsRef<str>>(names: impl IntoIterator<Item = N>) -> Labels {
-        let mut found = Found::default();
+        let mut found = FoundLabels::default();
         names.into_iter().for_each(|name| found.push(name.as_ref()));
-        found.finish()
+        found.sorted()
     }
 
     fn from_numbers<N: Into<i64> + Copy>(numbers: &[N]) -> Labels {
         // Format each distinct number only once: that takes longer than reading it.
         let mut known: HashMap<i64, u32> = HashMap::new();
-        let mut found = Found::default();
+        let mut found = FoundLabels::default();
         for number in numbers {
             let number: i64 = (*number).into();
-            let index = *known.entry(number).or_insert_with(|| found.number(&number.to_string()));
+            let index = *known.entry(number).or_insert_with(|| found.names.index(&number.to_string()));
             found.indices.push(index);
         }
-        found.finish()
+        found.sorted()
     }
 
     /// The class of each sample, as an index into [`Labels::names`].
@@ -98,19 +98,16 @@ impl Labels {
     /// Converts an array to labels: a list of texts or whole numbers, or one-hot rows. If it is neither, the error says
     /// why.
     pub(super) fn from_array(array: LabelArray) -> Result<Labels, String> {
-        let (shape, labels) = match array {
-            LabelArray::Texts(shape, texts) => (shape, Labels::from_names(texts)),
-            LabelArray::Numbers(shape, numbers) => match shape[..] {
-                [_, classes] if classes > 1 => return one_hot(&numbers, classes),
-                _ => {
-                    let numbers: Vec<i64> =
-                        numbers.iter().map(|number| whole_number(*number)).collect::<Result<_, _>>()?;
-                    (shape, Labels::from_numbers(&numbers))
-                }
-            },
+        let (shape, numbers) = match array {
+            LabelArray::Texts(texts) => return Ok(Labels::from_names(texts)),
+            LabelArray::Numbers(shape, numbers) => (shape, numbers),
         };
         match shape[..] {
-            [_] | [_, 1] => Ok(labels),
+            [_] | [_, 1] => {
+                let numbers = numbers.into_iter().map(whole_number).collect::<Result<Vec<i64>, _>>()?;
+                Ok(Labels::from_numbers(&numbers))
+            }
+            [_, classes] => one_hot(&numbers, classes),
             _ => Err(format!("has shape {shape} and is no list of labels")),
         }
     }
@@ -120,9 +117,9 @@ impl Labels {
 fn one_hot(numbers: &[f64], classes: usize) -> Result<Labels, String> {
     let class = |(sample, row): (usize, &[f64])| {
         let is_one_hot = row.iter().all(|number| *number == 0.0 || *number == 1.0) && row.iter().sum::<f64>() == 1.0;
-        let place = row.iter().position(|number| *number == 1.0).filter(|_| is_one_hot);
+        let class = row.iter().position(|number| *number == 1.0).filter(|_| is_one_hot);
         let fault = || format!("has {classes} numbers for sample {sample}, counted from 0, that are no 1 among zeros");
-        place.map(|place| place as u32).ok_or_else(fault)
+        class.map(|class| class as u32).ok_or_else(fault)
     };
     let indices = numbers.chunks(classes).enumerate().map(class).collect::<Result<_, _>>()?;
     Ok(Labels { indices, names: Arc::new((0..classes).map(|class| class.to_string()).collect()) })
@@ -169,57 +166,83 @@ macro_rules! from_numbers {
 
 from_numbers!(u8, i32, u32, i64);
 
-/// Labels being read: names get indices in order of appearance.
+/// Distinct names in the order of their first appearance, each with its index.
 #[derive(Debug, Default)]
-pub(super) struct Found {
-    indices: Vec<u32>,
+pub(super) struct Names {
     names: Vec<String>,
-    numbers: HashMap<String, u32>,
+    indices: HashMap<String, u32>,
 }
 
-impl Found {
-    /// Adds the label of the next sample.
-    pub fn push(&mut self, name: &str) {
-        let number = self.number(name);
-        self.indices.push(number);
-    }
-
-    fn number(&mut self, name: &str) -> u32 {
-        if let Some(number) = self.numbers.get(name) {
-            return *number;
+impl Names {
+    /// The index of a name, which is added if it is new.
+    pub fn index(&mut self, name: &str) -> u32 {
+        if let Some(index) = self.known(name) {
+            return index;
         }
-        let number = self.names.len() as u32;
+        let index = self.names.len() as u32;
         self.names.push(name.to_owned());
-        self.numbers.insert(name.to_owned(), number);
-        number
+        self.indices.insert(name.to_owned(), index);
+        index
     }
 
-    /// Returns the labels, with classes sorted. If all names are whole numbers with decimals, such as 1.0, they become
-    /// whole numbers.
-    pub fn finish(mut self) -> Labels {
-        if self.names.iter().any(|name| name.contains('.')) {
-            let written = |name: &String| {
-                let number = name.parse::<f64>().ok()?;
-                whole_number(number).ok().map(|number| number.to_string())
-            };
-            if let Some(names) = self.names.iter().map(written).collect::<Option<Vec<String>>>() {
-                let mut again = Found::default();
-                let renamed: Vec<u32> = names.iter().map(|name| again.number(name)).collect();
-                again.indices = self.indices.iter().map(|index| renamed[*index as usize]).collect();
-                self = again;
+    /// The index of a name; `None` if it is unknown.
+    pub fn known(&self, name: &str) -> Option<u32> {
+        self.indices.get(name).copied()
+    }
+
+    /// Sorts the names, by their numbers if `number` finds one in each; returns the rank of each index, and the names.
+    pub fn sorted(mut self, number: impl Fn(&str) -> Option<i64>) -> (Vec<u32>, Vec<String>) {
+        let numbers: Option<Vec<i64>> = self.names.iter().map(|name| number(name)).collect();
+        let mut order: Vec<usize> = (0..self.names.len()).collect();
+        order.sort_by_key(|at| (numbers.as_ref().map(|numbers| numbers[*at]), &self.names[*at]));
+        let mut ranks = vec![0; order.len()];
+        order.iter().enumerate().for_each(|(rank, at)| ranks[*at] = rank as u32);
+        (ranks, order.into_iter().map(|at| std::mem::take(&mut self.names[at])).collect())
+    }
+}
+
+/// The labels read so far from a file.
+#[derive(Debug, Default)]
+pub(super) struct FoundLabels {
+    indices: Vec<u32>,
+    names: Names,
+    /// The reason why the labels cannot be used.
+    fault: Option<String>,
+}
+
+impl FoundLabels {
+    /// Adds the label of the next sample; `fault` describes an empty one.
+    pub fn take(&mut self, name: &str, fault: impl FnOnce() -> String) {
+        if !name.is_empty() {
+            self.push(name);
+        } else if self.fault.is_none() {
+            self.fault = Some(fault());
+        }
+    }
+
+    fn push(&mut self, name: &str) {
+        let index = self.names.index(name);
+        self.indices.push(index);
+    }
+
+    /// Returns the labels, or the reason why they cannot be used.
+    pub fn finish(mut self) -> Result<Labels, String> {
+        self.fault.take().map_or_else(|| Ok(self.sorted()), Err)
+    }
+
+    /// Sorts the classes. If all names are whole numbers with decimals, such as 1.0, they become whole numbers.
+    fn sorted(mut self) -> Labels {
+        if self.names.names.iter().any(|name| name.contains('.')) {
+            let written = |name: &String| Some(whole_number(name.parse().ok()?).ok()?.to_string());
+            if let Some(names) = self.names.names.iter().map(written).collect::<Option<Vec<String>>>() {
+                self.names = Names::default();
+                let renamed: Vec<u32> = names.iter().map(|name| self.names.index(name)).collect();
+                self.indices.iter_mut().for_each(|index| *index = renamed[*index as usize]);
             }
         }
-        let numbers: Option<Vec<i64>> = self.names.iter().map(|name| whole(name)).collect();
-        let mut order: Vec<usize> = (0..self.names.len()).collect();
-        match numbers {
-            Some(numbers) => order.sort_by_key(|at| numbers[*at]),
-            None => order.sort_by(|a, b| self.names[*a].cmp(&self.names[*b])),
-        }
-        let mut places = vec![0; order.len()];
-        order.iter().enumerate().for_each(|(place, at)| places[*at] = place as u32);
-        let indices = self.indices.iter().map(|index| places[*index as usize]).collect();
-        let names = order.iter().map(|at| std::mem::take(&mut self.names[*at])).collect();
-        Labels { indices, names: Arc::new(names) }
+        let (ranks, names) = self.names.sorted(whole);
+        self.indices.iter_mut().for_each(|index| *index = ranks[*index as usize]);
+        Labels { indices: self.indices, names: Arc::new(names) }
     }
 }
 
@@ -232,7 +255,10 @@ pub struct LabelColumn {
     pub optional: bool,
 }
 
-/// Converts an array of numbers to an array of labels; whole numbers stay exact.
-pub(super) fn label_array(shape: Shape, values: &crate::tensor::Values) -> LabelArray {
-    LabelArray::Numbers(shape, values.to_f64())
+impl LabelColumn {
+    /// The error of a file without this column, which has columns of these names.
+    pub(super) fn missing(&self, path: &Path, names: &[String]) -> Error {
+        let problem = format!("has no column {:?}, which is to be the label", self.name);
+        Error::file(path, problem, suggest(&self.name, names.iter().map(String::as_str)))
+    }
 }

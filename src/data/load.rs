@@ -35,81 +35,50 @@ const RATINGS_SEED: u64 = 1;
 const TRAIN_SEED: u64 = 1;
 const TEST_SEED: u64 = 2;
 
-/// Loads the data that `source` names:
+/// Loads the data that `source` names: a name or a path of the table in the [module's documentation](super).
 ///
-/// - `digits`: the built-in digits, 60,000 for training and 10,000 for testing; `digits:N`: N, and a sixth of that
-///   (write `./digits` for a folder of that name);
-/// - a folder with `train-images-idx3-ubyte` and, optionally, `t10k-images-idx3-ubyte` and the two label files; each
-///   may be gzipped (`.gz`) or have a dot in place of the dash before `idx`. They may also be in torchvision's
-///   subfolders of its `root`: `MNIST/raw`, `FashionMNIST/raw`, `KMNIST/raw` or `EMNIST/raw`, if only one exists;
-/// - a folder with the files of one of EMNIST's splits, `emnist-SPLIT-train-images-idx3-ubyte` and so on (`-test-`,
-///   `-labels-`), or the path of one of its image files, which chooses among several splits: training images come with
-///   labels and test part, test images with labels. EMNIST's pictures are transposed in the files, and transposed back;
-/// - an IDX or NPY file: rank 2 gives samples `[d]`, rank 3 `[1, h, w]`, rank 4 and more the axes after the number of
-///   samples. Pictures with channels last stay so: only [`Reading::input`] gives axes a meaning, and
-///   [`Dataset::for_input`] rearranges them afterwards;
-/// - an NPZ file with a CSR matrix, as `scipy.sparse.save_npz` writes it: sparse samples `[columns]`;
-/// - any other NPZ file: `FILE.npz:NAME` is one array of it; without a name its only one, or `x_train`, `x`, `data` or
-///   `images`, with labels and test part from `y_train`, `x_test` and so on, a vector per sample from `conditions`,
-///   and the number of steps of each sequence of `x` from `lengths` (`conditions_train`, `lengths_test` and so on).
-///   MedMNIST's names are known too: `train_images`, `train_labels`, `test_images` and so on. A validation part
-///   (`val_images`, `x_val`) is the test part if there is no other, else it is ignored. Labels that cannot be used,
-///   such as several numbers per sample, are an error only if labels are required;
-/// - a CSV or TSV file of numbers: samples `[columns]`; one column may hold labels, see [`Reading::label`];
-/// - `ratings:FILE`, a file of lines `user,item[,value]`: a sparse sample `[items]` for each user;
-///   `ratings:USERS[:SEED]`, made-up users: see [`ratings`];
-/// - a picture (PNG, JPEG, BMP, GIF, TIFF or WebP, the first of several frames), or a folder of them, all of one size
-///   and in the order of their names: samples `[1, h, w]` if all are grey, else `[3, h, w]`, with transparency over
-///   black. Samples are bytes, or floats from 0 to 1 if a picture has 16 bits;
-/// - a folder without pictures of its own whose folders hold pictures, at any depth: each is a class of its name, and
-///   labels index the classes in the order of their names;
-/// - a folder of two such folders, or folders of pictures, called `train` (or `training`) and `test` (`testing`, `val`,
-///   `valid`, `validation`: the first that exists), the second being the test part.
+/// Samples keep the axes of their files: `[d]` of an array of rank 2, `[1, h, w]` of rank 3, and of higher ranks the
+/// axes after the number of samples. Only [`Reading::input`] gives axes a meaning; [`Dataset::for_input`] rearranges
+/// samples afterwards. Pictures must have one size: their samples are `[1, h, w]` if all are grey, else `[3, h, w]`.
+/// Labels that cannot be used, such as several numbers per sample, are an error only if labels are required.
 ///
-/// The kind of a file is detected by its first bytes, whatever its extension; only CSV files go by their names. IDX,
-/// NPY and CSV files may be gzipped.
-///
-/// Fails where the source does not exist, where a file does not hold what it should, and where a test part is scaled
-/// otherwise than the training part, as floats from 0 to 255 beside bytes are.
+/// Fails where the source does not exist, where a file does not hold what its kind requires, and where test and
+/// training part are scaled differently, for example floats from 0 to 255 and bytes.
 pub fn load(source: &str) -> Result<Splits> {
     load_with(source, &Reading::default())
 }
 
-/// As [`load`], for a model, with the settings of `reading`. Fails where samples do not fit its input, or are scaled
-/// otherwise than its training samples.
+/// Loads data as [`load`] does, for a model, with the settings of `reading`. Fails also where samples do not fit the
+/// model's input, and where they cannot be converted to the scaling of its training samples.
 pub fn load_with(source: &str, reading: &Reading) -> Result<Splits> {
-    let Splits { train, test } = load_as_it_lies(source, reading)?;
+    let Splits { train, test } = load_unarranged(source, reading)?;
     let train = reading.fit(train)?;
     let Some(test) = test else { return Ok(Splits { train, test: None }) };
-    let test = reading
-        .fit(test)?
-        .scaled_as(Scaling::of(&train), ["its test part's numbers are", "those of its training part are"])?;
+    let names = ["its test part's numbers are", "those of its training part are"];
+    let test = reading.fit(test)?.scaled_as(Scaling::of(&train), names)?;
     let conditions = train.conditions().and_then(Scaling::of);
     let names = ["its test part's conditions are", "those of its training part are"];
     let test = test.map_conditions(|test| test.scaled_as(conditions, names))?;
     Ok(Splits { train, test: Some(test) })
 }
 
-/// Loads a source in the axis order of its files.
-fn load_as_it_lies(source: &str, reading: &Reading) -> Result<Splits> {
+/// Loads a source with the axes of its files.
+fn load_unarranged(source: &str, reading: &Reading) -> Result<Splits> {
     if let Some(label) = reading.label.as_ref().filter(|label| !label.optional)
         && !is_csv(source)
     {
         let problem = format!("it is no CSV file, of which {:?} could be the column of labels", label.name);
-        return Err(Error::invalid(format!("data \"{source}\""), problem, "leave the label out, or give a CSV file"));
+        return Err(Error::in_data(source, problem, "leave the label out, or give a CSV file"));
     }
     if source == "digits" {
         return Ok(built_in_digits(TRAIN_DIGITS));
     }
     if let Some(count) = source.strip_prefix("digits:") {
-        return match count.parse::<usize>() {
-            Ok(count) if (1..=MOST_DIGITS).contains(&count) => Ok(built_in_digits(count)),
-            _ => Err(Error::invalid(
-                format!("data \"{source}\""),
-                format!("\"{count}\" is no usable number of digits"),
-                format!("give a whole number from 1 to {MOST_DIGITS}, such as digits:{TRAIN_DIGITS}"),
-            )),
-        };
+        let usable = count.parse().ok().filter(|count| (1..=MOST_DIGITS).contains(count));
+        return usable.map(built_in_digits).ok_or_else(|| {
+            let help = format!("give a whole number from 1 to {MOST_DIGITS}, such as digits:{TRAIN_DIGITS}");
+            Error::in_data(source, format!("\"{count}\" is no usable number of digits"), help)
+        });
     }
     if let Some(rest) = source.strip_prefix("ratings:") {
         return load_ratings(source, rest, reading);
@@ -119,7 +88,7 @@ fn load_as_it_lies(source: &str, reading: &Reading) -> Result<Splits> {
         Ok(metadata) => metadata,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             let problem = "there is no such file or folder, and no built-in data of that name";
-            return Err(Error::invalid(format!("data \"{source}\""), problem, KNOWN));
+            return Err(Error::in_data(source, problem, KNOWN));
         }
         Err(error) => return Err(Error::io("read", path)(error)),
     };
@@ -132,8 +101,8 @@ fn load_as_it_lies(source: &str, reading: &Reading) -> Result<Splits> {
     Ok(Splits { train: splits.train.with_name(name.clone()), test: splits.test.map(|test| test.with_name(name)) })
 }
 
-/// Loads pairs: the encoder's inputs and, if `targets` is given, the outputs that the model is to learn for them, as
-/// many and in the same order. Pictures in two folders must have equal names, apart from their extensions.
+/// Loads pairs: the encoder's inputs and, if `targets` is given, a target for each of them, in the order of the inputs.
+/// Pictures in two folders must have equal names, apart from their extensions.
 ///
 /// Fails as [`load_with`] does, and where inputs and targets do not match.
 pub fn load_pairs(source: &str, targets: Option<&str>, reading: &Reading) -> Result<Splits> {
@@ -143,9 +112,9 @@ pub fn load_pairs(source: &str, targets: Option<&str>, reading: &Reading) -> Res
     let label = reading.label.clone().map(|label| LabelColumn { optional: true, ..label });
     let samples = reading.samples.as_ref().map(Samples::of_targets);
     let wanted = load_with(targets, &Reading { label, samples, ..reading.clone() })?;
-    let pair = |data: Dataset, wanted: Dataset| {
-        let wanted = wanted.scaled_as(Scaling::of(&data), TARGETS)?;
-        data.with_targets(wanted).map_err(|error| match error {
+    let pair = |data: Dataset, targets_of_data: Dataset| {
+        let targets_of_data = targets_of_data.scaled_as(Scaling::of(&data), TARGETS)?;
+        data.with_targets(targets_of_data).map_err(|error| match error {
             Error::Invalid { problem, help, .. } => {
                 Error::invalid(format!("data \"{source}\" with targets \"{targets}\""), problem, help)
             }
@@ -158,7 +127,7 @@ pub fn load_pairs(source: &str, targets: Option<&str>, reading: &Reading) -> Res
         (test, _) => {
             let (with, without) = if test.is_some() { (source, targets) } else { (targets, source) };
             let problem = format!("it has a test part, and \"{without}\" has none");
-            return Err(Error::invalid(format!("data \"{with}\""), problem, "give both one, or neither"));
+            return Err(Error::in_data(with, problem, "give both one, or neither"));
         }
     };
     Ok(Splits { train: pair(data.train, wanted.train)?, test })
@@ -219,11 +188,11 @@ fn load_ratings(source: &str, rest: &str, reading: &Reading) -> Result<Splits> {
         let seed = if seed.is_empty() { Some(RATINGS_SEED) } else { seed.parse().ok() };
         return match seed {
             Some(seed) if (1..=MOST_USERS).contains(&users) => ratings(users, seed),
-            _ => Err(Error::invalid(
-                format!("data \"{source}\""),
-                "it says no usable number of users, or no seed",
-                format!("give a whole number from 1 to {MOST_USERS}, and a seed behind it, such as ratings:3000:7"),
-            )),
+            _ => {
+                let help = format!("give a whole number from 1 to {MOST_USERS}, and a seed behind it");
+                let problem = "it says no usable number of users, or no seed";
+                Err(Error::in_data(source, problem, help + ", such as ratings:3000:7"))
+            }
         };
     }
     let path = Path::new(rest);
@@ -248,11 +217,7 @@ fn load_file(path: &Path, reading: &Reading) -> Result<Splits> {
             Some(known) => Dataset::from_table(read_table(path, known, reading.label.as_ref())?, !known.complete)?,
             None => {
                 let (Table { columns, values }, labels) = read_labelled(path, reading.label.as_ref())?;
-                let dataset = Dataset::from_f32([columns], values)?;
-                match labels {
-                    Some(labels) => dataset.with_read_labels(labels)?,
-                    None => dataset,
-                }
+                Dataset::from_f32([columns], values)?.with_read_labels(labels)?
             }
         },
     };

@@ -41,7 +41,6 @@ mod side_data;
 mod source;
 mod sparse;
 mod stream;
-mod strokes;
 pub mod table;
 mod text;
 mod training_sets;

@@ -1,6 +1,7 @@
 //! NPZ, NumPy's format for several arrays: a ZIP archive of NPY files, each stored or deflated.
 //!
-//! The archive's directory at its end is read entry by entry, ZIP64's larger numbers included; every checksum is compared.
+//! The archive's directory at its end is read entry by entry, ZIP64's larger numbers included; every checksum is
+//! compared.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
@@ -9,7 +10,9 @@ use std::path::{Path, PathBuf};
 use flate2::Crc;
 use flate2::bufread::DeflateDecoder;
 
-use super::npy::{LabelArray, Place, read_array, read_exact_list, read_labels};
+use super::elements::Origin;
+use super::gzip::GET_AGAIN;
+use super::npy::{LabelArray, read_array, read_exact_list, read_labels};
 use crate::error::{Error, Result, suggest};
 use crate::files;
 use crate::shape::Shape;
@@ -30,7 +33,6 @@ const ELSEWHERE: u64 = 0xffff_ffff;
 const MOST_ENTRIES: u64 = 10_000;
 /// Most bytes read of an array of text.
 const MOST_TEXT: u64 = 4096;
-const GET_AGAIN: &str = "the file is damaged: get it again";
 
 /// An NPZ file whose directory has been read.
 #[derive(Debug)]
@@ -44,7 +46,7 @@ pub struct Npz {
 #[derive(Debug)]
 struct Entry {
     name: String,
-    method: u16,
+    method: u64,
     checksum: u32,
     packed: u64,
     unpacked: u64,
@@ -75,7 +77,7 @@ impl Npz {
         Tensor::new(shape, values)
     }
 
-    /// As [`Npz::read`], returning shape and values without a tensor.
+    /// Reads one array as [`Npz::read`] does, to shape and values without a tensor.
     pub(super) fn read_parts(&self, name: &str) -> Result<(Shape, Values)> {
         self.with(name, read_array)
     }
@@ -100,18 +102,14 @@ impl Npz {
     }
 
     /// Calls a reader with one array, unpacked.
-    fn with<T>(
-        &self,
-        name: &str,
-        read: impl FnOnce(&Place, &mut Resolved<BufReader<io::Take<File>>>, u64) -> Result<T>,
-    ) -> Result<T> {
+    fn with<T>(&self, name: &str, read: impl FnOnce(&Origin, &mut dyn Read, u64) -> Result<T>) -> Result<T> {
         let path = &self.path;
         let Some(entry) = self.arrays.iter().find(|entry| entry.name == name) else {
             return Err(Error::file(path, format!("has no array {name:?}"), suggest(name, self.names())));
         };
-        let place = Place { path, array: Some(name) };
+        let origin = Origin { path, array: Some(name) };
         let io = |source| match io::Error::kind(&source) {
-            io::ErrorKind::UnexpectedEof => place.error("lies outside the file", GET_AGAIN),
+            io::ErrorKind::UnexpectedEof => origin.damaged("lies outside the file"),
             _ => Error::io("read", path)(source),
         };
         let mut file = files::open(path)?;
@@ -119,47 +117,39 @@ impl Npz {
         let mut local = [0; 30];
         file.read_exact(&mut local).map_err(io)?;
         if local[..4] != MAGIC {
-            return Err(place.error("is not where the directory says", GET_AGAIN));
+            return Err(origin.damaged("is not where the directory says"));
         }
-        let skipped = u64::from(u16_at(&local, 26)) + u64::from(u16_at(&local, 28));
+        let skipped = unsigned(&local, 26, 2) + unsigned(&local, 28, 2);
         file.seek(SeekFrom::Current(skipped as i64)).map_err(io)?;
         let packed = BufReader::new(file.take(entry.packed));
-        let checked = |reader| Resolved { reader, crc: Crc::new(), left: entry.unpacked, expected: entry.checksum };
-        match entry.method {
-            0 => read(&place, &mut checked(Unpack::Stored(packed)), entry.unpacked.min(self.bytes)),
-            8 => read(&place, &mut checked(Unpack::Deflated(DeflateDecoder::new(packed))), 0),
+        let (reader, at_hand): (Box<dyn Read>, u64) = match entry.method {
+            0 => (Box::new(packed), entry.unpacked.min(self.bytes)),
+            8 => (Box::new(DeflateDecoder::new(packed)), 0),
             method => {
                 let help = "save it by numpy.savez or numpy.savez_compressed";
-                Err(place.error(format!("is packed by method {method}, which is not read"), help))
+                return Err(origin.error(format!("is packed by method {method}, which is not read"), help));
             }
-        }
+        };
+        let (crc, left, expected) = (Crc::new(), entry.unpacked, entry.checksum);
+        read(&origin, &mut Checked { reader, crc, left, expected }, at_hand)
     }
 }
 
-/// Decompressors for the methods that NumPy uses.
-enum Unpack<R> {
-    Stored(R),
-    Deflated(DeflateDecoder<R>),
-}
-
 /// A reader that limits an entry to its declared length, and compares the checksum at the end.
-struct Resolved<R> {
-    reader: Unpack<R>,
+struct Checked<R> {
+    reader: R,
     crc: Crc,
     left: u64,
     expected: u32,
 }
 
-impl<R: io::BufRead> Read for Resolved<R> {
+impl<R: Read> Read for Checked<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
         if most == 0 {
             return Ok(0);
         }
-        let count = match &mut self.reader {
-            Unpack::Stored(reader) => reader.read(&mut buffer[..most])?,
-            Unpack::Deflated(reader) => reader.read(&mut buffer[..most])?,
-        };
+        let count = self.reader.read(&mut buffer[..most])?;
         if count == 0 {
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it ends early"));
         }
@@ -185,21 +175,19 @@ fn read_directory(path: &Path, mut file: File, length: u64) -> Result<Vec<Entry>
     (&mut file).take((END_BYTES + LONGEST_COMMENT) as u64).read_to_end(&mut tail).map_err(io)?;
     let last = tail.len().checked_sub(END_BYTES);
     let end = last.and_then(|last| (0..=last).rev().find(|at| tail[*at..].starts_with(&DIRECTORY_END)));
-    let Some(end) = end else {
-        return Err(damaged("is no whole ZIP archive: its directory is missing"));
-    };
-    let mut count = u64::from(u16_at(&tail, end + 10));
-    let mut offset = u64::from(u32_at(&tail, end + 16));
+    let end = end.ok_or_else(|| damaged("is no whole ZIP archive: its directory is missing"))?;
+    let mut count = unsigned(&tail, end + 10, 2);
+    let mut offset = unsigned(&tail, end + 16, 4);
     if count == 0xffff || offset == ELSEWHERE {
         // ZIP64: a locator before the end of the directory gives the position of the larger numbers.
         let locator = (tail_start + end as u64).checked_sub(20).ok_or_else(|| damaged("has no ZIP64 locator"))?;
         let locator: [u8; 20] = read_at(&mut file, locator).map_err(io)?;
         if locator[..4] == LOCATOR_64 {
-            let record: [u8; 56] = read_at(&mut file, u64_at(&locator, 8)).map_err(io)?;
+            let record: [u8; 56] = read_at(&mut file, unsigned(&locator, 8, 8)).map_err(io)?;
             if record[..4] != DIRECTORY_END_64 {
                 return Err(damaged("has no directory where its ZIP64 locator says"));
             }
-            (count, offset) = (u64_at(&record, 32), u64_at(&record, 48));
+            (count, offset) = (unsigned(&record, 32, 8), unsigned(&record, 48, 8));
         }
     }
     if count > MOST_ENTRIES {
@@ -215,25 +203,17 @@ fn read_directory(path: &Path, mut file: File, length: u64) -> Result<Vec<Entry>
         if fixed[..4] != DIRECTORY_ENTRY {
             return Err(damaged("has a damaged directory"));
         }
-        let [name, extra, comment] = [28, 30, 32].map(|at| usize::from(u16_at(&fixed, at)));
+        let [name, extra, comment] = [28, 30, 32].map(|at| unsigned(&fixed, at, 2) as usize);
         let mut rest = vec![0; name + extra + comment];
         directory.read_exact(&mut rest).map_err(io)?;
-        let wide = wide_numbers(
-            [u32_at(&fixed, 24), u32_at(&fixed, 20), u32_at(&fixed, 42)].map(u64::from),
-            &rest[name..name + extra],
-        );
+        let numbers = [24, 20, 42].map(|at| unsigned(&fixed, at, 4));
+        let wide = wide_numbers(numbers, &rest[name..name + extra]);
         let [unpacked, packed, offset] = wide.ok_or_else(|| damaged("has a damaged directory"))?;
         // Messages are one line, so ignore names with control characters.
         let name = str::from_utf8(&rest[..name]).ok().filter(|name| !name.contains(char::is_control));
-        let Some(name) = name.and_then(|name| name.strip_suffix(".npy")) else { continue };
-        arrays.push(Entry {
-            name: name.to_owned(),
-            method: u16_at(&fixed, 10),
-            checksum: u32_at(&fixed, 16),
-            packed,
-            unpacked,
-            offset,
-        });
+        let Some(name) = name.and_then(|name| name.strip_suffix(".npy")).map(str::to_owned) else { continue };
+        let (method, checksum) = (unsigned(&fixed, 10, 2), unsigned(&fixed, 16, 4) as u32);
+        arrays.push(Entry { name, method, checksum, packed, unpacked, offset });
     }
     Ok(arrays)
 }
@@ -244,12 +224,12 @@ fn wide_numbers(mut numbers: [u64; 3], mut extra: &[u8]) -> Option<[u64; 3]> {
         return Some(numbers);
     }
     while extra.len() >= 4 {
-        let (tag, length) = (u16_at(extra, 0), usize::from(u16_at(extra, 2)));
+        let (tag, length) = (unsigned(extra, 0, 2), unsigned(extra, 2, 2) as usize);
         let field = extra.get(4..4 + length)?;
         if tag == 1 {
             let mut wide = field.chunks_exact(8);
             for number in numbers.iter_mut().filter(|number| **number == ELSEWHERE) {
-                *number = u64_at(wide.next()?, 0);
+                *number = unsigned(wide.next()?, 0, 8);
             }
             return Some(numbers);
         }
@@ -265,14 +245,7 @@ fn read_at<const SIZE: usize>(file: &mut File, offset: u64) -> io::Result<[u8; S
     Ok(bytes)
 }
 
-fn u16_at(bytes: &[u8], at: usize) -> u16 {
-    u16::from_le_bytes([bytes[at], bytes[at + 1]])
-}
-
-fn u32_at(bytes: &[u8], at: usize) -> u32 {
-    u32::from(u16_at(bytes, at)) | u32::from(u16_at(bytes, at + 2)) << 16
-}
-
-fn u64_at(bytes: &[u8], at: usize) -> u64 {
-    u64::from(u32_at(bytes, at)) | u64::from(u32_at(bytes, at + 4)) << 32
+/// A little-endian number of `size` bytes, at most 8.
+fn unsigned(bytes: &[u8], at: usize, size: usize) -> u64 {
+    bytes[at..at + size].iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte))
 }

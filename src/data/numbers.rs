@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::records::Separator;
+use super::records::{Separator, shortened};
 use super::text::warn;
 use crate::error::{Error, Result};
 
@@ -78,7 +78,7 @@ impl<'a> Content<'a> {
 }
 
 /// Whether a number is finite in 32 bits.
-pub(super) fn is_finite(number: f64) -> bool {
+fn is_finite(number: f64) -> bool {
     number.is_finite() && number.abs() < f64::from(f32::MAX)
 }
 
@@ -131,42 +131,30 @@ impl<'a> Numbers<'a> {
         }
     }
 
-    /// Parses a field as a number, which may be infinite, or as none. Fails where it has a decimal comma and an earlier
-    /// number a point, or the reverse.
-    pub fn number(&mut self, field: &str, place: [usize; 2]) -> Result<Option<f64>> {
-        let number = field.parse::<f64>().ok();
+    /// Parses a field as a number, which may be infinite; `None` for anything else. Fails where the field has a decimal
+    /// comma and an earlier number a point, or the reverse.
+    pub fn number(&mut self, field: &str, [line, column]: [usize; 2]) -> Result<Option<f64>> {
+        let mut number = field.parse::<f64>().ok();
         if !self.separator.leaves_commas() {
             return Ok(number);
         }
-        let number = match number {
-            Some(number) => {
-                if self.point.is_none() && field.contains('.') {
-                    self.point = Some(place);
-                }
-                Some(number)
-            }
-            None => {
-                let decimal = field.contains(',') && !field.contains('.');
-                let number = decimal.then(|| field.replacen(',', ".", 1).parse::<f64>().ok()).flatten();
-                if self.comma.is_none() && number.is_some() {
-                    self.comma = Some(place);
-                }
-                number
-            }
-        };
-        match (self.comma, self.point) {
-            (Some(comma), Some(point)) if comma == place || point == place => {
-                let (earlier, mark, other) =
-                    if comma == place { (point, "comma", "point") } else { (comma, "point", "comma") };
-                let shown: String = field.chars().take(40).collect();
-                let problem = format!(
-                    "line {}, column {} is {shown:?}, a number with a {mark}, but line {}, column {} has one with a {other}",
-                    place[0], place[1], earlier[0], earlier[1]
-                );
-                let help = "write all decimals behind points, and nothing between thousands";
-                Err(Error::file(self.path, problem, help))
-            }
-            _ => Ok(number),
+        if number.is_some() && field.contains('.') {
+            self.point.get_or_insert([line, column]);
+        } else if number.is_none() && field.contains(',') && !field.contains('.') {
+            number = field.replacen(',', ".", 1).parse().ok();
+            self.comma = self.comma.or(number.map(|_| [line, column]));
         }
+        let (Some(comma), Some(point)) = (self.comma, self.point) else { return Ok(number) };
+        let ([first_line, first_column], mark, other) = match [line, column] {
+            here if here == comma => (point, "comma", "point"),
+            here if here == point => (comma, "point", "comma"),
+            _ => return Ok(number),
+        };
+        let problem = format!(
+            "line {line}, column {column} is {:?}, a number with a {mark}, but line {first_line}, column {first_column} \
+             has one with a {other}",
+            shortened(field)
+        );
+        Err(Error::file(self.path, problem, "write all decimals behind points, and nothing between thousands"))
     }
 }

@@ -1,4 +1,4 @@
-//! Folders of pictures of any size: resized to one size when decoded, in parallel, at once or on demand.
+//! Folders of pictures of any size: decoded in parallel to one size, in advance or on demand.
 
 use std::path::{Path, PathBuf};
 
@@ -73,39 +73,38 @@ impl PictureFormat {
         let (height, width) = (picture.height, picture.width);
         let samples: Vec<T> = picture.into_samples(self.channels);
         match self.channels {
-            1 => self.place::<T, T::Grey>(samples, height, width, sample),
-            2 => self.place::<T, T::GreyAlpha>(samples, height, width, sample),
-            3 => self.place::<T, T::Colour>(samples, height, width, sample),
-            _ => self.place::<T, T::ColourAlpha>(samples, height, width, sample),
+            1 => self.fit_into::<T, T::Grey>(samples, height, width, sample),
+            2 => self.fit_into::<T, T::GreyAlpha>(samples, height, width, sample),
+            3 => self.fit_into::<T, T::Colour>(samples, height, width, sample),
+            _ => self.fit_into::<T, T::ColourAlpha>(samples, height, width, sample),
         }
         .ok_or_else(|| Error::file(path, "has no pixel", "remove it"))
     }
 
     /// Resizes the pixels to a sample and separates its planes. `None` if there are no pixels.
-    fn place<T: Pixels, P: Pixel<Subpixel = T> + 'static>(
+    fn fit_into<T: Pixels, P: Pixel<Subpixel = T> + 'static>(
         &self,
         samples: Vec<T>,
         height: usize,
         width: usize,
         sample: &mut [T],
     ) -> Option<()> {
-        let (Ok(wide), Ok(high)) = (u32::try_from(width), u32::try_from(height)) else { return None };
-        let picture: ImageBuffer<P, Vec<T>> = ImageBuffer::from_raw(wide, high, samples)?;
+        let (columns, rows) = (u32::try_from(width).ok()?, u32::try_from(height).ok()?);
+        let picture: ImageBuffer<P, Vec<T>> = ImageBuffer::from_raw(columns, rows, samples)?;
         if height == 0 || width == 0 {
             return None;
         }
-        // The sizes before and after scaling; the smaller of the two scales decides.
+        // The part of the picture that is kept, and its size in the sample; the smaller of the two scales decides.
         let scaled = |size: usize, by: usize, of: usize| (size * by).div_ceil(of).max(1);
         let narrow = width * self.height < height * self.width;
-        let (part, whole) = match self.fit {
-            Fit::Stretch => ([height, width], [self.height, self.width]),
-            Fit::Crop if narrow => {
-                ([scaled(self.height, width, self.width).min(height), width], [self.height, self.width])
-            }
-            Fit::Crop => ([height, scaled(self.width, height, self.height).min(width)], [self.height, self.width]),
-            Fit::Pad if narrow => ([height, width], [self.height, scaled(width, self.height, height).min(self.width)]),
-            Fit::Pad => ([height, width], [scaled(height, self.width, width).min(self.height), self.width]),
-        };
+        let (mut part, mut whole) = ([height, width], [self.height, self.width]);
+        match self.fit {
+            Fit::Stretch => {}
+            Fit::Crop if narrow => part[0] = scaled(self.height, width, self.width).min(height),
+            Fit::Crop => part[1] = scaled(self.width, height, self.height).min(width),
+            Fit::Pad if narrow => whole[1] = scaled(width, self.height, height).min(self.width),
+            Fit::Pad => whole[0] = scaled(height, self.width, width).min(self.height),
+        }
         let (top, left) = ((height - part[0]) / 2, (width - part[1]) / 2);
         let part = imageops::crop_imm(&picture, left as u32, top as u32, part[1] as u32, part[0] as u32).to_image();
         let fitted = match part.dimensions() == (whole[1] as u32, whole[0] as u32) {

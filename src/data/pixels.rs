@@ -134,15 +134,13 @@ impl Interleaved {
     /// Converts a picture of bytes to grey if all its pixels are grey, keeping opacity.
     pub(super) fn grey_where_it_is(self) -> Interleaved {
         let is_grey = |pixel: &[u8]| pixel[0] == pixel[1] && pixel[1] == pixel[2];
-        match self {
-            Interleaved { channels: channels @ (3 | 4), height, width, samples: Samples::Bytes(bytes) }
-                if bytes.chunks_exact(channels).all(is_grey) =>
-            {
-                let grey = channels - 2;
-                let samples = Samples::Bytes(in_channels(bytes, channels, grey));
-                Interleaved { channels: grey, height, width, samples }
+        match self.samples {
+            Samples::Bytes(bytes) if self.channels > 2 && bytes.chunks_exact(self.channels).all(is_grey) => {
+                let channels = self.channels - 2;
+                let samples = Samples::Bytes(in_channels(bytes, self.channels, channels));
+                Interleaved { channels, samples, ..self }
             }
-            other => other,
+            samples => Interleaved { samples, ..self },
         }
     }
 }

@@ -1,14 +1,13 @@
 //! Ratings: what users took or liked, read from lines of `user,item[,value]`, or made up with a known structure.
 
-use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::dataset::{Dataset, Splits};
+use super::labels::Names;
 use super::numbers::Numbers;
-use super::records::Source;
+use super::records::{Source, shortened, warn_of_index};
 use super::sparse::SparseRows;
-use super::text::warn;
 use crate::error::{Error, Result};
 use crate::rng::SplitMix;
 
@@ -20,7 +19,9 @@ use crate::rng::SplitMix;
 /// Fails where a line has fewer than two fields, or a value that is not a finite number of at least 0.
 pub(super) fn read_ratings(path: &Path, items: Option<&Arc<Vec<String>>>) -> Result<SparseRows> {
     let (mut users, mut found) = (Names::default(), Names::default());
-    let mut known = items.map(|items| Names::of(items));
+    for item in items.into_iter().flat_map(|items| items.iter()) {
+        found.index(item);
+    }
     let mut entries: Vec<(u32, u32, f32)> = Vec::new();
     let (mut first, mut index) = (true, 0);
     // No line breaks in names: a run lists its items line by line.
@@ -48,31 +49,27 @@ pub(super) fn read_ratings(path: &Path, items: Option<&Arc<Vec<String>>>) -> Res
             return Err(Error::file(path, problem, "give lines of user,item or user,item,value"));
         }
         let value = value.filter(|value| value.is_finite() && *value >= 0.0).ok_or_else(|| {
-            let text: String = rest[0].chars().take(40).collect();
-            let column = index + 3;
+            let (column, text) = (index + 3, shortened(&rest[0]));
             let problem = format!("line {line}, column {column} is {text:?}, which is no number of at least 0");
             Error::file(path, problem, "give how often or how much the user took the item, or leave it out")
         })?;
-        let user = users.number(user);
-        let item = match &mut known {
-            Some(known) => known.numbers.get(item).copied(),
-            None => Some(found.number(item)),
-        };
+        let user = users.index(user);
+        let item = if items.is_some() { found.known(item) } else { Some(found.index(item)) };
         entries.extend(item.map(|item| (user, item, value)));
         Ok(())
     })?;
     skipped.warn(path);
     if index > 0 {
-        warn(path, "the first column has no name and is left out: it holds the numbers of the lines");
+        warn_of_index(path);
     }
-    if users.names.is_empty() {
+    let (user_order, user_names) = users.sorted(|name| name.parse().ok());
+    if user_names.is_empty() {
         return Err(Error::file(path, "holds no line of user and item", "give lines of user,item or user,item,value"));
     }
-    let (user_order, user_names) = users.sorted();
     let (item_order, item_names) = match items {
         Some(items) => ((0..items.len() as u32).collect(), items.clone()),
         None => {
-            let (order, names) = found.sorted();
+            let (order, names) = found.sorted(|name| name.parse().ok());
             (order, Arc::new(names))
         }
     };
@@ -80,52 +77,8 @@ pub(super) fn read_ratings(path: &Path, items: Option<&Arc<Vec<String>>>) -> Res
     for (user, item, value) in entries {
         rows[user_order[user as usize] as usize].push((item_order[item as usize], value));
     }
-    let rows = SparseRows::new(item_names.len(), rows).map_err(|error| match error {
-        Error::Invalid { problem, help, .. } => Error::file(path, problem, help),
-        other => other,
-    })?;
+    let rows = SparseRows::new(item_names.len(), rows).map_err(Error::in_file(path))?;
     Ok(rows.with_names(user_names, item_names))
-}
-
-/// Distinct names in order of appearance, and the index of each.
-#[derive(Default)]
-struct Names {
-    names: Vec<String>,
-    numbers: HashMap<String, u32>,
-}
-
-impl Names {
-    fn of(names: &[String]) -> Names {
-        let mut all = Names::default();
-        names.iter().for_each(|name| {
-            all.number(name);
-        });
-        all
-    }
-
-    fn number(&mut self, name: &str) -> u32 {
-        if let Some(number) = self.numbers.get(name) {
-            return *number;
-        }
-        let number = self.names.len() as u32;
-        self.names.push(name.to_owned());
-        self.numbers.insert(name.to_owned(), number);
-        number
-    }
-
-    /// The position of each name in sorted order, and the sorted names.
-    fn sorted(self) -> (Vec<u32>, Vec<String>) {
-        let as_numbers: Option<Vec<i64>> = self.names.iter().map(|name| name.parse().ok()).collect();
-        let mut order: Vec<usize> = (0..self.names.len()).collect();
-        match as_numbers {
-            Some(numbers) => order.sort_by_key(|at| (numbers[*at], &self.names[*at])),
-            None => order.sort_by_key(|at| &self.names[*at]),
-        }
-        let mut places = vec![0; order.len()];
-        order.iter().enumerate().for_each(|(place, at)| places[*at] = place as u32);
-        let names = order.into_iter().map(|at| self.names[at].clone()).collect();
-        (places, names)
-    }
 }
 
 /// Names, or their beginnings, of the columns of users and items.
@@ -164,7 +117,7 @@ const TEST_STREAM: u64 = 2;
 /// As for the built-in digits, only exact arithmetic is used: a seed gives identical users on every machine.
 pub fn ratings(users: usize, seed: u64) -> Result<Splits> {
     let mut random = SplitMix::new(SplitMix::new(seed).next());
-    let (members, popular) = (shuffled(&mut random), shuffled(&mut random));
+    let (members, popular) = (random.shuffled(ITEMS as u32), random.shuffled(ITEMS as u32));
     let cumulated = |weight: &dyn Fn(usize) -> f64, count: usize| -> Vec<f64> {
         let sums = (0..count).scan(0.0, |sum, rank| {
             *sum += weight(rank);
@@ -204,13 +157,4 @@ pub fn ratings(users: usize, seed: u64) -> Result<Splits> {
 fn rank(sums: &[f64], random: &mut SplitMix) -> usize {
     let draw = f64::from(random.unit()) * sums[sums.len() - 1];
     sums.partition_point(|sum| *sum <= draw).min(sums.len() - 1)
-}
-
-/// The items in a random order.
-fn shuffled(random: &mut SplitMix) -> Vec<u32> {
-    let mut order: Vec<u32> = (0..ITEMS as u32).collect();
-    for last in (1..ITEMS).rev() {
-        order.swap(last, random.below(last + 1));
-    }
-    order
 }

@@ -11,13 +11,13 @@ use std::fs;
 use std::sync::Arc;
 
 /// Settings with which [`load_with`](super::load_with) reads samples for a model, made by `ModelSpec::reading`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Reading {
     /// The format for pictures of any size. If none is given, all must have one size, and stay unchanged.
     pub pictures: Option<PictureFormat>,
-    /// Most bytes of memory for all pictures converted to a format. Larger sets stay in their files, see
-    /// [`Dataset::from_pictures`].
-    pub memory: u64,
+    /// Most bytes of memory for all pictures converted to a format; by default there is no limit. Larger sets stay in
+    /// their files, see [`Dataset::from_pictures`].
+    pub memory: Option<u64>,
     /// The items that are the columns of ratings, in this order; all found items by default.
     pub items: Option<Arc<Vec<String>>>,
     /// Reads CSV files as tables, whose first line names columns of numbers or categories. By default, as numbers.
@@ -31,24 +31,10 @@ pub struct Reading {
     pub samples: Option<Samples>,
 }
 
-impl Default for Reading {
-    fn default() -> Reading {
-        Reading {
-            pictures: None,
-            memory: u64::MAX,
-            items: None,
-            columns: None,
-            label: None,
-            input: None,
-            samples: None,
-        }
-    }
-}
-
 impl Reading {
-    /// Reads pictures in a format; if they exceed a quarter of the memory that is free now, on demand.
+    /// Reads pictures in a format; decodes them on demand if they exceed a quarter of the free memory.
     pub fn pictures(format: Option<PictureFormat>) -> Reading {
-        Reading { pictures: format, memory: free_memory() / 4, ..Reading::default() }
+        Reading { pictures: format, memory: Some(free_memory() / 4), ..Reading::default() }
     }
 
     /// Rearranges data for the model's input, and converts it to the training data's scaling.
@@ -58,7 +44,7 @@ impl Reading {
             None => data,
         };
         match &self.samples {
-            Some(samples) => samples.bring(data),
+            Some(samples) => samples.convert(data),
             None => Ok(data),
         }
     }

@@ -1,6 +1,6 @@
 //! Lines of fields: CSV and its variants, with any content in the fields.
 //!
-//! [`Source`] detects how a file is written; [`Fields`] reads it field by field in bounded memory, and
+//! [`Source`] detects the format of a file; [`Fields`] reads it field by field in bounded memory, and
 //! [`Source::records`] record by record.
 
 use std::path::Path;
@@ -54,14 +54,11 @@ impl Source<'_> {
 
     /// Reads the file's fields from the first on, none longer than `longest` bytes.
     pub fn fields(&self, longest: usize) -> Result<Fields<'_>> {
-        let text = Text::open(self.path, self.encoding)?;
         Ok(Fields {
-            path: self.path,
-            text,
+            source: *self,
+            text: Text::open(self.path, self.encoding)?,
             block: Vec::new(),
             at: 0,
-            separator: self.separator,
-            breaks: self.breaks,
             longest,
             record: 1,
             breaks_within: 0,
@@ -126,13 +123,8 @@ impl Skipped {
             0 => {}
             1 => warn(path, &format!("line {} holds nothing but separators and is left out", self.first)),
             count => {
-                let first = self.first;
-                warn(
-                    path,
-                    &format!(
-                        "{count} lines, of which line {first} is the first, hold nothing but separators and are left out"
-                    ),
-                );
+                let lines = format!("{count} lines, of which line {} is the first,", self.first);
+                warn(path, &format!("{lines} hold nothing but separators and are left out"));
             }
         }
     }
@@ -170,12 +162,10 @@ enum State {
 
 /// A file and the reader's position in it.
 pub(super) struct Fields<'a> {
-    path: &'a Path,
+    source: Source<'a>,
     text: Text,
     block: Vec<u8>,
     at: usize,
-    separator: Separator,
-    breaks: bool,
     longest: usize,
     /// The line in which the record began, and the line breaks within the last field.
     record: usize,
@@ -206,7 +196,7 @@ impl Fields<'_> {
     /// An error about the last field.
     pub fn wrong(&self, problem: impl Into<String>, help: impl Into<String>) -> Error {
         let problem = format!("line {}, column {} {}", self.line, self.column, problem.into());
-        Error::file(self.path, problem, help)
+        Error::file(self.source.path, problem, help)
     }
 
     /// Reads up to the next field, the end of a line that is not empty, or the end of the file. Lines end with \n, \r\n
@@ -220,7 +210,7 @@ impl Fields<'_> {
         loop {
             if self.at == self.block.len() {
                 self.at = 0;
-                if !self.text.read(self.path, &mut self.block)? {
+                if !self.text.read(self.source.path, &mut self.block)? {
                     self.block.clear();
                     return self.end();
                 }
@@ -240,7 +230,7 @@ impl Fields<'_> {
     /// Appends all bytes available up to one that may end the field; nearly all bytes take this path.
     fn keep_plain(&mut self) -> Result<()> {
         let rest = &self.block[self.at..];
-        let ends = |byte: &u8| match self.separator {
+        let ends = |byte: &u8| match self.source.separator {
             _ if matches!(byte, b'"' | b'\n' | b'\r') => true,
             _ if self.quote == Quote::Open => false,
             Separator::Byte(separator) => *byte == separator,
@@ -281,12 +271,12 @@ impl Fields<'_> {
                 self.field.push(byte);
                 self.quote = Quote::Open;
             }
-            b'"' if self.separator != Separator::Colons && self.field.iter().all(u8::is_ascii_whitespace) => {
+            b'"' if self.source.separator != Separator::Colons && self.field.iter().all(u8::is_ascii_whitespace) => {
                 self.field.clear();
                 (self.quote, self.begun) = (Quote::Open, true);
             }
             b'"' => self.field.push(byte),
-            b'\n' | b'\r' if self.quote == Quote::Open && self.breaks => {
+            b'\n' | b'\r' if self.quote == Quote::Open && self.source.breaks => {
                 self.field.push(b'\n');
                 self.breaks_within += 1;
             }
@@ -307,7 +297,7 @@ impl Fields<'_> {
     }
 
     fn separates(&self, byte: u8) -> bool {
-        match self.separator {
+        match self.source.separator {
             Separator::Byte(separator) => byte == separator,
             Separator::Colons => byte == b':' && self.field.last() == Some(&b':'),
             Separator::Blanks => matches!(byte, b' ' | b'\t'),
@@ -316,7 +306,7 @@ impl Fields<'_> {
 
     /// Handles a separator: ends the field, if there is one.
     fn separator(&mut self) -> Option<Token> {
-        match self.separator {
+        match self.source.separator {
             Separator::Byte(_) => {}
             Separator::Colons => drop(self.field.pop()),
             Separator::Blanks if self.field.is_empty() && self.quote == Quote::None => return None,
@@ -340,7 +330,7 @@ impl Fields<'_> {
             self.end_line();
             return None;
         }
-        if nothing && self.separator == Separator::Blanks {
+        if nothing && self.source.separator == Separator::Blanks {
             self.column -= 1;
             return Some(self.end_line());
         }
@@ -370,40 +360,43 @@ impl Fields<'_> {
     }
 
     fn open_quote(&self) -> Error {
-        let within = if self.breaks { "" } else { " in its line" };
+        let within = if self.source.breaks { "" } else { " in its line" };
         self.wrong(format!("has a quote that is not closed{within}"), "close it")
     }
 }
 
 /// Detects the separator: of tab, semicolon, comma, two colons and bar, the first in this order that the first line has
-/// outside quotes. If it has none, blanks separate, provided that all lines of the beginning have as many fields
-/// between blanks, two or more, and that all fields except the first line's are numbers.
+/// outside quotes. If it has none, blanks separate, provided that all lines of the beginning have equal numbers of
+/// fields between blanks, two or more, and that all fields except the first line's are numbers.
 fn separator(beginning: &[u8]) -> Separator {
     let skipped = beginning.iter().take_while(|byte| byte.is_ascii_whitespace() && **byte != b'\t').count();
     let beginning = &beginning[skipped..];
+    // With both semicolons and commas, semicolons separate: the commas are decimal points, or in names.
+    const SEPARATORS: [Separator; 5] = [
+        Separator::Byte(b'\t'),
+        Separator::Byte(b';'),
+        Separator::Byte(b','),
+        Separator::Colons,
+        Separator::Byte(b'|'),
+    ];
     let (mut quoted, mut found) = (false, [false; 5]);
     for (at, byte) in beginning.iter().enumerate() {
         match byte {
             b'"' => quoted = !quoted,
             b'\n' | b'\r' if !quoted => break,
             _ if quoted => {}
-            b'\t' => found[0] = true,
-            b';' => found[1] = true,
-            b',' => found[2] = true,
-            b':' if beginning.get(at + 1) == Some(&b':') => found[3] = true,
-            b'|' => found[4] = true,
-            _ => {}
+            _ => SEPARATORS.iter().zip(&mut found).for_each(|(separator, found)| {
+                *found |= match separator {
+                    Separator::Colons => beginning[at..].starts_with(b"::"),
+                    separator => *separator == Separator::Byte(*byte),
+                };
+            }),
         }
     }
-    match found {
-        [true, ..] => Separator::Byte(b'\t'),
-        // With both, semicolons separate: the commas are decimal points, or in names.
-        [_, true, ..] => Separator::Byte(b';'),
-        [_, _, true, ..] => Separator::Byte(b','),
-        [_, _, _, true, _] => Separator::Colons,
-        [.., true] => Separator::Byte(b'|'),
-        _ if blanks_separate(beginning) => Separator::Blanks,
-        _ => Separator::Byte(b','),
+    match found.iter().position(|found| *found) {
+        Some(first) => SEPARATORS[first],
+        None if blanks_separate(beginning) => Separator::Blanks,
+        None => Separator::Byte(b','),
     }
 }
 
@@ -422,6 +415,16 @@ fn blanks_separate(beginning: &[u8]) -> bool {
         fields.clone().count() == columns && fields.into_iter().all(|field| field.parse::<f64>().is_ok())
     };
     columns > 1 && others.iter().all(numbers) && (!others.is_empty() || numbers(&first))
+}
+
+/// Shortens a field for messages.
+pub(super) fn shortened(field: &str) -> String {
+    field.chars().take(40).collect()
+}
+
+/// Warns that a column of line numbers is left out.
+pub(super) fn warn_of_index(path: &Path) {
+    warn(path, "the first column has no name and is left out: it holds the numbers of the lines");
 }
 
 /// Formats a field for a file, with quotes if it needs them.

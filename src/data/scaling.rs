@@ -1,5 +1,5 @@
-//! Scaling of numbers: bytes mean 0 to 1 and are divided by 255, floats are taken as they are. A model was trained on
-//! one of the two; data used with it later must have the same scaling, see [`Scaling`].
+//! Scaling of numbers: bytes mean 0 to 1 and are divided by 255, floats stay unchanged. A model was trained on
+//! one of the two; data used with it later must be scaled likewise, see [`Scaling`].
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -46,14 +46,14 @@ impl Dataset {
 ///
 /// | trained on | bytes later | floats later |
 /// | --- | --- | --- |
-/// | bytes | divided by 255 | as they are where they lie in or near 0 to 1, else refused |
-/// | floats in or near 0 to 1 | divided by 255 | as they are; whole numbers of a byte's range are refused |
-/// | floats of a byte's range | as numbers 0 to 255 | as they are; fractions of 0 to 1 beside whole ones are refused |
-/// | other floats | refused | as they are |
+/// | bytes | divided by 255 | unchanged in or near 0 to 1, else refused |
+/// | floats in or near 0 to 1 | divided by 255 | unchanged; whole numbers of a byte's range are refused |
+/// | floats of a byte's range | become floats 0 to 255 | unchanged; fractions of 0 to 1 are refused after whole ones |
+/// | other floats | refused | unchanged |
 ///
 /// Numbers near 0 to 1 are less than that interval's width outside it, as reconstructions of a linear decoder are, and
 /// neither numbers from -1 to 1 nor standardised ones. Floats have a byte's range if none is negative and the largest
-/// is from 128 to 255. Otherwise later floats may have any range: an anomaly is unlike anything that the model has
+/// is from 128 to 255. Otherwise later floats may have any range, since an anomaly is unlike all that the model has
 /// seen. If trained on floats that are only 0 and 1, bytes that are only 0 and 1 become equal floats.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
@@ -102,34 +102,37 @@ impl Scaling {
     /// The conversion of data scaled like `later` for a model that was trained on data scaled like `self`; `None` if
     /// there is none.
     fn takes(self, later: Scaling) -> Option<Change> {
-        let fits = |fits: bool| fits.then_some(Change::Nothing);
-        match (self, later) {
-            (Scaling::Bytes { .. }, Scaling::Bytes { .. }) => Some(Change::Nothing),
-            (Scaling::Bytes { most: own }, Scaling::Floats { least, most, whole }) => {
-                let later = Extent { least, most, whole };
-                // Bytes that are only 0 and 1 meant 0 and 1/255, unlike floats of 0 and 1.
-                fits(later.is_near_unit() && (own > 1 || most < 0.5))
-            }
-            (Scaling::Floats { least, most, whole }, Scaling::Bytes { most: later }) => {
-                let own = Extent { least, most, whole };
-                match own.is_of_bytes() || (own.is_near_unit() && whole && later <= 1) {
-                    true => Some(Change::Numbers),
-                    false => fits(own.is_near_unit()),
+        let (trained, new) = (self.extent(), later.extent());
+        let fits = match (self, later) {
+            (Scaling::Bytes { .. }, Scaling::Bytes { .. }) => true,
+            // Bytes that are only 0 and 1 meant 0 and 1/255, unlike floats of 0 and 1.
+            (Scaling::Bytes { most }, Scaling::Floats { .. }) => new.is_near_unit() && (most > 1 || new.most < 0.5),
+            (Scaling::Floats { whole, .. }, Scaling::Bytes { most }) => {
+                if trained.is_of_bytes() || (trained.is_near_unit() && whole && most <= 1) {
+                    return Some(Change::Numbers);
                 }
+                trained.is_near_unit()
             }
-            (Scaling::Floats { least, most, whole }, Scaling::Floats { least: low, most: high, whole: all }) => {
-                let own = Extent { least, most, whole };
-                let later = Extent { least: low, most: high, whole: all };
-                let larger = own.is_near_unit() && later.is_of_bytes() && later.whole;
-                let smaller = own.is_of_bytes() && own.whole && later.is_near_unit() && !later.whole;
-                fits(!larger && !smaller)
+            (Scaling::Floats { .. }, Scaling::Floats { .. }) => {
+                let larger = trained.is_near_unit() && new.is_of_bytes() && new.whole;
+                let smaller = trained.is_of_bytes() && trained.whole && new.is_near_unit() && !new.whole;
+                !larger && !smaller
             }
+        };
+        fits.then_some(Change::Nothing)
+    }
+
+    /// The range of the numbers, bytes from 0 to 255.
+    fn extent(self) -> Extent {
+        match self {
+            Scaling::Bytes { most } => Extent { least: 0.0, most: f32::from(most), whole: true },
+            Scaling::Floats { least, most, whole } => Extent { least, most, whole },
         }
     }
 
     fn text(self) -> String {
         match self {
-            Scaling::Bytes { .. } => "bytes, which stand for 0 to 1".to_owned(),
+            Scaling::Bytes { .. } => "bytes, which mean 0 to 1".to_owned(),
             Scaling::Floats { least, most, .. } => format!("floats from {least} to {most}"),
         }
     }
@@ -160,7 +163,11 @@ impl Dataset {
         if self.dtype() == DType::U8 && others.dtype() == DType::U8 {
             return Ok(());
         }
-        match (Scaling::of(others), Scaling::of(self)) {
+        self.expect_scaling(Scaling::of(others), names)
+    }
+
+    fn expect_scaling(&self, trained: Option<Scaling>, names: [&str; 2]) -> Result<()> {
+        match (trained, Scaling::of(self)) {
             (Some(trained), Some(own)) if trained.takes(own) != Some(Change::Nothing) => {
                 Err(self.scaled_otherwise(own, trained, names))
             }
@@ -171,22 +178,18 @@ impl Dataset {
     fn scaled_otherwise(&self, own: Scaling, trained: Scaling, [these, others]: [&str; 2]) -> Error {
         let problem = format!("{these} {}, but {others} {}", own.text(), trained.text());
         let help = match (trained, own) {
-            (Scaling::Bytes { most: 0 | 1 }, _) => "save these as bytes too, or train on 0 and 1 as floats".to_owned(),
-            (Scaling::Bytes { .. }, Scaling::Floats { least, most, whole }) => {
-                match (Extent { least, most, whole }).is_of_bytes() {
-                    true => "divide them by 255, or save them as bytes".to_owned(),
-                    false => "scale them to 0 to 1, or save them as bytes".to_owned(),
-                }
-            }
-            (_, Scaling::Bytes { .. }) => "save them as floats, scaled like those".to_owned(),
-            (Scaling::Floats { .. }, Scaling::Floats { .. }) => "scale them like those".to_owned(),
+            (Scaling::Bytes { most: 0 | 1 }, _) => "save these as bytes too, or train on 0 and 1 as floats",
+            (_, Scaling::Bytes { .. }) => "save them as floats, scaled like those",
+            (Scaling::Bytes { .. }, _) if own.extent().is_of_bytes() => "divide them by 255, or save them as bytes",
+            (Scaling::Bytes { .. }, _) => "scale them to 0 to 1, or save them as bytes",
+            (Scaling::Floats { .. }, _) => "scale them like those",
         };
-        Error::invalid(format!("data \"{}\"", self.name()), problem, help)
+        Error::in_data(self.name(), problem, help)
     }
 }
 
 /// Shape and scaling of a run's training samples: kept in its `run.toml`, so that data used later is
-/// read alike, or refused.
+/// converted to it, or refused.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Samples {
@@ -221,12 +224,12 @@ impl Samples {
 
     /// Converts the samples of a data set to the run's scaling. Fails where that is impossible, and where a model with
     /// a flat input would take the numbers of another shape in another order.
-    pub fn bring(&self, data: Dataset) -> Result<Dataset> {
+    pub fn convert(&self, data: Dataset) -> Result<Dataset> {
         let shape = self.shape.iter().copied().collect::<Shape>();
-        if arrangement(data.sample_shape(), &shape) != Some(Arrangement::AsTheyLie) {
+        if arrangement(data.sample_shape(), &shape) != Some(Arrangement::Unchanged) {
             let problem = format!("its samples are {}, the run was trained on {shape}", data.sample_shape());
             let help = "give samples of that shape, or flat ones in the same order";
-            return Err(Error::invalid(format!("data \"{}\"", data.name()), problem, help));
+            return Err(Error::in_data(data.name(), problem, help));
         }
         data.map_conditions(|conditions| {
             conditions.scaled_as(self.conditions, ["its conditions are", "the run was trained on"])
@@ -237,12 +240,7 @@ impl Samples {
     /// Fails where the samples of a data set need a conversion to be scaled like the run's, or cannot be converted.
     /// `others` names the run's samples in the message.
     pub fn expect(&self, data: &Dataset, others: &str) -> Result<()> {
-        match (self.scaling, Scaling::of(data)) {
-            (Some(trained), Some(own)) if trained.takes(own) != Some(Change::Nothing) => {
-                Err(data.scaled_otherwise(own, trained, ["its numbers are", others]))
-            }
-            _ => Ok(()),
-        }
+        data.expect_scaling(self.scaling, ["its numbers are", others])
     }
 
     /// Describes both scalings if a training on these samples cannot be resumed on the others.
@@ -259,16 +257,16 @@ impl Bounds {
         if data.dtype() == DType::U8 {
             return Ok(());
         }
-        let Some(extent) = data.extent(whole).filter(|extent| !self.hold(*extent)) else { return Ok(()) };
+        let Some(extent) = data.extent(whole).filter(|extent| !self.contain(*extent)) else { return Ok(()) };
         let Extent { least, most, .. } = extent;
         let problem = format!("{what} reach from {least} to {most}, but {}", self.text());
         let scaling = match self.most {
-            None => "remove the negative ones".to_owned(),
-            Some(_) if extent.is_of_bytes() && extent.whole => "save them as bytes, or divide them by 255".to_owned(),
-            Some(_) if extent.is_of_bytes() => "divide them by 255".to_owned(),
-            Some(_) if least >= 0.0 => format!("divide them by {most}"),
-            Some(_) => "scale them to 0 to 1 by (x - min) / (max - min)".to_owned(),
+            None => "remove the negative ones",
+            Some(_) if extent.is_of_bytes() && extent.whole => "save them as bytes, or divide them by 255",
+            Some(_) if extent.is_of_bytes() => "divide them by 255",
+            Some(_) if least >= 0.0 => &format!("divide them by {most}"),
+            Some(_) => "scale them to 0 to 1 by (x - min) / (max - min)",
         };
-        Err(Error::invalid(format!("data \"{}\"", whole.name()), problem, format!("{scaling}, or {}", self.otherwise)))
+        Err(Error::in_data(whole.name(), problem, format!("{scaling}, or {}", self.otherwise)))
     }
 }

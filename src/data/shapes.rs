@@ -6,7 +6,7 @@ use super::arrangement::{Arrangement, arrangement, expect_input};
 use super::dataset::Dataset;
 use crate::error::Result;
 use crate::shape::Shape;
-use crate::tensor::Values;
+use crate::tensor::with_values;
 
 impl Dataset {
     /// Arranges the samples for a model's input: pictures `[height, width, channels]` get channels first if the input
@@ -15,20 +15,14 @@ impl Dataset {
     /// Fails where samples do not fit the input, see [`arrangement`], and where pictures that need rearranging
     /// are not in memory.
     pub fn for_input(self, input: &Shape) -> Result<Dataset> {
-        let arrangement = arrangement(self.sample_shape(), input);
-        let &[height, width, channels] = &self.sample_shape()[..] else {
-            expect_input(self.sample_shape(), input, self.name(), "model")?;
-            return Ok(self);
-        };
-        if arrangement != Some(Arrangement::ChannelsLast) || !self.in_memory() {
-            expect_input(self.sample_shape(), input, self.name(), "model")?;
-            return Ok(self);
+        match (arrangement(self.sample_shape(), input), &self.sample_shape()[..]) {
+            (Some(Arrangement::ChannelsLast), &[height, width, channels]) if self.in_memory() => {
+                let first =
+                    |values| with_values!(values, Values(values) => channels_first(values, height * width, channels));
+                Ok(self.with_values(input.clone(), first))
+            }
+            _ => expect_input(self.sample_shape(), input, self.name(), "model").map(|()| self),
         }
-        Ok(self.with_values(input.clone(), |values| match values {
-            Values::U8(values) => Values::U8(channels_first(values, height * width, channels)),
-            Values::F32(values) => Values::F32(channels_first(values, height * width, channels)),
-            other => other,
-        }))
     }
 }
 

@@ -1,77 +1,94 @@
-//! Side data of a [`Dataset`]: conditions, targets and lengths, one for each sample.
+//! Side data of a [`Dataset`]: labels, conditions, targets and lengths, one for each sample.
 
 use super::arrangement::{Arrangement, arrangement};
-use super::dataset::Dataset;
+use super::dataset::{Dataset, join};
+use super::labels::Labels;
 use crate::error::{Error, Result};
-use crate::tensor::Values;
 use std::borrow::Cow;
 
 /// Subjects of the message about targets and samples that are scaled differently.
 pub(super) const TARGETS: [&str; 2] = ["its targets are", "the samples are"];
 
-/// All side data but the labels, which have their own field.
-#[derive(Clone, Default, PartialEq)]
-pub(super) struct SideData {
-    conditions: Option<Box<Dataset>>,
-    targets: Option<Box<Dataset>>,
-    lengths: Option<Vec<u32>>,
-}
-
-impl SideData {
-    pub fn subset(&self, indices: &[u32]) -> SideData {
-        let part = |data: &Option<Box<Dataset>>| data.as_ref().map(|data| Box::new(data.subset(indices)));
-        let lengths = self.lengths.as_ref();
-        let lengths = lengths.map(|lengths| indices.iter().map(|index| lengths[*index as usize]).collect());
-        SideData { conditions: part(&self.conditions), targets: part(&self.targets), lengths }
-    }
-
-    pub fn truncate(&mut self, count: usize) {
-        for data in [&mut self.conditions, &mut self.targets].into_iter().flatten() {
-            **data = (**data).clone().take(count);
-        }
-        if let Some(lengths) = &mut self.lengths {
-            lengths.truncate(count);
-        }
-    }
-}
-
 impl Dataset {
+    /// The labels, one for each sample, if there are any that can be read. Training uses them only for a
+    /// model's condition.
+    pub fn labels(&self) -> Option<&Labels> {
+        self.labels.as_ref().and_then(|labels| labels.as_ref().ok())
+    }
+
+    /// The labels, if they are required. `model` says in messages what requires them. Fails where there are none,
+    /// and where they cannot be read.
+    pub(crate) fn needed_labels(&self, model: &str) -> Result<&Labels> {
+        let fail = |problem: String, help: &str| Err(Error::in_data(self.name(), problem, help));
+        match &self.labels {
+            Some(Ok(labels)) => Ok(labels),
+            Some(Err(fault)) => {
+                fail(format!("its labels cannot be used: {fault}{model}"), "give labels as text or whole numbers")
+            }
+            None => {
+                let help = "give digits, a folder with MNIST's label files, an .npz file with x and y, or a CSV file whose \
+                            label column --label names";
+                fail(format!("it has no labels{model}"), help)
+            }
+        }
+    }
+
+    /// Sets the labels. Fails unless there is one for each sample.
+    pub fn with_labels(mut self, labels: impl Into<Labels>) -> Result<Dataset> {
+        let labels = labels.into();
+        expect_one_each("labels", labels.len(), self.len())?;
+        self.labels = Some(Ok(labels));
+        Ok(self)
+    }
+
+    /// Sets the labels as read, or the reason why they could not be, if the source has labels. Unreadable labels are an
+    /// error only if labels are required.
+    pub(super) fn with_read_labels(mut self, labels: Option<Result<Labels, String>>) -> Result<Dataset> {
+        match labels {
+            Some(Ok(labels)) => self.with_labels(labels),
+            unreadable_or_none => {
+                self.labels = unreadable_or_none;
+                Ok(self)
+            }
+        }
+    }
+
     /// Sets the conditions, one for each sample: the input of models with `condition = { vector = SIZE }`.
     /// Fails where their number differs from the samples'.
     pub fn with_conditions(mut self, conditions: Dataset) -> Result<Dataset> {
         expect_one_each("conditions", conditions.len(), self.len())?;
-        self.side.conditions = Some(Box::new(conditions));
+        self.conditions = Some(Box::new(conditions));
         Ok(self)
     }
 
     /// Changes the conditions, if there are any.
     pub(super) fn map_conditions(mut self, change: impl FnOnce(Dataset) -> Result<Dataset>) -> Result<Dataset> {
-        self.side.conditions = self.side.conditions.map(|conditions| change(*conditions).map(Box::new)).transpose()?;
+        self.conditions = self.conditions.map(|conditions| change(*conditions).map(Box::new)).transpose()?;
         Ok(self)
     }
 
     /// The conditions of the samples, if there are any.
     pub fn conditions(&self) -> Option<&Dataset> {
-        self.side.conditions.as_deref()
+        self.conditions.as_deref()
     }
 
     /// Sets the targets, which a model learns to output for the samples, such as clean pictures for noisy ones. Fails
     /// where their number or shape differs from the samples' (see [`arrangement`] for shapes), and where they are
-    /// scaled otherwise, as bytes are, which mean 0 to 1, beside floats from 0 to 255.
+    /// scaled differently, for example bytes, which mean 0 to 1, for floats from 0 to 255.
     pub fn with_targets(mut self, targets: Dataset) -> Result<Dataset> {
         expect_one_each("targets", targets.len(), self.len())?;
-        if arrangement(targets.sample_shape(), self.sample_shape()) != Some(Arrangement::AsTheyLie) {
+        if arrangement(targets.sample_shape(), self.sample_shape()) != Some(Arrangement::Unchanged) {
             let problem = format!("they are {}, the samples {}", targets.sample_shape(), self.sample_shape());
             return Err(Error::invalid("targets", problem, "give targets of the samples' shape"));
         }
         targets.expect_scaled_as(&self, TARGETS)?;
-        self.side.targets = Some(Box::new(targets));
+        self.targets = Some(Box::new(targets));
         Ok(self)
     }
 
-    /// The targets, if a model is to output anything else than the samples themselves.
+    /// The targets, if a model is to output anything but the samples themselves.
     pub fn targets(&self) -> Option<&Dataset> {
-        self.side.targets.as_deref()
+        self.targets.as_deref()
     }
 
     /// Sets the valid steps of each sequence `[steps, features]` (or `[1, steps, features]`); later steps are masked.
@@ -82,19 +99,19 @@ impl Dataset {
             return Err(Error::invalid("lengths", problem, "give samples [steps, features]"));
         };
         check_lengths(&lengths, self.len(), steps)?;
-        self.side.lengths = Some(lengths);
+        self.lengths = Some(lengths);
         Ok(self)
     }
 
     /// The number of valid steps of each sequence, if lengths are set.
     pub fn lengths(&self) -> Option<&[u32]> {
-        self.side.lengths.as_deref()
+        self.lengths.as_deref()
     }
 
     /// The number of values in a sample's valid steps.
     pub(crate) fn elements_of(&self, sample: usize) -> usize {
         let size = self.sample_shape().elements();
-        match (&self.side.lengths, &self.sample_shape()[..]) {
+        match (&self.lengths, &self.sample_shape()[..]) {
             (Some(lengths), [.., steps, _]) => lengths[sample] as usize * (size / steps),
             _ => size,
         }
@@ -105,9 +122,9 @@ impl Dataset {
     pub(crate) fn joined(parts: Vec<Cow<Dataset>>) -> Result<Dataset> {
         let width = parts.iter().map(|part| part.sample_shape().elements()).sum::<usize>();
         if parts.iter().all(|part| part.in_memory()) {
-            let parts: Vec<(&Values, usize)> =
-                parts.iter().map(|part| (part.values(), part.sample_shape().elements())).collect();
-            return Ok(Dataset::from_parts("data", [width].into(), join(&parts), None));
+            let parts = parts.iter().map(|part| (part.values(), part.sample_shape().elements()));
+            let values = join(&parts.collect::<Vec<_>>());
+            return Ok(Dataset::from_parts("data", [width].into(), values, None));
         }
         Ok(Dataset::of_parts([width].into(), parts.into_iter().map(Cow::into_owned).collect()))
     }
@@ -130,38 +147,5 @@ pub(crate) fn check_lengths(lengths: &[u32], samples: usize, steps: usize) -> Re
             Err(Error::invalid("lengths", problem, format!("give 1 to {steps}")))
         }
         None => Ok(()),
-    }
-}
-
-/// Concatenates samples of the given widths, one by one: bytes if all are, else floats.
-pub(super) fn join(parts: &[(&Values, usize)]) -> Values {
-    fn rows<T: Copy>(parts: &[(Cow<[T]>, usize)]) -> Vec<T> {
-        let count = parts.first().map_or(0, |(values, width)| values.len() / width);
-        let mut rows = Vec::with_capacity(parts.iter().map(|(values, _)| values.len()).sum());
-        for row in 0..count {
-            for (values, width) in parts {
-                rows.extend_from_slice(&values[row * width..(row + 1) * width]);
-            }
-        }
-        rows
-    }
-    let bytes: Option<Vec<(Cow<[u8]>, usize)>> = parts
-        .iter()
-        .map(|(values, width)| match values {
-            Values::U8(bytes) => Some((Cow::Borrowed(&bytes[..]), *width)),
-            Values::F32(_) | Values::F64(_) | Values::U32(_) => None,
-        })
-        .collect();
-    match bytes {
-        Some(bytes) => Values::U8(rows(&bytes)),
-        None => {
-            fn floats<'a>((values, width): &(&'a Values, usize)) -> (Cow<'a, [f32]>, usize) {
-                match values {
-                    Values::F32(values) => (Cow::Borrowed(&values[..]), *width),
-                    other => (Cow::Owned(super::dataset::floats(other, 0..other.len())), *width),
-                }
-            }
-            Values::F32(rows(&parts.iter().map(floats).collect::<Vec<_>>()))
-        }
     }
 }

@@ -34,7 +34,7 @@ fn absolute(source: &str) -> Option<String> {
     Some(format!("{kind}{}{key}", absolute_path(path)?.to_str()?))
 }
 
-/// The absolute path; none if nothing has this path.
+/// The absolute path; `None` if nothing has this path.
 fn absolute_path(path: &Path) -> Option<PathBuf> {
     let found = std::fs::canonicalize(path).ok()?;
     // On Windows, canonical paths have a prefix that many programs cannot read.
@@ -51,8 +51,8 @@ pub fn is_same_source(one: &str, other: &str) -> bool {
     one == other || absolute(one).is_some_and(|one| absolute(other).is_some_and(|other| one == other))
 }
 
-/// As [`is_same_source`], where the second may have been typed in an unknown folder: then its path need only be the end
-/// of the first one's.
+/// Whether two sources are equal, where `other` may have been typed in an unknown folder: then its path need only be
+/// the end of the path of `one`.
 pub fn may_be_same_source(one: &str, other: &str) -> bool {
     let (one_absolute, other_relative) = (absolute_source(one), relative_path(other));
     let ends = |path: &Path| parts(&one_absolute).is_some_and(|(_, whole, _)| whole.ends_with(path));

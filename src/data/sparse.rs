@@ -25,7 +25,8 @@ impl SparseRows {
     /// Builds rows of `columns` columns, each given as pairs of a column and its number, in any order. Numbers of a
     /// repeated column are summed, and zeros are dropped.
     ///
-    /// Fails where there is no row or no column, where a column is not below `columns`, and where a number is not finite.
+    /// Fails where there is no row or no column, where a column is not below `columns`, and where a number is not
+    /// finite.
     pub fn new(columns: usize, rows: impl IntoIterator<Item = Vec<(u32, f32)>>) -> Result<SparseRows> {
         let refuse = |problem: String, help: &str| Err(Error::invalid("sparse rows", problem, help));
         if columns == 0 || u32::try_from(columns).is_err() {
@@ -99,10 +100,7 @@ impl SparseRows {
             let columns = indices[range.clone()].iter().map(column);
             columns.zip(values[range].iter().map(|value| *value as f32)).collect()
         };
-        SparseRows::new(columns, starts.windows(2).map(row)).map_err(|error| match error {
-            Error::Invalid { problem, help, .. } => Error::file(path, problem, help),
-            other => other,
-        })
+        SparseRows::new(columns, starts.windows(2).map(row)).map_err(Error::in_file(path))
     }
 
     /// A checksum (CRC-32C) of all rows, without names.
@@ -146,13 +144,12 @@ impl SparseRows {
 
     /// The name of a row: its number, counted from 0, if rows have no names.
     pub fn row_name(&self, index: usize) -> String {
-        self.row_names.as_ref().and_then(|names| names.get(index).cloned()).unwrap_or_else(|| index.to_string())
+        name(self.row_names.as_ref(), index)
     }
 
     /// The name of a column: its number, counted from 0, if columns have no names.
     pub fn column_name(&self, index: usize) -> String {
-        let names = self.column_names.as_ref();
-        names.and_then(|names| names.get(index).cloned()).unwrap_or_else(|| index.to_string())
+        name(self.column_names.as_deref(), index)
     }
 
     /// The names of all columns, if they have names.
@@ -209,4 +206,8 @@ impl SparseRows {
             names.truncate(count);
         }
     }
+}
+
+fn name(names: Option<&Vec<String>>, index: usize) -> String {
+    names.and_then(|names| names.get(index).cloned()).unwrap_or_else(|| index.to_string())
 }

@@ -48,10 +48,9 @@ impl Stream {
     /// Reads the samples of these consecutive indices in an epoch. Continues where the last call ended if that is
     /// possible, else starts the epoch again.
     pub fn read(&self, name: &str, width: usize, epoch: u64, indices: &[u32]) -> Result<Vec<f32>> {
-        let data = || format!("data \"{name}\"");
         if indices.windows(2).any(|pair| pair[1] != pair[0] + 1) {
             let problem = "an iterator gives its samples only one after the other";
-            return Err(Error::invalid(data(), problem, "ask for them in their order"));
+            return Err(Error::in_data(name, problem, "ask for them in their order"));
         }
         let Some(first) = indices.first().map(|first| *first as usize) else { return Ok(Vec::new()) };
         let mut cursor = self.cursor.lock().unwrap_or_else(PoisonError::into_inner);
@@ -71,31 +70,26 @@ impl Stream {
             let sample = start + taken.len() / width;
             let item = items.next().ok_or_else(|| {
                 let problem = format!("its iterator ends after {sample} of {} samples (epoch {epoch})", self.samples);
-                Error::invalid(data(), problem, "let it give as many as an epoch is said to have")
+                Error::in_data(name, problem, "let it give as many as an epoch is said to have")
             })?;
             let item = item.map_err(|source| Error::Stream { name: name.to_owned(), sample, epoch, source })?;
             if item.is_empty() || !item.len().is_multiple_of(width) {
-                let problem = format!(
-                    "its iterator gives {} numbers for sample {sample} (epoch {epoch}), a sample has {width}",
-                    item.len()
-                );
-                return Err(Error::invalid(data(), problem, "give one whole sample or several"));
+                let found = format!("{} numbers for sample {sample} (epoch {epoch})", item.len());
+                let problem = format!("its iterator gives {found}, a sample has {width}");
+                return Err(Error::in_data(name, problem, "give one whole sample or several"));
             }
-            if let Some(at) = item.iter().position(|value| !value.is_finite()) {
+            let refused =
+                |value: &f32| !value.is_finite() || self.bounds.as_ref().is_some_and(|bounds| !bounds.contains(*value));
+            if let Some(at) = item.iter().position(refused) {
                 let (sample, element) = (sample + at / width, at % width);
-                let problem = format!("sample {sample}, element {element} is {} (epoch {epoch})", item[at]);
-                return Err(Error::invalid(data(), problem, "remove or replace such values before training"));
-            }
-            if let Some(bounds) = &self.bounds
-                && let Some(at) = item.iter().position(|value| !bounds.holds(*value))
-            {
-                let (sample, element) = (sample + at / width, at % width);
-                let problem = format!(
-                    "sample {sample}, element {element} is {} (epoch {epoch}), but {}",
-                    item[at],
-                    bounds.text()
-                );
-                return Err(Error::invalid(data(), problem, format!("scale them, or {}", bounds.otherwise)));
+                let found = format!("sample {sample}, element {element} is {} (epoch {epoch})", item[at]);
+                return Err(match &self.bounds {
+                    Some(bounds) if item[at].is_finite() => {
+                        let problem = format!("{found}, but {}", bounds.text());
+                        Error::in_data(name, problem, format!("scale them, or {}", bounds.otherwise))
+                    }
+                    _ => Error::in_data(name, found, "remove or replace such values before training"),
+                });
             }
             taken.extend(item);
         }
@@ -106,7 +100,7 @@ impl Stream {
     }
 }
 
-/// A copy has its own position in the epoch.
+/// A copy begins at the start of an epoch.
 impl Clone for Stream {
     fn clone(&self) -> Stream {
         let (open, samples, bounds) = (self.open.clone(), self.samples, self.bounds.clone());
@@ -114,7 +108,7 @@ impl Clone for Stream {
     }
 }
 
-/// Equal if the iterators are the same; samples are not compared.
+/// Equal if both open one iterator; samples are not compared.
 impl PartialEq for Stream {
     fn eq(&self, other: &Stream) -> bool {
         Arc::ptr_eq(&self.open, &other.open) && self.samples == other.samples

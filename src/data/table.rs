@@ -4,16 +4,14 @@
 //! index of a category among the column's, counted from 0.
 
 use std::collections::BTreeSet;
-use std::io::Write;
 use std::path::Path;
 
-use super::csv::{WITHOUT_INDEX, shortened};
-use super::labels::{self, LabelColumn, Labels};
+use super::csv::{WITHOUT_INDEX, write_lines};
+use super::labels::{FoundLabels, LabelColumn, Labels};
 use super::numbers::{Content, Numbers};
-use super::records::{Source, quoted};
+use super::records::{Source, quoted, shortened, warn_of_index};
 use super::text::warn;
 use crate::error::{Error, Result, suggest};
-use crate::files::write_atomically;
 
 /// Most categories of a column. More would be texts, personal numbers and the like.
 const MOST_CATEGORIES: usize = 4096;
@@ -32,9 +30,9 @@ pub struct Column {
     pub categories: Vec<String>,
     /// Size of the vector learnt for each category; 0 for half the number of categories, at most 50.
     pub size: usize,
-    /// The mean of a column of numbers, which is subtracted.
+    /// The mean of a column of numbers, which standardisation subtracts.
     pub mean: f64,
-    /// The deviation of a column of numbers, which divides.
+    /// The deviation of a column of numbers, by which standardisation divides.
     pub deviation: f64,
 }
 
@@ -56,8 +54,8 @@ impl Column {
         match self.is_categorical() {
             true => {
                 let last = self.categories.len().saturating_sub(1);
-                let place = (value.round().max(0.0) as usize).min(last);
-                self.categories.get(place).map(|name| quoted(name)).unwrap_or_default()
+                let index = (value.round().max(0.0) as usize).min(last);
+                self.categories.get(index).map(|name| quoted(name)).unwrap_or_default()
             }
             // A sample's 32 bits hold six and a half digits of the distance from the mean in deviations.
             false => {
@@ -70,7 +68,7 @@ impl Column {
     }
 }
 
-/// What is known of a table's columns before reading it.
+/// The columns of a table that are known before it is read.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Columns {
     /// The known columns, found by their names.
@@ -91,9 +89,9 @@ pub(super) struct Lines {
 
 /// Reads a table: its columns, and its samples `[columns]`.
 ///
-/// A column holds numbers if all its fields are finite numbers, and categories if the model says so or fewer fields are
-/// numbers than texts. Anything between is an error at the first field that is not a number: a column of numbers with
-/// missing or malformed ones.
+/// A column holds numbers if all its fields are finite numbers, and categories if the model requires it or fewer fields
+/// are numbers than texts. Anything between is an error at the first field that is not a number: a column of numbers
+/// with missing or malformed ones.
 ///
 /// Fails, with line and column, where a line has more or fewer fields than the header, where a field of a column of
 /// numbers is not a number, and where a category is not among those of its column; where a column is missing, or two
@@ -102,14 +100,16 @@ pub(super) fn read_table(path: &Path, columns: &Columns, label: Option<&LabelCol
     let source = Source::of(path)?;
     let mut numbers = Numbers::new(path, source.separator);
     let mut header: Option<Header> = None;
-    let mut found: Vec<Found> = Vec::new();
-    let mut index = IndexColumn::default();
+    let mut found: Vec<FieldCounts> = Vec::new();
+    // Whether the first column counts 0, 1, 2 and so on, as the line numbers do that pandas and R write.
+    let mut counts = true;
     let (mut lines, mut blanks) = (0, None);
     let skipped = source.records(|line, fields| {
         let Some(known) = &header else {
             let read = Header::of((path, line), std::mem::take(fields), columns, label)?;
             blanks = read.blanks();
-            found = read.places.iter().map(|(column, at)| Found::of(column.clone(), *at)).collect();
+            let columns = read.columns.iter().cloned();
+            found = columns.map(|(column, at)| FieldCounts { column, at, ..FieldCounts::default() }).collect();
             header = Some(read);
             return Ok(());
         };
@@ -118,13 +118,15 @@ pub(super) fn read_table(path: &Path, columns: &Columns, label: Option<&LabelCol
             return Err(Error::file(path, problem, "give every line as many"));
         }
         blanks = blanks.filter(|parts| fields[0].split_ascii_whitespace().count() == *parts);
-        index.look(lines, &fields[0]);
-        if known.nameless && !columns.complete {
-            index.expect((path, line), &fields[0])?;
+        counts = counts && fields[0].parse() == Ok(lines);
+        if known.nameless && !columns.complete && fields[0].parse::<u64>().is_err() {
+            let shown = shortened(&fields[0]);
+            let problem = format!("column 1 has no name in the first line, and line {line} has {shown:?} there");
+            return Err(Error::file(path, problem, WITHOUT_INDEX));
         }
         lines += 1;
         if !columns.complete {
-            found.iter_mut().try_for_each(|column| column.look(&fields[column.at], line, &mut numbers))?;
+            found.iter_mut().try_for_each(|column| column.count(&fields[column.at], line, &mut numbers))?;
         }
         Ok(())
     })?;
@@ -138,49 +140,48 @@ pub(super) fn read_table(path: &Path, columns: &Columns, label: Option<&LabelCol
         return Err(Error::file(path, problem, "separate them by commas, semicolons or tabs"));
     }
     if !columns.complete {
-        if index.is_left_out(&header) {
-            found.retain(|column| column.at != 0);
-        }
+        let is_index = counts && header.names[0] == UNNAMED && header.names.len() > 1;
+        found.retain(|column| column.at != 0 || !is_index);
         if found.is_empty() {
-            return Err(Error::file(
-                path,
-                "has no column but that of its label",
-                "give a table of two columns or more",
-            ));
+            let problem = "has no column but that of its label";
+            return Err(Error::file(path, problem, "give a table of two columns or more"));
         }
-        index.warn(path, &header);
+        if header.nameless {
+            warn_of_index(path);
+        } else if is_index {
+            warn(path, &format!("the column {UNNAMED:?} is left out: it holds the numbers of the lines"));
+        }
         warn_of_gaps(path, &found);
     }
     let all: Vec<(Column, usize)> = match columns.complete {
-        true => header.places.clone(),
+        true => header.columns,
         false => found.into_iter().map(|found| found.finish(path)).collect::<Result<_>>()?,
     };
-    let mut reading = Reading::new(path, &all, header.label, lines);
+    let values = Vec::with_capacity(lines * all.len());
+    let mut samples = Samples { path, columns: &all, label: header.label, values, labels: FoundLabels::default() };
     let mut numbers = Numbers::new(path, source.separator);
     let mut first = true;
     source.records(|line, fields| match std::mem::replace(&mut first, false) {
         true => Ok(()),
-        false => reading.take(line, fields, &mut numbers),
+        false => samples.take(line, fields, &mut numbers),
     })?;
-    let (values, labels) = reading.finish();
-    let mut columns: Vec<Column> = all.into_iter().map(|(column, _)| column).collect();
-    if header.finds {
-        standards(&mut columns, &values);
+    let (values, labels) = (samples.values, header.label.map(|_| samples.labels.finish()));
+    let mut all: Vec<Column> = all.into_iter().map(|(column, _)| column).collect();
+    if !columns.complete {
+        set_statistics(&mut all, &values);
     }
-    Ok(Lines { columns, values, labels })
+    Ok(Lines { columns: all, values, labels })
 }
 
 /// The header of a table, interpreted.
 struct Header {
     names: Vec<String>,
     /// The columns of the samples, each with its index in a line.
-    places: Vec<(Column, usize)>,
+    columns: Vec<(Column, usize)>,
     /// The index of the label in a line.
     label: Option<usize>,
     /// Whether the first column has no name.
     nameless: bool,
-    /// Whether means and deviations are computed from the table.
-    finds: bool,
 }
 
 impl Header {
@@ -195,12 +196,12 @@ impl Header {
         let label = Header::label(path, &names, label)?;
         let used = |at: usize| !columns.complete || columns.known.iter().any(|column| column.name == names[at]);
         for (at, name) in names.iter().enumerate().skip(usize::from(nameless)).filter(|(at, _)| used(*at)) {
-            let twice = names.iter().filter(|other| *other == name).count() > 1;
-            if name.is_empty() || twice {
-                let problem = match name.is_empty() {
-                    true => format!("column {} has no name in the first line", at + 1),
-                    false => format!("has two columns {name:?}"),
-                };
+            let problem = match names.iter().filter(|other| *other == name).count() {
+                _ if name.is_empty() => Some(format!("column {} has no name in the first line", at + 1)),
+                1 => None,
+                _ => Some(format!("has two columns {name:?}")),
+            };
+            if let Some(problem) = problem {
                 return Err(Error::file(path, problem, "give each column a name of its own in the first line"));
             }
         }
@@ -214,13 +215,13 @@ impl Header {
         if let Some(at) = label
             && let Some(column) = known(&names[at])
         {
-            let problem = format!("column {:?} is the label, and stands in data.columns too", column.name);
+            let problem = format!("column {:?} is the label, and is listed in data.columns too", column.name);
             return Err(Error::file(path, problem, "take it out of one of the two"));
         }
-        let places = match columns.complete {
+        let columns = match columns.complete {
             true => {
-                let place = |column: &Column| names.iter().position(|name| *name == column.name).unwrap_or(0);
-                columns.known.iter().map(|column| (column.clone(), place(column))).collect()
+                let at = |column: &Column| names.iter().position(|name| *name == column.name).unwrap_or(0);
+                columns.known.iter().map(|column| (column.clone(), at(column))).collect()
             }
             false => {
                 let named =
@@ -229,22 +230,21 @@ impl Header {
                 all.map(|(at, name)| (named(name), at)).collect()
             }
         };
-        Ok(Header { names, places, label, nameless, finds: !columns.complete })
+        Ok(Header { names, columns, label, nameless })
     }
 
     /// The index of the label: of the column of that name, else of that number, counted from 1.
     fn label(path: &Path, names: &[String], label: Option<&LabelColumn>) -> Result<Option<usize>> {
         let Some(wanted) = label else { return Ok(None) };
         let number = || wanted.name.parse::<usize>().ok()?.checked_sub(1).filter(|at| *at < names.len());
-        let place = names.iter().position(|name| *name == wanted.name).or_else(number);
-        if place.is_none() && !wanted.optional {
-            let problem = format!("has no column {:?}, which is to be the label", wanted.name);
-            return Err(Error::file(path, problem, suggest(&wanted.name, names.iter().map(String::as_str))));
+        let found = names.iter().position(|name| *name == wanted.name).or_else(number);
+        if found.is_none() && !wanted.optional {
+            return Err(wanted.missing(path, names));
         }
-        Ok(place)
+        Ok(found)
     }
 
-    /// The number of words in the name, if a single name may be meant as several separated by blanks.
+    /// The number of words in the name, if the only name may be several separated by blanks.
     fn blanks(&self) -> Option<usize> {
         let [name] = &self.names[..] else { return None };
         Some(name.split_ascii_whitespace().count()).filter(|parts| *parts > 1)
@@ -259,11 +259,8 @@ fn expect_names((path, line): (&Path, usize), names: &[String]) -> Result<()> {
         let Ok(number) = name.parse::<f64>() else { continue };
         let rises = last.is_none_or(|last| number > last);
         if !rises || number.fract() != 0.0 || name.contains('.') {
-            let problem = format!(
-                "line {line}, column {} is {:?}, where the name of a column is expected",
-                at + 1,
-                shortened(name)
-            );
+            let (column, shown) = (at + 1, shortened(name));
+            let problem = format!("line {line}, column {column} is {shown:?}, where the name of a column is expected");
             return Err(Error::file(path, problem, "write the names of the columns in the first line"));
         }
         last = Some(number);
@@ -271,49 +268,9 @@ fn expect_names((path, line): (&Path, usize), names: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// The content of the first column, if it may be the line numbers that pandas and R write.
-struct IndexColumn {
-    /// Whether the fields count 0, 1, 2 and so on.
-    counts: bool,
-}
-
-impl Default for IndexColumn {
-    fn default() -> IndexColumn {
-        IndexColumn { counts: true }
-    }
-}
-
-impl IndexColumn {
-    fn look(&mut self, lines: usize, field: &str) {
-        self.counts = self.counts && field.parse() == Ok(lines);
-    }
-
-    /// Fails where a field of an unnamed column is not a whole number.
-    fn expect(&self, (path, line): (&Path, usize), field: &str) -> Result<()> {
-        if field.parse::<u64>().is_ok() {
-            return Ok(());
-        }
-        let problem =
-            format!("column 1 has no name in the first line, and line {line} has {:?} there", shortened(field));
-        Err(Error::file(path, problem, WITHOUT_INDEX))
-    }
-
-    /// Whether to leave the column out: pandas's name for an unnamed column, and line numbers in it.
-    fn is_left_out(&self, header: &Header) -> bool {
-        self.counts && header.names[0] == UNNAMED && header.names.len() > 1
-    }
-
-    fn warn(&self, path: &Path, header: &Header) {
-        match (header.nameless, self.is_left_out(header)) {
-            (true, _) => warn(path, "the first column has no name and is left out: it holds the numbers of the lines"),
-            (_, true) => warn(path, &format!("the column {UNNAMED:?} is left out: it holds the numbers of the lines")),
-            _ => {}
-        }
-    }
-}
-
-/// Statistics of a column's fields, from which its kind is detected.
-struct Found {
+/// Counts of a column's fields by their content, from which its kind is detected.
+#[derive(Default)]
+struct FieldCounts {
     column: Column,
     /// The index of the column in a line.
     at: usize,
@@ -332,24 +289,8 @@ struct Found {
     categories: BTreeSet<String>,
 }
 
-impl Found {
-    fn of(column: Column, at: usize) -> Found {
-        Found {
-            column,
-            at,
-            lines: 0,
-            numbers: 0,
-            nearly: 0,
-            missing: 0,
-            with_unit: 0,
-            unit: None,
-            first: None,
-            first_missing: None,
-            categories: BTreeSet::new(),
-        }
-    }
-
-    fn look(&mut self, field: &str, line: usize, numbers: &mut Numbers) -> Result<()> {
+impl FieldCounts {
+    fn count(&mut self, field: &str, line: usize, numbers: &mut Numbers) -> Result<()> {
         self.lines += 1;
         if self.column.categories.is_empty() && self.categories.len() <= MOST_CATEGORIES {
             self.categories.insert(field.to_owned());
@@ -358,7 +299,7 @@ impl Found {
             return Ok(());
         }
         let content = Content::of(field, numbers.number(field, [line, self.at + 1])?);
-        let place = || Some((line, field.to_owned()));
+        let found = || (line, field.to_owned());
         match content {
             Content::Number(_) => {
                 self.numbers += 1;
@@ -367,9 +308,7 @@ impl Found {
             Content::NotFinite | Content::Commas | Content::Sign | Content::Several => self.nearly += 1,
             Content::Missing => {
                 self.missing += 1;
-                if self.first_missing.is_none() {
-                    self.first_missing = place();
-                }
+                self.first_missing.get_or_insert_with(found);
             }
             Content::Unit(unit) => {
                 if self.with_unit == 0 {
@@ -380,9 +319,7 @@ impl Found {
             }
             Content::Text => {}
         }
-        if self.first.is_none() {
-            self.first = place();
-        }
+        self.first.get_or_insert_with(found);
         Ok(())
     }
 
@@ -391,7 +328,8 @@ impl Found {
         self.numbers + self.nearly + if self.unit.is_some() { self.with_unit } else { 0 }
     }
 
-    /// Whether the column holds categories, as the model says or because fewer fields are numbers than texts.
+    /// Whether the column holds categories, because the model requires it or because fewer fields are numbers than
+    /// texts.
     fn is_categorical(&self) -> bool {
         let texts = self.lines - self.missing - self.numeric();
         self.column.is_categorical() || texts > self.numeric()
@@ -426,7 +364,7 @@ impl Found {
         let content = Content::of(field, field.parse().ok());
         let numeric = self.numeric();
         let others = match self.numbers {
-            _ if numeric == 0 => "and no field of the column says anything".to_owned(),
+            _ if numeric == 0 => "and all fields of the column are missing".to_owned(),
             0 => "in a column of numbers".to_owned(),
             1 => "beside 1 number".to_owned(),
             numbers => format!("beside {numbers} numbers"),
@@ -442,35 +380,29 @@ impl Found {
 }
 
 /// Warns of gaps in columns of categories, naming the first of each column.
-fn warn_of_gaps(path: &Path, found: &[Found]) {
-    let gaps = |column: &Found| {
+fn warn_of_gaps(path: &Path, found: &[FieldCounts]) {
+    let gaps = |column: &FieldCounts| {
         let (line, field) = column.first_missing.as_ref().filter(|_| column.is_categorical())?;
         let shown = if field.is_empty() { "empty".to_owned() } else { format!("{field:?}") };
         Some(format!("{} of column {:?} (line {line} is {shown})", column.missing, column.column.name))
     };
     let gaps: Vec<String> = found.iter().filter_map(gaps).collect();
     if !gaps.is_empty() {
-        let message = format!("fields that say nothing are categories of their own: {}", gaps.join(", "));
+        let message = format!("missing fields count as categories: {}", gaps.join(", "));
         warn(path, &message);
     }
 }
 
-/// The lines read so far of a table whose columns are known.
-struct Reading<'a> {
+/// The samples read so far of a table whose columns are known.
+struct Samples<'a> {
     path: &'a Path,
     columns: &'a [(Column, usize)],
     label: Option<usize>,
     values: Vec<f64>,
-    labels: labels::Found,
-    unlabelled: Option<String>,
+    labels: FoundLabels,
 }
 
-impl<'a> Reading<'a> {
-    fn new(path: &'a Path, columns: &'a [(Column, usize)], label: Option<usize>, lines: usize) -> Reading<'a> {
-        let values = Vec::with_capacity(lines * columns.len());
-        Reading { path, columns, label, values, labels: labels::Found::default(), unlabelled: None }
-    }
-
+impl Samples<'_> {
     fn take(&mut self, line: usize, fields: &[String], numbers: &mut Numbers) -> Result<()> {
         for (column, at) in self.columns {
             let field = fields.get(*at).map_or("", String::as_str);
@@ -479,13 +411,13 @@ impl<'a> Reading<'a> {
             };
             if column.is_categorical() {
                 // Lists of categories are sorted, except those of model files.
-                let place = column.categories.binary_search_by(|name| name.as_str().cmp(field)).ok();
-                let place = place.or_else(|| column.categories.iter().position(|name| name == field));
-                let place = place.ok_or_else(|| {
+                let index = column.categories.binary_search_by(|name| name.as_str().cmp(field)).ok();
+                let index = index.or_else(|| column.categories.iter().position(|name| name == field));
+                let index = index.ok_or_else(|| {
                     let help = suggest(field, column.categories.iter().take(20).map(String::as_str));
                     wrong(format!("{:?}, none of its {} categories", shortened(field), column.categories.len()), help)
                 })?;
-                self.values.push(place as f64);
+                self.values.push(index as f64);
                 continue;
             }
             let number = numbers.number(field, [line, at + 1])?;
@@ -497,27 +429,16 @@ impl<'a> Reading<'a> {
                 }
             }
         }
-        match self.label.map(|at| fields.get(at).map_or("", String::as_str)) {
-            Some("") if self.unlabelled.is_none() => {
-                self.unlabelled = Some(format!("line {line} of {} has an empty one", self.path.display()));
-            }
-            Some("") | None => {}
-            Some(label) => self.labels.push(label),
+        if let Some(at) = self.label {
+            let fault = || format!("line {line} of {} has an empty one", self.path.display());
+            self.labels.take(fields.get(at).map_or("", String::as_str), fault);
         }
         Ok(())
     }
-
-    fn finish(self) -> (Vec<f64>, Option<Result<Labels, String>>) {
-        let labels = self.label.map(|_| match self.unlabelled {
-            None => Ok(self.labels.finish()),
-            Some(fault) => Err(fault),
-        });
-        (self.values, labels)
-    }
 }
 
-/// Sets the means and deviations of columns of numbers to those of these lines.
-pub(super) fn standards(columns: &mut [Column], values: &[f64]) {
+/// Sets the means and deviations of columns of numbers to those of the lines `values`.
+pub(super) fn set_statistics(columns: &mut [Column], values: &[f64]) {
     let width = columns.len();
     for (at, column) in columns.iter_mut().enumerate().filter(|(_, column)| !column.is_categorical()) {
         // Welford's algorithm, which avoids cancellation.
@@ -545,17 +466,9 @@ pub(super) fn standardised(columns: &[Column], values: &[f64]) -> Vec<f32> {
 /// Writes samples of a table as CSV with a header: numbers before standardisation, categories by name. The file is
 /// written atomically. Fails where the numbers are not a whole number of lines, and where the file cannot be written.
 pub fn write_table(path: impl AsRef<Path>, columns: &[Column], values: &[f32]) -> Result<()> {
-    if columns.is_empty() || !values.len().is_multiple_of(columns.len()) {
-        let problem = format!("{} numbers are no whole number of lines of {}", values.len(), columns.len());
-        return Err(Error::invalid("CSV", problem, "give as many numbers as the lines hold"));
-    }
-    write_atomically(path.as_ref(), |file| {
-        let names: Vec<String> = columns.iter().map(|column| quoted(&column.name)).collect();
-        writeln!(file, "{}", names.join(","))?;
-        for line in values.chunks(columns.len()) {
-            let fields: Vec<String> = columns.iter().zip(line).map(|(column, value)| column.text(*value)).collect();
-            writeln!(file, "{}", fields.join(","))?;
-        }
-        Ok(())
+    let names: Vec<String> = columns.iter().map(|column| quoted(&column.name)).collect();
+    let header = names.join(",") + "\n";
+    write_lines(path.as_ref(), &header, columns.len(), values, |file, column, value| {
+        file.write_all(columns[column].text(value).as_bytes())
     })
 }

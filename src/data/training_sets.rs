@@ -13,16 +13,14 @@ pub struct TrainingSets {
 }
 
 impl Splits {
-    /// Makes the data sets of a training. Validation uses the source's own test samples. If the source has none, or
+    /// Makes the data sets of a run. Validation uses the source's own test samples. If the source has none, or
     /// `set_aside` reserves them, validation uses this fraction of the training samples, drawn by `set_aside` (else
     /// `seed`).
     pub fn for_training(self, fraction: f64, seed: u64, set_aside: Option<u64>) -> Result<TrainingSets> {
-        if self.test.is_some() && set_aside.is_none() {
-            return Ok(TrainingSets { train: self.train.settled(), validation: self.test });
-        }
+        let validation = self.test.filter(|_| set_aside.is_none());
         let aside = (self.train.len() as f64 * fraction) as usize;
-        if aside == 0 {
-            return Ok(TrainingSets { train: self.train.settled(), validation: None });
+        if validation.is_some() || aside == 0 {
+            return Ok(TrainingSets { train: self.train.without_lines(), validation });
         }
         let (train, validation) = self.train.split(aside, set_aside.unwrap_or(seed))?;
         Ok(TrainingSets { train, validation: Some(validation) })

@@ -1,29 +1,29 @@
-//! Axes: where values are, and the round values that ticks show.
+//! Axes of charts: the position of a value, and the round values of ticks.
 
 /// A y axis whose largest value is more than this many times its smallest is logarithmic.
 const LOGARITHMIC_FROM: f64 = 20.0;
 
-/// Whether an axis shows logarithms.
+/// The scale of an axis. A logarithmic scale needs positive values, and is linear where some are not.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Scale {
     Linear,
     Logarithmic,
-    /// Logarithmic where values are positive and far apart.
+    /// Logarithmic where values are positive and span more than a factor of [`LOGARITHMIC_FROM`].
     ByRange,
 }
 
-/// What an axis shows, from `low` to `high`: the values, or their decimal logarithms, or names.
+/// An axis from `low` to `high`, which are values, decimal logarithms of values, or indices of names.
 pub(super) struct Axis {
     pub(super) low: f64,
     pub(super) high: f64,
     pub(super) logarithmic: bool,
-    /// Whether all values are whole, so that ticks between them would mean nothing.
+    /// Whether all values are whole numbers, so that only whole ticks have a meaning.
     pub(super) whole: bool,
     pub(super) names: Vec<String>,
 }
 
 impl Axis {
-    /// An axis for these values, of which there is at least one, with this part of its length as air at either end.
+    /// An axis for the values, of which there is at least one. The part `air` of its length is free at either end.
     pub(super) fn new(values: impl Iterator<Item = f64> + Clone, scale: Scale, air: f64) -> Axis {
         let (mut low, mut high) = (values.clone().fold(f64::MAX, f64::min), values.clone().fold(f64::MIN, f64::max));
         let logarithmic = match scale {
@@ -35,7 +35,7 @@ impl Axis {
         if logarithmic {
             (low, high) = (low.log10(), high.log10());
         }
-        // Values that are all but equal get a range around them; halves keep the largest floats from overflowing.
+        // Nearly equal values get a range around them; halves keep the largest floats from overflowing.
         let smallest = 1e-6 * low.abs().max(high.abs());
         if 0.5 * high - 0.5 * low <= smallest {
             let around = if whole || smallest == 0.0 { smallest.max(0.5) } else { (0.1 * low.abs()).max(smallest) };
@@ -47,18 +47,18 @@ impl Axis {
         Axis { low: low.max(-1e300), high: high.min(1e300), logarithmic, whole, names: vec![] }
     }
 
-    /// An axis of names, which counts them from 0.
+    /// An axis of names, whose values are their indices from 0.
     pub(super) fn of_names(names: Vec<String>) -> Axis {
         Axis { low: -0.5, high: names.len().max(1) as f64 - 0.5, logarithmic: false, whole: true, names }
     }
 
-    /// Where a value is: 0 at the low end, 1 at the high end.
+    /// The position of a value: 0 at the low end, 1 at the high end.
     pub(super) fn position(&self, value: f64) -> f32 {
         let shown = if self.logarithmic { value.log10() } else { value };
         ((shown - self.low) / (self.high - self.low)).clamp(0.0, 1.0) as f32
     }
 
-    /// About `wanted` round values on the axis, with their labels; all the names where it has names.
+    /// About `wanted` round values on the axis with their labels; for an axis of names, all names.
     pub(super) fn ticks(&self, wanted: usize) -> Vec<(f64, String)> {
         if !self.names.is_empty() {
             return self.names.iter().enumerate().map(|(index, name)| (index as f64, name.clone())).collect();
@@ -68,14 +68,14 @@ impl Axis {
             if ticks.len() > 1 {
                 return ticks;
             }
-            // No two round values of a logarithmic axis are on so short a one.
+            // An axis too short for two logarithmic ticks gets the ticks of a linear axis.
             return linear_ticks(10f64.powf(self.low), 10f64.powf(self.high), false, wanted);
         }
         linear_ticks(self.low, self.high, self.whole, wanted)
     }
 
     fn logarithmic_ticks(&self, wanted: usize) -> Vec<(f64, String)> {
-        // Whole powers where there are many of them, and rounder and rounder numbers between where there are few.
+        // Only powers of ten where the axis has many of them, and also their multiples by 2 and 5 where it has few.
         let decades = self.high - self.low;
         let every = (decades / wanted as f64).ceil().max(1.0) as i32;
         let factors: &[f64] = if 3.0 * decades < wanted as f64 { &[1.0, 2.0, 5.0] } else { &[1.0] };
@@ -100,7 +100,7 @@ fn linear_ticks(low: f64, high: f64, whole: bool, wanted: usize) -> Vec<(f64, St
     let unit = 10f64.powf(power);
     let factor = [1.0, 2.0, 5.0].into_iter().find(|factor| factor * unit >= rough).unwrap_or(10.0);
     let step = factor * unit;
-    // A step of 10 units needs one decimal less than its unit does.
+    // A step of 10 units needs one decimal less than the unit.
     let decimals = if factor == 10.0 { -power - 1.0 } else { -power };
     let first = (low / step).ceil();
     let count = ((high / step).floor() - first).clamp(0.0, 4.0 * wanted as f64) as usize;
@@ -114,7 +114,7 @@ fn linear_label(value: f64, largest: f64, decimals: f64) -> String {
         let digits = (largest.log10().floor() + decimals).clamp(0.0, 6.0) as usize;
         return if value == 0.0 { "0".into() } else { format!("{value:.digits$e}") };
     }
-    // Zero may come out of the arithmetic with a minus sign.
+    // The arithmetic may give a zero with a minus sign.
     let value = if value == 0.0 { 0.0 } else { value };
     format!("{value:.*}", decimals.max(0.0) as usize)
 }

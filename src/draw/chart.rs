@@ -1,4 +1,4 @@
-//! Charts: how a loss went, and what came of a search's trials. Each is laid out once and written as PNG and as SVG.
+//! Charts of losses over epochs and of the trials of a search. A chart is laid out once and written as PNG and as SVG.
 
 use std::io::Write;
 use std::path::Path;
@@ -10,74 +10,74 @@ use crate::data::images::write_png;
 use crate::error::{Error, Result};
 use crate::files::write_atomically;
 
-/// The picture's first panel, in pixels, and those below it, of which two stand side by side.
+/// Size in pixels of the first panel, and height of the panels below it, which come in pairs of half the width.
 const WIDTH: usize = 960;
 const HEIGHT: usize = 600;
 const SMALL_HEIGHT: usize = 360;
-/// Between a panel's edges and what is in it; on the right, half a tick's label reaches beyond the plot.
+/// Pixels between a panel's edges and its content; on the right, half a tick's label reaches beyond the plot.
 const EDGE: f32 = 24.0;
 const RIGHT_EDGE: f32 = 36.0;
-/// From the top of a panel to the baseline of the first line of its legend, to that of the next, and from the last
-/// to the plot.
+/// Pixels from the top of a panel to the baseline of the legend's first line, from one line to the next, and from the
+/// last line to the plot.
 const HEADING: f32 = 34.0;
 const LINE_HEIGHT: f32 = 24.0;
 const BELOW_HEADING: f32 = 18.0;
-/// From the bottom of a plot to that of its panel.
+/// Pixels from the bottom of a plot to the bottom of its panel.
 const FOOTER: f32 = 72.0;
-/// Between a tick's label and its axis, and between two labels or names.
+/// Pixels between a tick's label and its axis, and between two labels or names.
 const GAP: f32 = 12.0;
-/// The room of a name below an axis, at least; where names have less, some are left out.
+/// Smallest width in pixels of a name below an axis; where names have less room, some are left out.
 const NAME_ROOM: f32 = 60.0;
 /// The part of a scatter plot's width that is free at either end.
 const AIR: f64 = 0.03;
-/// Lines of a legend; names beyond them are left out.
+/// Largest number of lines of a legend; further names are left out.
 const MOST_LINES: usize = 6;
-/// The length of a line in the legend, with the gap after it.
+/// Pixels of a line sample in the legend with the gap after it.
 const SWATCH: f32 = 30.0;
 const LINE_WIDTH: f32 = 2.2;
-/// A line of up to this many points shows each as a dot.
+/// A line of at most this number of points shows every point as a dot.
 const DOTTED_UP_TO: usize = 30;
-/// Lines of more points than this are drawn by the ends and extremes of each column of pixels.
+/// Lines of more points are drawn by the ends and extremes of each column of pixels.
 const MOST_POINTS: usize = 4 * WIDTH;
 
-/// Points of one kind in a panel.
+/// A series of points in a panel.
 pub struct Series<'a> {
-    /// What they are, for the legend.
+    /// The name in the legend; an empty name has no entry there.
     pub name: &'a str,
-    /// Where they are, `(x, y)`, in order of x where a line joins them.
+    /// The points `(x, y)`, in order of x where a line joins them.
     pub points: Vec<(f64, f64)>,
-    /// Whether a line joins them. One that is not finite breaks it.
+    /// Whether a line joins the points. A point that is not finite breaks the line.
     pub joined: bool,
 }
 
-/// What a panel's x axis shows.
+/// The kind of a panel's x axis.
 pub enum Along {
-    /// Numbers. Where all are whole, so are the ticks.
+    /// Numbers on a linear scale. Ticks are whole where all numbers are.
     Linear,
-    /// Positive numbers, by their ratios.
+    /// Positive numbers on a logarithmic scale.
     Logarithmic,
-    /// Names: x counts them from 0.
+    /// Names: x is the index of a name, from 0.
     Names(Vec<String>),
 }
 
 /// A plot with its axes.
 pub struct Panel<'a> {
-    /// What is drawn. Series of which one has a name get a legend.
+    /// The series. Those with a name are in the legend.
     pub series: Vec<Series<'a>>,
-    /// What the x axis shows.
+    /// The kind of the x axis.
     pub along: Along,
-    /// What x is.
+    /// The label of the x axis.
     pub x_label: &'a str,
-    /// What y is.
+    /// The label of the y axis.
     pub y_label: &'a str,
 }
 
-/// Writes a PNG of 960 x 600 pixels with one line per series, each a name and its points `(x, y)` in order of x; and
-/// beside it an SVG, named by the ending `.svg`, that is light or dark as its viewer prefers.
+/// Writes a PNG of 960 x 600 pixels with a line for each series, which is a name and points `(x, y)` in order of x.
+/// Also writes an SVG with the ending `.svg` at the same path, which is light or dark as its viewer prefers.
 ///
 /// The y axis is logarithmic where all y are positive and span more than a factor of 20. A point that is not finite
-/// breaks its line. Letters that the built-in font lacks show as `?` in the PNG. Fails where there is no finite point,
-/// and where a file cannot be written.
+/// breaks its line. Letters that the built-in font lacks show as `?` in the PNG. Fails where no point is finite, or a
+/// file cannot be written.
 pub fn line_chart(
     path: impl AsRef<Path>,
     series: &[(&str, Vec<(f64, f64)>)],
@@ -88,8 +88,8 @@ pub fn line_chart(
     panels(path, &[Panel { series: series.collect(), along: Along::Linear, x_label, y_label }])
 }
 
-/// Writes a PNG and an SVG with a panel of 960 x 600 pixels, and the others below it, half as wide. As [`line_chart`]
-/// does otherwise.
+/// Writes a PNG and an SVG whose first panel has 960 x 600 pixels, and whose other panels are below it, two in a row.
+/// Axes, letters and errors are as in [`line_chart`].
 pub fn panels(path: impl AsRef<Path>, panels: &[Panel]) -> Result<()> {
     let path = path.as_ref();
     let small = panels.len().saturating_sub(1);
@@ -108,7 +108,7 @@ pub fn panels(path: impl AsRef<Path>, panels: &[Panel]) -> Result<()> {
     write_atomically(&path.with_extension("svg"), |file| file.write_all(svg.as_bytes()))
 }
 
-/// Draws a panel between these edges: left, top, right, bottom.
+/// Draws a panel between the edges left, top, right and bottom, in pixels.
 fn draw_panel(drawing: &mut Drawing, panel: &Panel, [left, top, right, bottom]: [f32; 4]) -> Result<()> {
     let points = || panel.series.iter().flat_map(|series| &series.points).copied().filter(is_finite);
     if points().next().is_none() {
@@ -130,9 +130,8 @@ fn draw_panel(drawing: &mut Drawing, panel: &Panel, [left, top, right, bottom]: 
     let room = right - RIGHT_EDGE - left - 2.0 * EDGE - drawing.font.width(&y_label);
     let lines = draw_legend(drawing, &panel.series, (right - RIGHT_EDGE, top + HEADING), room);
 
-    let mut plot =
-        Plot { left, right: right - RIGHT_EDGE, top: top + HEADING + BELOW_HEADING, bottom: bottom - FOOTER, x, y };
-    plot.top += LINE_HEIGHT * lines.saturating_sub(1) as f32;
+    let top = top + HEADING + BELOW_HEADING + LINE_HEIGHT * lines.saturating_sub(1) as f32;
+    let mut plot = Plot { left, right: right - RIGHT_EDGE, top, bottom: bottom - FOOTER, x, y };
     let y_ticks = plot.y.ticks(((plot.bottom - plot.top) / 50.0) as usize);
     let widest = y_ticks.iter().map(|(_, label)| drawing.font.width(label)).fold(0.0, f32::max);
     plot.left += EDGE + GAP + widest;
@@ -144,10 +143,10 @@ fn draw_panel(drawing: &mut Drawing, panel: &Panel, [left, top, right, bottom]: 
     Ok(())
 }
 
-/// A line of a legend: its width, and the number of each series in it with its name and the width of both.
+/// A line of a legend: its width, and its entries, each with the number of the series, the name and the width.
 type LegendLine = (f32, Vec<(usize, String, f32)>);
 
-/// Draws names and colours in lines that end at a point and are not wider than `room`, and returns the number of lines.
+/// Draws the legend in lines of at most `room` pixels, the first of which ends at a point. Returns the number of lines.
 fn draw_legend(drawing: &mut Drawing, series: &[Series], (right, baseline): Point, room: f32) -> usize {
     let mut lines: Vec<LegendLine> = Vec::new();
     for (number, series) in series.iter().enumerate().filter(|(_, series)| !series.name.is_empty()) {
@@ -202,7 +201,7 @@ impl Plot {
             let x = self.at_x(value).floor() + 0.5;
             drawing.line(vec![(x, top), (x, bottom)], 1.0, Ink::Ruler);
             drawing.line(vec![(x, bottom), (x, bottom + 5.0)], 1.0, Ink::Frame);
-            // A long label stays on the picture.
+            // A long label is moved left to stay in the picture.
             let end = right + RIGHT_EDGE - 4.0;
             let center = x.min(end - 0.5 * drawing.font.width(&label));
             drawing.text((center, bottom + GAP + TEXT_SIZE), Anchor::Middle, &label);
@@ -217,7 +216,7 @@ impl Plot {
         drawing.line(vec![(left, top), (left, bottom), (right, bottom)], 1.0, Ink::Frame);
     }
 
-    /// The ticks of the x axis: as many round values as there is room for, or all names, shortened to their room.
+    /// The ticks of the x axis: as many round values as fit, or the names, shortened to fit.
     fn x_ticks(&self, font: &Font) -> Vec<(f64, String)> {
         let width = self.right - self.left;
         if !self.x.names.is_empty() {
@@ -259,7 +258,7 @@ fn is_finite(point: &(f64, f64)) -> bool {
     point.0.is_finite() && point.1.is_finite()
 }
 
-/// A line of fewer points that looks the same: of many in one column of pixels, the ends and the extremes.
+/// A line that looks like a long one and has fewer points: the ends and extremes of each column of pixels.
 fn thinned(points: &[Point]) -> Vec<Point> {
     if points.len() <= MOST_POINTS {
         return points.to_vec();

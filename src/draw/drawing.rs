@@ -1,17 +1,17 @@
-//! A drawing of lines, dots and text, which is written as SVG and as pixels.
+//! Drawings of lines, dots and text, as SVG and as pixels.
 
 use super::font::Font;
 use zeno::{Cap, Command, Join, Mask, PathBuilder, Stroke, Style, Vector};
 
 /// The size of all text, in pixels.
 pub(super) const TEXT_SIZE: f32 = 15.0;
-/// The families that a viewer of an SVG tries; the widths of their letters are much alike.
+/// The font families that a viewer of an SVG tries. Their letters have similar widths.
 const FAMILIES: &str = "Inter, 'Helvetica Neue', Helvetica, Arial, 'Liberation Sans', sans-serif";
 
-/// Where something is, in pixels from the top left corner: x and y.
+/// A point (x, y) in pixels from the top left corner.
 pub(super) type Point = (f32, f32);
 
-/// What a colour is for.
+/// The purpose of a colour.
 #[derive(Clone, Copy)]
 pub(super) enum Ink {
     /// The background.
@@ -22,13 +22,14 @@ pub(super) enum Ink {
     Frame,
     /// The lines of ticks across a plot.
     Ruler,
-    /// The data of the series of this number. Colours repeat after the sixth.
+    /// The data of the series with this number. Colours repeat after the sixth.
     Series(usize),
 }
 
 type Color = [u8; 3];
 
-/// Each ink in light and in dark, in the order of [`Ink::index`]. Most colour-blind people can tell the series apart.
+/// The colours of each ink in light and in dark, in the order of [`Ink::index`]. Most colour-blind people can tell the
+/// series apart.
 const COLORS: [[Color; 2]; 10] = [
     [[255, 255, 255], [24, 26, 31]],
     [[64, 68, 76], [205, 209, 216]],
@@ -54,7 +55,7 @@ impl Ink {
     }
 }
 
-/// Which part of a line of text is at its point.
+/// The part of a line of text that is at the text's point.
 #[derive(Clone, Copy)]
 pub(super) enum Anchor {
     Start,
@@ -62,7 +63,7 @@ pub(super) enum Anchor {
     End,
 }
 
-/// Points of a line that are drawn at a time. Time grows with the square of their number where a line runs to and fro.
+/// Points of a line that are drawn at a time: for a jagged line, the time grows with the square of their number.
 const PIECE: usize = 32;
 
 enum Mark {
@@ -71,7 +72,7 @@ enum Mark {
     Text { at: Point, anchor: Anchor, text: String },
 }
 
-/// Marks on paper, the later ones above those before them.
+/// Marks on paper. Later marks cover earlier ones.
 pub(super) struct Drawing {
     pub(super) width: usize,
     pub(super) height: usize,
@@ -84,17 +85,17 @@ impl Drawing {
         Drawing { width, height, font, marks: Vec::new() }
     }
 
-    /// A line through these points.
+    /// Adds a line through points.
     pub(super) fn line(&mut self, points: Vec<Point>, width: f32, ink: Ink) {
         self.marks.push(Mark::Line { points, width, ink });
     }
 
-    /// A disc.
+    /// Adds a disc.
     pub(super) fn dot(&mut self, center: Point, radius: f32, ink: Ink) {
         self.marks.push(Mark::Dot { center, radius, ink });
     }
 
-    /// A line of text, with its baseline at `at`. Control characters show as question marks.
+    /// Adds a line of text with its baseline at `at`. Control characters show as question marks.
     pub(super) fn text(&mut self, at: Point, anchor: Anchor, text: &str) {
         let text = text.replace(char::is_control, "?");
         self.marks.push(Mark::Text { at, anchor, text });
@@ -106,16 +107,16 @@ impl Drawing {
         let rules = |theme: usize| -> String {
             let rule = |(ink, colors): (usize, &[Color; 2])| {
                 let [red, green, blue] = colors[theme];
-                format!(
-                    ".f{ink}{{fill:#{red:02x}{green:02x}{blue:02x}}}.s{ink}{{stroke:#{red:02x}{green:02x}{blue:02x}}}"
-                )
+                let color = format!("#{red:02x}{green:02x}{blue:02x}");
+                format!(".f{ink}{{fill:{color}}}.s{ink}{{stroke:{color}}}")
             };
             COLORS.iter().enumerate().map(rule).collect()
         };
         let mut svg = format!(
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} {height}\" \
-             role=\"img\" font-family=\"{FAMILIES}\" font-size=\"{TEXT_SIZE}\">\n<title>{}</title>\n<style>{}\
-             @media (prefers-color-scheme:dark){{{}}}</style>\n<rect class=\"f0\" width=\"{width}\" height=\"{height}\"/>\n",
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" \
+             viewBox=\"0 0 {width} {height}\" role=\"img\" font-family=\"{FAMILIES}\" font-size=\"{TEXT_SIZE}\">\n\
+             <title>{}</title>\n<style>{}@media (prefers-color-scheme:dark){{{}}}</style>\n\
+             <rect class=\"f0\" width=\"{width}\" height=\"{height}\"/>\n",
             escaped(title),
             rules(0),
             rules(1)
@@ -135,11 +136,7 @@ impl Drawing {
                 }
                 Mark::Text { at: (x, y), anchor, text } => {
                     let (ink, text) = (Ink::Text.index(), escaped(text));
-                    let anchor = match anchor {
-                        Anchor::Start => "start",
-                        Anchor::Middle => "middle",
-                        Anchor::End => "end",
-                    };
+                    let anchor = ["start", "middle", "end"][*anchor as usize];
                     format!("<text class=\"f{ink}\" x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\">{text}</text>\n")
                 }
             });
@@ -147,7 +144,7 @@ impl Drawing {
         svg + "</svg>\n"
     }
 
-    /// The drawing's pixels in light colours: the planes of red, green and blue, one after another.
+    /// The drawing's pixels in light colours: the planes of red, green and blue in turn, row-major.
     pub(super) fn planes(&self) -> Vec<u8> {
         let mut pixels = vec![COLORS[Ink::Paper.index()][0]; self.width * self.height];
         for mark in &self.marks {
@@ -171,11 +168,7 @@ impl Drawing {
                     self.blend(&mut pixels, &path, Style::default(), *ink);
                 }
                 Mark::Text { at: (x, y), anchor, text } => {
-                    let before = match anchor {
-                        Anchor::Start => 0.0,
-                        Anchor::Middle => 0.5,
-                        Anchor::End => 1.0,
-                    };
+                    let before = [0.0, 0.5, 1.0][*anchor as usize];
                     let path = self.font.outlines((x - before * self.font.width(text), *y), text);
                     self.blend(&mut pixels, &path, Style::default(), Ink::Text);
                 }
@@ -184,7 +177,7 @@ impl Drawing {
         (0..3).flat_map(|channel| pixels.iter().map(move |pixel| pixel[channel])).collect()
     }
 
-    /// Lays an ink over the pixels of a path, by how much of each the path covers.
+    /// Blends an ink into pixels, in proportion to the part of each pixel that a path covers.
     fn blend(&self, pixels: &mut [Color], path: &[Command], style: Style, ink: Ink) {
         let (coverage, placement) = Mask::new(path).style(style).render();
         let color = COLORS[ink.index()][0];
@@ -203,7 +196,7 @@ impl Drawing {
     }
 }
 
-/// A text as XML holds it.
+/// A text with the special characters of XML escaped.
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }

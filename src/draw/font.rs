@@ -1,4 +1,4 @@
-//! The font of charts, as outlines: a subset of Inter, whose licence stands beside its file.
+//! The font of charts as outlines: a subset of Inter, whose licence is `inter-LICENSE.txt`.
 
 use crate::error::{Error, Result};
 use ttf_parser::{Face, GlyphId, OutlineBuilder};
@@ -9,7 +9,7 @@ const FILE: &[u8] = include_bytes!("inter.otf");
 /// A parsed font at one size.
 pub(super) struct Font {
     face: Face<'static>,
-    /// Pixels per unit of the font's own grid.
+    /// Pixels per unit of the font's design grid.
     scale: f32,
 }
 
@@ -28,18 +28,18 @@ impl Font {
         text.chars().map(|letter| self.advance(self.glyph(letter))).sum()
     }
 
-    /// A text, shortened by an ellipsis where it is wider than this many pixels.
+    /// A text of at most `most` pixels: a longer text ends in an ellipsis.
     pub(super) fn fitted(&self, text: &str, most: f32) -> String {
         if self.width(text) <= most {
             return text.to_owned();
         }
-        let mut shown: String = text.to_owned();
+        let mut shown = text.to_owned();
         while shown.pop().is_some() && self.width(&shown) + self.width("…") > most {}
         shown.push('…');
         shown
     }
 
-    /// The outlines of a line of text whose baseline begins at this point.
+    /// The outlines of a line of text whose baseline begins at a point.
     pub(super) fn outlines(&self, (mut left, baseline): (f32, f32), text: &str) -> Vec<Command> {
         let mut commands = Vec::new();
         for glyph in text.chars().map(|letter| self.glyph(letter)) {
@@ -49,7 +49,7 @@ impl Font {
         commands
     }
 
-    /// The glyph of a letter; that of a question mark where the font lacks the letter.
+    /// The glyph of a letter, or of a question mark where the font lacks the letter.
     fn glyph(&self, letter: char) -> GlyphId {
         self.face.glyph_index(letter).or_else(|| self.face.glyph_index('?')).unwrap_or_default()
     }

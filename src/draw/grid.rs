@@ -1,4 +1,4 @@
-//! Grids: one picture of many samples.
+//! Grids: a picture of many samples in rows and columns.
 
 use crate::data::channels_first;
 use crate::data::images::{check_picture, to_bytes, write_png};
@@ -6,11 +6,11 @@ use crate::error::{Error, Result};
 use crate::shape::Shape;
 use std::path::Path;
 
-/// The lines between the cells of a grid: their width in pixels and their grey.
+/// Width in pixels and grey value of the lines between the cells of a grid.
 const SEPARATOR: usize = 2;
 const SEPARATOR_GREY: u8 = 128;
 
-/// A picture of bytes: shape `[1, h, w]` (grey) or `[3, h, w]` (red, green, blue), row-major, one plane after another.
+/// A picture of bytes, row-major, in planes: shape `[1, h, w]` (grey) or `[3, h, w]` (red, green, blue).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Image {
     shape: Shape,
@@ -19,7 +19,7 @@ pub struct Image {
 
 impl Image {
     /// A picture from its shape and bytes. Fails where the shape is not `[1, h, w]` or `[3, h, w]` with sizes above 0,
-    /// or where it does not fit the bytes.
+    /// or where the shape does not fit the number of bytes.
     pub fn new(shape: impl Into<Shape>, bytes: Vec<u8>) -> Result<Image> {
         let shape = shape.into();
         check_picture(&shape, bytes.len())?;
@@ -31,12 +31,11 @@ impl Image {
         Image::new(shape, to_bytes(values))
     }
 
-    /// The picture that a sample is, where 0 is black and 1 is white: of one or three channels, which come first, or
-    /// last where the first axis has another size. Fails where it is no picture, see [`is_picture`](crate::data::is_picture).
+    /// A sample as a picture of one or three channels, where 0 is black and 1 is white. Channels come first, or last
+    /// where the first axis has another size. Fails where [`is_picture`](crate::data::is_picture) is false.
     pub fn from_sample(shape: &Shape, values: &[f32]) -> Result<Image> {
         match shape[..] {
-            [1 | 3, _, _] => Image::from_f32(shape.clone(), values),
-            [height, width, channels @ (1 | 3)] if values.len() == shape.elements() => {
+            [height, width, channels @ (1 | 3)] if !matches!(height, 1 | 3) && values.len() == shape.elements() => {
                 let planes = channels_first(values.to_vec(), height * width, channels);
                 Image::from_f32([channels, height, width], &planes)
             }
@@ -53,26 +52,14 @@ impl Image {
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
-
-    fn channels(&self) -> usize {
-        self.shape[0]
-    }
-
-    fn height(&self) -> usize {
-        self.shape[1]
-    }
-
-    fn width(&self) -> usize {
-        self.shape[2]
-    }
 }
 
-/// One picture of many: each inner list is a row of cells, from the top left, with mid-grey lines 2 pixels wide
-/// between them. Every pixel of a cell becomes a square of `scale` x `scale` pixels (0 counts as 1).
+/// Arranges pictures in a grid: each inner list is a row of cells, from the top left, with mid-grey lines 2 pixels wide
+/// between cells. Every pixel of a cell becomes a square of `scale` x `scale` pixels (0 counts as 1).
 ///
-/// Cells may differ in size, a row being as high as its highest and a column as wide as its widest, and rows may
-/// differ in length; what is left over is mid-grey. The result is grey where all cells are, else RGB. Fails where
-/// there is no cell, or where the picture would be larger than memory can address.
+/// Cells may differ in size, and rows in length: a row is as high as its highest cell, a column as wide as its widest,
+/// and the rest is mid-grey. The result is grey where all cells are grey, else RGB. Fails where there is no cell, or
+/// where the picture would be larger than memory can address.
 pub fn grid(rows: &[Vec<Image>], scale: usize) -> Result<Image> {
     let scale = scale.max(1);
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
@@ -83,23 +70,24 @@ pub fn grid(rows: &[Vec<Image>], scale: usize) -> Result<Image> {
         let problem = format!("{} x {columns} cells at scale {scale} are too large a picture", rows.len());
         Error::invalid("grid", problem, "show fewer or smaller ones")
     };
-    let heights = rows.iter().map(|row| row.iter().map(Image::height).max().unwrap_or(0));
-    let widths = (0..columns).map(|c| rows.iter().filter_map(|row| row.get(c)).map(Image::width).max().unwrap_or(0));
+    let heights = rows.iter().map(|row| row.iter().map(|image| image.shape[1]).max().unwrap_or(0));
+    let widths =
+        (0..columns).map(|c| rows.iter().filter_map(|row| row.get(c)).map(|image| image.shape[2]).max().unwrap_or(0));
     let (tops, height) = positions(heights, scale).ok_or_else(too_large)?;
     let (lefts, width) = positions(widths, scale).ok_or_else(too_large)?;
-    let channels = rows.iter().flatten().map(Image::channels).max().unwrap_or(1);
+    let channels = rows.iter().flatten().map(|image| image.shape[0]).max().unwrap_or(1);
     let plane = height.checked_mul(width).filter(|plane| *plane <= usize::MAX / 6).ok_or_else(too_large)?;
 
     let mut bytes = vec![SEPARATOR_GREY; plane * channels];
     for (row, top) in rows.iter().zip(&tops) {
         for (cell, left) in row.iter().zip(&lefts) {
             for channel in 0..channels {
-                // A grey cell in a picture of colours shows its one channel in all three.
-                let source = &cell.bytes[channel.min(cell.channels() - 1) * cell.height() * cell.width()..];
-                for y in 0..cell.height() * scale {
-                    let line = &source[y / scale * cell.width()..][..cell.width()];
+                // A grey cell in an RGB picture repeats its only channel in all three.
+                let source = &cell.bytes[channel.min(cell.shape[0] - 1) * cell.shape[1] * cell.shape[2]..];
+                for y in 0..cell.shape[1] * scale {
+                    let line = &source[y / scale * cell.shape[2]..][..cell.shape[2]];
                     let start = channel * plane + (top + y) * width + left;
-                    for (x, pixel) in bytes[start..][..cell.width() * scale].iter_mut().enumerate() {
+                    for (x, pixel) in bytes[start..][..cell.shape[2] * scale].iter_mut().enumerate() {
                         *pixel = line[x / scale];
                     }
                 }
@@ -109,7 +97,7 @@ pub fn grid(rows: &[Vec<Image>], scale: usize) -> Result<Image> {
     Image::new([channels, height, width], bytes)
 }
 
-/// Where each of these sizes starts when they are put side by side, scaled, with separators between; and the whole.
+/// The starts of cells of these sizes, scaled and in a row with separators between them, and the length of the row.
 fn positions(sizes: impl Iterator<Item = usize>, scale: usize) -> Option<(Vec<usize>, usize)> {
     let (mut starts, mut end) = (Vec::new(), 0usize);
     for (index, size) in sizes.enumerate() {

@@ -1,4 +1,4 @@
-//! Pictures for people: charts, and grids of samples.
+//! Charts, and pictures that show many samples in a grid.
 
 mod axis;
 pub mod chart;

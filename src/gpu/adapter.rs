@@ -1,4 +1,4 @@
-//! A device opened on an adapter, and the faults that it reports.
+//! A device opened on an adapter, and the faults that the device reports.
 
 use super::adapters::{AdapterSummary, even_subgroup, found, hardware, memory_bytes, summary};
 use super::cache::{Pipelines, cache_folder};
@@ -31,22 +31,22 @@ struct Faults {
 }
 
 impl Gpu {
-    /// Opens the best adapter whose name contains `name`, ignoring case; `None` takes the best of all. Software adapters
-    /// come last. With `PINHOLE_CHECKED=1` in the environment, shaders keep wgpu's bounds checks; [`Limits::VARIABLE`] may
-    /// hold the device to limits of smaller ones.
+    /// Opens the best adapter whose name contains `name`, ignoring case; `None` takes the best of all. Software
+    /// adapters come last. With `PINHOLE_CHECKED=1` in the environment, shaders keep wgpu's bounds checks;
+    /// [`Limits::VARIABLE`] may hold the device to the limits of smaller devices. Fails where no adapter fits, or where
+    /// the adapter cannot be opened.
     pub fn open(name: Option<&str>) -> Result<Gpu> {
         let checked = std::env::var_os("PINHOLE_CHECKED").is_some_and(|value| value != "0");
         Gpu::open_with(name, checked, cache_folder().as_deref())
     }
 
-    /// As [`Gpu::open`]; `checked` says whether shaders keep wgpu's bounds checks, `cache` in which folder compiled
-    /// pipelines are kept.
+    /// As [`Gpu::open`]. `checked` says whether shaders keep wgpu's bounds checks, `cache` which folder keeps compiled
+    /// pipelines.
     pub fn open_with(name: Option<&str>, checked: bool, cache: Option<&Path>) -> Result<Gpu> {
         let without = Without::from_environment()?;
         let adapters = found();
-        let fits = |adapter: &&wgpu::Adapter| match name {
-            Some(name) => adapter.get_info().name.to_lowercase().contains(&name.to_lowercase()),
-            None => true,
+        let fits = |adapter: &&wgpu::Adapter| {
+            name.is_none_or(|name| adapter.get_info().name.to_lowercase().contains(&name.to_lowercase()))
         };
         let Some(adapter) = adapters.iter().find(fits) else {
             let names: Vec<String> = adapters.iter().map(|adapter| adapter.get_info().name).collect();
@@ -132,7 +132,7 @@ impl Gpu {
         &self.summary
     }
 
-    /// The target that plans are made for.
+    /// The target for which plans are made.
     pub fn target(&self) -> Target {
         self.target.lock().map_or_else(|poisoned| poisoned.into_inner().clone(), |target| target.clone())
     }
@@ -156,26 +156,19 @@ impl Gpu {
 
     /// Fails where the device was lost or reported an error outside any call.
     pub fn healthy(&self) -> Result<()> {
-        if let Some(reason) = self.told() {
+        if let Some(reason) = self.reported_loss() {
             return Err(Error::DeviceLost { reason });
         }
         let uncaptured = self.faults.lock().ok().and_then(|mut faults| faults.uncaptured.take());
-        match uncaptured {
-            Some(problem) => {
-                self.alive()?;
-                Err(Error::Shader { place: "launch".to_owned(), problem: one_line(&problem) })
-            }
-            None => Ok(()),
-        }
+        let Some(problem) = uncaptured else { return Ok(()) };
+        self.alive()?;
+        Err(Error::Shader { place: "launch".to_owned(), problem: one_line(&problem) })
     }
 
     /// Fails if the device is lost, even before a callback has reported the loss: wgpu silently drops calls on a lost
     /// device, calls its callback only at the next poll, and reports the loss of an application's device to the
     /// application only.
     pub(super) fn alive(&self) -> Result<()> {
-        let lost = || Error::DeviceLost {
-            reason: self.told().unwrap_or_else(|| "it was destroyed, or its driver gave it up".to_owned()),
-        };
         // Every working device can create a buffer that is mapped at creation.
         let memory = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let probe = self.device.create_buffer(&wgpu::BufferDescriptor {
@@ -189,15 +182,16 @@ impl Gpu {
         }
         // The poll calls the callback.
         let _ = self.wait(None);
-        Err(lost())
+        let reason = self.reported_loss().unwrap_or_else(|| "it was destroyed, or its driver gave it up".to_owned());
+        Err(Error::DeviceLost { reason })
     }
 
     /// Why the device was lost, if its callback was called.
-    fn told(&self) -> Option<String> {
+    fn reported_loss(&self) -> Option<String> {
         self.faults.lock().ok().and_then(|faults| faults.lost.clone())
     }
 
-    /// Waits until a submission has run, or the last of all.
+    /// Waits until a submission has run; `None` waits for all of them.
     pub(super) fn wait(&self, submission_index: Option<wgpu::SubmissionIndex>) -> Result<()> {
         let poll = wgpu::PollType::Wait { submission_index, timeout: None };
         // wgpu calls its callback before it panics, and holds no lock then.
@@ -209,6 +203,12 @@ impl Gpu {
             None => "its driver gave it up".to_owned(),
         };
         Err(Error::DeviceLost { reason })
+    }
+
+    /// Creates a buffer. Fails where wgpu reports an error, such as too little memory.
+    pub(super) fn buffer(&self, label: &str, size: u64, usage: wgpu::BufferUsages) -> Result<wgpu::Buffer> {
+        let descriptor = wgpu::BufferDescriptor { label: Some(label), size, usage, mapped_at_creation: false };
+        self.scoped(|| format!("buffer \"{label}\""), || self.device.create_buffer(&descriptor))
     }
 
     /// Runs a call that creates an object, and turns an error that wgpu reports into one that names the object.
@@ -240,7 +240,7 @@ pub fn is_guarded() -> bool {
     GUARDED.get()
 }
 
-/// Makes a call in which wgpu panics if the driver loses its device; `None` if it did.
+/// Makes a call in which wgpu panics if the driver loses its device; returns `None` after such a panic.
 fn guarded<T>(call: impl FnOnce() -> T) -> Option<T> {
     GUARDED.set(true);
     let returned = std::panic::catch_unwind(AssertUnwindSafe(call));

@@ -1,11 +1,11 @@
-//! The adapters of the machine, and what each says of itself.
+//! The adapters of the machine and their descriptions.
 
 use crate::plan::Hardware;
 
-/// What an adapter says of itself.
+/// The description of an adapter, as the adapter reports it.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct AdapterSummary {
-    /// Its name, by which `--device` finds it.
+    /// The adapter's name, by which `--device` finds the adapter.
     pub name: String,
     /// Vulkan, Metal or Dx12.
     pub backend: String,
@@ -15,25 +15,25 @@ pub struct AdapterSummary {
     pub driver: String,
     /// The driver's version.
     pub driver_info: String,
-    /// Whether it is a program that pretends to be a GPU, such as lavapipe.
+    /// Whether the adapter is a program that emulates a GPU, such as lavapipe.
     pub software: bool,
-    /// Storage buffers in a launch.
+    /// Largest number of storage buffers in a launch.
     pub storage_buffers: u32,
-    /// Bytes of a binding.
+    /// Largest size of a binding in bytes.
     pub binding_bytes: u64,
-    /// Bytes of a buffer.
+    /// Largest size of a buffer in bytes.
     pub buffer_bytes: u64,
-    /// Bytes of workgroup memory.
+    /// Largest workgroup memory in bytes.
     pub workgroup_bytes: u32,
-    /// Invocations of a workgroup.
+    /// Largest number of invocations of a workgroup.
     pub invocations: u32,
-    /// Fewest and most invocations of a subgroup.
+    /// Smallest and largest number of invocations of a subgroup.
     pub subgroup: [u32; 2],
     /// Features that matter to compute: f16, subgroups, timestamps.
     pub features: Vec<String>,
 }
 
-/// Every adapter that can run the kernels, the one `auto` and `gpu` would take first.
+/// Every adapter that can run the kernels. The first one is the one that `auto` and `gpu` take.
 pub fn adapters() -> Vec<AdapterSummary> {
     found().iter().map(|found| summary(found.get_info(), found.limits(), found.features())).collect()
 }
@@ -77,18 +77,19 @@ pub(super) fn summary(info: wgpu::AdapterInfo, limits: wgpu::Limits, features: w
     }
 }
 
-/// Bytes of a device's largest own memory, where its driver tells: so far Vulkan's do.
+/// The size in bytes of a device's largest dedicated memory; `None` where the driver does not report it. Only Vulkan's
+/// do.
 pub(super) fn memory_bytes(device: &wgpu::Device) -> Option<u64> {
     #[cfg(not(target_vendor = "apple"))]
     {
-        // SAFETY: the handles are read from while the device is borrowed, and nothing is destroyed or kept.
+        // SAFETY: the device is borrowed while its handles are read, and no handle is destroyed or kept.
         let properties = unsafe {
             let device = device.as_hal::<wgpu::hal::api::Vulkan>()?;
             let instance = device.shared_instance().raw_instance();
             instance.get_physical_device_memory_properties(device.raw_physical_device())
         };
         let heaps = properties.memory_heaps.iter().take(properties.memory_heap_count as usize);
-        // The first bit says that a heap is the device's own.
+        // The first bit of the flags marks a heap in the device's dedicated memory.
         heaps.filter(|heap| heap.flags.as_raw() & 1 != 0).map(|heap| heap.size).max()
     }
     #[cfg(target_vendor = "apple")]
@@ -98,13 +99,13 @@ pub(super) fn memory_bytes(device: &wgpu::Device) -> Option<u64> {
     }
 }
 
-/// The size of an adapter's subgroups where all are of one: tiles count on it, and where sizes vary there are others.
+/// The size of an adapter's subgroups; `None` where sizes vary, since subgroup tiles need a fixed size.
 pub(super) fn even_subgroup(info: &wgpu::AdapterInfo) -> Option<u32> {
     let size = info.subgroup_min_size;
     (size == info.subgroup_max_size && (4..=64).contains(&size)).then_some(size)
 }
 
-/// The described device that is most like an adapter: by its kind, since drivers do not tell what one can do.
+/// The described device that is most like an adapter, by the adapter's kind: no driver reports what the estimate needs.
 pub(super) fn hardware(info: &wgpu::AdapterInfo) -> Hardware {
     const APPLE: u32 = 0x106b;
     match info.device_type {

@@ -1,9 +1,10 @@
 //! Tuning: finds the fastest tile of each product by measurement.
 //!
 //! Every product of the plans is run alone under each tile that suits it. Each tile's result is first compared with
-//! the untuned tile's; then all are timed in turn, so that a rising clock or other load on the device disturbs all of
-//! them. A tile replaces the untuned one only where it is faster by more than noise, and the tiles are used only where
-//! the whole step is not slower: a tile of another workgroup size may separate two products that shared a dispatch.
+//! the untuned tile's result; then the tiles are timed in turn, so that a rising clock or other load on the device
+//! disturbs all of them. A tile replaces the untuned tile only where it is faster by more than noise. The chosen tiles
+//! are used only where they do not slow the whole step: a tile of another workgroup size may separate two products that
+//! shared a dispatch.
 
 use super::adapter::Gpu;
 use super::cache::{Choice, cache_folder, load_choices, save_choices};
@@ -18,30 +19,30 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Number of tiles tried for a product besides the default one.
+/// Largest number of tiles tried for a product besides the untuned tile.
 const MOST_CANDIDATES: usize = 12;
-/// Total time of the repetitions of a timing.
+/// Time that the repetitions of a timing take together.
 const LONG_ENOUGH: Duration = Duration::from_millis(2);
-/// Most repetitions of a timing.
+/// Largest number of repetitions of a timing.
 const MOST_REPETITIONS: usize = 1000;
 /// Timings of each tile, of which the median counts.
 const ROUNDS: usize = 5;
 /// Rounds after which slow tiles are dropped, and the factor by which they are slow.
 const FIRST_ROUNDS: usize = 2;
 const TOO_SLOW: f64 = 1.5;
-/// A tile must take less than this part of the untuned one's time.
+/// A tile must take less than this part of the untuned tile's time.
 const NOISE: f64 = 0.97;
-/// Largest difference of a tile's numbers from the untuned one's, as a part of the largest number.
+/// Largest difference of a tile's numbers from the untuned tile's, as a part of the largest number.
 const TOLERANCE: f64 = 1e-5;
-/// Factor of that tolerance where numbers are stored in 16 bits: two units in the last place.
+/// Factor of the tolerance for numbers stored in 16 bits: two units in the last place.
 const HALF: f64 = 1.0 / (512.0 * TOLERANCE);
 
 /// Settings of a tuning.
 #[derive(Clone, Debug)]
 pub struct Tuning {
-    /// Time for measurements. A started measurement is finished, and the remaining products keep their default tiles.
+    /// Time for measurements. A started measurement is finished, and the other products keep their untuned tiles.
     pub budget: Duration,
-    /// Folder in which measurements are kept; `None` keeps none.
+    /// Folder that keeps measurements between runs; `None` keeps none.
     pub folder: Option<PathBuf>,
 }
 
@@ -55,7 +56,7 @@ impl Default for Tuning {
 /// The outcome of tuning.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TuningReport {
-    /// Measured products of the plans, including earlier measurements, the costliest first.
+    /// Measured products of the plans, those of earlier calls included, the costliest first.
     pub choices: Vec<Choice>,
     /// Number of products measured in this call.
     pub measured: usize,
@@ -63,13 +64,13 @@ pub struct TuningReport {
     pub left: usize,
     /// Tiles with wrong results and tiles that could not run, with the reason.
     pub rejected: Vec<String>,
-    /// Microseconds of a step of all plans with default tiles and with the chosen ones, if both were timed.
+    /// Microseconds of a step of all plans with the tiles before and after tuning, if both were timed.
     pub step_us: Option<[f64; 2]>,
     /// Seconds that the tuning took.
     pub seconds: f64,
 }
 
-/// A product and the plans of it alone, the untuned tile's first.
+/// A product and its isolated plans, of which the first has the untuned tile.
 struct Candidates {
     product: Product,
     operations: u64,
@@ -79,8 +80,8 @@ struct Candidates {
 }
 
 impl Gpu {
-    /// Chooses a tile for every product of plans by measurement, and makes [`Gpu::target`] give it to all plans from now
-    /// on. `plans` makes the plans for a target. What [`Tuning::folder`] holds is not measured again.
+    /// Chooses a tile for every product of plans by measurement, and adds the tiles to [`Gpu::target`] for all later
+    /// plans. `plans` makes the plans for a target. Products that [`Tuning::folder`] holds are not measured again.
     pub fn tune(
         self: &Arc<Gpu>,
         tuning: &Tuning,
@@ -92,7 +93,7 @@ impl Gpu {
         if target.without.tuning {
             return Ok(report);
         }
-        // Alone, every product is a launch of its own.
+        // Isolated plans run one product in each launch.
         let without = Without { pairs: true, ..target.without };
         let base = Target { without, tuned: Arc::default(), ..target.clone() };
         let folder = tuning.folder.as_deref();
@@ -133,7 +134,7 @@ impl Gpu {
         if let Some(folder) = folder.filter(|_| report.measured > 0) {
             save_choices(folder, self.summary(), &known);
         }
-        // What an earlier call has measured stays.
+        // The tiles of earlier calls stay.
         let mut tuned = (*target.tuned).clone();
         tuned.extend(tuned_tiles(&known));
         self.set_tuned(tuned);
@@ -150,18 +151,21 @@ fn tuned_tiles<'a>(choices: impl IntoIterator<Item = &'a Choice>) -> HashMap<Pro
     chosen.map(|choice| (choice.product.clone(), choice.tile)).collect()
 }
 
-/// The distinct products of plans, the costliest first, each with its plan under the tile that it has.
+/// The products of plans in the order of their steps: each with its operations, its tile, and the plan of it alone.
+fn isolated(plans: &[Plan]) -> impl Iterator<Item = (Product, u64, Tile, Plan)> {
+    plans.iter().flat_map(|plan| {
+        plan.steps.iter().enumerate().filter_map(move |(index, step)| {
+            Some((step.product()?, step.operations, step.tile()?, plan.isolated(index)?))
+        })
+    })
+}
+
+/// The distinct products of plans, the costliest first, each with its isolated plan under its current tile.
 fn products(plans: &[Plan]) -> Vec<Candidates> {
     let mut found: Vec<Candidates> = Vec::new();
-    for plan in plans {
-        for (index, step) in plan.steps.iter().enumerate() {
-            let (Some(product), Some(tile), Some(alone)) = (step.product(), step.tile(), plan.isolated(index)) else {
-                continue;
-            };
-            if found.iter().all(|known| known.product != product) {
-                let operations = step.operations;
-                found.push(Candidates { product, operations, tiles: vec![], plans: vec![(tile, alone)] });
-            }
+    for (product, operations, tile, plan) in isolated(plans) {
+        if found.iter().all(|known| known.product != product) {
+            found.push(Candidates { product, operations, tiles: vec![], plans: vec![(tile, plan)] });
         }
     }
     found.sort_by_key(|candidates| Reverse(candidates.operations));
@@ -175,7 +179,7 @@ fn fits(tile: &Tile, limits: &Limits) -> bool {
 /// The candidate tiles of a product.
 fn tiles(candidates: &Candidates, target: &Target, limits: &Limits) -> Vec<Tile> {
     let (untuned, product) = (candidates.plans[0].0, &candidates.product);
-    // More than half of a tile twice as long as the product would be idle.
+    // A tile at least twice as long as the product would be idle for half of its length.
     let short = |tile: u32, product: u32| tile < 2 * product.max(4);
     let worth = |tile: &Tile| {
         // Software adapters have no real workgroup memory, and compile kernels that use it slowly.
@@ -186,7 +190,8 @@ fn tiles(candidates: &Candidates, target: &Target, limits: &Limits) -> Vec<Tile>
     tiles.take(MOST_CANDIDATES).collect()
 }
 
-/// Adds the plans of all candidates. The first tile of every product goes into one plan, then the second, and so on.
+/// Adds the isolated plans of all candidates. Plans are made with the first tile of every product, then with the second
+/// of every product, and so on.
 fn add_plans(
     all: &mut [Candidates],
     base: &Target,
@@ -201,12 +206,8 @@ fn add_plans(
         }
         let plans = plans(&Target { tuned: Arc::new(tuned), ..base.clone() })?;
         let mut seen: HashMap<Product, (Tile, Plan)> = HashMap::new();
-        for plan in &plans {
-            for (index, step) in plan.steps.iter().enumerate() {
-                if let (Some(product), Some(tile), Some(alone)) = (step.product(), step.tile(), plan.isolated(index)) {
-                    seen.entry(product).or_insert((tile, alone));
-                }
-            }
+        for (product, _, tile, plan) in isolated(&plans) {
+            seen.entry(product).or_insert((tile, plan));
         }
         for candidates in all.iter_mut() {
             let Some(wanted) = candidates.tiles.get(place) else { continue };
@@ -230,7 +231,7 @@ fn measure(gpu: &Arc<Gpu>, candidates: &Candidates, deadline: Instant, rejected:
     let mut plans: Vec<&(Tile, Plan)> = plans.iter().collect();
     let load = |plans: &[&(Tile, Plan)]| {
         let plans: Vec<Plan> = plans.iter().map(|(_, plan)| plan.clone()).collect();
-        Session::to_measure(gpu.clone(), &plans)
+        Session::with(gpu.clone(), &plans, false)
     };
     let mut session = match load(&plans) {
         Ok(session) => session,
@@ -251,7 +252,7 @@ fn measure(gpu: &Arc<Gpu>, candidates: &Candidates, deadline: Instant, rejected:
     let operands = &plans[0].1;
     for (number, buffer) in operands.buffers.iter().enumerate() {
         if matches!(buffer.dtype, DType::Float | DType::Half) {
-            session.write(&buffer.name, 0, &random(number as u32, buffer.elements))?;
+            session.write(&buffer.name, 0, &Values::F32(random(number as u32, buffer.elements)))?;
         }
     }
     let mut alive: Vec<usize> = Vec::new();
@@ -294,11 +295,11 @@ fn measure(gpu: &Arc<Gpu>, candidates: &Candidates, deadline: Instant, rejected:
     Ok(Choice { product: product.clone(), default, default_us, tile, us })
 }
 
-/// Microseconds of one step of all plans, of either set, timed in turn.
+/// Microseconds of one step of all plans of each set, timed in turn.
 fn compare_steps(gpu: &Arc<Gpu>, untuned: &[Plan], tuned: &[Plan]) -> Result<[f64; 2]> {
     let mut times = [vec![], vec![]];
-    // Sessions of their own: plans of one share their buffers by name, but not what gradients' segments hold.
-    let mut sessions = [Session::to_measure(gpu.clone(), untuned)?, Session::to_measure(gpu.clone(), tuned)?];
+    // Two sessions: the plans of one session share buffers by name, and the sets' tables of gradient segments differ.
+    let mut sessions = [Session::with(gpu.clone(), untuned, false)?, Session::with(gpu.clone(), tuned, false)?];
     for _ in 0..=ROUNDS {
         for (session, times) in sessions.iter_mut().zip(&mut times) {
             let took = (0..untuned.len()).map(|plan| timed(session, plan, 4));
@@ -309,13 +310,13 @@ fn compare_steps(gpu: &Arc<Gpu>, untuned: &[Plan], tuned: &[Plan]) -> Result<[f6
     Ok(times.map(|times| median(&times[1..])))
 }
 
-/// An outcome of a launch: its values with all partial sums joined, and the magnitude that errors are relative to.
+/// An outcome of a launch: the values with all partial sums added up, and the magnitude to which errors are relative.
 struct Computed {
     values: Vec<f64>,
     largest: f64,
 }
 
-/// Runs a plan of one step once, with outcomes that are zero before.
+/// Clears the outcomes of a plan of one step, runs the plan once, and reads the outcomes.
 fn run_once(session: &mut Session, index: usize, plan: &Plan) -> Result<Vec<Computed>> {
     let step = &plan.steps[0];
     let written = |slot: &usize| step.access(*slot) != Access::Read;
@@ -338,7 +339,7 @@ fn run_once(session: &mut Session, index: usize, plan: &Plan) -> Result<Vec<Comp
     Ok(computed)
 }
 
-/// Adds up the partial sums of an outcome, of which another tile may leave more or fewer.
+/// Adds up the partial sums of an outcome, whose number depends on the tile.
 fn join(step: &Step, outcome: &Outcome, values: &[f32]) -> Computed {
     let wide = values.iter().map(|value| f64::from(*value));
     match outcome {
@@ -354,10 +355,11 @@ fn join(step: &Step, outcome: &Outcome, values: &[f32]) -> Computed {
     }
 }
 
-/// How a tile's numbers disagree with those expected, where an error is more than a hundred-thousandth of `largest`.
+/// Describes how numbers disagree with expected numbers; `None` where no error exceeds a hundred-thousandth of
+/// `largest`.
 #[doc(hidden)]
 pub fn disagreement(expected: &[f64], largest: f64, got: &[f64]) -> Option<String> {
-    // Outcomes of split and of whole sums differ by what fills them up to an alignment.
+    // Outcomes of split and of whole sums may differ in length, by padding to an alignment at the end.
     let error = expected.iter().zip(got).map(|(expected, got)| (expected - got).abs());
     // NaN counts as larger than any number.
     let error = error.fold(0.0f64, |largest, error| if error <= largest { largest } else { error });
@@ -365,13 +367,13 @@ pub fn disagreement(expected: &[f64], largest: f64, got: &[f64]) -> Option<Strin
     (!within).then(|| format!("its numbers are off by {error:.1e}, the largest is {largest:.1e}"))
 }
 
-/// Numbers between -1 and 1.
-fn random(stream: u32, count: usize) -> Values {
+/// Uniform numbers between -1 and 1, the same in every run.
+pub(crate) fn random(stream: u32, count: usize) -> Vec<f32> {
     let words = (0..count.div_ceil(4)).flat_map(|block| rng::words(0, 0, stream, block as u32));
-    Values::F32(words.map(|word| 2.0 * rng::unit(word) - 1.0).take(count).collect())
+    words.map(|word| 2.0 * rng::unit(word) - 1.0).take(count).collect()
 }
 
-/// Number of runs of the first plan that take long enough to be timed.
+/// Number of runs of the first plan that together take long enough to be timed.
 fn repetitions(session: &mut Session) -> Result<usize> {
     let wanted = LONG_ENOUGH.as_secs_f64() * 1e6;
     let mut repetitions = 1;
@@ -394,7 +396,8 @@ fn timed(session: &mut Session, plan: usize, repetitions: usize) -> Result<f64> 
     Ok(began.elapsed().as_secs_f64() * 1e6 / repetitions as f64)
 }
 
-fn median(times: &[f64]) -> f64 {
+/// The median of times; infinity where there are none.
+pub(crate) fn median(times: &[f64]) -> f64 {
     let mut times = times.to_vec();
     times.sort_by(f64::total_cmp);
     match times.len() {

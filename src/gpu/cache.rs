@@ -1,7 +1,7 @@
 //! Files kept between runs in the user's cache directory: measured tiles and compiled pipelines.
 //!
-//! The cache is optional: a file that is missing, broken or of another adapter only costs time, and failures are only
-//! traced.
+//! The cache is optional: a file that is missing, broken or of another adapter only costs time, and failures only go to
+//! the log.
 
 use super::adapters::AdapterSummary;
 use crate::error::{Error, Result};
@@ -11,32 +11,32 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-/// The directory for what is kept between runs: `$PINHOLE_CACHE`, else `pinhole` in the directory that the system has for
-/// caches. `None` where `PINHOLE_CACHE` is empty, or there is no such directory.
+/// The directory of files kept between runs: `$PINHOLE_CACHE`, else `pinhole` in the system's directory for caches.
+/// `None` where `PINHOLE_CACHE` is empty, or the system has no such directory.
 pub fn cache_folder() -> Option<PathBuf> {
     folder_by(|name| std::env::var_os(name))
 }
 
-/// As [`cache_folder`], in an environment.
+/// As [`cache_folder`], with the environment as a function.
 #[doc(hidden)]
 pub fn folder_by(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
     let folder = |name: &str| variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    if let Some(own) = variable("PINHOLE_CACHE") {
-        return Some(own).filter(|own| !own.is_empty()).map(PathBuf::from);
+    if variable("PINHOLE_CACHE").is_some() {
+        return folder("PINHOLE_CACHE");
     }
     let shared = if cfg!(windows) {
         folder("LOCALAPPDATA")
     } else if cfg!(target_os = "macos") {
         folder("HOME").map(|home| home.join("Library/Caches"))
     } else {
-        // The specification wants relative paths to be ignored.
+        // The XDG specification says to ignore relative paths.
         let given = folder("XDG_CACHE_HOME").filter(|path| path.is_absolute());
         given.or_else(|| folder("HOME").map(|home| home.join(".cache")))
     };
     shared.map(|shared| shared.join("pinhole"))
 }
 
-/// What was measured of a product.
+/// The measurement of a product's tiles.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Choice {
@@ -44,15 +44,15 @@ pub struct Choice {
     pub product: Product,
     /// The untuned tile.
     pub default: Tile,
-    /// Microseconds that it takes.
+    /// Microseconds of the product under the untuned tile.
     pub default_us: f64,
-    /// The chosen tile: the untuned one, where no other is faster.
+    /// The chosen tile, which is the untuned tile where no other is faster.
     pub tile: Tile,
-    /// Microseconds that it takes.
+    /// Microseconds of the product under the chosen tile.
     pub us: f64,
 }
 
-/// What measurements hold for: an adapter with its driver, and these shaders.
+/// The conditions under which measurements are valid: an adapter with its driver, and the shaders.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Key {
@@ -75,7 +75,7 @@ struct Kept {
 impl Key {
     fn of(summary: &AdapterSummary) -> Key {
         let sources = TABLE.iter().map(|row| row.source).chain([TILE_SOURCE, include_str!("../../shaders/math.wgsl")]);
-        let shaders = sources.fold(HASH_OF_NOTHING, |hash, source| hashed(hash, source.as_bytes()));
+        let shaders = hash(sources.map(str::as_bytes));
         Key {
             adapter: summary.name.clone(),
             backend: summary.backend.clone(),
@@ -86,16 +86,16 @@ impl Key {
         }
     }
 
-    /// The file in a folder.
+    /// The path in a folder of the file of measurements under this key.
     fn path(&self, folder: &Path) -> PathBuf {
         let Key { adapter, backend, driver, driver_info, version, shaders } = self;
         let all = [adapter, backend, driver, driver_info, version, shaders];
-        let hash = all.iter().fold(HASH_OF_NOTHING, |hash, part| hashed(hashed(hash, part.as_bytes()), &[0]));
+        let hash = hash(all.into_iter().flat_map(|part| [part.as_bytes(), &[0]]));
         folder.join(format!("tiles-{hash:016x}.json"))
     }
 }
 
-/// The measurements of an adapter that a folder holds; none where its file is broken or another adapter's.
+/// The measurements of an adapter in a folder; none where their file is broken or of another adapter.
 pub(super) fn load_choices(folder: &Path, summary: &AdapterSummary) -> Vec<Choice> {
     let key = Key::of(summary);
     let path = key.path(folder);
@@ -113,12 +113,9 @@ pub(super) fn load_choices(folder: &Path, summary: &AdapterSummary) -> Vec<Choic
 pub(super) fn save_choices(folder: &Path, summary: &AdapterSummary, choices: &[Choice]) {
     let kept = Kept { key: Key::of(summary), choices: choices.to_vec() };
     let path = kept.key.path(folder);
-    let write = || {
-        let text = serde_json::to_vec_pretty(&kept);
-        let text = text.map_err(|error| Error::file(&path, error.to_string(), "report this as a bug in pinhole"))?;
-        write(&path, &text)
-    };
-    if let Err(error) = write() {
+    let text = serde_json::to_vec_pretty(&kept);
+    let text = text.map_err(|error| Error::file(&path, error.to_string(), "report this as a bug in pinhole"));
+    if let Err(error) = text.and_then(|text| write(&path, &text)) {
         tracing::warn!(%error, "measured tiles not kept");
     }
 }
@@ -130,23 +127,23 @@ fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     write_atomically(path, |file| file.write_all(bytes))
 }
 
-/// Compiled pipelines, as the driver keeps them.
+/// Compiled pipelines in the driver's format.
 pub(super) struct Pipelines {
     pub cache: wgpu::PipelineCache,
     path: PathBuf,
 }
 
-/// Bytes of the hash that a file of pipelines begins with.
+/// Length in bytes of the hash at the beginning of a file of pipelines.
 const HASH_BYTES: usize = 8;
 
 impl Pipelines {
-    /// The pipelines of an adapter that a folder holds; an empty cache where there are none. `None` where neither can be
-    /// had.
+    /// The pipelines of an adapter in a folder; an empty cache where the folder has none. `None` where the driver
+    /// cannot cache pipelines.
     pub fn load(device: &wgpu::Device, info: &wgpu::AdapterInfo, folder: &Path) -> Option<Pipelines> {
         let path = folder.join(wgpu::util::pipeline_cache_key(info)?);
         let kept = std::fs::read(&path).unwrap_or_default();
         let data = match kept.split_at_checked(HASH_BYTES) {
-            Some((hash, data)) if hashed(HASH_OF_NOTHING, data).to_le_bytes() == hash => Some(data),
+            Some((stored, data)) if hash([data]).to_le_bytes() == stored => Some(data),
             Some(_) => {
                 tracing::warn!(path = %path.display(), "pipelines ignored: the file is broken");
                 None
@@ -155,8 +152,8 @@ impl Pipelines {
         };
         let scope = device.push_error_scope(wgpu::ErrorFilter::Validation);
         let label = Some("pinhole");
-        // SAFETY: data come from `save`, whole, as their hash says; wgpu compares adapter and driver, and begins with an
-        // empty cache where they differ.
+        // SAFETY: the hash shows that the data are whole, as `save` wrote them; wgpu compares adapter and driver, and
+        // begins with an empty cache where they differ.
         let cache =
             unsafe { device.create_pipeline_cache(&wgpu::PipelineCacheDescriptor { label, data, fallback: true }) };
         match pollster::block_on(scope.pop()) {
@@ -168,10 +165,10 @@ impl Pipelines {
         }
     }
 
-    /// Writes all pipelines that were compiled with the cache, unless the file already holds them.
+    /// Writes all pipelines compiled with the cache, unless the file already holds them.
     pub fn save(&self) {
         let Some(data) = self.cache.get_data() else { return };
-        let mut bytes = hashed(HASH_OF_NOTHING, &data).to_le_bytes().to_vec();
+        let mut bytes = hash([&data[..]]).to_le_bytes().to_vec();
         bytes.extend(data);
         if std::fs::read(&self.path).is_ok_and(|kept| kept == bytes) {
             return;
@@ -183,9 +180,8 @@ impl Pipelines {
     }
 }
 
-/// FNV-1a, whose value does not depend on the version of Rust.
-const HASH_OF_NOTHING: u64 = 0xcbf2_9ce4_8422_2325;
-
-fn hashed(hash: u64, bytes: &[u8]) -> u64 {
-    bytes.iter().fold(hash, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+/// The hash FNV-1a of concatenated parts. Unlike the standard library's hash, its value does not depend on Rust's version.
+fn hash<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> u64 {
+    let bytes = parts.into_iter().flatten();
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }

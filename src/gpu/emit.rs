@@ -5,26 +5,26 @@ use crate::error::{Error, Result, one_line};
 use crate::plan::{Kernel, Without};
 use naga::ShaderStage;
 use naga::back::{hlsl, msl, spv, wgsl};
-use naga::valid::{Capabilities, ValidationFlags, Validator};
+use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 
-/// A language that shaders are written in.
+/// A language of a backend's shaders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Language {
-    /// WebGPU's.
+    /// WebGPU's language.
     Wgsl,
-    /// Vulkan's: words, least byte first.
+    /// Vulkan's language: words of 32 bits, least byte first.
     Spirv,
-    /// Metal's.
+    /// Metal's language.
     Msl,
-    /// DX12's.
+    /// DX12's language.
     Hlsl,
 }
 
 impl Language {
-    /// All of them.
+    /// All languages.
     pub const ALL: [Language; 4] = [Language::Wgsl, Language::Spirv, Language::Msl, Language::Hlsl];
 
-    /// Its name: `wgsl`, `spirv`, `msl` or `hlsl`.
+    /// The language's name: `wgsl`, `spirv`, `msl` or `hlsl`.
     pub fn name(self) -> &'static str {
         match self {
             Language::Wgsl => "wgsl",
@@ -36,7 +36,7 @@ impl Language {
 }
 
 impl Shader {
-    /// The text of a kernel with the constants of its file; `None` for products, which need a tile.
+    /// A kernel's file as it is, with its placeholder constants; `None` for products, which need a tile.
     pub fn of_file(kernel: Kernel) -> Option<Shader> {
         let row = kernel.row();
         (!row.tiled).then(|| Shader {
@@ -47,20 +47,26 @@ impl Shader {
         })
     }
 
-    /// The text that a driver gets: the module after unrolling, without wgpu's checks, in the given language. Fails
-    /// with file, line and column if the shader is invalid.
-    pub fn emit(&self, language: Language, without: Without) -> Result<Vec<u8>> {
-        let place = format!("shaders/{}", self.file);
-        let module = self.module(without)?;
+    /// Validates the shader's module. Fails with file, line and column if the module is invalid.
+    pub(super) fn validate(&self, module: &naga::Module) -> Result<ModuleInfo> {
         let mut validator =
             Validator::new(ValidationFlags::all(), Capabilities::SUBGROUP | Capabilities::SHADER_FLOAT16);
         validator.subgroup_stages(naga::valid::ShaderStages::COMPUTE);
         validator.subgroup_operations(naga::valid::SubgroupOperationSet::all());
-        let info = validator.validate(&module).map_err(|error| Error::Shader {
+        let place = format!("shaders/{}", self.file);
+        validator.validate(module).map_err(|error| Error::Shader {
             problem: one_line(&error.emit_to_string_with_path(&self.text, &place)),
-            place: place.clone(),
-        })?;
-        let failed = |problem: String| Error::Shader { place: format!("{place} in {}", language.name()), problem };
+            place,
+        })
+    }
+
+    /// The text that a driver gets: the module after unrolling, without wgpu's checks, in the given language. Fails
+    /// with file, line and column if the shader is invalid.
+    pub fn emit(&self, language: Language, without: Without) -> Result<Vec<u8>> {
+        let module = self.module(without)?;
+        let info = self.validate(&module)?;
+        let failed =
+            |problem: String| Error::Shader { place: format!("shaders/{} in {}", self.file, language.name()), problem };
         let point = Some((ShaderStage::Compute, self.entry.clone()));
         Ok(match language {
             Language::Wgsl => wgsl::write_string(&module, &info, wgsl::WriterFlags::empty())
@@ -78,7 +84,7 @@ impl Shader {
                 written.map_err(|error| failed(error.to_string()))?.0.into_bytes()
             }
             Language::Hlsl => {
-                // The number of workgroups comes by a binding there.
+                // DX12 passes the number of workgroups in a binding.
                 let counts = hlsl::BindTarget { space: 1, ..Default::default() };
                 let options = hlsl::Options { special_constants_binding: Some(counts), ..Default::default() };
                 let pipeline = hlsl::PipelineOptions { entry_point: point };

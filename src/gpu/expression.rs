@@ -1,4 +1,4 @@
-//! Fused expressions as WGSL: for an element and for four neighbours, as the source of a kernel and as its epilogue.
+//! Fused expressions as WGSL, for one element and for four neighbours, as the source of a kernel and as its epilogue.
 
 use crate::graph::Reduction;
 use crate::plan::{Instruction, Outcome, Program, Step, View};
@@ -15,12 +15,12 @@ pub(super) fn scalar(half: bool) -> &'static str {
     if half { "f16" } else { "f32" }
 }
 
-/// A number that is loaded, or four, as f32.
-fn loaded(half: bool, four: bool, load: String) -> String {
+/// A number of a buffer, or a vector of four, converted to `scalar` where the buffer holds 16-bit floats.
+fn converted(half: bool, four: bool, scalar: &str, value: String) -> String {
     match (half, four) {
-        (false, _) => load,
-        (true, false) => format!("f32({load})"),
-        (true, true) => format!("vec4<f32>({load})"),
+        (false, _) => value,
+        (true, false) => format!("{scalar}({value})"),
+        (true, true) => format!("vec4<{scalar}>({value})"),
     }
 }
 
@@ -30,7 +30,7 @@ pub(super) fn declare(text: &mut String, number: Option<usize>, access: &str, na
     }
 }
 
-/// The inputs of a step's expression, and `fused` and `fused4`.
+/// Writes the inputs of a step's expression, and the functions `fused` and `fused4`.
 pub(super) fn source(step: &Step, numbers: &[Option<usize>], text: &mut String) {
     let identity = Program { instructions: vec![], inputs: 0, phases: vec![] };
     let program = step.program.as_ref().unwrap_or(&identity);
@@ -46,7 +46,7 @@ pub(super) fn source(step: &Step, numbers: &[Option<usize>], text: &mut String) 
     let _ = writeln!(text, "fn fused4(i: u32) -> vec4<f32> {{\n{}    return r{last};\n}}", vectors.text);
 }
 
-/// The reductions along rows before an expression's last value: `part`, `is_maximum` and their number.
+/// Writes the reductions along rows that an expression needs: the constant `PHASES`, and `part` and `is_maximum`.
 fn phases(program: &Program, inputs: &Inputs, text: &mut String) {
     let _ = writeln!(text, "const PHASES: u32 = {}u;", program.phases.len());
     let mut parts = String::new();
@@ -68,7 +68,7 @@ fn phases(program: &Program, inputs: &Inputs, text: &mut String) {
     let _ = writeln!(text, "fn is_maximum(phase: u32) -> bool {{ return {maxima}false; }}");
 }
 
-/// The buffers of a step's outcomes and of its expression's inputs, and the functions that leave the outcomes.
+/// Writes the buffers of a step's outcomes and of its expression's inputs, and the functions that store the outcomes.
 pub(super) fn epilogue(step: &Step, numbers: &[Option<usize>], text: &mut String) {
     let instructions = vec![Instruction::Position, Instruction::Accumulator];
     let whole = Program { instructions, inputs: 0, phases: vec![] };
@@ -83,11 +83,7 @@ pub(super) fn epilogue(step: &Step, numbers: &[Option<usize>], text: &mut String
             Outcome::Element { value, place } => {
                 let half = is_half(step, own + index);
                 declare(text, numbers[own + index], "read_write", &name, &format!("vec4<{}>", scalar(half)));
-                let stored = |value: String, four: bool| match (half, four) {
-                    (false, _) => value,
-                    (true, false) => format!("f16({value})"),
-                    (true, true) => format!("vec4<f16>({value})"),
-                };
+                let stored = |value: String, four: bool| converted(half, four, "f16", value);
                 let value = if step.program.is_some() { *value } else { 1 };
                 match place {
                     None => {
@@ -138,7 +134,7 @@ pub(super) fn epilogue(step: &Step, numbers: &[Option<usize>], text: &mut String
     let _ = writeln!(text, "fn finish_totals(invocation: u32) {{\n{totals}}}");
 }
 
-/// The slots of a step from `first` on: the inputs of its expression.
+/// The inputs of a step's expression, which are its slots from `first` on.
 struct Inputs<'a> {
     step: &'a Step,
     first: usize,
@@ -157,7 +153,7 @@ impl Inputs<'_> {
     }
 }
 
-/// The statements of an expression for element `i`.
+/// The WGSL statements that compute an expression for element `i`.
 fn scalars(program: &Program, inputs: &Inputs, unit: Option<usize>) -> String {
     let mut text = String::new();
     for (register, instruction) in program.instructions.iter().enumerate() {
@@ -167,7 +163,7 @@ fn scalars(program: &Program, inputs: &Inputs, unit: Option<usize>) -> String {
             Instruction::Index { from, view } => position(&format!("r{from}"), view, false),
             Instruction::Inside { from, view } => inside(&format!("r{from}"), view, false),
             Instruction::Load { input, at } => {
-                loaded(inputs.is_half(*input), false, format!("x{input}[r{at} / 4u][r{at} % 4u]"))
+                converted(inputs.is_half(*input), false, "f32", format!("x{input}[r{at} / 4u][r{at} % 4u]"))
             }
             Instruction::Accumulator => "value".to_owned(),
             Instruction::Reduced(phase) => format!("reduced[{phase}u]"),
@@ -185,15 +181,16 @@ fn scalars(program: &Program, inputs: &Inputs, unit: Option<usize>) -> String {
 /// The arrangement of the four indices of an index register.
 #[derive(Clone, Copy, PartialEq)]
 enum Walk {
-    /// The first, and the distance to the next; where that is 1, the first is a multiple of four.
+    /// The register holds the first index, and this distance separates neighbours. At a distance of 1 the first index
+    /// is a multiple of four.
     Even(usize),
-    /// Irregular: a vector of the four indices.
+    /// The register holds a vector of the four indices, which are irregular.
     Free,
-    /// No index.
+    /// The register holds no index.
     None,
 }
 
-/// The statements of an expression for elements `i` to `i + 3`, i being a multiple of four.
+/// The WGSL statements that compute an expression for elements `i` to `i + 3`, where `i` is a multiple of four.
 struct Vectors<'a> {
     text: String,
     walks: Vec<Walk>,
@@ -212,7 +209,7 @@ impl<'a> Vectors<'a> {
         vectors
     }
 
-    /// All four indices of an index register.
+    /// The vector of the four indices of an index register.
     fn all(&self, register: usize) -> String {
         match self.walks[register] {
             Walk::Even(step) => all(&format!("r{register}"), step),
@@ -221,13 +218,8 @@ impl<'a> Vectors<'a> {
     }
 
     fn instruction(&self, instruction: &Instruction) -> (String, Walk) {
-        let of_each = |function: &str, operands: &[usize]| {
-            let lanes = ["x", "y", "z", "w"].map(|lane| {
-                let operands: Vec<String> = operands.iter().map(|register| format!("r{register}.{lane}")).collect();
-                format!("{function}({})", operands.join(", "))
-            });
-            format!("vec4<f32>({})", lanes.join(", "))
-        };
+        let lanes =
+            |element: &dyn Fn(&str) -> String| format!("vec4<f32>({})", ["x", "y", "z", "w"].map(element).join(", "));
         let value = match instruction {
             Instruction::Position => return ("i".to_owned(), Walk::Even(1)),
             Instruction::Index { from, view } => {
@@ -241,40 +233,38 @@ impl<'a> Vectors<'a> {
             Instruction::Inside { from, view } => inside(&self.all(*from), view, true),
             Instruction::Load { input, at } => {
                 let half = self.inputs.is_half(*input);
-                let element = |at: String| loaded(half, false, format!("x{input}[{at} / 4u][{at} % 4u]"));
+                let element = |at: String| converted(half, false, "f32", format!("x{input}[{at} / 4u][{at} % 4u]"));
                 match self.walks[*at] {
-                    Walk::Even(1) => loaded(half, true, format!("x{input}[r{at} / 4u]")),
+                    Walk::Even(1) => converted(half, true, "f32", format!("x{input}[r{at} / 4u]")),
                     Walk::Even(0) => format!("vec4<f32>({})", element(format!("r{at}"))),
                     Walk::Even(step) => {
                         let each = [0, 1, 2, 3].map(|lane| element(format!("(r{at} + {}u)", lane * step)));
                         format!("vec4<f32>({})", each.join(", "))
                     }
-                    Walk::Free | Walk::None => {
-                        let each = ["x", "y", "z", "w"].map(|lane| element(format!("r{at}.{lane}")));
-                        format!("vec4<f32>({})", each.join(", "))
-                    }
+                    Walk::Free | Walk::None => lanes(&|lane| element(format!("r{at}.{lane}"))),
                 }
             }
             Instruction::Accumulator => "value".to_owned(),
             Instruction::Reduced(phase) => format!("vec4<f32>(reduced[{phase}u])"),
             Instruction::Literal(number) => format!("vec4<f32>({:?}f)", *number as f32),
             Instruction::Number(from) => format!("vec4<f32>({})", self.all(*from)),
-            Instruction::Unary(op, x) => of_each(op.name(), &[*x]),
-            Instruction::Binary(op, x, y) => of_each(op.name(), &[*x, *y]),
+            Instruction::Unary(op, x) => lanes(&|lane| format!("{}(r{x}.{lane})", op.name())),
+            Instruction::Binary(op, x, y) => lanes(&|lane| format!("{}(r{x}.{lane}, r{y}.{lane})", op.name())),
             Instruction::Select { mask, value } => format!("select(vec4<f32>(), r{value}, r{mask})"),
         };
         (value, Walk::None)
     }
 }
 
-/// Four indices, evenly apart.
+/// The vector of four indices `first`, `first + step`, `first + 2 step` and `first + 3 step`.
 fn all(first: &str, step: usize) -> String {
     let [a, b, c] = [step, 2 * step, 3 * step];
     format!("(vec4<u32>({first}) + vec4<u32>(0u, {a}u, {b}u, {c}u))")
 }
 
-/// Where a view maps element `i = row + offset` of a result, or four from there on. Where some axes of the view are a row of
-/// the result, each axis follows from one of the two.
+/// The operand's element at which a view finds element `i = row + offset` of a result, or the elements of `i` to `i +
+/// 3`. Where the view's last axes make up a row of the result, the outer axes follow from `row` alone and these axes
+/// from `offset` alone, so that the compiler computes each part once.
 fn position_of_result(view: &View, unit: Option<usize>, four: bool) -> String {
     let quad = |first: &str| if four { all(first, 1) } else { first.to_owned() };
     let whole = || position(&quad("i"), view, four);
@@ -292,8 +282,8 @@ fn position_of_result(view: &View, unit: Option<usize>, four: bool) -> String {
     if four { format!("vec4<u32>({rows}) + {inner}") } else { format!("{rows} + {inner}") }
 }
 
-/// The distance between the operand's elements of four neighbours in a view's domain, where it is the same everywhere. At a
-/// distance of 1 the first of the four is a multiple of four.
+/// The distance between the operand's elements of four neighbours in a view's domain; `None` where the distance varies.
+/// At a distance of 1 the first of the four elements is a multiple of four.
 fn even(view: &View) -> Option<usize> {
     let Some(last) = view.axes.last() else { return Some(0) };
     if view.is_padded() || !last.size.is_multiple_of(4) {
@@ -304,13 +294,13 @@ fn even(view: &View) -> Option<usize> {
     (last.stride != 1 || aligned).then_some(last.stride)
 }
 
-/// The coordinate along each axis of a view, as an expression, innermost last.
+/// The coordinate along each axis of a view, as WGSL, the innermost axis last.
 fn coordinates(from: &str, view: &View) -> Vec<String> {
     let mut inner = 1;
     let mut coordinates: Vec<String> = Vec::with_capacity(view.axes.len());
     for (position, axis) in view.axes.iter().enumerate().rev() {
         let divided = if inner == 1 { from.to_owned() } else { format!("{from} / {inner}u") };
-        // The index is inside the domain, so the outermost coordinate needs no remainder.
+        // The index is in the domain, so the outermost coordinate needs no remainder.
         coordinates.push(if position == 0 { divided } else { format!("{divided} % {}u", axis.size) });
         inner *= axis.size;
     }
@@ -318,35 +308,40 @@ fn coordinates(from: &str, view: &View) -> Vec<String> {
     coordinates
 }
 
-/// Where a view maps an index, or four at once.
+/// An unsigned constant, or a vector of four of them.
+fn number(value: usize, four: bool) -> String {
+    if four { format!("vec4<u32>({value}u)") } else { format!("{value}u") }
+}
+
+/// The operand's element that a view assigns to an index, or to each of four indices.
 fn position(from: &str, view: &View, four: bool) -> String {
-    let number = |value: usize| if four { format!("vec4<u32>({value}u)") } else { format!("{value}u") };
     let mut sum = String::new();
     for (axis, coordinate) in view.axes.iter().zip(coordinates(from, view)) {
         if axis.stride == 0 {
             continue;
         }
         let clamped = if axis.is_padded() {
-            let (first, last) = (number(axis.before), number(axis.before + axis.inner - 1));
+            let (first, last) = (number(axis.before, four), number(axis.before + axis.inner - 1, four));
             format!("(clamp({coordinate}, {first}, {last}) - {first})")
         } else {
             format!("({coordinate})")
         };
         let _ = write!(sum, "{clamped} * {}u + ", axis.stride);
     }
-    format!("{sum}{}", number(view.offset))
+    sum + &number(view.offset, four)
 }
 
-/// Whether an index, or each of four, meets the operand of a padded view.
+/// Whether an index, or each of four indices, meets the operand of a padded view rather than its padding.
 fn inside(from: &str, view: &View, four: bool) -> String {
-    let number = |value: usize| if four { format!("vec4<u32>({value}u)") } else { format!("{value}u") };
     let tests: Vec<String> = view
         .axes
         .iter()
         .zip(coordinates(from, view))
         .filter(|(axis, _)| axis.is_padded())
         // Below zero the difference wraps to a large number.
-        .map(|(axis, coordinate)| format!("(({coordinate}) - {} < {})", number(axis.before), number(axis.inner)))
+        .map(|(axis, coordinate)| {
+            format!("(({coordinate}) - {} < {})", number(axis.before, four), number(axis.inner, four))
+        })
         .collect();
     tests.join(if four { " & " } else { " && " })
 }

@@ -1,6 +1,6 @@
-//! Single launches: run alone, or timed by the adapter's clock.
+//! Runs single launches of a plan, or times them by the adapter's clock.
 
-use super::session::{Session, mapped};
+use super::session::{STAGING, Session, mapped};
 use crate::error::{Error, Result};
 
 impl Session {
@@ -31,13 +31,10 @@ impl Session {
         let size = 16 * launches.len() as u64;
         let what = || "timestamps".to_owned();
         let usage = wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC;
-        let buffer =
-            |usage| wgpu::BufferDescriptor { label: Some("timestamps"), size, usage, mapped_at_creation: false };
-        let resolved = self.gpu.scoped(what, || device.create_buffer(&buffer(usage)))?;
-        let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
-        let staging = self.gpu.scoped(what, || device.create_buffer(&buffer(usage)))?;
+        let resolved = self.gpu.buffer("timestamps", size, usage)?;
+        let staging = self.gpu.buffer("timestamps", size, STAGING)?;
         let mut encoder = device.create_command_encoder(&Default::default());
-        // A query set has a limited number of queries.
+        // A query set holds a limited number of queries.
         for (set, launches) in launches.chunks(wgpu::QUERY_SET_MAX_QUERIES as usize / 2).enumerate() {
             let descriptor = wgpu::QuerySetDescriptor {
                 label: Some("timestamps"),

@@ -1,28 +1,32 @@
-//! Plans compiled for a GPU: buffers, pipelines and bind groups made once, then many steps in one submission.
+//! Plans compiled for a GPU: buffers, pipelines and bind groups are made once, then a submission runs many steps.
 //!
-//! Nothing is written, mapped or waited for between steps. The host waits only for back-pressure: two submissions may be
-//! in flight.
+//! Nothing is written, mapped or waited for between steps. At most two submissions are in flight; before a third, the
+//! host waits for the oldest.
 
 use super::adapter::Gpu;
 use super::shader::{Shader, specialise};
-use crate::error::{Error, Result, one_line};
-use crate::plan::{Access, Buffer, Kernel, Plan, Without, bindings, foresee, grid, state};
+use crate::error::{Error, Result};
+use crate::plan::{Access, Buffer, Kernel, Plan, bindings, foresee, grid, state};
 use crate::tensor::{DType, Values};
 use half::f16;
 use rayon::prelude::*;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use wgpu::ShaderRuntimeChecks;
 
 /// How long a submission should last: long enough to hide its cost, short enough for watchdogs and a live desktop.
 const SUBMISSION: Duration = Duration::from_millis(40);
-/// Length of a submission on a software adapter, which has no watchdog and no desktop, but starts every submission with cold
-/// caches.
+/// Length of a submission on a software adapter, which has no watchdog and no desktop, but starts every submission with
+/// cold caches.
 const SOFTWARE_SUBMISSION: Duration = Duration::from_millis(600);
-/// Bytes that are written to the device at a time.
+/// Bytes of a single write to the device.
 const UPLOAD: usize = 4 << 20;
 /// Submissions in flight before the host waits for the oldest.
 const IN_FLIGHT: usize = 2;
+
+/// Usage of staging buffers, from which the host reads.
+pub(super) const STAGING: wgpu::BufferUsages = wgpu::BufferUsages::MAP_READ.union(wgpu::BufferUsages::COPY_DST);
 
 /// Time spent by the host, and traffic on the bus.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -33,7 +37,7 @@ pub struct Statistics {
     pub submissions: u64,
     /// Host time spent recording launches.
     pub recording: Duration,
-    /// Host time spent in submitting calls; software adapters do the work itself in there.
+    /// Host time spent in submitting calls, in which software adapters do the device's work.
     pub submitting: Duration,
     /// Host time spent waiting for the device.
     pub waiting: Duration,
@@ -73,7 +77,32 @@ pub(super) struct Launch {
     grid: [u32; 3],
 }
 
+/// A buffer's range of bytes that a launch binds: offset and size.
+pub(super) type Range<'a> = (&'a wgpu::Buffer, u64, u64);
+
 impl Launch {
+    /// Binds the ranges to the binding numbers that come with them. `place` names the launch in errors.
+    pub(super) fn new<'a>(
+        gpu: &Gpu,
+        (place, label): (impl Fn() -> String, &str),
+        pipeline: wgpu::ComputePipeline,
+        ranges: impl Iterator<Item = (u32, Range<'a>)>,
+        grid: [u32; 3],
+    ) -> Result<Launch> {
+        let entries = ranges.map(|(binding, (buffer, offset, size))| {
+            let size = std::num::NonZero::new(size);
+            let resource = wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer, offset, size });
+            wgpu::BindGroupEntry { binding, resource }
+        });
+        let entries: Vec<_> = entries.collect();
+        let bindings = gpu.scoped(place, || {
+            let layout = &pipeline.get_bind_group_layout(0);
+            let descriptor = wgpu::BindGroupDescriptor { label: Some(label), layout, entries: &entries };
+            gpu.device.create_bind_group(&descriptor)
+        })?;
+        Ok(Launch { pipeline, bindings, grid })
+    }
+
     pub(super) fn record(&self, pass: &mut wgpu::ComputePass) {
         pass.set_pipeline(&self.pipeline);
         pass.set_bind_group(0, &self.bindings, &[]);
@@ -81,7 +110,7 @@ impl Launch {
     }
 }
 
-/// The destination of a plan's metrics, and the step of the device's state.
+/// The ring buffer of a plan's metrics, and the step in the device's state.
 struct Ring {
     buffer: String,
     state: String,
@@ -98,7 +127,8 @@ struct Flight {
 }
 
 impl Session {
-    /// Checks the plans against the adapter's limits, then makes all buffers, pipelines and bind groups.
+    /// Checks the plans against the adapter's limits, then makes all buffers, pipelines and bind groups. Fails where a
+    /// plan exceeds a limit or the memory, or needs 16-bit floats that the adapter lacks.
     pub fn new(gpu: Arc<Gpu>, plans: &[Plan]) -> Result<Session> {
         let session = Session::with(gpu, plans, true)?;
         if let Some(pipelines) = &session.gpu.pipelines {
@@ -107,12 +137,8 @@ impl Session {
         Ok(session)
     }
 
-    /// As [`Session::new`], without keeping the pipelines for later runs.
-    pub(super) fn to_measure(gpu: Arc<Gpu>, plans: &[Plan]) -> Result<Session> {
-        Session::with(gpu, plans, false)
-    }
-
-    fn with(gpu: Arc<Gpu>, plans: &[Plan], kept: bool) -> Result<Session> {
+    /// As [`Session::new`]; `kept` says whether later runs may find the pipelines in the cache.
+    pub(super) fn with(gpu: Arc<Gpu>, plans: &[Plan], kept: bool) -> Result<Session> {
         for plan in plans {
             plan.check(gpu.limits())?;
         }
@@ -137,9 +163,7 @@ impl Session {
         for spec in specs {
             let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC;
             let size = spec.bytes().max(LEAST_BINDING);
-            let descriptor = wgpu::BufferDescriptor { label: Some(&spec.name), size, usage, mapped_at_creation: false };
-            let made = gpu.scoped(|| format!("buffer \"{}\"", spec.name), || gpu.device.create_buffer(&descriptor));
-            let buffer = made.map_err(|error| match error {
+            let buffer = gpu.buffer(&spec.name, size, usage).map_err(|error| match error {
                 Error::OutOfMemory { what, help, .. } => Error::OutOfMemory {
                     what,
                     asked: size,
@@ -185,7 +209,7 @@ impl Session {
         self.buffers.get(name).map(|resident| &resident.spec)
     }
 
-    /// Writes values into a buffer from an element on. The caller has checked type and length.
+    /// Writes values into a buffer, beginning at the element `offset`. The caller has checked type and length.
     pub fn write(&mut self, name: &str, offset: usize, values: &Values) -> Result<()> {
         let Some(resident) = self.buffers.get(name) else { return Ok(()) };
         let place = offset as u64 * resident.spec.dtype.bytes();
@@ -194,7 +218,8 @@ impl Session {
         let padded: Vec<u8>;
         let bytes: &[u8] = match values {
             Values::F32(_) | Values::F64(_) if resident.spec.dtype == DType::Half => {
-                // A write is a multiple of four bytes. Only a plan's own values have 16 bits, which are written as a whole.
+                // A write is a multiple of four bytes. The only 16-bit buffers are values within a plan, and tuning and
+                // tests write them whole.
                 let halves = values.to_f64().into_iter().map(f16::from_f64).chain(std::iter::repeat(f16::ZERO));
                 halved = halves.take(values.len().next_multiple_of(2)).collect();
                 bytemuck::cast_slice(&halved)
@@ -206,14 +231,14 @@ impl Session {
             }
             Values::U32(values) => bytemuck::cast_slice(values),
             Values::U8(values) if values.len().is_multiple_of(4) => values,
-            // A write is a multiple of four bytes; buffers of bytes are padded to that.
+            // A write is a multiple of four bytes, to which buffers of bytes are padded.
             Values::U8(values) => {
-                padded =
-                    values.iter().copied().chain(std::iter::repeat(0)).take(values.len().next_multiple_of(4)).collect();
+                let zeros = std::iter::repeat_n(0, values.len().next_multiple_of(4) - values.len());
+                padded = values.iter().copied().chain(zeros).collect();
                 &padded
             }
         };
-        // Every piece waits in memory of its own until it is on the device, so a large set goes there bit by bit.
+        // Wgpu copies every piece until the device has received it, so waiting between pieces bounds the memory in use.
         for (piece, bytes) in bytes.chunks(UPLOAD).enumerate() {
             let place = place + (piece * UPLOAD) as u64;
             let write = || self.gpu.queue.write_buffer(&resident.buffer, place, bytes);
@@ -233,19 +258,13 @@ impl Session {
         self.gpu.healthy()
     }
 
-    /// Reads a buffer back, waiting for everything before it.
+    /// Waits for everything submitted, and reads a buffer back.
     pub fn read(&mut self, name: &str) -> Result<Values> {
         self.wait()?;
         let Some(resident) = self.buffers.get(name) else { return Ok(Values::F32(vec![])) };
         let (size, elements, dtype) = (resident.buffer.size(), resident.spec.elements, resident.spec.dtype);
-        let descriptor = wgpu::BufferDescriptor {
-            label: Some("read back"),
-            size,
-            usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
-            mapped_at_creation: false,
-        };
+        let staging = self.gpu.buffer(&format!("read back of {name}"), size, STAGING)?;
         let place = || format!("read back of \"{name}\"");
-        let staging = self.gpu.scoped(place, || self.gpu.device.create_buffer(&descriptor))?;
         let submission = self.gpu.scoped(place, || {
             let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
             encoder.copy_buffer_to_buffer(&resident.buffer, 0, &staging, 0, size);
@@ -266,7 +285,7 @@ impl Session {
         })
     }
 
-    /// Records and submits steps of a plan; returns while the last of them still run.
+    /// Records and submits steps of a plan, and returns while the last of the steps still run.
     pub fn run(&mut self, plan: usize, steps: usize) -> Result<()> {
         let mut left = steps;
         while left > 0 {
@@ -280,7 +299,7 @@ impl Session {
         self.gpu.healthy()
     }
 
-    /// Waits until everything submitted has run.
+    /// Waits until every submission has run.
     pub fn wait(&mut self) -> Result<()> {
         while !self.flights.is_empty() {
             self.land()?;
@@ -288,12 +307,12 @@ impl Session {
         self.gpu.healthy()
     }
 
-    /// The metrics of steps that have run, oldest first, each step once.
+    /// The metrics of all steps that have run since the last call, oldest first.
     pub fn metrics(&mut self, plan: usize) -> Vec<Vec<f64>> {
         self.metrics[plan].drain(..).collect()
     }
 
-    /// Steps of a plan that fit one submission at the speed seen so far.
+    /// Steps of a plan that fit one submission at the speed measured so far.
     pub fn steps_per_submission(&self, plan: usize) -> usize {
         self.plans[plan].steps
     }
@@ -320,17 +339,11 @@ impl Session {
         if let Some(ring) = &mut compiled.ring {
             let row = 4 * ring.columns as u64;
             let size = row * state::RING_CAPACITY as u64;
-            let buffer = self.staging.iter().position(|buffer| buffer.size() == size);
-            let buffer = match buffer {
+            let buffer = match self.staging.iter().position(|buffer| buffer.size() == size) {
                 Some(position) => self.staging.swap_remove(position),
-                None => {
-                    let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
-                    let descriptor =
-                        wgpu::BufferDescriptor { label: Some("metrics"), size, usage, mapped_at_creation: false };
-                    self.gpu.scoped(|| "metrics".to_owned(), || self.gpu.device.create_buffer(&descriptor))?
-                }
+                None => self.gpu.buffer("metrics", size, STAGING)?,
             };
-            // The steps' rows, in two pieces where the ring wraps around.
+            // Copies the steps' rows, in two pieces where the ring wraps around.
             let first = ring.step as usize % state::RING_CAPACITY;
             let before_end = steps.min(state::RING_CAPACITY - first);
             let source = &self.buffers[&ring.buffer].buffer;
@@ -341,7 +354,7 @@ impl Session {
             }
             encoder.map_buffer_on_submit(&buffer, wgpu::MapMode::Read, 0..steps as u64 * row, |_| ());
             staging = Some(buffer);
-            // The plans of a smaller batch count on in the same state.
+            // The plan of an epoch's smaller last batch shares the state, and with it the number of steps.
             let state = ring.state.clone();
             for ring in self.plans.iter_mut().filter_map(|plan| plan.ring.as_mut()).filter(|ring| ring.state == state) {
                 ring.step += steps as u32;
@@ -364,7 +377,7 @@ impl Session {
         Ok(())
     }
 
-    /// Waits for the oldest submission, takes its metrics, and learns from its duration how many steps to submit.
+    /// Waits for the oldest submission, takes its metrics, and sets the steps of later submissions by its duration.
     fn land(&mut self) -> Result<()> {
         let Some(flight) = self.flights.pop_front() else { return Ok(()) };
         self.poll(flight.submission)?;
@@ -407,7 +420,8 @@ pub(super) fn mapped(gpu: &Gpu, buffer: &wgpu::Buffer, size: u64) -> Result<Vec<
     Ok(bytes)
 }
 
-/// The pipeline of every launch of the plans, in their order. Each different text is compiled once, all in parallel.
+/// The pipelines of all launches of the plans, in order. Each distinct shader is compiled once, in parallel with
+/// others.
 fn compile(gpu: &Gpu, plans: &[Plan], kept: bool) -> Result<Vec<wgpu::ComputePipeline>> {
     let mut known: HashMap<(Shader, Vec<Access>), usize> = HashMap::new();
     let mut uses = Vec::new();
@@ -427,7 +441,7 @@ fn compile(gpu: &Gpu, plans: &[Plan], kept: bool) -> Result<Vec<wgpu::ComputePip
 /// Smallest size of a binding in bytes.
 const LEAST_BINDING: u64 = 16;
 
-/// The layout of a launch's bindings, whether the shader uses them all or not.
+/// The layout of a launch's bindings, including those that the shader does not use.
 fn layout(gpu: &Gpu, label: &str, accesses: &[Access]) -> wgpu::PipelineLayout {
     let entries = accesses.iter().zip(0..).map(|(access, binding)| wgpu::BindGroupLayoutEntry {
         binding,
@@ -460,13 +474,11 @@ fn pipeline(gpu: &Gpu, shader: &Shader, accesses: &[Access], kept: bool) -> Resu
                 label: Some(&path),
                 source: wgpu::ShaderSource::Naga(std::borrow::Cow::Owned(module)),
             };
-            let checks = match gpu.checked || shader.own {
-                true => wgpu::ShaderRuntimeChecks::checked(),
-                false => wgpu::ShaderRuntimeChecks::unchecked(),
-            };
-            // SAFETY: every index comes from the plan: kernels are guarded by counts that are constants, indices read
-            // from memory are clamped, and loops are bounded by constants; an application's own text is checked. The suite
-            // runs all of them checked too.
+            let checked = gpu.checked || shader.own;
+            let checks = if checked { ShaderRuntimeChecks::checked() } else { ShaderRuntimeChecks::unchecked() };
+            // SAFETY: every index comes from the plan: constant counts guard kernels, indices read from memory are
+            // clamped, and constants bound loops. An application's own text keeps its checks. The test suite also runs
+            // all shaders with checks.
             let module = unsafe { gpu.device.create_shader_module_trusted(descriptor, checks) };
             gpu.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
                 label: Some(&path),
@@ -481,17 +493,8 @@ fn pipeline(gpu: &Gpu, shader: &Shader, accesses: &[Access], kept: bool) -> Resu
             })
         },
     );
-    made.map_err(|error| invalid(shader, without, &path).unwrap_or(error))
-}
-
-/// The error that naga's validator finds in a shader that wgpu refused, with file, line and column.
-fn invalid(shader: &Shader, without: Without, path: &str) -> Option<Error> {
-    let module = shader.module(without).ok()?;
-    let mut validator =
-        naga::valid::Validator::new(naga::valid::ValidationFlags::all(), naga::valid::Capabilities::SHADER_FLOAT16);
-    let error = validator.validate(&module).err()?;
-    let problem = one_line(&error.emit_to_string_with_path(&shader.text, path));
-    Some(Error::Shader { place: path.to_owned(), problem })
+    // The error of naga's validator has file, line and column.
+    made.map_err(|error| shader.module(without).and_then(|module| shader.validate(&module)).err().unwrap_or(error))
 }
 
 impl Compiled {
@@ -502,37 +505,21 @@ impl Compiled {
         pipelines: impl Iterator<Item = wgpu::ComputePipeline>,
     ) -> Result<Compiled> {
         let mut launches = Vec::with_capacity(plan.steps.len());
-        // The launches lead: zipped the other way round, the next plan would lose its first pipeline.
+        // The launches come first: zipped the other way round, the next plan would lose its first pipeline.
         for ((index, launch), pipeline) in plan.launches().zip(pipelines) {
-            let entries: Vec<wgpu::BindGroupEntry> = bindings(launch)
-                .iter()
-                .zip(0..)
-                .map(|(bound, binding)| {
-                    let (step, slot) = bound[0];
-                    let slot = &launch[step].slots[slot];
-                    let resident = &buffers[&plan.buffers[slot.buffer].name];
-                    // Four elements are loaded at a time, also of fewer; every slot begins at a multiple of 256 bytes.
-                    let offset = slot.offset as u64 * slot.dtype.bytes();
-                    let size = slot.bytes().next_multiple_of(16).min(resident.buffer.size() - offset);
-                    let buffer = &resident.buffer;
-                    let size = std::num::NonZero::new(size);
-                    let resource = wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer, offset, size });
-                    wgpu::BindGroupEntry { binding, resource }
-                })
-                .collect();
+            let bound = bindings(launch);
+            let ranges = bound.iter().map(|bound| {
+                let (step, slot) = bound[0];
+                let slot = &launch[step].slots[slot];
+                let buffer = &buffers[&plan.buffers[slot.buffer].name].buffer;
+                // Kernels load four elements at a time even where a slot has fewer; slots begin at multiples of 256
+                // bytes.
+                let offset = slot.offset as u64 * slot.dtype.bytes();
+                (buffer, offset, slot.bytes().next_multiple_of(16).min(buffer.size() - offset))
+            });
             let label = &launch[0].label;
-            let bindings = gpu.scoped(
-                || format!("step {index} ({} \"{label}\")", launch[0].kernel.name()),
-                || {
-                    let layout = &pipeline.get_bind_group_layout(0);
-                    gpu.device.create_bind_group(&wgpu::BindGroupDescriptor {
-                        label: Some(label),
-                        layout,
-                        entries: &entries,
-                    })
-                },
-            )?;
-            launches.push(Launch { pipeline, bindings, grid: grid(launch) });
+            let place = || format!("step {index} ({} \"{label}\")", launch[0].kernel.name());
+            launches.push(Launch::new(gpu, (place, label), pipeline, (0..).zip(ranges), grid(launch))?);
         }
         let ring = plan.steps.iter().find(|step| step.kernel == Kernel::Advance).map(|step| Ring {
             buffer: plan.buffers[step.slots[1].buffer].name.clone(),
@@ -540,7 +527,6 @@ impl Compiled {
             columns: step.constant("METRICS").unwrap_or(1) as usize,
             step: 0,
         });
-        debug_assert!(plan.steps.iter().all(|step| step.access(usize::MAX) == Access::Read));
         Ok(Compiled { launches, ring, steps: 1, fixed: false })
     }
 }

@@ -1,7 +1,9 @@
-//! Turns shader files into the shader of one launch: the text with the step's constants in place of the file's own, its
-//! bindings numbered by the step's slots, and the fused expression in place of its neutral functions. A small expander on
-//! lines, so that line numbers stay true: what is generated follows after the file's last line. Steps that share a dispatch
-//! become one text, in which the second one's names end in `_1`.
+//! Turns a shader file into the shader of one launch: the step's constants replace the file's, bindings get the numbers
+//! of the step's slots, and the fused expression replaces the file's placeholder functions.
+//!
+//! The text is edited line by line, and generated text follows after the file's last line, so that line numbers in
+//! messages are those of the file. Steps that share a dispatch become one text, in which the second step's names end in
+//! `_1`.
 
 use super::expression::{declare, epilogue, is_half, source};
 use super::unroll::unroll;
@@ -23,20 +25,15 @@ pub struct Shader {
     pub file: &'static str,
     /// The entry point.
     pub entry: String,
-    /// Whether an application wrote a part of the text, whose indices are unchecked.
+    /// Whether an application wrote a part of the text, so that the driver has to check its indices.
     pub own: bool,
 }
 
 impl Shader {
-    /// The text as a module of its one entry point and what that uses: a file's other entry points may ask for features
-    /// that the device lacks. Short loops are unrolled. An error names file, line and column.
+    /// The text as a module of the entry point and all that it uses, with short loops unrolled. The file's other entry
+    /// points may ask for features that the device lacks. Fails with file, line and column where the text is not WGSL.
     pub fn module(&self, without: Without) -> Result<naga::Module> {
-        let path = format!("shaders/{}", self.file);
-        let parsed = naga::front::wgsl::parse_str(&self.text);
-        let mut module = parsed.map_err(|error| Error::Shader {
-            problem: one_line(&error.emit_to_string_with_path(&self.text, &path)),
-            place: path,
-        })?;
+        let mut module = parse(&self.text, &format!("shaders/{}", self.file))?;
         module.entry_points.retain(|point| point.name == self.entry);
         naga::compact::compact(&mut module, naga::compact::KeepUnused::No);
         if !without.unroll {
@@ -47,7 +44,15 @@ impl Shader {
     }
 }
 
-/// The shader of a launch: of one step, or of steps that share a dispatch.
+/// A WGSL text as a module. Fails with path, line and column where the text is not WGSL.
+pub(super) fn parse(text: &str, path: &str) -> Result<naga::Module> {
+    naga::front::wgsl::parse_str(text).map_err(|error| Error::Shader {
+        place: path.to_owned(),
+        problem: one_line(&error.emit_to_string_with_path(text, path)),
+    })
+}
+
+/// The shader of a launch of one step, or of several steps that share a dispatch.
 pub fn specialise(launch: &[Step]) -> Result<Shader> {
     let [first, rest @ ..] = launch else {
         return Err(broken("", "a launch without a step".to_owned()));
@@ -66,7 +71,7 @@ pub fn specialise(launch: &[Step]) -> Result<Shader> {
                 if declaring == index {
                     return Some(number);
                 }
-                // Another step has declared it, under a name of its own.
+                // Another step declares the buffer under its own name.
                 shared.insert(name_of(step, slot), suffixed(name_of(&launch[declaring], other), declaring));
                 None
             })
@@ -99,7 +104,7 @@ pub fn specialise(launch: &[Step]) -> Result<Shader> {
         text.push_str(MATH);
     }
     if launch.iter().flat_map(|step| &step.slots).any(|slot| slot.dtype == DType::Half) {
-        // It must stand first, and lines keep their numbers: a file begins with a comment.
+        // WGSL wants this first. The first line of every file is a comment, so no line gets another number.
         text.insert_str(0, "enable f16; ");
     }
     let own = launch.iter().any(|step| step.own.is_some());
@@ -109,8 +114,8 @@ pub fn specialise(launch: &[Step]) -> Result<Shader> {
 /// The workgroup memory of a product's tiles.
 const TILE_MEMORY: [&str; 2] = ["left_tile", "right_tile"];
 
-/// A step's text with its tiles in the workgroup memory of step number `first`, which is large enough for all: the steps of
-/// a launch take turns, and each would have memory of its own otherwise.
+/// The text of step number `index` with its tiles in the workgroup memory of step number `first`. A workgroup runs one
+/// step of its launch, so one memory as large as the largest step needs serves all of them.
 fn with_tiles_of(
     first: usize,
     index: usize,
@@ -147,7 +152,7 @@ fn name_of(step: &Step, slot: usize) -> String {
     }
 }
 
-/// A name as the text of a launch's step number `index` has it.
+/// A name in the text of a launch's step number `index`.
 fn suffixed(name: String, index: usize) -> String {
     if index == 0 { name } else { format!("{name}_{index}") }
 }
@@ -160,7 +165,7 @@ fn family(step: &Step) -> Option<Family> {
     step.tile().map(|tile| tile.family)
 }
 
-/// The entry point of a step on its own.
+/// The entry point of a launch of one step.
 fn entry_of(step: &Step) -> &'static str {
     match family(step) {
         Some(Family::Registers) => "by_registers",
@@ -170,7 +175,8 @@ fn entry_of(step: &Step) -> &'static str {
     }
 }
 
-/// The functions of `tile.wgsl` that a product's file replaces: how they begin, and what they hand on.
+/// The functions of `tile.wgsl` that a product's file replaces: their first lines, and the arguments of the
+/// replacement.
 const OPERANDS: &[(&str, &str)] = &[
     ("fn left_line(panel: u32, line: u32) -> vec3<u32>", "panel, line"),
     ("fn left_step(panel: u32, k: u32) -> vec3<u32>", "panel, k"),
@@ -182,7 +188,7 @@ const OPERANDS: &[(&str, &str)] = &[
     ("fn result_at(panel: u32, line: u32, column: u32) -> vec2<u32>", "panel, line, column"),
 ];
 
-/// The text of one step, whose slots have these numbers; those without one are declared elsewhere.
+/// The text of one step. `numbers` holds the binding of each slot; `None` where another step declares the slot.
 fn specialise_step(step: &Step, numbers: &[Option<usize>]) -> Result<String> {
     let row = step.kernel.row();
     let names: Vec<&str> = row.constant_names().collect();
@@ -198,22 +204,19 @@ fn specialise_step(step: &Step, numbers: &[Option<usize>]) -> Result<String> {
         let constant = line.strip_prefix("const ").and_then(|rest| rest.split_once(": u32 = "));
         if let Some(position) = constant.and_then(|(name, _)| names.iter().position(|known| *known == name)) {
             set[position] = true;
-            let _ = writeln!(text, "const {}: u32 = {}u;", names[position], step.constants[position]);
+            let _ = write!(text, "const {}: u32 = {}u;", names[position], step.constants[position]);
         } else if line.starts_with("@group(0) @binding(") {
             text.push_str(&binding(step, line, numbers));
-            text.push('\n');
         } else if line.starts_with("alias Stored") && writes_halves(step) {
-            text.push_str("alias Stored = f16;\n");
+            text.push_str("alias Stored = f16;");
         } else if let Some((head, arguments)) = OPERANDS.iter().find(|(head, _)| row.tiled && line.starts_with(head)) {
             operands += 1;
             let name = &head[3..head.find('(').unwrap_or(head.len())];
-            let _ = writeln!(text, "{head} {{ return {}_{name}({arguments}); }}", row.entry);
-        } else if is_replaced(step, line) {
-            text.push('\n');
-        } else {
+            let _ = write!(text, "{head} {{ return {}_{name}({arguments}); }}", row.entry);
+        } else if !is_replaced(step, line) {
             text.push_str(line);
-            text.push('\n');
         }
+        text.push('\n');
     }
     if let Some(missing) = set.iter().position(|found| !found) {
         return Err(broken(row.file, format!("no line sets the constant {}", names[missing])));
@@ -234,14 +237,14 @@ fn broken(file: &str, problem: String) -> Error {
     Error::Shader { place: format!("shaders/{file}"), problem }
 }
 
-/// Whether a kernel itself stores numbers of 16 bits.
+/// Whether the kernel's own text stores 16-bit floats.
 fn writes_halves(step: &Step) -> bool {
     let own = step.kernel.row().bindings.len();
     (0..own).any(|slot| is_half(step, slot) && step.access(slot) == Access::Write)
 }
 
-/// A binding's line with the number and the type of elements that the step gives it; empty where the step generates its
-/// own.
+/// A binding's line with the number and the type of elements that the step gives it; empty where the declaration is
+/// generated or another step's.
 fn binding(step: &Step, line: &str, numbers: &[Option<usize>]) -> String {
     let row = step.kernel.row();
     let name = line.split_once("> ").and_then(|(_, rest)| rest.split_once(':')).map_or("", |(name, _)| name);
@@ -259,13 +262,12 @@ fn binding(step: &Step, line: &str, numbers: &[Option<usize>]) -> String {
     }
 }
 
-/// Whether a name is one of the buffers of outcomes and inputs: `y0`, `x0`.
+/// Whether a name is that of a buffer of outcomes or inputs, such as `y0` and `x0`.
 fn is_generated(name: &str) -> bool {
-    let digits = name.strip_prefix(['x', 'y']);
-    digits.is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()))
+    name.strip_prefix(['x', 'y']).is_some_and(|number| number.parse::<usize>().is_ok())
 }
 
-/// Whether a line is a neutral function, in place of which one is generated or is in `math.wgsl`.
+/// Whether a line is a placeholder function, which is generated or in `math.wgsl` instead.
 fn is_replaced(step: &Step, line: &str) -> bool {
     let heads: &[&str] = match step.kernel.row().fusion {
         Fusion::No if step.kernel.row().math => &["fn sigmoid(", "fn hyperbolic_tangent("],
@@ -277,22 +279,20 @@ fn is_replaced(step: &Step, line: &str) -> bool {
     heads.iter().any(|head| line.starts_with(head))
 }
 
-/// The declarations that an application's own function reads: operands and all sizes.
+/// Declares what an application's function may read: the operands, and the sizes of operands and result.
 fn own_operands(step: &Step, numbers: &[Option<usize>], text: &mut String) {
     let Some(own) = &step.own else { return };
     for (index, (shape, number)) in own.shapes.iter().zip(numbers).enumerate() {
-        match index.checked_sub(1) {
-            None => text.push_str(&sizes("Y", shape)),
-            Some(input) => {
-                declare(text, *number, "read", &format!("x{input}"), "f32");
-                text.push_str(&sizes(&format!("X{input}"), shape));
-            }
+        if index > 0 {
+            declare(text, *number, "read", &format!("x{}", index - 1), "f32");
         }
+        let name = if index == 0 { "Y".to_owned() } else { format!("X{}", index - 1) };
+        text.push_str(&sizes(&name, shape));
     }
 }
 
-/// A text whose own names end in `_index`, so that it can be joined to others, and in which buffers that are shared have
-/// the names under which they were declared.
+/// A step's text in which the names that it declares end in `_index`, so that texts can be joined, and in which shared
+/// buffers have the names under which another step declares them.
 fn renamed(text: &str, index: usize, shared: &HashMap<String, String>) -> String {
     if index == 0 {
         return text.to_owned();
@@ -315,7 +315,7 @@ fn renamed(text: &str, index: usize, shared: &HashMap<String, String>) -> String
     while let Some(start) = rest.find(in_name) {
         let end = rest[start..].find(|c| !in_name(c)).map_or(rest.len(), |length| start + length);
         let word = &rest[start..end];
-        // A field or a component has a point before it.
+        // A field or a component follows a point.
         let is_field = rest[..start].ends_with('.') || (start == 0 && result.ends_with('.'));
         result.push_str(&rest[..start]);
         match shared.get(word) {

@@ -1,11 +1,11 @@
-//! The naga pass: rewrites readable tiles into the form that drivers' compilers handle well.
+//! A pass over naga's modules that rewrites readable tiles into the form that drivers' compilers handle well.
 //!
-//! Loops whose few trips are known are unrolled, and local arrays that are then indexed by constants alone become a variable
-//! for each element: registers. Metal's and DX12's compilers see loops that naga wraps beyond their analysis, and put arrays
-//! that they cannot unroll into memory.
+//! Short loops of a constant number of trips are unrolled, and local arrays that are then indexed by constants alone
+//! become one variable for each element: registers. Metal's and DX12's compilers cannot analyse loops as naga wraps
+//! them, and put arrays that they cannot unroll into memory.
 //!
-//! A function is rewritten in one walk over its statements, in which everything that follows from constants is replaced by
-//! its value (naga's own evaluator does that), the counter of a loop being a constant in each of its copies.
+//! Each function is rewritten in one walk over its statements. Naga's constant evaluator replaces every expression that
+//! follows from constants by its value; the counter of a loop is a constant in each of the unrolled copies.
 
 use naga::proc::{ConstantEvaluator, Emitter, ExpressionKind, ExpressionKindTracker, Layouter};
 use naga::{
@@ -20,7 +20,20 @@ const TRIPS: usize = 64;
 /// Most elements of an array that is split: no device has more registers.
 const ELEMENTS: u32 = 256;
 
-/// Unrolls loops and splits arrays in every function of a module. Constructs that it does not support stay unchanged.
+/// The nested blocks of a statement, as references of the kind that the statement is given by: `iter` or `iter_mut`.
+macro_rules! blocks {
+    ($statement:expr, $iter:ident) => {
+        match $statement {
+            Statement::Block(block) => vec![block],
+            Statement::If { accept, reject, .. } => vec![accept, reject],
+            Statement::Switch { cases, .. } => cases.$iter().map(|SwitchCase { body, .. }| body).collect(),
+            Statement::Loop { body, continuing, .. } => vec![body, continuing],
+            _ => vec![],
+        }
+    };
+}
+
+/// Unrolls loops and splits arrays in every function of a module. A function with an unknown construct stays unchanged.
 pub(super) fn unroll(module: &mut Module) {
     let functions: Vec<_> = module.functions.iter().map(|(handle, _)| handle).collect();
     for handle in functions {
@@ -38,7 +51,7 @@ fn rewritten(module: &mut Module, old: Function) -> Function {
     loop {
         match Rewriter::new(module, &old, &whole).function() {
             Ok(function) => return function,
-            // An array turns out to be indexed by what only the device knows: again, with it in one piece.
+            // An index into this array is known only on the device, so the next attempt leaves the array whole.
             Err(Refusal::Indexed(variable)) if whole.insert(variable) => {}
             Err(_) => return old,
         }
@@ -47,9 +60,9 @@ fn rewritten(module: &mut Module, old: Function) -> Function {
 
 /// Why a function cannot be rewritten.
 enum Refusal {
-    /// A split variable is used as a whole.
+    /// A split variable is used as one value.
     Indexed(Handle<LocalVariable>),
-    /// An expression or statement that none of Pinhole's shaders has.
+    /// The function has an expression or statement that no shader of Pinhole has.
     Unknown,
 }
 
@@ -59,7 +72,7 @@ type Result<T> = std::result::Result<T, Refusal>;
 #[derive(Clone)]
 enum Value {
     One(Handle<Expression>),
-    /// A pointer to a variable, or a part of one, that was split: its type, and pointers to its elements.
+    /// A pointer to a split variable or to a part of one: the type, and pointers to the elements.
     Many(Handle<Type>, Rc<[Value]>),
 }
 
@@ -71,15 +84,15 @@ struct Rewriter<'a> {
     kinds: ExpressionKindTracker,
     layouter: Layouter,
     emitter: Emitter,
-    /// The block that statements are added to.
+    /// The block that receives statements.
     block: Block,
-    /// The rewritten form of each expression of the old function, at the walk's place.
+    /// The rewritten form of each expression of the old function at the current statement.
     values: HashMap<Handle<Expression>, Value>,
-    /// The rewritten form of the old function's variables.
+    /// The rewritten form of each variable of the old function.
     variables: HashMap<Handle<LocalVariable>, Value>,
-    /// New variables that hold a literal there.
+    /// The literals that new variables hold at the current statement.
     known: HashMap<Handle<LocalVariable>, Handle<Expression>>,
-    /// New variables that are read anywhere.
+    /// New variables that the new function reads.
     read: HashSet<Handle<LocalVariable>>,
 }
 
@@ -126,28 +139,16 @@ impl<'a> Rewriter<'a> {
         Ok(self.new)
     }
 
-    /// The value of a constant expression, which may stand before everything else.
+    /// The value of a constant expression, which no statement emits.
     fn constant(&mut self, old: Handle<Expression>) -> Result<Handle<Expression>> {
-        // Its operands stand before it.
-        for (handle, _) in self.old.expressions.iter().take_while(|(handle, _)| *handle <= old) {
-            if handle == old || !self.values.contains_key(&handle) {
-                let is_constant = matches!(
-                    self.old.expressions[handle],
-                    Expression::Literal(_)
-                        | Expression::Constant(_)
-                        | Expression::ZeroValue(_)
-                        | Expression::Compose { .. }
-                        | Expression::Splat { .. }
-                );
-                if is_constant {
-                    let _ = self.expression(handle);
-                }
-            }
+        for operand in operands(&mut self.old.expressions[old].clone())? {
+            self.constant(*operand)?;
         }
+        self.expression(old)?;
         self.one(old)
     }
 
-    /// A variable, or one for each element of an array, with what it starts from.
+    /// Declares a variable with its initial value, or one variable for each element of a split array.
     fn declare(&mut self, name: String, ty: Handle<Type>, init: Option<Handle<Expression>>, split: bool) -> Value {
         if let (true, TypeInner::Array { base, size: ArraySize::Constant(count), .. }) =
             (split, self.module.types[ty].inner.clone())
@@ -165,7 +166,7 @@ impl<'a> Rewriter<'a> {
         Value::One(self.append(Expression::LocalVariable(variable), Span::UNDEFINED))
     }
 
-    /// Adds an expression to the new function, or what it is known to be.
+    /// Adds an expression to the new function, or its value where that is constant.
     fn append(&mut self, expression: Expression, span: Span) -> Handle<Expression> {
         let mut evaluator = ConstantEvaluator::for_wgsl_function(
             self.module,
@@ -177,25 +178,25 @@ impl<'a> Rewriter<'a> {
             false,
         );
         evaluator.try_eval_and_append(expression.clone(), span).unwrap_or_else(|_| {
-            // Such as a difference below zero where the code is never reached: left to run time.
+            // An expression such as a difference below zero, in code that is never reached, is left to run time.
             let handle = self.new.expressions.append(expression, span);
             self.kinds.insert(handle, ExpressionKind::Runtime);
             handle
         })
     }
 
-    /// Adds the rewritten statement.
-    fn result(&mut self, old: Handle<Expression>, expression: Expression) -> Handle<Expression> {
+    /// Adds the expression that stands for a statement's result.
+    fn result(&mut self, old: Handle<Expression>) -> Handle<Expression> {
         self.flush();
         let _ = self.emitter.finish(&self.new.expressions);
-        let handle = self.new.expressions.append(expression, self.old.expressions.get_span(old));
+        let handle = self.new.expressions.append(self.old.expressions[old].clone(), self.old.expressions.get_span(old));
         self.kinds.insert(handle, ExpressionKind::Runtime);
         self.emitter.start(&self.new.expressions);
         self.values.insert(old, Value::One(handle));
         handle
     }
 
-    /// Has the expressions so far computed here.
+    /// Emits the expressions added so far at the end of the block.
     fn flush(&mut self) {
         self.block.extend(self.emitter.finish(&self.new.expressions));
         self.emitter.start(&self.new.expressions);
@@ -228,7 +229,7 @@ impl<'a> Rewriter<'a> {
         Ok(value)
     }
 
-    /// The rewritten form of an expression that must not be a split variable.
+    /// The rewritten form of an expression; fails where the expression is a split variable.
     fn one(&mut self, old: Handle<Expression>) -> Result<Handle<Expression>> {
         match self.value(old)? {
             Value::One(handle) => Ok(handle),
@@ -236,7 +237,7 @@ impl<'a> Rewriter<'a> {
         }
     }
 
-    /// As [`Rewriter::one`], for a use that may read through it.
+    /// As [`Rewriter::one`], for a use that may read through a pointer.
     fn operand(&mut self, old: Handle<Expression>) -> Result<Handle<Expression>> {
         let handle = self.one(old)?;
         self.read.extend(root(&self.new, handle));
@@ -273,10 +274,9 @@ impl<'a> Rewriter<'a> {
                 self.push(Statement::Store { pointer: *pointer, value }, span);
             }
             Value::Many(_, parts) => {
-                // All of the value is computed before any of it is left.
-                let elements: Vec<_> =
-                    (0..).map(|index| Expression::AccessIndex { base: value, index }).take(parts.len()).collect();
-                let elements: Vec<_> = elements.into_iter().map(|element| self.append(element, span)).collect();
+                // The value may read this variable, so all elements are computed before the first store.
+                let elements = (0..parts.len() as u32).map(|index| Expression::AccessIndex { base: value, index });
+                let elements: Vec<_> = elements.map(|element| self.append(element, span)).collect();
                 for (part, element) in parts.iter().zip(elements) {
                     self.store(part, element, span);
                 }
@@ -284,7 +284,7 @@ impl<'a> Rewriter<'a> {
         }
     }
 
-    /// An expression at the place where it is computed.
+    /// Rewrites an expression at the statement that emits it.
     fn expression(&mut self, old: Handle<Expression>) -> Result<()> {
         let span = self.old.expressions.get_span(old);
         let mut expression = self.old.expressions[old].clone();
@@ -324,11 +324,8 @@ impl<'a> Rewriter<'a> {
         Ok(())
     }
 
-    fn statements<'b>(&mut self, statements: impl Iterator<Item = (&'b Statement, &'b Span)>) -> Result<()> {
-        for (statement, span) in statements {
-            self.statement(statement, *span)?;
-        }
-        Ok(())
+    fn statements<'b>(&mut self, mut statements: impl Iterator<Item = (&'b Statement, &'b Span)>) -> Result<()> {
+        statements.try_for_each(|(statement, span)| self.statement(statement, *span))
     }
 
     fn nested(&mut self, block: &Block) -> Result<Block> {
@@ -340,6 +337,15 @@ impl<'a> Rewriter<'a> {
         walked.map(|()| inner)
     }
 
+    /// Rewrites a block that may be skipped: values known before the block are known after it.
+    fn branch(&mut self, block: &Block) -> Result<Block> {
+        let before = self.known.clone();
+        let walked = self.nested(block);
+        self.known = before;
+        walked
+    }
+
+    /// Rewrites a statement that controls which others run; the others are left to [`Rewriter::leaf`].
     fn statement(&mut self, statement: &Statement, span: Span) -> Result<()> {
         match statement {
             Statement::Emit(range) => {
@@ -355,14 +361,9 @@ impl<'a> Rewriter<'a> {
                     Some(Literal::Bool(true)) => self.statements(accept.span_iter())?,
                     Some(Literal::Bool(false)) => self.statements(reject.span_iter())?,
                     _ => {
-                        let before = self.known.clone();
-                        let taken = self.nested(accept)?;
-                        self.known.clone_from(&before);
-                        let other = self.nested(reject)?;
-                        self.known = before;
-                        self.forget(accept);
-                        self.forget(reject);
-                        self.push(Statement::If { condition, accept: taken, reject: other }, span);
+                        let (accept, reject) = (self.branch(accept)?, self.branch(reject)?);
+                        self.forget(statement);
+                        self.push(Statement::If { condition, accept, reject }, span);
                     }
                 }
             }
@@ -371,16 +372,10 @@ impl<'a> Rewriter<'a> {
                 if let Some(case) = self.literal(selector).and_then(|literal| taken(self.module, literal, cases)) {
                     return self.statements(case.body.span_iter());
                 }
-                cases.iter().for_each(|case| self.forget(&case.body));
-                let before = self.known.clone();
-                let mut walked = Vec::with_capacity(cases.len());
-                for case in cases {
-                    self.known.clone_from(&before);
-                    let body = self.nested(&case.body)?;
-                    walked.push(SwitchCase { value: case.value, body, fall_through: case.fall_through });
-                }
-                self.known = before;
-                self.push(Statement::Switch { selector, cases: walked }, span);
+                self.forget(statement);
+                let cases = cases.iter().map(|case| Ok(SwitchCase { body: self.branch(&case.body)?, ..*case }));
+                let cases = cases.collect::<Result<_>>()?;
+                self.push(Statement::Switch { selector, cases }, span);
             }
             Statement::Loop { body, continuing, break_if } => {
                 if let Some((trips, guard)) = self.trips(body, continuing, *break_if)? {
@@ -391,24 +386,31 @@ impl<'a> Rewriter<'a> {
                     }
                     return Ok(());
                 }
-                let changes = |rewriter: &mut Self| {
-                    rewriter.forget(body);
-                    rewriter.forget(continuing);
-                };
-                changes(self);
-                let walked = self.nested(body)?;
-                changes(self);
-                let after = self.nested(continuing)?;
+                self.forget(statement);
+                let body = self.nested(body)?;
+                self.forget(statement);
+                let continuing = self.nested(continuing)?;
                 let break_if = break_if.map(|condition| self.operand(condition)).transpose()?;
-                changes(self);
-                self.push(Statement::Loop { body: walked, continuing: after, break_if }, span);
+                self.forget(statement);
+                self.push(Statement::Loop { body, continuing, break_if }, span);
             }
+            _ => self.leaf(statement, span)?,
+        }
+        Ok(())
+    }
+
+    /// Rewrites a statement without nested blocks.
+    fn leaf(&mut self, statement: &Statement, span: Span) -> Result<()> {
+        match statement {
             Statement::Return { value } => {
                 let value = value.map(|value| self.operand(value)).transpose()?;
                 self.push(Statement::Return { value }, span);
             }
-            Statement::Break | Statement::Continue | Statement::Kill => self.push(statement.clone(), span),
-            Statement::ControlBarrier(_) | Statement::MemoryBarrier(_) => self.push(statement.clone(), span),
+            Statement::Break
+            | Statement::Continue
+            | Statement::Kill
+            | Statement::ControlBarrier(_)
+            | Statement::MemoryBarrier(_) => self.push(statement.clone(), span),
             Statement::Store { pointer, value } => {
                 let value = self.operand(*value)?;
                 let place = self.value(*pointer)?;
@@ -416,8 +418,8 @@ impl<'a> Rewriter<'a> {
             }
             Statement::Call { function, arguments, result } => {
                 let arguments = arguments.iter().map(|argument| self.operand(*argument)).collect::<Result<_>>()?;
-                self.forget_statement(statement);
-                let result = result.map(|result| self.result(result, Expression::CallResult(*function)));
+                self.forget(statement);
+                let result = result.map(|result| self.result(result));
                 self.push(Statement::Call { function: *function, arguments, result }, span);
             }
             Statement::SubgroupGather { mode, argument, result } => {
@@ -432,12 +434,12 @@ impl<'a> Rewriter<'a> {
                     | GatherMode::QuadBroadcast(lane) => *lane = self.operand(*lane)?,
                 }
                 let argument = self.operand(*argument)?;
-                let result = self.result(*result, self.old.expressions[*result].clone());
+                let result = self.result(*result);
                 self.push(Statement::SubgroupGather { mode, argument, result }, span);
             }
             Statement::SubgroupCollectiveOperation { op, collective_op, argument, result } => {
                 let (op, collective_op, argument) = (*op, *collective_op, self.operand(*argument)?);
-                let result = self.result(*result, self.old.expressions[*result].clone());
+                let result = self.result(*result);
                 self.push(Statement::SubgroupCollectiveOperation { op, collective_op, argument, result }, span);
             }
             _ => return Err(Refusal::Unknown),
@@ -445,8 +447,8 @@ impl<'a> Rewriter<'a> {
         Ok(())
     }
 
-    /// Trips of a loop and the index of its exit condition in the body, where trips follow from constants and nothing
-    /// else can end the loop.
+    /// The number of trips of a loop, and the index of the exit condition in its body. `None` where the number does not
+    /// follow from constants, or where another statement can end the loop.
     fn trips(
         &mut self,
         body: &Block,
@@ -461,13 +463,13 @@ impl<'a> Rewriter<'a> {
         if !is_guard || break_if.is_some() || body[guard + 1..].iter().any(|statement| stays(self.module, statement)) {
             return Ok(None);
         }
-        // Only the condition and the step are evaluated, and the results are discarded.
+        // Only the condition and the counter's step are evaluated, and the results are discarded.
         self.flush();
         let (known, values) = (self.known.clone(), self.values.clone());
         let outer = std::mem::take(&mut self.block);
         let mut trips = None;
         for trip in 0..=TRIPS {
-            body[guard + 1..].iter().for_each(|statement| self.forget_statement(statement));
+            body[guard + 1..].iter().for_each(|statement| self.forget(statement));
             self.statements(body.span_iter().take(guard))?;
             let condition = self.one(*condition)?;
             match self.literal(condition) {
@@ -484,17 +486,14 @@ impl<'a> Rewriter<'a> {
         Ok(trips)
     }
 
-    /// Forgets the values of variables that a block may change.
-    fn forget(&mut self, block: &Block) {
-        block.iter().for_each(|statement| self.forget_statement(statement));
-    }
-
-    fn forget_statement(&mut self, statement: &Statement) {
+    /// Forgets the values of variables that a statement may change.
+    fn forget(&mut self, statement: &Statement) {
         let changed: &[Handle<Expression>] = match statement {
             Statement::Store { pointer, .. } => &[*pointer],
             Statement::Call { arguments, .. } => arguments,
             _ => {
-                return blocks(statement).into_iter().for_each(|block| self.forget(block));
+                let nested = blocks!(statement, iter).into_iter().flat_map(|block| block.iter());
+                return nested.for_each(|statement| self.forget(statement));
             }
         };
         for variable in changed.iter().filter_map(|pointer| root(self.old, *pointer)) {
@@ -504,7 +503,7 @@ impl<'a> Rewriter<'a> {
         }
     }
 
-    /// A block without stores to variables that nothing reads, such as counters of loops that are none any more.
+    /// A block without stores to variables that are never read, such as the counters of unrolled loops.
     fn pruned(&self, block: Block) -> Block {
         let mut result = Block::with_capacity(block.len());
         for (mut statement, span) in block.span_into_iter() {
@@ -513,7 +512,7 @@ impl<'a> Rewriter<'a> {
             {
                 continue;
             }
-            for block in blocks_mut(&mut statement) {
+            for block in blocks!(&mut statement, iter_mut) {
                 *block = self.pruned(std::mem::take(block));
             }
             result.push(statement, span);
@@ -533,7 +532,7 @@ fn forget_value(value: &Value, new: &Function, known: &mut HashMap<Handle<LocalV
     }
 }
 
-/// The variables that an array is split into; none where it is no array.
+/// The number of variables that an array is split into; `None` for other types.
 fn leaves(module: &Module, ty: Handle<Type>) -> Option<u32> {
     match module.types[ty].inner {
         TypeInner::Array { base, size: ArraySize::Constant(count), .. } => {
@@ -552,21 +551,21 @@ fn root(function: &Function, pointer: Handle<Expression>) -> Option<Handle<Local
     }
 }
 
-/// Whether a loop with this statement in its body stays a loop: it may leave it, or meets others at a barrier, and then takes
-/// long enough.
+/// Whether a loop with this statement in its body stays a loop: the statement may leave the loop, or has a barrier,
+/// whose cost makes unrolling worthless.
 fn stays(module: &Module, statement: &Statement) -> bool {
     match statement {
         Statement::Break | Statement::Continue => true,
-        // A break or continue in these loops concerns them alone.
+        // A break or continue in an inner loop concerns only that loop.
         Statement::Loop { body, continuing, .. } => has_barrier(module, body) || has_barrier(module, continuing),
         _ if is_barrier(module, statement) => true,
-        _ => blocks(statement).into_iter().any(|block| block.iter().any(|statement| stays(module, statement))),
+        _ => blocks!(statement, iter).into_iter().any(|block| block.iter().any(|statement| stays(module, statement))),
     }
 }
 
 fn has_barrier(module: &Module, block: &Block) -> bool {
     block.iter().any(|statement| {
-        is_barrier(module, statement) || blocks(statement).into_iter().any(|block| has_barrier(module, block))
+        is_barrier(module, statement) || blocks!(statement, iter).into_iter().any(|block| has_barrier(module, block))
     })
 }
 
@@ -578,7 +577,7 @@ fn is_barrier(module: &Module, statement: &Statement) -> bool {
     }
 }
 
-/// The case that a known selector takes, where nothing but its end leaves it.
+/// The case that a known selector takes; `None` where a statement of the case may leave it before its end.
 fn taken<'a>(module: &Module, selector: Literal, cases: &'a [SwitchCase]) -> Option<&'a SwitchCase> {
     let value = match selector {
         Literal::I32(value) => SwitchValue::I32(value),
@@ -590,28 +589,7 @@ fn taken<'a>(module: &Module, selector: Literal, cases: &'a [SwitchCase]) -> Opt
     (!case.fall_through && !case.body.iter().any(|statement| stays(module, statement))).then_some(case)
 }
 
-/// The nested blocks of a statement.
-fn blocks(statement: &Statement) -> Vec<&Block> {
-    match statement {
-        Statement::Block(block) => vec![block],
-        Statement::If { accept, reject, .. } => vec![accept, reject],
-        Statement::Switch { cases, .. } => cases.iter().map(|case| &case.body).collect(),
-        Statement::Loop { body, continuing, .. } => vec![body, continuing],
-        _ => vec![],
-    }
-}
-
-fn blocks_mut(statement: &mut Statement) -> Vec<&mut Block> {
-    match statement {
-        Statement::Block(block) => vec![block],
-        Statement::If { accept, reject, .. } => vec![accept, reject],
-        Statement::Switch { cases, .. } => cases.iter_mut().map(|case| &mut case.body).collect(),
-        Statement::Loop { body, continuing, .. } => vec![body, continuing],
-        _ => vec![],
-    }
-}
-
-/// The operands of an expression that is not about pointers to local variables.
+/// The operands of an expression; fails for kinds of expressions that are rewritten elsewhere or unknown.
 fn operands(expression: &mut Expression) -> Result<Vec<&mut Handle<Expression>>> {
     Ok(match expression {
         Expression::Literal(_) | Expression::Constant(_) | Expression::ZeroValue(_) => vec![],

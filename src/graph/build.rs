@@ -9,7 +9,7 @@ use crate::tensor::DType;
 impl Graph {
     // ------------------------------------------------------------------------------------------------- sources
 
-    /// A value that the caller writes to the device under this name before a run.
+    /// A value that the caller writes to the device under `name` before a run. Fails for [`DType::Half`].
     pub fn input(&mut self, name: &str, shape: impl Into<Shape>, dtype: DType) -> Result<Value> {
         let shape = shape.into();
         self.check_size("input", &shape)?;
@@ -19,23 +19,24 @@ impl Graph {
         Ok(self.push(Op::Input { name: name.to_owned() }, vec![], shape, dtype))
     }
 
-    /// A trained value. The same name given twice is the same value, and must have the same shape.
+    /// A trained value. A second call with a name returns the value of the first, and fails if the shapes differ.
     pub fn parameter(&mut self, name: &str, shape: impl Into<Shape>) -> Result<Value> {
         let shape = shape.into();
         self.check_size("parameter", &shape)?;
-        if let Some(known) = self.parameters.get(name).copied() {
-            if *self.shape(known) != shape {
-                let problem = format!("\"{name}\" is {}, asked for as {shape}", self.shape(known));
+        match self.parameters.get(name) {
+            Some(known) if *self.shape(*known) == shape => return Ok(*known),
+            Some(known) => {
+                let problem = format!("\"{name}\" is {}, asked for as {shape}", self.shape(*known));
                 return Err(self.error("parameter", problem));
             }
-            return Ok(known);
+            None => {}
         }
         let parameter = self.push(Op::Parameter { name: name.to_owned() }, vec![], shape, DType::Float);
         self.parameters.insert(name.to_owned(), parameter);
         Ok(parameter)
     }
 
-    /// One finite number in every element.
+    /// A value whose every element is one number. Fails where f32 cannot hold the number as finite.
     pub fn constant(&mut self, value: f64, shape: impl Into<Shape>) -> Result<Value> {
         let shape = shape.into();
         self.check_size("constant", &shape)?;
@@ -45,8 +46,8 @@ impl Graph {
         Ok(self.push(Op::Constant(value), vec![], shape, DType::Float))
     }
 
-    /// The numbers 0, 1, 2, .. `[count]`, at most 2^24 of them, which 32 bits hold exactly. They take no memory where a
-    /// launch uses them element by element.
+    /// The numbers 0, 1, 2, .. `[count]`. Fails unless `count` is between 1 and 2^24, up to which f32 is exact. The
+    /// numbers take no memory where a launch uses them element by element.
     pub fn iota(&mut self, count: usize) -> Result<Value> {
         if count == 0 || count > 1 << 24 {
             return Err(self.error("iota", format!("{count} is not between 1 and 2^24")));
@@ -54,13 +55,13 @@ impl Graph {
         Ok(self.push(Op::Iota, vec![], [count].into(), DType::Float))
     }
 
-    /// A step state for [`Graph::batch`] and the random ops, `[STATE_LENGTH]` u32, under this name.
+    /// An input `[STATE_LENGTH]` u32: the step state that [`Graph::batch`] and the random ops read.
     pub fn state(&mut self, name: &str) -> Result<Value> {
         self.input(name, [STATE_LENGTH], DType::U32)
     }
 
-    /// `batch` rows of `data` `[samples, ..]`, in the order of `permutation` `[samples]`, from the state's offset on.
-    /// Bytes become byte/255, correctly rounded.
+    /// `batch` rows of `data` `[samples, ..]`, in the order of `permutation` `[samples]`, beginning at the state's
+    /// offset. A byte becomes byte/255, correctly rounded.
     pub fn batch(&mut self, data: Value, permutation: Value, state: Value, batch: usize) -> Result<Value> {
         let (rows, order) = (self.shape(data).clone(), self.shape(permutation).clone());
         self.expect_dtype("batch", permutation, DType::U32)?;
@@ -78,13 +79,13 @@ impl Graph {
         Ok(self.push(Op::Batch, vec![data, permutation, state], shape, DType::Float))
     }
 
-    /// Uniform draws in `[0, 1)`. Each call is a stream of its own; the same seed and step draw the same numbers.
+    /// Uniform draws in `[0, 1)`. Each call has a separate stream; equal seeds and steps draw equal numbers.
     pub fn random_uniform(&mut self, state: Value, shape: impl Into<Shape>) -> Result<Value> {
         let (shape, stream) = self.random("random_uniform", state, shape.into())?;
         Ok(self.push(Op::RandomUniform { stream }, vec![state], shape, DType::Float))
     }
 
-    /// The generator's 32-bit words, as [`rng::words`](crate::rng::words) gives them on the host.
+    /// The generator's 32-bit words, equal to those of [`rng::words`](crate::rng::words) on the host.
     pub fn random_bits(&mut self, state: Value, shape: impl Into<Shape>) -> Result<Value> {
         let (shape, stream) = self.random("random_bits", state, shape.into())?;
         Ok(self.push(Op::RandomBits { stream }, vec![state], shape, DType::U32))
@@ -103,8 +104,7 @@ impl Graph {
             return Err(self.error("random_bernoulli", problem));
         }
         let uniform = self.random_uniform(state, shape)?;
-        let shape = self.shape(uniform).clone();
-        let probability = self.constant(probability, shape)?;
+        let probability = self.constant(probability, self.shape(uniform).clone())?;
         self.binary(Binary::Less, uniform, probability)
     }
 
@@ -119,8 +119,7 @@ impl Graph {
 
     /// An elementwise function of two operands, which are broadcast to a common shape as in NumPy.
     pub fn binary(&mut self, op: Binary, x: Value, y: Value) -> Result<Value> {
-        self.expect_dtype(op.name(), x, DType::Float)?;
-        self.expect_dtype(op.name(), y, DType::Float)?;
+        self.expect_floats(op.name(), [x, y])?;
         let (a, b) = (self.shape(x).clone(), self.shape(y).clone());
         let Some(shape) = common_shape(&a, &b) else {
             return Err(self.error(op.name(), format!("shapes do not broadcast: lhs {a} x rhs {b}")));
@@ -153,7 +152,7 @@ impl Graph {
         self.binary(Binary::Divide, x, y)
     }
 
-    /// A binary op with a number as its second operand.
+    /// A binary op whose second operand is a number.
     pub fn with_number(&mut self, op: Binary, x: Value, number: f64) -> Result<Value> {
         let number = self.constant(number, [])?;
         self.binary(op, x, number)
@@ -166,36 +165,28 @@ impl Graph {
 
     // ------------------------------------------------------------------------------------------------ products
 
-    /// The matrix product over the last two axes, each operand optionally transposed. Leading axes must agree, or one
-    /// of the operands has none and serves every product.
+    /// The matrix product over the last two axes, each operand optionally transposed. Leading axes must agree; an
+    /// operand without leading axes takes part in every product.
     pub fn matmul(&mut self, lhs: Value, rhs: Value, transpose_lhs: bool, transpose_rhs: bool) -> Result<Value> {
-        self.expect_dtype("matmul", lhs, DType::Float)?;
-        self.expect_dtype("matmul", rhs, DType::Float)?;
+        self.expect_floats("matmul", [lhs, rhs])?;
         let (a, b) = (self.shape(lhs).clone(), self.shape(rhs).clone());
         let shown = |shape: &Shape, transposed| format!("{shape}{}", if transposed { " transposed" } else { "" });
         let both = format!("lhs {} x rhs {}", shown(&a, transpose_lhs), shown(&b, transpose_rhs));
         if a.len() < 2 || b.len() < 2 {
             return Err(self.error("matmul", format!("operands need two axes or more: {both}")));
         }
-        let (mut m, mut k) = (a[a.len() - 2], a[a.len() - 1]);
-        let (mut inner, mut n) = (b[b.len() - 2], b[b.len() - 1]);
-        if transpose_lhs {
-            (m, k) = (k, m);
-        }
-        if transpose_rhs {
-            (inner, n) = (n, inner);
-        }
-        if k != inner {
+        let (batch_a, matrix_a) = a.split_at(a.len() - 2);
+        let (batch_b, matrix_b) = b.split_at(b.len() - 2);
+        let (row, column) = (usize::from(transpose_lhs), usize::from(!transpose_rhs));
+        if matrix_a[1 - row] != matrix_b[1 - column] {
             return Err(self.error("matmul", format!("inner sizes differ: {both}")));
         }
-        let (batch_a, batch_b) = (&a[..a.len() - 2], &b[..b.len() - 2]);
         if batch_a != batch_b && !batch_a.is_empty() && !batch_b.is_empty() {
             return Err(self.error("matmul", format!("leading sizes differ: {both}")));
         }
         let batch = if batch_a.is_empty() { batch_b } else { batch_a };
-        let shape: Shape = batch.iter().copied().chain([m, n]).collect();
-        self.check_size("matmul", &shape)?;
-        Ok(self.push(Op::MatMul { transpose_lhs, transpose_rhs }, vec![lhs, rhs], shape, DType::Float))
+        let shape: Shape = batch.iter().copied().chain([matrix_a[row], matrix_b[column]]).collect();
+        self.push_float(Op::MatMul { transpose_lhs, transpose_rhs }, vec![lhs, rhs], shape)
     }
 
     /// Cross-correlation of `x` `[n, c, h, w]` with `weight` `[o, c / groups, r, s]`: `[n, o, p, q]`.
@@ -208,13 +199,12 @@ impl Graph {
             return Err(self.error("conv2d", problem));
         }
         let [p, q] = self.positions("conv2d", [h, w], [r, s], window)?;
-        self.check_size("conv2d", &[n, o, p, q].into())?;
-        Ok(self.push(Op::Conv2d(window), vec![x, weight], [n, o, p, q].into(), DType::Float))
+        self.push_float(Op::Conv2d(window), vec![x, weight], [n, o, p, q])
     }
 
-    /// conv2d's derivative by its input: `upstream` `[n, o, p, q]` and `weight` `[o, c / groups, r, s]` give
-    /// `[n, c, h, w]`, where `input` is `[h, w]`. It is also the transposed convolution whose weight is PyTorch's
-    /// `[in, out / groups, r, s]`.
+    /// The derivative of [`Graph::conv2d`] by its input: `upstream` `[n, o, p, q]` and `weight` `[o, c / groups, r, s]`
+    /// give `[n, c, h, w]`, where `input` is `[h, w]`. Also the transposed convolution, for
+    /// PyTorch's weight `[in, out / groups, r, s]`.
     pub fn conv2d_grad_input(
         &mut self,
         upstream: Value,
@@ -232,16 +222,14 @@ impl Graph {
         self.expect_groups("conv2d_grad_input", window, [c, o])?;
         if self.positions("conv2d_grad_input", input, [r, s], window)? != [p, q] {
             let upstream = self.shape(upstream);
-            let problem = format!("input {input:?} does not give upstream {upstream} with {}", told(window));
+            let problem = format!("input {input:?} does not give upstream {upstream} with {}", described(window));
             return Err(self.error("conv2d_grad_input", problem));
         }
-        let shape: Shape = [n, c, input[0], input[1]].into();
-        self.check_size("conv2d_grad_input", &shape)?;
-        Ok(self.push(Op::Conv2dGradInput(window), vec![upstream, weight], shape, DType::Float))
+        self.push_float(Op::Conv2dGradInput(window), vec![upstream, weight], [n, c, input[0], input[1]])
     }
 
-    /// conv2d's derivative by its weight: `x` `[n, c, h, w]` and `upstream` `[n, o, p, q]` give `[o, c / groups, r, s]`,
-    /// where `kernel` is `[r, s]`.
+    /// The derivative of [`Graph::conv2d`] by its weight: `x` `[n, c, h, w]` and `upstream` `[n, o, p, q]` give
+    /// `[o, c / groups, r, s]`, where `kernel` is `[r, s]`.
     pub fn conv2d_grad_weight(
         &mut self,
         x: Value,
@@ -256,15 +244,14 @@ impl Graph {
             let problem = format!("x {} does not give upstream {}", self.shape(x), self.shape(upstream));
             return Err(self.error("conv2d_grad_weight", problem));
         }
-        let shape: Shape = [o, c / window.groups, kernel[0], kernel[1]].into();
-        self.check_size("conv2d_grad_weight", &shape)?;
-        Ok(self.push(Op::Conv2dGradWeight(window), vec![x, upstream], shape, DType::Float))
+        let shape = [o, c / window.groups, kernel[0], kernel[1]];
+        self.push_float(Op::Conv2dGradWeight(window), vec![x, upstream], shape)
     }
 
     // ------------------------------------------------------------------------------------------------- pooling
 
-    /// The largest element of each window of `x` `[n, c, h, w]`: `[n, c, p, q]`. Its derivative goes to the first of equal
-    /// ones, as in PyTorch.
+    /// The largest element of each window of `x` `[n, c, h, w]`: `[n, c, p, q]`. The derivative goes to the first of
+    /// equal elements, as in PyTorch.
     pub fn max_pool(&mut self, x: Value, pooling: Pooling) -> Result<Value> {
         let size = self.pooled("max_pool", x, pooling)?;
         self.pool(Pool::Max, x, Some(x), pooling, size)
@@ -276,7 +263,7 @@ impl Graph {
         self.pool(Pool::Sum, x, None, pooling, size)
     }
 
-    /// Every element of `x` `[n, c, h, w]` repeated, as a tile of `scale`: `[n, c, scale[0] h, scale[1] w]`.
+    /// `x` `[n, c, h, w]` with every element repeated over a tile of `scale`: `[n, c, scale[0] h, scale[1] w]`.
     pub fn repeat_pixels(&mut self, x: Value, scale: [usize; 2]) -> Result<Value> {
         let size = self.enlarged("repeat_pixels", x, scale)?;
         self.pool(Pool::SumSpread, x, None, Pooling::tiles(scale), size)
@@ -289,8 +276,9 @@ impl Graph {
         self.pool(Pool::Linear, x, None, Pooling::tiles(scale), size)
     }
 
-    /// A map between a large and a small image; `size` is the height and width of its result, which is any with
-    /// [`Pooling::ADAPTIVE`]; `keys` are for [`Pool::Max`] and [`Pool::MaxSpread`].
+    /// A map between a large and a small image. `size` is the height and width of the result; with
+    /// [`Pooling::ADAPTIVE`] it is free. [`Pool::Max`] and [`Pool::MaxSpread`] need `keys` in the shape of the large
+    /// image, the other kinds take none.
     pub fn pool(
         &mut self,
         pool: Pool,
@@ -306,7 +294,7 @@ impl Graph {
             return Err(self.error(pool.name(), "keys are for the choice of maxima, and needed there".into()));
         }
         if pooling == Pooling::ADAPTIVE {
-            // The kernels multiply a place in one image by the size of the other.
+            // The kernels multiply a position in one image by the size of the other.
             if (0..2).any(|axis| (large[axis] + 1).saturating_mul(small[axis] + 1) > u32::MAX as usize) {
                 let problem = format!("{large:?} and {small:?} are too large for adaptive windows");
                 return Err(self.error(pool.name(), problem));
@@ -322,30 +310,27 @@ impl Graph {
             let problem = format!("keys {} are not of the large image's shape", self.shape(keys));
             return Err(self.error(pool.name(), problem));
         }
-        let shape: Shape = [n, c, size[0], size[1]].into();
-        self.check_size(pool.name(), &shape)?;
         let operands = std::iter::once(x).chain(keys).collect();
-        Ok(self.push(Op::Pool(pool, pooling), operands, shape, DType::Float))
+        self.push_float(Op::Pool(pool, pooling), operands, [n, c, size[0], size[1]])
     }
 
+    /// Height and width of the small image of `x` `[n, c, h, w]`.
     fn pooled(&self, op: &'static str, x: Value, pooling: Pooling) -> Result<[usize; 2]> {
         let [_, _, h, w] = self.expect_rank4(op, x, "x")?;
         self.pooled_size(op, [h, w], pooling)
     }
 
     fn pooled_size(&self, op: &'static str, size: [usize; 2], pooling: Pooling) -> Result<[usize; 2]> {
-        match (pooling.positions(0, size[0]), pooling.positions(1, size[1])) {
-            (Some(p), Some(q)) => Ok([p, q]),
-            _ => {
-                let Pooling { kernel, stride, padding, dilation, .. } = pooling;
-                let dilation = if dilation == [1; 2] { String::new() } else { format!(" and dilation {dilation:?}") };
-                let problem = format!(
-                    "windows of {kernel:?} at {stride:?} do not fit {size:?} with padding {padding:?} of at most half a \
-                     window{dilation}"
-                );
-                Err(self.error(op, problem))
-            }
+        if let (Some(p), Some(q)) = (pooling.positions(0, size[0]), pooling.positions(1, size[1])) {
+            return Ok([p, q]);
         }
+        let Pooling { kernel, stride, padding, dilation, .. } = pooling;
+        let dilation = if dilation == [1; 2] { String::new() } else { format!(" and dilation {dilation:?}") };
+        let problem = format!(
+            "windows of {kernel:?} at {stride:?} do not fit {size:?} with padding {padding:?} of at most half a \
+             window{dilation}"
+        );
+        Err(self.error(op, problem))
     }
 
     fn enlarged(&self, op: &'static str, x: Value, scale: [usize; 2]) -> Result<[usize; 2]> {
@@ -358,7 +343,7 @@ impl Graph {
 
     // ------------------------------------------------------------------------------------------------ movement
 
-    /// Repeats size-1 and missing leading axes until the shape is `shape`.
+    /// `x` repeated along axes of size 1 and along missing leading axes, in shape `shape`.
     pub fn broadcast(&mut self, x: Value, shape: impl Into<Shape>) -> Result<Value> {
         let shape = shape.into();
         let from = self.shape(x).clone();
@@ -372,8 +357,7 @@ impl Graph {
         if common_shape(&from, &shape).as_ref() != Some(&shape) {
             return Err(self.error("broadcast", format!("{from} does not broadcast to {shape}")));
         }
-        self.check_size("broadcast", &shape)?;
-        Ok(self.push(Op::Broadcast, vec![x], shape, DType::Float))
+        self.push_float(Op::Broadcast, vec![x], shape)
     }
 
     /// The elements of x in another shape, row-major.
@@ -394,7 +378,7 @@ impl Graph {
         Ok(self.push(Op::Reshape, vec![x], shape, dtype))
     }
 
-    /// Reorders axes: output axis `i` is operand axis `axes[i]`.
+    /// `x` with its axes reordered: axis `i` of the result is axis `axes[i]` of `x`.
     pub fn permute(&mut self, x: Value, axes: &[usize]) -> Result<Value> {
         self.expect_dtype("permute", x, DType::Float)?;
         let from = self.shape(x).clone();
@@ -407,7 +391,7 @@ impl Graph {
         Ok(self.push(Op::Permute(axes.to_vec()), vec![x], shape, DType::Float))
     }
 
-    /// The box of the given shape that begins at `start`.
+    /// The box of `x` with the given shape that begins at index `start`.
     pub fn slice(&mut self, x: Value, start: &[usize], shape: impl Into<Shape>) -> Result<Value> {
         self.expect_dtype("slice", x, DType::Float)?;
         let (from, shape) = (self.shape(x).clone(), shape.into());
@@ -420,7 +404,7 @@ impl Graph {
         Ok(self.push(Op::Slice { start: start.to_vec() }, vec![x], shape, DType::Float))
     }
 
-    /// Zeros around `x`: `before` and `after` along each axis.
+    /// `x` with `before` and `after` zeros around it along each axis.
     pub fn pad(&mut self, x: Value, before: &[usize], after: &[usize]) -> Result<Value> {
         self.expect_dtype("pad", x, DType::Float)?;
         let from = self.shape(x).clone();
@@ -429,13 +413,12 @@ impl Graph {
         }
         let size = |axis: usize| before[axis].saturating_add(from[axis]).saturating_add(after[axis]);
         let shape: Shape = (0..from.len()).map(size).collect();
-        self.check_size("pad", &shape)?;
-        Ok(self.push(Op::Pad { before: before.to_vec() }, vec![x], shape, DType::Float))
+        self.push_float(Op::Pad { before: before.to_vec() }, vec![x], shape)
     }
 
-    /// Operands one after the other along `axis`; all other sizes agree.
+    /// The operands one after the other along `axis`. Fails where they are none, or differ in another size.
     pub fn concat(&mut self, operands: &[Value], axis: usize) -> Result<Value> {
-        /// A fused kernel binds seven inputs, so longer lists are joined in groups.
+        /// Longer lists are joined in groups, since a fused kernel binds seven inputs.
         const GROUP: usize = 6;
         let Some(first) = operands.first() else {
             return Err(self.error("concat", "no operands".into()));
@@ -452,20 +435,18 @@ impl Graph {
         for operand in operands {
             self.expect_dtype("concat", *operand, DType::Float)?;
             let other = self.shape(*operand).clone();
-            let agree = other.len() == shape.len() && (0..shape.len()).all(|a| a == axis || other[a] == shape[a]);
-            if !agree {
+            if other.len() != shape.len() || (0..shape.len()).any(|a| a != axis && other[a] != shape[a]) {
                 let problem = format!("{} and {other} differ beside axis {axis}", self.shape(*first));
                 return Err(self.error("concat", problem));
             }
             shape[axis] += other[axis];
         }
-        self.check_size("concat", &shape.clone().into())?;
-        Ok(self.push(Op::Concat { axis }, operands.to_vec(), shape.into(), DType::Float))
+        self.push_float(Op::Concat { axis }, operands.to_vec(), shape)
     }
 
     // ---------------------------------------------------------------------------------------------- reductions
 
-    /// Joins the elements along `axes`, which disappear from the shape. No axes: the value itself.
+    /// The sum or maximum of the elements along `axes`, which disappear from the shape. `x` itself without axes.
     pub fn reduce(&mut self, reduction: Reduction, x: Value, axes: &[usize]) -> Result<Value> {
         let name = Op::Reduce { reduction, axes: vec![] }.name();
         self.expect_dtype(name, x, DType::Float)?;
@@ -488,7 +469,7 @@ impl Graph {
         self.reduce(Reduction::Sum, x, axes)
     }
 
-    /// The mean along `axes`. Elements are scaled before they are summed, which fuses into the sum.
+    /// The mean along `axes`. Elements are scaled before the sum, so that the factor fuses into the sum.
     pub fn mean(&mut self, x: Value, axes: &[usize]) -> Result<Value> {
         let mut axes = axes.to_vec();
         axes.sort_unstable();
@@ -511,8 +492,8 @@ impl Graph {
 
     // ------------------------------------------------------------------------------------------------- indexing
 
-    /// Real numbers as indices for [`Graph::gather`] in a table of `limit` rows: rounded to the nearest, negative ones to 0
-    /// and large ones to the last. They have no derivative.
+    /// Indices of type u32 for [`Graph::gather`] in a table of `limit` rows, from real numbers: rounded to the nearest
+    /// whole number and limited to `0..limit`. They have no derivative. Fails unless `limit` is between 1 and 2^24.
     pub fn indices(&mut self, x: Value, limit: usize) -> Result<Value> {
         self.expect_dtype("indices", x, DType::Float)?;
         if limit == 0 || limit > 1 << 24 {
@@ -522,9 +503,9 @@ impl Graph {
         Ok(self.push(Op::Indices { limit }, vec![x], shape, DType::U32))
     }
 
-    /// 1 where an element of `x` is among the `count` largest along the last axis, else 0. Of equal elements the first count, so
-    /// that there are exactly `count` ones. A NaN counts among none and its place holds NaN, so that it shows in what is made
-    /// of the marks. They are constants to [`Graph::gradients`].
+    /// 1 where an element of `x` is among the `count` largest along the last axis, else 0. Of equal elements the first
+    /// are taken, so that every row has exactly `count` ones. The mark of a NaN is NaN, so that a NaN is not lost.
+    /// Marks are constants to [`Graph::gradients`].
     pub fn top_k(&mut self, x: Value, count: usize) -> Result<Value> {
         self.expect_dtype("top_k", x, DType::Float)?;
         let shape = self.shape(x).clone();
@@ -536,7 +517,7 @@ impl Graph {
         Ok(self.push(Op::TopK { count }, vec![x], shape, DType::Float))
     }
 
-    /// The rows of `table` `[v, ..]` that `indices` `[n]` (u32) name: `[n, ..]`. An index beyond the table takes its last row.
+    /// The rows of `table` `[v, ..]` at `indices` `[n]` (u32): `[n, ..]`. An index beyond the table reads the last row.
     pub fn gather(&mut self, table: Value, indices: Value) -> Result<Value> {
         self.expect_dtype("gather", table, DType::Float)?;
         self.expect_dtype("gather", indices, DType::U32)?;
@@ -545,12 +526,11 @@ impl Graph {
             return Err(self.error("gather", format!("table {from} needs an axis, indices {count} exactly one")));
         }
         let shape: Shape = std::iter::once(count[0]).chain(from[1..].iter().copied()).collect();
-        self.check_size("gather", &shape)?;
-        Ok(self.push(Op::Gather, vec![table, indices], shape, DType::Float))
+        self.push_float(Op::Gather, vec![table, indices], shape)
     }
 
-    /// The sum of the rows `x` `[n, ..]` into a table of `rows` zero rows, each at its index; the adjoint of
-    /// [`Graph::gather`]. Each index must be below `rows`.
+    /// A table `[rows, ..]` of zeros to which each row of `x` `[n, ..]` is added at its index in `indices` `[n]` (u32);
+    /// the adjoint of [`Graph::gather`]. Each index must be below `rows`.
     pub fn scatter_add(&mut self, x: Value, indices: Value, rows: usize) -> Result<Value> {
         self.expect_dtype("scatter_add", x, DType::Float)?;
         self.expect_dtype("scatter_add", indices, DType::U32)?;
@@ -560,18 +540,15 @@ impl Graph {
             return Err(self.error("scatter_add", problem));
         }
         let shape: Shape = std::iter::once(rows).chain(from[1..].iter().copied()).collect();
-        self.check_size("scatter_add", &shape)?;
-        Ok(self.push(Op::ScatterAdd, vec![x, indices], shape, DType::Float))
+        self.push_float(Op::ScatterAdd, vec![x, indices], shape)
     }
 
-    /// Each picture of `x` `[n, c, h, w]` sampled along an affine map of its own, a row of `maps` `[n, 6]`: pixel (i, j) of
-    /// the result is x at (m0 i + m1 j + m2, m3 i + m4 j + m5), where rows and columns count from the picture's middle. Places
-    /// between pixels are interpolated between the four around, and outside everything is zero.
-    ///
-    /// It is for data: it has no derivative.
+    /// Each picture of `x` `[n, c, h, w]` sampled along an affine map, which is the picture's row m of `maps` `[n, 6]`:
+    /// pixel (i, j) of the result is x at (m0 i + m1 j + m2, m3 i + m4 j + m5), where rows and columns count from the
+    /// picture's middle. Positions between pixels are interpolated bilinearly, and x is zero outside the picture. The
+    /// op is for data and has no derivative.
     pub fn warp(&mut self, x: Value, maps: Value) -> Result<Value> {
-        self.expect_dtype("warp", x, DType::Float)?;
-        self.expect_dtype("warp", maps, DType::Float)?;
+        self.expect_floats("warp", [x, maps])?;
         let (from, given) = (self.shape(x).clone(), self.shape(maps).clone());
         if from.len() != 4 || given[..] != [from[0], 6] {
             let problem = format!("pictures {from} must be [n, c, h, w], and their maps {given} [n, 6]");
@@ -582,7 +559,7 @@ impl Graph {
 
     // -------------------------------------------------------------------------------------------------- inside
 
-    /// What needs no node: constants joined, and neutral elements, which gradients produce in number.
+    /// The result of a binary op that needs no node: of two constants, or with a neutral element.
     fn fold(&mut self, op: Binary, x: Value, y: Value, shape: &Shape) -> Result<Option<Value>> {
         let number = |value: Value| if let Op::Constant(number) = self.node(value).op { Some(number) } else { None };
         let whole = |value: Value| self.shape(value) == shape;
@@ -610,16 +587,13 @@ impl Graph {
         let Window { stride, padding, dilation, .. } = window;
         let size =
             |axis: usize| conv_output(input[axis], dilated(kernel[axis], dilation[axis]), stride[axis], padding[axis]);
-        match (size(0), size(1)) {
-            (Some(p), Some(q)) => Ok([p, q]),
-            _ => {
-                let problem = format!("kernel {kernel:?} does not fit input {input:?} with {}", told(window));
-                Err(self.error(op, problem))
-            }
+        if let (Some(p), Some(q)) = (size(0), size(1)) {
+            return Ok([p, q]);
         }
+        Err(self.error(op, format!("kernel {kernel:?} does not fit input {input:?} with {}", described(window))))
     }
 
-    /// Input and output channels are cut into groups of equal size.
+    /// Fails where the groups do not divide the numbers of input and output channels.
     fn expect_groups(&self, op: &'static str, window: Window, [c, o]: [usize; 2]) -> Result<()> {
         if window.groups > 0 && c.is_multiple_of(window.groups) && o.is_multiple_of(window.groups) {
             return Ok(());
@@ -637,8 +611,8 @@ impl Graph {
     }
 }
 
-/// A window in a message.
-fn told(window: Window) -> String {
+/// Formats a window for a message.
+fn described(window: Window) -> String {
     let Window { stride, padding, dilation, .. } = window;
     let dilation = if dilation == [1; 2] { String::new() } else { format!(", dilation {dilation:?}") };
     format!("stride {stride:?}, padding {padding:?}{dilation}")

@@ -1,44 +1,45 @@
-//! Compositions whose derivative has a closed form that is shorter than the rules of their ops one after the other: softmax
-//! and normalisation. Going backward, [`Graph::gradients`] steps over what lies inside of them. The closed form is made of
+//! Compositions of ops whose derivative has a closed form that is shorter than the chain rule over the ops: softmax and
+//! normalisation. [`Graph::gradients`] uses the closed form and skips the ops inside. The closed form is made of
 //! ordinary nodes, so that it can be differentiated again.
 
 use super::graph::{Composite, Graph, Value};
 use super::op::{Binary, Op, Unary};
 use crate::error::Result;
+use crate::shape::Shape;
 
-/// A value made to have mean 0 and variance 1 along some axes, and what it had before.
+/// A value scaled to mean 0 and variance 1 along some axes, with the mean and variance that it had before.
 #[derive(Clone, Copy, Debug)]
 pub struct Standardised {
-    /// `(x - mean) / sqrt(variance + epsilon)`, shaped as x.
+    /// `(x - mean) / sqrt(variance + epsilon)`, in the shape of x.
     pub output: Value,
-    /// The mean, without the axes.
+    /// The mean of x, in the shape of x without the axes.
     pub mean: Value,
-    /// The variance, divided by the number of elements and not by one less, without the axes.
+    /// The biased variance of x (divided by the number of elements), in the shape of x without the axes.
     pub variance: Value,
 }
 
 impl Graph {
-    /// The value of x, as a constant to [`Graph::gradients`].
+    /// `x` as a constant to [`Graph::gradients`].
     pub fn detach(&mut self, x: Value) -> Value {
         let (shape, dtype) = (self.shape(x).clone(), self.node(x).dtype);
         let detached = self.push(Op::Reshape, vec![x], shape, dtype);
-        self.closed.insert(detached, Composite::Detached);
+        self.composites.insert(detached, Composite::Detached);
         detached
     }
 
-    /// `value`, which was made of `x` by ops that have no derivative, or no useful one; to [`Graph::gradients`] it is `x`: the
-    /// straight-through estimator of Bengio et al., arXiv 1308.3432.
+    /// `value` with the derivative of `x`, for a value computed from `x` by ops without a useful derivative: the
+    /// straight-through estimator of Bengio et al., arXiv 1308.3432. Fails where the two shapes differ.
     pub fn straight_through(&mut self, value: Value, x: Value) -> Result<Value> {
         if self.shape(value) != self.shape(x) {
             let problem = format!("the value is {}, what its derivative goes to {}", self.shape(value), self.shape(x));
             return Err(self.error("straight_through", problem));
         }
         let through = self.detach(value);
-        self.closed.insert(through, Composite::StraightThrough(x));
+        self.composites.insert(through, Composite::StraightThrough(x));
         Ok(through)
     }
 
-    /// `exp(x) / sum(exp(x))` along `axes`, for any size of x.
+    /// `exp(x) / sum(exp(x))` along `axes`, without overflow.
     pub fn softmax(&mut self, x: Value, axes: &[usize]) -> Result<Value> {
         let shape = self.shape(x).clone();
         let shifted = self.below_zero(x, axes)?;
@@ -46,13 +47,13 @@ impl Graph {
         let sum = self.sum(power, axes)?;
         let sum = self.spread(sum, axes, &shape)?;
         let y = self.divide(power, sum)?;
-        self.closed.insert(y, Composite::Softmax { x, axes: axes.to_vec() });
+        self.composites.insert(y, Composite::Softmax(x, axes.to_vec()));
         Ok(y)
     }
 
-    /// [`Graph::softmax`] over the elements that `visible` has a 1 for; the others, for which it has a 0, get exactly 0, and
-    /// their x no derivative, whatever x is. Where none of a sum's elements is visible all of them get 0. `visible` is called
-    /// twice and makes a value of x's shape.
+    /// [`Graph::softmax`] over the elements at which `visible` is 1. Elements at which `visible` is 0 get exactly 0,
+    /// and no derivative, for any x. A sum without visible elements gives 0 everywhere. The closure makes a value of
+    /// x's shape, twice.
     pub(crate) fn masked_softmax(
         &mut self,
         x: Value,
@@ -61,7 +62,7 @@ impl Graph {
     ) -> Result<Value> {
         const LARGEST: f64 = f32::MAX as f64;
         let shape = self.shape(x).clone();
-        // The largest of what is visible: the rest is replaced by the lowest number. In 16 bits x may be infinite.
+        // The largest visible element: others are replaced by the lowest number. In 16 bits x may be infinite.
         let sign = visible(self)?;
         let sign = self.scale(sign, 2.0)?;
         let sign = self.with_number(Binary::Subtract, sign, 1.0)?;
@@ -70,23 +71,24 @@ impl Graph {
         let seen = self.with_number(Binary::Maximum, seen, -LARGEST)?;
         let largest = self.max(seen, axes)?;
         let largest = self.spread(largest, axes, &shape)?;
-        // Of x and not of what replaces it, so that this is what is kept between launches, in 16 bits too.
+        // From x and not from its replacement, so that this difference is what is stored between launches, in 16 bits
+        // too.
         let shifted = self.subtract(x, largest)?;
         let shifted = self.with_number(Binary::Minimum, shifted, 0.0)?;
         let power = self.unary(Unary::Exp, shifted)?;
-        // A factor that is made anew costs less than one that is kept.
+        // Computing the mask again costs less than storing it.
         let visible = visible(self)?;
         let power = self.multiply(power, visible)?;
         let sum = self.sum(power, axes)?;
-        // The largest has 1, so that only a sum of nothing is below this.
+        // The largest visible element adds 1, so that only an empty sum is below 0.5.
         let sum = self.with_number(Binary::Maximum, sum, 0.5)?;
         let sum = self.spread(sum, axes, &shape)?;
         let y = self.divide(power, sum)?;
-        self.closed.insert(y, Composite::Softmax { x, axes: axes.to_vec() });
+        self.composites.insert(y, Composite::Softmax(x, axes.to_vec()));
         Ok(y)
     }
 
-    /// The logarithm of [`Graph::softmax`], without its underflow.
+    /// The logarithm of [`Graph::softmax`] along `axes`, without underflow.
     pub fn log_softmax(&mut self, x: Value, axes: &[usize]) -> Result<Value> {
         let shape = self.shape(x).clone();
         let shifted = self.below_zero(x, axes)?;
@@ -95,36 +97,37 @@ impl Graph {
         let logarithm = self.unary(Unary::Ln, sum)?;
         let logarithm = self.spread(logarithm, axes, &shape)?;
         let y = self.subtract(shifted, logarithm)?;
-        self.closed.insert(y, Composite::LogSoftmax { x, axes: axes.to_vec() });
+        self.composites.insert(y, Composite::LogSoftmax(x, axes.to_vec()));
         Ok(y)
     }
 
-    /// x made to have mean 0 and variance 1 along `axes`, as batch, layer and group normalisation do; `epsilon` is added to
-    /// the variance.
+    /// `x` scaled to mean 0 and variance 1 along `axes`, as in batch, layer and group normalisation; `epsilon` is added
+    /// to the variance.
     pub fn standardise(&mut self, x: Value, axes: &[usize], epsilon: f64) -> Result<Standardised> {
         let (centred, mean) = self.centred(x, axes)?;
         let (scale, variance) = self.inverse_deviation(centred, axes, epsilon)?;
         let output = self.multiply(centred, scale)?;
-        self.closed.insert(output, Composite::Standardised { x, axes: axes.to_vec(), epsilon, mean, variance });
+        self.composites.insert(output, Composite::Standardised { x, axes: axes.to_vec(), epsilon, mean, variance });
         Ok(Standardised { output, mean, variance })
     }
 
-    /// The derivatives that flow from the value `y`, which was composed in this way, to the values it was composed of,
-    /// those that `needed` asks for.
-    pub(super) fn closed_rule(
+    /// The derivatives that flow from the composite value `y` with gradient `g` to the values of which it was composed,
+    /// as far as `needed` has them.
+    pub(super) fn composite_rule(
         &mut self,
-        closed: &Composite,
+        composite: &Composite,
         y: Value,
         g: Value,
         needed: &[bool],
     ) -> Result<Vec<(Value, Value)>> {
         let shape = self.shape(y).clone();
-        let (x, gradient) = match closed {
+        let (x, gradient) = match composite {
             Composite::Detached => return Ok(Vec::new()),
             Composite::StraightThrough(x) => (*x, g),
+            Composite::Custom(derivative) => return self.custom_rule(derivative, y, g),
             Composite::Recurrence => return self.recurrence_rule(y, g, needed),
             // y (g - sum(g y))
-            Composite::Softmax { x, axes } => {
+            Composite::Softmax(x, axes) => {
                 let product = self.multiply(g, y)?;
                 let sum = self.sum(product, axes)?;
                 let sum = self.spread(sum, axes, &shape)?;
@@ -132,7 +135,7 @@ impl Graph {
                 (*x, self.multiply(y, rest)?)
             }
             // g - e^y sum(g)
-            Composite::LogSoftmax { x, axes } => {
+            Composite::LogSoftmax(x, axes) => {
                 let sum = self.sum(g, axes)?;
                 let sum = self.spread(sum, axes, &shape)?;
                 let power = self.unary(Unary::Exp, y)?;
@@ -141,18 +144,16 @@ impl Graph {
             }
             // (g - mean(g) - y mean(g y)) / deviation
             Composite::Standardised { x, axes, epsilon, mean, variance } => {
-                // Rows are read once and reduced in one launch, which is cheaper than to keep what they were reduced to.
+                // Rows are read once and reduced in one launch, which is cheaper than storing mean and variance.
                 let rows = axes.iter().copied().eq(shape.len() - axes.len()..shape.len());
-                let (y, scale) = if rows {
+                let (centred, scale) = if rows {
                     let (centred, _) = self.centred(*x, axes)?;
-                    let (scale, _) = self.inverse_deviation(centred, axes, *epsilon)?;
-                    (self.multiply(centred, scale)?, scale)
+                    (centred, self.inverse_deviation(centred, axes, *epsilon)?.0)
                 } else {
                     let mean = self.spread(*mean, axes, &shape)?;
-                    let centred = self.subtract(*x, mean)?;
-                    let scale = self.scale_of(*variance, axes, *epsilon, &shape)?;
-                    (self.multiply(centred, scale)?, scale)
+                    (self.subtract(*x, mean)?, self.scale_of(*variance, axes, *epsilon, &shape)?)
                 };
+                let y = self.multiply(centred, scale)?;
                 let mean = self.mean(g, axes)?;
                 let mean = self.spread(mean, axes, &shape)?;
                 let product = self.multiply(g, y)?;
@@ -167,7 +168,7 @@ impl Graph {
         Ok(vec![(x, gradient)])
     }
 
-    /// x less its largest element along `axes`. The shift cancels in whatever uses it.
+    /// x minus its maximum along `axes`, a shift that cancels in a softmax.
     fn below_zero(&mut self, x: Value, axes: &[usize]) -> Result<Value> {
         let shape = self.shape(x).clone();
         let largest = self.max(x, axes)?;
@@ -175,7 +176,7 @@ impl Graph {
         self.subtract(x, largest)
     }
 
-    /// x less its mean along `axes`, and the mean.
+    /// x minus its mean along `axes`, and the mean.
     fn centred(&mut self, x: Value, axes: &[usize]) -> Result<(Value, Value)> {
         let shape = self.shape(x).clone();
         let mean = self.mean(x, axes)?;
@@ -183,7 +184,7 @@ impl Graph {
         Ok((self.subtract(x, spread)?, mean))
     }
 
-    /// One over the deviation of values whose mean is 0, shaped as they are, and their variance.
+    /// 1 / sqrt(variance + epsilon) of values with mean 0, in the shape of the values, and the variance.
     fn inverse_deviation(&mut self, centred: Value, axes: &[usize], epsilon: f64) -> Result<(Value, Value)> {
         let shape = self.shape(centred).clone();
         let square = self.unary(Unary::Square, centred)?;
@@ -191,13 +192,7 @@ impl Graph {
         Ok((self.scale_of(variance, axes, epsilon, &shape)?, variance))
     }
 
-    fn scale_of(
-        &mut self,
-        variance: Value,
-        axes: &[usize],
-        epsilon: f64,
-        shape: &crate::shape::Shape,
-    ) -> Result<Value> {
+    fn scale_of(&mut self, variance: Value, axes: &[usize], epsilon: f64, shape: &Shape) -> Result<Value> {
         let sum = self.with_number(Binary::Add, variance, epsilon)?;
         let deviation = self.unary(Unary::SquareRoot, sum)?;
         let scale = self.unary(Unary::Reciprocal, deviation)?;

@@ -9,16 +9,15 @@ use crate::shape::Shape;
 use crate::tensor::DType;
 
 impl Graph {
-    /// The derivative of the scalar `loss` by each of `by`, as new nodes of this graph.
-    ///
-    /// The derivative by a value that `loss` does not depend on is a constant zero. The result can be differentiated
-    /// again. Fails where `loss` is not a scalar of real numbers.
+    /// The derivative of the scalar `loss` by each of `by`, as new nodes of this graph, which can be differentiated
+    /// again. The derivative by a value that `loss` does not depend on is a constant zero. Fails where `loss` is not
+    /// one number of type float, and where an op on the way has no derivative.
     pub fn gradients(&mut self, loss: Value, by: &[Value]) -> Result<Vec<Value>> {
         self.derivatives(None, loss, by)
     }
 
-    /// [`gradients`](Graph::gradients) multiplied by `scale`, from which the derivatives begin. Fails too where `scale`
-    /// is not of the loss's shape.
+    /// [`gradients`](Graph::gradients) multiplied by `scale`, which stands in for the derivative of the loss by itself.
+    /// Fails as `gradients` does, and where `scale` has another shape or type than the loss.
     pub fn gradients_times(&mut self, scale: Value, loss: Value, by: &[Value]) -> Result<Vec<Value>> {
         self.derivatives(Some(scale), loss, by)
     }
@@ -51,54 +50,35 @@ impl Graph {
         let mut gradients: Vec<Option<Value>> = vec![None; loss.0 + 1];
         gradients[loss.0] = Some(match scale {
             Some(scale) => scale,
-            None => {
-                let shape = self.shape(loss).clone();
-                self.constant(1.0, shape)?
-            }
+            None => self.constant(1.0, self.shape(loss).clone())?,
         });
         for index in (0..=loss.0).rev() {
             let Some(upstream) = gradients[index].filter(|_| needed[index]) else { continue };
             let node = self.nodes()[index].clone();
             self.set_scope(node.scope());
-            if let Some(closed) = self.closed.get(&Value(index)).cloned() {
-                let parts = self.closed_rule(&closed, Value(index), upstream, &needed)?;
+            if let Some(composite) = self.composites.get(&Value(index)).cloned() {
+                let parts = self.composite_rule(&composite, Value(index), upstream, &needed)?;
                 for (operand, part) in parts.into_iter().filter(|(operand, _)| needed[operand.0]) {
-                    self.meet(&mut gradients, operand, part)?;
+                    self.accumulate(&mut gradients, operand, part)?;
                 }
                 continue;
             }
-            if let Op::Custom(kernel) = &node.op {
-                let parts = self.custom_rule(kernel, &node.operands, Value(index), upstream)?;
-                for (operand, part) in node.operands.iter().zip(parts).filter(|(operand, _)| needed[operand.0]) {
-                    if let Some(part) = part {
-                        self.meet(&mut gradients, *operand, part)?;
-                    }
+            for (position, operand) in node.operands.iter().enumerate().filter(|(_, operand)| needed[operand.0]) {
+                if let Some(part) = self.rule(&node.op, &node.operands, position, Value(index), upstream)? {
+                    self.accumulate(&mut gradients, *operand, part)?;
                 }
-                continue;
-            }
-            for (position, operand) in node.operands.iter().enumerate() {
-                if !needed[operand.0] {
-                    continue;
-                }
-                let Some(part) = self.rule(&node.op, &node.operands, position, Value(index), upstream)? else {
-                    continue;
-                };
-                self.meet(&mut gradients, *operand, part)?;
             }
         }
         by.iter()
             .map(|value| match gradients.get(value.0).copied().flatten() {
                 Some(gradient) => Ok(gradient),
-                None => {
-                    let shape = self.shape(*value).clone();
-                    self.constant(0.0, shape)
-                }
+                None => self.constant(0.0, self.shape(*value).clone()),
             })
             .collect()
     }
 
-    /// Adds a part of a value's gradient to those that there are.
-    fn meet(&mut self, gradients: &mut [Option<Value>], value: Value, part: Value) -> Result<()> {
+    /// Adds a part of a value's gradient to the parts found before.
+    fn accumulate(&mut self, gradients: &mut [Option<Value>], value: Value, part: Value) -> Result<()> {
         gradients[value.0] = Some(match gradients[value.0] {
             Some(sum) => self.add(sum, part)?,
             None => part,
@@ -106,18 +86,19 @@ impl Graph {
         Ok(())
     }
 
-    /// The part of the gradient that flows from node `y` with gradient `g` to its operand number `position`; `None`
-    /// where it is zero everywhere.
+    /// The part of the gradient that flows from node `y` with gradient `g` to its operand at `position`; `None` for a
+    /// gradient of zeros.
     fn rule(&mut self, op: &Op, operands: &[Value], position: usize, y: Value, g: Value) -> Result<Option<Value>> {
         let x = operands[position];
         let shape = self.shape(x).clone();
         let gradient = match op {
-            // Sources have no operands; draws and indices do not vary with theirs.
+            // Sources have no operands. Draws and indices do not depend on operands, and marks of the top k only by
+            // jumps.
             Op::Input { .. } | Op::Parameter { .. } | Op::Constant(_) | Op::Iota => return Ok(None),
-            Op::RandomUniform { .. } | Op::RandomBits { .. } | Op::Batch | Op::Indices { .. } => return Ok(None),
-            // Constant but for jumps.
-            Op::TopK { .. } => return Ok(None),
-            // Their operands' derivatives come together, in a closed form.
+            Op::RandomUniform { .. } | Op::RandomBits { .. } | Op::Batch | Op::Indices { .. } | Op::TopK { .. } => {
+                return Ok(None);
+            }
+            // Composites, whose rule gives the derivatives by all operands together.
             Op::Lstm(_) | Op::Gru(_) | Op::LinearRecurrence { .. } => return Ok(None),
             Op::Unary(unary) => return self.unary_rule(*unary, x, y, g),
             Op::Binary(binary) => return self.binary_rule(*binary, operands, position, y, g),
@@ -137,12 +118,12 @@ impl Graph {
                 0 => self.conv2d_grad_input(operands[1], g, *window, [shape[2], shape[3]])?,
                 _ => self.conv2d(operands[0], g, *window)?,
             },
-            // Linear in the first operand; keys only choose, which is constant but for jumps.
+            // Linear in the first operand. The keys only choose elements, so the result depends on them only by jumps.
             Op::Pool(..) if position > 0 => return Ok(None),
             Op::Pool(pool, pooling) => {
                 self.pool(pool.transposed(), g, operands.get(1).copied(), *pooling, [shape[2], shape[3]])?
             }
-            // Each element was read as often as it was repeated: sum over the repetitions.
+            // The sum over the repetitions of each element.
             Op::Broadcast => self.sum_to(g, &shape)?,
             Op::Reshape => self.reshape(g, shape)?,
             // The inverse order of axes.
@@ -153,38 +134,33 @@ impl Graph {
                 }
                 self.permute(g, &inverse)?
             }
-            // What was cut away has no influence: zeros there.
+            // Zeros for the elements that were cut away, which have no influence.
             Op::Slice { start } => {
-                let after: Vec<usize> =
-                    (0..shape.len()).map(|axis| shape[axis] - start[axis] - self.shape(y)[axis]).collect();
+                let after = (0..shape.len()).map(|axis| shape[axis] - start[axis] - self.shape(y)[axis]);
+                let after: Vec<usize> = after.collect();
                 self.pad(g, start, &after)?
             }
-            // The padding is constant: cut it away.
+            // The padding is constant, and its gradient is cut away.
             Op::Pad { before } => self.slice(g, before, shape)?,
-            // Each operand's own part.
+            // The slice of the gradient at the operand's position.
             Op::Concat { axis } => {
                 let mut start = vec![0; shape.len()];
                 start[*axis] = operands[..position].iter().map(|operand| self.shape(*operand)[*axis]).sum();
                 self.slice(g, &start, shape)?
             }
-            // Every element counts once.
+            // d sum = 1 for each element
             Op::Reduce { reduction: Reduction::Sum, axes } => self.spread(g, axes, &shape)?,
-            // Only the largest elements count; equal ones share.
-            Op::Reduce { reduction: Reduction::Max, axes } => {
-                let largest = self.spread(y, axes, &shape)?;
-                let hit = self.binary(Binary::Equal, x, largest)?;
-                let hits = self.sum(hit, axes)?;
-                let share = self.divide(g, hits)?;
-                let share = self.spread(share, axes, &shape)?;
-                self.multiply(hit, share)?
-            }
-            // Rows flow back to where they came from; indices have no derivative.
+            Op::Reduce { reduction: Reduction::Max, axes } => self.max_rule(x, axes, y, g)?,
+            // The gradients of rows flow back to the rows that they were read from. Indices have no derivative.
             Op::Gather if position == 0 => self.scatter_add(g, operands[1], shape[0])?,
             Op::ScatterAdd if position == 0 => self.gather(g, operands[1])?,
             Op::Gather | Op::ScatterAdd => return Ok(None),
-            // It brings a rule for all its operands at once, which has been asked before.
-            Op::Custom(_) => return Ok(None),
-            // It is made for data, which nothing is trained through.
+            // A kernel that has a derivative is a composite.
+            Op::Custom(kernel) => {
+                let help = "give it one by CustomKernel::with_gradient";
+                return Err(self.error("custom", format!("{:?} has no derivative: {help}", kernel.name())));
+            }
+            // An op for data, through which nothing is trained.
             Op::Warp => return Err(self.error("warp", "it has no derivative: use it on data".into())),
         };
         Ok(Some(gradient))
@@ -196,7 +172,7 @@ impl Graph {
             Unary::Negate => return self.unary(Unary::Negate, g).map(Some),
             // d|x| = sign x
             Unary::Absolute => self.unary(Unary::Sign, x)?,
-            // Constant on both sides of a jump.
+            // 0 on both sides of the jump
             Unary::Sign | Unary::Step => return Ok(None),
             // d x² = 2 x
             Unary::Square => self.scale(x, 2.0)?,
@@ -214,18 +190,12 @@ impl Graph {
             Unary::Exp => y,
             // d ln x = 1/x
             Unary::Ln => self.unary(Unary::Reciprocal, x)?,
-            // 1 where it is open. The output is looked at, so that the input need not be kept.
+            // d max(x, 0) = 1 where x > 0, else 0. It is taken from the output, so that the input need not be kept.
             Unary::Relu => self.unary(Unary::Step, y)?,
             // d s = s (1 - s)
-            Unary::Sigmoid => {
-                let rest = self.one_minus(y)?;
-                self.multiply(y, rest)?
-            }
+            Unary::Sigmoid => self.sigmoid_slope(y)?,
             // d tanh = 1 - tanh²
-            Unary::Tanh => {
-                let square = self.unary(Unary::Square, y)?;
-                self.one_minus(square)?
-            }
+            Unary::Tanh => self.tanh_slope(y)?,
             // d ln(1 + eˣ) = sigmoid x
             Unary::Softplus => self.unary(Unary::Sigmoid, x)?,
             // d x s(x) = s + x s (1 - s) = s + y (1 - s)
@@ -258,7 +228,7 @@ impl Graph {
                 let sine = self.unary(Unary::Sine, x)?;
                 self.unary(Unary::Negate, sine)?
             }
-            // The inverse function's derivative is one over the density where it arrives: √(2π) e^(y²/2).
+            // d Φ⁻¹(x) = 1/φ(y) = √(2π) e^(y²/2)
             Unary::NormalQuantile => {
                 let bell = self.bell(y, 0.5)?;
                 self.scale(bell, (2.0 * std::f64::consts::PI).sqrt())?
@@ -294,17 +264,10 @@ impl Graph {
                 let part = self.multiply(part, z)?;
                 return self.unary(Unary::Negate, part).map(Some);
             }
-            // The larger (smaller) one counts; equal ones share, as in PyTorch.
-            Binary::Maximum | Binary::Minimum => {
-                let (this, other) = (operands[position], operands[1 - position]);
-                let wins = match op {
-                    Binary::Maximum => self.binary(Binary::Less, other, this)?,
-                    _ => self.binary(Binary::Less, this, other)?,
-                };
-                let draw = self.binary(Binary::Equal, x, y)?;
-                let draw = self.scale(draw, 0.5)?;
-                self.add(wins, draw)?
-            }
+            // d max(x, y) = 1 by the larger operand, 0 by the other, and 1/2 by each of equal ones, as in PyTorch
+            Binary::Maximum => self.extremum_slope(operands[1 - position], operands[position], [x, y])?,
+            // d min(x, y) = 1 by the smaller operand, 0 by the other, and 1/2 by each of equal ones
+            Binary::Minimum => self.extremum_slope(operands[position], operands[1 - position], [x, y])?,
             // d xʸ = y x^(y-1), xʸ ln x
             Binary::Power if first => {
                 let exponent = self.with_number(Binary::Subtract, y, 1.0)?;
@@ -315,7 +278,7 @@ impl Graph {
                 let logarithm = self.unary(Unary::Ln, x)?;
                 self.multiply(z, logarithm)?
             }
-            // Constant on both sides of a jump.
+            // 0 on both sides of the jump
             Binary::Less | Binary::Equal => return Ok(None),
             // d = sigmoid(x) - y by the logit, -x by the target
             Binary::BceWithLogits if first => {
@@ -323,37 +286,51 @@ impl Graph {
                 self.subtract(sigmoid, y)?
             }
             Binary::BceWithLogits => self.unary(Unary::Negate, x)?,
-            // 1 where open, else the slope; by the slope: x where closed
-            Binary::LeakyRelu => {
-                let open = self.unary(Unary::Step, x)?;
-                let closed = self.one_minus(open)?;
-                if first {
-                    let leak = self.multiply(closed, y)?;
-                    self.add(open, leak)?
-                } else {
-                    self.multiply(closed, x)?
-                }
-            }
-            // 1 where open, else alpha eˣ = z + alpha; by alpha: eˣ - 1 where closed
-            Binary::Elu => {
-                let open = self.unary(Unary::Step, x)?;
-                let closed = self.one_minus(open)?;
-                if first {
-                    let curve = self.add(z, y)?;
-                    let curve = self.multiply(closed, curve)?;
-                    self.add(open, curve)?
-                } else {
-                    let one = self.constant(1.0, [])?;
-                    let curve = self.binary(Binary::Elu, x, one)?;
-                    self.multiply(closed, curve)?
-                }
-            }
+            Binary::LeakyRelu | Binary::Elu => self.rectifier_slope(op, [x, y, z], first)?,
         };
         self.multiply(g, slope).map(Some)
     }
 
-    /// C = A B gives dA = dC Bᵀ and dB = Aᵀ dC; the flags only move the transposes. An operand that served a whole batch
-    /// of products gets the sum over the batch.
+    /// The slope of a maximum or a minimum: 1 where `low < high`, 1/2 where x = y, else 0.
+    fn extremum_slope(&mut self, low: Value, high: Value, [x, y]: [Value; 2]) -> Result<Value> {
+        let wins = self.binary(Binary::Less, low, high)?;
+        let draw = self.binary(Binary::Equal, x, y)?;
+        let draw = self.scale(draw, 0.5)?;
+        self.add(wins, draw)
+    }
+
+    /// The slope of z = leaky_relu(x, y) or z = elu(x, y), by x (`first`) or by y.
+    fn rectifier_slope(&mut self, op: Binary, [x, y, z]: [Value; 3], first: bool) -> Result<Value> {
+        let positive = self.unary(Unary::Step, x)?;
+        let negative = self.one_minus(positive)?;
+        let slope = match (op == Binary::Elu, first) {
+            // d leaky_relu(x, y) = 1 where x > 0, else y
+            (false, true) => y,
+            // and by y: 0 where x > 0, else x
+            (false, false) => x,
+            // d elu(x, y) = 1 where x > 0, else y eˣ = z + y
+            (true, true) => self.add(z, y)?,
+            // and by y: 0 where x > 0, else eˣ - 1
+            (true, false) => self.with_number(Binary::Elu, x, 1.0)?,
+        };
+        let slope = self.multiply(negative, slope)?;
+        if first { self.add(positive, slope) } else { Ok(slope) }
+    }
+
+    /// The derivative of the maxima `y` of x along `axes`: the gradient of each goes to the largest element, in equal
+    /// parts where several are the largest.
+    fn max_rule(&mut self, x: Value, axes: &[usize], y: Value, g: Value) -> Result<Value> {
+        let shape = self.shape(x).clone();
+        let largest = self.spread(y, axes, &shape)?;
+        let hit = self.binary(Binary::Equal, x, largest)?;
+        let hits = self.sum(hit, axes)?;
+        let share = self.divide(g, hits)?;
+        let share = self.spread(share, axes, &shape)?;
+        self.multiply(hit, share)
+    }
+
+    /// C = A B gives dA = dC Bᵀ and dB = Aᵀ dC; the flags `ta` and `tb` only move the transposes. The gradient of an
+    /// operand that a batch of products shares is the sum over the batch.
     fn matmul_rule(&mut self, operands: &[Value], position: usize, g: Value, ta: bool, tb: bool) -> Result<Value> {
         let (a, b) = (operands[0], operands[1]);
         let gradient = match (position, ta, tb) {
@@ -370,8 +347,8 @@ impl Graph {
     fn sum_to(&mut self, x: Value, shape: &Shape) -> Result<Value> {
         let from = self.shape(x).clone();
         let lead = from.len() - shape.len();
-        let axes: Vec<usize> =
-            (0..from.len()).filter(|axis| *axis < lead || shape[*axis - lead] != from[*axis]).collect();
+        let repeated = |axis: &usize| *axis < lead || shape[*axis - lead] != from[*axis];
+        let axes: Vec<usize> = (0..from.len()).filter(repeated).collect();
         let sum = self.sum(x, &axes)?;
         self.reshape(sum, shape.clone())
     }
@@ -386,6 +363,18 @@ impl Graph {
     pub(crate) fn one_minus(&mut self, x: Value) -> Result<Value> {
         let one = self.constant(1.0, [])?;
         self.subtract(one, x)
+    }
+
+    /// The derivative of y = sigmoid(x), from y: y (1 - y).
+    pub(super) fn sigmoid_slope(&mut self, y: Value) -> Result<Value> {
+        let rest = self.one_minus(y)?;
+        self.multiply(y, rest)
+    }
+
+    /// The derivative of y = tanh(x), from y: 1 - y².
+    pub(super) fn tanh_slope(&mut self, y: Value) -> Result<Value> {
+        let square = self.unary(Unary::Square, y)?;
+        self.one_minus(square)
     }
 
     /// e^(factor x²)

@@ -1,48 +1,49 @@
-//! The graph and the methods that build it. Each checks its operands' shapes, so a graph that exists is well formed.
+//! The graph: its nodes, scopes and effects, and the checks and errors of the methods that add ops.
 
 use super::op::Op;
 use crate::error::{Error, Result};
 use crate::shape::Shape;
 use crate::tensor::DType;
 use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
 
 /// Words of the step state that [`Graph::batch`] and the random ops read: see [`crate::plan::state`].
 pub const STATE_LENGTH: usize = 8;
 
-/// The most elements that one value, and all parameters of a model together, may have: kernels index with 32 bits, and byte
-/// counts below it cannot overflow 64 bits.
+/// The largest number of elements of one value, and of all parameters of a model together: kernels index with 32 bits.
 pub const MAX_ELEMENTS: usize = 1 << 31;
 
 /// A node's result: a handle into the [`Graph`] that made it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Value(pub(crate) usize);
 
-/// An op, what it is applied to, and what comes out.
+/// An op with its operands, and the shape and type of its result.
 #[derive(Clone, Debug)]
 pub struct Node {
-    /// What is computed.
+    /// The op.
     pub op: Op,
-    /// From what, in the op's order.
+    /// The operands, in the op's order.
     pub operands: Vec<Value>,
     /// The result's shape.
     pub shape: Shape,
     /// The result's element type.
     pub dtype: DType,
-    /// The scope it was built in, such as `encoder.0`; empty outside any.
+    /// The scope in which the node was built, such as `encoder.0`; empty outside any.
     pub name: String,
-    /// Whether it was built in a scope of full precision, where plans in 16 bits store 32: see [`Scope`].
+    /// Whether a plan in 16 bits stores the value in 32: see [`Scope::full_precision`].
     pub full_precision: bool,
 }
 
 impl Node {
-    /// The scope that it was built in, for nodes that take its place or differentiate it.
+    /// The scope in which the node was built, for nodes that replace or differentiate it.
     pub(crate) fn scope(&self) -> Scope {
         Scope { name: self.name.clone(), full_precision: Some(self.full_precision) }
     }
 }
 
-/// A name for nodes, and whether they have full precision: see [`Graph::set_scope`]. One that is made of a name alone leaves
-/// the precision as it is.
+/// A name for nodes, and whether they have full precision: see [`Graph::set_scope`]. A scope made from a name alone
+/// keeps the precision of the scope before it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Scope {
     pub(super) name: String,
@@ -50,8 +51,8 @@ pub struct Scope {
 }
 
 impl Scope {
-    /// A scope in which values that a plan would store in 16 bits keep 32. Losses have it, since sums and differences of
-    /// numbers that are nearly alike keep no digit of 16 bits.
+    /// A scope whose values have 32 bits, in plans that store other values in 16. Losses use it, since a difference of
+    /// nearly equal numbers has no correct digit in 16 bits.
     pub fn full_precision(name: impl Into<String>) -> Scope {
         Scope { name: name.into(), full_precision: Some(true) }
     }
@@ -63,23 +64,38 @@ impl From<&str> for Scope {
     }
 }
 
-/// What a value was composed of.
+/// The derivative of an application's kernel: see [`CustomKernel::with_gradient`](super::CustomKernel::with_gradient).
+#[derive(Clone)]
+pub(super) struct Derivative {
+    /// The kernel's name.
+    pub(super) kernel: String,
+    pub(super) rule: Arc<Gradient>,
+}
+
+/// Makes the operands' gradients from the graph, the operands, the result and the result's gradient.
+type Gradient = dyn Fn(&mut Graph, &[Value], Value, Value) -> Result<Vec<Option<Value>>> + Send + Sync;
+
+impl fmt::Debug for Derivative {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "Derivative({:?})", self.kernel)
+    }
+}
+
+/// How a value was composed, for a derivative in a closed form.
 #[derive(Clone, Debug)]
 pub(super) enum Composite {
-    /// The operand's value counts as a constant.
+    /// A constant to gradients.
     Detached,
-    /// The derivative goes to this value as it is.
+    /// A value whose derivative goes to the value given here, unchanged.
     StraightThrough(Value),
-    /// A recurrence: its operands' derivatives come from one recurrence in reverse.
+    /// An application's kernel, by its derivative.
+    Custom(Derivative),
+    /// A recurrence, whose operands' derivatives come from one recurrence in reverse.
     Recurrence,
-    Softmax {
-        x: Value,
-        axes: Vec<usize>,
-    },
-    LogSoftmax {
-        x: Value,
-        axes: Vec<usize>,
-    },
+    /// The softmax of a value along axes.
+    Softmax(Value, Vec<usize>),
+    /// The logarithm of the softmax of a value along axes.
+    LogSoftmax(Value, Vec<usize>),
     Standardised {
         x: Value,
         axes: Vec<usize>,
@@ -88,18 +104,19 @@ pub(super) enum Composite {
         variance: Value,
     },
 }
-/// A computation with static shapes. Nodes are in an order in which they can be computed.
+
+/// A computation with static shapes: a list of nodes, each after its operands.
 #[derive(Clone, Debug, Default)]
 pub struct Graph {
     nodes: Vec<Node>,
     scope: String,
     full_precision: bool,
     pub(super) streams: u32,
-    /// Values whose derivative is known in a closed form.
-    pub(super) closed: HashMap<Value, Composite>,
+    /// Values whose derivative has a closed form.
+    pub(super) composites: HashMap<Value, Composite>,
     /// The parameters by name.
     pub(super) parameters: HashMap<String, Value>,
-    /// Parameters and the values that they take after the step.
+    /// Parameters and their values after the step.
     assignments: Vec<(Value, Value)>,
     /// Parameters whose columns have length 1.
     unit_columns: Vec<Value>,
@@ -111,12 +128,12 @@ impl Graph {
         Graph::default()
     }
 
-    /// All nodes; a value's operands stand before it.
+    /// All nodes, each after its operands.
     pub fn nodes(&self) -> &[Node] {
         &self.nodes
     }
 
-    /// The node behind a value.
+    /// The node that computes a value.
     pub fn node(&self, value: Value) -> &Node {
         &self.nodes[value.0]
     }
@@ -126,8 +143,8 @@ impl Graph {
         &self.nodes[value.0].shape
     }
 
-    /// Names the nodes built from here on, for errors and printed plans, and sets their precision where the scope says so.
-    /// Returns the scope before this one, by which a caller ends it.
+    /// Names the nodes built from now on, for errors and printed plans, and sets their precision if the scope has one.
+    /// Returns the previous scope; a caller ends the new scope by setting the previous one again.
     pub fn set_scope(&mut self, scope: impl Into<Scope>) -> Scope {
         let Scope { name, full_precision } = scope.into();
         let before = Some(self.full_precision);
@@ -137,8 +154,8 @@ impl Graph {
 
     // ------------------------------------------------------------------------------------------------- effects
 
-    /// Gives a parameter a new value after the step, without a gradient. Everything in this step still sees the old one.
-    /// At most once for each parameter.
+    /// Gives a parameter a new value after the step, without a gradient. All ops of the step read the old value. Fails
+    /// where `parameter` is no parameter, has been assigned before, or differs in shape from the value.
     pub fn assign(&mut self, parameter: Value, value: Value) -> Result<()> {
         let Op::Parameter { name } = &self.node(parameter).op else {
             return Err(self.error("assign", format!("{} is no parameter", self.shape(parameter))));
@@ -155,13 +172,13 @@ impl Graph {
         Ok(())
     }
 
-    /// The parameters that are given new values, and these.
+    /// The pairs of parameter and new value of all calls of [`Graph::assign`].
     pub fn assignments(&self) -> &[(Value, Value)] {
         &self.assignments
     }
 
-    /// Keeps the columns of a parameter `[rows, columns]` at length 1: every step scales them behind its update. A column of
-    /// zeros stays.
+    /// Keeps the columns of a parameter `[rows, columns]` at length 1: every step scales them after its update, except
+    /// columns of zeros. Fails for values other than a matrix of parameters.
     pub fn keep_unit_columns(&mut self, parameter: Value) -> Result<()> {
         let shape = self.shape(parameter);
         if !matches!(self.node(parameter).op, Op::Parameter { .. }) || shape.len() != 2 {
@@ -196,6 +213,13 @@ impl Graph {
         Value(self.nodes.len() - 1)
     }
 
+    /// Adds a node of type float. Fails where its shape has a size of zero or too many elements.
+    pub(super) fn push_float(&mut self, op: Op, operands: Vec<Value>, shape: impl Into<Shape>) -> Result<Value> {
+        let shape = shape.into();
+        self.check_size(op.name(), &shape)?;
+        Ok(self.push(op, operands, shape, DType::Float))
+    }
+
     pub(crate) fn expect_state(&self, op: &'static str, state: Value) -> Result<()> {
         self.expect_dtype(op, state, DType::U32)?;
         match self.shape(state)[..] {
@@ -210,6 +234,11 @@ impl Graph {
             return Ok(());
         }
         Err(self.error(op, format!("operand {} is {found:?}, not {dtype:?}", self.shape(value))))
+    }
+
+    pub(super) fn expect_floats(&self, op: &'static str, [x, y]: [Value; 2]) -> Result<()> {
+        self.expect_dtype(op, x, DType::Float)?;
+        self.expect_dtype(op, y, DType::Float)
     }
 
     pub(super) fn check_size(&self, op: &'static str, shape: &Shape) -> Result<()> {

@@ -1,12 +1,11 @@
-//! The ops. Every match on [`Op`], [`Unary`] and [`Binary`] in the crate is without a wildcard arm, so the compiler
-//! names each place that a new one must be given.
+//! The ops. No match on [`Op`], [`Unary`] or [`Binary`] has a wildcard arm: the compiler names what a new op needs.
 
-use super::custom::CustomKernel;
+use super::element::ElementKernel;
 use crate::shape::{dilated, pool_output};
 
-/// Defines an enum of elementwise ops together with the list of all of them and the function that each is in
-/// `shaders/math.wgsl`, `cpu/math.rs` and `cpu/double.rs`: one place for what must agree. `$each!` hands the list of
-/// variants and functions to another macro, behind arguments of the caller's.
+/// Defines an enum of elementwise ops, the list of all of them, and the name of each op's function in
+/// `shaders/math.wgsl`, `cpu/math.rs` and `cpu/double.rs`. `$each!` passes the caller's arguments and then all variants
+/// and functions to another macro.
 macro_rules! elementwise_ops {
     ($dollar:tt $each:ident $(#[$doc:meta])* $name:ident {
         $($(#[$variant_doc:meta])* $variant:ident = $function:ident,)*
@@ -73,7 +72,7 @@ elementwise_ops! { $ each_unary
         Sine = sine,
         /// cos x, x in radians.
         Cosine = cosine,
-        /// The inverse of the standard normal's distribution function: turns a uniform draw in `[0, 1)` into a normal one.
+        /// The inverse of the standard normal's distribution function, for x in `[0, 1)`.
         NormalQuantile = normal_quantile,
     }
 }
@@ -108,17 +107,17 @@ elementwise_ops! { $ each_binary
     }
 }
 
-/// How a convolution's kernel moves over its input, `[vertical, horizontal]`, and which channels it joins.
+/// Stride, padding, dilation `[vertical, horizontal]` and groups of a convolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Window {
     /// Elements from one position to the next; at least 1.
     pub stride: [usize; 2],
-    /// Zeros put around the input on each side.
+    /// Zeros added to the input on each side.
     pub padding: [usize; 2],
     /// Elements of the input from one element of the kernel to the next; at least 1.
     pub dilation: [usize; 2],
-    /// Parts into which input and output channels are cut alike, each a convolution of its own; 1 for a whole one, and as
-    /// many as channels for a depthwise one.
+    /// Number of groups that input and output channels are divided into, each convolved separately: 1 for an ordinary
+    /// convolution, the number of channels for a depthwise one.
     pub groups: usize,
 }
 
@@ -136,49 +135,42 @@ impl Window {
     }
 }
 
-/// How the windows of a pooling lie over the large image, `[vertical, horizontal]`. They hold nothing of the padding.
+/// The windows of a pooling over the large image, `[vertical, horizontal]`, without the padding's elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Pooling {
     /// Elements of a window; 0 for [adaptive](Pooling::ADAPTIVE) windows.
     pub kernel: [usize; 2],
     /// Elements from one window to the next; at least 1.
     pub stride: [usize; 2],
-    /// How far the first and the last windows may stand out of the image, at most half the kernel.
+    /// Elements by which the first and the last windows may extend beyond the image; at most half the kernel.
     pub padding: [usize; 2],
     /// Elements of the image from one element of a window to the next; at least 1.
     pub dilation: [usize; 2],
-    /// Whether the number of windows is rounded up, so that the last ones may stand out further: PyTorch's `ceil_mode`.
+    /// Whether the number of windows is rounded up, so that the last window may extend further: PyTorch's `ceil_mode`.
     pub ceil: bool,
 }
 
-impl Default for Pooling {
-    /// Windows of one element, side by side.
-    fn default() -> Pooling {
-        Pooling::tiles([1; 2])
-    }
-}
-
 impl Pooling {
-    /// Windows that share the image among any number of positions, as PyTorch's adaptive poolings do: of `p` positions over
-    /// `h` elements, window `i` begins at `i h / p` rounded down and ends at `(i + 1) h / p` rounded up.
+    /// Windows that divide the image among any number of positions, as in PyTorch's adaptive poolings: of `p` positions
+    /// over `h` elements, window `i` begins at `i h / p` rounded down and ends at `(i + 1) h / p` rounded up.
     pub const ADAPTIVE: Pooling =
         Pooling { kernel: [0; 2], stride: [1; 2], padding: [0; 2], dilation: [1; 2], ceil: false };
 
     /// Windows that cover the image side by side.
     pub fn tiles(kernel: [usize; 2]) -> Pooling {
-        Pooling { kernel, stride: kernel, padding: [0; 2], dilation: [1; 2], ceil: false }
+        Pooling { kernel, stride: kernel, ..Pooling::ADAPTIVE }
     }
 
-    /// How many windows there are along an axis of `size` elements; `None` where they do not fit, where the padding is more
-    /// than half the kernel, and where a window would hold no element of the image, which only gaps can bring about.
+    /// The number of windows along an axis of `size` elements. `None` where no window fits, where the padding is more
+    /// than half the kernel, and where the gaps of a dilated window would contain all elements of the image.
     pub fn positions(&self, axis: usize, size: usize) -> Option<usize> {
-        let at = |sizes: [usize; 2]| sizes[axis];
-        let (stride, padding, dilation) = (at(self.stride), at(self.padding), at(self.dilation));
-        let count = pool_output(size, dilated(at(self.kernel), dilation), stride, padding, self.ceil)?;
-        if padding > at(self.kernel) / 2 {
+        let [kernel, stride, padding, dilation] =
+            [self.kernel, self.stride, self.padding, self.dilation].map(|s| s[axis]);
+        let count = pool_output(size, dilated(kernel, dilation), stride, padding, self.ceil)?;
+        if padding > kernel / 2 {
             return None;
         }
-        // Windows that begin in the padding reach into the image by the first of their elements that is not before it.
+        // A window that begins in the padding needs an element in the image: the first one that is not before it.
         let reaches = |position: usize| {
             let before = padding - position * stride;
             before.div_ceil(dilation) * dilation - before < size
@@ -187,58 +179,56 @@ impl Pooling {
     }
 }
 
-/// A linear map between a large image `[n, c, h, w]` and a small one `[n, c, p, q]`. Each kind and the one after it are
-/// each other's transpose, and so each other's derivative.
+/// A linear map between a large image `[n, c, h, w]` and a small one `[n, c, p, q]`. The kinds are listed in pairs:
+/// each is the transpose, and so the derivative, of the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Pool {
     /// Large to small: the sum of each window.
     Sum,
-    /// Small to large: the sum over all windows that an element is in.
+    /// Small to large: the sum over all windows that contain an element.
     SumSpread,
     /// Large to small: in each window, the element at its first largest key. The second operand holds the keys.
     Max,
-    /// Small to large: the sum over all windows in which an element has the first largest key. The second operand, a large
-    /// image, holds the keys.
+    /// Small to large: the sum over all windows in which an element has the first largest key. The second operand, a
+    /// large image, holds the keys.
     MaxSpread,
-    /// Small to large: linear interpolation between the centres of pixels (align_corners = false). Windows are as large as
-    /// a pixel of the small image.
+    /// Small to large: linear interpolation between the centres of pixels (align_corners = false). A window is the area
+    /// of a pixel of the small image.
     Linear,
-    /// Large to small: each element shared among those that it was interpolated from.
+    /// Large to small: each element is divided among the pixels from which it was interpolated.
     LinearSpread,
 }
 
 impl Pool {
+    /// The name in errors and printed plans, and the transpose.
+    fn name_and_transpose(self) -> (&'static str, Pool) {
+        match self {
+            Pool::Sum => ("sum_pool", Pool::SumSpread),
+            Pool::SumSpread => ("sum_pool_spread", Pool::Sum),
+            Pool::Max => ("max_pool", Pool::MaxSpread),
+            Pool::MaxSpread => ("max_pool_spread", Pool::Max),
+            Pool::Linear => ("linear_resize", Pool::LinearSpread),
+            Pool::LinearSpread => ("linear_resize_spread", Pool::Linear),
+        }
+    }
+
     /// The name in errors and printed plans.
     pub fn name(self) -> &'static str {
-        match self {
-            Pool::Sum => "sum_pool",
-            Pool::SumSpread => "sum_pool_spread",
-            Pool::Max => "max_pool",
-            Pool::MaxSpread => "max_pool_spread",
-            Pool::Linear => "linear_resize",
-            Pool::LinearSpread => "linear_resize_spread",
-        }
+        self.name_and_transpose().0
+    }
+
+    /// The kind that maps the other way.
+    pub fn transposed(self) -> Pool {
+        self.name_and_transpose().1
     }
 
     /// Whether the result is the large image.
     pub fn enlarges(self) -> bool {
         matches!(self, Pool::SumSpread | Pool::MaxSpread | Pool::Linear)
     }
-
-    /// The kind that maps the other way.
-    pub fn transposed(self) -> Pool {
-        match self {
-            Pool::Sum => Pool::SumSpread,
-            Pool::SumSpread => Pool::Sum,
-            Pool::Max => Pool::MaxSpread,
-            Pool::MaxSpread => Pool::Max,
-            Pool::Linear => Pool::LinearSpread,
-            Pool::LinearSpread => Pool::Linear,
-        }
-    }
 }
 
-/// In which order a recurrence takes the steps of a sequence.
+/// The order in which a recurrence takes the steps of a sequence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Direction {
     /// From the first to the last.
@@ -247,7 +237,7 @@ pub enum Direction {
     Backward,
 }
 
-/// How a reduction joins elements.
+/// The function of a reduction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reduction {
     /// The sum.
@@ -256,10 +246,10 @@ pub enum Reduction {
     Max,
 }
 
-/// What a node computes from its operands. Shapes are the node's own, in [`Node`](super::Node).
+/// The computation of a node from its operands. [`Node`](super::Node) has the result's shape.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Op {
-    /// A value the caller writes before a run.
+    /// A value that the caller writes before a run.
     Input {
         /// The name of its buffer on the device.
         name: String,
@@ -286,26 +276,27 @@ pub enum Op {
     },
     /// `[n, c, h, w]`, `[o, c / groups, r, s]` -> `[n, o, p, q]`: cross-correlation, as PyTorch's conv2d.
     Conv2d(Window),
-    /// `[n, o, p, q]`, `[o, c / groups, r, s]` -> `[n, c, h, w]`: conv2d's derivative by its input, and transposed convolution.
+    /// `[n, o, p, q]`, `[o, c / groups, r, s]` -> `[n, c, h, w]`: conv2d's derivative by its input, and transposed
+    /// convolution.
     Conv2dGradInput(Window),
     /// `[n, c, h, w]`, `[n, o, p, q]` -> `[o, c / groups, r, s]`: conv2d's derivative by its weight.
     Conv2dGradWeight(Window),
     /// Pooling and resizing, or the derivative of one.
     Pool(Pool, Pooling),
-    /// Repeats size-1 and missing leading axes.
+    /// The operand repeated along axes of size 1 and missing leading axes.
     Broadcast,
     /// The elements of the operand in another shape, row-major.
     Reshape,
     /// Output axis `i` is operand axis `axes[i]`.
     Permute(Vec<usize>),
-    /// A box cut out of the operand, beginning at `start`.
+    /// A box of the operand that begins at `start`.
     Slice {
         /// The first kept index along each axis.
         start: Vec<usize>,
     },
     /// Zeros around the operand.
     Pad {
-        /// Zeros before the operand along each axis; the shape says how many follow.
+        /// Zeros before the operand along each axis. The number of zeros after it follows from the shape.
         before: Vec<usize>,
     },
     /// Operands one after the other along an axis.
@@ -313,59 +304,61 @@ pub enum Op {
         /// The axis.
         axis: usize,
     },
-    /// Joins the elements along `axes`, which disappear from the shape.
+    /// The sum or maximum along `axes`, which disappear from the shape.
     Reduce {
-        /// Sum or largest.
+        /// Sum or maximum.
         reduction: Reduction,
-        /// Ascending.
+        /// The axes, ascending.
         axes: Vec<usize>,
     },
-    /// Rows of a table: `[v, ..]`, indices `[n]` -> `[n, ..]`.
+    /// Rows of a table `[v, ..]` at indices `[n]` -> `[n, ..]`.
     Gather,
-    /// Rows summed into a table of zeros: `[n, ..]`, indices `[n]` -> `[v, ..]`.
+    /// Rows `[n, ..]` added to a table of zeros at indices `[n]` -> `[v, ..]`.
     ScatterAdd,
-    /// Real numbers as indices below a limit: rounded to the nearest and cut.
+    /// Indices from real numbers: rounded to the nearest whole number and limited to `0..limit`.
     Indices {
-        /// How many things they choose among.
+        /// The number of rows of the table.
         limit: usize,
     },
     /// 1 for the k largest elements along the last axis, else 0: see [`Graph::top_k`](super::Graph::top_k).
     TopK {
-        /// How many.
+        /// The number of ones in a row, k.
         count: usize,
     },
     /// An LSTM over `[n, t, 4 h]`, with weight `[h, 4 h]` -> `[n, t, 2 h]`: see [`Graph::lstm`](super::Graph::lstm).
     Lstm(Direction),
-    /// A GRU over `[n, t, 3 h]`, with weight `[h, 3 h]` and bias `[h]` -> `[n, t, h]`: see [`Graph::gru`](super::Graph::gru).
+    /// A GRU over `[n, t, 3 h]`, with weight `[h, 3 h]` and bias `[h]` -> `[n, t, h]`: see
+    /// [`Graph::gru`](super::Graph::gru).
     Gru(Direction),
-    /// The recurrence that small changes of such a state follow: factors `[n, t, 6 h]` (or 4), weight `[h, 4 h]` (or 3),
-    /// source `[n, t, 2 h]` (or 1) -> the source's shape; or its transpose, with weight `[4 h, h]` (or 3).
+    /// The recurrence that small changes of the state of an LSTM follow: factors `[n, t, 6 h]`, weight `[h, 4 h]`,
+    /// source `[n, t, 2 h]` -> `[n, t, 2 h]`. For a GRU: factors `[n, t, 4 h]`, weight `[h, 3 h]`, source `[n, t, h]`
+    /// -> `[n, t, h]`.
     LinearRecurrence {
-        /// The transpose, which takes the steps the other way.
+        /// Whether this is the transpose, which takes the steps in reverse and has the transposed weight.
         transposed: bool,
-        /// The direction of what is not transposed.
+        /// The direction of the recurrence that is not transposed.
         direction: Direction,
     },
     /// Uniform draws in `[0, 1)`, multiples of 2⁻²⁴, from the state's seed and step: Philox4x32-10, Salmon et al. 2011.
     RandomUniform {
-        /// Which stream of the generator.
+        /// The stream of the generator.
         stream: u32,
     },
     /// The generator's 32-bit words.
     RandomBits {
-        /// Which stream of the generator.
+        /// The stream of the generator.
         stream: u32,
     },
-    /// Each picture of `[n, c, h, w]` sampled along its map of `[n, 6]`, see [`Graph::warp`](super::Graph::warp).
+    /// Pictures `[n, c, h, w]` sampled along affine maps `[n, 6]`: see [`Graph::warp`](super::Graph::warp).
     Warp,
-    /// An application's own kernel, see [`Graph::custom`](super::Graph::custom).
-    Custom(CustomKernel),
+    /// An application's kernel: see [`Graph::custom`](super::Graph::custom).
+    Custom(ElementKernel),
     /// The next rows of a resident data set in the epoch's order; bytes become multiples of 1/255.
     Batch,
 }
 
 impl Op {
-    /// The name in errors and printed plans; that of the method on [`Graph`](super::Graph) that makes it.
+    /// The name in errors and printed plans: the method of [`Graph`](super::Graph) that adds the op.
     pub fn name(&self) -> &'static str {
         match self {
             Op::Input { .. } => "input",

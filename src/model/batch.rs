@@ -8,8 +8,8 @@ use super::network::Network;
 use crate::data::{Dataset, check_lengths, class_of, listed, whole};
 use crate::error::{Error, Result};
 use crate::graph::Value;
-use crate::nn::Context;
-use crate::shape::Shape;
+use crate::nn::{self, Context};
+use crate::shape::{Shape, channel_axis};
 use std::borrow::Cow;
 use std::ops::{Deref, Range};
 use std::sync::Arc;
@@ -105,25 +105,25 @@ impl BatchLayout {
     }
 
     /// Splits a batch of rows, and sets the condition and the mask of the graph's context.
-    pub fn split(&self, graph: &mut Context, rows: Value) -> Result<Sample> {
+    pub fn split(&self, context: &mut Context, rows: Value) -> Result<Sample> {
         if self.is_plain() {
             return Ok(Sample { input: rows, target: rows });
         }
-        let batch = graph.shape(rows)[0];
-        let rows = graph.reshape(rows, [batch, self.width()])?;
+        let batch = context.shape(rows)[0];
+        let rows = context.reshape(rows, [batch, self.width()])?;
         let mut at = 0;
-        let mut take = |graph: &mut Context, width: usize| -> Result<Option<Value>> {
-            let part = (width > 0).then(|| graph.slice(rows, &[0, at], [batch, width])).transpose()?;
+        let mut take = |context: &mut Context, width: usize| -> Result<Option<Value>> {
+            let part = (width > 0).then(|| context.slice(rows, &[0, at], [batch, width])).transpose()?;
             at += width;
             Ok(part)
         };
-        let input = take(graph, self.input)?.unwrap_or(rows);
-        if let Some(condition) = take(graph, self.condition)? {
-            graph.set_condition(condition);
+        let input = take(context, self.input)?.unwrap_or(rows);
+        if let Some(condition) = take(context, self.condition)? {
+            context.set_condition(condition);
         }
-        let target = take(graph, self.target)?.unwrap_or(input);
-        if let Some(mask) = take(graph, self.mask)? {
-            graph.set_mask(mask);
+        let target = take(context, self.target)?.unwrap_or(input);
+        if let Some(mask) = take(context, self.mask)? {
+            context.set_mask(mask);
         }
         Ok(Sample { input, target })
     }
@@ -138,28 +138,28 @@ impl Sample {
     }
 
     /// Zeros the steps beyond each sample's length.
-    pub fn masked(self, graph: &mut Context) -> Result<Sample> {
-        self.map(|x| masked(graph, x))
+    pub fn masked(self, context: &mut Context) -> Result<Sample> {
+        self.map(|x| masked(context, x))
     }
 }
 
 impl Network {
     /// Appends the condition to the channels of a batch; returns the batch unchanged where the model has none.
-    pub(super) fn conditioned(&self, graph: &mut Context, x: Value) -> Result<Value> {
+    pub(super) fn conditioned(&self, context: &mut Context, x: Value) -> Result<Value> {
         let width = self.spec().condition.width();
         if width == 0 {
             return Ok(x);
         }
-        let shape = graph.shape(x).clone();
-        let Some(condition) = graph.condition(shape[0])? else { return Err(self.without_conditions()) };
-        let axis = 1 + super::config::channel_axis(shape.len() - 1);
+        let shape = context.shape(x).clone();
+        let Some(condition) = context.condition(shape[0])? else { return Err(self.without_conditions()) };
+        let axis = 1 + channel_axis(shape.len() - 1);
         let mut thin = vec![1; shape.len()];
         (thin[0], thin[axis]) = (shape[0], width);
         let mut spread = shape.to_vec();
         spread[axis] = width;
-        let condition = graph.reshape(condition, thin)?;
-        let condition = graph.broadcast(condition, spread)?;
-        graph.concat(&[x, condition], axis)
+        let condition = context.reshape(condition, thin)?;
+        let condition = context.broadcast(condition, spread)?;
+        context.concat(&[x, condition], axis)
     }
 
     fn without_conditions(&self) -> Error {
@@ -188,7 +188,8 @@ impl Network {
         if let Some(lengths) = data.lengths() {
             let steps = self.expect_sequences(data.name(), data.sample_shape())?;
             layout.mask = steps;
-            beside.push(Cow::Owned(Dataset::from_u8([steps], mask_bytes(lengths, steps))?));
+            let masks = lengths.iter().flat_map(|length| mask(*length as usize, steps, 255)).collect();
+            beside.push(Cow::Owned(Dataset::from_u8([steps], masks)?));
         }
         if layout.is_plain() {
             let data = match samples {
@@ -206,18 +207,13 @@ impl Network {
     /// condition is missing.
     pub fn given(&self, data: &Dataset, range: Range<usize>) -> Result<SideInputs> {
         self.accepts(data.sample_shape(), data.name())?;
-        let conditions = match self.conditions(data)? {
-            Some(conditions) => conditions.read_f32(range.clone())?,
-            None => vec![],
-        };
-        let lengths = match data.lengths() {
-            Some(lengths) => {
-                self.expect_sequences(data.name(), data.sample_shape())?;
-                lengths[range].to_vec()
-            }
-            None => vec![],
-        };
-        Ok(SideInputs { conditions, lengths })
+        let conditions = self.conditions(data)?.map(|conditions| conditions.read_f32(range.clone())).transpose()?;
+        let mut given = SideInputs::conditions(conditions.unwrap_or_default());
+        if let Some(lengths) = data.lengths() {
+            self.expect_sequences(data.name(), data.sample_shape())?;
+            given.lengths = lengths[range].to_vec();
+        }
+        Ok(given)
     }
 
     /// Conditions of a data set, one per sample; `None` where the model takes none.
@@ -282,13 +278,13 @@ impl Network {
             return fail(problem, "use mse, mae, huber, bce, bernoulli or cosine");
         }
         let latent = &self.checked().latent;
-        let counted = self.spec().latent.rules().facts().counts_all_steps || self.spec().penalties.sparsity.is_some();
+        let counted = self.spec().latent.facts().counts_all_steps || self.spec().penalties.sparsity.is_some();
         if counted && latent.len() == 2 && latent[0] == steps {
             let problem = format!("it says how long each sequence is, but steps beyond would count in codes {latent}");
             return fail(problem, "let the encoder leave one vector, by a recurrent layer with last = true, say");
         }
-        let other = |layer: &&crate::nn::Placed| layer.layer.steps().lengths && layer.input.first() != Some(&steps);
-        if let Some(layer) = crate::nn::walk(&self.checked().encoder).into_iter().find(other) {
+        let other = |layer: &&nn::Placed| layer.layer.steps().lengths && layer.input.first() != Some(&steps);
+        if let Some(layer) = nn::walk(&self.checked().encoder).into_iter().find(other) {
             let problem =
                 format!("it says how long each sequence of {steps} steps is, but \"{}\" gets others", layer.key);
             return fail(problem, "let recurrent layers and attention see the model's own steps");
@@ -315,13 +311,9 @@ impl Network {
     }
 }
 
-/// Concatenated masks for the given lengths, one byte per step.
-fn mask_bytes(lengths: &[u32], steps: usize) -> Vec<u8> {
-    let mask = |length: &u32| {
-        let length = *length as usize;
-        (0..steps).map(move |step| if step < length { 255 } else { 0 })
-    };
-    lengths.iter().flat_map(mask).collect()
+/// One number per step of a sequence: `valid` within its length, 0 beyond.
+fn mask<T: Copy + Default>(length: usize, steps: usize, valid: T) -> impl Iterator<Item = T> {
+    (0..steps).map(move |step| if step < length { valid } else { T::default() })
 }
 
 /// Joins samples or codes with their side inputs into rows.
@@ -332,7 +324,7 @@ pub(crate) fn given_rows(samples: &[f32], given: &SideInputs, layout: BatchLayou
         rows.extend_from_slice(values);
         rows.extend_from_slice(&given.conditions[sample * layout.condition..][..layout.condition]);
         let length = given.lengths.get(sample).map_or(layout.mask, |length| *length as usize);
-        rows.extend((0..layout.mask).map(|step| if step < length { 1.0 } else { 0.0 }));
+        rows.extend(mask(length, layout.mask, 1.0));
     }
     rows
 }

@@ -23,10 +23,9 @@ impl Network {
             let most = Some(kind.largest_target()?).filter(|most| most.is_finite());
             Some(Bounds { whose: format!("loss \"{}\"", kind.name()), most, otherwise: OTHER_LOSS.to_owned() })
         };
-        let mut all: Vec<Bounds> = self.spec().loss.terms.iter().filter_map(|(kind, _)| bounds(kind)).collect();
-        // Narrowest bounds first.
-        all.sort_by_key(|bounds| bounds.most.is_none());
-        all.into_iter().next()
+        // The narrowest bounds, those with an upper one.
+        let all = self.spec().loss.terms.iter().filter_map(|(kind, _)| bounds(kind));
+        all.min_by_key(|bounds| bounds.most.is_none())
     }
 
     /// Bounds of samples, independent of the loss.

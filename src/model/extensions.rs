@@ -19,11 +19,11 @@ use std::sync::Arc;
 /// encoder = [{ linear = 2 }]
 /// decoder = [{ linear = 8 }]
 /// "#;
-/// let own = Extensions::new().loss("quartic", |graph, y, target| {
-///     let difference = graph.subtract(y, target)?;
-///     let square = graph.unary(Unary::Square, difference)?;
-///     let fourth = graph.unary(Unary::Square, square)?;
-///     graph.mean_all(fourth)
+/// let own = Extensions::new().loss("quartic", |context, y, target| {
+///     let difference = context.subtract(y, target)?;
+///     let square = context.unary(Unary::Square, difference)?;
+///     let fourth = context.unary(Unary::Square, square)?;
+///     context.mean_all(fourth)
 /// });
 /// let spec = ModelSpec::parse_with(text, "quartic.toml".as_ref(), &own)?;
 /// assert_eq!(spec.loss.name(), "quartic");

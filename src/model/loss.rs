@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::graph::{Binary, Value};
 use crate::nn::loss::{self, SSIM_WINDOW};
 use crate::nn::{Activation, Context, Initial, Layer, Parameter, Placed, Softmax};
-use crate::schema::{Fault, Item, Key, Part, Setting, keys_schema, read_keys, variants};
+use crate::schema::{Fault, Item, Key, Part, keys, keys_schema, read_keys, variants};
 use crate::shape::Shape;
 use crate::suggest::suggest;
 use serde_json::{Map, Value as Json, json};
@@ -73,6 +73,19 @@ pub enum LossKind {
     Custom(CustomLoss),
 }
 
+/// What the loss of a batch is a mean of, which decides its weight relative to a divergence in nats per sample.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LossScale {
+    /// A mean over all elements of a batch, from which steps beyond a sequence's length are excluded.
+    Element,
+    /// A mean over samples of a number of about 1.
+    Sample,
+    /// A negative log-likelihood in nats per sample, as evidence bounds require.
+    Likelihood,
+    /// A mean of anything else.
+    Other,
+}
+
 /// A custom loss that an application builds on the graph of a [`Context`], with its name in model files. Two custom
 /// losses are equal where their names are.
 #[derive(Clone)]
@@ -99,15 +112,15 @@ impl fmt::Debug for CustomLoss {
 
 impl CustomLoss {
     /// Builds the loss of a batch: a scalar.
-    pub(crate) fn build(&self, graph: &mut Context, y: Value, target: Value) -> Result<Value> {
+    pub(crate) fn build(&self, context: &mut Context, y: Value, target: Value) -> Result<Value> {
         let Some(function) = &self.function else { return Err(self.unknown("loss")) };
-        let loss = function(graph, y, target)?;
-        match graph.shape(loss).elements() {
-            1 => graph.reshape(loss, []),
+        let loss = function(context, y, target)?;
+        match context.shape(loss).elements() {
+            1 => context.reshape(loss, []),
             _ => Err(Error::invalid(
                 format!("loss {:?}", self.name),
-                format!("its function gives {}, which is no single number", graph.shape(loss)),
-                "end it with graph.mean_all(..), say",
+                format!("its function gives {}, which is no single number", context.shape(loss)),
+                "end it with context.mean_all(..), say",
             )),
         }
     }
@@ -131,12 +144,12 @@ impl LossKind {
     /// use pinhole::model::{ModelSpec, config::LossKind};
     /// let mut spec = ModelSpec::resolve("dense")?;
     /// // The mean of sqrt(d² + 0.01): Charbonnier et al., ICIP 1994.
-    /// let charbonnier = LossKind::custom("charbonnier", |graph, y, target| {
-    ///     let difference = graph.subtract(y, target)?;
-    ///     let square = graph.unary(Unary::Square, difference)?;
-    ///     let sum = graph.with_number(Binary::Add, square, 0.01)?;
-    ///     let each = graph.unary(Unary::SquareRoot, sum)?;
-    ///     graph.mean_all(each)
+    /// let charbonnier = LossKind::custom("charbonnier", |context, y, target| {
+    ///     let difference = context.subtract(y, target)?;
+    ///     let square = context.unary(Unary::Square, difference)?;
+    ///     let sum = context.with_number(Binary::Add, square, 0.01)?;
+    ///     let each = context.unary(Unary::SquareRoot, sum)?;
+    ///     context.mean_all(each)
     /// });
     /// spec.loss = charbonnier.into();
     /// assert!(spec.to_toml().contains("loss = { custom = \"charbonnier\" }"));
@@ -149,16 +162,14 @@ impl LossKind {
         LossKind::Custom(CustomLoss { name: name.into(), function: Some(Arc::new(function)) })
     }
 
-    /// Settings of the loss's table in a model file, besides its weight.
+    /// Settings of the loss's table in a model file, without its weight.
     fn keys(&mut self) -> Vec<Key<'_>> {
         match self {
-            LossKind::Huber { delta } => {
-                vec![Key::optional("delta", Setting::Positive(delta)).about("Where the line begins.")]
-            }
-            LossKind::Custom(loss) => vec![
-                Key::needed("name", Setting::Text(&mut loss.name, ["a name", "write \"charbonnier\", say"]))
-                    .example("\"charbonnier\"")
-                    .about("The name of an application's own loss."),
+            LossKind::Huber { delta } => keys![delta: Positive = "The distance at which the linear part begins."],
+            LossKind::Custom(loss) => keys![
+                loss;
+                name: Text[["a name", "write \"charbonnier\", say"]].mandatory("\"charbonnier\"") =
+                    "The name of an application's custom loss.",
             ],
             _ => vec![],
         }
@@ -166,12 +177,11 @@ impl LossKind {
 
     /// Reads weight and settings, or a short form: the weight alone, or the name of a custom loss.
     fn read(&mut self, item: &Item, weight: &mut f64) -> Result<(), Fault> {
-        let custom = self.is_custom();
+        let custom = matches!(self, LossKind::Custom(_));
         let mut keys = self.keys();
         if !keys.is_empty() && item.as_table().is_some() {
-            keys.push(Key::optional("weight", Setting::Positive(weight)));
-            let known: Vec<&str> = keys.iter().map(|key| key.name).collect();
-            return read_keys(&item.keys(&known)?, keys);
+            keys.extend(keys![weight: Positive]);
+            return read_keys(item, keys);
         }
         match keys.pop() {
             Some(name) if custom => name.setting.read(item),
@@ -182,61 +192,56 @@ impl LossKind {
         }
     }
 
-    /// Whether a model file may write a name instead of settings.
-    fn is_custom(&self) -> bool {
-        matches!(self, LossKind::Custom(_))
-    }
-
     /// One loss of each kind that a model file may name, with defaults.
-    fn templates() -> impl Iterator<Item = LossKind> {
+    fn templates() -> Vec<LossKind> {
         let custom = LossKind::Custom(CustomLoss { name: String::new(), function: None });
-        LossKind::all().into_iter().chain([custom])
+        LossKind::all().into_iter().chain([custom]).collect()
     }
 
     /// Builds the loss of a batch: a scalar. `categories` are those of a table's columns, 0 for numbers; empty where
     /// samples are no table rows.
     pub(super) fn build(
         &self,
-        graph: &mut Context,
+        context: &mut Context,
         decoded: Decoded,
         target: Value,
         categories: &[usize],
     ) -> Result<Value> {
         let y = decoded.output;
         match self {
-            LossKind::Mse => loss::mse(graph, y, target),
-            LossKind::Mae => loss::mae(graph, y, target),
-            LossKind::Huber { delta } => loss::huber(graph, y, target, *delta),
-            LossKind::CrossEntropy => loss::cross_entropy(graph, y, target),
-            LossKind::Cosine => loss::cosine(graph, y, target),
-            LossKind::Ssim => loss::ssim(graph, y, target),
-            LossKind::Columns => loss_of_columns(graph, decoded.logits.unwrap_or(y), target, categories),
-            LossKind::Custom(own) => own.build(graph, y, target),
+            LossKind::Mse => loss::mse(context, y, target),
+            LossKind::Mae => loss::mae(context, y, target),
+            LossKind::Huber { delta } => loss::huber(context, y, target, *delta),
+            LossKind::CrossEntropy => loss::cross_entropy(context, y, target),
+            LossKind::Cosine => loss::cosine(context, y, target),
+            LossKind::Ssim => loss::ssim(context, y, target),
+            LossKind::Columns => loss_of_columns(context, decoded.logits.unwrap_or(y), target, categories),
+            LossKind::Custom(own) => own.build(context, y, target),
             LossKind::Bce => match decoded.logits {
-                Some(logits) => loss::bce_with_logits(graph, logits, target),
+                Some(logits) => loss::bce_with_logits(context, logits, target),
                 None => {
                     let problem = "\"bce\" needs a final \"sigmoid\"";
                     Err(Error::invalid("loss", problem, "end the decoder with \"sigmoid\""))
                 }
             },
             LossKind::Bernoulli | LossKind::ContinuousBernoulli | LossKind::Gaussian | LossKind::Multinomial => {
-                let each = self.likelihood(graph, decoded, target)?;
-                graph.mean_all(each)
+                let each = self.likelihood(context, decoded, target)?;
+                context.mean_all(each)
             }
         }
     }
 
     /// Negative log-likelihood of each sample, `[n]`.
-    pub(super) fn likelihood(&self, graph: &mut Context, decoded: Decoded, target: Value) -> Result<Value> {
+    pub(super) fn likelihood(&self, context: &mut Context, decoded: Decoded, target: Value) -> Result<Value> {
         match (self, decoded.logits) {
-            (LossKind::Bernoulli, Some(logits)) => loss::bernoulli(graph, logits, target),
-            (LossKind::ContinuousBernoulli, Some(logits)) => loss::continuous_bernoulli(graph, logits, target),
+            (LossKind::Bernoulli, Some(logits)) => loss::bernoulli(context, logits, target),
+            (LossKind::ContinuousBernoulli, Some(logits)) => loss::continuous_bernoulli(context, logits, target),
             (LossKind::Gaussian, _) => {
-                let log_variance = graph.parameter(LOG_VARIANCE, [])?;
-                let log_variance = bounded(graph, log_variance)?;
-                loss::gaussian_likelihood(graph, decoded.output, target, log_variance)
+                let log_variance = context.parameter(LOG_VARIANCE, [])?;
+                let log_variance = bounded(context, log_variance)?;
+                loss::gaussian_likelihood(context, decoded.output, target, log_variance)
             }
-            (LossKind::Multinomial, _) => loss::multinomial(graph, decoded.output, target),
+            (LossKind::Multinomial, _) => loss::multinomial(context, decoded.output, target),
             (kind, _) => {
                 let problem = format!("\"{}\" needs a decoder that ends in \"sigmoid\"", kind.name());
                 Err(Error::invalid("loss", problem, "end the decoder with \"sigmoid\", or use another loss"))
@@ -244,29 +249,21 @@ impl LossKind {
         }
     }
 
-    /// Whether the loss is a mean over all elements of a batch, which excludes steps beyond a sequence's length.
-    pub(super) fn is_mean(&self) -> bool {
+    /// What the loss of a batch is a mean of.
+    pub(crate) fn scale(&self) -> LossScale {
         match self {
-            LossKind::Mse | LossKind::Mae | LossKind::Huber { .. } | LossKind::Bce => true,
-            LossKind::CrossEntropy | LossKind::Cosine | LossKind::Ssim | LossKind::Columns | LossKind::Custom(_) => {
-                false
+            LossKind::Mse | LossKind::Mae | LossKind::Huber { .. } | LossKind::Bce => LossScale::Element,
+            LossKind::CrossEntropy | LossKind::Cosine | LossKind::Ssim => LossScale::Sample,
+            LossKind::Bernoulli | LossKind::ContinuousBernoulli | LossKind::Gaussian | LossKind::Multinomial => {
+                LossScale::Likelihood
             }
-            LossKind::Bernoulli | LossKind::ContinuousBernoulli | LossKind::Gaussian | LossKind::Multinomial => false,
+            LossKind::Columns | LossKind::Custom(_) => LossScale::Other,
         }
     }
 
     /// Whether the loss can mask steps beyond a sequence's length.
     pub(super) fn masks_steps(&self) -> bool {
-        self.is_mean() || matches!(self, LossKind::Bernoulli | LossKind::Cosine)
-    }
-
-    /// Whether the loss is a negative log-likelihood in nats per sample, as evidence bounds require.
-    pub fn is_likelihood(&self) -> bool {
-        match self {
-            LossKind::Bernoulli | LossKind::ContinuousBernoulli | LossKind::Gaussian | LossKind::Multinomial => true,
-            LossKind::Mse | LossKind::Mae | LossKind::Bce | LossKind::Huber { .. } | LossKind::CrossEntropy => false,
-            LossKind::Cosine | LossKind::Ssim | LossKind::Columns | LossKind::Custom(_) => false,
-        }
+        self.scale() == LossScale::Element || matches!(self, LossKind::Bernoulli | LossKind::Cosine)
     }
 
     /// Largest value of a target, with 0 as the smallest; `None` where targets are unbounded.
@@ -280,30 +277,30 @@ impl LossKind {
     }
 
     /// Whether the loss is computed from the input of the decoder's final sigmoid.
-    fn is_of_logits(&self) -> bool {
+    pub(crate) fn is_of_logits(&self) -> bool {
         matches!(self, LossKind::Bce | LossKind::Bernoulli | LossKind::ContinuousBernoulli)
     }
 }
 
 /// Loss of a decoder's output, `[n, width]`, against table rows `[n, ..input]`; without a table, all columns are
 /// numbers.
-fn loss_of_columns(graph: &mut Context, y: Value, target: Value, categories: &[usize]) -> Result<Value> {
-    let n = graph.shape(target)[0];
-    let count = graph.shape(target).elements() / n;
-    let target = graph.reshape(target, [n, count])?;
+fn loss_of_columns(context: &mut Context, y: Value, target: Value, categories: &[usize]) -> Result<Value> {
+    let n = context.shape(target)[0];
+    let count = context.shape(target).elements() / n;
+    let target = context.reshape(target, [n, count])?;
     if !categories.is_empty() {
-        return loss::columns(graph, y, target, categories);
+        return loss::columns(context, y, target, categories);
     }
-    let y = graph.reshape(y, [n, count])?;
-    loss::columns(graph, y, target, &vec![0; count])
+    let y = context.reshape(y, [n, count])?;
+    loss::columns(context, y, target, &vec![0; count])
 }
 
 /// Clamps a log-variance to [`LOG_VARIANCES`]. Outside, the derivative is that at the bound, which leads back inside.
-pub(super) fn bounded(graph: &mut Context, log_variance: Value) -> Result<Value> {
+pub(super) fn bounded(context: &mut Context, log_variance: Value) -> Result<Value> {
     let [least, most] = LOG_VARIANCES;
-    let above = graph.with_number(Binary::Maximum, log_variance, least)?;
-    let within = graph.with_number(Binary::Minimum, above, most)?;
-    graph.straight_through(within, log_variance)
+    let above = context.with_number(Binary::Maximum, log_variance, least)?;
+    let within = context.with_number(Binary::Minimum, above, most)?;
+    context.straight_through(within, log_variance)
 }
 
 variants! { LossKind {
@@ -345,35 +342,34 @@ impl LossSpec {
     /// The likelihood, where the loss is a single likelihood term.
     pub fn likelihood(&self) -> Option<&LossKind> {
         match &self.terms[..] {
-            [(kind, 1.0)] if kind.is_likelihood() => Some(kind),
+            [(kind, 1.0)] if kind.scale() == LossScale::Likelihood => Some(kind),
             _ => None,
         }
     }
 
     /// Learned parameters of the loss.
     pub(super) fn parameters(&self) -> Vec<Parameter> {
-        let learns = self.terms.iter().any(|(kind, _)| *kind == LossKind::Gaussian);
-        let log_variance = || Parameter {
+        let terms = self.terms.iter().filter(|(kind, _)| *kind == LossKind::Gaussian).take(1);
+        let log_variance = |_| Parameter {
             name: LOG_VARIANCE.to_owned(),
             shape: Shape::default(),
             initial: Initial::Constant(0.0),
             trained: true,
         };
-        learns.then(log_variance).into_iter().collect()
+        terms.map(log_variance).collect()
     }
 
     fn read(item: &Item) -> Result<LossSpec, Fault> {
         let names = names();
         let help = "write \"mse\", or { mse = 0.8, ssim = 0.2 }";
-        let find = |name: &str, mut among: Box<dyn Iterator<Item = LossKind>>| {
-            let unknown = || {
-                let known = suggest(name, names.iter().copied());
-                Fault::new(&item.key, format!("unknown loss {name:?}"), known)
-            };
-            among.find(|loss| loss.name() == name).ok_or_else(unknown)
+        let find = |name: &str, among: Vec<LossKind>| {
+            let known = among.into_iter().find(|loss| loss.name() == name);
+            known.ok_or_else(|| {
+                Fault::new(&item.key, format!("unknown loss {name:?}"), suggest(name, names.iter().copied()))
+            })
         };
         if let Some(name) = item.as_text() {
-            return Ok(find(name, Box::new(LossKind::all().into_iter()))?.into());
+            return Ok(find(name, LossKind::all())?.into());
         }
         let Some(table) = item.as_table() else { return item.wrong("the name of a loss, or a table of weights", help) };
         if table.is_empty() {
@@ -381,7 +377,7 @@ impl LossSpec {
         }
         let mut terms = Vec::new();
         for (name, item) in table {
-            let mut kind = find(name, Box::new(LossKind::templates()))?;
+            let mut kind = find(name, LossKind::templates())?;
             let mut weight = 1.0;
             kind.read(&item, &mut weight)?;
             terms.push((kind, weight));
@@ -400,6 +396,7 @@ impl LossSpec {
                 let problem = format!("expects a positive weight, got {weight:?}");
                 return Err(Error::invalid(key, problem, "use 0.5, say, or leave it out"));
             }
+            let refuse = |problem: String, help: &str| Err(Error::invalid("loss", problem, help));
             match kind {
                 LossKind::Custom(loss) if loss.function.is_none() => return Err(loss.unknown("loss")),
                 LossKind::Huber { delta } if !(delta.is_finite() && *delta > 0.0) => {
@@ -412,28 +409,27 @@ impl LossSpec {
                         kind.name(),
                         last.layer
                     );
-                    return Err(Error::invalid("loss", problem, "add \"sigmoid\" to the decoder, or use \"mse\""));
+                    return refuse(problem, "add \"sigmoid\" to the decoder, or use \"mse\"");
                 }
-                LossKind::CrossEntropy | LossKind::Multinomial
-                    if matches!(
-                        last.layer,
-                        Layer::Softmax(Softmax { logarithm: false, .. }) | Layer::Activation(Activation::Sigmoid)
-                    ) =>
-                {
+                LossKind::CrossEntropy | LossKind::Multinomial if gives_probabilities(&last.layer) => {
                     let problem = format!("\"{}\" takes logits, but the decoder ends with {}", kind.name(), last.layer);
-                    return Err(Error::invalid("loss", problem, "leave that layer out: the loss has its own softmax"));
+                    return refuse(problem, "leave that layer out: the loss has its own softmax");
                 }
                 LossKind::Ssim if input.len() != 3 || input[1].min(input[2]) < SSIM_WINDOW => {
                     let problem = format!(
                         "\"ssim\" needs pictures of at least {SSIM_WINDOW} x {SSIM_WINDOW}, the input is {input}"
                     );
-                    return Err(Error::invalid("loss", problem, "use another loss, such as \"mse\""));
+                    return refuse(problem, "use another loss, such as \"mse\"");
                 }
                 _ => {}
             }
         }
         Ok(())
     }
+}
+
+fn gives_probabilities(layer: &Layer) -> bool {
+    matches!(layer, Layer::Softmax(Softmax { logarithm: false, .. }) | Layer::Activation(Activation::Sigmoid))
 }
 
 /// Formats the loss as in a model file.
@@ -444,16 +440,13 @@ impl fmt::Display for LossSpec {
         {
             return write!(f, "{:?}", kind.name());
         }
-        let terms: Vec<String> = self
-            .terms
-            .iter()
-            .map(|(kind, weight)| match kind {
-                LossKind::Huber { delta } => format!("huber = {{ weight = {weight:?}, delta = {delta:?} }}"),
-                LossKind::Custom(loss) if *weight == 1.0 => format!("custom = {:?}", loss.name),
-                LossKind::Custom(loss) => format!("custom = {{ name = {:?}, weight = {weight:?} }}", loss.name),
-                kind => format!("{} = {weight:?}", kind.name()),
-            })
-            .collect();
+        let term = |(kind, weight): &(LossKind, f64)| match kind {
+            LossKind::Huber { delta } => format!("huber = {{ weight = {weight:?}, delta = {delta:?} }}"),
+            LossKind::Custom(loss) if *weight == 1.0 => format!("custom = {:?}", loss.name),
+            LossKind::Custom(loss) => format!("custom = {{ name = {:?}, weight = {weight:?} }}", loss.name),
+            kind => format!("{} = {weight:?}", kind.name()),
+        };
+        let terms: Vec<String> = self.terms.iter().map(term).collect();
         write!(f, "{{ {} }}", terms.join(", "))
     }
 }
@@ -469,17 +462,17 @@ impl Part for &mut LossSpec {
     }
 
     fn schema(&self) -> Json {
-        let weight = json!({ "type": "number", "exclusiveMinimum": 0 });
+        let number = json!({ "type": "number", "exclusiveMinimum": 0 });
         let mut terms = Map::new();
         for mut kind in LossKind::templates() {
-            let (name, custom) = (kind.name(), kind.is_custom());
-            let mut one = 1.0;
+            let (name, custom) = (kind.name(), matches!(kind, LossKind::Custom(_)));
+            let plain = if custom { json!({ "type": "string" }) } else { number.clone() };
+            let weight = &mut 1.0;
             let mut keys = kind.keys();
             let value = match keys.is_empty() {
-                true => weight.clone(),
+                true => plain,
                 false => {
-                    let plain = if custom { json!({ "type": "string" }) } else { weight.clone() };
-                    keys.push(Key::optional("weight", Setting::Positive(&mut one)).about("What it is multiplied by."));
+                    keys.extend(keys![weight: Positive = "The factor of the loss."]);
                     json!({ "anyOf": [plain, keys_schema(keys)] })
                 }
             };

@@ -27,5 +27,6 @@ pub use config::ModelSpec;
 pub use extensions::Extensions;
 pub(crate) use latent::across_columns;
 pub use loss::Decoded;
+pub(crate) use loss::LossScale;
 pub(crate) use masking::masked;
 pub use network::Network;

@@ -2,7 +2,7 @@
 
 use super::config::ModelSpec;
 use super::latent::{Model, start_unit_columns};
-use super::loss::Decoded;
+use super::loss::{Decoded, LossScale};
 use super::masking::{masked, masked_logits, of_valid};
 use super::resolved::Resolved;
 use crate::data::expect_input;
@@ -31,20 +31,20 @@ impl Model for Network {
         self.input_shape(batch)
     }
 
-    fn decode(&self, graph: &mut Context, code: Value) -> Result<Decoded> {
-        self.decode(graph, code)
+    fn decode(&self, context: &mut Context, code: Value) -> Result<Decoded> {
+        self.decode(context, code)
     }
 
-    fn loss(&self, graph: &mut Context, decoded: Decoded, target: Value) -> Result<Value> {
-        self.loss(graph, decoded, target)
+    fn loss(&self, context: &mut Context, decoded: Decoded, target: Value) -> Result<Value> {
+        self.loss(context, decoded, target)
     }
 
-    fn likelihood(&self, graph: &mut Context, decoded: Decoded, target: Value) -> Result<Value> {
+    fn likelihood(&self, context: &mut Context, decoded: Decoded, target: Value) -> Result<Value> {
         let Some(kind) = self.spec.loss.likelihood() else {
             let problem = format!("{} is no likelihood", self.spec.loss);
             return Err(Error::invalid("loss", problem, "use \"bernoulli\", say"));
         };
-        kind.likelihood(graph, decoded, target)
+        kind.likelihood(context, decoded, target)
     }
 }
 
@@ -89,11 +89,10 @@ impl Network {
     /// Initial values of all parameters, in the layout, by the model's initialiser with `seed`.
     pub fn initial(&self, seed: u64) -> Vec<f32> {
         let mut values = vec![0.0; self.layout.elements()];
-        for (index, (parameter, (_, shape, offset))) in self.checked.parameters().zip(self.layout.entries()).enumerate()
-        {
+        for (index, (parameter, entry)) in self.checked.parameters().zip(self.layout.entries()).enumerate() {
             let mut sequence = Sequence::new(seed, HostStream::Initial(index as u32), 0);
-            let initial = self.spec.train.initializer.resolve(parameter.initial, shape);
-            for value in &mut values[*offset..*offset + shape.elements()] {
+            let initial = self.spec.train.initializer.resolve(parameter.initial, &entry.shape);
+            for value in &mut values[entry.range()] {
                 *value = match initial {
                     Initial::Uniform(bound) => ((2.0 * sequence.unit() as f64 - 1.0) * bound) as f32,
                     Initial::Constant(value) => value as f32,
@@ -110,9 +109,9 @@ impl Network {
     }
 
     /// Deterministic codes of a batch of samples: `[n, ..input]` to `[n, ..latent]`.
-    pub fn encode(&self, graph: &mut Context, x: Value) -> Result<Value> {
-        let encoded = self.encoder_output(graph, x)?;
-        self.spec.latent.rules().code(self, graph, encoded)
+    pub fn encode(&self, context: &mut Context, x: Value) -> Result<Value> {
+        let encoded = self.encoder_output(context, x)?;
+        self.spec.latent.rules().code(self, context, encoded)
     }
 
     /// The matrix whose columns are kept at length 1, where the latent requires one.
@@ -121,58 +120,58 @@ impl Network {
     }
 
     /// Output of the encoder's last layer for a batch of samples.
-    pub(super) fn encoder_output(&self, graph: &mut Context, x: Value) -> Result<Value> {
-        let batch = graph.shape(x)[0];
-        let mut x = graph.reshape(x, self.input_shape(batch))?;
+    pub(super) fn encoder_output(&self, context: &mut Context, x: Value) -> Result<Value> {
+        let batch = context.shape(x)[0];
+        let mut x = context.reshape(x, self.input_shape(batch))?;
         if self.spec.data.is_table() {
-            x = self.embed(graph, x)?;
+            x = self.embed(context, x)?;
         }
-        let x = self.conditioned(graph, x)?;
-        self.checked.encoder.iter().try_fold(x, |x, layer| layer.apply(graph, x))
+        let x = self.conditioned(context, x)?;
+        self.checked.encoder.iter().try_fold(x, |x, layer| layer.apply(context, x))
     }
 
     /// Reconstructions of a batch of codes: `[n, ..latent]` to `[n, ..input]`.
-    pub fn decode(&self, graph: &mut Context, code: Value) -> Result<Decoded> {
-        let batch = graph.shape(code)[0];
-        let mut code = self.conditioned(graph, code)?;
+    pub fn decode(&self, context: &mut Context, code: Value) -> Result<Decoded> {
+        let batch = context.shape(code)[0];
+        let mut code = self.conditioned(context, code)?;
         let mut logits = None;
         for layer in &self.checked.decoder {
             logits = (layer.layer == Layer::Activation(Activation::Sigmoid)).then_some(code);
-            code = layer.apply(graph, code)?;
+            code = layer.apply(context, code)?;
         }
         let shape = self.input_shape(batch);
         if self.spec.data.is_table() {
-            let output = self.categories(graph, code)?;
+            let output = self.categories(context, code)?;
             return Ok(Decoded { output, logits: Some(code) });
         }
-        let output = graph.reshape(code, shape.clone())?;
-        let output = masked(graph, output)?;
-        let logits = logits.map(|logits| graph.reshape(logits, shape)).transpose()?;
-        let logits = logits.map(|logits| masked_logits(graph, logits)).transpose()?;
+        let output = context.reshape(code, shape.clone())?;
+        let output = masked(context, output)?;
+        let logits = logits.map(|logits| context.reshape(logits, shape)).transpose()?;
+        let logits = logits.map(|logits| masked_logits(context, logits)).transpose()?;
         Ok(Decoded { output, logits })
     }
 
     /// Training loss between a reconstruction and its original: a scalar.
-    pub fn loss(&self, graph: &mut Context, decoded: Decoded, target: Value) -> Result<Value> {
-        let batch = graph.shape(target)[0];
-        let target = graph.reshape(target, self.input_shape(batch))?;
-        let scope = graph.set_scope(Scope::full_precision("loss"));
-        let loss = self.weighted(graph, decoded, target);
-        graph.set_scope(scope);
+    pub fn loss(&self, context: &mut Context, decoded: Decoded, target: Value) -> Result<Value> {
+        let batch = context.shape(target)[0];
+        let target = context.reshape(target, self.input_shape(batch))?;
+        let scope = context.set_scope(Scope::full_precision("loss"));
+        let loss = self.weighted(context, decoded, target);
+        context.set_scope(scope);
         loss
     }
 
-    fn weighted(&self, graph: &mut Context, decoded: Decoded, target: Value) -> Result<Value> {
+    fn weighted(&self, context: &mut Context, decoded: Decoded, target: Value) -> Result<Value> {
         let categories = if self.spec.data.is_table() { self.spec.data.categories() } else { vec![] };
         let mut sum: Option<Value> = None;
         for (kind, weight) in &self.spec.loss.terms {
-            let loss = kind.build(graph, decoded, target, &categories)?;
+            let loss = kind.build(context, decoded, target, &categories)?;
             // Masked steps add nothing to the sum, so only the number of steps must be corrected.
-            let loss = if kind.is_mean() { of_valid(graph, loss)? } else { loss };
+            let loss = if kind.scale() == LossScale::Element { of_valid(context, loss)? } else { loss };
             // A single loss of weight 1, the common case, needs no scaling node.
-            let part = if *weight == 1.0 { loss } else { graph.scale(loss, *weight)? };
+            let part = if *weight == 1.0 { loss } else { context.scale(loss, *weight)? };
             sum = Some(match sum {
-                Some(sum) => graph.add(sum, part)?,
+                Some(sum) => context.add(sum, part)?,
                 None => part,
             });
         }

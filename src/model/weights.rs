@@ -24,17 +24,13 @@ pub fn read_model(path: &Path, layout: &ParameterLayout) -> Result<Values> {
     File::read(path, layout)?.weights(layout)
 }
 
-/// Writes a model's parameters as f32, whatever their type.
+/// Writes a model's parameters, rounded to f32.
 pub fn write_model(path: &Path, layout: &ParameterLayout, parameters: &Values) -> Result<()> {
-    let rounded;
-    let values = match parameters {
-        Values::F64(values) => {
-            rounded = Values::F32(values.iter().map(|value| *value as f32).collect());
-            &rounded
-        }
-        Values::F32(_) | Values::U32(_) | Values::U8(_) => parameters,
+    let rounded = match parameters {
+        Values::F64(values) => Some(Values::F32(values.iter().map(|value| *value as f32).collect())),
+        Values::F32(_) | Values::U32(_) | Values::U8(_) => None,
     };
-    write(path, layout, &[Section { prefix: "", values }], None)
+    write(path, layout, &[Section { prefix: "", values: rounded.as_ref().unwrap_or(parameters) }], None)
 }
 
 /// Writes sections of tensors to a file atomically. Takes at most one metadata entry, since the format does not fix the
@@ -45,36 +41,32 @@ pub fn write(
     sections: &[Section],
     metadata: Option<(&str, String)>,
 ) -> Result<()> {
-    let mut tensors: Vec<(String, Dtype, Vec<usize>, Vec<u8>)> = Vec::new();
-    for section in sections {
-        for (name, shape, offset) in layout.entries() {
-            let range = *offset..*offset + shape.elements();
-            let (dtype, bytes) = match section.values {
-                Values::F32(v) => (Dtype::F32, v[range].iter().flat_map(|x| x.to_le_bytes()).collect()),
-                Values::F64(v) => (Dtype::F64, v[range].iter().flat_map(|x| x.to_le_bytes()).collect()),
-                Values::U32(v) => (Dtype::U32, v[range].iter().flat_map(|x| x.to_le_bytes()).collect()),
-                Values::U8(v) => (Dtype::U8, v[range].to_vec()),
-            };
-            tensors.push((format!("{}{name}", section.prefix), dtype, shape.to_vec(), bytes));
-        }
-    }
     let broken = |error: safetensors::SafeTensorError| {
         Error::file(path, format!("cannot be made: {error}"), "report this as a bug in pinhole")
     };
-    let views = tensors
-        .iter()
-        .map(|(name, dtype, shape, bytes)| Ok((name, TensorView::new(*dtype, shape.clone(), bytes)?)))
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(broken)?;
+    let mut tensors = Vec::new();
+    for section in sections {
+        for entry in layout.entries() {
+            let range = entry.range();
+            let (dtype, bytes) = match section.values {
+                Values::F32(v) => (Dtype::F32, bytemuck::cast_slice(&v[range])),
+                Values::F64(v) => (Dtype::F64, bytemuck::cast_slice(&v[range])),
+                Values::U32(v) => (Dtype::U32, bytemuck::cast_slice(&v[range])),
+                Values::U8(v) => (Dtype::U8, &v[range]),
+            };
+            let tensor = TensorView::new(dtype, entry.shape.to_vec(), bytes).map_err(broken)?;
+            tensors.push((format!("{}{}", section.prefix, entry.name), tensor));
+        }
+    }
     let metadata = metadata.map(|(key, value)| HashMap::from([(key.to_owned(), value)]));
-    let bytes = safetensors::serialize(views, metadata).map_err(broken)?;
+    let bytes = safetensors::serialize(tensors, metadata).map_err(broken)?;
     write_atomically(path, |file| file.write_all(&bytes))
 }
 
-/// Bytes of a header besides names, and of entries that the model does not use: a parsed header takes up to twenty
-/// times as much memory as its text.
+/// Bytes of a header other than names, and of entries that the model does not use. The limit exists because a parsed
+/// header takes up to twenty times as much memory as its text.
 const HEADER_SLACK: u64 = 256 << 10;
-/// Bytes of a tensor's header entry, besides its name: prefix, type, shape and offsets.
+/// Bytes of a tensor's header entry without its name: prefix, type, shape and offsets.
 const HEADER_ENTRY: u64 = 160;
 /// Tensors per parameter: the parameter, four moments, its average and its best, rounded up.
 const HEADER_SECTIONS: u64 = 8;
@@ -94,7 +86,7 @@ impl<'a> File<'a> {
     /// Reads a file of these parameters. Fails where its header is longer than any of such a file could be.
     pub fn read(path: &'a Path, layout: &ParameterLayout) -> Result<File<'a>> {
         let bytes = files::read(path)?;
-        let entries = layout.entries().iter().map(|(name, ..)| name.len() as u64 + HEADER_ENTRY);
+        let entries = layout.entries().iter().map(|entry| entry.name.len() as u64 + HEADER_ENTRY);
         let longest = HEADER_SLACK + HEADER_SECTIONS * entries.sum::<u64>();
         if let Some(length) = bytes.first_chunk().map(|length| u64::from_le_bytes(*length))
             && (longest + 1..=bytes.len() as u64).contains(&length)
@@ -130,7 +122,7 @@ impl<'a> File<'a> {
     /// parameter; where two names match one parameter; and where only some names have a wrapper's prefix.
     pub fn weights(&self, layout: &ParameterLayout) -> Result<Values> {
         let tensors = self.tensors()?;
-        let known: HashSet<&str> = layout.entries().iter().map(|(name, ..)| name.as_str()).collect();
+        let known: HashSet<&str> = layout.entries().iter().map(|entry| entry.name.as_str()).collect();
         let fail = |problem: String, help: String| Err(Error::file(self.path, problem, help));
         let mut names = tensors.names();
         names.retain(|name| !name.starts_with("optimizer."));
@@ -140,8 +132,7 @@ impl<'a> File<'a> {
         for name in names {
             let (wrapper, bare) = if known.contains(name) { ("", name.to_owned()) } else { unwrapped(name) };
             if !is_count(&bare) && !known.contains(bare.as_str()) {
-                let known = layout.entries().iter().map(|(name, ..)| name.as_str());
-                return fail(format!("the model has no parameter \"{name}\""), suggest(&bare, known));
+                return Err(self.unknown(layout, name, &bare));
             }
             if let Some(other) = found.get(&bare) {
                 let problem = format!("has parameter \"{bare}\" twice, as \"{other}\" and as \"{name}\"");
@@ -159,16 +150,22 @@ impl<'a> File<'a> {
         let in_file = |name: &str| found.get(name).map_or(name.to_owned(), |name| (*name).to_owned());
         let values = self.read_tensors(&tensors, layout, in_file, true)?;
         if let Values::F64(numbers) = &values {
-            for (name, shape, offset) in layout.entries() {
-                let numbers = &numbers[*offset..*offset + shape.elements()];
+            for entry in layout.entries() {
+                let numbers = &numbers[entry.range()];
                 if let Some(at) = numbers.iter().position(|number| !(*number as f32).is_finite()) {
-                    let name = in_file(name);
+                    let name = in_file(&entry.name);
                     let problem = format!("parameter \"{name}\" holds {:e} at element {at}", numbers[at]);
                     return fail(problem, "give weights that 32-bit floats can hold".to_owned());
                 }
             }
         }
         Ok(values)
+    }
+
+    /// Error for a tensor that matches no parameter; `bare` is the tensor's name without prefixes.
+    fn unknown(&self, layout: &ParameterLayout, name: &str, bare: &str) -> Error {
+        let known = layout.entries().iter().map(|entry| entry.name.as_str());
+        Error::file(self.path, format!("the model has no parameter \"{name}\""), suggest(bare, known))
     }
 
     /// Whether the file has any tensor of a section.
@@ -181,13 +178,11 @@ impl<'a> File<'a> {
     pub fn section(&self, layout: &ParameterLayout, prefix: &str) -> Result<Values> {
         let tensors = self.tensors()?;
         if prefix.is_empty() {
-            let known: Vec<&str> = layout.entries().iter().map(|(name, ..)| name.as_str()).collect();
             let mut names = tensors.names();
             names.sort_unstable();
-            if let Some(stranger) = names.iter().find(|name| !known.contains(*name) && !name.starts_with("optimizer."))
-            {
-                let problem = format!("the model has no parameter \"{stranger}\"");
-                return Err(Error::file(self.path, problem, suggest(stranger, known)));
+            let known = |name: &str| layout.entry(name).is_some() || name.starts_with("optimizer.");
+            if let Some(stranger) = names.into_iter().find(|name| !known(name)) {
+                return Err(self.unknown(layout, stranger, stranger));
             }
         }
         self.read_tensors(&tensors, layout, |name| format!("{prefix}{name}"), false)
@@ -205,10 +200,10 @@ impl<'a> File<'a> {
         let fail = |problem: String, help: &str| Err(Error::file(self.path, problem, help));
         let mut wide = vec![0.0f64; layout.elements()];
         let mut narrow = true;
-        for (entry, shape, offset) in layout.entries() {
-            let name = in_file(entry);
+        for entry in layout.entries() {
+            let name = in_file(&entry.name);
             let tensor = tensors.tensor(&name).ok();
-            let any_count = without_counts && is_count(entry);
+            let any_count = without_counts && is_count(&entry.name);
             if any_count && !tensor.as_ref().is_some_and(is_usable_count) {
                 continue;
             }
@@ -216,11 +211,11 @@ impl<'a> File<'a> {
                 return fail(format!("parameter \"{name}\" is missing"), "give weights of this very model");
             };
             let found = Shape::from(tensor.shape());
-            if found != *shape && !any_count {
-                let problem = format!("parameter \"{name}\" is {found}, the model's is {shape}");
+            if found != entry.shape && !any_count {
+                let problem = format!("parameter \"{name}\" is {found}, the model's is {}", entry.shape);
                 return fail(problem, "give weights of this very model");
             }
-            let target = &mut wide[*offset..*offset + shape.elements()];
+            let target = &mut wide[entry.range()];
             let data = tensor.data();
             match tensor.dtype() {
                 Dtype::F16 => fill(target, data, |bytes| f16::from_le_bytes(bytes).to_f64()),

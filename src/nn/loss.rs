@@ -1,24 +1,29 @@
-//! Losses: scalars, each a mean over every element or over what its comment says; and likelihoods, of each sample by itself.
+//! Losses, which are scalars, and negative log-likelihoods, one number for each sample.
 
 use crate::error::{Error, Result};
 use crate::graph::{Binary, Graph, Unary, Value, Window};
 
-/// The mean squared error.
+/// Mean squared error.
 pub fn mse(graph: &mut Graph, y: Value, target: Value) -> Result<Value> {
-    let difference = graph.subtract(y, target)?;
-    let square = graph.unary(Unary::Square, difference)?;
+    let square = squared_error(graph, y, target)?;
     graph.mean_all(square)
 }
 
-/// The mean absolute error.
+/// The squared error of each element.
+fn squared_error(graph: &mut Graph, y: Value, target: Value) -> Result<Value> {
+    let difference = graph.subtract(y, target)?;
+    graph.unary(Unary::Square, difference)
+}
+
+/// Mean absolute error.
 pub fn mae(graph: &mut Graph, y: Value, target: Value) -> Result<Value> {
     let difference = graph.subtract(y, target)?;
     let distance = graph.unary(Unary::Absolute, difference)?;
     graph.mean_all(distance)
 }
 
-/// Half the squared error up to a distance of `delta`, from there on a straight line: Huber, Annals of Mathematical
-/// Statistics 35 (1964).
+/// Huber loss, the mean of half the squared error up to a distance of `delta` and of its tangent beyond: Huber, Annals
+/// of Mathematical Statistics 35 (1964).
 pub fn huber(graph: &mut Graph, y: Value, target: Value, delta: f64) -> Result<Value> {
     let difference = graph.subtract(y, target)?;
     let distance = graph.unary(Unary::Absolute, difference)?;
@@ -30,14 +35,14 @@ pub fn huber(graph: &mut Graph, y: Value, target: Value, delta: f64) -> Result<V
     graph.mean_all(each)
 }
 
-/// Binary cross-entropy against targets in `[0, 1]`, from logits: what goes into the sigmoid.
+/// Binary cross-entropy of targets in `[0, 1]` and logits, the inputs of a sigmoid; the mean over all elements.
 pub fn bce_with_logits(graph: &mut Graph, logits: Value, target: Value) -> Result<Value> {
     let each = graph.binary(Binary::BceWithLogits, logits, target)?;
     graph.mean_all(each)
 }
 
-/// Cross-entropy of `[n, classes, ..]` against probabilities of the same shape, from logits: what goes into a softmax along
-/// axis 1. The mean over all but the classes.
+/// Cross-entropy of logits `[n, classes, ..]`, the inputs of a softmax along axis 1, and target probabilities of that
+/// shape; the mean over all axes but the classes. Fails where logits have fewer than two axes.
 pub fn cross_entropy(graph: &mut Graph, logits: Value, target: Value) -> Result<Value> {
     let shape = graph.shape(logits).clone();
     if shape.len() < 2 {
@@ -50,8 +55,8 @@ pub fn cross_entropy(graph: &mut Graph, logits: Value, target: Value) -> Result<
     graph.scale(mean, -(shape[1] as f64))
 }
 
-/// The Kullback-Leibler divergence of one diagonal gaussian from another, each given by means and logarithms of variances
-/// `[n, ..]`: the sum over a sample's elements, the mean over samples.
+/// Kullback-Leibler divergence of one diagonal gaussian from another, each given by means and log-variances `[n, ..]`:
+/// the sum over a sample's elements, the mean over samples.
 pub fn kl_gaussians(
     graph: &mut Graph,
     [mean, log_variance]: [Value; 2],
@@ -60,11 +65,7 @@ pub fn kl_gaussians(
     // (l2 - l1 + e^(l1 - l2) + (m1 - m2)² e^(-l2) - 1) / 2
     let ratio = graph.subtract(log_variance, other_log_variance)?;
     let spread = graph.unary(Unary::Exp, ratio)?;
-    let difference = graph.subtract(mean, other_mean)?;
-    let square = graph.unary(Unary::Square, difference)?;
-    let negative = graph.unary(Unary::Negate, other_log_variance)?;
-    let precision = graph.unary(Unary::Exp, negative)?;
-    let distance = graph.multiply(square, precision)?;
+    let distance = standardised_square(graph, mean, other_mean, other_log_variance)?;
     let sum = graph.add(spread, distance)?;
     let sum = graph.subtract(sum, ratio)?;
     let each = graph.with_number(Binary::Subtract, sum, 1.0)?;
@@ -73,8 +74,16 @@ pub fn kl_gaussians(
     graph.scale(mean, 0.5 * per_sample as f64)
 }
 
-/// One minus the cosine of the angle between a sample and its target, both `[n, ..]`, as a mean over samples. Norms count
-/// as at least 1e-8.
+/// The squared error of each element, divided by the variance `e^log_variance`.
+fn standardised_square(graph: &mut Graph, y: Value, target: Value, log_variance: Value) -> Result<Value> {
+    let square = squared_error(graph, y, target)?;
+    let negative = graph.unary(Unary::Negate, log_variance)?;
+    let precision = graph.unary(Unary::Exp, negative)?;
+    graph.multiply(square, precision)
+}
+
+/// Cosine distance, one minus the cosine of the angle between a sample and its target, both `[n, ..]`; the mean over
+/// samples. Norms count as at least 1e-8.
 pub fn cosine(graph: &mut Graph, y: Value, target: Value) -> Result<Value> {
     let axes: Vec<usize> = (1..graph.shape(y).len()).collect();
     let product = graph.multiply(y, target)?;
@@ -86,21 +95,21 @@ pub fn cosine(graph: &mut Graph, y: Value, target: Value) -> Result<Value> {
         let sum = graph.with_number(Binary::Maximum, sum, 1e-16)?;
         graph.unary(Unary::SquareRoot, sum)
     };
-    let (own, other) = (norm(y)?, norm(target)?);
-    let norms = graph.multiply(own, other)?;
+    let (norm_of_y, norm_of_target) = (norm(y)?, norm(target)?);
+    let norms = graph.multiply(norm_of_y, norm_of_target)?;
     let cosine = graph.divide(product, norms)?;
     let mean = graph.mean_all(cosine)?;
-    let one = graph.constant(1.0, [])?;
-    graph.subtract(one, mean)
+    graph.one_minus(mean)
 }
 
-/// Side of the window of [`ssim`], and its standard deviation.
+/// The side of the window of [`ssim`].
 pub const SSIM_WINDOW: usize = 11;
+/// The standard deviation of the window of [`ssim`].
 const SSIM_SIGMA: f64 = 1.5;
 
 /// One minus the structural similarity of pictures `[n, c, h, w]` with values in `[0, 1]`: Wang, Bovik, Sheikh and
-/// Simoncelli, IEEE Transactions on Image Processing 13 (2004), with their gaussian window of 11 x 11. The mean over every
-/// whole window, channel and sample.
+/// Simoncelli, IEEE Transactions on Image Processing 13 (2004), with their gaussian window of 11 x 11; the mean over
+/// every whole window, channel and sample. Fails where pictures are smaller than the window.
 pub fn ssim(graph: &mut Graph, y: Value, target: Value) -> Result<Value> {
     let shape = graph.shape(y).clone();
     let [n, c, h, w] = shape[..] else {
@@ -110,7 +119,7 @@ pub fn ssim(graph: &mut Graph, y: Value, target: Value) -> Result<Value> {
         let problem = format!("pictures of {h} x {w} are smaller than its window of {SSIM_WINDOW}");
         return Err(Error::invalid("ssim", problem, "use larger pictures or another loss"));
     }
-    // Both pictures, their squares and their product go through the window side by side, each channel by itself.
+    // One convolution weights both pictures, their squares and their product, with each channel as a separate picture.
     let pictures = [n * c, 1, h, w];
     let (y, target) = (graph.reshape(y, pictures)?, graph.reshape(target, pictures)?);
     let squares = [graph.unary(Unary::Square, y)?, graph.unary(Unary::Square, target)?];
@@ -141,16 +150,15 @@ pub fn ssim(graph: &mut Graph, y: Value, target: Value) -> Result<Value> {
         let sum = graph.add(a, b)?;
         graph.with_number(Binary::Add, sum, constant)
     };
-    let (above, beside) = (twice(graph, means_product, c1)?, twice(graph, covariance, c2)?);
-    let (below, rest) = (both(graph, mean, other, c1)?, both(graph, variance, other_variance, c2)?);
-    let (above, below) = (graph.multiply(above, beside)?, graph.multiply(below, rest)?);
-    let similarity = graph.divide(above, below)?;
+    let (luminance, structure) = (twice(graph, means_product, c1)?, twice(graph, covariance, c2)?);
+    let (means, variances) = (both(graph, mean, other, c1)?, both(graph, variance, other_variance, c2)?);
+    let (numerator, denominator) = (graph.multiply(luminance, structure)?, graph.multiply(means, variances)?);
+    let similarity = graph.divide(numerator, denominator)?;
     let mean = graph.mean_all(similarity)?;
-    let one = graph.constant(1.0, [])?;
-    graph.subtract(one, mean)
+    graph.one_minus(mean)
 }
 
-/// The window of [`ssim`] along one axis: weights that sum to 1.
+/// The window of [`ssim`] along one axis, `[SSIM_WINDOW]`: weights that sum to 1.
 fn gaussian(graph: &mut Graph) -> Result<Value> {
     let weight = |index: usize| {
         let distance = index as f64 - (SSIM_WINDOW / 2) as f64;
@@ -162,16 +170,16 @@ fn gaussian(graph: &mut Graph) -> Result<Value> {
     graph.concat(&weights, 0)
 }
 
-/// The negative logarithm of each sample's probability, in nats `[n]`, where each of its numbers is 1 with the probability
-/// whose logit is given, both `[n, ..]`.
+/// Negative log-likelihood of each sample, in nats `[n]`, under independent Bernoulli distributions with these logits,
+/// both `[n, ..]`.
 pub fn bernoulli(graph: &mut Graph, logits: Value, target: Value) -> Result<Value> {
     let each = graph.binary(Binary::BceWithLogits, logits, target)?;
     sum_of_sample(graph, each)
 }
 
-/// (ln(l / tanh(l / 2)) - ln 2) / l² as a polynomial of l², from 0 to 1: the one through the eleven Chebyshev nodes, which is
-/// within 5e-18 of it and whose derivative is within 1e-16 of its own. The first factors are nearly those of the series, 1/12,
-/// -7/1440, 31/90720 and so on, of which it would take seventeen.
+/// Coefficients of a polynomial of l² for (ln(l / tanh(l / 2)) - ln 2) / l² from 0 to 1. It interpolates at the eleven
+/// Chebyshev nodes, with an error below 5e-18, and below 1e-16 of the derivative. The first coefficients are nearly
+/// those of the series, 1/12, -7/1440, 31/90720 and so on, which would need seventeen terms.
 const NORMALISER: [f64; 11] = [
     0.08333333333333333,
     -0.004861111111111104,
@@ -186,12 +194,12 @@ const NORMALISER: [f64; 11] = [
     6.415274659399334e-13,
 ];
 
-/// [`bernoulli`] with the constant that makes it a density over numbers between 0 and 1: Loaiza-Ganem and Cunningham, arXiv
-/// 1907.06845.
+/// Negative log-likelihood under continuous Bernoulli distributions, Loaiza-Ganem and Cunningham, arXiv 1907.06845:
+/// [`bernoulli`] with the constant that makes it a density over numbers between 0 and 1.
 pub fn continuous_bernoulli(graph: &mut Graph, logits: Value, target: Value) -> Result<Value> {
     let cross_entropy = graph.binary(Binary::BceWithLogits, logits, target)?;
-    // The constant is l / tanh(l / 2). Where l² is below this, its logarithm is ln 2 and a polynomial of l²: a derivative by
-    // the formula would be the difference of numbers that are nearly alike, and at 0 both are infinite.
+    // The constant is l / tanh(l / 2). For l² below NEAR its logarithm is ln 2 plus a polynomial of l²: the formula's
+    // derivative would be a difference of nearly equal numbers, both infinite at 0.
     const NEAR: f64 = 1.0;
     let series = |square: f64| square * NORMALISER.iter().rev().fold(0.0, |sum, factor| sum * square + factor);
     let square = graph.unary(Unary::Square, logits)?;
@@ -214,23 +222,19 @@ pub fn continuous_bernoulli(graph: &mut Graph, logits: Value, target: Value) -> 
     sum_of_sample(graph, each)
 }
 
-/// The negative logarithm of each sample's density, in nats `[n]`, where its numbers are normally distributed around `y`, all
-/// with the variance whose logarithm is given, a scalar.
+/// Negative log-likelihood of each sample, in nats `[n]`, under independent normal distributions with means `y`, `[n,
+/// ..]`, and one variance, whose logarithm is a scalar.
 pub fn gaussian_likelihood(graph: &mut Graph, y: Value, target: Value, log_variance: Value) -> Result<Value> {
     // (ln 2 pi + l + (y - x)² e^-l) / 2
-    let difference = graph.subtract(y, target)?;
-    let square = graph.unary(Unary::Square, difference)?;
-    let negative = graph.unary(Unary::Negate, log_variance)?;
-    let precision = graph.unary(Unary::Exp, negative)?;
-    let distance = graph.multiply(square, precision)?;
+    let distance = standardised_square(graph, y, target, log_variance)?;
     let sum = graph.add(distance, log_variance)?;
     let sum = graph.with_number(Binary::Add, sum, std::f64::consts::TAU.ln())?;
     let each = graph.scale(sum, 0.5)?;
     sum_of_sample(graph, each)
 }
 
-/// The negative logarithm of the probability of each sample's counts `[n, ..]`, in nats `[n]` and up to the multinomial
-/// coefficient, where the probabilities are the softmax of all its logits.
+/// Negative log-likelihood of each sample's counts `[n, ..]`, in nats `[n]` and without the multinomial coefficient,
+/// under the multinomial distribution whose probabilities are the softmax of all the sample's logits.
 pub fn multinomial(graph: &mut Graph, logits: Value, target: Value) -> Result<Value> {
     let axes: Vec<usize> = (1..graph.shape(logits).len()).collect();
     let log_probability = graph.log_softmax(logits, &axes)?;
@@ -239,30 +243,29 @@ pub fn multinomial(graph: &mut Graph, logits: Value, target: Value) -> Result<Va
     sum_of_sample(graph, each)
 }
 
-/// The loss of lines of a table, a sum over its columns and the mean over lines: the cross-entropy of a column of categories,
-/// the squared error of a column of numbers. `categories` has for each column how many it has, 0 for numbers. The target
-/// `[n, columns]` has categories as their places; `y` `[n, width]` has for each column its categories' logits, or its number.
+/// Loss of rows of a table: the cross-entropy of each column of categories and the squared error of each column of
+/// numbers; the sum over columns, the mean over rows. `categories` has the number of each column's categories, 0 for
+/// numbers. The target `[n, columns]` has the index of a category; `y` `[n, width]` has the logits of a column's
+/// categories, or its number. Fails where there is no column.
 pub fn columns(graph: &mut Graph, y: Value, target: Value, categories: &[usize]) -> Result<Value> {
     let n = graph.shape(y)[0];
     let (mut sum, mut start, mut at): (Option<Value>, usize, usize) = (None, 0, 0);
     while at < categories.len() {
-        // Neighbouring columns of numbers count together.
-        let count = categories[at];
-        let alike = if count > 0 { 1 } else { categories[at..].iter().take_while(|count| **count == 0).count() };
-        let width = if count > 0 { count } else { alike };
-        let own = graph.slice(y, &[0, start], [n, width])?;
-        let wanted = graph.slice(target, &[0, at], [n, alike])?;
-        let each = if count > 0 {
-            let log_probability = graph.log_softmax(own, &[1])?;
-            let places = graph.iota(count)?;
-            let places = graph.reshape(places, [1, count])?;
-            let [places, wanted] = [graph.broadcast(places, [n, count])?, graph.broadcast(wanted, [n, count])?];
-            let is_it = graph.binary(Binary::Equal, places, wanted)?;
-            let part = graph.multiply(is_it, log_probability)?;
-            graph.unary(Unary::Negate, part)?
+        // Neighbouring columns of numbers are one term.
+        let numbers = categories[at..].iter().take_while(|count| **count == 0).count();
+        let (width, columns) = if numbers > 0 { (numbers, numbers) } else { (categories[at], 1) };
+        let output = graph.slice(y, &[0, start], [n, width])?;
+        let wanted = graph.slice(target, &[0, at], [n, columns])?;
+        let each = if numbers > 0 {
+            squared_error(graph, output, wanted)?
         } else {
-            let difference = graph.subtract(own, wanted)?;
-            graph.unary(Unary::Square, difference)?
+            let log_probability = graph.log_softmax(output, &[1])?;
+            let indices = graph.iota(width)?;
+            let indices = graph.reshape(indices, [1, width])?;
+            let [indices, wanted] = [graph.broadcast(indices, [n, width])?, graph.broadcast(wanted, [n, width])?];
+            let one_hot = graph.binary(Binary::Equal, indices, wanted)?;
+            let part = graph.multiply(one_hot, log_probability)?;
+            graph.unary(Unary::Negate, part)?
         };
         let each = graph.scale(each, 1.0 / n as f64)?;
         let part = graph.sum(each, &[0, 1])?;
@@ -270,20 +273,20 @@ pub fn columns(graph: &mut Graph, y: Value, target: Value, categories: &[usize])
             Some(sum) => graph.add(sum, part)?,
             None => part,
         });
-        (start, at) = (start + width, at + alike);
+        (start, at) = (start + width, at + columns);
     }
     sum.ok_or_else(|| Error::invalid("columns", "there is none", "give one or more"))
 }
 
-/// `[n, ..]` to `[n]`.
+/// Sums the elements of each sample: `[n, ..]` to `[n]`.
 fn sum_of_sample(graph: &mut Graph, each: Value) -> Result<Value> {
     let axes: Vec<usize> = (1..graph.shape(each).len()).collect();
     graph.sum(each, &axes)
 }
 
-/// How far the codes of a batch `[n, size]` are from draws of a standard normal of the same shape: the unbiased estimate of
-/// the squared maximum mean discrepancy (Gretton et al., JMLR 13, 2012). `similarity` makes a scalar's worth of likeness of
-/// each of the squared distances `[n, n]` of two batches. A batch of one sample tells nothing: 0.
+/// Unbiased estimate of the squared maximum mean discrepancy between the codes of a batch, `[n, size]`, and draws of
+/// the prior, of that shape: Gretton et al., JMLR 13 (2012). `similarity` is the kernel, elementwise on the squared
+/// distances `[n, n]` of two batches. 0 for a batch of one sample, which has no estimate.
 pub fn maximum_mean_discrepancy(
     graph: &mut Graph,
     codes: Value,
@@ -301,11 +304,11 @@ pub fn maximum_mean_discrepancy(
         if a != b {
             return graph.scale(sum, 1.0 / (count * count) as f64);
         }
-        // Each is most alike to itself, which says nothing.
+        // The estimate excludes the similarity of each row to itself.
         let zero = graph.constant(0.0, [])?;
-        let own = similarity(graph, zero)?;
-        let own = graph.scale(own, count as f64)?;
-        let others = graph.subtract(sum, own)?;
+        let itself = similarity(graph, zero)?;
+        let itself = graph.scale(itself, count as f64)?;
+        let others = graph.subtract(sum, itself)?;
         graph.scale(others, 1.0 / (count * (count - 1)) as f64)
     };
     let (codes_alike, draws_alike) = (mean(codes, codes)?, mean(draws, draws)?);
@@ -315,7 +318,7 @@ pub fn maximum_mean_discrepancy(
     graph.subtract(sum, both)
 }
 
-/// The squared distance of each row of `a` `[n, size]` from each of `b` `[m, size]`: `[n, m]`.
+/// The squared distance of each row of `a` `[n, size]` from each row of `b` `[m, size]`: `[n, m]`.
 pub fn squared_distances(graph: &mut Graph, a: Value, b: Value) -> Result<Value> {
     let (rows, columns) = (graph.shape(a)[0], graph.shape(b)[0]);
     let mut norms = |x: Value, shape: [usize; 2]| {
@@ -323,11 +326,11 @@ pub fn squared_distances(graph: &mut Graph, a: Value, b: Value) -> Result<Value>
         let sum = graph.sum(square, &[1])?;
         graph.reshape(sum, shape)
     };
-    let (own, other) = (norms(a, [rows, 1])?, norms(b, [1, columns])?);
+    let (norms_of_a, norms_of_b) = (norms(a, [rows, 1])?, norms(b, [1, columns])?);
     let product = graph.matmul(a, b, false, true)?;
     let product = graph.scale(product, -2.0)?;
-    let sum = graph.add(product, own)?;
-    let sum = graph.add(sum, other)?;
-    // Rounding may leave less than nothing.
+    let sum = graph.add(product, norms_of_a)?;
+    let sum = graph.add(sum, norms_of_b)?;
+    // Rounding may make a small distance negative.
     graph.unary(Unary::Relu, sum)
 }

@@ -1,8 +1,8 @@
-//! Layers: what a user lists in a model, before it becomes a graph.
+//! Layers, which a user lists in a model, and losses.
 //!
-//! A layer knows its shapes, its parameters and how they start; it holds no values and names no device. A list of
-//! layers is PyTorch's `nn.Sequential` in everything that shows in a file: every entry of the list counts in a
-//! parameter's name, activations included, and layouts and default initialisation are PyTorch's.
+//! A layer knows its shapes and the shapes and initial values of its parameters; it holds no values and names no
+//! device. In files, a list of layers equals PyTorch's `nn.Sequential`: a parameter's name counts every entry of the
+//! list, activations included, and layouts and default initialisation are PyTorch's.
 
 mod context;
 mod layer;
@@ -19,30 +19,38 @@ pub use layer::{
     RmsNorm, Softmax, Structure, TiedLinear, UnitNorm, Unpatch, Upsample,
 };
 pub(crate) use layer::{Axes, fans, layer_schema};
-pub use placement::{Blocks, MAX_LAYERS, place, place_with, walk};
 pub(crate) use placement::{check_ties, with_forgotten_flatten};
+pub use placement::{place, place_with, walk};
 
 use crate::error::Error;
 use crate::shape::Shape;
+use std::collections::BTreeMap;
 
-/// A layer at its place in a list, where its shapes are known.
+/// The largest number of layers of a model, with each repetition counted.
+pub const MAX_LAYERS: usize = 10_000;
+
+/// Named lists of layers, which other lists may use.
+pub type Blocks = BTreeMap<String, Vec<Layer>>;
+
+/// A layer at its position in a model, with its shapes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Placed {
-    /// The list's name and the entry's index, such as `encoder.0`; what its parameters' names begin with.
+    /// The list's name and the entry's index, such as `encoder.0`: the prefix of its parameters' names.
     pub name: String,
     /// The path of the layer's key in a model file, such as `encoder.0.conv2d`.
     pub key: String,
     /// The layer itself.
     pub layer: Layer,
-    /// The shape of one sample that goes in.
+    /// The shape of one input sample.
     pub input: Shape,
-    /// The shape of one sample that comes out.
+    /// The shape of one output sample.
     pub output: Shape,
     /// The layer's parameters, under their full names.
     pub parameters: Vec<Parameter>,
-    /// Forward floating-point operations for one sample, without those of layers inside.
+    /// Number of forward floating-point operations for one sample, without the layers inside.
     pub flops: u64,
-    /// The lists of a residual connection (body and shortcut) or of a skip connection (body); none of other layers.
+    /// The placed lists of a residual connection (body, and shortcut where it has one), of a skip connection or of a
+    /// teacher-forced decoder (body); none of other layers.
     pub inside: Vec<Vec<Placed>>,
 }
 
@@ -53,19 +61,19 @@ pub struct Parameter {
     pub name: String,
     /// The shape, in PyTorch's layout.
     pub shape: Shape,
-    /// The values it starts with.
+    /// The initial values.
     pub initial: Initial,
-    /// Whether it follows its gradient. What does not is state that its layer keeps, such as running means.
+    /// Whether the optimizer updates it. Other parameters are the state of their layer, such as running means.
     pub trained: bool,
 }
 
-/// The number of elements, or `None` where it is more than a `usize` holds. [`Shape::elements`] trusts its sizes;
-/// this is for shapes that nobody has looked at yet.
+/// The number of elements of a shape that has not been checked, or `None` where a `usize` cannot hold it;
+/// [`Shape::elements`] would overflow.
 pub(crate) fn elements(shape: &Shape) -> Option<usize> {
     shape.iter().try_fold(1usize, |product, size| product.checked_mul(*size))
 }
 
-/// The error of a model past [`MAX_ELEMENTS`].
+/// The error of a model with more than [`MAX_ELEMENTS`] parameters.
 pub(crate) fn too_many_parameters(at: &str, what: &str) -> Error {
     Error::invalid(at, format!("{what} has more than {MAX_ELEMENTS} parameters"), "make it smaller")
 }

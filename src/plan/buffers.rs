@@ -1,30 +1,30 @@
 //! Names of the buffers of a training step that the host writes and reads.
 
-/// The parameters, in the layout.
+/// Name of the buffer of parameters, in the order of the [`ParameterLayout`](super::ParameterLayout).
 pub const PARAMETERS: &str = "parameters";
-/// The optimiser's moments, each laid out like the parameters, and behind them the gradients that are accumulated.
+/// Name of the buffer of the optimiser's moments, each laid out like the parameters, then the accumulated gradients.
 pub const MOMENTS: &str = "moments";
-/// The optimiser's numbers for every step of an epoch.
+/// Name of the buffer of the optimiser's schedule: its numbers for every step of an epoch.
 pub const SCHEDULE: &str = "schedule";
-/// The average of the parameters.
+/// Name of the buffer of the running average of the parameters.
 pub const AVERAGE: &str = "average";
 
-/// The feed of the training set.
+/// Name of the training set's feed.
 pub const TRAIN: &str = "train";
-/// The feed of the validation set.
+/// Name of the validation set's feed.
 pub const VALIDATION: &str = "validation";
 
-/// The samples of a feed.
+/// Name of the buffer of a feed's samples.
 pub fn data(feed: &str) -> String {
     format!("{feed}.data")
 }
 
-/// The order in which a feed's samples are taken.
+/// Name of the buffer of the order in which a feed's samples form batches.
 pub fn permutation(feed: &str) -> String {
     format!("{feed}.permutation")
 }
 
-/// The step's state of a feed.
+/// Name of the buffer of a feed's step state.
 pub fn state(feed: &str) -> String {
     format!("{feed}.state")
 }

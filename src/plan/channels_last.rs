@@ -1,13 +1,14 @@
-//! Where channels lie. A graph speaks PyTorch's order, `[n, c, h, w]`; the kernels of convolutions want the channels of a
-//! position side by side, `[n, h, w, c]`, so that they load four at a time. Here a graph becomes an equal one in which
-//! convolutions have their four axes in that order, and permutations stand where the two orders meet. They cost nothing:
-//! a launch stores its result wherever its readers want it.
+//! The channels-last pass. A graph is in PyTorch's order, `[n, c, h, w]`; the kernels of convolutions and poolings want
+//! the channels of a position side by side, `[n, h, w, c]`, so that they load four at a time. The pass makes an equal
+//! graph in which these ops have the second order, with permutations where the two orders meet. Most permutations cost
+//! nothing, since a launch can store its result in the order that its readers want.
 
-use crate::graph::{Graph, Op, Value};
+use crate::graph::{Graph, Node, Op, Value};
 use crate::shape::Shape;
 
-/// The axes of `[n, c, h, w]` in the order `[n, h, w, c]`, and back.
+/// The axes of `[n, c, h, w]` in the order `[n, h, w, c]`.
 const LAST: [usize; 4] = [0, 2, 3, 1];
+/// The axes of `[n, h, w, c]` in the order `[n, c, h, w]`.
 const FIRST: [usize; 4] = [0, 3, 1, 2];
 
 /// A four-axis shape with its channels last.
@@ -15,15 +16,15 @@ pub(super) fn channels_last(shape: &Shape) -> Shape {
     LAST.iter().map(|axis| shape[*axis]).collect()
 }
 
-/// Whether a parameter of this shape lies in memory in another order than in files.
+/// Whether a parameter of this shape has another order in memory than in files.
 pub(super) fn is_rearranged(shape: &Shape) -> bool {
     shape.len() == 4 && shape[1] > 1 && shape[2] * shape[3] > 1
 }
 
-/// How many elementwise nodes up a choice looks, so that it takes no time.
+/// Depth of elementwise nodes that a choice of order examines, which bounds its time.
 const DEPTH: usize = 6;
 
-/// Which of the two orders a value is in.
+/// The order of a value with four axes: channels first or channels last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Order {
     First,
@@ -39,17 +40,17 @@ impl Order {
     }
 }
 
-/// The graph in the making.
+/// The new graph while it is built, and what is known of the old graph's values.
 pub(super) struct Arranged<'a> {
     old: &'a Graph,
     pub graph: Graph,
-    /// Inputs that a launch of a fused expression may have.
+    /// The most inputs that a launch of a fused expression may have.
     room: usize,
-    /// For each old value: the new one in each order, as far as they are made.
+    /// For each old value, the new value in each order, once it is made.
     made: Vec<[Option<Value>; 2]>,
-    /// The order that an old value was computed in.
+    /// For each old value, the order in which it is computed.
     natural: Vec<Order>,
-    /// Orders in which a product reads a value, so that it will be kept so.
+    /// For each old value and each order, whether a product reads the value in it, so that it is kept in memory so.
     read: Vec<[bool; 2]>,
 }
 
@@ -70,7 +71,7 @@ impl<'a> Arranged<'a> {
         arranged
     }
 
-    /// The new value of an old one.
+    /// The new value of an old one in this order; values without four axes have only one order.
     pub fn value(&mut self, old: Value, order: Order) -> Value {
         let order = if self.old.shape(old).len() == 4 { order } else { Order::First };
         if let Some(made) = self.made[old.0][order as usize] {
@@ -93,28 +94,23 @@ impl<'a> Arranged<'a> {
         value
     }
 
-    /// Computes a node in the order that suits it.
+    /// Computes a node in the order that suits it best.
     fn compute(&mut self, old: Value) {
         let node = self.old.node(old).clone();
         self.graph.set_scope(node.scope());
         let four = node.shape.len() == 4;
         let (value, order) = match &node.op {
-            // Made when somebody asks, in the order in which it is asked for.
+            // Made once a reader asks, in the order that the reader wants.
             Op::Constant(_) | Op::Broadcast | Op::Reduce { .. } | Op::Reshape => return,
             Op::Unary(_) | Op::Binary(_) => {
                 let order = if four { self.cheaper(&node.operands) } else { Order::First };
                 (self.elementwise(old, order), order)
             }
             Op::Conv2d(_) | Op::Conv2dGradInput(_) | Op::Conv2dGradWeight(_) | Op::Pool(..) => {
-                let operands = node.operands.iter().map(|operand| self.operand(*operand, Order::Last)).collect();
-                let shape = channels_last(&node.shape);
-                (self.graph.push(node.op.clone(), operands, shape, node.dtype), Order::Last)
+                (self.channels_last(&node), Order::Last)
             }
-            // Parameters lie in memory as the convolutions want them.
-            Op::Parameter { .. } if four => {
-                let shape = channels_last(&node.shape);
-                (self.graph.push(node.op.clone(), vec![], shape, node.dtype), Order::Last)
-            }
+            // Parameters are stored as convolutions read them.
+            Op::Parameter { .. } if four => (self.channels_last(&node), Order::Last),
             Op::Concat { axis } => {
                 let operands = node.operands.iter().map(|x| self.value(*x, Order::First)).collect();
                 (self.concat(operands, *axis), Order::First)
@@ -143,7 +139,13 @@ impl<'a> Arranged<'a> {
         self.made[old.0][order as usize] = Some(value);
     }
 
-    /// A reduction, in the order in which its operand is kept, where its result is the same in both.
+    /// A copy of the node on operands, and with a result, with channels last.
+    fn channels_last(&mut self, node: &Node) -> Value {
+        let operands = node.operands.iter().map(|operand| self.operand(*operand, Order::Last)).collect();
+        self.graph.push(node.op.clone(), operands, channels_last(&node.shape), node.dtype)
+    }
+
+    /// A reduction in the order in which its operand is kept, if its result is equal in both orders.
     fn reduction(&mut self, old: Value) -> Value {
         let node = self.old.node(old).clone();
         let (Op::Reduce { reduction, axes }, x) = (&node.op, node.operands[0]) else { return self.plain(old) };
@@ -163,19 +165,16 @@ impl<'a> Arranged<'a> {
         self.graph.push(Op::Reduce { reduction: *reduction, axes }, vec![operand], node.shape, node.dtype)
     }
 
-    /// The node as it stands, on operands in the graph's order.
+    /// A copy of the node on operands with channels first.
     fn plain(&mut self, old: Value) -> Value {
         let node = self.old.node(old).clone();
         let read = matches!(node.op, Op::MatMul { .. });
-        let operands = node
-            .operands
-            .iter()
-            .map(|x| if read { self.operand(*x, Order::First) } else { self.value(*x, Order::First) })
-            .collect();
+        let value = if read { Self::operand } else { Self::value };
+        let operands = node.operands.iter().map(|x| value(self, *x, Order::First)).collect();
         self.graph.push(node.op, operands, node.shape, node.dtype)
     }
 
-    /// Operands behind one another, some of them first where a launch cannot read them all.
+    /// The concatenation of operands; in several stages where one launch cannot read them all.
     fn concat(&mut self, mut operands: Vec<Value>, axis: usize) -> Value {
         let room = self.room;
         while operands.len() > room {
@@ -188,12 +187,12 @@ impl<'a> Arranged<'a> {
         self.graph.push(Op::Concat { axis }, operands, shape.into(), dtype)
     }
 
-    /// What a product reads.
+    /// The operand of a product in this order, which is recorded as read in it.
     fn operand(&mut self, old: Value, order: Order) -> Value {
         let value = self.value(old, order);
         let mut source = old;
         self.read[source.0][order as usize] = true;
-        // A reshape is only another view of the same memory.
+        // A reshape shares the memory of its operand.
         while self.old.node(source).op == Op::Reshape {
             source = self.old.node(source).operands[0];
             self.read[source.0][Order::First as usize] = true;
@@ -201,7 +200,7 @@ impl<'a> Arranged<'a> {
         value
     }
 
-    /// A constant, a broadcast or an elementwise node in either order.
+    /// A constant, a broadcast or an elementwise node in this order.
     fn elementwise(&mut self, old: Value, order: Order) -> Value {
         let node = self.old.node(old).clone();
         let scope = self.graph.set_scope(node.scope());
@@ -228,7 +227,7 @@ impl<'a> Arranged<'a> {
         value
     }
 
-    /// Whether a value in this order is an expression of values that are there in this order.
+    /// Whether a value is an elementwise expression of values that are already made in this order.
     fn follows(&self, old: Value, order: Order, depth: usize) -> bool {
         let node = self.old.node(old);
         let known = |x: &Value| self.made[x.0][order as usize].is_some();
@@ -237,24 +236,21 @@ impl<'a> Arranged<'a> {
             || computes && node.operands.iter().all(|x| known(x) || self.follows(*x, order, depth - 1))
     }
 
-    /// The order in which an elementwise node meets most of its operands as they lie in memory.
+    /// The order in which an elementwise node reads the most of its operands in their order in memory.
     fn cheaper(&self, operands: &[Value]) -> Order {
         let cost = |order: Order| operands.iter().map(|x| self.cost(*x, order, DEPTH)).sum::<usize>();
+        let (first, last) = (cost(Order::First), cost(Order::Last));
         let any_last = operands.iter().any(|x| self.natural[x.0] == Order::Last);
-        match cost(Order::First).cmp(&cost(Order::Last)) {
-            std::cmp::Ordering::Less => Order::First,
-            std::cmp::Ordering::Greater => Order::Last,
-            std::cmp::Ordering::Equal if any_last => Order::Last,
-            std::cmp::Ordering::Equal => Order::First,
-        }
+        if last < first || last == first && any_last { Order::Last } else { Order::First }
     }
 
+    /// The cost of reading a value in this order: 0 where it is kept, or computed, in it.
     fn cost(&self, old: Value, order: Order, depth: usize) -> usize {
         let node = self.old.node(old);
         if matches!(node.op, Op::Constant(_) | Op::Broadcast) {
             0
         } else if self.read[old.0] != [false; 2] {
-            // Something that is kept in the other order only would be read out of order.
+            // A value that is kept in the other order only would be read out of order.
             2 * usize::from(!self.read[old.0][order as usize])
         } else if depth > 0 && matches!(node.op, Op::Unary(_) | Op::Binary(_)) {
             node.operands.iter().map(|x| self.cost(*x, order, depth - 1)).max().unwrap_or(0)
@@ -268,7 +264,7 @@ impl<'a> Arranged<'a> {
         let dtype = self.graph.node(value).dtype;
         let result: Shape = order.iter().map(|axis| shape[*axis]).collect();
         let moved: Vec<usize> = order.iter().copied().filter(|axis| shape[*axis] > 1).collect();
-        // Where only axes of size 1 move, nothing does.
+        // Moving axes of size 1 moves no element.
         let op = if moved.is_sorted() { Op::Reshape } else { Op::Permute(order.to_vec()) };
         self.graph.push(op, vec![value], result, dtype)
     }

@@ -2,7 +2,7 @@
 //! invocation's serial chain and the cost of a launch. Nothing here is measured on the machine that plans.
 
 use super::hardware::Hardware;
-use super::kernel::Access;
+use super::kernels::Access;
 use super::plan::{Plan, Step};
 use super::tile::{Family, Tile};
 use std::fmt;

@@ -1,43 +1,197 @@
-//! The table of kernels: one row each, data only. A test reflects every shader with naga and compares; the CPU's twin is
-//! an arm of the match in `cpu/mod.rs`, which has no wildcard.
+//! The table of kernels: one row each, data only, from which the enum [`Kernel`] is made as well. A test reflects every
+//! shader with naga and compares; the twin on the CPU is an arm of the match in `cpu/mod.rs`, which has no wildcard.
 
-use super::kernel::{Access, Binding, Element, Extent, Fusion, Kernel, Row, Scratch};
+use self::Element::{Float, Vector, Word};
 
-impl Kernel {
-    /// The kernel's row.
-    pub fn row(self) -> &'static Row {
-        // The table stands in the order of the enum, which a test checks.
-        &TABLE[self as usize]
+/// How a launch uses a binding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Access {
+    /// Reads the buffer.
+    Read,
+    /// Writes every element. Only a recurrence reads elements as well: those of the time steps that it has written.
+    Write,
+    /// Reads and writes: only the state, the parameters and the optimiser's moments, which live as long as the run.
+    Update,
+}
+
+/// The element type of a binding in the shader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Element {
+    /// f32
+    Float,
+    /// f32, four at a time.
+    Vector,
+    /// u32; bytes are packed four to a word.
+    Word,
+}
+
+/// A storage buffer of a kernel. Its position in [`Row::bindings`] is its position among a step's slots, and there its
+/// `@binding` number; the number in the file serves the file alone.
+#[derive(Clone, Copy, Debug)]
+pub struct Binding {
+    /// The variable's name in the shader.
+    pub name: &'static str,
+    /// The use of the buffer.
+    pub access: Access,
+    /// The type of its elements.
+    pub element: Element,
+}
+
+/// The function of a kernel that the plan replaces by a fused expression.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fusion {
+    /// None.
+    No,
+    /// `fused(i)` makes element `i`.
+    Source,
+    /// `finish(at, value)` and `finish4` take the kernel's result for element `at`, or four from there on, and store
+    /// the step's outcomes.
+    Epilogue,
+    /// `element(i)`, an application's function of the inputs, makes element `i`.
+    Own,
+}
+
+/// A factor of a kernel's number of invocations: the product of some constants, divided and rounded up.
+#[derive(Clone, Copy, Debug)]
+pub struct Extent {
+    /// Constants that are multiplied.
+    pub product: &'static [&'static str],
+    /// Elements that one invocation computes.
+    pub each: u32,
+}
+
+/// Words of workgroup memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scratch {
+    /// A fixed number of words.
+    Words(u64),
+    /// The value of the constant of this name.
+    Constant(&'static str),
+    /// This number of words for each invocation of the workgroup.
+    EachInvocation(u64),
+}
+
+/// A row of the kernel table: the description of a kernel before it is specialised.
+#[derive(Clone, Copy, Debug)]
+pub struct Row {
+    /// The kernel.
+    pub kernel: Kernel,
+    /// The file under `shaders/`.
+    pub file: &'static str,
+    /// The file's text.
+    pub source: &'static str,
+    /// The entry point, and the twin's name on the CPU.
+    pub entry: &'static str,
+    /// The kernel's storage buffers, which those of outcomes and of fused inputs, `x0`, `x1`, ..., follow.
+    pub bindings: &'static [Binding],
+    /// The `const`s of the file that a step sets, in the order of [`Step::constants`](super::Step::constants).
+    pub constants: &'static [&'static str],
+    /// Invocations: the product of these extents.
+    pub grid: &'static [Extent],
+    /// Invocations in a workgroup, all along x; those of a tiled kernel are a constant.
+    pub workgroup: u32,
+    /// Whether the kernel is a tiled product: `shaders/tile.wgsl` with the operands that this file's functions named
+    /// `ENTRY_..` describe.
+    pub tiled: bool,
+    /// Whether the float buffers in `bindings` may be 16-bit; those of outcomes and of fused inputs always may.
+    pub halves: bool,
+    /// The function of the shader that a fused expression replaces.
+    pub fusion: Fusion,
+    /// Workgroup memory in addition to tiles.
+    pub scratch: Scratch,
+    /// Whether the grid counts workgroups, each of which computes a row, rather than invocations.
+    pub row_per_workgroup: bool,
+    /// The constant that gives the number of rows read from the first two bindings, which may hold more.
+    pub table_rows: Option<&'static str>,
+    /// The constant that gives the row length of a product's results, where they come in rows.
+    pub row_length: Option<&'static str>,
+    /// The constants of the stride and the length of partial sums in the result, apart from a product's splits.
+    pub parts: Option<[&'static str; 2]>,
+    /// Whether the kernel itself, not just its fused expression, calls functions of `shaders/math.wgsl`.
+    pub math: bool,
+}
+
+impl Row {
+    /// The constant of this name among a launch's constants; `None` where the kernel has none.
+    pub(super) fn constant(&self, constants: &[u32], name: &str) -> Option<u64> {
+        let position = self.constant_names().position(|known| known == name)?;
+        Some(constants[position] as u64)
     }
 
-    /// `file.entry`, such as `conv2d.forward`.
-    pub fn name(self) -> String {
-        let row = self.row();
-        format!("{}.{}", row.file.trim_end_matches(".wgsl"), row.entry)
+    /// Invocations of a workgroup of a launch with these constants.
+    pub(super) fn invocations(&self, constants: &[u32]) -> u64 {
+        self.constant(constants, "WORKGROUP").unwrap_or(self.workgroup as u64)
+    }
+
+    /// The use that a launch with `outcomes` outcomes makes of a slot.
+    pub(super) fn access(&self, slot: usize, outcomes: usize) -> Access {
+        match self.bindings.get(slot) {
+            Some(binding) => binding.access,
+            None if slot < self.bindings.len() + outcomes => Access::Write,
+            None => Access::Read,
+        }
+    }
+
+    /// The names of a step's constants, in their order.
+    pub fn constant_names(&self) -> impl Iterator<Item = &'static str> {
+        let shared: &[&str] = if self.tiled { TILE_CONSTANTS } else { &[] };
+        self.constants.iter().chain(shared).copied()
+    }
+
+    /// The most outcomes and inputs that a fused expression may have where a launch binds `storage_buffers` buffers.
+    pub fn fused(&self, storage_buffers: usize) -> usize {
+        match self.fusion {
+            Fusion::No => 0,
+            Fusion::Source | Fusion::Epilogue | Fusion::Own => storage_buffers.saturating_sub(self.bindings.len()),
+        }
     }
 }
 
+/// A list of names, such as those of constants.
+macro_rules! names {
+    ($($name:ident)*) => { &[$(stringify!($name)),*] };
+}
+
+/// The text of `shaders/tile.wgsl`.
+pub const TILE_SOURCE: &str = include_str!("../../shaders/tile.wgsl");
+
+/// The constants of `shaders/tile.wgsl`, which follow those of [`Row::constants`] in every tiled kernel.
+pub const TILE_CONSTANTS: &[&str] = names![
+    PANELS LINES COLUMNS DEPTH SPLITS SPLIT_DEPTH SPLIT_STRIDE LEFT_PACK RIGHT_PACK RESULT_PACK
+    TOTAL_LANES FAMILY WORKGROUP TILE_LINES TILE_COLUMNS TILE_DEPTH THREAD_LINES THREAD_COLUMNS DEPTH_LANES
+];
+
+const fn read(name: &'static str, element: Element) -> Binding {
+    Binding { name, access: Access::Read, element }
+}
+
+const fn write(name: &'static str, element: Element) -> Binding {
+    Binding { name, access: Access::Write, element }
+}
+
+const fn update(name: &'static str, element: Element) -> Binding {
+    Binding { name, access: Access::Update, element }
+}
+
+/// One invocation for each combination of these constants' values.
 const fn each(product: &'static [&'static str]) -> Extent {
     Extent { product, each: 1 }
 }
 
-const fn tiled(product: &'static [&'static str], each: u32) -> Extent {
-    Extent { product, each }
+/// One invocation for every four of the combinations.
+const fn by_four(product: &'static [&'static str]) -> Extent {
+    Extent { product, each: 4 }
 }
 
-const fn binding(name: &'static str, access: Access, element: Element) -> Binding {
-    Binding { name, access, element }
-}
-
-/// The columns that most rows have alike.
+/// The columns that most kernels have in common.
 const COMMON: Row = Row {
     kernel: Kernel::Map,
     file: "elementwise.wgsl",
     source: include_str!("../../shaders/elementwise.wgsl"),
     entry: "map",
-    bindings: &[binding("y", Access::Write, Element::Vector)],
-    constants: &["COUNT"],
-    grid: &[tiled(&["COUNT"], 4)],
+    bindings: &[write("y", Vector)],
+    constants: names![COUNT],
+    grid: &[by_four(names![COUNT])],
     workgroup: 64,
     tiled: false,
     halves: false,
@@ -50,495 +204,336 @@ const COMMON: Row = Row {
     math: false,
 };
 
-/// What every product by tiles reads.
-const PRODUCT_BINDINGS: &[Binding] =
-    &[binding("left", Access::Read, Element::Vector), binding("right", Access::Read, Element::Vector)];
+/// Defines the enum [`Kernel`] and [`TABLE`]. A row is `Kernel in "FILE" { COLUMNS, ..KERNEL }`: the file under
+/// `shaders/` and the other columns are those of the kernel named last, unless the row gives them.
+macro_rules! kernels {
+    ($($(#[$doc:meta])* $name:ident $(in $file:literal)? { $($column:ident: $value:expr,)* ..$base:ident })*) => {
+        /// A kernel: an entry point under `shaders/` and its twin of the same name under `src/cpu/`.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Kernel { $($(#[$doc])* $name,)* }
 
-/// The text of `shaders/tile.wgsl`.
-pub const TILE_SOURCE: &str = include_str!("../../shaders/tile.wgsl");
+        /// Every kernel, in the order of [`Kernel`].
+        #[allow(non_upper_case_globals, reason = "a row's constant has the name of its kernel")]
+        pub const TABLE: &[Row] = {
+            $(const $name: Row = Row {
+                kernel: Kernel::$name,
+                $(file: $file, source: include_str!(concat!("../../shaders/", $file)),)?
+                $($column: $value,)*
+                ..$base
+            };)*
+            &[$($name),*]
+        };
+    };
+}
 
-const CONV: Row = Row {
-    kernel: Kernel::Conv2d,
-    file: "conv2d.wgsl",
-    source: include_str!("../../shaders/conv2d.wgsl"),
-    entry: "forward",
-    bindings: PRODUCT_BINDINGS,
-    constants: &[
-        "BATCH",
-        "C",
-        "H",
-        "W",
-        "O",
-        "P",
-        "Q",
-        "R",
-        "S",
-        "STRIDE_H",
-        "STRIDE_W",
-        "PAD_H",
-        "PAD_W",
-        "DILATION_H",
-        "DILATION_W",
-        "CHANNEL_GROUPS",
-        "PHASE_H",
-        "PHASE_W",
-        "TAP_H",
-        "TAP_W",
-        "INVERSE_H",
-        "INVERSE_W",
-    ],
-    grid: &[],
-    tiled: true,
-    halves: true,
-    fusion: Fusion::Epilogue,
-    row_length: Some("O"),
-    ..COMMON
-};
-const POOL: Row = Row {
-    kernel: Kernel::SumPool,
-    file: "pool.wgsl",
-    source: include_str!("../../shaders/pool.wgsl"),
-    entry: "sum_pool",
-    bindings: &[binding("x", Access::Read, Element::Float)],
-    constants: &[
-        "BATCH",
-        "C",
-        "H",
-        "W",
-        "P",
-        "Q",
-        "R",
-        "S",
-        "STRIDE_H",
-        "STRIDE_W",
-        "PAD_H",
-        "PAD_W",
-        "DILATION_H",
-        "DILATION_W",
-    ],
-    grid: SMALL_IMAGE,
-    halves: true,
-    fusion: Fusion::Epilogue,
-    ..COMMON
-};
-const SMALL_IMAGE: &[Extent] = &[tiled(&["BATCH", "P", "Q", "C"], 4)];
-const LARGE_IMAGE: &[Extent] = &[tiled(&["BATCH", "H", "W", "C"], 4)];
-const KEYED: &[Binding] = &[binding("x", Access::Read, Element::Float), binding("keys", Access::Read, Element::Float)];
-const REDUCE: Row = Row {
-    kernel: Kernel::Sum,
-    file: "reduce.wgsl",
-    source: include_str!("../../shaders/reduce.wgsl"),
-    entry: "sum",
-    bindings: &[binding("y", Access::Write, Element::Float)],
-    constants: &["OUTPUTS", "LENGTH", "SPLITS", "LANES"],
-    grid: &[each(&["OUTPUTS", "SPLITS", "LANES"])],
-    scratch: Scratch::EachInvocation(1),
-    fusion: Fusion::Source,
-    ..COMMON
-};
-const GATHER: Row = Row {
-    kernel: Kernel::Gather,
-    file: "gather.wgsl",
-    source: include_str!("../../shaders/gather.wgsl"),
-    entry: "gather",
-    bindings: &[
-        binding("x", Access::Read, Element::Float),
-        binding("indices", Access::Read, Element::Word),
-        binding("y", Access::Write, Element::Float),
-    ],
-    constants: &["ROWS", "COUNT", "WIDTH"],
-    grid: &[each(&["COUNT", "WIDTH"])],
-    table_rows: Some("COUNT"),
-    ..COMMON
-};
-const WARP: Row = Row {
-    kernel: Kernel::Warp,
-    file: "warp.wgsl",
-    source: include_str!("../../shaders/warp.wgsl"),
-    entry: "warp",
-    bindings: &[
-        binding("x", Access::Read, Element::Float),
-        binding("maps", Access::Read, Element::Float),
-        binding("y", Access::Write, Element::Float),
-    ],
-    constants: &["COUNT", "CHANNELS", "HEIGHT", "WIDTH"],
-    grid: &[each(&["COUNT", "CHANNELS", "HEIGHT", "WIDTH"])],
-    ..COMMON
-};
-const RECURRENCE: Row = Row {
-    kernel: Kernel::Lstm,
-    file: "recurrence.wgsl",
-    source: include_str!("../../shaders/recurrence.wgsl"),
-    entry: "lstm",
-    bindings: &[
-        binding("before", Access::Read, Element::Float),
-        binding("weight", Access::Read, Element::Float),
-        binding("y", Access::Write, Element::Float),
-    ],
-    constants: &["BATCH", "STEPS", "HIDDEN", "GATES", "SHARED", "WORKGROUP", "BACKWARD"],
-    // A workgroup for each sequence.
-    grid: &[each(&["BATCH"]), each(&["WORKGROUP"])],
-    scratch: Scratch::Constant("SHARED"),
-    math: true,
-    ..COMMON
-};
-/// Bindings of the linear recurrences.
-const LINEAR_BINDINGS: &[Binding] = &[
-    binding("factors", Access::Read, Element::Float),
-    binding("weight", Access::Read, Element::Float),
-    binding("source", Access::Read, Element::Float),
-    binding("y", Access::Write, Element::Float),
-];
-const BATCH: Row = Row {
-    kernel: Kernel::BatchFloats,
-    file: "batch.wgsl",
-    source: include_str!("../../shaders/batch.wgsl"),
-    entry: "batch_floats",
-    bindings: &[
-        binding("floats", Access::Read, Element::Float),
-        binding("permutation", Access::Read, Element::Word),
-        binding("state", Access::Read, Element::Word),
-    ],
-    constants: &["ROWS", "COUNT", "WIDTH"],
-    grid: &[tiled(&["COUNT", "WIDTH"], 4)],
-    fusion: Fusion::Epilogue,
-    table_rows: Some("COUNT"),
-    ..COMMON
-};
-const RANDOM: Row = Row {
-    kernel: Kernel::RandomUniform,
-    file: "random.wgsl",
-    source: include_str!("../../shaders/random.wgsl"),
-    entry: "uniform_draw",
-    bindings: &[binding("state", Access::Read, Element::Word)],
-    constants: &["COUNT", "STREAM"],
-    grid: &[tiled(&["COUNT"], 4)],
-    fusion: Fusion::Epilogue,
-    ..COMMON
-};
-const UPDATE: Row = Row {
-    kernel: Kernel::Update,
-    file: "optimizer.wgsl",
-    source: include_str!("../../shaders/optimizer.wgsl"),
-    entry: "update",
-    bindings: &[
-        binding("gradients", Access::Read, Element::Vector),
-        binding("segments", Access::Read, Element::Word),
-        binding("schedule", Access::Read, Element::Float),
-        binding("state", Access::Read, Element::Word),
-        binding("parameters", Access::Update, Element::Vector),
-        binding("moments", Access::Update, Element::Vector),
-    ],
-    constants: &["COUNT", "GROUPS", "METHOD", "CENTERED", "MOMENTUM", "ACCUMULATED", "LIMITED", "SKIP", "SCALED"],
-    grid: &[tiled(&["COUNT"], 4)],
-    ..COMMON
-};
-
-const ASSIGN: Row = Row {
-    kernel: Kernel::Assign,
-    file: "assign.wgsl",
-    source: include_str!("../../shaders/assign.wgsl"),
-    entry: "assign",
-    bindings: &[
-        binding("values", Access::Read, Element::Float),
-        binding("blocks", Access::Read, Element::Word),
-        binding("parameters", Access::Update, Element::Float),
-    ],
-    constants: &["COUNT"],
-    grid: &[each(&["COUNT"])],
-    ..COMMON
-};
-
-/// Every kernel, in the order of [`Kernel`].
-pub const TABLE: &[Row] = &[
-    Row { halves: true, fusion: Fusion::Source, ..COMMON },
-    Row {
-        kernel: Kernel::MatMul,
-        file: "matmul.wgsl",
-        source: include_str!("../../shaders/matmul.wgsl"),
+kernels! {
+    /// A fused elementwise expression.
+    Map { halves: true, fusion: Fusion::Source, ..COMMON }
+    /// A batched matrix product.
+    MatMul in "matmul.wgsl" {
         entry: "product",
-        constants: &["LEFT_BATCH", "LEFT_LINE", "LEFT_STEP", "RIGHT_BATCH", "RIGHT_COLUMN", "RIGHT_STEP", "M", "N"],
+        constants: names![LEFT_BATCH LEFT_LINE LEFT_STEP RIGHT_BATCH RIGHT_COLUMN RIGHT_STEP M N],
         row_length: Some("N"),
-        ..CONV
-    },
-    CONV,
-    Row { kernel: Kernel::Conv2dGradInput, entry: "grad_input", row_length: Some("C"), ..CONV },
-    Row { kernel: Kernel::Conv2dGradWeight, entry: "grad_weight", row_length: None, ..CONV },
-    POOL,
-    Row { kernel: Kernel::SumPoolSpread, entry: "sum_pool_spread", grid: LARGE_IMAGE, ..POOL },
-    Row { kernel: Kernel::MaxPool, entry: "max_pool", bindings: KEYED, ..POOL },
-    Row { kernel: Kernel::MaxPoolSpread, entry: "max_pool_spread", bindings: KEYED, grid: LARGE_IMAGE, ..POOL },
-    Row { kernel: Kernel::LinearResize, entry: "linear_resize", grid: LARGE_IMAGE, ..POOL },
-    Row { kernel: Kernel::LinearResizeSpread, entry: "linear_resize_spread", ..POOL },
-    REDUCE,
-    Row {
-        kernel: Kernel::ColumnSums,
+        ..Conv2d
+    }
+    /// Convolution.
+    Conv2d in "conv2d.wgsl" {
+        entry: "forward",
+        bindings: &[read("left", Vector), read("right", Vector)],
+        constants: names![
+            BATCH C H W O P Q R S STRIDE_H STRIDE_W PAD_H PAD_W DILATION_H DILATION_W
+            CHANNEL_GROUPS PHASE_H PHASE_W TAP_H TAP_W INVERSE_H INVERSE_W
+        ],
+        grid: &[],
+        tiled: true,
+        halves: true,
+        fusion: Fusion::Epilogue,
+        row_length: Some("O"),
+        ..COMMON
+    }
+    /// Gradient of a convolution with respect to its input; transposed convolution.
+    Conv2dGradInput { entry: "grad_input", row_length: Some("C"), ..Conv2d }
+    /// Gradient of a convolution with respect to its weight, as partial sums.
+    Conv2dGradWeight { entry: "grad_weight", row_length: None, ..Conv2d }
+    /// Sums of windows.
+    SumPool in "pool.wgsl" {
+        entry: "sum_pool",
+        bindings: &[read("x", Float)],
+        constants: names![BATCH C H W P Q R S STRIDE_H STRIDE_W PAD_H PAD_W DILATION_H DILATION_W],
+        grid: &[by_four(names![BATCH P Q C])],
+        halves: true,
+        fusion: Fusion::Epilogue,
+        ..COMMON
+    }
+    /// Transpose of [`Kernel::SumPool`]: copies each element to every place of its window.
+    SumPoolSpread { entry: "sum_pool_spread", grid: &[by_four(names![BATCH H W C])], ..SumPool }
+    /// Elements at the first largest keys of windows.
+    MaxPool { entry: "max_pool", bindings: &[read("x", Float), read("keys", Float)], ..SumPool }
+    /// Transpose of [`Kernel::MaxPool`]: puts each element at the first largest key of its window.
+    MaxPoolSpread { entry: "max_pool_spread", grid: &[by_four(names![BATCH H W C])], ..MaxPool }
+    /// An image enlarged by linear interpolation.
+    LinearResize { entry: "linear_resize", ..SumPoolSpread }
+    /// Transpose of [`Kernel::LinearResize`].
+    LinearResizeSpread { entry: "linear_resize_spread", ..SumPool }
+    /// Sums along axes, possibly partial.
+    Sum in "reduce.wgsl" {
+        entry: "sum",
+        bindings: &[write("y", Float)],
+        constants: names![OUTPUTS LENGTH SPLITS LANES],
+        grid: &[each(names![OUTPUTS SPLITS LANES])],
+        scratch: Scratch::EachInvocation(1),
+        fusion: Fusion::Source,
+        ..COMMON
+    }
+    /// Sums along all axes but the last ones, possibly partial.
+    ColumnSums {
         entry: "column_sums",
-        bindings: &[binding("totals", Access::Write, Element::Vector)],
-        constants: &["ROWS", "COLUMNS", "PARTS", "PART_STRIDE", "ROW_LANES", "WORKGROUP"],
-        grid: &[each(&["PARTS", "ROW_LANES"]), tiled(&["COLUMNS"], 4)],
+        bindings: &[write("totals", Vector)],
+        constants: names![ROWS COLUMNS PARTS PART_STRIDE ROW_LANES WORKGROUP],
+        grid: &[each(names![PARTS ROW_LANES]), by_four(names![COLUMNS])],
         scratch: Scratch::EachInvocation(4),
         parts: Some(["PART_STRIDE", "COLUMNS"]),
-        ..REDUCE
-    },
-    Row {
-        kernel: Kernel::Rows,
-        file: "rows.wgsl",
-        source: include_str!("../../shaders/rows.wgsl"),
+        ..Sum
+    }
+    /// A fused elementwise expression of rows and their reductions, such as a softmax or a normalisation; a workgroup
+    /// computes a row.
+    Rows in "rows.wgsl" {
         entry: "rows",
-        bindings: &[binding("y", Access::Write, Element::Float)],
-        constants: &["ROWS", "LENGTH"],
-        // A workgroup for each row.
-        grid: &[each(&["ROWS"])],
+        constants: names![ROWS LENGTH],
+        grid: &[each(names![ROWS])],
         halves: true,
         scratch: Scratch::EachInvocation(1),
         row_per_workgroup: true,
-        ..REDUCE
-    },
-    Row { kernel: Kernel::Max, entry: "maximum_of", ..REDUCE },
-    GATHER,
-    Row {
-        kernel: Kernel::ScatterAdd,
-        entry: "scatter_add",
-        grid: &[each(&["ROWS", "WIDTH"])],
-        table_rows: None,
-        ..GATHER
-    },
-    WARP,
-    Row {
-        kernel: Kernel::Indices,
-        file: "indices.wgsl",
-        source: include_str!("../../shaders/indices.wgsl"),
+        ..Sum
+    }
+    /// Maxima along axes, possibly partial.
+    Max { entry: "maximum_of", ..Sum }
+    /// Rows of a table.
+    Gather in "gather.wgsl" {
+        entry: "gather",
+        bindings: &[read("x", Float), read("indices", Word), write("y", Float)],
+        constants: names![ROWS COUNT WIDTH],
+        grid: &[each(names![COUNT WIDTH])],
+        table_rows: Some("COUNT"),
+        ..COMMON
+    }
+    /// Rows summed into a table.
+    ScatterAdd { entry: "scatter_add", grid: &[each(names![ROWS WIDTH])], table_rows: None, ..Gather }
+    /// Images sampled along affine maps.
+    Warp in "warp.wgsl" {
+        entry: "warp",
+        bindings: &[read("x", Float), read("maps", Float), write("y", Float)],
+        constants: names![COUNT CHANNELS HEIGHT WIDTH],
+        grid: &[each(names![COUNT CHANNELS HEIGHT WIDTH])],
+        ..COMMON
+    }
+    /// Conversion of real numbers to indices.
+    Indices in "indices.wgsl" {
         entry: "indices",
-        bindings: &[binding("x", Access::Read, Element::Float), binding("y", Access::Write, Element::Word)],
-        constants: &["COUNT", "LIMIT"],
-        grid: &[each(&["COUNT"])],
-        table_rows: None,
-        ..GATHER
-    },
-    Row {
-        kernel: Kernel::TopK,
-        file: "top_k.wgsl",
-        source: include_str!("../../shaders/top_k.wgsl"),
+        bindings: &[read("x", Float), write("y", Word)],
+        constants: names![COUNT LIMIT],
+        grid: &[each(names![COUNT])],
+        ..COMMON
+    }
+    /// Mask of the largest elements of each row; a workgroup computes a row.
+    TopK in "top_k.wgsl" {
         entry: "top_k",
-        bindings: &[binding("x", Access::Read, Element::Float), binding("y", Access::Write, Element::Float)],
-        constants: &["ROWS", "LENGTH", "COUNT"],
-        // A workgroup for each row.
-        grid: &[each(&["ROWS"])],
+        bindings: &[read("x", Float), write("y", Float)],
+        constants: names![ROWS LENGTH COUNT],
+        grid: &[each(names![ROWS])],
         workgroup: 256,
-        // Counts of 256 digits, their sums, and what is found.
+        // Counts of 256 digits, their sums, and the digit and the rest that are found.
         scratch: Scratch::Words(256 + 256 + 2),
         row_per_workgroup: true,
-        table_rows: None,
-        ..GATHER
-    },
-    RECURRENCE,
-    Row {
-        kernel: Kernel::Gru,
+        ..COMMON
+    }
+    /// An LSTM over all steps of sequences; a workgroup computes a sequence.
+    Lstm in "recurrence.wgsl" {
+        entry: "lstm",
+        bindings: &[read("before", Float), read("weight", Float), write("y", Float)],
+        constants: names![BATCH STEPS HIDDEN GATES SHARED WORKGROUP BACKWARD],
+        grid: &[each(names![BATCH]), each(names![WORKGROUP])],
+        scratch: Scratch::Constant("SHARED"),
+        math: true,
+        ..COMMON
+    }
+    /// A GRU over all steps of sequences.
+    Gru {
         entry: "gru",
-        bindings: &[
-            binding("before", Access::Read, Element::Float),
-            binding("weight", Access::Read, Element::Float),
-            binding("bias", Access::Read, Element::Float),
-            binding("y", Access::Write, Element::Float),
-        ],
-        ..RECURRENCE
-    },
-    Row {
-        kernel: Kernel::LinearForward,
+        bindings: &[read("before", Float), read("weight", Float), read("bias", Float), write("y", Float)],
+        ..Lstm
+    }
+    /// The linear recurrence that small changes of an LSTM's or GRU's states follow.
+    LinearForward {
         entry: "linear_forward",
-        bindings: LINEAR_BINDINGS,
+        bindings: &[read("factors", Float), read("weight", Float), read("source", Float), write("y", Float)],
         math: false,
-        ..RECURRENCE
-    },
-    Row {
-        kernel: Kernel::LinearBackward,
-        entry: "linear_backward",
-        bindings: LINEAR_BINDINGS,
-        math: false,
-        ..RECURRENCE
-    },
-    BATCH,
-    Row {
-        kernel: Kernel::BatchBytes,
+        ..Lstm
+    }
+    /// Transpose of [`Kernel::LinearForward`].
+    LinearBackward { entry: "linear_backward", ..LinearForward }
+    /// The next batch of a data set of floats.
+    BatchFloats in "batch.wgsl" {
+        entry: "batch_floats",
+        bindings: &[read("floats", Float), read("permutation", Word), read("state", Word)],
+        constants: names![ROWS COUNT WIDTH],
+        grid: &[by_four(names![COUNT WIDTH])],
+        fusion: Fusion::Epilogue,
+        table_rows: Some("COUNT"),
+        ..COMMON
+    }
+    /// The next batch of a data set of bytes.
+    BatchBytes {
         entry: "batch_bytes",
-        bindings: &[
-            binding("bytes", Access::Read, Element::Word),
-            binding("permutation", Access::Read, Element::Word),
-            binding("state", Access::Read, Element::Word),
-        ],
-        ..BATCH
-    },
-    RANDOM,
-    Row {
-        kernel: Kernel::RandomBits,
+        bindings: &[read("bytes", Word), read("permutation", Word), read("state", Word)],
+        ..BatchFloats
+    }
+    /// Uniform draws.
+    RandomUniform in "random.wgsl" {
+        entry: "uniform_draw",
+        bindings: &[read("state", Word)],
+        constants: names![COUNT STREAM],
+        fusion: Fusion::Epilogue,
+        ..COMMON
+    }
+    /// Random words of the generator.
+    RandomBits {
         entry: "bits",
-        bindings: &[binding("state", Access::Read, Element::Word), binding("words_out", Access::Write, Element::Word)],
+        bindings: &[read("state", Word), write("words_out", Word)],
         fusion: Fusion::No,
-        ..RANDOM
-    },
-    UPDATE,
-    Row {
-        kernel: Kernel::LimitedUpdate,
+        ..RandomUniform
+    }
+    /// The optimiser's update of every parameter.
+    Update in "optimizer.wgsl" {
+        entry: "update",
+        bindings: &[
+            read("gradients", Vector), read("segments", Word), read("schedule", Float), read("state", Word),
+            update("parameters", Vector), update("moments", Vector),
+        ],
+        constants: names![COUNT GROUPS METHOD CENTERED MOMENTUM ACCUMULATED LIMITED SKIP SCALED],
+        ..COMMON
+    }
+    /// [`Kernel::Update`] with a limit on the gradients' norm.
+    LimitedUpdate {
         entry: "limited_update",
         bindings: &[
-            binding("gradients", Access::Read, Element::Vector),
-            binding("segments", Access::Read, Element::Word),
-            binding("schedule", Access::Read, Element::Float),
-            binding("state", Access::Read, Element::Word),
-            binding("norm", Access::Read, Element::Float),
-            binding("parameters", Access::Update, Element::Vector),
-            binding("moments", Access::Update, Element::Vector),
+            read("gradients", Vector), read("segments", Word), read("schedule", Float), read("state", Word),
+            read("norm", Float), update("parameters", Vector), update("moments", Vector),
         ],
-        ..UPDATE
-    },
-    Row {
-        kernel: Kernel::Collect,
+        ..Update
+    }
+    /// Collects gradients among the moments, for devices that bind too few buffers for the update.
+    Collect {
         entry: "collect",
         bindings: &[
-            binding("gradients", Access::Read, Element::Vector),
-            binding("segments", Access::Read, Element::Word),
-            binding("schedule", Access::Read, Element::Float),
-            binding("moments", Access::Update, Element::Vector),
+            read("gradients", Vector), read("segments", Word), read("schedule", Float), update("moments", Vector),
         ],
-        constants: &["COUNT", "ACCUMULATED"],
-        ..UPDATE
-    },
-    Row {
-        kernel: Kernel::CollectedUpdate,
+        constants: names![COUNT ACCUMULATED],
+        ..Update
+    }
+    /// The optimiser's update of every parameter by collected gradients.
+    CollectedUpdate {
         entry: "collected_update",
         bindings: &[
-            binding("segments", Access::Read, Element::Word),
-            binding("schedule", Access::Read, Element::Float),
-            binding("parameters", Access::Update, Element::Vector),
-            binding("moments", Access::Update, Element::Vector),
+            read("segments", Word), read("schedule", Float), update("parameters", Vector), update("moments", Vector),
         ],
-        constants: &[
-            "COUNT",
-            "GROUPS",
-            "METHOD",
-            "CENTERED",
-            "MOMENTUM",
-            "ACCUMULATED",
-            "LIMITED",
-            "SKIP",
-            "SCALED",
-            "NORMED",
-        ],
-        ..UPDATE
-    },
-    Row {
-        kernel: Kernel::Squares,
+        constants: names![COUNT GROUPS METHOD CENTERED MOMENTUM ACCUMULATED LIMITED SKIP SCALED NORMED],
+        ..Update
+    }
+    /// Sums of the gradients' squares.
+    Squares {
         entry: "squares",
-        bindings: &[
-            binding("gradients", Access::Read, Element::Vector),
-            binding("segments", Access::Read, Element::Word),
-            binding("parts", Access::Write, Element::Float),
-        ],
-        constants: &["COUNT"],
+        bindings: &[read("gradients", Vector), read("segments", Word), write("parts", Float)],
+        constants: names![COUNT],
         scratch: Scratch::EachInvocation(1),
-        ..UPDATE
-    },
-    Row {
-        kernel: Kernel::SquaresOfSums,
+        ..Update
+    }
+    /// Sums of the squares of accumulated gradients, those of earlier batches included.
+    SquaresOfSums {
         entry: "squares_of_sums",
         bindings: &[
-            binding("gradients", Access::Read, Element::Vector),
-            binding("segments", Access::Read, Element::Word),
-            binding("schedule", Access::Read, Element::Float),
-            binding("state", Access::Read, Element::Word),
-            binding("accumulated", Access::Read, Element::Vector),
-            binding("parts", Access::Write, Element::Float),
+            read("gradients", Vector), read("segments", Word), read("schedule", Float), read("state", Word),
+            read("accumulated", Vector), write("parts", Float),
         ],
-        constants: &["COUNT", "GROUPS", "ACCUMULATED"],
-        scratch: Scratch::EachInvocation(1),
-        ..UPDATE
-    },
-    Row {
-        kernel: Kernel::Norm,
+        constants: names![COUNT GROUPS ACCUMULATED],
+        ..Squares
+    }
+    /// Joins the sums of squares to the gradients' norm, and counts skipped updates.
+    Norm {
         entry: "join",
         bindings: &[
-            binding("squares_of_parts", Access::Read, Element::Float),
-            binding("schedule", Access::Read, Element::Float),
-            binding("state", Access::Read, Element::Word),
-            binding("joined", Access::Update, Element::Float),
+            read("squares_of_parts", Float), read("schedule", Float), read("state", Word), update("joined", Float),
         ],
-        constants: &["GROUPS", "PARTS", "SCALED"],
+        constants: names![GROUPS PARTS SCALED],
         grid: &[],
-        scratch: Scratch::EachInvocation(1),
-        ..UPDATE
-    },
-    Row {
-        kernel: Kernel::Average,
+        ..Squares
+    }
+    /// Updates the running average of the parameters.
+    Average {
         entry: "average",
         bindings: &[
-            binding("current", Access::Read, Element::Vector),
-            binding("schedule", Access::Read, Element::Float),
-            binding("state", Access::Read, Element::Word),
-            binding("averages", Access::Update, Element::Vector),
+            read("current", Vector), read("schedule", Float), read("state", Word), update("averages", Vector),
         ],
-        constants: &["COUNT", "GROUPS"],
-        ..UPDATE
-    },
-    Row {
-        kernel: Kernel::Advance,
-        file: "state.wgsl",
-        source: include_str!("../../shaders/state.wgsl"),
+        constants: names![COUNT GROUPS],
+        ..Update
+    }
+    /// Records the step's metrics and advances the state.
+    Advance in "state.wgsl" {
         entry: "advance",
-        bindings: &[
-            binding("metrics", Access::Read, Element::Float),
-            binding("ring", Access::Update, Element::Float),
-            binding("state", Access::Update, Element::Word),
-        ],
-        constants: &["METRICS", "PARTS", "CAPACITY", "SAMPLES"],
+        bindings: &[read("metrics", Float), update("ring", Float), update("state", Word)],
+        constants: names![METRICS PARTS CAPACITY SAMPLES],
         grid: &[],
         scratch: Scratch::EachInvocation(1),
-        fusion: Fusion::No,
         ..COMMON
-    },
-    ASSIGN,
-    Row {
-        kernel: Kernel::UnitColumns,
-        file: "unit_columns.wgsl",
-        source: include_str!("../../shaders/unit_columns.wgsl"),
+    }
+    /// Assigns new values to parameters that are not trained by gradient.
+    Assign in "assign.wgsl" {
+        entry: "assign",
+        bindings: &[read("values", Float), read("blocks", Word), update("parameters", Float)],
+        grid: &[each(names![COUNT])],
+        ..COMMON
+    }
+    /// Scales the columns of a matrix of parameters to length 1.
+    UnitColumns in "unit_columns.wgsl" {
         entry: "unit_columns",
-        bindings: &[binding("parameters", Access::Update, Element::Float)],
-        constants: &["FIRST", "ROWS", "COLUMNS"],
-        grid: &[each(&["COLUMNS"])],
-        ..ASSIGN
-    },
-    Row {
-        kernel: Kernel::Narrow,
+        bindings: &[update("parameters", Float)],
+        constants: names![FIRST ROWS COLUMNS],
+        grid: &[each(names![COLUMNS])],
+        ..COMMON
+    }
+    /// Copies of weights in 16 bits.
+    Narrow {
         entry: "narrow",
-        bindings: &[
-            binding("weights", Access::Read, Element::Vector),
-            binding("copied", Access::Read, Element::Word),
-            binding("copies", Access::Write, Element::Vector),
-        ],
-        grid: &[tiled(&["COUNT"], 4)],
+        bindings: &[read("weights", Vector), read("copied", Word), write("copies", Vector)],
+        grid: &[by_four(names![COUNT])],
         halves: true,
-        ..ASSIGN
-    },
-    Row {
-        kernel: Kernel::GuardedAssign,
+        ..Assign
+    }
+    /// [`Kernel::Assign`], only where all gradients are finite.
+    GuardedAssign {
         entry: "guarded_assign",
-        bindings: &[
-            binding("values", Access::Read, Element::Float),
-            binding("blocks", Access::Read, Element::Word),
-            binding("norm", Access::Read, Element::Float),
-            binding("parameters", Access::Update, Element::Float),
-        ],
-        ..ASSIGN
-    },
-    Row {
-        kernel: Kernel::Custom,
-        file: "custom.wgsl",
-        source: include_str!("../../shaders/custom.wgsl"),
+        bindings: &[read("values", Float), read("blocks", Word), read("norm", Float), update("parameters", Float)],
+        ..Assign
+    }
+    /// An application's kernel, whose text and CPU twin the step carries in [`Step::own`](super::Step::own).
+    Custom in "custom.wgsl" {
         entry: "custom",
-        bindings: &[binding("y", Access::Write, Element::Float)],
-        constants: &["COUNT"],
-        grid: &[each(&["COUNT"])],
+        bindings: &[write("y", Float)],
+        grid: &[each(names![COUNT])],
         fusion: Fusion::Own,
         ..COMMON
-    },
-];
+    }
+}
+
+impl Kernel {
+    /// The kernel's row.
+    pub fn row(self) -> &'static Row {
+        &TABLE[self as usize]
+    }
+
+    /// `file.entry`, such as `conv2d.forward`.
+    pub fn name(self) -> String {
+        let row = self.row();
+        format!("{}.{}", row.file.trim_end_matches(".wgsl"), row.entry)
+    }
+}

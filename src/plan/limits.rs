@@ -1,14 +1,14 @@
-//! What a device allows: the limits that every plan is held to.
+//! The limits of a device, against which every plan is checked.
 
 use crate::error::{Error, Result};
 
-/// Workgroups along one axis of a grid: WebGPU's floor, and what most adapters have.
+/// Workgroups along one axis of a grid: WebGPU's floor, and the limit of most adapters.
 pub(super) const GROUPS_PER_AXIS: u64 = 65_535;
 
-/// What an adapter allows. The default is WebGPU's floor, which all but small and old adapters have.
+/// Limits of an adapter. The default is WebGPU's floor, which all but small and old adapters reach.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Storage buffers in a launch.
+    /// Storage buffers that a launch may bind.
     pub storage_buffers: u64,
     /// Bytes of a binding.
     pub binding_bytes: u64,
@@ -22,15 +22,15 @@ pub struct Limits {
     pub workgroups: u64,
     /// Multiples at which a binding may begin, in bytes.
     pub alignment: u64,
-    /// Bytes of memory, where the driver tells.
+    /// Bytes of memory, where the driver reports them.
     pub memory_bytes: Option<u64>,
 }
 
 impl Limits {
-    /// The environment variable that says which limits devices are held to: `downlevel`, or nothing for their own.
+    /// The environment variable that lowers the limits of all devices: `downlevel`, or empty for those of the device.
     pub const VARIABLE: &str = "PINHOLE_LIMITS";
 
-    /// What almost every device has that computes at all, old and small ones included: wgpu's limits of this name.
+    /// The limits that almost every device reaches, old and small ones included: wgpu's limits of this name.
     pub const DOWNLEVEL: Limits = Limits {
         storage_buffers: 4,
         binding_bytes: 128 << 20,
@@ -42,7 +42,7 @@ impl Limits {
         memory_bytes: None,
     };
 
-    /// The limits that [`Limits::VARIABLE`] names; `None` where it is not set or empty. Fails where it names others.
+    /// The limits that [`Limits::VARIABLE`] names; `None` where it is unset or empty. Fails on an unknown name.
     pub fn from_environment() -> Result<Option<Limits>> {
         match std::env::var_os(Limits::VARIABLE) {
             None => Ok(None),
@@ -58,15 +58,6 @@ impl Limits {
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits {
-            storage_buffers: 8,
-            binding_bytes: 128 << 20,
-            buffer_bytes: 256 << 20,
-            invocations: 256,
-            workgroup_bytes: 16 << 10,
-            workgroups: GROUPS_PER_AXIS,
-            alignment: 256,
-            memory_bytes: None,
-        }
+        Limits { storage_buffers: 8, workgroup_bytes: 16 << 10, ..Limits::DOWNLEVEL }
     }
 }

@@ -1,8 +1,8 @@
 //! Memory: the layout of parameters, and buffers for values that live only within a step.
 //!
-//! Values within a step share a few buffers, their colours. A launch's output is always of another colour than its
-//! inputs, so that inputs are bound read-only: wgpu refuses one buffer both read-only and writable in a launch, and a
-//! single read-write arena would put a barrier between every two launches.
+//! Values that live within a step share a few buffers, called colours. A launch's output is always of another colour
+//! than its inputs, so that inputs are bound read-only: wgpu refuses one buffer both read-only and writable in a
+//! launch, and a single read-write arena would put a barrier between every two launches.
 
 use super::plan::{Buffer, Plan};
 use crate::error::{Error, Result};
@@ -10,24 +10,44 @@ use crate::graph::{Graph, Op};
 use crate::shape::Shape;
 use crate::tensor::DType;
 use std::collections::BTreeMap;
+use std::ops::Range;
 
-/// Offsets are multiples of this many elements: 256 bytes, the largest alignment that adapters ask for.
+/// Elements of which every offset is a multiple: 256 bytes, the largest alignment that adapters ask for.
 pub(super) const ALIGNMENT: usize = 64;
 
+/// A number of 32-bit elements rounded up to the alignment of a slot.
 pub(super) fn aligned(elements: usize) -> usize {
     elements.next_multiple_of(ALIGNMENT)
 }
 
-/// Number of 16-bit elements, rounded up to the alignment of a slot.
+/// A number of 16-bit elements rounded up to the alignment of a slot.
 pub(super) fn aligned_halves(elements: usize) -> usize {
     elements.next_multiple_of(2 * ALIGNMENT)
 }
 
-/// Offsets of the parameters in their common buffer; gradients and moments have the same layout in theirs.
+/// Offsets of the parameters in the buffer of all parameters, and of their numbers in each moment and average.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ParameterLayout {
-    entries: Vec<(String, Shape, usize)>,
+    entries: Vec<LayoutEntry>,
     elements: usize,
+}
+
+/// The part of the common buffer that a parameter has.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LayoutEntry {
+    /// The parameter's name.
+    pub name: String,
+    /// The parameter's shape.
+    pub shape: Shape,
+    /// Index of the parameter's first element in the buffer.
+    pub offset: usize,
+}
+
+impl LayoutEntry {
+    /// Indices of the parameter's elements in the buffer.
+    pub fn range(&self) -> Range<usize> {
+        self.offset..self.offset + self.shape.elements()
+    }
 }
 
 impl ParameterLayout {
@@ -37,7 +57,7 @@ impl ParameterLayout {
         for (name, shape) in parameters {
             let offset = layout.elements;
             layout.elements += aligned(shape.elements());
-            layout.entries.push((name, shape, offset));
+            layout.entries.push(LayoutEntry { name, shape, offset });
         }
         layout
     }
@@ -50,9 +70,14 @@ impl ParameterLayout {
         }))
     }
 
-    /// Each parameter's name, shape and offset in elements.
-    pub fn entries(&self) -> &[(String, Shape, usize)] {
+    /// The parameters, in the order of their offsets.
+    pub fn entries(&self) -> &[LayoutEntry] {
         &self.entries
+    }
+
+    /// The entry of the parameter of this name.
+    pub fn entry(&self, name: &str) -> Option<&LayoutEntry> {
+        self.entries.iter().find(|entry| entry.name == name)
     }
 
     /// The buffer's length in elements, the gaps between parameters included.
@@ -62,21 +87,22 @@ impl ParameterLayout {
 
     /// A parameter's offset.
     pub fn offset(&self, name: &str) -> Option<usize> {
-        self.entries.iter().find(|(known, ..)| known == name).map(|(_, _, offset)| *offset)
+        self.entry(name).map(|entry| entry.offset)
     }
 }
 
-/// A value that lives from the launch that writes it to the last that reads it.
+/// A value that lives from the launch that writes it, `first`, to the last launch that reads it.
 pub(super) struct Transient {
     pub elements: usize,
     pub dtype: DType,
     pub first: usize,
     pub last: usize,
-    /// Other transients that the launch which writes it reads.
+    /// The transients that the writing launch reads.
     pub inputs: Vec<usize>,
 }
 
-/// Gives every transient a buffer and an offset; appends the buffers it needs.
+/// Gives every transient a buffer and an offset, and appends the buffers that are needed. Only a value at offset 0 may
+/// reach beyond `limit` elements.
 pub(super) fn allocate(transients: &[Transient], buffers: &mut Vec<Buffer>, limit: usize) -> Vec<(usize, usize)> {
     struct Colour {
         buffer: usize,
@@ -133,8 +159,8 @@ pub(super) fn allocate(transients: &[Transient], buffers: &mut Vec<Buffer>, limi
     places
 }
 
-/// Fails if plans that share buffers by name need more than `available` bytes, and says which part of the batch would
-/// fit.
+/// Fails if plans that share buffers by name need more than `available` bytes; the error says which part of the batch
+/// would fit.
 pub fn foresee(plans: &[Plan], available: u64) -> Result<()> {
     let mut buffers: BTreeMap<&str, (u64, bool)> = BTreeMap::new();
     for buffer in plans.iter().flat_map(|plan| &plan.buffers) {

@@ -1,14 +1,13 @@
-//! How it is computed: a graph turned into a fixed, printable list of launches with a place in memory for every value.
+//! Plans: a graph turned into a fixed, printable list of launches with a place in memory for every value.
 //!
-//! [`Plan::new`] decides what fuses with what, in which order launches run, when memory is free again and how large each
-//! grid is. A plan is plain data: no device is known here, and both devices run the same one.
+//! [`Plan::new`] decides what fuses with what, in which order launches run, when memory is free again and how large
+//! each grid is. A plan is plain data: no device is known here, and the CPU runs the plan that the GPU runs.
 
 pub mod buffers;
 mod channels_last;
 mod estimate;
 mod fusion;
 mod hardware;
-mod kernel;
 mod kernels;
 mod limits;
 mod lower;
@@ -26,11 +25,10 @@ mod training;
 
 pub use estimate::{Estimate, LaunchEstimate};
 pub use hardware::Hardware;
-pub use kernel::{Access, Binding, Element, Extent, Fusion, Kernel, Row, Scratch, TILE_CONSTANTS};
-pub use kernels::{TABLE, TILE_SOURCE};
+pub use kernels::{Access, Binding, Element, Extent, Fusion, Kernel, Row, Scratch, TABLE, TILE_CONSTANTS, TILE_SOURCE};
 pub use limits::Limits;
 pub use lower::Request;
-pub use memory::{ParameterLayout, foresee};
+pub use memory::{LayoutEntry, ParameterLayout, foresee};
 pub use optimizer::{Method, Optimizer};
 pub use plan::{Buffer, Outcome, OwnKernel, Plan, Slot, Step, bindings, grid, workgroup_bytes};
 pub use program::{Axis, Instruction, Phase, Program, Register, View};

@@ -2,8 +2,8 @@
 
 use super::state::{DECAY, METHOD_NUMBERS, RATE, SCHEDULE_COLUMNS, SHARE, SHRINK};
 
-/// How parameters p follow their gradients g at a learning rate that the schedule gives. Each computes the steps of
-/// PyTorch's optimiser of that name; Lion those of its paper.
+/// An optimiser: the rule by which gradients g change parameters p at a learning rate that the schedule gives. Each
+/// variant computes the steps of PyTorch's optimiser of its name; Lion computes those of its paper.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Optimizer {
     /// Gradient descent, with the momentum of Sutskever et al. (ICML 2013) if it is above 0.
@@ -62,12 +62,12 @@ pub enum Optimizer {
         betas: [f64; 2],
         /// Added to the root of the second moment.
         eps: f64,
-        /// How fast the momentum rises to the first beta.
+        /// Rate at which the momentum rises to the first beta.
         momentum_decay: f64,
     },
     /// Lion: Chen et al., arXiv 2302.06675.
     Lion {
-        /// The momentum's part in a change, and its decay.
+        /// The momentum's share in a change, and the decay of the momentum.
         betas: [f64; 2],
     },
     /// Adam by the largest magnitude of a gradient, which decays, in place of the second moment: Kingma and Ba, arXiv
@@ -187,7 +187,7 @@ impl Optimizer {
         }
     }
 
-    /// Whether RMSprop is centred, and whether it has momentum: each takes a moment more.
+    /// Whether RMSprop is centred, and whether it has momentum: each needs a moment more.
     pub(super) fn extras(&self) -> [bool; 2] {
         match self {
             Optimizer::RmsProp { momentum, centered, .. } => [*centered, *momentum > 0.0],
@@ -195,12 +195,16 @@ impl Optimizer {
         }
     }
 
+    fn extra_moments(&self) -> usize {
+        self.extras().map(usize::from).iter().sum()
+    }
+
     /// Number of moments kept for every parameter.
     pub fn moments(&self) -> usize {
         match self.method() {
             Method::Descent => 0,
             Method::Momentum | Method::Adagrad | Method::Lion => 1,
-            Method::RmsProp => 1 + self.extras().map(usize::from).iter().sum::<usize>(),
+            Method::RmsProp => 1 + self.extra_moments(),
             Method::Adam | Method::Adadelta | Method::NAdam | Method::AdaMax | Method::RAdam => 2,
             Method::AmsGrad => 3,
         }
@@ -211,7 +215,7 @@ impl Optimizer {
         match self.method() {
             Method::Descent => 2,
             Method::Momentum => 6,
-            Method::RmsProp => 8 + 4 * self.extras().map(usize::from).iter().sum::<usize>(),
+            Method::RmsProp => 8 + 4 * self.extra_moments(),
             Method::Adagrad => 7,
             Method::Lion => 10,
             Method::AdaMax => 11,
@@ -223,19 +227,19 @@ impl Optimizer {
 
     /// The schedule's row for update `step`, counted from 1, at a learning rate and a weight decay. Computed in f64, so
     /// that the bias corrections of long runs stay exact. Columns that concern all methods alike are named in
-    /// [`state`](super::state); those from [`METHOD_NUMBERS`] on are the method's own.
+    /// [`state`](super::state); columns from [`METHOD_NUMBERS`] on depend on the method.
     pub fn schedule_row(&self, step: u64, rate: f64, weight_decay: f64) -> [f64; SCHEDULE_COLUMNS] {
         let mut row = [0.0; SCHEDULE_COLUMNS];
         (row[RATE], row[SHRINK], row[SHARE]) = (rate, 1.0, 1.0);
         match self {
-            // These shrink the parameters themselves; for the others the decay is part of the gradient.
+            // Decoupled decay shrinks the parameters themselves; elsewhere the decay is part of the gradient.
             Optimizer::AdamW { .. } | Optimizer::Lion { .. } => row[SHRINK] = 1.0 - rate * weight_decay,
             _ => row[DECAY] = weight_decay,
         }
         let exponent = step as f64;
         let positive = |eps: &f64| eps.max(LEAST_EPS);
         let numbers: &[f64] = match self {
-            // The gradient's and the change's part in the step.
+            // The momentum, and the shares of the gradient and of the change in the step.
             Optimizer::Sgd { momentum, nesterov: true } => &[*momentum, 1.0, *momentum],
             Optimizer::Sgd { momentum, nesterov: false } => &[*momentum, 0.0, 1.0],
             Optimizer::RmsProp { alpha, eps, momentum, .. } => &[*alpha, 1.0 - alpha, positive(eps), *momentum],
@@ -262,8 +266,8 @@ impl Optimizer {
                 let (now, next) = (momentum(exponent), momentum(exponent + 1.0));
                 row[RATE] = rate * next / (1.0 - product * next);
                 let correction = 1.0 / (1.0 - second.powf(exponent)).sqrt();
-                let own = rate * (1.0 - now) / (1.0 - product);
-                &[correction, positive(eps), 1.0 - first, *second, 1.0 - second, own]
+                let gradient_rate = rate * (1.0 - now) / (1.0 - product);
+                &[correction, positive(eps), 1.0 - first, *second, 1.0 - second, gradient_rate]
             }
             Optimizer::Lion { betas: [first, second] } => &[*first, 1.0 - first, *second, 1.0 - second],
             Optimizer::AdaMax { betas: [first, second], eps } => {

@@ -1,17 +1,17 @@
 //! The plan itself: steps, slots and buffers, how they print, and whether an adapter can run them.
 
+use super::buffers::PARAMETERS;
 use super::estimate::Cut;
-use super::kernel::{Access, Extent, Kernel, Scratch};
+use super::kernels::{Access, Extent, Kernel, Scratch};
 use super::limits::{GROUPS_PER_AXIS, Limits};
 use super::products::product_of;
 use super::program::{Program, Register, View};
 use super::tile::{Family, Product, Tile};
 use crate::error::{Error, Result};
-use crate::graph::CustomKernel;
+use crate::graph::ElementKernel;
 use crate::shape::Shape;
 use crate::tensor::DType;
 use std::fmt;
-use std::ops::Range;
 
 /// A fixed list of launches and the buffers they work on.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,14 +31,14 @@ pub struct Step {
     pub kernel: Kernel,
     /// The kernel's constants, in the order of [`Row::constant_names`](super::Row::constant_names).
     pub constants: Vec<u32>,
-    /// The buffers' parts that the launch binds: those of [`Row::bindings`](super::Row::bindings), one slot for each
-    /// outcome, and the inputs of the fused expression, in this order.
+    /// The parts of buffers that the launch binds: the bindings of [`Row::bindings`](super::Row::bindings), one slot
+    /// for each outcome, and the inputs of the fused expression, in this order.
     pub slots: Vec<Slot>,
-    /// The results of a kernel with an epilogue; empty for other kernels, whose results are bindings of their own.
+    /// The results of a kernel with an epilogue; empty for other kernels, whose results are among their bindings.
     pub outcomes: Vec<Outcome>,
     /// The fused expression, if any.
     pub program: Option<Program>,
-    /// The application's own kernel that [`Kernel::Custom`] stands for.
+    /// The application's kernel that a step of [`Kernel::Custom`] runs.
     pub own: Option<OwnKernel>,
     /// Whether the step shares the dispatch of the previous step. Neither step reads what the other writes.
     pub joins_previous: bool,
@@ -48,11 +48,11 @@ pub struct Step {
     pub operations: u64,
 }
 
-/// An application's own kernel in a step of [`Kernel::Custom`].
+/// An application's kernel in a step of [`Kernel::Custom`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct OwnKernel {
     /// The kernel.
-    pub kernel: CustomKernel,
+    pub kernel: ElementKernel,
     /// The shapes of the kernel's result and operands.
     pub shapes: Vec<Shape>,
 }
@@ -62,12 +62,12 @@ pub struct OwnKernel {
 pub enum Outcome {
     /// One element for each element of the kernel's result.
     Element {
-        /// The register of the value; the kernel's own result where there is no fused expression.
+        /// The register of the value; the kernel's result where there is no fused expression.
         value: Register,
-        /// The place of element i; place i where there is no view.
+        /// The index at which element i is stored; i where there is no view.
         place: Option<View>,
     },
-    /// The sum of a value over all elements, as partial sums: one for each invocation or workgroup.
+    /// The sum of a value over all elements, as partial sums: one for each invocation.
     Total(Register),
 }
 
@@ -84,14 +84,14 @@ pub struct Slot {
     pub dtype: DType,
 }
 
-/// A buffer. Plans that run on one device share those of the same name.
+/// A buffer. Plans that run on one device share buffers of equal name.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Buffer {
     /// `parameters`, an input's or an output's name, or `work 0`, ... for values that live within a step.
     pub name: String,
     /// The type of its elements.
     pub dtype: DType,
-    /// Its length.
+    /// Its length in elements.
     pub elements: usize,
     /// Whether its content outlives a step.
     pub persistent: bool,
@@ -147,31 +147,26 @@ impl Step {
         self.constant(name).unwrap_or(1)
     }
 
-    /// The sizes by which the product's tile was chosen; `None` for a step that is not a tiled product.
+    /// The product by whose sizes the tile was chosen; `None` for a step that is not a tiled product.
     pub fn product(&self) -> Option<Product> {
         let half = || self.slots.iter().take(2).any(|slot| slot.dtype == DType::Half);
         self.kernel.row().tiled.then(|| product_of(self.kernel, &self.constants, half()))
     }
 
-    /// The tile of a product.
+    /// The tile of a product; `None` for a step that is not a tiled product.
     pub fn tile(&self) -> Option<Tile> {
-        let named = |name: &str| self.constant(name).map(|value| value as u32);
-        let number = self.constant("FAMILY")?;
-        Some(Tile {
-            family: Family::ALL.into_iter().find(|family| *family as u64 == number)?,
-            workgroup: named("WORKGROUP")?,
-            lines: named("TILE_LINES")?,
-            columns: named("TILE_COLUMNS")?,
-            depth: named("TILE_DEPTH")?,
-            thread_lines: named("THREAD_LINES")?,
-            thread_columns: named("THREAD_COLUMNS")?,
-            depth_lanes: named("DEPTH_LANES")?,
-        })
+        let constants = self.constants.last_chunk().filter(|_| self.kernel.row().tiled)?;
+        Tile::of_constants(*constants)
     }
 
     /// How the step accesses a slot.
     pub fn access(&self, slot: usize) -> Access {
         self.kernel.row().access(slot, self.outcomes.len())
+    }
+
+    /// The slots, each with how the step accesses it.
+    fn accesses(&self) -> impl Iterator<Item = (Access, &Slot)> {
+        self.slots.iter().enumerate().map(|(position, slot)| (self.access(position), slot))
     }
 
     /// Invocations of a workgroup.
@@ -185,7 +180,7 @@ impl Step {
         Some(tile.memory().map(u64::from))
     }
 
-    /// The sizes of a product and of the parts that its depth is cut into.
+    /// The sizes of a product and of the parts of its depth.
     pub(super) fn cut(&self) -> Option<Cut> {
         let element = self.slots.iter().take(2).map(|slot| slot.dtype.bytes()).max()?;
         Some(Cut {
@@ -225,10 +220,9 @@ impl Step {
         if self.named("FAMILY") == Family::Registers as u64 { tiles.div_ceil(self.workgroup()) } else { tiles }
     }
 
-    /// The length of the rows that a product's results come in.
+    /// The length of the rows in which a product's results come; `None` where they do not come in rows.
     pub fn row_length(&self) -> Option<usize> {
-        let length = self.kernel.row().row_length.and_then(|name| self.constant(name));
-        length.map(|length| length as usize)
+        Some(self.constant(self.kernel.row().row_length?)? as usize)
     }
 
     /// Number of partial sums of an [`Outcome::Total`].
@@ -236,7 +230,7 @@ impl Step {
         (self.groups() * self.workgroup() / self.named("TOTAL_LANES")) as usize
     }
 
-    /// Bytes read and written, each element counted once; of tables and data sets only the rows that are taken.
+    /// Bytes read and written, each element counted once; of tables and data sets only the rows that are read.
     pub fn bytes(&self) -> u64 {
         self.slot_bytes().sum()
     }
@@ -245,7 +239,7 @@ impl Step {
     pub(super) fn slot_bytes(&self) -> impl Iterator<Item = u64> {
         let rows = self.kernel.row().table_rows.and_then(|count| self.constant(count));
         self.slots.iter().enumerate().map(move |(position, slot)| match (rows, slot.shape.first()) {
-            // Slots 0 and 1 are the table and the indices, which may be longer than the rows taken.
+            // Slots 0 and 1 are the table and the indices, which may have more rows than are read.
             (Some(rows), Some(all)) if position < 2 => slot.bytes() * rows.min(*all as u64) / *all as u64,
             _ => slot.bytes(),
         })
@@ -265,76 +259,51 @@ impl Plan {
 
     /// Fails where a step or buffer exceeds a limit; the error names the first.
     pub fn check(&self, limits: &Limits) -> Result<()> {
-        let fail = |place: String, what, needed, allowed, help| {
-            Err(Error::Limit { plan: self.name.clone(), place, what, needed, allowed, help })
+        let (smaller, other) = ("use a smaller batch or model", "use another device");
+        let fail = |place: &dyn Fn() -> String, what, needed, allowed, help| {
+            Err(Error::Limit { plan: self.name.clone(), place: place(), what, needed, allowed, help })
+        };
+        let hold = |place: &dyn Fn() -> String, what, needed, allowed, help| {
+            if needed > allowed { fail(place, what, needed, allowed, help) } else { Ok(()) }
         };
         for buffer in &self.buffers {
-            if buffer.bytes() > limits.buffer_bytes {
-                let place = format!("buffer \"{}\"", buffer.name);
-                return fail(place, "buffer size", buffer.bytes(), limits.buffer_bytes, "use a smaller batch or model");
-            }
+            let place = || format!("buffer \"{}\"", buffer.name);
+            hold(&place, "buffer size", buffer.bytes(), limits.buffer_bytes, smaller)?;
         }
         for (index, step) in self.steps.iter().enumerate() {
             let place = || format!("step {index} ({} \"{}\")", step.kernel.name(), step.label);
-            let smaller = "use a smaller batch or model";
-            if step.workgroup() > limits.invocations {
-                return fail(place(), "workgroup size", step.workgroup(), limits.invocations, "use another device");
+            hold(&place, "workgroup size", step.workgroup(), limits.invocations, other)?;
+            for slot in &step.slots {
+                hold(&place, "bytes of a binding", slot.bytes(), limits.binding_bytes, smaller)?;
             }
-            if let Some(slot) = step.slots.iter().find(|slot| slot.bytes() > limits.binding_bytes) {
-                return fail(place(), "bytes of a binding", slot.bytes(), limits.binding_bytes, smaller);
-            }
-            let misplaced = |slot: &&Slot| !(slot.offset as u64 * slot.dtype.bytes()).is_multiple_of(limits.alignment);
-            if let Some(slot) = step.slots.iter().find(misplaced) {
-                let offset = slot.offset as u64 * slot.dtype.bytes();
-                return fail(place(), "alignment of an offset", offset, limits.alignment, "use another device");
+            let mut offsets = step.slots.iter().map(|slot| slot.offset as u64 * slot.dtype.bytes());
+            if let Some(offset) = offsets.find(|offset| !offset.is_multiple_of(limits.alignment)) {
+                return fail(&place, "alignment of an offset", offset, limits.alignment, other);
             }
             // Shaders count invocations in 32 bits.
-            let invocations = step.groups() * step.workgroup();
-            if invocations > u32::MAX as u64 {
-                return fail(place(), "invocations", invocations, u32::MAX as u64, smaller);
-            }
+            hold(&place, "invocations", step.groups() * step.workgroup(), u32::MAX as u64, smaller)?;
         }
         for (index, launch) in self.launches() {
             let place = || format!("step {index} ({} \"{}\")", launch[0].kernel.name(), launch[0].label);
-            let slots = bindings(launch).len() as u64;
-            if slots > limits.storage_buffers {
-                return fail(place(), "storage buffers", slots, limits.storage_buffers, "use another device");
-            }
-            let needed = workgroup_bytes(launch);
-            if needed > limits.workgroup_bytes {
-                return fail(
-                    place(),
-                    "bytes of workgroup memory",
-                    needed,
-                    limits.workgroup_bytes,
-                    "use another device",
-                );
-            }
-            let grid = grid(launch);
-            let groups = grid[0].max(grid[1]) as u64;
-            if groups > limits.workgroups {
-                return fail(
-                    place(),
-                    "workgroups along an axis",
-                    groups,
-                    limits.workgroups,
-                    "use a smaller batch or model",
-                );
-            }
+            hold(&place, "storage buffers", bindings(launch).len() as u64, limits.storage_buffers, other)?;
+            hold(&place, "bytes of workgroup memory", workgroup_bytes(launch), limits.workgroup_bytes, other)?;
+            let [x, y, _] = grid(launch);
+            hold(&place, "workgroups along an axis", x.max(y) as u64, limits.workgroups, smaller)?;
         }
         Ok(())
     }
 
-    /// This plan with its parameters in a buffer of another name, such as `average`.
+    /// The plan with its parameters in a buffer of another name, such as `average`.
     pub fn with_parameters_of(mut self, name: &str) -> Plan {
-        for buffer in self.buffers.iter_mut().filter(|buffer| buffer.name == "parameters") {
+        for buffer in self.buffers.iter_mut().filter(|buffer| buffer.name == PARAMETERS) {
             name.clone_into(&mut buffer.name);
         }
         self
     }
 
-    /// A plan of one step alone, for measuring it. Each place that it uses becomes a buffer, `place 0` and so on in the
-    /// order of slots, so that isolated plans of one product under several tiles share their operands.
+    /// A plan of one step alone, for measuring; `None` where there is no step of this number. Each place that the step
+    /// uses becomes a buffer, `place 0` and so on in the order of slots, so that isolated plans of one product under
+    /// several tiles share their operands.
     pub fn isolated(&self, step: usize) -> Option<Plan> {
         let mut step = self.steps.get(step)?.clone();
         step.joins_previous = false;
@@ -365,33 +334,24 @@ impl Plan {
 
     /// The first launch that reads and writes one buffer, which wgpu refuses; `None` for plans made by lowering.
     pub fn hazard(&self) -> Option<usize> {
-        let written = |launch: &[Step]| -> Vec<(usize, Range<usize>)> {
-            let writes = launch.iter().flat_map(|step| {
-                let slots = step.slots.iter().enumerate();
-                slots.filter(|(slot, _)| step.access(*slot) != Access::Read).map(|(_, slot)| slot)
-            });
-            writes.map(|slot| (slot.buffer, slot.offset..slot.offset + slot.shape.elements())).collect()
-        };
-        let reads = |launch: &[Step], buffer: usize| {
-            launch.iter().any(|step| {
-                let mut slots = step.slots.iter().enumerate();
-                slots.any(|(slot, place)| step.access(slot) == Access::Read && place.buffer == buffer)
-            })
+        let overlap = |one: &Slot, other: &Slot| {
+            one.offset < other.offset + other.shape.elements() && other.offset < one.offset + one.shape.elements()
         };
         let broken = |launch: &[Step]| {
-            let written = written(launch);
-            let overlap = written.iter().enumerate().any(|(index, (buffer, range))| {
-                let mut others = written[index + 1..].iter();
-                others.any(|(other, place)| other == buffer && place.start < range.end && range.start < place.end)
-            });
-            overlap || written.iter().any(|(buffer, _)| reads(launch, *buffer))
+            let slots: Vec<(Access, &Slot)> = launch.iter().flat_map(Step::accesses).collect();
+            slots.iter().enumerate().filter(|(_, (access, _))| *access != Access::Read).any(|(index, (_, written))| {
+                slots.iter().enumerate().any(|(other, (access, slot))| {
+                    let conflict = *access == Access::Read || (other != index && overlap(written, slot));
+                    slot.buffer == written.buffer && conflict
+                })
+            })
         };
         self.launches().find(|(_, launch)| broken(launch)).map(|(index, _)| index)
     }
 }
 
-/// The slots that a launch binds, in the order of their numbers; a place that several steps read is bound once. Each
-/// binding lists its steps and slots, the first of which declares it.
+/// The bindings of a launch, in the order of their numbers, each as a list of (step, slot), the first of which declares
+/// it. A place that several steps read is bound once.
 pub fn bindings(launch: &[Step]) -> Vec<Vec<(usize, usize)>> {
     let mut bound: Vec<Vec<(usize, usize)>> = Vec::new();
     for (index, step) in launch.iter().enumerate() {
@@ -414,15 +374,15 @@ pub fn bindings(launch: &[Step]) -> Vec<Vec<(usize, usize)>> {
     bound
 }
 
-/// Bytes of workgroup memory of a launch. Its products share the tiles' memory; each operand's part is as large as its
-/// largest tile.
+/// Bytes of workgroup memory of a launch. Its products share the memory of tiles, whose two parts, for left and right
+/// operands, are each as large as the largest tile.
 pub fn workgroup_bytes(launch: &[Step]) -> u64 {
     let tiles = launch.iter().filter_map(Step::tile_memory);
     let [left, right] = tiles.fold([0, 0], |[left, right], tile| [left.max(tile[0]), right.max(tile[1])]);
     16 * (left + right) + launch.iter().map(Step::scratch_bytes).sum::<u64>()
 }
 
-/// Workgroups along x and y of a launch. Kernels count across both axes, so a launch may have more than 65,535.
+/// Workgroups of a launch along x, y and z. Kernels count across x and y, so a launch may have more than 65,535.
 pub fn grid(launch: &[Step]) -> [u32; 3] {
     let groups: u64 = launch.iter().map(Step::groups).sum();
     let rows = groups.div_ceil(GROUPS_PER_AXIS);
@@ -444,22 +404,25 @@ impl fmt::Display for Plan {
         for (index, step) in self.steps.iter().enumerate() {
             let mark = if step.joins_previous { '+' } else { ' ' };
             write!(f, "{index:>3}{mark}{:<20} {:<11}", step.kernel.name(), step.label)?;
-            for (position, slot) in step.slots.iter().enumerate() {
-                let mark = match step.access(position) {
+            for (access, slot) in step.accesses() {
+                let mark = match access {
                     Access::Read => "",
                     Access::Write => "=",
                     Access::Update => "~",
                 };
-                write!(f, " {mark}{}", slot.shape)?;
-                write!(f, "@{}", self.buffers[slot.buffer].name.replace(' ', ""))?;
+                write!(f, " {mark}{}@{}", slot.shape, self.buffers[slot.buffer].name.replace(' ', ""))?;
                 if slot.offset > 0 {
                     write!(f, "+{}", slot.offset)?;
                 }
             }
             write!(f, " groups {}", step.groups())?;
-            if step.kernel.row().tiled {
-                let family = step.tile().map_or("", |tile| tile.family.name());
-                write!(f, " tile {family} {}x{}", step.named("TILE_LINES"), step.named("TILE_COLUMNS"))?;
+            if let Some(tile) = step.tile() {
+                let family = match tile.family {
+                    Family::Registers => "registers",
+                    Family::Subgroup => "subgroup",
+                    Family::Workgroup => "workgroup",
+                };
+                write!(f, " tile {family} {}x{}", tile.lines, tile.columns)?;
                 if step.named("SPLITS") > 1 {
                     write!(f, " splits {}", step.named("SPLITS"))?;
                 }

@@ -1,29 +1,31 @@
-//! Which values a plan stores in 16 bits, where its target asks for that: what products and poolings read or make, for that
-//! is nearly all that goes through memory. Everything is computed in 32 bits, and whatever is summed over a batch stays so.
+//! The choice of values that a plan stores in 16 bits, where its target asks for them: the operands and results of
+//! products and poolings, which are nearly all memory traffic. Arithmetic and sums over a batch are in
+//! 32 bits.
 
-use super::fusion::{Group, is_fusible, kernel_of, operands, storage};
-use super::kernel::{Fusion, Kernel};
+use super::fusion::{Group, is_fusible, operands, storage};
+use super::kernels::{Fusion, Kernel};
 use super::plan::Outcome;
 use crate::graph::{Graph, Op, Value};
 use crate::tensor::DType;
 use std::collections::HashSet;
 
-/// The values (storages, not reshapes) that are stored in 16 bits, parameters among them: of these a copy is.
+/// The values (storages, not reshapes) that are stored in 16 bits. A parameter among them keeps its 32 bits and gets a
+/// copy in 16 bits.
 ///
-/// `full` are the gradients of parameters, what is assigned and the metrics. These and what they follow from element by
-/// element stay in 32 bits.
+/// `full`: values that stay in 32 bits, together with the values from which they are computed element by element: the
+/// gradients of parameters, assigned values and the metrics.
 pub(super) fn halves(graph: &Graph, groups: &[Group], full: impl IntoIterator<Item = Value>) -> HashSet<Value> {
     let mut wanted: HashSet<Value> = HashSet::new();
     let mut barred: HashSet<Value> = elementwise_ancestors(graph, full);
     for group in groups {
-        let kernel = if group.rows.is_some() { Kernel::Rows } else { kernel_of(graph, group.anchor) };
+        let kernel = group.kernel(graph);
         let row = kernel.row();
         let full_precision = graph.node(group.anchor).full_precision;
         for operand in operands(graph, group).iter().map(|operand| storage(graph, *operand)) {
             if row.halves && !full_precision {
                 wanted.insert(operand);
             } else if !row.halves && !matches!(graph.node(operand).op, Op::Parameter { .. }) {
-                // Of a parameter there is a copy for those that can read it.
+                // Kernels that can read 16 bits read the copy of a parameter.
                 barred.insert(operand);
             }
         }
@@ -31,7 +33,7 @@ pub(super) fn halves(graph: &Graph, groups: &[Group], full: impl IntoIterator<It
         for value in elements.map(|(value, _)| storage(graph, *value)) {
             let made = row.fusion == Fusion::Epilogue && row.halves;
             if kernel == Kernel::Conv2dGradWeight || (row.fusion != Fusion::Epilogue && !row.halves) {
-                // Partial sums, or a kernel that writes 32 bits.
+                // Partial sums, and results of a kernel that writes 32 bits.
                 barred.insert(value);
             } else if made && !full_precision {
                 wanted.insert(value);
@@ -45,7 +47,7 @@ pub(super) fn halves(graph: &Graph, groups: &[Group], full: impl IntoIterator<It
     wanted.into_iter().filter(real).collect()
 }
 
-/// These values and what they are computed from element by element.
+/// These values, and the values from which they are computed element by element.
 fn elementwise_ancestors(graph: &Graph, values: impl IntoIterator<Item = Value>) -> HashSet<Value> {
     let mut found = HashSet::new();
     let mut open: Vec<Value> = values.into_iter().collect();

@@ -1,43 +1,43 @@
 //! The sizes of matrix products and convolutions, as the constants of their kernels.
 
 use super::estimate::{Cut, Work};
-use super::kernel::{Kernel, TILE_CONSTANTS};
+use super::kernels::{Kernel, TILE_CONSTANTS};
 use super::target::Target;
 use super::tile::{Family, Product, Tile};
 use crate::graph::Window;
 use crate::shape::Shape;
 
-/// How four neighbouring elements of an operand lie: apart, along the depth, or along the lines (columns).
+/// Axis along which an operand has four neighbours in memory: none, the depth, or the lines (columns).
 const APART: u32 = 0;
 const ALONG_DEPTH: u32 = 1;
 const ALONG_LINES: u32 = 2;
-/// How four neighbouring elements of the result lie.
+/// Axis along which the result has four neighbours in memory.
 const RESULT_ALONG_LINES: u32 = 1;
 const RESULT_ALONG_COLUMNS: u32 = 2;
 
-/// A sum shorter than this is not worth cutting.
+/// Least length of the parts into which a sum is split for more workgroups.
 const SHORTEST_SPLIT: usize = 64;
-/// A sum longer than this is cut for the sake of its rounding.
+/// Length above which a sum is split to bound its rounding error.
 const LONGEST_SPLIT: usize = 2048;
 /// Invocations of a workgroup of most tiles.
 const COMMON_WORKGROUP: u32 = 64;
-/// Workgroups that a launch on a software adapter should have at least.
+/// Least number of workgroups that keeps the two threads of a software adapter busy, which take turns.
 const SOFTWARE_GROUPS: usize = 16;
 
-/// A product `result[line, column] = sum over the depth of left[line] right[column]`, in panels of their own.
+/// The sizes of a product: in each panel, `result[line, column] = sum over the depth of left[line] right[column]`.
 pub(super) struct ProductSizes {
-    /// The constants of the kernel's own file.
-    own: Vec<u32>,
+    /// The constants of the kernel's file, without those of `shaders/tile.wgsl`.
+    constants: Vec<u32>,
     panels: usize,
     lines: usize,
     columns: usize,
     depth: usize,
     packs: [u32; 3],
     /// Floating-point operations.
-    pub operations: u64,
+    pub operations: usize,
 }
 
-/// What the members of the trio need to know of a group of a convolution.
+/// The sizes of one group of a convolution, its phases and its taps.
 struct Convolution {
     n: usize,
     c: usize,
@@ -48,9 +48,9 @@ struct Convolution {
     taps: [usize; 2],
 }
 
-/// How far apart in the kernel those elements lie which meet the input's positions of one phase of the stride: with g the
-/// greatest common divisor of stride and dilation, `stride / g`. And the inverse of `dilation / g` modulo that, by which
-/// the first of them is found.
+/// With g the greatest common divisor of stride and dilation: the step `stride / g` between those elements of the
+/// kernel that meet the input's positions of one phase of the stride, and the inverse of `dilation / g` modulo this
+/// step, which gives the first of these elements.
 fn tap(stride: usize, dilation: usize) -> [usize; 2] {
     let mut divisor = (stride, dilation);
     while divisor.1 > 0 {
@@ -64,7 +64,7 @@ fn pack(fits: bool, how: u32) -> u32 {
     if fits { how } else { APART }
 }
 
-/// How a strided matrix is loaded: `step` along the depth, `line` along lines.
+/// The axis along which a strided matrix is loaded: its stride is `step` along the depth, `line` along the lines.
 fn matrix_pack([line, step, batch]: [usize; 3], [lines, depth]: [usize; 2]) -> u32 {
     match (line, step) {
         (line, 1) if [line, batch, depth].iter().all(|size| size.is_multiple_of(4)) => ALONG_DEPTH,
@@ -85,9 +85,9 @@ impl ProductSizes {
         let batch = batch_of(lhs).max(batch_of(rhs));
         let lhs_batch = if lhs.len() > 2 { m * k } else { 0 };
         let rhs_batch = if rhs.len() > 2 { k * n } else { 0 };
-        let own = [lhs_batch, lhs_m, lhs_k, rhs_batch, rhs_n, rhs_k, m, n];
+        let constants = [lhs_batch, lhs_m, lhs_k, rhs_batch, rhs_n, rhs_k, m, n];
         ProductSizes {
-            own: own.iter().map(|size| *size as u32).collect(),
+            constants: constants.map(|size| size as u32).to_vec(),
             panels: batch,
             lines: m,
             columns: n,
@@ -97,12 +97,12 @@ impl ProductSizes {
                 matrix_pack([rhs_n, rhs_k, rhs_batch], [n, k]),
                 pack(n.is_multiple_of(4), RESULT_ALONG_COLUMNS),
             ],
-            operations: 2 * (batch * m * n * k) as u64,
+            operations: 2 * batch * m * n * k,
         }
     }
 
-    /// A member of the convolution trio, by shapes with their channels last: x `[n, h, w, c]`, weight `[o, r, s, c]`, y
-    /// `[n, p, q, o]`, where the weight's c is that of a group. A group is a panel.
+    /// The sizes that a convolution and its two gradients share, from shapes with channels last: x `[n, h, w, c]`,
+    /// weight `[o, r, s, c]`, y `[n, p, q, o]`, where the weight's c is that of a group. A group is a panel.
     fn convolution(window: Window, x: &Shape, weight: &Shape, y: &Shape) -> (ProductSizes, Convolution) {
         let Window { stride, padding, dilation, groups } = window;
         let (n, h, w, c) = (x[0], x[1], x[2], x[3]);
@@ -111,22 +111,22 @@ impl ProductSizes {
         let phase = [h.div_ceil(stride[0]), w.div_ceil(stride[1])];
         let steps = [0, 1].map(|axis| tap(stride[axis], dilation[axis]));
         let (taps, inverse) = (steps.map(|step| step[0]), steps.map(|step| step[1]));
-        let own = [n, c, h, w, o, p, q, r, s].into_iter().chain(stride).chain(padding).chain(dilation);
-        let own = own.chain([groups]).chain(phase).chain(taps).chain(inverse);
+        let sizes = [n, c, h, w, o, p, q, r, s].into_iter().chain(stride).chain(padding).chain(dilation);
+        let sizes = sizes.chain([groups]).chain(phase).chain(taps).chain(inverse);
         let (c, o) = (c / groups, o / groups);
         let sizes = ProductSizes {
-            own: own.map(|size| size as u32).collect(),
+            constants: sizes.map(|size| size as u32).collect(),
             panels: groups,
             lines: o,
             columns: n * p * q,
             depth: r * s * c,
             packs: [APART; 3],
-            operations: 2 * (groups * n * o * p * q * c * r * s) as u64,
+            operations: 2 * groups * n * o * p * q * c * r * s,
         };
         (sizes, Convolution { n, c, o, r, s, phase, taps })
     }
 
-    /// y from x and weight: its channels are the lines, its positions the columns.
+    /// A convolution, y from x and weight: y's channels are the lines, y's positions the columns.
     pub fn forward(window: Window, x: &Shape, weight: &Shape, y: &Shape) -> ProductSizes {
         let (sizes, Convolution { c, o, r, s, .. }) = ProductSizes::convolution(window, x, weight, y);
         let packs = [
@@ -137,7 +137,8 @@ impl ProductSizes {
         ProductSizes { packs, ..sizes }
     }
 
-    /// x's gradient from y's and weight: a panel for each phase of the stride, whose positions meet the same taps.
+    /// The gradient of x from that of y and the weight: a panel for each phase of the stride, since positions of one
+    /// phase meet equal taps.
     pub fn grad_input(window: Window, x: &Shape, weight: &Shape, y: &Shape) -> ProductSizes {
         let (sizes, Convolution { n, c, o, r, s, phase, taps }) = ProductSizes::convolution(window, x, weight, y);
         let packs = [
@@ -155,7 +156,7 @@ impl ProductSizes {
         }
     }
 
-    /// weight's gradient from x and y's: out-channels are the lines, taps the columns, positions the depth.
+    /// The weight's gradient from x and y's gradient: lines are out-channels, columns are taps, the depth is positions.
     pub fn grad_weight(window: Window, x: &Shape, weight: &Shape, y: &Shape) -> ProductSizes {
         let (sizes, Convolution { c, o, r, s, .. }) = ProductSizes::convolution(window, x, weight, y);
         let packs = [
@@ -167,13 +168,13 @@ impl ProductSizes {
         ProductSizes { packs, columns, depth, ..sizes }
     }
 
-    /// What a tile is chosen by; `half` says whether an operand has 16 bits.
+    /// The product by which a tile is chosen. `half`: whether an operand has 16 bits.
     pub fn product(&self, kernel: Kernel, half: bool) -> Product {
         product_of(kernel, &self.constants(&Tile::registers(4, 4), (1, self.depth), 0, false), half)
     }
 
-    /// The tile of a product, into how many parts its depth is cut, and how long a part is. `allowed` says whether it may
-    /// be cut. A tile that is forced or was measured is taken; else a software adapter follows its rules, and any other
+    /// The tile of a product, the number of parts into which its depth is split, and the length of a part. `allowed`: whether
+    /// it may be split. A tile that is forced or was measured is taken; else a software adapter follows its rules, and any other
     /// device gets what is estimated to be fastest.
     pub fn tiling(&self, target: &Target, kernel: Kernel, half: bool, allowed: bool) -> (Tile, (usize, usize)) {
         if let Some(tile) = target.given(&self.product(kernel, half)) {
@@ -203,7 +204,7 @@ impl ProductSizes {
         alone + apart
     }
 
-    /// Into how many parts the depth is cut, and how long a part is. No sum grows too long for its rounding; and a software
+    /// The number of parts into which the depth is split, and the length of a part. No sum grows too long for its rounding; and a software
     /// adapter's two threads get 16 workgroups in which they take turns, any other device the number of parts that is
     /// estimated to be fastest.
     fn splits(&self, target: &Target, tile: &Tile, half: bool, allowed: bool) -> (usize, usize) {
@@ -236,23 +237,17 @@ impl ProductSizes {
         }
     }
 
-    /// All constants of a step; `totals`: whether the invocations of a workgroup join their totals.
+    /// All constants of a step. `totals`: whether the invocations of a workgroup join their totals.
     pub fn constants(&self, tile: &Tile, (splits, length): (usize, usize), stride: usize, totals: bool) -> Vec<u32> {
         let sizes = [self.panels, self.lines, self.columns, self.depth, splits, length, stride];
         let sizes = sizes.iter().map(|size| *size as u32);
-        self.own
-            .iter()
-            .copied()
-            .chain(sizes)
-            .chain(self.packs)
-            .chain(tile.constants())
-            .chain([if totals { tile.workgroup } else { 1 }])
-            .collect()
+        let shared = sizes.chain(self.packs).chain([if totals { tile.workgroup } else { 1 }]).chain(tile.constants());
+        self.constants.iter().copied().chain(shared).collect()
     }
 }
 
-/// The product that a launch of a tiled kernel with these constants computes: all of them but those that the tile and its
-/// splits decide.
+/// The product that a launch of a tiled kernel with these constants computes. Its sizes are all constants except those
+/// that the tile and its splits decide.
 pub(super) fn product_of(kernel: Kernel, constants: &[u32], half: bool) -> Product {
     let (own, shared) = constants.split_at(kernel.row().constants.len());
     let named = |name: &str| TILE_CONSTANTS.iter().position(|known| *known == name).map_or(0, |place| shared[place]);

@@ -4,22 +4,22 @@
 
 use crate::graph::{Binary, Reduction, Unary};
 
-/// The number of an instruction, whose result it stands for.
+/// The number of an instruction; operands of later instructions name its result by it.
 pub type Register = usize;
 
-/// One instruction; it may refer to earlier ones.
+/// One instruction, whose operands are the results of earlier ones.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Instruction {
-    /// The flat index of the element that is computed. Always instruction 0, and an index.
+    /// The flat index of the element that is computed. Always instruction 0.
     Position,
-    /// The flat index into an operand, as a view maps it.
+    /// The flat index into an operand to which a view maps an index.
     Index {
         /// The index into the view's domain.
         from: Register,
         /// The map.
         view: View,
     },
-    /// 1 where an index into a padded view's domain meets the operand, 0 where it meets padding.
+    /// A mask: 1 where a padded view maps an index to an element of the operand, 0 where it maps it to padding.
     Inside {
         /// The index into the view's domain.
         from: Register,
@@ -28,16 +28,16 @@ pub enum Instruction {
     },
     /// An element of an input.
     Load {
-        /// Which of the program's inputs.
+        /// The number of the input.
         input: usize,
-        /// The flat index into it.
+        /// The flat index into the input.
         at: Register,
     },
-    /// The result of the kernel whose epilogue this is.
+    /// In an epilogue: the result of the kernel.
     Accumulator,
-    /// What a phase has reduced the row to.
+    /// The result of the phase of this number for the row.
     Reduced(usize),
-    /// A number.
+    /// A constant number.
     Literal(f64),
     /// An index as a number.
     Number(Register),
@@ -45,41 +45,41 @@ pub enum Instruction {
     Unary(Unary, Register),
     /// A function of two values.
     Binary(Binary, Register, Register),
-    /// A value where a mask is 1, else 0.
+    /// A value where a mask is 1, and 0 elsewhere.
     Select {
-        /// An `Inside`.
+        /// The mask, an [`Instruction::Inside`].
         mask: Register,
         /// The value.
         value: Register,
     },
 }
 
-/// A fused expression. Its result is that of the last instruction.
+/// A fused expression. Its result is the result of the last instruction.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Program {
     /// The instructions, in order.
     pub instructions: Vec<Instruction>,
-    /// How many inputs it loads from.
+    /// Number of inputs that the instructions load from.
     pub inputs: usize,
-    /// What is reduced along each row before the last value can be computed, in order.
+    /// The reductions along each row that precede the last value, in order.
     pub phases: Vec<Phase>,
 }
 
-/// A reduction along a row. The instructions up to its value need only the phases before it.
+/// A reduction along a row. The instructions up to `value` need only earlier phases.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Phase {
-    /// How elements are joined.
+    /// How elements are combined: their sum or their maximum.
     pub reduction: Reduction,
-    /// What is reduced.
+    /// The register of the value that is reduced.
     pub value: Register,
 }
 
-/// One axis of a view, outermost first.
+/// One axis of a view.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Axis {
     /// Elements along the axis in the domain.
     pub size: usize,
-    /// How far apart they lie in the operand; 0 where one element is repeated.
+    /// Distance in the operand between neighbours along the axis; 0 where one element is repeated.
     pub stride: usize,
     /// Padding before the operand's first element.
     pub before: usize,
@@ -91,9 +91,9 @@ pub struct Axis {
 /// the operand, times their strides.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct View {
-    /// The axes of the domain.
+    /// The axes of the domain, outermost first.
     pub axes: Vec<Axis>,
-    /// The operand's index of coordinates zero.
+    /// The operand's index at coordinates of zero.
     pub offset: usize,
 }
 
@@ -103,14 +103,14 @@ impl Axis {
         Axis { size, stride, before: 0, inner: size }
     }
 
-    /// Whether some coordinates meet padding.
+    /// Whether some coordinates are in the padding.
     pub fn is_padded(&self) -> bool {
         self.before > 0 || self.inner < self.size
     }
 }
 
 impl View {
-    /// A view with as few axes as will do: those of size 1 go, and neighbours that step evenly are joined.
+    /// A view with the fewest axes: axes of size 1 are dropped, and neighbours with one common step are merged.
     pub fn new(axes: impl IntoIterator<Item = Axis>, offset: usize) -> View {
         let mut joined: Vec<Axis> = Vec::new();
         for axis in axes {
@@ -127,7 +127,7 @@ impl View {
         View { axes: joined, offset }
     }
 
-    /// Whether it maps every index of a domain with this many elements to itself.
+    /// Whether the view maps every index of a domain of `elements` elements to itself.
     pub fn is_identity(&self, elements: usize) -> bool {
         self.offset == 0
             && match self.axes[..] {
@@ -137,8 +137,8 @@ impl View {
             }
     }
 
-    /// Whether it takes the result of another view without padding back to where that started. Both move digits of an
-    /// index about, so it is enough to follow each digit alone.
+    /// Whether this view maps each result of another view back to its index. Both permute the digits of an index, so
+    /// each digit is followed alone. False where either view has padding.
     pub fn undoes(&self, other: &View) -> bool {
         let plain = |view: &View| view.offset == 0 && !view.is_padded() && view.axes.iter().all(|axis| axis.stride > 0);
         let elements = |view: &View| view.axes.iter().map(|axis| axis.size).product::<usize>();
@@ -153,12 +153,12 @@ impl View {
         }) && self.map(other.map(unit - 1).0).0 == unit - 1
     }
 
-    /// Whether some indices meet padding.
+    /// Whether some indices are mapped to padding.
     pub fn is_padded(&self) -> bool {
         self.axes.iter().any(Axis::is_padded)
     }
 
-    /// The operand's index for an index of the domain, and whether it meets the operand rather than padding.
+    /// The operand's index for an index of the domain, and whether it is an element of the operand rather than padding.
     pub fn map(&self, index: usize) -> (usize, bool) {
         let mut rest = index;
         let mut at = self.offset;
@@ -174,30 +174,23 @@ impl View {
 }
 
 impl Program {
-    /// How many arithmetic instructions one element takes.
+    /// The names of the arithmetic instructions.
+    fn arithmetic(&self) -> impl Iterator<Item = &'static str> {
+        self.instructions.iter().filter_map(|instruction| match instruction {
+            Instruction::Unary(op, _) => Some(op.name()),
+            Instruction::Binary(op, ..) => Some(op.name()),
+            _ => None,
+        })
+    }
+
+    /// Number of arithmetic instructions for one element.
     pub fn operations(&self) -> usize {
-        self.instructions.iter().filter(|i| matches!(i, Instruction::Unary(..) | Instruction::Binary(..))).count()
+        self.arithmetic().count()
     }
 
     /// The names of the arithmetic instructions, joined by `+`; `copy` where there are none.
     pub fn summary(&self) -> String {
-        let names: Vec<&str> = self
-            .instructions
-            .iter()
-            .filter_map(|instruction| match instruction {
-                Instruction::Unary(op, _) => Some(op.name()),
-                Instruction::Binary(op, ..) => Some(op.name()),
-                Instruction::Position
-                | Instruction::Index { .. }
-                | Instruction::Inside { .. }
-                | Instruction::Load { .. }
-                | Instruction::Accumulator
-                | Instruction::Reduced(_)
-                | Instruction::Literal(_)
-                | Instruction::Number(_)
-                | Instruction::Select { .. } => None,
-            })
-            .collect();
+        let names: Vec<&str> = self.arithmetic().collect();
         if names.is_empty() { "copy".to_owned() } else { names.join("+") }
     }
 }

@@ -33,7 +33,7 @@ pub const SHARE: usize = 5;
 pub const WAIT: usize = 6;
 /// Rate at which the parameters' running average moves towards them.
 pub const AVERAGING: usize = 7;
-/// First column of the method's own numbers.
+/// First column of the numbers that depend on the method.
 pub const METHOD_NUMBERS: usize = 8;
 /// Offset of a step's schedule row in the buffer of the norm, where a device binds too few buffers for both.
 pub const CURRENT: usize = 64;

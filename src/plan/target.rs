@@ -16,7 +16,7 @@ pub struct Target {
     pub subgroup: Option<u32>,
     /// The figures by which tiles are chosen where nothing was measured; a software adapter has rules of its own.
     pub hardware: Hardware,
-    /// A tile forced on every product that it suits, for tests and for bisecting.
+    /// A tile for every product, for tests and for bisecting.
     pub forced: Option<Tile>,
     /// Tiles found by measurement.
     pub tuned: Arc<HashMap<Product, Tile>>,
@@ -24,7 +24,7 @@ pub struct Target {
     /// parameters' gradients, assigned values and metrics stay in 32 bits, and so do the products of
     /// scopes of [full precision](crate::graph::Scope::full_precision).
     pub half: bool,
-    /// Number of parts into which every sum that can be split is split, for measuring.
+    /// The number of parts of every sum that can be split, for measuring.
     pub splits: Option<usize>,
     /// Optimisations that are switched off, for bisecting.
     pub without: Without,
@@ -38,13 +38,13 @@ type Switch = (&'static str, fn(&mut Without) -> &mut bool);
 /// Optimisations that are switched off, by [`Without::VARIABLE`] in the environment or by hand.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Without {
-    /// Every elementwise op that follows a product is a launch of its own.
+    /// Every elementwise op that follows a product is a separate launch.
     pub epilogues: bool,
     /// No two launches share a dispatch.
     pub pairs: bool,
     /// Long sums are not split.
     pub splits: bool,
-    /// Every partial sum is joined by a launch of its own rather than by the optimiser's.
+    /// Partial sums of gradients are joined by separate launches rather than by the optimiser's.
     pub joined_updates: bool,
     /// No tile is shared by a subgroup.
     pub subgroups: bool,
@@ -112,7 +112,7 @@ impl Target {
         self.subgroup.filter(|_| !self.without.subgroups)
     }
 
-    /// A target as a described device would be opened: see [`Hardware::find`].
+    /// The target of a described device: see [`Hardware::find`].
     pub fn described(hardware: Hardware) -> Target {
         Target { hardware, subgroup: hardware.subgroup, ..Target::default() }
     }
@@ -132,8 +132,8 @@ impl Target {
         u64::from(tile.workgroup) <= self.limits.invocations && bytes <= self.limits.workgroup_bytes
     }
 
-    /// The tile of a product of so many lines on a software adapter, which runs few threads of wide vectors and has no
-    /// memory but its own: the largest that stays in registers.
+    /// The tile of a product with this number of lines on a software adapter, which runs few threads of wide vectors and
+    /// has no fast workgroup memory: the largest that stays in registers.
     pub(super) fn software_tile(&self, lines: u32) -> Tile {
         match self.subgroup() {
             Some(subgroup) if lines <= 4 => Tile::subgroup(subgroup, 4),
@@ -149,7 +149,7 @@ impl Target {
 const WORKGROUP_BYTES: u32 = 16 << 10;
 
 impl Tile {
-    /// Every tile that tuning tries and tests run, for a device.
+    /// Every tile that tuning tries and tests run on a device.
     pub fn family(target: &Target) -> Vec<Tile> {
         let mut tiles = vec![
             Tile::registers(4, 4),

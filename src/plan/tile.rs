@@ -1,10 +1,10 @@
-//! How products are cut into tiles: the variants of `shaders/tile.wgsl`.
+//! Tiles of products: the variants of `shaders/tile.wgsl`.
 
-/// How the invocations of a workgroup share the work of a tile.
+/// The way in which a workgroup's invocations share the work on a tile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Family {
-    /// Each invocation computes a tile of its own from registers alone.
+    /// Each invocation computes one tile, from registers alone.
     Registers,
     /// A subgroup computes a tile: every invocation loads different lines and shares them by shuffling.
     Subgroup,
@@ -29,7 +29,7 @@ impl Family {
 /// One tiling of a product.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct Tile {
-    /// How invocations share the tile.
+    /// The way in which invocations share the tile.
     pub family: Family,
     /// Invocations of a workgroup; one subgroup for [`Family::Subgroup`].
     pub workgroup: u32,
@@ -37,7 +37,7 @@ pub struct Tile {
     pub lines: u32,
     /// Columns of the result in a tile, a multiple of 4.
     pub columns: u32,
-    /// Depth that goes through workgroup memory at a time, a multiple of 4; 4 without workgroup memory.
+    /// Depth whose operands are in workgroup memory at a time, a multiple of 4; 4 without workgroup memory.
     pub depth: u32,
     /// Lines that one invocation computes, a multiple of 4.
     pub thread_lines: u32,
@@ -51,7 +51,7 @@ pub struct Tile {
 /// The sizes of a product, by which its tile is chosen.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct Product {
-    /// The kernel's name, and `f16` behind it where an operand has 16 bits.
+    /// The kernel's name, followed by `f16` where an operand has 16 bits.
     pub kernel: String,
     /// All constants of the kernel except those of the tile.
     pub sizes: Vec<u32>,
@@ -61,64 +61,39 @@ pub struct Product {
     pub columns: u32,
 }
 
-/// The depth lanes of tiles that an earlier version has measured.
+/// The depth lanes of tiles in caches of earlier versions, which had no others.
 fn one() -> u32 {
     1
 }
 
 impl Tile {
-    /// A tile in registers.
+    /// A tile in registers: one invocation computes `lines` by `columns` results.
     pub const fn registers(lines: u32, columns: u32) -> Tile {
         let (thread_lines, thread_columns) = (lines, columns);
-        Tile {
-            family: Family::Registers,
-            workgroup: 64,
-            lines,
-            columns,
-            depth: 4,
-            thread_lines,
-            thread_columns,
-            depth_lanes: 1,
-        }
+        let (family, workgroup, depth) = (Family::Registers, 64, 4);
+        Tile { family, workgroup, lines, columns, depth, thread_lines, thread_columns, depth_lanes: 1 }
     }
 
     /// A tile of a subgroup: four columns for each invocation.
     pub const fn subgroup(subgroup: u32, lines: u32) -> Tile {
-        Tile {
-            family: Family::Subgroup,
-            workgroup: subgroup,
-            lines,
-            columns: 4 * subgroup,
-            depth: 4,
-            thread_lines: lines,
-            thread_columns: 4,
-            depth_lanes: 1,
-        }
+        let (family, workgroup, columns) = (Family::Subgroup, subgroup, 4 * subgroup);
+        Tile { family, workgroup, lines, columns, depth: 4, thread_lines: lines, thread_columns: 4, depth_lanes: 1 }
     }
 
-    /// A tile of a workgroup, `thread` its invocations' lines and columns.
+    /// A tile of a workgroup; `thread`: the lines and columns that one invocation computes.
     pub const fn workgroup(lines: u32, columns: u32, depth: u32, thread: [u32; 2]) -> Tile {
-        let workgroup = (lines / thread[0]) * (columns / thread[1]);
-        let family = Family::Workgroup;
-        Tile {
-            family,
-            workgroup,
-            lines,
-            columns,
-            depth,
-            thread_lines: thread[0],
-            thread_columns: thread[1],
-            depth_lanes: 1,
-        }
+        let [thread_lines, thread_columns] = thread;
+        let (family, workgroup) = (Family::Workgroup, (lines / thread_lines) * (columns / thread_columns));
+        Tile { family, workgroup, lines, columns, depth, thread_lines, thread_columns, depth_lanes: 1 }
     }
 
-    /// This tile of a workgroup with `depth_lanes` invocations, a power of two, for every part of it, which share its depth.
+    /// This tile of a workgroup with `depth_lanes` invocations, a power of two, to share the depth of each part of it.
     pub const fn sharing_depth(self, depth_lanes: u32) -> Tile {
         Tile { workgroup: self.workgroup * depth_lanes, depth_lanes, ..self }
     }
 
-    /// Workgroup memory for the left and the right operand, in groups of four numbers. Where invocations share a depth,
-    /// they exchange their sums through the memory of the left operand.
+    /// Workgroup memory for the left and the right operand, in groups of four numbers. Invocations that share a depth
+    /// exchange their sums through the memory of the left operand.
     pub fn memory(&self) -> [u32; 2] {
         match self.family {
             Family::Workgroup => {
@@ -135,17 +110,16 @@ impl Tile {
         16 * self.memory().iter().sum::<u32>()
     }
 
+    /// The tile that sets these constants of `shaders/tile.wgsl`; `None` where the family is unknown.
+    pub(super) fn of_constants(constants: [u32; 8]) -> Option<Tile> {
+        let [family, workgroup, lines, columns, depth, thread_lines, thread_columns, depth_lanes] = constants;
+        let family = Family::ALL.into_iter().find(|known| *known as u32 == family)?;
+        Some(Tile { family, workgroup, lines, columns, depth, thread_lines, thread_columns, depth_lanes })
+    }
+
     /// The constants of `shaders/tile.wgsl` that the tile sets, in their order in the file.
     pub(super) fn constants(&self) -> [u32; 8] {
-        [
-            self.family as u32,
-            self.workgroup,
-            self.lines,
-            self.columns,
-            self.depth,
-            self.thread_lines,
-            self.thread_columns,
-            self.depth_lanes,
-        ]
+        let Tile { family, workgroup, lines, columns, depth, thread_lines, thread_columns, depth_lanes } = *self;
+        [family as u32, workgroup, lines, columns, depth, thread_lines, thread_columns, depth_lanes]
     }
 }

@@ -24,9 +24,9 @@ pub struct Training {
     pub optimizer: Optimizer,
     /// The treatment of gradients before the update.
     pub gradients: Gradients,
-    /// Groups of the schedule: parameters of one group share its numbers.
+    /// Number of groups of the schedule; the parameters of a group share its numbers.
     pub groups: usize,
-    /// Rows of each group: steps of an epoch.
+    /// Rows of the schedule: the steps of an epoch.
     pub schedule_rows: usize,
 }
 
@@ -49,6 +49,16 @@ pub struct Gradients {
 }
 
 impl Gradients {
+    /// Whether updates with non-finite gradients are skipped.
+    pub(super) fn skips(&self) -> bool {
+        self.skip || self.scaled
+    }
+
+    /// Whether an update needs the norm of all gradients together.
+    pub(super) fn is_normed(&self) -> bool {
+        self.norm_limit || self.skips()
+    }
+
     /// Numbers in the buffer [`NORM`](super::state::NORM).
     pub fn norm_numbers(&self) -> usize {
         if self.scaled { GOOD + 1 } else { SKIPPED + 1 }
@@ -56,7 +66,7 @@ impl Gradients {
 }
 
 impl Training {
-    /// Trains these parameters by these gradients, in one group and without treatment of the gradients.
+    /// Training of parameters, by name, by their gradients, in one group and without treatment of the gradients.
     pub fn new(
         gradients: impl IntoIterator<Item = (String, Value)>,
         optimizer: Optimizer,
@@ -66,9 +76,9 @@ impl Training {
         Training { trained: trained.collect(), optimizer, gradients: Gradients::default(), groups: 1, schedule_rows }
     }
 
-    /// Numbers kept for every parameter in the buffer `moments`: the optimiser's, then accumulated gradients. Where a
-    /// launch binds few buffers, there is always room for gradients, which hold nothing between steps unless they are
-    /// accumulated.
+    /// Numbers kept for every parameter in the buffer `moments`: the optimiser's moments, then accumulated gradients.
+    /// On a device that binds few buffers `moments` always has room for gradients, whose content does not outlive a
+    /// step unless batches are accumulated.
     pub fn moments(&self) -> usize {
         self.optimizer.moments() + usize::from(self.gradients.accumulated)
     }

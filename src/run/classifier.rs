@@ -1,6 +1,5 @@
 //! Classifiers: an encoder, trained or not, with a softmax head over classes, trained on labels by cross-entropy.
 //!
-//!
 //! To the rest of the crate a classifier is an ordinary model. Its samples are pairs, with a one-hot class after each
 //! sample; its first layer extracts the sample from the pair, and its loss compares the class with the head's output.
 //!
@@ -16,7 +15,7 @@
 
 use super::pretrain::copy_layer;
 use super::{Job, Lock, RunEnd, RunSettings};
-use crate::autoencoder::{AT_ONCE, Autoencoder};
+use crate::autoencoder::{AT_ONCE, Autoencoder, count_of};
 use crate::data::pictures::PictureFormat;
 use crate::data::{
     Arrangement, Column, Columns, Dataset, LabelColumn, Reading, TrainingSets, arrangement, class_of, listed, whole,
@@ -24,7 +23,7 @@ use crate::data::{
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::files::{self, write_atomically};
-use crate::graph::{Graph, Value};
+use crate::graph::Value;
 use crate::model::config::{
     Condition, Corruption, DataSpec, LatentSpec, LayerTraining, LossKind, Penalties, TrainSpec,
 };
@@ -94,10 +93,8 @@ impl Task {
             return Err(Error::invalid("data.columns", problem, "train a model of the columns of numbers alone"));
         }
         let labels = data.needed_labels("")?;
-        let refuse =
-            |problem: String, help: &str| Err(Error::invalid(format!("data \"{}\"", data.name()), problem, help));
         if labels.present().len() < 2 {
-            return refuse("all its samples are of one class".to_owned(), "give two classes or more");
+            return refuse(data, "all its samples are of one class", "give two classes or more");
         }
         let (classes, names) = match numbered(labels.names()) {
             Some(classes) => (classes, vec![]),
@@ -105,7 +102,7 @@ impl Task {
         };
         if classes > MOST_CLASSES {
             let problem = format!("its labels are of {classes} classes, more than {MOST_CLASSES}");
-            return refuse(problem, "give labels that are classes, not numbers of samples or measurements");
+            return refuse(data, problem, "give labels that are classes, not numbers of samples or measurements");
         }
         Ok(Task { input: spec.input.to_vec(), classes, names, start: None, columns: spec.data.columns.clone() })
     }
@@ -134,7 +131,7 @@ impl Task {
                 names => format!("the classes are {}", listed(names)),
             };
             let problem = format!("has label {}, but {known}", labels.names()[strange]);
-            return Err(Error::invalid(format!("data \"{}\"", data.name()), problem, "give data of the same classes"));
+            return refuse(data, problem, "give data of the same classes");
         }
         // All labels in use have a class, as checked above.
         let class = |label: &u32| classes[*label as usize].unwrap_or_default() as u32;
@@ -147,26 +144,34 @@ impl Task {
 
     /// Fails where samples do not fit this task.
     fn accepts(&self, data: &Dataset) -> Result<()> {
-        let refuse =
-            |problem: String, help: &str| Err(Error::invalid(format!("data \"{}\"", data.name()), problem, help));
         if data.lengths().is_some() {
-            let problem = "it says how long each sequence is, which a classifier cannot regard".to_owned();
-            return refuse(problem, "give sequences of one length, without lengths");
+            let problem = "it says how long each sequence is, which a classifier cannot regard";
+            return refuse(data, problem, "give sequences of one length, without lengths");
         }
         let input: Shape = self.input.iter().copied().collect();
-        if arrangement(data.sample_shape(), &input) != Some(Arrangement::AsTheyLie) {
+        if arrangement(data.sample_shape(), &input) != Some(Arrangement::Unchanged) {
             let problem = format!("its samples are {}, the classifier's input is {input}", data.sample_shape());
-            return refuse(problem, "give samples of that shape");
+            return refuse(data, problem, "give samples of that shape");
         }
         Ok(())
     }
 
     fn extensions(&self) -> Extensions {
-        let (width, classes) = (self.width(), self.classes);
         Extensions::new()
             .layer(SAMPLE, SampleOfPair(self.clone()))
-            .layer(PAIR, PairOfClass(width))
-            .loss(LOSS, move |graph, y, pair| class_loss(graph, y, pair, [width, classes]))
+            .layer(PAIR, PairOfClass(self.width()))
+            .loss(LOSS, self.loss())
+    }
+
+    /// Cross-entropy of the classes in pairs.
+    fn loss(&self) -> impl Fn(&mut Context, Value, Value) -> Result<Value> + Send + Sync + 'static {
+        let (width, classes) = (self.width(), self.classes);
+        move |graph, y, pair| {
+            let batch = graph.shape(y)[0];
+            let logits = graph.slice(y, &[0, width], [batch, classes])?;
+            let class = graph.slice(pair, &[0, width], [batch, classes])?;
+            loss::cross_entropy(graph, logits, class)
+        }
     }
 
     /// The model of an encoder with a head over classes.
@@ -178,12 +183,11 @@ impl Task {
         decoder.push(Layer::Linear(Linear::new(self.classes)));
         decoder.push(Layer::custom(PAIR, PairOfClass(self.width())));
         let sample = Layer::custom(SAMPLE, SampleOfPair(self.clone()));
-        let (width, classes) = (self.width(), self.classes);
         let shifted =
             |layer: &LayerTraining| Some(LayerTraining { name: in_classifier(&layer.name)?, ..layer.clone() });
         ModelSpec {
-            input: [width + classes].into(),
-            loss: LossKind::custom(LOSS, move |graph, y, pair| class_loss(graph, y, pair, [width, classes])).into(),
+            input: [self.width() + self.classes].into(),
+            loss: LossKind::custom(LOSS, self.loss()).into(),
             corruption: Corruption::None,
             condition: Condition::None,
             latent: LatentSpec::default(),
@@ -207,12 +211,15 @@ impl Task {
             Values::U8(bytes) => Dataset::from_u8([width + self.classes], paired(&bytes, labels, self, 255)),
             Values::F32(values) => Dataset::from_f32([width + self.classes], paired(&values, labels, self, 1.0)),
             Values::F64(_) | Values::U32(_) => {
-                let problem = "its samples are neither bytes nor floats";
-                Err(Error::invalid(format!("data \"{}\"", data.name()), problem, "give other data"))
+                refuse(data, "its samples are neither bytes nor floats", "give other data")
             }
         };
         Ok(pairs?.with_name(data.name()))
     }
+}
+
+fn refuse<T>(data: &Dataset, problem: impl Into<String>, help: &str) -> Result<T> {
+    Err(Error::invalid(format!("data \"{}\"", data.name()), problem, help))
 }
 
 fn damaged(directory: &Path, problem: String) -> Error {
@@ -286,14 +293,6 @@ impl CustomLayer for PairOfClass {
     }
 }
 
-/// Cross-entropy of the classes in pairs.
-fn class_loss(graph: &mut Graph, y: Value, pair: Value, [width, classes]: [usize; 2]) -> Result<Value> {
-    let batch = graph.shape(y)[0];
-    let logits = graph.slice(y, &[0, width], [batch, classes])?;
-    let class = graph.slice(pair, &[0, width], [batch, classes])?;
-    loss::cross_entropy(graph, logits, class)
-}
-
 impl Classifier {
     /// Trains an encoder with a new head on labels, by the model's training settings, in a run directory; resumes a
     /// training that the directory holds. Returns none if the observer stopped it.
@@ -325,16 +324,15 @@ impl Classifier {
         }
         let task = Task { start: Some(crc32c::crc32c(bytemuck::cast_slice(&values))), ..task };
         let path = directory.join(CLASSIFIER);
-        let text = toml::to_string(&task)
-            .map_err(|error| Error::file(&path, error.to_string(), "report this as a bug in pinhole"))?;
-        let pairs = (task.pairs(train)?, validation.as_ref().map(|data| task.pairs(data)).transpose()?);
+        let text = toml::to_string(&task).map_err(Error::bug(&path))?;
+        let validation = validation.as_ref().map(|data| task.pairs(data)).transpose()?;
+        let pairs = TrainingSets { train: task.pairs(train)?, validation };
         let job = Job {
             network: &network,
             device: autoencoder.device(),
             settings,
             steps: None,
-            train: &pairs.0,
-            validation: pairs.1.as_ref(),
+            sets: &pairs,
             start: &Values::F32(values),
             reconstructs: false,
         };
@@ -405,12 +403,7 @@ impl Classifier {
     /// Computes the probability of each class for samples stored one after another: `[n, classes]`.
     pub fn probabilities(&self, samples: &[f32]) -> Result<Tensor> {
         let (width, classes) = (self.task.width(), self.task.classes);
-        if samples.is_empty() || !samples.len().is_multiple_of(width) {
-            let problem =
-                format!("{} numbers are not a positive multiple of the {width} that one takes", samples.len());
-            return Err(Error::invalid("samples", problem, format!("give each as {width} numbers")));
-        }
-        let none = vec![0u32; samples.len() / width];
+        let none = vec![0u32; count_of(samples, width)?];
         let mut probabilities = Vec::with_capacity(none.len() * classes);
         for (samples, none) in samples.chunks(AT_ONCE * width).zip(none.chunks(AT_ONCE)) {
             let pairs = self.autoencoder.reconstruct(&paired(samples, none, &self.task, 0.0))?.to_f32();
@@ -421,7 +414,7 @@ impl Classifier {
                 probabilities.extend(powers.iter().map(|power| power / sum));
             }
         }
-        Tensor::from_f32([samples.len() / width, classes], probabilities)
+        Tensor::from_f32([none.len(), classes], probabilities)
     }
 
     /// Predicts the most likely class of each of the samples stored one after another, counted from 0; ties go to the
@@ -457,8 +450,7 @@ impl Classification {
     /// Writes the results into the classifier's directory.
     pub fn save(&self, directory: &Path) -> Result<()> {
         let path = directory.join(RESULTS);
-        let text = serde_json::to_string(self)
-            .map_err(|error| Error::file(&path, error.to_string(), "report this as a bug in pinhole"))?;
+        let text = serde_json::to_string(self).map_err(Error::bug(&path))?;
         write_atomically(&path, |file| writeln!(file, "{text}"))
     }
 }

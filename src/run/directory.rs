@@ -13,7 +13,6 @@ use crate::error::{Error, Result};
 use crate::files::{self, write_atomically};
 use crate::model::weights;
 use crate::model::{Extensions, ModelSpec, Network};
-use crate::shape::Shape;
 use crate::tensor::Values;
 use crate::train::Checkpoint;
 use crate::train::Profile;
@@ -184,8 +183,7 @@ impl RunDirectory {
     /// Writes the run's model and settings, the model last: it marks the directory as a run.
     pub fn write_settings(&self, spec: &ModelSpec, settings: &RunSettings) -> Result<()> {
         let path = self.path().join(SETTINGS);
-        let text = toml::to_string(settings)
-            .map_err(|error| Error::file(&path, error.to_string(), "report this as a bug in pinhole"))?;
+        let text = toml::to_string(settings).map_err(Error::bug(&path))?;
         write_atomically(&path, |file| file.write_all(text.as_bytes()))?;
         write_atomically(&self.path().join(MODEL), |file| file.write_all(spec.to_toml().as_bytes()))
     }
@@ -260,16 +258,15 @@ impl RunDirectory {
             write_event(events, line)?;
         }
         let path = self.path().join(METRICS);
-        if self.metrics.is_none() {
-            let file = OpenOptions::new().append(true).create(true).open(&path).map_err(Error::io("write", &path))?;
-            self.metrics = Some(BufWriter::new(file));
-        }
-        let text = serde_json::to_string(line)
-            .map_err(|error| Error::file(&path, error.to_string(), "report this as a bug in pinhole"))?;
-        match &mut self.metrics {
-            Some(file) => writeln!(file, "{text}").map_err(Error::io("write", &path)),
-            None => Ok(()),
-        }
+        let metrics = match &mut self.metrics {
+            Some(metrics) => metrics,
+            none => {
+                let file = OpenOptions::new().append(true).create(true).open(&path);
+                none.insert(BufWriter::new(file.map_err(Error::io("write", &path))?))
+            }
+        };
+        let text = serde_json::to_string(line).map_err(Error::bug(&path))?;
+        writeln!(metrics, "{text}").map_err(Error::io("write", &path))
     }
 
     fn flush(&mut self) -> Result<()> {
@@ -351,7 +348,7 @@ impl RunDirectory {
         line_chart(path, &series, "epoch", "loss")
     }
 
-    /// Draws the loss curve, and the first samples of a data set above their reconstructions.
+    /// Draws the loss curve, and, if samples are pictures, the first of a data set above their reconstructions.
     pub fn draw(&self, autoencoder: &Autoencoder, shown: &Dataset) -> Result<()> {
         self.draw_losses()?;
         let network = autoencoder.network();
@@ -360,17 +357,12 @@ impl RunDirectory {
         let copies = autoencoder.reconstruct_range(shown, range)?;
         // A model of pictures may be shown flat data, and the reverse.
         let shape = if shown.sample_shape().len() == 3 { shown.sample_shape() } else { &network.spec().input };
-        self.draw_reconstructions(shape, &originals, &copies.to_f32())
-    }
-
-    /// Draws originals above their reconstructions, if a sample of this shape is a picture.
-    fn draw_reconstructions(&self, shape: &Shape, originals: &[f32], reconstructions: &[f32]) -> Result<()> {
         if !is_picture(shape) {
             return Ok(());
         }
         let width = shape.elements();
         let mut cells: Vec<Vec<Image>> = Vec::new();
-        for rows in originals.chunks(COLUMNS * width).zip(reconstructions.chunks(COLUMNS * width)) {
+        for rows in originals.chunks(COLUMNS * width).zip(copies.to_f32().chunks(COLUMNS * width)) {
             for values in [rows.0, rows.1] {
                 let images = values.chunks(width).map(|image| Image::from_sample(shape, image));
                 cells.push(images.collect::<Result<_>>()?);

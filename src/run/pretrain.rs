@@ -102,18 +102,9 @@ pub fn pretrain(
         observer.layer(&stage.encoder.name, stage.encoder.sizes, level);
         let below = index.checked_sub(1).map(|below| &stages[below]);
         let alone = Network::new(stage.model(spec, below, epochs, level))?;
-        let TrainingSets { train, validation } = codes.as_ref().unwrap_or(sets);
-        let start = Values::F32(alone.initial(spec.train.seed.wrapping_add(index as u64)));
-        let job = Job {
-            network: &alone,
-            device,
-            settings,
-            steps: None,
-            train,
-            validation: validation.as_ref(),
-            start: &start,
-            reconstructs: true,
-        };
+        let sets = codes.as_ref().unwrap_or(sets);
+        let start = &Values::F32(alone.initial(spec.train.seed.wrapping_add(index as u64)));
+        let job = Job { network: &alone, device, settings, steps: None, sets, start, reconstructs: true };
         let mut run = job.open(Lock::take(&directory.join(format!("layer-{}", index + 1)))?)?;
         if run.train(observer)? == RunEnd::Stopped {
             return Ok(None);
@@ -124,13 +115,12 @@ pub fn pretrain(
             copy_layer(&trained, alone_name, &network, &mut values, &part.name);
         }
         if index + 1 < stages.len() {
-            let validation = validation.as_ref().map(|data| encoded(&trained, data)).transpose()?;
-            codes = Some(TrainingSets { train: encoded(&trained, train)?, validation });
+            let validation = sets.validation.as_ref().map(|data| encoded(&trained, data)).transpose()?;
+            codes = Some(TrainingSets { train: encoded(&trained, &sets.train)?, validation });
         }
     }
-    let (train, validation) = (&sets.train, sets.validation.as_ref());
     let start = &Values::F32(values);
-    let job = Job { network: &network, device, settings, steps: None, train, validation, start, reconstructs: true };
+    let job = Job { network: &network, device, settings, steps: None, sets, start, reconstructs: true };
     Autoencoder::from_run(&mut job.create(lock)?).map(Some)
 }
 
@@ -177,15 +167,11 @@ fn stages(network: &Network) -> Result<Vec<Stage>> {
     let mut decoder = parts(&network.checked().decoder)?;
     decoder.reverse();
     let unlike = |problem: String| {
-        Err(Error::invalid(
-            "decoder",
-            problem,
-            "give it the encoder's linear layers in reverse, each the other way round",
-        ))
+        let help = "give it the encoder's linear layers in reverse, each the other way round";
+        Err(Error::invalid("decoder", problem, help))
     };
     if encoder.len() != decoder.len() {
-        let problem = format!("has {} linear layers, but the encoder {}", decoder.len(), encoder.len());
-        return unlike(problem);
+        return unlike(format!("has {} linear layers, but the encoder {}", decoder.len(), encoder.len()));
     }
     for (up, down) in encoder.iter().zip(&decoder) {
         let [from, to] = up.sizes;
@@ -212,11 +198,9 @@ fn parts(placed: &[Placed]) -> Result<Vec<Part>> {
                     let (name, layers) = (layer.name.clone(), vec![layer.layer.clone()]);
                     parts.push(Part { name, sizes: [from, to], layers });
                 }
-                _ => {
-                    return refuse(format!(
-                        "a linear layer over the last axis of {} cannot be pretrained",
-                        layer.input
-                    ));
+                (input, _) => {
+                    let input = Shape::from(input);
+                    return refuse(format!("a linear layer over the last axis of {input} cannot be pretrained"));
                 }
             },
             (Axes::Elementwise, Some(part)) if layer.parameters.is_empty() => part.layers.push(layer.layer.clone()),
@@ -229,11 +213,10 @@ fn parts(placed: &[Placed]) -> Result<Vec<Part>> {
 /// Copies a layer's parameters to a layer of another name in another network's parameters `target`.
 pub(super) fn copy_layer(from: &Autoencoder, from_name: &str, to: &Network, target: &mut [f32], to_name: &str) {
     let values = from.parameters().to_f64();
-    for (name, shape, offset) in from.network().layout().entries() {
-        let Some(rest) = name.strip_prefix(from_name).filter(|rest| rest.starts_with('.')) else { continue };
-        let wanted = format!("{to_name}{rest}");
-        let Some((.., place)) = to.layout().entries().iter().find(|(name, ..)| *name == wanted) else { continue };
-        for (target, value) in target[*place..].iter_mut().zip(&values[*offset..*offset + shape.elements()]) {
+    for entry in from.network().layout().entries() {
+        let Some(rest) = entry.name.strip_prefix(from_name).filter(|rest| rest.starts_with('.')) else { continue };
+        let Some(place) = to.layout().offset(&format!("{to_name}{rest}")) else { continue };
+        for (target, value) in target[place..].iter_mut().zip(&values[entry.range()]) {
             *target = *value as f32;
         }
     }

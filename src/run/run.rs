@@ -4,7 +4,7 @@ use super::directory::{RunDirectory, RunSettings, expect_no_run};
 use super::fingerprint::Fingerprint;
 use super::lock::Lock;
 use crate::autoencoder::Autoencoder;
-use crate::data::{Dataset, is_same_source};
+use crate::data::{TrainingSets, is_same_source};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::model::{Extensions, ModelSpec, Network};
@@ -215,10 +215,8 @@ pub(crate) struct Job<'a> {
     pub settings: &'a RunSettings,
     /// Number of steps after which this part of the training ends; the run does not keep it.
     pub steps: Option<u64>,
-    /// The training set.
-    pub train: &'a Dataset,
-    /// The validation set.
-    pub validation: Option<&'a Dataset>,
+    /// The training and validation data.
+    pub sets: &'a TrainingSets,
     /// The initial weights.
     pub start: &'a Values,
     /// Whether the model reconstructs its input.
@@ -247,9 +245,10 @@ impl<'a> Job<'a> {
     }
 
     fn prepare(&self) -> Result<(Trainer<'a>, RunSettings)> {
-        let fingerprint = Some(Fingerprint::of(self.network, self.train, self.validation)?);
+        let (train, validation) = (&self.sets.train, self.sets.validation.as_ref());
+        let fingerprint = Some(Fingerprint::of(self.network, train, validation)?);
         let options = Options { steps: self.steps, ..Options::default() };
-        let trainer = Trainer::new(self.network, self.device, self.train, self.validation, options)?;
+        let trainer = Trainer::new(self.network, self.device, train, validation, options)?;
         Ok((trainer, RunSettings { fingerprint, ..self.settings.clone() }))
     }
 }

@@ -1,8 +1,8 @@
 //! Values chosen by name, with settings: `"relu"`, `{ adam = { lr = 1e-3 } }`.
 
 use super::item::{Fault, Item};
-use super::key::{Key, Setting, short_form};
-use crate::error::{Error, Result};
+use super::key::{Key, read_keys, short_form, validate_keys};
+use crate::error::Result;
 use std::fmt::{self, Write as _};
 
 /// A named value with settings.
@@ -49,24 +49,23 @@ macro_rules! variants {
 }
 pub(crate) use variants;
 
-/// Implements [`Choice`] and `Display` for an enum whose function `settings` lists its settings.
-macro_rules! choices {
-    ($what:literal $name:ident { $($variants:tt)* }) => {
-        $crate::schema::variants! { $name { $($variants)* } }
-
+/// Implements [`Choice`] and `Display` for an enum with a function `name`, from a list of all its values.
+macro_rules! choice {
+    ($what:literal $name:ident, $all:expr, |$this:ident| $keys:expr) => {
         impl $crate::schema::Choice for $name {
             const WHAT: &'static str = $what;
 
             fn all() -> Vec<$name> {
-                $name::all()
+                $all
             }
 
             fn name(&self) -> &'static str {
-                $name::name(self)
+                (*self).name()
             }
 
             fn keys(&mut self) -> Vec<$crate::schema::Key<'_>> {
-                self.settings()
+                let $this = self;
+                $keys
             }
         }
 
@@ -78,9 +77,18 @@ macro_rules! choices {
         }
     };
 }
+pub(crate) use choice;
+
+/// Defines `all` and `name` of an enum, and implements [`Choice`]; the enum's function `settings` lists its settings.
+macro_rules! choices {
+    ($what:literal $name:ident { $($variants:tt)* }) => {
+        $crate::schema::variants! { $name { $($variants)* } }
+        $crate::schema::choice! { $what $name, $name::all(), |value| value.settings() }
+    };
+}
 pub(crate) use choices;
 
-/// Implements [`Choice`] and `Display` for an enum of names without settings.
+/// Defines `ALL` and `name` of an enum of names without settings, and implements [`Choice`].
 macro_rules! names {
     ($what:literal $name:ident { $($variant:ident = $text:literal,)* }) => {
         impl $name {
@@ -93,28 +101,7 @@ macro_rules! names {
             }
         }
 
-        impl $crate::schema::Choice for $name {
-            const WHAT: &'static str = $what;
-
-            fn all() -> Vec<$name> {
-                $name::ALL.to_vec()
-            }
-
-            fn name(&self) -> &'static str {
-                $name::name(*self)
-            }
-
-            fn keys(&mut self) -> Vec<$crate::schema::Key<'_>> {
-                Vec::new()
-            }
-        }
-
-        /// Formats the value as in a file.
-        impl std::fmt::Display for $name {
-            fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
-                $crate::schema::write_choice(self, f)
-            }
-        }
+        $crate::schema::choice! { $what $name, $name::ALL.to_vec(), |_value| Vec::new() }
     };
 }
 pub(crate) use names;
@@ -131,13 +118,11 @@ pub(crate) fn read_choice<C: Choice>(item: &Item) -> Result<C, Fault> {
     let mut keys = choice.keys();
     let short = short_form(&keys);
     let Some(item) = settings else {
-        return match keys.iter().any(|key| key.needed) {
-            true => Err(Fault::new(&item.key, format!("{name:?} alone lacks its sizes"), example)),
-            false => {
-                drop(keys);
-                Ok(choice)
-            }
-        };
+        if keys.iter().any(|key| key.needed) {
+            return Err(Fault::new(&item.key, format!("{name:?} alone lacks its sizes"), example));
+        }
+        drop(keys);
+        return Ok(choice);
     };
     let is_table = item.value.is_table();
     match (&keys[..], short) {
@@ -157,8 +142,7 @@ pub(crate) fn read_choice<C: Choice>(item: &Item) -> Result<C, Fault> {
             }
         }
         _ => {
-            let known: Vec<&str> = keys.iter().map(|key| key.name).collect();
-            super::key::read_keys(&item.keys(&known)?, keys)?;
+            read_keys(&item, keys)?;
             return Ok(choice);
         }
     }
@@ -185,39 +169,6 @@ pub(crate) fn write_choice<C: Choice>(choice: &C, f: &mut fmt::Formatter) -> fmt
 /// Fails with the first invalid setting. `key` is the key of the choice.
 pub(crate) fn validate<C: Choice>(choice: &C, key: &str) -> Result<()> {
     let mut copy = choice.clone();
-    let mut defaults = C::all().into_iter().find(|known| known.name() == choice.name());
-    let defaults = defaults.as_mut().map(C::keys).unwrap_or_default();
-    for (Key { name, setting, .. }, default) in copy.keys().into_iter().zip(defaults) {
-        let (expected, found, example) = match (setting, default.setting) {
-            (Setting::Positive(number), Setting::Positive(default)) if !(number.is_finite() && *number > 0.0) => {
-                ("a positive number", *number, format!("{default:?}"))
-            }
-            (Setting::NotNegative(number), Setting::NotNegative(default))
-                if !(number.is_finite() && *number >= 0.0) =>
-            {
-                ("a number, at least 0", *number, format!("{default:?}"))
-            }
-            (Setting::Fraction(number), Setting::Fraction(default)) if !(0.0..1.0).contains(number) => {
-                ("a number, at least 0 and less than 1", *number, format!("{default:?}"))
-            }
-            (Setting::Fractions(pair), Setting::Fractions(default)) => {
-                match pair.iter().find(|number| !(0.0..1.0).contains(*number)) {
-                    Some(number) => ("two numbers, at least 0 and less than 1", *number, format!("{default:?}")),
-                    None => continue,
-                }
-            }
-            (Setting::Count(0), Setting::Count(default)) => ("a whole number, at least 1", 0.0, format!("{default}")),
-            (Setting::Counts(numbers), _) if numbers.is_empty() || numbers.contains(&0) => {
-                let problem = format!("expects one or more whole numbers, each at least 1, got {numbers:?}");
-                return Err(Error::invalid(format!("{key}.{}.{name}", choice.name()), problem, "use [30, 80], say"));
-            }
-            _ => continue,
-        };
-        return Err(Error::invalid(
-            format!("{key}.{}.{name}", choice.name()),
-            format!("expects {expected}, got {found:?}"),
-            format!("use {example}, say"),
-        ));
-    }
-    Ok(())
+    let defaults = C::all().into_iter().find(|known| known.name() == choice.name());
+    validate_keys(&format!("{key}.{}", choice.name()), copy.keys(), defaults.unwrap_or_else(|| choice.clone()).keys())
 }

@@ -119,15 +119,6 @@ impl<'a> Item<'a> {
         Ok(())
     }
 
-    /// Finds the element of `all` with the name that the file gives.
-    pub(crate) fn one_of<T>(&self, what: &str, all: Vec<T>, name: impl Fn(&T) -> &'static str) -> Result<T, Fault> {
-        let names: Vec<&str> = all.iter().map(&name).collect();
-        let help = format!("known are {}", names.join(", "));
-        let Value::String(given) = self.value else { return self.wrong(&format!("the name of a {what}"), &help) };
-        let found = all.into_iter().find(|known| name(known) == given);
-        found.ok_or_else(|| Fault::new(&self.key, format!("unknown {what} {given:?}"), help))
-    }
-
     pub(crate) fn keys(&self, known: &[&str]) -> Result<Keys<'a>, Fault> {
         let Value::Table(table) = self.value else {
             return self.wrong("a table", &format!("write {{ {} = .. }}", known[0]));
@@ -139,22 +130,17 @@ impl<'a> Item<'a> {
     pub(crate) fn choice(&self, expected: &str, known: &[&str]) -> Result<(&'a str, Option<Item<'a>>), Fault> {
         let (name, settings) = match self.value {
             Value::String(name) => (name, None),
-            Value::Table(table) => match table.iter().next() {
-                Some((name, value)) if table.len() == 1 => {
-                    (name, Some(Item { key: format!("{}.{name}", self.key), value }))
-                }
-                _ => {
+            Value::Table(table) => match (table.iter().next(), table.len()) {
+                (Some((name, value)), 1) => (name, Some(Item { key: format!("{}.{name}", self.key), value })),
+                (_, count) => {
                     let keys: Vec<String> = table.keys().map(|key| format!("{key:?}")).collect();
-                    let problem =
-                        format!("expects one {expected}, got a table of {} ({})", table.len(), keys.join(", "));
+                    let problem = format!("expects one {expected}, got a table of {count} ({})", keys.join(", "));
                     return Err(Fault::new(&self.key, problem, "write { name = { settings } } or \"name\""));
                 }
             },
             _ => {
-                return self.wrong(
-                    &format!("the name of a {expected}, or a table"),
-                    &format!("known are {}", known.join(", ")),
-                );
+                let expected = format!("the name of a {expected}, or a table");
+                return self.wrong(&expected, &format!("known are {}", known.join(", ")));
             }
         };
         if !known.contains(&name.as_str()) {
@@ -171,9 +157,9 @@ impl<'a> Keys<'a> {
         self.table.get(name).map(|value| Item { key, value })
     }
 
-    pub(crate) fn need(&self, name: &str, example: &str) -> Result<Item<'a>, Fault> {
-        let fault = || Fault::new(&self.key, format!("missing key {name:?}"), format!("write {name} = {example}"));
-        self.get(name).ok_or_else(fault)
+    /// The error about a missing key.
+    pub(crate) fn missing(&self, name: &str, example: &str) -> Fault {
+        Fault::new(&self.key, format!("missing key {name:?}"), format!("write {name} = {example}"))
     }
 }
 

@@ -73,18 +73,13 @@ fn object(properties: Map<String, Json>, needed: &[&str]) -> Json {
 }
 
 fn described(mut schema: Json, about: &str, default: Option<String>) -> Json {
-    let default = default.and_then(|text| value(&text));
+    // Texts are in a file's syntax.
+    let default = default.and_then(|text| serde_json::to_value(text.parse::<toml::Value>().ok()?).ok());
     if let Json::Object(schema) = &mut schema {
         schema.extend(default.map(|default| ("default".to_owned(), default)));
         schema.extend(Some(("description".to_owned(), json!(about))).filter(|_| !about.is_empty()));
     }
     schema
-}
-
-/// Converts a value in a file's syntax to JSON.
-fn value(text: &str) -> Option<Json> {
-    let value: toml::Value = text.parse().ok()?;
-    serde_json::to_value(value).ok()
 }
 
 fn setting(setting: &Setting) -> Json {
@@ -108,7 +103,7 @@ fn setting(setting: &Setting) -> Json {
         Setting::Padding(sides, _) => {
             json!({ "anyOf": [whole(), wholes(sides.len()), { "enum": ["same", "valid"] }] })
         }
-        Setting::Sizes(_) => json!({ "type": "array", "items": whole() }),
+        Setting::Sizes(_) => json!({ "type": "array", "minItems": 1, "items": count() }),
         Setting::Word(_) | Setting::Text(..) => json!({ "type": "string" }),
         Setting::Part(part) => part.schema(),
     }

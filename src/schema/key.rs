@@ -1,6 +1,7 @@
 //! Keys and their settings: the tables from which files are read, written and described.
 
 use super::item::{Fault, Item, Keys, known_keys};
+use crate::error::{Error, Result};
 use crate::shape::Shape;
 use serde_json::Value as Json;
 use std::borrow::Cow;
@@ -72,7 +73,7 @@ pub(crate) struct Key<'a> {
     pub about: Cow<'static, str>,
     /// Whether a file must give the key.
     pub needed: bool,
-    /// Example in the message about a missing key, where that is not the setting's value.
+    /// Example in messages, where that is not the setting's value or default.
     pub example: Option<&'static str>,
     /// Whether the value may replace the table although the key is optional: see [`short_form`].
     pub short: bool,
@@ -85,7 +86,7 @@ impl<'a> Key<'a> {
         Key { needed: true, ..Key::optional(name, setting) }
     }
 
-    /// An optional key. The setting's value is the default.
+    /// An optional key. The setting's value is the default, which the message about a wrong value gives as an example.
     pub fn optional(name: &'static str, setting: Setting<'a>) -> Key<'a> {
         Key { name, about: Cow::Borrowed(""), needed: false, example: None, short: false, setting }
     }
@@ -104,7 +105,43 @@ impl<'a> Key<'a> {
     pub fn example(self, example: &'static str) -> Key<'a> {
         Key { example: Some(example), ..self }
     }
+
+    /// Makes the key mandatory, with an example for the message where a file lacks it.
+    pub fn mandatory(self, example: &'static str) -> Key<'a> {
+        Key { needed: true, ..self.example(example) }
+    }
+
+    /// Lets a file write the value in place of the table.
+    pub fn replaces_table(self) -> Key<'a> {
+        Key { short: true, ..self }
+    }
 }
+
+/// Lists keys, each named as the variable that holds its value: `keys![gamma: Positive, per_step: Flag]`, or as the
+/// field of a table: `keys![self; batch: Count = "Samples in a step.",]`. After the name come a variant or constructor
+/// of [`Setting`] (with a second argument in brackets), methods of [`Key`], and the description.
+macro_rules! keys {
+    ($table:expr; $(
+        $name:ident: $setting:ident $([$detail:expr])? $(.$method:ident($($argument:expr)?))* $(= $about:expr)?,
+    )*) => {
+        vec![$(
+            $crate::schema::Key::optional(
+                stringify!($name),
+                $crate::schema::Setting::$setting(&mut $table.$name $(, $detail)?),
+            )
+            $(.$method($($argument)?))*
+            $(.about($about))?
+        ),*]
+    };
+    ($($name:ident: $setting:ident $(.$method:ident($($argument:expr)?))* $(= $about:expr)?),*) => {
+        vec![$(
+            $crate::schema::Key::optional(stringify!($name), $crate::schema::Setting::$setting($name))
+            $(.$method($($argument)?))*
+            $(.about($about))?
+        ),*]
+    };
+}
+pub(crate) use keys;
 
 /// Number of keys whose values a file may write in place of a table: 1 for the first key's value, where no other key is
 /// mandatory; more for a list of values; 0 where only the table is valid.
@@ -121,11 +158,10 @@ pub(crate) trait Table {
     fn keys(&mut self) -> Vec<Key<'_>>;
 }
 
-/// Reads a table, and fails for unknown keys.
-pub(crate) fn read_table(item: &Item, table: &mut dyn Table) -> Result<(), Fault> {
-    let keys = table.keys();
+/// Reads the table of an item, and fails for unknown keys and where a mandatory one is missing.
+pub(crate) fn read_keys(item: &Item, keys: Vec<Key>) -> Result<(), Fault> {
     let known: Vec<&str> = keys.iter().map(|key| key.name).collect();
-    read_keys(&item.keys(&known)?, keys)
+    read_known(&item.keys(&known)?, keys)
 }
 
 /// Reads a whole file. `sections` are the tables that a file writes below a `[section]` line: in TOML, all keys after
@@ -133,7 +169,7 @@ pub(crate) fn read_table(item: &Item, table: &mut dyn Table) -> Result<(), Fault
 pub(crate) fn read_document(document: &toml::Table, table: &mut dyn Table, sections: &[&str]) -> Result<(), Fault> {
     let keys = table.keys();
     let known: Vec<&str> = keys.iter().map(|key| key.name).collect();
-    read_keys(&known_keys("", document, &known)?, keys).map_err(|mut fault| {
+    read_known(&known_keys("", document, &known)?, keys).map_err(|mut fault| {
         let unknown = fault.at.strip_prefix(&fault.key).and_then(|rest| rest.strip_prefix('.'));
         if sections.contains(&fault.key.as_str()) && unknown.is_some_and(|unknown| known.contains(&unknown)) {
             fault.help = format!("put it above the [{}] line", fault.key);
@@ -142,15 +178,15 @@ pub(crate) fn read_document(document: &toml::Table, table: &mut dyn Table, secti
     })
 }
 
-/// Reads the given keys, and fails where a mandatory one is missing.
-pub(crate) fn read_keys(table: &Keys, keys: Vec<Key>) -> Result<(), Fault> {
+/// Reads a table whose keys are all known, and fails where a mandatory one is missing.
+fn read_known(table: &Keys, keys: Vec<Key>) -> Result<(), Fault> {
     let mut missing = Ok(());
     for key in keys {
         match table.get(key.name) {
             Some(item) => key.setting.read(&item)?,
             None if key.needed && missing.is_ok() => {
                 let example = key.example.map(str::to_owned).or_else(|| key.setting.text(false)).unwrap_or_default();
-                missing = table.need(key.name, &example).map(|_| ());
+                missing = Err(table.missing(key.name, &example));
             }
             None => {}
         }
@@ -164,13 +200,61 @@ pub(crate) fn write_table(table: &mut dyn Table, between: &str) -> String {
     table.keys().into_iter().filter_map(line).collect::<Vec<_>>().join(between)
 }
 
+/// Fails with the first key whose value is out of range; `path` is the table's key. `defaults` are the keys of a table
+/// of defaults, which serve as examples.
+pub(super) fn validate_keys(path: &str, keys: Vec<Key>, defaults: Vec<Key>) -> Result<()> {
+    for (key, default) in keys.into_iter().zip(defaults) {
+        let Some((expected, found)) = key.setting.misfit() else { continue };
+        let example = key.example.map(str::to_owned).or_else(|| default.setting.text(false)).unwrap_or_default();
+        let problem = format!("expects {expected}, got {found}");
+        return Err(Error::invalid(format!("{path}.{}", key.name), problem, format!("use {example}, say")));
+    }
+    Ok(())
+}
+
+/// Fails with the first key of a table whose value is out of range; `path` is the table's key.
+pub(crate) fn validate_table<T: Table + Clone + Default>(table: &T, path: &str) -> Result<()> {
+    validate_keys(path, table.clone().keys(), T::default().keys())
+}
+
 impl Setting<'_> {
+    /// What the setting accepts, and its value, where that is out of range.
+    fn misfit(&self) -> Option<(&'static str, String)> {
+        let is_fraction = |number: &f64| (0.0..1.0).contains(number);
+        let (valid, expected) = match self {
+            Setting::Number(number) => (number.is_finite(), "a finite number"),
+            Setting::Positive(number) => (number.is_finite() && **number > 0.0, "a positive number"),
+            Setting::NotNegative(number) => (number.is_finite() && **number >= 0.0, "a number, at least 0"),
+            Setting::Fraction(number) => (is_fraction(number), "a number, at least 0 and less than 1"),
+            Setting::Fractions(pair) => {
+                let wrong = pair.iter().find(|number| !is_fraction(number))?;
+                return Some(("two numbers, at least 0 and less than 1", format!("{wrong:?}")));
+            }
+            Setting::Count(number) => (**number > 0, "a whole number, at least 1"),
+            Setting::Counts(numbers) => {
+                (!numbers.is_empty() && !numbers.contains(&0), "one or more whole numbers, each at least 1")
+            }
+            Setting::PositiveOrFalse(number) => (
+                number.is_none_or(|number| number > 0.0 && number <= f64::from(f32::MAX)),
+                "a positive number, or false",
+            ),
+            Setting::FractionOrFalse(number) => {
+                (number.as_ref().is_none_or(is_fraction), "a number, at least 0 and less than 1, or false")
+            }
+            Setting::Maybe(number) => {
+                (number.is_none_or(|number| number.is_finite() && number >= 0.0), "a number, at least 0")
+            }
+            _ => return None,
+        };
+        if valid { None } else { Some((expected, self.text(false)?)) }
+    }
+
     pub fn read(self, item: &Item) -> Result<(), Fault> {
         match self {
-            Setting::Number(number) => *number = item.number()?,
-            Setting::Positive(number) | Setting::NotNegative(number) | Setting::Fraction(number) => {
-                *number = item.number()?;
-            }
+            Setting::Number(number)
+            | Setting::Positive(number)
+            | Setting::NotNegative(number)
+            | Setting::Fraction(number) => *number = item.number()?,
             Setting::Fractions(pair) => {
                 let (expected, help) = ("a list of two numbers", format!("write {pair:?}, say"));
                 let [first, second] = &item.list(expected, &help)?[..] else { return item.wrong(expected, &help) };
@@ -212,10 +296,10 @@ impl Setting<'_> {
     /// Formats the value as in a file, `None` where a file omits it; `full` writes out every inner key.
     pub fn text(&self, full: bool) -> Option<String> {
         Some(match self {
-            Setting::Number(number) => format!("{number:?}"),
-            Setting::Positive(number) | Setting::NotNegative(number) | Setting::Fraction(number) => {
-                format!("{number:?}")
-            }
+            Setting::Number(number)
+            | Setting::Positive(number)
+            | Setting::NotNegative(number)
+            | Setting::Fraction(number) => format!("{number:?}"),
             Setting::Fractions(pair) => format!("{pair:?}"),
             Setting::Whole(number) | Setting::Count(number) => number.to_string(),
             Setting::Counts(numbers) => format!("{numbers:?}"),

@@ -11,9 +11,10 @@ mod json;
 mod key;
 mod parts;
 
-pub(crate) use choice::{Choice, choices, names, read_choice, validate, variants, write_choice};
+pub(crate) use choice::{Choice, choice, choices, names, read_choice, validate, variants, write_choice};
 pub(crate) use file::{located, parse_table, read_text};
 pub(crate) use item::{Fault, Item, shown};
 pub(crate) use json::{choice as choice_schema, document as document_schema, keys as keys_schema};
-pub(crate) use key::{Key, Part, Setting, Table, read_document, read_keys, short_form, write_table};
-pub(crate) use parts::{Chosen, Inner, List, OneOf, OrFalse, Texts};
+pub(crate) use key::{
+    Key, Part, Setting, Table, keys, read_document, read_keys, short_form, validate_table, write_table,
+};

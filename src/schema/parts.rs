@@ -3,15 +3,51 @@
 use super::choice::{Choice, read_choice};
 use super::item::{Fault, Item};
 use super::json;
-use super::key::{Part, Table, read_table, write_table};
+use super::key::{Part, Setting, Table, read_keys, write_table};
 use serde_json::{Value as Json, json};
 
-/// A table as the value of a key.
-pub(crate) struct Inner<'a, T>(pub &'a mut T);
+impl<'a> Setting<'a> {
+    /// A value with rules of its own.
+    pub fn part(part: impl Part + 'a) -> Setting<'a> {
+        Setting::Part(Box::new(part))
+    }
+
+    /// A table.
+    pub fn table<T: Table + Clone>(table: &'a mut T) -> Setting<'a> {
+        Setting::part(Inner(table))
+    }
+
+    /// A table, or false for none; a given table starts with its defaults.
+    pub fn table_or_false<T: Table + Clone + Default>(table: &'a mut Option<T>) -> Setting<'a> {
+        Setting::part(OrFalse(table))
+    }
+
+    /// A list of tables, with an example for the message about a value of another type.
+    pub fn tables<T: Table + Clone + Default>(list: &'a mut Vec<T>, example: &'static str) -> Setting<'a> {
+        Setting::part(List { list, example })
+    }
+
+    /// A choice by its name alone; the message about an unknown name lists all of them.
+    pub fn name<C: Choice>(choice: &'a mut C) -> Setting<'a> {
+        Setting::part(OneOf(choice))
+    }
+
+    /// A choice by its name, or by a table of its settings.
+    pub fn choice<C: Choice>(choice: &'a mut C) -> Setting<'a> {
+        Setting::part(Chosen(choice))
+    }
+
+    /// A list of texts.
+    pub fn texts(texts: &'a mut Vec<String>) -> Setting<'a> {
+        Setting::part(Texts(texts))
+    }
+}
+
+struct Inner<'a, T>(&'a mut T);
 
 impl<T: Table + Clone> Part for Inner<'_, T> {
     fn read(&mut self, item: &Item) -> Result<(), Fault> {
-        read_table(item, self.0)
+        read_keys(item, self.0.keys())
     }
 
     fn text(&self) -> String {
@@ -23,14 +59,13 @@ impl<T: Table + Clone> Part for Inner<'_, T> {
     }
 }
 
-/// A table, or false for none; a given table starts with its defaults.
-pub(crate) struct OrFalse<'a, T>(pub &'a mut Option<T>);
+struct OrFalse<'a, T>(&'a mut Option<T>);
 
 impl<T: Table + Clone + Default> Part for OrFalse<'_, T> {
     fn read(&mut self, item: &Item) -> Result<(), Fault> {
         *self.0 = None;
         if !item.is_false() {
-            read_table(item, self.0.insert(T::default()))?;
+            read_keys(item, self.0.insert(T::default()).keys())?;
         }
         Ok(())
     }
@@ -44,18 +79,16 @@ impl<T: Table + Clone + Default> Part for OrFalse<'_, T> {
     }
 }
 
-/// A list of tables.
-pub(crate) struct List<'a, T> {
-    pub list: &'a mut Vec<T>,
-    /// Example in the message about a value of another type.
-    pub example: &'static str,
+struct List<'a, T> {
+    list: &'a mut Vec<T>,
+    example: &'static str,
 }
 
 impl<T: Table + Clone + Default> Part for List<'_, T> {
     fn read(&mut self, item: &Item) -> Result<(), Fault> {
         let read = |item: &Item| {
             let mut table = T::default();
-            read_table(item, &mut table).map(|()| table)
+            read_keys(item, table.keys()).map(|()| table)
         };
         *self.list = item.list("a list", self.example)?.iter().map(read).collect::<Result<_, _>>()?;
         Ok(())
@@ -83,12 +116,15 @@ impl<T: Table + Clone + Default> Part for List<'_, T> {
     }
 }
 
-/// A choice without settings, by its name. The message about an unknown name lists all of them.
-pub(crate) struct OneOf<'a, C>(pub &'a mut C);
+struct OneOf<'a, C>(&'a mut C);
 
 impl<C: Choice> Part for OneOf<'_, C> {
     fn read(&mut self, item: &Item) -> Result<(), Fault> {
-        *self.0 = item.one_of(C::WHAT, C::all(), C::name)?;
+        let (what, all) = (C::WHAT, C::all());
+        let help = format!("known are {}", all.iter().map(C::name).collect::<Vec<_>>().join(", "));
+        let Some(name) = item.as_text() else { return item.wrong(&format!("the name of a {what}"), &help) };
+        let found = all.into_iter().find(|known| known.name() == name);
+        *self.0 = found.ok_or_else(|| Fault::new(&item.key, format!("unknown {what} {name:?}"), help))?;
         Ok(())
     }
 
@@ -101,8 +137,7 @@ impl<C: Choice> Part for OneOf<'_, C> {
     }
 }
 
-/// A [`Choice`] as the value of a key.
-pub(crate) struct Chosen<'a, C>(pub &'a mut C);
+struct Chosen<'a, C>(&'a mut C);
 
 impl<C: Choice> Part for Chosen<'_, C> {
     fn read(&mut self, item: &Item) -> Result<(), Fault> {
@@ -119,8 +154,7 @@ impl<C: Choice> Part for Chosen<'_, C> {
     }
 }
 
-/// A list of texts.
-pub(crate) struct Texts<'a>(pub &'a mut Vec<String>);
+struct Texts<'a>(&'a mut Vec<String>);
 
 impl Part for Texts<'_> {
     fn read(&mut self, item: &Item) -> Result<(), Fault> {

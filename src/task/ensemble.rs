@@ -9,8 +9,8 @@ use crate::tensor::Tensor;
 use crate::train::psnr;
 use std::ops::Range;
 
-/// Models whose reconstructions are averaged: Dietterich, MCS 2000. They may have any structure, as long as they take the
-/// same samples; runs that differ in their seed alone are as good a choice as any (Lakshminarayanan et al., arXiv 1612.01474).
+/// Models whose reconstructions are averaged: Dietterich, MCS 2000. The members may have any structure if they take the
+/// same samples; runs of one model with different seeds are a good choice (Lakshminarayanan et al., arXiv 1612.01474).
 pub struct Ensemble<'a> {
     members: Vec<&'a Autoencoder>,
 }
@@ -24,8 +24,7 @@ pub struct EnsembleEvaluation {
     pub mae: f64,
     /// The peak signal-to-noise ratio of the mean reconstruction for a peak of 1, in decibels.
     pub psnr: f64,
-    /// The mean of the members' mean squared errors: the sum of that of the mean reconstruction and of the mean
-    /// variance between members.
+    /// The mean of the members' mean squared errors: the sum of `mse` and of the mean variance between members.
     pub member_mse: f64,
     /// The mean standard deviation between members.
     pub spread: f64,
@@ -39,18 +38,18 @@ impl<'a> Ensemble<'a> {
         let [first, rest @ ..] = &members[..] else {
             return refuse("it has no members".to_owned(), "give two or more");
         };
-        let input = &first.network().spec().input;
         if rest.is_empty() {
             return refuse("one model is no ensemble".to_owned(), "give two or more");
         }
+        let input = &first.network().spec().input;
         let unlike =
-            |other: &&&Autoencoder| arrangement(&other.network().spec().input, input) != Some(Arrangement::AsTheyLie);
+            |other: &&&Autoencoder| arrangement(&other.network().spec().input, input) != Some(Arrangement::Unchanged);
         if let Some(other) = rest.iter().find(unlike) {
             let problem = format!("its members take samples of {input} and of {}", other.network().spec().input);
             return refuse(problem, "choose models that were trained on the same data");
         }
         if members.iter().any(|member| !member.network().spec().data.columns.is_empty()) {
-            return refuse("categories of tables have no mean".to_owned(), "use each of the models by itself");
+            return refuse("categories of tables have no mean".to_owned(), "use each of the models alone");
         }
         Ok(Ensemble { members })
     }
@@ -60,16 +59,14 @@ impl<'a> Ensemble<'a> {
     /// the members or cannot be read.
     pub fn reconstruct(&self, data: &Dataset, range: Range<usize>) -> Result<[Tensor; 2]> {
         let samples = data.read_f32(range.clone())?;
-        let copy = |member: &&Autoencoder| {
-            let given = member.network().given(data, range.clone())?;
-            member.reconstruct_given(&samples, &given)
-        };
-        let copies = self.members.iter().map(copy).collect::<Result<Vec<Tensor>>>()?;
-        let shape: Shape = copies.first().map(|copy| copy.shape().clone()).unwrap_or_default();
-        let copies: Vec<Vec<f32>> = copies.iter().map(Tensor::to_f32).collect();
-        let count = copies.len() as f64;
+        let reconstruct =
+            |member: &&Autoencoder| member.reconstruct_given(&samples, &member.network().given(data, range.clone())?);
+        let tensors = self.members.iter().map(reconstruct).collect::<Result<Vec<Tensor>>>()?;
+        let shape: Shape = tensors.first().map(|tensor| tensor.shape().clone()).unwrap_or_default();
+        let reconstructions: Vec<Vec<f32>> = tensors.iter().map(Tensor::to_f32).collect();
+        let count = reconstructions.len() as f64;
         let element = |at: usize| {
-            let values = copies.iter().map(|copy| f64::from(copy[at]));
+            let values = reconstructions.iter().map(|values| f64::from(values[at]));
             let mean = values.clone().sum::<f64>() / count;
             let variance = values.map(|value| (value - mean) * (value - mean)).sum::<f64>() / count;
             (mean as f32, variance.sqrt() as f32)
@@ -78,17 +75,11 @@ impl<'a> Ensemble<'a> {
         Ok([Tensor::from_f32(shape.clone(), means)?, Tensor::from_f32(shape, deviations)?])
     }
 
-    /// Fails if a member does not accept the samples.
-    fn accepts(&self, data: &Dataset) -> Result<()> {
-        self.members.iter().try_for_each(|member| member.network().accepts(data.sample_shape(), data.name()))
-    }
-
     /// Measures the reconstruction of a data set, or of its targets where it has any. Fails if the data does not fit
     /// the members or cannot be read.
     pub fn evaluate(&self, data: &Dataset) -> Result<EnsembleEvaluation> {
-        self.accepts(data)?;
-        if let Some(targets) = data.targets() {
-            self.accepts(targets)?;
+        for data in std::iter::once(data).chain(data.targets()) {
+            self.members.iter().try_for_each(|member| member.network().accepts(data.sample_shape(), data.name()))?;
         }
         let [mut squares, mut distances, mut variances, mut spreads, mut count] = [0.0; 5];
         let size = data.sample_shape().elements();
@@ -97,9 +88,9 @@ impl<'a> Ensemble<'a> {
             let [means, deviations] = self.reconstruct(data, range.clone())?.map(|tensor| tensor.to_f32());
             for (at, sample) in range.enumerate() {
                 for at in at * size..at * size + data.elements_of(sample) {
-                    let (distance, deviation) = (f64::from(means[at] - samples[at]), f64::from(deviations[at]));
-                    squares += distance * distance;
-                    distances += distance.abs();
+                    let (error, deviation) = (f64::from(means[at] - samples[at]), f64::from(deviations[at]));
+                    squares += error * error;
+                    distances += error.abs();
                     variances += deviation * deviation;
                     spreads += deviation;
                     count += 1.0;

@@ -1,4 +1,4 @@
-//! Uses of a trained model: new samples, walks through the latent space, statistics of codes, search, ranking,
+//! Uses of a trained model: new samples, views of the latent space, statistics of codes, search by codes, rankings,
 //! ensembles, tables.
 
 mod ensemble;

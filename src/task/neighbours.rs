@@ -4,12 +4,11 @@ use crate::Autoencoder;
 use crate::autoencoder::AT_ONCE;
 use crate::data::Dataset;
 use crate::error::{Error, Result};
-use crate::model::config::LatentSpec;
 
 /// Bits of a word.
 const WORD: usize = 64;
 
-/// A code that was found.
+/// A result of a search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 pub struct Neighbour {
     /// Number of bits in which the found code differs from the query.
@@ -39,11 +38,11 @@ pub struct HammingIndex {
 /// whole codes of `bits` bits.
 pub fn pack(codes: &[f32], bits: usize) -> Result<Vec<u64>> {
     if bits == 0 || !codes.len().is_multiple_of(bits) {
-        let problem = format!("{} numbers are no codes of {bits} bits", codes.len());
-        return Err(Error::invalid("codes", problem, "give each as a 0 or 1 for every bit"));
+        let problem = format!("{} numbers do not make codes of {bits} bits", codes.len());
+        return Err(Error::invalid("codes", problem, "give a 0 or 1 for every bit of every code"));
     }
     if let Some(other) = codes.iter().find(|number| **number != 0.0 && **number != 1.0) {
-        let problem = format!("{other} is no bit");
+        let problem = format!("{other} is not a bit");
         return Err(Error::invalid("codes", problem, "give 0 and 1, as the codes of a model whose latent is binary"));
     }
     let word = |bits: &[f32]| bits.iter().rev().fold(0, |word, bit| word << 1 | u64::from(*bit == 1.0));
@@ -55,7 +54,7 @@ impl HammingIndex {
     /// whole codes.
     pub fn new(words: Vec<u64>, bits: usize) -> Result<HammingIndex> {
         if bits == 0 || words.is_empty() || !words.len().is_multiple_of(bits.div_ceil(WORD)) {
-            let problem = format!("{} words are no codes of {bits} bits", words.len());
+            let problem = format!("{} words do not make codes of {bits} bits", words.len());
             return Err(Error::invalid("codes", problem, format!("give {} for each", bits.div_ceil(WORD))));
         }
         Ok(HammingIndex { bits, words })
@@ -64,8 +63,8 @@ impl HammingIndex {
     /// An index of the codes of a data set. Fails if the model's latent is not binary.
     pub fn of(autoencoder: &Autoencoder, data: &Dataset) -> Result<HammingIndex> {
         let spec = autoencoder.network().spec();
-        if !matches!(spec.latent, LatentSpec::Binary(_)) {
-            let problem = format!("it is {}, whose codes are no bits", spec.latent);
+        if !spec.latent.is_binary() {
+            let problem = format!("it is {}, whose codes are not bits", spec.latent);
             return Err(Error::invalid("latent", problem, "use a model whose latent is binary"));
         }
         let bits = autoencoder.network().checked().latent.elements();
@@ -109,7 +108,8 @@ impl HammingIndex {
         Ok(all)
     }
 
-    /// All codes that differ in at most `radius` bits, ordered by distance and then by position.
+    /// All codes that differ in at most `radius` bits, ordered by distance and then by position. Fails as
+    /// [`nearest`](HammingIndex::nearest) does.
     pub fn within(&self, code: &[u64], radius: u32) -> Result<Vec<Neighbour>> {
         let mut found: Vec<Neighbour> = self.distances(code)?.filter(|found| found.distance <= radius).collect();
         found.sort_unstable();
@@ -119,8 +119,8 @@ impl HammingIndex {
     fn distances<'a>(&'a self, code: &'a [u64]) -> Result<impl Iterator<Item = Neighbour> + 'a> {
         let width = self.bits.div_ceil(WORD);
         if code.len() != width {
-            let problem = format!("it has {} words, those that are searched {width}", code.len());
-            return Err(Error::invalid("code", problem, "pack it with as many bits"));
+            let problem = format!("it has {} words, the codes of the index have {width}", code.len());
+            return Err(Error::invalid("code", problem, "pack a query of the same model"));
         }
         let differ = move |other: &[u64]| other.iter().zip(code).map(|(a, b)| (a ^ b).count_ones()).sum();
         Ok(self.words.chunks(width).enumerate().map(move |(index, other)| Neighbour { distance: differ(other), index }))

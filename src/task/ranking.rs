@@ -6,10 +6,11 @@ use crate::data::{Dataset, SparseRows};
 use crate::error::{Error, Result};
 use crate::rng::{HostStream, Sequence};
 
-/// Users processed at a time.
+/// The number of users that are ranked together.
 const AT_ONCE: usize = 512;
-/// Part of a user's items that is held out, and the smallest number of items of a user who takes part.
+/// The fraction of a user's items that is held out.
 const HELD_OUT: f64 = 0.2;
+/// The smallest number of items of a user of whom some are held out.
 const FEWEST: usize = 5;
 
 /// Quality of rankings of held-out items: means over users.
@@ -46,10 +47,10 @@ pub fn recall(ranking: &[u32], held_out: &[u32], k: usize) -> f64 {
 /// NDCG@k, the normalised discounted cumulative gain: the sum of 1 / log2(rank + 1) over the held-out items among the
 /// first `k` of a ranking, with ranks from 1, divided by the sum for the best ranking.
 pub fn ndcg(ranking: &[u32], held_out: &[u32], k: usize) -> f64 {
-    let gain = |place: usize| 1.0 / ((place + 2) as f64).log2();
+    let gain = |index: usize| 1.0 / ((index + 2) as f64).log2();
     let found = ranking.iter().take(k).enumerate().filter(|(_, item)| held_out.contains(item));
     let best: f64 = (0..k.min(held_out.len())).map(gain).sum();
-    if best > 0.0 { found.map(|(place, _)| gain(place)).sum::<f64>() / best } else { 0.0 }
+    if best > 0.0 { found.map(|(index, _)| gain(index)).sum::<f64>() / best } else { 0.0 }
 }
 
 /// The first `count` items by score, best first, without those in the ascending list `excluded`. Items of equal scores
@@ -72,8 +73,8 @@ impl Autoencoder {
     pub fn recommend(&self, data: &Dataset, count: usize) -> Result<Vec<Vec<(u32, f32)>>> {
         let mut all = Vec::with_capacity(data.len());
         self.rank(data, &mut |excluded, scores| {
-            let items = best_items(scores, excluded, count);
-            all.push(items.into_iter().map(|item| (item, scores[item as usize])).collect());
+            let items = best_items(scores, excluded, count).into_iter();
+            all.push(items.map(|item| (item, scores[item as usize])).collect());
         })?;
         Ok(all)
     }
@@ -97,7 +98,7 @@ impl Autoencoder {
             given.push((0..items.len()).filter(|at| !out[*at]).map(|at| (items[at], values[at])).collect());
         }
         if given.is_empty() {
-            let problem = format!("no user has {FEWEST} items, of which some could be held out");
+            let problem = format!("no user has {FEWEST} items, so that none can be held out");
             return Err(Error::invalid(format!("data \"{}\"", users.name()), problem, "give users with more items"));
         }
         let popularity: Vec<f32> = popular.column_counts().into_iter().map(|count| count as f32).collect();
@@ -108,22 +109,21 @@ impl Autoencoder {
         }
         let left_out = rows.len() - given.len();
         let given = Dataset::from_sparse(SparseRows::new(rows.columns(), given)?).with_name(users.name());
-        let mut sums = [RankingQuality::default(); 2];
+        let mut sums = [[0.0; 3]; 2];
         let mut user = 0;
         self.rank(&given, &mut |excluded, scores| {
-            for (sum, scores) in sums.iter_mut().zip([scores, &popularity[..]]) {
+            let wanted = &held_out[user];
+            for (sums, scores) in sums.iter_mut().zip([scores, &popularity[..]]) {
                 let ranking = best_items(scores, excluded, 100);
-                sum.recall_20 += recall(&ranking, &held_out[user], 20);
-                sum.recall_50 += recall(&ranking, &held_out[user], 50);
-                sum.ndcg_100 += ndcg(&ranking, &held_out[user], 100);
+                let measures =
+                    [recall(&ranking, wanted, 20), recall(&ranking, wanted, 50), ndcg(&ranking, wanted, 100)];
+                sums.iter_mut().zip(measures).for_each(|(sum, measure)| *sum += measure);
             }
             user += 1;
         })?;
-        let count = user as f64;
-        let [model, popularity] = sums.map(|sum| RankingQuality {
-            recall_20: sum.recall_20 / count,
-            recall_50: sum.recall_50 / count,
-            ndcg_100: sum.ndcg_100 / count,
+        let [model, popularity] = sums.map(|sums| {
+            let [recall_20, recall_50, ndcg_100] = sums.map(|sum| sum / user as f64);
+            RankingQuality { recall_20, recall_50, ndcg_100 }
         });
         Ok(RankingReport { model, popularity, users: user, left_out })
     }

@@ -5,22 +5,21 @@ use crate::autoencoder::AT_ONCE;
 use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::model::config::Binarise;
-use crate::rng::normal_quantile;
-use crate::rng::{HostStream, Sequence};
+use crate::rng::{HostStream, Sequence, normal_quantile};
 use crate::train::ACTIVE;
 
-/// Largest code whose covariance is computed: 128 MiB.
-const MOST_TOGETHER: usize = 4096;
+/// The largest code whose covariance is computed, a matrix of 128 MiB.
+const LARGEST_COVARIANCE: usize = 4096;
 
 /// Mean and covariance of codes, from which similar codes can be drawn: the density estimation after training of Ghosh
-/// et al., arXiv 1903.12436. The numbers of codes with more than 4096 numbers are treated as independent.
+/// et al., arXiv 1903.12436. Codes of more than 4096 elements are treated as if their elements were independent.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CodeStatistics {
     mean: Vec<f64>,
-    /// The lower triangle of the covariance, row by row; `None` where numbers are treated as independent.
+    /// The lower triangle of the covariance, row by row; `None` where elements are treated as independent.
     covariance: Option<Vec<f64>>,
     variances: Vec<f64>,
-    /// For each number of the code, the part of samples for which the number is not 0.
+    /// For each element of the code, the fraction of samples for which it is not 0.
     used: Vec<f64>,
 }
 
@@ -33,17 +32,17 @@ impl CodeStatistics {
     /// Statistics of the codes of a data set. Fails for fewer than two samples.
     pub fn of(autoencoder: &Autoencoder, data: &Dataset) -> Result<CodeStatistics> {
         if data.len() < 2 {
-            let problem = "one sample tells nothing of how codes are distributed";
+            let problem = "the statistics of codes need two samples";
             return Err(Error::invalid(format!("data \"{}\"", data.name()), problem, "give two or more"));
         }
         let size = autoencoder.network().checked().latent.elements();
-        let together = size <= MOST_TOGETHER;
+        let together = size <= LARGEST_COVARIANCE;
         let (mut sums, mut squares, mut used) = (vec![0.0; size], vec![0.0; size], vec![0.0; size]);
         let mut products = vec![0.0; if together { size * size } else { 0 }];
         for range in data.ranges(AT_ONCE) {
             let codes = autoencoder.encode_range(data, range)?.to_f64();
             for code in codes.chunks(size) {
-                // Wide codes are mostly zeros.
+                // Zeros are skipped: wide codes are mostly zeros.
                 for (row, value) in code.iter().enumerate().filter(|(_, value)| **value != 0.0) {
                     sums[row] += value;
                     squares[row] += value * value;
@@ -66,31 +65,31 @@ impl CodeStatistics {
             }
         }
         let variances = squares.iter().zip(&mean).map(|(square, mean)| of(*square, [*mean; 2]).max(0.0)).collect();
-        used.iter_mut().for_each(|count| *count /= data.len() as f64);
+        used.iter_mut().for_each(|used| *used /= count);
         Ok(CodeStatistics { mean, covariance: together.then_some(products), variances, used })
     }
 
-    /// The mean of each number of the code.
+    /// The mean of each element of the code.
     pub fn mean(&self) -> &[f64] {
         &self.mean
     }
 
-    /// The variance of each number of the code.
+    /// The variance of each element of the code.
     pub fn variances(&self) -> &[f64] {
         &self.variances
     }
 
-    /// Number of active units: numbers of the code that vary over the data.
+    /// The number of active units: elements of the code whose variance over the data is above 0.01.
     pub fn active(&self) -> usize {
         self.variances.iter().filter(|variance| **variance > ACTIVE).count()
     }
 
-    /// L0: the mean over samples of the count of numbers that are not 0.
+    /// L0: the mean over samples of the number of elements of the code that are not 0.
     pub fn mean_used(&self) -> f64 {
         self.used.iter().sum()
     }
 
-    /// Number of dead units: numbers of the code that are 0 for every sample.
+    /// The number of dead units: elements of the code that are 0 for every sample.
     pub fn dead(&self) -> usize {
         self.used.iter().filter(|part| **part == 0.0).count()
     }
@@ -102,7 +101,7 @@ impl CodeStatistics {
         (0..count).flat_map(|_| self.draw(root.as_deref(), &mut sequence)).collect()
     }
 
-    /// Draws one code, by the Cholesky factor of the covariance.
+    /// Draws one code; `root` is the Cholesky factor of the covariance.
     fn draw(&self, root: Option<&[f64]>, sequence: &mut Sequence) -> Vec<f32> {
         let size = self.mean.len();
         let noise: Vec<f64> = (0..size).map(|_| normal_quantile(f64::from(sequence.unit()))).collect();
@@ -117,20 +116,20 @@ impl CodeStatistics {
     }
 }
 
-/// The mean over elements of the variance of a data set's targets (binary where the model makes them so), which is the
-/// mean squared error of a model that always outputs the mean. One minus a model's error divided by this variance is
-/// the explained variance. Steps beyond the length of a sample do not count.
+/// The mean over elements of the variance of a data set's targets, binarised like those of the model: the mean squared
+/// error of a model that always outputs the mean. One minus the quotient of a model's error and this variance is the
+/// explained variance. Steps beyond the length of a sequence do not count. Fails if the data cannot be read.
 pub fn variance(data: &Dataset, binarise: Binarise) -> Result<f64> {
-    let wanted = data.targets().unwrap_or(data);
-    let size = wanted.sample_shape().elements();
+    let targets = data.targets().unwrap_or(data);
+    let size = targets.sample_shape().elements();
     // For each element: the number of samples that have it, the sum and the sum of squares.
     let mut sums = vec![[0.0; 3]; size];
     for range in data.ranges(AT_ONCE) {
-        let samples = wanted.read_f32(range.clone())?;
+        let samples = targets.read_f32(range.clone())?;
         for (sample, at) in samples.chunks(size).zip(range) {
             for (sums, value) in sums.iter_mut().zip(&sample[..data.elements_of(at)]) {
                 let value = f64::from(*value);
-                // A number that is 0 or 1 equals its square.
+                // A random bit's mean and mean square both equal its probability.
                 let [mean, square] = match binarise {
                     Binarise::None => [value, value * value],
                     Binarise::Threshold => [f64::from(u8::from(value >= 0.5)); 2],
@@ -160,14 +159,14 @@ pub fn codebook_usage(autoencoder: &Autoencoder, data: &Dataset) -> Result<Vec<f
     Ok(usage)
 }
 
-/// Perplexity: e to the entropy of frequencies, which is their number if all are equal.
+/// Perplexity of frequencies: e to the power of their entropy; the number of frequencies if all are equal.
 pub fn perplexity(parts: &[f64]) -> f64 {
     let terms = parts.iter().filter(|part| **part > 0.0).map(|part| -part * part.ln());
     terms.sum::<f64>().exp()
 }
 
-/// The lower triangle L, row by row, of the Cholesky decomposition L Lᵀ of a covariance. A number that is constant, or
-/// a linear function of others, has a zero on the diagonal.
+/// The lower triangle L, row by row, of the Cholesky decomposition L Lᵀ of a covariance. An element that is constant,
+/// or a linear function of others, has a zero on the diagonal.
 fn cholesky(mut matrix: Vec<f64>, size: usize) -> Vec<f64> {
     let largest = (0..size).map(|row| matrix[row * size + row]).fold(0.0, f64::max);
     for column in 0..size {

@@ -6,7 +6,7 @@ use crate::data::Dataset;
 use crate::error::Result;
 
 impl Autoencoder {
-    /// For each categorical column of a model of tables, the name and the part of lines whose category is
+    /// For each categorical column of a model of tables, the name and the fraction of rows whose category is
     /// reconstructed. Empty for other models. Fails if the data cannot be read or does not fit the model.
     pub fn column_accuracy(&self, data: &Dataset) -> Result<Vec<(String, f64)>> {
         self.network().accepts(data.sample_shape(), data.name())?;
@@ -19,7 +19,7 @@ impl Autoencoder {
                 right.iter_mut().zip(line.iter().zip(copy)).for_each(|(right, (a, b))| *right += usize::from(a == b));
             }
         }
-        let all = columns.iter().zip(right).filter(|(column, _)| column.is_categorical());
-        Ok(all.map(|(column, right)| (column.name.clone(), right as f64 / data.len() as f64)).collect())
+        let categorical = columns.iter().zip(right).filter(|(column, _)| column.is_categorical());
+        Ok(categorical.map(|(column, right)| (column.name.clone(), right as f64 / data.len() as f64)).collect())
     }
 }

@@ -43,28 +43,19 @@ impl Trainer<'_> {
         let mut agreement = Agreement { steps, launches, worst: 0.0, worst_launch: String::new() };
         for step in 0..steps {
             self.begin_at(step)?;
-            if let Some(found) = compare(plan, &mut self.session, &mut reference, &mut agreement)? {
-                return Err(Error::Disagreement {
-                    launch: format!("step {}, {}", step + 1, found.launch),
-                    place: found.place,
-                    device: self.device().name(),
-                    got: found.worst.got,
-                    expected: found.worst.expected,
-                });
+            if let Some((launch, place, Difference { got, expected, .. })) =
+                compare(plan, &mut self.session, &mut reference, &mut agreement)?
+            {
+                let (launch, device) = (format!("step {}, {launch}", step + 1), self.device().name());
+                return Err(Error::Disagreement { launch, place, device, got, expected });
             }
         }
         Ok(agreement)
     }
 }
 
-/// A launch on which two devices disagree, with the worst difference.
-struct Found {
-    launch: String,
-    place: String,
-    worst: Difference,
-}
-
 /// Runs a step of the plan at index 0 of both sessions, launch by launch, the reference from the session's operands.
+/// Returns the first launch on which they disagree, the place, and the worst difference.
 ///
 /// Differences are relative to the largest magnitude that the launch writes to the same buffer, partial sums included:
 /// the gradient of a bias before a normalisation is pure rounding, tiny next to the gradient of its weights.
@@ -73,7 +64,7 @@ fn compare(
     session: &mut Session,
     reference: &mut Session,
     agreement: &mut Agreement,
-) -> Result<Option<Found>> {
+) -> Result<Option<(String, String, Difference)>> {
     for (index, (_, launch)) in plan.launches().enumerate() {
         for buffer in buffers(launch, |access| access != Access::Write) {
             let Buffer { name, elements, .. } = &plan.buffers[buffer];
@@ -114,7 +105,7 @@ fn compare(
             if worst.relative > allowed {
                 let launch = format!("launch {index} ({name})");
                 let place = format!("element {} of slot {slot}, {}", worst.element, place.shape);
-                return Ok(Some(Found { launch, place, worst }));
+                return Ok(Some((launch, place, worst)));
             }
         }
     }

@@ -145,8 +145,7 @@ impl Checkpoint {
         sections.extend(MOMENTS.iter().zip(&self.moments).map(|(prefix, values)| Section { prefix, values }));
         sections.extend(self.average.iter().map(|values| Section { prefix: AVERAGE, values }));
         sections.extend(self.best.iter().map(|values| Section { prefix: BEST, values }));
-        let progress = serde_json::to_string(&self.progress)
-            .map_err(|error| Error::file(path, error.to_string(), "report this as a bug in pinhole"))?;
+        let progress = serde_json::to_string(&self.progress).map_err(Error::bug(path))?;
         weights::write(path, layout, &sections, Some(("progress", progress)))
     }
 

@@ -45,15 +45,15 @@ impl Trainer<'_> {
     /// The samples of the next step as a data set of their own, and the state for reading them from there.
     fn next_batch(&self) -> Result<(BatchSource<'static>, State)> {
         let (data, position, order) = (self.feed.data(), self.progress.position, self.order());
-        let first = position * self.feed.batch();
-        let rows = &order[first..(first + self.feed.batch()).min(order.len())];
+        let first = position * self.feed.batch;
+        let rows = &order[first..(first + self.feed.batch).min(order.len())];
         let rows = match data.read_epoch(self.progress.epoch, rows)? {
             Values::U8(bytes) => Dataset::from_u8(data.sample_shape().clone(), bytes)?,
             Values::F32(values) => Dataset::from_f32(data.sample_shape().clone(), values)?,
             Values::F64(_) | Values::U32(_) => data.clone().take(rows.len()),
         };
         let (step, position) = (self.progress.step as u32, position as u32);
-        let rows = BatchSource { data: Held::Made(Arc::new(rows)), layout: self.feed.layout() };
+        let rows = BatchSource { data: Held::Made(Arc::new(rows)), layout: self.feed.layout };
         Ok((rows, State { seed: self.spec().seed, step, position, offset: 0 }))
     }
 }

@@ -187,16 +187,16 @@ fn means(session: &mut Session, feed: &mut Feed, plans: BatchPlans, metrics: usi
         let mut pass = Pass::new(scope, 0, (0..count as u32).collect());
         for (start, end) in feed.chunks() {
             // Derive the step from the sample, so that random draws do not depend on the chunks.
-            let step = (start / feed.batch()) as u32;
+            let step = (start / feed.batch) as u32;
             feed.begin(session, &mut pass, start, State { step, ..State::default() })?;
-            let mut left = (end - start) / feed.batch();
+            let mut left = (end - start) / feed.batch;
             while left > 0 {
                 let steps = left.min(session.steps_per_call(plans.full));
                 session.run(plans.full, steps)?;
                 left -= steps;
                 feed.go_on(session, &mut pass, steps, left)?;
             }
-            if let Some(tail) = plans.tail.filter(|_| (end - start) % feed.batch() > 0) {
+            if let Some(tail) = plans.tail.filter(|_| (end - start) % feed.batch > 0) {
                 session.run(tail, 1)?;
             }
             session.wait()?;

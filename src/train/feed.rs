@@ -37,14 +37,16 @@ pub(super) struct Feed<'a> {
 /// The part of a feed that its plans depend on: buffer layout and batch sizes.
 #[derive(Clone, Debug)]
 pub(super) struct FeedShape {
-    layout: BatchLayout,
+    /// The sizes of input, condition, target and mask in a sample.
+    pub layout: BatchLayout,
     name: &'static str,
     /// The shape of a sample with its side inputs, and the type of its numbers.
     sample: Shape,
     dtype: DType,
-    /// Samples of the data set.
-    samples: usize,
-    batch: usize,
+    /// Number of samples in the data set.
+    pub samples: usize,
+    /// Number of samples in an ordinary batch.
+    pub batch: usize,
     /// Number of samples in a chunk: all of them, or a multiple of the batch.
     rows: usize,
     /// Buffer offsets of the chunks, in samples: one, or two used in turn.
@@ -181,7 +183,7 @@ impl<'a> Feed<'a> {
             let samples = values.len() / self.data.sample_shape().elements();
             if written < values.len() {
                 let from = place * self.data.sample_shape().elements() + written;
-                session.write_at(&data, from, &part(&values, written, values.len()))?;
+                session.write_at(&data, from, &values.slice(written..values.len()))?;
             }
             let rows = (place as u32..).take(samples).collect();
             session.write_at(&permutation, place, &Values::U32(rows))?;
@@ -211,7 +213,7 @@ impl<'a> Feed<'a> {
         let end = values.len().min(written + share.next_multiple_of(PIECE));
         let place = self.place(start) * self.data.sample_shape().elements();
         for from in (written..end).step_by(UNNOTICED) {
-            let piece = part(&values, from, end.min(from + UNNOTICED));
+            let piece = values.slice(from..end.min(from + UNNOTICED));
             session.write_at(&buffers::data(self.shape.name), place + from, &piece)?;
         }
         pass.ahead = Some(Ahead { start, state: Reading::Read(values, end) });
@@ -263,21 +265,6 @@ impl FeedShape {
         Ok(FeedShape { layout, name, sample, dtype, samples, batch, rows: samples, places: vec![0] })
     }
 
-    /// The sizes of input, condition, target and mask in a sample.
-    pub fn layout(&self) -> BatchLayout {
-        self.layout
-    }
-
-    /// Number of samples in the data set.
-    pub fn samples(&self) -> usize {
-        self.samples
-    }
-
-    /// Number of samples in an ordinary batch.
-    pub fn batch(&self) -> usize {
-        self.batch
-    }
-
     /// Number of samples in the last batch of an epoch if that is smaller, else 0.
     pub fn tail(&self) -> usize {
         self.samples % self.batch
@@ -285,7 +272,7 @@ impl FeedShape {
 
     /// The batch sizes: the ordinary one and, if the last is smaller, the last.
     pub fn batches(&self) -> Vec<usize> {
-        [self.batch(), self.tail()].into_iter().filter(|batch| *batch > 0).collect()
+        [self.batch, self.tail()].into_iter().filter(|batch| *batch > 0).collect()
     }
 
     /// The plans of these batches in a session that holds them from index `first` on.
@@ -350,16 +337,6 @@ fn append(all: &mut Option<Values>, more: Values, room: usize) {
         (Some(Values::U32(all)), Values::U32(more)) => joined(all, &more, room),
         // The first part: all reads of a data set return one type.
         (all, more) => *all = Some(more),
-    }
-}
-
-/// Copies elements `start..end` of the values.
-fn part(values: &Values, start: usize, end: usize) -> Values {
-    match values {
-        Values::U8(values) => Values::U8(values[start..end].to_vec()),
-        Values::F32(values) => Values::F32(values[start..end].to_vec()),
-        Values::F64(values) => Values::F64(values[start..end].to_vec()),
-        Values::U32(values) => Values::U32(values[start..end].to_vec()),
     }
 }
 

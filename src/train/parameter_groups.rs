@@ -23,22 +23,17 @@ impl Groups {
         let mut groups = Groups { settings: vec![], members: vec![] };
         // In the order of the layout.
         for parameter in network.checked().parameters() {
-            let mut own = [spec.optimizer.lr, spec.optimizer.weight_decay];
-            let mut frozen = false;
-            for layer in spec.layers.iter().filter(|layer| layer.covers(&parameter.name)) {
-                own = [layer.lr.unwrap_or(own[0]), layer.weight_decay.unwrap_or(own[1])];
-                frozen = layer.frozen.unwrap_or(frozen);
+            let name = &parameter.name;
+            let lr = spec.of_layer(name, |layer| layer.lr).unwrap_or(spec.optimizer.lr);
+            let weight_decay = spec.of_layer(name, |layer| layer.weight_decay).unwrap_or(spec.optimizer.weight_decay);
+            let frozen = spec.of_layer(name, |layer| layer.frozen).unwrap_or(false);
+            let own = [lr, weight_decay];
+            let trained = parameter.trained && !frozen;
+            if trained && !groups.settings.contains(&own) {
+                groups.settings.push(own);
             }
-            let known = groups.settings.iter().position(|known| *known == own);
-            let group = if frozen || !parameter.trained {
-                None
-            } else {
-                Some(known.unwrap_or_else(|| {
-                    groups.settings.push(own);
-                    groups.settings.len() - 1
-                }))
-            };
-            groups.members.push(group);
+            let group = groups.settings.iter().position(|known| *known == own);
+            groups.members.push(group.filter(|_| trained));
         }
         groups
     }
@@ -58,7 +53,7 @@ impl Groups {
         let spec = &network.spec().train;
         let (steps, together) = (feed.steps(), spec.accumulate);
         let updates = steps.div_ceil(together) as u64;
-        let samples = |step: usize| (feed.samples() - step * feed.batch()).min(feed.batch());
+        let samples = |step: usize| (feed.samples - step * feed.batch).min(feed.batch);
         let before = progress.updates_before(together);
         let row = |step: usize, [lr, weight_decay]: [f64; 2]| {
             let first = step / together * together;

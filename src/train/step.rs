@@ -8,6 +8,7 @@ use crate::graph::{Graph, Value};
 use crate::model::config::{NonFinite, Precision, TrainSpec};
 use crate::model::{BatchLayout, Network, Sample, across_columns};
 use crate::nn::{Context, MAX_ELEMENTS};
+use crate::plan::LayoutEntry;
 use crate::plan::state::{NORM, SCALE};
 use crate::plan::{Gradients, Limits, Metrics, Plan, Request, Target, Trained, Training};
 use crate::shape::Shape;
@@ -108,13 +109,11 @@ pub(super) fn target_of(spec: &TrainSpec, target: Target) -> Target {
 
 /// Builds the training loss of a batch, penalties included.
 pub(super) fn training_loss(network: &Network, graph: &mut Context, sample: Sample, state: Value) -> Result<Value> {
-    let batch = graph.shape(sample.input)[0];
     let Sample { input, target } = augment(graph, network, sample, state)?;
     graph.set_training(state)?;
     graph.set_target(target);
     let objective = network.objective(graph, input, target, state)?;
-    let loss = network.with_code_penalties(graph, objective.loss, [input, objective.code], state)?;
-    network.with_penalties(graph, loss, batch)
+    network.add_penalties(graph, &objective, input, state)
 }
 
 /// The trained parameters with their gradients, multiplied by the loss scale in 16-bit training.
@@ -126,7 +125,7 @@ pub(super) fn trained_parameters(
 ) -> Result<Vec<Trained>> {
     let mut trained = Vec::new();
     let mut values = Vec::new();
-    for (index, (name, shape, _)) in network.layout().entries().iter().enumerate() {
+    for (index, LayoutEntry { name, shape, .. }) in network.layout().entries().iter().enumerate() {
         let parameter = graph.parameter(name, shape.clone())?;
         if let Some(group) = groups.of(index) {
             trained.push((name.clone(), group));

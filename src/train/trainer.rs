@@ -4,7 +4,7 @@
 //! device's own session, which launches the step.
 
 use super::checkpoint::{Checkpoint, Patience, Progress};
-use super::evaluation::{Evaluation, Names, evaluation_plan, measure};
+use super::evaluation::{Names, evaluation_plan, measure};
 use super::feed::{BatchPlans, Feed, Pass, resident_bytes};
 use super::parameter_groups::Groups;
 use super::report::{EpochEnd, EpochReport, Observer, Options};
@@ -29,7 +29,8 @@ pub struct Trainer<'a> {
     validation_data: Option<&'a Dataset>,
     /// The plan of an ordinary step.
     plan: Plan,
-    plans: Plans,
+    /// The plans of steps, in the session.
+    plans: BatchPlans,
     pub(super) session: Session,
     pub(super) feed: Feed<'a>,
     validation: Option<Validation<'a>>,
@@ -44,18 +45,12 @@ pub struct Trainer<'a> {
     foreseen: bool,
 }
 
-/// The feed and metrics of the validation set.
+/// The feed, plans and metrics of the validation set.
 struct Validation<'a> {
     feed: Feed<'a>,
+    plans: BatchPlans,
     /// The names of a batch's metrics, in the order of their values.
     metrics: Names,
-}
-
-/// The trainer's plans, as indices into its session.
-#[derive(Clone, Copy)]
-struct Plans {
-    train: BatchPlans,
-    validation: Option<BatchPlans>,
 }
 
 /// The index of the plan of an ordinary step in a trainer's session.
@@ -78,28 +73,25 @@ impl<'a> Trainer<'a> {
         if let Some(validation) = validation {
             validation.expect_scaled_as(data, ["its numbers are", "those that are trained on are"])?;
         }
-        network.accepts_batches(feed.batch(), data.len())?;
-        let validation_feed = match validation {
-            Some(data) => {
-                Some(Feed::new(network.rows(data)?, buffers::VALIDATION, spec.batch.min(data.len()), budget)?)
-            }
-            None => None,
-        };
+        network.accepts_batches(feed.batch, data.len())?;
         let groups = Groups::new(network);
         let mut loaded = Vec::new();
         for batch in feed.batches() {
             loaded.push(train_plan(network, &feed, &groups, batch, device.target())?);
         }
-        let mut plans = Plans { train: feed.plans_from(TRAIN), validation: None };
-        let mut metrics = Names::new();
-        if let Some(feed) = &validation_feed {
-            plans.validation = Some(feed.plans_from(loaded.len()));
-            for batch in feed.batches() {
-                let (plan, names) = evaluation_plan(network, feed, batch, device.target())?;
-                metrics = names;
-                loaded.push(if spec.averages() { plan.with_parameters_of(buffers::AVERAGE) } else { plan });
+        let validating = match validation {
+            Some(data) => {
+                let feed = Feed::new(network.rows(data)?, buffers::VALIDATION, spec.batch.min(data.len()), budget)?;
+                let (plans, mut metrics) = (feed.plans_from(loaded.len()), Names::new());
+                for batch in feed.batches() {
+                    let (plan, names) = evaluation_plan(network, &feed, batch, device.target())?;
+                    metrics = names;
+                    loaded.push(if spec.averages() { plan.with_parameters_of(buffers::AVERAGE) } else { plan });
+                }
+                Some(Validation { feed, plans, metrics })
             }
-        }
+            None => None,
+        };
         let mut session = device.load(&loaded)?;
         if let Some(steps) = options.steps_per_submission {
             session.set_steps_per_submission(TRAIN, steps);
@@ -110,10 +102,10 @@ impl<'a> Trainer<'a> {
             data,
             validation_data: validation,
             plan: loaded.swap_remove(TRAIN),
-            plans,
+            plans: feed.plans_from(TRAIN),
             session,
             feed,
-            validation: validation_feed.map(|feed| Validation { feed, metrics }),
+            validation: validating,
             groups,
             options,
             progress: Progress::default(),
@@ -141,15 +133,10 @@ impl<'a> Trainer<'a> {
         let Progress { position, step, reported, steps, .. } = checkpoint.progress;
         let unlike = position > 0 && steps.is_some_and(|steps| steps != self.feed.steps());
         if unlike || position >= self.feed.steps() || position as u64 > step || reported > position as u64 {
-            return Err(Error::invalid(
-                "checkpoint",
-                format!(
-                    "it stands at step {position} of an epoch, in which data \"{}\" has {} steps",
-                    self.feed.data().name(),
-                    self.feed.steps()
-                ),
-                "go on with the data that the run began with",
-            ));
+            let (data, steps) = (self.feed.data().name(), self.feed.steps());
+            let problem =
+                format!("it stands at step {position} of an epoch, in which data \"{data}\" has {steps} steps");
+            return Err(Error::invalid("checkpoint", problem, "go on with the data that the run began with"));
         }
         self.start(&checkpoint.parameters)?;
         // After the optimiser's moments the checkpoint holds accumulated gradients, which have not become an update
@@ -270,7 +257,7 @@ impl<'a> Trainer<'a> {
 
     /// Number of samples in an ordinary step.
     pub fn batch(&self) -> usize {
-        self.feed.batch()
+        self.feed.batch
     }
 
     /// Number of moments that the optimiser keeps for every parameter.
@@ -316,7 +303,7 @@ impl<'a> Trainer<'a> {
         std::thread::scope(|scope| -> Result<()> {
             let mut pass = Pass::new(scope, self.progress.epoch, self.order());
             for (start, end) in self.feed.chunks() {
-                let seen = self.progress.position * self.feed.batch();
+                let seen = self.progress.position * self.feed.batch;
                 if seen >= end {
                     continue;
                 }
@@ -343,7 +330,10 @@ impl<'a> Trainer<'a> {
         self.read_norm()?;
         self.expect_useful_scale()?;
         let validating = Instant::now();
-        let evaluation = self.validate()?;
+        let evaluation = match &mut self.validation {
+            Some(Validation { feed, plans, metrics }) => Some(measure(&mut self.session, feed, *plans, metrics)?),
+            None => None,
+        };
         let report = EpochReport {
             epoch: self.progress.epoch + 1,
             train_loss: self.progress.loss_sum / self.progress.loss_samples as f64,
@@ -389,30 +379,29 @@ impl<'a> Trainer<'a> {
         Ok(())
     }
 
-    /// Prepares the first steps of the first epoch, regardless of progress, for [`Trainer::check`] and the like.
-    fn begin(&mut self) -> Result<()> {
+    /// Prepares for a step of [`Trainer::check`] and the like, counted from the first of the first epoch, regardless of
+    /// progress. When the uploaded samples run out, starts over from the first step.
+    pub(super) fn begin_at(&mut self, step: usize) -> Result<()> {
+        if !step.is_multiple_of(self.feed.whole_steps()) {
+            return Ok(());
+        }
         self.progress = Progress::default();
         self.write_schedule()?;
-        let state = State { seed: self.network.spec().train.seed, step: 0, position: 0, offset: 0 };
+        let state = State { seed: self.spec().seed, ..State::default() };
         let order = self.order();
         std::thread::scope(|scope| self.feed.begin(&mut self.session, &mut Pass::new(scope, 0, order), 0, state))
     }
 
-    /// Prepares for a step counted from the first. When the uploaded samples run out, starts over from the first step.
-    pub(super) fn begin_at(&mut self, step: usize) -> Result<()> {
-        if step.is_multiple_of(self.feed.whole_steps()) { self.begin() } else { Ok(()) }
-    }
-
     /// Runs steps up to sample `end` of the epoch. Returns false if training ended or was stopped earlier.
     fn chunk(&mut self, end: usize, pass: &mut Pass, observer: &mut dyn Observer) -> Result<bool> {
-        let batch = self.feed.batch();
+        let batch = self.feed.batch;
         while self.progress.position * batch < end {
             let left = self.steps_left();
             if left == 0 || observer.stop() {
                 return Ok(false);
             }
             let full = (end - self.progress.position * batch) / batch;
-            let plans = self.plans.train;
+            let plans = self.plans;
             let (plan, steps) = match (full, plans.tail) {
                 (0, Some(tail)) => (tail, 1),
                 _ => (plans.full, full.min(left as usize).min(self.session.steps_per_call(plans.full))),
@@ -429,7 +418,7 @@ impl<'a> Trainer<'a> {
 
     /// Fetches the losses of finished steps, and reports them.
     fn collect(&mut self, observer: &mut dyn Observer) -> Result<()> {
-        for (plan, samples) in self.feed.batches_of(self.plans.train) {
+        for (plan, samples) in self.feed.batches_of(self.plans) {
             for row in self.session.metrics(plan) {
                 let loss = row[0];
                 let step = self.progress.reported(samples, loss);
@@ -442,19 +431,10 @@ impl<'a> Trainer<'a> {
         Ok(())
     }
 
-    fn validate(&mut self) -> Result<Option<Evaluation>> {
-        match (&mut self.validation, self.plans.validation) {
-            (Some(Validation { feed, metrics }), Some(plans)) => {
-                measure(&mut self.session, feed, plans, metrics).map(Some)
-            }
-            _ => Ok(None),
-        }
-    }
-
     /// The order of the epoch's samples, shuffled if the settings say so.
     pub(super) fn order(&self) -> Vec<u32> {
-        let spec = &self.network.spec().train;
-        let count = self.feed.data().len();
+        let spec = self.spec();
+        let count = self.feed.samples;
         if spec.shuffle && !self.feed.data().is_stream() {
             Sequence::new(spec.seed, HostStream::Shuffle, self.progress.epoch as u32).permutation(count)
         } else {

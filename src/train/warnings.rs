@@ -6,10 +6,12 @@ use crate::data::Dataset;
 use crate::device::Device;
 use crate::error::Result;
 use crate::graph::{Graph, Reduction, Unary, Value};
-use crate::model::Network;
-use crate::model::config::{Gaussian, LatentSpec, LossKind, ModelSpec, channel_axis};
+use crate::model::config::ModelSpec;
+use crate::model::latent::Facts;
+use crate::model::{LossScale, Network};
 use crate::nn::{Axes, Context};
 use crate::plan::{Plan, Request, State};
+use crate::shape::channel_axis;
 use crate::tensor::Values;
 use std::fmt;
 
@@ -38,8 +40,8 @@ const FEWEST: usize = 32;
 /// Operations beyond which the samples of a very large model are not inspected.
 const MOST_OPERATIONS: u64 = 500_000_000_000;
 
-/// What went wrong, or will, though training goes on: a line without a full stop, as the program prints it behind
-/// `warning:`.
+/// A problem that does not stop training, found before or after it. It formats as a line without a full stop, which the
+/// program prints after `warning:`.
 ///
 /// ```
 /// use pinhole::train::{Observer, Warning};
@@ -84,7 +86,7 @@ pub enum Warning {
     /// A warm-up is longer than the training.
     LongWarmup {
         /// The key in the model file, such as `train.warmup`.
-        key: &'static str,
+        key: String,
         /// The length of the warm-up.
         warmup: u64,
         /// The length of the training.
@@ -166,42 +168,34 @@ pub(super) fn foreseen(spec: &ModelSpec, steps: u64) -> Vec<Warning> {
     let updates = steps.div_ceil(spec.train.accumulate.max(1) as u64);
     let warmup = spec.train.warmup as u64;
     if warmup > updates {
-        found.push(Warning::LongWarmup { key: "train.warmup", warmup, training: updates, unit: "updates" });
+        found.push(Warning::LongWarmup { key: "train.warmup".to_owned(), warmup, training: updates, unit: "updates" });
     }
     if let (Some(decay), Some(reached)) = (spec.train.ema, spec.train.unreached_decay(updates)) {
         found.push(Warning::ShortAverage { decay, reached, updates });
     }
-    if let LatentSpec::Gaussian(own) = spec.latent {
-        let warmup = own.warmup as u64;
-        if warmup > steps {
-            found.push(Warning::LongWarmup { key: "latent.gaussian.warmup", warmup, training: steps, unit: "steps" });
-        }
-        found.extend(mean_beside_sum(spec, own));
+    let Facts { warmup, divergence, .. } = spec.latent.facts();
+    if warmup as u64 > steps {
+        let key = format!("latent.{}.warmup", spec.latent.name());
+        found.push(Warning::LongWarmup { key, warmup: warmup as u64, training: steps, unit: "steps" });
     }
+    found.extend(mean_beside_sum(spec, divergence));
     found
 }
 
-fn mean_beside_sum(spec: &ModelSpec, own: Gaussian) -> Option<Warning> {
+fn mean_beside_sum(spec: &ModelSpec, divergence: f64) -> Option<Warning> {
     let mut weight = 0.0;
     let mut likelihood = "gaussian";
-    for (kind, own) in &spec.loss.terms {
-        match kind {
-            LossKind::Mse | LossKind::Mae | LossKind::Huber { .. } => weight += own,
-            LossKind::Bce => {
-                weight += own;
-                likelihood = "bernoulli";
-            }
-            // Means over samples of a value of about 1 per sample.
-            LossKind::Cosine | LossKind::Ssim | LossKind::CrossEntropy => {}
-            LossKind::Bernoulli
-            | LossKind::ContinuousBernoulli
-            | LossKind::Gaussian
-            | LossKind::Multinomial
-            | LossKind::Columns
-            | LossKind::Custom(_) => return None,
+    for (kind, factor) in &spec.loss.terms {
+        match kind.scale() {
+            LossScale::Element => weight += factor,
+            LossScale::Sample => {}
+            LossScale::Likelihood | LossScale::Other => return None,
+        }
+        if kind.is_of_logits() {
+            likelihood = "bernoulli";
         }
     }
-    let factor = own.beta * spec.input.elements() as f64 / weight;
+    let factor = divergence * spec.input.elements() as f64 / weight;
     let warned = weight > 0.0 && factor > LARGEST_BETA;
     warned.then(|| Warning::MeanBesideSum {
         loss: spec.loss.to_string(),
@@ -214,11 +208,8 @@ fn mean_beside_sum(spec: &ModelSpec, own: Gaussian) -> Option<Warning> {
 /// Finds warnings in the losses of the first and of the last epoch. Losses whose terms change weight, or that include
 /// an adversary's, may rise in a sound training.
 pub(super) fn of_losses(spec: &ModelSpec, first: f64, last: f64, epochs: u64) -> Option<Warning> {
-    let changes = match spec.latent {
-        LatentSpec::Gaussian(own) => own.warmup > 0,
-        LatentSpec::Adversarial(_) => true,
-        _ => false,
-    };
+    let Facts { warmup, adversarial, .. } = spec.latent.facts();
+    let changes = warmup > 0 || adversarial;
     let fallen = first - last > LEAST_FALL * first.abs();
     (epochs > 1 && !changes && !fallen).then_some(Warning::NoProgress { first, last, epochs })
 }
@@ -226,7 +217,7 @@ pub(super) fn of_losses(spec: &ModelSpec, first: f64, last: f64, epochs: u64) ->
 /// Finds warnings in a trained model's outputs for the first samples of a data set, computed on the CPU.
 pub(super) fn of_samples(network: &Network, parameters: &Values, data: &Dataset) -> Result<Vec<Warning>> {
     let activations = activations(network);
-    let gaussian = matches!(network.spec().latent, LatentSpec::Gaussian(_));
+    let gaussian = network.spec().latent.is_drawn();
     let each = network.checked().layers().map(|layer| layer.flops).sum::<u64>().max(1);
     let fewest = FEWEST.min(data.len());
     let count = ((OPERATIONS / each) as usize).clamp(fewest, SAMPLES).min(data.len());

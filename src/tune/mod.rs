@@ -23,7 +23,7 @@ pub use propose::{Tried, propose};
 pub use space::{Candidates, Dimension, Halving, Method, Metric, SearchSpec};
 pub use trial::Trial;
 
-use crate::data::{self, Dataset, Samples, TrainingSets, absolute_source};
+use crate::data::{self, Samples, TrainingSets, absolute_source};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::files::{self, write_atomically};
@@ -32,7 +32,7 @@ use crate::run::{Fingerprint, LOCK, Lock, RunSettings, expect_data, expect_model
 use crate::train::Observer;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 const SPACE: &str = "space.toml";
 const TRIALS: &str = "trials.jsonl";
@@ -62,11 +62,10 @@ pub enum Ended {
 struct Search<'a> {
     spec: &'a SearchSpec,
     model: &'a ModelSpec,
-    device: Device,
+    device: &'a Device,
     settings: RunSettings,
     folder: &'a Path,
-    train: Dataset,
-    validation: Dataset,
+    sets: TrainingSets,
     /// Trials that ended, including those read from disk on resume.
     known: Vec<Trial>,
 }
@@ -92,17 +91,15 @@ pub fn tune(
     let splits = data::load_with(&spec.data, &model.reading())?;
     settings.samples = Some(Samples::of(&splits.train));
     let mut model = model.clone();
-    let TrainingSets { train, validation } =
-        splits.for_training(model.train.validation, model.train.seed, settings.set_aside)?;
-    model.fit_to(&train)?;
-    let Some(validation) = validation else {
-        let problem = format!("its {} samples are too few to set some aside", train.len());
-        return Err(Error::invalid(format!("data \"{}\"", train.name()), problem, "give more"));
-    };
+    let sets = splits.for_training(model.train.validation, model.train.seed, settings.set_aside)?;
+    model.fit_to(&sets.train)?;
+    if sets.validation.is_none() {
+        let problem = format!("its {} samples are too few to set some aside", sets.train.len());
+        return Err(Error::invalid(format!("data \"{}\"", sets.train.name()), problem, "give more"));
+    }
     // Locks the folder until the search ends.
     let (_lock, known) = begin(spec, folder)?;
-    let mut search = Search { spec, model: &model, device: device.clone(), settings, folder, train, validation, known };
-    search.run(observer)
+    Search { spec, model: &model, device, settings, folder, sets, known }.run(observer)
 }
 
 /// Creates the folder, or reads this search's results from it; locks it in either case.
@@ -220,7 +217,7 @@ impl Search<'_> {
         let mut spec = self.model.clone();
         let set = assigned.iter().try_for_each(|assignment| spec.set(assignment));
         let epochs = epochs.unwrap_or(spec.train.epochs);
-        let run = self.run_of(number);
+        let run = trial::run_of(self.folder, number);
         let of_this = |trial: &&Trial| trial.trial == number && trial.epochs == epochs;
         if let Some(trial) = self.known.iter().find(of_this) {
             trial.expect_values(&run, &self.spec.space, values)?;
@@ -237,8 +234,7 @@ impl Search<'_> {
             Err(error) => return Err(error),
         }
         let path = self.folder.join(TRIALS);
-        let line = serde_json::to_string(&trial)
-            .map_err(|error| Error::file(&path, error.to_string(), "report this as a bug in pinhole"))?;
+        let line = serde_json::to_string(&trial).map_err(Error::bug(&path))?;
         let file = OpenOptions::new().append(true).create(true).open(&path);
         file.and_then(|mut file| writeln!(file, "{line}").and_then(|()| file.sync_all()))
             .map_err(Error::io("write", &path))?;
@@ -252,11 +248,7 @@ impl Search<'_> {
             return Ok(());
         }
         let network = Network::new(spec)?;
-        let fingerprint = Some(Fingerprint::of(&network, &self.train, Some(&self.validation))?);
+        let fingerprint = Some(Fingerprint::of(&network, &self.sets.train, self.sets.validation.as_ref())?);
         expect_data(run, &RunSettings::read(run)?, &RunSettings { fingerprint, ..self.settings.clone() })
-    }
-
-    fn run_of(&self, number: usize) -> PathBuf {
-        trial::run_of(self.folder, number)
     }
 }

@@ -5,8 +5,8 @@ use crate::model::ModelSpec;
 use crate::model::config::LatentSpec;
 use crate::model::preset::preset;
 use crate::schema::{
-    Choice, Fault, Item, Key, OneOf, OrFalse, Part, Setting, Table, document_schema, located, names, parse_table,
-    read_document, read_text, write_table,
+    Choice, Fault, Item, Key, Part, Setting, Table, document_schema, located, names, parse_table, read_document,
+    read_text, write_table,
 };
 use crate::suggest::suggest;
 use serde_json::{Value as Json, json};
@@ -254,7 +254,7 @@ impl SearchSpec {
         };
         // Sizes and settings of training alone do not enter the validation loss.
         let weighs = |mut kind: LatentSpec| {
-            let weights = kind.rules().facts().weights;
+            let weights = kind.facts().weights;
             let within = own.strip_prefix("latent.").and_then(|rest| rest.strip_prefix(kind.name()));
             within.is_some_and(|rest| match rest.strip_prefix('.') {
                 Some(setting) => weights.contains(&setting),
@@ -473,15 +473,14 @@ impl Table for SearchSpec {
             Key::needed("data", Setting::Text(&mut self.data, ["the name of data", "write it in quotes"]))
                 .example("\"digits\"")
                 .about("What the models are trained on, as pinhole train --data takes it."),
-            Key::optional("method", Setting::Part(Box::new(OneOf(&mut self.method))))
+            Key::optional("method", Setting::name(&mut self.method))
                 .about("How values are chosen: all of a grid, at random, or by a tree-structured Parzen estimator."),
             Key::optional("trials", Setting::Part(Box::new(Count(&mut self.trials))))
                 .about("How many trials there are; 20 unless given. A grid has as many as points."),
             Key::optional("seed", Setting::Seed(&mut self.seed))
                 .about("Decides all that is drawn, and which samples are set aside to judge trials by."),
-            Key::optional("metric", Setting::Part(Box::new(OneOf(&mut self.metric))))
-                .about("What makes one trial better than another."),
-            Key::optional("halving", Setting::Part(Box::new(OrFalse(&mut self.halving))))
+            Key::optional("metric", Setting::name(&mut self.metric)).about("What makes one trial better than another."),
+            Key::optional("halving", Setting::table_or_false(&mut self.halving))
                 .about("Whether only the best go on after a few epochs: { epochs = 1, eta = 3 }, or false."),
             Key::needed("space", Setting::Part(Box::new(Dimensions(&mut self.space))))
                 .example("{ \"train.batch\" = [64, 128] }")

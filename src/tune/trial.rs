@@ -124,21 +124,13 @@ impl Search<'_> {
         epochs: usize,
         observer: &mut dyn TuneObserver,
     ) -> Result<Option<Reports>> {
-        let steps = self.train.len().div_ceil(spec.train.batch.max(1)) as u64 * epochs as u64;
+        let steps = self.sets.train.len().div_ceil(spec.train.batch.max(1)) as u64 * epochs as u64;
         // The schedule and the optimiser see the length of the whole training, which rounds leave unchanged.
         let steps = Some(steps).filter(|_| epochs < spec.train.epochs);
         let network = Network::new(spec)?;
-        let start = Values::F32(network.initial(network.spec().train.seed));
-        let job = Job {
-            network: &network,
-            device: &self.device,
-            settings: &self.settings,
-            steps,
-            train: &self.train,
-            validation: Some(&self.validation),
-            start: &start,
-            reconstructs: true,
-        };
+        let start = &Values::F32(network.initial(network.spec().train.seed));
+        let (settings, sets) = (&self.settings, &self.sets);
+        let job = Job { network: &network, device: self.device, settings, steps, sets, start, reconstructs: true };
         let mut run = job.open(Lock::take(directory)?)?;
         if run.train(observer)? == RunEnd::Stopped {
             return Ok(None);

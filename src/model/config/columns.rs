@@ -8,7 +8,7 @@ use super::spec::ModelSpec;
 use crate::data::{Column, Columns, Dataset, LabelColumn, Reading, class_of};
 use crate::error::{Error, Result};
 use crate::nn::{Axes, Initial, Layer, Parameter};
-use crate::schema::{Key, Setting, Table, Texts};
+use crate::schema::{Key, Table, keys, validate_table};
 use crate::shape::Shape;
 use crate::suggest::suggest;
 
@@ -16,7 +16,7 @@ use crate::suggest::suggest;
 const LONGEST_NAMES: usize = 512 << 10;
 
 /// Output features of a list's last linear layer, which only activations and softmax may follow.
-pub(super) fn last_features(layers: &mut [Layer]) -> Option<&mut usize> {
+fn last_features(layers: &mut [Layer]) -> Option<&mut usize> {
     let follows = |layer: &Layer| layer.axes() == Axes::Elementwise || matches!(layer, Layer::Softmax(_));
     let last = layers.iter_mut().rev().find(|layer| !follows(layer))?;
     let linear = matches!(last.axes(), Axes::Features | Axes::Tied);
@@ -25,54 +25,28 @@ pub(super) fn last_features(layers: &mut [Layer]) -> Option<&mut usize> {
 
 impl Table for Column {
     fn keys(&mut self) -> Vec<Key<'_>> {
-        vec![
-            Key::needed("name", Setting::Text(&mut self.name, TEXT))
-                .example("\"age\"")
-                .about("The name in the table's first line."),
-            Key::optional("categorical", Setting::Flag(&mut self.categorical))
-                .about("Whether it holds categories even where all look like numbers."),
-            Key::optional("categories", Setting::Part(Box::new(Texts(&mut self.categories))))
-                .about("Its categories; those that training finds, where not given."),
-            Key::optional("size", Setting::Whole(&mut self.size)).about(
-                "Numbers of the vector that is learned for each category; 0 for half as many as there are, at most 50.",
-            ),
-            Key::optional("mean", Setting::Number(&mut self.mean)).about("The mean of a column of numbers."),
-            Key::optional("deviation", Setting::Positive(&mut self.deviation))
-                .about("The deviation of a column of numbers."),
+        keys![
+            self;
+            name: Text[TEXT].mandatory("\"age\"") = "The column's name in the table's first line.",
+            categorical: Flag = "Whether the column holds categories even where all look like numbers.",
+            categories: texts = "The column's categories; training fills them in.",
+            size: Whole =
+                "Size of each category's embedding; 0 for half the number of categories, at most 50.",
+            mean: Number = "The mean of a column of numbers.",
+            deviation: Positive = "The deviation of a column of numbers.",
         ]
     }
 }
 
-/// Fails where a list of columns is not valid for a table. `complete` tells that no columns will be added.
-pub(super) fn validate(columns: &[Column], complete: bool) -> Result<()> {
-    let mut bytes = 0;
-    for (index, column) in columns.iter().enumerate() {
-        let refuse = |key: &str, problem: String, help: &str| {
-            Err(Error::invalid(format!("data.columns.{index}.{key}"), problem, help))
-        };
-        bytes += column.name.len() + column.categories.iter().map(String::len).sum::<usize>();
-        if column.name.is_empty() || columns[..index].iter().any(|other| other.name == column.name) {
-            return refuse("name", format!("{:?} is no name of one column", column.name), "name each column once");
-        }
-        let mut sorted = column.categories.clone();
-        sorted.sort();
-        if let Some(pair) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
-            return refuse("categories", format!("{:?} stands there twice", pair[0]), "list each category once");
-        }
-        if complete && column.is_categorical() && (column.categories.is_empty() || column.size == 0) {
-            let problem = "its categories and their size are not known";
-            return refuse("categories", problem.to_owned(), "list them with a size, or write sets_input = true");
-        }
-        if !(column.mean.is_finite() && column.deviation.is_finite() && column.deviation > 0.0) {
-            let problem = format!("expects a positive deviation, got {:?}", column.deviation);
-            return refuse("deviation", problem, "leave mean and deviation out");
-        }
-    }
-    if bytes > LONGEST_NAMES {
-        let problem = format!("names of columns and categories have {bytes} bytes, more than {LONGEST_NAMES}");
-        return Err(Error::invalid("data.columns", problem, "leave out columns of many categories"));
-    }
-    Ok(())
+/// A text that a list has more than once.
+fn repeated(texts: &[String]) -> Option<&String> {
+    let mut sorted: Vec<&String> = texts.iter().collect();
+    sorted.sort();
+    sorted.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0])
+}
+
+fn bytes(texts: &[String]) -> usize {
+    texts.iter().map(String::len).sum()
 }
 
 impl DataSpec {
@@ -149,6 +123,20 @@ impl ModelSpec {
         Err(Error::invalid("data.sets_input", problem, "end it with { linear = 784 }, or leave sets_input out"))
     }
 
+    /// Copies the values that [`fit_to`](ModelSpec::fit_to) set from data in `fitted`, where this model leaves them to
+    /// the data: the input's features, a table's columns, and the size of the decoder's last linear layer.
+    pub fn fit_as(&mut self, fitted: &ModelSpec) {
+        if !std::mem::replace(&mut self.data.sets_input, false) {
+            return;
+        }
+        self.input.clone_from(&fitted.input);
+        self.data.columns.clone_from(&fitted.data.columns);
+        let mut decoder = fitted.decoder.clone();
+        if let (Some(out), Some(fitted)) = (last_features(&mut self.decoder), last_features(&mut decoder)) {
+            *out = *fitted;
+        }
+    }
+
     fn fit_classes_to(&mut self, data: &Dataset) -> Result<()> {
         let Condition::Labels { count } = self.condition else { return Ok(()) };
         let Some(labels) = data.labels().filter(|_| self.data.classes.is_empty()) else { return Ok(()) };
@@ -158,11 +146,8 @@ impl ModelSpec {
         }
         if names.len() > count {
             let problem = format!("data \"{}\" has {} labels, more than the model's {count}", data.name(), names.len());
-            return Err(Error::invalid(
-                "condition.labels.count",
-                problem,
-                format!("write {{ labels = {} }}", names.len()),
-            ));
+            let help = format!("write {{ labels = {} }}", names.len());
+            return Err(Error::invalid("condition.labels.count", problem, help));
         }
         self.data.classes = names.to_vec();
         Ok(())
@@ -204,26 +189,46 @@ impl ModelSpec {
         let Condition::Labels { count } = self.condition else {
             return refuse("they are labels, which are not the model's condition".to_owned(), "leave them out");
         };
-        let mut sorted: Vec<&String> = classes.iter().collect();
-        sorted.sort();
-        if let Some(pair) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
-            return refuse(format!("{:?} stands there twice", pair[0]), "list each label once");
+        if let Some(class) = repeated(classes) {
+            return refuse(format!("{class:?} is listed twice"), "list each label once");
         }
         if classes.len() > count {
             return refuse(format!("{} are more than the condition's {count}", classes.len()), "list fewer");
         }
-        let bytes: usize = classes.iter().map(String::len).sum();
-        if bytes > LONGEST_NAMES {
+        if bytes(classes) > LONGEST_NAMES {
+            let bytes = bytes(classes);
             return refuse(format!("they have {bytes} bytes, more than {LONGEST_NAMES}"), "use shorter names");
         }
         Ok(())
     }
 
-    /// Validates the settings of samples that are table rows.
+    /// Validates the columns of a table, and the settings that do not go with them.
     pub(super) fn validate_columns(&self) -> Result<()> {
-        validate(&self.data.columns, !self.data.sets_input)?;
-        if self.data.columns.is_empty() {
+        let columns = &self.data.columns;
+        if columns.is_empty() {
             return Ok(());
+        }
+        for (index, column) in columns.iter().enumerate() {
+            let path = format!("data.columns.{index}");
+            let refuse =
+                |key: &str, problem: String, help: &str| Err(Error::invalid(format!("{path}.{key}"), problem, help));
+            if column.name.is_empty() || columns[..index].iter().any(|other| other.name == column.name) {
+                return refuse("name", format!("{:?} is no name of one column", column.name), "name each column once");
+            }
+            if let Some(category) = repeated(&column.categories) {
+                return refuse("categories", format!("{category:?} is listed twice"), "list each category once");
+            }
+            let known = !column.categories.is_empty() && column.size > 0;
+            if !self.data.sets_input && column.is_categorical() && !known {
+                let problem = "its categories and their size are not known".to_owned();
+                return refuse("categories", problem, "list them with a size, or write sets_input = true");
+            }
+            validate_table(column, &path)?;
+        }
+        let bytes: usize = columns.iter().map(|column| column.name.len() + bytes(&column.categories)).sum();
+        if bytes > LONGEST_NAMES {
+            let problem = format!("names of columns and categories have {bytes} bytes, more than {LONGEST_NAMES}");
+            return Err(Error::invalid("data.columns", problem, "leave out columns of many categories"));
         }
         let refuse = |key: &str, problem: String, help: &str| Err(Error::invalid(key, problem, help));
         if !matches!(&self.loss.terms[..], [(LossKind::Columns, _)]) {

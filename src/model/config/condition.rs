@@ -1,7 +1,7 @@
 //! Conditions: side information about a sample for encoder and decoder.
 
 use crate::error::{Error, Result};
-use crate::schema::{Key, Setting, choices, validate};
+use crate::schema::{Key, choices, keys, validate};
 use crate::shape::{Shape, channel_axis};
 
 /// Upper limit on labels, since a one-hot condition adds one element per label to each sample.
@@ -19,7 +19,8 @@ pub enum Condition {
     None,
     /// The sample's label, one-hot.
     Labels {
-        /// Number of labels. Whole numbers below it are their own classes; other labels are listed in `[data] classes`.
+        /// Number of labels. A label that is a whole number below it is the number of its class; `[data]
+        /// classes` lists other labels.
         count: usize,
     },
     /// The sample's vector of numbers.
@@ -51,8 +52,8 @@ impl Condition {
     fn settings(&mut self) -> Vec<Key<'_>> {
         match self {
             Condition::None => vec![],
-            Condition::Labels { count } => vec![Key::short("count", Setting::Count(count))],
-            Condition::Vector { size } => vec![Key::short("size", Setting::Count(size))],
+            Condition::Labels { count } => keys![count: Count.replaces_table()],
+            Condition::Vector { size } => keys![size: Count.replaces_table()],
         }
     }
 

@@ -1,7 +1,7 @@
 //! Corruption of samples before the encoder sees them: the file's `corruption`.
 
 use crate::error::{Error, Result};
-use crate::schema::{Fault, Item, Key, Part, Setting, choices};
+use crate::schema::{Fault, Item, Key, Part, choices, keys};
 use serde_json::{Value as Json, json};
 
 /// Corruption that the model learns to undo: drawn anew for every sample, on the device, in training and in validation.
@@ -59,12 +59,8 @@ impl Corruption {
     fn settings(&mut self) -> Vec<Key<'_>> {
         match self {
             Corruption::None => vec![],
-            Corruption::Gaussian { level, clip } => {
-                vec![Key::short("level", Setting::Part(Box::new(level))), Key::optional("clip", Setting::Flag(clip))]
-            }
-            Corruption::SaltAndPepper { level } | Corruption::Masking { level } => {
-                vec![Key::short("level", Setting::Part(Box::new(level)))]
-            }
+            Corruption::Gaussian { level, clip } => keys![level: part.replaces_table(), clip: Flag],
+            Corruption::SaltAndPepper { level } | Corruption::Masking { level } => keys![level: part.replaces_table()],
         }
     }
 
@@ -77,11 +73,8 @@ impl Corruption {
                 false => ("an ascending pair of numbers", format!("[{least:?}, {most:?}]")),
             };
             let bound = if limit == 1.0 { "from 0 to 1" } else { "of at least 0" };
-            return Err(Error::invalid(
-                format!("corruption.{}.level", self.name()),
-                format!("expects {expected} {bound}, got {found}"),
-                "use 0.3, say",
-            ));
+            let problem = format!("expects {expected} {bound}, got {found}");
+            return Err(Error::invalid(format!("corruption.{}.level", self.name()), problem, "use 0.3, say"));
         }
         Ok(())
     }

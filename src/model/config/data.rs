@@ -3,7 +3,7 @@
 use crate::data::Column;
 use crate::data::pictures::Fit;
 use crate::error::{Error, Result};
-use crate::schema::{Inner, Key, List, OneOf, Setting, Table, Texts, names};
+use crate::schema::{Key, Table, keys, names};
 use crate::shape::Shape;
 
 /// The name of a text in messages, and the help where a file has something else.
@@ -88,12 +88,10 @@ impl Augment {
         let refuse =
             |key: &str, problem: String, help: &str| Err(Error::invalid(format!("data.augment.{key}"), problem, help));
         if self.moves() && input.len() != 3 {
-            let key = if self.shift > 0 {
-                "shift"
-            } else if self.rotate > 0.0 {
-                "rotate"
-            } else {
-                "flip"
+            let key = match (self.shift > 0, self.rotate > 0.0) {
+                (true, _) => "shift",
+                (false, true) => "rotate",
+                (false, false) => "flip",
             };
             let problem = format!("it is for pictures, but the input is {input}");
             return refuse(key, problem, "use a model with input [channels, height, width]");
@@ -109,53 +107,38 @@ impl Augment {
     }
 }
 
-/// Largest shift: the plan computes a shift as a sum of as many terms.
+/// Largest shift, since the plan computes a shift as a sum with one term for each pixel of distance.
 const LARGEST_SHIFT: usize = 32;
 
 /// The file's `[data]`.
 impl Table for DataSpec {
     fn keys(&mut self) -> Vec<Key<'_>> {
-        let columns = List { list: &mut self.columns, example: "write [{ name = \"work\", size = 4 }], say" };
-        vec![
-            Key::optional("binarise", Setting::Part(Box::new(OneOf(&mut self.binarise)))).about(
-                "Whether numbers become 0 or 1: none; threshold, from a half on; or stochastic, with the \
+        keys![
+            self;
+            binarise: name = "Binarisation of numbers: none; threshold, 1 from a half on; or stochastic, 1 with the \
                 number as its probability.",
-            ),
-            Key::optional("fit", Setting::Part(Box::new(OneOf(&mut self.fit)))).about(
-                "How pictures of other proportions come to the input's: the middle is cut out, or they \
-                are stretched or padded.",
-            ),
-            Key::optional("augment", Setting::Part(Box::new(Inner(&mut self.augment))))
-                .about("How samples are changed, anew for every step of training."),
-            Key::optional("sets_input", Setting::Flag(&mut self.sets_input)).about(
-                "Whether the data decides how many features the input has, and so how many the decoder's \
-                last linear layer gives.",
-            ),
-            Key::optional("columns", Setting::Part(Box::new(columns))).about(
+            fit: name = "How pictures of other proportions are fitted to the input: crop, stretch or pad.",
+            augment: table = "Data augmentation, drawn anew for every training step.",
+            sets_input: Flag =
+                "Whether the data sets the number of input features, and that of the decoder's last linear layer.",
+            columns: tables["write [{ name = \"work\", size = 4 }], say"] =
                 "The columns of a table, which the loss \"columns\" reconstructs; with sets_input, \
-                training adds what it finds.",
-            ),
-            Key::optional("label", Setting::Text(&mut self.label, TEXT)).about(
-                "The column of a CSV file that holds labels and is no part of samples: its name, or its \
-                number, counted from 1.",
-            ),
-            Key::optional("classes", Setting::Part(Box::new(Texts(&mut self.classes)))).about(
-                "The labels that a model with labels as its condition knows, where they are not 0, 1, 2 \
-                and so on; those that training finds, where not given.",
-            ),
+                training adds the table's other columns.",
+            label: Text[TEXT] = "The column of a CSV file that holds labels and is no part of samples: \
+                its name, or its number, counted from 1.",
+            classes: texts = "The labels of a model with labels as its condition, where they are not 0, 1, 2 and so \
+                on; training fills them in.",
         ]
     }
 }
 
 impl Table for Augment {
     fn keys(&mut self) -> Vec<Key<'_>> {
-        vec![
-            Key::optional("shift", Setting::Whole(&mut self.shift))
-                .about("Pictures move by up to so many pixels in both directions."),
-            Key::optional("flip", Setting::Part(Box::new(OneOf(&mut self.flip))))
-                .about("In which directions pictures are mirrored."),
-            Key::optional("rotate", Setting::NotNegative(&mut self.rotate))
-                .about("Pictures are turned by up to so many degrees either way."),
+        keys![
+            self;
+            shift: Whole = "The largest shift of a picture in both directions, in pixels.",
+            flip: name = "The directions in which pictures are mirrored.",
+            rotate: NotNegative = "The largest rotation of a picture either way, in degrees.",
         ]
     }
 }

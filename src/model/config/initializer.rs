@@ -4,7 +4,7 @@ use crate::nn::{Initial, fans};
 use crate::schema::names;
 use crate::shape::Shape;
 
-/// Initialisation of linear and convolutional layers. Other parameters follow rules of their own.
+/// Initialisation of linear and convolutional layers. Other parameters do not depend on it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Initializer {
     /// PyTorch's default: weights and biases uniform within one over the root of a weight's fan-in. PyTorch spells the

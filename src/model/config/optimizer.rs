@@ -2,8 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::plan::Optimizer;
-use crate::schema::{Choice, Key, Setting, validate, write_choice};
-use std::fmt;
+use crate::schema::{Key, choice, keys, validate};
 
 /// An optimiser and its settings; PyTorch's defaults unless given.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,74 +45,37 @@ impl OptimizerSpec {
         self.method.name()
     }
 
+    fn settings(&mut self) -> Vec<Key<'_>> {
+        let OptimizerSpec { method, lr, weight_decay } = self;
+        let own = match method {
+            Optimizer::Sgd { momentum, nesterov } => keys![momentum: Fraction, nesterov: Flag],
+            Optimizer::RmsProp { alpha, eps, momentum, centered } => {
+                keys![alpha: Fraction, eps: NotNegative, momentum: Fraction, centered: Flag]
+            }
+            Optimizer::Adam { betas, eps, amsgrad } | Optimizer::AdamW { betas, eps, amsgrad } => {
+                keys![betas: Fractions, eps: NotNegative, amsgrad: Flag]
+            }
+            Optimizer::Adagrad { lr_decay, eps } => keys![lr_decay: NotNegative, eps: NotNegative],
+            Optimizer::Adadelta { rho, eps } => keys![rho: Fraction, eps: NotNegative],
+            Optimizer::AdaMax { betas, eps } | Optimizer::RAdam { betas, eps } => {
+                keys![betas: Fractions, eps: NotNegative]
+            }
+            Optimizer::NAdam { betas, eps, momentum_decay } => {
+                keys![betas: Fractions, eps: NotNegative, momentum_decay: NotNegative]
+            }
+            Optimizer::Lion { betas } => keys![betas: Fractions],
+        };
+        keys![lr: NotNegative].into_iter().chain(own).chain(keys![weight_decay: NotNegative]).collect()
+    }
+
     pub(super) fn validate(&self) -> Result<()> {
         validate(self, "train.optimizer")?;
-        match self.method {
-            Optimizer::Sgd { momentum: 0.0, nesterov: true } => Err(Error::invalid(
-                "train.optimizer.sgd.nesterov",
-                "is nothing without momentum",
-                "set momentum = 0.9, say, or leave it out",
-            )),
-            _ => Ok(()),
+        if matches!(self.method, Optimizer::Sgd { momentum: 0.0, nesterov: true }) {
+            let (problem, help) = ("is nothing without momentum", "set momentum = 0.9, say, or leave it out");
+            return Err(Error::invalid("train.optimizer.sgd.nesterov", problem, help));
         }
+        Ok(())
     }
 }
 
-impl Choice for OptimizerSpec {
-    const WHAT: &'static str = "optimizer";
-
-    fn all() -> Vec<OptimizerSpec> {
-        Optimizer::ALL.map(OptimizerSpec::new).to_vec()
-    }
-
-    fn name(&self) -> &'static str {
-        self.method.name()
-    }
-
-    fn keys(&mut self) -> Vec<Key<'_>> {
-        use Setting::{Flag, Fraction, Fractions, NotNegative};
-        let mut all = vec![Key::optional("lr", NotNegative(&mut self.lr))];
-        match &mut self.method {
-            Optimizer::Sgd { momentum, nesterov } => {
-                all.extend([Key::optional("momentum", Fraction(momentum)), Key::optional("nesterov", Flag(nesterov))]);
-            }
-            Optimizer::RmsProp { alpha, eps, momentum, centered } => all.extend([
-                Key::optional("alpha", Fraction(alpha)),
-                Key::optional("eps", NotNegative(eps)),
-                Key::optional("momentum", Fraction(momentum)),
-                Key::optional("centered", Flag(centered)),
-            ]),
-            Optimizer::Adam { betas, eps, amsgrad } | Optimizer::AdamW { betas, eps, amsgrad } => {
-                all.extend([
-                    Key::optional("betas", Fractions(betas)),
-                    Key::optional("eps", NotNegative(eps)),
-                    Key::optional("amsgrad", Flag(amsgrad)),
-                ]);
-            }
-            Optimizer::Adagrad { lr_decay, eps } => {
-                all.extend([Key::optional("lr_decay", NotNegative(lr_decay)), Key::optional("eps", NotNegative(eps))]);
-            }
-            Optimizer::Adadelta { rho, eps } => {
-                all.extend([Key::optional("rho", Fraction(rho)), Key::optional("eps", NotNegative(eps))])
-            }
-            Optimizer::AdaMax { betas, eps } | Optimizer::RAdam { betas, eps } => {
-                all.extend([Key::optional("betas", Fractions(betas)), Key::optional("eps", NotNegative(eps))]);
-            }
-            Optimizer::NAdam { betas, eps, momentum_decay } => all.extend([
-                Key::optional("betas", Fractions(betas)),
-                Key::optional("eps", NotNegative(eps)),
-                Key::optional("momentum_decay", NotNegative(momentum_decay)),
-            ]),
-            Optimizer::Lion { betas } => all.push(Key::optional("betas", Fractions(betas))),
-        }
-        all.push(Key::optional("weight_decay", NotNegative(&mut self.weight_decay)));
-        all
-    }
-}
-
-/// Formats the optimiser as in a model file.
-impl fmt::Display for OptimizerSpec {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        write_choice(self, f)
-    }
-}
+choice! { "optimizer" OptimizerSpec, Optimizer::ALL.map(OptimizerSpec::new).to_vec(), |spec| spec.settings() }

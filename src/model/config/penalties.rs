@@ -3,10 +3,10 @@
 use super::super::latent::LatentSpec;
 use crate::error::{Error, Result};
 use crate::nn::{self, Activation, Layer, Placed};
-use crate::schema::{Key, OrFalse, Setting, Table};
+use crate::schema::{Key, Table, keys, validate_table};
 use crate::shape::Shape;
 
-/// Largest code for the exact Jacobian norm, since each element needs a backward pass of its own in the plan.
+/// Largest code for the exact Jacobian norm, since the plan holds a backward pass for each element.
 pub(crate) const MOST_EXACT: usize = 64;
 
 /// Penalties on codes. Penalties on weights and activities of single layers are in `[train] layers`.
@@ -54,12 +54,9 @@ impl Penalties {
     pub(super) fn validate(&self, encoder: &[Placed], kind: &LatentSpec, latent: &Shape) -> Result<()> {
         let refuse =
             |key: &str, problem: String, help: &str| Err(Error::invalid(format!("penalties.{key}"), problem, help));
-        if let Some(Contractive { weight, projections }) = self.contractive {
-            if !(weight.is_finite() && weight > 0.0) {
-                let problem = format!("expects a positive number, got {weight:?}");
-                return refuse("contractive.weight", problem, "use 0.1, say");
-            }
-            if projections == 0 && latent.elements() > MOST_EXACT {
+        if let Some(contractive) = &self.contractive {
+            validate_table(contractive, "penalties.contractive")?;
+            if contractive.projections == 0 && latent.elements() > MOST_EXACT {
                 let problem = format!(
                     "the exact norm takes a backward pass for each of the code's {} numbers",
                     latent.elements()
@@ -72,20 +69,16 @@ impl Penalties {
                 return refuse("contractive", problem, "use \"layer_norm\" or { group_norm = 4 } there");
             }
         }
-        if let Some(Sparsity { weight, target }) = self.sparsity {
-            if !(weight.is_finite() && weight > 0.0) {
-                let problem = format!("expects a positive number, got {weight:?}");
-                return refuse("sparsity.weight", problem, "use 0.01, say");
-            }
-            if !(target > 0.0 && target < 1.0) {
-                let problem = format!("expects a number between 0 and 1, got {target:?}");
-                return refuse("sparsity.target", problem, "use 0.05, say");
+        if let Some(sparsity) = &self.sparsity {
+            validate_table(sparsity, "penalties.sparsity")?;
+            if sparsity.target == 0.0 {
+                return refuse("sparsity.target", "is 0, whose logarithm is not finite".to_owned(), "use 0.05, say");
             }
             if encoder.last().map(|layer| &layer.layer) != Some(&Layer::Activation(Activation::Sigmoid)) {
                 let problem = "mean activations are between 0 and 1 only behind \"sigmoid\"".to_owned();
                 return refuse("sparsity", problem, "end the encoder with \"sigmoid\"");
             }
-            if kind.rules().facts().replaces_output {
+            if kind.facts().replaces_output {
                 let problem =
                     format!("codes of a {} latent are not what the encoder's \"sigmoid\" leaves", kind.name());
                 return refuse("sparsity", problem, "use a plain latent, or leave the penalty out");
@@ -97,30 +90,32 @@ impl Penalties {
 
 impl Table for Penalties {
     fn keys(&mut self) -> Vec<Key<'_>> {
-        vec![
-            Key::optional("contractive", Setting::Part(Box::new(OrFalse(&mut self.contractive))))
-                .about("On the encoder's squared Jacobian: { weight = 0.1, projections = 0 }, or false."),
-            Key::optional("sparsity", Setting::Part(Box::new(OrFalse(&mut self.sparsity))))
-                .about("On mean activations other than a target: { weight = 0.01, target = 0.05 }, or false."),
+        keys![
+            self;
+            contractive: table_or_false =
+                "A penalty on the encoder's squared Jacobian: { weight = 0.1, projections = 0 }, or false.",
+            sparsity: table_or_false =
+                "A penalty on mean activations off a target: { weight = 0.01, target = 0.05 }, or false.",
         ]
     }
 }
 
 impl Table for Contractive {
     fn keys(&mut self) -> Vec<Key<'_>> {
-        vec![
-            Key::optional("weight", Setting::Positive(&mut self.weight)).about("What it is multiplied by."),
-            Key::optional("projections", Setting::Whole(&mut self.projections))
-                .about("Random directions by which it is estimated, or 0 for the exact norm."),
+        keys![
+            self;
+            weight: Positive = "The factor of the penalty.",
+            projections: Whole = "The number of random directions that estimate the norm, or 0 for the exact norm.",
         ]
     }
 }
 
 impl Table for Sparsity {
     fn keys(&mut self) -> Vec<Key<'_>> {
-        vec![
-            Key::optional("weight", Setting::Positive(&mut self.weight)).about("What it is multiplied by."),
-            Key::optional("target", Setting::Fraction(&mut self.target)).about("The mean activation that is wanted."),
+        keys![
+            self;
+            weight: Positive = "The factor of the penalty.",
+            target: Fraction = "The target of the mean activation.",
         ]
     }
 }

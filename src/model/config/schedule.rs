@@ -1,6 +1,6 @@
 //! The learning rate schedule of a model file.
 
-use crate::schema::{Key, Setting, choices};
+use crate::schema::{Key, choices, keys};
 use std::f64::consts::PI;
 
 /// Learning rate schedule of training. Each is PyTorch's scheduler of that name; the unit of time is an epoch, or an
@@ -108,58 +108,24 @@ pub struct Place {
 
 impl Schedule {
     fn settings(&mut self) -> Vec<Key<'_>> {
-        use Setting::{Count, Counts, Flag, Fraction, NotNegative, Positive, Whole};
         match self {
             Schedule::Constant => vec![],
-            Schedule::Step { every, gamma, per_step } => {
-                vec![
-                    Key::optional("every", Count(every)),
-                    Key::optional("gamma", Positive(gamma)),
-                    Key::optional("per_step", Flag(per_step)),
-                ]
-            }
+            Schedule::Step { every, gamma, per_step } => keys![every: Count, gamma: Positive, per_step: Flag],
             Schedule::MultiStep { milestones, gamma, per_step } => {
-                vec![
-                    Key::optional("milestones", Counts(milestones)),
-                    Key::optional("gamma", Positive(gamma)),
-                    Key::optional("per_step", Flag(per_step)),
-                ]
+                keys![milestones: Counts, gamma: Positive, per_step: Flag]
             }
-            Schedule::Exponential { gamma, per_step } => {
-                vec![Key::optional("gamma", Positive(gamma)), Key::optional("per_step", Flag(per_step))]
+            Schedule::Exponential { gamma, per_step } => keys![gamma: Positive, per_step: Flag],
+            Schedule::Linear { start_factor, end_factor, total, per_step } => {
+                keys![start_factor: NotNegative, end_factor: NotNegative, total: Whole, per_step: Flag]
             }
-            Schedule::Linear { start_factor, end_factor, total, per_step } => vec![
-                Key::optional("start_factor", NotNegative(start_factor)),
-                Key::optional("end_factor", NotNegative(end_factor)),
-                Key::optional("total", Whole(total)),
-                Key::optional("per_step", Flag(per_step)),
-            ],
-            Schedule::Polynomial { power, total, per_step } => {
-                vec![
-                    Key::optional("power", Positive(power)),
-                    Key::optional("total", Whole(total)),
-                    Key::optional("per_step", Flag(per_step)),
-                ]
+            Schedule::Polynomial { power, total, per_step } => keys![power: Positive, total: Whole, per_step: Flag],
+            Schedule::Cosine { period, multiply, min, per_step } => {
+                keys![period: Whole, multiply: Count, min: NotNegative, per_step: Flag]
             }
-            Schedule::Cosine { period, multiply, min, per_step } => vec![
-                Key::optional("period", Whole(period)),
-                Key::optional("multiply", Count(multiply)),
-                Key::optional("min", NotNegative(min)),
-                Key::optional("per_step", Flag(per_step)),
-            ],
-            Schedule::OneCycle { start, div, final_div } => {
-                vec![
-                    Key::optional("start", Fraction(start)),
-                    Key::optional("div", Positive(div)),
-                    Key::optional("final_div", Positive(final_div)),
-                ]
+            Schedule::OneCycle { start, div, final_div } => keys![start: Fraction, div: Positive, final_div: Positive],
+            Schedule::Plateau { factor, patience, threshold, min } => {
+                keys![factor: Fraction, patience: Whole, threshold: Fraction, min: NotNegative]
             }
-            Schedule::Plateau { factor, patience, threshold, min } => vec![
-                Key::optional("factor", Fraction(factor)),
-                Key::optional("patience", Whole(patience)),
-                Key::optional("threshold", Fraction(threshold)),
-                Key::optional("min", NotNegative(min)),
-            ],
         }
     }
 

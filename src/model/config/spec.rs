@@ -1,7 +1,7 @@
 //! The whole of a model file: its keys, its written form, and its validation.
 //!
-//! Reading looks at types only; [`ModelSpec::validate`] looks at values, so that a spec built in code or changed by
-//! [`ModelSpec::set`] is held to the same rules.
+//! Reading checks types only; [`ModelSpec::validate`] checks values, so that the rules also hold for a spec that is
+//! built in code or changed by [`ModelSpec::set`].
 
 use super::super::latent::LatentSpec;
 use super::super::loss::{LossKind, LossSpec, names};
@@ -14,12 +14,9 @@ use super::train::TrainSpec;
 use crate::data::pictures::PictureFormat;
 use crate::error::{Error, Result};
 use crate::nn::{self, Axes, Blocks, Layer, MAX_ELEMENTS, Placed, Reshape};
-use crate::schema::{
-    Choice, Chosen, Fault, Inner, Item, Key, Part, Setting, Table, document_schema, read_document, write_table,
-};
+use crate::schema::{Choice, Fault, Key, Table, document_schema, keys, read_document, write_table};
 use crate::shape::Shape;
-use serde_json::{Value as Json, json};
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 /// An autoencoder and how it is trained: the content of a model file.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,47 +48,36 @@ pub struct ModelSpec {
 /// The top of a model file.
 impl Table for ModelSpec {
     fn keys(&mut self) -> Vec<Key<'_>> {
-        let layers = "[{ linear = 32 }]";
-        vec![
-            Key::needed("input", Setting::Part(Box::new(&mut self.input)))
-                .example("[1, 28, 28]")
-                .about("The shape of one sample: [channels, height, width], or [features]."),
-            Key::needed("loss", Setting::Part(Box::new(&mut self.loss))).example("\"mse\"").about(format!(
-                "What training makes small: {}; or a sum, {{ mse = 0.8, ssim = 0.2 }}.",
+        keys![
+            self;
+            input: Sizes.mandatory("[1, 28, 28]") =
+                "The shape of one sample: [channels, height, width], or [features].",
+            loss: part.mandatory("\"mse\"") = format!(
+                "The loss that training minimises: {}; or a weighted sum, {{ mse = 0.8, ssim = 0.2 }}.",
                 names().join(", ")
-            )),
-            Key::optional("corruption", Setting::Part(Box::new(Chosen(&mut self.corruption)))).about(format!(
-                "What is done to samples before the encoder sees them, for the model to undo: {}; \
+            ),
+            corruption: choice = format!(
+                "Corruption of samples before the encoder sees them, which the model learns to undo: {}; \
                 {{ gaussian = {{ level = 0.4 }} }}, say.",
                 Corruption::names()
-            )),
-            Key::optional("condition", Setting::Part(Box::new(Chosen(&mut self.condition)))).about(format!(
-                "What encoder and decoder are told about a sample: {}; {{ labels = 10 }} for its \
+            ),
+            condition: choice = format!(
+                "Side information about a sample for encoder and decoder: {}; {{ labels = 10 }} for its \
                 label, {{ vector = 5 }} for five numbers.",
                 Condition::names()
-            )),
-            Key::needed("encoder", Setting::Part(Box::new(&mut self.encoder))).example(layers).about(
-                "From a sample to its code. All layers and their keys are in the README's table of \
-                layers.",
             ),
-            Key::optional("latent", Setting::Part(Box::new(Chosen(&mut self.latent)))).about(format!(
-                "What the code is: {}; {{ gaussian = {{ size = 16 }} }} for a variational \
-                autoencoder, say.",
+            encoder: part.mandatory("[{ linear = 32 }]") =
+                "Layers from a sample to its code. The README's table of layers lists all layers and their keys.",
+            latent: choice = format!(
+                "The kind of code: {}; {{ gaussian = {{ size = 16 }} }} for a variational autoencoder, say.",
                 LatentSpec::names()
-            )),
-            Key::needed("decoder", Setting::Part(Box::new(&mut self.decoder)))
-                .example(layers)
-                .about("From the code back to a sample."),
-            Key::optional("penalties", Setting::Part(Box::new(Inner(&mut self.penalties)))).about(
-                "What training adds to the loss for the sake of the code: { contractive = { weight = 0.1 \
-                } } or { sparsity = { target = 0.05 } }.",
             ),
-            Key::optional("blocks", Setting::Part(Box::new(&mut self.blocks)))
-                .about("Lists of layers that { block = \"NAME\" } stands for."),
-            Key::optional("data", Setting::Part(Box::new(Inner(&mut self.data))))
-                .about("How data become samples of the model's input."),
-            Key::optional("train", Setting::Part(Box::new(Inner(&mut self.train))))
-                .about("How it is trained; each key can also be set by --set train.KEY=VALUE."),
+            decoder: part.mandatory("[{ linear = 32 }]") = "Layers from the code back to a sample.",
+            penalties: table = "Penalties on the code that training adds to the loss: \
+                { contractive = { weight = 0.1 } } or { sparsity = { target = 0.05 } }.",
+            blocks: part = "Lists of layers that { block = \"NAME\" } expands to.",
+            data: table = "How data become samples of the model's input.",
+            train: table = "Training settings; --set train.KEY=VALUE sets each of them on the command line.",
         ]
     }
 }
@@ -143,9 +129,10 @@ impl ModelSpec {
         self.write(false)
     }
 
-    /// Sets the size of codes: that of a latent with a size of its own, else the features, or channels, of the
-    /// encoder's last linear, recurrent or convolutional layer, which only layers that keep them may follow. Call
-    /// [`validate`](ModelSpec::validate) afterwards.
+    /// Sets the size of codes: the latent's `size`, or without one the output features or channels of the encoder's
+    /// last linear, recurrent or convolutional layer. Call [`validate`](ModelSpec::validate) afterwards.
+    ///
+    /// Fails where a layer that changes the number of features or channels follows that layer.
     pub fn set_latent(&mut self, size: usize) -> Result<()> {
         if self.latent.resize(size) {
             return Ok(());
@@ -158,7 +145,9 @@ impl ModelSpec {
                 Axes::Features | Axes::Sequence | Axes::Channels => {
                     let Some((out, directions)) = layer.out_mut() else { break };
                     if !size.is_multiple_of(directions) {
-                        let problem = format!("the encoder's last layer leaves as much in both directions, not {size}");
+                        let problem = format!(
+                            "the encoder's last layer has as many outputs in both directions, not {size} in all"
+                        );
                         return Err(Error::invalid("latent", problem, "give an even number"));
                     }
                     *out = size / directions;
@@ -170,11 +159,8 @@ impl ModelSpec {
             }
         }
         let problem = "the encoder does not end in a layer that decides how many numbers a code has";
-        Err(Error::invalid(
-            "latent",
-            problem,
-            "end it with { linear = 32 }, say, or give the latent a size in the model file",
-        ))
+        let help = "end it with { linear = 32 }, say, or give the latent a size in the model file";
+        Err(Error::invalid("latent", problem, help))
     }
 
     /// Picture format of the model's input, where that is `[1, height, width]` or `[3, height, width]`.
@@ -271,44 +257,43 @@ impl ModelSpec {
         nn::with_forgotten_flatten(error, decoder)
     }
 
+    /// The first top-level key in which two models differ, except `train`.
+    pub fn difference(&self, other: &ModelSpec) -> Option<&'static str> {
+        let (mut model, mut other) = (self.clone(), other.clone());
+        let mut pairs = Table::keys(&mut model).into_iter().zip(Table::keys(&mut other));
+        let differs = |(one, other): &(Key, Key)| one.setting.text(true) != other.setting.text(true);
+        pairs.find(|pair| pair.0.name != "train" && differs(pair)).map(|(key, _)| key.name)
+    }
+
     /// Writes the spec; `full` writes every key, as [`set`](ModelSpec::set) needs to find keys.
     pub(in super::super) fn write(&self, full: bool) -> String {
         let mut text = String::new();
-        let ModelSpec { input, loss, corruption, condition, encoder, latent, decoder, penalties, blocks, data, train } =
-            self;
-        // Writing to a string cannot fail.
-        let _ = write!(text, "input = {input}\nloss = {loss}\n");
-        if full || *corruption != Corruption::None {
-            let _ = writeln!(text, "corruption = {corruption}");
+        let (mut model, mut blank) = (self.clone(), ModelSpec::blank());
+        for (key, default) in Table::keys(&mut model).into_iter().zip(Table::keys(&mut blank)) {
+            let value = key.setting.text(full).unwrap_or_default();
+            let given = full || key.needed || default.setting.text(full).as_ref() != Some(&value);
+            // Writing to a string cannot fail.
+            let _ = match key.name {
+                "encoder" => write_list(&mut text, "encoder", &self.encoder, full),
+                "decoder" => write_list(&mut text, "decoder", &self.decoder, full),
+                "blocks" if self.blocks.is_empty() => Ok(()),
+                "blocks" => {
+                    text.push_str("[blocks]\n");
+                    self.blocks.iter().try_for_each(|(name, layers)| write_list(&mut text, name, layers, full))
+                }
+                "train" => writeln!(text, "[train]\n{}", write_table(&mut self.train.clone(), "\n")),
+                _ if !given => Ok(()),
+                "data" => writeln!(text, "[data]\n{}", write_table(&mut self.data.clone(), "\n")),
+                name => writeln!(text, "{name} = {value}"),
+            };
         }
-        if full || *condition != Condition::None {
-            let _ = writeln!(text, "condition = {condition}");
-        }
-        write_list(&mut text, "encoder", encoder, full);
-        if full || *latent != LatentSpec::Plain {
-            let _ = writeln!(text, "latent = {latent}");
-        }
-        write_list(&mut text, "decoder", decoder, full);
-        if full || *penalties != Penalties::default() {
-            let _ = writeln!(text, "penalties = {{ {} }}", write_table(&mut penalties.clone(), ", "));
-        }
-        if !blocks.is_empty() {
-            text.push_str("[blocks]\n");
-        }
-        for (name, layers) in blocks {
-            write_list(&mut text, name, layers, full);
-        }
-        if full || *data != DataSpec::default() {
-            text.push_str(&format!("[data]\n{}\n", write_table(&mut data.clone(), "\n")));
-        }
-        text.push_str(&format!("[train]\n{}\n", write_table(&mut train.clone(), "\n")));
         text
     }
 }
 
 /// Writes a list of layers, a few on a line.
-fn write_list(text: &mut String, name: &str, layers: &[Layer], full: bool) {
-    let _ = write!(text, "{name} = [");
+fn write_list(text: &mut String, name: &str, layers: &[Layer], full: bool) -> fmt::Result {
+    write!(text, "{name} = [")?;
     let mut previous: Option<&Layer> = None;
     for layer in layers {
         let starts_line = match (previous, layer) {
@@ -318,27 +303,12 @@ fn write_list(text: &mut String, name: &str, layers: &[Layer], full: bool) {
             _ => true,
         };
         text.push_str(if starts_line { "\n  " } else { " " });
-        let _ = if full { write!(text, "{layer:#},") } else { write!(text, "{layer},") };
+        if full { write!(text, "{layer:#},") } else { write!(text, "{layer},") }?;
         previous = Some(layer);
     }
-    text.push_str("\n]\n");
+    writeln!(text, "\n]")
 }
 
 fn no_layers(list: &str) -> Error {
     Error::invalid(list, "has no layers", "write at least one, such as { linear = 32 }")
-}
-
-impl Part for &mut Shape {
-    fn read(&mut self, item: &Item) -> Result<(), Fault> {
-        **self = item.shape()?;
-        Ok(())
-    }
-
-    fn text(&self) -> String {
-        self.to_string()
-    }
-
-    fn schema(&self) -> Json {
-        json!({ "type": "array", "minItems": 1, "items": { "type": "integer", "minimum": 1 } })
-    }
 }

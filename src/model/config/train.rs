@@ -8,7 +8,7 @@ use super::schedule::Schedule;
 use crate::error::{Error, Result};
 use crate::nn::Axes;
 use crate::plan::Optimizer;
-use crate::schema::{Choice, Chosen, Key, List, OrFalse, Setting, Table, names, validate};
+use crate::schema::{Choice, Key, Table, keys, names, validate, validate_table};
 use crate::suggest::suggest;
 
 /// Training settings.
@@ -63,8 +63,9 @@ pub struct EarlyStopping {
     pub min_delta: f64,
 }
 
-/// Stochastic weight averaging: the plain mean of the weights at the ends of epochs, from some epoch on, which lets a
-/// high learning rate keep exploring. Izmailov et al., arXiv 1803.05407. Before that, the model is the last one.
+/// Stochastic weight averaging: the plain mean of the weights at the ends of epochs, from an epoch on, which lets a
+/// high learning rate keep exploring. Izmailov et al., arXiv 1803.05407. Before that epoch, the model has the last
+/// weights.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Swa {
     /// Epochs before the first one whose weights are averaged.
@@ -155,44 +156,24 @@ impl Default for TrainSpec {
 
 impl LayerTraining {
     /// Whether the entry covers a parameter or layer of this full name.
-    pub fn covers(&self, name: &str) -> bool {
+    fn covers(&self, name: &str) -> bool {
         name.strip_prefix(&self.name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-    }
-
-    fn numbers(&self) -> impl Iterator<Item = (&'static str, f64)> {
-        let LayerTraining { lr, weight_decay, l1, l2, activity_l1, activity_l2, .. } = *self;
-        let all = [
-            ("lr", lr),
-            ("weight_decay", weight_decay),
-            ("l1", l1),
-            ("l2", l2),
-            ("activity_l1", activity_l1),
-            ("activity_l2", activity_l2),
-        ];
-        all.into_iter().filter_map(|(name, number)| Some((name, number?)))
     }
 }
 
 impl Table for LayerTraining {
     fn keys(&mut self) -> Vec<Key<'_>> {
-        use Setting::{Maybe, MaybeFlag};
-        vec![
-            Key::needed("name", Setting::Text(&mut self.name, ["the name of a layer", "write \"encoder.0\", say"]))
-                .example("\"encoder.0\"")
-                .about(
-                    "The layer, list or parameter that it holds for: \"encoder.0\", \"encoder\", \"encoder.0.bias\".",
-                ),
-            Key::optional("lr", Maybe(&mut self.lr)).about("Its own learning rate."),
-            Key::optional("weight_decay", Maybe(&mut self.weight_decay)).about("Its own weight decay."),
-            Key::optional("frozen", MaybeFlag(&mut self.frozen)).about("Whether its parameters stay as they are."),
-            Key::optional("l1", Maybe(&mut self.l1))
-                .about("The weight of the sum of its weights' magnitudes in the loss."),
-            Key::optional("l2", Maybe(&mut self.l2))
-                .about("The weight of the sum of its weights' squares in the loss."),
-            Key::optional("activity_l1", Maybe(&mut self.activity_l1))
-                .about("The weight of the sum of its output's magnitudes in the loss."),
-            Key::optional("activity_l2", Maybe(&mut self.activity_l2))
-                .about("The weight of the sum of its output's squares in the loss."),
+        keys![
+            self;
+            name: Text[["the name of a layer", "write \"encoder.0\", say"]].mandatory("\"encoder.0\"") =
+                "The layer, list or parameter that the entry covers: \"encoder.0\", \"encoder\", \"encoder.0.bias\".",
+            lr: Maybe.example("0.001") = "The learning rate, in place of the optimizer's.",
+            weight_decay: Maybe.example("0.001") = "The weight decay, in place of the optimizer's.",
+            frozen: MaybeFlag = "Whether the parameters are frozen.",
+            l1: Maybe.example("0.001") = "The factor of the sum of the weights' magnitudes in the loss.",
+            l2: Maybe.example("0.001") = "The factor of the sum of the weights' squares in the loss.",
+            activity_l1: Maybe.example("0.001") = "The factor of the sum of the output's magnitudes in the loss.",
+            activity_l2: Maybe.example("0.001") = "The factor of the sum of the output's squares in the loss.",
         ]
     }
 }
@@ -205,13 +186,12 @@ impl Default for Swa {
 
 impl Table for Swa {
     fn keys(&mut self) -> Vec<Key<'_>> {
-        vec![
-            Key::needed("start", Setting::Whole(&mut self.start))
-                .example("10")
-                .about("Epochs before the first one whose weights are averaged."),
-            Key::optional("every", Setting::Count(&mut self.every)).about("One epoch in so many is averaged."),
-            Key::optional("lr", Setting::PositiveOrFalse(&mut self.lr))
-                .about("The learning rate from there on, or false for the schedule's."),
+        keys![
+            self;
+            start: Whole.mandatory("10") = "Epochs before the first one whose weights are averaged.",
+            every: Count = "Epochs per averaged epoch: 1 averages every epoch.",
+            lr: PositiveOrFalse.example("0.001") =
+                "The learning rate from epoch start on, or false for the schedule's.",
         ]
     }
 }
@@ -238,12 +218,10 @@ impl Default for EarlyStopping {
 
 impl Table for EarlyStopping {
     fn keys(&mut self) -> Vec<Key<'_>> {
-        vec![
-            Key::needed("patience", Setting::Count(&mut self.patience))
-                .example("5")
-                .about("Epochs in a row without a better loss after which training ends."),
-            Key::optional("min_delta", Setting::NotNegative(&mut self.min_delta))
-                .about("A loss is better when it is below the best by more than this."),
+        keys![
+            self;
+            patience: Count.mandatory("5") = "Epochs in a row without a better loss after which training ends.",
+            min_delta: NotNegative = "How far below the best loss a loss must be to count as better.",
         ]
     }
 }
@@ -255,52 +233,35 @@ names! { "precision" Precision { F32 = "f32", F16 = "f16", } }
 /// The file's `[train]`.
 impl Table for TrainSpec {
     fn keys(&mut self) -> Vec<Key<'_>> {
-        use Setting::{Count, Flag, Fraction, FractionOrFalse, PositiveOrFalse, Seed, Whole};
-        let layers = List { list: &mut self.layers, example: "write [{ name = \"encoder.0\", frozen = true }], say" };
-        vec![
-            Key::optional("batch", Count(&mut self.batch)).about("Samples in a step."),
-            Key::optional("epochs", Count(&mut self.epochs)).about("Passes over the training set."),
-            Key::optional("seed", Seed(&mut self.seed))
-                .about("Decides initial weights, shuffling and all else that is random."),
-            Key::optional("initializer", Setting::Part(Box::new(Chosen(&mut self.initializer)))).about(format!(
-                "What weights of linear and convolutional layers start with: {}.",
+        keys![
+            self;
+            batch: Count = "Samples in a step.",
+            epochs: Count = "Passes over the training set.",
+            seed: Seed = "The seed of initial weights, shuffling and all other random draws.",
+            initializer: choice = format!(
+                "The initial weights of linear and convolutional layers: {}.",
                 Initializer::names()
-            )),
-            Key::optional("shuffle", Flag(&mut self.shuffle)).about("Whether every epoch has an order of its own."),
-            Key::optional("validation", Fraction(&mut self.validation))
-                .about("The part of the training set that is set aside where the data has no test files."),
-            Key::optional("optimizer", Setting::Part(Box::new(Chosen(&mut self.optimizer))))
-                .about(format!("The method of descent and its settings: {}.", OptimizerSpec::names())),
-            Key::optional("schedule", Setting::Part(Box::new(Chosen(&mut self.schedule))))
-                .about(format!("How the learning rate changes: {}.", Schedule::names())),
-            Key::optional("warmup", Whole(&mut self.warmup))
-                .about("Updates in which the learning rate rises to the schedule's."),
-            Key::optional("clip_value", PositiveOrFalse(&mut self.clip_value))
-                .about("The largest magnitude of an element of a gradient, or false."),
-            Key::optional("clip_norm", PositiveOrFalse(&mut self.clip_norm))
-                .about("The largest norm of all gradients together, or false."),
-            Key::optional("accumulate", Count(&mut self.accumulate))
-                .about("Batches whose gradients are joined for an update."),
-            Key::optional("ema", FractionOrFalse(&mut self.ema)).about(
-                "The decay, which rises to this, of an average of the weights, which is then the model; \
-                or false.",
             ),
-            Key::optional("swa", Setting::Part(Box::new(OrFalse(&mut self.swa)))).about(
-                "The mean of the weights that epochs end with, which is then the model: { start = 10, \
-                every = 1, lr = false }, or false.",
-            ),
-            Key::optional("early_stopping", Setting::Part(Box::new(OrFalse(&mut self.early_stopping)))).about(
-                "When training ends early, with the best weights: { patience = 5, min_delta = 0.0 }, or \
-                false.",
-            ),
-            Key::optional("non_finite", Setting::Part(Box::new(Chosen(&mut self.non_finite))))
-                .about("What happens to gradients that are not finite: stop, or skip the update."),
-            Key::optional("precision", Setting::Part(Box::new(Chosen(&mut self.precision))))
-                .about("In how many bits a training step stores its values: f32, or f16 with a scaled loss."),
-            Key::optional("layers", Setting::Part(Box::new(layers))).about(
-                "What holds for some layers only, the last entry that says it: [{ name = \"encoder.0\", \
+            shuffle: Flag = "Whether every epoch shuffles the samples.",
+            validation: Fraction = "The part of the training set that is set aside where the data has no test files.",
+            optimizer: choice = format!("The optimizer and its settings: {}.", OptimizerSpec::names()),
+            schedule: choice = format!("The schedule of the learning rate: {}.", Schedule::names()),
+            warmup: Whole = "Updates in which the learning rate rises to the schedule's.",
+            clip_value: PositiveOrFalse.example("1.0") = "The largest magnitude of an element of a gradient, or false.",
+            clip_norm: PositiveOrFalse.example("1.0") = "The largest norm of all gradients together, or false.",
+            accumulate: Count = "Batches whose gradients are accumulated for an update.",
+            ema: FractionOrFalse.example("0.999") =
+                "The decay of an exponential moving average of the weights, which becomes the model; or false.",
+            swa: table_or_false = "Stochastic weight averaging: the mean of the weights at the ends of epochs becomes \
+                the model: { start = 10, every = 1, lr = false }, or false.",
+            early_stopping: table_or_false =
+                "When training stops early and restores the best weights: { patience = 5, min_delta = 0.0 }, or false.",
+            non_finite: choice = "The response to gradients that are not finite: stop training, or skip the update.",
+            precision: choice =
+                "The precision in which a training step stores its values: f32, or f16 with loss scaling.",
+            layers: tables["write [{ name = \"encoder.0\", frozen = true }], say"] =
+                "Settings of single layers, of which the last entry wins: [{ name = \"encoder.0\", \
                 lr = 1e-4, l2 = 1e-5 }], say.",
-            ),
         ]
     }
 }
@@ -320,61 +281,41 @@ impl TrainSpec {
         (reached < decay).then_some(reached)
     }
 
+    /// Value of a key of `layers` for the layer or parameter of this full name, from the last entry that sets the key.
+    pub(crate) fn of_layer<T>(&self, name: &str, key: fn(&LayerTraining) -> Option<T>) -> Option<T> {
+        self.layers.iter().filter(|layer| layer.covers(name)).rev().find_map(key)
+    }
+
     /// Whether the model is an average of the weights.
     pub fn averages(&self) -> bool {
         self.ema.is_some() || self.swa.is_some()
     }
 
     pub(super) fn validate(&self, checked: &Resolved, latent: &LatentSpec) -> Result<()> {
-        let within = |key: &str, value: u64, least: u64, most: u64| {
-            let (bound, help) = match value {
-                _ if value < least => (format!("at least {least}"), format!("use {least} or more")),
-                _ if value > most => (format!("at most {most}"), format!("use {most} or less")),
-                _ => return Ok(()),
-            };
-            Err(Error::invalid(key, format!("must be {bound}, got {value}"), help))
+        let at_most = |key: &str, value: u64, most: u64| match value > most {
+            true => {
+                Err(Error::invalid(key, format!("must be at most {most}, got {value}"), format!("use {most} or less")))
+            }
+            false => Ok(()),
         };
-        within("train.batch", self.batch as u64, 1, 1 << 20)?;
-        within("train.epochs", self.epochs as u64, 1, 1 << 31)?;
+        validate_table(self, "train")?;
+        at_most("train.batch", self.batch as u64, 1 << 20)?;
+        at_most("train.epochs", self.epochs as u64, 1 << 31)?;
         // TOML has no larger integers.
-        within("train.seed", self.seed, 0, i64::MAX as u64)?;
-        within("train.accumulate", self.accumulate as u64, 1, 1 << 20)?;
-        let refuse = |key: &str, expected: &str, value: f64, help: &str| {
-            Err(Error::invalid(key, format!("expects {expected}, got {value:?}"), help))
-        };
-        let fraction = "a fraction, at least 0 and less than 1";
-        if !(0.0..1.0).contains(&self.validation) {
-            return refuse("train.validation", fraction, self.validation, "use 0.1, say");
-        }
+        at_most("train.seed", self.seed, i64::MAX as u64)?;
+        at_most("train.accumulate", self.accumulate as u64, 1 << 20)?;
         self.optimizer.validate()?;
         validate(&self.schedule, "train.schedule")?;
         if self.warmup > 0 && matches!(self.schedule, Schedule::OneCycle { .. }) {
             let problem = "a schedule of one cycle warms up by itself";
             return Err(Error::invalid("train.warmup", problem, "leave warmup out, or use another schedule"));
         }
-        for (key, number) in [("train.clip_value", self.clip_value), ("train.clip_norm", self.clip_norm)] {
-            match number {
-                Some(number) if !(number > 0.0 && number <= f32::MAX as f64) => {
-                    return refuse(key, "a positive number, or false", number, "use 1.0, say");
-                }
-                _ => {}
-            }
-        }
-        match self.ema {
-            Some(decay) if !(0.0..1.0).contains(&decay) => {
-                return refuse("train.ema", &format!("{fraction}, or false"), decay, "use 0.999, say");
-            }
-            _ => {}
-        }
         if let Some(swa) = self.swa {
             self.validate_swa(swa, checked, latent)?;
         }
-        if let Some(EarlyStopping { patience, min_delta }) = self.early_stopping {
-            within("train.early_stopping.patience", patience as u64, 1, 1 << 31)?;
-            if !(min_delta.is_finite() && min_delta >= 0.0) {
-                let key = "train.early_stopping.min_delta";
-                return refuse(key, "a number, at least 0", min_delta, "use 0.0, say");
-            }
+        if let Some(early_stopping) = &self.early_stopping {
+            validate_table(early_stopping, "train.early_stopping")?;
+            at_most("train.early_stopping.patience", early_stopping.patience as u64, 1 << 31)?;
         }
         self.validate_layers(checked)
     }
@@ -382,28 +323,22 @@ impl TrainSpec {
     fn validate_swa(&self, swa: Swa, checked: &Resolved, latent: &LatentSpec) -> Result<()> {
         let refuse = |key: &str, problem: String, help: &str| Err(Error::invalid(key, problem, help));
         if self.ema.is_some() {
-            return refuse(
-                "train.swa",
-                "weights have one average, and ema is one".to_owned(),
-                "leave one of the two out",
-            );
+            let problem = "weights have one average, and ema is one".to_owned();
+            return refuse("train.swa", problem, "leave one of the two out");
         }
-        if swa.every == 0 || swa.start.saturating_add(swa.every) > self.epochs {
+        validate_table(&swa, "train.swa")?;
+        if swa.start.saturating_add(swa.every) > self.epochs {
             let problem = format!(
                 "of {} epochs none would be averaged that begins after {} and is one in {}",
                 self.epochs, swa.start, swa.every
             );
             return refuse("train.swa.start", problem, "average earlier, or train for more epochs");
         }
-        if let Some(lr) = swa.lr.filter(|lr| !(lr.is_finite() && *lr > 0.0)) {
-            let problem = format!("expects a positive number, or false, got {lr:?}");
-            return refuse("train.swa.lr", problem, "use 0.001, say");
-        }
         if let Some(layer) = checked.layers().find(|layer| layer.keeps_statistics()) {
             let problem = format!("the running statistics of {} are the last weights', not their mean's", layer.name);
             return refuse("train.swa", problem, "use \"layer_norm\" or { group_norm = 4 } there, or ema");
         }
-        let follows = latent.rules().facts().follows_weights;
+        let follows = latent.facts().follows_weights;
         if let Some(own) = checked.parameters().find(|own| follows.contains(&own.name.as_str())) {
             let problem = format!("\"{}\" follows the last weights, not their mean", own.name);
             return refuse("train.swa", problem, "use ema, whose average is never far from them");
@@ -413,34 +348,26 @@ impl TrainSpec {
 
     fn validate_layers(&self, checked: &Resolved) -> Result<()> {
         for (index, layer) in self.layers.iter().enumerate() {
-            let key = |name: &str| format!("train.layers.{index}.{name}");
+            let key = format!("train.layers.{index}.name");
             let layers = || checked.layers().map(|layer| layer.name.as_str());
             let parameters = || checked.parameters().map(|parameter| parameter.name.as_str());
             if !layers().chain(parameters()).any(|name| layer.covers(name)) {
                 let problem = format!("the model has no layer or parameter {:?}", layer.name);
                 let known = ["encoder", "decoder"].into_iter().chain(layers()).chain(parameters());
-                return Err(Error::invalid(key("name"), problem, suggest(&layer.name, known)));
+                return Err(Error::invalid(key, problem, suggest(&layer.name, known)));
             }
-            for (name, number) in layer.numbers() {
-                if !(number.is_finite() && number >= 0.0) {
-                    let problem = format!("expects a number, at least 0, got {number:?}");
-                    return Err(Error::invalid(key(name), problem, "use 0.001, say"));
-                }
-            }
+            validate_table(layer, &format!("train.layers.{index}"))?;
             if layer.activity_l1.is_some() || layer.activity_l2.is_some() {
                 let is_output = |name: &str| checked.layers().any(|placed| placed.name.starts_with(name));
                 let moves_only =
                     checked.layers().any(|placed| placed.name == layer.name && placed.layer.axes() == Axes::Moved);
                 if !is_output(&layer.name) || moves_only {
                     let problem = format!("{:?} has no activities of its own", layer.name);
-                    return Err(Error::invalid(key("name"), problem, "name the layer that computes them"));
+                    return Err(Error::invalid(key, problem, "name the layer that computes them"));
                 }
             }
         }
-        let frozen = |name: &str| {
-            let said = self.layers.iter().filter(|layer| layer.covers(name));
-            said.rev().find_map(|layer| layer.frozen).unwrap_or(false)
-        };
+        let frozen = |name: &str| self.of_layer(name, |layer| layer.frozen).unwrap_or(false);
         let mut trained = checked.parameters().filter(|parameter| parameter.trained).peekable();
         if trained.peek().is_some() && trained.all(|parameter| frozen(&parameter.name)) {
             return Err(Error::invalid("train.layers", "every parameter is frozen", "leave one to train"));

@@ -1,10 +1,10 @@
 //! The latent of adversarial autoencoders, with its discriminator, which is trained in the same steps.
 
-use super::rules::{Facts, Latent, Model, Objective, RECONSTRUCTION};
+use super::rules::{Encoded, Facts, Latent, Objective, RECONSTRUCTION};
 use crate::error::Result;
 use crate::graph::{Scope, Value};
 use crate::nn::{Activation, Context, Layer, Linear, Placed, loss, place};
-use crate::schema::{Key, Setting};
+use crate::schema::{Key, keys};
 use crate::shape::Shape;
 
 /// The encoder's adversarial loss, in nats: the discriminator's cross-entropy, were codes draws of the prior.
@@ -30,14 +30,11 @@ impl Default for Adversarial {
 
 impl Latent for Adversarial {
     fn keys(&mut self) -> Vec<Key<'_>> {
-        vec![
-            Key::short("weight", Setting::Positive(&mut self.weight)),
-            Key::optional("hidden", Setting::Count(&mut self.hidden)),
-        ]
+        keys![self; weight: Positive.replaces_table(), hidden: Count,]
     }
 
     fn facts(&self) -> Facts {
-        Facts { prior: true, counts_all_steps: true, weights: &["weight"], ..Facts::default() }
+        Facts { prior: true, counts_all_steps: true, adversarial: true, weights: &["weight"], ..Facts::default() }
     }
 
     fn place(&self, encoded: &Shape) -> Result<(Vec<Placed>, Shape)> {
@@ -46,65 +43,51 @@ impl Latent for Adversarial {
         Ok((place("latent.discriminator", &layers, &[encoded.elements()].into())?, encoded.clone()))
     }
 
-    fn objective(
-        &self,
-        model: &dyn Model,
-        graph: &mut Context,
-        encoded: Value,
-        target: Value,
-        state: Value,
-    ) -> Result<Objective> {
-        let decoded = model.decode(graph, encoded)?;
-        let reconstruction = model.loss(graph, decoded, target)?;
-        let (loss, [passing, telling]) = self.with_adversary(model, graph, reconstruction, encoded, state)?;
-        let parts = vec![(RECONSTRUCTION, reconstruction), passing, telling];
-        Ok(Objective { loss, code: encoded, decoded: Some(decoded), parts })
+    fn objective(&self, context: &mut Context, batch: Encoded, state: Value) -> Result<Objective> {
+        let mut objective = batch.reconstruct(context, batch.output)?;
+        objective.parts.push((RECONSTRUCTION, objective.loss));
+        self.add_losses(context, batch, &mut objective, state)?;
+        Ok(objective)
     }
 }
 
 impl Adversarial {
     /// Adds the adversarial losses: the encoder learns codes that pass for draws of the standard normal, the
     /// discriminator learns to tell them apart (Makhzani et al., arXiv 1511.05644). Both follow their own gradients in
-    /// one update, from one forward pass. The value is the reconstruction loss with the encoder's part.
-    fn with_adversary(
-        &self,
-        model: &dyn Model,
-        graph: &mut Context,
-        reconstruction: Value,
-        code: Value,
-        state: Value,
-    ) -> Result<(Value, [(&'static str, Value); 2])> {
-        let shape = graph.shape(code).clone();
-        let [batch, size] = [shape[0], shape.elements() / shape[0]];
-        let codes = graph.reshape(code, [batch, size])?;
+    /// one update, from one forward pass. The loss grows by the encoder's part alone.
+    fn add_losses(&self, context: &mut Context, batch: Encoded, objective: &mut Objective, state: Value) -> Result<()> {
+        let shape = context.shape(objective.code).clone();
+        let [count, size] = [shape[0], shape.elements() / shape[0]];
+        let codes = context.reshape(objective.code, [count, size])?;
         // The discriminator treats codes as constants.
-        let apart = graph.detach(codes);
-        let draws = graph.random_normal(state, [batch, size])?;
-        let both = graph.concat(&[draws, apart], 0)?;
-        let logits = model.resolved().heads.iter().try_fold(both, |x, layer| layer.apply(graph, x))?;
+        let apart = context.detach(codes);
+        let draws = context.random_normal(state, [count, size])?;
+        let both = context.concat(&[draws, apart], 0)?;
+        let logits = batch.model.resolved().heads.iter().try_fold(both, |x, layer| layer.apply(context, x))?;
 
-        let scope = graph.set_scope(Scope::full_precision("loss"));
-        let [one, zero] = [graph.constant(1.0, [batch, 1])?, graph.constant(0.0, [batch, 1])?];
-        let origins = graph.concat(&[one, zero], 0)?;
-        let discriminator = loss::bce_with_logits(graph, logits, origins)?;
-        let logits = graph.slice(logits, &[batch, 0], [batch, 1])?;
-        let adversarial = loss::bce_with_logits(graph, logits, one)?;
-        let weighted = graph.scale(adversarial, self.weight)?;
+        let scope = context.set_scope(Scope::full_precision("loss"));
+        let [one, zero] = [context.constant(1.0, [count, 1])?, context.constant(0.0, [count, 1])?];
+        let origins = context.concat(&[one, zero], 0)?;
+        let discriminator = loss::bce_with_logits(context, logits, origins)?;
+        let logits = context.slice(logits, &[count, 0], [count, 1])?;
+        let adversarial = loss::bce_with_logits(context, logits, one)?;
+        let weighted = context.scale(adversarial, self.weight)?;
         // The encoder's loss does not train the discriminator.
-        let part = graph.detach(weighted);
-        let mut loss = graph.add(reconstruction, part)?;
-        if graph.training().is_some() {
+        let part = context.detach(weighted);
+        objective.loss = context.add(objective.loss, part)?;
+        if context.training().is_some() {
             // A product whose derivative by the code is the gradient through the discriminator.
-            let gradient = graph.gradients(weighted, &[apart])?[0];
-            let gradient = graph.detach(gradient);
-            let along = graph.multiply(codes, gradient)?;
-            let along = graph.sum(along, &[0, 1])?;
-            let learning = graph.add(along, discriminator)?;
-            let value = graph.detach(learning);
-            let learning = graph.subtract(learning, value)?;
-            loss = graph.add(loss, learning)?;
+            let gradient = context.gradients(weighted, &[apart])?[0];
+            let gradient = context.detach(gradient);
+            let along = context.multiply(codes, gradient)?;
+            let along = context.sum(along, &[0, 1])?;
+            let learning = context.add(along, discriminator)?;
+            let value = context.detach(learning);
+            let learning = context.subtract(learning, value)?;
+            objective.loss = context.add(objective.loss, learning)?;
         }
-        graph.set_scope(scope);
-        Ok((loss, [(ADVERSARIAL, adversarial), (DISCRIMINATOR, discriminator)]))
+        context.set_scope(scope);
+        objective.parts.extend([(ADVERSARIAL, adversarial), (DISCRIMINATOR, discriminator)]);
+        Ok(())
     }
 }

@@ -1,10 +1,10 @@
 //! The latent of binary autoencoders: codes are bits.
 
-use super::rules::{Facts, Latent, Model, Objective};
+use super::rules::{Encoded, Facts, Latent, Model, Objective};
 use crate::error::{Error, Result};
 use crate::graph::{Binary, Unary, Value};
 use crate::nn::{Activation, Context, Layer, Placed};
-use crate::schema::{Key, Setting};
+use crate::schema::{Key, keys};
 use crate::shape::Shape;
 
 /// The latent of a binary autoencoder: each element of a code is 0 or 1. Gradients are those of the logistic function
@@ -23,7 +23,7 @@ impl Default for Bits {
 
 impl Latent for Bits {
     fn keys(&mut self) -> Vec<Key<'_>> {
-        vec![Key::short("stochastic", Setting::Flag(&mut self.stochastic))]
+        keys![self; stochastic: Flag.replaces_table(),]
     }
 
     fn facts(&self) -> Facts {
@@ -44,35 +44,26 @@ impl Latent for Bits {
         Err(Error::invalid("latent.binary", problem, "end it with a linear or convolutional layer"))
     }
 
-    fn code(&self, _model: &dyn Model, graph: &mut Context, encoded: Value) -> Result<Value> {
-        let scope = graph.set_scope("latent");
-        let code = graph.unary(Unary::Step, encoded);
-        graph.set_scope(scope);
+    fn code(&self, _model: &dyn Model, context: &mut Context, encoded: Value) -> Result<Value> {
+        let scope = context.set_scope("latent");
+        let code = context.unary(Unary::Step, encoded);
+        context.set_scope(scope);
         code
     }
 
-    fn objective(
-        &self,
-        model: &dyn Model,
-        graph: &mut Context,
-        encoded: Value,
-        target: Value,
-        _state: Value,
-    ) -> Result<Objective> {
-        let scope = graph.set_scope("latent");
-        let probability = graph.unary(Unary::Sigmoid, encoded)?;
-        let bits = match graph.training() {
+    fn objective(&self, context: &mut Context, batch: Encoded, _state: Value) -> Result<Objective> {
+        let scope = context.set_scope("latent");
+        let probability = context.unary(Unary::Sigmoid, batch.output)?;
+        let bits = match context.training() {
             Some(state) if self.stochastic => {
-                let shape = graph.shape(encoded).clone();
-                let draws = graph.random_uniform(state, shape)?;
-                graph.binary(Binary::Less, draws, probability)?
+                let shape = context.shape(batch.output).clone();
+                let draws = context.random_uniform(state, shape)?;
+                context.binary(Binary::Less, draws, probability)?
             }
-            _ => graph.unary(Unary::Step, encoded)?,
+            _ => context.unary(Unary::Step, batch.output)?,
         };
-        let code = graph.straight_through(bits, probability)?;
-        graph.set_scope(scope);
-        let decoded = model.decode(graph, code)?;
-        let loss = model.loss(graph, decoded, target)?;
-        Ok(Objective { loss, code, decoded: Some(decoded), parts: vec![] })
+        let code = context.straight_through(bits, probability)?;
+        context.set_scope(scope);
+        batch.reconstruct(context, code)
     }
 }

@@ -1,11 +1,11 @@
 //! The latent of vector-quantised autoencoders: codes are vectors of a codebook.
 
 use super::super::resolved::Resolved;
-use super::rules::{Facts, Latent, Model, Objective, RECONSTRUCTION, state};
+use super::rules::{Encoded, Facts, Latent, Model, Objective, RECONSTRUCTION, state};
 use crate::error::{Error, Result};
 use crate::graph::{Binary, Scope, Unary, Value};
 use crate::nn::{Axes, Context, Initial, Layer, Parameter, Placed, loss};
-use crate::schema::{Key, Setting};
+use crate::schema::{Key, keys};
 use crate::shape::{Shape, channel_axis};
 
 /// Mean squared distance of the encoder's output from its nearest codebook vectors.
@@ -47,6 +47,17 @@ impl Default for VectorQuantised {
     }
 }
 
+/// How codes of one shape are cut into vectors.
+pub(crate) struct Vectors {
+    /// Axis of the code that vectors span: channels, or features where the encoder's output has steps.
+    axis: usize,
+    /// Size of a vector.
+    pub size: usize,
+    /// Distance between elements of a vector in a code: channels of a location are a plane apart, features of a step
+    /// are adjacent.
+    pub stride: usize,
+}
+
 /// Vectors of a batch, and their nearest codebook vectors.
 pub(crate) struct Quantised {
     /// The vectors of the encoder's output `[m, size]`, as constants.
@@ -61,12 +72,13 @@ pub(crate) struct Quantised {
 
 impl Latent for VectorQuantised {
     fn keys(&mut self) -> Vec<Key<'_>> {
-        vec![
-            Key::short("codes", Setting::Count(&mut self.codes)),
-            Key::optional("size", Setting::Whole(&mut self.size)),
-            Key::optional("commitment", Setting::NotNegative(&mut self.commitment)),
-            Key::optional("decay", Setting::Fraction(&mut self.decay)),
-            Key::optional("restart", Setting::Fraction(&mut self.restart)),
+        keys![
+            self;
+            codes: Count.replaces_table(),
+            size: Whole,
+            commitment: NotNegative,
+            decay: Fraction,
+            restart: Fraction,
         ]
     }
 
@@ -85,9 +97,9 @@ impl Latent for VectorQuantised {
         let refuse = |key: &str, problem: String, help| {
             Err(Error::invalid(format!("latent.vector_quantised.{key}"), problem, help))
         };
-        let axis = VectorQuantised::axis(encoder, code);
+        let Vectors { axis, size, .. } = self.vectors(encoder, code);
         let channels = code[axis];
-        if !channels.is_multiple_of(self.width(code, axis)) {
+        if !channels.is_multiple_of(size) {
             let problem =
                 format!("the {channels} of the encoder's output {code} cannot be cut into vectors of {}", self.size);
             return refuse("size", problem, "use a divisor, or 0 for all");
@@ -99,7 +111,7 @@ impl Latent for VectorQuantised {
     }
 
     fn parameters(&self, encoder: &[Placed], code: &Shape) -> Vec<Parameter> {
-        let size = self.width(code, VectorQuantised::axis(encoder, code));
+        let size = self.vectors(encoder, code).size;
         vec![
             state(CODEBOOK, [self.codes, size], Initial::Normal(1.0)),
             state(COUNTS, [self.codes], Initial::Constant(0.0)),
@@ -107,116 +119,145 @@ impl Latent for VectorQuantised {
         ]
     }
 
-    fn code(&self, model: &dyn Model, graph: &mut Context, encoded: Value) -> Result<Value> {
-        let scope = graph.set_scope("latent");
-        let code = self.quantised(model.resolved(), graph, encoded).map(|quantised| quantised.code);
-        graph.set_scope(scope);
+    fn code(&self, model: &dyn Model, context: &mut Context, encoded: Value) -> Result<Value> {
+        let scope = context.set_scope("latent");
+        let code = self.quantised(model.resolved(), context, encoded).map(|quantised| quantised.code);
+        context.set_scope(scope);
         code
     }
 
-    fn objective(
-        &self,
-        model: &dyn Model,
-        graph: &mut Context,
-        encoded: Value,
-        target: Value,
-        _state: Value,
-    ) -> Result<Objective> {
-        let scope = graph.set_scope("latent");
-        let quantised = self.quantised(model.resolved(), graph, encoded)?;
-        let chosen = graph.detach(quantised.code);
-        let code = graph.straight_through(chosen, encoded)?;
-        let count = graph.shape(quantised.numbers).elements();
-        let ones = graph.constant(1.0, [count])?;
-        let counts = graph.scatter_add(ones, quantised.indices, self.codes)?;
-        if let Some(state) = graph.training() {
-            follow_vectors(graph, &quantised, counts, state, *self)?;
+    fn objective(&self, context: &mut Context, batch: Encoded, _state: Value) -> Result<Objective> {
+        let scope = context.set_scope("latent");
+        let quantised = self.quantised(batch.model.resolved(), context, batch.output)?;
+        let chosen = context.detach(quantised.code);
+        let code = context.straight_through(chosen, batch.output)?;
+        let count = context.shape(quantised.numbers).elements();
+        let ones = context.constant(1.0, [count])?;
+        let counts = context.scatter_add(ones, quantised.indices, self.codes)?;
+        if let Some(state) = context.training() {
+            self.follow(context, &quantised, counts, state)?;
         }
-        let perplexity = perplexity(graph, counts, count)?;
-        graph.set_scope(scope);
-        let decoded = model.decode(graph, code)?;
-        let reconstruction = model.loss(graph, decoded, target)?;
-        let scope = graph.set_scope(Scope::full_precision("loss"));
-        let commitment = loss::mse(graph, encoded, chosen)?;
-        let weighted = graph.scale(commitment, self.commitment)?;
-        let loss = graph.add(reconstruction, weighted)?;
-        graph.set_scope(scope);
-        let parts = vec![(RECONSTRUCTION, reconstruction), (COMMITMENT, commitment), (PERPLEXITY, perplexity)];
-        Ok(Objective { loss, code, decoded: Some(decoded), parts })
+        let perplexity = perplexity(context, counts, count)?;
+        context.set_scope(scope);
+        let mut objective = batch.reconstruct(context, code)?;
+        objective.parts.push((RECONSTRUCTION, objective.loss));
+        let scope = context.set_scope(Scope::full_precision("loss"));
+        let commitment = loss::mse(context, batch.output, chosen)?;
+        let weighted = context.scale(commitment, self.commitment)?;
+        objective.loss = context.add(objective.loss, weighted)?;
+        context.set_scope(scope);
+        objective.parts.extend([(COMMITMENT, commitment), (PERPLEXITY, perplexity)]);
+        Ok(objective)
     }
 }
 
 impl VectorQuantised {
-    /// Axis of codes of this shape that vectors span: channels, or features where the encoder's output has steps.
-    pub(crate) fn axis(encoder: &[Placed], code: &Shape) -> usize {
-        if leaves_channels(encoder) { 0 } else { channel_axis(code.len()) }
+    /// The vectors of codes of this shape.
+    pub(crate) fn vectors(&self, encoder: &[Placed], code: &Shape) -> Vectors {
+        let axis = if leaves_channels(encoder) { 0 } else { channel_axis(code.len()) };
+        let size = if self.size == 0 { code[axis] } else { self.size };
+        Vectors { axis, size, stride: code[axis + 1..].iter().product() }
     }
 
-    /// Size of a vector in codes of this shape.
-    pub(crate) fn width(&self, code: &Shape, axis: usize) -> usize {
-        if self.size == 0 { code[axis] } else { self.size }
-    }
-
-    /// Stride between elements of a vector in codes of this shape: channels of a location are a plane apart, features
-    /// of a step are adjacent.
-    pub(crate) fn places(code: &Shape, axis: usize) -> usize {
-        code[axis + 1..].iter().product()
-    }
-
-    /// Shape of a code's indices: the code's own, with the channel axis divided by the size of a vector.
-    pub(crate) fn indices(&self, code: &Shape, axis: usize) -> Shape {
-        let mut sizes = code.to_vec();
-        sizes[axis] /= self.width(code, axis);
+    /// Shape of a code's indices: that of the code, with the channel axis divided by the size of a vector.
+    pub(crate) fn indices(&self, model: &Resolved) -> Shape {
+        let Vectors { axis, size, .. } = self.vectors(&model.encoder, &model.latent);
+        let mut sizes = model.latent.to_vec();
+        sizes[axis] /= size;
         sizes.into()
     }
 
-    /// Size of a codebook vector, and stride of its elements in a code.
-    pub(crate) fn vectors(&self, model: &Resolved) -> (usize, usize) {
-        let latent = &model.latent;
-        let axis = VectorQuantised::axis(&model.encoder, latent);
-        (self.width(latent, axis), VectorQuantised::places(latent, axis))
+    /// Finds the nearest codebook vectors of an encoder's output.
+    pub(crate) fn quantised(&self, model: &Resolved, context: &mut Context, encoded: Value) -> Result<Quantised> {
+        let shape = context.shape(encoded).clone();
+        let Vectors { size, stride, .. } = self.vectors(&model.encoder, &model.latent);
+        let blocks = shape.elements() / (size * stride);
+        let encoded = context.detach(encoded);
+        let split = context.reshape(encoded, [blocks, size, stride])?;
+        let split = if stride == 1 { split } else { context.permute(split, &[0, 2, 1])? };
+        let vectors = context.reshape(split, [blocks * stride, size])?;
+        let codebook = context.parameter(CODEBOOK, [self.codes, size])?;
+        // The nearest vector maximises v e - e²/2.
+        let products = context.matmul(vectors, codebook, false, true)?;
+        let squares = context.unary(Unary::Square, codebook)?;
+        let squares = context.sum(squares, &[1])?;
+        let halves = context.scale(squares, 0.5)?;
+        let scores = context.subtract(products, halves)?;
+        let best = context.max(scores, &[1])?;
+        let best = context.reshape(best, [blocks * stride, 1])?;
+        let hits = context.binary(Binary::Equal, scores, best)?;
+        // The first maximum is the one with the largest falling number. `Graph::top_k` with a count of 1 gives equal
+        // bits in fewer nodes, but an epoch of the preset then takes 1.35 times as long on the CPU and 1.1 times on
+        // lavapipe.
+        let numbers = context.iota(self.codes)?;
+        let all = context.constant(self.codes as f64, [])?;
+        let falling = context.subtract(all, numbers)?;
+        let hits = context.multiply(hits, falling)?;
+        let first = context.max(hits, &[1])?;
+        let numbers = context.subtract(all, first)?;
+        let indices = context.indices(numbers, self.codes)?;
+        let nearest = context.gather(codebook, indices)?;
+        let nearest = context.reshape(nearest, [blocks, stride, size])?;
+        let nearest = if stride == 1 { nearest } else { context.permute(nearest, &[0, 2, 1])? };
+        let code = context.reshape(nearest, shape)?;
+        Ok(Quantised { vectors, numbers, indices, code })
     }
 
-    /// Finds the nearest codebook vectors of an encoder's output.
-    pub(crate) fn quantised(&self, model: &Resolved, graph: &mut Context, encoded: Value) -> Result<Quantised> {
-        let shape = graph.shape(encoded).clone();
-        let (size, places) = self.vectors(model);
-        let blocks = shape.elements() / (size * places);
-        let encoded = graph.detach(encoded);
-        let split = graph.reshape(encoded, [blocks, size, places])?;
-        let split = if places == 1 { split } else { graph.permute(split, &[0, 2, 1])? };
-        let vectors = graph.reshape(split, [blocks * places, size])?;
-        let codebook = graph.parameter(CODEBOOK, [self.codes, size])?;
-        // The nearest vector maximises v e - e²/2.
-        let products = graph.matmul(vectors, codebook, false, true)?;
-        let squares = graph.unary(Unary::Square, codebook)?;
-        let squares = graph.sum(squares, &[1])?;
-        let halves = graph.scale(squares, 0.5)?;
-        let scores = graph.subtract(products, halves)?;
-        let best = graph.max(scores, &[1])?;
-        let best = graph.reshape(best, [blocks * places, 1])?;
-        let hits = graph.binary(Binary::Equal, scores, best)?;
-        // Takes the first maximum, by falling numbers. `Graph::top_k` with a count of 1 gives equal bits in fewer
-        // nodes; but an epoch of the preset then takes 1.35 times as long on the CPU and 1.1 times on lavapipe.
-        let numbers = graph.iota(self.codes)?;
-        let all = graph.constant(self.codes as f64, [])?;
-        let falling = graph.subtract(all, numbers)?;
-        let hits = graph.multiply(hits, falling)?;
-        let first = graph.max(hits, &[1])?;
-        let numbers = graph.subtract(all, first)?;
-        let indices = graph.indices(numbers, self.codes)?;
-        let nearest = graph.gather(codebook, indices)?;
-        let nearest = graph.reshape(nearest, [blocks, places, size])?;
-        let nearest = if places == 1 { nearest } else { graph.permute(nearest, &[0, 2, 1])? };
-        let code = graph.reshape(nearest, shape)?;
-        Ok(Quantised { vectors, numbers, indices, code })
+    /// Updates the codebook by moving averages, and restarts rarely chosen vectors.
+    fn follow(&self, context: &mut Context, quantised: &Quantised, counts: Value, state: Value) -> Result<()> {
+        let [rows, size] = [0, 1].map(|axis| context.shape(quantised.vectors)[axis]);
+        let wide = [self.codes, size];
+        let column = |context: &mut Context, x: Value| context.reshape(x, [self.codes, 1]);
+        let mixed = |context: &mut Context, [choice, one, other]: [Value; 3]| {
+            let shift = context.subtract(one, other)?;
+            let shift = context.multiply(shift, choice)?;
+            context.add(other, shift)
+        };
+        let followed = |context: &mut Context, old: Value, new: Value| {
+            let kept = context.scale(old, self.decay)?;
+            let part = context.scale(new, 1.0 - self.decay)?;
+            context.add(kept, part)
+        };
+        let codebook = context.parameter(CODEBOOK, wide)?;
+        let (all_counts, all_sums) = (context.parameter(COUNTS, [self.codes])?, context.parameter(SUMS, wide)?);
+        let sums = context.scatter_add(quantised.vectors, quantised.indices, self.codes)?;
+        let mut counts = followed(context, all_counts, counts)?;
+        let mut sums = followed(context, all_sums, sums)?;
+        let divisor = context.with_number(Binary::Maximum, counts, LEAST_COUNT)?;
+        let divisor = column(context, divisor)?;
+        let means = context.divide(sums, divisor)?;
+        let least = context.constant(LEAST_COUNT, [])?;
+        let known = context.binary(Binary::Less, least, counts)?;
+        let known = column(context, known)?;
+        let mut vectors = mixed(context, [known, means, codebook])?;
+        if self.restart > 0.0 {
+            let mean = context.mean(counts, &[0])?;
+            let limit = context.scale(mean, self.restart)?;
+            let unused = context.binary(Binary::Less, counts, limit)?;
+            let draws = context.random_uniform(state, [self.codes])?;
+            // Rounding to the nearest integer then truncates the fraction.
+            let draws = context.scale(draws, rows as f64)?;
+            let draws = context.with_number(Binary::Subtract, draws, 0.5)?;
+            let draws = context.indices(draws, rows)?;
+            let fresh = context.gather(quantised.vectors, draws)?;
+            let mean = context.broadcast(mean, [self.codes])?;
+            counts = mixed(context, [unused, mean, counts])?;
+            let unused = column(context, unused)?;
+            vectors = mixed(context, [unused, fresh, vectors])?;
+            let mean = column(context, mean)?;
+            let whole = context.multiply(fresh, mean)?;
+            sums = mixed(context, [unused, whole, sums])?;
+        }
+        context.assign(codebook, vectors)?;
+        context.assign(all_counts, counts)?;
+        context.assign(all_sums, sums)
     }
 }
 
 /// Whether layers end in a convolution of sequences `[channels, length]`, or in a layer that only follows these,
-/// ignoring elementwise layers behind.
+/// ignoring the elementwise layers after it.
 fn leaves_channels(layers: &[Placed]) -> bool {
-    // Behind a softmax, vectors span the last axis.
+    // After a softmax, vectors span the last axis.
     let same = |layer: &&Placed| match &layer.layer {
         Layer::Softmax(_) => false,
         layer => matches!(layer.axes(), Axes::Elementwise | Axes::Same),
@@ -230,71 +271,14 @@ fn leaves_channels(layers: &[Placed]) -> bool {
     })
 }
 
-/// Updates the codebook by moving averages, and restarts rarely chosen vectors.
-fn follow_vectors(
-    graph: &mut Context,
-    quantised: &Quantised,
-    counts: Value,
-    state: Value,
-    own: VectorQuantised,
-) -> Result<()> {
-    let rows = graph.shape(quantised.vectors)[0];
-    let size = graph.shape(quantised.vectors)[1];
-    let wide = [own.codes, size];
-    let column = |graph: &mut Context, x: Value| graph.reshape(x, [own.codes, 1]);
-    let mixed = |graph: &mut Context, [choice, one, other]: [Value; 3]| {
-        let shift = graph.subtract(one, other)?;
-        let shift = graph.multiply(shift, choice)?;
-        graph.add(other, shift)
-    };
-    let followed = |graph: &mut Context, old: Value, new: Value| {
-        let kept = graph.scale(old, own.decay)?;
-        let part = graph.scale(new, 1.0 - own.decay)?;
-        graph.add(kept, part)
-    };
-    let codebook = graph.parameter(CODEBOOK, wide)?;
-    let (all_counts, all_sums) = (graph.parameter(COUNTS, [own.codes])?, graph.parameter(SUMS, wide)?);
-    let sums = graph.scatter_add(quantised.vectors, quantised.indices, own.codes)?;
-    let mut counts = followed(graph, all_counts, counts)?;
-    let mut sums = followed(graph, all_sums, sums)?;
-    let divisor = graph.with_number(Binary::Maximum, counts, LEAST_COUNT)?;
-    let divisor = column(graph, divisor)?;
-    let means = graph.divide(sums, divisor)?;
-    let least = graph.constant(LEAST_COUNT, [])?;
-    let known = graph.binary(Binary::Less, least, counts)?;
-    let known = column(graph, known)?;
-    let mut vectors = mixed(graph, [known, means, codebook])?;
-    if own.restart > 0.0 {
-        let mean = graph.mean(counts, &[0])?;
-        let limit = graph.scale(mean, own.restart)?;
-        let unused = graph.binary(Binary::Less, counts, limit)?;
-        let draws = graph.random_uniform(state, [own.codes])?;
-        // Rounding to the nearest integer then truncates the fraction.
-        let draws = graph.scale(draws, rows as f64)?;
-        let draws = graph.with_number(Binary::Subtract, draws, 0.5)?;
-        let draws = graph.indices(draws, rows)?;
-        let fresh = graph.gather(quantised.vectors, draws)?;
-        let mean = graph.broadcast(mean, [own.codes])?;
-        counts = mixed(graph, [unused, mean, counts])?;
-        let unused = column(graph, unused)?;
-        vectors = mixed(graph, [unused, fresh, vectors])?;
-        let mean = column(graph, mean)?;
-        let whole = graph.multiply(fresh, mean)?;
-        sums = mixed(graph, [unused, whole, sums])?;
-    }
-    graph.assign(codebook, vectors)?;
-    graph.assign(all_counts, counts)?;
-    graph.assign(all_sums, sums)
-}
-
 /// Perplexity of codebook usage: the number of vectors that, evenly chosen, would give this entropy.
-fn perplexity(graph: &mut Context, counts: Value, count: usize) -> Result<Value> {
-    let parts = graph.scale(counts, 1.0 / count as f64)?;
+fn perplexity(context: &mut Context, counts: Value, count: usize) -> Result<Value> {
+    let parts = context.scale(counts, 1.0 / count as f64)?;
     // Keeps the logarithm finite.
-    let positive = graph.with_number(Binary::Maximum, parts, 1e-10)?;
-    let logarithms = graph.unary(Unary::Ln, positive)?;
-    let each = graph.multiply(parts, logarithms)?;
-    let sum = graph.sum(each, &[0])?;
-    let entropy = graph.unary(Unary::Negate, sum)?;
-    graph.unary(Unary::Exp, entropy)
+    let positive = context.with_number(Binary::Maximum, parts, 1e-10)?;
+    let logarithms = context.unary(Unary::Ln, positive)?;
+    let each = context.multiply(parts, logarithms)?;
+    let sum = context.sum(each, &[0])?;
+    let entropy = context.unary(Unary::Negate, sum)?;
+    context.unary(Unary::Exp, entropy)
 }

@@ -1,12 +1,12 @@
 //! The gaussian latent of variational autoencoders, and their bounds on the evidence.
 
 use super::super::loss::{LossSpec, bounded};
-use super::rules::{Facts, Latent, Model, Objective, RECONSTRUCTION, STEPS, state};
-use super::wasserstein::{DISCREPANCY, MmdKernel, with_discrepancy};
+use super::rules::{Encoded, Facts, Latent, Model, Objective, RECONSTRUCTION, STEPS, state};
+use super::wasserstein::{MmdKernel, Wasserstein};
 use crate::error::{Error, Result};
 use crate::graph::{Binary, Scope, Unary, Value};
 use crate::nn::{Context, Initial, Layer, Linear, Parameter, Placed, place};
-use crate::schema::{Key, Setting};
+use crate::schema::{Key, keys};
 use crate::shape::Shape;
 
 /// The Kullback-Leibler divergence of the posterior from the standard normal, in nats per sample.
@@ -48,20 +48,22 @@ struct Posterior {
 
 impl Latent for Gaussian {
     fn keys(&mut self) -> Vec<Key<'_>> {
-        vec![
-            Key::short("size", Setting::Count(&mut self.size)),
-            Key::optional("beta", Setting::NotNegative(&mut self.beta)),
-            Key::optional("warmup", Setting::Whole(&mut self.warmup)),
-            Key::optional("cycle", Setting::Whole(&mut self.cycle)),
-            Key::optional("free_bits", Setting::NotNegative(&mut self.free_bits)),
-            Key::optional("samples", Setting::Count(&mut self.samples)),
-            Key::optional("mmd", Setting::NotNegative(&mut self.mmd)),
+        keys![
+            self;
+            size: Count.replaces_table(),
+            beta: NotNegative,
+            warmup: Whole,
+            cycle: Whole,
+            free_bits: NotNegative,
+            samples: Count,
+            mmd: NotNegative,
         ]
     }
 
     fn facts(&self) -> Facts {
         let weights = &["beta", "samples", "mmd"];
-        Facts { drawn: true, prior: true, replaces_output: true, weights, ..Facts::default() }
+        let (warmup, divergence) = (self.warmup, self.beta);
+        Facts { drawn: true, prior: true, replaces_output: true, warmup, divergence, weights, ..Facts::default() }
     }
 
     fn resize(&mut self, size: usize) -> bool {
@@ -117,31 +119,21 @@ impl Latent for Gaussian {
         counts.then(|| state(STEPS, [], Initial::Constant(0.0))).into_iter().collect()
     }
 
-    fn code(&self, model: &dyn Model, graph: &mut Context, encoded: Value) -> Result<Value> {
-        head(model, graph, encoded, 0)
+    fn code(&self, model: &dyn Model, context: &mut Context, encoded: Value) -> Result<Value> {
+        head(model, context, encoded, 0)
     }
 
-    fn objective(
-        &self,
-        model: &dyn Model,
-        graph: &mut Context,
-        encoded: Value,
-        target: Value,
-        state: Value,
-    ) -> Result<Objective> {
-        let batch = graph.shape(encoded)[0];
-        let noise = self.noise(graph, state, batch, self.samples)?;
+    fn objective(&self, context: &mut Context, batch: Encoded, state: Value) -> Result<Objective> {
+        let count = context.shape(batch.output)[0];
+        let noise = self.noise(context, state, count, self.samples)?;
         if self.samples > 1 {
-            let (code, loss) = self.bound(model, graph, encoded, target, noise)?;
-            return Ok(Objective { loss, code, decoded: None, parts: vec![] });
+            return self.bound(context, batch, noise);
         }
-        let noise = graph.reshape(noise, [batch, self.size])?;
-        let (mut objective, drawn) = self.variational(model, graph, encoded, target, noise)?;
+        let noise = context.reshape(noise, [count, self.size])?;
+        let (mut objective, drawn) = self.variational(context, batch, noise)?;
         if self.mmd > 0.0 {
-            let kernel = MmdKernel::Gaussian;
-            let (loss, discrepancy) = with_discrepancy(graph, objective.loss, drawn, state, self.mmd, kernel)?;
-            objective.loss = loss;
-            objective.parts.push((DISCREPANCY, discrepancy));
+            let discrepancy = Wasserstein { mmd: self.mmd, kernel: MmdKernel::Gaussian };
+            discrepancy.add_discrepancy(context, &mut objective, drawn, state)?;
         }
         Ok(objective)
     }
@@ -149,163 +141,155 @@ impl Latent for Gaussian {
 
 impl Gaussian {
     /// Standard normal noise for codes of a batch's samples, `[batch, samples, size]`.
-    pub(crate) fn noise(&self, graph: &mut Context, state: Value, batch: usize, samples: usize) -> Result<Value> {
-        let scope = graph.set_scope("latent");
-        let noise = graph.random_normal(state, [batch, samples, self.size]);
-        graph.set_scope(scope);
+    pub(crate) fn noise(&self, context: &mut Context, state: Value, batch: usize, samples: usize) -> Result<Value> {
+        let scope = context.set_scope("latent");
+        let noise = context.random_normal(state, [batch, samples, self.size]);
+        context.set_scope(scope);
         noise
     }
 
     /// Negative evidence lower bound, and the codes that it was computed from.
     pub(crate) fn variational(
         &self,
-        model: &dyn Model,
-        graph: &mut Context,
-        encoded: Value,
-        target: Value,
+        context: &mut Context,
+        batch: Encoded,
         noise: Value,
     ) -> Result<(Objective, Value)> {
-        let posterior = posterior(model, graph, encoded)?;
-        let scope = graph.set_scope("latent");
-        let code = drawn(graph, posterior, noise)?;
-        graph.set_scope(scope);
-        let decoded = model.decode(graph, code)?;
-        let reconstruction = model.loss(graph, decoded, target)?;
-        let scope = graph.set_scope(Scope::full_precision("loss"));
-        let each = divergences(graph, posterior)?;
-        let divergence = graph.sum(each, &[0, 1])?;
-        let counted = match graph.training() {
+        let posterior = posterior(context, batch)?;
+        let scope = context.set_scope("latent");
+        let code = drawn(context, posterior, noise)?;
+        context.set_scope(scope);
+        let mut objective = batch.reconstruct(context, code)?;
+        objective.parts.push((RECONSTRUCTION, objective.loss));
+        let scope = context.set_scope(Scope::full_precision("loss"));
+        let each = divergences(context, posterior)?;
+        let divergence = context.sum(each, &[0, 1])?;
+        let counted = match context.training() {
             Some(_) if self.free_bits > 0.0 => {
-                let numbers = graph.sum(each, &[0])?;
-                let numbers = graph.with_number(Binary::Maximum, numbers, self.free_bits)?;
-                graph.sum(numbers, &[0])?
+                let numbers = context.sum(each, &[0])?;
+                let numbers = context.with_number(Binary::Maximum, numbers, self.free_bits)?;
+                context.sum(numbers, &[0])?
             }
             _ => divergence,
         };
         let weighted = match self.warmup {
             0 if self.beta == 1.0 => counted,
-            0 => graph.scale(counted, self.beta)?,
+            0 => context.scale(counted, self.beta)?,
             _ => {
-                let weight = self.weight(graph)?;
-                graph.multiply(counted, weight)?
+                let weight = self.weight(context)?;
+                context.multiply(counted, weight)?
             }
         };
-        let loss = graph.add(reconstruction, weighted)?;
-        graph.set_scope(scope);
-        let parts = vec![(RECONSTRUCTION, reconstruction), (DIVERGENCE, divergence)];
-        Ok((Objective { loss, code: posterior.mean, decoded: None, parts }, code))
+        objective.loss = context.add(objective.loss, weighted)?;
+        context.set_scope(scope);
+        objective.parts.push((DIVERGENCE, divergence));
+        Ok((Objective { code: posterior.mean, decoded: None, ..objective }, code))
     }
 
     /// Weight of the divergence in this training step, which is counted; `beta` outside training.
-    fn weight(&self, graph: &mut Context) -> Result<Value> {
-        if graph.training().is_none() {
-            return graph.constant(self.beta, []);
+    fn weight(&self, context: &mut Context) -> Result<Value> {
+        if context.training().is_none() {
+            return context.constant(self.beta, []);
         }
-        let steps = graph.parameter(STEPS, [])?;
-        let mut next = graph.with_number(Binary::Add, steps, 1.0)?;
+        let steps = context.parameter(STEPS, [])?;
+        let mut next = context.with_number(Binary::Add, steps, 1.0)?;
         // Wraps or caps the count, which would lose digits as a float.
         if self.cycle > 0 {
-            let end = graph.constant(self.cycle as f64, [])?;
-            let goes_on = graph.binary(Binary::Less, next, end)?;
-            next = graph.multiply(next, goes_on)?;
+            let end = context.constant(self.cycle as f64, [])?;
+            let goes_on = context.binary(Binary::Less, next, end)?;
+            next = context.multiply(next, goes_on)?;
         } else {
-            next = graph.with_number(Binary::Minimum, next, self.warmup as f64)?;
+            next = context.with_number(Binary::Minimum, next, self.warmup as f64)?;
         }
-        graph.assign(steps, next)?;
-        let steps = graph.detach(steps);
-        let part = graph.scale(steps, self.beta / self.warmup as f64)?;
-        graph.with_number(Binary::Minimum, part, self.beta)
+        context.assign(steps, next)?;
+        let steps = context.detach(steps);
+        let part = context.scale(steps, self.beta / self.warmup as f64)?;
+        context.with_number(Binary::Minimum, part, self.beta)
     }
 
-    /// The mean code, and the importance-weighted bound.
-    pub(crate) fn bound(
-        &self,
-        model: &dyn Model,
-        graph: &mut Context,
-        encoded: Value,
-        target: Value,
-        noise: Value,
-    ) -> Result<(Value, Value)> {
-        let posterior = posterior(model, graph, encoded)?;
+    /// Importance-weighted bound, with noise `[n, samples, size]`.
+    pub(crate) fn bound(&self, context: &mut Context, encoded: Encoded, noise: Value) -> Result<Objective> {
+        let posterior = posterior(context, encoded)?;
         let mean_code = posterior.mean;
-        let [batch, samples, size] = graph.shape(noise)[..] else {
-            let problem = format!("noise is {}, not [n, samples, size]", graph.shape(noise));
+        let model = encoded.model;
+        let [batch, samples, size] = context.shape(noise)[..] else {
+            let problem = format!("noise is {}, not [n, samples, size]", context.shape(noise));
             return Err(Error::invalid("latent", problem, "draw it by Network::noise"));
         };
-        let scope = graph.set_scope("latent");
+        let scope = context.set_scope("latent");
         let mut repeated = |x: Value| {
-            let x = graph.reshape(x, [batch, 1, size])?;
-            graph.broadcast(x, [batch, samples, size])
+            let x = context.reshape(x, [batch, 1, size])?;
+            context.broadcast(x, [batch, samples, size])
         };
         let posterior = Posterior { mean: repeated(posterior.mean)?, log_variance: repeated(posterior.log_variance)? };
-        let code = drawn(graph, posterior, noise)?;
+        let code = drawn(context, posterior, noise)?;
         // ln p(z) - ln q(z | x), in which the constants cancel: the sum of (noise² - z² + l) / 2.
-        let [prior, own] = [graph.unary(Unary::Square, code)?, graph.unary(Unary::Square, noise)?];
-        let ratio = graph.subtract(own, prior)?;
-        let ratio = graph.add(ratio, posterior.log_variance)?;
-        let ratio = graph.scale(ratio, 0.5)?;
-        let ratio = graph.sum(ratio, &[2])?;
-        graph.set_scope(scope);
+        let [prior, own] = [context.unary(Unary::Square, code)?, context.unary(Unary::Square, noise)?];
+        let ratio = context.subtract(own, prior)?;
+        let ratio = context.add(ratio, posterior.log_variance)?;
+        let ratio = context.scale(ratio, 0.5)?;
+        let ratio = context.sum(ratio, &[2])?;
+        context.set_scope(scope);
         let input = &model.input_shape(1)[1..];
         let wanted: Shape = [batch, 1].into_iter().chain(input.iter().copied()).collect();
         let all: Shape = [batch, samples].into_iter().chain(input.iter().copied()).collect();
-        let target = graph.reshape(target, wanted)?;
-        let target = graph.broadcast(target, all)?;
-        let target = graph.reshape(target, model.input_shape(batch * samples))?;
+        let target = context.reshape(encoded.target, wanted)?;
+        let target = context.broadcast(target, all)?;
+        let target = context.reshape(target, model.input_shape(batch * samples))?;
         // Layers with teacher forcing see the target once per code.
-        graph.set_target(target);
-        let rows = graph.reshape(code, [batch * samples, size])?;
-        let decoded = model.decode(graph, rows)?;
-        let scope = graph.set_scope(Scope::full_precision("loss"));
-        let unlikelihood = model.likelihood(graph, decoded, target)?;
-        let unlikelihood = graph.reshape(unlikelihood, [batch, samples])?;
-        let weights = graph.subtract(ratio, unlikelihood)?;
+        context.set_target(target);
+        let rows = context.reshape(code, [batch * samples, size])?;
+        let decoded = model.decode(context, rows)?;
+        let scope = context.set_scope(Scope::full_precision("loss"));
+        let unlikelihood = model.likelihood(context, decoded, target)?;
+        let unlikelihood = context.reshape(unlikelihood, [batch, samples])?;
+        let weights = context.subtract(ratio, unlikelihood)?;
         // Logarithm of the mean weight, computed stably from the largest weight.
-        let largest = graph.max(weights, &[1])?;
-        let largest = graph.detach(largest);
-        let spread = graph.reshape(largest, [batch, 1])?;
-        let below = graph.subtract(weights, spread)?;
-        let power = graph.unary(Unary::Exp, below)?;
-        let mean = graph.mean(power, &[1])?;
-        let logarithm = graph.unary(Unary::Ln, mean)?;
-        let bound = graph.add(logarithm, largest)?;
-        let bound = graph.mean_all(bound)?;
-        let bound = graph.unary(Unary::Negate, bound)?;
-        graph.set_scope(scope);
-        Ok((mean_code, bound))
+        let largest = context.max(weights, &[1])?;
+        let largest = context.detach(largest);
+        let spread = context.reshape(largest, [batch, 1])?;
+        let below = context.subtract(weights, spread)?;
+        let power = context.unary(Unary::Exp, below)?;
+        let mean = context.mean(power, &[1])?;
+        let logarithm = context.unary(Unary::Ln, mean)?;
+        let bound = context.add(logarithm, largest)?;
+        let bound = context.mean_all(bound)?;
+        let bound = context.unary(Unary::Negate, bound)?;
+        context.set_scope(scope);
+        Ok(Objective { loss: bound, code: mean_code, decoded: None, parts: vec![] })
     }
 }
 
-fn head(model: &dyn Model, graph: &mut Context, encoded: Value, index: usize) -> Result<Value> {
-    let shape = graph.shape(encoded).clone();
-    let flat = graph.reshape(encoded, [shape[0], shape.elements() / shape[0]])?;
+fn head(model: &dyn Model, context: &mut Context, encoded: Value, index: usize) -> Result<Value> {
+    let shape = context.shape(encoded).clone();
+    let flat = context.reshape(encoded, [shape[0], shape.elements() / shape[0]])?;
     let head = model.resolved().heads.get(index);
     head.ok_or_else(|| Error::invalid("latent", "it has no such layer", "report this as a bug in pinhole"))?
-        .apply(graph, flat)
+        .apply(context, flat)
 }
 
-fn posterior(model: &dyn Model, graph: &mut Context, encoded: Value) -> Result<Posterior> {
-    let mean = head(model, graph, encoded, 0)?;
-    let log_variance = head(model, graph, encoded, 1)?;
-    Ok(Posterior { mean, log_variance: bounded(graph, log_variance)? })
+fn posterior(context: &mut Context, batch: Encoded) -> Result<Posterior> {
+    let mean = head(batch.model, context, batch.output, 0)?;
+    let log_variance = head(batch.model, context, batch.output, 1)?;
+    Ok(Posterior { mean, log_variance: bounded(context, log_variance)? })
 }
 
 /// Draws codes by reparameterisation: mean + e^(l / 2) noise.
-fn drawn(graph: &mut Context, posterior: Posterior, noise: Value) -> Result<Value> {
-    let half = graph.scale(posterior.log_variance, 0.5)?;
-    let deviation = graph.unary(Unary::Exp, half)?;
-    let shift = graph.multiply(deviation, noise)?;
-    graph.add(posterior.mean, shift)
+fn drawn(context: &mut Context, posterior: Posterior, noise: Value) -> Result<Value> {
+    let half = context.scale(posterior.log_variance, 0.5)?;
+    let deviation = context.unary(Unary::Exp, half)?;
+    let shift = context.multiply(deviation, noise)?;
+    context.add(posterior.mean, shift)
 }
 
 /// Divergence of each code element from the standard normal, over the number of samples: their sum is nats per sample.
-fn divergences(graph: &mut Context, posterior: Posterior) -> Result<Value> {
-    let batch = graph.shape(posterior.mean)[0];
+fn divergences(context: &mut Context, posterior: Posterior) -> Result<Value> {
+    let batch = context.shape(posterior.mean)[0];
     // (m² + e^l - l - 1) / 2
-    let square = graph.unary(Unary::Square, posterior.mean)?;
-    let variance = graph.unary(Unary::Exp, posterior.log_variance)?;
-    let terms = graph.add(square, variance)?;
-    let terms = graph.subtract(terms, posterior.log_variance)?;
-    let terms = graph.with_number(Binary::Subtract, terms, 1.0)?;
-    graph.scale(terms, 0.5 / batch as f64)
+    let square = context.unary(Unary::Square, posterior.mean)?;
+    let variance = context.unary(Unary::Exp, posterior.log_variance)?;
+    let terms = context.add(square, variance)?;
+    let terms = context.subtract(terms, posterior.log_variance)?;
+    let terms = context.with_number(Binary::Subtract, terms, 1.0)?;
+    context.scale(terms, 0.5 / batch as f64)
 }

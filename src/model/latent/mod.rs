@@ -17,10 +17,10 @@ use crate::schema::{Key, choices, validate};
 pub use super::loss::LOG_VARIANCES;
 pub use adversarial::{ADVERSARIAL, Adversarial, DISCRIMINATOR};
 pub use bits::Bits;
-pub(crate) use codebook::CODEBOOK;
+pub(crate) use codebook::{CODEBOOK, Vectors};
 pub use codebook::{COMMITMENT, PERPLEXITY, VectorQuantised};
 pub use gaussian::{DIVERGENCE, Gaussian};
-pub(crate) use rules::{Latent, Model};
+pub(crate) use rules::{Encoded, Facts, Latent, Model};
 pub use rules::{Objective, RECONSTRUCTION};
 pub use top_k::TopK;
 pub(crate) use top_k::{across_columns, start_unit_columns};
@@ -76,17 +76,22 @@ latents! {
 impl LatentSpec {
     /// Whether training and validation draw codes at random.
     pub fn is_drawn(&self) -> bool {
-        self.rules().facts().drawn
+        self.facts().drawn
     }
 
     /// Whether training matches codes to a standard normal prior, so that its draws decode to new samples.
     pub fn has_prior(&self) -> bool {
-        self.rules().facts().prior
+        self.facts().prior
     }
 
     /// Whether codes are codebook vectors or bits, so that most other numbers are no codes.
     pub fn is_discrete(&self) -> bool {
-        self.rules().facts().discrete
+        self.facts().discrete
+    }
+
+    /// Properties that other parts of the crate query.
+    pub(crate) fn facts(&self) -> Facts {
+        self.rules().facts()
     }
 
     fn settings(&mut self) -> Vec<Key<'_>> {
@@ -101,5 +106,15 @@ impl LatentSpec {
     pub(super) fn validate(&self) -> Result<()> {
         validate(self, "latent")?;
         self.rules().validate()
+    }
+
+    /// Whether codes are bits.
+    pub fn is_binary(&self) -> bool {
+        matches!(self, LatentSpec::Binary(_))
+    }
+
+    /// Whether codes are vectors of a codebook, and so have indices.
+    pub fn has_codebook(&self) -> bool {
+        matches!(self, LatentSpec::VectorQuantised(_))
     }
 }

@@ -34,11 +34,31 @@ pub(crate) trait Model {
     /// The shape of a batch of samples.
     fn input_shape(&self, batch: usize) -> Shape;
     /// Reconstructions of a batch of codes.
-    fn decode(&self, graph: &mut Context, code: Value) -> Result<Decoded>;
+    fn decode(&self, context: &mut Context, code: Value) -> Result<Decoded>;
     /// Training loss between a reconstruction and its original: a scalar.
-    fn loss(&self, graph: &mut Context, decoded: Decoded, target: Value) -> Result<Value>;
+    fn loss(&self, context: &mut Context, decoded: Decoded, target: Value) -> Result<Value>;
     /// Negative log-likelihood of each sample, `[n]`. Fails where the loss is no likelihood.
-    fn likelihood(&self, graph: &mut Context, decoded: Decoded, target: Value) -> Result<Value>;
+    fn likelihood(&self, context: &mut Context, decoded: Decoded, target: Value) -> Result<Value>;
+}
+
+/// A batch between encoder and decoder.
+#[derive(Clone, Copy)]
+pub(crate) struct Encoded<'a> {
+    /// The model around the latent.
+    pub model: &'a dyn Model,
+    /// The encoder's output, `[n, ..]`.
+    pub output: Value,
+    /// The uncorrupted samples, `[n, ..input]`, with which the loss compares reconstructions.
+    pub target: Value,
+}
+
+impl Encoded<'_> {
+    /// Decodes codes, `[n, ..latent]`: an objective whose whole loss is the reconstruction's.
+    pub(super) fn reconstruct(&self, context: &mut Context, code: Value) -> Result<Objective> {
+        let decoded = self.model.decode(context, code)?;
+        let loss = self.model.loss(context, decoded, self.target)?;
+        Ok(Objective { loss, code, decoded: Some(decoded), parts: vec![] })
+    }
 }
 
 /// Properties of a latent that other parts of a model query.
@@ -54,6 +74,12 @@ pub(crate) struct Facts {
     pub replaces_output: bool,
     /// Whether the loss depends on all elements of a batch's codes, including steps beyond a sequence's length.
     pub counts_all_steps: bool,
+    /// Training steps in which weights of the loss rise; 0 for none.
+    pub warmup: usize,
+    /// Weight of a divergence in nats per sample, which is a sum over the code's elements; 0 without one.
+    pub divergence: f64,
+    /// Whether an adversary's loss is part of the loss, which may then rise in a sound training.
+    pub adversarial: bool,
     /// Settings that weigh parts of the validation loss other than the reconstruction's.
     pub weights: &'static [&'static str],
     /// State that belongs to the last weights, and does not fit an average of weights.
@@ -97,7 +123,7 @@ pub(crate) trait Latent {
         Ok(())
     }
 
-    /// Parameters and state besides those of layers, for codes of this shape.
+    /// Parameters and state outside of layers, for codes of this shape.
     fn parameters(&self, _encoder: &[Placed], _code: &Shape) -> Vec<Parameter> {
         Vec::new()
     }
@@ -112,19 +138,9 @@ pub(crate) trait Latent {
         Ok(encoded)
     }
 
-    /// Training objective for an encoder's output and the samples `target`. Codes are drawn with `state`, that of the
-    /// step.
-    fn objective(
-        &self,
-        model: &dyn Model,
-        graph: &mut Context,
-        encoded: Value,
-        target: Value,
-        _state: Value,
-    ) -> Result<Objective> {
-        let decoded = model.decode(graph, encoded)?;
-        let loss = model.loss(graph, decoded, target)?;
-        Ok(Objective { loss, code: encoded, decoded: Some(decoded), parts: vec![] })
+    /// Training objective of a batch. Codes are drawn with the step state `state`.
+    fn objective(&self, context: &mut Context, batch: Encoded, _state: Value) -> Result<Objective> {
+        batch.reconstruct(context, batch.output)
     }
 }
 

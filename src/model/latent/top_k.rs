@@ -1,10 +1,10 @@
 //! The latent of top-k sparse autoencoders: each code keeps its largest elements.
 
-use super::rules::{Facts, Latent, Model, Objective, STEPS, state};
+use super::rules::{Encoded, Facts, Latent, Model, Objective, STEPS, state};
 use crate::error::{Error, Result};
 use crate::graph::{Binary, Graph, Unary, Value};
 use crate::nn::{Context, Initial, Layer, Parameter, Placed, loss};
-use crate::schema::{Key, Setting};
+use crate::schema::{Key, keys};
 use crate::shape::Shape;
 
 /// State: for each element of a code, the number of samples since it was last among the largest.
@@ -48,13 +48,14 @@ impl Default for TopK {
 
 impl Latent for TopK {
     fn keys(&mut self) -> Vec<Key<'_>> {
-        vec![
-            Key::short("k", Setting::Count(&mut self.k)),
-            Key::optional("batch", Setting::Flag(&mut self.batch)),
-            Key::optional("auxiliary", Setting::NotNegative(&mut self.auxiliary)),
-            Key::optional("auxiliary_k", Setting::Count(&mut self.auxiliary_k)),
-            Key::optional("dead_after", Setting::Count(&mut self.dead_after)),
-            Key::optional("unit_norm", Setting::Flag(&mut self.unit_norm)),
+        keys![
+            self;
+            k: Count.replaces_table(),
+            batch: Flag,
+            auxiliary: NotNegative,
+            auxiliary_k: Count,
+            dead_after: Count,
+            unit_norm: Flag,
         ]
     }
 
@@ -118,95 +119,104 @@ impl Latent for TopK {
         dictionary(decoder).map(|(_, weight)| weight).filter(|_| self.unit_norm)
     }
 
-    fn code(&self, _model: &dyn Model, graph: &mut Context, encoded: Value) -> Result<Value> {
-        let scope = graph.set_scope("latent");
-        let marks = marks(graph, encoded, *self)?;
-        let code = graph.multiply(encoded, marks);
-        graph.set_scope(scope);
+    fn code(&self, _model: &dyn Model, context: &mut Context, encoded: Value) -> Result<Value> {
+        let scope = context.set_scope("latent");
+        let marks = self.marks(context, encoded)?;
+        let code = context.multiply(encoded, marks);
+        context.set_scope(scope);
         code
     }
 
-    fn objective(
-        &self,
-        model: &dyn Model,
-        graph: &mut Context,
-        encoded: Value,
-        target: Value,
-        _state: Value,
-    ) -> Result<Objective> {
-        let scope = graph.set_scope("latent");
-        let marks = marks(graph, encoded, *self)?;
-        let code = graph.multiply(encoded, marks)?;
-        if self.batch && graph.training().is_some() {
-            follow_threshold(graph, encoded, marks)?;
+    fn objective(&self, context: &mut Context, batch: Encoded, _state: Value) -> Result<Objective> {
+        let scope = context.set_scope("latent");
+        let marks = self.marks(context, batch.output)?;
+        let code = context.multiply(batch.output, marks)?;
+        if self.batch && context.training().is_some() {
+            follow_threshold(context, batch.output, marks)?;
         }
-        graph.set_scope(scope);
-        let decoded = model.decode(graph, code)?;
-        let mut loss = model.loss(graph, decoded, target)?;
-        if self.auxiliary > 0.0 && graph.training().is_some() {
-            let scope = graph.set_scope("latent");
-            let auxiliary = self.auxiliary_loss(model, graph, [encoded, code], [target, decoded.output])?;
-            let weighted = graph.scale(auxiliary, self.auxiliary)?;
-            loss = graph.add(loss, weighted)?;
-            graph.set_scope(scope);
+        context.set_scope(scope);
+        let mut objective = batch.reconstruct(context, code)?;
+        if self.auxiliary > 0.0 && context.training().is_some() {
+            let scope = context.set_scope("latent");
+            let auxiliary = self.auxiliary_loss(context, batch, &objective)?;
+            let weighted = context.scale(auxiliary, self.auxiliary)?;
+            objective.loss = context.add(objective.loss, weighted)?;
+            context.set_scope(scope);
         }
-        Ok(Objective { loss, code, decoded: Some(decoded), parts: vec![] })
+        Ok(objective)
     }
 }
 
 impl TopK {
+    /// Mask of a batch of codes: 1 for each kept element, else 0.
+    fn marks(&self, context: &mut Context, encoded: Value) -> Result<Value> {
+        let shape = context.shape(encoded).clone();
+        let batch = shape[0];
+        let marks = match (self.batch, context.training()) {
+            (false, _) => {
+                let rows = context.reshape(encoded, [batch, shape.elements() / batch])?;
+                context.top_k(rows, self.k)?
+            }
+            (true, Some(_)) => {
+                let all = context.reshape(encoded, [1, shape.elements()])?;
+                context.top_k(all, self.k * batch)?
+            }
+            (true, None) => {
+                let threshold = context.parameter(THRESHOLD, [])?;
+                context.binary(Binary::Less, threshold, encoded)?
+            }
+        };
+        context.reshape(marks, shape)
+    }
+
     /// Mean squared error of reconstructing the residual from dead elements alone; 0 where none is dead.
-    fn auxiliary_loss(
-        &self,
-        model: &dyn Model,
-        graph: &mut Context,
-        [encoded, code]: [Value; 2],
-        [target, output]: [Value; 2],
-    ) -> Result<Value> {
-        let shape = graph.shape(encoded).clone();
+    fn auxiliary_loss(&self, context: &mut Context, encoded: Encoded, objective: &Objective) -> Result<Value> {
+        let Encoded { model, output, target } = encoded;
+        let shape = context.shape(output).clone();
         let (batch, size) = (shape[0], shape.elements() / shape[0]);
-        let idle = graph.parameter(IDLE, [size])?;
-        let before = graph.detach(idle);
-        let limit = graph.constant(self.dead_after as f64, [])?;
-        let lives = graph.binary(Binary::Less, before, limit)?;
-        let dead = graph.one_minus(lives)?;
+        let idle = context.parameter(IDLE, [size])?;
+        let before = context.detach(idle);
+        let limit = context.constant(self.dead_after as f64, [])?;
+        let lives = context.binary(Binary::Less, before, limit)?;
+        let dead = context.one_minus(lives)?;
 
         // Counts restart where an element was kept; the limit keeps them exact as floats.
-        let rows = graph.reshape(code, [batch, size])?;
-        let magnitude = graph.unary(Unary::Absolute, rows)?;
-        let most = graph.max(magnitude, &[0])?;
-        let fired = graph.unary(Unary::Step, most)?;
-        let waits = graph.one_minus(fired)?;
-        let longer = graph.with_number(Binary::Add, before, batch as f64)?;
-        let next = graph.multiply(longer, waits)?;
-        let next = graph.with_number(Binary::Minimum, next, self.dead_after as f64)?;
-        graph.assign(idle, next)?;
+        let rows = context.reshape(objective.code, [batch, size])?;
+        let magnitude = context.unary(Unary::Absolute, rows)?;
+        let most = context.max(magnitude, &[0])?;
+        let fired = context.unary(Unary::Step, most)?;
+        let waits = context.one_minus(fired)?;
+        let longer = context.with_number(Binary::Add, before, batch as f64)?;
+        let next = context.multiply(longer, waits)?;
+        let next = context.with_number(Binary::Minimum, next, self.dead_after as f64)?;
+        context.assign(idle, next)?;
 
         // The largest dead elements; live ones sort last.
-        let rows = graph.reshape(encoded, [batch, size])?;
-        let below = graph.with_number(Binary::Subtract, dead, 1.0)?;
-        let below = graph.scale(below, LOWEST)?;
-        let ranked = graph.multiply(rows, dead)?;
-        let ranked = graph.add(ranked, below)?;
-        let marks = graph.top_k(ranked, self.auxiliary_k.min(size))?;
-        let marks = graph.multiply(marks, dead)?;
-        let revived = graph.multiply(rows, marks)?;
+        let rows = context.reshape(output, [batch, size])?;
+        let below = context.with_number(Binary::Subtract, dead, 1.0)?;
+        let below = context.scale(below, LOWEST)?;
+        let ranked = context.multiply(rows, dead)?;
+        let ranked = context.add(ranked, below)?;
+        let marks = context.top_k(ranked, self.auxiliary_k.min(size))?;
+        let marks = context.multiply(marks, dead)?;
+        let revived = context.multiply(rows, marks)?;
 
-        let Some((layer, weight)) = dictionary(&model.resolved().decoder) else {
+        let (Some((layer, weight)), Some(reconstruction)) = (dictionary(&model.resolved().decoder), objective.decoded)
+        else {
             let problem = "the decoder does not begin with a linear layer";
             return Err(Error::invalid("latent.top_k.auxiliary", problem, "write auxiliary = 0"));
         };
-        let weight = graph.parameter(&weight.name, weight.shape.clone())?;
+        let weight = context.parameter(&weight.name, weight.shape.clone())?;
         let width = layer[layer.len() - 1];
-        let revived = graph.reshape(revived, [batch * size / width, width])?;
-        let guess = graph.matmul(revived, weight, false, true)?;
-        let guess = graph.reshape(guess, model.input_shape(batch))?;
-        let target = graph.reshape(target, model.input_shape(batch))?;
-        let residual = graph.subtract(target, output)?;
-        let residual = graph.detach(residual);
-        let error = loss::mse(graph, guess, residual)?;
-        let any = graph.max(dead, &[0])?;
-        graph.multiply(error, any)
+        let revived = context.reshape(revived, [batch * size / width, width])?;
+        let guess = context.matmul(revived, weight, false, true)?;
+        let guess = context.reshape(guess, model.input_shape(batch))?;
+        let target = context.reshape(target, model.input_shape(batch))?;
+        let residual = context.subtract(target, reconstruction.output)?;
+        let residual = context.detach(residual);
+        let error = loss::mse(context, guess, residual)?;
+        let any = context.max(dead, &[0])?;
+        context.multiply(error, any)
     }
 }
 
@@ -256,43 +266,22 @@ pub(crate) fn across_columns(graph: &mut Graph, matrix: Value, gradient: Value) 
     graph.subtract(gradient, part)
 }
 
-/// Mask of a batch of codes: 1 for each kept element, else 0.
-fn marks(graph: &mut Context, encoded: Value, own: TopK) -> Result<Value> {
-    let shape = graph.shape(encoded).clone();
-    let batch = shape[0];
-    let marks = match (own.batch, graph.training()) {
-        (false, _) => {
-            let rows = graph.reshape(encoded, [batch, shape.elements() / batch])?;
-            graph.top_k(rows, own.k)?
-        }
-        (true, Some(_)) => {
-            let all = graph.reshape(encoded, [1, shape.elements()])?;
-            graph.top_k(all, own.k * batch)?
-        }
-        (true, None) => {
-            let threshold = graph.parameter(THRESHOLD, [])?;
-            graph.binary(Binary::Less, threshold, encoded)?
-        }
-    };
-    graph.reshape(marks, shape)
-}
-
 /// Moves the threshold towards the least kept element of a batch: a plain mean at first, then a moving average.
-fn follow_threshold(graph: &mut Context, encoded: Value, marks: Value) -> Result<()> {
-    let axes: Vec<usize> = (0..graph.shape(encoded).len()).collect();
-    let negative = graph.unary(Unary::Negate, encoded)?;
-    let negative = graph.multiply(negative, marks)?;
-    let below = graph.with_number(Binary::Subtract, marks, 1.0)?;
-    let below = graph.scale(below, LOWEST)?;
-    let all = graph.add(negative, below)?;
-    let least = graph.max(all, &axes)?;
-    let least = graph.unary(Unary::Negate, least)?;
-    let (threshold, steps) = (graph.parameter(THRESHOLD, [])?, graph.parameter(STEPS, [])?);
-    let count = graph.with_number(Binary::Add, steps, 1.0)?;
-    let count = graph.with_number(Binary::Minimum, count, THRESHOLD_STEPS)?;
-    graph.assign(steps, count)?;
-    let shift = graph.subtract(least, threshold)?;
-    let shift = graph.divide(shift, count)?;
-    let next = graph.add(threshold, shift)?;
-    graph.assign(threshold, next)
+fn follow_threshold(context: &mut Context, encoded: Value, marks: Value) -> Result<()> {
+    let axes: Vec<usize> = (0..context.shape(encoded).len()).collect();
+    let negative = context.unary(Unary::Negate, encoded)?;
+    let negative = context.multiply(negative, marks)?;
+    let below = context.with_number(Binary::Subtract, marks, 1.0)?;
+    let below = context.scale(below, LOWEST)?;
+    let all = context.add(negative, below)?;
+    let least = context.max(all, &axes)?;
+    let least = context.unary(Unary::Negate, least)?;
+    let (threshold, steps) = (context.parameter(THRESHOLD, [])?, context.parameter(STEPS, [])?);
+    let count = context.with_number(Binary::Add, steps, 1.0)?;
+    let count = context.with_number(Binary::Minimum, count, THRESHOLD_STEPS)?;
+    context.assign(steps, count)?;
+    let shift = context.subtract(least, threshold)?;
+    let shift = context.divide(shift, count)?;
+    let next = context.add(threshold, shift)?;
+    context.assign(threshold, next)
 }

@@ -1,10 +1,10 @@
 //! The latent of Wasserstein autoencoders, and the maximum mean discrepancy of codes from a standard normal.
 
-use super::rules::{Facts, Latent, Model, Objective, RECONSTRUCTION};
-use crate::error::{Error, Result};
+use super::rules::{Encoded, Facts, Latent, Objective, RECONSTRUCTION};
+use crate::error::Result;
 use crate::graph::{Binary, Graph, Scope, Unary, Value};
 use crate::nn::{Context, loss};
-use crate::schema::{Key, OneOf, Setting, names};
+use crate::schema::{Key, keys, names};
 
 /// Squared maximum mean discrepancy of a batch's codes from the standard normal.
 pub const DISCREPANCY: &str = "discrepancy";
@@ -38,73 +38,65 @@ impl Default for Wasserstein {
 
 impl Latent for Wasserstein {
     fn keys(&mut self) -> Vec<Key<'_>> {
-        vec![
-            Key::short("mmd", Setting::Positive(&mut self.mmd)),
-            Key::optional("kernel", Setting::Part(Box::new(OneOf(&mut self.kernel)))),
-        ]
+        keys![self; mmd: Positive.replaces_table(), kernel: name,]
     }
 
     fn facts(&self) -> Facts {
         Facts { prior: true, counts_all_steps: true, weights: &["mmd", "kernel"], ..Facts::default() }
     }
 
-    fn objective(
-        &self,
-        model: &dyn Model,
-        graph: &mut Context,
-        encoded: Value,
-        target: Value,
-        state: Value,
-    ) -> Result<Objective> {
-        let decoded = model.decode(graph, encoded)?;
-        let reconstruction = model.loss(graph, decoded, target)?;
-        let (loss, discrepancy) = with_discrepancy(graph, reconstruction, encoded, state, self.mmd, self.kernel)?;
-        let parts = vec![(RECONSTRUCTION, reconstruction), (DISCREPANCY, discrepancy)];
-        Ok(Objective { loss, code: encoded, decoded: Some(decoded), parts })
+    fn objective(&self, context: &mut Context, batch: Encoded, state: Value) -> Result<Objective> {
+        let mut objective = batch.reconstruct(context, batch.output)?;
+        objective.parts.push((RECONSTRUCTION, objective.loss));
+        self.add_discrepancy(context, &mut objective, batch.output, state)?;
+        Ok(objective)
     }
 }
 
-/// Adds a batch's weighted discrepancy to a loss; returns the sum and the unweighted discrepancy.
-pub(super) fn with_discrepancy(
-    graph: &mut Context,
-    loss: Value,
-    code: Value,
-    state: Value,
-    weight: f64,
-    kernel: MmdKernel,
-) -> Result<(Value, Value)> {
-    let scope = graph.set_scope(Scope::full_precision("loss"));
-    let shape = graph.shape(code).clone();
-    let rows = [shape[0], shape.elements() / shape[0]];
-    let codes = graph.reshape(code, rows)?;
-    let draws = graph.random_normal(state, rows)?;
-    let size = rows[1] as f64;
-    let discrepancy = loss::maximum_mean_discrepancy(graph, codes, draws, &|graph, distances| match kernel {
-        MmdKernel::Multiquadratic => multiquadratic(graph, distances, size),
-        MmdKernel::Gaussian => {
-            let scaled = graph.scale(distances, -0.5 / size)?;
-            graph.unary(Unary::Exp, scaled)
-        }
-    })?;
-    let weighted = graph.scale(discrepancy, weight)?;
-    let sum = graph.add(loss, weighted)?;
-    graph.set_scope(scope);
-    Ok((sum, discrepancy))
+impl Wasserstein {
+    /// Adds the weighted discrepancy of a batch's `codes` from draws of the standard normal.
+    pub(super) fn add_discrepancy(
+        &self,
+        context: &mut Context,
+        objective: &mut Objective,
+        codes: Value,
+        state: Value,
+    ) -> Result<()> {
+        let scope = context.set_scope(Scope::full_precision("loss"));
+        let shape = context.shape(codes).clone();
+        let rows = [shape[0], shape.elements() / shape[0]];
+        let codes = context.reshape(codes, rows)?;
+        let draws = context.random_normal(state, rows)?;
+        let size = rows[1] as f64;
+        let discrepancy =
+            loss::maximum_mean_discrepancy(context, codes, draws, &|graph, distances| match self.kernel {
+                MmdKernel::Multiquadratic => multiquadratic(graph, distances, size),
+                MmdKernel::Gaussian => {
+                    let scaled = graph.scale(distances, -0.5 / size)?;
+                    graph.unary(Unary::Exp, scaled)
+                }
+            })?;
+        let weighted = context.scale(discrepancy, self.mmd)?;
+        objective.loss = context.add(objective.loss, weighted)?;
+        context.set_scope(scope);
+        objective.parts.push((DISCREPANCY, discrepancy));
+        Ok(())
+    }
 }
 
 /// Sum of c / (c + d²) over seven scales c, those of the published code: twice the code's size (for a prior of variance
 /// 1) times 0.1, 0.2, 0.5, 1, 2, 5 and 10.
 fn multiquadratic(graph: &mut Graph, distances: Value, size: f64) -> Result<Value> {
-    let mut sum: Option<Value> = None;
-    for scale in [0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0] {
+    let part = |graph: &mut Graph, scale: f64| {
         let constant = 2.0 * size * scale;
         let below = graph.with_number(Binary::Add, distances, constant)?;
         let inverse = graph.unary(Unary::Reciprocal, below)?;
-        let part = graph.scale(inverse, constant)?;
-        sum = Some(match sum {
-            Some(sum) => graph.add(sum, part)?,
-            None => part,
-        });
+        graph.scale(inverse, constant)
+    };
+    let mut sum = part(graph, 0.1)?;
+    for scale in [0.2, 0.5, 1.0, 2.0, 5.0, 10.0] {
+        let next = part(graph, scale)?;
+        sum = graph.add(sum, next)?;
     }
-    sum.ok_or_else(|| Error::invalid("latent", "it has no scales", "report this as a bug in pinhole"))
+    Ok(sum)
 }

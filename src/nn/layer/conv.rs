@@ -1,55 +1,51 @@
 //! Convolutions and their transposes, of sequences (`D = 1`, `[channels, length]`) and of images (`D = 2`,
 //! `[channels, height, width]`). A sequence is an image of height 1.
 
-use super::kind::{
-    Key, Kind, Misfit, ParameterSpec, Setting, add_bias, as_image, misfit, pair, positive, product, spatial,
-    weight_and_bias,
-};
-use crate::error::Result;
-use crate::graph::{Value, Window};
-use crate::nn::{Context, Placed};
-use crate::shape::{Shape, conv_output, conv_transpose_output, dilated};
+use super::kind::*;
+use crate::graph::Window;
+use crate::shape::{conv_output, conv_transpose_output, dilated};
 
-/// Convolution (cross-correlation, as everywhere in the field); the weight is `[out, channels / groups, ..kernel]`. Pairs
-/// are height, then width.
+/// Convolution (a cross-correlation, as in all deep learning libraries); the weight is `[out, channels / groups,
+/// ..kernel]`. Pairs are height, then width.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Conv<const D: usize> {
-    /// Channels that come out.
+    /// Channels of the output.
     pub out: usize,
     /// Size of the kernel.
     pub kernel: [usize; D],
-    /// Step between two places of the kernel.
+    /// Step between two positions of the kernel.
     pub stride: [usize; D],
-    /// Zeros put around the input, on each side.
+    /// Zeros added to the input on each side.
     pub padding: [usize; D],
-    /// Whether as many zeros are put around the input as let the output have its size, PyTorch's `padding="same"`, and
-    /// [`padding`](Conv::padding) means nothing. Where their number is odd, one more stands at the end. For a stride of 1.
+    /// Whether the padding is PyTorch's `padding="same"`, by which the output has the input's size, in place of
+    /// [`padding`](Conv::padding). An odd number of zeros has one more at the end. Needs a stride of 1.
     pub same: bool,
     /// Step between two elements of the kernel.
     pub dilation: [usize; D],
-    /// Parts into which the channels are cut, each convolved on its own; as many as channels for a depthwise convolution.
+    /// Number of groups of channels that are convolved separately; the number of channels for a depthwise convolution.
     pub groups: usize,
     /// Whether a bias is added.
     pub bias: bool,
 }
 
-/// Transposed convolution: the gradient of [`Conv`] by its input. The weight is `[channels, out / groups, ..kernel]`.
+/// Transposed convolution: the gradient of [`Conv`] with respect to its input. The weight is
+/// `[channels, out / groups, ..kernel]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ConvTranspose<const D: usize> {
-    /// Channels that come out.
+    /// Channels of the output.
     pub out: usize,
     /// Size of the kernel.
     pub kernel: [usize; D],
-    /// Step between two places of the kernel in the output.
+    /// Step between two positions of the kernel in the output.
     pub stride: [usize; D],
-    /// Elements taken off the output, on each side.
+    /// Elements removed from the output on each side.
     pub padding: [usize; D],
-    /// Elements put on at the end of each axis, to choose among the input sizes that a strided convolution maps to the
-    /// same output size; smaller than `stride` or than `dilation`.
+    /// Elements added at the end of each axis, which chooses among the input sizes that a strided convolution maps to
+    /// one output size; smaller than `stride` or than `dilation`.
     pub output_padding: [usize; D],
     /// Step between two elements of the kernel in the output.
     pub dilation: [usize; D],
-    /// Parts into which the channels are cut, each on its own.
+    /// Number of groups of channels that are convolved separately.
     pub groups: usize,
     /// Whether a bias is added.
     pub bias: bool,
@@ -65,13 +61,13 @@ pub type ConvTranspose1d = ConvTranspose<1>;
 pub type ConvTranspose2d = ConvTranspose<2>;
 
 impl<const D: usize> Conv<D> {
-    /// With PyTorch's defaults: stride 1, no padding, neither dilated nor grouped, a bias.
+    /// Creates a convolution with PyTorch's defaults: stride 1, no padding, neither dilated nor grouped, a bias.
     pub fn new(out: usize, kernel: [usize; D]) -> Conv<D> {
         let (stride, padding, dilation) = ([1; D], [0; D], [1; D]);
         Conv { out, kernel, stride, padding, same: false, dilation, groups: 1, bias: true }
     }
 
-    /// Zeros on both sides along an axis, and those put on at its end beside them.
+    /// Number of zeros on each side along an axis, and number of further zeros at its end.
     fn zeros(&self, axis: usize) -> [usize; 2] {
         if !self.same {
             return [self.padding[axis], 0];
@@ -82,7 +78,8 @@ impl<const D: usize> Conv<D> {
 }
 
 impl<const D: usize> ConvTranspose<D> {
-    /// With PyTorch's defaults: stride 1, no padding of either kind, neither dilated nor grouped, a bias.
+    /// Creates a transposed convolution with PyTorch's defaults: stride 1, no padding of either kind, neither dilated
+    /// nor grouped, a bias.
     pub fn new(out: usize, kernel: [usize; D]) -> ConvTranspose<D> {
         let (zero, one) = ([0; D], [1; D]);
         let (stride, padding, output_padding, dilation) = (one, zero, zero, one);
@@ -95,9 +92,9 @@ impl<const D: usize> Kind for Conv<D> {
         if D == 1 { "conv1d" } else { "conv2d" }
     }
 
-    fn keys(&mut self) -> Vec<Key<'_>> {
-        let Conv { out, kernel, stride, padding, same, dilation, groups, bias } = self;
-        keys_of(out, [kernel, stride, dilation], Setting::Padding(padding, same), None, groups, bias)
+    keys! {
+        needed out: Whole, needed kernel: Sides, optional stride: Sides, optional padding: Padding + same,
+        optional dilation: Sides, optional groups: Whole, optional bias: Flag
     }
 
     fn output_shape(&self, input: &Shape) -> Result<Shape, Misfit> {
@@ -113,16 +110,11 @@ impl<const D: usize> Kind for Conv<D> {
             }
             return Ok(std::iter::once(*out).chain(size).collect());
         }
-        let along = |axis: usize| {
+        with_sizes::<D>(*out, |axis| {
             let covered = dilated(kernel[axis], dilation[axis]);
-            conv_output(size[axis], covered, stride[axis], padding[axis]).ok_or_else(|| {
-                let dilation = if *dilation == [1; D] { String::new() } else { format!(" and dilation {dilation:?}") };
-                let help = "use a smaller kernel or more padding";
-                misfit!("kernel {kernel:?} does not fit into {size:?} with padding {padding:?}{dilation}"; "{help}")
-            })
-        };
-        let sizes: Result<Vec<usize>, Misfit> = (0..D).map(along).collect();
-        Ok(std::iter::once(*out).chain(sizes?).collect())
+            conv_output(size[axis], covered, stride[axis], padding[axis])
+                .ok_or_else(|| large_kernel(kernel, &size, padding, dilation))
+        })
     }
 
     fn parameters(&self, input: &Shape) -> Vec<ParameterSpec> {
@@ -134,17 +126,17 @@ impl<const D: usize> Kind for Conv<D> {
         product(&[2, input[0] / self.groups]).saturating_mul(product(&self.kernel)).saturating_mul(product(output))
     }
 
-    fn apply(&self, placed: &Placed, cx: &mut Context, x: Value) -> Result<Value> {
-        let weight = placed.parameter(cx, 0)?;
-        let (mut x, weight) = (as_image(cx, x)?, as_image(cx, weight)?);
+    fn apply(&self, placed: &Placed, context: &mut Context, x: Value) -> Result<Value> {
+        let weight = placed.parameter(context, 0)?;
+        let (mut x, weight) = (as_image(context, x)?, as_image(context, weight)?);
         let zeros: [[usize; 2]; D] = std::array::from_fn(|axis| self.zeros(axis));
         let (padding, more) = (zeros.map(|[both, _]| both), zeros.map(|[_, more]| more));
         if more != [0; D] {
-            x = cx.pad(x, &[0; 4], &[0, 0, if D == 1 { 0 } else { more[0] }, more[D - 1]])?;
+            x = context.pad(x, &[0; 4], &[0, 0, if D == 1 { 0 } else { more[0] }, more[D - 1]])?;
         }
-        let y = cx.conv2d(x, weight, window(self.stride, padding, self.dilation, self.groups))?;
-        let y = placed.reshaped(cx, y)?;
-        add_bias(placed, cx, y)
+        let y = context.conv2d(x, weight, window(self.stride, padding, self.dilation, self.groups))?;
+        let y = placed.reshaped(context, y)?;
+        add_bias(placed, context, y)
     }
 }
 
@@ -153,31 +145,28 @@ impl<const D: usize> Kind for ConvTranspose<D> {
         if D == 1 { "conv_transpose1d" } else { "conv_transpose2d" }
     }
 
-    fn keys(&mut self) -> Vec<Key<'_>> {
-        let ConvTranspose { out, kernel, stride, padding, output_padding, dilation, groups, bias } = self;
-        keys_of(out, [kernel, stride, dilation], Setting::Sides(padding), Some(output_padding), groups, bias)
+    keys! {
+        needed out: Whole, needed kernel: Sides, optional stride: Sides, optional padding: Sides,
+        optional output_padding: Sides, optional dilation: Sides, optional groups: Whole, optional bias: Flag
     }
 
     fn output_shape(&self, input: &Shape) -> Result<Shape, Misfit> {
         let ConvTranspose { out, kernel, stride, padding, output_padding, dilation, groups, .. } = self;
         let size: [usize; D] = spatial(input)?;
         sensible(*out, input[0], kernel, stride, dilation, *groups)?;
-        let along = |axis: usize| {
+        with_sizes::<D>(*out, |axis| {
             if output_padding[axis] >= stride[axis].max(dilation[axis]) {
                 let least = format!("stride {stride:?} or dilation {dilation:?}");
                 let help = "use less output_padding";
                 return Err(misfit!("output_padding {output_padding:?} must be smaller than {least}"; "{help}"));
             }
             let covered = dilated(kernel[axis], dilation[axis]);
-            conv_transpose_output(size[axis], covered, stride[axis], padding[axis], output_padding[axis]).ok_or_else(
-                || {
-                    let help = "use less padding or a larger kernel";
-                    misfit!("padding {padding:?} leaves nothing of the output for input {size:?}"; "{help}")
-                },
-            )
-        };
-        let sizes: Result<Vec<usize>, Misfit> = (0..D).map(along).collect();
-        Ok(std::iter::once(*out).chain(sizes?).collect())
+            let length = conv_transpose_output(size[axis], covered, stride[axis], padding[axis], output_padding[axis]);
+            length.ok_or_else(|| {
+                let help = "use less padding or a larger kernel";
+                misfit!("padding {padding:?} leaves nothing of the output for input {size:?}"; "{help}")
+            })
+        })
     }
 
     fn parameters(&self, input: &Shape) -> Vec<ParameterSpec> {
@@ -185,23 +174,23 @@ impl<const D: usize> Kind for ConvTranspose<D> {
         weight_and_bias(weight.collect::<Shape>(), self.bias.then_some(self.out))
     }
 
-    /// Here each input element meets each weight of its channel once.
+    /// Each input element meets each weight of its channel once.
     fn flops(&self, input: &Shape, _output: &Shape) -> u64 {
         product(&[2, self.out / self.groups]).saturating_mul(product(&self.kernel)).saturating_mul(product(input))
     }
 
-    /// Transposed convolution maps as conv2d's gradient maps: PyTorch's weight [in, out / groups, ..kernel] is the weight of
-    /// the convolution that goes the other way.
-    fn apply(&self, placed: &Placed, cx: &mut Context, x: Value) -> Result<Value> {
-        let weight = placed.parameter(cx, 0)?;
-        let (x, weight) = (as_image(cx, x)?, as_image(cx, weight)?);
+    /// PyTorch's weight `[channels, out / groups, ..kernel]` is the weight of the convolution in the other direction,
+    /// whose gradient with respect to its input this is.
+    fn apply(&self, placed: &Placed, context: &mut Context, x: Value) -> Result<Value> {
+        let weight = placed.parameter(context, 0)?;
+        let (x, weight) = (as_image(context, x)?, as_image(context, weight)?);
         let mut padding = self.padding;
         let (mut size, mut start, mut end) = ([1; 2], [0; 2], [0; 2]);
         for (axis, padding) in padding.iter_mut().enumerate() {
             let at = axis + 2 - D;
             size[at] = placed.output[axis + 1];
-            // The convolution would make a longer input of an output of this size. Then all that the kernel reaches is
-            // computed, and the output cut out of it and the zeros behind it.
+            // The convolution of an output of this size would be longer than the input. So the elements that the kernel
+            // reaches are computed, without padding, and the output is cut from them and zeros behind them.
             if self.output_padding[axis] >= self.stride[axis] {
                 let reach = dilated(self.kernel[axis], self.dilation[axis]);
                 size[at] = (placed.input[axis + 1] - 1) * self.stride[axis] + reach;
@@ -209,46 +198,23 @@ impl<const D: usize> Kind for ConvTranspose<D> {
             }
         }
         let window = window(self.stride, padding, self.dilation, self.groups);
-        let mut y = cx.conv2d_grad_input(x, weight, window, size)?;
+        let mut y = context.conv2d_grad_input(x, weight, window, size)?;
         if end != [0; 2] {
-            let [n, c] = [cx.shape(y)[0], cx.shape(y)[1]];
-            y = cx.pad(y, &[0; 4], &[0, 0, end[0], end[1]])?;
+            let [n, c] = [context.shape(y)[0], context.shape(y)[1]];
+            y = context.pad(y, &[0; 4], &[0, 0, end[0], end[1]])?;
             let size = [0, 1].map(|at| size[at] + end[at] - 2 * start[at]);
-            y = cx.slice(y, &[0, 0, start[0], start[1]], [n, c, size[0], size[1]])?;
+            y = context.slice(y, &[0, 0, start[0], start[1]], [n, c, size[0], size[1]])?;
         }
-        let y = placed.reshaped(cx, y)?;
-        add_bias(placed, cx, y)
+        let y = placed.reshaped(context, y)?;
+        add_bias(placed, context, y)
     }
 }
 
-/// The keys of both kinds, in the order in which model files have them.
-fn keys_of<'a, const D: usize>(
-    out: &'a mut usize,
-    [kernel, stride, dilation]: [&'a mut [usize; D]; 3],
-    padding: Setting<'a>,
-    output_padding: Option<&'a mut [usize; D]>,
-    groups: &'a mut usize,
-    bias: &'a mut bool,
-) -> Vec<Key<'a>> {
-    let mut keys = vec![
-        Key::needed("out", Setting::Whole(out)),
-        Key::needed("kernel", Setting::Sides(kernel)),
-        Key::optional("stride", Setting::Sides(stride)),
-        Key::optional("padding", padding),
-    ];
-    keys.extend(output_padding.map(|sides| Key::optional("output_padding", Setting::Sides(sides))));
-    keys.extend([
-        Key::optional("dilation", Setting::Sides(dilation)),
-        Key::optional("groups", Setting::Whole(groups)),
-        Key::optional("bias", Setting::Flag(bias)),
-    ]);
-    keys
-}
-
-/// A larger stride or dilation is a slip of the pen, and below it their products cannot overflow.
+/// The largest stride and dilation, above which a number is likely a typing error; products of smaller ones cannot
+/// overflow.
 const LARGEST_STEP: usize = 1 << 12;
 
-/// What both kinds demand of their settings whatever the image.
+/// Fails where the settings of either kind are wrong for every image with this number of channels.
 fn sensible(
     out: usize,
     channels: usize,

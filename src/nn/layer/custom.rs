@@ -1,15 +1,11 @@
-//! Layers that an application writes itself.
+//! Layers that an application defines.
 
-use super::kind::{Key, Kind, Misfit, ParameterSpec, Setting, misfit};
-use crate::error::Result;
-use crate::graph::Value;
-use crate::nn::{Context, Placed};
-use crate::shape::Shape;
+use super::kind::*;
 use std::fmt;
 use std::sync::Arc;
 
-/// The rules of an application's own layer. Its gradient comes by itself, and it runs on every device, since it is made of
-/// a graph's ops. Its parameters are trained, saved and loaded like any other's.
+/// The rules of a layer that an application defines. The layer consists of graph ops, so that its gradient is derived
+/// and it runs on every device. Its parameters are trained, saved and loaded as other layers' are.
 ///
 /// ```
 /// use pinhole::graph::Value;
@@ -29,8 +25,8 @@ use std::sync::Arc;
 ///         vec![ParameterSpec { name: "scale", shape: input.clone(), initial: Initial::Constant(1.0) }]
 ///     }
 ///
-///     fn apply(&self, cx: &mut Context, x: Value, parameters: &[Value]) -> pinhole::Result<Value> {
-///         cx.multiply(x, parameters[0])
+///     fn apply(&self, context: &mut Context, x: Value, parameters: &[Value]) -> pinhole::Result<Value> {
+///         context.multiply(x, parameters[0])
 ///     }
 /// }
 ///
@@ -40,37 +36,37 @@ use std::sync::Arc;
 /// # Ok::<(), pinhole::Error>(())
 /// ```
 pub trait CustomLayer: Send + Sync {
-    /// The shape of one sample that comes out where `input` goes in (no batch in either). Fails where the layer
-    /// does not take it.
+    /// The output shape of one sample of shape `input`, both without the batch. Fails where the layer does not take
+    /// `input`.
     fn output_shape(&self, input: &Shape) -> Result<Shape, Misfit>;
 
-    /// The parameters for samples of shape `input`, which [`output_shape`](CustomLayer::output_shape) has accepted. The one
-    /// named `scale` of the layer `encoder.4` is `encoder.4.scale` in files.
+    /// The parameters for samples of shape `input`, which [`output_shape`](CustomLayer::output_shape) has accepted. The
+    /// parameter `scale` of the layer `encoder.4` is `encoder.4.scale` in files.
     fn parameters(&self, _input: &Shape) -> Vec<ParameterSpec> {
         Vec::new()
     }
 
-    /// The nodes on a batch: `[n, ..input]` to `[n, ..output]`, with the parameters in the order in which
-    /// [`parameters`](CustomLayer::parameters) asked for them. Ops are built on the context as on a graph.
-    fn apply(&self, cx: &mut Context, x: Value, parameters: &[Value]) -> Result<Value>;
+    /// Builds the layer's nodes on a batch, `[n, ..input]` to `[n, ..output]`, with the parameters in the order of
+    /// [`parameters`](CustomLayer::parameters). Ops are built on the context as on a graph.
+    fn apply(&self, context: &mut Context, x: Value, parameters: &[Value]) -> Result<Value>;
 
-    /// Forward floating-point operations for one sample, for summaries.
+    /// Number of forward floating-point operations for one sample, for summaries.
     fn flops(&self, _input: &Shape, _output: &Shape) -> u64 {
         0
     }
 }
 
-/// An application's own layer, under the name that a model file calls it by: see [`CustomLayer`]. Two are equal where their
-/// names are.
+/// A layer that an application defines by [`CustomLayer`], with its name in model files. Layers of equal names are
+/// equal.
 #[derive(Clone)]
 pub struct Custom {
     pub(crate) name: String,
-    /// None where a file names a layer that nobody has given.
+    /// The layer's rules; none where a file names a layer that the application has not registered.
     pub(crate) rules: Option<Arc<dyn CustomLayer>>,
 }
 
 impl super::Layer {
-    /// A layer of one's own, under the name that a model file has it by.
+    /// Creates a layer with rules of the application, under this name in model files.
     pub fn custom(name: impl Into<String>, layer: impl CustomLayer + 'static) -> super::Layer {
         super::Layer::Custom(Custom { name: name.into(), rules: Some(Arc::new(layer)) })
     }
@@ -89,11 +85,12 @@ impl fmt::Debug for Custom {
 }
 
 impl Custom {
-    /// An example of what a model file must give.
+    /// An example of a custom layer, without rules.
     pub(super) fn template() -> Custom {
         Custom { name: "scale".to_owned(), rules: None }
     }
 
+    /// The layer's rules. Fails where the application has not registered it.
     fn rules(&self) -> Result<&dyn CustomLayer, Misfit> {
         self.rules.as_deref().ok_or_else(|| {
             let help = "load the model in that application, which gives the layer by Extensions::layer";
@@ -103,13 +100,8 @@ impl Custom {
 }
 
 impl Kind for Custom {
-    fn name(&self) -> &'static str {
-        "custom"
-    }
-
-    fn keys(&mut self) -> Vec<Key<'_>> {
-        vec![Key::needed("name", Setting::Word(&mut self.name))]
-    }
+    name!("custom");
+    keys!(needed name: Word);
 
     fn output_shape(&self, input: &Shape) -> Result<Shape, Misfit> {
         self.rules()?.output_shape(input)
@@ -123,20 +115,20 @@ impl Kind for Custom {
         self.rules().map_or(0, |rules| rules.flops(input, output))
     }
 
-    fn apply(&self, placed: &Placed, cx: &mut Context, x: Value) -> Result<Value> {
+    fn apply(&self, placed: &Placed, context: &mut Context, x: Value) -> Result<Value> {
         let unfit = |problem: String| {
             let what = format!("layer {:?} at {}", self.name, placed.name);
             crate::Error::invalid(what, problem, "look at its CustomLayer")
         };
         let rules = self.rules().map_err(|misfit| unfit(misfit.problem))?;
         let parameters =
-            (0..placed.parameters.len()).map(|index| placed.parameter(cx, index)).collect::<Result<Vec<_>>>()?;
-        let batch = cx.shape(x)[0];
-        let y = rules.apply(cx, x, &parameters)?;
+            (0..placed.parameters.len()).map(|index| placed.parameter(context, index)).collect::<Result<Vec<_>>>()?;
+        let batch = context.shape(x)[0];
+        let y = rules.apply(context, x, &parameters)?;
         let expected: Shape = std::iter::once(batch).chain(placed.output.iter().copied()).collect();
-        match *cx.shape(y) == expected {
+        match *context.shape(y) == expected {
             true => Ok(y),
-            false => Err(unfit(format!("gives {}, its output_shape says {expected}", cx.shape(y)))),
+            false => Err(unfit(format!("gives {}, its output_shape says {expected}", context.shape(y)))),
         }
     }
 }

@@ -1,79 +1,61 @@
-//! What is drawn in training: dropout and noise.
+//! Layers that draw random numbers in training: dropout and noise.
 
-use super::kind::{Key, Kind, Misfit, Setting, misfit, product};
-use crate::error::Result;
-use crate::graph::Value;
-use crate::nn::{Context, Placed};
-use crate::shape::Shape;
+use super::kind::*;
 
-/// In training, elements become zero at random and the others grow by as much as is lost on average: Srivastava et al.,
-/// JMLR 15 (2014). Otherwise nothing happens.
+/// Dropout, Srivastava et al., JMLR 15 (2014): in training, sets random elements to zero and divides the others by the
+/// probability to remain, which keeps the mean. The identity outside training.
 ///
-/// Each layer draws from a stream of its own, new numbers in every step, from the counter-based generator: the same seed
+/// Each layer draws from a separate stream of the counter-based generator, new numbers in every step, so that a seed
 /// drops the same elements on every device.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Dropout {
     /// The probability that an element becomes zero.
     pub p: f64,
-    /// Whether it is whole channels of `[channels, ..]` that become zero: Tompson et al., arXiv 1411.4280.
+    /// Whether whole channels of `[channels, ..]` become zero: Tompson et al., arXiv 1411.4280.
     pub spatial: bool,
 }
 
-/// In training, a normal draw of this deviation is added to each element; otherwise nothing happens. Before the code it
-/// makes neighbouring codes decode alike (Poole et al., arXiv 1406.1831). Drawn as [`Dropout`]'s.
+/// Gaussian noise: in training, adds a normal draw to each element, from a stream as in [`Dropout`]; the identity
+/// outside training. Directly before the code it makes neighbouring codes decode alike: Poole et al., arXiv 1406.1831.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GaussianNoise {
-    /// The deviation.
+    /// The standard deviation of the noise.
     pub deviation: f64,
 }
 
 impl Kind for Dropout {
-    fn name(&self) -> &'static str {
-        if self.spatial { "spatial_dropout" } else { "dropout" }
-    }
-
-    fn keys(&mut self) -> Vec<Key<'_>> {
-        vec![Key::needed("p", Setting::Number(&mut self.p))]
-    }
+    name!(spatial: false => "dropout", true => "spatial_dropout");
+    keys!(needed p: Number);
 
     fn output_shape(&self, input: &Shape) -> Result<Shape, Misfit> {
-        if !(0.0..=1.0).contains(&self.p) {
-            return Err(misfit!("p must be between 0 and 1, got {:?}", self.p; "use 0.1, say"));
-        }
+        between_0_and_1("p", self.p)?;
         if self.spatial && input.len() < 2 {
             return Err(misfit!("expects [channels, ..], got {input}"; "use \"dropout\" for features"));
         }
         Ok(input.clone())
     }
 
-    fn flops(&self, input: &Shape, _output: &Shape) -> u64 {
-        product(input)
-    }
+    flops!(1);
 
-    fn apply(&self, _placed: &Placed, cx: &mut Context, x: Value) -> Result<Value> {
-        let Some(state) = cx.training().filter(|_| self.p > 0.0) else { return Ok(x) };
-        // Nothing is left to grow by as much as is lost.
+    fn apply(&self, _placed: &Placed, context: &mut Context, x: Value) -> Result<Value> {
+        let Some(state) = context.training().filter(|_| self.p > 0.0) else { return Ok(x) };
+        // No element remains that could be divided by the probability to remain.
         if self.p == 1.0 {
-            return cx.scale(x, 0.0);
+            return context.scale(x, 0.0);
         }
-        let mut shape = cx.shape(x).to_vec();
+        let mut shape = context.shape(x).to_vec();
         if self.spatial {
             shape[2..].fill(1);
         }
-        let mask = cx.random_bernoulli(state, 1.0 - self.p, shape)?;
-        let mask = cx.scale(mask, 1.0 / (1.0 - self.p))?;
-        cx.multiply(x, mask)
+        let mask = context.random_bernoulli(state, 1.0 - self.p, shape)?;
+        let mask = context.scale(mask, 1.0 / (1.0 - self.p))?;
+        context.multiply(x, mask)
     }
 }
 
 impl Kind for GaussianNoise {
-    fn name(&self) -> &'static str {
-        "gaussian_noise"
-    }
-
-    fn keys(&mut self) -> Vec<Key<'_>> {
-        vec![Key::needed("deviation", Setting::Number(&mut self.deviation))]
-    }
+    name!("gaussian_noise");
+    keys!(needed deviation: Number);
 
     fn output_shape(&self, input: &Shape) -> Result<Shape, Misfit> {
         match self.deviation.is_finite() && self.deviation >= 0.0 {
@@ -82,15 +64,13 @@ impl Kind for GaussianNoise {
         }
     }
 
-    fn flops(&self, input: &Shape, _output: &Shape) -> u64 {
-        product(input)
-    }
+    flops!(1);
 
-    fn apply(&self, _placed: &Placed, cx: &mut Context, x: Value) -> Result<Value> {
-        let Some(state) = cx.training().filter(|_| self.deviation > 0.0) else { return Ok(x) };
-        let shape = cx.shape(x).clone();
-        let noise = cx.random_normal(state, shape)?;
-        let noise = cx.scale(noise, self.deviation)?;
-        cx.add(x, noise)
+    fn apply(&self, _placed: &Placed, context: &mut Context, x: Value) -> Result<Value> {
+        let Some(state) = context.training().filter(|_| self.deviation > 0.0) else { return Ok(x) };
+        let shape = context.shape(x).clone();
+        let noise = context.random_normal(state, shape)?;
+        let noise = context.scale(noise, self.deviation)?;
+        context.add(x, noise)
     }
 }

@@ -1,7 +1,8 @@
-//! Layers in files: how lists of layers and blocks are read, written and described.
+//! Layers in files: lists of layers and blocks are read, written and described by JSON Schema.
 
-use super::{Blocks, Layer};
+use super::Layer;
 use crate::error::Error;
+use crate::nn::Blocks;
 use crate::schema::{Choice, Fault, Item, Key, Part, choice_schema, read_choice};
 use serde_json::{Value as Json, json};
 use std::str::FromStr;
@@ -22,7 +23,8 @@ impl Choice for Layer {
     }
 }
 
-/// A layer as a model file has it: the inverse of its `Display`.
+/// Parses a layer as in a model file: the inverse of `Display`. Fails where the text is no TOML value or names no
+/// layer.
 impl FromStr for Layer {
     type Err = Error;
 
@@ -36,12 +38,12 @@ impl FromStr for Layer {
     }
 }
 
-/// The schema of a layer, which those of lists refer to as `#/$defs/layer`.
+/// The JSON Schema of a layer, to which schemas of lists refer as `#/$defs/layer`.
 pub(crate) fn layer_schema() -> Json {
     choice_schema::<Layer>()
 }
 
-/// The schema of a list of layers.
+/// The JSON Schema of a list of layers.
 fn layers_schema() -> Json {
     json!({ "type": "array", "items": { "$ref": "#/$defs/layer" } })
 }

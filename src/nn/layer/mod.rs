@@ -1,8 +1,8 @@
 //! The kinds of layers. Each kind's shapes, parameters, initialisation, cost, keys and nodes are in the file of its
-//! family, as the rules of [`Kind`]; here is the list of all kinds and what they share.
+//! family, as its implementation of [`Kind`]; here is the list of all kinds.
 //!
-//! A kind is added in two places: its rules in a file, and a row of `layers!`, which asks for all that other parts of the
-//! engine need to know of it.
+//! A new kind takes an implementation of [`Kind`] and a row of `layers!`, which states what other parts of the engine
+//! ask.
 
 mod activation;
 mod conv;
@@ -42,17 +42,17 @@ pub use structure::Structure;
 
 pub(super) use self::kind::too_large;
 use self::kind::{CAUSAL, Key, Kind, MIXED};
-use super::{Blocks, MAX_ELEMENTS, elements};
+use super::{MAX_ELEMENTS, elements};
 use crate::error::Result;
 use crate::schema::short_form;
 use crate::shape::Shape;
 
-/// One row for each kind of layer: its sentence, its name here and in its file, what it does to the [`Axes`] of a sample
-/// (with the field that decides their size, and a method by which the size is multiplied), how it treats [`Steps`], and
-/// one layer for every name that a model file has for it: with the defaults of the keys that a file may leave out, and
-/// with examples of those that it must give.
+/// One row for each kind of layer: its documentation, its type, what it does to the [`Axes`] of a sample (with the
+/// field that sets the output's size, and a method whose result multiplies that size), how it treats [`Steps`], and its
+/// templates: one layer for every name in model files, with the defaults of optional keys and examples of mandatory
+/// ones.
 macro_rules! layers {
-    ($($(#[$doc:meta])* $name:ident: $axes:ident $(($out:ident $(* $times:ident)?))?, |$own:pat_param| $steps:expr
+    ($($(#[$doc:meta])* $name:ident: $axes:ident $(($out:ident $(* $times:ident)?))?, |$layer:pat_param| $steps:expr
         => $templates:expr;)*) => {
         /// One entry of an encoder or a decoder.
         #[derive(Clone, Debug, PartialEq)]
@@ -61,8 +61,8 @@ macro_rules! layers {
         }
 
         impl Layer {
-            /// One layer of every name that a model file may have: with the defaults of the keys that a file may leave
-            /// out, and with examples of those that it must give.
+            /// One layer for every name in model files, with the defaults of optional keys and examples of mandatory
+            /// ones.
             pub fn templates() -> Vec<Layer> {
                 let mut templates = Vec::new();
                 $(templates.extend($templates.map(Layer::$name));)*
@@ -79,7 +79,7 @@ macro_rules! layers {
                 match self { $(Layer::$name(layer) => layer.keys(),)* }
             }
 
-            /// The lists of layers inside of this one.
+            /// The lists of layers inside the layer.
             pub(crate) fn lists_mut(&mut self) -> Vec<&mut Vec<Layer>> {
                 match self { $(Layer::$name(layer) => layer.lists_mut(),)* }
             }
@@ -91,10 +91,10 @@ macro_rules! layers {
 
             /// How the layer treats the steps of a sequence.
             pub(crate) fn steps(&self) -> Steps {
-                match self { $(Layer::$name($own) => $steps,)* }
+                match self { $(Layer::$name($layer) => $steps,)* }
             }
 
-            /// The setting that decides the number of features or channels that come out, and how many times it they are.
+            /// The setting of the output's features or channels, and the factor from the setting to their number.
             pub(crate) fn out_mut(&mut self) -> Option<(&mut usize, usize)> {
                 match self { $(Layer::$name(layer) => layers!(@ layer $($out $($times)?)?),)* }
             }
@@ -112,9 +112,9 @@ macro_rules! layers {
 }
 
 layers! {
-    /// A matrix product and a bias.
+    /// Linear layer with a bias.
     Linear: Features(out), |_| CAUSAL => [Linear::new(64)];
-    /// A matrix product with another layer's weight, transposed.
+    /// Linear layer with the transposed weight of another.
     TiedLinear: Tied(out), |_| CAUSAL => [TiedLinear { to: "encoder.0".to_owned(), out: 784, bias: true }];
     /// Convolution of sequences.
     Conv1d: Channels(out), |_| MIXED => [Conv1d::new(16, [3])];
@@ -124,65 +124,66 @@ layers! {
     ConvTranspose1d: Channels, |_| MIXED => [ConvTranspose1d::new(16, [3])];
     /// Transposed convolution of images.
     ConvTranspose2d: Channels, |_| MIXED => [ConvTranspose2d::new(16, [3; 2])];
-    /// One number for each window of an image.
+    /// Pooling of images.
     Pool2d: Pooled, |_| MIXED => PoolKind::ALL.map(|kind| Pool2d::new(kind, [2; 2]));
-    /// One number for each window of a sequence.
+    /// Pooling of sequences.
     Pool1d: Pooled, |_| MIXED => PoolKind::ALL.map(|kind| Pool1d::new(kind, [2]));
-    /// One number for each of a fixed number of windows of an image.
+    /// Adaptive pooling of images.
     AdaptivePool2d: Pooled, |_| MIXED => PoolKind::ALL.map(|kind| AdaptivePool2d { kind, size: [7; 2] });
-    /// One number for each of a fixed number of windows of a sequence.
+    /// Adaptive pooling of sequences.
     AdaptivePool1d: Pooled, |_| MIXED => PoolKind::ALL.map(|kind| AdaptivePool1d { kind, size: [8] });
-    /// One number for each channel.
+    /// Pooling of whole channels.
     GlobalPool: Pooled, |_| MIXED => PoolKind::ALL.map(|kind| GlobalPool { kind });
-    /// Images and sequences made larger.
+    /// Upsampling of images and sequences.
     Upsample: Pooled, |_| MIXED => Upsample::templates();
-    /// Channels exchanged for resolution.
+    /// Exchange of channels and resolution.
     PixelShuffle: Other, |_| MIXED => [PixelShuffle::Shuffle(2), PixelShuffle::Unshuffle(2)];
-    /// The same elements in another shape.
+    /// Change of a sample's shape.
     Reshape: Moved, |_| MIXED => [Reshape::Flatten, Reshape::Unflatten([32, 7, 7].into())];
     /// A function of each element.
     Activation: Elementwise, |_| CAUSAL => Activation::ALL;
-    /// Normalisation over the batch.
-    BatchNorm: Same, |_| MIXED => [BatchNorm::new()];
-    /// Normalisation over last axes.
-    LayerNorm: Same, |own| Steps { causal: own.axes == 1, ..MIXED } => [LayerNorm::new(1)];
-    /// Normalisation over groups of channels.
+    /// Batch normalisation.
+    BatchNorm: Same, |_| MIXED => [BatchNorm::default()];
+    /// Layer normalisation.
+    LayerNorm: Same, |layer| Steps { causal: layer.axes == 1, ..MIXED } => [LayerNorm::new(1)];
+    /// Group normalisation.
     GroupNorm: Same, |_| MIXED => [GroupNorm::new(4)];
-    /// Normalisation of each channel on its own. The channels of `[steps, features]` are its steps.
-    InstanceNorm: Same, |_| CAUSAL => [InstanceNorm::new()];
+    /// Instance normalisation. The channels of `[steps, features]` are its steps.
+    InstanceNorm: Same, |_| CAUSAL => [InstanceNorm::default()];
     /// Division by the root of the mean square.
-    RmsNorm: Same, |own| Steps { causal: own.axes == 1, ..MIXED } => [RmsNorm::new(1)];
-    /// Samples of length 1.
+    RmsNorm: Same, |layer| Steps { causal: layer.axes == 1, ..MIXED } => [RmsNorm::new(1)];
+    /// Division by the Euclidean norm.
     UnitNorm: Same, |_| MIXED => [UnitNorm];
-    /// Numbers whose sum is 1.
+    /// Softmax and its logarithm.
     Softmax: Same, |_| MIXED => [false, true].map(|logarithm| Softmax { axis: 0, logarithm });
-    /// One half of the channels or features, gated by the other.
+    /// Gated linear unit.
     Glu: Other, |_| MIXED => [Glu { axis: -1 }];
-    /// Elements or channels that become zero at random.
-    Dropout: Same, |own| Steps { causal: !own.spatial, ..MIXED }
+    /// Dropout of elements or channels.
+    Dropout: Same, |layer| Steps { causal: !layer.spatial, ..MIXED }
         => [false, true].map(|spatial| Dropout { p: 0.5, spatial });
-    /// Noise on each element.
+    /// Gaussian noise.
     GaussianNoise: Same, |_| CAUSAL => [GaussianNoise { deviation: 0.1 }];
-    /// A vector for each category.
+    /// Embedding of categories.
     Embedding: Sequence, |_| MIXED => [Embedding { categories: 10, size: 8 }];
-    /// A picture as a sequence of its patches.
+    /// Patch embedding of a picture.
     Patches: Sequence, |_| MIXED => [Patches { size: [7; 2], out: 64 }];
-    /// A picture out of its patches.
+    /// Picture from its patches.
     Unpatch: Other, |_| MIXED => [Unpatch { size: [7; 2], shape: [1, 28, 28].into() }];
-    /// Vectors added to the steps of a sequence, by which layers behind it tell the steps apart.
+    /// Positional encoding.
     Positions: Sequence, |_| CAUSAL => [Positions::Learned, Positions::Sinusoidal];
-    /// A vector at every step of a sequence.
+    /// Repetition of a vector at every step of a sequence.
     RepeatVector: Sequence, |_| MIXED => [RepeatVector { steps: 28 }];
-    /// Steps that are hidden.
+    /// Masking of steps.
     MaskSteps: Sequence, |_| MIXED => [MaskSteps { part: 0.75 }];
-    /// Attention of a sequence to itself.
-    Attention: Sequence, |own| Steps { causal: own.causal, lengths: true } => [Attention::new(4)];
-    /// LSTMs or GRUs.
-    Recurrent: Sequence(out * direction_count), |own| Steps { causal: !own.bidirectional && !own.last, lengths: true }
+    /// Self-attention.
+    Attention: Sequence, |layer| Steps { causal: layer.causal, lengths: true } => [Attention::new(4)];
+    /// LSTM or GRU.
+    Recurrent: Sequence(out * direction_count),
+        |layer| Steps { causal: !layer.bidirectional && !layer.last, lengths: true }
         => [Cell::Lstm, Cell::Gru].map(|cell| Recurrent::new(cell, 64));
     /// Lists of layers.
-    Structure: Lists, |own| own.steps() => Structure::templates();
-    /// An application's own.
+    Structure: Lists, |layer| layer.steps() => Structure::templates();
+    /// A layer that an application defines.
     Custom: Other, |_| MIXED => [Custom::template()];
 }
 
@@ -192,8 +193,8 @@ impl Layer {
         self.kind().name()
     }
 
-    /// The shape of one sample that comes out where `input` goes in (no batch in either). Fails where the layer
-    /// does not take it.
+    /// The output shape of one sample of shape `input`, both without the batch. Fails where the layer does not take
+    /// `input`.
     pub fn output_shape(&self, input: &Shape) -> Result<Shape, Misfit> {
         let output = self.kind().output_shape(input)?;
         match elements(&output) {
@@ -211,58 +212,33 @@ impl Layer {
         self.kind().parameters(input)
     }
 
-    /// What the layer keeps beside its parameters for samples of shape `input`: numbers that lie with them and that steps
-    /// of training change, though not by a gradient.
-    pub fn state(&self, input: &Shape) -> Vec<ParameterSpec> {
-        if self.output_shape(input).is_err() {
-            return Vec::new();
-        }
-        self.kind().state(input)
-    }
-
-    /// Forward floating-point operations for one sample: two for each multiply-add, one for each element of an
-    /// activation, none for biases and reshapes. Saturates, and is 0 where `input` does not fit.
+    /// Number of forward floating-point operations for one sample: two for each multiply-add, one for each element of
+    /// an activation, none for biases and reshapes. Saturates, and is 0 where `input` does not fit.
     pub fn flops(&self, input: &Shape) -> u64 {
         self.output_shape(input).map_or(0, |output| self.kind().flops(input, &output))
     }
-
-    /// Each key's value as a model file has it, and whether a file may leave it out because it is the default.
-    fn texts(&self, full: bool) -> Vec<(&'static str, String, bool)> {
-        let mut layer = self.clone();
-        let template = Layer::templates().into_iter().find(|template| template.name() == self.name());
-        let mut template = template.unwrap_or_else(|| self.clone());
-        let defaults = template.keys();
-        let keys = layer.keys().into_iter().zip(defaults);
-        keys.map(|(key, default)| {
-            let text = key.setting.text(full).unwrap_or_default();
-            let is_default = !key.needed && Some(&text) == default.setting.text(full).as_ref();
-            (key.name, text, is_default)
-        })
-        .collect()
-    }
 }
 
-/// As a model file has it, at its shortest; with `{:#}`, every key is written out.
+/// Formats the layer as in a model file, in its shortest form; with `{:#}`, every key is written out.
 impl fmt::Display for Layer {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let name = self.name();
-        let mut keys = self.texts(f.alternate());
-        let mut layer = self.clone();
-        let own = layer.keys();
-        let short = short_form(&own);
-        // Its table would have nothing else, and no file writes it.
-        let only = matches!(&own[..], [only] if only.needed);
-        let first = own.first().map(|key| key.name);
-        if !f.alternate() {
-            keys.retain(|(_, _, is_default)| !is_default);
-        }
-        match keys.as_slice() {
+        let (name, full, mut layer) = (self.name(), f.alternate(), self.clone());
+        let template = Layer::templates().into_iter().find(|template| template.name() == name);
+        let mut template = template.unwrap_or_else(|| self.clone());
+        let keys = layer.keys();
+        // The table of a single mandatory key would hold nothing else, and no file writes it.
+        let only = matches!(&keys[..], [only] if only.needed);
+        let short = keys.first().map(|key| key.name).filter(|_| short_form(&keys) == 1 && (only || !full));
+        let texts = keys.into_iter().zip(template.keys()).filter_map(|(key, default)| {
+            let text = key.setting.text(full).unwrap_or_default();
+            let is_default = !key.needed && Some(&text) == default.setting.text(full).as_ref();
+            (full || !is_default).then_some((key.name, text))
+        });
+        match &texts.collect::<Vec<_>>()[..] {
             [] => write!(f, "\"{name}\""),
-            [(key, value, _)] if short == 1 && Some(*key) == first && (only || !f.alternate()) => {
-                write!(f, "{{ {name} = {value} }}")
-            }
+            [(key, value)] if short == Some(*key) => write!(f, "{{ {name} = {value} }}"),
             keys => {
-                let keys: Vec<String> = keys.iter().map(|(key, value, _)| format!("{key} = {value}")).collect();
+                let keys: Vec<String> = keys.iter().map(|(key, value)| format!("{key} = {value}")).collect();
                 write!(f, "{{ {name} = {{ {} }} }}", keys.join(", "))
             }
         }

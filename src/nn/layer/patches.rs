@@ -1,24 +1,21 @@
 //! Layers between pictures and the sequences of their patches.
 
-use super::kind::{Key, Kind, Misfit, ParameterSpec, Setting, misfit, positive, product, spatial, weight_and_bias};
-use crate::error::Result;
-use crate::graph::{Value, Window};
-use crate::nn::{Context, Placed};
-use crate::shape::Shape;
+use super::kind::*;
+use crate::graph::Window;
 
-/// A picture `[channels, height, width]` cut into patches side by side, each of them through one matrix product:
-/// `[steps, out]`, row by row. Dosovitskiy et al., arXiv 2010.11929. Computed, named and laid out as PyTorch's
-/// `nn.Conv2d` whose stride is its kernel's size: the weight is `[out, channels, ..size]`.
+/// Patch embedding, Dosovitskiy et al., arXiv 2010.11929: cuts a picture `[channels, height, width]` into patches side
+/// by side and multiplies each by one weight, to `[steps, out]`, row by row. Computed, named and laid out as PyTorch's
+/// `nn.Conv2d` whose stride is the size of its kernel: the weight is `[out, channels, ..size]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Patches {
     /// Height and width of a patch.
     pub size: [usize; 2],
-    /// Features of a step.
+    /// Features of a step of the output.
     pub out: usize,
 }
 
-/// Patches put together again: `[steps, features]`, where the features of a step are the elements
-/// `[channels, ..size]` of a patch, to a picture of `shape`. It has no parameters: a `linear` before it makes the elements.
+/// Assembles a picture of `shape` from its patches, `[steps, features]`, where the features of a step are the elements
+/// `[channels, ..size]` of a patch. It has no parameters: a `linear` layer before it makes the elements.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Unpatch {
     /// Height and width of a patch.
@@ -27,7 +24,7 @@ pub struct Unpatch {
     pub shape: Shape,
 }
 
-/// How many patches of this size lie side by side, down and across.
+/// Number of patches of this size down and across. Fails where they do not cover the picture side by side.
 fn grid(picture: [usize; 2], size: [usize; 2]) -> Result<[usize; 2], Misfit> {
     positive("size", &size)?;
     match (0..2).all(|axis| picture[axis] > 0 && picture[axis].is_multiple_of(size[axis])) {
@@ -37,13 +34,8 @@ fn grid(picture: [usize; 2], size: [usize; 2]) -> Result<[usize; 2], Misfit> {
 }
 
 impl Kind for Patches {
-    fn name(&self) -> &'static str {
-        "patches"
-    }
-
-    fn keys(&mut self) -> Vec<Key<'_>> {
-        vec![Key::needed("size", Setting::Sides(&mut self.size)), Key::needed("out", Setting::Whole(&mut self.out))]
-    }
+    name!("patches");
+    keys!(needed size: Sides, needed out: Whole);
 
     fn output_shape(&self, input: &Shape) -> Result<Shape, Misfit> {
         positive("out", &[self.out])?;
@@ -59,23 +51,18 @@ impl Kind for Patches {
         product(&[2, self.out]).saturating_mul(product(input))
     }
 
-    fn apply(&self, placed: &Placed, cx: &mut Context, x: Value) -> Result<Value> {
-        let (weight, bias) = (placed.parameter(cx, 0)?, placed.parameter(cx, 1)?);
-        let y = cx.conv2d(x, weight, Window { stride: self.size, ..Window::default() })?;
-        let y = cx.permute(y, &[0, 2, 3, 1])?;
-        let y = placed.reshaped(cx, y)?;
-        cx.add(y, bias)
+    fn apply(&self, placed: &Placed, context: &mut Context, x: Value) -> Result<Value> {
+        let (weight, bias) = (placed.parameter(context, 0)?, placed.parameter(context, 1)?);
+        let y = context.conv2d(x, weight, Window { stride: self.size, ..Window::default() })?;
+        let y = context.permute(y, &[0, 2, 3, 1])?;
+        let y = placed.reshaped(context, y)?;
+        context.add(y, bias)
     }
 }
 
 impl Kind for Unpatch {
-    fn name(&self) -> &'static str {
-        "unpatch"
-    }
-
-    fn keys(&mut self) -> Vec<Key<'_>> {
-        vec![Key::needed("size", Setting::Sides(&mut self.size)), Key::needed("shape", Setting::Sizes(&mut self.shape))]
-    }
+    name!("unpatch");
+    keys!(needed size: Sides, needed shape: Sizes);
 
     fn output_shape(&self, input: &Shape) -> Result<Shape, Misfit> {
         let [channels, height, width] = self.shape[..] else {
@@ -85,24 +72,22 @@ impl Kind for Unpatch {
         };
         positive("shape", &self.shape)?;
         let [down, across] = grid([height, width], self.size)?;
-        let features =
-            [channels, self.size[0], self.size[1]].iter().try_fold(1usize, |all, size| all.checked_mul(*size));
-        let expected: Option<Shape> = features.map(|features| [down * across, features].into());
-        match expected {
-            Some(expected) if expected == *input => Ok(self.shape.clone()),
-            Some(expected) => {
-                let help = format!("put {{ linear = {} }} before it", expected[1]);
-                Err(misfit!("{} of patches of {:?} takes {expected}, got {input}", self.shape, self.size; "{help}"))
-            }
-            None => Err(misfit!("patches of {:?} are too large", self.size; "use smaller ones")),
+        let Some(features) = elements(&[channels, self.size[0], self.size[1]].into()) else {
+            return Err(misfit!("patches of {:?} are too large", self.size; "use smaller ones"));
+        };
+        let expected = Shape::from([down * across, features]);
+        if expected == *input {
+            return Ok(self.shape.clone());
         }
+        let help = format!("put {{ linear = {features} }} before it");
+        Err(misfit!("{} of patches of {:?} takes {expected}, got {input}", self.shape, self.size; "{help}"))
     }
 
-    fn apply(&self, placed: &Placed, cx: &mut Context, x: Value) -> Result<Value> {
-        let (n, [height, width]) = (cx.shape(x)[0], self.size);
+    fn apply(&self, placed: &Placed, context: &mut Context, x: Value) -> Result<Value> {
+        let (n, [height, width]) = (context.shape(x)[0], self.size);
         let [down, across] = [placed.output[1] / height, placed.output[2] / width];
-        let y = cx.reshape(x, [n, down, across, placed.output[0], height, width])?;
-        let y = cx.permute(y, &[0, 3, 1, 4, 2, 5])?;
-        placed.reshaped(cx, y)
+        let y = context.reshape(x, [n, down, across, placed.output[0], height, width])?;
+        let y = context.permute(y, &[0, 3, 1, 4, 2, 5])?;
+        placed.reshaped(context, y)
     }
 }

@@ -1,16 +1,14 @@
-//! Pooling and resizing of images `[channels, height, width]` and of sequences `[channels, length]`, which are images of
-//! height 1. None has parameters. Pairs are height, then width.
+//! Pooling and resizing of images `[channels, height, width]` and of sequences `[channels, length]`, which are images
+//! of height 1. None has parameters. Pairs are height, then width.
 
-use super::kind::{Key, Kind, Misfit, Setting, as_image, misfit, pair, positive, product, spatial};
-use crate::error::Result;
-use crate::graph::{Binary, Graph, Pool as Window, Pooling, Value};
-use crate::nn::{Context, Placed};
-use crate::shape::{Shape, dilated, pool_output};
+use super::kind::*;
+use crate::graph::{Binary, Pool as Window, Pooling};
+use crate::shape::{dilated, pool_output};
 
-/// What a pooling keeps of each window.
+/// The number that a pooling computes of each window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PoolKind {
-    /// The largest element; of equal ones the first has the gradient.
+    /// The largest element; the gradient flows to the first of equal ones.
     Max,
     /// The mean of the window.
     Average,
@@ -20,22 +18,22 @@ impl PoolKind {
     pub(super) const ALL: [PoolKind; 2] = [PoolKind::Max, PoolKind::Average];
 }
 
-/// One number for each window of each channel of a sequence (`D = 1`) or an image (`D = 2`).
+/// Pooling of each channel of a sequence (`D = 1`) or an image (`D = 2`): one number for each window.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pool<const D: usize> {
-    /// Which number.
+    /// The number of each window.
     pub kind: PoolKind,
-    /// Elements of a window.
+    /// Size of a window.
     pub kernel: [usize; D],
-    /// Step between two windows; 0 for the size of a window, which is the default.
+    /// Step between two windows; 0, the default, for the size of a window.
     pub stride: [usize; D],
-    /// How far windows stand out of the input on each side, at most half the kernel.
+    /// Elements by which windows exceed the input on each side, at most half the kernel.
     pub padding: [usize; D],
-    /// Step between two elements of a window; of maxima only.
+    /// Step between two elements of a window, of maximum pooling only.
     pub dilation: [usize; D],
-    /// Whether the number of windows is rounded up, so that the last ones may stand out of the padded input.
+    /// Whether the number of windows is rounded up, so that the last ones may exceed the padded input.
     pub ceil_mode: bool,
-    /// Whether the padding, whose elements are zero, counts in a mean. What lies beyond it never does.
+    /// Whether the zeros of the padding count in a mean. Elements beyond the padding never do.
     pub count_include_pad: bool,
 }
 
@@ -44,14 +42,13 @@ pub type Pool1d = Pool<1>;
 /// Pooling of images.
 pub type Pool2d = Pool<2>;
 
-/// One number for each of a chosen number of windows, which share a sequence (`D = 1`) or an image (`D = 2`) among them: of
-/// `p` windows along an axis of `h` elements, window `i` begins at `i h / p` rounded down and ends at `(i + 1) h / p`
-/// rounded up, as PyTorch's adaptive poolings have them.
+/// Adaptive pooling of each channel of a sequence (`D = 1`) or an image (`D = 2`), as in PyTorch: of `p` windows along
+/// an axis of `h` elements, window `i` begins at `i h / p` rounded down and ends at `(i + 1) h / p` rounded up.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AdaptivePool<const D: usize> {
-    /// Which number.
+    /// The number of each window.
     pub kind: PoolKind,
-    /// How many windows there are along each axis, which are the sizes that come out.
+    /// Number of windows along each axis: the sizes of the output.
     pub size: [usize; D],
 }
 
@@ -60,17 +57,17 @@ pub type AdaptivePool1d = AdaptivePool<1>;
 /// Adaptive pooling of images.
 pub type AdaptivePool2d = AdaptivePool<2>;
 
-/// One number for each channel, `[channels, 1, ..]`.
+/// Pooling of whole channels, to `[channels, 1, ..]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GlobalPool {
-    /// Which number. Of equal largest elements each has its share of the gradient.
+    /// The number of each channel. Equal largest elements share the gradient.
     pub kind: PoolKind,
 }
 
-/// How an enlarged image is made.
+/// The interpolation of an [`Upsample`] layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Interpolation {
-    /// Each element of a sequence, or pixel of an image, repeated.
+    /// Repeats each element of a sequence, or pixel of an image.
     Nearest,
     /// Linear between the centres of a sequence's elements: PyTorch's `linear` with `align_corners=False`.
     Linear,
@@ -78,40 +75,41 @@ pub enum Interpolation {
     Bilinear,
 }
 
-/// Images and sequences made larger by whole factors.
+/// Enlarges images and sequences by whole factors.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Upsample {
-    /// How.
+    /// The interpolation.
     pub interpolation: Interpolation,
-    /// Pixels that each pixel becomes, down and across. Of [`Interpolation::Linear`] only the second counts, and where
-    /// [`Interpolation::Nearest`] enlarges a sequence, both are alike.
+    /// Factors of height and width. [`Interpolation::Linear`] uses the second only, and [`Interpolation::Nearest`]
+    /// needs two equal factors for a sequence.
     pub scale: [usize; 2],
 }
 
 impl Upsample {
-    /// An example of each way.
+    /// An example with each interpolation.
     pub(super) fn templates() -> [Upsample; 3] {
         [(Interpolation::Nearest, [2; 2]), (Interpolation::Bilinear, [2; 2]), (Interpolation::Linear, [1, 2])]
             .map(|(interpolation, scale)| Upsample { interpolation, scale })
     }
 }
 
-/// Channels exchanged for resolution: Shi et al., arXiv 1609.05158.
+/// Exchanges channels for resolution: Shi et al., arXiv 1609.05158.
 #[derive(Clone, Debug, PartialEq)]
 pub enum PixelShuffle {
     /// `[channels factor², height, width]` to `[channels, height factor, width factor]`.
     Shuffle(usize),
-    /// The way back.
+    /// `[channels, height factor, width factor]` to `[channels factor², height, width]`.
     Unshuffle(usize),
 }
 
 impl<const D: usize> Pool<D> {
-    /// Windows side by side, without padding.
+    /// Creates a pooling with windows side by side, without padding.
     pub fn new(kind: PoolKind, kernel: [usize; D]) -> Pool<D> {
         let (stride, padding, dilation) = ([0; D], [0; D], [1; D]);
         Pool { kind, kernel, stride, padding, dilation, ceil_mode: false, count_include_pad: true }
     }
 
+    /// The step between two windows along an axis.
     fn step(&self, axis: usize) -> usize {
         if self.stride[axis] == 0 { self.kernel[axis] } else { self.stride[axis] }
     }
@@ -126,8 +124,8 @@ impl<const D: usize> Pool<D> {
         }
     }
 
-    /// Whether a window of a mean holds fewer elements than the kernel has: those of the padding where they do not count, and
-    /// those beyond it.
+    /// Whether some window counts fewer elements than the kernel has: without those beyond the padding, and without
+    /// those in the padding where [`Pool::count_include_pad`] is off.
     fn has_short_windows(&self, input: &Shape, output: &Shape) -> bool {
         (0..D).any(|axis| {
             let padded = input[axis + 1] + 2 * self.padding[axis];
@@ -136,7 +134,7 @@ impl<const D: usize> Pool<D> {
         })
     }
 
-    /// How many elements count in each window along an axis, `[windows]`.
+    /// Number of elements that count in each window along an axis, `[windows]`.
     fn counts(&self, graph: &mut Graph, axis: usize, size: usize, windows: usize) -> Result<Value> {
         let padding = self.padding[axis] as f64;
         let outside = if self.count_include_pad { padding } else { 0.0 };
@@ -184,51 +182,45 @@ impl<const D: usize> Kind for Pool<D> {
         if (0..D).any(|axis| padding[axis] > kernel[axis] / 2) {
             return Err(misfit!("padding {padding:?} is more than half of kernel {kernel:?}"; "use less padding"));
         }
-        let gaps = if *dilation == [1; D] { String::new() } else { format!(" and dilation {dilation:?}") };
         let pooling = self.pooling();
-        let along = |axis: usize| {
+        with_sizes::<D>(input[0], |axis| {
             let covered = dilated(kernel[axis], dilation[axis]);
             if pool_output(size[axis], covered, self.step(axis), padding[axis], self.ceil_mode).is_none_or(|p| p == 0) {
-                let help = "use a smaller kernel or more padding";
-                return Err(
-                    misfit!("kernel {kernel:?} does not fit into {size:?} with padding {padding:?}{gaps}"; "{help}"),
-                );
+                return Err(large_kernel(kernel, &size, padding, dilation));
             }
             pooling.positions(axis + 2 - D, size[axis]).ok_or_else(|| {
-                let problem =
-                    format!("a window of kernel {kernel:?} holds nothing of {size:?} with padding {padding:?}");
-                misfit!("{problem}{gaps}"; "use less padding or dilation")
+                let with = format!("with padding {padding:?}{}", and_dilation(dilation));
+                let help = "use less padding or dilation";
+                misfit!("a window of kernel {kernel:?} holds nothing of {size:?} {with}"; "{help}")
             })
-        };
-        let sizes: Result<Vec<usize>, Misfit> = (0..D).map(along).collect();
-        Ok(std::iter::once(input[0]).chain(sizes?).collect())
+        })
     }
 
     fn flops(&self, _input: &Shape, output: &Shape) -> u64 {
         product(&self.kernel).saturating_mul(product(output))
     }
 
-    fn apply(&self, placed: &Placed, cx: &mut Context, x: Value) -> Result<Value> {
-        let x = as_image(cx, x)?;
+    fn apply(&self, placed: &Placed, context: &mut Context, x: Value) -> Result<Value> {
+        let x = as_image(context, x)?;
         let y = match self.kind {
-            PoolKind::Max => cx.max_pool(x, self.pooling())?,
+            PoolKind::Max => context.max_pool(x, self.pooling())?,
             PoolKind::Average => {
-                let sum = cx.sum_pool(x, self.pooling())?;
+                let sum = context.sum_pool(x, self.pooling())?;
                 let (input, output) = (&placed.input, &placed.output);
                 if self.has_short_windows(input, output) {
-                    let mut counts = self.counts(cx, D - 1, input[D], output[D])?;
+                    let mut counts = self.counts(context, D - 1, input[D], output[D])?;
                     if D == 2 {
-                        let down = self.counts(cx, 0, input[1], output[1])?;
-                        let down = cx.reshape(down, [output[1], 1])?;
-                        counts = cx.multiply(down, counts)?;
+                        let down = self.counts(context, 0, input[1], output[1])?;
+                        let down = context.reshape(down, [output[1], 1])?;
+                        counts = context.multiply(down, counts)?;
                     }
-                    cx.divide(sum, counts)?
+                    context.divide(sum, counts)?
                 } else {
-                    cx.scale(sum, 1.0 / self.kernel.iter().product::<usize>() as f64)?
+                    context.scale(sum, 1.0 / self.kernel.iter().product::<usize>() as f64)?
                 }
             }
         };
-        placed.reshaped(cx, y)
+        placed.reshaped(context, y)
     }
 }
 
@@ -242,9 +234,7 @@ impl<const D: usize> Kind for AdaptivePool<D> {
         }
     }
 
-    fn keys(&mut self) -> Vec<Key<'_>> {
-        vec![Key::needed("size", Setting::Sides(&mut self.size))]
-    }
+    keys!(needed size: Sides);
 
     fn output_shape(&self, input: &Shape) -> Result<Shape, Misfit> {
         let size: [usize; D] = spatial(input)?;
@@ -259,37 +249,33 @@ impl<const D: usize> Kind for AdaptivePool<D> {
         product(input).max(product(output))
     }
 
-    fn apply(&self, placed: &Placed, cx: &mut Context, x: Value) -> Result<Value> {
-        let x = as_image(cx, x)?;
+    fn apply(&self, placed: &Placed, context: &mut Context, x: Value) -> Result<Value> {
+        let x = as_image(context, x)?;
         let size = pair(self.size, 1);
         let y = match self.kind {
-            PoolKind::Max => cx.pool(Window::Max, x, Some(x), Pooling::ADAPTIVE, size)?,
+            PoolKind::Max => context.pool(Window::Max, x, Some(x), Pooling::ADAPTIVE, size)?,
             PoolKind::Average => {
-                let sum = cx.pool(Window::Sum, x, None, Pooling::ADAPTIVE, size)?;
+                let sum = context.pool(Window::Sum, x, None, Pooling::ADAPTIVE, size)?;
                 let (input, output) = (&placed.input[1..], &placed.output[1..]);
                 if (0..D).all(|axis| input[axis].is_multiple_of(output[axis])) {
                     let count: usize = (0..D).map(|axis| input[axis] / output[axis]).product();
-                    cx.scale(sum, 1.0 / count as f64)?
+                    context.scale(sum, 1.0 / count as f64)?
                 } else {
-                    // How many elements each window has is the sum of ones over it.
-                    let [height, width] = [cx.shape(x)[2], cx.shape(x)[3]];
-                    let ones = cx.constant(1.0, [1, 1, height, width])?;
-                    let counts = cx.pool(Window::Sum, ones, None, Pooling::ADAPTIVE, size)?;
-                    cx.divide(sum, counts)?
+                    // The number of a window's elements is the sum of ones over it.
+                    let [height, width] = [context.shape(x)[2], context.shape(x)[3]];
+                    let ones = context.constant(1.0, [1, 1, height, width])?;
+                    let counts = context.pool(Window::Sum, ones, None, Pooling::ADAPTIVE, size)?;
+                    context.divide(sum, counts)?
                 }
             }
         };
-        placed.reshaped(cx, y)
+        placed.reshaped(context, y)
     }
 }
 
 impl Kind for GlobalPool {
-    fn name(&self) -> &'static str {
-        match self.kind {
-            PoolKind::Max => "global_max_pool",
-            PoolKind::Average => "global_avg_pool",
-        }
-    }
+    name!(kind: PoolKind::Max => "global_max_pool", PoolKind::Average => "global_avg_pool");
+    flops!(1);
 
     fn output_shape(&self, input: &Shape) -> Result<Shape, Misfit> {
         if input.len() < 2 {
@@ -298,27 +284,20 @@ impl Kind for GlobalPool {
         Ok(std::iter::once(input[0]).chain(input[1..].iter().map(|_| 1)).collect())
     }
 
-    fn flops(&self, input: &Shape, _output: &Shape) -> u64 {
-        product(input)
-    }
-
-    fn apply(&self, placed: &Placed, cx: &mut Context, x: Value) -> Result<Value> {
-        let axes: Vec<usize> = (2..cx.shape(x).len()).collect();
+    fn apply(&self, placed: &Placed, context: &mut Context, x: Value) -> Result<Value> {
+        let axes: Vec<usize> = (2..context.shape(x).len()).collect();
         let y = match self.kind {
-            PoolKind::Max => cx.max(x, &axes)?,
-            PoolKind::Average => cx.mean(x, &axes)?,
+            PoolKind::Max => context.max(x, &axes)?,
+            PoolKind::Average => context.mean(x, &axes)?,
         };
-        placed.reshaped(cx, y)
+        placed.reshaped(context, y)
     }
 }
 
 impl Kind for Upsample {
-    fn name(&self) -> &'static str {
-        match self.interpolation {
-            Interpolation::Nearest => "upsample_nearest",
-            Interpolation::Linear => "upsample_linear",
-            Interpolation::Bilinear => "upsample_bilinear",
-        }
+    name! {
+        interpolation: Interpolation::Nearest => "upsample_nearest", Interpolation::Linear => "upsample_linear",
+        Interpolation::Bilinear => "upsample_bilinear"
     }
 
     fn keys(&mut self) -> Vec<Key<'_>> {
@@ -357,29 +336,24 @@ impl Kind for Upsample {
     fn flops(&self, _input: &Shape, output: &Shape) -> u64 {
         match self.interpolation {
             Interpolation::Nearest => 0,
-            Interpolation::Linear => product(&[4]).saturating_mul(product(output)),
-            Interpolation::Bilinear => product(&[8]).saturating_mul(product(output)),
+            Interpolation::Linear => product(output).saturating_mul(4),
+            Interpolation::Bilinear => product(output).saturating_mul(8),
         }
     }
 
-    fn apply(&self, placed: &Placed, cx: &mut Context, x: Value) -> Result<Value> {
-        let x = as_image(cx, x)?;
+    fn apply(&self, placed: &Placed, context: &mut Context, x: Value) -> Result<Value> {
+        let x = as_image(context, x)?;
         let scale = if placed.input.len() == 2 { [1, self.scale[1]] } else { self.scale };
         let y = match self.interpolation {
-            Interpolation::Nearest => cx.repeat_pixels(x, scale)?,
-            Interpolation::Linear | Interpolation::Bilinear => cx.linear_resize(x, scale)?,
+            Interpolation::Nearest => context.repeat_pixels(x, scale)?,
+            Interpolation::Linear | Interpolation::Bilinear => context.linear_resize(x, scale)?,
         };
-        placed.reshaped(cx, y)
+        placed.reshaped(context, y)
     }
 }
 
 impl Kind for PixelShuffle {
-    fn name(&self) -> &'static str {
-        match self {
-            PixelShuffle::Shuffle(_) => "pixel_shuffle",
-            PixelShuffle::Unshuffle(_) => "pixel_unshuffle",
-        }
-    }
+    name!(PixelShuffle::Shuffle(_) => "pixel_shuffle", PixelShuffle::Unshuffle(_) => "pixel_unshuffle");
 
     fn keys(&mut self) -> Vec<Key<'_>> {
         let (PixelShuffle::Shuffle(factor) | PixelShuffle::Unshuffle(factor)) = self;
@@ -405,24 +379,20 @@ impl Kind for PixelShuffle {
         }
     }
 
-    fn apply(&self, placed: &Placed, cx: &mut Context, x: Value) -> Result<Value> {
-        let n = cx.shape(x)[0];
+    fn apply(&self, placed: &Placed, context: &mut Context, x: Value) -> Result<Value> {
+        let n = context.shape(x)[0];
         let (small, large, f) = match *self {
             PixelShuffle::Shuffle(factor) => (&placed.input, &placed.output, factor),
             PixelShuffle::Unshuffle(factor) => (&placed.output, &placed.input, factor),
         };
-        // A channel's factor² pictures are the pixels of a tile.
+        // The factor² small pictures of a channel are the pixels of the large picture's tiles.
         let (c, h, w) = (large[0], small[1], small[2]);
-        let y = match self {
-            PixelShuffle::Shuffle(_) => {
-                let y = cx.reshape(x, [n, c, f, f, h, w])?;
-                cx.permute(y, &[0, 1, 4, 2, 5, 3])?
-            }
-            PixelShuffle::Unshuffle(_) => {
-                let y = cx.reshape(x, [n, c, h, f, w, f])?;
-                cx.permute(y, &[0, 1, 3, 5, 2, 4])?
-            }
+        let (tiles, order) = match self {
+            PixelShuffle::Shuffle(_) => ([n, c, f, f, h, w], [0, 1, 4, 2, 5, 3]),
+            PixelShuffle::Unshuffle(_) => ([n, c, h, f, w, f], [0, 1, 3, 5, 2, 4]),
         };
-        placed.reshaped(cx, y)
+        let y = context.reshape(x, tiles)?;
+        let y = context.permute(y, &order)?;
+        placed.reshaped(context, y)
     }
 }

@@ -1,27 +1,18 @@
-//! Layers that give the same numbers another shape.
+//! Layers that change the shape of a sample and keep its elements.
 
-use super::kind::{Key, Kind, Misfit, Setting, misfit, positive, too_large};
-use crate::error::Result;
-use crate::graph::Value;
-use crate::nn::{Context, Placed, elements};
-use crate::shape::Shape;
+use super::kind::*;
 
 /// A sample's elements in another shape, row-major.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Reshape {
     /// Any shape to `[features]`.
     Flatten,
-    /// Any shape to this one with the same number of elements.
+    /// Any shape to this shape, which must have as many elements.
     Unflatten(Shape),
 }
 
 impl Kind for Reshape {
-    fn name(&self) -> &'static str {
-        match self {
-            Reshape::Flatten => "flatten",
-            Reshape::Unflatten(_) => "unflatten",
-        }
-    }
+    name!(Reshape::Flatten => "flatten", Reshape::Unflatten(_) => "unflatten");
 
     fn keys(&mut self) -> Vec<Key<'_>> {
         match self {
@@ -36,10 +27,8 @@ impl Kind for Reshape {
             Reshape::Unflatten(shape) => {
                 positive("each size", shape)?;
                 if elements(shape) != elements(input) {
-                    let help = match elements(input) {
-                        Some(count) => format!("choose sizes whose product is {count}"),
-                        None => "choose other sizes".to_owned(),
-                    };
+                    let help = elements(input).map(|count| format!("choose sizes whose product is {count}"));
+                    let help = help.unwrap_or_else(|| "choose other sizes".to_owned());
                     return Err(misfit!("cannot make {shape} of {input}: the number of elements differs"; "{help}"));
                 }
                 Ok(shape.clone())
@@ -47,7 +36,7 @@ impl Kind for Reshape {
         }
     }
 
-    fn apply(&self, placed: &Placed, cx: &mut Context, x: Value) -> Result<Value> {
-        placed.reshaped(cx, x)
+    fn apply(&self, placed: &Placed, context: &mut Context, x: Value) -> Result<Value> {
+        placed.reshaped(context, x)
     }
 }

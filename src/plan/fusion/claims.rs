@@ -1,8 +1,8 @@
 //! Claims: the values that the epilogues of products compute.
 //!
-//! The last product that a value follows from computes it, so claims are staked from the last product to the first. A
-//! claim depends on others by the values that they own alone. When a value is barred or changes hands, only the products
-//! that may want it are looked at again.
+//! A value is computed by the last product that it depends on, so claims are made from the last product to the first. A
+//! claim depends on other claims only through the values that they own. When a value is barred or changes its owner,
+//! only the products that may claim it are examined again.
 
 use super::Fusing;
 use super::decided::Claim;
@@ -12,7 +12,7 @@ use crate::plan::program::View;
 use std::collections::{BTreeSet, HashMap};
 
 impl Fusing<'_> {
-    /// Brings all claims up to date. Returns the products whose claims were staked, and the values that changed hands.
+    /// Brings all claims up to date. Returns the products with new claims, and the values that changed their owner.
     pub(super) fn stake(&mut self) -> (Vec<Value>, Vec<Value>) {
         let (mut staked, mut moved) = (Vec::new(), Vec::new());
         while let Some(anchor) = self.claims.stale.pop_last() {
@@ -23,7 +23,7 @@ impl Fusing<'_> {
                 let before = self.claims.owner[value.0].replace(anchor);
                 if before != Some(anchor) {
                     moved.push(value);
-                    // An earlier product had it.
+                    // The claim of the former owner, an earlier product, has to be made anew.
                     self.claims.stale.extend(before);
                 }
             }
@@ -40,7 +40,7 @@ impl Fusing<'_> {
         (staked, moved)
     }
 
-    /// What the epilogue of a product can compute.
+    /// The values that the epilogue of a product can compute.
     fn claim(&self, anchor: Value) -> Claim {
         let graph = self.graph;
         let mut claim = Claim::default();
@@ -52,21 +52,21 @@ impl Fusing<'_> {
         let mut open: BTreeSet<Value> = self.users[anchor.0].iter().copied().collect();
         while let Some(value) = open.pop_first() {
             let node = graph.node(value);
-            let own: Vec<&Option<View>> = node.operands.iter().filter_map(|x| follows.get(x)).collect();
-            let Some(place) = own.first().map(|place| (*place).clone()) else { continue };
-            let same = own.iter().all(|other| **other == place) && node.shape.elements() == elements;
+            let mut places = node.operands.iter().filter_map(|x| follows.get(x));
+            let Some(place) = places.next().cloned() else { continue };
+            let same = places.all(|other| *other == place) && node.shape.elements() == elements;
             let whole = graph.shape(node.operands[0]).elements() == elements && node.shape.elements() == 1;
-            // Products that come later take what they want first.
+            // Later products have the first claim.
             let free = self.claims.owner[value.0].is_none_or(|owner| owner <= anchor) && !self.barred[value.0];
-            // Whether the value also depends on the product in another way.
+            // Whether the value also depends on the product by operands that the epilogue does not compute.
             let strange = || node.operands.iter().any(|x| !follows.contains_key(x) && self.reach.follows(*x, anchor));
-            let follows_on = same && matches!(node.op, Op::Unary(_) | Op::Binary(_) | Op::Reshape);
+            let elementwise = same && matches!(node.op, Op::Unary(_) | Op::Binary(_) | Op::Reshape);
             let permuted = if let Op::Permute(order) = &node.op { place.is_none().then_some(order) } else { None };
             let summed = matches!(node.op, Op::Reduce { reduction: Reduction::Sum, .. })
                 && whole
                 && claim.totals.len() < 3
                 && !self.apart.contains(&value);
-            if !free || !(follows_on || permuted.is_some() || summed) || strange() {
+            if !free || !(elementwise || permuted.is_some() || summed) || strange() {
                 continue;
             }
             if summed {

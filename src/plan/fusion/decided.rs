@@ -1,4 +1,4 @@
-//! Decisions of fusion so far: the values that products' epilogues compute, and the chains over rows.
+//! Decisions of fusion: the values that products' epilogues compute, and the chains over rows.
 
 use crate::graph::Value;
 use crate::plan::program::View;
@@ -7,20 +7,21 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 /// The values that an epilogue computes in addition to the product.
 #[derive(Default)]
 pub(super) struct Claim {
-    /// Values that follow from the product element by element, in order.
+    /// Values computed from the product element by element, in order.
     pub members: Vec<Value>,
-    /// The places of each member's elements.
+    /// The place of each member's elements: the view that maps element i to its index, or `None` for index i.
     pub places: HashMap<Value, Option<View>>,
     /// Sums of members over all elements.
     pub totals: Vec<Value>,
 }
 
 impl Claim {
-    /// The places of a member's elements; `None` where the value is not a member.
+    /// A member's place; `None` where the value is not a member.
     pub(super) fn place(&self, value: Value) -> Option<&Option<View>> {
         self.places.get(&value)
     }
 
+    /// The members and totals.
     pub(super) fn owned(&self) -> impl Iterator<Item = Value> + '_ {
         self.members.iter().chain(&self.totals).copied()
     }
@@ -33,16 +34,17 @@ pub(super) struct Claims {
     pub of: HashMap<Value, Claim>,
     /// For each value, the product whose epilogue computes it.
     pub owner: Vec<Option<Value>>,
-    /// Products whose claims are to be staked anew.
+    /// Products whose claims are to be made anew.
     pub stale: BTreeSet<Value>,
 }
 
 impl Claims {
-    /// The product in whose launch a value is computed, the product itself included.
+    /// The product in whose launch a value is computed; a product is computed in its launch.
     pub(super) fn home(&self, value: Value) -> Option<Value> {
         if self.of.contains_key(&value) { Some(value) } else { self.owner[value.0] }
     }
 }
+
 /// A chain over rows.
 #[derive(PartialEq)]
 pub(super) struct RowGroup {
@@ -65,7 +67,7 @@ pub(super) struct Rows {
     pub results: HashMap<Value, Value>,
     /// For each value, the first reduction of the chain that computes it.
     pub owner: Vec<Option<Value>>,
-    /// For each value, the first reductions of chains that depend on its owner.
+    /// For each value, the first reductions of chains that depend on who owns the value.
     pub lookers: HashMap<Value, Vec<Value>>,
     /// First reductions whose chains are to be made anew.
     pub stale: BTreeSet<Value>,

@@ -8,7 +8,7 @@ use crate::shape::Shape;
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-/// For a value without memory, the stored value that has its elements, and the index of each element there.
+/// For a value without memory, the stored value that contains its elements, and the view of each element's index there.
 pub(super) type Aliases = HashMap<Value, (Value, View)>;
 
 /// The values that an expression may read.
@@ -20,7 +20,7 @@ pub(super) struct Memory<'a> {
     pub aliases: &'a Aliases,
 }
 
-/// An expression, the kept values that its inputs are, and the values that determined its form.
+/// An expression, the kept values that it loads, and all values that determined its form.
 pub(super) struct Expression {
     pub program: Program,
     pub inputs: Vec<Value>,
@@ -38,7 +38,7 @@ pub(super) fn broadcast_view(from: &Shape, shape: &Shape) -> View {
     View::new(axes, 0)
 }
 
-/// The view that says where element i of a value lies once its axes are in this order.
+/// The view of the index of element i of a value once its axes are in this order.
 pub(super) fn inverse(shape: &Shape, order: &[usize]) -> View {
     let permuted: Shape = order.iter().map(|axis| shape[*axis]).collect();
     let strides = permuted.strides();
@@ -49,7 +49,7 @@ pub(super) fn inverse(shape: &Shape, order: &[usize]) -> View {
     View::new(axes, 0)
 }
 
-/// The expression of a reduction's operand, its elements ordered by the kept axes first and the reduced axes last.
+/// The expression of a reduction's operand, with the kept axes first and the reduced axes last.
 pub(super) fn reduction_source(from: Memory, operand: Value, axes: &[usize]) -> Expression {
     let shape = from.graph.shape(operand);
     let strides = shape.strides();
@@ -79,13 +79,13 @@ pub(super) fn part_to_keep(from: Memory, root: Value, room: usize) -> Value {
             if best.is_none_or(|(most, _)| inputs > most) {
                 best = Some((inputs, value));
             }
-            // A part of it has no more inputs.
+            // Parts of this expression have no more inputs.
             continue;
         }
         open.extend(&graph.node(value).operands);
     }
-    // An expression of more inputs than a launch binds has at least two operands below its root, one of which is
-    // computed: concat takes no more operands than there is room for, all else takes two.
+    // An expression of more inputs than a launch binds has an operand below its root that is computed: a concat takes
+    // no more operands than there is room for, all other ops take at most two.
     best.map_or(root, |(_, value)| value)
 }
 
@@ -111,20 +111,20 @@ fn hash_of(instruction: &Instruction) -> u64 {
 /// Builds an expression.
 pub(super) struct Builder<'a> {
     from: Memory<'a>,
-    /// The product whose epilogue this is, and its claim.
+    /// For an epilogue: its product, and the claim of the product.
     product: Option<(Value, &'a Claim)>,
-    /// The value being computed: it is kept, but must not be loaded.
+    /// The value that is computed, and so not loaded, although it is kept.
     root: Option<Value>,
     instructions: Vec<Instruction>,
-    /// The instructions by their hashes.
+    /// The instructions by hash.
     found: HashMap<u64, Vec<Register>>,
     inputs: Vec<Value>,
     numbers: HashMap<Value, usize>,
     known: HashMap<(Value, Register), Register>,
     phases: Vec<Phase>,
-    /// The phases of reductions that are computed on the way.
+    /// The number of each reduction's phase.
     reduced: HashMap<Value, usize>,
-    /// Most inputs: an expression with more is of no use.
+    /// Number of inputs beyond which building stops, because the expression is of no use.
     most: usize,
 }
 
@@ -167,7 +167,7 @@ impl<'a> Builder<'a> {
     }
 
     fn push(&mut self, instruction: Instruction) -> Register {
-        // Values are remembered by `known`; indices and literals are found again here.
+        // `known` prevents the repetition of values; this prevents that of indices and literals.
         let alike = self.found.entry(hash_of(&instruction)).or_default();
         if let Some(register) = alike.iter().find(|register| self.instructions[**register] == instruction) {
             return *register;
@@ -200,7 +200,7 @@ impl<'a> Builder<'a> {
         let register = if self.product.is_some_and(|(anchor, _)| anchor == value) {
             self.push(Instruction::Accumulator)
         } else if self.computes(value) && matches!(node.op, Op::Permute(_)) {
-            // Its place says where the element goes; what it is, is its operand's element.
+            // The claim's place has moved the element already; its value is that of the operand's element.
             self.value(node.operands[0], 0)
         } else if self.from.kept[value.0] && Some(value) != self.root && !self.computes(value) {
             let input = *self.numbers.entry(value).or_insert_with(|| {
@@ -209,25 +209,26 @@ impl<'a> Builder<'a> {
             });
             self.push(Instruction::Load { input, at })
         } else if let (Some((permuted, view)), false) = (self.from.aliases.get(&value), self.computes(value)) {
-            let at = self.index(at, view.clone(), node.shape.elements());
-            self.value(*permuted, at)
+            self.viewed(*permuted, view.clone(), at, node.shape.elements())
         } else if let Op::Reduce { reduction, .. } = &node.op {
-            // Along a row, whatever row it is: the elements of the row that this element is in.
-            let phase = match self.reduced.get(&value) {
-                Some(phase) => *phase,
-                None => {
-                    let operand = self.value(node.operands[0], 0);
-                    self.phases.push(Phase { reduction: *reduction, value: operand });
-                    self.reduced.insert(value, self.phases.len() - 1);
-                    self.phases.len() - 1
-                }
-            };
-            self.push(Instruction::Reduced(phase))
+            // A phase reduces the row that contains this element.
+            if !self.reduced.contains_key(&value) {
+                let operand = self.value(node.operands[0], 0);
+                self.phases.push(Phase { reduction: *reduction, value: operand });
+                self.reduced.insert(value, self.phases.len() - 1);
+            }
+            self.push(Instruction::Reduced(self.reduced[&value]))
         } else {
             self.compute(&node.op, &node.operands, &node.shape, at)
         };
         self.known.insert((value, at), register);
         register
+    }
+
+    /// The register that holds the element of `value` to which a view of `elements` elements maps index `at`.
+    fn viewed(&mut self, value: Value, view: View, at: Register, elements: usize) -> Register {
+        let at = self.index(at, view, elements);
+        self.value(value, at)
     }
 
     fn compute(&mut self, op: &Op, operands: &[Value], shape: &Shape, at: Register) -> Register {
@@ -247,25 +248,22 @@ impl<'a> Builder<'a> {
             Op::Reshape => self.value(operands[0], at),
             Op::Broadcast => {
                 let view = broadcast_view(self.from.graph.shape(operands[0]), shape);
-                let at = self.index(at, view, elements);
-                self.value(operands[0], at)
+                self.viewed(operands[0], view, at, elements)
             }
             Op::Permute(order) => {
                 let strides = self.from.graph.shape(operands[0]).strides();
                 let axes = (0..shape.len()).map(|axis| Axis::plain(shape[axis], strides[order[axis]]));
-                let at = self.index(at, View::new(axes, 0), elements);
-                self.value(operands[0], at)
+                self.viewed(operands[0], View::new(axes, 0), at, elements)
             }
             Op::Slice { start } => {
                 let strides = self.from.graph.shape(operands[0]).strides();
                 let offset = start.iter().zip(&strides).map(|(start, stride)| start * stride).sum();
                 let axes = (0..shape.len()).map(|axis| Axis::plain(shape[axis], strides[axis]));
-                let at = self.index(at, View::new(axes, offset), elements);
-                self.value(operands[0], at)
+                self.viewed(operands[0], View::new(axes, offset), at, elements)
             }
             Op::Pad { before } => self.padded(operands[0], before, shape, at),
             Op::Concat { axis } => {
-                // Each operand padded to the whole, and their sum.
+                // The sum of all operands, each padded to the whole.
                 let mut before = vec![0; shape.len()];
                 let mut sum = None;
                 for operand in operands {
@@ -279,7 +277,7 @@ impl<'a> Builder<'a> {
                 // The graph refuses a concat without operands.
                 sum.unwrap_or(at)
             }
-            // The rest is kept, and so loaded before it comes to this.
+            // Results of all other ops are kept, and so loaded before this is reached.
             Op::Input { .. }
             | Op::Parameter { .. }
             | Op::MatMul { .. }
@@ -303,6 +301,7 @@ impl<'a> Builder<'a> {
         }
     }
 
+    /// An element of an operand that is padded to `shape`, `before` elements before its first one along each axis.
     fn padded(&mut self, operand: Value, before: &[usize], shape: &Shape, at: Register) -> Register {
         let from = self.from.graph.shape(operand);
         let strides = from.strides();

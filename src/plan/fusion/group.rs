@@ -1,27 +1,39 @@
-//! What a launch computes, which kernel does, and what it reads.
+//! Groups of fused values, one for each launch: their kernels and operands.
 
 use crate::graph::{Graph, Op, Pool, Reduction, Value};
-use crate::plan::kernel::Kernel;
+use crate::plan::kernels::Kernel;
 use crate::plan::plan::Outcome;
 use crate::plan::program::Program;
 use crate::tensor::DType;
 
-/// A launch: what it computes, and from what.
+/// The values that one launch computes, and the values that it reads.
 #[derive(Clone, Debug)]
 pub(in crate::plan) struct Group {
-    /// The value whose kernel it runs.
+    /// The value whose kernel the launch runs.
     pub anchor: Value,
-    /// Its fused expression, where it has one.
+    /// The fused expression, if any.
     pub program: Option<Program>,
     /// The kept values that the program's inputs are.
     pub inputs: Vec<Value>,
-    /// The kept values that it computes, and how.
+    /// The kept values that the launch computes, and how.
     pub results: Vec<(Value, Outcome)>,
     /// Rows and their length, where the expression reduces rows before it computes them.
     pub rows: Option<[usize; 2]>,
 }
 
-/// The value whose memory this one shares: reshapes are only another view of it.
+impl Group {
+    /// The launch's kernel.
+    pub fn kernel(&self, graph: &Graph) -> Kernel {
+        if self.rows.is_some() { Kernel::Rows } else { kernel_of(graph, self.anchor) }
+    }
+
+    /// Arithmetic instructions of the fused expression for one element.
+    pub fn operations(&self) -> usize {
+        self.program.as_ref().map_or(0, Program::operations)
+    }
+}
+
+/// The value whose memory a value shares: a reshape shares that of its operand.
 pub(in crate::plan) fn storage(graph: &Graph, mut value: Value) -> Value {
     while graph.node(value).op == Op::Reshape {
         value = graph.node(value).operands[0];
@@ -30,7 +42,7 @@ pub(in crate::plan) fn storage(graph: &Graph, mut value: Value) -> Value {
 }
 
 /// The kernel that computes a kept value.
-pub(in crate::plan) fn kernel_of(graph: &Graph, value: Value) -> Kernel {
+pub(super) fn kernel_of(graph: &Graph, value: Value) -> Kernel {
     let node = graph.node(value);
     match &node.op {
         Op::MatMul { .. } => Kernel::MatMul,
@@ -79,7 +91,7 @@ pub(in crate::plan) fn kernel_of(graph: &Graph, value: Value) -> Kernel {
     }
 }
 
-/// Ops that compute nothing: repeating them is cheaper than keeping their result.
+/// Whether an op only moves data, so that repeating it is cheaper than keeping its result.
 pub(super) fn only_moves(op: &Op) -> bool {
     matches!(
         op,
@@ -87,22 +99,23 @@ pub(super) fn only_moves(op: &Op) -> bool {
     )
 }
 
-/// Ops that can be computed inside another launch.
+/// Whether an op can be computed inside another launch.
 pub(in crate::plan) fn is_fusible(op: &Op) -> bool {
     only_moves(op) || matches!(op, Op::Unary(_) | Op::Binary(_) | Op::Concat { .. })
 }
 
-/// The values that a launch reads from memory: what its kernel reads, then its expression's inputs.
+/// The values that a launch reads from memory: its kernel's operands, then its expression's inputs.
 pub(in crate::plan) fn reads(graph: &Graph, group: &Group) -> Vec<Value> {
     operands(graph, group).iter().chain(&group.inputs).map(|value| storage(graph, *value)).collect()
 }
 
-/// What a launch's kernel itself reads.
+/// The values that a launch's kernel reads, apart from its expression's inputs.
 pub(in crate::plan) fn operands<'a>(graph: &'a Graph, group: &Group) -> &'a [Value] {
     let node = graph.node(group.anchor);
     if is_fusible(&node.op) || matches!(node.op, Op::Reduce { .. }) { &[] } else { &node.operands }
 }
-/// Rows and their length, where a value reduces the last axes of its operand.
+
+/// The number of rows and their length, where a value reduces the last axes of its operand.
 pub(super) fn trailing_reduction(graph: &Graph, value: Value) -> Option<[usize; 2]> {
     let node = graph.node(value);
     let Op::Reduce { axes, .. } = &node.op else { return None };

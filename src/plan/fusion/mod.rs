@@ -1,9 +1,9 @@
 //! Fusion: the choice of values kept in memory, and of the launch that computes each from other kept values.
 //!
-//! Elementwise and data-moving ops have no memory of their own unless several launches, an output or a product need it.
-//! They are computed inside the launch that reads them, as its source (maps and reductions), or inside the launch that
-//! makes what they are computed from: a product's epilogue takes everything that follows from the product element by
-//! element, may leave several values, and sums what is summed over all elements.
+//! Results of elementwise and data-moving ops are stored only where several launches, an output or a product need them.
+//! Other results are computed inside the launch that reads them, as its source (maps and reductions), or inside the
+//! launch that makes their operands: a product's epilogue computes all values that depend on the product element by
+//! element, may store several of them, and sums those that are summed over all elements.
 
 mod claims;
 mod decided;
@@ -15,27 +15,27 @@ mod rows;
 
 use self::decided::{Claim, Claims, Rows};
 use self::expression::{Aliases, Builder, Expression, Memory, part_to_keep, reduction_source};
-pub(super) use self::group::{Group, is_fusible, kernel_of, operands, reads, storage};
-use self::group::{only_moves, trailing_reduction};
+pub(super) use self::group::{Group, is_fusible, operands, reads, storage};
+use self::group::{kernel_of, only_moves, trailing_reduction};
 use self::order::ordered;
 use self::reach::Reach;
-use super::kernel::{Fusion, Kernel};
+use super::kernels::{Fusion, Kernel};
 use super::plan::Outcome;
 use super::target::Target;
 use crate::graph::{Graph, Op, Value};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-/// Decides what is kept and fuses the rest, for the given outputs (storages, not reshapes). The launches come in an order
-/// in which they can run.
+/// Decides which values are kept and fuses all others, for the given outputs (storages, not reshapes). Returns the
+/// launches in an order in which they can run.
 ///
-/// Sums in `apart` are launches of their own, since their partial sums must be few.
+/// Sums in `apart` are launched separately, since their partial sums must be few.
 ///
-/// A first attempt fuses all that can be. Where a launch would need more buffers than it can bind, or two launches would wait
-/// for each other, a remedy follows, one at a time: a part of an expression is kept, or left out of its launch. What a
-/// remedy does not touch stays as it is, so that the time it takes does not grow with the graph.
+/// A first attempt fuses all values that can be fused. Where a launch would need more buffers than it can bind, or two
+/// launches would wait for each other, remedies follow, one at a time: a part of an expression is kept, or left out of
+/// its launch. Only decisions that depend on a remedy are made anew, so that its time does not grow with the graph.
 pub(super) fn fuse(graph: &Graph, outputs: &[Value], apart: &HashSet<Value>, target: &Target) -> Vec<Group> {
     let mut fusion = Fusing::new(graph, outputs, apart, target);
-    // Each remedy is new, so there is an end: without any epilogue, every launch is small enough.
+    // Each remedy is new, so the loop ends: without any epilogue, every launch is small enough.
     loop {
         fusion.update();
         let remedy = match fusion.remedy() {
@@ -52,27 +52,30 @@ pub(super) fn fuse(graph: &Graph, outputs: &[Value], apart: &HashSet<Value>, tar
     }
 }
 
-/// The state of an attempt at fusion.
+/// A change of decisions where launches bind too much or wait for each other.
 enum Remedy {
+    /// Keeps a value in memory.
     Keep(Value),
+    /// Leaves a value out of the launch that computes it.
     LeaveOut(Value),
 }
 
+/// The state of an attempt at fusion.
 struct Fusing<'a> {
     graph: &'a Graph,
     apart: &'a HashSet<Value>,
     target: &'a Target,
     /// Whether a value is an output.
     wanted: Vec<bool>,
-    /// For each value needed: how many launches or expressions read it, an output's place counting as one. Zero: not needed.
+    /// See [`readers`].
     readers: Vec<usize>,
     /// The needed values that read a value, in order.
     users: Vec<Vec<Value>>,
-    /// The needed values that read a value's memory, reshapes aside, whose readers these are too.
+    /// The needed values that read a value's memory, directly or through reshapes.
     memory_users: Vec<Vec<Value>>,
     /// Reachability from products and from reductions of rows.
     reach: Reach<'a>,
-    /// Values that some launch reads from memory, whatever else happens, or that are kept so that launches stay small.
+    /// Values that some launch reads from memory under any decision, or that are kept so that launches stay small.
     memory: Vec<bool>,
     /// Values that no epilogue may compute.
     barred: Vec<bool>,
@@ -83,18 +86,19 @@ struct Fusing<'a> {
     /// Whether a value is kept in memory.
     kept: Vec<bool>,
     aliases: Aliases,
-    /// The launches by the value whose kernel they run, the chains over rows by their results; nothing where a launch would
-    /// bind too much.
+    /// The launches by the value whose kernel they run, the chains over rows by their results; `None` where a launch
+    /// would bind too much.
     groups: BTreeMap<Value, Option<Group>>,
-    /// Launches that would bind too much.
+    /// Values whose launches would bind too much.
     crowded: BTreeSet<Value>,
-    /// For each value, launches whose expressions depend on whether it is kept.
+    /// For each value, the launches whose expressions depend on whether the value is kept.
     visitors: HashMap<Value, Vec<Value>>,
-    /// Values whose being kept is to be decided again, and whether each of them may have changed hands.
+    /// Values for which the decision whether to keep them is to be made again.
     unsettled: Vec<Value>,
 }
 
-/// For each value needed: how many launches or expressions read it, an output's place counting as one. Zero: not needed.
+/// For each value, the number of launches or expressions that read it, an output's place counting as one; 0 where the
+/// value is not needed.
 fn readers(graph: &Graph, outputs: &[Value]) -> Vec<usize> {
     let mut readers = vec![0usize; graph.nodes().len()];
     for output in outputs {
@@ -105,7 +109,7 @@ fn readers(graph: &Graph, outputs: &[Value]) -> Vec<usize> {
         if readers[index] == 0 {
             continue;
         }
-        // What only moves data is repeated in each of its readers, so its operand is read as often as it is.
+        // An op that only moves data is repeated in each of its readers, so each of these reads the operand.
         let times = if only_moves(&node.op) { readers[index] } else { 1 };
         let mut seen: Vec<Value> = Vec::new();
         for operand in &node.operands {
@@ -169,11 +173,12 @@ impl<'a> Fusing<'a> {
         fusing
     }
 
+    /// The values that outputs depend on.
     fn needed(&self) -> impl Iterator<Item = Value> + '_ {
         (0..self.readers.len()).filter(|index| self.readers[*index] > 0).map(Value)
     }
 
-    /// How many outcomes and inputs a fused expression of a kernel may have.
+    /// The most outcomes and inputs that a fused expression of a kernel may have.
     fn room(&self, kernel: Kernel) -> usize {
         kernel.row().fused(self.target.storage_buffers())
     }
@@ -182,13 +187,14 @@ impl<'a> Fusing<'a> {
         Memory { graph: self.graph, kept: &self.kept, aliases: &self.aliases }
     }
 
+    /// For each value, whether an output or an op that reads memory needs it stored.
     fn read_as_memory(&self) -> Vec<bool> {
         let graph = self.graph;
         let mut memory = self.wanted.clone();
         for node in self.needed().map(|value| graph.node(value)) {
             // Products and gathers read memory, not expressions; reductions take an expression as their source.
             let reads = !is_fusible(&node.op) && !matches!(node.op, Op::Reduce { .. });
-            // A small value that is spread over a large one would be computed over and over.
+            // A small value that is repeated over a large one would be computed many times.
             let spreads = node.op == Op::Broadcast;
             for operand in &node.operands {
                 let operand = storage(graph, *operand);
@@ -199,7 +205,7 @@ impl<'a> Fusing<'a> {
         memory
     }
 
-    /// Makes the decisions that depend on what a remedy has changed; all of them at first.
+    /// Makes the decisions that depend on the changes of a remedy; at first, all decisions.
     fn update(&mut self) {
         let (mut claims, mut moved) = self.stake();
         moved.iter().for_each(|value| self.rows.touch(*value));
@@ -207,7 +213,7 @@ impl<'a> Fusing<'a> {
         moved.append(&mut self.unsettled);
         moved.sort_unstable();
         moved.dedup();
-        // What is kept of a claim depends on whose its readers are.
+        // Which values of a claim are kept depends on the owners of their readers.
         for value in &moved {
             let operands = self.graph.node(*value).operands.iter().map(|operand| storage(self.graph, *operand));
             claims.extend(operands.chain([*value]).filter_map(|x| self.claims.home(x)));
@@ -246,7 +252,7 @@ impl<'a> Fusing<'a> {
         }
     }
 
-    /// Whether a value is kept that is computed by no launch of another.
+    /// Whether a value that no other launch computes is kept.
     fn is_kept_alone(&self, value: Value) -> bool {
         let op = &self.graph.node(value).op;
         let several = self.readers[value.0] > 1 && !only_moves(op);
@@ -254,7 +260,7 @@ impl<'a> Fusing<'a> {
         !is_fusible(op) || (several && !owned) || self.memory[value.0]
     }
 
-    /// Decides what is kept of a claim, and what can be found in a kept value of another order.
+    /// Decides which values of a claim are kept, and which can be read from a kept permutation of them.
     fn keep_of_claim(&mut self, anchor: Value, changed: &mut Vec<Value>) {
         let graph = self.graph;
         let members = std::mem::take(&mut self.claims.of.entry(anchor).or_default().members);
@@ -264,13 +270,13 @@ impl<'a> Fusing<'a> {
             .filter(|(member, node)| matches!(node.op, Op::Permute(_)) && self.memory[member.0])
             .map(|(_, node)| storage(graph, node.operands[0]))
             .collect();
-        // An outside expression computes what it needs from values that are kept, where it can.
-        let mut there: HashMap<Value, bool> = HashMap::new();
+        // Expressions outside compute a value from kept values, where they can.
+        let mut available: HashMap<Value, bool> = HashMap::new();
         for value in std::iter::once(anchor).chain(members.iter().copied()) {
             let node = graph.node(value);
-            let derived = value != anchor && node.operands.iter().all(|x| there.get(x).copied().unwrap_or(true))
+            let derived = value != anchor && node.operands.iter().all(|x| available.get(x).copied().unwrap_or(true))
                 || permuted.contains(&value);
-            // A reshape is the same memory, its readers are its operand's.
+            // A reshape shares its operand's memory and readers.
             let kept = if node.op == Op::Reshape {
                 self.is_kept_alone(value)
             } else {
@@ -279,7 +285,7 @@ impl<'a> Fusing<'a> {
                 self.memory[value.0] || (outside && !derived)
             };
             self.set_kept(value, kept, changed);
-            there.insert(value, derived || kept);
+            available.insert(value, derived || kept);
         }
         for total in self.claims.of[&anchor].totals.clone() {
             self.set_kept(total, true, changed);
@@ -295,18 +301,15 @@ impl<'a> Fusing<'a> {
         }
         for value in std::iter::once(anchor).chain(members.iter().copied()) {
             let alias = aliases.remove(&value);
-            if self.aliases.get(&value) != alias.as_ref() {
+            if self.aliases.remove(&value) != alias {
                 changed.push(value);
-                match alias {
-                    Some(alias) => drop(self.aliases.insert(value, alias)),
-                    None => drop(self.aliases.remove(&value)),
-                }
             }
+            self.aliases.extend(alias.map(|alias| (value, alias)));
         }
         self.claims.of.entry(anchor).or_default().members = members;
     }
 
-    /// Makes the launch whose kernel computes a value, where there is to be one.
+    /// Builds the launch whose kernel computes a value, if there is one.
     fn build(&mut self, value: Value) {
         self.groups.remove(&value);
         self.crowded.remove(&value);
@@ -365,23 +368,29 @@ impl<'a> Fusing<'a> {
         }
     }
 
-    /// The launch of a chain over rows.
-    fn row_launch(&self, result: Value) -> (Option<Group>, Vec<Value>) {
-        let Expression { program, inputs, visited } = Builder::new(self.from(), None).finish(result, 0, Some(result));
-        let fits = inputs.len() <= self.room(Kernel::Rows);
-        let rows = self.rows.of_result(result).map(|rows| rows.size);
-        let results = vec![(result, Outcome::Element { value: 0, place: None })];
-        (fits.then_some(Group { anchor: result, program: Some(program), inputs, results, rows }), visited)
+    /// The launch that stores an expression's value, if the launch can bind it, and the values that determined it.
+    fn stored(&self, value: Value, kernel: Kernel, expression: Expression) -> (Option<Group>, Vec<Value>) {
+        let Expression { program, inputs, visited } = expression;
+        let fits = inputs.len() <= self.room(kernel);
+        let rows = self.rows.of_result(value).map(|rows| rows.size);
+        let results = vec![(value, Outcome::Element { value: 0, place: None })];
+        (fits.then_some(Group { anchor: value, program: Some(program), inputs, results, rows }), visited)
     }
 
-    /// The launch of a product and everything that its epilogue computes.
+    /// The launch of a chain over rows.
+    fn row_launch(&self, result: Value) -> (Option<Group>, Vec<Value>) {
+        let expression = Builder::new(self.from(), None).finish(result, 0, Some(result));
+        self.stored(result, Kernel::Rows, expression)
+    }
+
+    /// The launch of a product and of all values that its epilogue computes.
     fn epilogue(&self, anchor: Value) -> (Option<Group>, Vec<Value>) {
         let graph = self.graph;
         let claim = &self.claims.of[&anchor];
         let mut builder = Builder::new(self.from(), Some((anchor, claim)));
         let mut results = Vec::new();
         for value in std::iter::once(anchor).chain(claim.members.iter().copied()).filter(|value| self.kept[value.0]) {
-            // A reshape lies where its operand lies, which may be kept on its own account.
+            // A reshape shares the memory of its operand, whose result is in the list where it is kept.
             if graph.node(value).op == Op::Reshape {
                 continue;
             }
@@ -401,7 +410,7 @@ impl<'a> Fusing<'a> {
         }
         let plain = claim.members.is_empty() && claim.totals.is_empty();
         let Expression { program, inputs, mut visited } = builder.end();
-        // What is stored depends on what of the claim is kept.
+        // The outcomes depend on which members are kept.
         visited.extend(&claim.members);
         let fits = results.len() + inputs.len() <= self.room(kernel_of(graph, anchor));
         let group = Group { anchor, program: (!plain).then_some(program), inputs, results, rows: None };
@@ -410,20 +419,18 @@ impl<'a> Fusing<'a> {
 
     /// The launch of any other kept value.
     fn source(&self, value: Value) -> (Option<Group>, Vec<Value>) {
-        let graph = self.graph;
-        let node = graph.node(value);
-        let results = vec![(value, Outcome::Element { value: 0, place: None })];
-        let expression = if kernel_of(graph, value) == Kernel::ColumnSums {
+        let node = self.graph.node(value);
+        let kernel = kernel_of(self.graph, value);
+        let expression = if kernel == Kernel::ColumnSums {
             Builder::new(self.from(), None).finish(node.operands[0], 0, None)
         } else if let Op::Reduce { axes, .. } = &node.op {
             reduction_source(self.from(), node.operands[0], axes)
         } else if is_fusible(&node.op) {
             Builder::new(self.from(), None).finish(value, 0, Some(value))
         } else {
+            let results = vec![(value, Outcome::Element { value: 0, place: None })];
             return (Some(Group { anchor: value, program: None, inputs: vec![], results, rows: None }), vec![]);
         };
-        let Expression { program, inputs, visited } = expression;
-        let fits = inputs.len() <= self.room(kernel_of(graph, value));
-        (fits.then_some(Group { anchor: value, program: Some(program), inputs, results, rows: None }), visited)
+        self.stored(value, kernel, expression)
     }
 }

@@ -4,8 +4,8 @@ use super::group::{Group, reads, storage};
 use crate::graph::{Graph, Value};
 use std::collections::HashMap;
 
-/// The launches, by the values whose kernels they run, in an order in which each follows those whose results it reads.
-/// Fails where two wait for each other, with the last value that one of them computes.
+/// The anchors of the launches, in an order in which each launch follows those whose results it reads. Fails where two
+/// launches wait for each other, with the last value that one of them computes.
 pub(super) fn ordered<'a>(graph: &Graph, groups: impl Iterator<Item = &'a Group>) -> Result<Vec<Value>, Value> {
     let groups: Vec<&Group> = groups.collect();
     let mut makers: HashMap<Value, usize> = HashMap::new();

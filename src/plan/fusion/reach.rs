@@ -4,20 +4,20 @@ use crate::graph::{Graph, Value};
 use std::cell::RefCell;
 use std::collections::HashMap;
 
-/// Sources searched in one pass: one for each bit of a word.
+/// Sources that one pass examines: one for each bit of a word.
 const BLOCK: usize = 64;
 
-/// Blocks that are remembered, so that memory stays linear in the graph.
+/// Most blocks that are remembered, so that memory stays linear in the size of the graph.
 const REMEMBERED: usize = 64;
 
-/// Answers whether a value is computed from a source, directly or through others. The answers for 64 sources are
+/// The answers to whether a value is computed from a source, directly or through others. The answers for 64 sources are
 /// found in one pass over the graph, at the first question about one of them.
 pub(super) struct Reach<'a> {
     graph: &'a Graph,
-    /// The values that may be asked about, in ascending order.
+    /// The sources, in ascending order.
     sources: Vec<Value>,
     numbers: HashMap<Value, usize>,
-    /// For some blocks of sources: for each value from the block's first source on, the sources it follows from.
+    /// For some blocks, for each value from the block's first source on: the sources of the value, as bits.
     blocks: RefCell<HashMap<usize, Vec<u64>>>,
 }
 
@@ -29,7 +29,7 @@ impl<'a> Reach<'a> {
         Reach { graph, sources, numbers, blocks: RefCell::default() }
     }
 
-    /// Whether `value` follows from `source`. A value that is no source has no followers.
+    /// Whether `value` is computed from `source`; false where `source` is not among the sources.
     pub(super) fn follows(&self, value: Value, source: Value) -> bool {
         let Some(number) = self.numbers.get(&source).copied().filter(|_| value > source) else { return false };
         let block = number / BLOCK;
@@ -42,6 +42,7 @@ impl<'a> Reach<'a> {
         words[value.0 - first.0] >> (number % BLOCK) & 1 == 1
     }
 
+    /// The answers for a block of sources.
     fn followers(&self, block: usize) -> Vec<u64> {
         let sources = &self.sources[block * BLOCK..];
         let sources = &sources[..sources.len().min(BLOCK)];

@@ -1,7 +1,7 @@
 //! Chains that reduce the rows of a value and continue with its elements, such as softmax and normalisations.
 //!
-//! The first reduction that a value follows from computes it, so chains are made from the first reduction to the last, of
-//! what no product's epilogue computes.
+//! A value is computed by the first reduction that it depends on, so chains are made from the first reduction to the
+//! last, of values that no product's epilogue computes.
 
 use super::Fusing;
 use super::decided::RowGroup;
@@ -12,7 +12,7 @@ use crate::plan::program::{Axis, View};
 use std::collections::{BTreeSet, HashSet};
 
 impl Fusing<'_> {
-    /// Brings all chains up to date, and returns the values that changed hands or are the results of changed chains.
+    /// Brings all chains up to date. Returns the values that changed their owner and the results of changed chains.
     pub(super) fn chain(&mut self) -> Vec<Value> {
         let mut moved = Vec::new();
         while let Some(first) = self.rows.stale.pop_first() {
@@ -50,7 +50,7 @@ impl Fusing<'_> {
                 self.rows.of.insert(first, group);
             }
             for value in changed {
-                // Chains that began earlier took what they wanted before.
+                // Chains with an earlier first reduction have taken their values already.
                 let lookers = self.rows.lookers.remove(&value).unwrap_or_default();
                 let (later, earlier): (Vec<Value>, Vec<Value>) = lookers.into_iter().partition(|other| *other > first);
                 self.rows.lookers.insert(value, earlier);
@@ -64,7 +64,7 @@ impl Fusing<'_> {
         moved
     }
 
-    /// The chain that begins with a reduction, and the values whose owners decided it.
+    /// The chain that begins with a reduction, and the values whose owners determined the chain.
     fn row_group(&self, first: Value, size: [usize; 2]) -> (Option<RowGroup>, Vec<Value>) {
         let graph = self.graph;
         let free = |value: Value| {
@@ -79,7 +79,7 @@ impl Fusing<'_> {
         let mut looked = Vec::new();
         let mut open: BTreeSet<Value> = BTreeSet::new();
         self.admit(&mut chain, first, &free, &mut open, &mut looked);
-        // Nobody needs to know more than the first member that others want.
+        // The chain ends at the first member that is read from outside, so members after it need no examination.
         let mut passed = first;
         let wanted = loop {
             if let Some(wanted) = self.first_wanted(&mut chain, passed) {
@@ -106,7 +106,7 @@ impl Fusing<'_> {
         (group, looked)
     }
 
-    /// Examines the readers of a new member.
+    /// Examines the readers of a new member: those that may join the chain are opened.
     fn admit(
         &self,
         chain: &mut Chain,
@@ -127,7 +127,7 @@ impl Fusing<'_> {
         }
     }
 
-    /// The first member that is wanted by others, as soon as that is known: readers up to `passed` have been looked at.
+    /// The first member that is read from outside, once that is known; readers up to `passed` have been examined.
     fn first_wanted(&self, chain: &mut Chain, passed: Value) -> Option<Value> {
         while let Some(member) = chain.members.get(chain.settled).copied() {
             if chain.wanted.contains(&member) || self.wanted[member.0] {
@@ -141,7 +141,7 @@ impl Fusing<'_> {
         None
     }
 
-    /// The chain of what a result is computed from, if it can be one.
+    /// The chain of the values from which a result is computed, if it is complete and not read from outside.
     fn chain_to(&self, inside: &HashSet<Value>, first: Value, result: Value, size: [usize; 2]) -> Option<RowGroup> {
         let graph = self.graph;
         if graph.shape(result).elements() != size[0] * size[1] || !inside.contains(&result) {
@@ -165,24 +165,25 @@ impl Fusing<'_> {
 
 /// A chain that is being built.
 struct Chain {
-    /// Its values, in order.
+    /// The chain's values, in order.
     members: Vec<Value>,
+    /// The members as a set.
     inside: HashSet<Value>,
-    /// Values that others read.
+    /// Values that are read from outside.
     wanted: HashSet<Value>,
-    /// Members that nobody else reads, from the first on.
+    /// Number of members, from the first on, that are known not to be read from outside.
     settled: usize,
 }
 
-/// Whether a value continues a chain from the rows, or the elements of the rows, of its members.
+/// Whether a value continues a chain: elementwise, as a broadcast of a number for each row, or as a reduction of rows.
 fn joins(graph: &Graph, members: &HashSet<Value>, value: Value, size: [usize; 2]) -> bool {
     let [rows, length] = size;
     let node = graph.node(value);
-    let mut own = node.operands.iter().filter(|x| members.contains(x)).map(|x| graph.shape(*x).elements());
-    let Some(from) = own.next() else { return false };
+    let mut inside = node.operands.iter().filter(|x| members.contains(x)).map(|x| graph.shape(*x).elements());
+    let Some(from) = inside.next() else { return false };
     let elements = node.shape.elements();
-    let goes_on = matches!(node.op, Op::Unary(_) | Op::Binary(_) | Op::Reshape);
-    goes_on && elements == from && own.all(|other| other == from)
+    let elementwise = matches!(node.op, Op::Unary(_) | Op::Binary(_) | Op::Reshape);
+    elementwise && elements == from && inside.all(|other| other == from)
         || node.op == Op::Broadcast && from == rows && elements == rows * length && spreads_rows(graph, value, size)
         || trailing_reduction(graph, value) == Some(size)
 }

@@ -1,36 +1,28 @@
-//! A launch before memory is allocated: its kernel and where its operands are.
+//! A launch before memory is allocated: its step, and where its operands are.
 
-use crate::plan::kernel::{Access, Kernel};
-use crate::plan::plan::{Outcome, OwnKernel, Slot, Step};
-use crate::plan::program::Program;
+use crate::plan::kernels::{Access, Kernel};
+use crate::plan::plan::Step;
 use crate::shape::Shape;
 use crate::tensor::DType;
 
-/// Where a launch's operand is: in a buffer that outlives the step, or in a transient.
+/// The place of a launch's operand: in a buffer that outlives the step, or in a transient.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Home {
     Lasting { buffer: usize, offset: usize },
     Transient(usize),
 }
 
-/// An operand's place, shape and type.
+/// An operand's home, shape and type.
 pub(super) type Operand = (Home, Shape, DType);
 
-/// A launch before memory is allocated.
+/// A launch before memory is allocated: a step without slots, and the operands that its slots will hold.
 pub(super) struct Launch {
-    pub kernel: Kernel,
-    pub constants: Vec<u32>,
-    pub slots: Vec<Operand>,
-    pub outcomes: Vec<Outcome>,
-    pub program: Option<Program>,
-    pub own: Option<OwnKernel>,
-    pub label: String,
-    pub operations: u64,
-    pub joins_previous: bool,
+    pub step: Step,
+    pub operands: Vec<Operand>,
 }
 
-/// Where a parameter's gradient is stored: `parts` partial sums, `stride` elements apart.
-#[derive(Clone, Copy)]
+/// The place of a parameter's gradient: `parts` partial sums, `stride` elements apart.
+#[derive(Clone, Copy, Default)]
 pub(super) struct Segment {
     pub offset: usize,
     pub parts: usize,
@@ -45,43 +37,51 @@ impl Home {
         }
     }
 
-    /// The transient or the lasting buffer that a place is in.
+    /// The transient or the lasting buffer that contains this home.
     pub(super) fn whole(&self) -> Home {
         match self {
             Home::Transient(index) => Home::Transient(*index),
             Home::Lasting { buffer, .. } => Home::Lasting { buffer: *buffer, offset: 0 },
         }
     }
-
-    /// Whether two places are in one transient, or in one lasting buffer.
-    pub(super) fn meets(&self, other: &Home) -> bool {
-        self.whole() == other.whole()
-    }
 }
 
 impl Launch {
-    /// Whether a slot is only read.
-    pub(super) fn is_read(&self, slot: usize) -> bool {
-        self.kernel.row().access(slot, self.outcomes.len()) == Access::Read
+    /// A launch without outcomes and fused expression.
+    pub(super) fn new(
+        kernel: Kernel,
+        constants: &[usize],
+        operands: Vec<Operand>,
+        operations: usize,
+        label: &str,
+    ) -> Launch {
+        let step = Step {
+            kernel,
+            constants: constants.iter().map(|word| *word as u32).collect(),
+            slots: vec![],
+            outcomes: vec![],
+            program: None,
+            own: None,
+            joins_previous: false,
+            label: label.to_owned(),
+            operations: operations as u64,
+        };
+        Launch { step, operands }
     }
 
-    /// The places that are only read, or the places that are written.
-    pub(super) fn places(&self, reads: bool) -> impl Iterator<Item = &Home> {
-        let slots = self.slots.iter().enumerate().filter(move |(slot, _)| self.is_read(*slot) == reads);
-        slots.map(|(_, (home, ..))| home)
+    /// Whether an operand is only read.
+    pub(super) fn is_read(&self, slot: usize) -> bool {
+        self.step.access(slot) == Access::Read
+    }
+
+    /// The homes that are only read, or the homes that are written.
+    pub(super) fn homes(&self, reads: bool) -> impl Iterator<Item = &Home> {
+        let operands = self.operands.iter().enumerate().filter(move |(slot, _)| self.is_read(*slot) == reads);
+        operands.map(|(_, (home, ..))| home)
     }
 }
 
-pub(super) fn step(launch: &Launch, slots: Vec<Slot>) -> Step {
-    Step {
-        kernel: launch.kernel,
-        constants: launch.constants.clone(),
-        slots,
-        outcomes: launch.outcomes.clone(),
-        program: launch.program.clone(),
-        own: launch.own.clone(),
-        joins_previous: launch.joins_previous,
-        label: launch.label.clone(),
-        operations: launch.operations,
-    }
+/// An operand in a buffer that outlives the step.
+pub(super) fn lasting(buffer: usize, offset: usize, shape: impl Into<Shape>, dtype: DType) -> Operand {
+    (Home::Lasting { buffer, offset }, shape.into(), dtype)
 }

@@ -1,8 +1,8 @@
 //! Merging of launches into shared dispatches.
 
 use super::Lowering;
-use super::launch::{Home, Launch, Operand, step};
-use crate::plan::kernel::Kernel;
+use super::launch::{Home, Launch, Operand};
+use crate::plan::kernels::Kernel;
 use crate::plan::plan::{Step, workgroup_bytes};
 use std::collections::HashMap;
 
@@ -12,11 +12,10 @@ impl Lowering<'_> {
     pub(super) fn pair(&mut self) {
         let most = self.target.storage_buffers();
         let fits = |launch: &Launch, others: &[Launch]| {
-            let mut steps: Vec<Step> = others.iter().chain([launch]).map(|launch| step(launch, vec![])).collect();
-            let product = steps.iter().find(|step| step.kernel.row().tiled).map(Step::workgroup);
-            let sums = steps.iter_mut().filter(|step| step.kernel == Kernel::ColumnSums);
-            sums.for_each(|step| take_workgroup(&mut step.constants, product));
-            workgroup_bytes(&steps) <= self.target.limits.workgroup_bytes
+            let together = || others.iter().chain([launch]);
+            let mut steps: Vec<Step> = together().map(|launch| launch.step.clone()).collect();
+            share_workgroup(&mut steps.iter_mut().collect::<Vec<_>>());
+            bindings(together()) <= most && workgroup_bytes(&steps) <= self.target.limits.workgroup_bytes
         };
         let mut dispatches: Vec<Vec<Launch>> = Vec::new();
         // The dispatches that others may join, in order.
@@ -24,69 +23,60 @@ impl Lowering<'_> {
         // For each transient and each lasting buffer: the last dispatch that writes it.
         let mut written: HashMap<Home, usize> = HashMap::new();
         for mut launch in std::mem::take(&mut self.launches) {
-            let after = launch.places(true).filter_map(|read| written.get(&read.whole()));
+            let after = launch.homes(true).filter_map(|read| written.get(&read.whole()));
             let ready = after.map(|dispatch| dispatch + 1).max().unwrap_or(0);
-            let lasting = |place: &Home| place.transient().is_none();
-            // Writes to a lasting buffer keep their order, unless they have places of their own.
-            let ordered = launch.places(false).all(|place| {
-                let gradients =
-                    matches!(place, Home::Lasting { buffer, .. } if self.buffers[*buffer].name == "gradients");
-                !lasting(place) || gradients
+            // Writes to a lasting buffer keep their order, unless each has a part of the buffer to itself.
+            let ordered = launch.homes(false).all(|home| match home {
+                Home::Transient(_) => true,
+                Home::Lasting { buffer, .. } => self.buffers[*buffer].name == "gradients",
             });
             let first = if ordered { ready } else { ready.max(dispatches.len().saturating_sub(1)) };
-            let candidates = &open[open.partition_point(|dispatch| *dispatch < first)..];
-            let joined = candidates.iter().copied().filter(|_| joins(&launch)).find(|dispatch| {
+            let joins = is_product(&launch) || launch.step.kernel == Kernel::ColumnSums;
+            let mut candidates = open[open.partition_point(|dispatch| *dispatch < first)..].iter().copied();
+            let joined = candidates.find(|dispatch| {
                 let others = &dispatches[*dispatch];
-                shares(&launch, others) && bindings(others.iter().chain([&launch])) <= most && fits(&launch, others)
+                joins && others.iter().all(|other| may_share(&launch, other)) && fits(&launch, others)
             });
             let dispatch = joined.unwrap_or(dispatches.len());
-            for place in launch.places(false) {
-                let last = written.entry(place.whole()).or_default();
+            for home in launch.homes(false) {
+                let last = written.entry(home.whole()).or_default();
                 *last = dispatch.max(*last);
             }
-            match joined {
-                Some(dispatch) => {
-                    launch.joins_previous = true;
-                    let together = &mut dispatches[dispatch];
-                    together.push(launch);
-                    // Column sums work with any workgroup size, so they take that of the product in their dispatch.
-                    let product = together.iter().find(|launch| launch.kernel.row().tiled);
-                    let workgroup = product.map(|launch| launch.kernel.row().invocations(&launch.constants));
-                    let sums = together.iter_mut().filter(|launch| launch.kernel == Kernel::ColumnSums);
-                    sums.for_each(|launch| take_workgroup(&mut launch.constants, workgroup));
+            if joined.is_some() {
+                launch.step.joins_previous = true;
+                let together = &mut dispatches[dispatch];
+                together.push(launch);
+                share_workgroup(&mut together.iter_mut().map(|launch| &mut launch.step).collect::<Vec<_>>());
+            } else {
+                if joins {
+                    open.push(dispatch);
                 }
-                None => {
-                    if joins(&launch) {
-                        open.push(dispatch);
-                    }
-                    dispatches.push(vec![launch]);
-                }
+                dispatches.push(vec![launch]);
             }
         }
         self.launches = dispatches.into_iter().flatten().collect();
     }
 }
 
-/// Whether a launch can share a dispatch with others: all are products of one workgroup size, or column sums, and none
-/// reads what another writes.
-fn shares(launch: &Launch, others: &[Launch]) -> bool {
-    let size = |launch: &Launch| {
-        let row = launch.kernel.row();
-        row.tiled.then(|| row.invocations(&launch.constants))
-    };
-    let alike = |other: &Launch| match (size(launch), size(other)) {
-        (Some(one), Some(other)) => one == other,
-        _ => true,
-    };
-    let apart =
-        |one: &Launch, other: &Launch| other.places(true).all(|read| one.places(false).all(|place| !place.meets(read)));
-    joins(launch)
-        && others.iter().all(|other| joins(other) && alike(other) && apart(launch, other) && apart(other, launch))
+/// Gives column sums, which work with any workgroup size, that of a product in their dispatch.
+fn share_workgroup(steps: &mut [&mut Step]) {
+    let product = steps.iter().find(|step| step.kernel.row().tiled);
+    let Some(workgroup) = product.map(|step| step.workgroup() as u32) else { return };
+    let sums = steps.iter_mut().filter(|step| step.kernel == Kernel::ColumnSums);
+    sums.filter_map(|step| step.constants.last_mut()).for_each(|last| *last = workgroup);
 }
 
-/// Whether a launch is of a kernel that may share a dispatch.
-fn joins(launch: &Launch) -> bool {
-    launch.kernel.row().tiled || launch.kernel == Kernel::ColumnSums
+fn is_product(launch: &Launch) -> bool {
+    launch.step.kernel.row().tiled
+}
+
+/// Whether two launches can share a dispatch: products have one workgroup size, and neither reads the other's results.
+fn may_share(launch: &Launch, other: &Launch) -> bool {
+    let apart = |one: &Launch, other: &Launch| {
+        other.homes(true).all(|read| one.homes(false).all(|written| written.whole() != read.whole()))
+    };
+    let products = is_product(launch) && is_product(other);
+    (!products || launch.step.workgroup() == other.step.workgroup()) && apart(launch, other) && apart(other, launch)
 }
 
 /// Buffers that a dispatch binds: a place that several steps read counts once, one that a step reads twice, twice.
@@ -94,7 +84,7 @@ fn bindings<'a>(dispatch: impl Iterator<Item = &'a Launch>) -> usize {
     let mut read: Vec<(usize, &Operand)> = Vec::new();
     let mut count = 0;
     for (index, launch) in dispatch.enumerate() {
-        for (slot, operand) in launch.slots.iter().enumerate() {
+        for (slot, operand) in launch.operands.iter().enumerate() {
             let known = |(reader, other): &(usize, &Operand)| {
                 *reader != index && other.0 == operand.0 && other.1.elements() == operand.1.elements()
             };
@@ -106,11 +96,4 @@ fn bindings<'a>(dispatch: impl Iterator<Item = &'a Launch>) -> usize {
         }
     }
     count + read.len()
-}
-
-/// Gives column sums the workgroup of the product in their dispatch, if it has one.
-fn take_workgroup(constants: &mut [u32], product: Option<u64>) {
-    if let (Some(last), Some(workgroup)) = (constants.last_mut(), product) {
-        *last = workgroup as u32;
-    }
 }

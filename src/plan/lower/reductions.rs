@@ -4,51 +4,38 @@ use super::launch::{Launch, Operand};
 use super::{BUSY, Lowering};
 use crate::graph::Value;
 use crate::plan::fusion::Group;
-use crate::plan::kernel::Kernel;
+use crate::plan::kernels::Kernel;
 use crate::plan::memory::aligned;
 use crate::plan::program::{Axis, Instruction, Program, View};
-use crate::shape::Shape;
-use crate::tensor::DType;
+
+/// Sums shorter than this are not split.
+const SHORTEST: usize = 256;
 
 impl Lowering<'_> {
+    /// Adds the launch of a sum or maximum, and the launch that joins its parts where it is split.
     pub(super) fn reduction(&mut self, group: &Group, kernel: Kernel) {
         let graph = self.graph;
         let node = graph.node(group.anchor);
         let elements = node.shape.elements();
         let length = graph.shape(node.operands[0]).elements() / elements;
         let lanes = self.lanes(length);
-        // Both passes are shortest when a sum of n is split into √n; neighbours read neighbours, so in a multiple of a
-        // subgroup.
+        // Both passes are shortest when a sum of n is split into √n, rounded up to whole subgroups.
         let each = length / lanes;
         let even = each.isqrt().next_multiple_of(32);
-        let whole = each < 256 || self.target.without.splits;
+        let whole = each < SHORTEST || self.target.without.splits;
         let splits = if whole { 1 } else { (BUSY / lanes / elements).min(even).max(1) };
-        let per_element = group.program.as_ref().map_or(0, |program| program.operations()) + 1;
-        let operations = (per_element * elements * length) as u64;
-        let constants = [elements, length, splits, lanes].map(|word| word as u32).to_vec();
-        let mut launch = self.new_launch(group, kernel, constants, vec![], operations);
-        let from = if splits > 1 {
-            // The parts of an element lie side by side.
-            (self.transient(elements * splits, DType::Float), Shape::from([elements, splits]), DType::Float)
-        } else {
-            self.slot(group.anchor)
-        };
-        launch.slots.push(from.clone());
-        for input in &group.inputs {
-            let slot = self.slot(*input);
-            launch.slots.push(slot);
-        }
+        let operations = (group.operations() + 1) * elements * length;
+        let result = self.whole_or_parts(group.anchor, splits);
+        let operands = std::iter::once(result.clone()).chain(group.inputs.iter().map(|input| self.slot(*input)));
+        let operands = operands.collect();
+        let launch = self.new_launch(group, kernel, &[elements, length, splits, lanes], operands, operations);
         self.launches.push(launch);
         if splits > 1 {
-            self.join(kernel, group.anchor, from, [splits, 0]);
+            self.join(kernel, group.anchor, result, [splits, 0]);
         }
     }
 
-    /// Invocations of a workgroup that share a sum of so many elements; a software adapter has no real workgroup memory.
-    fn lanes(&self, elements: usize) -> usize {
-        if self.target.software { 1 } else { 1 << (elements / 4).max(1).ilog2().min(6) }
-    }
-
+    /// Adds the launch of a sum over all axes but the last ones.
     pub(super) fn column_sums(&mut self, group: &Group) {
         let graph = self.graph;
         let node = graph.node(group.anchor);
@@ -58,50 +45,47 @@ impl Lowering<'_> {
         let most = (BUSY / columns.div_ceil(4)).clamp(1, 128);
         let lanes = self.lanes(rows).min(if columns > 16 { 16 } else { 32 });
         let each = rows / lanes;
-        let parts = if each < 256 || self.target.without.splits { 1 } else { each.isqrt().min(most) };
-        let per_element = group.program.as_ref().map_or(0, |program| program.operations()) + 1;
-        let operations = (per_element * rows * columns) as u64;
+        let parts = if each < SHORTEST || self.target.without.splits { 1 } else { each.isqrt().min(most) };
+        let operations = (group.operations() + 1) * rows * columns;
         let stride = aligned(columns);
-        let constants = [rows, columns, parts, stride, lanes, 64].map(|word| word as u32).to_vec();
-        let launch = self.new_launch(group, Kernel::ColumnSums, constants, vec![], operations);
+        let constants = [rows, columns, parts, stride, lanes, 64];
+        let launch = self.new_launch(group, Kernel::ColumnSums, &constants, vec![], operations);
         self.outcomes(group, launch, [parts, stride]);
     }
 
-    /// Launches that join partial results in a fixed order: `stride` elements apart, or side by side where it is 0.
+    /// Adds launches that join partial results in a fixed order: `stride` elements apart, or side by side where 0.
     pub(super) fn join(&mut self, kernel: Kernel, value: Value, from: Operand, [parts, stride]: [usize; 2]) {
         let elements = self.graph.shape(value).elements();
-        let label = self.graph.node(value).name.clone();
         let along = if stride == 0 { [parts, 1] } else { [1, stride] };
         let view = View::new([Axis::plain(elements, along[0]), Axis::plain(parts, along[1])], 0);
-        // A long join is a reduction of its own.
+        // A long join is a reduction that is split again.
         let lanes = self.lanes(parts);
         let each = parts / lanes;
         let even = each.isqrt().next_multiple_of(32);
-        let splits = if elements * 256 > each || self.target.without.splits { 1 } else { even };
-        let result = if splits > 1 {
-            (self.transient(elements * splits, DType::Float), Shape::from([elements, splits]), DType::Float)
-        } else {
-            self.slot(value)
-        };
+        let splits = if elements * SHORTEST > each || self.target.without.splits { 1 } else { even };
+        let result = self.whole_or_parts(value, splits);
         let mut instructions = vec![Instruction::Position];
         if !view.is_identity(elements * parts) {
             instructions.push(Instruction::Index { from: 0, view });
         }
-        let at = instructions.len() - 1;
-        instructions.push(Instruction::Load { input: 0, at });
-        self.launches.push(Launch {
-            kernel,
-            constants: [elements, parts, splits, lanes].map(|word| word as u32).to_vec(),
-            slots: vec![result.clone(), from],
-            outcomes: vec![],
-            program: Some(Program { instructions, inputs: 1, phases: vec![] }),
-            own: None,
-            label,
-            operations: (elements * parts) as u64,
-            joins_previous: false,
-        });
+        instructions.push(Instruction::Load { input: 0, at: instructions.len() - 1 });
+        let (constants, label) = ([elements, parts, splits, lanes], &self.graph.node(value).name);
+        let mut launch = Launch::new(kernel, &constants, vec![result.clone(), from], elements * parts, label);
+        launch.step.program = Some(Program { instructions, inputs: 1, phases: vec![] });
+        self.launches.push(launch);
         if splits > 1 {
             self.join(kernel, value, result, [splits, 0]);
         }
+    }
+
+    /// Invocations of a workgroup that share a sum of this length; one on a software adapter, which has no fast workgroup
+    /// memory.
+    fn lanes(&self, length: usize) -> usize {
+        if self.target.software { 1 } else { 1 << (length / 4).max(1).ilog2().min(6) }
+    }
+
+    /// The slot of a value, or a transient for `parts` parts of each of its elements, side by side.
+    fn whole_or_parts(&mut self, value: Value, parts: usize) -> Operand {
+        if parts > 1 { self.floats([self.graph.shape(value).elements(), parts]) } else { self.slot(value) }
     }
 }

@@ -1,15 +1,15 @@
 //! The launches that move blocks of parameters: copies of weights in 16 bits, and values that are assigned.
 
 use super::Lowering;
-use super::launch::{Home, Launch, Operand};
+use super::launch::{Home, Operand, lasting};
 use crate::graph::{Op, Value};
-use crate::plan::kernel::Kernel;
+use crate::plan::buffers::PARAMETERS;
+use crate::plan::kernels::Kernel;
 use crate::plan::memory::{ALIGNMENT, ParameterLayout, aligned, aligned_halves};
-use crate::shape::Shape;
 use crate::tensor::DType;
 
 impl Lowering<'_> {
-    /// The launch that makes copies of weights in 16 bits, where there are any.
+    /// Adds the launch that copies weights in 16 bits, where there are any.
     pub(super) fn narrow(&mut self, name: &str, layout: &ParameterLayout) {
         let mut blocks: Vec<u32> = Vec::new();
         let mut copies: Vec<(Value, usize)> = Vec::new();
@@ -30,32 +30,15 @@ impl Lowering<'_> {
         for (value, offset) in copies {
             self.copies.insert(value, Home::Lasting { buffer, offset });
         }
-        let (words, count) = (blocks.len(), blocks.len() / 2 * ALIGNMENT);
-        let table = self.buffer(&format!("weights of {name}"), DType::U32, words);
-        self.buffers[table].content = blocks;
-        let parameters = self.laid_out("parameters", layout);
-        let lasting = |buffer: usize, elements: usize, dtype: DType| {
-            (Home::Lasting { buffer, offset: 0 }, Shape::from([elements]), dtype)
-        };
-        self.launches.push(Launch {
-            kernel: Kernel::Narrow,
-            constants: vec![count as u32],
-            slots: vec![
-                lasting(parameters, layout.elements(), DType::Float),
-                lasting(table, words, DType::U32),
-                lasting(buffer, end, DType::Half),
-            ],
-            outcomes: vec![],
-            program: None,
-            own: None,
-            label: "weights".to_owned(),
-            operations: 0,
-            joins_previous: false,
-        });
+        let count = blocks.len() / 2 * ALIGNMENT;
+        let table = self.table(&format!("weights of {name}"), blocks);
+        let parameters = lasting(self.laid_out(PARAMETERS, layout, 1), 0, [layout.elements()], DType::Float);
+        let weights = lasting(buffer, 0, [end], DType::Half);
+        self.push(Kernel::Narrow, &[count], vec![parameters, table, weights], 0, "weights");
     }
 
-    /// The launches that give parameters, and what else is laid out as they are, their assigned values; under a guard, where
-    /// that is a finite number.
+    /// Adds the launches that assign values to parameters and to the other buffers of their layout, `targets`. Under a
+    /// guard they do so only where the guard is finite.
     pub(super) fn assign<'a>(
         &mut self,
         name: &str,
@@ -64,30 +47,14 @@ impl Lowering<'_> {
         guard: Option<Operand>,
         targets: impl Iterator<Item = &'a str>,
     ) {
-        let (words, count) = (blocks.len(), blocks.len() / 2 * ALIGNMENT);
-        let values = self.buffer("assigned", DType::Float, count);
-        let table = self.buffer(&format!("assignments of {name}"), DType::U32, words);
-        self.buffers[table].content = blocks;
-        let lasting = |buffer: usize, elements: usize, dtype: DType| {
-            (Home::Lasting { buffer, offset: 0 }, Shape::from([elements]), dtype)
-        };
+        let count = blocks.len() / 2 * ALIGNMENT;
+        let values = self.lasting("assigned", DType::Float, [count]);
+        let table = self.table(&format!("assignments of {name}"), blocks);
         let kernel = if guard.is_some() { Kernel::GuardedAssign } else { Kernel::Assign };
         for target in targets {
-            let target = self.laid_out(target, layout);
-            let mut slots = vec![lasting(values, count, DType::Float), lasting(table, words, DType::U32)];
-            slots.extend(guard.clone());
-            slots.push(lasting(target, layout.elements(), DType::Float));
-            self.launches.push(Launch {
-                kernel,
-                constants: vec![count as u32],
-                slots,
-                outcomes: vec![],
-                program: None,
-                own: None,
-                label: "assign".to_owned(),
-                operations: 0,
-                joins_previous: false,
-            });
+            let target = lasting(self.laid_out(target, layout, 1), 0, [layout.elements()], DType::Float);
+            let read = [values.clone(), table.clone()].into_iter().chain(guard.clone());
+            self.push(kernel, &[count], read.chain([target]).collect(), 0, "assign");
         }
     }
 }

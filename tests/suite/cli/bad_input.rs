@@ -99,7 +99,10 @@ fn bad_models_and_settings_are_told_in_one_line() {
             &train("--model small.toml --set train.batch"),
             "--set train.batch: there is no value; write key=value, as in train.batch=64",
         ),
-        (&train("--model small.toml --set train.batch=0"), "train.batch: must be at least 1, got 0; use 1 or more"),
+        (
+            &train("--model small.toml --set train.batch=0"),
+            "train.batch: expects a whole number, at least 1, got 0; use 128, say",
+        ),
         (
             &train("--model small.toml --set encoder.0.linear=-5"),
             "--set encoder.0.linear=-5: must not be negative, got -5; use a positive number",

@@ -3,12 +3,17 @@
 use crate::support::*;
 use crate::temp::*;
 use pinhole::Device;
-use pinhole::bench::{Ceilings, Loaded, Material, Workload, split_sweep};
+use pinhole::bench::{Ceilings, Loaded, Material, Workload};
 use pinhole::model::config::{LossKind, OptimizerSpec};
 use pinhole::model::{ModelSpec, Network};
 use pinhole::plan::Target;
 use serde_json::Value as Json;
 use std::path::Path;
+
+// The test needs the sweep alone, and not the benchmark's main function.
+#[allow(dead_code)]
+#[path = "../../../benches/split_sweep.rs"]
+mod split_sweep;
 
 /// Every key of a workload's line.
 const KEYS: [&str; 30] = [
@@ -160,6 +165,10 @@ fn bench_refuses_what_it_cannot_measure() {
             "blocks: 5 blocks of NaN seconds are no measurement; \
              use at least one block of more than 0 seconds and at most an hour",
         ),
+        (
+            "bench split-sweep",
+            "workload \"split-sweep\": it is a benchmark of the source tree; run cargo bench --bench split_sweep",
+        ),
         ("bench sweeps --device cpu", "device \"cpu\": has no launches to measure; use --device gpu"),
     ]);
 }
@@ -193,7 +202,7 @@ fn launches_cost_something_on_all_kinds_of_buffers() {
 
 #[test]
 fn sums_are_cut_into_one_part_and_more() {
-    let lines = split_sweep(&gpu()).expect("a sweep");
+    let lines = split_sweep::split_sweep(&gpu()).expect("a sweep");
     for model in ["conv-ae", "conv-ae-wide"] {
         let of: Vec<_> = lines.iter().filter(|line| line.model == model).collect();
         assert!(of.iter().any(|line| line.splits == 1) && of.iter().any(|line| line.splits >= 16), "{of:?}");
@@ -416,22 +425,23 @@ devices) echo "an adapter" ;;
     printf '"gflops":400,"min":390,"max":410,"launches":1}\n' ;;
 "bench sweeps --device an --json")
     printf '{"workload":"launches","buffers":"shared","host_us_per_launch":0.25,"device_us_per_launch":5}\n' ;;
-"bench split-sweep --device an --json")
-    printf '{"workload":"split-sweep","model":"conv-ae","layer":"encoder.0","lines":16,"columns":9,"depth":25088,'
-    printf '"splits":8,"planned":true,"us":12.5}\n' ;;
-"bench split-sweep no-such-workload")
-    echo 'error: workload "no-such-workload": it is none of these' >&2
-    exit 1 ;;
 --help) echo "  bench" ;;
 *) echo "error: what is $*?" >&2; exit 1 ;;
 esac"#,
     );
     program(&place, "suite", "echo 'GPU under test: an adapter'; echo 'test result: ok. 12 passed'");
+    program(
+        &place,
+        "split_sweep",
+        r#"[ "$PINHOLE_TEST_DEVICE" = an ] || exit 1
+printf '{"workload":"split-sweep","model":"conv-ae","layer":"encoder.0","lines":16,"columns":9,"depth":25088,'
+printf '"splits":8,"planned":true,"us":12.5}\n'"#,
+    );
     let day = |device: &str| {
         let text = format!("PINHOLE_TEST_DEVICE={device} BENCH_OPTIONS='--blocks 2' bash \"$@\"");
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/gpu.sh");
         let mut command = std::process::Command::new("bash");
-        command.args(["-c", &text, "bash"]).arg(path).args(["pinhole", "suite", "out"]);
+        command.args(["-c", &text, "bash"]).arg(path).args(["pinhole", "suite", "out", "split_sweep"]);
         said(command.current_dir(place.0.path()).env("PYTHON", "no-such-python").output().expect("bash"))
     };
     let done = day("an");

@@ -150,7 +150,7 @@ fn errors_of_decode_name_their_file() {
         cannot write nowhere/out.npy: No such file or directory (os error 2); check the path
         cannot create rows.npy/out: Not a directory (os error 20); choose another path: a file is in the way
         data "wide.npy": its shape is [4, 7], the model's codes are [2] each; give [n, 2]
-        out.png: is to show pictures, but samples [6] are none of one or three channels; name it .npy or .csv
+        out.png: is to show pictures, but samples [6] are not pictures with one or three channels; name it .npy or .csv
     "#]].assert_eq(&messages);
     assert!(!place.path("out.npy").exists());
 }

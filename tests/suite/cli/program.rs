@@ -194,7 +194,7 @@ fn rows_that_are_no_pictures_are_trained_on_without_pictures() {
     place.ok("eval run --data rows --device cpu");
     place.fail(&[(
         "reconstruct run rows out.png --device cpu",
-        "out.png: is to show pictures, but samples [6] are none of one or three channels; name it .npy or .csv",
+        "out.png: is to show pictures, but samples [6] are not pictures with one or three channels; name it .npy or .csv",
     )]);
 }
 

@@ -3,6 +3,7 @@
 use crate::support::*;
 use pinhole::data::Dataset;
 use pinhole::nn::{self, Activation, Context, Conv2d, ConvTranspose2d, Layer, Linear};
+use pinhole::plan::LayoutEntry;
 use pinhole::shape::Shape;
 use pinhole::tensor::{DType, Tensor, Values};
 use pinhole::train::Options;
@@ -200,7 +201,7 @@ pub fn loss_and_gradients(
     let mut weights = Vec::new();
     let mut inputs = vec![("x", Tensor::from_f32(network.input_shape(batch), samples.to_vec())?)];
     let all = wide(parameters);
-    for (name, shape, offset) in entries {
+    for LayoutEntry { name, shape, offset } in entries {
         weights.push(graph.parameter(name, shape.clone())?);
         let values = Values::F64(all[*offset..*offset + shape.elements()].to_vec());
         inputs.push((name, Tensor::new(shape.clone(), values)?));
@@ -209,7 +210,7 @@ pub fn loss_and_gradients(
     outputs.extend(graph.gradients(loss, &weights)?);
     let results = device.compute(&graph, &outputs, &inputs)?;
     let mut gradients = vec![0.0; network.layout().elements()];
-    for ((_, shape, offset), gradient) in entries.iter().zip(&results[1..]) {
+    for (LayoutEntry { shape, offset, .. }, gradient) in entries.iter().zip(&results[1..]) {
         gradients[*offset..*offset + shape.elements()].copy_from_slice(&gradient.to_f64());
     }
     Ok((results[0].to_f64()[0], gradients))
@@ -274,7 +275,7 @@ fn tiny_outputs_and_gradients_match_pytorch_on_every_device() -> Result<()> {
             expect_close(&what("output"), &output.to_f64(), &expected, tolerance, Scale::Largest);
 
             let (_, gradients) = loss_and_gradients(&network, &device, &start, &images.rows_f32(0..10))?;
-            for (name, shape, offset) in network.layout().entries() {
+            for LayoutEntry { name, shape, offset } in network.layout().entries() {
                 let actual = &gradients[*offset..*offset + shape.elements()];
                 let expected = tensors.f64(&format!("{model}.grad1.{name}"));
                 expect_close(&what(name), actual, &expected, tolerance, Scale::Largest);
@@ -291,7 +292,7 @@ fn tiny_models_have_the_parameters_of_pytorch() {
         let network = tiny(text, "adam");
         let expected = reference["models"][model]["parameters"].as_object().expect("parameters");
         assert_eq!(network.layout().entries().len(), expected.len(), "{model}");
-        for (name, shape, _) in network.layout().entries() {
+        for LayoutEntry { name, shape, .. } in network.layout().entries() {
             assert_eq!(serde_json::json!(shape[..]), expected[name], "{model}: {name}");
         }
     }
@@ -308,9 +309,10 @@ fn initial_weights_follow_pytorchs_rule() {
         let values = network.initial(3);
         assert_eq!(values.len(), network.layout().elements());
         let entries = network.layout().entries();
-        for (name, shape, offset) in entries {
+        for LayoutEntry { name, shape, offset } in entries {
             let weight = name.replace(".bias", ".weight");
-            let (_, weight, _) = entries.iter().find(|(known, ..)| *known == weight).expect("a weight");
+            let LayoutEntry { shape: weight, .. } =
+                entries.iter().find(|entry| entry.name == weight).expect("a weight");
             let fan_in: usize = weight[1..].iter().product();
             let bound = 1.0 / (fan_in as f64).sqrt();
             let values: Vec<f64> = values[*offset..*offset + shape.elements()].iter().map(|v| f64::from(*v)).collect();
@@ -346,7 +348,12 @@ fn initial_weights_depend_on_the_seed_alone() {
     assert_eq!(network.initial(5), network.initial(5));
     let (first, second) = (network.initial(5), network.initial(6));
     // What lies between two parameters is zero.
-    let weights: Vec<usize> = network.layout().entries().iter().flat_map(|(_, s, at)| *at..at + s.elements()).collect();
+    let weights: Vec<usize> = network
+        .layout()
+        .entries()
+        .iter()
+        .flat_map(|LayoutEntry { shape: s, offset: at, .. }| *at..at + s.elements())
+        .collect();
     let equal = weights.iter().filter(|at| first[**at] == second[**at]).count();
     assert!(equal <= 3, "{equal} of {} weights do not depend on the seed", weights.len());
     // Parameters of one size do not begin alike.

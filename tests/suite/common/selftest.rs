@@ -1,4 +1,4 @@
-//! Whether the comparisons can fail: faults planted in kernels, plans, results and gradients, each of which must be seen.
+//! Tests of the comparisons: faults planted in kernels, plans, results and gradients, each of which must be seen.
 
 use crate::cases::{Case, Group};
 use crate::check::{Results, Work, any_target, compare, compare_all, gpu, loosen, sentinels, untouched};
@@ -6,7 +6,7 @@ use crate::graph::gradients::{agree, differences, gradients};
 use crate::plan::plans::reads_what_was_written;
 use pinhole::Device;
 use pinhole::graph::{Binary, Unary};
-use pinhole::plan::{Instruction, Kernel, Plan, Target};
+use pinhole::plan::{Access, Instruction, Kernel, Plan, Target};
 use pinhole::tensor::Values;
 
 fn case(group: Group, name: &str) -> Case {
@@ -22,15 +22,19 @@ fn oracle(case: &Case) -> Results {
     Work::new(case).run(&Device::CpuF64).expect("the oracle's results")
 }
 
-/// The parity test's verdict on a case whose plans were changed: on the GPU, as it is and loosened, and on the CPU.
+/// The parity test's verdict on a case's plans on the GPU, as they are and loosened.
+fn gpu_verdict(case: &Case, work: &Work, oracle: &Results) -> Result<f64, String> {
+    let [plain, loose] = work.run_twice(&gpu())?;
+    compare_all(&case.name, "gpu", &plain, oracle, 1e-5)?;
+    compare_all(&case.name, "gpu, loosened", &loose, oracle, 1e-5)
+}
+
+/// The parity test's verdict on a case whose plans were changed: on the GPU and on the CPU.
 fn verdicts(case: &Case, change: &dyn Fn(&mut Plan)) -> [Result<f64, String>; 2] {
     let oracle = oracle(case);
     let mut work = Work::new(case);
     work.plans.iter_mut().for_each(change);
-    let on_gpu = work.run_twice(&gpu()).and_then(|[plain, loose]| {
-        compare_all(&case.name, "gpu", &plain, &oracle, 1e-5)?;
-        compare_all(&case.name, "gpu, loosened", &loose, &oracle, 1e-5)
-    });
+    let on_gpu = gpu_verdict(case, &work, &oracle);
     let on_cpu = || work.run(&Device::Cpu).and_then(|results| compare_all(&case.name, "cpu", &results, &oracle, 1e-5));
     // The CPU indexes safely: a launch that reaches beyond its slots is a panic there, which is as good.
     let on_cpu = std::panic::catch_unwind(std::panic::AssertUnwindSafe(on_cpu)).unwrap_or(Err("a panic".to_owned()));
@@ -50,12 +54,15 @@ fn what_is_right_passes() {
     }
 }
 
+/// The instructions of all fused expressions of a plan.
+fn instructions(plan: &mut Plan) -> impl Iterator<Item = &mut Instruction> {
+    plan.steps.iter_mut().filter_map(|step| step.program.as_mut()).flat_map(|program| &mut program.instructions)
+}
+
 #[test]
 fn a_wrong_op_is_seen() {
     must_fail("sigmoid for tanh", &fused(), &|plan| {
-        for instruction in
-            plan.steps.iter_mut().filter_map(|step| step.program.as_mut()).flat_map(|p| &mut p.instructions)
-        {
+        for instruction in instructions(plan) {
             match instruction {
                 Instruction::Unary(op @ Unary::Tanh, _) => *op = Unary::Sigmoid,
                 Instruction::Binary(op @ Binary::Add, ..) => *op = Binary::Subtract,
@@ -64,9 +71,7 @@ fn a_wrong_op_is_seen() {
         }
     });
     must_fail("a constant a little off", &case(Group::Random, "noise added to an input"), &|plan| {
-        for instruction in
-            plan.steps.iter_mut().filter_map(|step| step.program.as_mut()).flat_map(|p| &mut p.instructions)
-        {
+        for instruction in instructions(plan) {
             if let Instruction::Literal(number) = instruction {
                 *number *= 1.001;
             }
@@ -75,7 +80,7 @@ fn a_wrong_op_is_seen() {
 }
 
 /// Changes a constant of every step of a kernel.
-fn with_constant(kernel: Kernel, name: &'static str, change: fn(u32) -> u32) -> impl Fn(&mut Plan) {
+fn with_constant(kernel: Kernel, name: &str, change: fn(u32) -> u32) -> impl Fn(&mut Plan) {
     move |plan: &mut Plan| {
         for step in plan.steps.iter_mut().filter(|step| step.kernel == kernel) {
             let position = step.kernel.row().constant_names().position(|known| known == name).expect("a constant");
@@ -87,138 +92,37 @@ fn with_constant(kernel: Kernel, name: &'static str, change: fn(u32) -> u32) -> 
 #[test]
 fn a_wrong_constant_is_seen_on_the_gpu() {
     let conv = "n2 c3 o4 7x9 kernel 3x5 stride [2, 1] padding [1, 2]";
-    let matmul = "matmul [3, 5, 7] x [3, 7, 6]";
-    let sum = "Sum of [3, 4, 5, 6] along [1, 3]";
-    let changes: [(Group, String, Kernel, &[&'static str]); 11] = [
-        (
-            Group::MatMul,
-            matmul.into(),
-            Kernel::MatMul,
-            &[
-                "M",
-                "N",
-                "LEFT_BATCH",
-                "LEFT_LINE",
-                "LEFT_STEP",
-                "RIGHT_BATCH",
-                "RIGHT_COLUMN",
-                "RIGHT_STEP",
-                "PANELS",
-                "LINES",
-                "COLUMNS",
-                "DEPTH",
-            ],
-        ),
-        (
-            Group::Conv,
-            format!("conv2d {conv}"),
-            Kernel::Conv2d,
-            &[
-                "C",
-                "H",
-                "W",
-                "O",
-                "P",
-                "Q",
-                "R",
-                "S",
-                "STRIDE_H",
-                "STRIDE_W",
-                "PAD_H",
-                "PAD_W",
-                "DILATION_H",
-                "DILATION_W",
-            ],
-        ),
-        (
-            Group::Conv,
-            format!("conv2d_grad_input {conv}"),
-            Kernel::Conv2dGradInput,
-            &[
-                "C",
-                "H",
-                "W",
-                "O",
-                "P",
-                "Q",
-                "R",
-                "S",
-                "STRIDE_H",
-                "STRIDE_W",
-                "PAD_H",
-                "PAD_W",
-                "DILATION_H",
-                "DILATION_W",
-            ],
-        ),
-        (
-            Group::Conv,
-            format!("conv2d_grad_weight {conv}"),
-            Kernel::Conv2dGradWeight,
-            &[
-                "C",
-                "H",
-                "W",
-                "O",
-                "P",
-                "Q",
-                "R",
-                "S",
-                "STRIDE_H",
-                "STRIDE_W",
-                "PAD_H",
-                "PAD_W",
-                "DILATION_H",
-                "DILATION_W",
-                "SPLITS",
-            ],
-        ),
-        (
-            Group::Layer,
-            "{ max_pool2d = { kernel = 3, stride = 2, padding = 1 } } of [2, 3, 7, 8]".into(),
-            Kernel::MaxPool,
-            &["C", "H", "W", "P", "Q", "R", "S", "STRIDE_H", "STRIDE_W", "PAD_H", "PAD_W", "DILATION_H", "DILATION_W"],
-        ),
-        (
-            Group::Layer,
-            "{ upsample_bilinear = 2 } of [2, 3, 4, 3]".into(),
-            Kernel::LinearResize,
-            &["C", "H", "W", "P", "Q", "STRIDE_H", "STRIDE_W"],
-        ),
-        (Group::Reduction, sum.into(), Kernel::Sum, &["OUTPUTS", "LENGTH"]),
-        (Group::Indexing, "gather from [6, 3, 5], indices repeated".into(), Kernel::Gather, &["COUNT", "WIDTH"]),
-        (
-            Group::Indexing,
-            "scatter_add into [6, 3, 5], indices repeated".into(),
-            Kernel::ScatterAdd,
-            &["ROWS", "WIDTH"],
-        ),
-        (Group::Indexing, "warp of [3, 2, 5, 4]".into(), Kernel::Warp, &["COUNT", "CHANNELS", "HEIGHT", "WIDTH"]),
-        (
-            Group::Indexing,
-            "the 3 largest of rows of [3, 7], different".into(),
-            Kernel::TopK,
-            &["ROWS", "LENGTH", "COUNT"],
-        ),
+    let image = "C H W O P Q R S STRIDE_H STRIDE_W PAD_H PAD_W DILATION_H DILATION_W";
+    let pool = "C H W P Q R S STRIDE_H STRIDE_W PAD_H PAD_W DILATION_H DILATION_W";
+    let product = "M N LEFT_BATCH LEFT_LINE LEFT_STEP RIGHT_BATCH RIGHT_COLUMN RIGHT_STEP PANELS LINES COLUMNS DEPTH";
+    let max_pool = "{ max_pool2d = { kernel = 3, stride = 2, padding = 1 } } of [2, 3, 7, 8]";
+    let resize = "{ upsample_bilinear = 2 } of [2, 3, 4, 3]";
+    let changes: [(Group, &str, Kernel, &str); 11] = [
+        (Group::MatMul, "matmul [3, 5, 7] x [3, 7, 6]", Kernel::MatMul, product),
+        (Group::Conv, &format!("conv2d {conv}"), Kernel::Conv2d, image),
+        (Group::Conv, &format!("conv2d_grad_input {conv}"), Kernel::Conv2dGradInput, image),
+        (Group::Conv, &format!("conv2d_grad_weight {conv}"), Kernel::Conv2dGradWeight, &format!("{image} SPLITS")),
+        (Group::Layer, max_pool, Kernel::MaxPool, pool),
+        (Group::Layer, resize, Kernel::LinearResize, "C H W P Q STRIDE_H STRIDE_W"),
+        (Group::Reduction, "Sum of [3, 4, 5, 6] along [1, 3]", Kernel::Sum, "OUTPUTS LENGTH"),
+        (Group::Indexing, "gather from [6, 3, 5], indices repeated", Kernel::Gather, "COUNT WIDTH"),
+        (Group::Indexing, "scatter_add into [6, 3, 5], indices repeated", Kernel::ScatterAdd, "ROWS WIDTH"),
+        (Group::Indexing, "warp of [3, 2, 5, 4]", Kernel::Warp, "COUNT CHANNELS HEIGHT WIDTH"),
+        (Group::Indexing, "the 3 largest of rows of [3, 7], different", Kernel::TopK, "ROWS LENGTH COUNT"),
     ];
     let mut passed = Vec::new();
     for (group, name, kernel, constants) in changes {
-        let case = case(group, &name);
+        let case = case(group, name);
         let oracle = oracle(&case);
-        for constant in constants {
+        for constant in constants.split(' ') {
             for (sign, change) in [("+", (|value| value + 1) as fn(u32) -> u32), ("-", |value| value - 1)] {
                 let mut work = Work::new(&case);
-                if work.plans.iter().flat_map(|plan| &plan.steps).all(|step| step.constant(constant) < Some(2))
-                    && sign == "-"
-                {
+                let mut steps = work.plans.iter().flat_map(|plan| &plan.steps);
+                if sign == "-" && steps.all(|step| step.constant(constant) < Some(2)) {
                     continue;
                 }
                 work.plans.iter_mut().for_each(with_constant(kernel, constant, change));
-                let verdict = work.run_twice(&gpu()).and_then(|[plain, loose]| {
-                    compare_all(&case.name, "gpu", &plain, &oracle, 1e-5)?;
-                    compare_all(&case.name, "gpu, loosened", &loose, &oracle, 1e-5)
-                });
-                if verdict.is_ok() {
+                if gpu_verdict(&case, &work, &oracle).is_ok() {
                     passed.push(format!("{name}: {constant} {sign} 1"));
                 }
             }
@@ -336,16 +240,17 @@ fn a_value_overwritten_too_early_is_seen() {
         // A launch that writes where the one before it did.
         let mut wrong = plan.clone();
         let Some(target) = (0..step).rev().find_map(|earlier| {
-            let slot = wrong.steps[earlier].slots.iter().enumerate().find(|(i, slot)| {
-                wrong.steps[earlier].access(*i) != pinhole::plan::Access::Read && !wrong.buffers[slot.buffer].persistent
+            let step = &wrong.steps[earlier];
+            let slot = step.slots.iter().enumerate().find(|(position, slot)| {
+                step.access(*position) != Access::Read && !wrong.buffers[slot.buffer].persistent
             });
             slot.map(|(_, slot)| (slot.buffer, slot.offset))
         }) else {
             continue;
         };
-        let position =
-            (0..wrong.steps[step].slots.len()).find(|i| wrong.steps[step].access(*i) != pinhole::plan::Access::Read);
-        let slot = &mut wrong.steps[step].slots[position.expect("an output")];
+        let step = &mut wrong.steps[step];
+        let position = (0..step.slots.len()).find(|position| step.access(*position) != Access::Read);
+        let slot = &mut step.slots[position.expect("an output")];
         (slot.buffer, slot.offset) = target;
         seen += (reads_what_was_written(&wrong).is_err() || wrong.hazard().is_some()) as usize;
     }

@@ -3,6 +3,7 @@
 pub use crate::check::gpu;
 use pinhole::data::{Dataset, digits};
 use pinhole::model::{ModelSpec, Network};
+use pinhole::plan::LayoutEntry;
 use pinhole::tensor::Values;
 use pinhole::train::{EpochEnd, EpochReport, Observer, Options, Trainer};
 use pinhole::{Device, Error};
@@ -111,7 +112,7 @@ impl Tensors {
     /// All parameters of a network in its layout, from the tensors under `prefix`.
     pub fn parameters(&self, network: &Network, prefix: &str) -> Vec<f64> {
         let mut all = vec![0.0; network.layout().elements()];
-        for (name, shape, offset) in network.layout().entries() {
+        for LayoutEntry { name, shape, offset } in network.layout().entries() {
             let name = format!("{prefix}{name}");
             assert_eq!(self.shape(&name), &shape[..], "{name}");
             all[*offset..*offset + shape.elements()].copy_from_slice(&self.f64(&name));

@@ -206,7 +206,7 @@ fn a_file_comes_whole_whatever_happens_on_the_way() {
 #[test]
 fn a_file_that_does_not_come_is_not_there() {
     use Act::*;
-    let help = "check the network and try again: it goes on where it stopped";
+    let help = "check the network and try again: the download is resumed where it stopped";
     let failed = |mirrors: &[&[Act]]| {
         let folder = folder();
         let (result, _) = fetch(folder.path(), mirrors);
@@ -214,17 +214,17 @@ fn a_file_that_does_not_come_is_not_there() {
     };
     let (said, left) = failed(&[&[Status(404), Status(404)], &[Status(500), Status(500)]]);
     let expected = "(M0/file.gz: it answered 404 Not Found; M1/file.gz: it answered 500 Internal Server Error)";
-    assert_eq!(said, format!("download of file.gz: no mirror gave it {expected}; {help}"));
+    assert_eq!(said, format!("download of file.gz: no mirror sent it {expected}; {help}"));
     assert_eq!(left, [""; 0]);
     let (said, left) = failed(&[&[Wrong]]);
     assert_eq!(
         said,
-        format!("download of file.gz: no mirror gave it (M0/file.gz: it gave other bytes than it should); {help}")
+        format!("download of file.gz: no mirror sent it (M0/file.gz: it sent other bytes than it should); {help}")
     );
     assert_eq!(left, [""; 0]);
     let (said, _) = failed(&[&[Page, Page]]);
     let problem = "it has a file of 28 bytes in place of 200000";
-    assert_eq!(said, format!("download of file.gz: no mirror gave it (M0/file.gz: {problem}); {help}"));
+    assert_eq!(said, format!("download of file.gz: no mirror sent it (M0/file.gz: {problem}); {help}"));
 
     // What came is kept, hidden, and a later call goes on with it.
     let folder = folder();
@@ -245,13 +245,13 @@ fn what_is_there_is_looked_at_first() {
     let path = folder.path().join("file.gz");
     let fetch = || downloader.fetch(&file, &nowhere, folder.path(), &mut |_| ());
     let said = fetch().expect_err("nobody is there").to_string();
-    assert!(said.starts_with("download of file.gz: no mirror gave it (http://127.0.0.1:1/file.gz: "), "{said}");
+    assert!(said.starts_with("download of file.gz: no mirror sent it (http://127.0.0.1:1/file.gz: "), "{said}");
 
     std::fs::write(&path, &content).expect("written");
     assert_eq!(fetch().expect("the file"), Fetched::AlreadyThere);
     std::fs::write(&path, b"mine").expect("written");
     let said = fetch().expect_err("another file").to_string();
-    assert!(said.contains("file.gz: is there, but is not the file that is meant (SHA-256 "), "{said}");
+    assert!(said.contains("file.gz: is not the expected file (SHA-256 "), "{said}");
     assert_eq!(std::fs::read(&path).expect("the file"), b"mine");
     std::fs::remove_file(&path).expect("removed");
 
@@ -289,8 +289,8 @@ fn the_program_downloads() {
     let said = place.failure(&format!("download mnist data --mirror {}", server.address));
     assert_eq!(
         said.replace(&server.address, "M/"),
-        "download of train-images-idx3-ubyte.gz: no mirror gave it (M/train-images-idx3-ubyte.gz: it answered 404 Not \
-         Found); check the network and try again: it goes on where it stopped"
+        "download of train-images-idx3-ubyte.gz: no mirror sent it (M/train-images-idx3-ubyte.gz: it answered 404 Not \
+         Found); check the network and try again: the download is resumed where it stopped"
     );
     assert_eq!(place.names("data"), [""; 0]);
     place.fail(&[(

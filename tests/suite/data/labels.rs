@@ -299,7 +299,7 @@ fn the_program_keeps_classes_by_name() {
     fails(
         "classify kinds --data animals.csv --label a --out other",
         expect![[
-            r#"animals.csv: column "a" is the label, and stands in data.columns too; take it out of one of the two"#
+            r#"animals.csv: column "a" is the label, and is listed in data.columns too; take it out of one of the two"#
         ]],
     );
 }

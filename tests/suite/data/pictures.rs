@@ -201,9 +201,10 @@ fn sixteen_bits_are_kept() -> Result<()> {
     let bytes = planes(|y, x| [f32::from(grey(y, x)) / 255.0]);
     let both = Values::F32([bytes, words.clone()].concat());
     let format = |height| Some(format(1, height, 9, Fit::Crop));
-    for (pictures, memory) in [(None, u64::MAX), (format(6), u64::MAX), (format(6), 0), (format(6), 2 * 54 * 4 - 1)] {
+    for (pictures, memory) in [(None, None), (format(6), None), (format(6), Some(0)), (format(6), Some(2 * 54 * 4 - 1))]
+    {
         let data = load_with(&path, &Reading { pictures, memory, ..Reading::default() })?.train;
-        assert_eq!(data.in_memory(), memory == u64::MAX);
+        assert_eq!(data.in_memory(), memory.is_none());
         assert_eq!((data.dtype(), data.read(&[0, 1])?), (pinhole::tensor::DType::Float, both.clone()));
     }
     // Four lines of six are the middle ones; resizing keeps what 8 bits would lose.
@@ -348,7 +349,7 @@ fn a_folder_of_mixed_sizes_becomes_samples_in_memory_or_when_wanted() -> Result<
         assert_eq!(all.read(&[number as u32])?, Values::U8(format.read(file)?), "{number}");
     }
     let wanted =
-        load_with(&path, &Reading { pictures: Some(format), memory: 23 * 768 - 1, ..Reading::default() })?.train;
+        load_with(&path, &Reading { pictures: Some(format), memory: Some(23 * 768 - 1), ..Reading::default() })?.train;
     assert!(!wanted.in_memory() && wanted.values().is_empty());
     let order = [22, 0, 7, 7];
     assert_eq!(wanted.read(&order)?, all.gather(&order));
@@ -361,7 +362,7 @@ fn a_folder_of_mixed_sizes_becomes_samples_in_memory_or_when_wanted() -> Result<
 
     // A bad file among them is named, now or when it is wanted.
     std::fs::write(folder.path().join("0004.jpg"), b"no picture").expect("written");
-    for memory in [u64::MAX, 0] {
+    for memory in [None, Some(0)] {
         let data = load_with(&path, &Reading { pictures: Some(format), memory, ..Reading::default() })
             .map(|splits| splits.train);
         let error = data.and_then(|data| data.read(&numbers(23))).expect_err("an error").to_string();
@@ -402,16 +403,16 @@ fn photos_train_to_the_same_bits_in_memory_and_from_files() -> Result<()> {
             resident_bytes: samples.map(|samples| samples * 768),
             ..Default::default()
         };
-        let resident = train(&network, &device, &data(u64::MAX), Some(&data(u64::MAX)), options(None));
+        let resident = train(&network, &device, &data(None), Some(&data(None)), options(None));
         assert!(resident.reports[2].train_loss < resident.reports[0].train_loss);
         for samples in [None, Some(16), Some(21)] {
-            let streamed = train(&network, &device, &data(0), Some(&data(0)), options(samples));
+            let streamed = train(&network, &device, &data(Some(0)), Some(&data(Some(0))), options(samples));
             assert_eq!(resident.losses, streamed.losses, "{samples:?} on {}", device.name());
             assert!(resident.parameters == streamed.parameters, "{samples:?} on {}", device.name());
         }
     }
     // A file that goes bad while it is needed ends training with its name.
-    let wanted = data(0);
+    let wanted = data(Some(0));
     std::fs::write(folder.path().join("0009.jpg"), b"").expect("written");
     let mut autoencoder = pinhole::Autoencoder::new(network.spec().clone(), Device::Cpu)?;
     let error = autoencoder.fit(&wanted, None, &mut ()).expect_err("an error").to_string();

@@ -7,6 +7,7 @@ use expect_test::{Expect, expect};
 use pinhole::data::npy::{read_npy, write_npy};
 use pinhole::data::{Arrangement, Dataset, Reading, arrangement, fits_code, load, load_with};
 use pinhole::error::Result;
+use pinhole::plan::LayoutEntry;
 use pinhole::shape::Shape;
 use pinhole::task::Ensemble;
 use pinhole::train::{Options, Trainer};
@@ -26,7 +27,7 @@ const ROWS: &str = "input = [1, 4, 6]\nloss = \"mse\"\nencoder = [\"flatten\", {
 
 #[test]
 fn the_input_decides_how_a_sample_lies() {
-    use Arrangement::{AsTheyLie, ChannelsLast};
+    use Arrangement::{ChannelsLast, Unchanged};
     let lies = |sample: &[usize], input: &[usize]| arrangement(&sample.into(), &input.into());
     for (sample, input) in [
         (&[2, 5, 3][..], &[2, 5, 3][..]),
@@ -42,7 +43,7 @@ fn the_input_decides_how_a_sample_lies() {
         (&[1, 5, 5], &[5, 1, 5]),
         (&[1], &[1]),
     ] {
-        assert_eq!(lies(sample, input), Some(AsTheyLie), "{sample:?} {input:?}");
+        assert_eq!(lies(sample, input), Some(Unchanged), "{sample:?} {input:?}");
     }
     for (sample, input) in [(&[5, 3, 2], &[2, 5, 3]), (&[28, 20, 4], &[4, 28, 20]), (&[1, 5, 2], &[2, 1, 5])] {
         assert_eq!(lies(sample, input), Some(ChannelsLast), "{sample:?} {input:?}");
@@ -216,7 +217,8 @@ fn an_identity_gives_an_arrays_numbers_back_in_their_order() {
         Autoencoder::new(pinhole::model::ModelSpec::read(&place.path("same.toml")).expect("a model"), Device::Cpu)
             .expect("a model");
     let mut values = vec![0.0; autoencoder.network().layout().elements()];
-    for (_, _, offset) in autoencoder.network().layout().entries().iter().filter(|(name, ..)| name.ends_with("weight"))
+    for LayoutEntry { offset, .. } in
+        autoencoder.network().layout().entries().iter().filter(|entry| entry.name.ends_with("weight"))
     {
         (values[*offset], values[*offset + 3]) = (1.0, 1.0);
     }

@@ -212,7 +212,7 @@ fn sparse_rows_streams_and_steps_beyond_a_length_are_looked_at_as_they_are_used(
 
 /// What a run that was trained on some samples makes of others: `-` as they are, `n` bytes as numbers, `x` refused.
 fn verdict(trained: &Dataset, later: &Dataset) -> char {
-    match Samples::of(trained).bring(later.clone()) {
+    match Samples::of(trained).convert(later.clone()) {
         Ok(data) if data == *later => '-',
         Ok(data) => {
             let expected: Vec<f32> = later.rows_f32(0..16).iter().map(|value| (value * 255.0).round()).collect();
@@ -294,13 +294,13 @@ fn parts_of_one_data_set_are_scaled_alike() -> Result<()> {
     says(
         parts((true, &numbers), (false, &numbers)),
         expect![[
-            r#"data "parts.npz": its test part's numbers are floats from 0 to 254, but those of its training part are bytes, which stand for 0 to 1; divide them by 255, or save them as bytes"#
+            r#"data "parts.npz": its test part's numbers are floats from 0 to 254, but those of its training part are bytes, which mean 0 to 1; divide them by 255, or save them as bytes"#
         ]],
     );
     says(
         parts((false, &between(-2.5, 3.0)), (true, &numbers)),
         expect![[
-            r#"data "parts.npz": its test part's numbers are bytes, which stand for 0 to 1, but those of its training part are floats from -2.5 to 3; save them as floats, scaled like those"#
+            r#"data "parts.npz": its test part's numbers are bytes, which mean 0 to 1, but those of its training part are floats from -2.5 to 3; save them as floats, scaled like those"#
         ]],
     );
     assert_eq!(
@@ -314,20 +314,20 @@ fn parts_of_one_data_set_are_scaled_alike() -> Result<()> {
     says(
         trains(&mse, &bytes, Some(&large)),
         expect![[
-            r#"data "data": its numbers are floats from 0 to 254, but those that are trained on are bytes, which stand for 0 to 1; divide them by 255, or save them as bytes"#
+            r#"data "data": its numbers are floats from 0 to 254, but those that are trained on are bytes, which mean 0 to 1; divide them by 255, or save them as bytes"#
         ]],
     );
     says(
         trains(&mse, &large, Some(&bytes)),
         expect![[
-            r#"data "data": its numbers are bytes, which stand for 0 to 1, but those that are trained on are floats from 0 to 254; save them as floats, scaled like those"#
+            r#"data "data": its numbers are bytes, which mean 0 to 1, but those that are trained on are floats from 0 to 254; save them as floats, scaled like those"#
         ]],
     );
     trains(&mse, &bytes, Some(&floats(between(0.0, 1.0))))?;
     says(
         bytes.clone().with_targets(large),
         expect![[
-            r#"data "data": its targets are floats from 0 to 254, but the samples are bytes, which stand for 0 to 1; divide them by 255, or save them as bytes"#
+            r#"data "data": its targets are floats from 0 to 254, but the samples are bytes, which mean 0 to 1; divide them by 255, or save them as bytes"#
         ]],
     );
     bytes.with_targets(floats(between(-0.5, 1.5)))?;
@@ -386,19 +386,19 @@ fn a_run_keeps_how_its_data_was_scaled() {
     refused(
         "eval bytes --data large.npy",
         expect![[
-            r#"data "large.npy": its numbers are floats from 0 to 254, but the run was trained on bytes, which stand for 0 to 1; divide them by 255, or save them as bytes"#
+            r#"data "large.npy": its numbers are floats from 0 to 254, but the run was trained on bytes, which mean 0 to 1; divide them by 255, or save them as bytes"#
         ]],
     );
     refused(
         "encode bytes standardised.npy x.npy",
         expect![[
-            r#"data "standardised.npy": its numbers are floats from -2.5 to 3, but the run was trained on bytes, which stand for 0 to 1; scale them to 0 to 1, or save them as bytes"#
+            r#"data "standardised.npy": its numbers are floats from -2.5 to 3, but the run was trained on bytes, which mean 0 to 1; scale them to 0 to 1, or save them as bytes"#
         ]],
     );
     refused(
         "reconstruct standardised bytes.npy x.npy",
         expect![[
-            r#"data "bytes.npy": its numbers are bytes, which stand for 0 to 1, but the run was trained on floats from -2.5 to 3; save them as floats, scaled like those"#
+            r#"data "bytes.npy": its numbers are bytes, which mean 0 to 1, but the run was trained on floats from -2.5 to 3; save them as floats, scaled like those"#
         ]],
     );
     refused(
@@ -410,43 +410,43 @@ fn a_run_keeps_how_its_data_was_scaled() {
     refused(
         "generate standardised --data bytes.npy",
         expect![[
-            r#"data "bytes.npy": its numbers are bytes, which stand for 0 to 1, but the run was trained on floats from -2.5 to 3; save them as floats, scaled like those"#
+            r#"data "bytes.npy": its numbers are bytes, which mean 0 to 1, but the run was trained on floats from -2.5 to 3; save them as floats, scaled like those"#
         ]],
     );
     refused(
         "classify standardised --data bytes.npy --out x",
         expect![[
-            r#"data "bytes.npy": its numbers are bytes, which stand for 0 to 1, but the run was trained on floats from -2.5 to 3; save them as floats, scaled like those"#
+            r#"data "bytes.npy": its numbers are bytes, which mean 0 to 1, but the run was trained on floats from -2.5 to 3; save them as floats, scaled like those"#
         ]],
     );
     refused(
         "eval bytes --data bytes.npy --targets large.npy",
         expect![[
-            r#"data "large.npy": its targets are floats from 0 to 254, but the samples are bytes, which stand for 0 to 1; divide them by 255, or save them as bytes"#
+            r#"data "large.npy": its targets are floats from 0 to 254, but the samples are bytes, which mean 0 to 1; divide them by 255, or save them as bytes"#
         ]],
     );
     refused(
         "eval bytes --data bytes.npy --with standardised",
         expect![[
-            r#"data "bytes.npy": its numbers are bytes, which stand for 0 to 1, but standardised was trained on floats from -2.5 to 3; save them as floats, scaled like those"#
+            r#"data "bytes.npy": its numbers are bytes, which mean 0 to 1, but standardised was trained on floats from -2.5 to 3; save them as floats, scaled like those"#
         ]],
     );
     refused(
         "reconstruct bytes bytes.npy x.npy --with large",
         expect![[
-            r#"data "bytes.npy": its numbers are bytes, which stand for 0 to 1, but large was trained on floats from 0 to 254; save them as floats, scaled like those"#
+            r#"data "bytes.npy": its numbers are bytes, which mean 0 to 1, but large was trained on floats from 0 to 254; save them as floats, scaled like those"#
         ]],
     );
     refused(
         "train --model eight.toml --data bytes.npy --targets large.npy --out x",
         expect![[
-            r#"data "large.npy": its targets are floats from 0 to 254, but the samples are bytes, which stand for 0 to 1; divide them by 255, or save them as bytes"#
+            r#"data "large.npy": its targets are floats from 0 to 254, but the samples are bytes, which mean 0 to 1; divide them by 255, or save them as bytes"#
         ]],
     );
     refused(
         "train --resume --out standardised --data bytes.npy --epochs 2",
         expect![[
-            r#"data "bytes.npy": its numbers are bytes, which stand for 0 to 1, but the run was trained on floats from -2.5 to 3; save them as floats, scaled like those"#
+            r#"data "bytes.npy": its numbers are bytes, which mean 0 to 1, but the run was trained on floats from -2.5 to 3; save them as floats, scaled like those"#
         ]],
     );
     // A search, too, and a run of before scaling was kept.
@@ -472,7 +472,7 @@ fn a_run_keeps_how_its_data_was_scaled() {
     refused(
         "eval bytes --data large.npy",
         expect![[
-            r#"data "large.npy": its numbers are floats from 0 to 254, but the run was trained on bytes, which stand for 0 to 1; divide them by 255, or save them as bytes"#
+            r#"data "large.npy": its numbers are floats from 0 to 254, but the run was trained on bytes, which mean 0 to 1; divide them by 255, or save them as bytes"#
         ]],
     );
     place.write("bytes/run.toml", b"samples = 3\n");

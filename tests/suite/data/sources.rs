@@ -110,7 +110,7 @@ fn dataset_refuses_what_cannot_be_trained_on() {
     says(Dataset::from_u8([huge, 4], vec![1]), &format!("data: a sample cannot have shape [{huge}, 4]; {help}"));
     says(
         Dataset::from_u8([1], vec![1, 2]).and_then(|data| data.with_labels(vec![1])),
-        "labels: 1 labels given for 2 samples; give one label per sample",
+        "labels: 1 labels given for 2 samples; give one for each sample",
     );
 }
 
@@ -230,7 +230,7 @@ fn idx_names_what_is_wrong_with_a_file() {
             "bad: claims shape [4294967295, 4294967295, 4294967295, 4294967295], more than memory can address; {damaged}"
         ),
     );
-    let promises = "bad: shape [2, 3] promises 6 bytes, but";
+    let promises = "bad: has shape [2, 3], 6 bytes, but";
     says(&idx_bytes(0x08, &[2, 3], &[1; 5]), &format!("{promises} only 5 follow the header; {damaged}"));
     says(&idx_bytes(0x08, &[2, 3], &[1; 7]), &format!("{promises} more follow the header; {damaged}"));
     says(&gzip(&idx_bytes(0x08, &[2, 3], &[1; 5])), &format!("{promises} only 5 follow the header; {damaged}"));
@@ -238,15 +238,11 @@ fn idx_names_what_is_wrong_with_a_file() {
     // A lie about terabytes must be found without asking for them.
     says(
         &idx_bytes(0x0d, &[1 << 20, 1 << 20], &[1; 100]),
-        &format!(
-            "bad: shape [1048576, 1048576] promises 4398046511104 bytes, but only 100 follow the header; {damaged}"
-        ),
+        &format!("bad: has shape [1048576, 1048576], 4398046511104 bytes, but only 100 follow the header; {damaged}"),
     );
     says(
         &gzip(&idx_bytes(0x08, &[1 << 20, 1 << 20], &[1; 100])),
-        &format!(
-            "bad: shape [1048576, 1048576] promises 1099511627776 bytes, but only 100 follow the header; {damaged}"
-        ),
+        &format!("bad: has shape [1048576, 1048576], 1099511627776 bytes, but only 100 follow the header; {damaged}"),
     );
 }
 
@@ -273,7 +269,7 @@ fn idx_survives_damaged_gzip() {
     let path = write(folder.path(), "bomb", &bomb[..bomb.len() - 100]);
     assert_eq!(
         message(read_idx(&path), folder.path()),
-        format!("bomb: shape [4] promises 4 bytes, but more follow the header; {damaged}")
+        format!("bomb: has shape [4], 4 bytes, but more follow the header; {damaged}")
     );
 }
 

@@ -6,6 +6,7 @@ use crate::temp::*;
 use pinhole::data::{self, Column, Columns, Reading};
 use pinhole::model::{ModelSpec, Network};
 use pinhole::nn::Context;
+use pinhole::plan::LayoutEntry;
 use pinhole::tensor::{DType, Tensor, Values};
 use pinhole::{Autoencoder, Device, Result};
 use serde_json::Value as Json;
@@ -92,7 +93,7 @@ fn tables_are_embedded_and_judged_as_by_pytorch() -> Result<()> {
         let loss = network.loss(&mut graph, decoded, x)?;
         let mut inputs = vec![("x", Tensor::new([6, 3], Values::F64(lines.clone()))?)];
         let mut parameters = Vec::new();
-        for (name, shape, _) in entries {
+        for LayoutEntry { name, shape, .. } in entries {
             let values = numbers(&theirs["parameters"][name]);
             inputs.push((name, Tensor::new(shape.clone(), Values::F64(values))?));
             parameters.push(graph.parameter(name, shape.clone())?);
@@ -105,7 +106,7 @@ fn tables_are_embedded_and_judged_as_by_pytorch() -> Result<()> {
         let expected = theirs["loss"].as_f64().expect("a number");
         expect_close("the loss", &results[0], &[expected], tolerance, Scale::Relative);
         expect_close("the output", &results[1], &numbers(&theirs["output"]), tolerance, Scale::Largest);
-        for ((name, ..), gradient) in entries.iter().zip(&results[2..]) {
+        for (LayoutEntry { name, .. }, gradient) in entries.iter().zip(&results[2..]) {
             let what = format!("gradient of {name} on {}", device.name());
             expect_close(&what, gradient, &numbers(&theirs["gradients"][name]), tolerance, Scale::Largest);
         }
@@ -133,13 +134,10 @@ fn tables_that_fit_no_model_are_refused() {
     expect(refused("input = [3]", "input = [4]"), "the input is [4], but data.columns has 3; write sets_input = true");
     expect(refused("[data]", "corruption = { masking = 0.1 }\n[data]"), "corruption: categories are no numbers");
     expect(refused("[data]", "penalties = { contractive = { weight = 0.1 } }\n[data]"), "codes have no derivative");
-    expect(refused("\"y\", \"z\"", "\"y\", \"x\""), "data.columns.0.categories: \"x\" stands there twice");
+    expect(refused("\"y\", \"z\"", "\"y\", \"x\""), "data.columns.0.categories: \"x\" is listed twice");
     expect(refused("size = 2", "size = 0"), "its categories and their size are not known; list them with a size");
     expect(refused("name = \"n\"", "name = \"a\""), "data.columns.1.name: \"a\" is no name of one column");
-    expect(
-        refused("mean = -3.5", "deviation = 0.0"),
-        "data.columns.1.deviation: expects a positive deviation, got 0.0",
-    );
+    expect(refused("mean = -3.5", "deviation = 0.0"), "data.columns.1.deviation: expects a positive number, got 0.0");
     let read = spec(SMALL_TABLE);
     assert_eq!(spec(&read.to_toml()), read, "what is written reads back the same");
 }

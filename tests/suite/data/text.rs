@@ -115,7 +115,7 @@ fn columns_that_are_nearly_numbers_are_refused() {
     refused(
         "a,b\n,1\n,2\n",
         expect![[
-            r#"t.csv: line 2, column "a" is empty, and no field of the column says anything; delete the column, or take it for categories: [data] columns = [{ name = "a", categorical = true }]"#
+            r#"t.csv: line 2, column "a" is empty, and all fields of the column are missing; delete the column, or take it for categories: [data] columns = [{ name = "a", categorical = true }]"#
         ]],
     );
     // Where commas are decimal points, a point may stand between thousands.
@@ -419,7 +419,7 @@ fn what_is_decided_is_said() {
     said(
         "table",
         &[b"a,b\n".to_vec(), lines("1,x\n"), b"2,\n3,\n".to_vec()].concat(),
-        expect![[r#"d.csv: fields that say nothing are categories of their own: 2 of column "b" (line 12 is empty)"#]],
+        expect![[r#"d.csv: missing fields count as categories: 2 of column "b" (line 12 is empty)"#]],
     );
     said(
         "table",

@@ -331,7 +331,7 @@ fn a_hundred_layers_are_planned_in_a_second() {
         conv("conv_transpose2d"),
     );
     let network: Network = network(&text);
-    let layers = network.layout().entries().iter().filter(|(name, ..)| name.ends_with("weight")).count();
+    let layers = network.layout().entries().iter().filter(|entry| entry.name.ends_with("weight")).count();
     assert_eq!(layers, 100);
     let mut least = f64::INFINITY;
     for _ in 0..3 {

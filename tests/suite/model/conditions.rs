@@ -3,6 +3,7 @@
 use crate::support::*;
 use pinhole::data::{Dataset, digits};
 use pinhole::model::{ModelSpec, Network, SideInputs};
+use pinhole::plan::LayoutEntry;
 use pinhole::task::{CodeStatistics, LatentEnd};
 use pinhole::tensor::{Tensor, Values};
 use pinhole::train::Options;
@@ -18,7 +19,8 @@ fn counted(text: &str, device: Device) -> Result<Autoencoder> {
     let mut autoencoder = Autoencoder::new(spec(text), device)?;
     let layout = autoencoder.network().layout().clone();
     let mut values = vec![0.0; layout.elements()];
-    let places = layout.entries().iter().flat_map(|(_, shape, offset)| *offset..offset + shape.elements());
+    let places =
+        layout.entries().iter().flat_map(|LayoutEntry { shape, offset, .. }| *offset..offset + shape.elements());
     places.enumerate().for_each(|(number, place)| values[place] = (number + 1) as f32 / 8.0);
     autoencoder.set_parameters(Values::F32(values))?;
     Ok(autoencoder)

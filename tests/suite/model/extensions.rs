@@ -111,7 +111,7 @@ fn an_own_loss_that_is_no_number_is_refused() {
     let error = autoencoder.fit(&pinhole::data::digits(64, 1), None, &mut ()).expect_err("no number");
     assert_eq!(
         error.to_string(),
-        "loss \"difference\": its function gives [32, 784], which is no single number; end it with graph.mean_all(..), say"
+        "loss \"difference\": its function gives [32, 784], which is no single number; end it with context.mean_all(..), say"
     );
 }
 

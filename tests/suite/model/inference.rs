@@ -2,6 +2,7 @@
 
 use crate::support::*;
 use pinhole::data::{Dataset, digits};
+use pinhole::plan::LayoutEntry;
 use pinhole::tensor::Values;
 use pinhole::{Autoencoder, Device, Result};
 
@@ -73,7 +74,7 @@ fn saved_and_loaded_models_have_the_same_bits() -> Result<()> {
             // The names and shapes that PyTorch expects.
             let file = Tensors::read(&path.join("model.safetensors"));
             assert_eq!(file.names().len(), loaded.network().layout().entries().len());
-            for (name, shape, _) in loaded.network().layout().entries() {
+            for LayoutEntry { name, shape, .. } in loaded.network().layout().entries() {
                 assert_eq!(file.shape(name), &shape[..], "{name}");
                 let parameter = loaded.parameter(name).expect("a parameter");
                 assert_eq!(parameter.to_f32(), file.f32(name), "{name}");

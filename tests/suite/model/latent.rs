@@ -7,6 +7,7 @@ use pinhole::model::latent::{ADVERSARIAL, DISCREPANCY, DISCRIMINATOR, DIVERGENCE
 use pinhole::model::preset::PRESETS;
 use pinhole::model::{ModelSpec, Network};
 use pinhole::nn::{Context, loss};
+use pinhole::plan::LayoutEntry;
 use pinhole::task::{CodeStatistics, LatentPath};
 use pinhole::tensor::{DType, Tensor, Values};
 use pinhole::train::Options;
@@ -27,7 +28,7 @@ fn computed(
     let outputs = build(&mut graph)?;
     let all = network.initial(7);
     let mut inputs: Vec<(&str, Tensor)> = inputs.to_vec();
-    for (name, shape, offset) in network.layout().entries() {
+    for LayoutEntry { name, shape, offset } in network.layout().entries() {
         let values = all[*offset..*offset + shape.elements()].to_vec();
         inputs.push((name, Tensor::from_f32(shape.clone(), values)?));
         graph.parameter(name, shape.clone())?;
@@ -140,8 +141,7 @@ fn divergences_are_annealed() -> Result<()> {
     let text = SMALL_VAE.replace("gaussian = 5", "gaussian = { size = 5, beta = 1.5, warmup = 3, cycle = 4 }");
     let network = network(&text);
     let trained = train(&network, &Device::CpuF64, &data, None, Options { steps: Some(10), ..Options::default() });
-    let (_, shape, offset) =
-        network.layout().entries().iter().find(|(name, ..)| name == "latent.steps").expect("the count").clone();
+    let LayoutEntry { shape, offset, .. } = network.layout().entry("latent.steps").expect("the count").clone();
     assert_eq!(shape.elements(), 1);
     // Ten steps: two cycles of four, and two more.
     assert_eq!(wide(&trained.parameters)[offset], 2.0);
@@ -196,7 +196,7 @@ fn adversaries_follow_their_own_gradients() -> Result<()> {
         let objective = network.objective(&mut graph, input, input, step)?;
         let mut inputs = vec![("x", x.clone()), ("state", state.clone())];
         let mut parameters = vec![];
-        for (name, shape, offset) in network.layout().entries() {
+        for LayoutEntry { name, shape, offset } in network.layout().entries() {
             parameters.push(graph.parameter(name, shape.clone())?);
             inputs.push((
                 name,
@@ -215,7 +215,7 @@ fn adversaries_follow_their_own_gradients() -> Result<()> {
     let start: Vec<f64> = initial.iter().map(|value| f64::from(*value)).collect();
     let training = at(&start, true)?;
     expect_close("the loss in training", &training[0], &at(&start, false)?[0], 1e-12, Scale::Relative);
-    for ((name, shape, offset), gradient) in network.layout().entries().iter().zip(&training[2..]) {
+    for (LayoutEntry { name, shape, offset }, gradient) in network.layout().entries().iter().zip(&training[2..]) {
         // Which of the two values a parameter lessens.
         let own = usize::from(name.starts_with("latent.discriminator"));
         for element in [0, shape.elements() / 2, shape.elements() - 1] {
@@ -271,7 +271,7 @@ fn golden_vae() -> Result<()> {
     let entries = network.layout().entries();
     let all = |tensors: &Tensors| -> Vec<f64> {
         let mut all = vec![0.0; network.layout().elements()];
-        for (name, shape, offset) in entries {
+        for LayoutEntry { name, shape, offset } in entries {
             all[*offset..*offset + shape.elements()].copy_from_slice(&tensors.f64(&theirs(name)));
         }
         all
@@ -281,10 +281,13 @@ fn golden_vae() -> Result<()> {
     let noise = graph.input("noise", [128, 20], DType::Float)?;
     let bound = network.evidence_bound(&mut graph, x, x, noise)?;
     let mut outputs = vec![bound.loss];
-    let parameters: Vec<Value> =
-        entries.iter().map(|(name, shape, _)| graph.parameter(name, shape.clone())).collect::<Result<_>>()?;
+    let parameters: Vec<Value> = entries
+        .iter()
+        .map(|LayoutEntry { name, shape, .. }| graph.parameter(name, shape.clone()))
+        .collect::<Result<_>>()?;
     outputs.extend(graph.gradients(bound.loss, &parameters)?);
-    let named = |index: usize| if index == 0 { "loss".to_owned() } else { entries[index - 1].0.clone() + ".gradient" };
+    let named =
+        |index: usize| if index == 0 { "loss".to_owned() } else { entries[index - 1].name.clone() + ".gradient" };
     for device in all_devices() {
         let exact = matches!(device, Device::CpuF64);
         let plan = pinhole::plan::Plan::build(pinhole::plan::Request {
@@ -309,7 +312,7 @@ fn golden_vae() -> Result<()> {
             session.run(0, 1)?;
             losses.push(session.read("loss")?.to_f64()[0]);
             let mut gradient = vec![0.0; weights.len()];
-            for (index, (_, shape, offset)) in entries.iter().enumerate() {
+            for (index, LayoutEntry { shape, offset, .. }) in entries.iter().enumerate() {
                 gradient[*offset..*offset + shape.elements()]
                     .copy_from_slice(&session.read(&named(index + 1))?.to_f64());
             }
@@ -401,7 +404,7 @@ fn codes_are_explored() -> Result<()> {
     let refused = autoencoder.manifold(&prior, 4).expect_err("five numbers").to_string();
     assert_eq!(
         refused,
-        "latent: codes have 5 numbers, and only two make a plane; train with --latent 2, or use traverse"
+        "latent: codes have 5 elements, and only two make a plane; train with --latent 2, or use traverse"
     );
     Ok(())
 }
@@ -448,7 +451,7 @@ fn senseless_latents_are_refused() {
     says(&with("\"gausian\""), "line 4, latent: unknown latent \"gausian\"; did you mean \"gaussian\"?");
     says(
         &with("{ gaussian = 0 }"),
-        "line 4, latent.gaussian.size: expects a whole number, at least 1, got 0.0; use 16, say",
+        "line 4, latent.gaussian.size: expects a whole number, at least 1, got 0; use 16, say",
     );
     says(
         &with("{ gaussian = { beta = -1 } }"),
@@ -534,7 +537,7 @@ fn senseless_latents_are_refused() {
     spec.encoder = last(&["{ gru = { out = 8, bidirectional = true, last = true } }"]);
     assert_eq!(
         spec.set_latent(7).expect_err("an odd size").to_string(),
-        "latent: the encoder's last layer leaves as much in both directions, not 7; give an even number"
+        "latent: the encoder's last layer has as many outputs in both directions, not 7 in all; give an even number"
     );
 }
 
@@ -568,7 +571,7 @@ fn corruption_is_measured() -> Result<()> {
     let mut autoencoder = Autoencoder::new(spec(&text), Device::Cpu)?;
     let layout = autoencoder.network().layout().clone();
     let mut values = vec![0.0; layout.elements()];
-    let bias = layout.entries().iter().find(|(name, ..)| name == "decoder.0.bias").expect("a bias").2;
+    let bias = layout.entry("decoder.0.bias").expect("a bias").offset;
     values[bias..bias + 784].fill(0.5);
     autoencoder.set_parameters(Values::F32(values))?;
     expect_close("binary", &[autoencoder.evaluate(&data)?.mse], &[0.25], 1e-5, Scale::Relative);

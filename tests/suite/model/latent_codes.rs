@@ -5,6 +5,7 @@ use pinhole::data::{Dataset, digits};
 use pinhole::model::config::Binarise;
 use pinhole::model::{ModelSpec, Network};
 use pinhole::nn::Context;
+use pinhole::plan::LayoutEntry;
 use pinhole::task::{self, CodeStatistics, HammingIndex, Neighbour, pack};
 use pinhole::tensor::{DType, Tensor, Values};
 use pinhole::train::Options;
@@ -26,7 +27,7 @@ const BITS: &str = "input = [784]\nloss = \"bce\"\nencoder = [{ linear = 70 }]\n
 
 fn state(network: &Network, parameters: &Values, name: &str) -> Vec<f64> {
     let entries = network.layout().entries();
-    let (_, shape, offset) = entries.iter().find(|(known, ..)| known == name).expect("the state");
+    let LayoutEntry { shape, offset, .. } = entries.iter().find(|entry| entry.name == name).expect("the state");
     wide(parameters)[*offset..*offset + shape.elements()].to_vec()
 }
 
@@ -201,7 +202,7 @@ fn columns_are_not_pulled_along_themselves() -> Result<()> {
     let gradient = graph.gradients(objective.loss, &[weight])?;
     let words = Tensor::new([8], Values::U32(vec![0; 8]))?;
     let mut inputs = vec![("x", Tensor::from_f32([32, 784], data.rows_f32(0..32))?), ("state", words)];
-    for (name, shape, _) in network.layout().entries() {
+    for LayoutEntry { name, shape, .. } in network.layout().entries() {
         let values = state(&network, &start, name);
         inputs.push((name, Tensor::new(shape.clone(), Values::F64(values))?));
     }
@@ -247,7 +248,7 @@ fn vectors_are_the_nearest_of_the_codebook() -> Result<()> {
         let mut encoder = Autoencoder::new(plain, Device::Cpu)?;
         let own = encoder.network().layout().clone();
         let mut values = vec![0.0; own.elements()];
-        for (name, shape, offset) in own.entries() {
+        for LayoutEntry { name, shape, offset } in own.entries() {
             let from = autoencoder.parameter(name).expect("the same parameter").to_f32();
             values[*offset..*offset + shape.elements()].copy_from_slice(&from);
         }
@@ -267,10 +268,7 @@ fn vectors_are_the_nearest_of_the_codebook() -> Result<()> {
         let refused = autoencoder.codes_of(&[24; 32]).expect_err("an error").to_string();
         assert_eq!(refused, "indices: 24 is beyond the codebook; give numbers below 24");
         let refused = autoencoder.prior().expect_err("no prior").to_string();
-        assert!(
-            refused.contains("vectors of a codebook or bits, and how these go together is not learned"),
-            "{refused}"
-        );
+        assert!(refused.contains("are codebook vectors or bits, whose joint distribution is not learned"), "{refused}");
         let statistics = CodeStatistics::standard(96);
         assert!(autoencoder.generate(&statistics, 2, 0).is_err());
     }
@@ -329,7 +327,7 @@ fn bits_are_packed_and_found() -> Result<()> {
     assert_eq!(words(&code, 70), [1 | 1 << 63, 0b10_0001]);
     assert_eq!(
         pack(&[0.5], 1).expect_err("an error").to_string(),
-        "codes: 0.5 is no bit; give 0 and 1, as the codes of a model whose latent is binary"
+        "codes: 0.5 is not a bit; give 0 and 1, as the codes of a model whose latent is binary"
     );
     assert!(pack(&[1.0; 5], 2).is_err() && HammingIndex::new(vec![], 3).is_err());
     // Against every distance, of codes of one word, of two, and of several that are alike.
@@ -380,7 +378,7 @@ fn codes_of_bits_find_samples_that_are_alike() -> Result<()> {
     // By chance it would be one in ten.
     assert!(right > 150, "{right} of 500");
     let refused = HammingIndex::of(&Autoencoder::new(spec(SPARSE), Device::Cpu)?, &data).expect_err("no bits");
-    assert!(refused.to_string().contains("whose codes are no bits; use a model whose latent is binary"), "{refused}");
+    assert!(refused.to_string().contains("whose codes are not bits; use a model whose latent is binary"), "{refused}");
     Ok(())
 }
 
@@ -465,7 +463,7 @@ fn the_program_searches_and_writes_indices() {
         (
             "search vectors digits:240 --data digits:240 --device cpu",
             "latent: it is { vector_quantised = { codes = 24, size = 3, commitment = 0.25, decay = 0.9, restart = 0.1 } }, \
-             whose codes are no bits; use a model whose latent is binary",
+             whose codes are not bits; use a model whose latent is binary",
         ),
         (
             "encode bits digits:240 x.npy --indices --device cpu",
@@ -474,12 +472,12 @@ fn the_program_searches_and_writes_indices() {
         ),
         (
             "generate bits --data digits:240 --device cpu",
-            "latent: codes of { binary = { stochastic = true } } are vectors of a codebook or bits, and how these go together \
-             is not learned; use a model whose latent is gaussian or wasserstein",
+            "latent: codes of { binary = { stochastic = true } } are codebook vectors or bits, whose joint \
+             distribution is not learned; use a model whose latent is gaussian or wasserstein",
         ),
         (
             "search bits digits:240 --data digits:240 --device cpu --out found.jpg",
-            "found.jpg: what is found is shown in a PNG; name it .png",
+            "found.jpg: the results are drawn as a PNG file; name it .png",
         ),
     ]);
 }

@@ -4,6 +4,7 @@ use crate::support::*;
 use pinhole::data::{Dataset, load};
 use pinhole::graph::Value;
 use pinhole::nn::Context;
+use pinhole::plan::LayoutEntry;
 use pinhole::tensor::{DType, Tensor, Values};
 use pinhole::train::{Options, evaluate};
 use pinhole::{Autoencoder, Device, Result};
@@ -136,9 +137,9 @@ fn recurrent_layers_are_pytorchs_of_packed_sequences() -> Result<()> {
                 ("g", tensor(&format!("{part}.grad_output"))?),
             ];
             let entries: Vec<_> =
-                network.layout().entries().iter().filter(|(name, ..)| name.starts_with("encoder.")).collect();
+                network.layout().entries().iter().filter(|entry| entry.name.starts_with("encoder.")).collect();
             let mut wanted = vec![("grad_input".to_owned(), x)];
-            for (name, shape, _) in &entries {
+            for LayoutEntry { name, shape, .. } in &entries {
                 let key = name.trim_start_matches("encoder.0.");
                 inputs.push((name, tensor(&format!("{case}.{key}"))?));
                 wanted.push((format!("grad.{key}"), graph.parameter(name, shape.clone())?));

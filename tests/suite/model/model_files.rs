@@ -124,7 +124,10 @@ fn bad_files_are_refused_in_one_clear_line() {
             "m.toml: line 1, input: expects a list of sizes, got \"1x8x8\"; write [1, 28, 28], say",
         ),
         (with("\"mse\"", "\"msee\""), "m.toml: line 2, loss: unknown loss \"msee\"; did you mean \"mse\"?"),
-        (with("batch = 2", "batch = 0"), "m.toml: line 6, train.batch: must be at least 1, got 0; use 1 or more"),
+        (
+            with("batch = 2", "batch = 0"),
+            "m.toml: line 6, train.batch: expects a whole number, at least 1, got 0; use 128, say",
+        ),
         (
             with("\"adam\"", "{ adam = { lr = nan } }"),
             "m.toml: line 7, train.optimizer.adam.lr: expects a number, at least 0, got NaN; use 0.001, say",

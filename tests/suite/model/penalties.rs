@@ -4,6 +4,7 @@ use crate::support::*;
 use pinhole::data::{Dataset, digits};
 use pinhole::model::{ModelSpec, Network};
 use pinhole::nn::Context;
+use pinhole::plan::LayoutEntry;
 use pinhole::tensor::{DType, Tensor, Values};
 use pinhole::train::Options;
 use pinhole::{Autoencoder, Device, Result};
@@ -34,7 +35,7 @@ fn computed(
     let output = build(&mut graph, input)?;
     let all = network.initial(3);
     let mut inputs = vec![("x", x.clone())];
-    for (name, shape, offset) in network.layout().entries() {
+    for LayoutEntry { name, shape, offset } in network.layout().entries() {
         graph.parameter(name, shape.clone())?;
         let values = all[*offset..*offset + shape.elements()].to_vec();
         inputs.push((name, Tensor::from_f32(shape.clone(), values)?));
@@ -168,7 +169,7 @@ fn senseless_penalties_are_refused() {
     says(
         "\"flatten\", { linear = 5 }, \"sigmoid\"",
         "penalties = { sparsity = { target = 1.5 } }",
-        "penalties.sparsity.target: expects a number between 0 and 1, got 1.5; use 0.05, say",
+        "penalties.sparsity.target: expects a number, at least 0 and less than 1, got 1.5; use 0.05, say",
     );
     let refused = Autoencoder::new(spec(&TEXT.replace("ENCODER", wide).replace("PENALTIES", "")), Device::Cpu)
         .and_then(|autoencoder| autoencoder.jacobian_norm(&middles(4)));
@@ -209,7 +210,7 @@ fn activities_are_those_that_layers_leave() -> Result<()> {
         let code = network.encode(&mut graph, x)?;
         let all = network.initial(network.spec().train.seed);
         let mut inputs = vec![("x", samples), ("state", Tensor::new([8], Values::U32(vec![0; 8]))?)];
-        for (name, shape, offset) in network.layout().entries() {
+        for LayoutEntry { name, shape, offset } in network.layout().entries() {
             graph.parameter(name, shape.clone())?;
             inputs.push((name, Tensor::from_f32(shape.clone(), all[*offset..*offset + shape.elements()].to_vec())?));
         }

@@ -3,6 +3,7 @@
 use crate::support::*;
 use expect_test::expect;
 use half::{bf16, f16};
+use pinhole::plan::LayoutEntry;
 use pinhole::tensor::Values;
 use pinhole::{Autoencoder, Device, Result};
 use safetensors::tensor::{Dtype, TensorView};
@@ -79,7 +80,7 @@ fn expect_loaded(what: &str, path: &Path, counted: f64) -> Result<()> {
     let mut model = model();
     model.load_weights(path)?;
     let values = wide(model.parameters());
-    for (name, shape, offset) in model.network().layout().entries() {
+    for LayoutEntry { name, shape, offset } in model.network().layout().entries() {
         let expected = if name.ends_with("num_batches_tracked") { vec![counted] } else { numbers(name) };
         assert_eq!(values[*offset..*offset + shape.elements()], expected, "{what}: {name}");
     }
@@ -109,7 +110,7 @@ fn weights_of_pytorchs_wrappers_and_types_are_read() -> Result<()> {
     write(&path, &mixed);
     let mut model = model();
     model.load_weights(&path)?;
-    let offset = model.network().layout().entries().iter().find(|(name, ..)| name == TENSORS[0].0).expect("it").2;
+    let offset = model.network().layout().entry(TENSORS[0].0).expect("it").offset;
     assert!(matches!(model.parameters(), Values::F64(values) if values[offset + 2] == 0.3));
     Ok(())
 }

@@ -4,6 +4,7 @@ use crate::support::*;
 use crate::temp::*;
 use expect_test::{Expect, expect};
 use pinhole::data::{Dataset, digits};
+use pinhole::plan::LayoutEntry;
 use pinhole::train::{EpochEnd, Options, Trainer};
 use pinhole::{Autoencoder, Device, Result};
 
@@ -74,8 +75,8 @@ fn a_last_batch_of_one_is_normalised_by_the_running_estimates() -> Result<()> {
         while trainer.epoch(&mut losses)? != EpochEnd::Finished {}
         assert_eq!(losses.losses.len(), 3);
         let parameters = trainer.parameters()?;
-        let counts = network.layout().entries().iter().filter(|(name, ..)| name.ends_with("num_batches_tracked"));
-        for (name, _, offset) in counts {
+        let counts = network.layout().entries().iter().filter(|entry| entry.name.ends_with("num_batches_tracked"));
+        for LayoutEntry { name, offset, .. } in counts {
             assert_eq!(wide(&parameters)[*offset], 2.0, "{name}: two batches had more than one sample");
         }
         // At a rate of 0 the weights are still the first ones, and the loss of the last step is that of evaluation.

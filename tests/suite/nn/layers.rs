@@ -205,8 +205,9 @@ fn wrong_layers_are_told_in_one_line() {
         assert!(told.starts_with(expected) && !told.contains('\n'), "{text}: {told}");
     }
     for shape in [&[7][..], &[7, 1], &[7, 1, 1]] {
-        let told =
-            Layer::InstanceNorm(nn::InstanceNorm::new()).output_shape(&Shape::from(shape)).expect_err("one element");
+        let told = Layer::InstanceNorm(nn::InstanceNorm::default())
+            .output_shape(&Shape::from(shape))
+            .expect_err("one element");
         let expected = match shape {
             [_] => "expects [channels, .., length], got [7]; change the layer before it".to_owned(),
             _ => format!(

@@ -5,6 +5,7 @@ use pinhole::data::Dataset;
 use pinhole::graph::Value;
 use pinhole::model::Network;
 use pinhole::nn::Context;
+use pinhole::plan::LayoutEntry;
 use pinhole::tensor::{DType, Tensor, Values};
 use pinhole::train::Options;
 use pinhole::{Device, Result};
@@ -40,7 +41,7 @@ fn computed(
     let first = graph.slice(y, &[0, 0, 0], [1, wanted, features])?;
     let loss = graph.sum(first, &[0, 1, 2])?;
     let gradient: Value = graph.gradients(loss, &[input])?[0];
-    for (name, shape, _) in network.layout().entries() {
+    for LayoutEntry { name, shape, .. } in network.layout().entries() {
         if let Some((_, values)) = weights.iter().find(|(known, _)| known == name) {
             inputs.push((name, Tensor::new(shape.clone(), Values::F64(values.clone()))?));
         }
@@ -131,9 +132,9 @@ fn a_recurrent_state_stays_zero_through_steps_that_are_not_there() -> Result<()>
     for cell in ["lstm", "gru"] {
         let network = one_layer(&format!("{{ {cell} = {{ out = 2, bidirectional = true }} }}"));
         let start = network.initial(5);
-        let entries = network.layout().entries().iter().filter(|(name, ..)| name.starts_with("encoder."));
+        let entries = network.layout().entries().iter().filter(|entry| entry.name.starts_with("encoder."));
         let weights: Vec<(&str, Vec<f64>)> = entries
-            .map(|(name, shape, at)| {
+            .map(|LayoutEntry { name, shape, offset: at }| {
                 (name.as_str(), start[*at..*at + shape.elements()].iter().map(|x| f64::from(*x)).collect())
             })
             .collect();

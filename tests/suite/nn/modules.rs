@@ -5,6 +5,7 @@ use crate::support::*;
 use pinhole::graph::{Graph, Op, Value};
 use pinhole::model::{ModelSpec, Network};
 use pinhole::nn::Context;
+use pinhole::plan::LayoutEntry;
 use pinhole::plan::State;
 use pinhole::shape::Shape;
 use pinhole::tensor::{DType, Tensor, Values};
@@ -164,9 +165,9 @@ fn modules_have_the_parameters_of_pytorch_in_its_order() {
     let cases = FILES.map(|(file, _)| json(&fixture(&format!("{file}.json"))));
     for case in cases.iter().flat_map(|cases| cases["cases"].as_array().expect("cases")) {
         let network = model(case);
-        let entries = network.layout().entries().iter().filter(|(name, ..)| name.starts_with("encoder."));
+        let entries = network.layout().entries().iter().filter(|entry| entry.name.starts_with("encoder."));
         let found: Vec<(&str, Json)> = entries
-            .map(|(name, shape, _)| (name.trim_start_matches("encoder."), serde_json::json!(shape[..])))
+            .map(|LayoutEntry { name, shape, .. }| (name.trim_start_matches("encoder."), serde_json::json!(shape[..])))
             .collect();
         let parameters = case["parameters"].as_object().expect("parameters");
         assert_eq!(found.len(), parameters.len(), "{case}");

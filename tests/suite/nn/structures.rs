@@ -4,6 +4,7 @@
 use crate::support::*;
 use pinhole::error::Error;
 use pinhole::model::ModelSpec;
+use pinhole::plan::LayoutEntry;
 use std::path::Path;
 
 fn parse(text: &str) -> Result<ModelSpec, Error> {
@@ -29,6 +30,11 @@ fn bad_structures_are_refused_with_their_place() {
             images("{ residual = [{ conv2d = { out = 3, kernel = 1 } }] },"),
             "m.toml: line 4, encoder.0.residual: the body gives [3, 2, 2], the input [2, 2, 2]; \
              add shortcut = [{ conv2d = { out = 3, kernel = 1 } }], with the body's stride",
+        ),
+        (
+            file("{ residual = [{ unflatten = [2, 2, 2] }] },", ""),
+            "m.toml: line 4, encoder.0.residual: the body gives [2, 2, 2], the input [8]; \
+             add shortcut = [{ linear = 2 }], say",
         ),
         (
             file("{ residual = { body = [{ linear = 6 }], shortcut = [{ linear = 5 }] } },", ""),
@@ -234,7 +240,7 @@ stage = [{ residual = [{ conv2d = { out = 2, kernel = 3, padding = 1 } }, "relu"
 #[test]
 fn places_are_named_as_in_nested_sequentials() {
     let network = network(NESTED);
-    let names: Vec<&str> = network.layout().entries().iter().map(|(name, ..)| name.as_str()).collect();
+    let names: Vec<&str> = network.layout().entries().iter().map(|entry| entry.name.as_str()).collect();
     let expected = [
         "encoder.0.0.body.0",
         "encoder.1.body.0",
@@ -292,7 +298,7 @@ fn initial_values_follow_pytorchs_rules() {
     let network = network(text);
     let values = network.initial(3);
     let of = |name: &str| {
-        let (_, shape, offset) = network.layout().entries().iter().find(|(known, ..)| known == name).expect(name);
+        let LayoutEntry { shape, offset, .. } = network.layout().entry(name).expect(name);
         &values[*offset..*offset + shape.elements()]
     };
     let all = |name: &str, value: f32| assert!(of(name).iter().all(|other| *other == value), "{name}");
@@ -338,7 +344,7 @@ fn initializers_keep_their_bounds() {
         let network = network(&text(name));
         let values = network.initial(1);
         let largest = |name: &str| {
-            let (_, shape, offset) = network.layout().entries().iter().find(|(known, ..)| known == name).expect(name);
+            let LayoutEntry { shape, offset, .. } = network.layout().entry(name).expect(name);
             values[*offset..*offset + shape.elements()].iter().fold(0.0f32, |largest, value| largest.max(value.abs()))
         };
         for (parameter, bound) in [("encoder.0.weight", conv), ("encoder.2.weight", linear)] {

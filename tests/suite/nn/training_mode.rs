@@ -5,6 +5,7 @@ use crate::support::*;
 use crate::train::training::expect_same_bits;
 use pinhole::data::digits;
 use pinhole::nn::{self, Context, Dropout, Layer};
+use pinhole::plan::LayoutEntry;
 use pinhole::plan::State;
 use pinhole::tensor::{DType, Tensor, Values};
 use pinhole::train::{EpochEnd, Options, Trainer, evaluate};
@@ -258,7 +259,7 @@ fn running_statistics_follow_on_the_device_and_resume_to_the_same_bits() -> Resu
         // Ten steps have been counted, and the means are those of images.
         let values = wide(&whole.parameters);
         let entry = |name: &str| {
-            let (_, shape, offset) = network.layout().entries().iter().find(|(known, ..)| known == name).expect(name);
+            let LayoutEntry { shape, offset, .. } = network.layout().entry(name).expect(name);
             values[*offset..*offset + shape.elements()].to_vec()
         };
         assert_eq!(entry("encoder.1.num_batches_tracked"), [10.0]);
@@ -301,11 +302,11 @@ fn a_last_batch_of_one_sample_leaves_the_running_statistics_alone() -> Result<()
     for device in all_devices() {
         let trained = train(&network, &device, &data, None, Options::default());
         assert!(trained.losses.iter().all(|loss| loss.is_finite()));
-        let (_, _, offset) = network
+        let LayoutEntry { offset, .. } = network
             .layout()
             .entries()
             .iter()
-            .find(|(name, ..)| name.ends_with("num_batches_tracked"))
+            .find(|entry| entry.name.ends_with("num_batches_tracked"))
             .expect("a count");
         assert_eq!(wide(&trained.parameters)[*offset], 2.0, "{}", device.name());
     }

@@ -8,6 +8,7 @@ use pinhole::Result;
 use pinhole::graph::{Graph, Unary, Value, Window};
 use pinhole::model::Network;
 use pinhole::model::config::Contractive;
+use pinhole::plan::LayoutEntry;
 use pinhole::plan::{
     Access, Gradients, Kernel, Limits, Metrics, Optimizer, ParameterLayout, Plan, Request, Target, Training, Without,
     state,
@@ -136,11 +137,11 @@ fn build(graph: &mut Graph, optimizer: Optimizer, own: Gradients) -> pinhole::Re
     let square = graph.unary(Unary::Square, difference)?;
     let loss = graph.mean_all(square)?;
     let layout = ParameterLayout::of(graph);
-    let names: Vec<String> = layout.entries().iter().map(|(name, ..)| name.clone()).collect();
+    let names: Vec<String> = layout.entries().iter().map(|entry| entry.name.clone()).collect();
     let parameters: Vec<Value> = layout
         .entries()
         .iter()
-        .map(|(name, shape, _)| graph.parameter(name, shape.clone()))
+        .map(|LayoutEntry { name, shape, .. }| graph.parameter(name, shape.clone()))
         .collect::<pinhole::Result<_>>()?;
     let gradients = match own.scaled {
         true => {

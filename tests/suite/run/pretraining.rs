@@ -44,8 +44,8 @@ fn each_layer_is_trained_on_the_codes_of_those_below_and_goes_to_its_place() {
     let layers: Vec<&str> = lines.iter().map(|line| line["layer"].as_str().expect("a name")).collect();
     assert_eq!(layers, ["encoder.1", "encoder.1", "encoder.3", "encoder.3", "encoder.5", "encoder.5"]);
     for told in [
-        "encoder.1, 784 to 40, from inputs of which a part of 0.1 ",
-        "encoder.5, 20 to 10, from inputs of which a part of 0.25 ",
+        "encoder.1, 784 to 40, with a fraction of 0.1 of its inputs ",
+        "encoder.5, 20 to 10, with a fraction of 0.25 of its inputs ",
     ] {
         assert!(said.stderr.contains(told), "{}", said.stderr);
     }

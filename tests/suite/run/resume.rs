@@ -204,9 +204,12 @@ fn ctrl_c_saves_everything_and_resume_gives_the_same_bits() {
             let (before, last) = said.stderr.trim_end().rsplit_once('\n').expect("two lines");
             let step = last
                 .strip_prefix("stopped after step ")
-                .and_then(|rest| rest.strip_suffix("; go on by --resume --out run"));
+                .and_then(|rest| rest.strip_suffix("; continue with --resume --out run"));
             let step: u64 = step.and_then(|step| step.parse().ok()).unwrap_or_else(|| panic!("{said:?}"));
-            assert!(before.ends_with("stopping after the steps under way (again to stop at once)"), "{said:?}");
+            assert!(
+                before.ends_with("stopping after the current steps (a second signal stops immediately)"),
+                "{said:?}"
+            );
             // Everything is saved: every step's loss, and weights that can be used.
             let metrics = place.lines("run/metrics.jsonl");
             let steps = metrics.iter().filter_map(|line| line.get("step")).map(|step| step.as_u64().expect("a number"));

@@ -90,10 +90,10 @@ fn an_option_that_differs_from_the_run_is_refused_by_its_name() {
     expect![[r#"
         --model other.toml: makes another encoder than the run's; leave it out, or begin another run without --resume
         --model conv: makes another input than the run's; leave it out, or begin another run without --resume
-        --batch 16: the run has 32; leave it out, go on with it by --set train.batch=16, or begin another run without --resume
+        --batch 16: the run has 32; leave it out, change the run by --set train.batch=16, or begin another run without --resume
         --seed 8: the run began with 7; leave it out, or begin another run without --resume
-        --precision f16: the run has f32; leave it out, go on with it by --set train.precision=f16, or begin another run without --resume
-        --no-shuffle: the run shuffles its samples; leave it out, go on with it by --set train.shuffle=false, or begin another run without --resume
+        --precision f16: the run has f32; leave it out, change the run by --set train.precision=f16, or begin another run without --resume
+        --no-shuffle: the run shuffles its samples; leave it out, change the run by --set train.shuffle=false, or begin another run without --resume
         --latent 7: makes another encoder than the run's; leave it out, or begin another run without --resume
         --init weights.safetensors: the run is not known to have begun with it; leave it out, or begin another run without --resume
         --set loss=mse: makes another loss than the run's; leave it out, or begin another run without --resume
@@ -103,7 +103,7 @@ fn an_option_that_differs_from_the_run_is_refused_by_its_name() {
         --set train.initializer="he": the run began with train.initializer = "pytorch"; leave it out, or begin another run without --resume
         --set train.optimizer=sgd: the run's optimizer is { adam = { lr = 0.003, betas = [0.9, 0.999], eps = 1e-8, amsgrad = false, weight_decay = 0.0 } }, whose moments do not fit this one; leave it out, or begin another run without --resume
         --set train.epoch=3: train: unknown key "epoch"; did you mean "epochs"?
-        data "digits:66": has 66 samples to train on, where the run began with 60; give the run's own data, or add --new-data to go on with these
+        data "digits:66": has 66 samples to train on, where the run began with 60; give the run's own data, or add --new-data to continue with these
     "#]].assert_eq(&failures(&place, &commands));
     assert!(
         before == ["model.toml", "run.toml", "checkpoint.safetensors"].map(|name| place.read(&format!("run/{name}")))
@@ -127,7 +127,7 @@ fn another_batch_begins_the_epoch_anew() {
     let place = Place::new();
     place.ok("train --model small.toml --data digits:120 --device cpu --steps 6 --log-steps --out run");
     let said = place.ok("train --resume --out run --steps 99 --set train.batch=20 --set train.accumulate=2");
-    assert!(said.stderr.contains("epoch 2 begins anew: its steps are others than those that were done\n"), "{said:?}");
+    assert!(said.stderr.contains("epoch 2 starts again: its steps differ from the finished ones\n"), "{said:?}");
     let steps = place.lines("run/metrics.jsonl").iter().filter(|line| line.get("step").is_some()).count();
     assert_eq!(steps, 6 + 2 * 6, "two of the second epoch's steps were done before");
     let epochs: Vec<u64> = place.lines("run/metrics.jsonl").iter().filter_map(|line| line["epoch"].as_u64()).collect();
@@ -175,14 +175,14 @@ fn other_data_are_refused_and_what_differs_is_named() {
     refused("targets", &format!("{resume} --data kept.npy --targets bytes"));
     expect![[r#"
         gone: data "HERE/x.npy": there is no such file or folder, and no built-in data of that name; give "digits", "digits:N", a folder with MNIST's or EMNIST's IDX files, with pictures or with a folder of pictures for each class, or an IDX, NPY, NPZ, CSV, PNG, JPEG, BMP, GIF, TIFF or WebP file
-        fewer: data "HERE/x.npy": has 45 samples to train on, where the run began with 72; give the run's own data, or add --new-data to go on with these
-        the whole command: data "x.npy": has 45 samples to train on, where the run began with 72; give the run's own data, or add --new-data to go on with these
-        more: data "HERE/x.npy": has 81 samples to train on, where the run began with 72; give the run's own data, or add --new-data to go on with these
-        one value: data "HERE/x.npy": has other values to train on than the run began with; give the run's own data, or add --new-data to go on with these
-        another order: data "HERE/x.npy": has other values to train on than the run began with; give the run's own data, or add --new-data to go on with these
-        bytes: data "bytes": has bytes to train on, where the run began with floats; give the run's own data, or add --new-data to go on with these
-        a test part: data "digits:72": has samples [1, 28, 28] to train on, where the run began with [784]; give the run's own data, or add --new-data to go on with these
-        targets: data "kept.npy": has samples [1568] to train on, where the run began with [784]; give the run's own data, or add --new-data to go on with these
+        fewer: data "HERE/x.npy": has 45 samples to train on, where the run began with 72; give the run's own data, or add --new-data to continue with these
+        the whole command: data "x.npy": has 45 samples to train on, where the run began with 72; give the run's own data, or add --new-data to continue with these
+        more: data "HERE/x.npy": has 81 samples to train on, where the run began with 72; give the run's own data, or add --new-data to continue with these
+        one value: data "HERE/x.npy": has other values to train on than the run began with; give the run's own data, or add --new-data to continue with these
+        another order: data "HERE/x.npy": has other values to train on than the run began with; give the run's own data, or add --new-data to continue with these
+        bytes: data "bytes": has bytes to train on, where the run began with floats; give the run's own data, or add --new-data to continue with these
+        a test part: data "digits:72": has samples [1, 28, 28] to train on, where the run began with [784]; give the run's own data, or add --new-data to continue with these
+        targets: data "kept.npy": has samples [1568] to train on, where the run began with [784]; give the run's own data, or add --new-data to continue with these
     "#]].assert_eq(&messages);
     // The same data are the run's wherever they lie.
     place.ok(&format!("{resume} --data kept.npy"));
@@ -231,7 +231,7 @@ fn new_data_that_are_asked_for_are_counted_right() {
     }
     place.ok(&format!("{train} --steps 14 --epochs 3 --out within"));
     let said = place.ok("train --resume --out within --data digits:64 --new-data --steps 99");
-    assert!(said.stderr.contains("epoch 2 begins anew"), "{said:?}");
+    assert!(said.stderr.contains("epoch 2 starts again"), "{said:?}");
     assert_eq!((epochs("within"), steps("within")), (vec![1, 2, 3], 14 + 2 * 2));
 }
 
@@ -296,7 +296,7 @@ fn a_run_finds_its_data_from_every_folder() {
     let said = from("elsewhere", &format!("train --resume --epochs 3 --out {run}"));
     let here = std::fs::canonicalize(place.path("elsewhere")).expect("a path").display().to_string();
     expect![[r#"
-        error: --data: the run's in/x.npy is not in HERE; give --data with its path, or go on from the folder where the run began
+        error: --data: the run's in/x.npy is not in HERE; give --data with its path, or resume in the folder where the run began
     "#]].assert_eq(&said.stderr.replace(&here, "HERE"));
     let said =
         from("elsewhere", &format!("train --resume --epochs 3 --out {run} --data ../small.toml --targets ../in/x.npy"));

@@ -4,6 +4,7 @@ use crate::common::fixtures::loss_and_gradients;
 use crate::support::*;
 use pinhole::data::Dataset;
 use pinhole::model::ModelSpec;
+use pinhole::plan::LayoutEntry;
 use pinhole::tensor::Values;
 use pinhole::train::Options;
 use pinhole::{Autoencoder, Device, Result};
@@ -80,7 +81,7 @@ impl Golden {
         let expected = Tensors::read(&self.file("grad1.safetensors"));
         let (_, gradients) = loss_and_gradients(network, device, autoencoder.parameters(), &batch)?;
         assert_eq!(expected.names().len(), network.layout().entries().len());
-        for (name, shape, offset) in network.layout().entries() {
+        for LayoutEntry { name, shape, offset } in network.layout().entries() {
             let actual = &gradients[*offset..*offset + shape.elements()];
             expect_close(&what(name), actual, &expected.f64(name), 1e-5, Scale::Largest);
         }

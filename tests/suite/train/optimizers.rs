@@ -6,6 +6,7 @@ use crate::train::training::{expect_same, expect_same_bits, interrupted};
 use pinhole::data::{Dataset, digits};
 use pinhole::model::{ModelSpec, Network};
 use pinhole::plan::Kernel;
+use pinhole::plan::LayoutEntry;
 use pinhole::tensor::Values;
 use pinhole::train::{EpochEnd, Options, Trainer, training_plan};
 use pinhole::{Autoencoder, Device, Error, Result};
@@ -104,7 +105,7 @@ fn entries_for_layers_are_written_as_they_were_given() -> Result<()> {
     let data = Dataset::from_u8([64], images)?;
     let trained = train(&network, &Device::Cpu, &data, None, Options::default());
     let (after, before) = (wide(&trained.parameters), wide(&initial(&network)));
-    for (name, shape, offset) in network.layout().entries() {
+    for LayoutEntry { name, shape, offset } in network.layout().entries() {
         let range = *offset..*offset + shape.elements();
         assert_eq!(after[range.clone()] == before[range], name.starts_with("encoder."), "{name}");
     }
@@ -126,7 +127,7 @@ fn a_rate_of_0_is_legal_and_trains_nothing() {
     let layer = with("layers = [{ name = \"encoder.0\", lr = 0 }]\n");
     let trained = train(&layer, &Device::Cpu, &data, None, Options::default());
     let (after, before) = (wide(&trained.parameters), wide(&initial(&layer)));
-    for (name, shape, offset) in layer.layout().entries() {
+    for LayoutEntry { name, shape, offset } in layer.layout().entries() {
         let range = *offset..*offset + shape.elements();
         assert_eq!(after[range.clone()] == before[range], name.starts_with("encoder.0."), "{name}");
     }
@@ -218,7 +219,7 @@ fn frozen_layers_stay_as_they_are_and_cost_no_gradient() -> Result<()> {
     for device in fast_devices() {
         let trained = train(&frozen, &device, &data, None, Options::default());
         let (after, before) = (wide(&trained.parameters), wide(&initial(&frozen)));
-        for (name, shape, offset) in frozen.layout().entries() {
+        for LayoutEntry { name, shape, offset } in frozen.layout().entries() {
             let range = *offset..*offset + shape.elements();
             assert_eq!(after[range.clone()] == before[range], name.starts_with("encoder."), "{name}");
         }
@@ -286,8 +287,10 @@ epochs = 2
 fn running_and_weights(network: &Network, parameters: &Values) -> [Vec<f64>; 2] {
     let all = wide(parameters);
     let of = |fits: fn(&str) -> bool| {
-        let entries = network.layout().entries().iter().filter(|(name, ..)| fits(name));
-        entries.flat_map(|(_, shape, offset)| all[*offset..*offset + shape.elements()].to_vec()).collect()
+        let entries = network.layout().entries().iter().filter(|entry| fits(&entry.name));
+        entries
+            .flat_map(|LayoutEntry { shape, offset, .. }| all[*offset..*offset + shape.elements()].to_vec())
+            .collect()
     };
     [
         of(|name| name.contains(".running_") || name.ends_with(".num_batches_tracked")),
@@ -447,7 +450,7 @@ fn settings_that_make_no_sense_are_refused_in_one_line() {
         ("schedule = \"cosin\"", "line 10, train.schedule: unknown schedule \"cosin\"; did you mean \"cosine\"?"),
         (
             "schedule = { step = { every = 0 } }",
-            "line 10, train.schedule.step.every: expects a whole number, at least 1, got 0.0; use 10, say",
+            "line 10, train.schedule.step.every: expects a whole number, at least 1, got 0; use 10, say",
         ),
         (
             "schedule = { multi_step = { milestones = [] } }",
@@ -478,12 +481,12 @@ fn settings_that_make_no_sense_are_refused_in_one_line() {
         ("clip_norm = 0", "line 10, train.clip_norm: expects a positive number, or false, got 0.0; use 1.0, say"),
         (
             "ema = 1",
-            "line 10, train.ema: expects a fraction, at least 0 and less than 1, or false, got 1.0; use 0.999, say",
+            "line 10, train.ema: expects a number, at least 0 and less than 1, or false, got 1.0; use 0.999, say",
         ),
-        ("accumulate = 0", "line 10, train.accumulate: must be at least 1, got 0; use 1 or more"),
+        ("accumulate = 0", "line 10, train.accumulate: expects a whole number, at least 1, got 0; use 1, say"),
         (
             "early_stopping = { patience = 0 }",
-            "line 10, train.early_stopping.patience: must be at least 1, got 0; use 1 or more",
+            "line 10, train.early_stopping.patience: expects a whole number, at least 1, got 0; use 5, say",
         ),
         ("precision = \"f8\"", "line 10, train.precision: unknown precision \"f8\"; known are f32, f16"),
         ("non_finite = \"skipp\"", "line 10, train.non_finite: unknown answer \"skipp\"; did you mean \"skip\"?"),

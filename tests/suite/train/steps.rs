@@ -4,6 +4,7 @@
 use crate::check::{GUARD, any_target, compare, gpu, loosen, put, sentinels, to_f64, untouched};
 use crate::plan::plans::{EVERYTHING, OPTIMIZERS, SAMPLE, SAMPLES, STEPS, training_plan_on};
 use pinhole::device::Session;
+use pinhole::plan::LayoutEntry;
 use pinhole::plan::{Gradients, Kernel, Limits, Optimizer, ParameterLayout, Plan, State, Target, state};
 use pinhole::rng;
 use pinhole::tensor::Values;
@@ -60,7 +61,7 @@ fn start(optimizer: &Optimizer, own: Gradients, plan: &Plan, layout: &ParameterL
     let [samples, _] = SAMPLES;
     let noise = |index: usize| rng::unit(rng::words(1, 0, 0, index as u32)[0]);
     let mut parameters = vec![0.0; layout.elements()];
-    for (_, shape, offset) in layout.entries() {
+    for LayoutEntry { shape, offset, .. } in layout.entries() {
         for (index, parameter) in parameters.iter_mut().enumerate().skip(*offset).take(shape.elements()) {
             *parameter = 0.6 * noise(index) - 0.3;
         }
@@ -232,7 +233,7 @@ fn written_only_where_it_may(
     // And every partial sum of a gradient is written.
     let gradients = to_f64(&session.read("gradients").expect("gradients"));
     let segments = plan.buffers.iter().find(|buffer| buffer.name.starts_with("segments")).expect("segments");
-    for (name, shape, offset) in layout.entries() {
+    for LayoutEntry { name, shape, offset } in layout.entries() {
         let segment = &segments.content[offset / 64 * 5..][..3];
         let [start, parts, stride] = [0, 1, 2].map(|word| segment[word] as usize);
         assert!(parts > 0, "{name} has no gradient");

@@ -6,6 +6,7 @@ use pinhole::data::digits;
 use pinhole::model::preset::PRESETS;
 use pinhole::model::{ModelSpec, Network};
 use pinhole::nn::Context;
+use pinhole::plan::LayoutEntry;
 use pinhole::tensor::{DType, Values};
 use pinhole::train::{EpochEnd, Observer, Options, Trainer, Warning};
 use pinhole::{Autoencoder, Device, Result};
@@ -52,8 +53,7 @@ fn expect_heard(text: &str, expected: Expect) -> Result<()> {
 
 /// Sets every number of a parameter.
 fn set(network: &Network, weights: &mut [f32], name: &str, value: f32) {
-    let (_, shape, offset) =
-        network.layout().entries().iter().find(|(known, ..)| known == name).expect("a parameter of this name");
+    let LayoutEntry { shape, offset, .. } = network.layout().entry(name).expect("a parameter of this name");
     weights[*offset..*offset + shape.elements()].fill(value);
 }
 
@@ -168,7 +168,7 @@ fn a_resumed_run_warns_once() -> Result<()> {
 #[test]
 fn log_variances_stay_within_their_bounds() -> Result<()> {
     let network = network(&variational("\"bernoulli\"", "beta = 1.0", ", \"sigmoid\""));
-    let bias = network.layout().entries().iter().map(|(name, ..)| name.clone()).find(|name| name.contains("log"));
+    let bias = network.layout().entries().iter().map(|entry| entry.name.clone()).find(|name| name.contains("log"));
     let bias = bias.map(|name| name.replace("weight", "bias")).expect("the head of the log-variance");
     let weight = bias.replace("bias", "weight");
     let of = |value: f32| -> Result<(f64, Vec<f64>)> {

@@ -233,7 +233,11 @@ fn bad_spaces_are_refused_with_file_line_key_and_help() {
             "train.batch = [8, 16]",
             "space.toml: line 9, space.train: expects a list of values, or one of { range = [0.0, 0.5] }, { log = [1e-4, 1e-2] }, { whole = [16, 128] }, got a table with \"batch\"; write \"train.batch\" = .. with its quotes, say",
         ),
-        ("[8, 16]", "[8, 0]", "space.toml: line 9, space.train.batch: must be at least 1, got 0; use 1 or more"),
+        (
+            "[8, 16]",
+            "[8, 0]",
+            "space.toml: line 9, space.train.batch: expects a whole number, at least 1, got 0; use 128, say",
+        ),
         ("[8, 16]", "[]", "space.toml: line 9, space.train.batch: the list is empty; write [64, 128], say"),
         ("[8, 16]", "[8, 8]", "space.toml: line 9, space.train.batch: lists 8 twice; leave one of them out"),
         (

@@ -1,12 +1,15 @@
-//! The effect of splitting the sums of convolutions' weight gradients into parts.
+//! The effect of splitting the sums of convolutions' weight gradients into parts, as lines of JSON, on the device that
+//! `PINHOLE_TEST_DEVICE` names (`gpu` where it names none): `cargo bench --bench split_sweep`.
 
-use super::loaded::{Material, numbers};
-use super::numbers::{median, rounded};
-use super::workload::Workload;
-use crate::device::{Device, Session};
-use crate::error::Result;
-use crate::plan::{Kernel, Limits, Plan, Product, Target, Without};
-use crate::tensor::{DType, Values};
+// A benchmark that cannot go on fails.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::unreachable)]
+
+use pinhole::bench::{Material, Workload};
+use pinhole::device::Session;
+use pinhole::error::Result;
+use pinhole::plan::{Kernel, Limits, Plan, Product, Target, Without};
+use pinhole::tensor::{DType, Values};
+use pinhole::{Device, rng};
 use std::time::Instant;
 
 /// Largest number of parts.
@@ -19,7 +22,7 @@ const MOST_RUNS: usize = 1000;
 
 /// Time of a weight gradient with its sums split into a number of parts: a line of JSON.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
-pub struct SplitMeasurement {
+pub(crate) struct SplitMeasurement {
     /// `pinhole` and its version.
     pub peer: String,
     /// The device.
@@ -44,9 +47,17 @@ pub struct SplitMeasurement {
     pub us: f64,
 }
 
+fn main() {
+    let name = std::env::var("PINHOLE_TEST_DEVICE").unwrap_or_else(|_| "gpu".to_owned());
+    let lines = Device::open(&name).and_then(|device| split_sweep(&device)).unwrap_or_else(|error| panic!("{error}"));
+    for line in lines {
+        println!("{}", serde_json::to_string(&line).expect("a line of JSON"));
+    }
+}
+
 /// Times the weight gradients of `conv-ae` and `conv-ae-wide` with 1, 2, 4, ... parts and with the number of parts that
 /// the planner chooses.
-pub fn split_sweep(device: &Device) -> Result<Vec<SplitMeasurement>> {
+pub(crate) fn split_sweep(device: &Device) -> Result<Vec<SplitMeasurement>> {
     let limits = match device {
         Device::Gpu(gpu) => *gpu.limits(),
         Device::Cpu | Device::CpuF64 => Limits::default(),
@@ -94,7 +105,7 @@ pub fn split_sweep(device: &Device) -> Result<Vec<SplitMeasurement>> {
                 depth: alone[place].steps[0].constant("DEPTH").unwrap_or(0),
                 splits: known[place],
                 planned: Some(known[place]) == planned,
-                us: rounded(times[place]),
+                us: format!("{:.5e}", times[place]).parse().expect("a number"),
             }));
         }
     }
@@ -118,7 +129,9 @@ fn times(device: &Device, plans: &[Plan]) -> Result<Vec<f64>> {
     let mut session = device.load(plans)?;
     for (stream, buffer) in (0..).zip(&plans[0].buffers[..2]) {
         if buffer.dtype == DType::Float {
-            session.write_at(&buffer.name, 0, &Values::F32(numbers(stream, buffer.elements)))?;
+            let words = (0..buffer.elements.div_ceil(4)).flat_map(|block| rng::words(0, 0, stream, block as u32));
+            let numbers = words.map(|word| 2.0 * rng::unit(word) - 1.0).take(buffer.elements).collect();
+            session.write_at(&buffer.name, 0, &Values::F32(numbers))?;
         }
     }
     let mut runs = Vec::new();
@@ -133,9 +146,14 @@ fn times(device: &Device, plans: &[Plan]) -> Result<Vec<f64>> {
             times[plan].push(timed(&mut session, plan, runs[plan])?);
         }
     }
-    Ok(times.iter_mut().map(|times| median(times)).collect())
+    let median = |times: &mut Vec<f64>| {
+        times.sort_by(f64::total_cmp);
+        times[ROUNDS / 2]
+    };
+    Ok(times.iter_mut().map(median).collect())
 }
 
+/// Microseconds of each of several runs of a plan.
 fn timed(session: &mut Session, plan: usize, runs: usize) -> Result<f64> {
     session.set_steps_per_submission(plan, runs);
     let began = Instant::now();
