@@ -149,14 +149,15 @@ impl Hardware {
             let help = format!("{}; or give the name of a .toml file that describes one", suggest(name, names));
             return Err(Error::invalid("--target", format!("there is no described device \"{name}\""), help));
         }
-        let help = "give every figure of a device, as src/plan/README.md shows";
+        let help = "give every figure of examples/gpu.toml, each above zero";
         let read = toml::from_str::<Hardware>(&files::read_text(path)?);
         let hardware = read.map_err(|error| Error::file(path, error.message().replace('\n', " "), help))?;
-        let counts = [hardware.units, hardware.lanes, hardware.invocations, hardware.registers];
+        let memory = hardware.workgroup_memory;
+        let counts = [hardware.units, hardware.lanes, hardware.invocations, hardware.registers, memory];
         let rates = [hardware.clock, hardware.bandwidth, hardware.cache_bandwidth, hardware.latency, hardware.launch];
         let positive = |rate: &f64| rate.is_finite() && *rate > 0.0;
         if counts.contains(&0) || !rates.iter().all(positive) || hardware.subgroup == Some(0) {
-            return Err(Error::file(path, "every figure but workgroup_memory must be above zero", help));
+            return Err(Error::file(path, "a figure is not above zero", help));
         }
         Ok(hardware)
     }

@@ -2,6 +2,8 @@
 //!
 //! [`Plan::new`] decides what fuses with what, in which order launches run, when memory is free again and how large
 //! each grid is. A plan is plain data: no device is known here, and the CPU runs the plan that the GPU runs.
+//!
+#![doc = include_str!("README.md")]
 
 pub mod buffers;
 mod channels_last;

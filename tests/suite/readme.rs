@@ -15,6 +15,7 @@ const PAGES: [(&str, &str); 7] = [
     ("src/cli/README.md", PROGRAM),
     ("src/model/README.md", MODEL_FILES),
     ("src/data/README.md", include_str!("../../src/data/README.md")),
+    ("src/plan/README.md", include_str!("../../src/plan/README.md")),
     ("examples/README.md", include_str!("../../examples/README.md")),
     ("tests/README.md", include_str!("../../tests/README.md")),
     ("benches/README.md", include_str!("../../benches/README.md")),
