@@ -1,55 +1,20 @@
 //! How long launches take on a described device: a roofline of arithmetic, cache and memory, with the latency of every
 //! invocation's serial chain and the cost of a launch. Nothing here is measured on the machine that plans.
 
+use super::cost::{BARRIER, REGISTERS, Work, resident};
 use super::hardware::Hardware;
 use super::kernels::Access;
 use super::plan::{Plan, Step};
-use super::tile::{Family, Tile};
 use std::fmt;
 
 /// Workgroups below which a launch leaves processors of a large card idle.
 const THIN_GROUPS: u64 = 64;
 /// A launch of less than one part in so many of a step's operations is too small to be called thin.
 const THIN_SHARE: u64 = 50;
-/// Seconds that a workgroup takes to meet at a barrier.
-const BARRIER: f64 = 15e-9;
 /// Independent loads that an invocation waits for at a time where its loop is not a product's.
 const LOADS_AT_ONCE: f64 = 8.0;
 /// Multiply-adds' share of the instructions of a kernel that is no product.
 const PLAIN_SHARE: f64 = 0.5;
-/// Registers that an invocation needs apart from a product's results and operands.
-const REGISTERS: u32 = 28;
-
-/// The sizes of a product with its parts of the depth.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Cut {
-    pub panels: u64,
-    pub lines: u64,
-    pub columns: u64,
-    /// Parts of the depth, and the depth of a part.
-    pub splits: u64,
-    pub length: u64,
-    /// Bytes of an operand's element.
-    pub element: u64,
-}
-
-/// The work of one step, before it is known what runs at the same time.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Work {
-    groups: f64,
-    /// Seconds for which a workgroup has a compute unit's arithmetic to itself.
-    busy: f64,
-    /// Seconds of a workgroup's serial chain: waits for loads and barriers, and the chain's own arithmetic.
-    chain: f64,
-    /// Dependent waits in a chain.
-    rounds: u64,
-    /// Workgroups that a compute unit holds at a time.
-    resident: f64,
-    /// Bytes that go through the shared cache, and bytes that memory has to deliver or take.
-    traffic: f64,
-    memory: f64,
-}
-
 /// The estimate of one launch.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LaunchEstimate {
@@ -80,103 +45,33 @@ pub struct Estimate {
     pub critical: f64,
 }
 
-impl Cut {
-    /// The work of a product in tiles of this kind.
-    pub fn work(&self, tile: &Tile, hardware: &Hardware) -> Work {
-        let along = |size: u64, tile: u32| size.div_ceil(u64::from(tile));
-        let tiles = self.panels * self.splits * along(self.lines, tile.lines) * along(self.columns, tile.columns);
-        let workgroup = u64::from(tile.workgroup);
-        let [lines, columns] = [tile.thread_lines, tile.thread_columns].map(u64::from);
-        let (groups, depth, rounds, barriers) = match tile.family {
-            Family::Registers => (tiles.div_ceil(workgroup), self.length, self.length.div_ceil(4), 0),
-            Family::Subgroup => (tiles, self.length, self.length.div_ceil(4), 0),
-            Family::Workgroup => {
-                let rounds = self.length.div_ceil(u64::from(tile.depth));
-                let depth = rounds * u64::from(tile.depth / tile.depth_lanes);
-                (tiles, depth, rounds, 2 * (rounds + u64::from(tile.depth_lanes.ilog2())))
-            }
-        };
-        // What an invocation does for each multiply-add besides: loads of a line and a column serve a whole row.
-        let share = (lines * columns) as f64 / (lines * columns + lines + columns + 4) as f64;
-        let each = (lines * columns * depth) as f64 / share;
-        let cycle = 1e-9 / hardware.clock;
-        let lanes = f64::from(hardware.lanes);
-        let registers = REGISTERS + tile.thread_lines * tile.thread_columns + tile.thread_lines + tile.thread_columns;
-        // Neighbours load what they share once: the tiles of a workgroup without memory are one below the other.
-        let [below, aside] = match tile.family {
-            Family::Registers => {
-                let below = workgroup.min(along(self.lines, tile.lines));
-                [below, workgroup / below]
-            }
-            Family::Subgroup | Family::Workgroup => [1, 1],
-        };
-        let edge = (below * u64::from(tile.lines) + aside * u64::from(tile.columns)) as f64;
-        let results = (self.panels * self.splits * self.lines * self.columns) as f64;
-        let element = self.element as f64;
-        // Parts are written, and read again by the launch that joins them.
-        let joined = if self.splits > 1 { 2.0 } else { 1.0 };
-        Work {
-            groups: groups as f64,
-            busy: each * workgroup as f64 / lanes * cycle,
-            chain: rounds as f64 * hardware.latency * 1e-9 + barriers as f64 * BARRIER + each * cycle,
-            rounds,
-            resident: resident(hardware, tile.workgroup, registers, tile.workgroup_bytes()),
-            traffic: groups as f64 * edge * self.length as f64 * element + joined * 4.0 * results,
-            // What the operands add is the same for every tile.
-            memory: joined * 4.0 * results,
-        }
+/// The work of a step of any kernel.
+fn work_of(step: &Step, hardware: &Hardware) -> Work {
+    if let (Some(tile), Some(cut)) = (step.tile(), step.cut()) {
+        let memory = step.bytes() as f64;
+        return Work { memory, ..cut.work(&tile, hardware) };
     }
-}
-
-/// Workgroups that a compute unit holds at a time.
-fn resident(hardware: &Hardware, workgroup: u32, registers: u32, bytes: u32) -> f64 {
-    let most = |all: u32, each: u32| all.checked_div(each).unwrap_or(u32::MAX);
-    let by_invocations = most(hardware.invocations, workgroup).min(most(hardware.registers, workgroup * registers));
-    f64::from(by_invocations.min(most(hardware.workgroup_memory, bytes)).clamp(1, 32))
-}
-
-impl Work {
-    fn of(step: &Step, hardware: &Hardware) -> Work {
-        if let (Some(tile), Some(cut)) = (step.tile(), step.cut()) {
-            let memory = step.bytes() as f64;
-            return Work { memory, ..cut.work(&tile, hardware) };
-        }
-        let (groups, workgroup) = (step.groups(), step.workgroup());
-        let invocations = (groups * workgroup) as f64;
-        let (operations, bytes) = (step.operations as f64, step.bytes() as f64);
-        let cycle = 1e-9 / hardware.clock;
-        let each = operations / 2.0 / PLAIN_SHARE / invocations;
-        // A recurrence reads its weights again in every step, each of which waits for the one before it.
-        let (serial, traffic) = match step.constant("STEPS") {
-            Some(steps) => (2 * steps, 2.0 * operations),
-            None => (1, bytes),
-        };
-        let loads = traffic / 4.0 / invocations / serial as f64;
-        let rounds = serial * (loads / LOADS_AT_ONCE).ceil().max(1.0) as u64;
-        let barriers = if serial > 1 { serial as f64 } else { 0.0 };
-        Work {
-            groups: groups as f64,
-            busy: each * workgroup as f64 / f64::from(hardware.lanes) * cycle,
-            chain: rounds as f64 * hardware.latency * 1e-9 + barriers * BARRIER + each * cycle,
-            rounds,
-            resident: resident(hardware, workgroup as u32, REGISTERS, step.scratch_bytes() as u32),
-            traffic,
-            memory: bytes,
-        }
-    }
-
-    /// Seconds that works take which share a dispatch, and how often the device is filled with them.
-    pub fn seconds(together: &[Work], hardware: &Hardware) -> (f64, f64) {
-        let units = f64::from(hardware.units);
-        let sum = |of: fn(&Work) -> f64| together.iter().map(of).sum::<f64>();
-        let most = |of: fn(&Work) -> f64| together.iter().map(of).fold(0.0, f64::max);
-        let groups = sum(|work| work.groups).max(1.0);
-        let waves = sum(|work| work.groups / work.resident) / units;
-        let busy = (groups / units).ceil() * sum(|work| work.groups * work.busy) / groups;
-        let chain = waves.ceil().max(1.0) * most(|work| work.chain);
-        let cache = sum(|work| work.traffic) / (hardware.cache_bandwidth * 1e9);
-        let memory = sum(|work| work.memory) / (hardware.bandwidth * 1e9);
-        (hardware.launch * 1e-6 + busy.max(chain).max(cache).max(memory), waves.ceil().max(1.0))
+    let (groups, workgroup) = (step.groups(), step.workgroup());
+    let invocations = (groups * workgroup) as f64;
+    let (operations, bytes) = (step.operations as f64, step.bytes() as f64);
+    let cycle = 1e-9 / hardware.clock;
+    let each = operations / 2.0 / PLAIN_SHARE / invocations;
+    // A recurrence reads its weights again in every step, each of which waits for the one before it.
+    let (serial, traffic) = match step.constant("STEPS") {
+        Some(steps) => (2 * steps, 2.0 * operations),
+        None => (1, bytes),
+    };
+    let loads = traffic / 4.0 / invocations / serial as f64;
+    let rounds = serial * (loads / LOADS_AT_ONCE).ceil().max(1.0) as u64;
+    let barriers = if serial > 1 { serial as f64 } else { 0.0 };
+    Work {
+        groups: groups as f64,
+        busy: each * workgroup as f64 / f64::from(hardware.lanes) * cycle,
+        chain: rounds as f64 * hardware.latency * 1e-9 + barriers * BARRIER + each * cycle,
+        rounds,
+        resident: resident(hardware, workgroup as u32, REGISTERS, step.scratch_bytes() as u32),
+        traffic,
+        memory: bytes,
     }
 }
 
@@ -188,7 +83,7 @@ impl Plan {
         let bandwidth = if cached { hardware.cache_bandwidth } else { hardware.bandwidth };
         let hardware = &Hardware { bandwidth, ..*hardware };
         let launches = self.launches().map(|(index, steps)| {
-            let works: Vec<Work> = steps.iter().map(|step| Work::of(step, hardware)).collect();
+            let works: Vec<Work> = steps.iter().map(|step| work_of(step, hardware)).collect();
             let (seconds, waves) = Work::seconds(&works, hardware);
             LaunchEstimate {
                 step: index,

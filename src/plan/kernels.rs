@@ -67,8 +67,10 @@ pub enum Scratch {
     Words(u64),
     /// The value of the constant of this name.
     Constant(&'static str),
-    /// This number of words for each invocation of the workgroup.
-    EachInvocation(u64),
+    /// One word for each invocation of the workgroup.
+    EachInvocation,
+    /// This number of words for each invocation, where the constant of this name is above 1: invocations then share sums.
+    Shared(&'static str, u64),
 }
 
 /// A row of the kernel table: the description of a kernel before it is specialised.
@@ -281,7 +283,7 @@ kernels! {
         bindings: &[write("y", Float)],
         constants: names![OUTPUTS LENGTH SPLITS LANES],
         grid: &[each(names![OUTPUTS SPLITS LANES])],
-        scratch: Scratch::EachInvocation(1),
+        scratch: Scratch::Shared("LANES", 1),
         fusion: Fusion::Source,
         ..COMMON
     }
@@ -291,7 +293,7 @@ kernels! {
         bindings: &[write("totals", Vector)],
         constants: names![ROWS COLUMNS PARTS PART_STRIDE ROW_LANES WORKGROUP],
         grid: &[each(names![PARTS ROW_LANES]), by_four(names![COLUMNS])],
-        scratch: Scratch::EachInvocation(4),
+        scratch: Scratch::Shared("ROW_LANES", 4),
         parts: Some(["PART_STRIDE", "COLUMNS"]),
         ..Sum
     }
@@ -302,7 +304,7 @@ kernels! {
         constants: names![ROWS LENGTH],
         grid: &[each(names![ROWS])],
         halves: true,
-        scratch: Scratch::EachInvocation(1),
+        scratch: Scratch::EachInvocation,
         row_per_workgroup: true,
         ..Sum
     }
@@ -445,7 +447,7 @@ kernels! {
         entry: "squares",
         bindings: &[read("gradients", Vector), read("segments", Word), write("parts", Float)],
         constants: names![COUNT],
-        scratch: Scratch::EachInvocation(1),
+        scratch: Scratch::EachInvocation,
         ..Update
     }
     /// Sums of the squares of accumulated gradients, those of earlier batches included.
@@ -483,7 +485,7 @@ kernels! {
         bindings: &[read("metrics", Float), update("ring", Float), update("state", Word)],
         constants: names![METRICS PARTS CAPACITY SAMPLES],
         grid: &[],
-        scratch: Scratch::EachInvocation(1),
+        scratch: Scratch::EachInvocation,
         ..COMMON
     }
     /// Assigns new values to parameters that are not trained by gradient.

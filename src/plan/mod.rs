@@ -7,6 +7,7 @@
 
 pub mod buffers;
 mod channels_last;
+mod cost;
 mod estimate;
 mod fusion;
 mod hardware;

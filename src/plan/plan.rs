@@ -1,7 +1,7 @@
 //! The plan itself: steps, slots and buffers, how they print, and whether an adapter can run them.
 
 use super::buffers::PARAMETERS;
-use super::estimate::Cut;
+use super::cost::{Cut, reuse};
 use super::kernels::{Access, Extent, Kernel, Scratch};
 use super::limits::{GROUPS_PER_AXIS, Limits};
 use super::products::product_of;
@@ -190,6 +190,10 @@ impl Step {
             splits: self.constant("SPLITS")?,
             length: self.constant("SPLIT_DEPTH")?,
             element,
+            reuse: reuse(
+                ["R", "S"].map(|size| self.named(size)),
+                ["STRIDE_H", "STRIDE_W"].map(|step| self.named(step)),
+            ),
         })
     }
 
@@ -199,7 +203,9 @@ impl Step {
         let own = match self.kernel.row().scratch {
             Scratch::Words(words) => words,
             Scratch::Constant(name) => self.named(name),
-            Scratch::EachInvocation(words) => words * self.workgroup(),
+            Scratch::EachInvocation => self.workgroup(),
+            Scratch::Shared(lanes, _) if self.named(lanes) == 1 => 0,
+            Scratch::Shared(_, words) => words * self.workgroup(),
         };
         4 * (own + totals)
     }

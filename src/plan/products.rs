@@ -1,6 +1,6 @@
 //! The sizes of matrix products and convolutions, as the constants of their kernels.
 
-use super::estimate::{Cut, Work};
+use super::cost::{Cut, Work, reuse};
 use super::kernels::{Kernel, TILE_CONSTANTS};
 use super::target::Target;
 use super::tile::{Family, Product, Tile};
@@ -33,6 +33,7 @@ pub(super) struct ProductSizes {
     columns: usize,
     depth: usize,
     packs: [u32; 3],
+    reuse: u64,
     /// Floating-point operations.
     pub operations: usize,
 }
@@ -97,6 +98,7 @@ impl ProductSizes {
                 matrix_pack([rhs_n, rhs_k, rhs_batch], [n, k]),
                 pack(n.is_multiple_of(4), RESULT_ALONG_COLUMNS),
             ],
+            reuse: 1,
             operations: 2 * batch * m * n * k,
         }
     }
@@ -121,6 +123,7 @@ impl ProductSizes {
             columns: n * p * q,
             depth: r * s * c,
             packs: [APART; 3],
+            reuse: reuse([r, s].map(|size| size as u64), stride.map(|step| step as u64)),
             operations: 2 * groups * n * o * p * q * c * r * s,
         };
         (sizes, Convolution { n, c, o, r, s, phase, taps })
@@ -197,7 +200,8 @@ impl ProductSizes {
     fn seconds(&self, target: &Target, tile: &Tile, (splits, length): (usize, usize), half: bool) -> f64 {
         let [panels, lines, columns] = [self.panels, self.lines, self.columns].map(|size| size as u64);
         let element = if half { 2 } else { 4 };
-        let cut = Cut { panels, lines, columns, splits: splits as u64, length: length as u64, element };
+        let cut =
+            Cut { panels, lines, columns, splits: splits as u64, length: length as u64, element, reuse: self.reuse };
         let alone = Work::seconds(&[cut.work(tile, &target.hardware)], &target.hardware).0;
         // Products share a dispatch where their workgroups are of one size.
         let apart = if tile.workgroup == COMMON_WORKGROUP { 0.0 } else { target.hardware.launch * 1e-6 };

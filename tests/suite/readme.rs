@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Path and text of every page with commands.
-const PAGES: [(&str, &str); 7] = [
+const PAGES: [(&str, &str); 8] = [
     ("README.md", include_str!("../../README.md")),
     ("src/cli/README.md", PROGRAM),
     ("src/model/README.md", MODEL_FILES),
