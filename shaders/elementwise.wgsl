@@ -13,13 +13,8 @@ fn fused(i: u32) -> f32 { return x0[i / 4u][i % 4u]; }
 fn fused4(i: u32) -> vec4<f32> { return x0[i / 4u]; }
 
 // y[i] = fused(i). One workgroup computes 256 consecutive elements of y.
-@compute @workgroup_size(64)
-fn map(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let i = ((group.y * groups.x + group.x) * 64u + lane) * 4u;
+fn map_part(group: u32, lane: u32) {
+    let i = (group * 64u + lane) * 4u;
     if COUNT % 4u == 0u {
         if i < COUNT {
             y[i / 4u] = vec4<Stored>(fused4(i));
@@ -31,4 +26,13 @@ fn map(
             }
         }
     }
+}
+
+@compute @workgroup_size(64)
+fn map(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    map_part(group.y * groups.x + group.x, lane);
 }

@@ -44,13 +44,8 @@ fn words(block: u32) -> vec4<u32> {
 }
 
 // y[i] = (word i >> 8) 2^-24, a multiple of 2^-24 in [0, 1). One invocation draws four.
-@compute @workgroup_size(64)
-fn uniform_draw(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let block = (group.y * groups.x + group.x) * 64u + lane;
+fn uniform_draw_part(group: u32, lane: u32) {
+    let block = group * 64u + lane;
     if block * 4u < COUNT {
         let drawn = vec4<f32>(words(block) >> vec4<u32>(8u)) * 0.000000059604644775390625;
         if COUNT % 4u == 0u {
@@ -66,14 +61,18 @@ fn uniform_draw(
     finish_totals(block);
 }
 
-// words_out[i] = word i. One invocation draws four.
 @compute @workgroup_size(64)
-fn bits(
+fn uniform_draw(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let block = (group.y * groups.x + group.x) * 64u + lane;
+    uniform_draw_part(group.y * groups.x + group.x, lane);
+}
+
+// words_out[i] = word i. One invocation draws four.
+fn bits_part(group: u32, lane: u32) {
+    let block = group * 64u + lane;
     if block * 4u < COUNT {
         let drawn = words(block);
         for (var j = 0u; j < 4u; j++) {
@@ -83,4 +82,13 @@ fn bits(
             }
         }
     }
+}
+
+@compute @workgroup_size(64)
+fn bits(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    bits_part(group.y * groups.x + group.x, lane);
 }

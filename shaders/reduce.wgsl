@@ -21,13 +21,8 @@ var<workgroup> exchanged: array<f32, 64>;
 
 // y[o * SPLITS + s] = the sum of fused(o * LENGTH + r) over r = s, s + SPLITS, .. LANES invocations share a
 // partial sum, each with every LANES-th of these r; one half then adds the other half's sums until one is left.
-@compute @workgroup_size(64)
-fn sum(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let i = ((group.y * groups.x + group.x) * 64u + lane) / LANES;
+fn sum_part(group: u32, lane: u32) {
+    let i = (group * 64u + lane) / LANES;
     var total = 0.0;
     if i < OUTPUTS * SPLITS {
         let start = i / SPLITS * LENGTH;
@@ -51,14 +46,18 @@ fn sum(
     }
 }
 
-// y[o * SPLITS + s] = the maximum of fused(o * LENGTH + r) over r = s, s + SPLITS, .., shared by LANES invocations as sums are.
 @compute @workgroup_size(64)
-fn maximum_of(
+fn sum(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let i = ((group.y * groups.x + group.x) * 64u + lane) / LANES;
+    sum_part(group.y * groups.x + group.x, lane);
+}
+
+// y[o * SPLITS + s] = the maximum of fused(o * LENGTH + r) over r = s, s + SPLITS, .., shared by LANES invocations as sums are.
+fn maximum_of_part(group: u32, lane: u32) {
+    let i = (group * 64u + lane) / LANES;
     var largest = 0.0;
     if i < OUTPUTS * SPLITS {
         let start = i / SPLITS * LENGTH;
@@ -81,6 +80,15 @@ fn maximum_of(
     if i < OUTPUTS * SPLITS && lane % LANES == 0u {
         y[i] = largest;
     }
+}
+
+@compute @workgroup_size(64)
+fn maximum_of(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    maximum_of_part(group.y * groups.x + group.x, lane);
 }
 
 // Sums over the rows of a [ROWS, COLUMNS] matrix, in PARTS partial sums that are PART_STRIDE elements apart.

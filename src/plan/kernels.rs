@@ -95,6 +95,9 @@ pub struct Row {
     /// Whether the kernel is a tiled product: `shaders/tile.wgsl` with the operands that this file's functions named
     /// `ENTRY_..` describe.
     pub tiled: bool,
+    /// Whether a launch may share a dispatch: the file then has a function `ENTRY_part(group, lane)` with the work of a
+    /// workgroup. Products have one by their family.
+    pub joins: bool,
     /// Whether the float buffers in `bindings` may be 16-bit; those of outcomes and of fused inputs always may.
     pub halves: bool,
     /// The function of the shader that a fused expression replaces.
@@ -196,6 +199,7 @@ const COMMON: Row = Row {
     grid: &[by_four(names![COUNT])],
     workgroup: 64,
     tiled: false,
+    joins: false,
     halves: false,
     fusion: Fusion::No,
     scratch: Scratch::Words(0),
@@ -230,7 +234,7 @@ macro_rules! kernels {
 
 kernels! {
     /// A fused elementwise expression.
-    Map { halves: true, fusion: Fusion::Source, ..COMMON }
+    Map { joins: true, halves: true, fusion: Fusion::Source, ..COMMON }
     /// A batched matrix product.
     MatMul in "matmul.wgsl" {
         entry: "product",
@@ -280,6 +284,7 @@ kernels! {
     /// Sums along axes, possibly partial.
     Sum in "reduce.wgsl" {
         entry: "sum",
+        joins: true,
         bindings: &[write("y", Float)],
         constants: names![OUTPUTS LENGTH SPLITS LANES],
         grid: &[each(names![OUTPUTS SPLITS LANES])],
@@ -301,6 +306,7 @@ kernels! {
     /// computes a row.
     Rows in "rows.wgsl" {
         entry: "rows",
+        joins: false,
         constants: names![ROWS LENGTH],
         grid: &[each(names![ROWS])],
         halves: true,
@@ -313,6 +319,7 @@ kernels! {
     /// Rows of a table.
     Gather in "gather.wgsl" {
         entry: "gather",
+        joins: true,
         bindings: &[read("x", Float), read("indices", Word), write("y", Float)],
         constants: names![ROWS COUNT WIDTH],
         grid: &[each(names![COUNT WIDTH])],
@@ -332,6 +339,7 @@ kernels! {
     /// Conversion of real numbers to indices.
     Indices in "indices.wgsl" {
         entry: "indices",
+        joins: true,
         bindings: &[read("x", Float), write("y", Word)],
         constants: names![COUNT LIMIT],
         grid: &[each(names![COUNT])],
@@ -393,6 +401,7 @@ kernels! {
     /// Uniform draws.
     RandomUniform in "random.wgsl" {
         entry: "uniform_draw",
+        joins: true,
         bindings: &[read("state", Word)],
         constants: names![COUNT STREAM],
         fusion: Fusion::Epilogue,

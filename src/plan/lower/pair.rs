@@ -31,7 +31,11 @@ impl Lowering<'_> {
                 Home::Lasting { buffer, .. } => self.buffers[*buffer].name == "gradients",
             });
             let first = if ordered { ready } else { ready.max(dispatches.len().saturating_sub(1)) };
-            let joins = is_product(&launch) || launch.step.kernel == Kernel::ColumnSums;
+            // A software adapter pays little for a launch, and much for compiling long shaders.
+            let joins = match launch.step.kernel.row() {
+                row if row.tiled || row.kernel == Kernel::ColumnSums => true,
+                row => row.joins && !self.target.software,
+            };
             let mut candidates = open[open.partition_point(|dispatch| *dispatch < first)..].iter().copied();
             let joined = candidates.find(|dispatch| {
                 let others = &dispatches[*dispatch];
@@ -70,13 +74,20 @@ fn is_product(launch: &Launch) -> bool {
     launch.step.kernel.row().tiled
 }
 
-/// Whether two launches can share a dispatch: products have one workgroup size, and neither reads the other's results.
+/// Workgroups up to which a launch that is no product joins products: a larger one would run with their registers.
+const FEW_GROUPS: u64 = 256;
+
+/// Whether two launches can share a dispatch: their workgroups have one size, and neither reads the other's results.
 fn may_share(launch: &Launch, other: &Launch) -> bool {
     let apart = |one: &Launch, other: &Launch| {
         other.homes(true).all(|read| one.homes(false).all(|written| written.whole() != read.whole()))
     };
-    let products = is_product(launch) && is_product(other);
-    (!products || launch.step.workgroup() == other.step.workgroup()) && apart(launch, other) && apart(other, launch)
+    let sums = |launch: &Launch| launch.step.kernel == Kernel::ColumnSums;
+    let alike = sums(launch) || sums(other) || launch.step.workgroup() == other.step.workgroup();
+    let light = |one: &Launch, other: &Launch| {
+        !is_product(other) || is_product(one) || sums(one) || one.step.groups() <= FEW_GROUPS
+    };
+    alike && light(launch, other) && light(other, launch) && apart(launch, other) && apart(other, launch)
 }
 
 /// Buffers that a dispatch binds: a place that several steps read counts once, one that a step reads twice, twice.
