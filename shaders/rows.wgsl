@@ -32,13 +32,7 @@ fn joined(phase: u32, a: f32, b: f32) -> f32 {
 
 // y[row, i] = fused(row * LENGTH + i). One workgroup computes one row. In every phase each invocation joins every 64th
 // element, and a tree joins the invocations' values.
-@compute @workgroup_size(64)
-fn rows(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let row = group.y * groups.x + group.x;
+fn rows_part(row: u32, lane: u32) {
     if row < ROWS {
         let start = row * LENGTH;
         for (var phase = 0u; phase < PHASES; phase++) {
@@ -65,4 +59,13 @@ fn rows(
             y[start + i] = Stored(fused(start + i));
         }
     }
+}
+
+@compute @workgroup_size(64)
+fn rows(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    rows_part(group.y * groups.x + group.x, lane);
 }

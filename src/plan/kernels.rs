@@ -306,7 +306,6 @@ kernels! {
     /// computes a row.
     Rows in "rows.wgsl" {
         entry: "rows",
-        joins: false,
         constants: names![ROWS LENGTH],
         grid: &[each(names![ROWS])],
         halves: true,
