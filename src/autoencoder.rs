@@ -355,12 +355,12 @@ impl Autoencoder {
     }
 }
 
-/// Numbers of codebook vectors, which devices compute as floats.
+/// Converts the indices of codebook vectors from floats, which devices compute, to integers.
 fn as_indices(shape: Shape, numbers: Vec<f32>) -> Result<Tensor> {
     Tensor::new(shape, Values::U32(numbers.into_iter().map(|number| number as u32).collect()))
 }
 
-/// The number of samples of `width` numbers that concatenated values hold. Fails where there is none, or a part of one.
+/// The number of samples of `width` numbers in concatenated values. Fails where it is zero or not whole.
 pub(crate) fn count_of(values: &[f32], width: usize) -> Result<usize> {
     if !values.is_empty() && values.len().is_multiple_of(width) {
         return Ok(values.len() / width);

@@ -66,7 +66,7 @@
 //!   task/          uses of codes: generation, statistics, neighbours, ranking, ensembles, tables
 //!   bench/         standard workloads, and the ceilings of a device
 //!   cli/           the `pinhole` program: a file for each command
-//! shaders/         WGSL that is valid as written; tests/ and benches/ have pages of their own
+//! shaders/         WGSL that is valid as written; tests/ and benches/ each have a page
 //! ```
 //!
 //! From a call to a launch there are four folders: [`nn`] and [`model`] make nodes, [`graph`] holds them, [`plan`]
@@ -126,7 +126,7 @@
 //! [`Device`], [`Autoencoder`], [`model::Network`], [`ModelSpec`], [`model::Extensions`], [`Dataset`],
 //! [`graph::Graph`], [`plan::Plan`], [`tensor::Tensor`] and [`Error`] can be sent to other threads and shared between
 //! them; [`Session`], [`train::Trainer`] and [`run::RunDirectory`] can be sent. Threads that use one [`Autoencoder`]
-//! take turns. Threads that train models of their own on one [`Device`] do not wait for each other on the host, and get
+//! take turns. Threads that train separate models on one [`Device`] do not wait for each other on the host, and get
 //! the bits that they would get alone.
 //!
 //! # Words

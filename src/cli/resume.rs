@@ -157,13 +157,9 @@ pub fn expect_data(
     settings: &RunSettings,
     now: &Fingerprint,
 ) -> Result<bool> {
-    let same_targets = match (targets, settings.targets.as_deref()) {
-        (Some(now), Some(before)) => may_be_same_source(now, before),
-        (now, before) => now == before,
-    };
     let problem = match &settings.fingerprint {
         Some(before) => now.difference(before).map(|difference| format!("has {difference}")),
-        None if may_be_same_source(data, &settings.data) && same_targets => None,
+        None if settings.has_sources(data, targets, may_be_same_source) => None,
         None => {
             let targets = settings.targets.as_ref().map(|targets| format!(" with targets {targets}"));
             let (data, targets) = (&settings.data, targets.unwrap_or_default());

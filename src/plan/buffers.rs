@@ -24,6 +24,11 @@ pub fn permutation(feed: &str) -> String {
     format!("{feed}.permutation")
 }
 
+/// Name of the ring in which a feed's steps keep their losses or metrics until the host reads them.
+pub fn ring(feed: &str) -> String {
+    format!("{feed}.{}", if feed == TRAIN { "losses" } else { "metrics" })
+}
+
 /// Name of the buffer of a feed's step state.
 pub fn state(feed: &str) -> String {
     format!("{feed}.state")

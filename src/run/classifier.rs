@@ -6,7 +6,7 @@
 //! ```no_run
 //! use pinhole::run::classifier::Classifier;
 //! use pinhole::{Device, data};
-//! let classifier = Classifier::load("runs/digits", Device::open("auto")?)?; // what `pinhole classify` left
+//! let classifier = Classifier::load("runs/digits", Device::open("auto")?)?; // written by `pinhole classify`
 //! let test = data::load("digits:600")?.train;
 //! let labels = classifier.predict(&test.read_f32(0..10)?)?;
 //! println!("{labels:?}, {:?}", classifier.test(&test)?.error);
@@ -145,7 +145,7 @@ impl Task {
     /// Fails where samples do not fit this task.
     fn accepts(&self, data: &Dataset) -> Result<()> {
         if data.lengths().is_some() {
-            let problem = "it says how long each sequence is, which a classifier cannot regard";
+            let problem = "it says how long each sequence is, which a classifier does not support";
             return refuse(data, problem, "give sequences of one length, without lengths");
         }
         let input: Shape = self.input.iter().copied().collect();
@@ -309,8 +309,8 @@ impl Classifier {
         let source = autoencoder.network();
         source.accepts(train.sample_shape(), train.name())?;
         if source.spec().condition != Condition::None {
-            let problem = "an encoder that is told what a sample is cannot say what it is";
-            return Err(Error::invalid("condition", problem, "use a model without"));
+            let problem = "a conditional encoder may already receive the class that it should predict";
+            return Err(Error::invalid("condition", problem, "use a model without a condition"));
         }
         // Checked here, on the encoder, so that messages name layers as its model does.
         source.accepts_batches(source.spec().train.batch, train.len())?;
@@ -356,7 +356,7 @@ impl Classifier {
         directory.join(CLASSIFIER).is_file()
     }
 
-    /// Loads the classifier that [`Classifier::train`] left in a directory.
+    /// Loads the classifier that [`Classifier::train`] wrote to a directory.
     pub fn load(directory: impl AsRef<Path>, device: Device) -> Result<Classifier> {
         let directory = directory.as_ref();
         let task = Task::read(directory)?;

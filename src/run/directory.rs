@@ -90,6 +90,15 @@ impl Default for RunSettings {
 }
 
 impl RunSettings {
+    /// Whether data and targets have the sources of this run, by the comparison `same`.
+    pub fn has_sources(&self, data: &str, targets: Option<&str>, same: fn(&str, &str) -> bool) -> bool {
+        let same_targets = match (targets, self.targets.as_deref()) {
+            (Some(now), Some(before)) => same(now, before),
+            (now, before) => now == before,
+        };
+        same_targets && same(data, &self.data)
+    }
+
     /// Reads the settings of the run in a directory, without a lock. Fails where there is none, or its file is damaged.
     pub fn read(directory: &Path) -> Result<RunSettings> {
         let path = directory.join(SETTINGS);
@@ -156,7 +165,7 @@ impl RunDirectory {
         RunDirectory::open_with(path, &Extensions::new())
     }
 
-    /// As [`open`](RunDirectory::open), for a model with an application's own losses and layers.
+    /// As [`open`](RunDirectory::open), for a model with custom losses and layers.
     pub fn open_with(path: &Path, extensions: &Extensions) -> Result<(RunDirectory, ModelSpec, RunSettings)> {
         for name in [MODEL, SETTINGS, CHECKPOINT] {
             if !path.join(name).is_file() {
@@ -393,7 +402,7 @@ pub(super) fn expect_no_run(path: &Path) -> Result<()> {
     if !path.join(MODEL).exists() {
         return Ok(());
     }
-    Err(Error::file(path, "already holds a run", "go on with it by --resume, or choose another --out"))
+    Err(Error::file(path, "already holds a run", "continue it with --resume, or choose another --out"))
 }
 
 /// Removes temporary files that a killed run was writing. They are harmless, so errors are ignored.

@@ -1,6 +1,6 @@
 //! Layer-wise pretraining: stacked denoising autoencoders. Each layer of an encoder is first trained alone, as the
 //! encoder of a one-layer autoencoder that restores the codes of the layers below from masked codes, a fraction of
-//! which is zero; then all layers are put together and trained at once. Vincent, Larochelle, Lajoie, Bengio and
+//! which is zero; then all layers are put together and trained jointly. Vincent, Larochelle, Lajoie, Bengio and
 //! Manzagol, "Stacked denoising autoencoders", JMLR 11 (2010).
 
 use super::{Job, Lock, RunEnd, RunSettings};
@@ -30,7 +30,7 @@ impl PretrainObserver for () {}
 /// Settings of layer-wise pretraining.
 #[derive(Clone, Copy, Debug)]
 pub struct Pretraining<'a> {
-    /// Number of epochs for each layer; the model's own by default.
+    /// Number of epochs for each layer; by default the model's.
     pub epochs: Option<usize>,
     /// The fraction of each layer's input set to zero; the last level applies to all further layers.
     pub masking: &'a [f64],
@@ -69,7 +69,7 @@ impl Part {
 /// `masking` has a level for each layer; the last one applies to all further layers. Resumes a stopped pretraining.
 /// Returns the weights, or none if the observer stopped it.
 ///
-/// Fails where the directory is in use, where the encoder has anything else than linear layers, each followed by
+/// Fails where the directory is in use, where the encoder has layers other than linear ones, each followed by
 /// elementwise functions, or the decoder does not mirror it.
 pub fn pretrain(
     spec: &ModelSpec,
@@ -91,7 +91,7 @@ pub fn pretrain(
     }
     let stages = stages(&network)?;
     if directory.join("model.toml").exists() {
-        let help = "go on with it by train --resume, or choose another --out";
+        let help = "continue it with train --resume, or choose another --out";
         return Err(Error::file(directory, "already holds a run", help));
     }
     let lock = Lock::take(directory)?;
@@ -125,7 +125,7 @@ pub fn pretrain(
 }
 
 impl Stage {
-    /// The model of this layer's own autoencoder, which reconstructs the codes of `below`.
+    /// The model of the autoencoder of this layer alone, which reconstructs the codes of `below`.
     fn model(&self, spec: &ModelSpec, below: Option<&Stage>, epochs: Option<usize>, level: f64) -> ModelSpec {
         let corruption = match level {
             0.0 => Corruption::None,
@@ -156,18 +156,18 @@ impl Stage {
 /// The layers of an encoder, each with its mirror image in the decoder.
 fn stages(network: &Network) -> Result<Vec<Stage>> {
     if network.spec().latent != LatentSpec::default() {
-        let problem = "only a code that is what the encoder leaves can be pretrained";
+        let problem = "only a code that is the plain output of the encoder can be pretrained";
         return Err(Error::invalid("latent", problem, "leave it out, or train all layers at once"));
     }
     if network.spec().condition != Condition::None {
-        let problem = "a layer alone is told nothing about samples";
+        let problem = "a layer that is trained alone receives no condition";
         return Err(Error::invalid("condition", problem, "leave it out, or train all layers at once"));
     }
     let encoder = parts(&network.checked().encoder)?;
     let mut decoder = parts(&network.checked().decoder)?;
     decoder.reverse();
     let unlike = |problem: String| {
-        let help = "give it the encoder's linear layers in reverse, each the other way round";
+        let help = "give it the encoder's linear layers in reverse order, each with its sizes swapped";
         Err(Error::invalid("decoder", problem, help))
     };
     if encoder.len() != decoder.len() {

@@ -256,19 +256,19 @@ impl<'a> Job<'a> {
 /// Fails where a directory holds a run on other data, according to its kept settings, which lack a fingerprint in
 /// older versions.
 pub(crate) fn expect_data(directory: &Path, kept: &RunSettings, settings: &RunSettings) -> Result<()> {
-    let targets = match (&kept.targets, &settings.targets) {
-        (Some(kept), Some(targets)) => is_same_source(kept, targets),
-        (kept, targets) => kept == targets,
-    };
     let refuse = |problem: String, help: &str| Err(Error::file(directory, problem, help));
     let help = "give the same --data, or choose another --out";
     if let (Some(before), Some(now)) = (&kept.samples, &settings.samples)
         && let Some([before, now]) = before.differ_from(now)
     {
-        return refuse(format!("holds a training on {before}, which cannot go on with {now}"), help);
+        return refuse(format!("holds a training on {before}, which cannot continue with {now}"), help);
     }
-    if !is_same_source(&kept.data, &settings.data) || !targets || kept.set_aside != settings.set_aside {
-        return refuse(format!("holds a training on {}, which cannot go on with {}", kept.data, settings.data), help);
+    let same = kept.has_sources(&settings.data, settings.targets.as_deref(), is_same_source);
+    if !same || kept.set_aside != settings.set_aside {
+        return refuse(
+            format!("holds a training on {}, which cannot continue with {}", kept.data, settings.data),
+            help,
+        );
     }
     let difference = settings.fingerprint.as_ref().zip(kept.fingerprint.as_ref());
     match difference.and_then(|(now, before)| now.difference(before)) {

@@ -48,11 +48,11 @@ pub(crate) enum Setting<'a> {
     Word(&'a mut String),
     /// A text, its description in messages, and the help where a file has something else.
     Text(&'a mut String, [&'static str; 2]),
-    /// A value with rules of its own.
+    /// A value that parses and checks itself.
     Part(Box<dyn Part + 'a>),
 }
 
-/// A value of a file with rules of its own.
+/// A value of a file that parses and checks itself.
 pub(crate) trait Part {
     /// Reads the value from a file.
     fn read(&mut self, item: &Item) -> Result<(), Fault>;

@@ -7,7 +7,7 @@ use super::key::{Part, Setting, Table, read_keys, write_table};
 use serde_json::{Value as Json, json};
 
 impl<'a> Setting<'a> {
-    /// A value with rules of its own.
+    /// A value that parses and checks itself.
     pub fn part(part: impl Part + 'a) -> Setting<'a> {
         Setting::Part(Box::new(part))
     }

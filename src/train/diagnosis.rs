@@ -1,5 +1,5 @@
-//! Finding the first value that is not finite, after a loss was not. Plans compute the same bits every time, so the
-//! epoch is replayed up to the bad step, which is repeated with the outputs of all layers kept.
+//! Search for the first value that is not finite, after a loss that was not finite. Plans compute the same bits every
+//! time, so the epoch is replayed up to the bad step, which then runs again with the outputs of all layers kept.
 
 use super::checkpoint::Checkpoint;
 use super::feed::{Feed, Pass};
@@ -42,7 +42,7 @@ impl Trainer<'_> {
         Ok(())
     }
 
-    /// The samples of the next step as a data set of their own, and the state for reading them from there.
+    /// Copies the samples of the next step into a new data set. Returns it with the state for reading from its start.
     fn next_batch(&self) -> Result<(BatchSource<'static>, State)> {
         let (data, position, order) = (self.feed.data(), self.progress.position, self.order());
         let first = position * self.feed.batch;

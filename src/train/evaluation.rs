@@ -89,7 +89,7 @@ pub(super) fn evaluation_plan(
 
 /// Estimates the negative log-likelihood of a data set under a variational model, in nats per sample: the
 /// importance-weighted upper bound of `samples` codes per sample (Burda et al., arXiv 1509.00519), tighter the more
-/// codes there are. Fails where the latent is not gaussian, or the loss is not a likelihood.
+/// codes are drawn. Fails where the latent is not gaussian, or the loss is not a likelihood.
 pub fn negative_log_likelihood(
     network: &Network,
     device: &Device,
@@ -148,7 +148,7 @@ const DECODED_AT_ONCE: usize = 8192;
 
 /// The metrics of a batch of the validation feed; `state` is the feed's.
 fn metrics_of(batch: usize, state: Value, values: Value) -> Metrics {
-    Metrics { state, values, ring: "validation.metrics".to_owned(), samples: batch }
+    Metrics { state, values, ring: buffers::ring(buffers::VALIDATION), samples: batch }
 }
 
 /// Builds a plan that computes only metrics.
@@ -194,7 +194,7 @@ fn means(session: &mut Session, feed: &mut Feed, plans: BatchPlans, metrics: usi
                 let steps = left.min(session.steps_per_call(plans.full));
                 session.run(plans.full, steps)?;
                 left -= steps;
-                feed.go_on(session, &mut pass, steps, left)?;
+                feed.upload_ahead(session, &mut pass, steps, left)?;
             }
             if let Some(tail) = plans.tail.filter(|_| (end - start) % feed.batch > 0) {
                 session.run(tail, 1)?;

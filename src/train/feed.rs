@@ -90,7 +90,7 @@ impl<'scope, 'env> Pass<'scope, 'env> {
     }
 }
 
-/// Tells the reading thread to stop, so that ending a pass early does not wait for it.
+/// Stops the reading thread, so that ending a pass early does not wait for it.
 impl Drop for Pass<'_, '_> {
     fn drop(&mut self) {
         self.unwanted.store(true, Ordering::Relaxed);
@@ -196,9 +196,10 @@ impl<'a> Feed<'a> {
         session.write(&buffers::state(self.shape.name), &Values::U32(state.words()))
     }
 
-    /// Uploads part of the next chunk, if that has been read and has a buffer half of its own: of what remains, the
-    /// share that the `steps` just submitted have among those and the `left` steps of this chunk.
-    pub fn go_on(&self, session: &mut Session, pass: &mut Pass, steps: usize, left: usize) -> Result<()> {
+    /// Uploads part of the next chunk, if it has been read and a second half of the buffer is there to take it. With
+    /// `steps` just submitted and `left` steps to come in this chunk, the part is `steps / (steps + left)` of the
+    /// elements not yet uploaded.
+    pub fn upload_ahead(&self, session: &mut Session, pass: &mut Pass, steps: usize, left: usize) -> Result<()> {
         let Some(ahead) = &mut pass.ahead else { return Ok(()) };
         match &ahead.state {
             Reading::Running(thread) if !thread.is_finished() => return Ok(()),
@@ -229,7 +230,7 @@ impl<'a> Feed<'a> {
         self.shape.places[start / self.shape.rows % self.shape.places.len()]
     }
 
-    /// Reads the chunk that starts at sample `start` on its own thread.
+    /// Starts a thread that reads the chunk from sample `start` on.
     fn read_ahead<'scope>(&self, pass: &Pass<'scope, '_>, start: usize) -> Reading<'scope>
     where
         'a: 'scope,

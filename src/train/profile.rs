@@ -28,7 +28,7 @@ pub struct LaunchTimes {
 
 impl Trainer<'_> {
     /// Runs the first `steps` steps of training after untimed warm-up steps, timing every launch by the device's clock.
-    /// Leaves parameters and state as [`Trainer::check`] does. Fails on an adapter without timestamps.
+    /// Changes parameters and state, as [`Trainer::check`] does. Fails on an adapter without timestamps.
     pub fn profile(&mut self, steps: usize) -> Result<Profile> {
         let label = |launch: &[Step]| LaunchTimes {
             kernel: joined(launch, |step| step.kernel.name()),

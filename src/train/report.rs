@@ -35,10 +35,10 @@ pub trait Observer {
     fn step(&mut self, _step: u64, _loss: f64) {}
     /// Receives the results of an epoch, after validation.
     fn epoch(&mut self, _report: &EpochReport) {}
-    /// Receives a warning, with which training continues. Each comes once: those about the settings before the first
-    /// step, those about the result after the report of the last epoch.
+    /// Receives a warning, which does not stop training. Each warning is sent once: about the settings before the first
+    /// step, about the result after the report of the last epoch.
     fn warning(&mut self, _warning: &Warning) {}
-    /// Returns whether to stop after the steps under way. Asked before steps are started, and final.
+    /// Returns whether to stop after the steps already submitted. Called before each submission; true is final.
     /// [`Trainer::checkpoint`] then gives an ordinary checkpoint, from which [`Trainer::restore`] resumes to
     /// bit-identical results.
     ///

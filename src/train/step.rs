@@ -10,7 +10,7 @@ use crate::model::{BatchLayout, Network, Sample, across_columns};
 use crate::nn::{Context, MAX_ELEMENTS};
 use crate::plan::LayoutEntry;
 use crate::plan::state::{NORM, SCALE};
-use crate::plan::{Gradients, Limits, Metrics, Plan, Request, Target, Trained, Training};
+use crate::plan::{Gradients, Limits, Metrics, Plan, Request, Target, Trained, Training, buffers};
 use crate::shape::Shape;
 use crate::tensor::DType;
 
@@ -26,7 +26,7 @@ pub(super) fn gradients(spec: &TrainSpec) -> Gradients {
     }
 }
 
-/// Number of values kept for every parameter from step to step.
+/// Number of values kept between steps for every parameter: moments, and the accumulated gradient if there is one.
 pub(super) fn moments(spec: &TrainSpec) -> usize {
     spec.optimizer.method.moments() + usize::from(spec.accumulate > 1)
 }
@@ -34,8 +34,8 @@ pub(super) fn moments(spec: &TrainSpec) -> usize {
 /// The number of samples for which a training plan is shown by default: the size of MNIST.
 const SHOWN_SAMPLES: usize = 60_000;
 
-/// The number of samples for which a training plan is shown by default: 60,000. If they have more than 2^31 numbers, as
-/// many as every device can bind at a time, and at least a batch; a trainer uploads the remaining samples in chunks.
+/// The number of samples for which a training plan is shown by default: 60,000. If these have more than 2^31 numbers,
+/// the number of samples that every device can bind, and at least a batch; a trainer uploads further samples in chunks.
 pub fn default_samples(network: &Network) -> usize {
     let width = plain_rows(network).width();
     match SHOWN_SAMPLES.checked_mul(width) {
@@ -97,7 +97,7 @@ pub(super) fn train_plan(
             groups: groups.count(),
             schedule_rows: feed.steps(),
         }),
-        metrics: Some(Metrics { state, values, ring: "train.losses".to_owned(), samples: batch }),
+        metrics: Some(Metrics { state, values, ring: buffers::ring(buffers::TRAIN), samples: batch }),
         target: target_of(spec, target),
     })
 }

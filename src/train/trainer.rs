@@ -59,7 +59,7 @@ pub(super) const TRAIN: usize = 0;
 impl<'a> Trainer<'a> {
     /// Builds all plans and loads them onto the device. Fails where data and model, or plan and device, do not fit,
     /// where the loss rejects the data's values (`bce` takes none above 1), and where the validation set is scaled
-    /// otherwise than the training set.
+    /// differently from the training set.
     pub fn new(
         network: &'a Network,
         device: &'a Device,
@@ -134,9 +134,8 @@ impl<'a> Trainer<'a> {
         let unlike = position > 0 && steps.is_some_and(|steps| steps != self.feed.steps());
         if unlike || position >= self.feed.steps() || position as u64 > step || reported > position as u64 {
             let (data, steps) = (self.feed.data().name(), self.feed.steps());
-            let problem =
-                format!("it stands at step {position} of an epoch, in which data \"{data}\" has {steps} steps");
-            return Err(Error::invalid("checkpoint", problem, "go on with the data that the run began with"));
+            let problem = format!("it is at step {position} of an epoch, in which data \"{data}\" has {steps} steps");
+            return Err(Error::invalid("checkpoint", problem, "continue with the data that the run began with"));
         }
         self.start(&checkpoint.parameters)?;
         // After the optimiser's moments the checkpoint holds accumulated gradients, which have not become an update
@@ -379,8 +378,8 @@ impl<'a> Trainer<'a> {
         Ok(())
     }
 
-    /// Prepares for a step of [`Trainer::check`] and the like, counted from the first of the first epoch, regardless of
-    /// progress. When the uploaded samples run out, starts over from the first step.
+    /// Prepares step number `step` of the first epoch for [`Trainer::check`] and [`Trainer::profile`], regardless of
+    /// progress. Starts over from the first step after the last uploaded sample.
     pub(super) fn begin_at(&mut self, step: usize) -> Result<()> {
         if !step.is_multiple_of(self.feed.whole_steps()) {
             return Ok(());
@@ -410,7 +409,7 @@ impl<'a> Trainer<'a> {
             self.progress.position += steps;
             self.progress.step += steps as u64;
             let left = (end - (self.progress.position * batch).min(end)).div_ceil(batch);
-            self.feed.go_on(&mut self.session, pass, steps, left)?;
+            self.feed.upload_ahead(&mut self.session, pass, steps, left)?;
             self.collect(observer)?;
         }
         Ok(true)

@@ -15,8 +15,8 @@ use crate::shape::channel_axis;
 use crate::tensor::Values;
 use std::fmt;
 
-/// Warns of a mean loss whose divergence term weighs more than this many times too much; published values of beta end
-/// at about 10.
+/// The largest excess weight of the divergence over a mean loss that gives no warning: published values of beta end at
+/// about 10.
 const LARGEST_BETA: f64 = 10.0;
 
 /// The variance over the data of a code number's mean above which it is active: Burda et al., arXiv 1509.00519.
@@ -25,8 +25,8 @@ pub(crate) const ACTIVE: f64 = 0.01;
 /// The smallest relative decrease that counts as a fall of the loss.
 const LEAST_FALL: f64 = 1e-3;
 
-/// The fraction of dead units from which an activation is warned of. Where pictures have empty borders, many units of a
-/// layer without channels are idle for good reason.
+/// The smallest fraction of dead units that gives a warning. Where pictures have empty borders, many units of a layer
+/// without channels are rightly zero.
 const DEAD: f64 = 0.9;
 
 /// Most samples inspected after training.
@@ -37,7 +37,7 @@ const BATCH: usize = 128;
 const OPERATIONS: u64 = 10_000_000_000;
 /// Fewest samples that can show whether a unit is dead.
 const FEWEST: usize = 32;
-/// Operations beyond which the samples of a very large model are not inspected.
+/// Most operations for inspecting samples: a model that needs more is not inspected.
 const MOST_OPERATIONS: u64 = 500_000_000_000;
 
 /// A problem that does not stop training, found before or after it. It formats as a line without a full stop, which the
@@ -78,7 +78,7 @@ pub enum Warning {
         layer: String,
         /// Its kind, such as `"relu"`.
         kind: String,
-        /// Units that are zero: channels, or the features of samples that have no more axes.
+        /// Units that are zero: channels, or features where samples have a single axis.
         dead: usize,
         /// All units of the layer.
         units: usize,
@@ -91,7 +91,7 @@ pub enum Warning {
         warmup: u64,
         /// The length of the training.
         training: u64,
-        /// What both are counted in: `steps` or `updates`.
+        /// The unit of both lengths: `steps` or `updates`.
         unit: &'static str,
     },
     /// The loss of the last epoch is not below that of the first.
@@ -103,7 +103,7 @@ pub enum Warning {
         /// The number of epochs.
         epochs: u64,
     },
-    /// A training is so short that the average of the weights does not come to have the decay that is asked for.
+    /// Training is too short for the decay of the weights' average to reach `train.ema`.
     ShortAverage {
         /// `train.ema`.
         decay: f64,
@@ -116,11 +116,11 @@ pub enum Warning {
     MeanBesideSum {
         /// The loss, such as `"mse"`.
         loss: String,
-        /// The likelihood that would do, such as `"gaussian"`.
+        /// The likelihood to use instead, such as `"gaussian"`.
         likelihood: &'static str,
         /// The weight of the divergence relative to the loss of a whole sample.
         factor: f64,
-        /// The beta with which it would count once.
+        /// The beta at which the divergence has weight one.
         beta: f64,
     },
 }
@@ -286,7 +286,7 @@ pub(super) fn of_samples(network: &Network, parameters: &Values, data: &Dataset)
     Ok(found)
 }
 
-/// The names and kinds of the activations inside a model: all but the last layer, which may well be zero where data is.
+/// The names and kinds of the activations of a model, except the last layer, which is rightly zero where data is.
 fn activations(network: &Network) -> Vec<(String, String)> {
     let last = network.checked().decoder.last().map(|layer| &layer.name);
     let layers = network.checked().layers().filter(|layer| Some(&layer.name) != last);

@@ -120,7 +120,7 @@ fn begin(spec: &SearchSpec, folder: &Path) -> Result<(Lock, Vec<Trial>)> {
         }
         if let Some(line) = same.lines().find(|line| !own.lines().any(|other| other == *line)) {
             let problem = format!("the search that began here has {line}");
-            return Err(Error::file(&written, problem, "choose another --out, or go on with that"));
+            return Err(Error::file(&written, problem, "choose another --out, or continue that search"));
         }
     }
     write_atomically(&written, |file| file.write_all(spec.to_toml().as_bytes()))?;

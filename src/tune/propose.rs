@@ -15,7 +15,7 @@ pub type Tried = (Vec<String>, f64);
 
 /// Proposes the values of trial `number`, counted from 1, after the trials `tried`; `None` where no point is left.
 ///
-/// Each number has a random sequence of its own, so a search always proposes the same trials.
+/// Each number is drawn from a separate random sequence, so a search always proposes the same trials.
 ///
 /// ```
 /// use pinhole::tune::{Candidates, Dimension, Method, Metric, SearchSpec, propose};

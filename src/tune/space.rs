@@ -476,7 +476,7 @@ impl Table for SearchSpec {
             Key::optional("method", Setting::name(&mut self.method))
                 .about("How values are chosen: all of a grid, at random, or by a tree-structured Parzen estimator."),
             Key::optional("trials", Setting::Part(Box::new(Count(&mut self.trials))))
-                .about("How many trials there are; 20 unless given. A grid has as many as points."),
+                .about("The number of trials, 20 unless given; a grid has one trial for each point."),
             Key::optional("seed", Setting::Seed(&mut self.seed))
                 .about("Decides all that is drawn, and which samples are set aside to judge trials by."),
             Key::optional("metric", Setting::name(&mut self.metric)).about("What makes one trial better than another."),
@@ -493,7 +493,7 @@ impl Table for Halving {
     fn keys(&mut self) -> Vec<Key<'_>> {
         vec![
             Key::optional("epochs", Setting::Count(&mut self.epochs)).about("Epochs of the first round."),
-            Key::optional("eta", Setting::Count(&mut self.eta)).about("One of so many trials goes on."),
+            Key::optional("eta", Setting::Count(&mut self.eta)).about("A round keeps one trial in this number."),
         ]
     }
 }

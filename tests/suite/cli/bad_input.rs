@@ -187,17 +187,17 @@ fn bad_data_is_told_in_one_line() {
     place.fail(&[
         (
             &train("short"),
-            "short: shape [10, 28, 28] promises 7840 bytes, but only 5000 follow the header; the file is damaged: \
+            "short: has shape [10, 28, 28], 7840 bytes, but only 5000 follow the header; the file is damaged: \
              get it again",
         ),
         (
             &train("long"),
-            "long: shape [10, 28, 28] promises 7840 bytes, but more follow the header; the file is damaged: get it \
+            "long: has shape [10, 28, 28], 7840 bytes, but more follow the header; the file is damaged: get it \
              again",
         ),
         (
             &train("liar"),
-            "liar: shape [4000000000, 28, 28] promises 3136000000000 bytes, but only 784 follow the header; the \
+            "liar: has shape [4000000000, 28, 28], 3136000000000 bytes, but only 784 follow the header; the \
              file is damaged: get it again",
         ),
         (

@@ -57,11 +57,13 @@ fn digits_are_drawn_by_label() {
         ),
         (
             "pretrain told.toml --data digits:60 --device cpu --out layers",
-            "latent: only a code that is what the encoder leaves can be pretrained; leave it out, or train all layers at once",
+            "latent: only a code that is the plain output of the encoder can be pretrained; leave it out, or train \
+             all layers at once",
         ),
         (
             "classify run --data digits:60 --device cpu --out classes",
-            "condition: an encoder that is told what a sample is cannot say what it is; use a model without",
+            "condition: a conditional encoder may already receive the class that it should predict; use a model \
+             without a condition",
         ),
     ]);
     // A vector in the place of the label.

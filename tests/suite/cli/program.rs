@@ -92,7 +92,7 @@ fn runs_are_numbered_and_never_overwritten() {
     let before = place.read("runs/small-1/model.safetensors");
     place.fail(&[(
         "train --model small.toml --data digits:60 --device cpu --out runs/small-1",
-        "runs/small-1: already holds a run; go on with it by --resume, or choose another --out",
+        "runs/small-1: already holds a run; continue it with --resume, or choose another --out",
     )]);
     assert!(place.read("runs/small-1/model.safetensors") == before);
     // Without --out the newest run goes on.

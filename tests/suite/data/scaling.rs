@@ -485,5 +485,5 @@ fn a_run_keeps_how_its_data_was_scaled() {
     // Bytes that are only 0 and 1 stand for 0 and 1/255, which is hardly meant.
     place.write("flags.npy", &npy(header, &bytes.iter().map(|byte| byte / 2 % 2).collect::<Vec<u8>>()));
     let said = place.ok("train --model eight.toml --data flags.npy --device cpu --out flags").stderr;
-    assert!(said.starts_with("none of the bytes is above 1, and bytes are divided by 255: "), "{said}");
+    assert!(said.starts_with("no byte is above 1, but bytes are divided by 255: "), "{said}");
 }

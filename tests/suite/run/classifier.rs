@@ -99,8 +99,8 @@ fn a_classifier_learns_labels_and_is_loaded_as_it_was() {
         // What is there goes on with its own data and from its own weights only.
         (
             "classify run --data digits:300 --epochs 8 --out classes --device cpu",
-            "classes: holds a training on digits:1500, which cannot go on with digits:300; give the same --data, or choose \
-             another --out",
+            "classes: holds a training on digits:1500, which cannot continue with digits:300; give the same --data, or \
+             choose another --out",
         ),
     ]);
     place.ok("pretrain stacked.toml --data digits:1500 --out other --device cpu --epochs 1");
@@ -128,8 +128,8 @@ fn tied_layers_follow_into_a_classifier() {
     let refused = Classifier::train(&autoencoder, &sets(&lengths, None), &RunSettings::default(), &run, &mut ());
     assert_eq!(
         refused.err().expect("refused").to_string(),
-        "data \"data\": it says how long each sequence is, which a classifier cannot regard; give sequences of one length, \
-         without lengths"
+        "data \"data\": it says how long each sequence is, which a classifier does not support; give sequences of one \
+         length, without lengths"
     );
 }
 

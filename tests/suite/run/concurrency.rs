@@ -58,7 +58,7 @@ fn of_two_that_want_one_directory_one_goes_on() {
         for said in refused {
             let error = said.stderr.lines().last().unwrap_or_default();
             let clear = error.starts_with(&format!("error: {directory}: is in use by process "))
-                || error == "error: run: already holds a run; go on with it by --resume, or choose another --out";
+                || error == "error: run: already holds a run; continue it with --resume, or choose another --out";
             assert!(said.code == Some(1) && said.stdout.is_empty() && clear, "{both:?}");
         }
     }

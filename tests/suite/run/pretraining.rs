@@ -138,14 +138,14 @@ fn what_cannot_be_pretrained_is_refused() {
         (
             "decoder = [{ linear = 20 }, \"sigmoid\", ",
             "decoder = [",
-            "decoder: has 2 linear layers, but the encoder 3; give it the encoder's linear layers in reverse, each the other \
-             way round",
+            "decoder: has 2 linear layers, but the encoder 3; give it the encoder's linear layers in reverse order, \
+             each with its sizes swapped",
         ),
         (
             "decoder = [{ linear = 20 }",
             "decoder = [{ linear = 21 }",
-            "decoder: decoder.2 makes 40 of 21 numbers, but encoder.3 20 of 40; give it the encoder's linear layers in reverse, \
-             each the other way round",
+            "decoder: decoder.2 makes 40 of 21 numbers, but encoder.3 20 of 40; give it the encoder's linear layers in reverse \
+             order, each with its sizes swapped",
         ),
         (
             "\"flatten\", { linear = 40 }",
@@ -177,7 +177,7 @@ fn what_cannot_be_pretrained_is_refused() {
     place.ok("pretrain stacked.toml --data digits:60 --device cpu --out run --epochs 1");
     assert_eq!(
         place.failure("pretrain stacked.toml --data digits:60 --device cpu --out run --epochs 1"),
-        "run: already holds a run; go on with it by train --resume, or choose another --out"
+        "run: already holds a run; continue it with train --resume, or choose another --out"
     );
 }
 

@@ -262,7 +262,7 @@ fn a_trainer_goes_on_with_other_data_after_whole_epochs() -> Result<()> {
     let mut within = trainer.checkpoint()?;
     assert_eq!(within.progress.position, 1);
     let error = other.restore(&within).expect_err("its epochs have other steps").to_string();
-    expect![[r#"checkpoint: it stands at step 1 of an epoch, in which data "digits" has 3 steps; go on with the data that the run began with"#]].assert_eq(&error);
+    expect![[r#"checkpoint: it is at step 1 of an epoch, in which data "digits" has 3 steps; continue with the data that the run began with"#]].assert_eq(&error);
     within.begin_epoch_anew(3);
     other.restore(&within)?;
     assert_eq!(other.steps_left(), 6);

@@ -306,7 +306,7 @@ fn a_checkpoint_of_another_place_is_refused() -> Result<()> {
         change(&mut wrong);
         trainer.restore(&wrong).err().map(|error| error.to_string())
     };
-    let expected = "checkpoint: it stands at step 4 of an epoch, in which data \"digits\" has 4 steps; go on with the \
+    let expected = "checkpoint: it is at step 4 of an epoch, in which data \"digits\" has 4 steps; continue with the \
                     data that the run began with";
     let problem = refused(&mut trainer, &|wrong| (wrong.progress.position, wrong.progress.step) = (4, 4));
     assert_eq!(problem.as_deref(), Some(expected));

@@ -421,7 +421,7 @@ fn a_search_leaves_runs_a_table_and_a_picture() {
     };
     fails(
         &text.replace("seed = 0", "seed = 1"),
-        "found/space.toml: the search that began here has seed = 0; choose another --out, or go on with that",
+        "found/space.toml: the search that began here has seed = 0; choose another --out, or continue that search",
     );
     place.write("small.toml", SMALL_DENSE.replace("epochs = 3", "epochs = 2").as_bytes());
     fails(&text, "found/trial-001/model.toml: is not the model that is to be trained here; choose another --out");
