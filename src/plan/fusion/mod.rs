@@ -22,7 +22,7 @@ use self::reach::Reach;
 use super::kernels::{Fusion, Kernel};
 use super::plan::Outcome;
 use super::target::Target;
-use crate::graph::{Graph, Op, Value};
+use crate::graph::{Binary, Graph, Op, Value};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 /// Decides which values are kept and fuses all others, for the given outputs (storages, not reshapes). Returns the
@@ -255,9 +255,32 @@ impl<'a> Fusing<'a> {
     /// Whether a value that no other launch computes is kept.
     fn is_kept_alone(&self, value: Value) -> bool {
         let op = &self.graph.node(value).op;
-        let several = self.readers[value.0] > 1 && !only_moves(op);
+        let several = self.readers[value.0] > 1 && !only_moves(op) && !self.is_recomputed(value);
         let owned = self.claims.owner[value.0].is_some() || self.rows.owner[value.0].is_some();
         !is_fusible(op) || (several && !owned) || self.memory[value.0]
+    }
+
+    /// Whether each reader computes a value again: a sum, difference or product of a stored value of its size with
+    /// smaller ones takes no longer to compute than to load, and a launch to store it costs more.
+    fn is_recomputed(&self, value: Value) -> bool {
+        let (graph, node) = (self.graph, self.graph.node(value));
+        let cheap = matches!(node.op, Op::Binary(Binary::Add | Binary::Subtract | Binary::Multiply));
+        if !cheap || self.target.software || self.readers[value.0] > 3 {
+            return false;
+        }
+        let elements = node.shape.elements();
+        let mut full = 0;
+        let mut stored = node.operands.iter().all(|operand| {
+            let mut source = storage(graph, *operand);
+            while matches!(graph.node(source).op, Op::Broadcast) {
+                source = storage(graph, graph.node(source).operands[0]);
+            }
+            let large = 2 * graph.shape(source).elements() > elements;
+            full += usize::from(large);
+            !large || !is_fusible(&graph.node(source).op)
+        });
+        stored &= full == 1;
+        stored
     }
 
     /// Decides which values of a claim are kept, and which can be read from a kept permutation of them.
