@@ -200,6 +200,11 @@ impl Graph {
         Error::Graph { op, problem, node: self.nodes.len(), name: self.scope.clone() }
     }
 
+    /// Whether nodes that are added now have full precision.
+    pub(crate) fn full_precision(&self) -> bool {
+        self.full_precision
+    }
+
     pub(crate) fn push(&mut self, op: Op, operands: Vec<Value>, shape: Shape, dtype: DType) -> Value {
         debug_assert!(operands.iter().all(|v| v.0 < self.nodes.len()));
         self.nodes.push(Node {

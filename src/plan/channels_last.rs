@@ -5,6 +5,7 @@
 
 use crate::graph::{Graph, Node, Op, Value};
 use crate::shape::Shape;
+use crate::tensor::DType;
 
 /// The axes of `[n, c, h, w]` in the order `[n, h, w, c]`.
 const LAST: [usize; 4] = [0, 2, 3, 1];
@@ -50,12 +51,17 @@ pub(super) struct Arranged<'a> {
     made: Vec<[Option<Value>; 2]>,
     /// For each old value, the order in which it is computed.
     natural: Vec<Order>,
+    /// Whether nodes that compute the same are made once.
+    shares: bool,
+    /// For each new value, the nodes whose first operand it is; behind them the nodes without operands.
+    followers: Vec<Vec<Value>>,
+    sources: Vec<Value>,
     /// For each old value and each order, whether a product reads the value in it, so that it is kept in memory so.
     read: Vec<[bool; 2]>,
 }
 
 impl<'a> Arranged<'a> {
-    pub fn new(old: &'a Graph, room: usize) -> Arranged<'a> {
+    pub fn new(old: &'a Graph, room: usize, shares: bool) -> Arranged<'a> {
         let count = old.nodes().len();
         let mut arranged = Arranged {
             old,
@@ -63,12 +69,43 @@ impl<'a> Arranged<'a> {
             room,
             made: vec![[None; 2]; count],
             natural: vec![Order::First; count],
+            shares,
+            followers: vec![],
+            sources: vec![],
             read: vec![[false; 2]; count],
         };
         for index in 0..count {
             arranged.compute(Value(index));
         }
         arranged
+    }
+
+    /// Adds a node to the new graph, or finds the one that computes the same: a gradient often repeats what the forward
+    /// pass has computed.
+    fn push(&mut self, op: Op, operands: Vec<Value>, shape: Shape, dtype: DType) -> Value {
+        if self.shares {
+            self.followers.resize(self.graph.nodes().len(), vec![]);
+            let alike = match operands.first() {
+                Some(first) => &self.followers[first.0],
+                None => &self.sources,
+            };
+            let equal = |value: &&Value| {
+                let node = self.graph.node(**value);
+                node.op == op
+                    && node.operands == operands
+                    && (&node.shape, node.dtype) == (&shape, dtype)
+                    && node.full_precision == self.graph.full_precision()
+            };
+            if let Some(known) = alike.iter().find(equal) {
+                return *known;
+            }
+        }
+        let first = operands.first().copied();
+        let value = self.graph.push(op, operands, shape, dtype);
+        if self.shares {
+            first.map_or(&mut self.sources, |first| &mut self.followers[first.0]).push(value);
+        }
+        value
     }
 
     /// The new value of an old one in this order; values without four axes have only one order.
@@ -142,7 +179,7 @@ impl<'a> Arranged<'a> {
     /// A copy of the node on operands, and with a result, with channels last.
     fn channels_last(&mut self, node: &Node) -> Value {
         let operands = node.operands.iter().map(|operand| self.operand(*operand, Order::Last)).collect();
-        self.graph.push(node.op.clone(), operands, channels_last(&node.shape), node.dtype)
+        self.push(node.op.clone(), operands, channels_last(&node.shape), node.dtype)
     }
 
     /// A reduction in the order in which its operand is kept, if its result is equal in both orders.
@@ -162,7 +199,7 @@ impl<'a> Arranged<'a> {
         axes.sort_unstable();
         let operand = self.value(x, Order::Last);
         self.graph.set_scope(node.scope());
-        self.graph.push(Op::Reduce { reduction: *reduction, axes }, vec![operand], node.shape, node.dtype)
+        self.push(Op::Reduce { reduction: *reduction, axes }, vec![operand], node.shape, node.dtype)
     }
 
     /// A copy of the node on operands with channels first.
@@ -171,7 +208,7 @@ impl<'a> Arranged<'a> {
         let read = matches!(node.op, Op::MatMul { .. });
         let value = if read { Self::operand } else { Self::value };
         let operands = node.operands.iter().map(|x| value(self, *x, Order::First)).collect();
-        self.graph.push(node.op, operands, node.shape, node.dtype)
+        self.push(node.op, operands, node.shape, node.dtype)
     }
 
     /// The concatenation of operands; in several stages where one launch cannot read them all.
@@ -184,7 +221,7 @@ impl<'a> Arranged<'a> {
         let mut shape = self.graph.shape(operands[0]).to_vec();
         shape[axis] = operands.iter().map(|operand| self.graph.shape(*operand)[axis]).sum();
         let dtype = self.graph.node(operands[0]).dtype;
-        self.graph.push(Op::Concat { axis }, operands, shape.into(), dtype)
+        self.push(Op::Concat { axis }, operands, shape.into(), dtype)
     }
 
     /// The operand of a product in this order, which is recorded as read in it.
@@ -214,14 +251,14 @@ impl<'a> Arranged<'a> {
                 let lead = std::iter::repeat_n(1, 4 - from.len());
                 let four: Shape = lead.chain(from.iter().copied()).collect();
                 let x = self.value(x, Order::First);
-                let x = self.graph.push(Op::Reshape, vec![x], four, node.dtype);
+                let x = self.push(Op::Reshape, vec![x], four, node.dtype);
                 self.permuted(x, LAST)
             };
-            self.graph.push(Op::Broadcast, vec![operand], shape, node.dtype)
+            self.push(Op::Broadcast, vec![operand], shape, node.dtype)
         } else {
             let operands = node.operands.iter().map(|x| self.value(*x, order)).collect();
             self.graph.set_scope(node.scope());
-            self.graph.push(node.op.clone(), operands, shape, node.dtype)
+            self.push(node.op.clone(), operands, shape, node.dtype)
         };
         self.graph.set_scope(scope);
         value
@@ -266,6 +303,6 @@ impl<'a> Arranged<'a> {
         let moved: Vec<usize> = order.iter().copied().filter(|axis| shape[*axis] > 1).collect();
         // Moving axes of size 1 moves no element.
         let op = if moved.is_sorted() { Op::Reshape } else { Op::Permute(order.to_vec()) };
-        self.graph.push(op, vec![value], result, dtype)
+        self.push(op, vec![value], result, dtype)
     }
 }

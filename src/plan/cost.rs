@@ -111,7 +111,8 @@ impl Work {
         let groups = sum(|work| work.groups).max(1.0);
         let waves = sum(|work| work.groups / work.resident) / units;
         let busy = (groups / units).ceil() * sum(|work| work.groups * work.busy) / groups;
-        let chain = waves.ceil().max(1.0) * most(|work| work.chain);
+        let full = together.iter().map(|work| work.groups / work.resident / units * work.chain).sum::<f64>();
+        let chain = full.max(most(|work| work.chain));
         let cache = sum(|work| work.traffic) / (hardware.cache_bandwidth * 1e9);
         let memory = sum(|work| work.memory) / (hardware.bandwidth * 1e9);
         (hardware.launch * 1e-6 + busy.max(chain).max(cache).max(memory), waves.ceil().max(1.0))

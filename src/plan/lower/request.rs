@@ -56,13 +56,27 @@ impl Plan {
     }
 
     /// The plan of a request. Fails where a parameter of the graph is not in the layout.
+    ///
+    /// A value that the graph computes twice can be made once and kept, or made again in the launch that reads it, which
+    /// may then need no memory. Of the two plans the one that is estimated to be faster is returned; a software adapter,
+    /// for which nothing is estimated, makes values again.
     pub fn build(request: Request) -> Result<Plan> {
-        let Request { name, layout, training, metrics, target, .. } = &request;
+        let again = Plan::build_once(&request, false)?;
+        if request.target.software {
+            return Ok(again);
+        }
+        let shared = Plan::build_once(&request, true)?;
+        let time = |plan: &Plan| plan.estimate(&request.target.hardware).microseconds;
+        Ok(if time(&shared) < time(&again) { shared } else { again })
+    }
+
+    fn build_once(request: &Request, shares: bool) -> Result<Plan> {
+        let Request { name, layout, training, metrics, target, .. } = request;
         let indices = layout.entries().iter().enumerate().map(|(index, entry)| (entry.name.as_str(), index));
         let indices: HashMap<&str, usize> = indices.collect();
         let index_of = |name: &str| indices.get(name).copied().ok_or_else(|| unknown(name));
-        let mut arranged = Arranged::new(request.graph, Kernel::Map.row().fused(target.storage_buffers()));
-        let results = Results::arrange(&request, index_of, &mut arranged)?;
+        let mut arranged = Arranged::new(request.graph, Kernel::Map.row().fused(target.storage_buffers()), shares);
+        let results = Results::arrange(request, index_of, &mut arranged)?;
         let graph = &arranged.graph;
         let all = results.storages(graph);
         let summed: HashSet<Value> = results.gradients.iter().map(|(value, _)| storage(graph, *value)).collect();
