@@ -48,6 +48,14 @@ pub struct Without {
     pub joined_updates: bool,
     /// No tile is shared by a subgroup.
     pub subgroups: bool,
+    /// No two invocations share the depth of a product, a sum or a total.
+    pub lanes: bool,
+    /// Only products and sums of columns share dispatches.
+    pub joins: bool,
+    /// Every value that several launches read is kept in memory.
+    pub recomputing: bool,
+    /// Values that a graph computes twice are computed twice.
+    pub sharing: bool,
     /// Tiles found by measurement are not used, and none is measured.
     pub tuning: bool,
     /// Loops in shaders are not unrolled, and arrays are not split.
@@ -61,12 +69,16 @@ impl Without {
     pub const VARIABLE: &str = "PINHOLE_WITHOUT";
 
     /// The names and fields of all optimisations.
-    const NAMES: [Switch; 8] = [
+    const NAMES: [Switch; 12] = [
         ("epilogues", |without| &mut without.epilogues),
         ("pairs", |without| &mut without.pairs),
         ("splits", |without| &mut without.splits),
         ("joined-updates", |without| &mut without.joined_updates),
         ("subgroups", |without| &mut without.subgroups),
+        ("lanes", |without| &mut without.lanes),
+        ("joins", |without| &mut without.joins),
+        ("recomputing", |without| &mut without.recomputing),
+        ("sharing", |without| &mut without.sharing),
         ("tuning", |without| &mut without.tuning),
         ("unroll", |without| &mut without.unroll),
         ("pipeline-cache", |without| &mut without.pipeline_cache),
@@ -78,7 +90,7 @@ impl Without {
     }
 
     /// The optimisations that a list names: `epilogues`, `pairs`, `splits`, `joined-updates`, `subgroups`,
-    /// `tuning`, `unroll`, `pipeline-cache`, separated by commas. Fails with the first name that is unknown.
+    /// `lanes`, `joins`, `recomputing`, `sharing`, `tuning`, `unroll`, `pipeline-cache`, separated by commas. Fails with the first name that is unknown.
     pub fn parse(list: &str) -> Result<Without, String> {
         let mut without = Without::default();
         for name in list.split(',').map(str::trim).filter(|name| !name.is_empty()) {
@@ -126,10 +138,16 @@ impl Target {
         self.forced.or_else(|| self.tuned.get(product).filter(usable).copied())
     }
 
+    /// Whether invocations of a workgroup share sums; a software adapter has no fast workgroup memory.
+    pub(super) fn shares_sums(&self) -> bool {
+        !self.software && !self.without.lanes
+    }
+
     /// Whether a workgroup of a tile fits the device's limits.
     pub(super) fn holds(&self, tile: &Tile) -> bool {
         let bytes = u64::from(tile.workgroup_bytes());
-        u64::from(tile.workgroup) <= self.limits.invocations && bytes <= self.limits.workgroup_bytes
+        let shared = tile.depth_lanes == 1 || !self.without.lanes;
+        shared && u64::from(tile.workgroup) <= self.limits.invocations && bytes <= self.limits.workgroup_bytes
     }
 
     /// The tile of a product with this number of lines on a software adapter, which runs few threads of wide vectors and

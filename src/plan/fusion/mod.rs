@@ -265,7 +265,7 @@ impl<'a> Fusing<'a> {
     fn is_recomputed(&self, value: Value) -> bool {
         let (graph, node) = (self.graph, self.graph.node(value));
         let cheap = matches!(node.op, Op::Binary(Binary::Add | Binary::Subtract | Binary::Multiply));
-        if !cheap || self.target.software || self.readers[value.0] > 3 {
+        if !cheap || self.target.software || self.target.without.recomputing || self.readers[value.0] > 3 {
             return false;
         }
         let elements = node.shape.elements();

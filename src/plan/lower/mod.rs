@@ -351,8 +351,7 @@ impl<'a> Lowering<'a> {
         let totals = group.results.iter().any(|(_, outcome)| matches!(outcome, Outcome::Total(_)));
         let stride = aligned(self.graph.shape(group.anchor).elements());
         let mut launch = self.new_launch(group, kernel, &[], operands, sizes.operations + self.arithmetic(group));
-        // A software adapter has no fast workgroup memory.
-        launch.step.constants = sizes.constants(&tile, splits, stride, totals && !self.target.software);
+        launch.step.constants = sizes.constants(&tile, splits, stride, totals && self.target.shares_sums());
         self.outcomes(group, launch, [splits.0, stride]);
     }
 

@@ -34,7 +34,7 @@ impl Lowering<'_> {
             // A software adapter pays little for a launch, and much for compiling long shaders.
             let joins = match launch.step.kernel.row() {
                 row if row.tiled || row.kernel == Kernel::ColumnSums => true,
-                row => row.joins && !self.target.software,
+                row => row.joins && !self.target.software && !self.target.without.joins,
             };
             let mut candidates = open[open.partition_point(|dispatch| *dispatch < first)..].iter().copied();
             let joined = candidates.find(|dispatch| {

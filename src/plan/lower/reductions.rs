@@ -78,10 +78,9 @@ impl Lowering<'_> {
         }
     }
 
-    /// Invocations of a workgroup that share a sum of this length; one on a software adapter, which has no fast workgroup
-    /// memory.
+    /// Invocations of a workgroup that share a sum of this length.
     fn lanes(&self, length: usize) -> usize {
-        if self.target.software { 1 } else { 1 << (length / 4).max(1).ilog2().min(6) }
+        if self.target.shares_sums() { 1 << (length / 4).max(1).ilog2().min(6) } else { 1 }
     }
 
     /// The slot of a value, or a transient for `parts` parts of each of its elements, side by side.

@@ -62,7 +62,7 @@ impl Plan {
     /// for which nothing is estimated, makes values again.
     pub fn build(request: Request) -> Result<Plan> {
         let again = Plan::build_once(&request, false)?;
-        if request.target.software {
+        if request.target.software || request.target.without.sharing {
             return Ok(again);
         }
         let shared = Plan::build_once(&request, true)?;

@@ -210,7 +210,7 @@ mod program {
         let name = gpu_name();
         for device in ["cpu", &name] {
             let mut plain = Vec::new();
-            let all = "epilogues,pairs, splits,joined-updates,subgroups,tuning,unroll,pipeline-cache";
+            let all = "epilogues,pairs, splits,joined-updates,subgroups,lanes,joins,recomputing,sharing,tuning,unroll,pipeline-cache";
             for (index, without) in [""].into_iter().chain(all.split(',')).chain([all]).enumerate() {
                 let out = format!("{}-{index}", if device == "cpu" { "cpu" } else { "gpu" });
                 let mut command = place.command(&format!("train {MODEL} --out {out}"));
