@@ -30,7 +30,16 @@ impl Lowering<'_> {
                 Home::Transient(_) => true,
                 Home::Lasting { buffer, .. } => self.buffers[*buffer].name == "gradients",
             });
-            let first = if ordered { ready } else { ready.max(dispatches.len().saturating_sub(1)) };
+            // A large result that is made much earlier than it is read takes memory from others.
+            let written_elements =
+                |slot: usize| if launch.is_read(slot) { 0 } else { launch.operands[slot].1.elements() };
+            let large = (0..launch.operands.len()).map(written_elements).sum::<usize>() > SMALL_RESULT;
+            let near = match (ordered, large && !is_product(&launch) && launch.step.kernel != Kernel::ColumnSums) {
+                (false, _) => 1,
+                (true, true) => NEAR,
+                (true, false) => usize::MAX,
+            };
+            let first = ready.max(dispatches.len().saturating_sub(near));
             // A software adapter pays little for a launch, and much for compiling long shaders.
             let joins = match launch.step.kernel.row() {
                 row if row.tiled || row.kernel == Kernel::ColumnSums => true,
@@ -74,6 +83,10 @@ fn is_product(launch: &Launch) -> bool {
     launch.step.kernel.row().tiled
 }
 
+/// Elements up to which a result may be made long before it is read.
+const SMALL_RESULT: usize = 1 << 14;
+/// The number of last dispatches that a launch with a larger result may join.
+const NEAR: usize = 8;
 /// Workgroups up to which a launch that is no product joins products: a larger one would run with their registers.
 const FEW_GROUPS: u64 = 256;
 

@@ -3,13 +3,15 @@
 use super::launch::{Launch, Operand};
 use super::{BUSY, Lowering};
 use crate::graph::Value;
-use crate::plan::fusion::Group;
+use crate::plan::fusion::{Group, storage};
 use crate::plan::kernels::Kernel;
 use crate::plan::memory::aligned;
 use crate::plan::program::{Axis, Instruction, Program, View};
 
 /// Sums shorter than this are not split.
 const SHORTEST: usize = 256;
+/// Sums of columns shorter than this are not split where they cost no further launch.
+const SHORTEST_JOINED: usize = 32;
 
 impl Lowering<'_> {
     /// Adds the launch of a sum or maximum, and the launch that joins its parts where it is split.
@@ -45,7 +47,10 @@ impl Lowering<'_> {
         let most = (BUSY / columns.div_ceil(4)).clamp(1, 128);
         let lanes = self.lanes(rows).min(if columns > 16 { 16 } else { 32 });
         let each = rows / lanes;
-        let parts = if each < SHORTEST || self.target.without.splits { 1 } else { each.isqrt().min(most) };
+        // The optimiser's launch joins the parts of a gradient; others' parts are joined by a launch of their own.
+        let joined = group.results.iter().any(|(value, _)| self.gradients.contains_key(&storage(graph, *value)));
+        let shortest = if joined && self.target.shares_sums() { SHORTEST_JOINED } else { SHORTEST };
+        let parts = if each < shortest || self.target.without.splits { 1 } else { each.isqrt().min(most) };
         let operations = (group.operations() + 1) * rows * columns;
         let stride = aligned(columns);
         let constants = [rows, columns, parts, stride, lanes, 64];
