@@ -301,7 +301,8 @@ fn renamed(text: &str, index: usize, shared: &HashMap<String, String>) -> String
     let in_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let mut own: HashSet<&str> = HashSet::new();
     for line in text.lines() {
-        let declared = match line.strip_prefix("const ").or(line.strip_prefix("fn ")) {
+        let mut words = ["const ", "fn ", "alias "].into_iter();
+        let declared = match words.find_map(|word| line.strip_prefix(word)) {
             Some(rest) => Some(rest),
             // The name comes after the address space.
             None if line.starts_with('@') || line.starts_with("var<") => line.split_once("> ").map(|(_, rest)| rest),

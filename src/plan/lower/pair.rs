@@ -41,10 +41,10 @@ impl Lowering<'_> {
             };
             let first = ready.max(dispatches.len().saturating_sub(near));
             // A software adapter pays little for a launch, and much for compiling long shaders.
-            let joins = match launch.step.kernel.row() {
-                row if row.tiled || row.kernel == Kernel::ColumnSums => true,
-                row => row.joins && !self.target.software && !self.target.without.joins,
-            };
+            let costly = !self.target.software && !self.target.without.joins;
+            let joins = is_product(&launch)
+                || launch.step.kernel == Kernel::ColumnSums
+                || costly && launch.step.kernel.row().joins;
             let mut candidates = open[open.partition_point(|dispatch| *dispatch < first)..].iter().copied();
             let joined = candidates.find(|dispatch| {
                 let others = &dispatches[*dispatch];

@@ -4,7 +4,7 @@ use crate::temp::Place;
 use expect_test::expect;
 use pinhole::bench::{Material, Workload};
 use pinhole::model::{ModelSpec, Network, preset::PRESETS};
-use pinhole::plan::{Hardware, Plan, Target, Tile};
+use pinhole::plan::{Hardware, Plan, Target, Tile, Without};
 use pinhole::train::training_plan;
 
 /// The training step of a preset for a described device.
@@ -24,6 +24,46 @@ fn no_launch_is_thin_on_a_discrete_card() {
     for (name, plan) in presets.chain(workloads) {
         let thin = plan.thin_launches();
         assert!(thin.is_empty(), "{name}: launches {thin:?} of\n{}", plan.with_estimate(&Hardware::DISCRETE));
+    }
+}
+
+/// Launches of a training step on a discrete card, and on lavapipe's plan, which joins fewer.
+#[test]
+fn launches_of_presets_are_few() {
+    let count = |preset: &str, target: &Target| planned(preset, target.clone()).launches().count();
+    let (discrete, software) = (Target::described(Hardware::DISCRETE), Target { software: true, ..Target::default() });
+    let presets = ["conv", "dense", "vae", "vq-vae", "lstm", "transformer", "residual", "contractive"];
+    let lines = presets.map(|preset| format!("{preset} {} {}", count(preset, &discrete), count(preset, &software)));
+    expect![[r#"
+        conv 15 15
+        dense 11 11
+        vae 15 20
+        vq-vae 28 54
+        lstm 36 56
+        transformer 122 171
+        residual 216 346
+        contractive 77 222"#]]
+    .assert_eq(&lines.join("\n"));
+}
+
+/// The switches take back what the plan for a discrete card gains: launches, or the critical path.
+#[test]
+fn each_switch_costs_time_by_the_estimate() {
+    let time = |preset: &str, without: &str| {
+        let without = Without::parse(without).expect("known optimisations");
+        planned(preset, Target { without, ..Target::described(Hardware::DISCRETE) }).estimate(&Hardware::DISCRETE)
+    };
+    for (preset, without, least) in [
+        ("conv", "lanes", 1.1),
+        ("vae", "joins", 1.05),
+        ("residual", "recomputing", 1.02),
+        ("contractive", "sharing", 1.2),
+    ] {
+        let (with, without_it) = (time(preset, ""), time(preset, without));
+        assert!(
+            without_it.microseconds > least * with.microseconds,
+            "{preset} without {without}: {with}; {without_it}"
+        );
     }
 }
 
@@ -94,6 +134,6 @@ fn the_program_plans_for_a_described_device() {
     expect![[r#"
         --target: there is no described device "discret"; did you mean "discrete"?; or give the name of a .toml file that describes one
         cannot read none.toml: No such file or directory (os error 2); check the path
-        short.toml: missing field `clock`; give every figure of a device, as src/plan/README.md shows
-        zero.toml: every figure but workgroup_memory must be above zero; give every figure of a device, as src/plan/README.md shows"#]].assert_eq(&failures.join("\n"));
+        short.toml: missing field `clock`; give every figure of examples/gpu.toml, each above zero
+        zero.toml: a figure is not above zero; give every figure of examples/gpu.toml, each above zero"#]].assert_eq(&failures.join("\n"));
 }
