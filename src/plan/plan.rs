@@ -2,7 +2,7 @@
 
 use super::buffers::PARAMETERS;
 use super::cost::{Cut, reuse};
-use super::kernels::{Access, Extent, Kernel, Scratch};
+use super::kernels::{Access, Element, Extent, Kernel, Scratch};
 use super::limits::{GROUPS_PER_AXIS, Limits};
 use super::products::product_of;
 use super::program::{Program, Register, View};
@@ -162,6 +162,11 @@ impl Step {
     /// How the step accesses a slot.
     pub fn access(&self, slot: usize) -> Access {
         self.kernel.row().access(slot, self.outcomes.len())
+    }
+
+    /// The type of a slot's elements in the shader.
+    pub(super) fn element(&self, slot: usize) -> Element {
+        self.kernel.row().bindings.get(slot).map_or(Element::Vector, |binding| binding.element)
     }
 
     /// The slots, each with how the step accesses it.
@@ -357,7 +362,7 @@ impl Plan {
 }
 
 /// The bindings of a launch, in the order of their numbers, each as a list of (step, slot), the first of which declares
-/// it. A place that several steps read is bound once.
+/// it. A place that several steps read as elements of one type is bound once.
 pub fn bindings(launch: &[Step]) -> Vec<Vec<(usize, usize)>> {
     let mut bound: Vec<Vec<(usize, usize)>> = Vec::new();
     for (index, step) in launch.iter().enumerate() {
@@ -370,6 +375,7 @@ pub fn bindings(launch: &[Step]) -> Vec<Vec<(usize, usize)>> {
                 together
                     && (known.buffer, known.offset) == (place.buffer, place.offset)
                     && known.shape.elements() == place.shape.elements()
+                    && launch[other].element(number) == step.element(slot)
             });
             match same {
                 Some(known) => known.push((index, slot)),

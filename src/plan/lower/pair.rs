@@ -2,7 +2,7 @@
 
 use super::Lowering;
 use super::launch::{Home, Launch, Operand};
-use crate::plan::kernels::Kernel;
+use crate::plan::kernels::{Element, Kernel};
 use crate::plan::plan::{Step, workgroup_bytes};
 use std::collections::HashMap;
 
@@ -103,19 +103,21 @@ fn may_share(launch: &Launch, other: &Launch) -> bool {
     alike && light(launch, other) && light(other, launch) && apart(launch, other) && apart(other, launch)
 }
 
-/// Buffers that a dispatch binds: a place that several steps read counts once, one that a step reads twice, twice.
+/// Buffers that a dispatch binds: a place that several steps read as one type counts once, one that a step reads twice, twice.
 fn bindings<'a>(dispatch: impl Iterator<Item = &'a Launch>) -> usize {
-    let mut read: Vec<(usize, &Operand)> = Vec::new();
+    let mut read: Vec<(usize, Element, &Operand)> = Vec::new();
     let mut count = 0;
     for (index, launch) in dispatch.enumerate() {
         for (slot, operand) in launch.operands.iter().enumerate() {
-            let known = |(reader, other): &(usize, &Operand)| {
-                *reader != index && other.0 == operand.0 && other.1.elements() == operand.1.elements()
+            let element = launch.step.element(slot);
+            let known = |(reader, as_element, other): &(usize, Element, &Operand)| {
+                let same = other.0 == operand.0 && other.1.elements() == operand.1.elements();
+                *reader != index && *as_element == element && same
             };
             if !launch.is_read(slot) {
                 count += 1;
             } else if !read.iter().any(known) {
-                read.push((index, operand));
+                read.push((index, element, operand));
             }
         }
     }

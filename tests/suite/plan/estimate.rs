@@ -3,9 +3,11 @@
 use crate::temp::Place;
 use expect_test::expect;
 use pinhole::bench::{Material, Workload};
+use pinhole::gpu::{Language, specialise};
 use pinhole::model::{ModelSpec, Network, preset::PRESETS};
 use pinhole::plan::{Hardware, Plan, Target, Tile, Without};
 use pinhole::train::training_plan;
+use std::collections::HashSet;
 
 /// The training step of a preset for a described device.
 fn planned(preset: &str, target: Target) -> Plan {
@@ -24,6 +26,25 @@ fn no_launch_is_thin_on_a_discrete_card() {
     for (name, plan) in presets.chain(workloads) {
         let thin = plan.thin_launches();
         assert!(thin.is_empty(), "{name}: launches {thin:?} of\n{}", plan.with_estimate(&Hardware::DISCRETE));
+    }
+}
+
+/// A discrete card joins launches that other devices keep apart; each of its kernels must be valid, and hold the limits.
+#[test]
+fn every_kernel_of_every_preset_is_valid_on_a_discrete_card() {
+    let mut emitted = HashSet::new();
+    for preset in PRESETS {
+        let target = Target::described(Hardware::DISCRETE);
+        let plan = planned(preset.name, target.clone());
+        assert_eq!(plan.hazard(), None, "{}", preset.name);
+        plan.check(&target.limits).unwrap_or_else(|error| panic!("{}: {error}", preset.name));
+        for (index, launch) in plan.launches() {
+            let shader = specialise(launch).unwrap_or_else(|error| panic!("{}, launch {index}: {error}", preset.name));
+            if emitted.insert(shader.clone()) {
+                let spirv = shader.emit(Language::Spirv, Without::default());
+                spirv.unwrap_or_else(|error| panic!("{}, launch {index}: {error}", preset.name));
+            }
+        }
     }
 }
 

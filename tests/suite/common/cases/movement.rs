@@ -303,6 +303,13 @@ pub(super) fn indexing(table: &mut Table) {
         let y = b.gather(y, indices)?;
         b.with_number(Binary::Add, y, 0.5)
     });
+    // Both can run in one dispatch, and load the table's elements four and one at a time.
+    table.case("a product with a table, and rows gathered from it", |b| {
+        let (x, rows, indices) = (b.x([4, 8])?, b.x([6, 8])?, b.words(&[1, 1, 5, 0])?);
+        let product = b.matmul(x, rows, false, true)?;
+        let gathered = b.gather(rows, indices)?;
+        b.concat(&[product, gathered], 1)
+    });
     table.case("scatter_add of gathered rows", |b| {
         let (x, from, to) = (b.x([6, 9])?, b.words(&[1, 1, 5, 0])?, b.words(&[2, 0, 2, 1])?);
         let y = b.gather(x, from)?;
