@@ -15,7 +15,10 @@ impl Lowering<'_> {
             let together = || others.iter().chain([launch]);
             let mut steps: Vec<Step> = together().map(|launch| launch.step.clone()).collect();
             share_workgroup(&mut steps.iter_mut().collect::<Vec<_>>());
-            bindings(together()) <= most && workgroup_bytes(&steps) <= self.target.limits.workgroup_bytes
+            // With more memory than this, too few workgroups would run at a time.
+            let alone = steps.iter().map(|step| workgroup_bytes(std::slice::from_ref(step))).max().unwrap_or(0);
+            let wanted = if self.target.software { u64::MAX } else { alone.max(MEMORY_EACH * steps[0].workgroup()) };
+            bindings(together()) <= most && workgroup_bytes(&steps) <= self.target.limits.workgroup_bytes.min(wanted)
         };
         let mut dispatches: Vec<Vec<Launch>> = Vec::new();
         // The dispatches that others may join, in order.
@@ -83,6 +86,8 @@ fn is_product(launch: &Launch) -> bool {
     launch.step.kernel.row().tiled
 }
 
+/// Bytes of workgroup memory for each invocation with which a large GPU still holds 8 subgroups on each of its SIMDs.
+const MEMORY_EACH: u64 = 128;
 /// Elements up to which a result may be made long before it is read.
 const SMALL_RESULT: usize = 1 << 14;
 /// The number of last dispatches that a launch with a larger result may join.
