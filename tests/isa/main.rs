@@ -3,7 +3,7 @@
 //!
 //! Each kernel of each preset's and workload's training step, planned for a described discrete card, must compile without
 //! spilled registers and scratch memory. Where a launch holds over 5 % of a step's operations, at least 8 subgroups must
-//! fit a SIMD at a time (of 32 invocations; on Vega, whose subgroups have 64, fewer are allowed), since other subgroups
+//! fit a SIMD at a time (of 32 invocations; on Vega, whose subgroups have 64, 2 suffice), since other subgroups
 //! work while one waits for memory. Tiles that the plan has not chosen are printed.
 
 use ash::{ext, khr, vk};

@@ -87,7 +87,7 @@ fn is_product(launch: &Launch) -> bool {
 }
 
 /// Bytes of workgroup memory for each invocation with which a large GPU still holds 8 subgroups on each of its SIMDs.
-const MEMORY_EACH: u64 = 128;
+const MEMORY_EACH: u64 = 144;
 /// Elements up to which a result may be made long before it is read.
 const SMALL_RESULT: usize = 1 << 14;
 /// The number of last dispatches that a launch with a larger result may join.

@@ -162,7 +162,7 @@ fn build(graph: &mut Graph, optimizer: Optimizer, own: Gradients) -> pinhole::Re
 fn a_training_step_prints_one_line_for_each_launch() {
     let (plan, _) = training_plan(Optimizer::ADAM);
     expect![[r#"
-        plan "training step": 11 launches, 60862 FLOP and 62908 bytes moved a step, 40416 bytes of memory
+        plan "training step": 10 launches, 60862 FLOP and 62908 bytes moved a step, 40416 bytes of memory
           0 batch.batch_bytes                [23, 1, 6, 6]@data [23]@permutation [8]@state =[6, 1, 6, 6]@work0 groups 1 flop 0 bytes 1136 fused copy
           1 random.uniform_draw              [8]@state =[6, 1, 6, 6]@work1 [6, 1, 6, 6]@work0 groups 1 flop 648 bytes 1760 fused normal_quantile+multiply+add
           2 conv2d.forward       encoder.0   [3, 3, 3, 1]@parameters [6, 6, 6, 1]@work1 =[6, 3, 3, 3]@work0+256 [3]@parameters+64 groups 2 tile workgroup 8x32 flop 3240 bytes 1632 fused add+relu
@@ -170,12 +170,12 @@ fn a_training_step_prints_one_line_for_each_launch() {
           4 conv2d.grad_input    decoder.0   [3, 3, 3, 1]@parameters+960 [6, 3, 3, 3]@work1+256 =[6, 6, 6, 1]@work2 =[8, 1]@work2+256 [1]@parameters+1024 [6, 1, 6, 6]@work0 groups 8 tile workgroup 8x32 flop 5076 bytes 2520 fused add+sigmoid+subtract+multiply+multiply+subtract+multiply+multiply+square+multiply
           5 conv2d.forward       encoder.3   [3, 3, 3, 1]@parameters+960 [6, 6, 6, 1]@work2 =[6, 27]@work0 [6, 3, 3, 3]@work1+256 groups 2 tile workgroup 8x32 flop 3402 bytes 2268 fused square+subtract+multiply
           6+conv2d.grad_weight   decoder.0   [6, 3, 3, 3]@work1+256 [6, 6, 6, 1]@work2 =[3, 3, 3, 1]@gradients groups 2 tile workgroup 8x8 flop 2916 bytes 1620
-          7 matmul.product       encoder.0   [6, 27]@work0 [27, 27]@parameters+128 =[6, 3, 3, 3]@work1+256 [6, 3, 3, 3]@work0+256 groups 1 tile workgroup 8x32 flop 9072 bytes 4860 fused unit_step+multiply
-          8+matmul.product       encoder.3   [6, 27]@work0 [6, 27]@work0+256 =[27, 27]@gradients+64 groups 4 tile workgroup 8x32 flop 8748 bytes 4212
-          9+reduce.column_sums   encoder.3   =[27]@gradients+960 [6, 27]@work0 groups 1 flop 162 bytes 756 fused copy
-         10+reduce.column_sums   decoder.0   =[1]@gradients+1024 [6, 6, 6, 1]@work2 groups 1 flop 216 bytes 868 fused copy
+          7+reduce.column_sums   decoder.0   =[1]@gradients+1024 [6, 6, 6, 1]@work2 groups 1 flop 216 bytes 868 fused copy
+          8 matmul.product       encoder.0   [6, 27]@work0 [27, 27]@parameters+128 =[6, 3, 3, 3]@work1+256 [6, 3, 3, 3]@work0+256 groups 1 tile workgroup 8x32 flop 9072 bytes 4860 fused unit_step+multiply
+          9+matmul.product       encoder.3   [6, 27]@work0 [6, 27]@work0+256 =[27, 27]@gradients+64 groups 4 tile workgroup 8x32 flop 8748 bytes 4212
+         10+reduce.column_sums   encoder.3   =[27]@gradients+960 [6, 27]@work0 groups 1 flop 162 bytes 756 fused copy
          11 conv2d.grad_weight   encoder.0   [6, 3, 3, 3]@work1+256 [6, 6, 6, 1]@work1 =[3, 3, 3, 1]@gradients+832 groups 2 tile workgroup 8x8 flop 2916 bytes 1620
-         12 reduce.column_sums   encoder.0   =[3]@gradients+896 [6, 3, 3, 3]@work1+256 groups 1 flop 162 bytes 660 fused copy
+         12+reduce.column_sums   encoder.0   =[3]@gradients+896 [6, 3, 3, 3]@work1+256 groups 1 flop 162 bytes 660 fused copy
          13 optimizer.update     adam        [1088]@gradients [85]@segmentsoftrainingstep [7, 16]@schedule [8]@state ~[1088]@parameters ~[2176]@moments groups 5 flop 15232 bytes 18228
          14 state.advance        state       [8, 1]@work2+256 ~[4096, 1]@ring ~[8]@state groups 1 flop 0 bytes 16448
     "#]].assert_eq(&plan.to_string());
@@ -291,7 +291,9 @@ fn launches(input: &str, layers: &str) -> usize {
          [train]\nbatch = 8\noptimizer = \"adam\"\n"
     );
     let network = crate::support::network(&text);
-    pinhole::train::training_plan(&network, 16, Target::default()).expect("a plan").launches().count()
+    // Which launches share a dispatch depends on their sizes.
+    let target = Target { software: true, ..Target::default() };
+    pinhole::train::training_plan(&network, 16, target).expect("a plan").launches().count()
 }
 
 #[test]
