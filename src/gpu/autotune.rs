@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Largest number of tiles tried for a product besides the untuned tile.
-const MOST_CANDIDATES: usize = 12;
+const MOST_CANDIDATES: usize = 24;
 /// Time that the repetitions of a timing take together.
 const LONG_ENOUGH: Duration = Duration::from_millis(2);
 /// Largest number of repetitions of a timing.
