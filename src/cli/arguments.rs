@@ -44,14 +44,15 @@ pub struct TargetArgument {
 }
 
 impl TargetArgument {
-    /// The described device, if one is.
-    pub fn hardware(&self) -> Result<Option<Hardware>> {
-        self.described.as_deref().map(Hardware::find).transpose()
+    /// Whether the device is described rather than opened.
+    pub fn is_described(&self) -> bool {
+        self.described.is_some()
     }
 
-    /// The target that plans are made for.
+    /// The target that plans are made for. Fails where the device cannot be opened, or its description is wrong.
     pub fn target(&self) -> Result<Target> {
-        let Some(hardware) = self.hardware()? else { return Ok(Device::open(self.device.name())?.target()) };
+        let Some(described) = &self.described else { return Ok(Device::open(self.device.name())?.target()) };
+        let hardware = Hardware::find(described)?;
         let limits = Limits::from_environment()?.unwrap_or_default();
         Ok(Target { without: Without::from_environment()?, limits, ..Target::described(hardware) })
     }

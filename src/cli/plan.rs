@@ -28,13 +28,11 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let mut spec = arguments.changes.resolve(&arguments.model)?;
     spec.train.batch = arguments.batch.map_or(spec.train.batch, |batch| batch as usize);
     let target = arguments.target.target()?;
+    let hardware = target.hardware;
     let network = Network::new(spec)?;
     let samples = arguments.samples.map_or_else(|| default_samples(&network), |samples| samples as usize);
     let plan = training_plan(&network, samples, target)?;
-    let text = match arguments.target.hardware()? {
-        Some(hardware) => plan.with_estimate(&hardware),
-        None => plan.to_string(),
-    };
+    let text = if arguments.target.is_described() { plan.with_estimate(&hardware) } else { plan.to_string() };
     say(text.trim_end())?;
     Limits::from_environment()?.map_or(Ok(()), |limits| plan.check(&limits))
 }

@@ -9,7 +9,7 @@ use std::fmt;
 
 /// Workgroups below which a launch leaves processors of a large card idle.
 const THIN_GROUPS: u64 = 64;
-/// A launch of less than one part in so many of a step's operations is too small to be called thin.
+/// A launch is thin only where it holds more than a step's operations divided by this number: over 2 %.
 const THIN_SHARE: u64 = 50;
 /// Independent loads that an invocation waits for at a time where its loop is not a product's.
 const LOADS_AT_ONCE: f64 = 8.0;
@@ -78,13 +78,21 @@ fn work_of(step: &Step, hardware: &Hardware) -> Work {
 impl Plan {
     /// How long the plan's launches take on a described device.
     pub fn estimate(&self, hardware: &Hardware) -> Estimate {
+        let launches: Vec<LaunchEstimate> = self.launch_estimates(hardware).collect();
+        let microseconds = launches.iter().map(|launch| launch.microseconds).sum();
+        let critical = self.critical(&launches);
+        Estimate { launches, microseconds, critical }
+    }
+
+    /// The estimates of [`Plan::estimate`] without the critical path, whose time grows with the square of the launches.
+    pub(super) fn launch_estimates(&self, hardware: &Hardware) -> impl Iterator<Item = LaunchEstimate> {
         // What a step touches stays in the cache from one launch to the next where all of it fits there.
         let cached = self.touched() <= hardware.cache;
         let bandwidth = if cached { hardware.cache_bandwidth } else { hardware.bandwidth };
-        let hardware = &Hardware { bandwidth, ..*hardware };
-        let launches = self.launches().map(|(index, steps)| {
-            let works: Vec<Work> = steps.iter().map(|step| work_of(step, hardware)).collect();
-            let (seconds, waves) = Work::seconds(&works, hardware);
+        let hardware = Hardware { bandwidth, ..*hardware };
+        self.launches().map(move |(index, steps)| {
+            let works: Vec<Work> = steps.iter().map(|step| work_of(step, &hardware)).collect();
+            let (seconds, waves) = Work::seconds(&works, &hardware);
             LaunchEstimate {
                 step: index,
                 groups: steps.iter().map(Step::groups).sum(),
@@ -94,11 +102,7 @@ impl Plan {
                 operations: steps.iter().map(|step| step.operations).sum(),
                 microseconds: 1e6 * seconds,
             }
-        });
-        let launches: Vec<LaunchEstimate> = launches.collect();
-        let microseconds = launches.iter().map(|launch| launch.microseconds).sum();
-        let critical = self.critical(&launches);
-        Estimate { launches, microseconds, critical }
+        })
     }
 
     /// Bytes of all buffers, of data sets and tables only what a step reads.

@@ -6,7 +6,7 @@
 //! fit a SIMD at a time (of 32 invocations; on Vega, whose subgroups have 64, 2 suffice), since other subgroups
 //! work while one waits for memory. Tiles that the plan has not chosen are printed.
 
-use ash::{ext, khr, vk};
+use ash::{khr, vk};
 use pinhole::bench::{Material, Workload};
 use pinhole::gpu::{Language, Shader, specialise};
 use pinhole::model::{ModelSpec, Network, preset::PRESETS};
@@ -83,7 +83,6 @@ impl Compiler {
                 .push_next(&mut of_13);
             let device = instance.create_device(physical, &info, None)?;
             let properties = khr::pipeline_executable_properties::Device::new(&instance, &device);
-            let _ = ext::debug_utils::NAME;
             Ok(Compiler { device, properties, name, _entry: entry, _instance: instance })
         }
     }

@@ -270,7 +270,7 @@ impl<'a> Fusing<'a> {
         }
         let elements = node.shape.elements();
         let mut full = 0;
-        let mut stored = node.operands.iter().all(|operand| {
+        let stored = node.operands.iter().all(|operand| {
             let mut source = storage(graph, *operand);
             while matches!(graph.node(source).op, Op::Broadcast) {
                 source = storage(graph, graph.node(source).operands[0]);
@@ -279,8 +279,7 @@ impl<'a> Fusing<'a> {
             full += usize::from(large);
             !large || !is_fusible(&graph.node(source).op)
         });
-        stored &= full == 1;
-        stored
+        stored && full == 1
     }
 
     /// Decides which values of a claim are kept, and which can be read from a kept permutation of them.

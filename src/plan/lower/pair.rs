@@ -7,8 +7,9 @@ use crate::plan::plan::{Step, workgroup_bytes};
 use std::collections::HashMap;
 
 impl Lowering<'_> {
-    /// Lets launches share a dispatch: products and column sums of one workgroup size, none of which reads what another
-    /// writes, and which together need no more buffers and workgroup memory than the device has.
+    /// Lets launches share a dispatch whose workgroups have one size, none of which reads what another writes, and which
+    /// together need no more buffers and workgroup memory than the device has: products and column sums, and where a
+    /// launch is costly all kernels whose row says so.
     pub(super) fn pair(&mut self) {
         let most = self.target.storage_buffers();
         let fits = |launch: &Launch, others: &[Launch]| {

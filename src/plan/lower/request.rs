@@ -66,7 +66,9 @@ impl Plan {
             return Ok(again);
         }
         let shared = Plan::build_once(&request, true)?;
-        let time = |plan: &Plan| plan.estimate(&request.target.hardware).microseconds;
+        let time = |plan: &Plan| -> f64 {
+            plan.launch_estimates(&request.target.hardware).map(|launch| launch.microseconds).sum()
+        };
         Ok(if time(&shared) < time(&again) { shared } else { again })
     }
 
